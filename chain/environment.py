@@ -1,0 +1,48 @@
+"""Everything a block's execution may depend on besides the state before it and its transactions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chain.forks import CANCUN_BLOBS, BlobSchedule, Fork
+from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A validator withdrawal (EIP-4895)."""
+
+    index: int
+    validator_index: int
+    address: Address
+    amount: int
+    """In gwei."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEnvironment:
+    """All inputs of a block but its transactions: what the log's BLOCK_ENV record holds.
+
+    Fields of later forks keep their defaults under earlier ones.
+    """
+
+    fork: Fork
+    chain_id: int
+    number: int
+    timestamp: int
+    """Seconds."""
+    gas_limit: int
+    coinbase: Address = ZERO_ADDRESS
+    parent_hash: Hash32 = ZERO_HASH
+    base_fee: int = 0
+    """Wei per gas; 0 before London."""
+    prevrandao: Hash32 = ZERO_HASH
+    difficulty: int = 0
+    excess_blob_gas: int = 0
+    blob_schedule: BlobSchedule = CANCUN_BLOBS
+    parent_beacon_root: Hash32 = ZERO_HASH
+    """EIP-4788."""
+    withdrawals: tuple[Withdrawal, ...] = ()
+    extra_data: bytes = b""
+    nonce: bytes = bytes(8)
+    """Header nonce; zero since the merge."""

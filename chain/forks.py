@@ -1,0 +1,88 @@
+"""Forks in order, and which of them a chain follows at a block number and time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Fork(IntEnum):
+    """Execution-layer forks that change execution, oldest first; comparing them with ``<`` is meaningful."""
+
+    FRONTIER = 0
+    HOMESTEAD = 1
+    TANGERINE_WHISTLE = 2
+    SPURIOUS_DRAGON = 3
+    BYZANTIUM = 4
+    CONSTANTINOPLE = 5
+    PETERSBURG = 6
+    ISTANBUL = 7
+    BERLIN = 8
+    LONDON = 9
+    PARIS = 10
+    SHANGHAI = 11
+    CANCUN = 12
+    PRAGUE = 13
+    OSAKA = 14
+
+
+LATEST_FORK = Fork.OSAKA
+
+
+@dataclass(frozen=True, slots=True)
+class BlobSchedule:
+    """Blob parameters from some time on (EIP-7840, EIP-7892)."""
+
+    target: int
+    """Blobs per block aimed at."""
+    max: int
+    """Blobs per block allowed."""
+    base_fee_update_fraction: int
+
+
+CANCUN_BLOBS = BlobSchedule(target=3, max=6, base_fee_update_fraction=3_338_477)
+PRAGUE_BLOBS = BlobSchedule(target=6, max=9, base_fee_update_fraction=5_007_716)
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConfig:
+    """Identity of a chain and the points at which its forks begin.
+
+    ``block_forks`` holds (first block number, fork), ``time_forks`` (first timestamp, fork) and ``blob_forks``
+    (first timestamp, schedule), each ascending. Time forks win over block forks once active.
+    """
+
+    chain_id: int
+    block_forks: tuple[tuple[int, Fork], ...] = ((0, Fork.FRONTIER),)
+    time_forks: tuple[tuple[int, Fork], ...] = ()
+    blob_forks: tuple[tuple[int, BlobSchedule], ...] = ()
+
+    def fork_at(self, number: int, timestamp: int) -> Fork:
+        """The fork whose rules govern the block with this number and timestamp."""
+        fork = Fork.FRONTIER
+        for first_number, candidate in self.block_forks:
+            if number >= first_number:
+                fork = max(fork, candidate)
+        for first_timestamp, candidate in self.time_forks:
+            if timestamp >= first_timestamp:
+                fork = max(fork, candidate)
+        return fork
+
+    def blobs_at(self, timestamp: int) -> BlobSchedule:
+        """Blob parameters at this timestamp; Cancun's before any entry applies."""
+        schedule = CANCUN_BLOBS
+        for first_timestamp, candidate in self.blob_forks:
+            if timestamp >= first_timestamp:
+                schedule = candidate
+        return schedule
+
+    @classmethod
+    def all_at_genesis(cls, chain_id: int, fork: Fork = LATEST_FORK) -> ChainConfig:
+        """A chain that follows ``fork`` from its genesis on, as development chains do."""
+        blobs = CANCUN_BLOBS if fork <= Fork.CANCUN else PRAGUE_BLOBS
+        return cls(
+            chain_id,
+            block_forks=tuple((0, f) for f in Fork if f <= min(fork, Fork.PARIS)),
+            time_forks=tuple((0, f) for f in Fork if Fork.PARIS < f <= fork),
+            blob_forks=((0, blobs),),
+        )
