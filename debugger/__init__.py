@@ -1,0 +1,1 @@
+"""Debug sessions as pure state machines: commands in, events out."""

@@ -1,0 +1,1 @@
+"""The running daemon: pipeline, JSON-RPC, QUIC, jobs, command line."""

@@ -1,0 +1,1 @@
+"""The SDK: what other programs import to talk to a zvmd node."""
