@@ -238,7 +238,7 @@ def uncles_hash(uncles: Sequence[Header]) -> Hash32:
 
 
 def requests_hash_of(requests: Iterable[bytes]) -> Hash32:
-    """Commitment to a block's requests, each with its type byte; those without data do not count (EIP-7685)."""
+    """Commitment to a block's requests, each with its type byte first; empty ones do not count (EIP-7685)."""
     digests = [sha256(request).digest() for request in requests if len(request) > 1]
     return Hash32(sha256(b"".join(digests)).digest())
 
