@@ -1,4 +1,4 @@
-"""Finds the data folders (migrations, config, systemd): inside a wheel, or beside the package in a checkout."""
+"""Finds migrations, config and systemd files: inside a wheel, or beside the package in a checkout."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ def load_settings(
 def find_settings_file(environ: Mapping[str, str]) -> Path | None:
     """``$ZVMD_CONFIG``, else the first that exists of ./zvmd.toml, the user's and /etc's; else ``None``.
 
-    A file named by ``$ZVMD_CONFIG`` is returned even when it does not exist: asking for a missing one is an error.
+    A file named by ``$ZVMD_CONFIG`` is returned even when missing: asking for a missing file is an error.
     """
     if chosen := environ.get("ZVMD_CONFIG"):
         return Path(chosen).expanduser()
