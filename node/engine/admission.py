@@ -10,11 +10,12 @@ from chain.errors import (
     NonceTooLow,
     SenderNotEoa,
 )
-from chain.fees import check_static
+from chain.fees import blob_gas_of
 from chain.forks import ChainConfig, Fork
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
 from chain.transactions import Transaction, decode_transaction, recover_sender
 from chain.types import Address
+from chain.validity import check_static
 from node.engine.executor import Candidate
 
 RAW_BYTES_MAX = 128 * 1024
@@ -46,7 +47,7 @@ def check_against_state(
         raise GasLimitTooHigh(f"gas limit {transaction.gas_limit}; the block's is {block_gas_limit}")
     if transaction.max_fee_per_gas < base_fee:
         raise FeeTooLow(f"fee cap {transaction.max_fee_per_gas} wei; the base fee is {base_fee} wei")
-    blob_cost = 131_072 * len(transaction.blob_versioned_hashes) * transaction.max_fee_per_blob_gas
+    blob_cost = blob_gas_of(transaction) * transaction.max_fee_per_blob_gas
     cost = transaction.gas_limit * transaction.max_fee_per_gas + transaction.value + blob_cost
     if cost > account.balance:
         raise InsufficientFunds(f"needs {cost} wei; {sender.hex()} has {account.balance} wei")

@@ -8,12 +8,11 @@ import msgspec
 
 from chain.blocks import Header
 from chain.forks import ChainConfig
-from chain.fees import next_base_fee
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.types import Address, Hash32
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
-from node.engine.producer import Controls, next_environment
+from node.engine.producer import Controls, base_fee_after, next_environment
 from storage.store import SealedBlock, Store, TransactionPlace
 from vm.machine import Machine
 
@@ -47,7 +46,7 @@ class Ledger:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the tip, wei."""
-        return next_base_fee(self.tip)
+        return base_fee_after(self.tip)
 
     def location(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a mined transaction."""

@@ -11,14 +11,13 @@ from importlib.metadata import version
 from typing import Any
 
 from chain.blocks import Block, Header
-from chain.errors import InsufficientFunds
-from chain.fees import blob_base_fee, next_base_fee, next_excess_blob_gas
+from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
+from chain.sidecars import decode_network_transaction
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import (
     Transaction,
-    decode_network_transaction,
     encode_transaction,
     recover_sender,
     sign_transaction,
@@ -28,7 +27,7 @@ from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.ledger import Ledger
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
-from node.engine.producer import environment_of
+from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
 from node.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from node.rpc.backend import (
@@ -220,7 +219,7 @@ class Node:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
-        return next_base_fee(self.head())
+        return base_fee_after(self.head())
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
@@ -228,7 +227,7 @@ class Node:
         if number == head.number + 1:
             schedule = self._config.blobs_at(head.timestamp)
             fork = self._config.fork_at(number, head.timestamp)
-            excess = next_excess_blob_gas(head, schedule, fork) if fork >= Fork.CANCUN else 0
+            excess = excess_blob_gas_after(head, schedule, fork) if fork >= Fork.CANCUN else 0
             return blob_base_fee(excess, schedule.base_fee_update_fraction)
         header = self.header(number)
         if header is None:
@@ -246,7 +245,7 @@ class Node:
 
     def _decode(self, raw: bytes) -> admission.Candidate:
         transaction, sidecar = decode_network_transaction(raw)
-        if sidecar is not None:
+        if sidecar:
             raw = encode_transaction(transaction)
         head = self.head()
         fork = self._config.fork_at(head.number + 1, head.timestamp + 1)
@@ -355,4 +354,3 @@ class Node:
         self._published = asyncio.Event()
 
 
-__all__ = ["InsufficientFunds", "Node"]

@@ -6,8 +6,8 @@ import msgspec
 
 from chain.blocks import Header
 from chain.environment import BlockEnvironment
-from chain.fees import next_base_fee, next_excess_blob_gas
-from chain.forks import ChainConfig, Fork
+from chain import fees
+from chain.forks import BlobSchedule, ChainConfig, Fork
 from chain.hashing import keccak256
 from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 
@@ -42,7 +42,6 @@ def next_environment(
     number = parent.number + 1
     fork = config.fork_at(number, timestamp)
     schedule = config.blobs_at(timestamp)
-    cancun = fork >= Fork.CANCUN
     return BlockEnvironment(
         fork=fork,
         chain_id=config.chain_id,
@@ -51,11 +50,25 @@ def next_environment(
         gas_limit=controls.gas_limit,
         coinbase=Address(controls.coinbase),
         parent_hash=parent.hash,
-        base_fee=next_base_fee(parent) if fork >= Fork.LONDON else 0,
+        base_fee=base_fee_after(parent) if fork >= Fork.LONDON else 0,
         prevrandao=Hash32(keccak256(parent.hash)) if fork >= Fork.PARIS else ZERO_HASH,
-        excess_blob_gas=next_excess_blob_gas(parent, schedule, fork) if cancun else 0,
+        excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= Fork.CANCUN else 0,
         blob_schedule=schedule,
         extra_data=EXTRA_DATA,
+    )
+
+
+def base_fee_after(parent: Header) -> int:
+    """Base fee of the block after ``parent``, wei per gas; the initial one if it had none (EIP-1559)."""
+    if parent.base_fee is None:
+        return fees.INITIAL_BASE_FEE
+    return fees.next_base_fee(parent.gas_limit, parent.gas_used, parent.base_fee)
+
+
+def excess_blob_gas_after(parent: Header, schedule: BlobSchedule, fork: Fork) -> int:
+    """Excess blob gas of the block after ``parent`` (EIP-4844)."""
+    return fees.next_excess_blob_gas(
+        parent.excess_blob_gas or 0, parent.blob_gas_used or 0, parent.base_fee or 0, schedule, fork
     )
 
 
