@@ -106,6 +106,10 @@ class Ledger:
             self.control("next_timestamp", None)
         return sealed
 
+    def freeze(self) -> int | None:
+        """Freeze the newest state for a checkpoint; its block number, or None if there is nothing new to write."""
+        return self._store.freeze()
+
     def make_durable(self, lsn: int) -> None:
         """Sync the log at least up to ``lsn``. Committer thread."""
         self._store.make_durable(lsn)

@@ -67,6 +67,11 @@ class Control(Request):
     value: object
 
 
+@dataclass(slots=True, eq=False)
+class Freeze(Request):
+    """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
+
+
 @dataclass(slots=True)
 class Group:
     """What one sync will make durable, and who waits for it."""
@@ -201,7 +206,10 @@ class Pipeline:
         self._ledger.control(request.name, request.value)
         group.answers.append((request, request.value))
 
-    _handlers: dict[type, Callable[..., None]] = {Submit: _submit, Mine: _mine, Control: _control}  # noqa: RUF012 - a table
+    def _freeze(self, request: Freeze, group: Group) -> None:
+        group.answers.append((request, self._ledger.freeze()))
+
+    _handlers: dict[type, Callable[..., None]] = {Submit: _submit, Mine: _mine, Control: _control, Freeze: _freeze}  # noqa: RUF012 - a table
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
