@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from chain import rlp
 from chain.environment import Withdrawal
@@ -15,6 +16,9 @@ from chain.trie import ordered_root
 from chain.types import Address, Hash32
 
 EMPTY_UNCLES_HASH = EMPTY_LIST_HASH
+
+EMPTY_REQUESTS_HASH = Hash32(sha256().digest())
+"""Requests hash of a block without requests (EIP-7685)."""
 
 HEADER_FIELD_COUNTS = (15, 16, 17, 20, 21)
 """Fields of a header: Frontier, London, Shanghai, Cancun, Prague."""
@@ -231,6 +235,12 @@ def withdrawals_root(withdrawals: Iterable[Withdrawal]) -> Hash32:
 def uncles_hash(uncles: Sequence[Header]) -> Hash32:
     """Hash of the RLP of a block's uncles."""
     return keccak256(rlp.encode_list([encode_header(uncle) for uncle in uncles]))
+
+
+def requests_hash_of(requests: Iterable[bytes]) -> Hash32:
+    """Commitment to a block's requests, each with its type byte first; empty ones do not count (EIP-7685)."""
+    digests = [sha256(request).digest() for request in requests if len(request) > 1]
+    return Hash32(sha256(b"".join(digests)).digest())
 
 
 def _bytes(item: rlp.Decoded) -> bytes:

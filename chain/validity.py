@@ -1,4 +1,4 @@
-"""Whether a transaction may exist under a fork's rules: everything that can be said without a state or a block."""
+"""Whether a fork's rules allow a transaction: all that can be said without a state or a block."""
 
 from __future__ import annotations
 
