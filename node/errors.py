@@ -1,26 +1,25 @@
-"""Errors of the running node that are not about one layer below it.
+"""Errors of the engine: what a running node refuses and why.
 
     ZvmdError
-    ├── NodeBusy               node.busy
+    ├── WriterBusy             node.busy
     ├── NodeStopping           node.stopping
     ├── ReadOnly               node.read_only
-    ├── UnknownBlock           node.block_unknown
     ├── PoolFull               pool.full
-    ├── ExecutionReverted      call.reverted
-    ├── ExecutionFailed        call.failed
     ├── UnknownAccount         node.account_unknown
-    ├── GenesisMismatch        node.genesis_mismatch
-    └── InternalFault          node.internal
+    ├── GenesisMismatch        node.genesis_mismatch    exit 78
+    └── ExecutionFault         node.execution_fault
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from chain.errors import ZvmdError
+from chain.errors import InvalidTransaction, ZvmdError
+
+EX_CONFIG = 78
 
 
-class NodeBusy(ZvmdError):
+class WriterBusy(ZvmdError):
     """More transactions wait for the writer than the limit allows."""
 
     code = "node.busy"
@@ -44,40 +43,12 @@ class ReadOnly(ZvmdError):
     hint = "free disk space on the data directory's volume; the node resumes by itself"
 
 
-class UnknownBlock(ZvmdError):
-    """No block with this number, hash or tag."""
-
-    code = "node.block_unknown"
-    rpc_code = -32001
-    hint = "ask eth_blockNumber for the newest block"
-
-
 class PoolFull(ZvmdError):
     """The pending pool, or this sender's part of it, is at its limit."""
 
     code = "pool.full"
     rpc_code = -32003
     hint = "seal blocks (evm_mine) or send the missing nonces first"
-
-
-class ExecutionReverted(ZvmdError):
-    """The call ended in REVERT; ``output`` is the revert data."""
-
-    code = "call.reverted"
-    rpc_code = 3
-    hint = "decode the revert data with the contract's ABI"
-
-    def __init__(self, message: str, output: bytes) -> None:
-        super().__init__(message)
-        self.output = output
-
-
-class ExecutionFailed(ZvmdError):
-    """The call ended in an exceptional halt (out of gas, invalid opcode and so on)."""
-
-    code = "call.failed"
-    rpc_code = -32015
-    hint = "raise the gas, or trace the call"
 
 
 class UnknownAccount(ZvmdError):
@@ -93,12 +64,12 @@ class GenesisMismatch(ZvmdError):
 
     code = "node.genesis_mismatch"
     hint = "use another --data-dir, or start without the conflicting option"
-    exit_code: ClassVar[int] = 78
+    exit_code: ClassVar[int] = EX_CONFIG
 
 
-class InternalFault(ZvmdError):
-    """A bug in zvmd; nothing was changed by the request."""
+class ExecutionFault(InvalidTransaction):
+    """A bug in zvmd met while executing; the transaction was refused and nothing was changed."""
 
-    code = "node.internal"
+    code = "node.execution_fault"
     rpc_code = -32603
     hint = "please report this with the log line of the same time"

@@ -29,7 +29,7 @@ from node.engine.ledger import Ledger
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
-from node.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from node.rpc.backend import (
     CallFields,
     CallResult,
@@ -285,7 +285,7 @@ class Node:
             estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
             if isinstance(estimate, CallResult):
                 if estimate.reverted:
-                    raise ExecutionReverted("execution reverted", estimate.output)
+                    raise ExecutionReverted(estimate.output)
                 raise ExecutionFailed(f"execution failed: {estimate.halt}")
             gas = estimate
         legacy = fields.gas_price is not None or fields.type in (0, 1)

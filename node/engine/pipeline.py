@@ -22,7 +22,7 @@ from node.engine.clock import Clock
 from node.engine.executor import BlockBuilder, Candidate
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
-from node.errors import InternalFault, NodeBusy, NodeStopping, ReadOnly
+from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageFull
 
 log = structlog.get_logger(__name__)
@@ -121,7 +121,7 @@ class Pipeline:
             thread.join()
 
     def put(self, request: Request) -> None:
-        """Hand a request to the writer. Raises `NodeBusy` and `NodeStopping`."""
+        """Hand a request to the writer. Raises `WriterBusy` and `NodeStopping`."""
         if self._stopping:
             raise NodeStopping("the node is stopping")
         if self.read_only:
@@ -129,7 +129,7 @@ class Pipeline:
         try:
             self._inbox.put_nowait(request)
         except queue.Full:
-            raise NodeBusy(f"{INBOX_MAX} requests wait") from None
+            raise WriterBusy(f"{INBOX_MAX} requests wait") from None
 
     # The writer thread
 
@@ -224,7 +224,7 @@ class Pipeline:
                 self._reject(entry, error, group)
             except Exception as error:
                 log.exception("execution fault", transaction=entry.transaction.hash.hex())
-                self._reject(entry, InternalFault(f"{type(error).__name__} while executing"), group)
+                self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
                 self._ledger.restore(builder)
                 return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
         if not len(builder) and not allow_empty:
