@@ -1,8 +1,8 @@
 """Transactions of every type: their wire form, hash, signature and sender.
 
 Types: 0 legacy (with and without EIP-155), 1 access list (EIP-2930), 2 dynamic fee (EIP-1559), 3 blob
-(EIP-4844), 4 set code (EIP-7702). Decoding checks shape, canonicity and ranges; what depends on the fork is in
-``chain/validity.py``, what depends on the state is the VM's business.
+(EIP-4844), 4 set code (EIP-7702). Decoding checks shape, canonicity and ranges; what depends on the fork is
+in ``chain/validity.py``, what depends on the state is the VM's business.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Merkle-Patricia tries (Yellow Paper, appendix D): node words, and roots of whole mappings in one pass.
 
-Paths are strings of hex digits, one a nibble: slicing, comparing and sorting them is native, and packing them is
-``bytes.fromhex``. A *reference* is how a parent holds a child: the child's RLP itself if shorter than 32 bytes,
-else the RLP of its hash. The storage layer's incremental trie uses the same words.
+Paths are strings of hex digits, one a nibble: slicing, comparing and sorting them is native, and packing them
+is ``bytes.fromhex``. A *reference* is how a parent holds a child: the child's RLP itself if shorter than
+32 bytes, else the RLP of its hash. The storage layer's incremental trie uses the same words.
 """
 
 from __future__ import annotations
