@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the folder of this file would hide py-trie
 
-from trie import HexaryTrie
+from trie import HexaryTrie  # type: ignore[attr-defined]
 
-from chain.hashing import keccak256
+from chain.hashing import EMPTY_ROOT, keccak256
 from storage.kv import LevelStore, open_leveldb
-from storage.state.keys import ACCOUNT_NODE, EMPTY_TRIE_ROOT
+from storage.state.keys import ACCOUNT_NODE
 from storage.state.trie import Committer, NodeMap
 
 Updates = list[tuple[str, bytes]]
@@ -55,7 +55,7 @@ def compare(rng: random.Random, keys: list[bytes], batches: int, batch_size: int
     """Print microseconds a key of both tries; returns the nodes and the root left behind."""
     stored: dict[str, bytes] = {}
     pairs = dict(zip(keys, account_values(rng, len(keys)), strict=True))
-    root, ours_build = commit_over_dict(stored, EMPTY_TRIE_ROOT, sorted_updates(pairs))
+    root, ours_build = commit_over_dict(stored, EMPTY_ROOT, sorted_updates(pairs))
     theirs = HexaryTrie({}, prune=True)
     start = time.perf_counter()
     with theirs.squash_changes() as squashed:
@@ -105,7 +105,7 @@ def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.
 
     for touched in (5, 500):
         for overlay in ("cold", "warm"):
-            seconds = []
+            seconds: list[float] = []
             nodes: NodeMap = {}
             for _ in range(30):
                 if overlay == "cold":
@@ -114,7 +114,7 @@ def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.
                     current = root
                 updates = sorted_updates(dict(zip(rng.sample(keys, touched), account_values(rng, touched), strict=True)))
                 start = time.perf_counter()
-                current = Committer(load, nodes).commit(current, updates)  # type: ignore[arg-type, assignment]
+                current = Committer(load, nodes).commit(current, updates)  # type: ignore[arg-type]
                 seconds.append(time.perf_counter() - start)
             middle = statistics.median(seconds)
             print(f"block of {touched:3} keys over LevelDB, {overlay} overlay: {middle * 1e6:8.0f} us, "
@@ -129,7 +129,7 @@ def main() -> None:
     options.add_argument("--batch-size", type=int, default=1_000)
     arguments = options.parse_args()
     rng = random.Random(1)
-    first_keys = [keccak256(n.to_bytes(4, "big")) for n in range(arguments.keys)]
+    first_keys: list[bytes] = [keccak256(n.to_bytes(4, "big")) for n in range(arguments.keys)]
     stored, root = compare(rng, list(first_keys), arguments.batches, arguments.batch_size)
     with tempfile.TemporaryDirectory() as directory:
         database = open_leveldb(Path(directory))

@@ -19,12 +19,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chain.hashing import EMPTY_ROOT
 from chain.state import EMPTY_CODE_HASH, Account
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
-
-EMPTY_TRIE_ROOT = Hash32(bytes.fromhex("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"))
-"""Root of a trie without entries: Keccak-256 of the RLP of no bytes."""
 
 ACCOUNT, SLOT, CODE = b"a", b"s", b"b"
 ACCOUNT_NODE, STORAGE_NODE = b"n", b"o"
@@ -32,6 +30,8 @@ HISTORY, TOUCHED = b"h", b"t"
 HEADER, BODY, RECEIPTS, NUMBER = b"H", b"B", b"R", b"N"
 CHECKPOINT = b"ckpt/"
 META_HEAD = b"meta/head"
+META_STATE = b"meta/state"
+"""Block (8) and state root of the stored values."""
 META_OLDEST = b"meta/oldest"
 """Oldest block whose state can be read; 8 bytes."""
 
@@ -49,7 +49,7 @@ class StoredAccount(NamedTuple):
     root: Hash32
 
 
-NO_ACCOUNT = StoredAccount(None, EMPTY_TRIE_ROOT)
+NO_ACCOUNT = StoredAccount(None, EMPTY_ROOT)
 
 
 def account_key(address: Address) -> bytes:
@@ -83,7 +83,7 @@ def encode_account(stored: StoredAccount) -> bytes:
     if account is None:
         return b""
     nonce, balance, code_hash = account
-    has_code, has_storage = code_hash != EMPTY_CODE_HASH, root != EMPTY_TRIE_ROOT
+    has_code, has_storage = code_hash != EMPTY_CODE_HASH, root != EMPTY_ROOT
     return b"".join((
         bytes((has_code * _HAS_CODE + has_storage * _HAS_STORAGE,)),
         nonce.to_bytes(8, "big"),
@@ -98,7 +98,7 @@ def decode_account(record: bytes | None) -> StoredAccount:
     if not record:
         return NO_ACCOUNT
     flags, at = record[0], 9
-    code_hash, root = EMPTY_CODE_HASH, EMPTY_TRIE_ROOT
+    code_hash, root = EMPTY_CODE_HASH, EMPTY_ROOT
     if flags & _HAS_CODE:
         code_hash = Hash32(record[at : at + 32])
         at += 32

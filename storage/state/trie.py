@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from chain.hashing import keccak256
+from chain.hashing import EMPTY_ROOT, keccak256
+from chain.trie import EMPTY_REFERENCE as EMPTY
+from chain.trie import decode_path, encode_path
 from chain.types import Hash32
 from storage.errors import StateStoreCorrupt
-from storage.state.keys import EMPTY_TRIE_ROOT
 
 VALUE_LENGTH_MAX = 160
 """Bytes. An RLP account has at most 112, a slot 33; the limit keeps every leaf and extension below 256 bytes."""
 
 NodeMap = dict[str, bytes | None]
 """Changed nodes by path; None: no node there any more."""
-
-EMPTY = b"\x80"
-"""Reference to no node."""
 
 _HASH_PREFIX = b"\xa0"
 _DIGITS = "0123456789abcdef"
@@ -81,18 +79,13 @@ def string_payload(item: bytes) -> bytes:
 
 
 def unpack_path(item: bytes) -> tuple[str, bool]:
-    """Path digits of an encoded hex-prefix item, and whether it belongs to a leaf (Yellow Paper, appendix C)."""
-    digits = string_payload(item).hex()
-    flag = digits[0]
-    return digits[1:] if flag in "13" else digits[2:], flag in "23"
+    """Path digits of the first item of a short node, and whether it is a leaf."""
+    return decode_path(string_payload(item))
 
 
 def encode_short(path: str, is_leaf: bool, value: bytes) -> bytes:
     """A leaf (``value`` = RLP string) or an extension (``value`` = reference of its child)."""
-    if len(path) & 1:
-        packed = bytes.fromhex(("3" if is_leaf else "1") + path)
-    else:
-        packed = bytes.fromhex(("20" if is_leaf else "00") + path)
+    packed = encode_path(path, is_leaf)
     if len(packed) > 1:  # a single byte, below 0x40, is its own RLP
         packed = _SHORT_STRING[len(packed)] + packed
     return _LIST[len(packed) + len(value)] + packed + value
@@ -115,11 +108,6 @@ def encode_string(value: bytes) -> bytes:
     if length < 56:
         return _SHORT_STRING[length] + value
     return _LONG_STRING[length] + value
-
-
-def reference(node: bytes) -> bytes:
-    """How a parent refers to a node: the node itself below 32 bytes, else its hash as RLP string."""
-    return node if len(node) < 32 else _HASH_PREFIX + keccak256(node)
 
 
 class Committer:
@@ -148,12 +136,12 @@ class Committer:
         self._values = [encode_string(value) if value else b"" for _, value in updates]
         if max(map(len, self._values)) > VALUE_LENGTH_MAX:
             raise ValueError(f"trie values are limited to {VALUE_LENGTH_MAX} bytes")
-        if root == EMPTY_TRIE_ROOT:
+        if root == EMPTY_ROOT:
             new = self._build("", 0, len(updates))
         else:
             new = self._update("", _HASH_PREFIX + root, 0, len(updates))
         if new == EMPTY:
-            return EMPTY_TRIE_ROOT
+            return EMPTY_ROOT
         return Hash32(new[1:]) if len(new) == 33 else keccak256(new)
 
     # Methods below take a path, that path's current reference where there is a node, and the range low:high of

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trie import HexaryTrie
 
-from chain.hashing import keccak256
+from chain.hashing import EMPTY_ROOT, keccak256
+from chain.trie import reference
 from storage.errors import StateStoreCorrupt
-from storage.state.keys import EMPTY_TRIE_ROOT
-from storage.state.trie import Committer, NodeMap, reference, split_node, unpack_path
+from storage.state.trie import Committer, NodeMap, split_node, unpack_path
 
 Batch = dict[bytes, bytes]
 
@@ -22,7 +22,7 @@ class StoredTrie:
 
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
-        self.root = EMPTY_TRIE_ROOT
+        self.root = EMPTY_ROOT
 
     def commit(self, batch: Batch) -> NodeMap:
         nodes: NodeMap = {}
@@ -38,7 +38,7 @@ class StoredTrie:
     def reachable(self) -> set[str]:
         """Paths of all nodes under the root, each checked against its parent's reference."""
         found: set[str] = set()
-        queue = [] if self.root == EMPTY_TRIE_ROOT else [("", b"\xa0" + self.root)]
+        queue = [] if self.root == EMPTY_ROOT else [("", b"\xa0" + self.root)]
         while queue:
             path, ref = queue.pop()
             node = self.stored[path]
@@ -103,7 +103,7 @@ def test_roots_equal_py_trie_on_hashed_keys(seed: int) -> None:
     trie = StoredTrie()
     for batch in batches:
         trie.commit(batch)
-    assert trie.root == EMPTY_TRIE_ROOT
+    assert trie.root == EMPTY_ROOT
     assert not trie.stored
 
 
