@@ -1,8 +1,8 @@
 """Where the node is and how to prove who we are: URL, token and certificate.
 
-A node on the same machine writes ``token``, ``tls/certificate.pem`` and ``endpoints.json`` into its data
-directory; so ``zvmd.connect()`` needs nothing. For another machine give ``url``, ``token`` and a copy of the
-certificate.
+A node on the same machine writes ``token``, ``tls/authority.pem`` and ``endpoints.json`` into its data
+directory; so ``zvmd.connect()`` needs nothing. For another machine give ``url``, ``token`` and a copy of that
+file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_QUIC = "quic://127.0.0.1:4433"
 DEFAULT_HTTP = "http://127.0.0.1:8545"
 ENDPOINTS_FILE = "endpoints.json"
 TOKEN_FILE = "token"  # noqa: S105 - a file name
-CERTIFICATE_FILE = "tls/certificate.pem"
+CERTIFICATE_FILE = "tls/authority.pem"
 
 
 @dataclass(frozen=True, slots=True)
