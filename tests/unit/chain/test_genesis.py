@@ -64,6 +64,16 @@ def test_spellings() -> None:
     assert Genesis.from_json(genesis.to_json()) == genesis
 
 
+def test_merged_from_the_start() -> None:
+    genesis = Genesis.from_json(
+        {"config": {"chainId": 1, "terminalTotalDifficulty": 9, "terminalTotalDifficultyPassed": True}}
+    )
+    assert genesis.config.block_forks[-1] == (0, Fork.PARIS)
+    assert genesis.alloc == {}
+    waiting = Genesis.from_json({"config": {"chainId": 1, "terminalTotalDifficulty": "9"}})
+    assert waiting.config.block_forks == ((0, Fork.FRONTIER),)
+
+
 def test_blob_schedule() -> None:
     blobs = BlobSchedule(10, 15, 8_346_193)
     config: dict[str, Any] = {
