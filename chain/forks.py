@@ -48,8 +48,8 @@ PRAGUE_BLOBS = BlobSchedule(target=6, max=9, base_fee_update_fraction=5_007_716)
 class ChainConfig:
     """Identity of a chain and the points at which its forks begin.
 
-    ``block_forks`` holds (first block number, fork), ``time_forks`` (first timestamp, fork) and ``blob_forks``
-    (first timestamp, schedule), each ascending. Time forks win over block forks once active.
+    ``block_forks`` holds (first block number, fork), ``time_forks`` (first timestamp, fork) and
+    ``blob_forks`` (first timestamp, schedule), each ascending. Time forks win over block forks once active.
     """
 
     chain_id: int
