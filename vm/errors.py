@@ -1,0 +1,38 @@
+"""Errors of execution.
+
+    ZvmdError
+    └── PrecompileUnavailable      vm.precompile_unavailable
+    Exception
+    └── PrecompileError            the contract's input is bad: the calling frame sees a failed call
+
+What a contract does wrong is no error here but a `vm.message.Halt`.
+"""
+
+from __future__ import annotations
+
+from chain.errors import ZvmdError
+
+
+class PrecompileError(Exception):
+    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone."""
+
+
+class PrecompileUnavailable(ZvmdError):
+    """A precompiled contract was called whose native library is not installed; the transaction cannot be executed."""
+
+    code = "vm.precompile_unavailable"
+    rpc_code = -32000
+    hint = "install zvmd with all its dependencies"
+
+    def __init__(self, name: str, address: int) -> None:
+        super().__init__(f"precompile 0x{address:02x} ({name}) unavailable")
+        self.name = name
+        self.address = address
+
+
+class EngineUnavailable(ZvmdError):
+    """The execution engine asked for does not exist in this build."""
+
+    code = "vm.engine"
+    rpc_code = -32602
+    hint = "use --engine interpreter"
