@@ -1,7 +1,7 @@
 """Recursive Length Prefix (Yellow Paper, appendix B): strict, canonical, bounded.
 
 Items are ``bytes`` or (nested) sequences of items. Integers are big-endian bytes without leading zeros:
-`encode_int` and `decode_int`. Decoding accepts only what encoding produces, so ``encode(decode(data)) == data``
+`encode_int` and `decode_int`. Decoding accepts only what encoding produces: ``encode(decode(data)) == data``
 always holds.
 """
 
