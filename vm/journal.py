@@ -15,6 +15,7 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import Address, Hash32
+from vm.precompiles import precompile_addresses
 
 _ABSENT: Final[Any] = object()
 """Stands in an undo entry for "the key was not there"."""
@@ -40,6 +41,7 @@ class Journal:
         "_codes",
         "_created",
         "_original",
+        "_precompiles",
         "_refund",
         "_scheduled",
         "_state",
@@ -57,6 +59,7 @@ class Journal:
     def __init__(self, state: StateReader, fork: Fork) -> None:
         self._state = state
         self.fork = fork
+        self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
         self._undo: list[tuple[Any, Any, Any]] = []
         # Values now and, for what was read, values in the state below.
@@ -316,7 +319,14 @@ class Journal:
         assert checkpoint <= len(self._undo), "checkpoint from a transaction that has ended"
 
     def begin_transaction(self) -> None:
-        """Start with cold sets, no refund, no logs; what came before is the original state."""
+        """Start with nothing warm but the precompiles, no refund, no logs; what came before is the original state."""
+        self._forget_transaction()
+        if self.fork >= Fork.BERLIN:
+            self._warm_accounts.update(self._precompiles)
+
+    def abandon_transaction(self) -> None:
+        """Undo everything since `begin_transaction`."""
+        self.revert(0)
         self._forget_transaction()
 
     def end_transaction(self) -> None:
