@@ -1,4 +1,4 @@
-"""A transaction from validation to the end of its effects (Yellow Paper 6; EIPs 1559, 2929, 3529, 4844, 7623, 7702)."""
+"""A transaction, from validation to the end of its effects (Yellow Paper 6)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def simulate_call(
 ) -> TransactionResult:
     """Run a request as if its sender had signed it: geth's rules for eth_call.
 
-    No check of nonce, signature or sender's code; funds for gas only if a fee is given, funds for the value always.
+    No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
     The effects stay in the journal, so give it one to throw away. Raises `InsufficientFunds`,
     `IntrinsicGasTooLow`, `FeeTooLow`.
     """
@@ -173,9 +173,11 @@ def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork
         raise NonceTooHigh(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
     if account.nonce >= UINT64_MAX:
         raise NonceOverflow("the sender's nonce is at its maximum (EIP-2681)")
-    if account.code_hash != EMPTY_CODE_HASH:  # EIP-3607, which clients apply to all blocks
-        if fork < Fork.PRAGUE or delegation_target(journal.code(sender)) is None:
-            raise SenderNotEoa(f"0x{sender.hex()} has code")
+    if account.code_hash == EMPTY_CODE_HASH:
+        return
+    # EIP-3607, which clients apply to all blocks.
+    if fork < Fork.PRAGUE or delegation_target(journal.code(sender)) is None:
+        raise SenderNotEoa(f"0x{sender.hex()} has code")
 
 
 def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: int) -> None:
@@ -246,7 +248,9 @@ def _message_of(tx: Transaction, sender: Address, gas: int) -> Message:
     return Message(CallKind.CALL, sender, tx.to, tx.to, tx.value, tx.data, gas)
 
 
-def _warm(journal: Journal, environment: BlockEnvironment, tx: Transaction, sender: Address, to: Address) -> None:
+def _warm(
+    journal: Journal, environment: BlockEnvironment, tx: Transaction, sender: Address, to: Address
+) -> None:
     """What is warm from the start (EIP-2929, EIP-2930, EIP-3651), besides the precompiles."""
     journal.warm_account(sender)
     journal.warm_account(to)
@@ -259,7 +263,7 @@ def _warm(journal: Journal, environment: BlockEnvironment, tx: Transaction, send
 
 
 def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorization, ...]) -> None:
-    """Apply each authorization that holds, skip the others; a failure of the transaction keeps them (EIP-7702)."""
+    """Apply each authorization that holds, skip the others; they outlive a failing execution (EIP-7702)."""
     for authorization in authorizations:
         if authorization.chain_id not in (0, chain_id) or authorization.nonce >= UINT64_MAX:
             continue
