@@ -1,9 +1,14 @@
-"""Errors of the machine itself. What programs do wrong is no error: it is an `vm.message.Halt`.
+"""Errors of execution.
 
     ZvmdError
-    └── VmError
-        ├── NativeCodeUnavailable   vm.native
-        └── SnapshotInvalid         vm.snapshot
+    ├── PrecompileUnavailable      vm.precompile_unavailable
+    ├── EngineUnavailable          vm.engine
+    ├── NativeCodeUnavailable      vm.native
+    └── SnapshotInvalid            vm.snapshot
+    Exception
+    └── PrecompileError            the contract's input is bad: the calling frame sees a failed call
+
+What a contract does wrong is no error here but a `vm.message.Halt`.
 """
 
 from __future__ import annotations
@@ -11,20 +16,39 @@ from __future__ import annotations
 from chain.errors import ZvmdError
 
 
-class VmError(ZvmdError):
-    """The machine cannot do what was asked."""
-
-    code = "vm.error"
+class PrecompileError(Exception):
+    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone."""
 
 
-class NativeCodeUnavailable(VmError):
+class PrecompileUnavailable(ZvmdError):
+    """A precompiled contract was called whose native library is not installed; the transaction cannot be executed."""
+
+    code = "vm.precompile_unavailable"
+    rpc_code = -32000
+    hint = "install zvmd with all its dependencies"
+
+    def __init__(self, name: str, address: int) -> None:
+        super().__init__(f"precompile 0x{address:02x} ({name}) unavailable")
+        self.name = name
+        self.address = address
+
+
+class EngineUnavailable(ZvmdError):
+    """The execution engine asked for does not exist in this build."""
+
+    code = "vm.engine"
+    rpc_code = -32602
+    hint = "use --engine interpreter"
+
+
+class NativeCodeUnavailable(ZvmdError):
     """The interpreter could not be built for this computer."""
 
     code = "vm.native"
     hint = "zvmd needs a 64-bit CPU that llvmlite supports; report the text of this error"
 
 
-class SnapshotInvalid(VmError):
+class SnapshotInvalid(ZvmdError):
     """Bytes are not a frame snapshot of this version."""
 
     code = "vm.snapshot"
