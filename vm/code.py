@@ -9,13 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 from chain.types import Hash32
+from vm.delegation import delegation_target
 from vm.limits import CODE_CACHE_BYTES, CODE_CACHE_ENTRIES
 
 PADDING: Final = bytes(40)
 """Zeros after the code: STOP at its end, and room for a PUSH32 to read past it."""
-
-DELEGATION_PREFIX: Final = b"\xef\x01\x00"
-"""Code of an account that runs another account's code (EIP-7702); 20 bytes of address follow."""
 
 _BYTES_HEADER: Final = bytes.__basicsize__ - 1
 
@@ -34,15 +32,10 @@ def _check_layout() -> None:
 _check_layout()
 
 
-def delegation_target(code: bytes) -> bytes | None:
-    """The 20-byte address a delegation points to, or None for other code."""
-    return code[3:] if len(code) == 23 and code.startswith(DELEGATION_PREFIX) else None
-
-
 class Code:
     """Code ready to run. Immutable; shared by all frames that run it."""
 
-    __slots__ = ("address", "bytes", "jump_map", "jumps", "length", "padded")
+    __slots__ = ("address", "bytes", "delegate", "jump_map", "jumps", "length", "padded")
 
     def __init__(self, code: bytes, map_jumps: Callable[[int, int, int], None]) -> None:
         self.bytes = code
@@ -51,6 +44,8 @@ class Code:
         self.address = address_of(self.padded)
         self.jumps = ctypes.create_string_buffer(self.length + 1)
         self.jump_map = ctypes.addressof(self.jumps)
+        self.delegate = delegation_target(code)
+        """Whose code runs in place of this (EIP-7702); means nothing before Prague."""
         map_jumps(self.address, self.length, self.jump_map)
 
     def is_jump_destination(self, pc: int) -> bool:

@@ -29,7 +29,7 @@ _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
 
 # One packing of all registers that a new frame needs, from PC to PLAIN_TABLE and STATIC.
 _START: Final = struct.Struct("<20Q")
-assert Field.STATIC == 19
+assert int(Field.STATIC) + 1 == _START.size // 8
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"

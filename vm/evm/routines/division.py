@@ -167,11 +167,11 @@ def _divide_short() -> str:
     shifted = ["", *(b.let(f"call i64 @llvm.fshl.i64(i64 {n[i]}, i64 {n[i - 1]}, i64 %s)") for i in range(1, 4))]
     shifted[0] = b.let(f"shl i64 {n[0]}, %s")
     b.branch(b.let("icmp ult i256 %n, 340282366920938463463374607431768211456"), "two", "four")
-    results = {}
+    results: dict[str, tuple[str, str]] = {}
     for label, count in (("two", 2), ("four", 4)):
         b.place(label)
         r = b.let(f"call i64 @llvm.fshl.i64(i64 0, i64 {n[count - 1]}, i64 %s)")
-        quotient = []
+        quotient: list[str] = []
         for i in reversed(range(count)):
             pair = b.let(f"call {{i64, i64}} @short_step(i64 {r}, i64 {shifted[i]}, i64 %dn, i64 %v)")
             quotient.insert(0, b.let(f"extractvalue {{i64, i64}} {pair}, 0"))
