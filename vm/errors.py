@@ -3,6 +3,8 @@
     ZvmdError
     ├── PrecompileUnavailable      vm.precompile_unavailable
     ├── EngineUnavailable          vm.engine
+    ├── NativeCodeUnavailable      vm.native
+    ├── SnapshotInvalid            vm.snapshot
     └── InvalidBlockExecution      vm.block.*
         ├── SystemCallFailed       vm.block.system_call
         ├── SystemContractMissing  vm.block.system_contract
@@ -41,6 +43,21 @@ class EngineUnavailable(ZvmdError):
     code = "vm.engine"
     rpc_code = -32602
     hint = "use --engine interpreter"
+
+
+class NativeCodeUnavailable(ZvmdError):
+    """The interpreter could not be built for this computer."""
+
+    code = "vm.native"
+    hint = "zvmd needs a 64-bit CPU that llvmlite supports; report the text of this error"
+
+
+class SnapshotInvalid(ZvmdError):
+    """Bytes are not a frame snapshot of this version."""
+
+    code = "vm.snapshot"
+    rpc_code = -32602
+    hint = "the snapshot was made by another version or is damaged; load the program again"
 
 
 class InvalidBlockExecution(ZvmdError):

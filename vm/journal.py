@@ -186,9 +186,12 @@ class Journal:
         """Whether the account was created in this transaction (EIP-6780)."""
         return address in self._created
 
-    def self_destruct(self, address: Address) -> None:
-        """Delete the account when the transaction ends; EIP-6780 and the balance are the caller's business."""
-        self._mark(self._scheduled, address)
+    def self_destruct(self, address: Address) -> bool:
+        """Delete the account at the end of the transaction; whether that is new.
+
+        The caller decides by EIP-6780 and moves the balance.
+        """
+        return self._mark(self._scheduled, address)
 
     def _mark(self, members: dict[Any, bool], member: object) -> bool:
         """Add to a set; whether it was new."""
