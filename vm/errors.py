@@ -4,7 +4,11 @@
     ├── PrecompileUnavailable      vm.precompile_unavailable
     ├── EngineUnavailable          vm.engine
     ├── NativeCodeUnavailable      vm.native
-    └── SnapshotInvalid            vm.snapshot
+    ├── SnapshotInvalid            vm.snapshot
+    └── InvalidBlockExecution      vm.block.*
+        ├── SystemCallFailed       vm.block.system_call
+        ├── SystemContractMissing  vm.block.system_contract
+        └── InvalidDepositLog      vm.block.deposit
     Exception
     └── PrecompileError            the contract's input is bad: the calling frame sees a failed call
 
@@ -21,7 +25,7 @@ class PrecompileError(Exception):
 
 
 class PrecompileUnavailable(ZvmdError):
-    """A precompiled contract was called whose native library is not installed; the transaction cannot be executed."""
+    """A precompiled contract's native library is not installed: the transaction cannot be executed."""
 
     code = "vm.precompile_unavailable"
     rpc_code = -32000
@@ -54,3 +58,28 @@ class SnapshotInvalid(ZvmdError):
     code = "vm.snapshot"
     rpc_code = -32602
     hint = "the snapshot was made by another version or is damaged; load the program again"
+
+
+class InvalidBlockExecution(ZvmdError):
+    """A block that no chain may contain, although each of its transactions could be executed."""
+
+    code = "vm.block"
+    hint = "the block is invalid; check the chain's genesis and system contracts"
+
+
+class SystemCallFailed(InvalidBlockExecution):
+    """A system contract reverted or ran out of gas."""
+
+    code = "vm.block.system_call"
+
+
+class SystemContractMissing(InvalidBlockExecution):
+    """A request contract of EIP-7002 or EIP-7251 has no code."""
+
+    code = "vm.block.system_contract"
+
+
+class InvalidDepositLog(InvalidBlockExecution):
+    """The deposit contract emitted an event of another layout (EIP-6110)."""
+
+    code = "vm.block.deposit"

@@ -1,9 +1,9 @@
 """The journal: every change execution makes, over an immutable state, undoable to any checkpoint.
 
-One undo list holds entries of a single form, ``(container, key, previous)``: reverting walks it backwards and puts
-each previous value back (or removes the key when there was none). Accounts, slots, transient slots, warm sets, the
-refund counter, logs and the sets of created, touched and scheduled accounts are all dicts or lists, so nothing needs
-an undo rule of its own.
+One undo list holds entries of a single form, ``(container, key, previous)``: reverting walks it backwards and
+puts each previous value back (or removes the key when there was none). Accounts, slots, transient slots, warm
+sets, the refund counter, logs and the sets of created, touched and scheduled accounts are all dicts or lists,
+so nothing needs an undo rule of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import Address, Hash32
+from vm.precompiles import precompile_addresses
 
 _ABSENT: Final[Any] = object()
 """Stands in an undo entry for "the key was not there"."""
@@ -40,6 +41,7 @@ class Journal:
         "_codes",
         "_created",
         "_original",
+        "_precompiles",
         "_refund",
         "_scheduled",
         "_state",
@@ -57,6 +59,7 @@ class Journal:
     def __init__(self, state: StateReader, fork: Fork) -> None:
         self._state = state
         self.fork = fork
+        self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
         self._undo: list[tuple[Any, Any, Any]] = []
         # Values now and, for what was read, values in the state below.
@@ -93,7 +96,7 @@ class Journal:
         return EMPTY_ACCOUNT if account is None else account
 
     def exists(self, address: Address) -> bool:
-        """Whether the state has such an account, even an empty one. From EIP-161 on rules ask ``account(a).is_empty``."""
+        """Whether there is such an account, even an empty one; rules since EIP-161 ask ``is_empty``."""
         try:
             return self._accounts[address] is not None
         except KeyError:
@@ -184,10 +187,7 @@ class Journal:
         return address in self._created
 
     def self_destruct(self, address: Address) -> bool:
-        """Delete the account at the end of the transaction; whether that is new.
-
-        The caller decides by EIP-6780 and moves the balance.
-        """
+        """Delete the account when the transaction ends; whether that is new. EIP-6780 and the balance are the caller's."""
         return self._mark(self._scheduled, address)
 
     def _mark(self, members: dict[Any, bool], member: object) -> bool:
@@ -319,11 +319,18 @@ class Journal:
         assert checkpoint <= len(self._undo), "checkpoint from a transaction that has ended"
 
     def begin_transaction(self) -> None:
-        """Start with cold sets, no refund, no logs; what came before is the original state."""
+        """Start with only precompiles warm, no refund, no logs; what came before is the original state."""
+        self._forget_transaction()
+        if self.fork >= Fork.BERLIN:
+            self._warm_accounts.update(self._precompiles)
+
+    def abandon_transaction(self) -> None:
+        """Undo everything since `begin_transaction`."""
+        self.revert(0)
         self._forget_transaction()
 
     def end_transaction(self) -> None:
-        """Delete scheduled accounts, then touched empty ones (EIP-161); forget all that lasts one transaction."""
+        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction."""
         for address in self._scheduled:
             self._delete(address)
         if self._clears_empty:
@@ -344,16 +351,13 @@ class Journal:
         self._undo.clear()
         self.logs = []
         self._refund[_REFUND] = 0
-        for members in (
-            self._original,
-            self._transient,
-            self._warm_accounts,
-            self._warm_slots,
-            self._created,
-            self._touched,
-            self._scheduled,
-        ):
-            members.clear()  # type: ignore[attr-defined]
+        self._original.clear()
+        self._transient.clear()
+        self._warm_accounts.clear()
+        self._warm_slots.clear()
+        self._created.clear()
+        self._touched.clear()
+        self._scheduled.clear()
 
     # Result
 
@@ -365,9 +369,9 @@ class Journal:
             if account is before or account == before:
                 continue
             delta.accounts[address] = account
-            if account is not None and account.code_hash != EMPTY_CODE_HASH:
-                if before is None or before.code_hash != account.code_hash:
-                    delta.codes[account.code_hash] = self._codes[account.code_hash]
+            code_hash = EMPTY_CODE_HASH if account is None else account.code_hash
+            if code_hash != EMPTY_CODE_HASH and (before is None or before.code_hash != code_hash):
+                delta.codes[code_hash] = self._codes[code_hash]
         delta.wiped = {address for address in self._wiped if self._state.has_storage(address)}
         for address, slots in self._storage.items():
             if address in delta.wiped:

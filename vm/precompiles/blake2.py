@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import struct
 
-try:
-    from blake2b import compress
-except ImportError:  # pragma: no cover - a platform without the wheel
-    compress = None
-
-from vm.errors import PrecompileError, PrecompileUnavailable
+from vm.errors import PrecompileError
+from vm.precompiles.contract import native
 
 _INPUT_BYTES = 213
 _LAYOUT = struct.Struct("<8Q16Q2Q")
@@ -26,7 +22,6 @@ def blake2f(data: bytes) -> bytes:
         raise PrecompileError("input is not 213 bytes")
     if data[212] not in (0, 1):
         raise PrecompileError("final flag is neither 0 nor 1")
-    if compress is None:
-        raise PrecompileUnavailable("blake2f", 0x09)
+    compress = native("blake2b", "blake2f", 0x09).compress
     words = _LAYOUT.unpack(data[4:212])
     return bytes(compress(gas(data), words[:8], words[8:24], words[24:], data[212] == 1))

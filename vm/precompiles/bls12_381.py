@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-try:
-    from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
-except ImportError:  # pragma: no cover - a platform without the wheel
-    GT = G1Point = G2Point = Scalar = None
-
-from vm.errors import PrecompileError, PrecompileUnavailable
+from vm.errors import PrecompileError
+from vm.precompiles.contract import native
 
 _FIELD = 0x1A0111EA397FE69A4B1BA7B6434BACD764774B84F38512BF6730D2A0F6B0F6241EABFFFEB153FFFFB9FEFFFFFFFFAAAB
 _G1_BYTES, _G2_BYTES, _SCALAR_BYTES = 128, 256, 32
@@ -58,60 +55,70 @@ def pairing_gas(data: bytes) -> int:
 
 def g1_add(data: bytes) -> bytes:
     """Sum of two points of the curve; subgroup membership is not checked."""
-    _check(data, 2 * _G1_BYTES, 0x0B, "bls12_g1add")
-    return _encode(_g1(data[:_G1_BYTES], subgroup=False) + _g1(data[_G1_BYTES:], subgroup=False))
+    curve = _curve(0x0B, "bls12_g1add")
+    _check_length(data, 2 * _G1_BYTES)
+    read = curve.G1Point.from_xy_bytes_unchecked_be
+    return _encode(
+        _point(curve.G1Point, read, data[:_G1_BYTES]) + _point(curve.G1Point, read, data[_G1_BYTES:])
+    )
 
 
 def g2_add(data: bytes) -> bytes:
     """Sum of two points of the twist; subgroup membership is not checked."""
-    _check(data, 2 * _G2_BYTES, 0x0D, "bls12_g2add")
-    return _encode(_g2(data[:_G2_BYTES], subgroup=False) + _g2(data[_G2_BYTES:], subgroup=False))
+    curve = _curve(0x0D, "bls12_g2add")
+    _check_length(data, 2 * _G2_BYTES)
+    read = curve.G2Point.from_xy_bytes_unchecked_be
+    return _encode(
+        _point(curve.G2Point, read, data[:_G2_BYTES]) + _point(curve.G2Point, read, data[_G2_BYTES:])
+    )
 
 
 def g1_msm(data: bytes) -> bytes:
     """Sum of scalar multiples of G1 points."""
-    pairs = _pairs(data, _G1_BYTES, _SCALAR_BYTES, 0x0C, "bls12_g1msm")
-    points, scalars = [_g1(point) for point, _ in pairs], [_scalar(scalar) for _, scalar in pairs]
-    return _encode(G1Point.multiexp_unchecked(points, scalars))
+    curve = _curve(0x0C, "bls12_g1msm")
+    return _msm(curve.G1Point, curve.Scalar.from_be_bytes_mod_order, _pairs(data, _G1_BYTES, _SCALAR_BYTES))
 
 
 def g2_msm(data: bytes) -> bytes:
     """Sum of scalar multiples of G2 points."""
-    pairs = _pairs(data, _G2_BYTES, _SCALAR_BYTES, 0x0E, "bls12_g2msm")
-    points, scalars = [_g2(point) for point, _ in pairs], [_scalar(scalar) for _, scalar in pairs]
-    return _encode(G2Point.multiexp_unchecked(points, scalars))
+    curve = _curve(0x0E, "bls12_g2msm")
+    return _msm(curve.G2Point, curve.Scalar.from_be_bytes_mod_order, _pairs(data, _G2_BYTES, _SCALAR_BYTES))
 
 
 def pairing_check(data: bytes) -> bytes:
     """The word 1 if the product of the pairings is one, else 0."""
-    pairs = _pairs(data, _G1_BYTES, _G2_BYTES, 0x0F, "bls12_pairing_check")
-    left, right = [_g1(point) for point, _ in pairs], [_g2(point) for _, point in pairs]
-    return int(GT.pairing_check(left, right)).to_bytes(32, "big")
+    curve = _curve(0x0F, "bls12_pairing_check")
+    pairs = _pairs(data, _G1_BYTES, _G2_BYTES)
+    left = [_point(curve.G1Point, curve.G1Point.from_xy_bytes_be, point) for point, _ in pairs]
+    right = [_point(curve.G2Point, curve.G2Point.from_xy_bytes_be, point) for _, point in pairs]
+    return int(curve.GT.pairing_check(left, right)).to_bytes(32, "big")
 
 
 def map_fp_to_g1(data: bytes) -> bytes:
     """Point of G1 to which a field element maps (RFC 9380)."""
-    _check(data, 64, 0x10, "bls12_map_fp_to_g1")
-    return _encode(G1Point.map_from_fp_be(_field(data)))
+    curve = _curve(0x10, "bls12_map_fp_to_g1")
+    _check_length(data, 64)
+    return _encode(curve.G1Point.map_from_fp_be(_field(data)))
 
 
 def map_fp2_to_g2(data: bytes) -> bytes:
     """Point of G2 to which an element of the quadratic extension maps (RFC 9380)."""
-    _check(data, 128, 0x11, "bls12_map_fp2_to_g2")
-    return _encode(G2Point.map_from_fp2_be(_field(data[:64]) + _field(data[64:])))
+    curve = _curve(0x11, "bls12_map_fp2_to_g2")
+    _check_length(data, 128)
+    return _encode(curve.G2Point.map_from_fp2_be(_field(data[:64]) + _field(data[64:])))
 
 
-def _check(data: bytes, length: int, address: int, name: str) -> None:
-    if G1Point is None:
-        raise PrecompileUnavailable(name, address)
+def _curve(address: int, name: str) -> Any:
+    return native("py_arkworks_bls12381", name, address)
+
+
+def _check_length(data: bytes, length: int) -> None:
     if len(data) != length:
         raise PrecompileError(f"input is not {length} bytes")
 
 
-def _pairs(data: bytes, left: int, right: int, address: int, name: str) -> list[tuple[bytes, bytes]]:
+def _pairs(data: bytes, left: int, right: int) -> list[tuple[bytes, bytes]]:
     """The input cut into pairs of ``left`` and ``right`` bytes, at least one."""
-    if G1Point is None:
-        raise PrecompileUnavailable(name, address)
     if not data or len(data) % (left + right):
         raise PrecompileError("input is not one or more whole pairs")
     starts = range(0, len(data), left + right)
@@ -125,30 +132,20 @@ def _field(data: bytes) -> bytes:
     return data[16:]
 
 
-def _scalar(data: bytes) -> Any:
-    return Scalar.from_be_bytes_mod_order(data)
-
-
-def _g1(data: bytes, *, subgroup: bool = True) -> Any:
-    raw = b"".join(_field(data[at : at + 64]) for at in range(0, _G1_BYTES, 64))
+def _point(group: Any, read: Callable[[bytes], Any], data: bytes) -> Any:
+    """A point of padded coordinates; ``read`` checks that it is on the curve, perhaps the subgroup too."""
+    raw = b"".join(_field(data[at : at + 64]) for at in range(0, len(data), 64))
     if not any(raw):
-        return G1Point.identity()
-    read = G1Point.from_xy_bytes_be if subgroup else G1Point.from_xy_bytes_unchecked_be
+        return group.identity()
     try:
         return read(raw)
     except ValueError as error:
         raise PrecompileError(str(error)) from None
 
 
-def _g2(data: bytes, *, subgroup: bool = True) -> Any:
-    raw = b"".join(_field(data[at : at + 64]) for at in range(0, _G2_BYTES, 64))
-    if not any(raw):
-        return G2Point.identity()
-    read = G2Point.from_xy_bytes_be if subgroup else G2Point.from_xy_bytes_unchecked_be
-    try:
-        return read(raw)
-    except ValueError as error:
-        raise PrecompileError(str(error)) from None
+def _msm(group: Any, scalar: Callable[[bytes], Any], pairs: list[tuple[bytes, bytes]]) -> bytes:
+    points = [_point(group, group.from_xy_bytes_be, point) for point, _ in pairs]
+    return _encode(group.multiexp_unchecked(points, [scalar(factor) for _, factor in pairs]))
 
 
 def _encode(point: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Addition, multiplication and pairing check on alt_bn128 (EIP-196, EIP-197): reading, rules and G1 arithmetic."""
+"""Addition, multiplication and pairing check on alt_bn128 (EIP-196, EIP-197): rules and G1 arithmetic."""
 
 from __future__ import annotations
 

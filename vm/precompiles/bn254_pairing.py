@@ -1,8 +1,8 @@
 """The optimal ate pairing on alt_bn128, in Python over gmpy2 integers.
 
-The tower: Fp2 = Fp[u] / (u^2 + 1), Fp12 = Fp2[w] / (w^6 - (9 + u)), seen as Fp[w] / (w^12 - 18 w^6 + 82). An element
-of Fp12 is its 12 coefficients of w; two are multiplied by packing each into one big integer (Kronecker substitution),
-so that GMP does the whole polynomial product in a single multiplication.
+The tower: Fp2 = Fp[u] / (u^2 + 1), Fp12 = Fp2[w] / (w^6 - (9 + u)), seen as Fp[w] / (w^12 - 18 w^6 + 82). An
+element of Fp12 is its 12 coefficients of w; two are multiplied by packing each into one big integer
+(Kronecker substitution), so that GMP does the whole polynomial product in a single multiplication.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _power_u(a: Fp12) -> Fp12:
 
 
 def _line(point: TwistPoint, slope: Fp2, at: tuple[Any, Any]) -> Fp12:
-    """The line through ``point`` with ``slope``, untwisted by (x w^2, y w^3) and evaluated at a point of G1."""
+    """The line through ``point`` with ``slope``, untwisted by (x w^2, y w^3), evaluated at a point of G1."""
     (x, y) = point
     first = -slope[0] * at[0] % FIELD, -slope[1] * at[0] % FIELD
     product = _mul2(slope, x)

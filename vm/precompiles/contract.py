@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from vm.errors import PrecompileUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +19,14 @@ class Precompile:
     """Gas for this input; may be above any limit for hostile lengths, so charge it before `run`."""
     run: Callable[[bytes], bytes]
     """Output for this input. Raises `vm.errors.PrecompileError`, or `vm.errors.PrecompileUnavailable`."""
+
+
+def native(module: str, name: str, address: int) -> Any:
+    """The library a contract stands on, loaded when first needed. Raises `PrecompileUnavailable`."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise PrecompileUnavailable(name, address) from None
 
 
 def padded(data: bytes, offset: int, length: int) -> bytes:

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import hashlib
 
-try:
-    from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
-except ImportError:  # pragma: no cover - a platform without the wheel
-    GT = G1Point = G2Point = Scalar = None
-
-from vm.errors import PrecompileError, PrecompileUnavailable
+from vm.errors import PrecompileError
+from vm.precompiles.contract import native
 
 BLS_MODULUS = 0x73EDA753299D7D483339D80809A1D80553BDA402FFFE5BFEFFFFFFFF00000001
 FIELD_ELEMENTS_PER_BLOB = 4_096
@@ -34,8 +30,6 @@ def point_evaluation(data: bytes) -> bytes:
         raise PrecompileError("the versioned hash is another commitment's")
     if max(data[32:64], data[64:96]) >= BLS_MODULUS.to_bytes(32, "big"):
         raise PrecompileError("z or y is not a field element")
-    if G1Point is None:
-        raise PrecompileUnavailable("kzg_point_evaluation", 0x0A)
     try:
         holds = _verify(commitment, data[32:64], data[64:96], data[144:])
     except ValueError as error:
@@ -47,8 +41,9 @@ def point_evaluation(data: bytes) -> bytes:
 
 def _verify(commitment: bytes, z: bytes, y: bytes, proof: bytes) -> bool:
     """e(C - y G1, G2) = e(proof, s G2 - z G2), as a product of two pairings."""
-    generator_1, generator_2 = G1Point(), G2Point()
-    left = G1Point.from_compressed_bytes(commitment) - generator_1 * Scalar.from_be_bytes(y)
-    right = G2Point.from_compressed_bytes(_S_G2) - generator_2 * Scalar.from_be_bytes(z)
-    quotient = G1Point.from_compressed_bytes(proof)
-    return bool(GT.pairing_check([left, -quotient], [generator_2, right]))
+    curve = native("py_arkworks_bls12381", "kzg_point_evaluation", 0x0A)
+    read, scalar = curve.G1Point.from_compressed_bytes, curve.Scalar.from_be_bytes
+    g1, g2 = curve.G1Point(), curve.G2Point()
+    left = read(commitment) - g1 * scalar(y)
+    right = curve.G2Point.from_compressed_bytes(_S_G2) - g2 * scalar(z)
+    return bool(curve.GT.pairing_check([left, -read(proof)], [g2, right]))

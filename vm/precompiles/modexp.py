@@ -17,7 +17,7 @@ def _exponent_head(data: bytes) -> int:
 
 
 def _iterations(data: bytes, per_byte: int) -> int:
-    """Leading bit position of the exponent, estimated by ``per_byte`` for bytes after the 32nd; at least 1."""
+    """Leading bit position of the exponent, guessed by ``per_byte`` for bytes after the 32nd; at least 1."""
     extra = max(0, word(data, 32) - 32)
     return max(1, per_byte * extra + max(0, _exponent_head(data).bit_length() - 1))
 
