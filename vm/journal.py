@@ -187,10 +187,7 @@ class Journal:
         return address in self._created
 
     def self_destruct(self, address: Address) -> bool:
-        """Delete the account at the end of the transaction; whether that is new.
-
-        The caller decides by EIP-6780 and moves the balance.
-        """
+        """Delete the account when the transaction ends; whether that is new. EIP-6780 and the balance are the caller's."""
         return self._mark(self._scheduled, address)
 
     def _mark(self, members: dict[Any, bool], member: object) -> bool:
