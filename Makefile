@@ -37,11 +37,11 @@ $(VENV)/bin/python:
 	tools/setup.sh venv $(VENV)
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install -qq --editable .
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --group dev
+	$(BIN)/pip install -qq --group dev
 	touch $@
 
 # Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm.
