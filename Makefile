@@ -14,10 +14,10 @@ run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, ke
 	exec $(BIN)/zvmd start --dev --data-dir .zvmd
 
 test: $(VENV)/dev.stamp tools lint ## Set up, check style, types and layers, run the suite
-	$(BIN)/pytest -n $(WORKERS) -m "not full"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not full"
 
 test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

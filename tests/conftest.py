@@ -11,11 +11,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.daemon import Daemon
-from tests.paths import REPO
+from tests.programs import NODE_MODULES, find_program
 from tests.rpc import Rpc
-
-CLIENT_TOOLS = Path(os.environ.get("ZVMD_CLIENT_TOOLS", REPO / ".cache" / "clients"))
-"""Where `make test` installs cast, anvil and ethers."""
 
 
 class Node(NamedTuple):
@@ -48,23 +45,18 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         daemon.close()
 
 
-def client_tool(name: str) -> str:
-    """The program ``cast`` or ``anvil``: on PATH, or where `make test` put it; skips the test without it."""
-    found = shutil.which(name) or shutil.which(name, path=CLIENT_TOOLS / "node_modules" / ".bin")
-    if found is None:
-        pytest.skip(f"no {name} here: `make test` installs it where npm is there")
-    return found
-
-
 @pytest.fixture(scope="session")
 def cast() -> str:
     """Foundry's command-line client."""
-    return client_tool("cast")
+    found = find_program("cast")
+    if found is None:
+        pytest.skip("no cast here: `make test` installs it where npm is there")
+    return found
 
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
     """The folder with ethers, to be run by Node.js."""
-    if shutil.which("node") is None or not (CLIENT_TOOLS / "node_modules" / "ethers").is_dir():
+    if shutil.which("node") is None or not (NODE_MODULES / "ethers").is_dir():
         pytest.skip("no Node.js with ethers here: `make test` installs ethers where npm is there")
-    return CLIENT_TOOLS / "node_modules"
+    return NODE_MODULES

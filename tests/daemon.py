@@ -34,6 +34,9 @@ class Daemon:
         self.ready_line = ""
         self._arguments = arguments
         self._command = command or (sys.executable, "-m", "node.cli.main")
+        self._environment = clean_environment()
+        if not command:
+            self._environment["PYTHONPATH"] = str(REPO)
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -62,7 +65,8 @@ class Daemon:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 text=True,
-                env=clean_environment(),
+                env=self._environment,
+                cwd=self.data_dir.parent,
                 start_new_session=True,
             )
         lines: queue.Queue[str | None] = queue.Queue()
@@ -135,10 +139,12 @@ def free_port(kind: socket.SocketKind) -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """This environment without settings of zvmd, with the checkout importable."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZVMD_")}
-    environment["PYTHONPATH"] = str(REPO)
-    return environment
+    """This environment without settings of zvmd and without a way to import the checkout."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ZVMD_") and name != "PYTHONPATH"
+    }
 
 
 def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
