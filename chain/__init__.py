@@ -1,1 +1,1 @@
-"""Words of the domain: addresses, RLP, transactions, blocks, receipts, forks, fees. Pure: no I/O, no clock."""
+"""Words of the domain: addresses, RLP, transactions, blocks, receipts, forks, fees. No I/O, no clock."""

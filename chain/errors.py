@@ -6,8 +6,8 @@
     ├── InvalidGenesis             input.genesis
     └── InvalidTransaction         tx.*  (one subclass per reason, below)
 
-Each package draws its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is what
-JSON-RPC and QUIC answers carry; ``hint`` tells the user what to do.
+Each package draws its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is
+what JSON-RPC and QUIC answers carry; ``hint`` tells the user what to do.
 """
 
 from __future__ import annotations
@@ -53,7 +53,6 @@ class InvalidTransaction(ZvmdError):
     code = "tx.invalid"
     rpc_code = -32003
     hint = "the transaction was refused and changed nothing"
-
 
 
 class MalformedTransaction(InvalidTransaction):

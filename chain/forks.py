@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from chain.types import Address
+
 
 class Fork(IntEnum):
     """Execution-layer forks that change execution, oldest first; comparing them with ``<`` is meaningful."""
@@ -43,19 +45,24 @@ class BlobSchedule:
 CANCUN_BLOBS = BlobSchedule(target=3, max=6, base_fee_update_fraction=3_338_477)
 PRAGUE_BLOBS = BlobSchedule(target=6, max=9, base_fee_update_fraction=5_007_716)
 
+DEPOSIT_CONTRACT = Address(bytes.fromhex("00000000219ab540356cbb839cbe05303d7705fa"))
+"""Mainnet's."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChainConfig:
     """Identity of a chain and the points at which its forks begin.
 
-    ``block_forks`` holds (first block number, fork), ``time_forks`` (first timestamp, fork) and ``blob_forks``
-    (first timestamp, schedule), each ascending. Time forks win over block forks once active.
+    ``block_forks`` holds (first block number, fork), ``time_forks`` (first timestamp, fork) and
+    ``blob_forks`` (first timestamp, schedule), each ascending. Time forks win over block forks once active.
     """
 
     chain_id: int
     block_forks: tuple[tuple[int, Fork], ...] = ((0, Fork.FRONTIER),)
     time_forks: tuple[tuple[int, Fork], ...] = ()
     blob_forks: tuple[tuple[int, BlobSchedule], ...] = ()
+    deposit_contract: Address = DEPOSIT_CONTRACT
+    """Whose logs are deposit requests (EIP-6110)."""
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""
@@ -79,10 +86,10 @@ class ChainConfig:
     @classmethod
     def all_at_genesis(cls, chain_id: int, fork: Fork = LATEST_FORK) -> ChainConfig:
         """A chain that follows ``fork`` from its genesis on, as development chains do."""
-        blobs = CANCUN_BLOBS if fork <= Fork.CANCUN else PRAGUE_BLOBS
+        blobs = CANCUN_BLOBS if fork == Fork.CANCUN else PRAGUE_BLOBS
         return cls(
             chain_id,
             block_forks=tuple((0, f) for f in Fork if f <= min(fork, Fork.PARIS)),
             time_forks=tuple((0, f) for f in Fork if Fork.PARIS < f <= fork),
-            blob_forks=((0, blobs),),
+            blob_forks=((0, blobs),) if fork >= Fork.CANCUN else (),
         )

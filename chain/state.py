@@ -8,9 +8,7 @@ from typing import NamedTuple, Protocol
 
 from chain.types import Address, Hash32
 
-EMPTY_CODE_HASH = Hash32(
-    bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")
-)
+EMPTY_CODE_HASH = Hash32(bytes.fromhex("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"))
 """Keccak-256 of no bytes: the code hash of an account without code."""
 
 
@@ -30,7 +28,10 @@ class Account(NamedTuple):
 EMPTY_ACCOUNT = Account()
 
 BlockHashes = Callable[[int], Hash32]
-"""Hash of the block with that number, for the 256 (EIP-2935: 8,191) blocks before the current one; else 32 zero bytes."""
+"""Hash of the block with that number, for the 256 (EIP-2935: 8,191) blocks before the current one.
+
+Other numbers give 32 zero bytes.
+"""
 
 
 class StateReader(Protocol):

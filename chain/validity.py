@@ -1,0 +1,104 @@
+"""Whether a fork's rules allow a transaction: all that can be said without a state or a block."""
+
+from __future__ import annotations
+
+from chain.crypto import CURVE_ORDER, HALF_CURVE_ORDER
+from chain.errors import (
+    GasLimitTooHigh,
+    InitcodeTooLarge,
+    InsufficientFunds,
+    IntrinsicGasTooLow,
+    InvalidAuthorizationList,
+    InvalidBlobs,
+    InvalidSignature,
+    NonceOverflow,
+    PriorityFeeAboveMaxFee,
+    UnsupportedTransactionType,
+    WrongChainId,
+)
+from chain.fees import floor_gas, intrinsic_gas
+from chain.forks import Fork
+from chain.transactions import BLOB, LEGACY, SET_CODE, Transaction
+from chain.types import UINT64_MAX, UINT256_MAX
+
+FORK_OF_TYPE = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
+"""The fork that introduced a transaction type."""
+
+MAX_INITCODE_BYTES = 49_152
+"""EIP-3860, from Shanghai."""
+
+TRANSACTION_GAS_CAP = 2**24
+"""EIP-7825, from Osaka."""
+
+MAX_BLOBS_PER_TRANSACTION = 6
+"""EIP-7594, from Osaka."""
+
+VERSIONED_HASH_VERSION_KZG = 1
+
+
+def check_static(tx: Transaction, fork: Fork, chain_id: int) -> None:
+    """Raise the `InvalidTransaction` subclass that says why no block of this fork may contain ``tx``.
+
+    Does not recover the sender: `chain.transactions.recover_sender` does.
+    """
+    if fork < FORK_OF_TYPE[tx.type]:
+        raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
+    _check_signature(tx, fork, chain_id)
+    if tx.nonce >= UINT64_MAX:
+        raise NonceOverflow("a nonce is at most 2**64 - 2 (EIP-2681)")
+    if tx.max_priority_fee_per_gas > tx.max_fee_per_gas:
+        raise PriorityFeeAboveMaxFee(
+            f"max priority fee {tx.max_priority_fee_per_gas} is above max fee {tx.max_fee_per_gas}"
+        )
+    if tx.type == BLOB:
+        _check_blobs(tx, fork)
+    elif tx.type == SET_CODE:
+        _check_authorizations(tx)
+    _check_gas(tx, fork)
+
+
+def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
+    if not (0 < tx.r < CURVE_ORDER and 0 < tx.s < CURVE_ORDER):
+        raise InvalidSignature("r or s is out of range")
+    if tx.s > HALF_CURVE_ORDER and fork >= Fork.HOMESTEAD:
+        raise InvalidSignature("s is in the upper half of the curve order (EIP-2)")
+    if tx.chain_id is None:
+        return
+    if tx.type == LEGACY and fork < Fork.SPURIOUS_DRAGON:
+        raise InvalidSignature(f"v is {tx.v}, but EIP-155 begins with Spurious Dragon")
+    if tx.chain_id != chain_id:
+        raise WrongChainId(f"signed for chain {tx.chain_id}, this is chain {chain_id}")
+
+
+def _check_gas(tx: Transaction, fork: Fork) -> None:
+    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > MAX_INITCODE_BYTES:
+        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
+    needed = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
+    if tx.gas_limit < needed:
+        raise IntrinsicGasTooLow(f"gas limit {tx.gas_limit} is below the {needed} this transaction needs")
+    if fork >= Fork.OSAKA and tx.gas_limit > TRANSACTION_GAS_CAP:
+        raise GasLimitTooHigh(
+            f"gas limit {tx.gas_limit} is above the cap of {TRANSACTION_GAS_CAP} (EIP-7825)"
+        )
+    if tx.gas_limit * tx.max_fee_per_gas > UINT256_MAX:
+        raise InsufficientFunds("gas limit times fee is above 2**256: no account can pay it")
+
+
+def _check_blobs(tx: Transaction, fork: Fork) -> None:
+    hashes = tx.blob_versioned_hashes
+    if tx.to is None:
+        raise InvalidBlobs("a blob transaction cannot create a contract")
+    if not hashes:
+        raise InvalidBlobs("a blob transaction without blobs")
+    if fork >= Fork.OSAKA and len(hashes) > MAX_BLOBS_PER_TRANSACTION:
+        raise InvalidBlobs(f"{len(hashes)} blobs, {MAX_BLOBS_PER_TRANSACTION} are the most (EIP-7594)")
+    for versioned_hash in hashes:
+        if versioned_hash[0] != VERSIONED_HASH_VERSION_KZG:
+            raise InvalidBlobs(f"a blob hash of version {versioned_hash[0]} instead of 1")
+
+
+def _check_authorizations(tx: Transaction) -> None:
+    if tx.to is None:
+        raise InvalidAuthorizationList("a set-code transaction cannot create a contract")
+    if not tx.authorization_list:
+        raise InvalidAuthorizationList("a set-code transaction without authorizations")

@@ -1,0 +1,1 @@
+"""The world state: flat values for reads, a trie for roots, change sets for the past."""

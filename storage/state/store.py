@@ -1,0 +1,153 @@
+"""The state of all kept blocks: one writer applies blocks and freezes layers, anyone reads views of any block.
+
+The writer thread calls `apply` and `freeze`. One other thread may then write the frozen layer down
+(`checkpoint_batch`, the store's `write`, `checkpoint_done`) while blocks go on. Readers take views at any time.
+An exception out of `apply` leaves the newest layer half changed: the process has to end then and recover.
+"""
+
+from __future__ import annotations
+
+from chain.hashing import EMPTY_ROOT, keccak256
+from chain.state import StateDelta
+from chain.types import Hash32
+from storage.errors import StateStoreCorrupt, StateUnavailable
+from storage.kv import KeyValueSnapshot, KeyValueStore
+from storage.state.apply import BlockApplication
+from storage.state.batch import expire, layer_batch, oldest_after
+from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
+from storage.state.overlay import Layer
+from storage.state.reader import CodeCache, Epoch, StateView
+
+
+def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
+    """Block and state root of the last checkpoint; -1 and the empty root if there is none.
+
+    Raises `StateStoreCorrupt`.
+    """
+    record = snapshot.get(META_STATE)
+    if record is None:
+        return -1, EMPTY_ROOT
+    if len(record) != 40:
+        raise StateStoreCorrupt(f"record of the stored state has {len(record)} bytes")
+    number, root = int.from_bytes(record[:8], "big"), Hash32(record[8:])
+    node = snapshot.get(ACCOUNT_NODE)
+    if (node is None) != (root == EMPTY_ROOT) or (node is not None and keccak256(node) != root):
+        raise StateStoreCorrupt(f"the root node of block {number} is missing or is another one")
+    return number, root
+
+
+class StateStore:
+    """Flat values, trie and change sets over a key-value store.
+
+    ``retention`` is the number of blocks before the last checkpoint whose states stay readable; None keeps all.
+    """
+
+    def __init__(self, kv: KeyValueStore, retention: int | None = None) -> None:
+        self._kv = kv
+        self._retention = retention
+        snapshot = kv.snapshot()
+        floor, root = stored_head(snapshot)
+        oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
+        self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), CodeCache())
+        self._head = floor
+        self._frozen: tuple[int, int] | None = None
+
+    @property
+    def head(self) -> int:
+        """Last applied block; -1 before genesis."""
+        return self._head
+
+    @property
+    def head_root(self) -> Hash32:
+        """State root after the last applied block."""
+        return self._epoch.layers[-1].root
+
+    @property
+    def checkpointed(self) -> int:
+        """Block of the last checkpoint on disk; -1 before the first."""
+        return self._epoch.floor
+
+    @property
+    def oldest(self) -> int:
+        """First block whose state can be read."""
+        return self._epoch.oldest
+
+    @property
+    def overlay_bytes(self) -> int:
+        """Estimate of the memory that changes since the last checkpoint take."""
+        return sum(layer.estimate_bytes() for layer in self._epoch.layers)
+
+    def apply(self, number: int, delta: StateDelta) -> Hash32:
+        """Apply the changes of the next block, in memory; returns the new state root. Writer thread only.
+
+        Genesis is block 0, applied to the empty store. Raises `StateStoreCorrupt`.
+        """
+        if number != self._head + 1:
+            raise ValueError(f"block {number} does not follow block {self._head}")
+        epoch = self._epoch
+        root = BlockApplication(epoch, StateView(epoch, self._head), number).apply(delta)
+        self._head = number
+        return root
+
+    def view(self, number: int) -> StateView:
+        """The state after block ``number``; any thread. Raises `StateUnavailable`."""
+        head = self._head  # before the epoch: an epoch taken later holds every block up to this head
+        epoch = self._epoch
+        if not max(epoch.oldest, 0) <= number <= head:
+            raise StateUnavailable(f"block {number} is not between {epoch.oldest} and {head}")
+        return StateView(epoch, number)
+
+    def freeze(self) -> int:
+        """Close the newest layer for a checkpoint at the head and start another; returns the head. Writer thread only.
+
+        Raises RuntimeError while an earlier frozen layer is not written yet.
+        """
+        if self._frozen is not None:
+            raise RuntimeError(f"the checkpoint at block {self._frozen[0]} is not done yet")
+        epoch = self._epoch
+        self._frozen = (self._head, oldest_after(epoch.oldest, self._head, self._retention))
+        layers = (*epoch.layers, Layer(self._head, self.head_root))
+        self._epoch = Epoch(
+            epoch.snapshot, epoch.floor, epoch.oldest, layers, epoch.codes, epoch.accounts, epoch.slots
+        )
+        return self._head
+
+    @property
+    def frozen(self) -> int | None:
+        """Block of the frozen layer that waits to be written, if any."""
+        return None if self._frozen is None else self._frozen[0]
+
+    def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """Puts and deletes that bring the store to block ``upto``, the frozen one; freezes the head if none is.
+
+        Only for blocks which are durable in the log.
+        """
+        if self._frozen is None:
+            self.freeze()
+        assert self._frozen is not None
+        number, oldest = self._frozen
+        if number != upto:
+            raise ValueError(f"block {number} is frozen, not block {upto}")
+        epoch = self._epoch
+        batch = layer_batch(epoch.layers[0], upto, oldest)
+        expire(batch, epoch.snapshot, epoch.oldest + 1, min(oldest, epoch.floor))
+        return batch.puts, batch.deletes
+
+    def checkpoint_done(self, number: int) -> None:
+        """The batch is on disk: readers from now on use it, and the frozen layer goes when its last view does."""
+        if self._frozen is None or self._frozen[0] != number:
+            raise ValueError(f"no checkpoint at block {number} is being written")
+        epoch = self._epoch
+        accounts, slots = epoch.accounts.copy(), epoch.slots.copy()
+        frozen = epoch.layers[0]
+        for address, account_versions in frozen.accounts.items():
+            accounts.put(address, StoredAccount(*account_versions[-1][1:]))
+        for address, changed in frozen.slots.items():
+            for slot, slot_versions in changed.items():
+                slots.put((address, slot), slot_versions[-1][1])
+        for code_hash, code in frozen.codes.items():
+            epoch.codes.put(code_hash, code)
+        self._epoch = Epoch(
+            self._kv.snapshot(), number, self._frozen[1], epoch.layers[1:], epoch.codes, accounts, slots
+        )
+        self._frozen = None
