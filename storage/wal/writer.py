@@ -1,8 +1,8 @@
 """Appends records in memory and makes them durable in groups: one write and one sync each.
 
 Two locks: ``_memory`` guards the queue, for nanoseconds; ``_disk`` is held by the one flush that is running,
-while appends go on. Encoding happens in the flush, since only there is known what was durable before the group
-and which segment, hence which salt, it gets.
+while appends go on. Encoding happens in the flush, since only there is known what was durable before the
+group and which segment, hence which salt, it gets.
 """
 
 from __future__ import annotations
