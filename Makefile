@@ -14,10 +14,10 @@ run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, ke
 	exec $(BIN)/zvmd start --dev --data-dir .zvmd
 
 test: $(VENV)/dev.stamp tools lint ## Set up, check style, types and layers, run the suite
-	$(BIN)/pytest -n $(WORKERS) -m "not full"
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not full"
 
 test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -37,11 +37,11 @@ $(VENV)/bin/python:
 	tools/setup.sh venv $(VENV)
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install -qq --editable .
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/run.stamp
-	$(BIN)/pip install --quiet --group dev
+	$(BIN)/pip install -qq --group dev
 	touch $@
 
 # Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm.

@@ -37,7 +37,7 @@ make_venv() {
         "$python" -m venv "$1"
     fi
     # dependency groups (pip install --group) came with pip 25.1
-    "$1/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
+    "$1/bin/python" -m pip install -qq --upgrade 'pip>=25.1'
 }
 
 debian_tools() {

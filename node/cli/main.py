@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import version
 from typing import NamedTuple
 
 import click
@@ -47,7 +46,7 @@ class CommandTable(click.Group):
 
 
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("zvmd"), prog_name="zvmd")
+@click.version_option(package_name="zvmd", prog_name="zvmd")
 def cli() -> None:
     """A chain node that cannot forget."""
 

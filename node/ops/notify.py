@@ -9,7 +9,11 @@ import os
 import socket
 from collections.abc import Mapping
 
+import structlog
+
 from node.ops.errors import SupervisorUnreachable
+
+log = structlog.get_logger("zvmd.notify")
 
 SEND_TIMEOUT_SECONDS = 1.0
 STATUS_LIMIT_CHARS = 256
@@ -18,7 +22,8 @@ STATUS_LIMIT_CHARS = 256
 class Notifier:
     """The line to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
 
-    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written.
+    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs instead,
+    because a manager that misses its food acts on its own.
     """
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
@@ -54,8 +59,12 @@ class Notifier:
 
     def watchdog(self) -> None:
         """The writer is alive. Called by the writer itself, so that a stuck writer is noticed."""
-        if self.watchdog_seconds is not None:
+        if self.watchdog_seconds is None:
+            return
+        try:
             self._send("WATCHDOG=1")
+        except SupervisorUnreachable as error:
+            log.warning("watchdog not fed", error=str(error))
 
     def stopping(self) -> None:
         """Shutdown has begun."""

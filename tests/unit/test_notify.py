@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from node.ops.errors import SupervisorUnreachable
 from node.ops.notify import STATUS_LIMIT_CHARS, Notifier
@@ -63,3 +64,9 @@ def test_a_watchdog_meant_for_nobody_or_another_process_is_not_fed(environ: dict
 def test_a_manager_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SupervisorUnreachable, match="gone"):
         Notifier(str(tmp_path / "gone")).ready("hello")
+
+
+def test_the_writer_survives_a_manager_that_is_gone(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        Notifier(str(tmp_path / "gone"), watchdog_seconds=30.0).watchdog()
+    assert [entry["event"] for entry in logs] == ["watchdog not fed"]
