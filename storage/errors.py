@@ -1,13 +1,28 @@
-"""Errors of the stores.
+"""Errors of the stores, and the exit code with which the daemon ends when one of them reaches the top.
 
     ZvmdError
-    ├── StateStoreRefused        store.refused       exit 65: LevelDB does not open
-    ├── StateStoreCorrupt        store.corrupt       exit 65: something read fails its checksum or hash
-    ├── StateStoreWriteFailed    store.write         exit 70: end the process, recover at start
-    ├── StateUnavailable         state.unavailable   the state of that block is not kept
-    ├── CheckpointBroken         checkpoint.broken   exit 65: checkpoints are missing, unlinked or do not fit the state
-    ├── StoreTooNew              store.too_new       exit 67: written by a later version
-    └── IndexDamaged             index.damaged       delete the index and build it again
+    └── StorageError               storage.error
+        ├── StoragePanic           storage.panic        exit 70: a sync or write failed
+        ├── StorageFull            storage.full         not fatal: wait for space
+        ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
+        ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
+        ├── DataDirectoryDamaged   storage.directory    exit 65: the FORMAT stamp is missing or damaged
+        ├── StoreTooNew            store.too_new        exit 67: written by a later version
+        ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
+        │   ├── WalShort           wal.short            exit 65: acknowledged records are gone
+        │   └── WalForeign         wal.foreign          exit 65: a segment of another chain or place
+        ├── WalClosed              wal.closed
+        ├── RecordTooLarge         wal.record_size
+        ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
+        ├── StateRootMismatch      state.root_mismatch  exit 66: replay reached another state root
+        ├── StateStoreRefused      store.refused        exit 65: LevelDB does not open
+        ├── StateStoreCorrupt      store.corrupt        exit 65: a checksum or hash is wrong
+        ├── StateStoreWriteFailed  store.write          exit 70: end the process, recover at start
+        ├── StateUnavailable       state.unavailable    the state of that block is not kept
+        ├── CheckpointBroken       checkpoint.broken    exit 65: checkpoints missing or unlinked
+        └── IndexDamaged           index.damaged        delete the index and build it again
+
+Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: restarting would not help.
 """
 
 from __future__ import annotations
@@ -16,56 +31,178 @@ from typing import ClassVar
 
 from chain.errors import ZvmdError
 
-
-class StateStoreRefused(ZvmdError):
-    """LevelDB does not open: damaged files, or another process holds them."""
-
-    code = "store.refused"
-    exit_code: ClassVar[int] = 65
-    hint = "the directory is moved to quarantine and the state rebuilt from the log; never repair it in place"
-
-
-class StateStoreCorrupt(ZvmdError):
-    """Bytes read from the state store fail their checksum, their hash, or their format."""
-
-    code = "store.corrupt"
-    exit_code: ClassVar[int] = 65
-    hint = "the state store is moved to quarantine and rebuilt from the log"
+EXIT_CORRUPT = 65
+EXIT_ROOT_MISMATCH = 66
+EXIT_TOO_NEW = 67
+EXIT_PANIC = 70
+EXIT_FULL = 73
+EXIT_LOCKED = 75
 
 
-class StateStoreWriteFailed(ZvmdError):
-    """A batch could not be written; what is on disk is unknown until the store is opened again."""
+class StorageError(ZvmdError):
+    """Something about the data directory. ``exit_code`` is the process's if this ends it."""
 
-    code = "store.write"
-    exit_code: ClassVar[int] = 70
-    hint = "the process ends and recovers at its next start; check the disk"
-
-
-class StateUnavailable(ZvmdError):
-    """The state of that block is not kept, or the block does not exist."""
-
-    code = "state.unavailable"
-    rpc_code = -32000
-    hint = "ask for a later block, or keep more history: [storage] retention"
+    code = "storage.error"
+    exit_code: ClassVar[int] = 1
 
 
-class CheckpointBroken(ZvmdError):
-    """The checkpoint chain has a gap or a wrong link, or the state below does not belong to it."""
+class StoragePanic(StorageError):
+    """A sync or a write failed: what is on disk is unknown, so nothing more may be acknowledged.
 
-    code = "checkpoint.broken"
-    exit_code: ClassVar[int] = 65
-    hint = "the state store is moved to quarantine and rebuilt from the log"
+    Never retried: Linux marks the pages of a failed sync clean, so a second sync would lie.
+    """
+
+    code = "storage.panic"
+    exit_code = EXIT_PANIC
+    hint = "the process ends and recovers at its next start; check the disk and the kernel log"
 
 
-class StoreTooNew(ZvmdError):
+class StorageFull(StorageError):
+    """No space or quota left. What was pending stays pending; nothing was acknowledged."""
+
+    code = "storage.full"
+    rpc_code = -32005
+    exit_code = EXIT_FULL
+    hint = "free space on the data directory's disk; the node goes on by itself"
+
+
+class StorageUnreadable(StorageError):
+    """The disk reports an error on reading. Skipping what it holds would rewrite history."""
+
+    code = "storage.unreadable"
+    exit_code = EXIT_CORRUPT
+    hint = "check the disk and the kernel log, then restore the data directory from a backup"
+
+
+class DataDirectoryLocked(StorageError):
+    """Another process holds the data directory."""
+
+    code = "storage.locked"
+    exit_code = EXIT_LOCKED
+    hint = "stop the other zvmd first, or use another --data-dir"
+
+
+class DataDirectoryDamaged(StorageError):
+    """The FORMAT stamp is damaged, or missing beside existing data."""
+
+    code = "storage.directory"
+    exit_code = EXIT_CORRUPT
+    hint = "restore the FORMAT file from a backup, or give an empty --data-dir"
+
+
+class StoreTooNew(StorageError):
     """A store was written by a later version of the program."""
 
     code = "store.too_new"
-    exit_code: ClassVar[int] = 67
+    exit_code = EXIT_TOO_NEW
     hint = "start the version that wrote this data directory, or a later one"
 
 
-class IndexDamaged(ZvmdError):
+class WalCorrupt(StorageError):
+    """The log is damaged at a place that was durable once. Starting would forget acknowledged records."""
+
+    code = "wal.corrupt"
+    exit_code = EXIT_CORRUPT
+    hint = "look with `zvmd wal verify --all` and `zvmd wal inspect`, then restore it from a backup"
+
+    def __init__(
+        self, message: str, *, path: str = "", offset: int = 0, lsn: int = 0, witness: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        """The file, inside the data directory."""
+        self.offset = offset
+        """Where in the file the damage begins, in bytes."""
+        self.lsn = lsn
+        """The first record that cannot be read; 0 if not known."""
+        self.witness = witness
+        """The highest record known to have been durable; 0 if not known."""
+
+
+class WalShort(WalCorrupt):
+    """The log ends before a record that some witness knows to have been durable."""
+
+    code = "wal.short"
+
+
+class WalForeign(WalCorrupt):
+    """A segment or record is intact but belongs to another chain, another log or another place in it."""
+
+    code = "wal.foreign"
+    hint = "look with `zvmd wal inspect`; put back the segment files that belong to this data directory"
+
+
+class WalClosed(StorageError):
+    """The log was closed, or has failed before."""
+
+    code = "wal.closed"
+    hint = "the node is stopping; send again when it is back"
+
+
+class RecordTooLarge(StorageError):
+    """A payload exceeds what one record of the log may hold."""
+
+    code = "wal.record_size"
+    rpc_code = -32602
+    hint = "make the request smaller; the limit is 8 MiB"
+
+
+class InvalidRecord(StorageError):
+    """A record's checksum is right but its payload is not what its type says."""
+
+    code = "wal.record"
+    exit_code = EXIT_CORRUPT
+    hint = "look with `zvmd wal inspect`; this is a bug or a forged log, please report it"
+
+
+class StateRootMismatch(StorageError):
+    """Replay of a sealed block reached another state root than its seal holds."""
+
+    code = "state.root_mismatch"
+    exit_code = EXIT_ROOT_MISMATCH
+    hint = "start the version that wrote the block (see its VM fingerprint) and report this"
+
+
+class StateStoreRefused(StorageError):
+    """LevelDB does not open: damaged files, or another process holds them."""
+
+    code = "store.refused"
+    exit_code = EXIT_CORRUPT
+    hint = "the directory is moved to quarantine and the state rebuilt from the log; never repair it in place"
+
+
+class StateStoreCorrupt(StorageError):
+    """Bytes read from the state store fail their checksum, their hash, or their format."""
+
+    code = "store.corrupt"
+    exit_code = EXIT_CORRUPT
+    hint = "the state store is moved to quarantine and rebuilt from the log"
+
+
+class StateStoreWriteFailed(StorageError):
+    """A batch could not be written; what is on disk is unknown until the store is opened again."""
+
+    code = "store.write"
+    exit_code = EXIT_PANIC
+    hint = "the process ends and recovers at its next start; check the disk"
+
+
+class StateUnavailable(StorageError):
+    """The state of that block is not kept, or the block does not exist."""
+
+    code = "state.unavailable"
+    hint = "ask for a later block, or keep more history: [storage] retention"
+
+
+class CheckpointBroken(StorageError):
+    """The checkpoint chain has a gap or a wrong link, or the state below does not belong to it."""
+
+    code = "checkpoint.broken"
+    exit_code = EXIT_CORRUPT
+    hint = "the state store is moved to quarantine and rebuilt from the log"
+
+
+class IndexDamaged(StorageError):
     """The SQL index is not a database any more, or misses its tables."""
 
     code = "index.damaged"

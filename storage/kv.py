@@ -7,6 +7,7 @@ options drops a damaged block of its log in silence and serves flipped bytes, so
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,8 +85,9 @@ class LevelSnapshot:
 class LevelStore:
     """LevelDB with every check on."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: Any, path: Path) -> None:
         self._database = database
+        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueStore`."""
@@ -107,12 +109,15 @@ class LevelStore:
                     batch.delete(key)
                 for key, value in puts.items():
                     batch.put(key, value)
+            os.fsync(self._directory)  # LevelDB syncs it for a new MANIFEST only, not for a new log
         except (plyvel.Error, OSError) as error:
             raise StateStoreWriteFailed(f"writing a batch of {len(puts)} keys: {error}") from error
 
     def close(self) -> None:
         """See `KeyValueStore`."""
-        self._database.close()
+        if not self._database.closed:
+            self._database.close()
+            os.close(self._directory)
 
 
 def open_leveldb(path: Path) -> LevelStore:
@@ -130,4 +135,4 @@ def open_leveldb(path: Path) -> LevelStore:
         )
     except (plyvel.Error, OSError) as error:
         raise StateStoreRefused(f"{path}: {error}") from error
-    return LevelStore(database)
+    return LevelStore(database, path)

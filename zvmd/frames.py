@@ -1,8 +1,9 @@
 """The words of the wire: every message of protocol ``zvmd/1`` and how messages become frames.
 
-A frame is a 4-byte big-endian length and that many bytes of MessagePack: an array whose first item is the message's
-tag. Daemon and SDK share this file, so there is one definition. Amounts above 64 bits travel as big-endian bytes.
-The client speaks first, on stream 0, with `Hello`; other streams may be used once `Welcome` has arrived.
+A frame is a 4-byte big-endian length and that many bytes of MessagePack: an array whose first item is the
+message's tag. Daemon and SDK share this file, so there is one definition. Amounts above 64 bits travel as
+big-endian bytes. The client speaks first, on stream 0, with `Hello`; other streams may be used once `Welcome`
+has arrived.
 
 >>> frame = encode_frame(Hello(PROTOCOL_VERSION, b"secret", "doctest"))
 >>> FrameBuffer(1024).feed(frame) == [frame[4:]]
@@ -31,11 +32,11 @@ Cursor = tuple[Natural, Natural]
 """(block number, log index): the position of the last event seen."""
 
 
-class Frame(msgspec.Struct, array_like=True, tag=True, frozen=True, gc=False):
+class Frame(msgspec.Struct, array_like=True, tag=True, gc=False):
     """Any message."""
 
 
-# -- client to daemon ---------------------------------------------------------------------------------------------
+# -- client to daemon ------------------------------------------------------------------------------
 
 
 class Hello(Frame, tag=0):
@@ -106,7 +107,9 @@ class DeployContract(Frame, tag=6):
 
 
 class Subscribe(Frame, tag=7):
-    """Start an event stream; answered by `Subscribed`, then `Event` messages. ``kind`` is ``heads`` or ``logs``."""
+    """Start an event stream; answered by `Subscribed`, then `Event` messages. ``kind`` is ``heads`` or
+    ``logs``.
+    """
 
     id: Natural
     kind: str
@@ -123,7 +126,7 @@ class Unsubscribe(Frame, tag=8):
     subscription: Natural
 
 
-# -- daemon to client ---------------------------------------------------------------------------------------------
+# -- daemon to client ------------------------------------------------------------------------------
 
 
 class Welcome(Frame, tag=64):
@@ -266,7 +269,15 @@ class SubscriptionEnded(Frame, tag=74):
 
 
 Request = (
-    Hello | CallMethod | CallContract | SendTransaction | GetReceipt | GetLogs | DeployContract | Subscribe | Unsubscribe
+    Hello
+    | CallMethod
+    | CallContract
+    | SendTransaction
+    | GetReceipt
+    | GetLogs
+    | DeployContract
+    | Subscribe
+    | Unsubscribe
 )
 Answer = (
     Welcome

@@ -1,8 +1,8 @@
 """What the protocol side needs of a node: the port between ``node/rpc``, ``node/wire`` and ``node/engine``.
 
-Reads are plain functions, safe on any thread, answering only from what is durable and published; the dispatcher runs
-them on its reader threads. Anything that writes or waits is a coroutine of the node's event loop. Every function raises
-subclasses of `chain.errors.ZvmdError`; nothing else may leave it but a bug.
+Reads are plain functions, safe on any thread, answering only from what is durable and published; the
+dispatcher runs them on its reader threads. Anything that writes or waits is a coroutine of the node's event
+loop. Every function raises subclasses of `chain.errors.ZvmdError`; nothing else may leave it but a bug.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TransactionLocation(NamedTuple):
     """Where a mined transaction is."""
 
     block_number: int
-    index: int
+    transaction_index: int
 
 
 class PendingTransaction(NamedTuple):
@@ -87,7 +87,9 @@ class LogFilter:
 
 @dataclass(slots=True)
 class CallFields:
-    """The fields of a transaction object as users give them (``eth_call``, ``eth_sendTransaction``); None = not given."""
+    """The fields of a transaction object as users give them (``eth_call``, ``eth_sendTransaction``); None =
+    not given.
+    """
 
     sender: Address | None = None
     to: Address | None = None
@@ -166,7 +168,9 @@ class Backend(Protocol):
         """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
 
     def status(self) -> dict[str, Any]:
-        """For ``zvmd_status``: JSON-ready counters, positions (head, durable LSN, checkpoint, index watermark), jobs."""
+        """For ``zvmd_status``: JSON-ready counters, positions (head, durable LSN, checkpoint, index
+        watermark), jobs.
+        """
 
     def accounts(self) -> Sequence[Address]:
         """Accounts the node holds keys of; empty unless started with ``--dev``."""
@@ -200,7 +204,9 @@ class Backend(Protocol):
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``. Raises InvalidTransaction subclasses where geth refuses."""
 
-    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
+    def estimate_gas(
+        self, fields: CallFields, number: int, overrides: Overrides | None = None
+    ) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when no gas limit helps."""
 
     # Pool and fees
@@ -228,7 +234,9 @@ class Backend(Protocol):
         """(y parity, r, s) with a dev account's key. Raises UnknownAccount (a ZvmdError)."""
 
     async def mine(self, count: int = 1, interval: int = 0) -> int:
-        """Seal ``count`` blocks, ``interval`` seconds apart in chain time if not 0. Returns the head's number."""
+        """Seal ``count`` blocks, ``interval`` seconds apart in chain time if not 0. Returns the head's
+        number.
+        """
 
     async def set_automine(self, enabled: bool) -> None: ...
 

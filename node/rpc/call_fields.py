@@ -104,8 +104,8 @@ def call_fields(value: Any) -> CallFields:
             setattr(fields, name, parse(item))
         except InvalidParams as error:
             raise InvalidParams(f"field {key}: {error}") from None
-    both = given.get("data"), given.get("input")
-    if None not in both and both[0].lower() != both[1].lower():
+    call_data, call_input = given.get("data"), given.get("input")
+    if call_data is not None and call_input is not None and data(call_data) != data(call_input):
         raise InvalidParams("data and input differ; give one of them")
     if fields.gas_price is not None and fields.max_fee_per_gas is not None:
         raise InvalidParams("gasPrice and maxFeePerGas exclude each other")
@@ -163,7 +163,9 @@ def account_overrides(value: Any) -> dict[Address, AccountOverride]:
     return result
 
 
-def overrides_of(accounts: dict[Address, AccountOverride] | None, block: BlockOverrides | None) -> Overrides | None:
+def overrides_of(
+    accounts: dict[Address, AccountOverride] | None, block: BlockOverrides | None
+) -> Overrides | None:
     """Both overrides together, None if there are none."""
     return Overrides(accounts or {}, block) if accounts or block else None
 

@@ -28,8 +28,8 @@ class Context:
     def find_block(self, ref: BlockRef) -> int | None:
         """Number of the block meant, or None if there is none.
 
-        Every block is durable before it is shown, so ``safe`` and ``finalized`` are the head; ``pending`` is too,
-        because the state after the head is the state the next block starts from.
+        Every block is durable before it is shown, so ``safe`` and ``finalized`` are the head; ``pending`` is
+        too, because the state after the head is the state the next block starts from.
         """
         head = self.backend.head().number
         if ref.number is not None:

@@ -1,7 +1,8 @@
 """JSON-RPC 2.0 semantics without I/O: bodies in, calls and answers out. Every transport ends here.
 
-The transports differ in how they wait, so a call is handed over in two steps: `Dispatcher.prepare` finds the method and
-parses its parameters, `Call.run` (a read, on any thread) or `Call.start` (a coroutine of the loop) does the work.
+The transports differ in how they wait, so a call is handed over in two steps: `Dispatcher.prepare` finds the
+method and parses its parameters, `Call.run` (a read, on any thread) or `Call.start` (a coroutine of the loop)
+does the work.
 """
 
 from __future__ import annotations
@@ -105,7 +106,9 @@ class Dispatcher:
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
-            raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
+            raise RequestTooLarge(
+                f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}"
+            )
         return Body([_request(item) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
@@ -118,7 +121,9 @@ class Dispatcher:
         answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
         limit = self.context.limits.answer_size_max_bytes
         if len(answer) > limit:
-            return self.encode_error(request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}"))
+            return self.encode_error(
+                request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}")
+            )
         return answer
 
     def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError) -> bytes:

@@ -1,20 +1,20 @@
 """Errors of the protocols, and the JSON-RPC error object every error becomes.
 
-    ZvmdError
-    └── RpcError
-        ├── ParseError             rpc.parse              -32700
-        ├── InvalidRequest         rpc.request            -32600
-        │   └── RequestTooLarge    rpc.too_large          -32600
-        ├── MethodNotFound         rpc.method             -32601
-        ├── InvalidParams          rpc.params             -32602
-        ├── InternalError          rpc.internal           -32603
-        ├── UnknownBlock           rpc.unknown_block      -32001
-        ├── UnknownFilter          rpc.unknown_filter     -32000
-        ├── LimitExceeded          rpc.limit              -32005
-        ├── NodeBusy               rpc.busy               -32005
-        ├── NotWaiting             rpc.wait_timeout       -32004
-        ├── ExecutionReverted      evm.revert                  3
-        └── ExecutionFailed        evm.halt               -32015
+ZvmdError
+└── RpcError
+    ├── ParseError             rpc.parse              -32700
+    ├── InvalidRequest         rpc.request            -32600
+    │   └── RequestTooLarge    rpc.too_large          -32600
+    ├── MethodNotFound         rpc.method             -32601
+    ├── InvalidParams          rpc.params             -32602
+    ├── InternalError          rpc.internal           -32603
+    ├── UnknownBlock           rpc.unknown_block      -32001
+    ├── UnknownFilter          rpc.unknown_filter     -32000
+    ├── LimitExceeded          rpc.limit              -32005
+    ├── NodeBusy               rpc.busy               -32005
+    ├── NotWaiting             rpc.wait_timeout       -32004
+    ├── ExecutionReverted      evm.revert                  3
+    └── ExecutionFailed        evm.halt               -32015
 """
 
 from __future__ import annotations

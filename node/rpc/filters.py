@@ -1,7 +1,7 @@
 """Polling filters (``eth_newFilter`` and kin): a position in the chain per filter, no queue.
 
-A filter remembers what was answered last, and each poll reads the chain from there, so it costs nothing between polls
-and cannot overflow. Filters not polled for a while are dropped.
+A filter remembers what was answered last, and each poll reads the chain from there, so it costs nothing
+between polls and cannot overflow. Filters not polled for a while are dropped.
 """
 
 from __future__ import annotations

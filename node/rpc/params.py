@@ -1,7 +1,8 @@
 """Parsers from JSON parameters to domain values, one per annotation used by handlers.
 
-Each raises `InvalidParams` saying what was expected. Quantities are strict: ``0x0``, no leading zeros, at most 32
-bytes. `LooseInt` also takes JSON numbers and decimal strings, which development tools send to ``evm_*`` methods.
+Each raises `InvalidParams` saying what was expected. Quantities are strict: ``0x0``, no leading zeros, at
+most 32 bytes. `LooseInt` also takes JSON numbers and decimal strings, which development tools send to
+``evm_*`` methods.
 """
 
 from __future__ import annotations
@@ -140,7 +141,9 @@ def block_ref(value: Any) -> BlockRef:
         return BlockRef(hash=hash32(value))
     if isinstance(value, str) and value.startswith("0x"):
         return BlockRef(number=quantity64(value))
-    raise InvalidParams(f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}")
+    raise InvalidParams(
+        f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}"
+    )
 
 
 def _eip1898(value: dict[str, Any]) -> BlockRef:
@@ -175,7 +178,9 @@ def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> Non
     """Refuse unknown fields, naming the accepted ones: a misspelt field must not be ignored."""
     for key in value:
         if key not in allowed:
-            raise InvalidParams(f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}")
+            raise InvalidParams(
+                f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}"
+            )
 
 
 PARSERS: dict[Any, Callable[[Any], Any]] = {

@@ -1,7 +1,8 @@
 """Reader threads: every read of one loop turn becomes one job, so a flood pays one thread hop, not thousands.
 
-The loop hands over a batch, a thread works through it and brings results back in chunks. When one call of a batch
-takes long, the loop lets another thread continue with the rest, so nobody waits behind a stranger's heavy call.
+The loop hands over a batch, a thread works through it and brings results back in chunks. When one call of a
+batch takes long, the loop lets another thread continue with the rest, so nobody waits behind a stranger's
+heavy call.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class Readers:
         self._work: SimpleQueue[_Batch | None] = SimpleQueue()
         self._helper: asyncio.TimerHandle | None = None
         self._after_delivery: list[Callable[[], None]] = []
-        self._threads = [threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -123,7 +126,7 @@ class Readers:
             value: Any
             try:
                 value = job()
-            except BaseException as error:  # noqa: BLE001 - handed to the waiter
+            except BaseException as error:
                 value = error
             results.append((done, value))
             if time.monotonic() - started > DELIVER_AFTER_S:

@@ -1,8 +1,9 @@
-"""``@method("eth_getBalance")`` collects typed handlers; the parsers of their parameters follow from the annotations.
+"""``@method("eth_getBalance")`` collects typed handlers; annotations tell how parameters are parsed.
 
-A handler takes a `Context` and typed parameters. A plain function is a read and runs on a reader thread; a coroutine
-function runs on the event loop; ``inline=True`` marks a read that is no more than an attribute access and runs where
-the request arrived; ``overlaps=True`` marks a coroutine that may run beside others of the same batch.
+A handler takes a `Context` and typed parameters. A plain function is a read and runs on a reader thread; a
+coroutine function runs on the event loop; ``inline=True`` marks a read that is no more than an attribute
+access and runs where the request arrived; ``overlaps=True`` marks a coroutine that may run beside others of
+the same batch.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Method:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
         values = self._by_name(params) if isinstance(params, dict) else params
         if len(values) > len(self.parameters):
-            raise InvalidParams(f"{self.name} takes at most {len(self.parameters)} parameters, got {len(values)}")
+            raise InvalidParams(
+                f"{self.name} takes at most {len(self.parameters)} parameters, got {len(values)}"
+            )
         result: list[Any] = []
         for position, parameter in enumerate(self.parameters):
             value = values[position] if position < len(values) else None
@@ -60,7 +63,9 @@ class Method:
             try:
                 result.append(parameter.parse(value))
             except InvalidParams as error:
-                raise InvalidParams(f"{self.name}: parameter {position} ({parameter.name}): {error}") from None
+                raise InvalidParams(
+                    f"{self.name}: parameter {position} ({parameter.name}): {error}"
+                ) from None
         return result
 
     def _by_name(self, params: dict[str, Any]) -> list[Any]:

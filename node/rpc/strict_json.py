@@ -1,7 +1,7 @@
 """JSON as the RFC means it: what Python's decoder lets through silently is refused here.
 
-Duplicate keys, NaN and Infinity, lone surrogates, deep nesting and endless integers each made two parsers disagree
-somewhere before; a node answers them with -32700 or -32600.
+Duplicate keys, NaN and Infinity, lone surrogates, deep nesting and endless integers each made two parsers
+disagree somewhere before; a node answers them with -32700 or -32600.
 """
 
 from __future__ import annotations

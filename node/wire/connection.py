@@ -1,6 +1,7 @@
-"""The server's half of a connection without I/O: bytes of streams in, events out. Time comes in as an argument.
+"""The server's half of a connection without I/O: bytes of streams in, events out; time is an argument.
 
-States: *greeting* (only Hello on stream 0 is read, within two seconds) -> *open* -> *closed* (everything is ignored).
+States: *greeting* (only Hello on stream 0 is read, within two seconds) -> *open* -> *closed* (everything is
+ignored).
 """
 
 from __future__ import annotations
@@ -71,14 +72,18 @@ class ServerConnection:
         buffer = self._streams.get(stream_id)
         if buffer is None:
             if len(self._streams) >= self._limits.streams_max:
-                return [self._end_stream(stream_id, TooManyStreams(f"the limit is {self._limits.streams_max}"))]
+                return [
+                    self._end_stream(stream_id, TooManyStreams(f"the limit is {self._limits.streams_max}"))
+                ]
             buffer = self._streams[stream_id] = FrameBuffer(self._limits.request_frame_max_bytes)
         return self._feed(stream_id, buffer, data, end)
 
     def expire(self, now: float) -> list[WireEvent]:
         """Call at `hello_deadline`: a peer that has not said Hello is refused."""
         if self.state is State.GREETING and now >= self.hello_deadline:
-            return [self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))]
+            return [
+                self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))
+            ]
         return []
 
     def stream_reset(self, stream_id: int) -> None:
@@ -100,6 +105,7 @@ class ServerConnection:
             if self.state is State.CLOSED:
                 return events
         self._held_bytes += len(buffer) - before
+        error: WireError
         if buffer.oversized_bytes:
             limit = self._limits.request_frame_max_bytes
             error = FrameTooLarge(f"a frame of {buffer.oversized_bytes} bytes; the limit is {limit}")
@@ -110,7 +116,9 @@ class ServerConnection:
             events.append(self._close(stream_id, HelloMissing("the first frame is too large for a Hello")))
         elif end:
             if len(buffer):
-                events.append(self._refuse_stream(stream_id, TruncatedFrame(f"{len(buffer)} bytes of a frame")))
+                events.append(
+                    self._refuse_stream(stream_id, TruncatedFrame(f"{len(buffer)} bytes of a frame"))
+                )
             else:
                 del self._streams[stream_id]
         return events
@@ -118,8 +126,8 @@ class ServerConnection:
     def _frame(self, stream_id: int, body: bytes, events: list[WireEvent]) -> None:
         try:
             request = decode_request(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            events.append(self._malformed_frame(stream_id, str(error)[:200]))
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as reason:
+            events.append(self._malformed_frame(stream_id, str(reason)[:200]))
             return
         if self.state is State.GREETING:
             events.append(self._greet(stream_id, request))
@@ -137,7 +145,9 @@ class ServerConnection:
         if not isinstance(request, Hello):
             return self._close(stream_id, HelloMissing("the first message is not Hello"))
         if request.version != PROTOCOL_VERSION:
-            return self._close(stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}"))
+            return self._close(
+                stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
+            )
         if not self._is_token(request.token):
             return self._close(stream_id, WrongToken("the token is not the node's"))
         self.state = State.OPEN

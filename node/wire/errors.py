@@ -1,22 +1,22 @@
 """Errors of the wire protocol; those marked with * end the connection.
 
-    ZvmdError
-    └── WireError
-        ├── MalformedFrame         wire.malformed
-        ├── FrameTooLarge          wire.frame_size          ends the stream
-        ├── TruncatedFrame         wire.truncated           ends the stream
-        ├── TooManyRequests        wire.in_flight
-        ├── TooManyStreams         wire.streams             ends the stream
-        ├── TooManySubscriptions   wire.subscriptions
-        ├── TooManyBytes *         wire.bytes
-        ├── TooManyMalformed *     wire.malformed_often
-        ├── HelloMissing *         wire.hello_missing
-        ├── HelloTooLate *         wire.hello_late
-        ├── HelloAgain             wire.hello_again
-        ├── UnknownVersion *       wire.version
-        ├── WrongToken *           wire.token
-        ├── SlowReader *           wire.slow_reader
-        └── WrongStream *          wire.stream_kind
+ZvmdError
+└── WireError
+    ├── MalformedFrame         wire.malformed
+    ├── FrameTooLarge          wire.frame_size          ends the stream
+    ├── TruncatedFrame         wire.truncated           ends the stream
+    ├── TooManyRequests        wire.in_flight
+    ├── TooManyStreams         wire.streams             ends the stream
+    ├── TooManySubscriptions   wire.subscriptions
+    ├── TooManyBytes *         wire.bytes
+    ├── TooManyMalformed *     wire.malformed_often
+    ├── HelloMissing *         wire.hello_missing
+    ├── HelloTooLate *         wire.hello_late
+    ├── HelloAgain             wire.hello_again
+    ├── UnknownVersion *       wire.version
+    ├── WrongToken *           wire.token
+    ├── SlowReader *           wire.slow_reader
+    └── WrongStream *          wire.stream_kind
 """
 
 from __future__ import annotations

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import importlib
 
-NAMESPACES = ("eth_state", "eth_blocks", "eth_send", "eth_logs", "eth_fees", "net_web3", "txpool", "evm", "zvmd")
+NAMESPACES = (
+    "eth_state",
+    "eth_blocks",
+    "eth_send",
+    "eth_logs",
+    "eth_fees",
+    "net_web3",
+    "txpool",
+    "evm",
+    "zvmd",
+)
 
 
 def load_methods() -> None:

@@ -9,7 +9,15 @@ from chain.receipts import encode_receipt
 from chain.transactions import encode_transaction
 from chain.types import Hash32
 from node.rpc.context import Context
-from node.rpc.format import Json, block_object, data, header_object, quantity, receipt_object, transaction_object
+from node.rpc.format import (
+    Json,
+    block_object,
+    data,
+    header_object,
+    quantity,
+    receipt_object,
+    transaction_object,
+)
 from node.rpc.params import BlockRef
 from node.rpc.registry import method
 
@@ -30,13 +38,17 @@ def _block_json(context: Context, ref: BlockRef, hydrated: bool) -> Json | None:
 
 
 @method("eth_getBlockByNumber")
-def get_block_by_number(context: Context, block: BlockRef, hydrated_transactions: bool = False) -> Json | None:
+def get_block_by_number(
+    context: Context, block: BlockRef, hydrated_transactions: bool = False
+) -> Json | None:
     """A block, null if there is none."""
     return _block_json(context, block, hydrated_transactions)
 
 
 @method("eth_getBlockByHash")
-def get_block_by_hash(context: Context, block_hash: Hash32, hydrated_transactions: bool = False) -> Json | None:
+def get_block_by_hash(
+    context: Context, block_hash: Hash32, hydrated_transactions: bool = False
+) -> Json | None:
     """A block, null if there is none."""
     return _block_json(context, BlockRef(hash=block_hash), hydrated_transactions)
 
@@ -132,7 +144,9 @@ def get_raw_transaction(context: Context, transaction_hash: Hash32) -> str | Non
     location = context.backend.transaction_location(transaction_hash)
     if location is not None:
         block = context.backend.block(location.block_number)
-        return None if block is None else data(encode_transaction(block.transactions[location.index]))
+        if block is None:
+            return None
+        return data(encode_transaction(block.transactions[location.transaction_index]))
     waiting = context.backend.pending_transaction(transaction_hash)
     return None if waiting is None else data(encode_transaction(waiting.transaction))
 
@@ -161,7 +175,9 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
     if block is None or receipts is None or senders is None:
         return None
     first_log = sum(len(receipt.logs) for receipt in receipts[:index])
-    return receipt_object(receipts[index], block.transactions[index], senders[index], block.header, index, first_log)
+    return receipt_object(
+        receipts[index], block.transactions[index], senders[index], block.header, index, first_log
+    )
 
 
 @method("eth_getTransactionReceipt")

@@ -14,12 +14,14 @@ from node.rpc.params import BlockRef, JsonList, LooseInt
 from node.rpc.registry import method
 
 PRIORITY_FEE_WEI = 1_000_000_000
-"""Suggested tip: blocks of a development chain are never full, so any tip is enough; 1 gwei is what wallets expect."""
+"""Suggested tip: blocks of a development chain are never full, so any tip is enough; 1 gwei is what wallets
+expect.
+"""
 PERCENTILES_MAX = 100
 
 
 @method("eth_maxPriorityFeePerGas", inline=True)
-def max_priority_fee_per_gas(context: Context) -> str:
+def max_priority_fee_per_gas(_context: Context) -> str:
     """A tip that gets a transaction mined."""
     return quantity(PRIORITY_FEE_WEI)
 
@@ -38,7 +40,10 @@ def blob_base_fee(context: Context) -> str:
 
 @method("eth_feeHistory")
 def fee_history(
-    context: Context, block_count: LooseInt, newest_block: BlockRef, reward_percentiles: JsonList | None = None
+    context: Context,
+    block_count: LooseInt,
+    newest_block: BlockRef,
+    reward_percentiles: JsonList | None = None,
 ) -> dict[str, Any]:
     """Fees of a range of blocks, and the base fee of the block after it."""
     percentiles = _percentiles(reward_percentiles)
@@ -57,7 +62,9 @@ def fee_history(
         "oldestBlock": quantity(oldest),
         "baseFeePerGas": [quantity(header.base_fee or 0) for header in found] + [quantity(next_fee)],
         "gasUsedRatio": [header.gas_used / header.gas_limit if header.gas_limit else 0.0 for header in found],
-        "baseFeePerBlobGas": [quantity(backend.blob_base_fee(number)) for number in range(oldest, newest + 2)],
+        "baseFeePerBlobGas": [
+            quantity(backend.blob_base_fee(number)) for number in range(oldest, newest + 2)
+        ],
         "blobGasUsedRatio": [
             (header.blob_gas_used or 0) / limit for header, limit in zip(found, blob_max, strict=True)
         ],
@@ -88,7 +95,10 @@ def _transactions(context: Context, number: int) -> tuple[tuple[Transaction, ...
 
 
 def _rewards(
-    header: Header, transactions: tuple[Transaction, ...], receipts: tuple[Receipt, ...], percentiles: list[float]
+    header: Header,
+    transactions: tuple[Transaction, ...],
+    receipts: tuple[Receipt, ...],
+    percentiles: list[float],
 ) -> list[str]:
     """Tips at the percentiles, weighted by gas (geth's rule)."""
     base_fee = header.base_fee or 0

@@ -50,13 +50,17 @@ def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockR
 
 
 @method("eth_getStorageValues")
-def get_storage_values(context: Context, requests: JsonObject, block: BlockRef = LATEST) -> dict[str, list[str]]:
+def get_storage_values(
+    context: Context, requests: JsonObject, block: BlockRef = LATEST
+) -> dict[str, list[str]]:
     """Many slots of many accounts at one block."""
     wanted = {address(key): [slot(item) for item in json_list(items)] for key, items in requests.items()}
     if sum(map(len, wanted.values())) > STORAGE_VALUES_MAX:
         raise InvalidParams(f"more than {STORAGE_VALUES_MAX} slots")
     view = context.backend.view(context.need_block(block))
-    return {data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()}
+    return {
+        data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()
+    }
 
 
 @method("eth_call")
@@ -133,7 +137,7 @@ def block_number(context: Context) -> str:
 
 
 @method("eth_syncing", inline=True)
-def syncing(context: Context) -> Any:
+def syncing(_context: Context) -> Any:
     """A node of its own chain is never behind."""
     return False
 

@@ -44,10 +44,17 @@ def get_automine(context: Context) -> bool:
     return context.backend.automine()
 
 
-@method("evm_setIntervalMining", "anvil_setIntervalMining")
+@method("evm_setIntervalMining")
 async def set_interval_mining(context: Context, interval: LooseInt) -> bool:
-    """Seal every so often: ``evm_`` counts milliseconds as Hardhat does, 0 stops."""
+    """Seal every so many milliseconds (Hardhat's unit), 0 stops."""
     await context.backend.set_interval_mining(interval / 1000)
+    return True
+
+
+@method("anvil_setIntervalMining")
+async def set_interval_mining_seconds(context: Context, interval: LooseInt) -> bool:
+    """Seal every so many seconds (anvil's unit), 0 stops."""
+    await context.backend.set_interval_mining(float(interval))
     return True
 
 

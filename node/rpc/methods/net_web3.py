@@ -15,13 +15,13 @@ def net_version(context: Context) -> str:
 
 
 @method("net_listening", inline=True)
-def net_listening(context: Context) -> bool:
+def net_listening(_context: Context) -> bool:
     """There is no peer-to-peer network, but tools take this for readiness."""
     return True
 
 
 @method("net_peerCount", inline=True)
-def net_peer_count(context: Context) -> str:
+def net_peer_count(_context: Context) -> str:
     """None."""
     return "0x0"
 
@@ -33,18 +33,18 @@ def client_version(context: Context) -> str:
 
 
 @method("web3_sha3", inline=True)
-def sha3(context: Context, message: bytes) -> str:
+def sha3(_context: Context, message: bytes) -> str:
     """Keccak-256."""
     return data(keccak256(message))
 
 
 @method("rpc_modules", inline=True)
-def rpc_modules(context: Context) -> dict[str, str]:
+def rpc_modules(_context: Context) -> dict[str, str]:
     """Namespaces and their versions."""
     return {name.split("_", 1)[0]: "1.0" for name in method_names()}
 
 
 @method("rpc_methods", inline=True)
-def rpc_methods(context: Context) -> dict[str, list[str]]:
+def rpc_methods(_context: Context) -> dict[str, list[str]]:
     """Every method."""
     return {"methods": method_names()}

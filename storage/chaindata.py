@@ -1,0 +1,180 @@
+"""Blocks and receipts by number: a tail in memory after the last checkpoint, the rest in the key-value store.
+
+The writer thread adds; one thread at a time writes checkpoints; anyone reads. Readers look at the tail first and at
+the store then: a block leaves the tail only after it is in the store.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
+
+from chain import rlp
+from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header
+from chain.errors import InvalidRlp, InvalidTransaction
+from chain.receipts import Receipt
+from chain.types import Hash32
+from storage.errors import StateStoreCorrupt
+from storage.kv import KeyValueStore
+from storage.receiptcodec import decode_receipts, encode_receipts
+from storage.state.keys import BODY, HEADER, META_BLOCK, NUMBER, RECEIPTS, block_key
+
+HEADERS_CACHED = 2_048
+BLOCKS_CACHED = 128
+RECEIPTS_CACHED = 128
+
+T = TypeVar("T")
+
+
+class _Recent(Generic[T]):
+    """Decoded things by block number, the least recently used forgotten first."""
+
+    def __init__(self, limit: int, read: Callable[[int], T | None]) -> None:
+        self._limit = limit
+        self._read = read
+        self._items: OrderedDict[int, T] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, number: int) -> T | None:
+        """The thing, from memory or read now; None if there is none."""
+        with self._lock:
+            item = self._items.get(number)
+            if item is not None:
+                self._items.move_to_end(number)
+                return item
+        item = self._read(number)
+        if item is not None:
+            with self._lock:
+                self._items[number] = item
+                if len(self._items) > self._limit:
+                    self._items.popitem(last=False)
+        return item
+
+
+class ChainData:
+    """The chain's blocks. Numbers are contiguous from genesis (0) to `head`."""
+
+    def __init__(self, kv: KeyValueStore) -> None:
+        self._kv = kv
+        self._tail: dict[int, tuple[Block, tuple[Receipt, ...]]] = {}
+        self._tail_numbers: dict[Hash32, int] = {}
+        self._head = self._checkpointed = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
+        self._headers = _Recent(HEADERS_CACHED, self._read_header)
+        self._blocks = _Recent(BLOCKS_CACHED, self._read_block)
+        self._receipts = _Recent(RECEIPTS_CACHED, self._read_receipts)
+
+    @property
+    def head(self) -> int:
+        """Number of the last block added; -1 before genesis."""
+        return self._head
+
+    @property
+    def checkpointed(self) -> int:
+        """Number of the last block in the store; -1 before the first checkpoint."""
+        return self._checkpointed
+
+    def add(self, block: Block, receipts: Sequence[Receipt]) -> None:
+        """Append the next block with its receipts, in memory. Writer thread only."""
+        number = block.header.number
+        if number != self._head + 1:
+            raise ValueError(f"block {number} does not follow block {self._head}")
+        if len(receipts) != len(block.transactions):
+            raise ValueError(f"{len(receipts)} receipts for {len(block.transactions)} transactions")
+        self._tail[number] = (block, tuple(receipts))
+        self._tail_numbers[block.hash] = number
+        self._head = number
+
+    def header(self, number: int) -> Header | None:
+        """Header of a block; None if there is no such block. Raises `StateStoreCorrupt`."""
+        entry = self._tail.get(number)
+        return entry[0].header if entry is not None else self._headers.get(number)
+
+    def block(self, number: int) -> Block | None:
+        """A block; None if there is no such block. Raises `StateStoreCorrupt`."""
+        entry = self._tail.get(number)
+        return entry[0] if entry is not None else self._blocks.get(number)
+
+    def receipts(self, number: int) -> tuple[Receipt, ...] | None:
+        """Receipts of a block, in order; None if there is no such block. Raises `StateStoreCorrupt`."""
+        entry = self._tail.get(number)
+        return entry[1] if entry is not None else self._receipts.get(number)
+
+    def hash_of(self, number: int) -> Hash32 | None:
+        """Hash of a block; None if there is no such block. Raises `StateStoreCorrupt`."""
+        header = self.header(number)
+        return None if header is None else header.hash
+
+    def number_of(self, block_hash: Hash32) -> int | None:
+        """Number of the block with this hash; None if it is not in the chain. Raises `StateStoreCorrupt`."""
+        number = self._tail_numbers.get(block_hash)
+        if number is not None:
+            return number
+        record = self._kv.get(NUMBER + block_hash)
+        return None if record is None else int.from_bytes(record, "big")
+
+    def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
+        """Puts and deletes that store the tail up to block ``upto``. Only for blocks durable in the log."""
+        if not self._checkpointed <= upto <= self._head:
+            raise ValueError(f"block {upto} is not between {self._checkpointed} and {self._head}")
+        puts: dict[bytes, bytes] = {}
+        for number in range(self._checkpointed + 1, upto + 1):
+            block, receipts = self._tail[number]
+            puts[block_key(HEADER, number)] = encode_header(block.header)
+            puts[block_key(BODY, number)] = _encode_body(block)
+            puts[block_key(RECEIPTS, number)] = encode_receipts(receipts)
+            puts[NUMBER + block.hash] = number.to_bytes(8, "big")
+        if upto >= 0:
+            puts[META_BLOCK] = upto.to_bytes(8, "big")
+        return puts, []
+
+    def checkpoint_done(self, upto: int) -> None:
+        """The batch is in the store: the tail up to ``upto`` may go."""
+        first, self._checkpointed = self._checkpointed + 1, upto
+        for number in range(first, upto + 1):
+            block, _ = self._tail.pop(number)
+            self._tail_numbers.pop(block.hash, None)
+
+    def _read_header(self, number: int) -> Header | None:
+        record = self._stored(HEADER, number, "header")
+        if record is None:
+            return None
+        try:
+            header = decode_header(record)
+        except InvalidRlp as error:
+            raise StateStoreCorrupt(f"header of block {number}: {error}") from error
+        if header.number != number:
+            raise StateStoreCorrupt(f"the header stored for block {number} is that of block {header.number}")
+        return header
+
+    def _read_block(self, number: int) -> Block | None:
+        header = self._headers.get(number)
+        if header is None:
+            return None
+        record = self._stored(BODY, number, "body")
+        if record is None:
+            return None
+        try:
+            parts = rlp.split_items(record)
+            return decode_block(rlp.encode_list([encode_header(header), *parts]))
+        except (InvalidRlp, InvalidTransaction) as error:
+            raise StateStoreCorrupt(f"body of block {number}: {error}") from error
+
+    def _read_receipts(self, number: int) -> tuple[Receipt, ...] | None:
+        record = self._stored(RECEIPTS, number, "receipts")
+        return None if record is None else decode_receipts(record)
+
+    def _stored(self, kind: bytes, number: int, what: str) -> bytes | None:
+        """A record of a block; None for a block the store does not reach."""
+        if not 0 <= number <= self._checkpointed:
+            return None
+        record = self._kv.get(block_key(kind, number))
+        if record is None:
+            raise StateStoreCorrupt(f"the {what} of block {number} is missing from the store")
+        return record
+
+
+def _encode_body(block: Block) -> bytes:
+    """RLP of a block's parts behind its header."""
+    return rlp.encode_list(rlp.split_items(encode_block(block))[1:])

@@ -1,0 +1,168 @@
+"""Checkpoints: one synced batch brings state, blocks and receipts to a block, and says which log record that is.
+
+Each batch carries a record ``ckpt/<n>`` that holds the hash of record n - 1. A store which dropped a batch in the
+middle of its history, as LevelDB can, therefore shows a gap. The log alone makes transactions durable; a checkpoint
+bounds how much of it is replayed at start.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from random import Random
+
+from chain.hashing import keccak256
+from chain.types import ZERO_HASH, Hash32
+from storage.chaindata import ChainData
+from storage.errors import CheckpointBroken, StoreTooNew
+from storage.kv import KeyValueSnapshot, KeyValueStore
+from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_STATE, block_key
+from storage.state.store import StateStore, stored_head
+from storage.state.verify import check_sample
+
+SCHEMA_VERSION = 1
+"""Of everything in the key-value store."""
+LINKS_CHECKED = 1_024
+PATHS_CHECKED = 1_000
+
+_RECORD = struct.Struct(">IQQQ32s32s32s")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What one batch brought the store to."""
+
+    number: int
+    """Position in the chain of checkpoints, from 1."""
+    lsn: int
+    """Last log record whose effects are included."""
+    block: int
+    block_hash: Hash32
+    state_root: Hash32
+    previous: Hash32
+    """Hash of the record before; zero for the first."""
+    schema_version: int = SCHEMA_VERSION
+
+    def encode(self) -> bytes:
+        """The stored record."""
+        return _RECORD.pack(
+            self.schema_version, self.number, self.lsn, self.block, self.block_hash, self.state_root, self.previous
+        )
+
+    @property
+    def hash(self) -> Hash32:
+        """Keccak-256 of the record."""
+        return keccak256(self.encode())
+
+    @classmethod
+    def decode(cls, record: bytes) -> Checkpoint:
+        """Inverse of `encode`. Raises `StoreTooNew`, `CheckpointBroken`."""
+        version = int.from_bytes(record[:4], "big")
+        if version > SCHEMA_VERSION and len(record) >= 4:
+            raise StoreTooNew(f"the state store has schema {version}; this program knows {SCHEMA_VERSION}")
+        if len(record) != _RECORD.size or version == 0:
+            raise CheckpointBroken(f"a checkpoint record of {len(record)} bytes with schema {version}")
+        version, number, lsn, block, block_hash, root, previous = _RECORD.unpack(record)
+        return cls(number, lsn, block, Hash32(block_hash), Hash32(root), Hash32(previous), version)
+
+
+def last_checkpoint(snapshot: KeyValueSnapshot | KeyValueStore) -> Checkpoint | None:
+    """The last checkpoint, None in an empty store. Checks its own record only.
+
+    Raises `CheckpointBroken`, `StoreTooNew`.
+    """
+    head = snapshot.get(META_HEAD)
+    if head is None:
+        return None
+    record = snapshot.get(CHECKPOINT + head[:8])
+    if record is None or len(head) != 40:
+        raise CheckpointBroken("the head checkpoint's record is missing")
+    checkpoint = Checkpoint.decode(record)
+    if checkpoint.hash != head[8:] or checkpoint.number != int.from_bytes(head[:8], "big"):
+        raise CheckpointBroken(f"the record of checkpoint {checkpoint.number} is not the one the head names")
+    return checkpoint
+
+
+def verify_checkpoints(
+    kv: KeyValueStore, rng: Random, links: int = LINKS_CHECKED, paths: int = PATHS_CHECKED
+) -> Checkpoint | None:
+    """The last checkpoint of a store just opened, after checking that the store holds what it says.
+
+    The last ``links`` records must follow each other and link by hash, the block and the root node must be the
+    recorded ones, and ``paths`` random accounts, slots and trie paths must agree. None: an empty store.
+    Raises `CheckpointBroken`, `StateStoreCorrupt`, `StoreTooNew`.
+    """
+    snapshot = kv.snapshot()
+    try:
+        head = last_checkpoint(snapshot)
+        if head is None:
+            for key, _ in snapshot.iterate(b"", b"\xff"):
+                raise CheckpointBroken(f"the store has no checkpoint but holds key {key[:40]!r}")
+            return None
+        _check_links(snapshot, head, links)
+        _check_block(kv, head)
+        if stored_head(snapshot) != (head.block, head.state_root):
+            raise CheckpointBroken(f"the stored state is not that of checkpoint {head.number}")
+        check_sample(snapshot, head.state_root, paths, rng)
+        return head
+    finally:
+        snapshot.close()
+
+
+def _check_links(snapshot: KeyValueSnapshot, head: Checkpoint, links: int) -> None:
+    """The records before ``head`` follow each other, and none comes after it."""
+    later = block_key(CHECKPOINT, head.number + 1)
+    for key, _ in snapshot.iterate(later, block_key(CHECKPOINT, 2**64 - 1)):
+        raise CheckpointBroken(f"{key!r} comes after the head checkpoint {head.number}")
+    current = head
+    first = block_key(CHECKPOINT, max(1, head.number - links))
+    for _, record in snapshot.iterate(first, block_key(CHECKPOINT, head.number), reverse=True):
+        before = Checkpoint.decode(record)
+        if before.number != current.number - 1 or before.hash != current.previous:
+            raise CheckpointBroken(f"checkpoint {current.number} does not link to {before.number}")
+        if before.lsn > current.lsn or before.block > current.block:
+            raise CheckpointBroken(f"checkpoint {current.number} is behind {before.number}")
+        current = before
+    if current.number > max(1, head.number - links):
+        raise CheckpointBroken(f"checkpoint {current.number - 1} is missing")
+    if current.number == 1 and current.previous != ZERO_HASH:
+        raise CheckpointBroken("checkpoint 1 links to an earlier one")
+
+
+def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
+    """The checkpoint's block is the last one stored, and has the recorded hash and root."""
+    header = ChainData(kv).header(head.block)
+    if header is None or header.hash != head.block_hash or header.state_root != head.state_root:
+        raise CheckpointBroken(f"block {head.block} is not the one checkpoint {head.number} names")
+    if kv.get(META_BLOCK) != head.block.to_bytes(8, "big"):
+        raise CheckpointBroken(f"the last stored block is not block {head.block}")
+
+
+def write_checkpoint(kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int) -> Checkpoint:
+    """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
+
+    ``lsn`` is the last log record applied when the state was frozen; it must be durable. Runs in the writer
+    thread, or in one other thread after `StateStore.freeze`. Raises `StateStoreWriteFailed`: the process must end.
+    """
+    block = state.frozen if state.frozen is not None else state.freeze()
+    header = chain_data.header(block)
+    if header is None:
+        raise ValueError(f"block {block} is not in the chain data")
+    puts, deletes = state.checkpoint_batch(block)
+    root = Hash32(puts[META_STATE][8:])
+    if header.state_root != root:
+        raise ValueError(f"block {block} has another state root than the state")
+    more_puts, more_deletes = chain_data.checkpoint_batch(block)
+    before = last_checkpoint(kv)
+    if before is not None and lsn < before.lsn:
+        raise ValueError(f"log record {lsn} is behind the last checkpoint's, {before.lsn}")
+    checkpoint = Checkpoint(
+        before.number + 1 if before else 1, lsn, block, header.hash, root, before.hash if before else ZERO_HASH
+    )
+    puts |= more_puts
+    puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
+    puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
+    kv.write(puts, [*deletes, *more_deletes])
+    chain_data.checkpoint_done(block)
+    state.checkpoint_done(block)
+    return checkpoint

@@ -1,0 +1,231 @@
+"""The file system as the stores see it: a small port, and the real one behind it.
+
+Paths are relative to the data directory and use ``/``. `SimFs` (storage/simfs.py) is the other one.
+``OSError`` passes up as it is; what a failure means is decided by the store that meets it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+from storage.errors import DataDirectoryLocked
+
+MAX_INTERRUPTIONS = 100
+"""Calls in a row that may be interrupted before `write_all` gives up."""
+
+Bytes = bytes | bytearray | memoryview
+"""What can be written."""
+
+
+class File(Protocol):
+    """An open file. Positions and sizes are in bytes."""
+
+    def pread(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset``; fewer only where the file ends."""
+
+    def pwrite(self, offset: int, data: Bytes) -> int:
+        """Write at ``offset`` and return how much was written, which may be less: see `write_all`."""
+
+    def fdatasync(self) -> None:
+        """Make content and size durable; not the directory entry."""
+
+    def fsync(self) -> None:
+        """Make content, size and other metadata durable; not the directory entry."""
+
+    def ftruncate(self, size: int) -> None:
+        """Cut or extend (with zeros) to ``size``."""
+
+    def fallocate(self, size: int) -> None:
+        """Reserve disk space for the first ``size`` bytes, extending the file with zeros."""
+
+    def size(self) -> int:
+        """The file's length."""
+
+    def close(self) -> None:
+        """Give the handle back. Makes nothing durable."""
+
+
+class Lock(Protocol):
+    """A lock held on a file, for as long as the process lives or until released."""
+
+    def release(self) -> None:
+        """Let others take it."""
+
+
+class FileSystem(Protocol):
+    """A directory tree. Entries made, renamed or removed are durable after `sync_directory`."""
+
+    def open(self, path: str, *, create: bool = False, writable: bool = True) -> File:
+        """An existing file, or with ``create`` one that must not exist yet (``FileExistsError``)."""
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or directory has this name."""
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a directory, sorted."""
+
+    def makedirs(self, path: str) -> None:
+        """Make a directory and its parents where missing."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Move a name, replacing ``target`` in one step."""
+
+    def unlink(self, path: str) -> None:
+        """Remove a file's name."""
+
+    def sync_directory(self, path: str) -> None:
+        """Make the entries of a directory durable. ``""`` is the data directory itself."""
+
+    def read_file(self, path: str) -> bytes:
+        """The whole content of a small file."""
+
+    def lock(self, path: str) -> Lock:
+        """Take an exclusive lock, without waiting. Raises `DataDirectoryLocked`."""
+
+
+def write_all(file: File, offset: int, data: Bytes) -> None:
+    """Write every byte, over short and interrupted calls. After an ``OSError`` part may be written."""
+    view = memoryview(data)
+    written = interruptions = 0
+    while written < len(view):
+        try:
+            written += file.pwrite(offset + written, view[written:])
+        except InterruptedError:
+            interruptions += 1
+            if interruptions > MAX_INTERRUPTIONS:
+                raise
+
+
+def write_atomically(fs: FileSystem, path: str, data: bytes) -> None:
+    """Replace a small file: a reader, and a crash at any point, finds the old content or the new."""
+    temporary = path + ".tmp"
+    if fs.exists(temporary):
+        fs.unlink(temporary)
+    file = fs.open(temporary, create=True)
+    try:
+        write_all(file, 0, data)
+        file.fsync()
+    finally:
+        file.close()
+    fs.rename(temporary, path)
+    fs.sync_directory(parent_of(path))
+
+
+def parent_of(path: str) -> str:
+    """The directory of a path; ``""`` is the root.
+
+    >>> parent_of("wal/watermark"), parent_of("FORMAT")
+    ('wal', '')
+    """
+    return path.rpartition("/")[0]
+
+
+class RealFile:
+    """A file of the operating system. Python itself repeats interrupted calls (PEP 475)."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def pread(self, offset: int, count: int) -> bytes:
+        data = os.pread(self._descriptor, count, offset)
+        if len(data) == count or not data:
+            return data
+        parts = [data]
+        missing = count - len(data)
+        while missing:  # the kernel may give less, e.g. above 2 GiB
+            data = os.pread(self._descriptor, missing, offset + count - missing)
+            if not data:
+                break
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
+
+    def pwrite(self, offset: int, data: Bytes) -> int:
+        return os.pwrite(self._descriptor, data, offset)
+
+    def fdatasync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    def fsync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def ftruncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    def fallocate(self, size: int) -> None:
+        os.posix_fallocate(self._descriptor, 0, size)
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class RealLock:
+    """An ``flock``: the kernel releases it when the process ends, however it ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class RealFs:
+    """The tree below ``root``. Files are 0600, directories 0700: a chain may hold private work."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def open(self, path: str, *, create: bool = False, writable: bool = True) -> RealFile:
+        flags = os.O_CLOEXEC | (os.O_RDWR if writable or create else os.O_RDONLY)
+        if create:
+            flags |= os.O_CREAT | os.O_EXCL
+        return RealFile(os.open(self.root / path, flags, 0o600))
+
+    def exists(self, path: str) -> bool:
+        return (self.root / path).exists()
+
+    def listdir(self, path: str) -> list[str]:
+        return sorted(entry.name for entry in (self.root / path).iterdir())
+
+    def makedirs(self, path: str) -> None:
+        (self.root / path).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def rename(self, source: str, target: str) -> None:
+        (self.root / source).replace(self.root / target)
+
+    def unlink(self, path: str) -> None:
+        (self.root / path).unlink()
+
+    def sync_directory(self, path: str) -> None:
+        descriptor = os.open(self.root / path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def read_file(self, path: str) -> bytes:
+        return (self.root / path).read_bytes()
+
+    def lock(self, path: str) -> RealLock:
+        descriptor = os.open(self.root / path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DataDirectoryLocked(f"{self.root} is in use by process {owner}") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return RealLock(descriptor)

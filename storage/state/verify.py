@@ -1,0 +1,125 @@
+"""Checks that the stored state belongs to its root: random paths of the tries, and the flat values beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from chain.hashing import EMPTY_ROOT, keccak256
+from chain.trie import EMPTY_REFERENCE
+from chain.types import Address, Hash32
+from storage.errors import StateStoreCorrupt
+from storage.kv import KeyValueSnapshot
+from storage.state.apply import account_leaf, slot_leaf
+from storage.state.keys import (
+    ACCOUNT,
+    ACCOUNT_NODE,
+    SLOT,
+    STORAGE_NODE,
+    StoredAccount,
+    decode_account,
+    decode_slot,
+)
+from storage.state.trie import split_node, string_payload, unpack_path
+
+_DIGITS = "0123456789abcdef"
+
+
+def trie_value(load: Callable[[str], bytes | None], root: Hash32, key: str) -> bytes:
+    """Value of a hex key; empty if the trie has none. Every node on the way is hashed.
+
+    Raises `StateStoreCorrupt`.
+    """
+    if root == EMPTY_ROOT:
+        return b""
+    path, ref = "", b"\xa0" + root
+    while True:
+        node = load(path)
+        if node is None:
+            raise StateStoreCorrupt(f"trie node at path '{path}' is missing")
+        if (keccak256(node) != ref[1:]) if len(ref) == 33 else (node != ref):
+            raise StateStoreCorrupt(f"trie node at path '{path}' is not the one its parent refers to")
+        items = split_node(node)
+        if len(items) == 17:
+            digit = key[len(path)]
+            path, ref = path + digit, items[_DIGITS.index(digit)]
+            if ref == EMPTY_REFERENCE:
+                return b""
+            continue
+        rest, is_leaf = unpack_path(items[0])
+        if not key.startswith(rest, len(path)):
+            return b""
+        if is_leaf:
+            return string_payload(items[1])
+        path, ref = path + rest, items[1]
+
+
+def _loader(snapshot: KeyValueSnapshot, prefix: bytes) -> Callable[[str], bytes | None]:
+    return lambda path: snapshot.get(prefix + path.encode())
+
+
+def _first(snapshot: KeyValueSnapshot, prefix: bytes, point: bytes) -> tuple[bytes, bytes] | None:
+    """The first pair under a prefix at or after a random point, or the prefix's first."""
+    end = prefix + b"\xff" * 54
+    for start in (prefix + point, prefix):
+        for pair in snapshot.iterate(start, end):
+            return pair
+    return None
+
+
+def check_account(snapshot: KeyValueSnapshot, root: Hash32, address: Address, stored: StoredAccount) -> None:
+    """Compare an account's flat record with the trie. Raises `StateStoreCorrupt`."""
+    leaf = trie_value(_loader(snapshot, ACCOUNT_NODE), root, keccak256(address).hex())
+    if leaf != account_leaf(stored):
+        raise StateStoreCorrupt(f"account 0x{address.hex()} differs from the trie")
+
+
+def check_slot(snapshot: KeyValueSnapshot, root: Hash32, address: Address, slot: int, value: int) -> None:
+    """Compare a slot's flat value with the storage trie. Raises `StateStoreCorrupt`."""
+    owner = keccak256(address)
+    leaf = trie_value(_loader(snapshot, STORAGE_NODE + owner), root, keccak256(slot.to_bytes(32, "big")).hex())
+    if leaf != slot_leaf(value):
+        raise StateStoreCorrupt(f"slot {slot:#x} of 0x{address.hex()} differs from its trie")
+
+
+def check_sample(snapshot: KeyValueSnapshot, root: Hash32, samples: int, rng: Random) -> None:
+    """Walk random trie paths; compare random accounts, and a slot of each, with the tries.
+
+    Raises `StateStoreCorrupt`.
+    """
+    load = _loader(snapshot, ACCOUNT_NODE)
+    for _ in range(samples):
+        trie_value(load, root, rng.randbytes(32).hex())
+        pair = _first(snapshot, ACCOUNT, rng.randbytes(20))
+        if pair is None:
+            if root != EMPTY_ROOT:
+                raise StateStoreCorrupt("the state has a root but no accounts")
+            return
+        address, stored = Address(pair[0][1:]), decode_account(pair[1])
+        check_account(snapshot, root, address, stored)
+        slot = _first(snapshot, SLOT + address, rng.randbytes(32))
+        if (slot is None) != (stored.root == EMPTY_ROOT):
+            raise StateStoreCorrupt(f"slots and storage root of 0x{address.hex()} disagree")
+        if slot is not None:
+            number = int.from_bytes(slot[0][21:], "big")
+            check_slot(snapshot, stored.root, address, number, decode_slot(slot[1]))
+
+
+def check_all(snapshot: KeyValueSnapshot, root: Hash32) -> tuple[int, int]:
+    """Compare every account and slot with the tries; returns how many there are. For a scrub or `zvmd verify`.
+
+    Raises `StateStoreCorrupt`. Costs about 50 us a value.
+    """
+    accounts = slots = 0
+    for key, record in snapshot.iterate(ACCOUNT, ACCOUNT + b"\xff" * 21):
+        address, stored = Address(key[1:]), decode_account(record)
+        check_account(snapshot, root, address, stored)
+        accounts += 1
+        has_slots = False
+        for slot_key, value in snapshot.iterate(SLOT + address, SLOT + address + b"\xff" * 33):
+            check_slot(snapshot, stored.root, address, int.from_bytes(slot_key[21:], "big"), decode_slot(value))
+            slots += 1
+            has_slots = True
+        if has_slots == (stored.root == EMPTY_ROOT):
+            raise StateStoreCorrupt(f"slots and storage root of 0x{address.hex()} disagree")
+    return accounts, slots
