@@ -62,7 +62,7 @@ class OpenedChain:
 def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[], float] = time.time) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `ReplayMismatch`, `GenesisMismatch`.
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
     fs.makedirs("")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chain.environment import BlockEnvironment
-from storage.errors import ReplayMismatch, WalCorrupt
+from storage.errors import StateRootMismatch, WalCorrupt
 from storage.store import SealedBlock, Store
 from storage.wal.records import (
     RecordType,
@@ -38,7 +38,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
     """Bring the state, the blocks and the settings up to the log's durable end.
 
     Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Raises `WalCorrupt`
-    and `ReplayMismatch`; nothing is repaired.
+    and `StateRootMismatch`; nothing is repaired.
     """
     report = Recovery()
     environment: BlockEnvironment | None = None
@@ -74,13 +74,13 @@ def _replay_block(
     store: Store, replay: Replay, environment: BlockEnvironment, raws: list[bytes], seal: Seal, lsn: int
 ) -> None:
     if environment.parent_hash != store.tip.hash:
-        raise ReplayMismatch(f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}")
+        raise StateRootMismatch(f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}")
     sealed = replay(environment, raws)
     got = sealed.seal()
     for name in ("state_root", "receipts_root", "gas_used", "status_bits", "block_hash"):
         expected, found = getattr(seal, name), getattr(got, name)
         if expected != found:
-            raise ReplayMismatch(
+            raise StateRootMismatch(
                 f"block {environment.number} (LSN {lsn}): {name} is {_show(found)}, the log sealed {_show(expected)} "
                 f"(sealed by {seal.vm_fingerprint}, replayed by {got.vm_fingerprint})"
             )

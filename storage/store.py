@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,8 +17,8 @@ from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
 from storage.chaindata import ChainData
-from storage.checkpoint import CheckpointNote, write_checkpoint
-from storage.following import IndexFollower
+from storage.checkpoint import encode_settings, write_checkpoint
+from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.state.store import StateStore
 from storage.wal import Wal
@@ -49,6 +48,16 @@ class SealedBlock:
             status_bits=bytes(receipt.status or 0 for receipt in self.receipts),
             vm_fingerprint=self.vm_fingerprint,
         )
+
+
+class CheckpointNote(NamedTuple):
+    """What a checkpoint has to remember besides the state."""
+
+    block: int
+    lsn: int
+    """Of the block's seal."""
+    needed_lsn: int | None
+    settings: dict[str, Any]
 
 
 class TransactionPlace(NamedTuple):
@@ -131,7 +140,7 @@ class Store:
             return None
         number = self.state.freeze()
         lsn = next(lsn for sealed, lsn in reversed(self._seal_lsns) if sealed == number)
-        self._frozen = CheckpointNote(number, lsn, self.tip.hash, self.tip.state_root, self.needed_lsn, dict(self.settings))
+        self._frozen = CheckpointNote(number, lsn, self.needed_lsn, dict(self.settings))
         return number
 
     # Committer thread
@@ -161,7 +170,8 @@ class Store:
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            write_checkpoint(self.kv, self.state, self.chain, note)
+            settings = encode_settings(note.needed_lsn, note.settings)
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, settings)
             self.checkpoint_lsn = note.lsn
             while self._seal_lsns and self._seal_lsns[0][0] <= note.block:
                 self._seal_lsns.popleft()
@@ -180,6 +190,15 @@ class Store:
         found = self.follower.transaction_place(transaction_hash)
         return TransactionPlace(*found) if found is not None else None
 
+    def logs(self, query: LogQuery) -> list[FoundLog]:
+        """Matching logs of applied blocks; the caller ends the range at the head."""
+        return self.follower.logs(query)
+
+    def index_new_blocks(self) -> str:
+        """Bring the index up to the head. Any one thread."""
+        head = self.head.number
+        return f"{self.follower.catch_up(head, self.checkpoint_lsn)} blocks"
+
     def status(self) -> dict[str, Any]:
         """Positions of every part."""
         return {
@@ -191,7 +210,7 @@ class Store:
             "index": self.follower.status(),
         }
 
-    def close(self, *closers: Callable[[], None]) -> None:
+    def close(self) -> None:
         """Close everything; nothing needs it, a crash is as good."""
         self.wal.close()
         self.follower.close()

@@ -9,6 +9,7 @@ import msgspec
 from chain.blocks import Header
 from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
@@ -52,9 +53,12 @@ class Ledger:
         """Block and index of a mined transaction."""
         return self._store.transaction_place(transaction_hash)
 
-    def knows(self, transaction_hash: Hash32) -> bool:
+    def knows(self, transaction: Transaction, sender: Address) -> bool:
         """The transaction waits or is in a block: sending it again changes nothing."""
-        return self.pool.get(transaction_hash) is not None or self.location(transaction_hash) is not None
+        if self.pool.get(transaction.hash) is not None:
+            return True
+        used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
+        return used and self.location(transaction.hash) is not None
 
     def admit(self, candidate: Candidate, lsn: int | None = None) -> PoolEntry | None:
         """Put a checked transaction into the pool; returns the one it replaces."""

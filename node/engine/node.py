@@ -10,7 +10,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
-from chain.blocks import Block, Header
+from chain.blocks import Block, Header, encode_block
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
@@ -41,6 +41,7 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
+from storage.following import LogQuery
 from storage.store import Store
 from vm.machine import Machine
 
@@ -137,7 +138,7 @@ class Node:
 
     def block_size(self, number: int) -> int | None:
         """Length of the block's RLP, bytes."""
-        return self._store.chain.block_size(number) if 0 <= number <= self.head().number else None
+        return len(encode_block(block)) if (block := self.block(number)) is not None else None
 
     def number_of(self, block_hash: Hash32) -> int | None:
         """Number of the published block with this hash."""
@@ -153,6 +154,8 @@ class Node:
 
     def logs(self, query: LogFilter) -> Sequence[LogEntry]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
+        last = min(query.to_block, self.head().number)
+        wanted = LogQuery(query.from_block, last, query.addresses, query.topics, query.after, query.limit)
         return [
             LogEntry(
                 log=found.log,
@@ -163,14 +166,7 @@ class Node:
                 transaction_index=found.transaction_index,
                 log_index=found.log_index,
             )
-            for found in self._store.logs(
-                query.from_block,
-                min(query.to_block, self.head().number),
-                query.addresses,
-                query.topics,
-                after=query.after,
-                limit=query.limit,
-            )
+            for found in self._store.logs(wanted)
         ]
 
     # State

@@ -174,15 +174,12 @@ class Pipeline:
 
     def _submit(self, request: Submit, group: Group) -> None:
         candidate = request.candidate
-        if not self._ledger.knows(candidate.transaction.hash):
+        transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
+        if not ledger.knows(transaction, sender):
             check_against_state(
-                candidate.transaction,
-                candidate.sender,
-                self._ledger.state(),
-                self._ledger.next_base_fee(),
-                self._ledger.controls.gas_limit,
+                transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit
             )
-            replaced = self._ledger.admit(candidate)
+            replaced = ledger.admit(candidate)
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
         self._settle_or_wait(request, group)
