@@ -22,8 +22,8 @@ STATUS_LIMIT_CHARS = 256
 class Notifier:
     """The line to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
 
-    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs instead,
-    because a manager that misses its food acts on its own.
+    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs
+    instead, because a manager that misses its food acts on its own.
     """
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
