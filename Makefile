@@ -1,0 +1,54 @@
+# Commands of the house; `make help` lists them. A stamp in .venv makes every set-up step run once per change.
+
+VENV := .venv
+BIN := $(VENV)/bin
+CLIENTS := .cache/clients
+WORKERS ?= 2
+
+.PHONY: help run test test-full bench lint wheel clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, kept between runs)
+	exec $(BIN)/zvmd start --dev --data-dir .zvmd
+
+test: $(VENV)/dev.stamp tools lint ## Set up, check style, types and layers, run the suite
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not full"
+
+test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp tools ## Throughput, latency and recovery, beside anvil where it is present
+	$(BIN)/python -m benchmarks.node_throughput
+
+wheel: $(VENV)/dev.stamp ## Build dist/zvmd-*.whl
+	$(BIN)/pip wheel --no-deps --wheel-dir dist .
+
+clean: ## Remove what the commands above made (the chain in .zvmd stays)
+	rm -rf $(VENV) .cache dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	tools/setup.sh venv $(VENV)
+
+$(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install -qq --editable .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	$(BIN)/pip install -qq --group dev
+	touch $@
+
+# Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm.
+.PHONY: tools
+tools: $(CLIENTS)/clients.stamp
+	@tools/setup.sh debian
+
+$(CLIENTS)/clients.stamp: tests/clients/package.json
+	tools/setup.sh clients $(CLIENTS)
+	touch $@

@@ -1,0 +1,77 @@
+"""The nodes that are measured: zvmd, and anvil where it is present, each a process on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.daemon import CHAIN_ID, Daemon, free_port
+from tests.programs import find_program
+from tests.rpc import Rpc
+
+ACCOUNTS = 16
+BLOCK_GAS_LIMIT = 30_000_000
+START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A running node with the development accounts funded."""
+
+    name: str
+    url: str
+    daemon: Daemon | None = None
+
+    def rpc(self) -> Rpc:
+        """A JSON-RPC connection; one per thread."""
+        return Rpc(self.url)
+
+
+@contextlib.contextmanager
+def zvmd(folder: Path) -> Iterator[Target]:
+    """A new zvmd on a new data directory."""
+    daemon = Daemon(folder / "data", "--accounts", str(ACCOUNTS), "--block-gas-limit", str(BLOCK_GAS_LIMIT))
+    try:
+        daemon.start()
+        yield Target("zvmd", daemon.http_url, daemon)
+    finally:
+        daemon.close()
+
+
+@contextlib.contextmanager
+def anvil(program: str) -> Iterator[Target]:
+    """A new anvil with the same accounts, chain id and gas limit; it keeps everything in memory."""
+    port = free_port(socket.SOCK_STREAM)
+    options = ["--port", str(port), "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--quiet"]
+    process = subprocess.Popen([program, *options, "--gas-limit", str(BLOCK_GAS_LIMIT)])
+    try:
+        target = Target("anvil", f"http://127.0.0.1:{port}")
+        _await_answer(target)
+        yield target
+    finally:
+        process.kill()
+        process.wait()
+
+
+def find_anvil() -> str | None:
+    """Path of anvil, if this machine has it."""
+    return find_program("anvil")
+
+
+def _await_answer(target: Target) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            target.rpc().call("eth_chainId")
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

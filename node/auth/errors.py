@@ -1,0 +1,32 @@
+"""Errors of certificates and tokens.
+
+ZvmdError
+├── UnusableToken              auth.token_file
+├── UnusableCertificate        auth.certificate
+└── UnsafeBind                 auth.bind
+"""
+
+from __future__ import annotations
+
+from chain.errors import ZvmdError
+
+
+class UnusableToken(ZvmdError):
+    """The token file cannot be read, is malformed or open to others."""
+
+    code = "auth.token_file"
+    hint = "delete the file to have a new token made, or restrict it with chmod 600"
+
+
+class UnusableCertificate(ZvmdError):
+    """Certificate or key cannot be read or do not belong together."""
+
+    code = "auth.certificate"
+    hint = "delete both files in the data directory's tls folder to have new ones made"
+
+
+class UnsafeBind(ZvmdError):
+    """A listener would be reachable from other machines without protection."""
+
+    code = "auth.bind"
+    hint = "listen on 127.0.0.1 or ::1; HTTP on other addresses needs TLS and a token"

@@ -1,0 +1,36 @@
+"""Compiled machine code on disk, one file an object; what is read back is checked by whoever asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+
+class FileObjectCache:
+    """Implements `vm.machine.ObjectCache` in a directory of its own. Losing it costs compile time, nothing else."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, key: str) -> bytes | None:
+        """The object stored under a key, None if there is none or it cannot be read."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError:
+            return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object; readers see it whole or not at all. A full disk only costs the cache."""
+        path = self._path(key)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", key), key
+        return self._directory / key

@@ -1,0 +1,70 @@
+"""The ``zvmd`` command: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import NamedTuple
+
+import click
+
+from chain.errors import ZvmdError
+
+
+class Row(NamedTuple):
+    """Where a command lives and the line that ``zvmd --help`` shows for it."""
+
+    module: str
+    attribute: str
+    summary: str
+
+
+COMMANDS: dict[str, Row] = {
+    "start": Row("node.cli.start", "start", "Run a node in the foreground."),
+    "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
+    "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
+}
+
+
+class CommandTable(click.Group):
+    """A click group that imports a command's module when the command is used, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        row = COMMANDS.get(cmd_name)
+        if row is None:
+            return None
+        command = getattr(importlib.import_module(row.module), row.attribute)
+        assert isinstance(command, click.Command), f"{row.module}.{row.attribute} is no click command"
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zvmd", prog_name="zvmd")
+def cli() -> None:
+    """A chain node that cannot forget."""
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on standard error and its own exit code."""
+    try:
+        cli.main(prog_name="zvmd", standalone_mode=True)
+    except ZvmdError as error:
+        hint = f"; {error.hint}" if error.hint else ""
+        click.echo(f"zvmd: {error}{hint} [{error.code}]", err=True)
+        sys.exit(exit_code_of(error))
+
+
+def exit_code_of(error: ZvmdError) -> int:
+    """The process exit status an error asks for: its ``exit_code`` (docs/operations.md), else 1."""
+    return int(getattr(error, "exit_code", 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The life of the daemon: recover, serve, run jobs, stop. There is one way to start, and it is recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from node.engine.clock import SystemClock
+from node.engine.pipeline import Mine, Pipeline
+from node.opening import OpenedChain, open_chain
+from node.ops.jobs import Jobs
+from node.ops.notify import Notifier
+from node.serving import Servers, start_servers
+from node.settings import Settings
+from storage.errors import StorageError
+
+log = structlog.get_logger(__name__)
+
+PANIC_EXIT = 70
+"""A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
+INDEX_SECONDS = 1.0
+CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
+GIL_SWITCH_SECONDS = 0.001
+"""Threads hand over five times as often as by default: answers leave while the writer executes."""
+
+
+async def run_daemon(settings: Settings, say: Callable[[str], None], origins: dict[str, str]) -> None:
+    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; the last before serving begins with READY."""
+    sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    notifier = Notifier.from_environment(os.environ)
+    begun = time.perf_counter()
+    opened = await asyncio.to_thread(open_chain, settings, origins)
+    recovery_ms = (time.perf_counter() - begun) * 1000
+    pipeline = Pipeline(opened.ledger, SystemClock(), lambda: opened.node.on_publish(), _panic)
+    opened.node.attach(pipeline)
+    pipeline.heartbeat = _watchdog(notifier)
+    jobs = _register_jobs(settings, opened)
+    opened.node.status_sources["jobs"] = lambda: [_plain(status) for status in jobs.status()]
+    pipeline.start()
+    interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
+    servers = await start_servers(settings, opened)
+    jobs.start()
+    try:
+        _announce(settings, opened, servers, recovery_ms, say)
+        notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
+        await _until_stopped()
+        log.info("stopping")
+        notifier.stopping()
+    finally:
+        interval.cancel()
+        await servers.stop()
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+
+
+def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
+    jobs.stop()
+    pipeline.stop()
+    opened.store.checkpoint()
+    opened.store.index_new_blocks()
+    opened.close()
+
+
+def _panic(error: BaseException) -> None:
+    """The writer or the committer died: stop at once, before anything else can be answered."""
+    exit_code = getattr(error, "exit_code", PANIC_EXIT) if isinstance(error, StorageError) else PANIC_EXIT
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def _watchdog(notifier: Notifier) -> Callable[[], None]:
+    """Feeds systemd's watchdog from the writer thread, at most twice per timeout."""
+    if notifier.watchdog_seconds is None:
+        return lambda: None
+    pause = notifier.watchdog_seconds / 3
+    last = 0.0
+
+    def feed() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= pause:
+            last = now
+            notifier.watchdog()
+
+    return feed
+
+
+def _register_jobs(settings: Settings, opened: OpenedChain) -> Jobs:
+    """Checkpoint (with history retention), index, index maintenance, certificate rotation."""
+    store = opened.store
+    jobs = Jobs()
+    jobs.register("checkpoint", store.checkpoint, settings.storage.checkpoint_seconds)
+    jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
+    jobs.register("index-maintenance", store.maintain_index, 3600.0)
+    jobs.register("retention", store.expire_history, 60.0)
+    jobs.register("certificate-rotation", opened.rotate_certificate, CERTIFICATE_CHECK_SECONDS)
+    return jobs
+
+
+async def _seal_at_intervals(opened: OpenedChain, pipeline: Pipeline) -> None:
+    """Ask the writer for a block whenever the interval that users set has passed."""
+    while True:
+        seconds = opened.ledger.controls.interval_seconds
+        await asyncio.sleep(seconds or 0.2)
+        if seconds:
+            pipeline.put(Mine(lambda _: None))
+
+
+def _announce(
+    settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
+) -> None:
+    for index, address in enumerate(opened.node.accounts()):
+        say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
+    report = opened.recovery
+    say(f"data {settings.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
+    say(
+        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
+        f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
+    )
+
+
+async def _until_stopped() -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+def _plain(status: object) -> dict[str, object]:
+    return {name: getattr(status, name) for name in status.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+__all__ = ["run_daemon", "threading"]

@@ -1,0 +1,1 @@
+"""The engine of the daemon: admission, ordering, execution, durability, publication."""

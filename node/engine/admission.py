@@ -1,0 +1,55 @@
+"""Which transactions the node takes, judged against the newest state plus the pool."""
+
+from __future__ import annotations
+
+from chain.errors import (
+    FeeTooLow,
+    GasLimitTooHigh,
+    InsufficientFunds,
+    MalformedTransaction,
+    NonceTooLow,
+    SenderNotEoa,
+)
+from chain.fees import blob_gas_of
+from chain.forks import ChainConfig, Fork
+from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
+from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.types import Address
+from chain.validity import check_static
+from node.engine.executor import Candidate
+
+RAW_BYTES_MAX = 128 * 1024
+"""Largest signed transaction taken, as in geth's pool."""
+
+DELEGATION_PREFIX = b"\xef\x01\x00"
+
+
+def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
+    """Decode a signed transaction, recover its sender, check what needs no state. Safe on any thread.
+
+    Raises `MalformedTransaction`, `InvalidSignature` and the other static subclasses of `InvalidTransaction`.
+    """
+    if len(raw) > RAW_BYTES_MAX:
+        raise MalformedTransaction(f"{len(raw)} bytes; the limit is {RAW_BYTES_MAX}")
+    transaction = decode_transaction(raw)
+    check_static(transaction, fork, config.chain_id)
+    return Candidate(transaction, recover_sender(transaction), raw)
+
+
+def check_against_state(
+    transaction: Transaction, sender: Address, state: StateReader, base_fee: int, block_gas_limit: int
+) -> None:
+    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction` subclasses."""
+    account = state.account(sender) or EMPTY_ACCOUNT
+    if transaction.nonce < account.nonce:
+        raise NonceTooLow(f"nonce {transaction.nonce}; the account's next is {account.nonce}")
+    if transaction.gas_limit > block_gas_limit:
+        raise GasLimitTooHigh(f"gas limit {transaction.gas_limit}; the block's is {block_gas_limit}")
+    if transaction.max_fee_per_gas < base_fee:
+        raise FeeTooLow(f"fee cap {transaction.max_fee_per_gas} wei; the base fee is {base_fee} wei")
+    blob_cost = blob_gas_of(transaction) * transaction.max_fee_per_blob_gas
+    cost = transaction.gas_limit * transaction.max_fee_per_gas + transaction.value + blob_cost
+    if cost > account.balance:
+        raise InsufficientFunds(f"needs {cost} wei; {sender.hex()} has {account.balance} wei")
+    if account.code_hash != EMPTY_CODE_HASH and not state.code(account.code_hash).startswith(DELEGATION_PREFIX):
+        raise SenderNotEoa(f"0x{sender.hex()} has code")

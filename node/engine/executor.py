@@ -1,0 +1,95 @@
+"""Runs one block: environment and transactions in, header, receipts and state root out. The same for new and replayed blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chain.blocks import Block
+from chain.environment import BlockEnvironment
+from chain.errors import InvalidTransaction
+from chain.receipts import Receipt
+from chain.state import BlockHashes, StateDelta, StateReader
+from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.types import Address, Hash32
+from storage.store import SealedBlock
+from vm.block import VM_FINGERPRINT, BlockExecution, build_header
+from vm.machine import Machine
+
+
+class ChainState:
+    """What execution needs of the chain below it: the newest applied state, block hashes, and a way to apply a delta."""
+
+    def __init__(
+        self,
+        reader: Callable[[], StateReader],
+        block_hash: BlockHashes,
+        apply: Callable[[int, StateDelta], Hash32],
+    ) -> None:
+        self.reader = reader
+        self.block_hash = block_hash
+        self.apply = apply
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A transaction offered to a block."""
+
+    transaction: Transaction
+    sender: Address
+    raw: bytes
+
+
+class BlockBuilder:
+    """A block being filled. Nothing outside changes before `seal`."""
+
+    def __init__(self, machine: Machine, environment: BlockEnvironment, state: ChainState) -> None:
+        self._environment = environment
+        self._state = state
+        self._execution = BlockExecution(machine, environment, state.reader(), state.block_hash)
+        self._execution.begin()
+        self.included: list[Candidate] = []
+        self.gas_left = environment.gas_limit
+
+    def __len__(self) -> int:
+        return len(self.included)
+
+    def nonce(self, sender: Address) -> int:
+        """The sender's nonce after the transactions included so far."""
+        return self._execution.journal.nonce(sender)
+
+    def add(self, candidate: Candidate) -> Receipt:
+        """Execute a transaction. Raises InvalidTransaction subclasses, and then the block is as it was."""
+        receipt = self._execution.add(candidate.transaction, candidate.sender)
+        self.included.append(candidate)
+        self.gas_left -= receipt.gas_used
+        return receipt
+
+    def seal(self) -> SealedBlock:
+        """Finish the block and apply it to the state in memory."""
+        result = self._execution.finish()
+        state_root = self._state.apply(self._environment.number, result.delta)
+        transactions = tuple(candidate.transaction for candidate in self.included)
+        header = build_header(self._environment, result, state_root, transactions)
+        return SealedBlock(
+            environment=self._environment,
+            block=Block(header, transactions, (), self._environment.withdrawals),
+            senders=tuple(candidate.sender for candidate in self.included),
+            raws=tuple(candidate.raw for candidate in self.included),
+            receipts=tuple(result.receipts),
+            vm_fingerprint=VM_FINGERPRINT,
+        )
+
+
+def replay_block(
+    machine: Machine, environment: BlockEnvironment, raws: Sequence[bytes], state: ChainState
+) -> SealedBlock:
+    """Run a logged block again. Raises `InvalidTransaction` if a transaction in it cannot be executed."""
+    builder = BlockBuilder(machine, environment, state)
+    for raw in raws:
+        transaction = decode_transaction(raw)
+        builder.add(Candidate(transaction, recover_sender(transaction), raw))
+    return builder.seal()
+
+
+__all__ = ["BlockBuilder", "Candidate", "ChainState", "InvalidTransaction", "replay_block"]

@@ -1,0 +1,123 @@
+"""The chain as its one writer sees it: newest state, pool, settings, and the log they go to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from chain.blocks import Header
+from chain.forks import ChainConfig
+from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.transactions import Transaction
+from chain.types import Address, Hash32
+from node.engine.executor import BlockBuilder, Candidate, ChainState
+from node.engine.pool import Pool, PoolEntry
+from node.engine.producer import Controls, base_fee_after, next_environment
+from storage.store import SealedBlock, Store, TransactionPlace
+from vm.machine import Machine
+
+
+class Ledger:
+    """Writer-thread view over a `Store`. Only ``pool`` and ``location`` may be used from other threads."""
+
+    def __init__(self, store: Store, machine: Machine, config: ChainConfig, controls: Controls) -> None:
+        self._store = store
+        self._machine = machine
+        self._config = config
+        self.controls = controls
+        self.pool = Pool()
+        self._arrivals = 0
+        self._unlogged: list[PoolEntry] = []
+        self._chain_state = ChainState(self.state, store.block_hash, store.apply)
+
+    @property
+    def tip(self) -> Header:
+        """Header of the newest executed block, perhaps not durable yet."""
+        return self._store.tip
+
+    @property
+    def last_lsn(self) -> int:
+        """LSN of the newest record, perhaps not durable yet."""
+        return self._store.last_lsn
+
+    def state(self) -> StateReader:
+        """State after the tip."""
+        return self._store.tip_state()
+
+    def next_base_fee(self) -> int:
+        """Base fee of the block after the tip, wei."""
+        return base_fee_after(self.tip)
+
+    def location(self, transaction_hash: Hash32) -> TransactionPlace | None:
+        """Block and index of a mined transaction."""
+        return self._store.transaction_place(transaction_hash)
+
+    def knows(self, transaction: Transaction, sender: Address) -> bool:
+        """The transaction waits or is in a block: sending it again changes nothing."""
+        if self.pool.get(transaction.hash) is not None:
+            return True
+        used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
+        return used and self.location(transaction.hash) is not None
+
+    def admit(self, candidate: Candidate, lsn: int | None = None) -> PoolEntry | None:
+        """Put a checked transaction into the pool; returns the one it replaces."""
+        entry = PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals, lsn)
+        replaced = self.pool.add(entry)
+        self._arrivals += 1
+        if lsn is None:
+            self._unlogged.append(entry)
+        return replaced
+
+    def log_waiting(self) -> None:
+        """Log the transactions that no block took, so that the pool survives a crash."""
+        for entry in self._unlogged:
+            if self.pool.get(entry.transaction.hash) is entry:
+                entry.lsn = self._store.append_admission(entry.raw)
+        self._unlogged.clear()
+        self._store.needed_lsn = self.pool.oldest_lsn()
+
+    def control(self, name: str, value: object) -> None:
+        """Change a setting and log it."""
+        self.controls = msgspec.structs.replace(self.controls, **{name: value})
+        self._store.append_command(name, value)
+        self._store.settings = msgspec.to_builtins(self.controls)
+
+    def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
+        """An empty block after the tip."""
+        environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
+        return BlockBuilder(self._machine, environment, self._chain_state)
+
+    def executable(self) -> Iterator[PoolEntry]:
+        """Transactions that the next block may take, best first."""
+        state = self.state()
+
+        def nonce_of(sender: Address) -> int:
+            return (state.account(sender) or EMPTY_ACCOUNT).nonce
+
+        return self.pool.executable(self.next_base_fee(), nonce_of)
+
+    def restore(self, builder: BlockBuilder) -> None:
+        """Put the transactions of an abandoned block back."""
+        for candidate in builder.included:
+            self.admit(candidate)
+
+    def append(self, builder: BlockBuilder) -> SealedBlock:
+        """Seal the block, apply it in memory and log it."""
+        sealed = builder.seal()
+        self._store.append_block(sealed)
+        if self.controls.next_timestamp is not None:
+            self.control("next_timestamp", None)
+        return sealed
+
+    def freeze(self) -> int | None:
+        """Freeze the newest state for a checkpoint; its block number, or None if there is nothing new to write."""
+        return self._store.freeze()
+
+    def make_durable(self, lsn: int) -> None:
+        """Sync the log at least up to ``lsn``. Committer thread."""
+        self._store.make_durable(lsn)
+
+    def publish(self, number: int) -> None:
+        """Show a durable block to readers. Committer thread."""
+        self._store.publish(number)

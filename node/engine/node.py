@@ -1,0 +1,352 @@
+"""The node as the protocols see it: reads of published blocks on any thread, writes through the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+from chain.blocks import Block, Header, encode_block
+from chain.fees import blob_base_fee
+from chain.forks import ChainConfig, Fork
+from chain.receipts import Receipt
+from chain.sidecars import decode_network_transaction
+from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.transactions import (
+    Transaction,
+    encode_transaction,
+    recover_sender,
+    sign_transaction,
+)
+from chain.types import Address, Hash32
+from node.engine import admission
+from node.engine.accounts import DevAccounts
+from node.engine.ledger import Ledger
+from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
+from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
+from node.engine.simulate import Situation, estimate_gas, run_call
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.rpc.backend import (
+    CallFields,
+    CallResult,
+    LogEntry,
+    LogFilter,
+    Overrides,
+    PendingTransaction,
+    Submitted,
+    TransactionLocation,
+    Wait,
+)
+from storage.following import LogQuery
+from storage.store import Store
+from vm.machine import Machine
+
+SENDER_CACHE_BLOCKS = 256
+PRIORITY_FEE_DEFAULT = 1_000_000_000
+
+
+class Node:
+    """Implements `node.rpc.backend.Backend`."""
+
+    def __init__(
+        self,
+        store: Store,
+        machine: Machine,
+        ledger: Ledger,
+        pipeline: Pipeline,
+        config: ChainConfig,
+        dev_accounts: DevAccounts,
+        call_gas_max: int,
+    ) -> None:
+        self._store = store
+        self._machine = machine
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._config = config
+        self._dev = dev_accounts
+        self._call_gas_max = call_gas_max
+        self._senders: OrderedDict[int, tuple[Address, ...]] = OrderedDict()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._published = asyncio.Event()
+        self.status_sources: dict[str, Callable[[], Any]] = {}
+
+    # What it is
+
+    @property
+    def config(self) -> ChainConfig:
+        """Chain id and forks."""
+        return self._config
+
+    @property
+    def client_version(self) -> str:
+        """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
+        system = f"{platform.system()}-{platform.machine()}".lower()
+        python = ".".join(platform.python_version_tuple()[:2])
+        return f"zvmd/v{version('zvmd')}/{system}/python{python}"
+
+    def status(self) -> dict[str, Any]:
+        """Positions of all stores, pool size, jobs."""
+        return {
+            "chainId": self._config.chain_id,
+            "version": self.client_version,
+            "readOnly": self._pipeline.read_only,
+            "poolTransactions": len(self._ledger.pool),
+            "automine": self._ledger.controls.automine,
+            "intervalSeconds": self._ledger.controls.interval_seconds,
+            **self._store.status(),
+            **{name: source() for name, source in self.status_sources.items()},
+        }
+
+    def accounts(self) -> Sequence[Address]:
+        """Accounts the node holds keys of."""
+        return self._dev.addresses
+
+    # Blocks
+
+    def head(self) -> Header:
+        """Header of the newest durable block."""
+        return self._store.head
+
+    def header(self, number: int) -> Header | None:
+        """Header of a published block."""
+        return self._store.chain.header(number) if 0 <= number <= self.head().number else None
+
+    def block(self, number: int) -> Block | None:
+        """A published block."""
+        return self._store.chain.block(number) if 0 <= number <= self.head().number else None
+
+    def receipts(self, number: int) -> Sequence[Receipt] | None:
+        """Receipts of a published block."""
+        return self._store.chain.receipts(number) if 0 <= number <= self.head().number else None
+
+    def senders(self, number: int) -> Sequence[Address] | None:
+        """Senders of a published block's transactions, in order; recovered once, then cached."""
+        cached = self._senders.get(number)
+        if cached is None:
+            block = self.block(number)
+            if block is None:
+                return None
+            cached = tuple(recover_sender(transaction) for transaction in block.transactions)
+            self._senders[number] = cached
+            while len(self._senders) > SENDER_CACHE_BLOCKS:
+                self._senders.popitem(last=False)
+        return cached
+
+    def block_size(self, number: int) -> int | None:
+        """Length of the block's RLP, bytes."""
+        return len(encode_block(block)) if (block := self.block(number)) is not None else None
+
+    def number_of(self, block_hash: Hash32) -> int | None:
+        """Number of the published block with this hash."""
+        number = self._store.chain.number_of(block_hash)
+        return number if number is not None and number <= self.head().number else None
+
+    def transaction_location(self, transaction_hash: Hash32) -> TransactionLocation | None:
+        """Block and index of a transaction in a published block."""
+        place = self._store.transaction_place(transaction_hash)
+        if place is None or place.block_number > self.head().number:
+            return None
+        return TransactionLocation(place.block_number, place.index)
+
+    def logs(self, query: LogFilter) -> Sequence[LogEntry]:
+        """Logs that match, lowest positions first, at most ``query.limit``."""
+        last = min(query.to_block, self.head().number)
+        wanted = LogQuery(query.from_block, last, query.addresses, query.topics, query.after, query.limit)
+        return [
+            LogEntry(
+                log=found.log,
+                block_number=found.block_number,
+                block_hash=found.block_hash,
+                block_timestamp=found.block_timestamp,
+                transaction_hash=found.transaction_hash,
+                transaction_index=found.transaction_index,
+                log_index=found.log_index,
+            )
+            for found in self._store.logs(wanted)
+        ]
+
+    # State
+
+    def view(self, number: int) -> StateReader:
+        """State after a published block. Raises StateUnavailable outside retention."""
+        return self._store.state.view(number)
+
+    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+        """Simulate by the rules of ``eth_call``."""
+        return run_call(self._situation(number), fields, overrides)
+
+    def estimate_gas(
+        self, fields: CallFields, number: int, overrides: Overrides | None = None
+    ) -> int | CallResult:
+        """Smallest sufficient gas limit, or the failed result when none helps."""
+        return estimate_gas(self._situation(number), fields, overrides)
+
+    def _situation(self, number: int) -> Situation:
+        header = self.header(number)
+        if header is None:
+            raise UnknownBlock(f"there is no block {number}")
+        return Situation(
+            machine=self._machine,
+            environment=environment_of(self._config, header),
+            block_hash=self._store.block_hash,
+            state=self.view(number),
+            gas_max=self._call_gas_max,
+        )
+
+    # Pool and fees
+
+    def pending_nonce(self, address: Address) -> int:
+        """Next nonce counting pooled transactions."""
+        account = self.view(self.head().number).account(address) or EMPTY_ACCOUNT
+        return self._ledger.pool.next_nonce(address, account.nonce)
+
+    def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
+        """A transaction that waits for a block."""
+        entry = self._ledger.pool.get(transaction_hash)
+        return PendingTransaction(entry.transaction, entry.sender) if entry else None
+
+    def pending_transactions(self) -> Sequence[PendingTransaction]:
+        """All that wait, oldest first."""
+        return [PendingTransaction(entry.transaction, entry.sender) for entry in self._ledger.pool.entries()]
+
+    def next_base_fee(self) -> int:
+        """Base fee of the block after the head, wei."""
+        return base_fee_after(self.head())
+
+    def blob_base_fee(self, number: int) -> int:
+        """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
+        head = self.head()
+        if number == head.number + 1:
+            schedule = self._config.blobs_at(head.timestamp)
+            fork = self._config.fork_at(number, head.timestamp)
+            excess = excess_blob_gas_after(head, schedule, fork) if fork >= Fork.CANCUN else 0
+            return blob_base_fee(excess, schedule.base_fee_update_fraction)
+        header = self.header(number)
+        if header is None:
+            raise UnknownBlock(f"there is no block {number}")
+        fraction = self._config.blobs_at(header.timestamp).base_fee_update_fraction
+        return blob_base_fee(header.excess_blob_gas or 0, fraction)
+
+    # Writing
+
+    async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
+        """Admit a signed transaction (network form) and return when it is durable, or mined."""
+        loop = asyncio.get_running_loop()
+        candidate = await loop.run_in_executor(None, self._decode, raw)
+        return await self._submit(candidate, wait)
+
+    def _decode(self, raw: bytes) -> admission.Candidate:
+        transaction, sidecar = decode_network_transaction(raw)
+        if sidecar:
+            raw = encode_transaction(transaction)
+        head = self.head()
+        fork = self._config.fork_at(head.number + 1, head.timestamp + 1)
+        return admission.decode(raw, self._config, fork)
+
+    async def _submit(self, candidate: admission.Candidate, wait: Wait) -> Submitted:
+        await self._ask(lambda done: Submit(done, candidate, wait_mined=wait == "mined"))
+        place = self._store.transaction_place(candidate.transaction.hash)
+        return Submitted(candidate.transaction.hash, self._store.durable_lsn, place.block_number if place else None)
+
+    async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[object] = loop.create_future()
+
+        def settle(answer: object) -> None:
+            if future.done():
+                return
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+        self._pipeline.put(make(lambda answer: loop.call_soon_threadsafe(settle, answer)))
+        return await future
+
+    async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
+        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
+        loop = asyncio.get_running_loop()
+        transaction = await loop.run_in_executor(None, self._complete, fields)
+        return await self._submit(transaction, wait)
+
+    def _complete(self, fields: CallFields) -> admission.Candidate:
+        sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
+        secret = self._dev.secret(sender)
+        gas = fields.gas
+        if gas is None:
+            estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
+            if isinstance(estimate, CallResult):
+                if estimate.reverted:
+                    raise ExecutionReverted(estimate.output)
+                raise ExecutionFailed(f"execution failed: {estimate.halt}")
+            gas = estimate
+        legacy = fields.gas_price is not None or fields.type in (0, 1)
+        tip = fields.max_priority_fee_per_gas
+        if tip is None:
+            tip = min(PRIORITY_FEE_DEFAULT, fields.max_fee_per_gas or PRIORITY_FEE_DEFAULT)
+        cap = fields.max_fee_per_gas if fields.max_fee_per_gas is not None else 2 * self.next_base_fee() + tip
+        price = fields.gas_price if fields.gas_price is not None else self.next_base_fee() + tip
+        kind = fields.type
+        if kind is None:
+            kind = (1 if fields.access_list is not None else 0) if legacy else 2
+            kind = 4 if fields.authorization_list else kind
+        transaction = Transaction(
+            type=kind,
+            chain_id=self._config.chain_id,
+            nonce=fields.nonce if fields.nonce is not None else self.pending_nonce(sender),
+            gas_price=price if legacy else 0,
+            max_fee_per_gas=price if legacy else cap,
+            max_priority_fee_per_gas=price if legacy else tip,
+            gas_limit=gas,
+            to=fields.to,
+            value=fields.value,
+            data=fields.data,
+            access_list=fields.access_list or (),
+            authorization_list=fields.authorization_list or (),
+        )
+        signed = sign_transaction(transaction, secret)
+        return admission.Candidate(signed, sender, encode_transaction(signed))
+
+    def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
+        """(y parity, r, s) with a dev account's key."""
+        return self._dev.sign(address, digest)
+
+    async def mine(self, count: int = 1, interval: int = 0) -> int:
+        """Seal ``count`` blocks. Returns the head's number."""
+        await self._ask(lambda done: Mine(done, count, interval))
+        return self.head().number
+
+    async def set_automine(self, enabled: bool) -> None:
+        """Seal whenever a transaction can be executed, or only on demand."""
+        await self._ask(lambda done: Control(done, "automine", enabled))
+
+    async def set_interval_mining(self, seconds: float) -> None:
+        """0 switches interval sealing off."""
+        await self._ask(lambda done: Control(done, "interval_seconds", seconds))
+
+    def automine(self) -> bool:
+        """Whether transactions are sealed at once."""
+        return self._ledger.controls.automine
+
+    async def wait_for_block(self, number: int) -> int:
+        """Return the head's number as soon as it is at least ``number``."""
+        self._loop = asyncio.get_running_loop()
+        while self.head().number < number:
+            published = self._published
+            await published.wait()
+        return self.head().number
+
+    def on_publish(self) -> None:
+        """Wake everyone who waits for a block. Called on the committer thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._published.set()
+        self._published = asyncio.Event()
+
+

@@ -1,0 +1,273 @@
+"""The road of a transaction: admit, execute, log, make durable, publish. Read this file first.
+
+One writer thread orders and executes; one committer thread syncs the log. While a group syncs, the next one fills.
+Nothing is answered, shown to a reader or checkpointed before the sync that holds it (design, section 2).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from chain.errors import InvalidTransaction, ZvmdError
+from chain.types import Hash32
+from node.engine.admission import check_against_state
+from node.engine.clock import Clock
+from node.engine.executor import BlockBuilder, Candidate
+from node.engine.ledger import Ledger
+from node.engine.pool import PoolEntry
+from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
+from storage.errors import StorageFull
+
+log = structlog.get_logger(__name__)
+
+INBOX_MAX = 8_192
+"""Requests that may wait for the writer."""
+GROUPS_IN_FLIGHT_MAX = 4
+"""Groups that may wait for the committer before the writer pauses."""
+IDLE_SECONDS = 1.0
+FULL_DISK_RETRY_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Something the writer shall do; ``done`` is called once, on the committer thread, when its answer is durable."""
+
+    done: Callable[[object], None]
+    """Gets the answer, or the exception."""
+
+
+@dataclass(slots=True, eq=False)
+class Submit(Request):
+    """Take a transaction."""
+
+    candidate: Candidate
+    wait_mined: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Mine(Request):
+    """Seal blocks whether or not transactions wait."""
+
+    count: int = 1
+    interval_seconds: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Control(Request):
+    """Change a setting that survives crashes."""
+
+    name: str
+    value: object
+
+
+@dataclass(slots=True, eq=False)
+class Freeze(Request):
+    """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
+
+
+@dataclass(slots=True)
+class Group:
+    """What one sync will make durable, and who waits for it."""
+
+    lsn: int = 0
+    head: int = 0
+    answers: list[tuple[Request, object]] = field(default_factory=list)
+
+
+class Heartbeat(Protocol):
+    """Told on every turn of the writer, so that a stuck writer is noticed (systemd watchdog)."""
+
+    def __call__(self) -> None: ...
+
+
+class Pipeline:
+    """The writer and the committer."""
+
+    def __init__(
+        self, ledger: Ledger, clock: Clock, on_publish: Callable[[], None], on_fault: Callable[[BaseException], None]
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._on_publish = on_publish
+        self._on_fault = on_fault
+        self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
+        self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
+        self._waiting_mined: dict[Hash32, list[Submit]] = {}
+        self._stopping = False
+        self.read_only = False
+        self.heartbeat: Heartbeat = lambda: None
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._write,), name="writer"),
+            threading.Thread(target=self._guard, args=(self._commit,), name="committer"),
+        ]
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what was taken, make it durable, and end both threads."""
+        self._stopping = True
+        self._inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def put(self, request: Request) -> None:
+        """Hand a request to the writer. Raises `WriterBusy` and `NodeStopping`."""
+        if self._stopping:
+            raise NodeStopping("the node is stopping")
+        if self.read_only:
+            raise ReadOnly("the log's disk is full")
+        try:
+            self._inbox.put_nowait(request)
+        except queue.Full:
+            raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+
+    # The writer thread
+
+    def _write(self) -> None:
+        stop = False
+        while not stop:
+            requests, stop = self._take()
+            if requests:
+                self._turn(requests)
+            self.heartbeat()
+        for requests_left in self._waiting_mined.values():
+            for request in requests_left:
+                request.done(NodeStopping("the transaction waits in the pool and is durable"))
+        self._groups.put(None)
+
+    def _take(self) -> tuple[list[Request], bool]:
+        """Everything that waits; blocks for the first request, `IDLE_SECONDS` at most."""
+        requests: list[Request] = []
+        try:
+            request = self._inbox.get(timeout=IDLE_SECONDS)
+            while request is not None:
+                requests.append(request)
+                request = self._inbox.get_nowait()
+        except queue.Empty:
+            return requests, False
+        return requests, True
+
+    def _turn(self, requests: list[Request]) -> None:
+        """One group: admit, execute and seal, log; then hand over to the committer."""
+        group = Group()
+        for request in requests:
+            try:
+                self._handlers[type(request)](self, request, group)
+            except ZvmdError as error:
+                group.answers.append((request, error))
+        if self._ledger.controls.automine:
+            while self._seal(group, allow_empty=False):
+                pass
+        self._ledger.log_waiting()
+        group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
+        self._groups.put(group)
+
+    def _submit(self, request: Submit, group: Group) -> None:
+        candidate = request.candidate
+        transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
+        if not ledger.knows(transaction, sender):
+            check_against_state(
+                transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit
+            )
+            replaced = ledger.admit(candidate)
+            if replaced is not None:
+                self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
+        self._settle_or_wait(request, group)
+
+    def _settle_or_wait(self, request: Submit, group: Group) -> None:
+        transaction_hash = request.candidate.transaction.hash
+        if request.wait_mined and self._ledger.location(transaction_hash) is None:
+            self._waiting_mined.setdefault(transaction_hash, []).append(request)
+        else:
+            group.answers.append((request, transaction_hash))
+
+    def _mine(self, request: Mine, group: Group) -> None:
+        for index in range(request.count):
+            timestamp = None
+            if index and request.interval_seconds:
+                timestamp = self._ledger.tip.timestamp + request.interval_seconds
+            self._seal(group, allow_empty=True, timestamp=timestamp)
+        group.answers.append((request, self._ledger.tip.number))
+
+    def _control(self, request: Control, group: Group) -> None:
+        self._ledger.control(request.name, request.value)
+        group.answers.append((request, request.value))
+
+    def _freeze(self, request: Freeze, group: Group) -> None:
+        group.answers.append((request, self._ledger.freeze()))
+
+    _handlers: dict[type, Callable[..., None]] = {Submit: _submit, Mine: _mine, Control: _control, Freeze: _freeze}  # noqa: RUF012 - a table
+
+    def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
+        """Fill, execute, apply and log one block. False if there was nothing to put into it."""
+        builder = self._ledger.new_block(self._clock.now(), timestamp)
+        for entry in self._ledger.executable():
+            if entry.transaction.gas_limit > builder.gas_left:
+                break
+            try:
+                builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
+                self._ledger.pool.remove(entry)
+            except InvalidTransaction as error:
+                self._reject(entry, error, group)
+            except Exception as error:
+                log.exception("execution fault", transaction=entry.transaction.hash.hex())
+                self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
+                self._ledger.restore(builder)
+                return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
+        if not len(builder) and not allow_empty:
+            return False
+        sealed = self._ledger.append(builder)
+        for transaction in sealed.block.transactions:
+            for request in self._waiting_mined.pop(transaction.hash, ()):
+                group.answers.append((request, transaction.hash))
+        return True
+
+    def _reject(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
+        self._ledger.pool.remove(entry)
+        for request in self._waiting_mined.pop(entry.transaction.hash, ()):
+            group.answers.append((request, error))
+        # Whoever only waits for durability gets the refusal too if it came in the same group.
+        for index, (request, answer) in enumerate(group.answers):
+            if answer == entry.transaction.hash and isinstance(request, Submit):
+                group.answers[index] = (request, error)
+
+    # The committer thread
+
+    def _commit(self) -> None:
+        while (group := self._groups.get()) is not None:
+            self._sync(group.lsn)
+            self._ledger.publish(group.head)
+            self._on_publish()
+            for request, answer in group.answers:
+                request.done(answer)
+
+    def _sync(self, lsn: int) -> None:
+        """Wait until the log is durable up to ``lsn``; a full disk makes the node read-only meanwhile."""
+        while True:
+            try:
+                self._ledger.make_durable(lsn)
+            except StorageFull as error:
+                if not self.read_only:
+                    log.error("disk full: read-only until there is room", error=str(error))
+                self.read_only = True
+                time.sleep(FULL_DISK_RETRY_SECONDS)
+            else:
+                self.read_only = False
+                return
+
+    def _guard(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:
+            self._on_fault(error)
+            raise

@@ -1,0 +1,112 @@
+"""Transactions that wait for a block: by sender and nonce, replaced by fee, bounded."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from chain.errors import UnderpricedReplacement
+from chain.transactions import Transaction
+from chain.types import Address, Hash32
+from node.errors import PoolFull
+
+TRANSACTIONS_MAX = 16_384
+TRANSACTIONS_PER_SENDER_MAX = 4_096
+REPLACEMENT_BUMP_PERCENT = 10
+
+
+@dataclass(slots=True, eq=False)
+class PoolEntry:
+    """An admitted transaction."""
+
+    transaction: Transaction
+    sender: Address
+    raw: bytes
+    arrival: int
+    """Order of admission, unique."""
+    lsn: int | None = None
+    """LSN of its POOL_ADMIT record; None while it is only in memory."""
+
+
+class Pool:
+    """Admitted transactions in the order a block takes them: nonces ascending per sender, then by tip, then by arrival."""
+
+    def __init__(self) -> None:
+        self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
+        self._by_hash: dict[Hash32, PoolEntry] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    def get(self, transaction_hash: Hash32) -> PoolEntry | None:
+        """The waiting transaction with this hash. Safe to call from any thread."""
+        return self._by_hash.get(transaction_hash)
+
+    def entries(self) -> list[PoolEntry]:
+        """All waiting transactions in order of arrival. Safe to call from any thread."""
+        return sorted(self._by_hash.copy().values(), key=lambda entry: entry.arrival)
+
+    def add(self, entry: PoolEntry) -> PoolEntry | None:
+        """Take a transaction in; returns the one it replaces.
+
+        Raises `UnderpricedReplacement` and `PoolFull`.
+        """
+        nonces = self._by_sender.get(entry.sender, {})
+        replaced = nonces.get(entry.transaction.nonce)
+        if replaced is not None:
+            self._check_replacement(replaced.transaction, entry.transaction)
+            self.remove(replaced)
+        elif len(self._by_hash) >= TRANSACTIONS_MAX or len(nonces) >= TRANSACTIONS_PER_SENDER_MAX:
+            raise PoolFull(f"{len(self._by_hash)} transactions wait, {len(nonces)} of them from this sender")
+        self._by_sender.setdefault(entry.sender, {})[entry.transaction.nonce] = entry
+        self._by_hash[entry.transaction.hash] = entry
+        return replaced
+
+    @staticmethod
+    def _check_replacement(old: Transaction, new: Transaction) -> None:
+        for field in ("max_fee_per_gas", "max_priority_fee_per_gas", "max_fee_per_blob_gas"):
+            least = -(-getattr(old, field) * (100 + REPLACEMENT_BUMP_PERCENT) // 100)
+            if getattr(new, field) < least:
+                raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
+
+    def remove(self, entry: PoolEntry) -> None:
+        """Forget a transaction: it is in a block, replaced, or invalid for ever."""
+        self._by_hash.pop(entry.transaction.hash, None)
+        nonces = self._by_sender[entry.sender]
+        nonces.pop(entry.transaction.nonce, None)
+        if not nonces:
+            del self._by_sender[entry.sender]
+
+    def next_nonce(self, sender: Address, account_nonce: int) -> int:
+        """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
+        nonces = self._by_sender.get(sender, {})
+        while account_nonce in nonces:
+            account_nonce += 1
+        return account_nonce
+
+    def executable(self, base_fee: int, nonce_of: Callable[[Address], int]) -> Iterator[PoolEntry]:
+        """Transactions a block may take now, best tip first, each sender's in nonce order.
+
+        A sender's next transaction is offered only if the caller removed the one before it.
+        """
+        heap: list[tuple[int, int, PoolEntry]] = []
+
+        def offer(sender: Address, nonce: int) -> None:
+            entry = self._by_sender.get(sender, {}).get(nonce)
+            if entry is not None and entry.transaction.max_fee_per_gas >= base_fee:
+                fields = entry.transaction
+                tip = min(fields.max_priority_fee_per_gas, fields.max_fee_per_gas - base_fee)
+                heapq.heappush(heap, (-tip, entry.arrival, entry))
+
+        for sender in list(self._by_sender):
+            offer(sender, nonce_of(sender))
+        while heap:
+            entry = heapq.heappop(heap)[2]
+            yield entry
+            if entry.transaction.hash not in self._by_hash:
+                offer(entry.sender, entry.transaction.nonce + 1)
+
+    def oldest_lsn(self) -> int | None:
+        """Smallest LSN of a POOL_ADMIT record that recovery would still need."""
+        return min((e.lsn for e in self._by_hash.copy().values() if e.lsn is not None), default=None)

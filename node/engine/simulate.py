@@ -1,0 +1,132 @@
+"""What-if execution: calls, gas estimates, state and block overrides. Nothing here is logged or kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from chain.environment import BlockEnvironment
+from chain.errors import IntrinsicGasTooLow
+from chain.fees import blob_base_fee
+from chain.forks import Fork
+from chain.state import BlockHashes, StateReader
+from chain.types import ZERO_ADDRESS
+from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
+from vm.journal import Journal
+from vm.machine import Machine
+from vm.message import Halt
+from vm.transaction import CallRequest, simulate_call
+
+ESTIMATE_TOLERANCE_PERCENT = 1
+"""How far above the smallest sufficient gas an estimate may be, as in geth (1.5 %)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Where a simulation starts: the block's environment, the state after it, and the machine to run on."""
+
+    machine: Machine
+    environment: BlockEnvironment
+    block_hash: BlockHashes
+    state: StateReader
+    gas_max: int
+    """Gas given when the caller names none, and the most a caller gets."""
+
+
+def run_call(situation: Situation, fields: CallFields, overrides: Overrides | None) -> CallResult:
+    """One call by the rules of ``eth_call``. Raises `InvalidTransaction` subclasses where geth refuses."""
+    environment = _override_block(situation.environment, overrides.block if overrides else None)
+    journal = Journal(situation.state, environment.fork)
+    for address, override in (overrides.accounts if overrides else {}).items():
+        _override_account(journal, address, override)
+    gas = min(fields.gas or situation.gas_max, situation.gas_max)
+    request = _request(fields, gas, environment, overrides)
+    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request)
+    halt = result.outcome.halt
+    return CallResult(
+        success=halt.is_success,
+        reverted=halt.is_revert,
+        halt=Halt(halt).name.lower(),
+        output=result.outcome.output,
+        gas_used=result.gas_used,
+        created=result.contract_address,
+    )
+
+
+def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int | CallResult:
+    """Smallest sufficient gas limit within `ESTIMATE_TOLERANCE_PERCENT`, or the failed result when none suffices."""
+    high = min(fields.gas or situation.gas_max, situation.environment.gas_limit, situation.gas_max)
+
+    def run(gas: int) -> CallResult | None:
+        try:
+            return run_call(situation, _with_gas(fields, gas), overrides)
+        except IntrinsicGasTooLow:
+            return None
+
+    best = run(high)
+    if best is None or not best.success:
+        return best or CallResult(False, False, "out_of_gas", b"", high)
+    low = best.gas_used - 1
+    # Most transactions need their gas plus what a refund or the 63/64 rule holds back (EIP-150).
+    guess = (best.gas_used + 2_300) * 64 // 63
+    while low + 1 < high and (high - low) * 100 > high * ESTIMATE_TOLERANCE_PERCENT:
+        middle = guess if low < guess < high else (low + high) // 2
+        guess = 0
+        result = run(middle)
+        if result is not None and result.success:
+            high = middle
+        else:
+            low = middle
+    exact = run(low + 1)
+    return low + 1 if exact is not None and exact.success else high
+
+
+def _with_gas(fields: CallFields, gas: int) -> CallFields:
+    return replace(fields, gas=gas)
+
+
+def _request(
+    fields: CallFields, gas: int, environment: BlockEnvironment, overrides: Overrides | None
+) -> CallRequest:
+    price = fields.gas_price or 0
+    blob_fee = None
+    if overrides and overrides.block:
+        blob_fee = overrides.block.blob_base_fee
+    if blob_fee is None and environment.fork >= Fork.CANCUN:
+        blob_fee = blob_base_fee(
+            environment.excess_blob_gas, environment.blob_schedule.base_fee_update_fraction
+        )
+    return CallRequest(
+        sender=fields.sender or ZERO_ADDRESS,
+        to=fields.to,
+        data=fields.data,
+        value=fields.value,
+        gas=gas,
+        gas_price=price,
+        max_fee_per_gas=fields.max_fee_per_gas or price,
+        max_priority_fee_per_gas=fields.max_priority_fee_per_gas or price,
+        access_list=fields.access_list or (),
+        blob_versioned_hashes=fields.blob_versioned_hashes or (),
+        max_fee_per_blob_gas=fields.max_fee_per_blob_gas or 0,
+        authorization_list=fields.authorization_list or (),
+    )
+
+
+def _override_account(journal: Journal, address: bytes, override: AccountOverride) -> None:
+    if override.state is not None:
+        journal.create_account(address)
+    if override.balance is not None:
+        journal.set_balance(address, override.balance)
+    if override.nonce is not None:
+        journal.set_nonce(address, override.nonce)
+    if override.code is not None:
+        journal.set_code(address, override.code)
+    for slot, value in {**(override.state or {}), **override.state_diff}.items():
+        journal.set_storage(address, slot, value)
+
+
+def _override_block(environment: BlockEnvironment, overrides: BlockOverrides | None) -> BlockEnvironment:
+    if overrides is None:
+        return environment
+    fields = ("number", "timestamp", "gas_limit", "coinbase", "prevrandao", "base_fee")
+    changes = {name: value for name in fields if (value := getattr(overrides, name)) is not None}
+    return replace(environment, **changes)

@@ -1,0 +1,75 @@
+"""Errors of the engine: what a running node refuses and why.
+
+    ZvmdError
+    ├── WriterBusy             node.busy
+    ├── NodeStopping           node.stopping
+    ├── ReadOnly               node.read_only
+    ├── PoolFull               pool.full
+    ├── UnknownAccount         node.account_unknown
+    ├── GenesisMismatch        node.genesis_mismatch    exit 78
+    └── ExecutionFault         node.execution_fault
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chain.errors import InvalidTransaction, ZvmdError
+
+EX_CONFIG = 78
+
+
+class WriterBusy(ZvmdError):
+    """More transactions wait for the writer than the limit allows."""
+
+    code = "node.busy"
+    rpc_code = -32005
+    hint = "wait for answers before sending more, then send the same bytes again"
+
+
+class NodeStopping(ZvmdError):
+    """The node is shutting down; the transaction was not taken."""
+
+    code = "node.stopping"
+    rpc_code = -32005
+    hint = "send the same bytes again when the node is back"
+
+
+class ReadOnly(ZvmdError):
+    """The disk is full: reads are answered, changes are refused until there is room."""
+
+    code = "node.read_only"
+    rpc_code = -32005
+    hint = "free disk space on the data directory's volume; the node resumes by itself"
+
+
+class PoolFull(ZvmdError):
+    """The pending pool, or this sender's part of it, is at its limit."""
+
+    code = "pool.full"
+    rpc_code = -32003
+    hint = "seal blocks (evm_mine) or send the missing nonces first"
+
+
+class UnknownAccount(ZvmdError):
+    """The node holds no key for this account."""
+
+    code = "node.account_unknown"
+    rpc_code = -32000
+    hint = "sign the transaction yourself and send it with eth_sendRawTransaction"
+
+
+class GenesisMismatch(ZvmdError):
+    """The data directory belongs to a chain with other parameters."""
+
+    code = "node.genesis_mismatch"
+    hint = "use another --data-dir, or start without the conflicting option"
+    exit_code: ClassVar[int] = EX_CONFIG
+
+
+class ExecutionFault(InvalidTransaction):
+    """A bug in zvmd met while executing; the transaction was refused and nothing was changed."""
+
+    code = "node.execution_fault"
+    rpc_code = -32603
+    hint = "please report this with the log line of the same time"

@@ -1,0 +1,130 @@
+"""``POST /``: a JSON-RPC body in, its answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from node.gateway.guard import GuardRules, is_json, origin_allowed, refusal
+from node.rpc.service import RpcService
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+JSON = (b"content-type", b"application/json")
+PREFLIGHT_MAX_AGE_S = 600
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """A request header."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
+async def respond(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+    """Send a whole response."""
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, status: int, code: str, message: str, hint: str) -> None:
+    """Refuse in the shape of a JSON-RPC error, for people who read answers with curl."""
+    error = {"code": -32600, "message": message, "data": {"code": code, "hint": hint}}
+    await respond(send, status, msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error}), JSON)
+
+
+class Guard:
+    """ASGI middleware: Host and Origin checks for HTTP and WebSocket, CORS for allowed origins."""
+
+    def __init__(self, app: App, rules: GuardRules) -> None:
+        self._app = app
+        self._rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        origin = header(scope, b"origin")
+        reason = refusal(self._rules, header(scope, b"host"), origin)
+        if reason is not None:
+            if scope["type"] == "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
+            else:
+                await refuse(send, 403, "http.refused", reason, "allow it with [http] hosts or origins")
+            return
+        if origin is None or scope["type"] == "websocket" or not origin_allowed(self._rules, origin):
+            await self._app(scope, receive, send)
+            return
+        cors = (b"access-control-allow-origin", origin.encode("latin-1"))
+        vary = (b"vary", b"origin")
+        if scope["method"] == "OPTIONS":
+            allow = (
+                (b"access-control-allow-methods", b"POST"),
+                (b"access-control-allow-headers", b"content-type"),
+            )
+            age = (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode())
+            await respond(send, 204, b"", cors, vary, *allow, age)
+            return
+
+        async def send_with_cors(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), cors, vary]
+            await send(message)
+
+        await self._app(scope, receive, send_with_cors)
+
+
+class JsonRpcEndpoint:
+    """The ASGI application at ``/``."""
+
+    def __init__(self, service: RpcService) -> None:
+        self._service = service
+        self._body_max = service.context.limits.body_size_max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await refuse(
+                send, 405, "http.method", f"{scope['method']} is not served here", "POST a JSON-RPC request"
+            )
+            return
+        if not is_json(header(scope, b"content-type")):
+            hint = "send Content-Type: application/json"
+            await refuse(send, 415, "http.content_type", "the body is not declared as JSON", hint)
+            return
+        body = await self._body(scope, receive)
+        if body is None:
+            message = f"the body exceeds {self._body_max} bytes"
+            await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
+            return
+        answer = await self._service.answer(body)
+        if answer is None:
+            await respond(send, 204)
+        else:
+            await respond(send, 200, answer, JSON)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, None if it is too large."""
+        declared = header(scope, b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > self._body_max:
+            return None
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            return body if len(body) <= self._body_max else None
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._body_max:
+                return None
+            parts.append(part)
+        return b"".join(parts)

@@ -1,0 +1,149 @@
+"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe`` for new heads and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from chain.errors import ZvmdError
+from node.rpc.call_fields import addresses_of, topics_of
+from node.rpc.dispatch import NO_ID, Request
+from node.rpc.errors import InvalidParams, LimitExceeded
+from node.rpc.format import data, header_object, log_object
+from node.rpc.params import check_keys, json_object, shown
+from node.rpc.service import RpcService
+from node.rpc.streams import head_stream, log_stream
+
+Item = TypeVar("Item")
+
+SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe")
+REQUESTS_MAX = 1024
+"""Unanswered messages of a connection; reading pauses above."""
+
+
+class WebSocketSession:
+    """One connection."""
+
+    def __init__(self, service: RpcService, socket: WebSocket) -> None:
+        self._service = service
+        self._socket = socket
+        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._free = asyncio.Semaphore(REQUESTS_MAX)
+        self._sending = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Serve until the peer leaves."""
+        await self._socket.accept()
+        try:
+            while True:
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                text = message.get("text")
+                body = (
+                    text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b""
+                )
+                await self._free.acquire()
+                task = asyncio.create_task(self._serve(body))
+                self._tasks.add(task)
+                task.add_done_callback(self._served)
+        except WebSocketDisconnect:
+            pass
+        finally:
+            for task in [*self._tasks, *self._subscriptions.values()]:
+                task.cancel()
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._free.release()
+
+    async def _serve(self, body: bytes) -> None:
+        answer = await self._answer(body)
+        if answer is not None:
+            await self._send(answer)
+
+    async def _send(self, answer: bytes) -> None:
+        try:
+            async with self._sending:
+                await self._socket.send_text(answer.decode())
+        except (RuntimeError, WebSocketDisconnect):
+            return  # the peer has left
+
+    async def _answer(self, body: bytes) -> bytes | None:
+        if not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
+            return await self._service.answer(body)
+        dispatcher = self._service.dispatcher
+        try:
+            decoded = dispatcher.decode(body)
+        except ZvmdError as error:
+            return dispatcher.encode_error(None, error)
+        request = decoded.requests[0]
+        if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
+            return await self._service.answer(body)
+        try:
+            result = self._subscription_call(request)
+        except ZvmdError as error:
+            return dispatcher.encode_error(request.id, error)
+        return None if request.id is NO_ID else dispatcher.encode_result(request.id, result)
+
+    def _subscription_call(self, request: Request) -> Any:
+        params = request.params
+        if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
+            raise InvalidParams(f"{request.method} takes a list beginning with a string")
+        if request.method == "eth_unsubscribe":
+            task = self._subscriptions.pop(params[0], None)
+            if task is not None:
+                task.cancel()
+            return task is not None
+        limit = self._service.context.limits.subscriptions_max
+        if len(self._subscriptions) >= limit:
+            raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
+        name = f"0x{secrets.randbits(128):032x}"
+        pages = self._pages(params[0], params[1] if len(params) > 1 else None)
+        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages))
+        return name
+
+    def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
+        backend, readers = self._service.backend, self._service.readers
+        if kind == "newHeads":
+            return _map(head_stream(backend, readers, None), header_object)
+        if kind == "newPendingTransactions":
+            return self._transaction_hashes()
+        if kind != "logs":
+            raise InvalidParams(
+                f"no subscription {shown(kind)}; there are newHeads, logs, newPendingTransactions"
+            )
+        given = json_object(options or {})
+        check_keys(given, frozenset({"address", "topics"}), "a log subscription")
+        addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
+        return _map(log_stream(backend, readers, addresses, topics, None), log_object)
+
+    async def _transaction_hashes(self) -> AsyncIterator[list[Any]]:
+        """Hashes of transactions as they are mined: with instant sealing they are never pending."""
+        backend = self._service.backend
+        async for headers in head_stream(backend, self._service.readers, None):
+            blocks = [backend.block(header.number) for header in headers]
+            yield [data(tx.hash) for block in blocks if block is not None for tx in block.transactions]
+
+    async def _stream(self, name: str, pages: AsyncIterator[list[Any]]) -> None:
+        # The answer that names the subscription leaves first: this task starts after the one that made it.
+        await asyncio.sleep(0)
+        try:
+            async for page in pages:
+                for item in page:
+                    params = {"subscription": name, "result": item}
+                    event = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
+                    await self._send(msgspec.json.encode(event))
+        finally:
+            self._subscriptions.pop(name, None)
+
+
+async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:
+    async for page in pages:
+        yield [form(item) for item in page]

@@ -1,0 +1,150 @@
+"""Opens a data directory and brings the chain in it up to date: lock, format, genesis, stores, replay, pool."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from chain.errors import InvalidTransaction
+from chain.forks import ChainConfig, Fork
+from chain.genesis import Genesis, dev_genesis
+from chain.state import EMPTY_ACCOUNT
+from chain.transactions import decode_transaction, recover_sender
+from node import resources
+from node.auth.tls import rotate_certificate
+from node.cache import FileObjectCache
+from node.engine.accounts import DevAccounts
+from node.engine.executor import Candidate, ChainState, replay_block
+from node.engine.ledger import Ledger
+from node.engine.node import Node
+from node.engine.producer import Controls
+from node.errors import GenesisMismatch
+from node.settings import Settings
+from storage import layout
+from storage.fs import FileSystem, Lock, RealFs, write_atomically
+from storage.opening import StoreOptions, open_store
+from storage.recovery import Recovery, recover
+from storage.store import Store
+from vm.machine import Machine
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class OpenedChain:
+    """A recovered chain, ready to serve."""
+
+    config: ChainConfig
+    store: Store
+    machine: Machine
+    ledger: Ledger
+    node: Node
+    dev_accounts: DevAccounts
+    recovery: Recovery
+    data_dir: Path
+    lock: Lock
+
+    def rotate_certificate(self) -> str:
+        """Make a new TLS certificate if the present one runs out soon."""
+        return "rotated" if rotate_certificate(self.data_dir) else "still valid"
+
+    def close(self) -> None:
+        """Close the stores and release the directory."""
+        self.store.close()
+        self.lock.release()
+
+
+def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[], float] = time.time) -> OpenedChain:
+    """Recover the chain in the settings' data directory, or begin a new one there.
+
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
+    """
+    fs = RealFs(settings.data_dir)
+    fs.makedirs("")
+    lock = fs.lock(layout.LOCK)
+    dev_accounts = DevAccounts([])
+    if settings.node.dev:
+        dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
+    layout.check_format(fs)
+    genesis = stored_genesis(fs)
+    if genesis is None:
+        genesis = new_genesis(settings, dev_accounts, int(now()))
+        write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
+        layout.write_format(fs)
+    else:
+        check_genesis(genesis, settings, origins)
+    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"))
+    store = open_store(fs, genesis, store_options(settings))
+    chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
+    report = recover(store, lambda env, raws: replay_block(machine, env, raws, chain_state))
+    controls = Controls(gas_limit=settings.node.block_gas_limit)
+    if settings.node.block_time_seconds:
+        controls.automine, controls.interval_seconds = False, settings.node.block_time_seconds
+    for name, value in store.settings.items():
+        setattr(controls, name, value)
+    ledger = Ledger(store, machine, genesis.config, controls)
+    _refill_pool(ledger, report)
+    node = Node(store, machine, ledger, genesis.config, dev_accounts, settings.limits.call_gas)
+    return OpenedChain(
+        genesis.config, store, machine, ledger, node, dev_accounts, report, settings.data_dir, lock
+    )
+
+
+def store_options(settings: Settings) -> StoreOptions:
+    """What the stores need to know of the settings."""
+    return StoreOptions(
+        data_dir=settings.data_dir,
+        migrations=resources.path("migrations"),
+        segment_size_bytes=settings.storage.segment_size_bytes,
+        retention_blocks=settings.storage.retention_blocks or None,
+    )
+
+
+def stored_genesis(fs: FileSystem) -> Genesis | None:
+    """The genesis a data directory began with, None if it is new."""
+    if not fs.exists(layout.GENESIS):
+        return None
+    return Genesis.from_json(json.loads(fs.read_file(layout.GENESIS)))
+
+
+def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
+    """The genesis that the settings describe: a file in geth's format, or a development chain."""
+    if settings.node.genesis:
+        return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_text()))
+    fork = Fork[settings.node.hardfork.upper()]
+    return dev_genesis(
+        settings.node.chain_id, dev_accounts.addresses, fork, settings.node.block_gas_limit, timestamp=now
+    )
+
+
+def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
+    if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
+        raise GenesisMismatch(f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}")
+    if settings.node.genesis:
+        wanted = new_genesis(settings, DevAccounts([]), 0).header().hash
+        if wanted != genesis.header().hash:
+            raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")
+    elif origins.get("node.hardfork"):
+        wanted_fork = Fork[settings.node.hardfork.upper()]
+        fork = genesis.config.fork_at(0, genesis.timestamp)
+        if wanted_fork != fork:
+            raise GenesisMismatch(f"fork {wanted_fork.name} was asked for; this chain began with {fork.name}")
+
+
+def _refill_pool(ledger: Ledger, report: Recovery) -> None:
+    """Put the logged transactions back whose nonce is not used yet."""
+    state = ledger.state()
+    for lsn, raw in report.admissions:
+        try:
+            transaction = decode_transaction(raw)
+            sender = recover_sender(transaction)
+            if transaction.nonce >= (state.account(sender) or EMPTY_ACCOUNT).nonce:
+                ledger.admit(Candidate(transaction, sender, raw), lsn)
+        except InvalidTransaction as error:  # replaced later in the log by one that pays more
+            log.info("a logged transaction is not pending any more", lsn=lsn, reason=str(error))

@@ -1,0 +1,1 @@
+"""Operations: supervision, logs, periodic jobs."""

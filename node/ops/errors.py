@@ -1,0 +1,66 @@
+"""Errors of operating the daemon: settings, data files, supervision.
+
+ZvmdError
+├── InvalidSetting             settings.invalid    a value is out of range or of the wrong kind
+│   └── UnknownSetting         settings.unknown    a section or key that does not exist
+├── UnreadableSettings         settings.file       zvmd.toml is missing or is no TOML
+├── ResourceMissing            install.resource    a data file is not in the installation
+├── UnitsNotInstalled          systemd.install     a unit file could not be written
+└── SupervisorUnreachable      systemd.notify      NOTIFY_SOCKET is set but nobody listens
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from chain.errors import ZvmdError
+
+EX_CONFIG = 78
+"""Exit status of sysexits.h for a configuration that cannot be used."""
+
+
+class InvalidSetting(ZvmdError):
+    """A setting's value cannot be used."""
+
+    code = "settings.invalid"
+    rpc_code = -32602
+    hint = "see `zvmd config init --stdout` for every setting, its kind and its default"
+    exit_code: ClassVar[int] = EX_CONFIG
+
+
+class UnknownSetting(InvalidSetting):
+    """A setting or section of this name does not exist."""
+
+    code = "settings.unknown"
+
+
+class UnreadableSettings(ZvmdError):
+    """The settings file cannot be read or is no TOML."""
+
+    code = "settings.file"
+    hint = "check the file; `zvmd config init` writes an annotated one"
+    exit_code: ClassVar[int] = EX_CONFIG
+
+
+class ResourceMissing(ZvmdError):
+    """A data file that belongs to zvmd is not in the installation."""
+
+    code = "install.resource"
+    hint = "install zvmd again; the installation is incomplete"
+    exit_code: ClassVar[int] = 1
+
+
+class UnitsNotInstalled(ZvmdError):
+    """A systemd file could not be written."""
+
+    code = "systemd.install"
+    hint = "run as root, or use --user for your own units"
+    exit_code: ClassVar[int] = 1
+
+
+class SupervisorUnreachable(ZvmdError):
+    """NOTIFY_SOCKET names a socket that does not answer."""
+
+    code = "systemd.notify"
+    hint = "unset NOTIFY_SOCKET when no service manager supervises the node"
+    exit_code: ClassVar[int] = 1

@@ -1,0 +1,112 @@
+"""Periodic jobs: named, idempotent callables run by APScheduler, each one's last run in plain sight."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+log = structlog.get_logger("zvmd.jobs")
+
+WORKERS: Final = 2
+MISFIRE_GRACE_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What ``zvmd status`` says of a job. Times are Unix seconds; ``None`` means it has not happened yet."""
+
+    name: str
+    interval_seconds: float
+    runs: int = 0
+    failures: int = 0
+    last_start: float | None = None
+    last_duration_seconds: float | None = None
+    last_result: str | None = None
+    last_error: str | None = None
+    next_run: float | None = None
+
+
+class Jobs:
+    """The daemon's periodic jobs.
+
+    A job never overlaps with itself, and runs missed while the machine slept are run once. A job that raises
+    is logged with its traceback, counted, and shown as ``last_error`` until it next succeeds; it stays
+    scheduled. The schedule lives in memory: what a job does must follow from the data it looks at, not from
+    when it last ran.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._statuses: dict[str, JobStatus] = {}
+        self._work: dict[str, Callable[[], object]] = {}
+        self._scheduler = BackgroundScheduler(
+            timezone="UTC",
+            executors={"default": ThreadPoolExecutor(WORKERS)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS},
+        )
+
+    def register(self, name: str, work: Callable[[], object], interval_seconds: float) -> None:
+        """Run ``work`` every ``interval_seconds``, first after one interval; it returns its result."""
+        assert name not in self._work, f"job {name!r} is registered twice"
+        assert interval_seconds > 0
+        self._work[name] = work
+        self._statuses[name] = JobStatus(name, interval_seconds)
+        self._scheduler.add_job(self._run, "interval", args=[name], id=name, seconds=interval_seconds)
+
+    def start(self) -> None:
+        """Begin running jobs on threads of their own."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Run no more jobs; returns when the running ones have ended."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+    def run_now(self, name: str) -> JobStatus:
+        """Run one job in the calling thread, as ``zvmd`` operators and tests ask for."""
+        self._run(name)
+        return self._statuses[name]
+
+    def status(self) -> list[JobStatus]:
+        """Every job, in order of registration."""
+        with self._lock:
+            statuses = list(self._statuses.values())
+        return [replace(status, next_run=self._next_run(status.name)) for status in statuses]
+
+    def _next_run(self, name: str) -> float | None:
+        job = self._scheduler.get_job(name)
+        when: datetime | None = getattr(job, "next_run_time", None)
+        return when.timestamp() if when is not None else None
+
+    def _run(self, name: str) -> None:
+        started = self._clock()
+        begin = time.perf_counter()
+        result: str | None = None
+        error: str | None = None
+        try:
+            outcome = self._work[name]()
+            result = "done" if outcome is None else str(outcome)
+        except Exception as failure:  # the scheduler must outlive any job; the failure is logged and shown
+            error = f"{type(failure).__name__}: {failure}"
+            log.exception("job failed", job=name)
+        duration = time.perf_counter() - begin
+        with self._lock:
+            before = self._statuses[name]
+            self._statuses[name] = replace(
+                before,
+                runs=before.runs + 1,
+                failures=before.failures + (error is not None),
+                last_start=started,
+                last_duration_seconds=duration,
+                last_result=before.last_result if error else result,
+                last_error=error,
+            )

@@ -1,0 +1,249 @@
+"""What the protocol side needs of a node: the port between ``node/rpc``, ``node/wire`` and ``node/engine``.
+
+Reads are plain functions, safe on any thread, answering only from what is durable and published; the
+dispatcher runs them on its reader threads. Anything that writes or waits is a coroutine of the node's event
+loop. Every function raises subclasses of `chain.errors.ZvmdError`; nothing else may leave it but a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from chain.forks import ChainConfig
+from chain.state import StateReader
+from chain.types import Address, Hash32
+
+if TYPE_CHECKING:
+    from chain.blocks import Block, Header
+    from chain.receipts import Log, Receipt
+    from chain.transactions import Authorization, Transaction
+
+Wait = Literal["durable", "mined"]
+"""When a submission is answered: once it cannot be lost, or once it is in a block."""
+
+
+class Submitted(NamedTuple):
+    """A transaction the node will not forget."""
+
+    hash: Hash32
+    lsn: int
+    """Log position of the record that holds it; durable when this is returned."""
+    block_number: int | None
+    """None while it waits in the pool."""
+
+
+class TransactionLocation(NamedTuple):
+    """Where a mined transaction is."""
+
+    block_number: int
+    transaction_index: int
+
+
+class PendingTransaction(NamedTuple):
+    """A transaction that waits in the pool."""
+
+    transaction: Transaction
+    sender: Address
+
+
+class LogPosition(NamedTuple):
+    """Place of a log in the chain, ordered; the resume cursor of event streams."""
+
+    block_number: int
+    log_index: int
+    """Counted over the whole block."""
+
+
+class LogEntry(NamedTuple):
+    """A log and where it was emitted."""
+
+    log: Log
+    block_number: int
+    block_hash: Hash32
+    block_timestamp: int
+    transaction_hash: Hash32
+    transaction_index: int
+    log_index: int
+    """Counted over the whole block."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which logs are asked for; both block numbers are included and not above the head."""
+
+    from_block: int
+    to_block: int
+    addresses: frozenset[Address] = frozenset()
+    """Empty: any address."""
+    topics: tuple[frozenset[Hash32], ...] = ()
+    """By position; an empty set matches any topic, a log with fewer topics than positions does not match."""
+    after: LogPosition | None = None
+    """Only logs behind this position."""
+    limit: int = 10_000
+    """Most logs returned, lowest positions first. One more than asked tells a caller that there are more."""
+
+
+@dataclass(slots=True)
+class CallFields:
+    """The fields of a transaction object as users give them (``eth_call``, ``eth_sendTransaction``); None =
+    not given.
+    """
+
+    sender: Address | None = None
+    to: Address | None = None
+    """None creates a contract."""
+    data: bytes = b""
+    value: int = 0
+    gas: int | None = None
+    gas_price: int | None = None
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+    max_fee_per_blob_gas: int | None = None
+    nonce: int | None = None
+    type: int | None = None
+    chain_id: int | None = None
+    access_list: tuple[tuple[Address, tuple[int, ...]], ...] | None = None
+    blob_versioned_hashes: tuple[Hash32, ...] | None = None
+    authorization_list: tuple[Authorization, ...] | None = None
+
+
+@dataclass(slots=True)
+class AccountOverride:
+    """What an account shall look like during one call (geth's state overrides)."""
+
+    balance: int | None = None
+    nonce: int | None = None
+    code: bytes | None = None
+    state: dict[int, int] | None = None
+    """Replaces the whole storage."""
+    state_diff: dict[int, int] = field(default_factory=dict)
+    """Sets single slots."""
+
+
+@dataclass(slots=True)
+class BlockOverrides:
+    """Block fields replaced during one call."""
+
+    number: int | None = None
+    timestamp: int | None = None
+    gas_limit: int | None = None
+    coinbase: Address | None = None
+    prevrandao: Hash32 | None = None
+    base_fee: int | None = None
+    blob_base_fee: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """All overrides of one call."""
+
+    accounts: Mapping[Address, AccountOverride] = field(default_factory=dict)
+    block: BlockOverrides | None = None
+
+
+class CallResult(NamedTuple):
+    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case."""
+
+    success: bool
+    reverted: bool
+    """Ended by REVERT: ``output`` is the revert data."""
+    halt: str
+    output: bytes
+    gas_used: int
+    created: Address | None = None
+
+
+class Backend(Protocol):
+    """A running node, seen from the protocols."""
+
+    # What it is
+    @property
+    def config(self) -> ChainConfig:
+        """Chain id and forks."""
+
+    @property
+    def client_version(self) -> str:
+        """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
+
+    def status(self) -> dict[str, Any]:
+        """For ``zvmd_status``: JSON-ready counters, positions (head, durable LSN, checkpoint, index
+        watermark), jobs.
+        """
+
+    def accounts(self) -> Sequence[Address]:
+        """Accounts the node holds keys of; empty unless started with ``--dev``."""
+
+    # Blocks. Numbers are those of blocks that exist: the callers have resolved them.
+    def head(self) -> Header:
+        """Header of the newest durable block. Must be cheap (an attribute read)."""
+
+    def header(self, number: int) -> Header | None: ...
+
+    def block(self, number: int) -> Block | None: ...
+
+    def receipts(self, number: int) -> Sequence[Receipt] | None: ...
+
+    def senders(self, number: int) -> Sequence[Address] | None:
+        """Senders of the block's transactions, in order."""
+
+    def block_size(self, number: int) -> int | None:
+        """Length of the block's RLP, bytes."""
+
+    def number_of(self, block_hash: Hash32) -> int | None: ...
+
+    def transaction_location(self, transaction_hash: Hash32) -> TransactionLocation | None: ...
+
+    def logs(self, query: LogFilter) -> Sequence[LogEntry]: ...
+
+    # State
+    def view(self, number: int) -> StateReader:
+        """State after that block. Raises StateUnavailable (a ZvmdError) outside retention."""
+
+    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+        """Simulate by the rules of ``eth_call``. Raises InvalidTransaction subclasses where geth refuses."""
+
+    def estimate_gas(
+        self, fields: CallFields, number: int, overrides: Overrides | None = None
+    ) -> int | CallResult:
+        """Smallest sufficient gas limit, or the failed result when no gas limit helps."""
+
+    # Pool and fees
+    def pending_nonce(self, address: Address) -> int:
+        """Next nonce counting pooled transactions."""
+
+    def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None: ...
+
+    def pending_transactions(self) -> Sequence[PendingTransaction]: ...
+
+    def next_base_fee(self) -> int:
+        """Base fee of the block after the head, wei."""
+
+    def blob_base_fee(self, number: int) -> int:
+        """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
+
+    # Writing. Coroutines of the node's event loop.
+    async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
+        """Admit a signed transaction (network form) and return when it is durable, or mined."""
+
+    async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
+        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
+
+    def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
+        """(y parity, r, s) with a dev account's key. Raises UnknownAccount (a ZvmdError)."""
+
+    async def mine(self, count: int = 1, interval: int = 0) -> int:
+        """Seal ``count`` blocks, ``interval`` seconds apart in chain time if not 0. Returns the head's
+        number.
+        """
+
+    async def set_automine(self, enabled: bool) -> None: ...
+
+    async def set_interval_mining(self, seconds: float) -> None:
+        """0 switches interval sealing off."""
+
+    def automine(self) -> bool: ...
+
+    async def wait_for_block(self, number: int) -> int:
+        """Return the head's number once it is at least ``number``. Event streams are built on this."""

@@ -1,0 +1,47 @@
+"""What every handler is given: the node, the limits, the filters, and how block names resolve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from node.rpc.backend import Backend
+from node.rpc.errors import UnknownBlock
+from node.rpc.filters import FilterStore
+from node.rpc.limits import RpcLimits
+from node.rpc.params import BlockRef
+
+
+@dataclass(slots=True)
+class Context:
+    """Shared by all requests of a node."""
+
+    backend: Backend
+    limits: RpcLimits = field(default_factory=RpcLimits)
+    clock: Callable[[], float] = time.monotonic
+    filters: FilterStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
+
+    def find_block(self, ref: BlockRef) -> int | None:
+        """Number of the block meant, or None if there is none.
+
+        Every block is durable before it is shown, so ``safe`` and ``finalized`` are the head; ``pending`` is
+        too, because the state after the head is the state the next block starts from.
+        """
+        head = self.backend.head().number
+        if ref.number is not None:
+            return ref.number if ref.number <= head else None
+        if ref.hash is not None:
+            return self.backend.number_of(ref.hash)
+        return 0 if ref.tag == "earliest" else head
+
+    def need_block(self, ref: BlockRef) -> int:
+        """Like `find_block`; raises `UnknownBlock`."""
+        number = self.find_block(ref)
+        if number is None:
+            name = f"number {ref.number}" if ref.number is not None else f"hash 0x{(ref.hash or b'').hex()}"
+            raise UnknownBlock(f"no block with {name}; the newest is {self.backend.head().number}")
+        return number

@@ -1,0 +1,165 @@
+"""JSON-RPC 2.0 semantics without I/O: bodies in, calls and answers out. Every transport ends here.
+
+The transports differ in how they wait, so a call is handed over in two steps: `Dispatcher.prepare` finds the
+method and parses its parameters, `Call.run` (a read, on any thread) or `Call.start` (a coroutine of the loop)
+does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from chain.errors import ZvmdError
+from node.rpc import strict_json
+from node.rpc.context import Context
+from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
+from node.rpc.registry import Method, find_method
+
+_log = structlog.get_logger("rpc")
+_encode = msgspec.json.Encoder().encode
+
+RequestId = str | int | float | None
+
+
+class _NoId:
+    """Marks a notification; ``null`` is an id of its own."""
+
+
+NO_ID = _NoId()
+
+
+@dataclass(slots=True)
+class Request:
+    """One request of a body, or the refusal of something that is none."""
+
+    id: RequestId | _NoId
+    method: str
+    params: list[Any] | dict[str, Any]
+    refusal: ZvmdError | None = None
+
+    @property
+    def is_notification(self) -> bool:
+        """No answer is wanted."""
+        return self.id is NO_ID
+
+
+@dataclass(slots=True)
+class Body:
+    """A decoded body."""
+
+    requests: list[Request]
+    is_batch: bool
+
+
+@dataclass(slots=True)
+class Call:
+    """A method with its typed arguments."""
+
+    method: Method
+    context: Context
+    arguments: list[Any]
+
+    def run(self) -> Any:
+        """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
+        try:
+            return self.method.handler(self.context, *self.arguments)
+        except ZvmdError:
+            raise
+        except Exception as error:
+            raise internal_error(self.method.name, error) from error
+
+    def start(self) -> Coroutine[Any, Any, Any]:
+        """The coroutine that answers."""
+        return self._guard()
+
+    async def _guard(self) -> Any:
+        try:
+            return await self.method.handler(self.context, *self.arguments)
+        except ZvmdError:
+            raise
+        except Exception as error:
+            raise internal_error(self.method.name, error) from error
+
+
+def internal_error(name: str, error: Exception) -> InternalError:
+    """A bug met while answering: logged with its traceback, told to the client without it."""
+    _log.error("request_failed", method=name, exc_info=error)
+    return InternalError(f"{name}: {type(error).__name__}")
+
+
+class Dispatcher:
+    """Finds and prepares calls; encodes their answers."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def decode(self, body: bytes) -> Body:
+        """Requests of a body. Raises `ParseError` or `InvalidRequest` when the whole body is unusable."""
+        value = strict_json.decode(body, self.context.limits)
+        if not isinstance(value, list):
+            return Body([_request(value)], is_batch=False)
+        if not value:
+            raise InvalidRequest("an empty batch")
+        if len(value) > self.context.limits.batch_size_max:
+            raise RequestTooLarge(
+                f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}"
+            )
+        return Body([_request(item) for item in value], is_batch=True)
+
+    def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
+        """The call meant. Raises `MethodNotFound` or `InvalidParams`."""
+        method = find_method(name)
+        return Call(method, self.context, method.arguments(params))
+
+    def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
+        """One answer object; replaced by an error if it is too large."""
+        answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
+        limit = self.context.limits.answer_size_max_bytes
+        if len(answer) > limit:
+            return self.encode_error(
+                request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}")
+            )
+        return answer
+
+    def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError) -> bytes:
+        """One error object."""
+        shown_id = None if isinstance(request_id, _NoId) else request_id
+        return _encode({"jsonrpc": "2.0", "id": shown_id, "error": error_object(error)})
+
+    def join(self, body: Body, answers: list[bytes]) -> bytes | None:
+        """The answer of a whole body; None if nothing but notifications came."""
+        if not answers:
+            return None
+        if not body.is_batch:
+            return answers[0]
+        limit = self.context.limits.answer_size_max_bytes
+        if sum(map(len, answers)) > limit:
+            return self.encode_error(None, LimitExceeded(f"batch answer above {limit} bytes"))
+        return b"[" + b",".join(answers) + b"]"
+
+
+def _request(value: Any) -> Request:
+    """Check the shape of one request object; a misfit becomes a `Request` with a refusal."""
+    if not isinstance(value, dict):
+        return Request(None, "", [], InvalidRequest("a request is an object"))
+    request_id = value.get("id", NO_ID)
+    if isinstance(request_id, bool) or not isinstance(request_id, (str, int, float, _NoId, type(None))):
+        return Request(None, "", [], InvalidRequest("an id is a string, a number or null"))
+    name, params = value.get("method"), value.get("params")
+    if value.get("jsonrpc") != "2.0":
+        return Request(_known(request_id), "", [], InvalidRequest('"jsonrpc" must be "2.0"'))
+    if not isinstance(name, str):
+        return Request(_known(request_id), "", [], InvalidRequest('"method" must be a string'))
+    if params is not None and not isinstance(params, (list, dict)):
+        return Request(_known(request_id), name, [], InvalidRequest('"params" must be an array or an object'))
+    return Request(request_id, name, params if params is not None else [])
+
+
+def _known(request_id: RequestId | _NoId) -> RequestId:
+    # An invalid request is answered even without an id (JSON-RPC 2.0, section 5.1).
+    return None if isinstance(request_id, _NoId) else request_id

@@ -1,0 +1,165 @@
+"""Errors of the protocols, and the JSON-RPC error object every error becomes.
+
+ZvmdError
+└── RpcError
+    ├── ParseError             rpc.parse              -32700
+    ├── InvalidRequest         rpc.request            -32600
+    │   └── RequestTooLarge    rpc.too_large          -32600
+    ├── MethodNotFound         rpc.method             -32601
+    ├── InvalidParams          rpc.params             -32602
+    ├── InternalError          rpc.internal           -32603
+    ├── UnknownBlock           rpc.unknown_block      -32001
+    ├── UnknownFilter          rpc.unknown_filter     -32000
+    ├── LimitExceeded          rpc.limit              -32005
+    ├── NodeBusy               rpc.busy               -32005
+    ├── NotWaiting             rpc.wait_timeout       -32004
+    ├── ExecutionReverted      evm.revert                  3
+    └── ExecutionFailed        evm.halt               -32015
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chain.errors import ZvmdError
+
+
+class RpcError(ZvmdError):
+    """A request that cannot be answered with a result."""
+
+    code = "rpc.error"
+    hint = "see the message"
+
+    def data(self) -> Any:
+        """Content of the error object's ``data``."""
+        return {"code": self.code, "hint": self.hint}
+
+
+class ParseError(RpcError):
+    """The body is not strict JSON: syntax, UTF-8, duplicate keys, NaN, lone surrogates."""
+
+    code = "rpc.parse"
+    rpc_code = -32700
+    hint = "send one JSON value in UTF-8 without duplicate keys, NaN or lone surrogates"
+
+
+class InvalidRequest(RpcError):
+    """Valid JSON, but no JSON-RPC 2.0 request."""
+
+    code = "rpc.request"
+    rpc_code = -32600
+    hint = 'send {"jsonrpc": "2.0", "id": ..., "method": "...", "params": [...]}'
+
+
+class RequestTooLarge(InvalidRequest):
+    """A body, batch, nesting or number above its limit."""
+
+    code = "rpc.too_large"
+    hint = "send smaller requests; the limits are 5 MiB, 100 calls a batch, depth 64"
+
+
+class MethodNotFound(RpcError):
+    """No such method."""
+
+    code = "rpc.method"
+    rpc_code = -32601
+    hint = "rpc_methods lists every method"
+
+
+class InvalidParams(RpcError):
+    """A parameter is missing, superfluous or of the wrong form."""
+
+    code = "rpc.params"
+    rpc_code = -32602
+    hint = "quantities are 0x-hex without leading zeros, data is 0x-hex in pairs of digits"
+
+
+class InternalError(RpcError):
+    """A bug of ours; the log has the traceback."""
+
+    code = "rpc.internal"
+    rpc_code = -32603
+    hint = "this is a bug in zvmd; please report it with the node's log"
+
+
+class UnknownBlock(RpcError):
+    """State was asked of a block that does not exist."""
+
+    code = "rpc.unknown_block"
+    rpc_code = -32001
+    hint = "ask eth_blockNumber for the newest block"
+
+
+class UnknownFilter(RpcError):
+    """No filter has this id, or it was not polled for five minutes."""
+
+    code = "rpc.unknown_filter"
+    hint = "create the filter again and poll it more often"
+
+
+class LimitExceeded(RpcError):
+    """An answer would exceed a limit."""
+
+    code = "rpc.limit"
+    rpc_code = -32005
+    hint = "ask for a smaller range or page through it"
+
+
+class NodeBusy(RpcError):
+    """The queue of reads is full."""
+
+    code = "rpc.busy"
+    rpc_code = -32005
+    hint = "wait for answers before sending more"
+
+
+class NotWaiting(RpcError):
+    """The transaction is safe in the log, but was not mined in the time given."""
+
+    code = "rpc.wait_timeout"
+    rpc_code = -32004
+    hint = "it is durable and will be mined; poll eth_getTransactionReceipt"
+
+
+class ExecutionReverted(RpcError):
+    """The call ended in REVERT; ``data`` is the revert data, as all Ethereum libraries expect."""
+
+    code = "evm.revert"
+    rpc_code = 3
+    hint = "decode data with the contract's ABI: Error(string), Panic(uint256) or a custom error"
+
+    def __init__(self, output: bytes) -> None:
+        reason = revert_reason(output)
+        super().__init__("execution reverted" + (f": {reason}" if reason else ""))
+        self.output = output
+
+    def data(self) -> Any:
+        return "0x" + self.output.hex()
+
+
+class ExecutionFailed(RpcError):
+    """The call ended in an exceptional halt (out of gas, invalid opcode, ...)."""
+
+    code = "evm.halt"
+    rpc_code = -32015
+    hint = "raise the gas limit, or check the code and calldata"
+
+
+def revert_reason(output: bytes) -> str:
+    """Human text of ``Error(string)`` or ``Panic(uint256)`` revert data, else an empty string.
+
+    >>> revert_reason(bytes.fromhex("4e487b71") + (0x11).to_bytes(32, "big"))
+    'panic 0x11'
+    """
+    if output[:4] == b"\x08\xc3\x79\xa0" and len(output) >= 68:
+        length = int.from_bytes(output[36:68], "big")
+        return output[68 : 68 + min(length, 4096)].decode("utf-8", "replace")
+    if output[:4] == b"\x4e\x48\x7b\x71" and len(output) >= 36:
+        return f"panic {int.from_bytes(output[4:36], 'big'):#x}"
+    return ""
+
+
+def error_object(error: ZvmdError) -> dict[str, Any]:
+    """The JSON-RPC error object of an error."""
+    data = error.data() if isinstance(error, RpcError) else {"code": error.code, "hint": error.hint}
+    return {"code": error.rpc_code, "message": str(error) or type(error).__name__, "data": data}

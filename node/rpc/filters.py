@@ -1,0 +1,71 @@
+"""Polling filters (``eth_newFilter`` and kin): a position in the chain per filter, no queue.
+
+A filter remembers what was answered last, and each poll reads the chain from there, so it costs nothing
+between polls and cannot overflow. Filters not polled for a while are dropped.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from chain.types import Hash32
+from node.rpc.backend import LogFilter
+from node.rpc.errors import LimitExceeded, UnknownFilter
+
+FilterKind = Literal["logs", "blocks", "pending"]
+
+
+@dataclass(slots=True)
+class Filter:
+    """One installed filter."""
+
+    kind: FilterKind
+    next_block: int
+    """First block not yet reported."""
+    query: LogFilter | None = None
+    to_block: int | None = None
+    """Last block of interest; None follows the head."""
+    seen: frozenset[Hash32] = frozenset()
+    """Pending transactions already reported."""
+    polled_at: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class FilterStore:
+    """All filters of the node, with a limit on their number and idle time."""
+
+    def __init__(self, size_max: int, idle_max_s: float) -> None:
+        self._size_max = size_max
+        self._idle_max_s = idle_max_s
+        self._filters: dict[int, Filter] = {}
+        self._lock = threading.Lock()
+
+    def add(self, new: Filter, now: float) -> int:
+        """Install and return its id. Raises `LimitExceeded`."""
+        with self._lock:
+            for key in [k for k, f in self._filters.items() if now - f.polled_at > self._idle_max_s]:
+                del self._filters[key]
+            if len(self._filters) >= self._size_max:
+                raise LimitExceeded(f"{self._size_max} filters are installed; eth_uninstallFilter frees one")
+            new.polled_at = now
+            key = secrets.randbits(63)
+            self._filters[key] = new
+            return key
+
+    def get(self, key: int, now: float) -> Filter:
+        """The filter, marked as used. Raises `UnknownFilter`."""
+        with self._lock:
+            found = self._filters.get(key)
+            if found is None or now - found.polled_at > self._idle_max_s:
+                self._filters.pop(key, None)
+                raise UnknownFilter(f"no filter {key:#x}")
+            found.polled_at = now
+            return found
+
+    def remove(self, key: int) -> bool:
+        """Whether it was there."""
+        with self._lock:
+            return self._filters.pop(key, None) is not None

@@ -1,0 +1,29 @@
+"""Limits of the request side, each with its unit in the name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RpcLimits:
+    """Defaults follow ``docs/limits``: what a local tool needs, and no more than a small machine bears."""
+
+    body_size_max_bytes: int = 5 * 1024 * 1024
+    batch_size_max: int = 100
+    answer_size_max_bytes: int = 25_000_000
+    json_depth_max: int = 64
+    integer_digits_max: int = 80
+    """JSON numbers; quantities are hex strings anyway."""
+    log_blocks_max: int = 10_000
+    log_results_max: int = 10_000
+    call_gas_max: int = 50_000_000
+    fee_history_blocks_max: int = 1024
+    filters_max: int = 256
+    filter_idle_max_s: float = 300.0
+    subscriptions_max: int = 64
+    """Per connection."""
+    reads_queued_max: int = 65_536
+    reader_threads: int = 4
+    mine_blocks_max: int = 10_000
+    wait_mined_max_s: float = 30.0

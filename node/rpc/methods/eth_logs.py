@@ -1,0 +1,148 @@
+"""Logs and polling filters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from chain.transactions import Transaction
+from node.rpc.backend import LogEntry, LogFilter
+from node.rpc.call_fields import addresses_of, topics_of
+from node.rpc.context import Context
+from node.rpc.errors import InvalidParams, LimitExceeded, UnknownFilter
+from node.rpc.filters import Filter
+from node.rpc.format import Json, data, log_object, quantity
+from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, check_keys, hash32
+from node.rpc.registry import method
+
+FILTER_KEYS = frozenset({"fromBlock", "toBlock", "blockHash", "address", "topics", "limit"})
+
+
+def log_filter(context: Context, given: JsonObject) -> LogFilter:
+    """A filter object with its blocks resolved; the end is cut at the head."""
+    check_keys(given, FILTER_KEYS, "a log filter")
+    addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
+    if given.get("blockHash") is not None:
+        if given.get("fromBlock") is not None or given.get("toBlock") is not None:
+            raise InvalidParams("blockHash excludes fromBlock and toBlock")
+        number = context.need_block(BlockRef(hash=hash32(given["blockHash"])))
+        return LogFilter(number, number, addresses, topics)
+    head = context.backend.head().number
+    first, last = _bound(context, given.get("fromBlock"), head), _bound(context, given.get("toBlock"), head)
+    if first > last and given.get("toBlock") is not None:
+        raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
+    return LogFilter(first, min(last, head), addresses, topics)
+
+
+def _bound(context: Context, value: Any, head: int) -> int:
+    ref = LATEST if value is None else block_ref(value)
+    if ref.number is not None:
+        return ref.number
+    return context.need_block(ref) if ref.hash is not None or ref.tag == "earliest" else head
+
+
+def check_span(context: Context, query: LogFilter) -> None:
+    """Refuse a range of blocks above the limit. Raises `LimitExceeded`."""
+    span = query.to_block - query.from_block + 1
+    if span > context.limits.log_blocks_max and not query.addresses and not query.topics:
+        raise LimitExceeded(
+            f"logs of {span} blocks; the limit without address or topic is {context.limits.log_blocks_max}"
+        )
+
+
+def find_logs(context: Context, query: LogFilter) -> list[LogEntry]:
+    """All logs of a filter. Raises `LimitExceeded`, naming the block to go on from."""
+    if query.from_block > query.to_block:
+        return []
+    check_span(context, query)
+    limit = context.limits.log_results_max
+    entries = context.backend.logs(replace(query, limit=limit + 1))
+    if len(entries) > limit:
+        last = entries[limit - 1].block_number
+        raise LimitExceeded(
+            f"more than {limit} logs; blocks up to {max(last - 1, query.from_block)} fit in one answer"
+        )
+    return list(entries)
+
+
+@method("eth_getLogs")
+def get_logs(context: Context, filter_: JsonObject) -> list[Json]:
+    """Logs of a range of blocks."""
+    return [log_object(entry) for entry in find_logs(context, log_filter(context, filter_))]
+
+
+@method("eth_newFilter")
+def new_filter(context: Context, filter_: JsonObject) -> str:
+    """Install a log filter to be polled; blocks before the head count only for ``eth_getFilterLogs``."""
+    query = log_filter(context, filter_)
+    to_given = filter_.get("toBlock")
+    open_ended = to_given is None or block_ref(to_given).tag in ("latest", "pending", "safe", "finalized")
+    # What is in the chain already is not a change, unless the filter begins there explicitly.
+    first = query.from_block if filter_.get("fromBlock") is not None else context.backend.head().number + 1
+    installed = Filter("logs", first, query, None if open_ended else query.to_block)
+    return quantity(context.filters.add(installed, context.clock()))
+
+
+@method("eth_newBlockFilter")
+def new_block_filter(context: Context) -> str:
+    """Install a filter that reports hashes of new blocks."""
+    return quantity(context.filters.add(Filter("blocks", context.backend.head().number + 1), context.clock()))
+
+
+@method("eth_newPendingTransactionFilter")
+def new_pending_transaction_filter(context: Context) -> str:
+    """Install a filter that reports hashes of transactions, waiting or mined since."""
+    installed = Filter("pending", context.backend.head().number + 1)
+    return quantity(context.filters.add(installed, context.clock()))
+
+
+@method("eth_uninstallFilter", inline=True)
+def uninstall_filter(context: Context, filter_identifier: FilterId) -> bool:
+    """Whether it was installed."""
+    return context.filters.remove(filter_identifier)
+
+
+@method("eth_getFilterChanges")
+def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[Any]:
+    """What is new since the last poll."""
+    found = context.filters.get(filter_identifier, context.clock())
+    with found.lock:
+        head = context.backend.head().number
+        first = found.next_block
+        changes: list[Any]
+        if found.kind == "logs":
+            assert found.query is not None
+            last = head if found.to_block is None else min(head, found.to_block)
+            query = replace(found.query, from_block=first, to_block=last)
+            changes = [log_object(entry) for entry in find_logs(context, query)]
+        else:
+            # A poller that was away for long gets the newest blocks within the limit.
+            first = max(first, head - context.limits.log_blocks_max)
+            changes = _hashes(context, found, first, head)
+        found.next_block = max(found.next_block, head + 1)
+    return changes
+
+
+@method("eth_getFilterLogs")
+def get_filter_logs(context: Context, filter_identifier: FilterId) -> list[Json]:
+    """All logs of an installed log filter."""
+    found = context.filters.get(filter_identifier, context.clock())
+    if found.query is None:
+        raise UnknownFilter(f"filter {filter_identifier:#x} is not a log filter")
+    head = context.backend.head().number
+    last = head if found.to_block is None else min(found.to_block, head)
+    return [log_object(entry) for entry in find_logs(context, replace(found.query, to_block=last))]
+
+
+def _hashes(context: Context, found: Filter, first: int, head: int) -> list[str]:
+    if found.kind == "blocks":
+        headers = (context.backend.header(number) for number in range(first, head + 1))
+        return [data(header.hash) for header in headers if header is not None]
+    mined: list[Transaction] = []
+    for number in range(first, head + 1):
+        block = context.backend.block(number)
+        mined.extend(block.transactions if block is not None else ())
+    waiting = [item.transaction for item in context.backend.pending_transactions()]
+    fresh = [tx.hash for tx in mined + waiting if tx.hash not in found.seen]
+    found.seen = frozenset(tx.hash for tx in waiting)
+    return [data(digest) for digest in fresh]

@@ -1,0 +1,89 @@
+"""Sending and signing. Nothing is answered before it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chain.hashing import keccak256
+from chain.types import Address
+from node.rpc.backend import CallFields, Submitted
+from node.rpc.context import Context
+from node.rpc.errors import InvalidParams, NotWaiting
+from node.rpc.format import Json, data
+from node.rpc.methods.eth_blocks import receipt_of
+from node.rpc.params import LooseInt
+from node.rpc.registry import method
+
+
+@method("eth_sendRawTransaction", overlaps=True)
+async def send_raw_transaction(context: Context, transaction: bytes) -> str:
+    """Hash of a signed transaction that cannot be lost any more."""
+    return data((await context.backend.submit(transaction)).hash)
+
+
+@method("eth_sendRawTransactionSync", overlaps=True)
+async def send_raw_transaction_sync(
+    context: Context, transaction: bytes, timeout: LooseInt | None = None
+) -> Json:
+    """Receipt of a signed transaction (EIP-7966); ``timeout`` in milliseconds."""
+    submitted = await context.backend.submit(transaction)
+    return await _receipt(context, submitted, timeout)
+
+
+@method("eth_sendTransaction", overlaps=True)
+async def send_transaction(context: Context, transaction: CallFields) -> str:
+    """Hash of a transaction signed with a dev account's key."""
+    return data((await context.backend.send_from(_with_sender(transaction))).hash)
+
+
+@method("eth_sendTransactionSync", overlaps=True)
+async def send_transaction_sync(
+    context: Context, transaction: CallFields, timeout: LooseInt | None = None
+) -> Json:
+    """Receipt of a transaction signed with a dev account's key."""
+    return await _receipt(context, await context.backend.send_from(_with_sender(transaction)), timeout)
+
+
+@method("eth_sign")
+def sign(context: Context, address: Address, message: bytes) -> str:
+    """EIP-191 signature of a message with a dev account's key."""
+    return _sign_message(context, address, message)
+
+
+@method("personal_sign")
+def personal_sign(context: Context, message: bytes, address: Address) -> str:
+    """`eth_sign` with the parameters the other way round, as wallets have it."""
+    return _sign_message(context, address, message)
+
+
+def _sign_message(context: Context, address: Address, message: bytes) -> str:
+    prefix = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode()
+    y_parity, r, s = context.backend.sign(address, keccak256(prefix + message))
+    return data(r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([27 + y_parity]))
+
+
+def _with_sender(fields: CallFields) -> CallFields:
+    if fields.sender is None:
+        raise InvalidParams("field from is missing: it names the dev account that signs")
+    return fields
+
+
+async def _receipt(context: Context, submitted: Submitted, timeout_ms: int | None) -> Json:
+    limit_s = context.limits.wait_mined_max_s
+    wait_s = limit_s if timeout_ms is None else min(timeout_ms / 1000, limit_s)
+    try:
+        async with asyncio.timeout(wait_s):
+            await wait_until_mined(context, submitted)
+    except TimeoutError:
+        raise NotWaiting(f"transaction 0x{submitted.hash.hex()} was not mined within {wait_s:g} s") from None
+    receipt = receipt_of(context, submitted.hash)
+    assert receipt is not None, "a mined transaction has a receipt"
+    return receipt
+
+
+async def wait_until_mined(context: Context, submitted: Submitted) -> None:
+    """Return once the transaction is in a block."""
+    if submitted.block_number is not None:
+        return
+    while context.backend.transaction_location(submitted.hash) is None:
+        await context.backend.wait_for_block(context.backend.head().number + 1)

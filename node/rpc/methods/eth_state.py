@@ -1,0 +1,148 @@
+"""State and simulation: balances, code, storage, ``eth_call``, ``eth_estimateGas``, access lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chain.state import EMPTY_CODE_HASH
+from chain.types import Address
+from node.rpc.backend import BlockOverrides, CallFields, CallResult, Overrides
+from node.rpc.call_fields import AccountOverrides, overrides_of
+from node.rpc.context import Context
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, InvalidParams
+from node.rpc.format import data, quantity, word
+from node.rpc.params import LATEST, BlockRef, JsonObject, Slot, address, json_list, slot
+from node.rpc.registry import method
+
+STORAGE_VALUES_MAX = 1024
+
+
+@method("eth_getBalance")
+def get_balance(context: Context, address: Address, block: BlockRef = LATEST) -> str:
+    """Balance in wei."""
+    account = context.backend.view(context.need_block(block)).account(address)
+    return quantity(account.balance if account else 0)
+
+
+@method("eth_getTransactionCount")
+def get_transaction_count(context: Context, address: Address, block: BlockRef = LATEST) -> str:
+    """Nonce; with ``pending`` including transactions in the pool."""
+    if block.tag == "pending":
+        return quantity(context.backend.pending_nonce(address))
+    account = context.backend.view(context.need_block(block)).account(address)
+    return quantity(account.nonce if account else 0)
+
+
+@method("eth_getCode")
+def get_code(context: Context, address: Address, block: BlockRef = LATEST) -> str:
+    """Runtime code."""
+    view = context.backend.view(context.need_block(block))
+    account = view.account(address)
+    if account is None or account.code_hash == EMPTY_CODE_HASH:
+        return "0x"
+    return data(view.code(account.code_hash))
+
+
+@method("eth_getStorageAt")
+def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockRef = LATEST) -> str:
+    """A storage slot as 32 bytes."""
+    return word(context.backend.view(context.need_block(block)).storage(address, slot))
+
+
+@method("eth_getStorageValues")
+def get_storage_values(
+    context: Context, requests: JsonObject, block: BlockRef = LATEST
+) -> dict[str, list[str]]:
+    """Many slots of many accounts at one block."""
+    wanted = {address(key): [slot(item) for item in json_list(items)] for key, items in requests.items()}
+    if sum(map(len, wanted.values())) > STORAGE_VALUES_MAX:
+        raise InvalidParams(f"more than {STORAGE_VALUES_MAX} slots")
+    view = context.backend.view(context.need_block(block))
+    return {
+        data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()
+    }
+
+
+@method("eth_call")
+def call(
+    context: Context,
+    transaction: CallFields,
+    block: BlockRef = LATEST,
+    state_overrides: AccountOverrides | None = None,
+    block_overrides: BlockOverrides | None = None,
+) -> str:
+    """Output of a call that changes nothing."""
+    overrides = overrides_of(state_overrides, block_overrides)
+    return data(call_checked(context, transaction, context.need_block(block), overrides).output)
+
+
+def call_checked(
+    context: Context, fields: CallFields, number: int, overrides: Overrides | None = None
+) -> CallResult:
+    """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
+    if fields.gas is None or fields.gas > context.limits.call_gas_max:
+        fields.gas = context.limits.call_gas_max
+    result = context.backend.call(fields, number, overrides)
+    check_success(result)
+    return result
+
+
+def check_success(result: CallResult) -> None:
+    """Raise what a failed execution means."""
+    if result.reverted:
+        raise ExecutionReverted(result.output)
+    if not result.success:
+        raise ExecutionFailed(f"execution failed: {result.halt.replace('_', ' ')}")
+
+
+@method("eth_estimateGas")
+def estimate_gas(
+    context: Context,
+    transaction: CallFields,
+    block: BlockRef = LATEST,
+    state_overrides: AccountOverrides | None = None,
+    block_overrides: BlockOverrides | None = None,
+) -> str:
+    """Smallest gas limit with which the transaction succeeds."""
+    overrides = overrides_of(state_overrides, block_overrides)
+    result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
+    if isinstance(result, int):
+        return quantity(result)
+    check_success(result)
+    raise AssertionError("an estimate is a number or a failed result")
+
+
+@method("eth_accounts", inline=True)
+def accounts(context: Context) -> list[str]:
+    """Accounts whose keys the node holds."""
+    return [data(account) for account in context.backend.accounts()]
+
+
+@method("eth_coinbase", inline=True)
+def coinbase(context: Context) -> str:
+    """Fee recipient of the newest block."""
+    return data(context.backend.head().coinbase)
+
+
+@method("eth_chainId", inline=True)
+def chain_id(context: Context) -> str:
+    """EIP-695."""
+    return quantity(context.backend.config.chain_id)
+
+
+@method("eth_blockNumber", inline=True)
+def block_number(context: Context) -> str:
+    """Number of the newest durable block."""
+    return quantity(context.backend.head().number)
+
+
+@method("eth_syncing", inline=True)
+def syncing(_context: Context) -> Any:
+    """A node of its own chain is never behind."""
+    return False
+
+
+@method("eth_mining", inline=True)
+def mining(context: Context) -> bool:
+    """Whether sealing is automatic."""
+    return context.backend.automine()

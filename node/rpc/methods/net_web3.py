@@ -1,0 +1,50 @@
+"""``net_``, ``web3_`` and ``rpc_``: what tools ask before anything else."""
+
+from __future__ import annotations
+
+from chain.hashing import keccak256
+from node.rpc.context import Context
+from node.rpc.format import data
+from node.rpc.registry import method, method_names
+
+
+@method("net_version", inline=True)
+def net_version(context: Context) -> str:
+    """Chain id in decimal."""
+    return str(context.backend.config.chain_id)
+
+
+@method("net_listening", inline=True)
+def net_listening(_context: Context) -> bool:
+    """There is no peer-to-peer network, but tools take this for readiness."""
+    return True
+
+
+@method("net_peerCount", inline=True)
+def net_peer_count(_context: Context) -> str:
+    """None."""
+    return "0x0"
+
+
+@method("web3_clientVersion", inline=True)
+def client_version(context: Context) -> str:
+    """Name and version of the node."""
+    return context.backend.client_version
+
+
+@method("web3_sha3", inline=True)
+def sha3(_context: Context, message: bytes) -> str:
+    """Keccak-256."""
+    return data(keccak256(message))
+
+
+@method("rpc_modules", inline=True)
+def rpc_modules(_context: Context) -> dict[str, str]:
+    """Namespaces and their versions."""
+    return {name.split("_", 1)[0]: "1.0" for name in method_names()}
+
+
+@method("rpc_methods", inline=True)
+def rpc_methods(_context: Context) -> dict[str, list[str]]:
+    """Every method."""
+    return {"methods": method_names()}

@@ -1,0 +1,201 @@
+"""Parsers from JSON parameters to domain values, one per annotation used by handlers.
+
+Each raises `InvalidParams` saying what was expected. Quantities are strict: ``0x0``, no leading zeros, at
+most 32 bytes. `LooseInt` also takes JSON numbers and decimal strings, which development tools send to
+``evm_*`` methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NewType
+
+from chain.errors import InvalidHex
+from chain.types import UINT256_MAX, Address, Hash32, parse_hex
+from node.rpc.errors import InvalidParams
+
+LooseInt = NewType("LooseInt", int)
+"""A number however it is written."""
+Slot = NewType("Slot", int)
+"""A storage key: data of at most 32 bytes, or a quantity."""
+FilterId = NewType("FilterId", int)
+JsonObject = NewType("JsonObject", dict)  # type: ignore[type-arg]
+"""Any JSON object; the handler reads it."""
+JsonList = NewType("JsonList", list)  # type: ignore[type-arg]
+
+HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRef:
+    """A block as users name it: exactly one of the three is set."""
+
+    tag: str | None = None
+    number: int | None = None
+    hash: Hash32 | None = None
+
+
+LATEST = BlockRef(tag="latest")
+BLOCK_TAGS = ("latest", "pending", "safe", "finalized", "earliest")
+
+
+def shown(value: Any) -> str:
+    """A short form of a user's value for an error message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def quantity(value: Any, bits: int = 256) -> int:
+    """
+    >>> quantity("0x1f")
+    31
+    """
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise InvalidParams(f"expected a quantity like '0x1f', got {shown(value)}")
+    digits = value[2:]
+    if not digits or not HEX_DIGITS.issuperset(digits):
+        raise InvalidParams(f"not a hex quantity: {shown(value)}")
+    if len(digits) > 1 and digits[0] == "0":
+        raise InvalidParams(f"a quantity has no leading zeros: {shown(value)}")
+    if len(digits) * 4 > bits + 3 or (number := int(digits, 16)) >> bits:
+        raise InvalidParams(f"a quantity of more than {bits} bits")
+    return number
+
+
+def quantity64(value: Any) -> int:
+    """A quantity of at most 64 bits."""
+    return quantity(value, 64)
+
+
+def loose_int(value: Any) -> LooseInt:
+    """A number: JSON integer, decimal or hex string."""
+    if isinstance(value, bool):
+        raise InvalidParams("expected a number, got a boolean")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str):
+        try:
+            value = int(value, 16 if value.startswith("0x") else 10)
+        except ValueError:
+            raise InvalidParams(f"not a number: {shown(value)}") from None
+    if not isinstance(value, int) or not 0 <= value <= UINT256_MAX:
+        raise InvalidParams(f"expected a number from 0 to 2**256 - 1, got {shown(value)}")
+    return LooseInt(value)
+
+
+def data(value: Any) -> bytes:
+    """0x-hex of any even length."""
+    try:
+        return parse_hex(value)
+    except InvalidHex as error:
+        raise InvalidParams(str(error)) from None
+
+
+def address(value: Any) -> Address:
+    """20 bytes of 0x-hex."""
+    try:
+        return Address(parse_hex(value, 20))
+    except InvalidHex as error:
+        raise InvalidParams(f"not an address: {error}") from None
+
+
+def hash32(value: Any) -> Hash32:
+    """32 bytes of 0x-hex."""
+    try:
+        return Hash32(parse_hex(value, 32))
+    except InvalidHex as error:
+        raise InvalidParams(f"not a hash: {error}") from None
+
+
+def slot(value: Any) -> Slot:
+    """A storage key; short and odd-length hex is padded on the left, as geth does."""
+    if not isinstance(value, str) or not value.startswith("0x") or not HEX_DIGITS.issuperset(value[2:]):
+        raise InvalidParams(f"expected a storage key in hex, got {shown(value)}")
+    if len(value) > 66:
+        raise InvalidParams("a storage key has at most 32 bytes")
+    return Slot(int(value[2:] or "0", 16))
+
+
+def boolean(value: Any) -> bool:
+    """A JSON boolean."""
+    if not isinstance(value, bool):
+        raise InvalidParams(f"expected true or false, got {shown(value)}")
+    return value
+
+
+def text(value: Any) -> str:
+    """A JSON string."""
+    if not isinstance(value, str):
+        raise InvalidParams(f"expected a string, got {shown(value)}")
+    return value
+
+
+def block_ref(value: Any) -> BlockRef:
+    """Tag, number, hash, or the object of EIP-1898."""
+    if isinstance(value, dict):
+        return _eip1898(value)
+    if value in BLOCK_TAGS:
+        return BlockRef(tag=value)
+    if isinstance(value, str) and len(value) == 66:
+        return BlockRef(hash=hash32(value))
+    if isinstance(value, str) and value.startswith("0x"):
+        return BlockRef(number=quantity64(value))
+    raise InvalidParams(
+        f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}"
+    )
+
+
+def _eip1898(value: dict[str, Any]) -> BlockRef:
+    unknown = set(value) - {"blockNumber", "blockHash", "requireCanonical"}
+    if unknown or ("blockNumber" in value) == ("blockHash" in value):
+        raise InvalidParams("a block object has either blockNumber or blockHash (EIP-1898)")
+    if "blockHash" in value:
+        return BlockRef(hash=hash32(value["blockHash"]))
+    return block_ref(text(value["blockNumber"]))
+
+
+def json_object(value: Any) -> JsonObject:
+    """A JSON object."""
+    if not isinstance(value, dict):
+        raise InvalidParams(f"expected an object, got {shown(value)}")
+    return JsonObject(value)
+
+
+def json_list(value: Any) -> JsonList:
+    """A JSON array."""
+    if not isinstance(value, list):
+        raise InvalidParams(f"expected an array, got {shown(value)}")
+    return JsonList(value)
+
+
+def filter_id(value: Any) -> FilterId:
+    """Filter ids are quantities."""
+    return FilterId(quantity64(value))
+
+
+def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> None:
+    """Refuse unknown fields, naming the accepted ones: a misspelt field must not be ignored."""
+    for key in value:
+        if key not in allowed:
+            raise InvalidParams(
+                f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}"
+            )
+
+
+PARSERS: dict[Any, Callable[[Any], Any]] = {
+    int: quantity,
+    LooseInt: loose_int,
+    Slot: slot,
+    FilterId: filter_id,
+    bytes: data,
+    Address: address,
+    Hash32: hash32,
+    bool: boolean,
+    str: text,
+    BlockRef: block_ref,
+    JsonObject: json_object,
+    JsonList: json_list,
+    object: lambda value: value,
+}
+"""By annotation; `node.rpc.call_fields` and others add theirs."""

@@ -1,0 +1,123 @@
+"""``@method("eth_getBalance")`` collects typed handlers; annotations tell how parameters are parsed.
+
+A handler takes a `Context` and typed parameters. A plain function is a read and runs on a reader thread; a
+coroutine function runs on the event loop; ``inline=True`` marks a read that is no more than an attribute
+access and runs where the request arrived; ``overlaps=True`` marks a coroutine that may run beside others of
+the same batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from node.rpc.errors import InvalidParams, MethodNotFound
+from node.rpc.params import PARSERS
+
+Handler = Callable[..., Any]
+HandlerT = TypeVar("HandlerT", bound=Handler)
+Parser = Callable[[Any], Any]
+
+PARAMS_MAX = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One positional parameter."""
+
+    name: str
+    parse: Parser
+    required: bool
+    default: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A callable method and how to read its parameters."""
+
+    name: str
+    handler: Handler
+    parameters: tuple[Parameter, ...]
+    is_coroutine: bool
+    inline: bool
+    overlaps: bool
+
+    def arguments(self, params: Sequence[Any] | dict[str, Any]) -> list[Any]:
+        """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
+        values = self._by_name(params) if isinstance(params, dict) else params
+        if len(values) > len(self.parameters):
+            raise InvalidParams(
+                f"{self.name} takes at most {len(self.parameters)} parameters, got {len(values)}"
+            )
+        result: list[Any] = []
+        for position, parameter in enumerate(self.parameters):
+            value = values[position] if position < len(values) else None
+            if value is None:
+                if parameter.required:
+                    raise InvalidParams(f"{self.name}: missing parameter {position}: {parameter.name}")
+                result.append(parameter.default)
+                continue
+            try:
+                result.append(parameter.parse(value))
+            except InvalidParams as error:
+                raise InvalidParams(
+                    f"{self.name}: parameter {position} ({parameter.name}): {error}"
+                ) from None
+        return result
+
+    def _by_name(self, params: dict[str, Any]) -> list[Any]:
+        names = [parameter.name for parameter in self.parameters]
+        for key in params:
+            if key not in names:
+                raise InvalidParams(f"{self.name}: unknown parameter {key[:60]!r}; it takes {names}")
+        return [params.get(name) for name in names]
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callable[[HandlerT], HandlerT]:
+    """Register the decorated handler under each of the names (spellings of other nodes included)."""
+
+    def register(handler: HandlerT) -> HandlerT:
+        hints = get_type_hints(handler)
+        parameters = tuple(
+            _parameter(parameter, hints[parameter.name])
+            for parameter in list(inspect.signature(handler).parameters.values())[1:]
+        )
+        for name in names:
+            assert name not in _METHODS, f"{name} is registered twice"
+            coroutine = inspect.iscoroutinefunction(handler)
+            _METHODS[name] = Method(name, handler, parameters, coroutine, inline, overlaps)
+        return handler
+
+    return register
+
+
+def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
+    if get_origin(hint) in (Union, type(int | None)):
+        hint = next(option for option in get_args(hint) if option is not type(None))
+    required = parameter.default is inspect.Parameter.empty
+    return Parameter(_camel(parameter.name), PARSERS[hint], required, None if required else parameter.default)
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.rstrip("_").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def find_method(name: str) -> Method:
+    """The method of that name. Raises `MethodNotFound` with the nearest name."""
+    found = _METHODS.get(name)
+    if found is None:
+        near = difflib.get_close_matches(name[:100], _METHODS, n=1, cutoff=0.6)
+        raise MethodNotFound(f"no method {name[:100]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    return found
+
+
+def method_names() -> list[str]:
+    """Every registered name, sorted."""
+    return sorted(_METHODS)

@@ -1,0 +1,133 @@
+"""The dispatcher on an event loop: reads go to the reader threads, writes and waits run as tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from chain.errors import ZvmdError
+from node.rpc.backend import Backend
+from node.rpc.context import Context
+from node.rpc.dispatch import Body, Dispatcher, Request
+from node.rpc.limits import RpcLimits
+from node.rpc.methods import load_methods
+from node.rpc.readers import Readers
+from node.rpc.registry import find_method
+
+
+class RpcService:
+    """Answers requests of all transports. One per node, made on its event loop."""
+
+    def __init__(self, backend: Backend, limits: RpcLimits | None = None) -> None:
+        load_methods()
+        self.context = Context(backend, limits or RpcLimits())
+        self.dispatcher = Dispatcher(self.context)
+        self.readers = Readers(self.context.limits.reader_threads, self.context.limits.reads_queued_max)
+
+    @property
+    def backend(self) -> Backend:
+        """The node behind."""
+        return self.context.backend
+
+    async def call(self, name: str, params: list[Any] | dict[str, Any]) -> Any:
+        """Result of one method. Raises `ZvmdError`."""
+        call = self.dispatcher.prepare(name, params)
+        if call.method.is_coroutine:
+            return await call.start()
+        if call.method.inline:
+            return call.run()
+        return await self.readers.run(call.run)
+
+    async def answer(self, body: bytes) -> bytes | None:
+        """The answer to a JSON-RPC body; None if it held only notifications."""
+        try:
+            decoded = self.dispatcher.decode(body)
+        except ZvmdError as error:
+            return self.dispatcher.encode_error(None, error)
+        if not decoded.is_batch:
+            answer = await self._answer_one(decoded.requests[0])
+            return self.dispatcher.join(decoded, [] if answer is None else [answer])
+        return await self._answer_batch(decoded)
+
+    async def _answer_batch(self, body: Body) -> bytes | None:
+        """Neighbouring reads run together, so do submissions; everything else keeps its order."""
+        answers: list[asyncio.Future[bytes | None]] = []
+        group: list[asyncio.Future[bytes | None]] = []
+        group_kind: object = None
+        for request in body.requests:
+            kind = self._kind(request)
+            if group and (kind != group_kind or kind == "alone"):
+                await asyncio.wait(group)
+                group = []
+            group_kind = kind
+            if kind == "read":
+                group.append(self._start_read(request))
+            else:
+                group.append(asyncio.ensure_future(self._answer_one(request)))
+            answers.append(group[-1])
+        return self.dispatcher.join(body, [a for a in await asyncio.gather(*answers) if a is not None])
+
+    @staticmethod
+    def _kind(request: Request) -> str:
+        """How a request of a batch may overlap with its neighbours: read, submit or alone."""
+        try:
+            method = find_method(request.method)
+        except ZvmdError:
+            return "read"
+        if not method.is_coroutine:
+            return "read"
+        return "submit" if method.overlaps else "alone"
+
+    def _start_read(self, request: Request) -> asyncio.Future[bytes | None]:
+        """A future of the encoded answer of a read or a refusal."""
+        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        try:
+            if request.refusal is not None:
+                raise request.refusal
+            call = self.dispatcher.prepare(request.method, request.params)
+            self.readers.submit(self._encoded(request, call.run), lambda value: _settle(future, value))
+        except ZvmdError as error:
+            future.set_result(
+                None if request.is_notification else self.dispatcher.encode_error(request.id, error)
+            )
+        return future
+
+    def _encoded(self, request: Request, run: Callable[[], Any]) -> Callable[[], bytes | None]:
+        """``run`` with its answer encoded on the same thread."""
+        dispatcher = self.dispatcher
+
+        def job() -> bytes | None:
+            try:
+                result = run()
+            except ZvmdError as error:
+                return None if request.is_notification else dispatcher.encode_error(request.id, error)
+            return None if request.is_notification else dispatcher.encode_result(request.id, result)
+
+        return job
+
+    async def _answer_one(self, request: Request) -> bytes | None:
+        try:
+            if request.refusal is not None:
+                raise request.refusal
+            call = self.dispatcher.prepare(request.method, request.params)
+            if not call.method.is_coroutine:
+                job = self._encoded(request, call.run)
+                return job() if call.method.inline else await self.readers.run(job)
+            result = await call.start()
+        except ZvmdError as error:
+            return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
+        return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
+
+    def close(self) -> None:
+        """Stop the reader threads."""
+        self.readers.close()
+
+
+def _settle(future: asyncio.Future[bytes | None], value: Any) -> None:
+    if future.done():
+        return
+    if isinstance(value, BaseException):
+        future.set_exception(value)
+    else:
+        future.set_result(value)

@@ -1,0 +1,63 @@
+"""Event streams: the chain read forward from a cursor, waiting at its head.
+
+There are no queues to overflow: a slow reader is simply further behind, and resuming after a lost connection
+is the same thing as reading on. What is sent is durable, so a cursor never points at something that could
+vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from chain.blocks import Header
+from chain.types import Address, Hash32
+from node.rpc.backend import Backend, LogEntry, LogFilter, LogPosition
+from node.rpc.readers import Readers
+
+PAGE_LOGS = 1000
+PAGE_BLOCKS = 256
+END_OF_BLOCK = 2**62
+
+
+async def head_stream(
+    backend: Backend, readers: Readers, cursor: LogPosition | None
+) -> AsyncIterator[list[Header]]:
+    """Headers behind the cursor, for ever; without a cursor those after the head of now."""
+    following = (cursor.block_number if cursor else backend.head().number) + 1
+    while True:
+        head = await backend.wait_for_block(following)
+        last = min(head, following + PAGE_BLOCKS - 1)
+
+        def read(first: int = following, last: int = last) -> list[Header]:
+            found = [backend.header(number) for number in range(first, last + 1)]
+            return [header for header in found if header is not None]
+
+        if last == head == following:
+            yield [backend.head()] if backend.head().number == head else await readers.run(read)
+        else:
+            yield await readers.run(read)
+        following = last + 1
+
+
+async def log_stream(
+    backend: Backend,
+    readers: Readers,
+    addresses: frozenset[Address],
+    topics: tuple[frozenset[Hash32], ...],
+    cursor: LogPosition | None,
+) -> AsyncIterator[list[LogEntry]]:
+    """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
+    position = cursor or LogPosition(backend.head().number, END_OF_BLOCK)
+    while True:
+        whole = position.log_index == END_OF_BLOCK
+        head = await backend.wait_for_block(position.block_number + 1 if whole else position.block_number)
+        first = position.block_number + 1 if whole else position.block_number
+        last = min(head, first + PAGE_BLOCKS - 1)
+        query = LogFilter(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
+        entries = list(await readers.run(lambda query=query: backend.logs(query)))  # type: ignore[misc]
+        if len(entries) == PAGE_LOGS:
+            position = LogPosition(entries[-1].block_number, entries[-1].log_index)
+        else:
+            position = LogPosition(last, END_OF_BLOCK)
+        if entries:
+            yield entries

@@ -1,0 +1,254 @@
+"""One typed tree of settings: flag > environment > credential > zvmd.toml > default, and who said what.
+
+A setting is named ``section.key``. It comes from a command-line flag, from ``ZVMD_SECTION__KEY``, from a file
+of its name in ``$CREDENTIALS_DIRECTORY`` (systemd's LoadCredential), or from ``zvmd.toml``. A name that does
+not exist is an error wherever it appears.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
+
+DEV_MNEMONIC = "test test test test test test test test test test test junk"
+ENVIRONMENT_PREFIX = "ZVMD_"
+
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Positive = Annotated[int, Meta(ge=1)]
+Hardfork = Literal[
+    "frontier", "homestead", "tangerine_whistle", "spurious_dragon", "byzantium", "constantinople",
+    "petersburg", "istanbul", "berlin", "london", "paris", "shanghai", "cancun", "prague", "osaka",
+]  # fmt: skip
+
+
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The chain and where it is kept."""
+
+    data_dir: str = "~/.local/share/zvmd"
+    chain_id: Positive = 31_337
+    dev: bool = False
+    accounts: Annotated[int, Meta(ge=0, le=1_000)] = 10
+    mnemonic: str = DEV_MNEMONIC
+    block_gas_limit: Annotated[int, Meta(ge=5_000, le=2**63 - 1)] = 30_000_000
+    hardfork: Hardfork = "osaka"
+    block_time_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """JSON-RPC over HTTP/1.1 and WebSocket."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8545
+
+
+class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The framed protocol (and JSON-RPC over HTTP/3) on QUIC."""
+
+    host: str = "127.0.0.1"
+    port: Port = 4433
+    library: Literal["qh3", "aioquic"] = "qh3"
+
+
+class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The log, the checkpoints and how much history stays."""
+
+    engine: Literal["leveldb"] = "leveldb"
+    segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32)] = 64 * 1024 * 1024
+    checkpoint_blocks: Positive = 256
+    checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    retention_blocks: Annotated[int, Meta(ge=0)] = 0
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "pretty", "json"] = "auto"
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one client or one request may take."""
+
+    body_bytes: Positive = 5 * 1024 * 1024
+    answer_bytes: Positive = 25 * 1024 * 1024
+    batch_calls: Positive = 100
+    json_depth: Positive = 64
+    http_connections: Positive = 256
+    quic_connections: Positive = 128
+    connections_per_peer: Positive = 128
+    streams_per_connection: Positive = 32
+    subscriptions_per_connection: Positive = 64
+    log_query_blocks: Positive = 10_000
+    log_query_results: Positive = 10_000
+    call_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    call_gas: Positive = 1_000_000_000
+    pool_transactions: Positive = 10_000
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, by section."""
+
+    node: NodeSettings = NodeSettings()
+    http: HttpSettings = HttpSettings()
+    quic: QuicSettings = QuicSettings()
+    storage: StorageSettings = StorageSettings()
+    log: LogSettings = LogSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory with ``~`` expanded, absolute."""
+        return Path(self.node.data_dir).expanduser().absolute()
+
+
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    field.name: field.type for field in msgspec.structs.fields(Settings)
+}
+
+FLAGS: dict[str, str] = {
+    "data_dir": "node.data_dir",
+    "chain_id": "node.chain_id",
+    "dev": "node.dev",
+    "accounts": "node.accounts",
+    "mnemonic": "node.mnemonic",
+    "block_gas_limit": "node.block_gas_limit",
+    "hardfork": "node.hardfork",
+    "block_time": "node.block_time_seconds",
+    "http_host": "http.host",
+    "http_port": "http.port",
+    "quic_host": "quic.host",
+    "quic_port": "quic.port",
+    "log_level": "log.level",
+    "log_format": "log.format",
+}
+"""Parameter of ``zvmd start`` (``--data-dir`` is ``data_dir``) -> the setting it sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings and origins: ``default``, ``file PATH``, ``credential NAME``, ``env NAME`` or ``flag --x``."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def items(self) -> Iterator[tuple[str, object, str]]:
+        """(name, value, origin) of every setting, in the order of the tree."""
+        for section, kind in SECTIONS.items():
+            values = getattr(self.settings, section)
+            for field in msgspec.structs.fields(kind):
+                name = f"{section}.{field.name}"
+                yield name, getattr(values, field.name), self.origins.get(name, "default")
+
+
+def load_settings(
+    *, flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None = None
+) -> LoadedSettings:
+    """The settings in force.
+
+    ``flags`` are the parameters of the command line as in ``FLAGS``; ``None`` (and ``False`` for a switch)
+    means not given. ``file`` is the chosen ``zvmd.toml``; see ``find_settings_file``.
+    Raises ``UnknownSetting``, ``InvalidSetting`` or ``UnreadableSettings``.
+    """
+    tree: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
+    origins: dict[str, str] = {}
+    for name, value, origin in _layers(flags, environ, file):
+        section, key = name.split(".")
+        kind = _field_type(name, origin)
+        tree[section][key] = _convert(name, value, kind, origin)
+        origins[name] = origin
+    return LoadedSettings(msgspec.convert(tree, Settings), origins)
+
+
+def find_settings_file(environ: Mapping[str, str]) -> Path | None:
+    """``$ZVMD_CONFIG``, else the first that exists of ./zvmd.toml, the user's and /etc's; else ``None``.
+
+    A file named by ``$ZVMD_CONFIG`` is returned even when missing: asking for a missing file is an error.
+    """
+    if chosen := environ.get("ZVMD_CONFIG"):
+        return Path(chosen).expanduser()
+    user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    for candidate in (Path("zvmd.toml"), user / "zvmd" / "zvmd.toml", Path("/etc/zvmd/zvmd.toml")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _layers(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
+) -> Iterator[tuple[str, object, str]]:
+    """Every value given, weakest origin first."""
+    if file is not None:
+        yield from _from_file(file)
+    if directory := environ.get("CREDENTIALS_DIRECTORY"):
+        yield from _from_credentials(Path(directory))
+    for variable, value in sorted(environ.items()):
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            yield f"{section}.{key}", value, f"env {variable}"
+    for flag, given in flags.items():
+        if given is not None and given is not False:
+            yield FLAGS[flag], given, f"flag --{flag.replace('_', '-')}"
+
+
+def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UnreadableSettings(f"cannot use the settings file {file}: {error}") from error
+    origin = f"file {file}"
+    for section, values in tree.items():
+        if section not in SECTIONS:
+            raise _unknown(section, SECTIONS, "section", origin)
+        if not isinstance(values, dict):
+            raise InvalidSetting(f"[{section}] must be a table ({origin})")
+        for key, value in values.items():
+            yield f"{section}.{key}", value, origin
+
+
+def _from_credentials(directory: Path) -> Iterator[tuple[str, object, str]]:
+    """Credentials named like a setting (``node.mnemonic``); others (a token, a key) are not ours to read."""
+    for name in _names():
+        if (credential := directory / name).is_file():
+            yield name, credential.read_text(encoding="utf-8").strip(), f"credential {name}"
+
+
+def _names() -> list[str]:
+    return [
+        f"{section}.{field.name}"
+        for section, kind in SECTIONS.items()
+        for field in msgspec.structs.fields(kind)
+    ]
+
+
+def _field_type(name: str, origin: str) -> Any:
+    """The declared type of setting ``section.key``; raises ``UnknownSetting`` with the nearest name."""
+    section, _, key = name.partition(".")
+    kind = SECTIONS.get(section)
+    if kind is None:
+        raise _unknown(section, SECTIONS, "section", origin)
+    for field in msgspec.structs.fields(kind):
+        if field.name == key:
+            return field.type
+    raise _unknown(name, _names(), "setting", origin)
+
+
+def _unknown(name: str, known: Mapping[str, object] | list[str], what: str, origin: str) -> UnknownSetting:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    suggestion = f"; did you mean {near[0]!r}?" if near else ""
+    return UnknownSetting(f"there is no {what} {name!r} ({origin}){suggestion}")
+
+
+def _convert(name: str, value: object, kind: Any, origin: str) -> object:
+    try:
+        return msgspec.convert(value, kind, strict=not isinstance(value, str))
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"{name} = {value!r} cannot be used: {error} ({origin})") from error

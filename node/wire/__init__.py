@@ -1,0 +1,1 @@
+"""The QUIC protocol: a sans-IO connection, the codec to domain objects, and the asyncio shell around them."""

@@ -1,0 +1,296 @@
+"""What each message asks for: reads become jobs for the reader threads, writes and waits become tasks.
+
+The same dispatcher and backend serve JSON-RPC; nothing here decides more than which message answers which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from chain.blocks import Header
+from chain.errors import ZvmdError
+from node.rpc.backend import LogEntry, LogFilter
+from node.rpc.dispatch import internal_error
+from node.rpc.errors import InvalidParams
+from node.rpc.methods.eth_logs import check_span
+from node.rpc.methods.eth_state import call_checked
+from node.rpc.service import RpcService
+from node.rpc.streams import head_stream, log_stream
+from node.wire import codec
+from node.wire.errors import TooManySubscriptions
+from zvmd.frames import (
+    CallContract,
+    CallMethod,
+    CallOutcome,
+    DeployContract,
+    Frame,
+    GetLogs,
+    GetReceipt,
+    HeadEvent,
+    LogEvent,
+    LogsFound,
+    ReceiptFound,
+    Request,
+    Result,
+    SendTransaction,
+    Sent,
+    Subscribe,
+    Subscribed,
+    SubscriptionEnded,
+    Unsubscribe,
+    encode_frame,
+)
+
+
+class Peer(Protocol):
+    """Where answers go."""
+
+    def write(self, stream_id: int, frames: bytes) -> None:
+        """Send soon; dropped if the stream or connection is gone."""
+
+    def answered(self, stream_id: int, size_bytes: int) -> None:
+        """A request of that size is done with; its answer is written in the same turn of the loop."""
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task that ends with the connection."""
+
+    async def drained(self) -> None:
+        """Return when the peer has taken most of what it was sent."""
+
+    @property
+    def subscriptions(self) -> dict[int, asyncio.Task[None]]:
+        """Event streams of the connection by number."""
+
+
+class Answerer:
+    """Answers the requests of all peers."""
+
+    def __init__(self, service: RpcService, subscriptions_max: int, receipt_wait_max_s: float) -> None:
+        self._service = service
+        self._context = service.context
+        self._subscriptions_max = subscriptions_max
+        self._receipt_wait_max_s = receipt_wait_max_s
+        self._next_subscription = 1
+        self._reads: dict[type[Frame], Callable[[Any], Frame]] = {
+            CallContract: self._call_contract,
+            GetLogs: self._get_logs,
+        }
+        self._tasks: dict[type[Frame], Callable[[Any], Coroutine[Any, Any, Frame]]] = {
+            SendTransaction: self._send_transaction,
+            DeployContract: self._deploy_contract,
+            GetReceipt: self._get_receipt,
+            CallMethod: self._call_method_waiting,
+        }
+
+    def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
+        """Begin to answer."""
+        kind = type(request)
+        read = self._reads.get(kind)
+        if read is not None:
+            self._submit(peer, stream_id, request, size_bytes, lambda: read(request))
+        elif isinstance(request, CallMethod):
+            self._call_method(peer, stream_id, request, size_bytes)
+        elif isinstance(request, GetReceipt) and not request.wait_ms:
+            self._submit(
+                peer, stream_id, request, size_bytes, lambda: self._receipt(request.id, request.hash)
+            )
+        elif isinstance(request, Subscribe):
+            self._subscribe(peer, stream_id, request, size_bytes)
+        elif isinstance(request, Unsubscribe):
+            task = peer.subscriptions.pop(request.subscription, None)
+            if task is not None:
+                task.cancel()
+            peer.write(stream_id, encode_frame(Result(request.id, task is not None)))
+            peer.answered(stream_id, size_bytes)
+        else:
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+
+    # -- the ways to run ---------------------------------------------------------------------------
+
+    def _submit(
+        self, peer: Peer, stream_id: int, request: Any, size_bytes: int, read: Callable[[], Frame]
+    ) -> None:
+        request_id = request.id
+
+        def job() -> bytes:
+            try:
+                return encode_frame(read())
+            except ZvmdError as error:
+                return encode_frame(codec.failure_of(request_id, error))
+            except Exception as error:
+                return encode_frame(
+                    codec.failure_of(request_id, internal_error(type(request).__name__, error))
+                )
+
+        def done(frames: bytes) -> None:
+            peer.answered(stream_id, size_bytes)
+            peer.write(stream_id, frames)
+
+        try:
+            self._service.readers.submit(job, done)
+        except ZvmdError as error:
+            done(encode_frame(codec.failure_of(request_id, error)))
+
+    async def _run_task(self, peer: Peer, stream_id: int, request: Any, size_bytes: int) -> None:
+        answer: Frame
+        try:
+            answer = await self._tasks[type(request)](request)
+        except ZvmdError as error:
+            answer = codec.failure_of(request.id, error)
+        except Exception as error:
+            answer = codec.failure_of(request.id, internal_error(type(request).__name__, error))
+        finally:
+            peer.answered(stream_id, size_bytes)
+        peer.write(stream_id, encode_frame(answer))
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def _call_method(self, peer: Peer, stream_id: int, request: CallMethod, size_bytes: int) -> None:
+        try:
+            if not isinstance(request.params, (list, dict)):
+                raise InvalidParams("params is an array or a map")
+            call = self._service.dispatcher.prepare(request.method, request.params)
+            if call.method.is_coroutine:
+                peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+                return
+            if not call.method.inline:
+                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()))
+                return
+            answer: Frame = Result(request.id, call.run())
+        except ZvmdError as error:
+            answer = codec.failure_of(request.id, error)
+        peer.answered(stream_id, size_bytes)
+        peer.write(stream_id, encode_frame(answer))
+
+    async def _call_method_waiting(self, request: CallMethod) -> Frame:
+        return Result(
+            request.id, await self._service.dispatcher.prepare(request.method, request.params).start()
+        )
+
+    def _call_contract(self, request: CallContract) -> Frame:
+        context = self._context
+        number = context.need_block(codec.block_of(request.block))
+        result = call_checked(context, codec.call_of(request, context.limits.call_gas_max), number)
+        return CallOutcome(request.id, result.output, result.gas_used)
+
+    async def _send_transaction(self, request: SendTransaction) -> Frame:
+        sent = await self._context.backend.submit(request.raw, "mined" if request.mined else "durable")
+        return Sent(request.id, sent.hash, sent.lsn, sent.block_number)
+
+    async def _deploy_contract(self, request: DeployContract) -> Frame:
+        backend = self._context.backend
+        sent = await backend.send_from(codec.creation_of(request), "mined")
+        found = await self._service.readers.run(lambda: self._receipt(request.id, sent.hash))
+        contract = found.receipt.contract if found.receipt is not None and found.receipt.status else None
+        return Sent(request.id, sent.hash, sent.lsn, sent.block_number, contract)
+
+    async def _get_receipt(self, request: GetReceipt) -> Frame:
+        wanted = codec.hash_of(request.hash)
+        backend = self._context.backend
+        try:
+            async with asyncio.timeout(min(request.wait_ms / 1000, self._receipt_wait_max_s)):
+                while True:
+                    # The head is read before the look-up: a block sealed between them ends the wait at once.
+                    following = backend.head().number + 1
+                    found = await self._service.readers.run(lambda: self._receipt(request.id, wanted))
+                    if found.receipt is not None:
+                        return found
+                    await backend.wait_for_block(following)
+        except TimeoutError:
+            return ReceiptFound(request.id, None)
+
+    def _receipt(self, request_id: int, transaction_hash: bytes) -> ReceiptFound:
+        backend = self._context.backend
+        location = backend.transaction_location(codec.hash_of(transaction_hash))
+        if location is None:
+            return ReceiptFound(request_id, None)
+        number, index = location
+        block, receipts, senders = backend.block(number), backend.receipts(number), backend.senders(number)
+        assert block is not None, "an indexed transaction has a block"
+        assert receipts is not None, "a block has receipts"
+        assert senders is not None, "a block has senders"
+        return ReceiptFound(request_id, codec.receipt_body(block, receipts, senders[index], index))
+
+    def _get_logs(self, request: GetLogs) -> Frame:
+        context = self._context
+        head = context.backend.head().number
+        limit = min(request.limit, context.limits.log_results_max)
+        query = LogFilter(
+            context.need_block(codec.block_of(request.from_block)),
+            min(context.need_block(codec.block_of(request.to_block)), head),
+            frozenset(codec.address_of(item) for item in request.addresses),
+            codec.topics_of(request.topics),
+            codec.cursor_of(request.after),
+            limit + 1,
+        )
+        check_span(context, query)
+        entries = context.backend.logs(query)
+        page = entries[:limit]
+        more = len(entries) > limit and bool(page)
+        cursor = (page[-1].block_number, page[-1].log_index) if more else None
+        return LogsFound(request.id, [codec.log_body(entry) for entry in page], cursor)
+
+    # -- event streams -----------------------------------------------------------------------------
+
+    def _subscribe(self, peer: Peer, stream_id: int, request: Subscribe, size_bytes: int) -> None:
+        try:
+            if len(peer.subscriptions) >= self._subscriptions_max:
+                raise TooManySubscriptions(f"the limit is {self._subscriptions_max}")
+            number = self._next_subscription
+            pages = self._pages(request, number)
+        except ZvmdError as error:
+            peer.write(stream_id, encode_frame(codec.failure_of(request.id, error)))
+            peer.answered(stream_id, size_bytes)
+            return
+        self._next_subscription += 1
+        peer.write(stream_id, encode_frame(Subscribed(request.id, number)))
+        peer.subscriptions[number] = peer.spawn(self._stream(peer, stream_id, size_bytes, number, pages))
+
+    def _pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
+        backend, readers = self._context.backend, self._service.readers
+        cursor = codec.cursor_of(request.cursor)
+        if request.kind == "heads":
+            return self._head_pages(number, head_stream(backend, readers, cursor))
+        if request.kind != "logs":
+            raise InvalidParams(f"kind is 'heads' or 'logs', not {request.kind[:60]!r}")
+        addresses = frozenset(codec.address_of(item) for item in request.addresses)
+        logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
+        return self._log_pages(number, logs)
+
+    async def _head_pages(self, number: int, headers: AsyncIterator[list[Header]]) -> AsyncIterator[bytes]:
+        backend = self._context.backend
+
+        def frame(header: Header) -> bytes:
+            block = backend.block(header.number)
+            body = codec.head_body(header, len(block.transactions) if block is not None else 0)
+            return encode_frame(HeadEvent(number, (header.number, 2**62), body))
+
+        async for page in headers:
+            yield b"".join([frame(header) for header in page])
+
+    async def _log_pages(self, number: int, logs: AsyncIterator[list[LogEntry]]) -> AsyncIterator[bytes]:
+        async for page in logs:
+            yield b"".join(
+                encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))
+                for entry in page
+            )
+
+    async def _stream(
+        self, peer: Peer, stream_id: int, size_bytes: int, number: int, pages: AsyncIterator[bytes]
+    ) -> None:
+        try:
+            async with aclosing(pages):  # type: ignore[type-var]
+                async for page in pages:
+                    peer.write(stream_id, page)
+                    await peer.drained()
+        except ZvmdError as error:
+            peer.write(stream_id, encode_frame(SubscriptionEnded(number, error.code, str(error))))
+        except Exception as error:
+            internal = internal_error("subscription", error)
+            peer.write(stream_id, encode_frame(SubscriptionEnded(number, internal.code, str(internal))))
+        finally:
+            peer.subscriptions.pop(number, None)
+            peer.answered(stream_id, size_bytes)

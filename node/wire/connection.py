@@ -1,0 +1,189 @@
+"""The server's half of a connection without I/O: bytes of streams in, events out; time is an argument.
+
+States: *greeting* (only Hello on stream 0 is read, within two seconds) -> *open* -> *closed* (everything is
+ignored).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from node.wire.errors import (
+    FrameTooLarge,
+    HelloAgain,
+    HelloMissing,
+    HelloTooLate,
+    MalformedFrame,
+    TooManyBytes,
+    TooManyMalformed,
+    TooManyRequests,
+    TooManyStreams,
+    TruncatedFrame,
+    UnknownVersion,
+    WireError,
+    WrongStream,
+    WrongToken,
+)
+from node.wire.events import (
+    ConnectionRefused,
+    Greeted,
+    Refused,
+    RequestReceived,
+    StreamEnded,
+    StreamRefused,
+    WireEvent,
+)
+from node.wire.limits import WireLimits
+from zvmd.frames import PROTOCOL_VERSION, FrameBuffer, Hello, Request, decode_request
+
+HELLO_STREAM = 0
+
+
+class State(Enum):
+    """Life of a connection."""
+
+    GREETING = "greeting"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class ServerConnection:
+    """Protocol state of one peer."""
+
+    def __init__(self, limits: WireLimits, is_token: Callable[[bytes], bool], now: float) -> None:
+        self.state = State.GREETING
+        self.in_flight = 0
+        """Requests not answered yet."""
+        self.hello_deadline = now + limits.hello_within_s
+        self._limits = limits
+        self._is_token = is_token
+        self._streams: dict[int, FrameBuffer] = {}
+        self._ended: set[int] = set()
+        """Streams refused earlier: what still arrives on them is dropped."""
+        self._held_bytes = 0
+        self._malformed = 0
+
+    def receive(self, stream_id: int, data: bytes, end: bool, now: float) -> list[WireEvent]:
+        """Take bytes of a stream; ``end`` is its FIN."""
+        if self.state is State.CLOSED or stream_id in self._ended:
+            return []
+        if stream_id % 4:
+            return [self._close(stream_id, WrongStream(f"stream {stream_id}"))]
+        if self.state is State.GREETING:
+            if now > self.hello_deadline:
+                return [self._close(stream_id, HelloTooLate("no Hello in time"))]
+            if stream_id != HELLO_STREAM:
+                return [self._close(stream_id, HelloMissing(f"stream {stream_id} was used before Welcome"))]
+        buffer = self._streams.get(stream_id)
+        if buffer is None:
+            if len(self._streams) >= self._limits.streams_max:
+                return [
+                    self._end_stream(stream_id, TooManyStreams(f"the limit is {self._limits.streams_max}"))
+                ]
+            buffer = self._streams[stream_id] = FrameBuffer(self._limits.request_frame_max_bytes)
+        return self._feed(stream_id, buffer, data, end)
+
+    def expire(self, now: float) -> list[WireEvent]:
+        """Call at `hello_deadline`: a peer that has not said Hello is refused."""
+        if self.state is State.GREETING and now >= self.hello_deadline:
+            return [
+                self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))
+            ]
+        return []
+
+    def stream_reset(self, stream_id: int) -> None:
+        """The peer gave a stream up."""
+        buffer = self._streams.pop(stream_id, None)
+        if buffer is not None:
+            self._held_bytes -= len(buffer)
+
+    def answered(self, size_bytes: int) -> None:
+        """A `RequestReceived` of that size has its answer."""
+        self.in_flight -= 1
+        self._held_bytes -= size_bytes
+
+    def _feed(self, stream_id: int, buffer: FrameBuffer, data: bytes, end: bool) -> list[WireEvent]:
+        before = len(buffer)
+        events: list[WireEvent] = []
+        for body in buffer.feed(data):
+            self._frame(stream_id, body, events)
+            if self.state is State.CLOSED:
+                return events
+        self._held_bytes += len(buffer) - before
+        error: WireError
+        if buffer.oversized_bytes:
+            limit = self._limits.request_frame_max_bytes
+            error = FrameTooLarge(f"a frame of {buffer.oversized_bytes} bytes; the limit is {limit}")
+            events.append(self._refuse_stream(stream_id, error))
+        elif self._held_bytes > self._limits.connection_buffer_max_bytes:
+            events.append(self._close(stream_id, TooManyBytes(f"{self._held_bytes} bytes are held")))
+        elif self.state is State.GREETING and len(buffer) > self._limits.hello_frame_max_bytes:
+            events.append(self._close(stream_id, HelloMissing("the first frame is too large for a Hello")))
+        elif end:
+            if len(buffer):
+                events.append(
+                    self._refuse_stream(stream_id, TruncatedFrame(f"{len(buffer)} bytes of a frame"))
+                )
+            else:
+                del self._streams[stream_id]
+                events.append(StreamEnded(stream_id))
+        return events
+
+    def _frame(self, stream_id: int, body: bytes, events: list[WireEvent]) -> None:
+        try:
+            request = decode_request(body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as reason:
+            events.append(self._malformed_frame(stream_id, str(reason)[:200]))
+            return
+        if self.state is State.GREETING:
+            events.append(self._greet(stream_id, request))
+        elif isinstance(request, Hello):
+            events.append(Refused(stream_id, 0, HelloAgain("Hello was sent before")))
+        elif self.in_flight >= self._limits.in_flight_max:
+            error = TooManyRequests(f"the limit is {self._limits.in_flight_max} unanswered requests")
+            events.append(Refused(stream_id, request.id, error))
+        else:
+            self.in_flight += 1
+            self._held_bytes += len(body)
+            events.append(RequestReceived(stream_id, request, len(body)))
+
+    def _greet(self, stream_id: int, request: Request) -> WireEvent:
+        if not isinstance(request, Hello):
+            return self._close(stream_id, HelloMissing("the first message is not Hello"))
+        if request.version != PROTOCOL_VERSION:
+            return self._close(
+                stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
+            )
+        if not self._is_token(request.token):
+            return self._close(stream_id, WrongToken("the token is not the node's"))
+        self.state = State.OPEN
+        return Greeted(stream_id, request.client[:200])
+
+    def _malformed_frame(self, stream_id: int, reason: str) -> WireEvent:
+        if self.state is State.GREETING:
+            return self._close(stream_id, HelloMissing(f"the first frame cannot be read: {reason}"))
+        self._malformed += 1
+        if self._malformed > self._limits.malformed_max:
+            return self._close(stream_id, TooManyMalformed(reason))
+        return Refused(stream_id, 0, MalformedFrame(reason))
+
+    def _refuse_stream(self, stream_id: int, error: WireError) -> WireEvent:
+        if self.state is State.GREETING:
+            return self._close(stream_id, error)
+        return self._end_stream(stream_id, error)
+
+    def _end_stream(self, stream_id: int, error: WireError) -> WireEvent:
+        self.stream_reset(stream_id)
+        self._malformed += 1
+        self._ended.add(stream_id)
+        if self._malformed > self._limits.malformed_max:
+            return self._close(stream_id, TooManyMalformed(str(error)))
+        return StreamRefused(stream_id, error)
+
+    def _close(self, stream_id: int, error: WireError) -> WireEvent:
+        self.state = State.CLOSED
+        self._streams.clear()
+        return ConnectionRefused(stream_id, error)

@@ -1,0 +1,54 @@
+"""What a connection tells its shell after receiving bytes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from node.wire.errors import WireError
+from zvmd.frames import Request
+
+
+class Greeted(NamedTuple):
+    """The peer is who it should be: answer with Welcome."""
+
+    stream_id: int
+    client: str
+
+
+class RequestReceived(NamedTuple):
+    """A request to answer; give ``size_bytes`` back with `ServerConnection.answered`."""
+
+    stream_id: int
+    request: Request
+    size_bytes: int
+
+
+class StreamEnded(NamedTuple):
+    """The peer sends no more on this stream: end it too once everything is answered."""
+
+    stream_id: int
+
+
+class Refused(NamedTuple):
+    """A request or frame is answered with a failure; everything else goes on."""
+
+    stream_id: int
+    request_id: int
+    error: WireError
+
+
+class StreamRefused(NamedTuple):
+    """The stream is answered with a failure and ended."""
+
+    stream_id: int
+    error: WireError
+
+
+class ConnectionRefused(NamedTuple):
+    """The connection is answered with a failure and closed; nothing follows."""
+
+    stream_id: int
+    error: WireError
+
+
+WireEvent = Greeted | RequestReceived | StreamEnded | Refused | StreamRefused | ConnectionRefused

@@ -1,0 +1,37 @@
+"""Limits of the QUIC side, each with its unit in the name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zvmd.frames import REQUEST_FRAME_MAX_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """What one peer may ask of us before it is told to stop."""
+
+    hello_within_s: float = 2.0
+    request_frame_max_bytes: int = REQUEST_FRAME_MAX_BYTES
+    hello_frame_max_bytes: int = 1024
+    connection_buffer_max_bytes: int = 8 * 1024 * 1024
+    """Unfinished frames and unanswered requests of a connection together."""
+    in_flight_max: int = 8192
+    """Unanswered requests of a connection."""
+    streams_max: int = 32
+    """Open at the same time."""
+    malformed_max: int = 16
+    """Unreadable frames before the connection is closed."""
+    subscriptions_max: int = 64
+    connections_max: int = 128
+    connections_per_address_max: int = 16
+    half_open_before_retry: int = 64
+    """Handshakes not finished, above which new addresses are validated by Retry."""
+    hello_failures_per_s: int = 5
+    """Wrong tokens of one address within a second, after which it is not listened to for a second."""
+    unconfirmed_pause_bytes: int = 1024 * 1024
+    """Event streams wait when so much is under way to the peer."""
+    unconfirmed_max_bytes: int = 64 * 1024 * 1024
+    """A peer that acknowledges so little is cut off."""
+    receipt_wait_max_s: float = 60.0
+    idle_timeout_s: float = 60.0

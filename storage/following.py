@@ -1,0 +1,215 @@
+"""The index and the blocks it has not reached yet, answering as one: lookups are never late, the index may be."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+
+from chain.blocks import Block
+from chain.receipts import Log
+from chain.types import Address, Hash32
+from storage.chaindata import ChainData
+from storage.errors import IndexDamaged
+from storage.index.index import Index
+from storage.index.queries import LogFilter, LogPosition
+from storage.index.writer import IndexedBlock
+
+log = structlog.get_logger(__name__)
+
+BLOCKS_PER_TRANSACTION = 256
+"""Blocks indexed in one SQL transaction."""
+
+
+class FoundLog(NamedTuple):
+    """A log and where it was emitted."""
+
+    log: Log
+    block_number: int
+    block_hash: Hash32
+    block_timestamp: int
+    transaction_hash: Hash32
+    transaction_index: int
+    log_index: int
+    """Counted over the whole block."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Logs of a block range, both ends included, in chain order."""
+
+    from_block: int
+    to_block: int
+    addresses: frozenset[Address] = frozenset()
+    """Empty: any."""
+    topics: tuple[frozenset[Hash32], ...] = ()
+    """By position; an empty set matches anything, but the position must exist."""
+    after: tuple[int, int] | None = None
+    """Only logs behind this (block, log index)."""
+    limit: int = 10_000
+
+    def matches(self, entry: Log) -> bool:
+        """Whether address and topics fit."""
+        if self.addresses and entry.address not in self.addresses:
+            return False
+        if len(entry.topics) < len(self.topics):
+            return False
+        return all(not wanted or topic in wanted for wanted, topic in zip(self.topics, entry.topics, strict=False))
+
+
+class IndexFollower:
+    """Feeds the index behind the head, and answers for the blocks in between from memory.
+
+    ``reopen`` deletes a damaged index and opens an empty one; it is then filled again from the blocks.
+    """
+
+    def __init__(self, index: Index, chain: ChainData, reopen: Callable[[], Index]) -> None:
+        self._index = index
+        self._chain = chain
+        self._reopen = reopen
+        self._places: dict[Hash32, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        mark = index.watermark()
+        self.reached = mark.block if mark is not None else -1
+        """Last indexed block; -1 if none."""
+        self._forgotten = -1
+
+    def rewind_to_chain(self) -> None:
+        """Forget index rows of blocks that the chain does not have, or has with another hash. At start only."""
+        mark = self._index.watermark()
+        if mark is not None and self._chain.hash_of(mark.block) != mark.block_hash:
+            log.warning("the index is of other blocks: building it again", block=mark.block)
+            self._index.rewind(None)
+            self.reached = -1
+        for number in range(self.reached + 1, self._chain.head + 1):
+            block = self._chain.block(number)
+            assert block is not None
+            self.remember(block)
+
+    def remember(self, block: Block) -> None:
+        """A block joined the chain. Writer thread."""
+        number = block.header.number
+        for index, transaction in enumerate(block.transactions):
+            self._places[transaction.hash] = (number, index)
+
+    def catch_up(self, head: int, lsn: int) -> int:
+        """Index all blocks up to ``head``; returns how many. A damaged index is deleted and built again."""
+        with self._lock:
+            before = self.reached
+            try:
+                self._write_up_to(head, lsn)
+            except IndexDamaged as error:
+                log.error("the index is damaged: building it again", error=str(error))
+                self._index.close()
+                self._index = self._reopen()
+                self.reached = -1
+                self._write_up_to(head, lsn)
+                return head + 1
+            return self.reached - before
+
+    def _write_up_to(self, head: int, lsn: int) -> None:
+        while self.reached < head:
+            last = min(head, self.reached + BLOCKS_PER_TRANSACTION)
+            blocks = [self._indexed(number) for number in range(self.reached + 1, last + 1)]
+            self._index.write(blocks, lsn)
+            self.reached = last
+            for item in blocks:
+                for transaction in item.block.transactions:
+                    self._places.pop(transaction.hash, None)
+
+    def _indexed(self, number: int) -> IndexedBlock:
+        block, receipts = self._chain.block(number), self._chain.receipts(number)
+        assert block is not None
+        assert receipts is not None
+        return IndexedBlock(block, receipts)
+
+    def transaction_place(self, transaction_hash: Hash32) -> tuple[int, int] | None:
+        """(block, index) of a transaction of an applied block. Any thread."""
+        place = self._places.get(transaction_hash)
+        if place is not None:
+            return place
+        try:
+            found = self._index.transaction(transaction_hash)
+        except IndexDamaged:
+            return self._search(transaction_hash)
+        # It may have been indexed, and forgotten here, between the two look-ups; never the other way round.
+        return (found.block, found.tx_index) if found is not None else self._places.get(transaction_hash)
+
+    def _search(self, transaction_hash: Hash32) -> tuple[int, int] | None:
+        """Without an index: newest block first. Slow, right, and only until the index is built again."""
+        for number in range(self._chain.head, -1, -1):
+            block = self._chain.block(number)
+            for index, transaction in enumerate(block.transactions if block else ()):
+                if transaction.hash == transaction_hash:
+                    return number, index
+        return None
+
+    def logs(self, query: LogQuery) -> list[FoundLog]:
+        """Matching logs in chain order, at most ``query.limit``. Any thread."""
+        reached = self.reached
+        found: list[FoundLog] = []
+        if query.from_block <= reached:
+            try:
+                found = self._indexed_logs(query, min(query.to_block, reached))
+            except IndexDamaged:
+                reached = query.from_block - 1
+        for entry in self._unindexed_logs(query, max(query.from_block, reached + 1)):
+            if len(found) >= query.limit:
+                break
+            found.append(entry)
+        return found
+
+    def _indexed_logs(self, query: LogQuery, last: int) -> list[FoundLog]:
+        wanted = LogFilter(
+            query.from_block, last, query.addresses, [alternatives or None for alternatives in query.topics]
+        )
+        after = LogPosition(*query.after, 0) if query.after is not None else None
+        positions, _ = self._index.logs(wanted, min(query.limit, 10_000), after)
+        found: list[FoundLog] = []
+        blocks: dict[int, list[FoundLog]] = {}
+        for position in positions:
+            if position.block not in blocks:
+                blocks = {position.block: list(self._logs_of(position.block))}
+            found.append(blocks[position.block][position.log_index])
+        return found
+
+    def _unindexed_logs(self, query: LogQuery, first: int) -> Iterator[FoundLog]:
+        for number in range(first, query.to_block + 1):
+            for entry in self._logs_of(number):
+                if query.after is not None and (number, entry.log_index) <= query.after:
+                    continue
+                if query.matches(entry.log):
+                    yield entry
+
+    def _logs_of(self, number: int) -> Iterator[FoundLog]:
+        """Every log of a block, in order."""
+        block, receipts = self._chain.block(number), self._chain.receipts(number)
+        if block is None or receipts is None:
+            return
+        log_index = 0
+        for index, (transaction, receipt) in enumerate(zip(block.transactions, receipts, strict=True)):
+            for entry in receipt.logs:
+                header = block.header
+                yield FoundLog(entry, number, header.hash, header.timestamp, transaction.hash, index, log_index)
+                log_index += 1
+
+    def maintain(self) -> str:
+        """Check the database and fold its own log into it."""
+        with self._lock:
+            self._index.check(thorough=False)
+            self._index.make_durable()
+        return f"checked, durable up to block {self.reached}"
+
+    def status(self) -> dict[str, Any]:
+        """How far the index is."""
+        return {"block": self.reached, "indexing": self.reached < self._chain.head, "inMemory": len(self._places)}
+
+    def close(self) -> None:
+        """Close the database."""
+        self._index.close()
+
+
+__all__ = ["FoundLog", "IndexFollower", "LogQuery", "Sequence"]

@@ -1,0 +1,217 @@
+"""One chain on one disk: the log, the state, the blocks and the index behind a single door.
+
+The writer thread applies, appends and freezes; the committer thread syncs and publishes; checkpoints and the index
+follow behind on other threads. Readers see only published blocks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from chain.blocks import Block, Header
+from chain.environment import BlockEnvironment
+from chain.receipts import Receipt
+from chain.state import StateDelta, StateReader
+from chain.types import ZERO_HASH, Address, Hash32
+from storage.chaindata import ChainData
+from storage.checkpoint import encode_settings, write_checkpoint
+from storage.following import FoundLog, IndexFollower, LogQuery
+from storage.kv import KeyValueStore
+from storage.state.store import StateStore
+from storage.wal import Wal
+from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBlock:
+    """An executed block, applied to the state in memory and ready for the log."""
+
+    environment: BlockEnvironment
+    block: Block
+    senders: tuple[Address, ...]
+    raws: tuple[bytes, ...]
+    """Signed transactions as they came."""
+    receipts: tuple[Receipt, ...]
+    vm_fingerprint: str
+
+    def seal(self) -> Seal:
+        """The outcome the log records, against which every replay is checked."""
+        header = self.block.header
+        return Seal(
+            block_hash=header.hash,
+            state_root=header.state_root,
+            receipts_root=header.receipts_root,
+            gas_used=header.gas_used,
+            status_bits=bytes(receipt.status or 0 for receipt in self.receipts),
+            vm_fingerprint=self.vm_fingerprint,
+        )
+
+
+class CheckpointNote(NamedTuple):
+    """What a checkpoint has to remember besides the state."""
+
+    block: int
+    lsn: int
+    """Of the block's seal."""
+    needed_lsn: int | None
+    settings: dict[str, Any]
+
+
+class TransactionPlace(NamedTuple):
+    """Where a mined transaction is."""
+
+    block_number: int
+    index: int
+
+
+class Store:
+    """See the module. `storage.opening.open_store` makes one."""
+
+    def __init__(
+        self, wal: Wal, kv: KeyValueStore, state: StateStore, chain: ChainData, follower: IndexFollower
+    ) -> None:
+        self.wal = wal
+        self.kv = kv
+        self.state = state
+        self.chain = chain
+        self.follower = follower
+        self.settings: dict[str, Any] = {}
+        """Values of COMMAND records, by name."""
+        self.needed_lsn: int | None = None
+        """Oldest POOL_ADMIT record recovery still needs."""
+        self.checkpoint_lsn = 0
+        """LSN up to which the key-value store holds everything."""
+        self._seal_lsns: deque[tuple[int, int]] = deque()
+        self._frozen: CheckpointNote | None = None
+        self._checkpoint_lock = threading.Lock()
+        self.tip: Header
+        """Header of the newest applied block."""
+        self.head: Header
+        """Header of the newest published block: durable, visible."""
+
+    # Writer thread
+
+    def tip_state(self) -> StateReader:
+        """State after the newest applied block."""
+        return self.state.view(self.tip.number)
+
+    def block_hash(self, number: int) -> Hash32:
+        """Hash of an applied block, zero if there is none."""
+        header = self.chain.header(number)
+        return header.hash if header is not None else ZERO_HASH
+
+    def apply(self, number: int, delta: StateDelta) -> Hash32:
+        """Apply a block's changes in memory; returns the state root."""
+        return self.state.apply(number, delta)
+
+    def append_block(self, sealed: SealedBlock) -> None:
+        """Log an applied block: its inputs, then its outcome."""
+        self.wal.append(RecordType.BLOCK_ENV, encode_environment(sealed.environment))
+        for raw in sealed.raws:
+            self.wal.append(RecordType.TRANSACTION, raw)
+        self.adopt(sealed, self.wal.append(RecordType.BLOCK_SEAL, encode_seal(sealed.seal())))
+
+    def adopt(self, sealed: SealedBlock, lsn: int) -> None:
+        """Make an applied block, whose seal has this LSN in the log, the tip."""
+        self.chain.add(sealed.block, sealed.receipts)
+        self.follower.remember(sealed.block)
+        self.tip = sealed.block.header
+        self._seal_lsns.append((self.tip.number, lsn))
+
+    def append_admission(self, raw: bytes) -> int:
+        """Log a transaction that waits in the pool; returns its LSN."""
+        return self.wal.append(RecordType.POOL_ADMIT, raw)
+
+    def append_command(self, name: str, value: object) -> None:
+        """Log a changed setting."""
+        self.wal.append(RecordType.COMMAND, encode_command(name, value))
+
+    @property
+    def last_lsn(self) -> int:
+        """LSN of the newest record, durable or not."""
+        return self.wal.next_lsn - 1
+
+    def freeze(self) -> int | None:
+        """Freeze the state at the tip for a checkpoint; None if it has one or another is under way."""
+        if self._frozen is not None or self.state.checkpointed >= self.tip.number:
+            return None
+        number = self.state.freeze()
+        lsn = next(lsn for sealed, lsn in reversed(self._seal_lsns) if sealed == number)
+        self._frozen = CheckpointNote(number, lsn, self.needed_lsn, dict(self.settings))
+        return number
+
+    # Committer thread
+
+    @property
+    def durable_lsn(self) -> int:
+        """LSN of the newest record that a crash cannot lose."""
+        return self.wal.durable_lsn
+
+    def make_durable(self, lsn: int) -> None:
+        """Sync the log at least up to ``lsn``. Raises `StorageFull` and `StoragePanic`."""
+        while self.wal.durable_lsn < lsn:
+            self.wal.flush()
+
+    def publish(self, number: int) -> None:
+        """Show a durable block to readers."""
+        header = self.chain.header(number)
+        assert header is not None, f"block {number} is not applied"
+        self.head = header
+
+    # Behind
+
+    def write_frozen(self) -> str:
+        """Write the frozen state, which must be durable in the log, as one synced batch. Any one thread."""
+        with self._checkpoint_lock:
+            note = self._frozen
+            if note is None:
+                return "nothing new"
+            assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
+            settings = encode_settings(note.needed_lsn, note.settings)
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, settings)
+            self.checkpoint_lsn = note.lsn
+            while self._seal_lsns and self._seal_lsns[0][0] <= note.block:
+                self._seal_lsns.popleft()
+            self._frozen = None
+            return f"block {note.block}, LSN {note.lsn}"
+
+    def checkpoint(self) -> str:
+        """Freeze and write on the calling thread: for recovery and shutdown, when no writer runs."""
+        self.freeze()
+        return self.write_frozen()
+
+    # Readers
+
+    def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
+        """Block and index of a transaction in an applied block."""
+        found = self.follower.transaction_place(transaction_hash)
+        return TransactionPlace(*found) if found is not None else None
+
+    def logs(self, query: LogQuery) -> list[FoundLog]:
+        """Matching logs of applied blocks; the caller ends the range at the head."""
+        return self.follower.logs(query)
+
+    def index_new_blocks(self) -> str:
+        """Bring the index up to the head. Any one thread."""
+        head = self.head.number
+        return f"{self.follower.catch_up(head, self.checkpoint_lsn)} blocks"
+
+    def status(self) -> dict[str, Any]:
+        """Positions of every part."""
+        return {
+            "head": {"number": self.head.number, "hash": "0x" + self.head.hash.hex()},
+            "log": {"lastLsn": self.last_lsn, "durableLsn": self.durable_lsn, "checkpointLsn": self.checkpoint_lsn},
+            "checkpointBlock": self.state.checkpointed,
+            "oldestState": max(self.state.oldest, 0),
+            "overlayBytes": self.state.overlay_bytes,
+            "index": self.follower.status(),
+        }
+
+    def close(self) -> None:
+        """Close everything; nothing needs it, a crash is as good."""
+        self.wal.close()
+        self.follower.close()
+        self.kv.close()

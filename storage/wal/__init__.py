@@ -1,0 +1,146 @@
+"""The write-ahead log: the one place where zvmd's history becomes durable. Format: docs/formats/wal.md.
+
+>>> from storage.simfs import SimFs
+>>> from storage.wal import RecordType, Wal, WalIdentity
+>>> fs, chain = SimFs(), WalIdentity(genesis_hash=bytes(32), chain_id=31337)
+>>> log = Wal.open(fs, "wal", chain, segment_size=8192)
+>>> log.append(RecordType.TRANSACTION, b"hello"), log.durable_lsn
+(1, 0)
+>>> log.flush()
+1
+>>> fs.crash()  # and after a power loss:
+>>> _, disk = next(fs.survivors(seed=0))
+>>> [record.payload for record in Wal.open(disk, "wal", chain).records()]
+[b'hello']
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from storage.errors import WalCorrupt
+from storage.fs import FileSystem
+from storage.wal.failures import reading
+from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
+from storage.wal.inspect import Finding, inspect
+from storage.wal.reader import Stop, Walk
+from storage.wal.records import RecordType, Seal
+from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
+from storage.wal.repair import Cut
+from storage.wal.segment import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile
+from storage.wal.watermark import Watermark, read_mark
+from storage.wal.writer import LogWriter
+
+__all__ = [
+    "Cut",
+    "Finding",
+    "Record",
+    "RecordType",
+    "ScanReport",
+    "Seal",
+    "Wal",
+    "WalIdentity",
+    "inspect",
+]
+
+PAGE = 4096
+
+
+class Wal:
+    """An open log. ``append`` and ``flush`` may be called from any thread; so may ``records``."""
+
+    def __init__(self, fs: FileSystem, writer: LogWriter, recovered: Recovered) -> None:
+        self._fs = fs
+        self._writer = writer
+        self.scan_report: ScanReport = recovered.report
+        """What opening found, and what it cut off."""
+        self.append = writer.append
+        self.flush = writer.flush
+        self.close = writer.close
+
+    @classmethod
+    def open(
+        cls,
+        fs: FileSystem,
+        directory: str,
+        identity: WalIdentity,
+        *,
+        witness_lsn: int = 0,
+        segment_size: int = SEGMENT_SIZE,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> Wal:
+        """Recover the log in ``directory``, or begin it, and open it for appending.
+
+        ``witness_lsn`` is the highest LSN that a derived store has seen: a shorter log is refused.
+        Raises `WalCorrupt` (exit 65), `StoreTooNew` (67), `StorageUnreadable`, `StorageFull`, `StoragePanic`.
+        """
+        if segment_size < MIN_SEGMENT_SIZE or segment_size % PAGE:
+            raise ValueError(f"segments are multiples of {PAGE} bytes, at least {MIN_SEGMENT_SIZE}")
+        if len(identity.genesis_hash) != 32 or not 0 <= identity.chain_id <= MAX_CHAIN_ID:
+            raise ValueError("a log's identity is a 32-byte genesis hash and a 64-bit chain id")
+        prepare_directory(fs, directory)
+        mark = read_mark(fs, directory, identity)
+        recovered = recover(
+            fs,
+            directory,
+            identity,
+            mark=mark,
+            witness_lsn=witness_lsn,
+            segment_size=segment_size,
+            random_bytes=random_bytes,
+        )
+        writer = LogWriter(
+            fs,
+            directory,
+            identity,
+            recovered.sealed,
+            recovered.tail,
+            Watermark(fs, directory, identity, mark),
+            segment_size=segment_size,
+            random_bytes=random_bytes,
+        )
+        return cls(fs, writer, recovered)
+
+    @property
+    def next_lsn(self) -> int:
+        """What the next append will return."""
+        return self._writer.next_lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """Every record up to here survives a power loss."""
+        return self._writer.durable_lsn
+
+    def records(self, from_lsn: int = 1) -> Iterator[Record]:
+        """Durable records from ``from_lsn`` on, in order, verified; those durable when the iteration begins.
+
+        Optional records of types unknown to this version are left out. Raises `WalCorrupt`, also for damage
+        in sealed segments, whose bodies opening does not read.
+        """
+        segments, durable_lsn = self._writer.segments()
+        starts = [segment.header.first_lsn for segment in segments] + [durable_lsn + 1]
+        for segment, following in zip(segments, starts[1:], strict=True):
+            if following > from_lsn:
+                for record in self._segment_records(segment, following - 1):
+                    if record.lsn >= from_lsn and check_type(record, segment.path):
+                        yield record
+
+    def _segment_records(self, segment: SegmentFile, last_lsn: int) -> Iterator[Record]:
+        with reading(segment.path):
+            file = self._fs.open(segment.path, writable=False)
+        try:
+            walk = Walk(file, segment.header, segment.path, segment.limit)
+            yield from walk
+            whole = walk.stop is Stop.END and walk.last_lsn == last_lsn
+            if not whole or (segment.footer and walk.chain != segment.footer.chain):
+                raise WalCorrupt(
+                    f"{segment.path} at offset {walk.end:#x}: records {walk.last_lsn + 1} to {last_lsn} "
+                    "were durable, but are damaged",
+                    path=segment.path,
+                    offset=walk.end,
+                    lsn=walk.last_lsn + 1,
+                    witness=last_lsn,
+                )
+        finally:
+            file.close()

@@ -1,0 +1,48 @@
+"""What a failing file-system call means to the log: one table of policy, as context managers.
+
+| call | error | meaning |
+|---|---|---|
+| read | any | `StorageUnreadable`: never skip what cannot be read |
+| write, create, reserve, rename | ENOSPC, EDQUOT | `StorageFull`: nothing changed, try again |
+| write, create, reserve, rename | any other | `StoragePanic` |
+| sync of a file or directory | any | `StoragePanic`: no retry, no acknowledgement |
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from storage.errors import StorageFull, StoragePanic, StorageUnreadable
+
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Around reads."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnreadable(f"cannot read {what}: {error}") from error
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Around calls that change something but make nothing durable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_SPACE:
+            raise StorageFull(f"no space to write {what}: {error}") from error
+        raise StoragePanic(f"cannot write {what}: {error}") from error
+
+
+@contextmanager
+def syncing(what: str) -> Iterator[None]:
+    """Around calls that make something durable."""
+    try:
+        yield
+    except OSError as error:
+        raise StoragePanic(f"cannot sync {what}: {error}") from error

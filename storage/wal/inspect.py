@@ -1,0 +1,120 @@
+"""Looks at a log without touching it, and goes on after damage: what `zvmd wal inspect` and `verify` show."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
+
+from storage.errors import StoreTooNew, WalForeign
+from storage.fs import File, FileSystem
+from storage.wal.failures import reading
+from storage.wal.format import FOOTER_SIZE, Record
+from storage.wal.reader import Stop, Walk, records_beyond, written_end
+from storage.wal.segment import SegmentFile, segment_name, sequence_of
+from storage.wal.survey import check_place, read_ends
+
+OK = frozenset(("segment", "record", "footer", "open end"))
+"""Verdicts of a sound log. All others are findings."""
+
+
+class Finding(NamedTuple):
+    """One thing seen in a segment file."""
+
+    path: str
+    offset: int
+    """Where it begins, in bytes."""
+    record: Record | None
+    verdict: str
+    """``segment``, ``record``, ``footer``, ``open end``: sound. ``invalid header``, ``too new``, ``foreign``,
+    ``missing segment``, ``damaged``, ``misplaced``, ``stray record``, ``unsealed``, ``seal mismatch``,
+    ``trailing bytes``: not."""
+    detail: str
+
+    @property
+    def sound(self) -> bool:
+        """Whether a sound log holds this."""
+        return self.verdict in OK
+
+
+def inspect(fs: FileSystem, directory: str) -> Iterator[Finding]:
+    """Everything in the log, file by file. Changes nothing; unreadable files raise `StorageUnreadable`."""
+    with reading(directory):
+        names = fs.listdir(directory)
+    sequences = sorted(number for number in map(sequence_of, names) if number is not None)
+    previous: SegmentFile | None = None
+    for place, sequence in enumerate(sequences):
+        path = f"{directory}/{segment_name(sequence)}"
+        if sequence != (sequences[place - 1] + 1 if place else 0):
+            yield Finding(path, 0, None, "missing segment", "a segment before this one is missing")
+            previous = None
+        with reading(path):
+            file = fs.open(path, writable=False)
+        try:
+            last = sequence == sequences[-1]
+            segment = yield from _ends(file, path, sequence, previous, place)
+            if segment is not None:
+                yield from _bodies(file, segment, last=last)
+            previous = segment
+        finally:
+            file.close()
+
+
+def _ends(
+    file: File, path: str, sequence: int, previous: SegmentFile | None, place: int
+) -> Generator[Finding, None, SegmentFile | None]:
+    """Header and place of one segment; the segment if it can be read further."""
+    try:
+        header, footer, size = read_ends(file, path)
+    except StoreTooNew as error:
+        yield Finding(path, 0, None, "too new", str(error))
+        return None
+    if header is None:
+        yield Finding(path, 0, None, "invalid header", f"{size} bytes")
+        return None
+    detail = (
+        f"number {header.sequence} from LSN {header.first_lsn}, chain {header.identity.chain_id}, "
+        f"{header.checksum.name}, {size} bytes"
+    )
+    yield Finding(path, 0, None, "segment", detail)
+    if previous is not None or place == 0:
+        try:
+            check_place(path, header, sequence, header.identity, previous)
+            if previous is not None and previous.header.identity != header.identity:
+                raise WalForeign(f"{path} belongs to another chain than {previous.path}")
+        except WalForeign as error:
+            yield Finding(path, 0, None, "foreign", str(error))
+    return SegmentFile(path, header, footer, size)
+
+
+def _bodies(file: File, segment: SegmentFile, *, last: bool) -> Iterator[Finding]:
+    """The records of one segment, what is wrong after them, and its seal."""
+    path, header, footer = segment.path, segment.header, segment.footer
+    walk = Walk(file, header, path, segment.limit)
+    for record in walk:
+        yield Finding(path, walk.position, record, "record", "")
+    after, end = f"after LSN {walk.last_lsn}", walk.end
+    limit = footer.end if footer else written_end(file, path, end, segment.size)
+    if walk.stop is not Stop.END:
+        yield Finding(path, end, None, walk.stop.value, f"{after}: {limit - end} bytes up to the end")
+    elif limit > end:
+        yield Finding(
+            path, end, None, "damaged", f"{after}: unwritten space is followed by {limit - end} bytes"
+        )
+    for offset, record in records_beyond(file, header, path, end, limit):
+        yield Finding(
+            path, offset, record, "stray record", "intact, but not reachable from the records before"
+        )
+    if footer is None:
+        detail = f"{after}, {segment.size - FOOTER_SIZE - end} bytes free"
+        yield Finding(path, end, None, "open end" if last else "unsealed", detail)
+    elif (footer.end, footer.last_lsn, footer.chain) == (end, walk.last_lsn, walk.chain):
+        yield Finding(path, segment.size - FOOTER_SIZE, None, "footer", f"{footer.records} records {after}")
+    else:
+        detail = (
+            f"the footer says LSN {footer.last_lsn} at {footer.end:#x}, the records end {after} at {end:#x}"
+        )
+        yield Finding(path, segment.size - FOOTER_SIZE, None, "seal mismatch", detail)
+    if footer and written_end(file, path, footer.end, segment.size - FOOTER_SIZE) > footer.end:
+        yield Finding(
+            path, footer.end, None, "trailing bytes", "behind the sealed end; they belong to nothing"
+        )

@@ -1,0 +1,214 @@
+"""Reads segments: records in order, where and why reading stopped, and what lies beyond.
+
+Torn or corrupt is decided in two steps. Here: the first invalid bytes, and whether valid records of this
+segment follow them. In recovery.py: whether some witness says that what is missing was durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from storage.fs import File
+from storage.wal.failures import reading
+from storage.wal.format import (
+    ALIGNMENT,
+    KNOWN_FLAGS,
+    MAX_PAYLOAD,
+    PADDING,
+    RECORD,
+    RECORD_HEADER_SIZE,
+    SEGMENT_HEADER_SIZE,
+    ZERO_RECORD_HEADER,
+    Record,
+    SegmentHeader,
+    next_chain,
+    record_size,
+)
+
+CHUNK = 256 * 1024
+"""Bytes read at a time."""
+LSN_WORD = 2
+"""The LSN is the third 8-byte word of a record header."""
+
+
+class Stop(Enum):
+    """Why reading a segment ended."""
+
+    END = "end"
+    """Unwritten space, or the limit: everything before was valid."""
+    DAMAGED = "damaged"
+    """A checksum, length or padding is wrong."""
+    MISPLACED = "misplaced"
+    """The checksums are right but the LSN or chain is not: bytes written for another place."""
+    TOO_NEW = "too new"
+    """Intact, but with flags of a later version."""
+
+
+class Walk:
+    """The records of one segment, in order. Iterate it once; then its fields say how it went."""
+
+    def __init__(self, file: File, header: SegmentHeader, path: str, limit: int) -> None:
+        self._file = file
+        self._run = header.checksum.run
+        self._salted = header.start
+        self._path = path
+        self._limit = limit
+        """No record reaches beyond this offset."""
+        self.position = SEGMENT_HEADER_SIZE
+        """Where the record just given begins."""
+        self.end = SEGMENT_HEADER_SIZE
+        """Where the last valid record ends."""
+        self.last_lsn = header.first_lsn - 1
+        self.chain = header.previous_chain
+        self.durable_lsn = header.first_lsn - 1
+        """The highest LSN that some record read, or the segment's existence, witnesses to be durable."""
+        self.group_start = SEGMENT_HEADER_SIZE
+        """Where the last group begins: nothing in the log itself witnesses what follows."""
+        self.records = 0
+        self.stop = Stop.END
+
+    def __iter__(self) -> Iterator[Record]:
+        buffer, base = b"", self.end
+        while True:
+            at = self.end - base
+            if len(buffer) - at < RECORD_HEADER_SIZE:
+                base, at = self.end, 0
+                buffer = self._read(base, CHUNK)
+            length = self._payload_length(buffer, at)
+            if length < 0:
+                return
+            if len(buffer) - at < record_size(length):
+                base, at = self.end, 0
+                buffer = self._read(base, max(CHUNK, record_size(length)))
+            record = self._record(buffer, at)
+            if record is None:
+                return
+            yield record
+
+    def _payload_length(self, buffer: bytes, at: int) -> int:
+        """Length of the next payload, if its header is valid; -1 with ``stop`` set if none follows."""
+        head = buffer[at : at + RECORD_HEADER_SIZE]
+        if head == ZERO_RECORD_HEADER or self._limit - self.end < RECORD_HEADER_SIZE:
+            return -1
+        if len(head) == RECORD_HEADER_SIZE:
+            _, header_crc, length, *_ = RECORD.unpack(head)
+            fits = length <= MAX_PAYLOAD and self.end + record_size(length) <= self._limit
+            if fits and header_crc == self._run(head[8:], self._salted):
+                return int(length)
+        self.stop = Stop.DAMAGED
+        return -1
+
+    def _record(self, buffer: bytes, at: int) -> Record | None:
+        """The next record, whose header is valid; None with ``stop`` set if the rest is not."""
+        body_crc, _, length, kind, flags, schema, lsn, durable, link = RECORD.unpack_from(buffer, at)
+        start = at + RECORD_HEADER_SIZE
+        payload = buffer[start : start + length]
+        padding = buffer[start + length : at + record_size(length)]
+        crc = self._run(payload, self._run(buffer[at + 4 : start], self._salted))
+        if crc != body_crc or padding != PADDING[length % ALIGNMENT]:
+            self.stop = Stop.DAMAGED
+            return None
+        chain = next_chain(self.chain, buffer[at + 8 : start - 8], payload)
+        if lsn != self.last_lsn + 1 or link != chain[:8] or not self.durable_lsn <= durable < lsn:
+            self.stop = Stop.MISPLACED
+            return None
+        if flags & ~KNOWN_FLAGS:
+            self.stop = Stop.TOO_NEW
+            return None
+        if durable != self.durable_lsn:
+            self.durable_lsn = durable
+            self.group_start = self.end
+        self.position = self.end
+        self.end += record_size(length)
+        self.last_lsn = lsn
+        self.chain = chain
+        self.records += 1
+        return Record(lsn, kind, payload, flags, schema, durable)
+
+    def _read(self, offset: int, count: int) -> bytes:
+        with reading(self._path):
+            return self._file.pread(offset, max(0, min(count, self._limit - offset)))
+
+
+def records_beyond(
+    file: File, header: SegmentHeader, path: str, offset: int, limit: int, lowest_lsn: int = 1
+) -> Iterator[tuple[int, Record]]:
+    """Valid records of this segment anywhere in ``offset:limit``, with their offsets. Chains are not checked.
+
+    Looks at every aligned position, but computes checksums only where the LSN word may be one.
+    """
+    highest_lsn = max(lowest_lsn, header.first_lsn) + limit // RECORD_HEADER_SIZE
+    while offset < limit:
+        with reading(path):
+            chunk = file.pread(offset, min(CHUNK, limit - offset))
+        if not chunk:
+            return
+        found = offset
+        if chunk.strip(b"\0"):
+            words = memoryview(chunk[: len(chunk) // ALIGNMENT * ALIGNMENT]).cast("Q")
+            for index, word in enumerate(words):
+                if lowest_lsn <= word <= highest_lsn:
+                    position = offset + (index - LSN_WORD) * ALIGNMENT
+                    record = record_at(file, header, path, position, limit) if position >= found else None
+                    if record is not None:
+                        yield position, record
+                        found = position + record_size(len(record.payload))
+        # A header may straddle two chunks: the next one begins before it.
+        step = max(found - offset, len(chunk) - LSN_WORD * ALIGNMENT)
+        offset += step if len(chunk) == CHUNK else len(chunk)
+
+
+def record_at(file: File, header: SegmentHeader, path: str, offset: int, limit: int) -> Record | None:
+    """The record at an offset if its checksums are right, wherever it belongs."""
+    with reading(path):
+        head = file.pread(offset, RECORD_HEADER_SIZE)
+        if len(head) < RECORD_HEADER_SIZE:
+            return None
+        body_crc, header_crc, length, kind, flags, schema, lsn, durable, _ = RECORD.unpack(head)
+        run, start = header.checksum.run, header.start
+        if header_crc != run(head[8:], start) or offset + record_size(length) > limit:
+            return None
+        payload = file.pread(offset + RECORD_HEADER_SIZE, length)
+    if body_crc != run(payload, run(head[4:], start)):
+        return None
+    return Record(lsn, kind, payload, flags, schema, durable)
+
+
+class Beyond(NamedTuple):
+    """What follows the first invalid bytes of a segment."""
+
+    records: int = 0
+    """Valid records that follow it."""
+    last_lsn: int = 0
+    """The highest LSN among them."""
+    durable_lsn: int = 0
+    """The highest LSN they witness to be durable."""
+
+
+def look_beyond(
+    file: File, header: SegmentHeader, path: str, offset: int, limit: int, lowest_lsn: int
+) -> Beyond:
+    """Sum up the valid records after the first invalid bytes, from ``lowest_lsn`` on."""
+    count = last = durable = 0
+    for _, record in records_beyond(file, header, path, offset, limit, lowest_lsn):
+        count += 1
+        last = max(last, record.lsn)
+        durable = max(durable, record.durable_lsn)
+    return Beyond(count, last, durable)
+
+
+def written_end(file: File, path: str, offset: int, size: int) -> int:
+    """Where the last byte that is not zero ends, in ``offset:size``; ``offset`` if all are zero."""
+    end = offset
+    while offset < size:
+        with reading(path):
+            chunk = file.pread(offset, min(CHUNK, size - offset))
+        if not chunk:
+            break
+        trimmed = chunk.rstrip(b"\0")
+        if trimmed:
+            end = offset + len(trimmed)
+        offset += len(chunk)
+    return end

@@ -1,0 +1,216 @@
+"""Appends records in memory and makes them durable in groups: one write and one sync each.
+
+Two locks: ``_memory`` guards the queue, for nanoseconds; ``_disk`` is held by the one flush that is running,
+while appends go on. Encoding happens in the flush, since only there is known what was durable before the
+group and which segment, hence which salt, it gets.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from storage.errors import RecordTooLarge, StorageFull, StoragePanic, WalClosed
+from storage.fs import FileSystem, write_all
+from storage.wal.failures import syncing, writing
+from storage.wal.format import (
+    FOOTER_SIZE,
+    MAX_PAYLOAD,
+    OPTIONAL,
+    SEGMENT_HEADER_SIZE,
+    Record,
+    WalIdentity,
+    encode_group,
+    record_size,
+)
+from storage.wal.records import SCHEMA
+from storage.wal.segment import OpenSegment, SegmentFile, create_segment
+from storage.wal.watermark import Watermark
+
+GROUP_SIZE = 1024 * 1024
+"""Bytes one sync covers at most, unless a single record is larger."""
+MAX_PENDING = 64 * 1024 * 1024
+"""Bytes that may wait for a flush before appends are refused."""
+
+
+class _Group(NamedTuple):
+    """Records encoded for a place in the log. Written again byte for byte if the disk was full."""
+
+    data: bytes
+    last_lsn: int
+    chain: bytes
+
+
+class LogWriter:
+    """The writing end of the log. Thread safe."""
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        identity: WalIdentity,
+        sealed: list[SegmentFile],
+        tail: OpenSegment,
+        watermark: Watermark,
+        *,
+        segment_size: int,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._identity = identity
+        self._sealed = sealed
+        self._tail = tail
+        self._watermark = watermark
+        self._segment_size = segment_size
+        self._random_bytes = random_bytes
+        self._memory = threading.Lock()
+        self._disk = threading.Lock()
+        self._queue: deque[Record] = deque()
+        self._queued = 0
+        """Bytes the queued records will take."""
+        self._group: _Group | None = None
+        """Encoded, but not durable yet."""
+        self._next_lsn = tail.last_lsn + 1
+        self._durable_lsn = tail.last_lsn
+        self._durable_end = tail.end
+        self._failure: Exception | None = None
+        self.max_payload = min(MAX_PAYLOAD, segment_size - SEGMENT_HEADER_SIZE - FOOTER_SIZE - record_size(0))
+        watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
+        watermark.sync()
+
+    @property
+    def next_lsn(self) -> int:
+        """What the next append will return."""
+        return self._next_lsn
+
+    @property
+    def durable_lsn(self) -> int:
+        """Every record up to here survives a power loss."""
+        return self._durable_lsn
+
+    def append(self, type: int, payload: bytes, *, optional: bool = False) -> int:  # noqa: A002
+        """Queue a record and return its LSN. Not durable before `flush`."""
+        size = len(payload)
+        if size > self.max_payload:
+            raise RecordTooLarge(f"a record of {size} bytes; at most {self.max_payload} fit")
+        flags = OPTIONAL if optional else 0
+        with self._memory:
+            if self._failure is not None:
+                raise WalClosed("the log takes no more records") from self._failure
+            self._queued += record_size(size)
+            if self._queued > MAX_PENDING:
+                self._queued -= record_size(size)
+                raise StorageFull(f"{self._queued} bytes wait for the disk already")
+            lsn = self._next_lsn
+            self._next_lsn = lsn + 1
+            self._queue.append(Record(lsn, type, payload, flags, SCHEMA))
+        return lsn
+
+    def flush(self) -> int:
+        """Make everything appended before this call durable; returns the highest durable LSN.
+
+        Raises `StorageFull` if there is no space: the records stay queued and the next flush tries again.
+        Raises `StoragePanic` if the disk fails: nothing more can be appended, and the process should end.
+        """
+        with self._memory:
+            wanted = self._next_lsn - 1
+        with self._disk:
+            while self._durable_lsn < wanted:
+                if self._failure is not None:
+                    raise WalClosed("the log cannot be written any more") from self._failure
+                try:
+                    self._flush_group()
+                except StoragePanic as failure:
+                    self._failure = failure
+                    raise
+            return self._durable_lsn
+
+    def segments(self) -> tuple[list[SegmentFile], int]:
+        """Every segment, the last one with its durable records only, and the durable LSN they end at."""
+        with self._memory:
+            tail = self._tail
+            # The open segment looks, to a reader, like one that ends at the durable end.
+            last = SegmentFile(tail.path, tail.header, None, self._durable_end + FOOTER_SIZE)
+            return [*self._sealed, *([] if tail.sealed else [last])], self._durable_lsn
+
+    def close(self) -> None:
+        """Flush, unless the log has failed, and give the files back."""
+        try:
+            if self._failure is None:
+                self.flush()
+                self._watermark.sync()
+        finally:
+            with self._memory:
+                self._failure = self._failure or WalClosed("closed")
+            self._tail.file.close()
+            self._watermark.close()
+
+    def _flush_group(self) -> None:
+        if self._group is None:
+            self._group = self._next_group()
+        group, tail = self._group, self._tail
+        try:
+            with writing(tail.path):
+                write_all(tail.file, tail.end, group.data)
+        except StorageFull:
+            # Unwritten space shall look unwritten. If this fails too, a part of the same bytes stays, which a
+            # scan takes for a torn group, and the next attempt overwrites with itself.
+            with suppress(OSError):
+                write_all(tail.file, tail.end, bytes(len(group.data)))
+            raise
+        with syncing(tail.path):
+            tail.file.fdatasync()
+        with self._memory:
+            tail.end += len(group.data)
+            tail.last_lsn, tail.chain = group.last_lsn, group.chain
+            self._durable_end, self._durable_lsn = tail.end, group.last_lsn
+            self._group = None
+        self._watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
+
+    def _next_group(self) -> _Group:
+        """Take records off the queue that fit in the segment and in one group; at least one."""
+        if self._tail.sealed or record_size(len(self._queue[0].payload)) > self._tail.room:
+            self._rotate()
+        tail = self._tail
+        room = min(tail.room, GROUP_SIZE)
+        taken: list[Record] = []
+        size = 0
+        with self._memory:
+            for record in self._queue:
+                size += record_size(len(record.payload))
+                if taken and size > room:
+                    break
+                taken.append(record)
+        data, chain = encode_group(tail.header, taken, self._durable_lsn, tail.chain)
+        with self._memory:  # only now: had encoding failed, the queue would still hold them
+            for _ in taken:
+                self._queue.popleft()
+            self._queued -= len(data)
+        return _Group(data, taken[-1].lsn, chain)
+
+    def _rotate(self) -> None:
+        """Seal the segment and go on in a new one. If space runs out, the next flush goes on here."""
+        tail = self._tail
+        if not tail.sealed:
+            sealed = tail.seal()
+            with self._memory:
+                self._sealed.append(sealed)
+                tail.sealed = True
+        new = create_segment(
+            self._fs,
+            self._directory,
+            self._identity,
+            sequence=tail.header.sequence + 1,
+            last_lsn=tail.last_lsn,
+            chain=tail.chain,
+            size=self._segment_size,
+            random_bytes=self._random_bytes,
+        )
+        with self._memory:
+            self._tail = new
+            self._durable_end = new.end
+        tail.file.close()

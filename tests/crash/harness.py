@@ -1,0 +1,205 @@
+"""The kill harness: load a daemon process, ``kill -9`` it, restart it, hold it to the record."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from eth_abi.abi import encode
+
+from tests.contracts import dev_account, published
+from tests.crash.load import (
+    MAX_FEE_PER_GAS,
+    PRIORITY_FEE_PER_GAS,
+    BatchClient,
+    Channel,
+    Client,
+    Reader,
+    RpcChannel,
+    Wallet,
+)
+from tests.crash.model import Model
+from tests.crash.oracle import Oracle
+from tests.crash.record import Kind, Record
+from tests.daemon import CHAIN_ID, Daemon
+from tests.rpc import Rpc
+
+OWNER = 0
+FIRST_CLIENT = 1
+TOKENS_EACH = 10**9
+LOAD_SECONDS = (0.05, 1.5)
+"""The kill comes somewhere in here after the load began."""
+KILL_IN_RECOVERY = 0.3
+"""How often the restarted process is killed again before it is ready."""
+RECOVERY_KILL_SECONDS = (0.0, 0.8)
+JOIN_SECONDS = 60
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run of cycles went through."""
+
+    seed: int
+    cycles: int = 0
+    acknowledged: int = 0
+    landed_unacknowledged: int = 0
+    """In flight at the kill, durable, answer lost."""
+    dropped: int = 0
+    """In flight at the kill and not in the chain: allowed, nobody was promised anything."""
+    kills_in_recovery: int = 0
+    recovery_seconds: list[float] = field(default_factory=list)
+    head: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"kill -9: seed {self.seed}, {self.cycles} cycles (+{self.kills_in_recovery} kills in recovery), "
+            f"head {self.head}, {self.acknowledged} acknowledged; of those in flight "
+            f"{self.landed_unacknowledged} landed and {self.dropped} did not; "
+            f"slowest restart {max(self.recovery_seconds, default=0.0):.2f} s"
+        )
+
+
+class KillHarness:
+    """Drives one daemon and one data directory through cycles of load, kill and check."""
+
+    def __init__(
+        self, daemon: Daemon, seed: int, quic: Callable[[], Channel] | None = None, clients: int = 4
+    ) -> None:
+        self._daemon = daemon
+        self._chance = random.Random(seed)
+        self._quic = quic
+        self._clients = clients
+        self._record = Record()
+        self._model = Model()
+        self._token = ""
+        self._wallets: list[Wallet] = []
+        self.report = Report(seed)
+
+    def run(self, cycles: int) -> Report:
+        """Set up, then kill and check ``cycles`` times; raises AssertionError for whatever is not right."""
+        self._daemon.start()
+        oracle = self._set_up()
+        for cycle in range(cycles):
+            self._load_and_kill()
+            self._restart()
+            self._check(oracle, everything=cycle == cycles - 1)
+            self.report.cycles += 1
+        return self.report
+
+    def _set_up(self) -> Oracle:
+        """Deploy the token, hand it out, and note the balances everything starts from."""
+        rpc = self._daemon.rpc()
+        owner = dev_account(OWNER)
+        contract = published("ERC20PresetFixedSupply")
+        arguments = encode(["string", "string", "uint256", "address"], ["Kill", "KIL", 10**30, owner.address])
+        receipt = deploy(rpc, contract.bytecode + arguments.hex())
+        self._token = receipt["contractAddress"]
+        indexes = range(FIRST_CLIENT, FIRST_CLIENT + self._clients)
+        self._wallets = [Wallet(index, self._token, nonce=0) for index in indexes]
+        treasurer = Wallet(OWNER, self._token, nonce=1)
+        for wallet in self._wallets:
+            _, raw = treasurer.sign(Kind.TOKEN, wallet.address, TOKENS_EACH)
+            rpc.call("eth_sendRawTransaction", raw)
+        first = int(rpc.call("eth_blockNumber"), 16)
+        addresses = [wallet.address for wallet in self._wallets]
+        self._model.start(
+            first,
+            ether={
+                address: int(rpc.call("eth_getBalance", address, hex(first)), 16) for address in addresses
+            },
+            tokens=dict.fromkeys(addresses, TOKENS_EACH),
+            nonces=dict.fromkeys(addresses, 0),
+        )
+        rpc.close()
+        return Oracle(self._record, self._model, self._token, first)
+
+    def _load_and_kill(self) -> None:
+        addresses = [wallet.address for wallet in self._wallets]
+        reader = Reader(
+            self._daemon.http_url, addresses, self._token, self._record, self._chance.getrandbits(32)
+        )
+        threads: list[Client | Reader] = [reader]
+        for position, wallet in enumerate(self._wallets):
+            kind, connect = self._client_kind(position)
+            threads.append(kind(connect, wallet, addresses, self._record, self._chance.getrandbits(32)))
+        for thread in threads:
+            thread.start()
+        time.sleep(self._chance.uniform(*LOAD_SECONDS))
+        self._daemon.kill()
+        for thread in threads:
+            thread.stop.set()
+        for thread in threads:
+            thread.join(JOIN_SECONDS)
+            assert not thread.is_alive(), f"{thread} hangs on a dead node"
+
+    def _client_kind(self, position: int) -> tuple[type[Client], Callable[[], Channel]]:
+        """Every other client on QUIC where there is a QUIC client, one in four sending batches."""
+
+        def over_http() -> Channel:
+            return RpcChannel(self._daemon.http_url)
+
+        if position % 2 == 1 and self._quic is not None:
+            return Client, self._quic
+        return (BatchClient, over_http) if position % 4 == 2 else (Client, over_http)
+
+    def _restart(self) -> None:
+        while self._chance.random() < KILL_IN_RECOVERY:
+            self._daemon.start(wait=False)
+            time.sleep(self._chance.uniform(*RECOVERY_KILL_SECONDS))
+            self._daemon.kill()
+            self.report.kills_in_recovery += 1
+        begin = time.perf_counter()
+        self._daemon.start()
+        self.report.recovery_seconds.append(time.perf_counter() - begin)
+
+    def _check(self, oracle: Oracle, *, everything: bool) -> None:
+        rpc = self._daemon.rpc()
+        unanswered = [sent for sent in self._record.sent.values() if not sent.acknowledged]
+        oracle.check(rpc, self._chance, everything=everything)
+        nonces = oracle.settle()
+        for sent in unanswered:
+            landed = sent.hash in self._record.sent
+            self.report.landed_unacknowledged += landed
+            self.report.dropped += not landed
+            sent.acknowledged = landed
+        self.report.acknowledged = len(self._record.sent) - self.report.landed_unacknowledged
+        for wallet in self._wallets:
+            wallet.nonce = nonces[wallet.address]
+        self._go_on(rpc)
+        self.report.head = int(rpc.call("eth_blockNumber"), 16)
+        rpc.close()
+
+    def _go_on(self, rpc: Rpc) -> None:
+        """The next transactions work; the next kill will find them."""
+        channel = RpcChannel(self._daemon.http_url)
+        for wallet in self._wallets[:3]:
+            sent, raw = wallet.sign(Kind.TOKEN, self._wallets[0].address, 1)
+            self._record.put_on_wire(sent)
+            self._record.acknowledge(sent, channel.send(raw))
+            sent.receipt = channel.receipt(sent.hash)
+            assert sent.receipt is not None
+            assert sent.receipt["status"] == "0x1"
+        channel.close()
+
+
+def deploy(rpc: Rpc, initcode: str) -> dict[str, Any]:
+    """Deploy as the owner's first transaction, and its receipt."""
+    transaction: dict[str, Any] = {
+        "type": 2,
+        "chainId": CHAIN_ID,
+        "nonce": 0,
+        "gas": 3_000_000,
+        "maxFeePerGas": MAX_FEE_PER_GAS,
+        "maxPriorityFeePerGas": PRIORITY_FEE_PER_GAS,
+        "value": 0,
+        "data": initcode,
+    }
+    signed = dev_account(OWNER).sign_transaction(transaction)
+    hash_ = rpc.call("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
+    receipt: dict[str, Any] | None = rpc.call("eth_getTransactionReceipt", hash_)
+    assert receipt is not None
+    assert receipt["status"] == "0x1"
+    return receipt

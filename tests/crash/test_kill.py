@@ -1,0 +1,39 @@
+"""``kill -9`` at random moments under load: nothing acknowledged is lost, doubled or changed."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.crash.harness import KillHarness
+from tests.daemon import Daemon
+
+
+def seed() -> int:
+    """``ZVMD_TEST_SEED``, or a new one; a failure prints it. Moments of threads are not replayed by it."""
+    return int(os.environ.get("ZVMD_TEST_SEED", random.SystemRandom().getrandbits(32)))
+
+
+def run(tmp_path: Path, cycles: int) -> None:
+    """Kill and check; prints the report also when it fails."""
+    daemon = Daemon(tmp_path / "data")
+    harness = KillHarness(daemon, seed())
+    try:
+        harness.run(cycles)
+    finally:
+        daemon.close()
+        print(harness.report)  # noqa: T201 (the seed belongs to a failure)
+
+
+@pytest.mark.timeout(600)
+def test_kill_5_times(tmp_path: Path) -> None:
+    run(tmp_path, 5)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3_600)
+def test_kill_50_times(tmp_path: Path) -> None:
+    run(tmp_path, 50)

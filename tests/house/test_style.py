@@ -1,0 +1,80 @@
+"""House rules that a linter does not know: file size, first lines, error slugs, forbidden names and modules."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from chain.errors import ZvmdError
+from tests.paths import REPO
+
+PACKAGES = ("chain", "vm", "storage", "debugger", "node", "zvmd")
+LINES_MAX = 400
+FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
+FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PACKAGES for path in (REPO / package).rglob("*.py"))
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return listed.stdout.split()
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(REPO)))
+def test_a_file_has_one_job_told_by_its_first_line(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LINES_MAX, f"more than {LINES_MAX} lines: is it still one job?"
+    assert path.stem not in FORBIDDEN_NAMES
+    assert ast.get_docstring(ast.parse(text)), "no docstring"
+
+
+def test_nothing_unpickles() -> None:
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not FORBIDDEN_IMPORTS & {name.split(".")[0] for name in names}, path
+
+
+def error_classes() -> list[type[ZvmdError]]:
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages([str(REPO / package)], package + "."):
+            if module.name.endswith("errors"):
+                importlib.import_module(module.name)
+    found: list[type[ZvmdError]] = []
+    pending = [ZvmdError]
+    while pending:
+        kind = pending.pop()
+        found.append(kind)
+        pending.extend(kind.__subclasses__())
+    return sorted(set(found), key=lambda kind: kind.code)
+
+
+def test_every_error_has_a_unique_slug_a_meaning_and_a_hint() -> None:
+    slugs: dict[str, type[ZvmdError]] = {}
+    for kind in error_classes():
+        assert re.fullmatch(r"[a-z0-9_]+\.[a-z0-9_]+", kind.code), kind
+        assert slugs.setdefault(kind.code, kind) is kind, f"{kind.code} is used twice"
+        assert kind.__doc__, kind
+        if kind is not ZvmdError:
+            assert kind.hint, f"{kind.code} has no hint"
+
+
+def test_no_path_of_one_machine_and_no_registry_host_is_in_the_repository() -> None:
+    pattern = re.compile(r"/(?:work)/|/bash_jobs|pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org")
+    for name in tracked_files():
+        path = REPO / name
+        if path.suffix in {".py", ".md", ".toml", ".sh", ".service", ".yml", ".json", ""} and path.is_file():
+            found = pattern.search(path.read_text(errors="replace").replace(pattern.pattern, ""))
+            assert found is None or path == Path(__file__), f"{name}: {found}"

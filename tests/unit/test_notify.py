@@ -1,0 +1,72 @@
+"""sd_notify against a real datagram socket, in the file system and in the abstract namespace."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from node.ops.errors import SupervisorUnreachable
+from node.ops.notify import STATUS_LIMIT_CHARS, Notifier
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socket.socket, str]]:
+    """A listening service manager and what NOTIFY_SOCKET would say."""
+    name = str(tmp_path / "notify") if request.param == "path" else f"@zvmd-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("\0" + name[1:] if name.startswith("@") else name)
+        listener.settimeout(5)
+        yield listener, name
+
+
+def test_each_message_is_one_datagram(manager: tuple[socket.socket, str]) -> None:
+    listener, name = manager
+    environ = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}
+    notifier = Notifier.from_environment(environ)
+    assert notifier.supervised
+    assert notifier.watchdog_seconds == 30.0
+    notifier.extend_timeout(1.5)
+    notifier.ready("head 7,\nchain 31337")
+    notifier.status("x" * 1_000)
+    notifier.watchdog()
+    notifier.stopping()
+    received = [listener.recv(4_096).decode() for _ in range(5)]
+    assert received == [
+        "EXTEND_TIMEOUT_USEC=1500000",
+        "READY=1\nSTATUS=head 7, chain 31337",
+        "STATUS=" + "x" * STATUS_LIMIT_CHARS,
+        "WATCHDOG=1",
+        "STOPPING=1",
+    ]
+
+
+def test_without_a_manager_nothing_happens() -> None:
+    notifier = Notifier.from_environment({})
+    assert not notifier.supervised
+    notifier.ready("alone")
+    notifier.watchdog()
+    notifier.stopping()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "9", "WATCHDOG_PID": "1"}],
+)
+def test_a_watchdog_meant_for_nobody_or_another_process_is_not_fed(environ: dict[str, str]) -> None:
+    assert Notifier.from_environment(environ, pid=2).watchdog_seconds is None
+
+
+def test_a_manager_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SupervisorUnreachable, match="gone"):
+        Notifier(str(tmp_path / "gone")).ready("hello")
+
+
+def test_the_writer_survives_a_manager_that_is_gone(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        Notifier(str(tmp_path / "gone"), watchdog_seconds=30.0).watchdog()
+    assert [entry["event"] for entry in logs] == ["watchdog not fed"]

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Sets up what `make` needs and cannot say in a rule: the virtual environment, Debian packages, npm clients.
+set -euo pipefail
+
+say() { echo "setup: $*" >&2; }
+
+is_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
+
+# Install Debian packages as root, refreshing the package lists when they are empty or old.
+debian_install() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install --yes --quiet --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends "$@" >/dev/null; }
+}
+
+# The first Python 3.11 or newer; 3.11 and 3.12 first, because every dependency has wheels for them.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3.12 python3.11 python3 python3.13 python3.14; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    say "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"
+    return 1
+}
+
+make_venv() {
+    local python
+    python=$(find_python)
+    if ! "$python" -m venv "$1" 2>/dev/null; then
+        rm -rf "$1"
+        is_root || { say "$python cannot make a virtual environment: install python3-venv"; return 1; }
+        debian_install python3-venv
+        "$python" -m venv "$1"
+    fi
+    # dependency groups (pip install --group) came with pip 25.1
+    "$1/bin/python" -m pip install -qq --upgrade 'pip>=25.1'
+}
+
+debian_tools() {
+    command -v systemd-analyze >/dev/null && return
+    if is_root && debian_install systemd; then
+        say "installed systemd (for systemd-analyze)"
+    else
+        say "no systemd-analyze and no way to install it: the unit file tests will be skipped"
+    fi
+}
+
+client_tools() {
+    mkdir -p "$1"
+    if ! command -v npm >/dev/null; then
+        say "no npm: the tests with cast and ethers, and the comparison with anvil, will be skipped"
+        return
+    fi
+    cp tests/clients/package.json "$1/package.json"
+    if ! npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error >&2; then
+        say "npm could not install cast, anvil and ethers: tests and benchmarks with them will be skipped"
+    fi
+}
+
+case "${1:-}" in
+    venv) make_venv "$2" ;;
+    debian) debian_tools ;;
+    clients) client_tools "$2" ;;
+    *) say "usage: setup.sh venv DIR | debian | clients DIR"; exit 2 ;;
+esac

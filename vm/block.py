@@ -1,0 +1,170 @@
+"""A block's execution: system calls, transactions, withdrawals, requests; and the header that sums it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chain.blocks import (
+    EMPTY_UNCLES_HASH,
+    Header,
+    requests_hash_of,
+    transactions_root,
+    withdrawals_root,
+)
+from chain.environment import BlockEnvironment
+from chain.fees import GAS_PER_BLOB, blob_base_fee
+from chain.forks import Fork
+from chain.receipts import Receipt, combine_blooms, receipts_root
+from chain.state import BlockHashes, StateDelta, StateReader
+from chain.transactions import BLOB, Transaction
+from chain.types import Address, Hash32
+from vm import system
+from vm.journal import Journal
+from vm.transaction import TransactionResult, apply_transaction
+
+if TYPE_CHECKING:
+    from vm.machine import Machine
+
+VM_FINGERPRINT = "zvmd-vm/1"
+"""Names the rules by which blocks were executed; sealed with each. Changes when results could."""
+
+
+@dataclass(slots=True)
+class BlockResult:
+    """What a block did."""
+
+    delta: StateDelta
+    receipts: list[Receipt]
+    gas_used: int
+    blob_gas_used: int
+    requests: list[bytes] | None
+    """With type bytes, in ascending order; None before Prague (EIP-7685)."""
+    requests_hash: Hash32 | None
+
+
+class BlockExecution:
+    """One block under way: `begin`, `add` for each transaction, `finish`."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        environment: BlockEnvironment,
+        state: StateReader,
+        block_hash: BlockHashes,
+        *,
+        contracts_required: bool = False,
+    ) -> None:
+        """``contracts_required``: refuse to `finish` without Prague's request contracts, as mainnet does."""
+        self.environment = environment
+        self.journal = Journal(state, environment.fork)
+        self.receipts: list[Receipt] = []
+        self.gas_used = 0
+        self.blob_gas_used = 0
+        self._machine = machine
+        self._block_hash = block_hash
+        self._contracts_required = contracts_required
+        schedule = environment.blob_schedule
+        self._blob_gas_limit = schedule.max * GAS_PER_BLOB
+        self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
+
+    def begin(self) -> None:
+        """The system calls before the first transaction."""
+        system.begin_block(self._machine, self.environment, self._block_hash, self.journal)
+
+    def add(self, tx: Transaction, sender: Address) -> Receipt:
+        """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
+        result = apply_transaction(
+            self._machine,
+            self.environment,
+            self._block_hash,
+            self.journal,
+            tx,
+            sender,
+            block_gas_left=self.environment.gas_limit - self.gas_used,
+            blob_gas_left=self._blob_gas_limit - self.blob_gas_used,
+        )
+        self.gas_used += result.gas_used
+        self.blob_gas_used += result.blob_gas_used
+        receipt = self._receipt(tx, result)
+        self.receipts.append(receipt)
+        return receipt
+
+    def _receipt(self, tx: Transaction, result: TransactionResult) -> Receipt:
+        is_blob = tx.type == BLOB
+        return Receipt(
+            type=tx.type,
+            status=int(result.outcome.success) if self.environment.fork >= Fork.BYZANTIUM else None,
+            post_state=None,
+            cumulative_gas_used=self.gas_used,
+            logs=result.logs,
+            gas_used=result.gas_used,
+            effective_gas_price=result.effective_gas_price,
+            contract_address=result.contract_address,
+            blob_gas_used=result.blob_gas_used if is_blob else None,
+            blob_gas_price=self._blob_price if is_blob else None,
+        )
+
+    def finish(self, rewards: Iterable[tuple[Address, int]] = ()) -> BlockResult:
+        """Withdrawals, requests, and all changes of the block. ``rewards`` (wei): of blocks before the merge.
+
+        Raises `SystemCallFailed`, `SystemContractMissing` or `InvalidDepositLog`: such a block is invalid.
+        """
+        environment = self.environment
+        withdrawals = [(w.address, w.amount * system.WEI_PER_GWEI) for w in environment.withdrawals]
+        amounts = [*rewards, *withdrawals]
+        if amounts:
+            system.pay_out(self.journal, amounts)
+        requests = None
+        if environment.fork >= Fork.PRAGUE:
+            requests = system.collect_requests(
+                self._machine,
+                environment,
+                self._block_hash,
+                self.journal,
+                (log for receipt in self.receipts for log in receipt.logs),
+                contracts_required=self._contracts_required,
+            )
+        return BlockResult(
+            self.journal.delta(),
+            self.receipts,
+            self.gas_used,
+            self.blob_gas_used,
+            requests,
+            None if requests is None else requests_hash_of(requests),
+        )
+
+
+def build_header(
+    environment: BlockEnvironment,
+    result: BlockResult,
+    state_root: Hash32,
+    transactions: Sequence[Transaction],
+) -> Header:
+    """The header of an executed block; fields of later forks stay None."""
+    fork = environment.fork
+    cancun = fork >= Fork.CANCUN
+    return Header(
+        parent_hash=environment.parent_hash,
+        uncles_hash=EMPTY_UNCLES_HASH,
+        coinbase=environment.coinbase,
+        state_root=state_root,
+        transactions_root=transactions_root(transactions),
+        receipts_root=receipts_root(result.receipts),
+        bloom=combine_blooms(receipt.bloom for receipt in result.receipts if receipt.logs),
+        difficulty=environment.difficulty,
+        number=environment.number,
+        gas_limit=environment.gas_limit,
+        gas_used=result.gas_used,
+        timestamp=environment.timestamp,
+        extra_data=environment.extra_data,
+        prevrandao=environment.prevrandao,
+        nonce=environment.nonce,
+        base_fee=environment.base_fee if fork >= Fork.LONDON else None,
+        withdrawals_root=withdrawals_root(environment.withdrawals) if fork >= Fork.SHANGHAI else None,
+        blob_gas_used=result.blob_gas_used if cancun else None,
+        excess_blob_gas=environment.excess_blob_gas if cancun else None,
+        parent_beacon_root=environment.parent_beacon_root if cancun else None,
+        requests_hash=result.requests_hash,
+    )

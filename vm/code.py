@@ -1,0 +1,89 @@
+"""Analysed code: bytes with the padding native code needs, where jumps may land, and a bounded cache of both by hash."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from chain.types import Hash32
+from vm.delegation import delegation_target
+from vm.limits import CODE_CACHE_BYTES, CODE_CACHE_ENTRIES
+
+PADDING: Final = bytes(40)
+"""Zeros after the code: STOP at its end, and room for a PUSH32 to read past it."""
+
+_BYTES_HEADER: Final = bytes.__basicsize__ - 1
+
+
+def address_of(data: bytes) -> int:
+    """Where the bytes lie in memory. They must be kept alive for as long as the address is used."""
+    return id(data) + _BYTES_HEADER
+
+
+def _check_layout() -> None:
+    """`address_of` rests on how CPython lays out ``bytes``; refuse to run where that differs."""
+    probe = b"zvmd reads this back"
+    assert ctypes.string_at(address_of(probe), len(probe)) == probe, "unknown layout of bytes objects"
+
+
+_check_layout()
+
+
+class Code:
+    """Code ready to run. Immutable; shared by all frames that run it."""
+
+    __slots__ = ("address", "bytes", "delegate", "jump_map", "jumps", "length", "padded")
+
+    def __init__(self, code: bytes, map_jumps: Callable[[int, int, int], None]) -> None:
+        self.bytes = code
+        self.length = len(code)
+        self.padded = code + PADDING
+        self.address = address_of(self.padded)
+        self.jumps = ctypes.create_string_buffer(self.length + 1)
+        self.jump_map = ctypes.addressof(self.jumps)
+        self.delegate = delegation_target(code)
+        """Whose code runs in place of this (EIP-7702); means nothing before Prague."""
+        map_jumps(self.address, self.length, self.jump_map)
+
+    def is_jump_destination(self, pc: int) -> bool:
+        """Whether a jump may land at ``pc``."""
+        return 0 <= pc < self.length and self.jumps[pc] == b"\x01"
+
+
+class CodeCache:
+    """Analysed code by code hash, least recently used forgotten first. Thread safe."""
+
+    def __init__(self, map_jumps: Callable[[int, int, int], None]) -> None:
+        self._map_jumps = map_jumps
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[Hash32, Code] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, code_hash: Hash32) -> Code | None:
+        """The code if it is known."""
+        try:
+            self._entries.move_to_end(code_hash)
+            return self._entries[code_hash]
+        except KeyError:
+            return None
+
+    def add(self, code_hash: Hash32, code: bytes) -> Code:
+        """Analyse code and remember it."""
+        analysed = Code(code, self._map_jumps)
+        with self._lock:
+            if code_hash not in self._entries:
+                self._entries[code_hash] = analysed
+                self._bytes += 2 * analysed.length
+            while len(self._entries) > CODE_CACHE_ENTRIES or self._bytes > CODE_CACHE_BYTES:
+                if len(self._entries) == 1:
+                    break
+                _, old = self._entries.popitem(last=False)
+                self._bytes -= 2 * old.length
+        return analysed
+
+    def analyse(self, code: bytes) -> Code:
+        """Analyse code that runs once, such as init code."""
+        return Code(code, self._map_jumps)

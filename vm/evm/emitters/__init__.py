@@ -1,0 +1,25 @@
+"""One emitter per opcode, in families. `EMITTERS` maps an opcode's name to the function that emits it."""
+
+from __future__ import annotations
+
+from vm.evm.emitters import (
+    arithmetic,
+    bitwise,
+    block,
+    comparison,
+    control_flow,
+    environment,
+    keccak,
+    log,
+    memory,
+    stack,
+    storage,
+    system,
+)
+from vm.evm.emitters.registry import EMITTERS
+
+__all__ = ["EMITTERS"]
+
+FAMILIES = (
+    arithmetic, bitwise, block, comparison, control_flow, environment, keccak, log, memory, stack, storage, system,
+)

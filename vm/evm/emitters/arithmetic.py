@@ -1,0 +1,115 @@
+"""ADD to SIGNEXTEND."""
+
+from __future__ import annotations
+
+from vm.evm import gas
+from vm.evm.builder import Emitter, Value
+from vm.evm.emitters.registry import opcode, pure
+
+_SIGN = 2**255
+
+
+def _signed(value: int) -> int:
+    return value - 2**256 if value & _SIGN else value
+
+
+def _sdiv(a: int, b: int) -> int:
+    a, b = _signed(a), _signed(b)
+    quotient = abs(a) // abs(b) if b else 0
+    return -quotient if (a < 0) != (b < 0) else quotient
+
+
+def _smod(a: int, b: int) -> int:
+    a, b = _signed(a), _signed(b)
+    remainder = abs(a) % abs(b) if b else 0
+    return -remainder if a < 0 else remainder
+
+
+def _signextend(size: int, value: int) -> int:
+    if size > 30:
+        return value
+    bits = 8 * (size + 1)
+    value &= (1 << bits) - 1
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+@pure("ADD", lambda a, b: a + b)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    return c.let(f"add i256 {a}, {b}")
+
+
+@pure("MUL", lambda a, b: a * b)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    return c.let(f"mul i256 {a}, {b}")
+
+
+@pure("SUB", lambda a, b: a - b)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    return c.let(f"sub i256 {a}, {b}")
+
+
+@pure("DIV", lambda a, b: a // b if b else 0)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    return c.let(f"call i256 @divide(i256 {a}, i256 {b})")
+
+
+@pure("MOD", lambda a, b: a % b if b else 0)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    return c.let(f"call i256 @modulo(i256 {a}, i256 {b})")
+
+
+def _with_sign(c: Emitter, magnitude: str, sign: str) -> str:
+    """The magnitude, negated where the i256 ``sign`` is all ones and kept where it is 0."""
+    return c.let(f"sub i256 {c.let(f'xor i256 {magnitude}, {sign}')}, {sign}")
+
+
+@pure("SDIV", _sdiv)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    left = c.let(f"call i256 @llvm.abs.i256(i256 {a}, i1 false)")
+    right = c.let(f"call i256 @llvm.abs.i256(i256 {b}, i1 false)")
+    quotient = c.let(f"call i256 @divide(i256 {left}, i256 {right})")
+    return _with_sign(c, quotient, c.let(f"ashr i256 {c.let(f'xor i256 {a}, {b}')}, 255"))
+
+
+@pure("SMOD", _smod)
+def _(c: Emitter, a: Value, b: Value) -> str:
+    left = c.let(f"call i256 @llvm.abs.i256(i256 {a}, i1 false)")
+    right = c.let(f"call i256 @llvm.abs.i256(i256 {b}, i1 false)")
+    remainder = c.let(f"call i256 @modulo(i256 {left}, i256 {right})")
+    return _with_sign(c, remainder, c.let(f"ashr i256 {a}, 255"))
+
+
+@pure("ADDMOD", lambda a, b, n: (a + b) % n if n else 0)
+def _(c: Emitter, a: Value, b: Value, n: Value) -> str:
+    return c.let(f"call i256 @add_modulo(i256 {a}, i256 {b}, i256 {n})")
+
+
+@pure("MULMOD", lambda a, b, n: a * b % n if n else 0)
+def _(c: Emitter, a: Value, b: Value, n: Value) -> str:
+    return c.let(f"call i256 @multiply_modulo(i256 {a}, i256 {b}, i256 {n})")
+
+
+@opcode("EXP")
+def _exp(c: Emitter) -> None:
+    base, exponent = c.pop(), c.pop()
+    per_byte = gas.exp_byte(c.fork)
+    if isinstance(exponent, int):
+        c.dyngas(per_byte * ((exponent.bit_length() + 7) // 8))
+    else:
+        zeros = c.let(f"trunc i256 {c.let(f'call i256 @llvm.ctlz.i256(i256 {exponent}, i1 false)')} to i64")
+        size = c.let(f"lshr i64 {c.let(f'sub i64 263, {zeros}')}, 3")
+        c.dyngas(c.let(f"mul i64 {size}, {per_byte}"))
+    if isinstance(base, int) and isinstance(exponent, int):
+        c.push(pow(base, exponent, 2**256))
+    else:
+        c.push(c.let(f"call i256 @power(i256 {base}, i256 {exponent})"))
+
+
+@pure("SIGNEXTEND", _signextend)
+def _(c: Emitter, size: Value, value: Value) -> str:
+    # Shift the sign bit to the top and back; sizes above 30 leave the word as it is.
+    small = c.let(f"icmp ult i256 {size}, 31")
+    bits = c.let(f"shl i64 {c.truncated(size)}, 3")
+    shift = c.let(f"select i1 {small}, i64 {c.let(f'sub i64 248, {bits}')}, i64 0")
+    wide = c.let(f"zext i64 {shift} to i256")
+    return c.let(f"ashr i256 {c.let(f'shl i256 {value}, {wide}')}, {wide}")

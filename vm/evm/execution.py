@@ -1,0 +1,283 @@
+"""One message tree being executed: a list of frames, driven without recursion."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from chain.forks import Fork
+from chain.state import EMPTY_CODE_HASH
+from chain.types import Address
+from vm.code import Code, CodeCache
+from vm.errors import PrecompileError
+from vm.evm import gas
+from vm.evm.frame import Frame
+from vm.evm.host import Handler
+from vm.evm.layout import Exit, Field
+from vm.evm.native import Interpreter
+from vm.limits import CODE_BYTES, FRAMES_KEPT, GAS_MAX
+from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.precompiles import precompile, precompile_addresses
+from vm.trace import Tracer
+
+_GAS: Final = int(Field.GAS)
+_SP: Final = int(Field.SP)
+_STEPS: Final = int(Field.STEPS)
+_HOST: Final = int(Exit.HOST)
+_HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
+_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
+
+
+class Engine(NamedTuple):
+    """All that executing under one fork needs, made once."""
+
+    fork: Fork
+    interpreter: Interpreter
+    handlers: list[Handler]
+    codes: CodeCache
+    precompiles: frozenset[Address]
+
+    @classmethod
+    def of(cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache) -> Engine:
+        """The engine of the interpreter's fork."""
+        fork = interpreter.fork
+        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork))
+
+
+class Execution:
+    """Runs one top-level message. Used by one thread; `close` gives the frames back."""
+
+    __slots__ = (
+        "_pool", "_table", "context", "engine", "environment", "fork", "frames", "has_access_lists", "journal",
+        "outcome", "precompiles", "tracer",
+    )
+
+    def __init__(
+        self,
+        engine: Engine,
+        context: ExecutionContext,
+        environment: bytes,
+        pool: list[Frame],
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.engine = engine
+        self.fork = engine.fork
+        self.context = context
+        self.journal = context.journal
+        self.environment = environment
+        self.precompiles = engine.precompiles
+        self.has_access_lists = engine.fork >= Fork.BERLIN
+        self.frames: list[Frame] = []
+        """Outermost first; the last one is running."""
+        self.outcome: Outcome | None = None
+        """Set when the outermost message has ended."""
+        self.tracer = tracer
+        self._pool = pool
+        self._table = engine.interpreter.plain_table
+
+    # Beginning
+
+    def begin(self, message: Message) -> None:
+        """Begin the top-level message; it may end at once. Then `run` or `step`."""
+        message.gas = min(message.gas, GAS_MAX)
+        if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
+            self._end(message, Halt.INSUFFICIENT_BALANCE, message.gas, b"")
+        elif message.kind in _CREATES:
+            self.begin_create(message)
+        else:
+            self.begin_call(message)
+
+    def begin_call(self, message: Message) -> None:
+        """Move the value and start a frame, or end the message if a precompile or no code is called."""
+        journal = self.journal
+        checkpoint = journal.checkpoint()
+        if self.tracer is not None:
+            self.tracer.enter(message)
+        if message.kind is CallKind.CALL:
+            journal.transfer(message.caller, message.to, message.value)
+        elif message.kind is CallKind.STATICCALL:
+            journal.touch(message.to)
+        if message.code_address in self.precompiles:
+            halt, left, output = self._run_precompile(message)
+            if halt is Halt.STOP:
+                journal.commit(checkpoint)
+            else:
+                journal.revert(checkpoint)
+            self._end(message, halt, left, output)
+            return
+        code = self.code_of(message.code_address)
+        if code is not None and code.delegate is not None and self.fork >= Fork.PRAGUE:
+            code = self.code_of(code.delegate)
+        if code is None:
+            journal.commit(checkpoint)
+            self._end(message, Halt.STOP, message.gas, b"")
+            return
+        self._push(message, code, message.data, checkpoint)
+
+    def begin_create(self, message: Message) -> None:
+        """Claim the address in ``message.to`` and start the init code. The creator's nonce has been raised."""
+        journal, address = self.journal, message.to
+        if self.has_access_lists:
+            journal.warm_account(address)
+        if self.tracer is not None:
+            self.tracer.enter(message)
+        account = journal.account(address)
+        if account.nonce or account.code_hash != EMPTY_CODE_HASH or journal.has_storage(address):
+            self._end(message, Halt.CREATE_COLLISION, 0, b"")
+            return
+        checkpoint = journal.checkpoint()
+        journal.create_account(address)
+        if self.fork >= Fork.SPURIOUS_DRAGON:
+            journal.set_nonce(address, 1)
+        journal.transfer(message.caller, address, message.value)
+        self._push(message, self.engine.codes.analyse(message.data), b"", checkpoint)
+
+    def code_of(self, address: Address) -> Code | None:
+        """The account's own code, None if it has none."""
+        code_hash = self.journal.code_hash(address)
+        if code_hash == EMPTY_CODE_HASH:
+            return None
+        codes = self.engine.codes
+        return codes.get(code_hash) or codes.add(code_hash, self.journal.code(address))
+
+    def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
+        frame = self._pool.pop() if self._pool else Frame()
+        frame.start(message, code, data, self._table, self.engine.interpreter.plain_table, 0, self.environment)
+        frame.checkpoint = checkpoint
+        self.frames.append(frame)
+
+    def _run_precompile(self, message: Message) -> tuple[Halt, int, bytes]:
+        contract = precompile(self.fork, message.code_address)
+        assert contract is not None
+        left = message.gas - contract.gas(message.data)
+        if left < 0:
+            return Halt.OUT_OF_GAS, 0, b""
+        try:
+            return Halt.STOP, left, contract.run(message.data)
+        except PrecompileError:
+            return Halt.PRECOMPILE_FAILURE, 0, b""
+
+    # Running
+
+    def run(self) -> Outcome:
+        """Run to the end at full speed (step by step if there is a tracer)."""
+        if self.tracer is not None:
+            while self.outcome is None:
+                self.tracer.step(self.frames[-1])
+                self.step(1)
+            return self.outcome
+        self._use_table(self.engine.interpreter.plain_table)
+        frames, enter, handlers = self.frames, self.engine.interpreter.enter, self.engine.handlers
+        while self.outcome is None:
+            frame = frames[-1]
+            code = enter(frame.address)
+            if code >= _HOST:
+                halt = handlers[code - _HOST](self, frame)
+                if halt is not None:
+                    self._finish(frame, halt)
+            else:
+                self._leave(frame, code)
+        return self.outcome
+
+    def step(self, count: int) -> Outcome | None:
+        """Run ``count`` opcodes, entering calls; the outcome if the execution ended, else None."""
+        self._use_table(self.engine.interpreter.step_table)
+        left = count
+        while self.outcome is None:
+            frame = self.frames[-1]
+            frame.words[_STEPS] = left
+            code = self.engine.interpreter.enter(frame.address)
+            left = frame.words[_STEPS]
+            if code == Exit.STEP:
+                break
+            if code == Exit.GROW:
+                left += 1  # the opcode will be counted again
+            if code >= _HOST:
+                halt = self.engine.handlers[code - _HOST](self, frame)
+                if halt is not None:
+                    self._finish(frame, halt)
+            else:
+                self._leave(frame, code)
+        return self.outcome
+
+    def close(self) -> None:
+        """Give all frames back, also those of an execution that has not ended."""
+        while self.frames:
+            self._release(self.frames.pop())
+
+    def _use_table(self, table: int) -> None:
+        if table != self._table:
+            self._table = table
+            for frame in self.frames:
+                frame.words[Field.TABLE] = table
+
+    # Ending
+
+    def _leave(self, frame: Frame, code: int) -> None:
+        """Act on an exit that is no host operation."""
+        if code != Exit.GROW:
+            self._finish(frame, _HALTS[code])
+        elif not frame.grow():
+            self._finish(frame, Halt.OUT_OF_GAS)
+
+    def _release(self, frame: Frame) -> None:
+        frame.finish()
+        if len(self._pool) < FRAMES_KEPT:
+            self._pool.append(frame)
+
+    def _finish(self, frame: Frame, halt: Halt) -> None:
+        """End the running frame: keep or undo its changes and tell the caller."""
+        message, journal = frame.message, self.journal
+        left = frame.words[_GAS]
+        output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
+        if halt < 16 and message.kind in _CREATES:
+            halt, left = self._deploy(message, halt, left, output)
+            output = b""
+        if halt < 16:
+            journal.commit(frame.checkpoint)
+        else:
+            journal.revert(frame.checkpoint)
+            if halt >= 32:
+                left, output = 0, b""
+        self.frames.pop()
+        self._release(frame)
+        self._end(message, halt, left, output)
+
+    def _deploy(self, message: Message, halt: Halt, left: int, code: bytes) -> tuple[Halt, int]:
+        """Check and pay for the code a creation returned, and install it."""
+        fork = self.fork
+        if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
+            return Halt.CODE_TOO_LARGE, 0
+        if code[:1] == b"\xef" and fork >= Fork.LONDON:
+            return Halt.CODE_STARTS_WITH_EF, 0
+        deposit = gas.CODE_DEPOSIT_BYTE * len(code)
+        if deposit > left:
+            # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
+            return (halt, left) if fork < Fork.HOMESTEAD else (Halt.OUT_OF_GAS, 0)
+        self.journal.set_code(message.to, code)
+        return halt, left - deposit
+
+    def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
+        """Tell the calling frame, or the caller of the whole execution, how the message ended."""
+        is_create = message.kind in _CREATES
+        created = message.to if is_create and halt < 16 else None
+        if self.tracer is not None:
+            self.tracer.leave(message, Outcome(halt, left, output, created))
+        if not self.frames:
+            self.outcome = Outcome(halt, left, output, created)
+            return
+        caller = self.frames[-1]
+        words, view = caller.words, caller.view
+        words[_GAS] += left
+        at = words[_SP] - 32
+        if output:
+            caller.set_returndata(output)
+        if is_create:
+            if created is not None:
+                view[at : at + 20] = created[::-1]
+            return
+        if halt < 16:
+            view[at] = 1
+        size = min(len(output), caller.output_length)
+        if size:
+            start = caller.output_offset
+            caller.memory[start : start + size] = output[:size]

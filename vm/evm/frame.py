@@ -1,0 +1,215 @@
+"""One frame: registers, environment, stack and memory of a running piece of code, reused from call to call."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import Final
+
+from vm.code import Code, address_of
+from vm.errors import SnapshotInvalid
+from vm.evm.layout import (
+    ALIGNMENT,
+    ENV_END,
+    ENV_OFFSET,
+    FRAME_BYTES,
+    STACK_END,
+    STACK_OFFSET,
+    WORD_BYTES,
+    Env,
+
+    Field,
+)
+from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
+from vm.message import Message
+
+_GAS: Final = int(Field.GAS)
+_SP: Final = int(Field.SP)
+_MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
+
+# One packing of all registers that a new frame needs, from PC to PLAIN_TABLE and STATIC.
+_START: Final = struct.Struct("<20Q")
+assert int(Field.STATIC) + 1 == _START.size // 8
+
+_SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
+_SNAPSHOT_MAGIC: Final = b"zvmF"
+_SNAPSHOT_VERSION: Final = 1
+
+
+class Frame:
+    """Flat native memory with a Python face. Belongs to one thread at a time."""
+
+    __slots__ = (
+        "_buffer", "_memory_buffer", "address", "checkpoint", "code", "memory", "memory_address", "message", "output_length",
+        "output_offset", "returndata", "view", "words",
+    )
+
+    def __init__(self) -> None:
+        self._buffer = ctypes.create_string_buffer(FRAME_BYTES + ALIGNMENT)
+        start = -ctypes.addressof(self._buffer) % ALIGNMENT
+        self.address = ctypes.addressof(self._buffer) + start
+        self.view = memoryview(self._buffer).cast("B")[start : start + FRAME_BYTES]
+        """The whole frame as bytes; offsets are those of `vm.evm.layout`."""
+        self.words = self.view[:ENV_OFFSET].cast("Q")
+        """The registers, indexed by `Field`."""
+        self.message: Message
+        self.code: Code
+        self.checkpoint = 0
+        """Journal checkpoint to return to if the frame fails."""
+        self.output_offset = 0
+        """Where in the caller's memory the output goes."""
+        self.output_length = 0
+        self.returndata = b""
+        self._allocate_memory(MEMORY_START_BYTES)
+
+    def _allocate_memory(self, capacity: int) -> None:
+        self._memory_buffer = ctypes.create_string_buffer(capacity)
+        self.memory = memoryview(self._memory_buffer).cast("B")
+        """The memory with room to grow; beyond MEMORY_SIZE all bytes are zero."""
+        self.memory_address = ctypes.addressof(self._memory_buffer)
+
+    def start(
+        self, message: Message, code: Code, data: bytes, table: int, plain_table: int, steps: int, environment: bytes
+    ) -> None:
+        """Begin running: pc 0, empty stack and memory. ``environment`` holds the words from ``Env.ORIGIN`` on."""
+        self.message = message
+        self.code = code
+        self.returndata = b""
+        _START.pack_into(
+            self.view, 0,
+            0, message.gas, STACK_OFFSET, steps, code.address, code.length, code.jump_map,
+            address_of(data), len(data), 0, 0,
+            self.memory_address, 0, len(self.memory), 0, 0, 0, table, plain_table, message.is_static,
+        )
+        self.view[ENV_OFFSET:ENV_END] = b"".join((
+            message.to[::-1], _ADDRESS_PADDING, message.caller[::-1], _ADDRESS_PADDING,
+            message.value.to_bytes(32, "little"), environment,
+        ))
+
+    def finish(self) -> None:
+        """Make the frame ready for reuse: memory zero again where it was used."""
+        used = self.words[_MEMORY_SIZE]
+        if len(self.memory) > MEMORY_KEPT_BYTES:
+            self._allocate_memory(MEMORY_START_BYTES)
+        elif used:
+            ctypes.memset(self.memory_address, 0, used)
+        self.returndata = b""
+
+    @property
+    def gas(self) -> int:
+        """Gas left."""
+        return self.words[_GAS]
+
+    @gas.setter
+    def gas(self, gas: int) -> None:
+        assert 0 <= gas <= GAS_MAX
+        self.words[_GAS] = gas
+
+    @property
+    def pc(self) -> int:
+        """Offset of the next opcode."""
+        return self.words[Field.PC]
+
+    @property
+    def depth(self) -> int:
+        """Words on the stack."""
+        return (self.words[_SP] - STACK_OFFSET) // WORD_BYTES
+
+    def peek(self, n: int = 0) -> int:
+        """Stack word ``n`` from the top, 0 being the top."""
+        at = self.words[_SP] - WORD_BYTES * (n + 1)
+        assert at >= STACK_OFFSET
+        return int.from_bytes(self.view[at : at + WORD_BYTES], "little")
+
+    def stack(self) -> list[int]:
+        """All stack words, the top last."""
+        raw = self.view[STACK_OFFSET : self.words[_SP]]
+        return [int.from_bytes(raw[i : i + WORD_BYTES], "little") for i in range(0, len(raw), WORD_BYTES)]
+
+    def environment(self, word: Env) -> int:
+        """A word of the environment."""
+        at = ENV_OFFSET + WORD_BYTES * word
+        return int.from_bytes(self.view[at : at + WORD_BYTES], "little")
+
+    def memory_bytes(self) -> bytes:
+        """All memory in use."""
+        return bytes(self.memory[: self.words[_MEMORY_SIZE]])
+
+    def result(self) -> bytes:
+        """The output RETURN or REVERT pointed at."""
+        start = self.words[Field.RESULT_OFFSET]
+        return bytes(self.memory[start : start + self.words[Field.RESULT_LENGTH]])
+
+    def set_returndata(self, data: bytes) -> None:
+        """What RETURNDATASIZE and RETURNDATACOPY see."""
+        self.returndata = data
+        self.words[Field.RETURNDATA] = address_of(data)
+        self.words[Field.RETURNDATA_LENGTH] = len(data)
+
+    def grow(self) -> bool:
+        """After `Exit.GROW`: give the memory room. False if it would exceed `MEMORY_BYTES`."""
+        wanted = self.words[Field.RESULT_OFFSET]
+        if wanted > MEMORY_BYTES:
+            return False
+        used = self.memory_bytes()
+        capacity = len(self.memory)
+        while capacity < wanted:
+            capacity *= 2
+        self._allocate_memory(capacity)
+        self.memory[: len(used)] = used
+        self.words[Field.MEMORY] = self.memory_address
+        self.words[Field.MEMORY_CAPACITY] = capacity
+        return True
+
+    def snapshot(self) -> bytes:
+        """All of the frame that is plain data: registers, environment, stack, memory, return data. Not the code."""
+        words = self.words
+        data = self.message.data
+        return b"".join((
+            _SNAPSHOT.pack(
+                _SNAPSHOT_MAGIC, _SNAPSHOT_VERSION, words[Field.PC], words[Field.GAS], words[Field.SP], words[Field.STEPS],
+                words[Field.MEMORY_SIZE], words[Field.MEMORY_COST], words[Field.RESULT_OFFSET],
+                words[Field.RESULT_LENGTH], words[Field.STATIC], self.code.length, len(data), len(self.returndata),
+            ),
+            self.view[ENV_OFFSET:ENV_END], self.view[STACK_OFFSET : words[Field.SP]],
+            self.memory[: words[Field.MEMORY_SIZE]], self.returndata,
+        ))
+
+    def restore(self, snapshot: bytes) -> None:
+        """Return to a snapshot of a frame with the same message and code. Raises `SnapshotInvalid`."""
+        try:
+            magic, version, *fields = _SNAPSHOT.unpack_from(snapshot)
+        except struct.error as error:
+            raise SnapshotInvalid("too short") from error
+        if (magic, version) != (_SNAPSHOT_MAGIC, _SNAPSHOT_VERSION):
+            raise SnapshotInvalid(f"not a frame of version {_SNAPSHOT_VERSION}")
+        pc, gas, sp, steps, memory_size, memory_cost, result_at, result_length, static, code_length, data_length, returned = fields
+        if code_length != self.code.length or data_length != len(self.message.data):
+            raise SnapshotInvalid("of a frame with other code or calldata")
+        if not STACK_OFFSET <= sp <= STACK_END or (sp - STACK_OFFSET) % WORD_BYTES or memory_size > MEMORY_BYTES:
+            raise SnapshotInvalid("stack or memory out of range")
+        if pc > code_length + WORD_BYTES + 1 or gas > GAS_MAX or memory_size % WORD_BYTES or static > 1:
+            raise SnapshotInvalid("registers out of range")
+        at_stack = _SNAPSHOT.size + ENV_END - ENV_OFFSET
+        at_memory = at_stack + sp - STACK_OFFSET
+        at_returned = at_memory + memory_size
+        if len(snapshot) != at_returned + returned:
+            raise SnapshotInvalid("wrong length")
+        words = self.words
+        ctypes.memset(self.memory_address, 0, words[Field.MEMORY_SIZE])
+        words[Field.MEMORY_SIZE] = 0
+        words[Field.RESULT_OFFSET] = memory_size
+        self.grow()
+        for field, value in (
+            (Field.PC, pc), (Field.GAS, gas), (Field.SP, sp), (Field.STEPS, steps), (Field.MEMORY_SIZE, memory_size),
+            (Field.MEMORY_COST, memory_cost), (Field.RESULT_OFFSET, result_at), (Field.RESULT_LENGTH, result_length),
+            (Field.STATIC, static),
+        ):
+            words[field] = value
+        self.view[ENV_OFFSET:ENV_END] = snapshot[_SNAPSHOT.size : at_stack]
+        self.view[STACK_OFFSET:sp] = snapshot[at_stack:at_memory]
+        self.memory[:memory_size] = snapshot[at_memory:at_returned]
+        self.set_returndata(snapshot[at_returned:])
+
+
+_ADDRESS_PADDING: Final = bytes(12)

@@ -1,0 +1,139 @@
+"""Opcodes that look at other accounts, at block hashes and at blob hashes, and SELFDESTRUCT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from chain.forks import Fork
+from chain.types import Address
+from vm.evm import gas
+from vm.evm.layout import Field
+from vm.limits import BLOCK_HASH_WINDOW
+from vm.message import Halt
+
+if TYPE_CHECKING:
+    from vm.evm.execution import Execution
+    from vm.evm.frame import Frame
+
+GAS: Final = int(Field.GAS)
+SP: Final = int(Field.SP)
+
+
+def charge_cold_account(run: Execution, frame: Frame, address: Address, price: int) -> bool:
+    """Warm the account; charge ``price`` if it was cold (EIP-2929). False if there is too little gas."""
+    if run.has_access_lists and address not in run.precompiles and run.journal.warm_account(address):
+        left = frame.words[GAS] - price
+        if left < 0:
+            return False
+        frame.words[GAS] = left
+    return True
+
+
+def balance(run: Execution, frame: Frame) -> Halt | None:
+    """BALANCE."""
+    at = frame.words[SP] - 32
+    address = Address(bytes(frame.view[at : at + 20])[::-1])
+    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+        return Halt.OUT_OF_GAS
+    frame.view[at : at + 32] = run.journal.balance(address).to_bytes(32, "little")
+    return None
+
+
+def selfbalance(run: Execution, frame: Frame) -> Halt | None:
+    """SELFBALANCE."""
+    at = frame.words[SP] - 32
+    frame.view[at : at + 32] = run.journal.balance(frame.message.to).to_bytes(32, "little")
+    return None
+
+
+def extcodesize(run: Execution, frame: Frame) -> Halt | None:
+    """EXTCODESIZE: of a delegated account the designator's (EIP-7702)."""
+    at = frame.words[SP] - 32
+    address = Address(bytes(frame.view[at : at + 20])[::-1])
+    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+        return Halt.OUT_OF_GAS
+    code = run.code_of(address)
+    frame.view[at : at + 32] = (0 if code is None else code.length).to_bytes(32, "little")
+    return None
+
+
+def extcodehash(run: Execution, frame: Frame) -> Halt | None:
+    """EXTCODEHASH: 0 for accounts that are empty or do not exist (EIP-1052)."""
+    at = frame.words[SP] - 32
+    address = Address(bytes(frame.view[at : at + 20])[::-1])
+    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+        return Halt.OUT_OF_GAS
+    account = run.journal.account(address)
+    frame.view[at : at + 32] = bytes(32) if account.is_empty else account.code_hash[::-1]
+    return None
+
+
+def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
+    """EXTCODECOPY."""
+    sp, view = frame.words[SP], frame.view
+    address = Address(bytes(view[sp + 96 : sp + 116])[::-1])
+    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+        return Halt.OUT_OF_GAS
+    size = int.from_bytes(view[sp : sp + 8], "little")
+    if size:
+        to = int.from_bytes(view[sp + 64 : sp + 72], "little")
+        start = int.from_bytes(view[sp + 32 : sp + 64], "little")
+        frame.memory[to : to + size] = run.journal.code(address)[start : start + size].ljust(size, b"\0")
+    return None
+
+
+def blockhash(run: Execution, frame: Frame) -> Halt | None:
+    """BLOCKHASH: 0 outside the 256 blocks before this one."""
+    at = frame.words[SP] - 32
+    number = int.from_bytes(frame.view[at : at + 32], "little")
+    known = 0 < run.context.environment.number - number <= BLOCK_HASH_WINDOW
+    frame.view[at : at + 32] = run.context.block_hash(number)[::-1] if known else bytes(32)
+    return None
+
+
+def blobhash(run: Execution, frame: Frame) -> Halt | None:
+    """BLOBHASH: 0 beyond the transaction's blobs (EIP-4844)."""
+    at = frame.words[SP] - 32
+    index = int.from_bytes(frame.view[at : at + 32], "little")
+    hashes = run.context.blob_hashes
+    frame.view[at : at + 32] = hashes[index][::-1] if index < len(hashes) else bytes(32)
+    return None
+
+
+def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
+    """SELFDESTRUCT: from Cancun on only an account created in this transaction is deleted (EIP-6780)."""
+    sp, journal, fork = frame.words[SP], run.journal, run.fork
+    address = frame.message.to
+    heir = Address(bytes(frame.view[sp : sp + 20])[::-1])
+    if not charge_cold_account(run, frame, heir, gas.COLD_ACCOUNT):
+        return Halt.OUT_OF_GAS
+    amount = journal.balance(address)
+    if fork >= Fork.SPURIOUS_DRAGON:
+        is_new = amount > 0 and journal.account(heir).is_empty
+    else:
+        is_new = fork >= Fork.TANGERINE_WHISTLE and not journal.exists(heir)
+    if is_new:
+        left = frame.words[GAS] - gas.NEW_ACCOUNT
+        if left < 0:
+            return Halt.OUT_OF_GAS
+        frame.words[GAS] = left
+    deletes = fork < Fork.CANCUN or journal.was_created(address)
+    if heir != address:
+        journal.transfer(address, heir, amount)
+    elif deletes:
+        journal.add_balance(address, -amount)  # its heir is gone too: the ether is burnt
+    if deletes and journal.self_destruct(address) and fork < Fork.LONDON:
+        journal.add_refund(gas.SELFDESTRUCT_REFUND)
+    return Halt.SELFDESTRUCT
+
+
+HANDLERS: Final = {
+    "BALANCE": balance,
+    "SELFBALANCE": selfbalance,
+    "EXTCODESIZE": extcodesize,
+    "EXTCODEHASH": extcodehash,
+    "EXTCODECOPY": extcodecopy,
+    "BLOCKHASH": blockhash,
+    "BLOBHASH": blobhash,
+    "SELFDESTRUCT": selfdestruct,
+}

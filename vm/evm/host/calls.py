@@ -1,0 +1,102 @@
+"""CALL, CALLCODE, DELEGATECALL, STATICCALL: what they cost and the messages they become."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from chain.forks import Fork
+from chain.types import Address
+from vm.evm import gas
+from vm.evm.host.accounts import charge_cold_account
+from vm.evm.layout import Field
+from vm.limits import CALL_DEPTH
+from vm.message import CallKind, Halt, Message
+
+if TYPE_CHECKING:
+    from vm.evm.execution import Execution
+    from vm.evm.frame import Frame
+    from vm.evm.host import Handler
+
+GAS: Final = int(Field.GAS)
+SP: Final = int(Field.SP)
+
+_NOTHING: Final = b""
+
+
+def _delegation_gas(run: Execution, target: Address) -> int:
+    """Gas to reach the code a delegated account points to, which is warm from then on (EIP-7702)."""
+    if run.fork < Fork.PRAGUE:
+        return 0
+    code = run.code_of(target)
+    if code is None or code.delegate is None:
+        return 0
+    is_cold = code.delegate not in run.precompiles and run.journal.warm_account(code.delegate)
+    return gas.COLD_ACCOUNT if is_cold else gas.WARM_ACCESS
+
+
+def _value_gas(run: Execution, kind: CallKind, target: Address, value: int) -> int:
+    """Gas for moving value and for bringing an account into being."""
+    cost = gas.CALL_VALUE if value else 0
+    if kind is CallKind.CALL:
+        if run.fork >= Fork.SPURIOUS_DRAGON:
+            if value and run.journal.account(target).is_empty:
+                cost += gas.NEW_ACCOUNT
+        elif not run.journal.exists(target):
+            cost += gas.NEW_ACCOUNT
+    return cost
+
+
+def _call(kind: CallKind) -> Handler:
+    has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
+    top = 160 if has_value else 128
+
+    def call(run: Execution, frame: Frame) -> Halt | None:
+        words, view, mine = frame.words, frame.view, frame.message
+        sp = words[SP]
+        target = Address(bytes(view[sp + top - 32 : sp + top - 12])[::-1])
+        if not charge_cold_account(run, frame, target, gas.COLD_ACCOUNT_EXTRA):
+            return Halt.OUT_OF_GAS
+        value = int.from_bytes(view[sp + 96 : sp + 128], "little") if has_value else 0
+        left = words[GAS] - _delegation_gas(run, target) - _value_gas(run, kind, target, value)
+        if left < 0:
+            return Halt.OUT_OF_GAS
+        granted = int.from_bytes(view[sp + top : sp + top + 32], "little")
+        if run.fork >= Fork.TANGERINE_WHISTLE:
+            granted = min(granted, left - left // 64)
+        elif granted > left:
+            return Halt.OUT_OF_GAS
+        left -= granted
+        if value:
+            granted += gas.CALL_STIPEND
+        words[GAS] = left
+        frame.set_returndata(_NOTHING)
+        size = int.from_bytes(view[sp + 32 : sp + 40], "little")
+        start = int.from_bytes(view[sp + 64 : sp + 72], "little") if size else 0
+        frame.output_length = int.from_bytes(view[sp - 32 : sp - 24], "little")
+        frame.output_offset = int.from_bytes(view[sp : sp + 8], "little") if frame.output_length else 0
+        view[sp - 32 : sp] = bytes(32)
+        if mine.depth >= CALL_DEPTH or (value and run.journal.balance(mine.to) < value):
+            words[GAS] = left + granted
+            return None
+        data = bytes(frame.memory[start : start + size])
+        run.begin_call(_message(kind, mine, target, value, data, granted))
+        return None
+
+    return call
+
+
+def _message(kind: CallKind, mine: Message, target: Address, value: int, data: bytes, granted: int) -> Message:
+    depth = mine.depth + 1
+    if kind is CallKind.DELEGATECALL:
+        return Message(
+            kind, mine.caller, mine.to, target, mine.value, data, granted, depth, mine.is_static, transfers_value=False
+        )
+    to = mine.to if kind is CallKind.CALLCODE else target
+    is_static = mine.is_static or kind is CallKind.STATICCALL
+    return Message(kind, mine.to, to, target, value, data, granted, depth, is_static)
+
+
+HANDLERS: Final[dict[str, Handler]] = {
+    kind.name: _call(kind)
+    for kind in (CallKind.CALL, CallKind.CALLCODE, CallKind.DELEGATECALL, CallKind.STATICCALL)
+}

@@ -1,0 +1,54 @@
+"""CREATE and CREATE2: checks, the new address, and the message that runs the init code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from chain.crypto import create2_address, create_address
+from chain.forks import Fork
+from vm.evm.layout import Field
+from vm.limits import CALL_DEPTH, INITCODE_BYTES, NONCE_MAX
+from vm.message import CallKind, Halt, Message
+
+if TYPE_CHECKING:
+    from vm.evm.execution import Execution
+    from vm.evm.frame import Frame
+    from vm.evm.host import Handler
+
+GAS: Final = int(Field.GAS)
+SP: Final = int(Field.SP)
+
+
+def _create(kind: CallKind) -> Handler:
+    is_salted = kind is CallKind.CREATE2
+    low = 0 if is_salted else -32
+
+    def create(run: Execution, frame: Frame) -> Halt | None:
+        words, view, mine, journal = frame.words, frame.view, frame.message, run.journal
+        sp = words[SP]
+        size = int.from_bytes(view[sp + low : sp + low + 8], "little")
+        if size > INITCODE_BYTES and run.fork >= Fork.SHANGHAI:
+            return Halt.OUT_OF_GAS
+        start = int.from_bytes(view[sp + low + 32 : sp + low + 40], "little") if size else 0
+        value = int.from_bytes(view[sp + low + 64 : sp + low + 96], "little")
+        salt = int.from_bytes(view[sp - 32 : sp], "little") if is_salted else None
+        view[sp - 32 : sp] = bytes(32)
+        frame.set_returndata(b"")
+        nonce = journal.nonce(mine.to)
+        if mine.depth >= CALL_DEPTH or nonce >= NONCE_MAX or journal.balance(mine.to) < value:
+            return None
+        initcode = bytes(frame.memory[start : start + size])
+        left = words[GAS]
+        granted = left - left // 64 if run.fork >= Fork.TANGERINE_WHISTLE else left
+        words[GAS] = left - granted
+        journal.set_nonce(mine.to, nonce + 1)
+        address = create_address(mine.to, nonce) if salt is None else create2_address(mine.to, salt, initcode)
+        run.begin_create(
+            Message(kind, mine.to, address, address, value, initcode, granted, mine.depth + 1, salt=salt)
+        )
+        return None
+
+    return create
+
+
+HANDLERS: Final[dict[str, Handler]] = {kind.name: _create(kind) for kind in (CallKind.CREATE, CallKind.CREATE2)}

@@ -1,0 +1,245 @@
+"""The interpreter as IR: one function per opcode, threaded through dispatch tables by ``musttail`` calls.
+
+Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in registers. A
+mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs nothing, and more modes
+(breakpoints, profile, JIT) are more tables over the same functions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chain.forks import Fork
+from vm.evm.builder import Emitter, Value, Word
+from vm.evm.emitters import EMITTERS
+from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
+from vm.evm.opcodes import Opcode, opcodes
+from vm.evm.routines import ROUTINES
+from vm.message import Halt
+
+_PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
+_SIGNATURE: Final = "preserve_nonecc i64"
+
+EXPORTS: Final = ("enter", "plain", "step", "map_jumps")
+"""Order of the addresses in the exported table ``@exports``."""
+
+
+class InterpreterEmitter(Emitter):
+    """Emits one opcode as a function of its own; the stack is in the frame."""
+
+    def __init__(self, fork: Fork, row: Opcode, exits: set[int]) -> None:
+        super().__init__(fork)
+        self.row = row
+        self.exits = exits
+        self._height = 0
+        self._top: str | None = None
+        self._failures: dict[int, str] = {}
+        self._ended = False
+
+    def _slot(self, height: int) -> str:
+        if self._top is None:
+            # In the entry block, so that it dominates every use.
+            self._top = self.let("getelementptr i8, ptr %frame, i64 %sp")
+        return self.let(f"getelementptr i8, ptr {self._top}, i64 {WORD_BYTES * height}")
+
+    def _load(self, height: int) -> str:
+        return self.let(f"load i256, ptr {self._slot(height)}, align 32")
+
+    def _store(self, height: int, value: Value) -> None:
+        self.b.do(f"store i256 {value}, ptr {self._slot(height)}, align 32")
+
+    def pop(self) -> Value:
+        self._height -= 1
+        return self._load(self._height)
+
+    def push(self, value: Value) -> None:
+        self._store(self._height, value)
+        self._height += 1
+
+    def drop(self) -> None:
+        self._height -= 1
+
+    def dup(self, n: int) -> None:
+        word = self.let(f"load <4 x i64>, ptr {self._slot(-n)}, align 32")
+        self.b.do(f"store <4 x i64> {word}, ptr {self._slot(0)}, align 32")
+        self._height += 1
+
+    def swap(self, n: int) -> None:
+        top, low = self._slot(-1), self._slot(-1 - n)
+        upper = self.let(f"load <4 x i64>, ptr {top}, align 32")
+        lower = self.let(f"load <4 x i64>, ptr {low}, align 32")
+        self.b.do(f"store <4 x i64> {lower}, ptr {top}, align 32")
+        self.b.do(f"store <4 x i64> {upper}, ptr {low}, align 32")
+
+    def immediate(self, size: int) -> Value:
+        # Code is followed by 33 zero bytes, so reading past the data or the end is safe.
+        at = self.let("getelementptr i8, ptr %ip, i64 1")
+        width = next(w for w in (8, 16, 32, 64, 256) if w >= 8 * size)
+        word = self.let(f"load i{width}, ptr {at}, align 1")
+        if width > 8:
+            word = self.let(f"call i{width} @llvm.bswap.i{width}(i{width} {word})")
+        if width > 8 * size:
+            word = self.let(f"lshr i{width} {word}, {width - 8 * size}")
+        return word if width == 256 else self.let(f"zext i{width} {word} to i256")
+
+    def pc(self) -> Value:
+        code = self.field(Field.CODE)
+        here = self.let("ptrtoint ptr %ip to i64")
+        return self.let(f"zext i64 {self.let(f'sub i64 {here}, {code}')} to i256")
+
+    def failure(self, code: Halt | Exit) -> str:
+        self.exits.add(code)
+        return self._failures.setdefault(code, f"fail{int(code)}")
+
+    def _tail(self, callee: str, sp: str, gas: Word, ip: str) -> None:
+        arguments = f"ptr %frame, i64 {sp}, i64 {gas}, ptr {ip}, ptr %table"
+        result = self.let(f"musttail call {_SIGNATURE} {callee}({arguments})")
+        self.b.do(f"ret i64 {result}")
+
+    def _dispatch(self, ip: str, height: int) -> None:
+        sp = self._sp(height)
+        op = self.let(f"zext i8 {self.let(f'load i8, ptr {ip}')} to i64")
+        slot = self.let(f"getelementptr ptr, ptr %table, i64 {op}")
+        self._tail(self.let(f"load ptr, ptr {slot}"), sp, self.gas, ip)
+
+    def _sp(self, height: int) -> str:
+        return self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
+
+    def _next_ip(self) -> str:
+        return self.let(f"getelementptr i8, ptr %ip, i64 {1 + self.row.immediate}")
+
+    def jump(self, target: Value) -> None:
+        length = self.let(f"zext i64 {self.field(Field.CODE_LENGTH)} to i256")
+        self.require(self.let(f"icmp ult i256 {target}, {length}"), Halt.INVALID_JUMP)
+        offset = self.truncated(target)
+        cell = self.let(f"getelementptr i8, ptr {self.pointer(Field.JUMP_MAP)}, i64 {offset}")
+        mark = self.let(f"load i8, ptr {cell}")
+        self.require(self.let(f"icmp ne i8 {mark}, 0"), Halt.INVALID_JUMP)
+        self._dispatch(self.let(f"getelementptr i8, ptr {self.pointer(Field.CODE)}, i64 {offset}"), self._height)
+        self._ended = True
+
+    def jumpi(self, target: Value, condition: Value) -> None:
+        taken, onward = self.b.fresh("taken"), self.b.fresh("onward")
+        self.b.branch(self.let(f"icmp ne i256 {condition}, 0"), taken, onward)
+        self.b.place(taken)
+        self.jump(target)
+        self.b.place(onward)
+        self._ended = False
+
+    def exit(self, halt: Halt) -> None:
+        self.exits.add(halt)
+        self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
+        self._ended = True
+
+    def host(self) -> None:
+        code = Exit.HOST + self.row.byte
+        self.exits.add(code)
+        self._tail(f"@exit{code}", self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
+        self._ended = True
+
+    def guards(self) -> None:
+        """Check stack bounds and charge static gas."""
+        row = self.row
+        if row.pops:
+            low = STACK_OFFSET + WORD_BYTES * row.pops
+            self.require(self.let(f"icmp uge i64 %sp, {low}"), Halt.STACK_UNDERFLOW)
+        if row.pushes > row.pops:
+            high = STACK_END - WORD_BYTES * (row.pushes - row.pops)
+            self.require(self.let(f"icmp ule i64 %sp, {high}"), Halt.STACK_OVERFLOW)
+        if row.gas:
+            self.dyngas(row.gas)
+        if row.pops or row.pushes:
+            self._top = self.let("getelementptr i8, ptr %frame, i64 %sp")
+
+    def function(self) -> str:
+        """The whole function of the opcode."""
+        self.guards()
+        EMITTERS[self.row.name](self)
+        if not self._ended and self.row.name != "INVALID":
+            assert self._height == self.row.pushes - self.row.pops or self.row.name.startswith("SWAP"), self.row
+            self._dispatch(self._next_ip(), self._height)
+        for code, label in self._failures.items():
+            self.b.place(label)
+            self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
+        body = "\n".join(self.b.lines)
+        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind {{\n{body}\n}}\n"
+
+
+def _store_field(field: Field, value: str) -> str:
+    return (
+        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
+        f"  store i64 {value}, ptr %at.{field.name}\n"
+    )
+
+
+def _load_field(field: Field, kind: str = "i64") -> str:
+    return (
+        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
+        f"  %{field.name} = load {kind}, ptr %at.{field.name}\n"
+    )
+
+
+def _exit_function(code: int) -> str:
+    """Store the registers and return the code to Python."""
+    return (
+        f"define internal {_SIGNATURE} @exit{code}({_PARAMETERS}) noinline nounwind {{\n"
+        + _load_field(Field.CODE)
+        + "  %here = ptrtoint ptr %ip to i64\n  %pc = sub i64 %here, %CODE\n"
+        + _store_field(Field.PC, "%pc") + _store_field(Field.GAS, "%gas") + _store_field(Field.SP, "%sp")
+        + f"  ret i64 {code}\n}}\n"
+    )
+
+
+_THROUGH_TABLE: Final = (
+    "  %op = load i8, ptr %ip\n  %index = zext i8 %op to i64\n"
+    "  %slot = getelementptr ptr, ptr {table}, i64 %index\n  %function = load ptr, ptr %slot\n"
+)
+
+
+def _entry() -> str:
+    """``@enter(frame)``: run from the registers in the frame until something exits."""
+    loads = "".join(_load_field(field) for field in (Field.PC, Field.GAS, Field.SP))
+    return (
+        "define i64 @enter(ptr %frame) nounwind {\n" + loads
+        + _load_field(Field.CODE, "ptr") + _load_field(Field.TABLE, "ptr")
+        + "  %ip = getelementptr i8, ptr %CODE, i64 %PC\n" + _THROUGH_TABLE.format(table="%TABLE")
+        + f"  %code = call {_SIGNATURE} %function(ptr %frame, i64 %SP, i64 %GAS, ptr %ip, ptr %TABLE)\n"
+        "  ret i64 %code\n}\n"
+    )
+
+
+def _step() -> str:
+    """The only entry of the step table: count down, then run the opcode through the plain table."""
+    return (
+        f"define internal {_SIGNATURE} @step_one({_PARAMETERS}) nounwind {{\n"
+        + _load_field(Field.STEPS)
+        + "  %stop = icmp eq i64 %STEPS, 0\n  br i1 %stop, label %out, label %run\nrun:\n"
+        "  %left = sub i64 %STEPS, 1\n  store i64 %left, ptr %at.STEPS\n"
+        + _load_field(Field.PLAIN_TABLE, "ptr") + _THROUGH_TABLE.format(table="%PLAIN_TABLE")
+        + f"  %code = musttail call {_SIGNATURE} %function(ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table)\n"
+        "  ret i64 %code\nout:\n"
+        f"  %gone = musttail call {_SIGNATURE} @exit{int(Exit.STEP)}"
+        "(ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table)\n  ret i64 %gone\n}\n"
+    )
+
+
+def _table(name: str, entries: list[str]) -> str:
+    listed = ", ".join(f"ptr @{entry}" for entry in entries)
+    return f"@{name} = internal constant [{len(entries)} x ptr] [{listed}]\n"
+
+
+def interpreter_ir(fork: Fork) -> str:
+    """The interpreter of one fork as a module's text, its gas and opcodes folded in."""
+    exits: set[int] = {Exit.STEP, Halt.INVALID_OPCODE}
+    rows = opcodes(fork)
+    functions = [InterpreterEmitter(fork, row, exits).function() for row in rows.values()]
+    invalid = f"exit{int(Halt.INVALID_OPCODE)}"
+    plain = [f"op_{rows[byte].name}" if byte in rows else invalid for byte in range(256)]
+    exports = ", ".join(f"ptr @{name}" for name in EXPORTS)
+    swaps = "".join(f"declare i{w} @llvm.bswap.i{w}(i{w})\n" for w in (16, 32, 64))
+    return "".join((
+        swaps, ROUTINES, *(_exit_function(code) for code in sorted(exits)), *functions, _step(),
+        _table("plain", plain), _table("step", ["step_one"] * 256), _entry(),
+        f"@exports = constant [{len(EXPORTS)} x ptr] [{exports}]\n",
+        '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
+    ))

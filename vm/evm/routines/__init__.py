@@ -1,0 +1,7 @@
+"""LLVM IR routines that opcodes call: division, Keccak, memory. Each module offers its text."""
+
+from __future__ import annotations
+
+from vm.evm.routines import division, keccak, memory
+
+ROUTINES = "\n".join((memory.IR, division.ir(), keccak.ir()))

@@ -1,0 +1,384 @@
+"""The journal: every change execution makes, over an immutable state, undoable to any checkpoint.
+
+One undo list holds entries of a single form, ``(container, key, previous)``: reverting walks it backwards and
+puts each previous value back (or removes the key when there was none). Accounts, slots, transient slots, warm
+sets, the refund counter, logs and the sets of created, touched and scheduled accounts are all dicts or lists,
+so nothing needs an undo rule of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from chain.forks import Fork
+from chain.hashing import keccak256
+from chain.receipts import Log
+from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
+from chain.types import Address, Hash32
+from vm.precompiles import precompile_addresses
+
+_ABSENT: Final[Any] = object()
+"""Stands in an undo entry for "the key was not there"."""
+
+_RIPEMD: Final = Address(bytes(19) + b"\x03")
+"""Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
+
+_REFUND: Final = 0
+"""Key of the refund counter in its one-entry dict."""
+
+
+class Journal:
+    """State of a block while it executes; also of dev cheats, through the same setters outside a transaction.
+
+    Checkpoints nest and end with the transaction. Not safe for use by several threads.
+    """
+
+    __slots__ = (
+        "_accounts",
+        "_base_accounts",
+        "_base_storage",
+        "_clears_empty",
+        "_codes",
+        "_created",
+        "_original",
+        "_precompiles",
+        "_refund",
+        "_scheduled",
+        "_state",
+        "_storage",
+        "_touched",
+        "_transient",
+        "_undo",
+        "_warm_accounts",
+        "_warm_slots",
+        "_wiped",
+        "fork",
+        "logs",
+    )
+
+    def __init__(self, state: StateReader, fork: Fork) -> None:
+        self._state = state
+        self.fork = fork
+        self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
+        self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
+        self._undo: list[tuple[Any, Any, Any]] = []
+        # Values now and, for what was read, values in the state below.
+        self._accounts: dict[Address, Account | None] = {}
+        self._base_accounts: dict[Address, Account | None] = {}
+        self._storage: dict[Address, dict[int, int]] = {}
+        self._base_storage: dict[Address, dict[int, int]] = {}
+        self._codes: dict[Hash32, bytes] = {}
+        self._wiped: dict[Address, bool] = {}
+        # One transaction only.
+        self.logs: list[Log] = []
+        self._original: dict[Address, dict[int, int]] = {}
+        self._transient: dict[tuple[Address, int], int] = {}
+        self._warm_accounts: dict[Address, bool] = {}
+        self._warm_slots: dict[tuple[Address, int], bool] = {}
+        self._refund: dict[int, int] = {_REFUND: 0}
+        self._created: dict[Address, bool] = {}
+        self._touched: dict[Address, bool] = {}
+        self._scheduled: dict[Address, bool] = {}
+
+    # Accounts
+
+    def _load(self, address: Address) -> Account | None:
+        account = self._state.account(address)
+        self._accounts[address] = self._base_accounts[address] = account
+        return account
+
+    def account(self, address: Address) -> Account:
+        """The account, `EMPTY_ACCOUNT` if there is none."""
+        try:
+            account = self._accounts[address]
+        except KeyError:
+            account = self._load(address)
+        return EMPTY_ACCOUNT if account is None else account
+
+    def exists(self, address: Address) -> bool:
+        """Whether there is such an account, even an empty one; rules since EIP-161 ask ``is_empty``."""
+        try:
+            return self._accounts[address] is not None
+        except KeyError:
+            return self._load(address) is not None
+
+    def balance(self, address: Address) -> int:
+        """Balance in wei."""
+        return self.account(address).balance
+
+    def nonce(self, address: Address) -> int:
+        """Nonce."""
+        return self.account(address).nonce
+
+    def code_hash(self, address: Address) -> Hash32:
+        """Keccak-256 of the code, `EMPTY_CODE_HASH` without code or account."""
+        return self.account(address).code_hash
+
+    def code(self, address: Address) -> bytes:
+        """Code of the account."""
+        code_hash = self.account(address).code_hash
+        if code_hash == EMPTY_CODE_HASH:
+            return b""
+        code = self._codes.get(code_hash)
+        if code is None:
+            code = self._codes[code_hash] = self._state.code(code_hash)
+        return code
+
+    def _put(self, address: Address, account: Account) -> None:
+        """Record a change of the account and touch it (EIP-161)."""
+        self._undo.append((self._accounts, address, self._accounts[address]))
+        self._accounts[address] = account
+        if address not in self._touched:
+            self.touch(address)
+
+    def set_balance(self, address: Address, balance: int) -> None:
+        """Set the balance, creating the account if needed."""
+        account = self.account(address)
+        self._put(address, Account(account.nonce, balance, account.code_hash))
+
+    def add_balance(self, address: Address, amount: int) -> None:
+        """Add wei (or remove, if negative) and touch. Adding 0 creates an account only before EIP-161."""
+        account = self.account(address)
+        if amount == 0 and self._clears_empty:
+            self.touch(address)
+            return
+        balance = account.balance + amount
+        assert balance >= 0, "balance below zero"
+        self._put(address, Account(account.nonce, balance, account.code_hash))
+
+    def transfer(self, sender: Address, recipient: Address, amount: int) -> None:
+        """Move wei; the caller has checked that the sender has them."""
+        if amount:
+            self.add_balance(sender, -amount)
+        self.add_balance(recipient, amount)
+
+    def set_nonce(self, address: Address, nonce: int) -> None:
+        """Set the nonce, creating the account if needed."""
+        account = self.account(address)
+        self._put(address, Account(nonce, account.balance, account.code_hash))
+
+    def set_code(self, address: Address, code: bytes) -> None:
+        """Set the code, creating the account if needed."""
+        account = self.account(address)
+        if code:
+            code_hash = keccak256(code)
+            self._codes[code_hash] = code
+        else:
+            code_hash = EMPTY_CODE_HASH
+        self._put(address, Account(account.nonce, account.balance, code_hash))
+
+    def touch(self, address: Address) -> None:
+        """Have the account cleared at the end of the transaction if it is empty then (EIP-161)."""
+        if address not in self._touched:
+            self._touched[address] = True
+            if address != _RIPEMD:
+                self._undo.append((self._touched, address, _ABSENT))
+
+    def create_account(self, address: Address) -> None:
+        """Begin a contract at the address: storage is reset, the balance stays, `was_created` is true."""
+        account = self.account(address)
+        self._put(address, Account(account.nonce, account.balance, account.code_hash))
+        self._mark(self._created, address)
+        if self._storage.get(address) or (address not in self._wiped and self._state.has_storage(address)):
+            self._wipe(address)
+
+    def was_created(self, address: Address) -> bool:
+        """Whether the account was created in this transaction (EIP-6780)."""
+        return address in self._created
+
+    def self_destruct(self, address: Address) -> bool:
+        """Delete the account when the transaction ends; whether that is new. EIP-6780 and the balance are the caller's."""
+        return self._mark(self._scheduled, address)
+
+    def _mark(self, members: dict[Any, bool], member: object) -> bool:
+        """Add to a set; whether it was new."""
+        if member in members:
+            return False
+        members[member] = True
+        self._undo.append((members, member, _ABSENT))
+        return True
+
+    # Storage
+
+    def _slots(self, address: Address) -> dict[int, int]:
+        slots = self._storage.get(address)
+        if slots is None:
+            slots = self._storage[address] = {}
+        return slots
+
+    def _load_slot(self, address: Address, slot: int) -> int:
+        slots = self._slots(address)
+        if address in self._wiped:
+            value = 0
+        else:
+            value = self._state.storage(address, slot)
+            self._base_storage.setdefault(address, {})[slot] = value
+        slots[slot] = value
+        return value
+
+    def storage(self, address: Address, slot: int) -> int:
+        """Value of a slot now."""
+        try:
+            return self._storage[address][slot]
+        except KeyError:
+            return self._load_slot(address, slot)
+
+    def original_storage(self, address: Address, slot: int) -> int:
+        """Value of a slot when the transaction began (EIP-2200); 0 for accounts created in it."""
+        if address in self._created:
+            return 0
+        try:
+            return self._original[address][slot]
+        except KeyError:
+            return self.storage(address, slot)
+
+    def set_storage(self, address: Address, slot: int, value: int) -> None:
+        """Set a slot; 0 clears it."""
+        previous = self.storage(address, slot)
+        if previous == value:
+            return
+        self._original.setdefault(address, {}).setdefault(slot, previous)
+        slots = self._storage[address]
+        self._undo.append((slots, slot, previous))
+        slots[slot] = value
+
+    def has_storage(self, address: Address) -> bool:
+        """Whether any slot is set (EIP-7610). Slots of the state below count although cleared since."""
+        if any(self._storage.get(address, {}).values()):
+            return True
+        return address not in self._wiped and self._state.has_storage(address)
+
+    def _wipe(self, address: Address) -> None:
+        """Forget the whole storage of the account, also that of the state below."""
+        self._undo.append((self._storage, address, self._storage.get(address, _ABSENT)))
+        self._storage[address] = {}
+        self._mark(self._wiped, address)
+
+    def transient(self, address: Address, slot: int) -> int:
+        """Value of a transient slot (EIP-1153)."""
+        return self._transient.get((address, slot), 0)
+
+    def set_transient(self, address: Address, slot: int, value: int) -> None:
+        """Set a transient slot (EIP-1153)."""
+        key = (address, slot)
+        self._undo.append((self._transient, key, self._transient.get(key, 0)))
+        self._transient[key] = value
+
+    # Warm sets, refund, logs
+
+    def warm_account(self, address: Address) -> bool:
+        """Warm the account (EIP-2929); whether it was cold."""
+        return self._mark(self._warm_accounts, address)
+
+    def is_warm_account(self, address: Address) -> bool:
+        """Whether the account is warm (EIP-2929)."""
+        return address in self._warm_accounts
+
+    def warm_slot(self, address: Address, slot: int) -> bool:
+        """Warm the slot (EIP-2929); whether it was cold."""
+        return self._mark(self._warm_slots, (address, slot))
+
+    def is_warm_slot(self, address: Address, slot: int) -> bool:
+        """Whether the slot is warm (EIP-2929)."""
+        return (address, slot) in self._warm_slots
+
+    @property
+    def refund(self) -> int:
+        """Refund counter of the transaction, gas."""
+        return self._refund[_REFUND]
+
+    def add_refund(self, gas: int) -> None:
+        """Add to the refund counter; negative to take back (EIP-2200)."""
+        previous = self._refund[_REFUND]
+        self._undo.append((self._refund, _REFUND, previous))
+        self._refund[_REFUND] = previous + gas
+
+    def emit(self, log: Log) -> None:
+        """Append a log to the transaction's."""
+        self._undo.append((self.logs, len(self.logs), _ABSENT))
+        self.logs.append(log)
+
+    # Checkpoints and transactions
+
+    def checkpoint(self) -> int:
+        """A point to `revert` to or `commit`."""
+        return len(self._undo)
+
+    def revert(self, checkpoint: int) -> None:
+        """Undo everything since the checkpoint, which ends it and those inside it."""
+        undo = self._undo
+        while len(undo) > checkpoint:
+            container, key, previous = undo.pop()
+            if previous is _ABSENT:
+                del container[key]
+            else:
+                container[key] = previous
+
+    def commit(self, checkpoint: int) -> None:
+        """Keep what happened since the checkpoint; an outer one can still undo it."""
+        assert checkpoint <= len(self._undo), "checkpoint from a transaction that has ended"
+
+    def begin_transaction(self) -> None:
+        """Start with only precompiles warm, no refund, no logs; what came before is the original state."""
+        self._forget_transaction()
+        if self.fork >= Fork.BERLIN:
+            self._warm_accounts.update(self._precompiles)
+
+    def abandon_transaction(self) -> None:
+        """Undo everything since `begin_transaction`."""
+        self.revert(0)
+        self._forget_transaction()
+
+    def end_transaction(self) -> None:
+        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction."""
+        for address in self._scheduled:
+            self._delete(address)
+        if self._clears_empty:
+            for address in self._touched:
+                account = self._accounts.get(address, _ABSENT)
+                if account is _ABSENT:
+                    account = self._load(address)
+                if account is not None and account.is_empty:
+                    self._delete(address)
+        self._forget_transaction()
+
+    def _delete(self, address: Address) -> None:
+        self.account(address)  # loads what the delta compares with
+        self._accounts[address] = None
+        self._wipe(address)
+
+    def _forget_transaction(self) -> None:
+        self._undo.clear()
+        self.logs = []
+        self._refund[_REFUND] = 0
+        self._original.clear()
+        self._transient.clear()
+        self._warm_accounts.clear()
+        self._warm_slots.clear()
+        self._created.clear()
+        self._touched.clear()
+        self._scheduled.clear()
+
+    # Result
+
+    def delta(self) -> StateDelta:
+        """Net changes since construction; values equal to the state below are left out."""
+        delta = StateDelta()
+        for address, account in self._accounts.items():
+            before = self._base_accounts[address]
+            if account is before or account == before:
+                continue
+            delta.accounts[address] = account
+            code_hash = EMPTY_CODE_HASH if account is None else account.code_hash
+            if code_hash != EMPTY_CODE_HASH and (before is None or before.code_hash != code_hash):
+                delta.codes[code_hash] = self._codes[code_hash]
+        delta.wiped = {address for address in self._wiped if self._state.has_storage(address)}
+        for address, slots in self._storage.items():
+            if address in delta.wiped:
+                changed = {slot: value for slot, value in slots.items() if value}
+            else:
+                base = self._base_storage.get(address, {})
+                changed = {slot: value for slot, value in slots.items() if value != base.get(slot, 0)}
+            if changed:
+                delta.storage[address] = changed
+        return delta

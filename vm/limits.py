@@ -1,0 +1,42 @@
+"""Every limit of the machine, with its unit. Protocol limits cite their EIP; the rest are ours."""
+
+from __future__ import annotations
+
+STACK_ITEMS = 1024
+"""Words on a frame's stack (Yellow Paper 9.1)."""
+
+CALL_DEPTH = 1024
+"""Deepest allowed ``Message.depth``: 1,025 frames, the first at depth 0 (Yellow Paper 8)."""
+
+CODE_BYTES = 24_576
+"""Deployed code (EIP-170)."""
+
+INITCODE_BYTES = 2 * CODE_BYTES
+"""Creation code (EIP-3860)."""
+
+NONCE_MAX = 2**64 - 1
+"""Highest nonce; an account that has it creates nothing (EIP-2681)."""
+
+BLOCK_HASH_WINDOW = 256
+"""Blocks before the current one that BLOCKHASH sees."""
+
+GAS_MAX = 2**63 - 1
+"""Gas one message can have: gas counters are signed 64-bit words."""
+
+MEMORY_BYTES = 1 << 30
+"""Memory of one frame. It costs more than 2**41 gas to reach; beyond it a frame is out of gas."""
+
+MEMORY_START_BYTES = 4096
+"""Memory a fresh frame has room for before its buffer grows."""
+
+MEMORY_KEPT_BYTES = 1 << 18
+"""A pooled frame gives back a buffer larger than this."""
+
+FRAMES_KEPT = 64
+"""Frames a thread keeps for reuse, about 37 KiB each."""
+
+CODE_CACHE_ENTRIES = 1024
+"""Analysed contracts kept, least recently used first out."""
+
+CODE_CACHE_BYTES = 32 << 20
+"""Analysed code bytes kept, counted twice (code and jump map)."""

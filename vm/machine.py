@@ -1,0 +1,93 @@
+"""The machine: executes messages under any fork. One per process is enough; any thread may use it."""
+
+from __future__ import annotations
+
+import threading
+
+from chain.crypto import create_address
+from chain.environment import BlockEnvironment
+from chain.forks import Fork
+from vm.code import CodeCache
+from vm.errors import EngineUnavailable
+from vm.evm.execution import Engine, Execution
+from vm.evm.frame import Frame
+from vm.evm.host import handlers
+from vm.evm.native import ObjectCache, load_interpreter
+from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.trace import Tracer
+
+__all__ = ["Machine", "ObjectCache"]
+
+
+class _Pools(threading.local):
+    """Frames waiting for reuse, by thread."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+
+
+class Machine:
+    """Loads each fork's interpreter when first needed and keeps analysed code for all."""
+
+    def __init__(self, cache: ObjectCache | None = None, engine: str = "interpreter") -> None:
+        """``cache`` keeps machine code between processes. Raises `EngineUnavailable`."""
+        if engine != "interpreter":
+            raise EngineUnavailable(f"no engine {engine!r}")
+        self._cache = cache
+        self._engines: dict[Fork, Engine] = {}
+        self._codes: CodeCache | None = None
+        self._lock = threading.Lock()
+        self._pools = _Pools()
+        self._block_words: tuple[BlockEnvironment | None, bytes] = (None, b"")
+
+    def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
+        """Run the message and everything it calls to the end.
+
+        Changes stay in the context's journal if it succeeded and are undone if not. For a top-level creation the
+        sender's nonce must have been raised; ``message.to`` is filled in unless it is set.
+        """
+        execution = self.begin(message, context, tracer)
+        try:
+            return execution.run()
+        finally:
+            execution.close()
+
+    def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:
+        """Like `execute`, but left before the first opcode, to `step` or `run`; then `close` it in the same thread."""
+        environment = context.environment
+        if message.kind is CallKind.CREATE and not message.to:
+            message.to = message.code_address = create_address(message.caller, context.journal.nonce(message.caller) - 1)
+        words = b"".join((
+            context.origin[::-1], bytes(12), context.gas_price.to_bytes(32, "little"),
+            self._words_of(environment), context.blob_base_fee.to_bytes(32, "little"),
+        ))
+        execution = Execution(self.engine(environment.fork), context, words, self._pools.frames, tracer)
+        execution.begin(message)
+        return execution
+
+    def engine(self, fork: Fork) -> Engine:
+        """The engine of a fork, built when first asked for. Raises `NativeCodeUnavailable`."""
+        engine = self._engines.get(fork)
+        if engine is None:
+            with self._lock:
+                interpreter = load_interpreter(fork, self._cache)
+                if self._codes is None:
+                    self._codes = CodeCache(interpreter.map_jumps)
+                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes)
+        return engine
+
+    def _words_of(self, environment: BlockEnvironment) -> bytes:
+        """The environment words from COINBASE to BASEFEE, little-endian, remembered for the last block."""
+        known, words = self._block_words
+        if known is not environment:
+            randomness = (
+                environment.prevrandao[::-1] if environment.fork >= Fork.PARIS
+                else environment.difficulty.to_bytes(32, "little")
+            )
+            numbers = (environment.gas_limit, environment.chain_id, environment.base_fee)
+            words = b"".join((
+                environment.coinbase[::-1], bytes(12), environment.timestamp.to_bytes(32, "little"),
+                environment.number.to_bytes(32, "little"), randomness, *(n.to_bytes(32, "little") for n in numbers),
+            ))
+            self._block_words = (environment, words)
+        return words

@@ -1,0 +1,39 @@
+"""What a precompiled contract is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from vm.errors import PrecompileUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Precompile:
+    """A contract implemented by the client."""
+
+    name: str
+    gas: Callable[[bytes], int]
+    """Gas for this input; may be above any limit for hostile lengths, so charge it before `run`."""
+    run: Callable[[bytes], bytes]
+    """Output for this input. Raises `vm.errors.PrecompileError`, or `vm.errors.PrecompileUnavailable`."""
+
+
+def native(module: str, name: str, address: int) -> Any:
+    """The library a contract stands on, loaded when first needed. Raises `PrecompileUnavailable`."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise PrecompileUnavailable(name, address) from None
+
+
+def padded(data: bytes, offset: int, length: int) -> bytes:
+    """A slice of the input, which goes on with zeros for ever."""
+    return data[offset : offset + length].ljust(length, b"\0")
+
+
+def word(data: bytes, offset: int) -> int:
+    """The 32-byte big-endian integer at the offset."""
+    return int.from_bytes(padded(data, offset, 32), "big")

@@ -1,0 +1,68 @@
+"""Modular exponentiation: EIP-198, priced anew by EIP-2565 and EIP-7883, bounded by EIP-7823."""
+
+from __future__ import annotations
+
+from gmpy2 import mpz, powmod
+
+from vm.errors import PrecompileError
+from vm.precompiles.contract import padded, word
+
+MAX_OPERAND_BYTES = 1_024
+"""EIP-7823."""
+
+
+def _exponent_head(data: bytes) -> int:
+    """The first 32 bytes of the exponent (all of it if shorter) as an integer."""
+    return int.from_bytes(padded(data, 96 + word(data, 0), min(32, word(data, 32))), "big")
+
+
+def _iterations(data: bytes, per_byte: int) -> int:
+    """Leading bit position of the exponent, guessed by ``per_byte`` for bytes after the 32nd; at least 1."""
+    extra = max(0, word(data, 32) - 32)
+    return max(1, per_byte * extra + max(0, _exponent_head(data).bit_length() - 1))
+
+
+def gas_byzantium(data: bytes) -> int:
+    """EIP-198."""
+    size = max(word(data, 0), word(data, 64))
+    if size <= 64:
+        complexity = size**2
+    elif size <= 1_024:
+        complexity = size**2 // 4 + 96 * size - 3_072
+    else:
+        complexity = size**2 // 16 + 480 * size - 199_680
+    return complexity * _iterations(data, 8) // 20
+
+
+def gas_berlin(data: bytes) -> int:
+    """EIP-2565."""
+    words = (max(word(data, 0), word(data, 64)) + 7) // 8
+    return max(200, words**2 * _iterations(data, 8) // 3)
+
+
+def gas_osaka(data: bytes) -> int:
+    """EIP-7883."""
+    size = max(word(data, 0), word(data, 64))
+    words = (size + 7) // 8
+    complexity = 2 * words**2 if size > 32 else 16
+    return max(500, complexity * _iterations(data, 16))
+
+
+def modexp(data: bytes) -> bytes:
+    """``base ** exponent % modulus``, as long as the modulus; zeros for modulus 0."""
+    base_size, exponent_size, modulus_size = word(data, 0), word(data, 32), word(data, 64)
+    if base_size == 0 and modulus_size == 0:
+        return b""  # costs the minimum whatever the exponent's length claims to be
+    base = int.from_bytes(padded(data, 96, base_size), "big")
+    exponent = int.from_bytes(padded(data, 96 + base_size, exponent_size), "big")
+    modulus = int.from_bytes(padded(data, 96 + base_size + exponent_size, modulus_size), "big")
+    if modulus == 0:
+        return bytes(modulus_size)
+    return int(powmod(mpz(base), mpz(exponent), mpz(modulus))).to_bytes(modulus_size, "big")
+
+
+def modexp_bounded(data: bytes) -> bytes:
+    """`modexp` which fails for operands longer than 1,024 bytes."""
+    if max(word(data, 0), word(data, 32), word(data, 64)) > MAX_OPERAND_BYTES:
+        raise PrecompileError("operand longer than 1,024 bytes (EIP-7823)")
+    return modexp(data)

@@ -1,0 +1,145 @@
+"""What the protocol itself does at a block's borders: system calls, withdrawals, requests.
+
+EIP-2935, EIP-4788, EIP-4895, EIP-6110, EIP-7002, EIP-7251, EIP-7685.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from chain.environment import BlockEnvironment
+from chain.forks import Fork
+from chain.receipts import Log
+from chain.state import EMPTY_CODE_HASH, BlockHashes
+from chain.system_contracts import (
+    BEACON_ROOTS_ADDRESS,
+    CONSOLIDATION_REQUESTS_ADDRESS,
+    HISTORY_STORAGE_ADDRESS,
+    SYSTEM_ADDRESS,
+    WITHDRAWAL_REQUESTS_ADDRESS,
+)
+from chain.types import Address
+from vm.delegation import delegation_target
+from vm.errors import InvalidDepositLog, SystemCallFailed, SystemContractMissing
+from vm.journal import Journal
+from vm.message import CallKind, ExecutionContext, Message
+
+if TYPE_CHECKING:
+    from vm.machine import Machine
+
+SYSTEM_CALL_GAS = 30_000_000
+
+WEI_PER_GWEI = 10**9
+
+DEPOSIT_CONTRACT = Address(bytes.fromhex("00000000219ab540356cbb839cbe05303d7705fa"))
+"""Mainnet's (EIP-6110)."""
+
+DEPOSIT_REQUEST, WITHDRAWAL_REQUEST, CONSOLIDATION_REQUEST = b"\0", b"\1", b"\2"
+
+_DEPOSIT_EVENT = bytes.fromhex("649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc0889aa790803be39038c5")
+
+_DEPOSIT_EVENT_BYTES = 576
+
+_DEPOSIT_FIELDS = ((160, 48), (256, 32), (320, 8), (384, 96), (512, 8))
+"""Where the ABI encoding puts the length of each field, and what it must be: public key, withdrawal
+credentials, amount, signature, index."""
+
+
+def system_call(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    address: Address,
+    data: bytes,
+) -> bytes | None:
+    """Output of a call by the system address; None if there is no code there. Pays nothing.
+
+    Raises `SystemCallFailed`, the changes undone.
+    """
+    if journal.code_hash(address) == EMPTY_CODE_HASH:
+        return None
+    journal.begin_transaction()
+    try:
+        context = ExecutionContext(environment, block_hash, journal, SYSTEM_ADDRESS, 0)
+        message = Message(CallKind.CALL, SYSTEM_ADDRESS, address, address, 0, data, SYSTEM_CALL_GAS)
+        journal.warm_account(SYSTEM_ADDRESS)
+        journal.warm_account(address)
+        assert delegation_target(journal.code(address)) is None, "a system contract cannot be delegated"
+        outcome = machine.execute(message, context)
+    except BaseException:
+        journal.abandon_transaction()
+        raise
+    journal.end_transaction()
+    if not outcome.success:
+        raise SystemCallFailed(f"0x{address.hex()} ended with {outcome.halt.name}")
+    output: bytes = outcome.output
+    return output
+
+
+def begin_block(
+    machine: Machine, environment: BlockEnvironment, block_hash: BlockHashes, journal: Journal
+) -> None:
+    """Store the parent's beacon root and hash; failing and missing contracts are passed over."""
+    calls = (
+        (Fork.CANCUN, BEACON_ROOTS_ADDRESS, environment.parent_beacon_root),
+        (Fork.PRAGUE, HISTORY_STORAGE_ADDRESS, environment.parent_hash),
+    )
+    for first_fork, address, data in calls:
+        if environment.fork >= first_fork:
+            try:
+                system_call(machine, environment, block_hash, journal, address, data)
+            except SystemCallFailed:
+                continue
+
+
+def pay_out(journal: Journal, amounts: Iterable[tuple[Address, int]]) -> None:
+    """Give wei out of nothing: withdrawals and, before the merge, rewards."""
+    journal.begin_transaction()
+    for address, wei in amounts:
+        journal.add_balance(address, wei)
+    journal.end_transaction()
+
+
+def collect_requests(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    logs: Iterable[Log],
+    *,
+    contracts_required: bool,
+) -> list[bytes]:
+    """The block's requests, each with its type byte first, empty ones left out (EIP-7685).
+
+    Raises `InvalidDepositLog`, `SystemCallFailed` and, if ``contracts_required``, `SystemContractMissing`.
+    """
+    requests = [DEPOSIT_REQUEST + b"".join(_deposit(log) for log in logs if _is_deposit(log))]
+    for kind, address in (
+        (WITHDRAWAL_REQUEST, WITHDRAWAL_REQUESTS_ADDRESS),
+        (CONSOLIDATION_REQUEST, CONSOLIDATION_REQUESTS_ADDRESS),
+    ):
+        output = system_call(machine, environment, block_hash, journal, address, b"")
+        if output is None and contracts_required:
+            raise SystemContractMissing(f"no code at 0x{address.hex()}")
+        requests.append(kind + (output or b""))
+    return [request for request in requests if len(request) > 1]
+
+
+def _is_deposit(log: Log) -> bool:
+    return log.address == DEPOSIT_CONTRACT and log.topics[:1] == (_DEPOSIT_EVENT,)
+
+
+def _deposit(log: Log) -> bytes:
+    """The 192 bytes of a deposit request in a deposit event."""
+    if len(log.data) != _DEPOSIT_EVENT_BYTES:
+        raise InvalidDepositLog(f"{len(log.data)} bytes instead of {_DEPOSIT_EVENT_BYTES}")
+    parts = []
+    for index, (offset, size) in enumerate(_DEPOSIT_FIELDS):
+        head = int.from_bytes(log.data[32 * index : 32 * index + 32], "big")
+        length = int.from_bytes(log.data[offset : offset + 32], "big")
+        if head != offset or length != size:
+            raise InvalidDepositLog(f"field {index} at {head}, {length} bytes; expected at {offset}, {size}")
+        parts.append(log.data[offset + 32 : offset + 32 + size])
+    return b"".join(parts)

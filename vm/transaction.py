@@ -1,0 +1,308 @@
+"""A transaction, from validation to the end of its effects (Yellow Paper 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from chain.crypto import create_address
+from chain.environment import BlockEnvironment
+from chain.errors import (
+    BlobFeeTooLow,
+    FeeTooLow,
+    GasLimitTooHigh,
+    InsufficientFunds,
+    IntrinsicGasTooLow,
+    InvalidBlobs,
+    NonceOverflow,
+    NonceTooHigh,
+    NonceTooLow,
+    SenderNotEoa,
+)
+from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
+from chain.forks import Fork
+from chain.receipts import Log
+from chain.state import EMPTY_CODE_HASH, BlockHashes
+from chain.transactions import (
+    BLOB,
+    DYNAMIC_FEE,
+    LEGACY,
+    SET_CODE,
+    AccessList,
+    Authorization,
+    Transaction,
+    effective_gas_price,
+)
+from chain.types import UINT64_MAX, Address, Hash32
+from chain.validity import check_static
+from vm.delegation import delegation_target, designator
+from vm.journal import Journal
+from vm.message import CallKind, ExecutionContext, Message, Outcome
+
+if TYPE_CHECKING:
+    from vm.machine import Machine
+
+AUTHORIZATION_REFUND = 12_500
+"""Given back for an authority that exists already: PER_EMPTY_ACCOUNT_COST - PER_AUTH_BASE_COST (EIP-7702)."""
+
+_cached_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
+
+
+@dataclass(slots=True)
+class TransactionResult:
+    """What a transaction did and cost."""
+
+    outcome: Outcome
+    gas_used: int
+    """Gas paid for: after refunds, and at least the floor of EIP-7623."""
+    effective_gas_price: int
+    """Wei per gas."""
+    logs: tuple[Log, ...]
+    contract_address: Address | None
+    """Address of a creation, also of a failed one, as receipts name it."""
+    blob_gas_used: int
+    gas_refunded: int = 0
+    """Gas given back at the end; an estimate must allow for it (EIP-3529)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call that nobody signed: eth_call, eth_estimateGas, simulations. Fees of 0 cost nothing."""
+
+    sender: Address
+    to: Address | None
+    gas: int
+    data: bytes = b""
+    value: int = 0
+    gas_price: int | None = None
+    max_fee_per_gas: int | None = None
+    max_priority_fee_per_gas: int | None = None
+    access_list: AccessList = ()
+    max_fee_per_blob_gas: int = 0
+    blob_versioned_hashes: tuple[Hash32, ...] = ()
+    authorization_list: tuple[Authorization, ...] = ()
+
+
+def apply_transaction(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    tx: Transaction,
+    sender: Address,
+    *,
+    block_gas_left: int,
+    blob_gas_left: int,
+) -> TransactionResult:
+    """Check the transaction, run it and pay for it.
+
+    Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
+    """
+    check_static(tx, environment.fork, environment.chain_id)
+    if tx.gas_limit > block_gas_left:
+        raise GasLimitTooHigh(f"gas limit {tx.gas_limit}, the block has {block_gas_left} left")
+    _check_sender(journal, tx, sender, environment.fork)
+    _check_fees(environment, tx, blob_gas_left)
+    _check_funds(journal, tx, sender)
+    return _run(machine, environment, block_hash, journal, tx, sender)
+
+
+def simulate_call(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    request: CallRequest,
+) -> TransactionResult:
+    """Run a request as if its sender had signed it: geth's rules for eth_call.
+
+    No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
+    The effects stay in the journal, so give it one to throw away. Raises `InsufficientFunds`,
+    `IntrinsicGasTooLow`, `FeeTooLow`.
+    """
+    tx = _transaction_of(request, journal.nonce(request.sender))
+    if tx.max_fee_per_gas == 0:
+        # Free calls see a base fee of 0, or they would pay less than the block demands.
+        environment = replace(environment, base_fee=0)
+    else:
+        _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
+    needed = max(intrinsic_gas(tx, environment.fork), floor_gas(tx, environment.fork))
+    if tx.gas_limit < needed:
+        raise IntrinsicGasTooLow(f"gas {tx.gas_limit} is below the {needed} this call needs")
+    _check_funds(journal, tx, request.sender)
+    return _run(machine, environment, block_hash, journal, tx, request.sender)
+
+
+def _transaction_of(request: CallRequest, nonce: int) -> Transaction:
+    """The request as an unsigned transaction of the type its fields imply."""
+    price = request.gas_price or 0
+    max_fee = price if request.max_fee_per_gas is None else request.max_fee_per_gas
+    priority_fee = request.max_priority_fee_per_gas
+    if priority_fee is None:
+        priority_fee = 0 if request.max_fee_per_gas is not None else price
+    if request.authorization_list:
+        kind = SET_CODE
+    elif request.blob_versioned_hashes:
+        kind = BLOB
+    else:
+        kind = LEGACY if request.max_fee_per_gas is None else DYNAMIC_FEE
+    return Transaction(
+        type=kind,
+        chain_id=None,
+        nonce=nonce,
+        gas_price=price,
+        max_priority_fee_per_gas=min(priority_fee, max_fee),
+        max_fee_per_gas=max_fee,
+        gas_limit=request.gas,
+        to=request.to,
+        value=request.value,
+        data=request.data,
+        access_list=request.access_list,
+        max_fee_per_blob_gas=request.max_fee_per_blob_gas,
+        blob_versioned_hashes=request.blob_versioned_hashes,
+        authorization_list=request.authorization_list,
+    )
+
+
+def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
+    account = journal.account(sender)
+    if tx.nonce < account.nonce:
+        raise NonceTooLow(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
+    if tx.nonce > account.nonce:
+        raise NonceTooHigh(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
+    if account.nonce >= UINT64_MAX:
+        raise NonceOverflow("the sender's nonce is at its maximum (EIP-2681)")
+    if account.code_hash == EMPTY_CODE_HASH:
+        return
+    # EIP-3607, which clients apply to all blocks.
+    if fork < Fork.PRAGUE or delegation_target(journal.code(sender)) is None:
+        raise SenderNotEoa(f"0x{sender.hex()} has code")
+
+
+def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: int) -> None:
+    if tx.max_fee_per_gas < environment.base_fee:
+        raise FeeTooLow(f"fee cap {tx.max_fee_per_gas}, base fee {environment.base_fee}")
+    if tx.type == BLOB:
+        if blob_gas_of(tx) > blob_gas_left:
+            raise InvalidBlobs(f"{blob_gas_of(tx)} blob gas, the block has {blob_gas_left} left")
+        price = _blob_price(environment)
+        if tx.max_fee_per_blob_gas < price:
+            raise BlobFeeTooLow(f"blob fee cap {tx.max_fee_per_blob_gas}, blob base fee {price}")
+
+
+def _check_funds(journal: Journal, tx: Transaction, sender: Address) -> None:
+    needed = tx.gas_limit * tx.max_fee_per_gas + tx.value + blob_gas_of(tx) * tx.max_fee_per_blob_gas
+    balance = journal.balance(sender)
+    if balance < needed:
+        raise InsufficientFunds(f"the sender has {balance} wei and needs {needed}")
+
+
+def _blob_price(environment: BlockEnvironment) -> int:
+    schedule = environment.blob_schedule
+    return _cached_blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
+
+
+def _run(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    tx: Transaction,
+    sender: Address,
+) -> TransactionResult:
+    """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
+    fork = environment.fork
+    price = effective_gas_price(tx, environment.base_fee)
+    blob_price = _blob_price(environment) if fork >= Fork.CANCUN else 0
+    journal.begin_transaction()
+    try:
+        bought = tx.gas_limit * price + blob_gas_of(tx) * blob_price
+        if bought:
+            journal.add_balance(sender, -bought)
+        message = _message_of(tx, sender, tx.gas_limit - intrinsic_gas(tx, fork))
+        # The nonce goes up before execution; a creation's address comes from the nonce before that.
+        journal.set_nonce(sender, tx.nonce + 1)
+        if fork >= Fork.BERLIN:
+            _warm(journal, environment, tx, sender, message.to)
+        if tx.type == SET_CODE:
+            _delegate(journal, environment.chain_id, tx.authorization_list)
+        if fork >= Fork.PRAGUE and tx.to is not None:
+            target = delegation_target(journal.code(tx.to))
+            if target is not None:
+                journal.warm_account(target)
+        context = ExecutionContext(
+            environment, block_hash, journal, sender, price, tx.blob_versioned_hashes, blob_price
+        )
+        outcome = machine.execute(message, context)
+    except BaseException:
+        journal.abandon_transaction()
+        raise
+    return _settle(journal, environment, tx, sender, outcome, price, message.to if tx.to is None else None)
+
+
+def _message_of(tx: Transaction, sender: Address, gas: int) -> Message:
+    if tx.to is None:
+        address = create_address(sender, tx.nonce)
+        return Message(CallKind.CREATE, sender, address, address, tx.value, tx.data, gas)
+    return Message(CallKind.CALL, sender, tx.to, tx.to, tx.value, tx.data, gas)
+
+
+def _warm(
+    journal: Journal, environment: BlockEnvironment, tx: Transaction, sender: Address, to: Address
+) -> None:
+    """What is warm from the start (EIP-2929, EIP-2930, EIP-3651), besides the precompiles."""
+    journal.warm_account(sender)
+    journal.warm_account(to)
+    if environment.fork >= Fork.SHANGHAI:
+        journal.warm_account(environment.coinbase)
+    for address, slots in tx.access_list:
+        journal.warm_account(address)
+        for slot in slots:
+            journal.warm_slot(address, slot)
+
+
+def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorization, ...]) -> None:
+    """Apply each authorization that holds, skip the others; they outlive a failing execution (EIP-7702)."""
+    for authorization in authorizations:
+        if authorization.chain_id not in (0, chain_id) or authorization.nonce >= UINT64_MAX:
+            continue
+        authority = authorization.authority()
+        if authority is None:
+            continue
+        journal.warm_account(authority)
+        account = journal.account(authority)
+        if account.code_hash != EMPTY_CODE_HASH and delegation_target(journal.code(authority)) is None:
+            continue
+        if account.nonce != authorization.nonce:
+            continue
+        if not account.is_empty:
+            journal.add_refund(AUTHORIZATION_REFUND)
+        clears = not any(authorization.address)
+        journal.set_code(authority, b"" if clears else designator(authorization.address))
+        journal.set_nonce(authority, account.nonce + 1)
+
+
+def _settle(
+    journal: Journal,
+    environment: BlockEnvironment,
+    tx: Transaction,
+    sender: Address,
+    outcome: Outcome,
+    price: int,
+    contract_address: Address | None,
+) -> TransactionResult:
+    """Refund, floor, payment of the coinbase, end of the transaction."""
+    fork = environment.fork
+    spent = tx.gas_limit - outcome.gas_left
+    refund = min(journal.refund, spent // (5 if fork >= Fork.LONDON else 2))  # EIP-3529
+    gas_used = max(spent - refund, floor_gas(tx, fork))
+    unused = tx.gas_limit - gas_used
+    if unused and price:
+        journal.add_balance(sender, unused * price)
+    journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
+    logs = tuple(journal.logs)
+    journal.end_transaction()
+    return TransactionResult(
+        outcome, gas_used, price, logs, contract_address, blob_gas_of(tx), gas_refunded=refund
+    )
