@@ -1,8 +1,8 @@
-"""Checkpoints: one synced batch brings state, blocks and receipts to a block, and says which log record that is.
+"""Checkpoints: one synced batch brings state, blocks and receipts to a block and names the log record.
 
-Each batch carries a record ``ckpt/<n>`` that holds the hash of record n - 1. A store which dropped a batch in the
-middle of its history, as LevelDB can, therefore shows a gap. The log alone makes transactions durable; a checkpoint
-bounds how much of it is replayed at start.
+Each batch carries a record ``ckpt/<n>`` that holds the hash of record n - 1. A store which dropped a batch
+in the middle of its history, as LevelDB can, therefore shows a gap. The log alone makes transactions
+durable; a checkpoint bounds how much of it is replayed at start.
 """
 
 from __future__ import annotations
@@ -49,7 +49,13 @@ class Checkpoint:
     def encode(self) -> bytes:
         """The stored record."""
         return _RECORD.pack(
-            self.schema_version, self.number, self.lsn, self.block, self.block_hash, self.state_root, self.previous
+            self.schema_version,
+            self.number,
+            self.lsn,
+            self.block,
+            self.block_hash,
+            self.state_root,
+            self.previous,
         )
 
     @property
@@ -91,8 +97,8 @@ def verify_checkpoints(
 ) -> Checkpoint | None:
     """The last checkpoint of a store just opened, after checking that the store holds what it says.
 
-    The last ``links`` records must follow each other and link by hash, the block and the root node must be the
-    recorded ones, and ``paths`` random accounts, slots and trie paths must agree. None: an empty store.
+    The last ``links`` records must follow each other and link by hash, the block and the root node must be
+    the recorded ones, and ``paths`` random accounts, slots and trie paths must agree. None: an empty store.
     Raises `CheckpointBroken`, `StateStoreCorrupt`, `StoreTooNew`.
     """
     snapshot = kv.snapshot()
@@ -173,7 +179,8 @@ def write_checkpoint(
     """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
 
     ``lsn`` is the last log record applied when the state was frozen; it must be durable. Runs in the writer
-    thread, or in one other thread after `StateStore.freeze`. Raises `StateStoreWriteFailed`: the process must end.
+    thread, or in one other thread after `StateStore.freeze`. Raises `StateStoreWriteFailed`: the process
+    must end.
     """
     block = state.frozen if state.frozen is not None else state.freeze()
     header = chain_data.header(block)
@@ -188,7 +195,12 @@ def write_checkpoint(
     if before is not None and lsn < before.lsn:
         raise ValueError(f"log record {lsn} is behind the last checkpoint's, {before.lsn}")
     checkpoint = Checkpoint(
-        before.number + 1 if before else 1, lsn, block, header.hash, root, before.hash if before else ZERO_HASH
+        before.number + 1 if before else 1,
+        lsn,
+        block,
+        header.hash,
+        root,
+        before.hash if before else ZERO_HASH,
     )
     puts |= more_puts
     puts[META_SETTINGS] = _encode_settings(settings or Settings())
