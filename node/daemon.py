@@ -125,9 +125,7 @@ async def _seal_at_intervals(opened: OpenedChain, pipeline: Pipeline) -> None:
             pipeline.put(Mine(lambda _: None))
 
 
-def _announce(
-    opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
-) -> None:
+def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:
     for index, address in enumerate(opened.dev_accounts.addresses):
         say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
     report = opened.recovery

@@ -116,7 +116,9 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
 def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
     if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
-        raise GenesisMismatch(f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}")
+        raise GenesisMismatch(
+            f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
+        )
     if settings.node.genesis:
         wanted = new_genesis(settings, DevAccounts([]), 0).header().hash
         if wanted != genesis.header().hash:

@@ -111,9 +111,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.node.data_dir).expanduser().absolute()
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Settings)
-}
+SECTIONS: dict[str, type[msgspec.Struct]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 FLAGS: dict[str, str] = {
     "data_dir": "node.data_dir",
@@ -224,11 +222,7 @@ def _from_credentials(directory: Path) -> Iterator[tuple[str, object, str]]:
 
 
 def _names() -> list[str]:
-    return [
-        f"{section}.{field.name}"
-        for section, kind in SECTIONS.items()
-        for field in msgspec.structs.fields(kind)
-    ]
+    return [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
 
 
 def _field_type(name: str, origin: str) -> Any:

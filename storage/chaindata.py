@@ -60,9 +60,7 @@ class ChainData:
         self._kv = kv
         self._tail: dict[int, tuple[Block, tuple[Receipt, ...]]] = {}
         self._tail_numbers: dict[Hash32, int] = {}
-        self._head = self._checkpointed = int.from_bytes(
-            kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True
-        )
+        self._head = self._checkpointed = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
         self._headers = _Recent(HEADERS_CACHED, self._read_header)
         self._blocks = _Recent(BLOCKS_CACHED, self._read_block)
         self._receipts = _Recent(RECEIPTS_CACHED, self._read_receipts)

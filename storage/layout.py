@@ -26,7 +26,11 @@ READER_MINIMUM = 1
 
 def write_format(fs: FileSystem) -> None:
     """Stamp a new data directory, durably."""
-    stamp = {"version": VERSION, "readerMinimum": READER_MINIMUM, "stores": {"wal": 1, "state": 1, "index": 1}}
+    stamp = {
+        "version": VERSION,
+        "readerMinimum": READER_MINIMUM,
+        "stores": {"wal": 1, "state": 1, "index": 1},
+    }
     write_atomically(fs, FORMAT, json.dumps({**stamp, "crc32": _checksum(stamp)}, indent=1).encode() + b"\n")
 
 

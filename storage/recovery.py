@@ -74,7 +74,9 @@ def _replay_block(
     store: Store, replay: Replay, environment: BlockEnvironment, raws: list[bytes], seal: Seal, lsn: int
 ) -> None:
     if environment.parent_hash != store.tip.hash:
-        raise StateRootMismatch(f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}")
+        raise StateRootMismatch(
+            f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}"
+        )
     sealed = replay(environment, raws)
     got = sealed.seal()
     for name in ("state_root", "receipts_root", "gas_used", "status_bits", "block_hash"):

@@ -24,7 +24,6 @@ from storage.state.store import StateStore
 from storage.wal import Wal
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
 
-
 GENESIS_LSN = 1
 
 
@@ -72,7 +71,7 @@ class TransactionPlace(NamedTuple):
     """Where a mined transaction is."""
 
     block_number: int
-    index: int
+    transaction_index: int
 
 
 class Store:
@@ -212,7 +211,11 @@ class Store:
         """Positions of every part."""
         return {
             "head": {"number": self.head.number, "hash": "0x" + self.head.hash.hex()},
-            "log": {"lastLsn": self.last_lsn, "durableLsn": self.durable_lsn, "checkpointLsn": self.checkpoint_lsn},
+            "log": {
+                "lastLsn": self.last_lsn,
+                "durableLsn": self.durable_lsn,
+                "checkpointLsn": self.checkpoint_lsn,
+            },
             "checkpointBlock": self.state.checkpointed,
             "oldestState": max(self.state.oldest, 0),
             "overlayBytes": self.state.overlay_bytes,

@@ -169,8 +169,7 @@ def _blob_schedule(entry: dict[str, Any] | None, fork: Fork) -> BlobSchedule:
 
 def _access_list(entries: list[dict[str, Any]]) -> AccessList:
     return tuple(
-        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"]))
-        for entry in entries
+        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"])) for entry in entries
     )
 
 

@@ -24,11 +24,11 @@ from chain.transactions import (
 )
 from chain.types import Address, Hash32
 from node.engine import admission
+from node.engine.executor import Candidate
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
-from node.opening import OpenedChain
 from node.engine.simulate import Situation, estimate_gas, run_call
-from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.opening import OpenedChain
 from node.rpc.backend import (
     CallFields,
     CallResult,
@@ -40,6 +40,7 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from storage.following import LogQuery
 
 SENDER_CACHE_BLOCKS = 256
@@ -139,7 +140,7 @@ class Node:
         place = self._store.transaction_place(transaction_hash)
         if place is None or place.block_number > self.head().number:
             return None
-        return TransactionLocation(place.block_number, place.index)
+        return TransactionLocation(place.block_number, place.transaction_index)
 
     def logs(self, query: LogFilter) -> Sequence[LogEntry]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
@@ -168,9 +169,7 @@ class Node:
         """Simulate by the rules of ``eth_call``."""
         return run_call(self._situation(number), fields, overrides)
 
-    def estimate_gas(
-        self, fields: CallFields, number: int, overrides: Overrides | None = None
-    ) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
         return estimate_gas(self._situation(number), fields, overrides)
 
@@ -228,7 +227,7 @@ class Node:
         candidate = await loop.run_in_executor(None, self._decode, raw)
         return await self._submit(candidate, wait)
 
-    def _decode(self, raw: bytes) -> admission.Candidate:
+    def _decode(self, raw: bytes) -> Candidate:
         transaction, sidecar = decode_network_transaction(raw)
         if sidecar:
             raw = encode_transaction(transaction)
@@ -236,7 +235,7 @@ class Node:
         fork = self._config.fork_at(head.number + 1, head.timestamp + 1)
         return admission.decode(raw, self._config, fork)
 
-    async def _submit(self, candidate: admission.Candidate, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         await self._ask(lambda done: Submit(done, candidate, wait_mined=wait == "mined"))
         place = self._store.transaction_place(candidate.transaction.hash)
         return Submitted(candidate.transaction.hash, self._store.durable_lsn, place.block_number if place else None)
@@ -253,7 +252,10 @@ class Node:
             else:
                 future.set_result(answer)
 
-        self._pipeline.put(make(lambda answer: loop.call_soon_threadsafe(settle, answer)))
+        def done(answer: object) -> None:
+            loop.call_soon_threadsafe(settle, answer)
+
+        self._pipeline.put(make(done))
         return await future
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
@@ -262,7 +264,7 @@ class Node:
         transaction = await loop.run_in_executor(None, self._complete, fields)
         return await self._submit(transaction, wait)
 
-    def _complete(self, fields: CallFields) -> admission.Candidate:
+    def _complete(self, fields: CallFields) -> Candidate:
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         secret = self._dev.secret(sender)
         gas = fields.gas
@@ -298,7 +300,7 @@ class Node:
             authorization_list=fields.authorization_list or (),
         )
         signed = sign_transaction(transaction, secret)
-        return admission.Candidate(signed, sender, encode_transaction(signed))
+        return Candidate(signed, sender, encode_transaction(signed))
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""
@@ -337,5 +339,3 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
-
-

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from chain import fees
 from chain.blocks import Header
 from chain.environment import BlockEnvironment
-from chain import fees
 from chain.forks import BlobSchedule, ChainConfig, Fork
 from chain.hashing import keccak256
 from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from chain.environment import BlockEnvironment
 from chain.errors import IntrinsicGasTooLow
 from chain.state import BlockHashes, StateReader
-from chain.types import ZERO_ADDRESS
+from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from vm.journal import Journal
 from vm.machine import Machine
@@ -99,7 +99,7 @@ def _request(fields: CallFields, gas: int) -> CallRequest:
     )
 
 
-def _override_account(journal: Journal, address: bytes, override: AccountOverride) -> None:
+def _override_account(journal: Journal, address: Address, override: AccountOverride) -> None:
     if override.state is not None:
         journal.create_account(address)
     if override.balance is not None:
