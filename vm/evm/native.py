@@ -105,11 +105,11 @@ def _seal(key: str, code: bytes) -> bytes:
 def object_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
     """The object of this IR, from the cache if an intact one is there."""
     key = object_key(ir, name)
-    stored = cache.get(key) if cache else None
+    stored = cache.get(key) if cache is not None else None
     if stored is not None and _seal(key, stored[_DIGEST_BYTES:]) == stored:
         return stored[_DIGEST_BYTES:]
     code = compile_object(ir)
-    if cache:
+    if cache is not None:
         cache.put(key, _seal(key, code))
     return code
 
