@@ -97,9 +97,11 @@ class History:
                 self.acknowledged = len(self.appended)
                 log = self.open(fs)
             else:
-                calls, crash_at, faults = fs.calls, fs._crash_at, fs._faults
-                fs = self.machine = fs.restart()
-                fs.calls, fs._crash_at, fs._faults = calls, crash_at, faults
+                before, fs = fs, fs.restart()
+                self.machine = fs
+                # Calls are counted on, so that one number means one place in the workload.
+                fs.calls, fs.trace = before.calls, before.trace
+                fs._crash_at, fs._faults = before._crash_at, before._faults
                 log = self.open(fs)
         return fs
 
@@ -122,8 +124,7 @@ class History:
 def counted_calls(steps: list[Step], seed: int) -> list[str]:
     """The names of the calls a workload makes when nothing goes wrong."""
     history, fs = History(seed), SimFs(seed)
-    final = history.live(fs, steps)
-    return final.trace if final is fs else fs.trace + final.trace
+    return history.live(fs, steps).trace
 
 
 def refusal(fs: SimFs, **options: int) -> StorageError | None:
