@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import errno
+from contextlib import suppress
 
 import pytest
 
 from storage.errors import StorageError, StorageFull, StoragePanic, StorageUnreadable, WalClosed
-from storage.simfaults import APPLICABLE, READING, SYNCING, Fault
+from storage.simfaults import APPLICABLE, READING, SYNCING, Fault, SimCrash
 from storage.simfs import SimFs
 from storage.wal import RecordType, Wal
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE, WORKLOADS, History, counted_calls
@@ -86,6 +87,26 @@ def test_every_call_failing(name: str) -> None:
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_call_failing_with_many_survivors(name: str) -> None:
     assert explore(name, variants=12) > 300
+
+
+@pytest.mark.parametrize("name", ["three groups", "rotates"])
+def test_a_crash_after_the_disk_was_full(name: str) -> None:
+    """The group written twice, once in part, then a power loss: any mixture of both attempts is legal."""
+    steps = WORKLOADS[name]
+    images = 0
+    for call, kind in enumerate(counted_calls(steps, 4)):
+        if kind not in APPLICABLE[errno.ENOSPC]:
+            continue
+        for later in range(2, 9):
+            history, fs = History(4, patient=True), SimFs(4)
+            fs.fail_at(Fault(call, errno.ENOSPC, partial=True))
+            fs.crash_at(call + later)
+            with suppress(SimCrash, StorageFull):
+                history.live(fs, steps)
+            fs.crash()
+            for seed, (_, image) in enumerate(fs.survivors(call + later, 12)):
+                images += copy.deepcopy(history).continues(image, seed)
+    assert images > 500
 
 
 def opened(fs: SimFs) -> Wal:
