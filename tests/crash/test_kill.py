@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import KillHarness
+from tests.crash.quic import quic_to
 from tests.daemon import Daemon
 
 
@@ -20,7 +21,7 @@ def seed() -> int:
 def run(tmp_path: Path, cycles: int) -> None:
     """Kill and check; prints the report also when it fails."""
     daemon = Daemon(tmp_path / "data")
-    harness = KillHarness(daemon, seed())
+    harness = KillHarness(daemon, seed(), quic_to(daemon))
     try:
         harness.run(cycles)
     finally:
