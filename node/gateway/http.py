@@ -41,7 +41,7 @@ async def refuse(send: Send, status: int, code: str, message: str, hint: str) ->
 
 
 class Guard:
-    """ASGI middleware: Host and Origin checks for HTTP and WebSocket alike, CORS headers for allowed origins."""
+    """ASGI middleware: Host and Origin checks for HTTP and WebSocket, CORS for allowed origins."""
 
     def __init__(self, app: App, rules: GuardRules) -> None:
         self._app = app

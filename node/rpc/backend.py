@@ -246,4 +246,4 @@ class Backend(Protocol):
     def automine(self) -> bool: ...
 
     async def wait_for_block(self, number: int) -> int:
-        """Return the head's number as soon as it is at least ``number``. Every event stream is built on this."""
+        """Return the head's number once it is at least ``number``. Event streams are built on this."""

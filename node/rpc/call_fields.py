@@ -1,4 +1,4 @@
-"""Transaction objects, overrides and log filters of JSON-RPC to the backend's types, with named field errors."""
+"""Transaction objects, overrides and log filters of JSON-RPC to the backend's types."""
 
 from __future__ import annotations
 

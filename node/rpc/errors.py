@@ -28,6 +28,7 @@ class RpcError(ZvmdError):
     """A request that cannot be answered with a result."""
 
     code = "rpc.error"
+    hint = "see the message"
 
     def data(self) -> Any:
         """Content of the error object's ``data``."""

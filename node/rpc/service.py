@@ -51,7 +51,7 @@ class RpcService:
         return await self._answer_batch(decoded)
 
     async def _answer_batch(self, body: Body) -> bytes | None:
-        """Neighbouring reads run together, so do neighbouring submissions; everything else keeps its order."""
+        """Neighbouring reads run together, so do submissions; everything else keeps its order."""
         answers: list[asyncio.Future[bytes | None]] = []
         group: list[asyncio.Future[bytes | None]] = []
         group_kind: object = None

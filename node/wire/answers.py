@@ -51,8 +51,8 @@ class Peer(Protocol):
     def write(self, stream_id: int, frames: bytes) -> None:
         """Send soon; dropped if the stream or connection is gone."""
 
-    def answered(self, size_bytes: int) -> None:
-        """A request of that size is done with."""
+    def answered(self, stream_id: int, size_bytes: int) -> None:
+        """A request of that size is done with; its answer is written in the same turn of the loop."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task that ends with the connection."""
@@ -98,14 +98,13 @@ class Answerer:
                 peer, stream_id, request, size_bytes, lambda: self._receipt(request.id, request.hash)
             )
         elif isinstance(request, Subscribe):
-            self._subscribe(peer, stream_id, request)
-            peer.answered(size_bytes)
+            self._subscribe(peer, stream_id, request, size_bytes)
         elif isinstance(request, Unsubscribe):
             task = peer.subscriptions.pop(request.subscription, None)
             if task is not None:
                 task.cancel()
             peer.write(stream_id, encode_frame(Result(request.id, task is not None)))
-            peer.answered(size_bytes)
+            peer.answered(stream_id, size_bytes)
         else:
             peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
 
@@ -127,7 +126,7 @@ class Answerer:
                 )
 
         def done(frames: bytes) -> None:
-            peer.answered(size_bytes)
+            peer.answered(stream_id, size_bytes)
             peer.write(stream_id, frames)
 
         try:
@@ -144,7 +143,7 @@ class Answerer:
         except Exception as error:
             answer = codec.failure_of(request.id, internal_error(type(request).__name__, error))
         finally:
-            peer.answered(size_bytes)
+            peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
 
     # -- requests ----------------------------------------------------------------------------------
@@ -163,7 +162,7 @@ class Answerer:
             answer: Frame = Result(request.id, call.run())
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
-        peer.answered(size_bytes)
+        peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
 
     async def _call_method_waiting(self, request: CallMethod) -> Frame:
@@ -236,7 +235,7 @@ class Answerer:
 
     # -- event streams -----------------------------------------------------------------------------
 
-    def _subscribe(self, peer: Peer, stream_id: int, request: Subscribe) -> None:
+    def _subscribe(self, peer: Peer, stream_id: int, request: Subscribe, size_bytes: int) -> None:
         try:
             if len(peer.subscriptions) >= self._subscriptions_max:
                 raise TooManySubscriptions(f"the limit is {self._subscriptions_max}")
@@ -244,10 +243,11 @@ class Answerer:
             pages = self._pages(request, number)
         except ZvmdError as error:
             peer.write(stream_id, encode_frame(codec.failure_of(request.id, error)))
+            peer.answered(stream_id, size_bytes)
             return
         self._next_subscription += 1
         peer.write(stream_id, encode_frame(Subscribed(request.id, number)))
-        peer.subscriptions[number] = peer.spawn(self._stream(peer, stream_id, number, pages))
+        peer.subscriptions[number] = peer.spawn(self._stream(peer, stream_id, size_bytes, number, pages))
 
     def _pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
         backend, readers = self._context.backend, self._service.readers
@@ -278,7 +278,9 @@ class Answerer:
                 for entry in page
             )
 
-    async def _stream(self, peer: Peer, stream_id: int, number: int, pages: AsyncIterator[bytes]) -> None:
+    async def _stream(
+        self, peer: Peer, stream_id: int, size_bytes: int, number: int, pages: AsyncIterator[bytes]
+    ) -> None:
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
@@ -291,3 +293,4 @@ class Answerer:
             peer.write(stream_id, encode_frame(SubscriptionEnded(number, internal.code, str(internal))))
         finally:
             peer.subscriptions.pop(number, None)
+            peer.answered(stream_id, size_bytes)

@@ -27,7 +27,15 @@ from node.wire.errors import (
     WrongStream,
     WrongToken,
 )
-from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamRefused, WireEvent
+from node.wire.events import (
+    ConnectionRefused,
+    Greeted,
+    Refused,
+    RequestReceived,
+    StreamEnded,
+    StreamRefused,
+    WireEvent,
+)
 from node.wire.limits import WireLimits
 from zvmd.frames import PROTOCOL_VERSION, FrameBuffer, Hello, Request, decode_request
 
@@ -121,6 +129,7 @@ class ServerConnection:
                 )
             else:
                 del self._streams[stream_id]
+                events.append(StreamEnded(stream_id))
         return events
 
     def _frame(self, stream_id: int, body: bytes, events: list[WireEvent]) -> None:

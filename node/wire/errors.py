@@ -30,6 +30,7 @@ class WireError(ZvmdError):
     """A peer broke a rule of the protocol."""
 
     code = "wire.error"
+    hint = "see docs/formats/wire.md"
     rpc_code = -32600
     quic_code: ClassVar[int] = 1
     """Application error code of a QUIC reset or close."""

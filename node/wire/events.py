@@ -23,6 +23,12 @@ class RequestReceived(NamedTuple):
     size_bytes: int
 
 
+class StreamEnded(NamedTuple):
+    """The peer sends no more on this stream: end it too once everything is answered."""
+
+    stream_id: int
+
+
 class Refused(NamedTuple):
     """A request or frame is answered with a failure; everything else goes on."""
 
@@ -45,4 +51,4 @@ class ConnectionRefused(NamedTuple):
     error: WireError
 
 
-WireEvent = Greeted | RequestReceived | Refused | StreamRefused | ConnectionRefused
+WireEvent = Greeted | RequestReceived | StreamEnded | Refused | StreamRefused | ConnectionRefused

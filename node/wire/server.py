@@ -1,4 +1,4 @@
-"""The QUIC listener: qh3 around `ServerConnection`, with caps on connections, handshakes and unread answers."""
+"""The QUIC listener: qh3 around `ServerConnection`, with caps on connections, handshakes and answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
 from node.wire.errors import SlowReader, WireError, WrongToken
-from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamRefused
+from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome, encode_frame
 
@@ -48,6 +48,9 @@ class WirePeer(QuicConnectionProtocol):
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
         self._out: dict[int, list[bytes]] = {}
         self._out_scheduled = False
+        self._unanswered: Counter[int] = Counter()
+        self._half_closed: set[int] = set()
+        self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
 
@@ -62,9 +65,15 @@ class WirePeer(QuicConnectionProtocol):
             self._out_scheduled = True
             self._loop.call_soon(self._flush)
 
-    def answered(self, size_bytes: int) -> None:
-        """See `ServerConnection.answered`."""
+    def answered(self, stream_id: int, size_bytes: int) -> None:
+        """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
         self._state.answered(size_bytes)
+        self._unanswered[stream_id] -= 1
+        if not self._unanswered[stream_id]:
+            del self._unanswered[stream_id]
+            if stream_id in self._half_closed:
+                self._half_closed.remove(stream_id)
+                self._end_stream(stream_id)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task that is cancelled when the connection ends."""
@@ -105,15 +114,21 @@ class WirePeer(QuicConnectionProtocol):
 
     def _handle(self, event: object) -> None:
         if isinstance(event, RequestReceived):
+            self._unanswered[event.stream_id] += 1
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
             self.write(event.stream_id, encode_frame(self._listener.welcome()))
+        elif isinstance(event, StreamEnded):
+            if event.stream_id in self._unanswered:
+                self._half_closed.add(event.stream_id)
+            else:
+                self._end_stream(event.stream_id)
         elif isinstance(event, Refused):
             self.write(event.stream_id, encode_frame(codec.failure_of(event.request_id, event.error)))
         elif isinstance(event, StreamRefused):
             self.write(event.stream_id, encode_frame(codec.failure_of(0, event.error)))
-            self._flush(end=event.stream_id)
+            self._end_stream(event.stream_id)
             self._stop(event.stream_id, event.error)
         elif isinstance(event, ConnectionRefused):
             self._refuse(event.stream_id, event.error)
@@ -153,16 +168,21 @@ class WirePeer(QuicConnectionProtocol):
             task.cancel()
         self._listener.peer_gone(self)
 
-    def _flush(self, end: int | None = None) -> None:
+    def _end_stream(self, stream_id: int) -> None:
+        self._ending.add(stream_id)
+        self.write(stream_id, b"")
+
+    def _flush(self) -> None:
         self._out_scheduled = False
         if self._gone:
             return
         out, self._out = self._out, {}
         for stream_id, frames in out.items():
             try:
-                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id == end)
+                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
             except (QuicConnectionError, ValueError, AssertionError, KeyError):
                 self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
+        self._ending.clear()
         if self._transmit_task is not None:
             self._transmit_task.cancel()
         self.transmit()
@@ -276,7 +296,7 @@ class WireListener(QuicServer):
         super().close()  # type: ignore[no-untyped-call]
 
     def _admits(self, address: str) -> bool:
-        failures = self._hello_failures.get(address, ())
+        failures = self._hello_failures.get(address, [])
         if len(failures) >= self.limits.hello_failures_per_s and self._loop.time() - failures[-1] < 1.0:
             return False
         return (

@@ -1,0 +1,303 @@
+"""`Client`: deploy, call, send, receipts, logs and event streams over QUIC.
+
+async with zvmd.connect() as client:
+    token = await client.deploy(bytecode, types=("string", "uint256"), values=["Coin", 10**6], key=secret)
+    (balance,) = await client.call(token.address, "balanceOf(address)(uint256)", [holder])
+    async for event in client.events("logs", addresses=[token.address], cursor=last_seen):
+        last_seen = event.cursor
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from zvmd.abi import encode_values, parse_signature
+from zvmd.connection import Event, WireConnection, open_connection, shut
+from zvmd.endpoint import Endpoint, find_endpoint
+from zvmd.errors import NotFound, Reverted, ZvmdClientError
+from zvmd.frames import (
+    BlockName,
+    CallContract,
+    CallMethod,
+    CallOutcome,
+    Cursor,
+    DeployContract,
+    GetLogs,
+    GetReceipt,
+    LogBody,
+    LogsFound,
+    ReceiptBody,
+    ReceiptFound,
+    Result,
+    SendTransaction,
+    Sent,
+)
+from zvmd.signing import complete_and_sign
+
+AddressLike = str | bytes
+MINED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A contract that exists."""
+
+    address: bytes
+    hash: bytes
+    block_number: int
+
+
+class Client:
+    """A connection to a node. Use `connect`; not thread safe."""
+
+    def __init__(self, connection: WireConnection) -> None:
+        self._connection = connection
+
+    @property
+    def chain_id(self) -> int:
+        """Chain id of the node."""
+        return self._connection.welcome.chain_id
+
+    @property
+    def server(self) -> str:
+        """Name and version of the node."""
+        return self._connection.welcome.server
+
+    async def close(self) -> None:
+        """End the connection."""
+        await shut(self._connection)
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Result of any JSON-RPC method, in JSON-RPC's forms."""
+        connection = self._connection
+        request_id = connection.next_id()
+        message = CallMethod(request_id, method, list(params))
+        return (await connection.request(message, request_id, Result)).value
+
+    async def call_raw(
+        self,
+        to: AddressLike,
+        data: bytes,
+        *,
+        sender: AddressLike | None = None,
+        value: int = 0,
+        gas: int | None = None,
+        block: BlockName = None,
+    ) -> bytes:
+        """Output of a call that changes nothing. Raises `Reverted`."""
+        connection = self._connection
+        request_id = connection.next_id()
+        caller = None if sender is None else address_bytes(sender)
+        amount = amount_bytes(value)
+        message = CallContract(request_id, address_bytes(to), data, caller, amount, gas, block)
+        return (await connection.request(message, request_id, CallOutcome)).output
+
+    async def call(
+        self, to: AddressLike, signature: str, values: Sequence[Any] = (), **options: Any
+    ) -> tuple[Any, ...]:
+        """Decoded return values of ``signature`` such as ``balanceOf(address)(uint256)``; see `call_raw`."""
+        parsed = parse_signature(signature)
+        return parsed.decode(await self.call_raw(to, parsed.encode(list(values)), **options))
+
+    async def send_raw(self, raw: bytes, *, mined: bool = False) -> Sent:
+        """Send a signed transaction; returns when it is durable, or with ``mined`` in a block."""
+        connection = self._connection
+        request_id = connection.next_id()
+        return await connection.request(SendTransaction(request_id, raw, mined), request_id, Sent)
+
+    async def send(
+        self,
+        to: AddressLike | None,
+        data: bytes = b"",
+        *,
+        value: int = 0,
+        key: bytes | str | None = None,
+        sender: AddressLike | None = None,
+        gas: int | None = None,
+        mined: bool = True,
+    ) -> Sent:
+        """Send a transaction signed here with ``key``, or by the node for its dev account ``sender``."""
+        target = None if to is None else address_bytes(to)
+        if key is not None:
+            raw = await complete_and_sign(self, key, target, data, value, gas)
+            return await self.send_raw(raw, mined=mined)
+        caller = await self._dev_account(sender)
+        fields: dict[str, Any] = {"from": hex_of(caller), "data": hex_of(data), "value": hex(value)}
+        if target is not None:
+            fields["to"] = hex_of(target)
+        if gas is not None:
+            fields["gas"] = hex(gas)
+        digest = bytes.fromhex((await self.rpc("eth_sendTransaction", fields))[2:])
+        receipt = await self.receipt(digest, wait=MINED_WITHIN_S if mined else 0.0)
+        return Sent(0, digest, 0, receipt.block_number if receipt else None)
+
+    async def deploy(
+        self,
+        code: bytes,
+        *,
+        types: Sequence[str] = (),
+        values: Sequence[Any] = (),
+        value: int = 0,
+        key: bytes | str | None = None,
+        sender: AddressLike | None = None,
+        gas: int | None = None,
+    ) -> Deployed:
+        """Create a contract with constructor arguments; returns when it is in a block. Raises `Reverted`."""
+        initcode = code + encode_values(tuple(types), list(values))
+        if key is not None:
+            raw = await complete_and_sign(self, key, None, initcode, value, gas)
+            sent = await self.send_raw(raw, mined=True)
+        else:
+            caller = await self._dev_account(sender)
+            connection = self._connection
+            request_id = connection.next_id()
+            message = DeployContract(request_id, initcode, caller, amount_bytes(value), gas)
+            sent = await connection.request(message, request_id, Sent)
+        receipt = await self.need_receipt(sent.hash)
+        if receipt.status == 0 or receipt.contract is None:
+            hint = "replay it with eth_call at the block before to see the reason"
+            raise Reverted(
+                f"the creation in {hex_of(sent.hash)} failed", code="evm.revert", hint=hint, rpc_code=3
+            )
+        return Deployed(receipt.contract, sent.hash, receipt.block_number)
+
+    async def receipt(self, transaction_hash: bytes, *, wait: float = 0.0) -> ReceiptBody | None:
+        """The receipt, None if the transaction is not mined within ``wait`` seconds."""
+        connection = self._connection
+        request_id = connection.next_id()
+        message = GetReceipt(request_id, transaction_hash, int(wait * 1000))
+        return (await connection.request(message, request_id, ReceiptFound)).receipt
+
+    async def need_receipt(self, transaction_hash: bytes, *, wait: float = MINED_WITHIN_S) -> ReceiptBody:
+        """Like `receipt`; raises `NotFound`."""
+        found = await self.receipt(transaction_hash, wait=wait)
+        if found is None:
+            hint = "it may be mined later; ask again"
+            raise NotFound(f"{hex_of(transaction_hash)} is not mined", code="client.not_mined", hint=hint)
+        return found
+
+    async def logs(
+        self,
+        *,
+        from_block: BlockName = 0,
+        to_block: BlockName = None,
+        addresses: Sequence[AddressLike] = (),
+        topics: Sequence[Sequence[bytes]] = (),
+        limit: int | None = None,
+    ) -> list[LogBody]:
+        """Logs of a range of blocks, as many pages as it takes, at most ``limit``."""
+        found: list[LogBody] = []
+        cursor: Cursor | None = None
+        connection = self._connection
+        while limit is None or len(found) < limit:
+            request_id = connection.next_id()
+            page = 10_000 if limit is None else min(limit - len(found), 10_000)
+            message = GetLogs(
+                request_id,
+                from_block if cursor is None else cursor[0],
+                to_block,
+                [address_bytes(item) for item in addresses],
+                [list(choices) for choices in topics],
+                cursor,
+                page,
+            )
+            answer = await connection.request(message, request_id, LogsFound)
+            found += answer.logs
+            cursor = answer.cursor
+            if cursor is None:
+                break
+        return found
+
+    async def events(
+        self,
+        kind: str = "logs",
+        *,
+        addresses: Sequence[AddressLike] = (),
+        topics: Sequence[Sequence[bytes]] = (),
+        cursor: Cursor | None = None,
+    ) -> AsyncIterator[Event]:
+        """New heads or logs for ever; the ``cursor`` of the last event seen resumes behind it."""
+        connection = self._connection
+        wanted = [address_bytes(item) for item in addresses]
+        queue = await connection.subscribe(kind, wanted, [list(choices) for choices in topics], cursor)
+        stream = connection.events(queue)
+        try:
+            async for event in stream:
+                yield event
+        finally:
+            connection.unsubscribe(queue)
+
+    async def _dev_account(self, sender: AddressLike | None) -> bytes:
+        if sender is not None:
+            return address_bytes(sender)
+        accounts = await self.rpc("eth_accounts")
+        if not accounts:
+            hint = "give key=..., or start the node with --dev"
+            raise ZvmdClientError("the node holds no keys", code="client.no_account", hint=hint)
+        return address_bytes(accounts[0])
+
+
+class Connecting:
+    """What `connect` returns: await it, or use it with ``async with``."""
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._client: Client | None = None
+
+    async def _open(self) -> Client:
+        self._client = Client(await open_connection(self._endpoint, "zvmd-python", self._timeout_s))
+        return self._client
+
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Client:
+        return await self._open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            await self._client.close()
+            await asyncio.sleep(0)
+
+
+def connect(
+    url: str | None = None,
+    *,
+    token: str | None = None,
+    certificate: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    timeout: float = 10.0,
+) -> Connecting:
+    """Connect to a node; see `zvmd.endpoint` for what is found by itself. Raises `ConnectionFailed`."""
+    return Connecting(find_endpoint(url, token, certificate, data_dir), timeout)
+
+
+def address_bytes(value: AddressLike) -> bytes:
+    """20 bytes of an address. Raises `ZvmdClientError`."""
+    try:
+        data = bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)
+    except ValueError:
+        data = b""
+    if len(data) != 20:
+        raise ZvmdClientError(
+            f"{value!r} is no address", code="client.input", hint="20 bytes, or 0x and 40 digits"
+        )
+    return data
+
+
+def amount_bytes(value: int) -> bytes:
+    """An amount for the wire."""
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
+def hex_of(data: bytes) -> str:
+    """0x-hex."""
+    return "0x" + data.hex()

@@ -1,0 +1,89 @@
+"""Where the node is and how to prove who we are: URL, token and certificate.
+
+A node on the same machine writes ``token``, ``tls/authority.pem`` and ``endpoints.json`` into its data
+directory; so ``zvmd.connect()`` needs nothing. For another machine give ``url``, ``token`` and a copy of that
+file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from zvmd.errors import ConnectionFailed
+
+DEFAULT_DATA_DIR = "~/.local/share/zvmd"
+DEFAULT_QUIC = "quic://127.0.0.1:4433"
+DEFAULT_HTTP = "http://127.0.0.1:8545"
+ENDPOINTS_FILE = "endpoints.json"
+TOKEN_FILE = "token"  # noqa: S105 - a file name
+CERTIFICATE_FILE = "tls/authority.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """All that is needed to connect over QUIC."""
+
+    host: str
+    port: int
+    token: str
+    certificate: Path
+
+
+def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The data directory: argument, ``ZVMD_DATA_DIR``, ``ZVMD_NODE__DATA_DIR``, or the default."""
+    chosen = given or environ.get("ZVMD_DATA_DIR") or environ.get("ZVMD_NODE__DATA_DIR") or DEFAULT_DATA_DIR
+    return Path(chosen).expanduser()
+
+
+def announced(directory: Path, name: str, default: str) -> str:
+    """The URL the node wrote down for ``quic`` or ``http``."""
+    try:
+        urls = json.loads((directory / ENDPOINTS_FILE).read_text())
+    except (OSError, ValueError):
+        return default
+    return str(urls.get(name, default)) if isinstance(urls, dict) else default
+
+
+def announce(directory: Path, quic: str, http: str) -> None:
+    """Write down where the node listens (called by the node)."""
+    beside = directory / (ENDPOINTS_FILE + ".new")
+    beside.write_text(json.dumps({"quic": quic, "http": http}) + "\n")
+    beside.rename(directory / ENDPOINTS_FILE)
+
+
+def find_endpoint(
+    url: str | None = None,
+    token: str | None = None,
+    certificate: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Endpoint:
+    """Complete what is given from the environment and the data directory. Raises `ConnectionFailed`."""
+    directory = data_directory(data_dir, environ)
+    target = url or environ.get("ZVMD_URL") or announced(directory, "quic", DEFAULT_QUIC)
+    parts = urlsplit(target)
+    try:
+        port = parts.port or 4433
+    except ValueError:
+        port = 0
+    if parts.scheme != "quic" or not parts.hostname or not port:
+        raise ConnectionFailed(
+            f"{target!r} is no QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
+        )
+    secret = token or environ.get("ZVMD_TOKEN")
+    if secret is None:
+        try:
+            secret = (directory / TOKEN_FILE).read_text().strip()
+        except OSError as error:
+            hint = "is the node running with this --data-dir? else set ZVMD_TOKEN"
+            raise ConnectionFailed(f"no token: {error}", code="client.token", hint=hint) from None
+    path = Path(certificate or environ.get("ZVMD_CERTIFICATE") or directory / CERTIFICATE_FILE)
+    if not path.is_file():
+        hint = "is the node running with this --data-dir? else set ZVMD_CERTIFICATE"
+        raise ConnectionFailed(f"no certificate at {path}", code="client.certificate", hint=hint)
+    return Endpoint(parts.hostname, port, secret, path)
