@@ -1,7 +1,7 @@
 """Blocks and receipts by number: a tail in memory after the last checkpoint, the rest in the key-value store.
 
-The writer thread adds; one thread at a time writes checkpoints; anyone reads. Readers look at the tail first and at
-the store then: a block leaves the tail only after it is in the store.
+The writer thread adds; one thread at a time writes checkpoints; anyone reads. Readers look at the tail
+first and at the store then: a block leaves the tail only after it is in the store.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class ChainData:
         self._kv = kv
         self._tail: dict[int, tuple[Block, tuple[Receipt, ...]]] = {}
         self._tail_numbers: dict[Hash32, int] = {}
-        self._head = self._checkpointed = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
+        self._head = self._checkpointed = int.from_bytes(
+            kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True
+        )
         self._headers = _Recent(HEADERS_CACHED, self._read_header)
         self._blocks = _Recent(BLOCKS_CACHED, self._read_block)
         self._receipts = _Recent(RECEIPTS_CACHED, self._read_receipts)

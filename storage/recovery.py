@@ -50,8 +50,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
         if record.lsn <= checkpoint_lsn:
             continue
         if record.type == RecordType.COMMAND:
-            name, value = decode_command(record.payload)
-            store.settings[name] = value
+            name, arguments = decode_command(record.payload)
+            store.settings[name] = arguments[0]
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:

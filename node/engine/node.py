@@ -24,10 +24,9 @@ from chain.transactions import (
 )
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.accounts import DevAccounts
-from node.engine.ledger import Ledger
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
+from node.opening import OpenedChain
 from node.engine.simulate import Situation, estimate_gas, run_call
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from node.rpc.backend import (
@@ -42,8 +41,6 @@ from node.rpc.backend import (
     Wait,
 )
 from storage.following import LogQuery
-from storage.store import Store
-from vm.machine import Machine
 
 SENDER_CACHE_BLOCKS = 256
 PRIORITY_FEE_DEFAULT = 1_000_000_000
@@ -52,26 +49,18 @@ PRIORITY_FEE_DEFAULT = 1_000_000_000
 class Node:
     """Implements `node.rpc.backend.Backend`."""
 
-    def __init__(
-        self,
-        store: Store,
-        machine: Machine,
-        ledger: Ledger,
-        pipeline: Pipeline,
-        config: ChainConfig,
-        dev_accounts: DevAccounts,
-        call_gas_max: int,
-    ) -> None:
-        self._store = store
-        self._machine = machine
-        self._ledger = ledger
+    def __init__(self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int) -> None:
+        self._store = opened.store
+        self._machine = opened.machine
+        self._ledger = opened.ledger
+        self._config = opened.config
+        self._dev = opened.dev_accounts
         self._pipeline = pipeline
-        self._config = config
-        self._dev = dev_accounts
         self._call_gas_max = call_gas_max
         self._senders: OrderedDict[int, tuple[Address, ...]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        pipeline.on_publish = self.on_publish
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -96,7 +85,7 @@ class Node:
             "readOnly": self._pipeline.read_only,
             "poolTransactions": len(self._ledger.pool),
             "automine": self._ledger.controls.automine,
-            "intervalSeconds": self._ledger.controls.interval_seconds,
+            "intervalSeconds": self._ledger.controls.interval_milliseconds / 1000,
             **self._store.status(),
             **{name: source() for name, source in self.status_sources.items()},
         }
@@ -326,7 +315,7 @@ class Node:
 
     async def set_interval_mining(self, seconds: float) -> None:
         """0 switches interval sealing off."""
-        await self._ask(lambda done: Control(done, "interval_seconds", seconds))
+        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000)))
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""

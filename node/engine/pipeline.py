@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
@@ -81,28 +80,24 @@ class Group:
     answers: list[tuple[Request, object]] = field(default_factory=list)
 
 
-class Heartbeat(Protocol):
-    """Told on every turn of the writer, so that a stuck writer is noticed (systemd watchdog)."""
-
-    def __call__(self) -> None: ...
-
-
 class Pipeline:
     """The writer and the committer."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, on_publish: Callable[[], None], on_fault: Callable[[BaseException], None]
+        self, ledger: Ledger, clock: Clock, on_fault: Callable[[BaseException], None]
     ) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._on_publish = on_publish
         self._on_fault = on_fault
         self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
         self.read_only = False
-        self.heartbeat: Heartbeat = lambda: None
+        self.on_publish: Callable[[], None] = lambda: None
+        """Called on the committer thread after each publication."""
+        self.heartbeat: Callable[[], None] = lambda: None
+        """Called by the writer at least every `IDLE_SECONDS`, so that a stuck writer is noticed (watchdog)."""
         self._threads = [
             threading.Thread(target=self._guard, args=(self._write,), name="writer"),
             threading.Thread(target=self._guard, args=(self._commit,), name="committer"),
@@ -247,7 +242,7 @@ class Pipeline:
         while (group := self._groups.get()) is not None:
             self._sync(group.lsn)
             self._ledger.publish(group.head)
-            self._on_publish()
+            self.on_publish()
             for request, answer in group.answers:
                 request.done(answer)
 

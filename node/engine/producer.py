@@ -19,7 +19,7 @@ class Controls(msgspec.Struct):
 
     automine: bool = True
     """Seal as soon as a transaction can be executed."""
-    interval_seconds: float = 0.0
+    interval_milliseconds: int = 0
     """Seal at this interval; 0 is off."""
     time_offset_seconds: int = 0
     """Chain time minus wall-clock time."""
