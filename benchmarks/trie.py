@@ -1,4 +1,4 @@
-"""The batched committer against py-trie's HexaryTrie on one 100,000-key trie: microseconds a key, and their ratio.
+"""The batched committer against py-trie's HexaryTrie on a 100,000-key trie: microseconds a key, and ratio.
 
 Both tries get the same pairs and the same batches; roots are compared before anything is printed.
 The per-block part runs over LevelDB with the node cache a running node has: none but the block cache.
@@ -18,12 +18,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the folder of this file would hide py-trie
 
-from trie import HexaryTrie  # type: ignore[attr-defined]
+from trie import HexaryTrie  # type: ignore[attr-defined]  # noqa: E402
 
-from chain.hashing import EMPTY_ROOT, keccak256
-from storage.kv import LevelStore, open_leveldb
-from storage.state.keys import ACCOUNT_NODE
-from storage.state.trie import Committer, NodeMap
+from chain.hashing import EMPTY_ROOT, keccak256  # noqa: E402
+from storage.kv import LevelStore, open_leveldb  # noqa: E402
+from storage.state.keys import ACCOUNT_NODE  # noqa: E402
+from storage.state.trie import Committer, NodeMap  # noqa: E402
 
 Updates = list[tuple[str, bytes]]
 
@@ -51,7 +51,9 @@ def sorted_updates(pairs: dict[bytes, bytes]) -> Updates:
     return sorted((key.hex(), value) for key, value in pairs.items())
 
 
-def compare(rng: random.Random, keys: list[bytes], batches: int, batch_size: int) -> tuple[dict[str, bytes], bytes]:
+def compare(
+    rng: random.Random, keys: list[bytes], batches: int, batch_size: int
+) -> tuple[dict[str, bytes], bytes]:
     """Print microseconds a key of both tries; returns the nodes and the root left behind."""
     stored: dict[str, bytes] = {}
     pairs = dict(zip(keys, account_values(rng, len(keys)), strict=True))
@@ -88,10 +90,13 @@ def compare(rng: random.Random, keys: list[bytes], batches: int, batch_size: int
         if root != theirs.root_hash:
             raise SystemExit("roots differ after a batch")
     count = len(pairs)
-    print(f"roots equal after building {count} keys and after {batches} batches of {batch_size} + 10 % inserts")
+    print(
+        f"roots equal after building {count} keys and after {batches} batches of {batch_size} + 10 % inserts"
+    )
     print(f"{'':8}{'committer':>12}{'HexaryTrie':>12}{'ratio':>8}")
     for name, ours, other, number in (
-        ("build", ours_build, theirs_build, count), ("batches", ours_seconds, theirs_seconds, touched),
+        ("build", ours_build, theirs_build, count),
+        ("batches", ours_seconds, theirs_seconds, touched),
     ):
         print(f"{name:8}{ours / number * 1e6:>9.1f} us{other / number * 1e6:>9.1f} us{other / ours:>7.1f}x")
     return stored, root
@@ -112,13 +117,17 @@ def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.
                     nodes, current = {}, root
                 elif not seconds:
                     current = root
-                updates = sorted_updates(dict(zip(rng.sample(keys, touched), account_values(rng, touched), strict=True)))
+                updates = sorted_updates(
+                    dict(zip(rng.sample(keys, touched), account_values(rng, touched), strict=True))
+                )
                 start = time.perf_counter()
                 current = Committer(load, nodes).commit(current, updates)  # type: ignore[arg-type]
                 seconds.append(time.perf_counter() - start)
             middle = statistics.median(seconds)
-            print(f"block of {touched:3} keys over LevelDB, {overlay} overlay: {middle * 1e6:8.0f} us, "
-                  f"{middle / touched * 1e6:5.1f} us a key")
+            print(
+                f"block of {touched:3} keys over LevelDB, {overlay} overlay: {middle * 1e6:8.0f} us, "
+                f"{middle / touched * 1e6:5.1f} us a key"
+            )
 
 
 def main() -> None:

@@ -1,13 +1,13 @@
 """Errors of the engine: what a running node refuses and why.
 
-    ZvmdError
-    ├── WriterBusy             node.busy
-    ├── NodeStopping           node.stopping
-    ├── ReadOnly               node.read_only
-    ├── PoolFull               pool.full
-    ├── UnknownAccount         node.account_unknown
-    ├── GenesisMismatch        node.genesis_mismatch    exit 78
-    └── ExecutionFault         node.execution_fault
+ZvmdError
+├── WriterBusy             node.busy
+├── NodeStopping           node.stopping
+├── ReadOnly               node.read_only
+├── PoolFull               pool.full
+├── UnknownAccount         node.account_unknown
+├── GenesisMismatch        node.genesis_mismatch    exit 78
+└── ExecutionFault         node.execution_fault
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Blocks and receipts by number: a tail in memory after the last checkpoint, the rest in the key-value store.
 
-The writer thread adds; one thread at a time writes checkpoints; anyone reads. Readers look at the tail first and at
-the store then: a block leaves the tail only after it is in the store.
+The writer thread adds; one thread at a time writes checkpoints; anyone reads. Readers look at the tail
+first and at the store then: a block leaves the tail only after it is in the store.
 """
 
 from __future__ import annotations

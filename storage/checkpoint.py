@@ -1,22 +1,25 @@
-"""Checkpoints: one synced batch brings state, blocks and receipts to a block, and says which log record that is.
+"""Checkpoints: one synced batch brings state, blocks and receipts to a block and names the log record.
 
-Each batch carries a record ``ckpt/<n>`` that holds the hash of record n - 1. A store which dropped a batch in the
-middle of its history, as LevelDB can, therefore shows a gap. The log alone makes transactions durable; a checkpoint
-bounds how much of it is replayed at start.
+Each batch carries a record ``ckpt/<n>`` that holds the hash of record n - 1. A store which dropped a batch
+in the middle of its history, as LevelDB can, therefore shows a gap. The log alone makes transactions
+durable; a checkpoint bounds how much of it is replayed at start.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import Any
+
+import msgspec
 
 from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
 from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
 from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_STATE, block_key
+from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
 
@@ -46,7 +49,13 @@ class Checkpoint:
     def encode(self) -> bytes:
         """The stored record."""
         return _RECORD.pack(
-            self.schema_version, self.number, self.lsn, self.block, self.block_hash, self.state_root, self.previous
+            self.schema_version,
+            self.number,
+            self.lsn,
+            self.block,
+            self.block_hash,
+            self.state_root,
+            self.previous,
         )
 
     @property
@@ -88,8 +97,8 @@ def verify_checkpoints(
 ) -> Checkpoint | None:
     """The last checkpoint of a store just opened, after checking that the store holds what it says.
 
-    The last ``links`` records must follow each other and link by hash, the block and the root node must be the
-    recorded ones, and ``paths`` random accounts, slots and trie paths must agree. None: an empty store.
+    The last ``links`` records must follow each other and link by hash, the block and the root node must be
+    the recorded ones, and ``paths`` random accounts, slots and trie paths must agree. None: an empty store.
     Raises `CheckpointBroken`, `StateStoreCorrupt`, `StoreTooNew`.
     """
     snapshot = kv.snapshot()
@@ -138,11 +147,40 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
         raise CheckpointBroken(f"the last stored block is not block {head.block}")
 
 
-def write_checkpoint(kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int) -> Checkpoint:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What replay after a checkpoint needs besides the state."""
+
+    needed_lsn: int | None = None
+    """Oldest POOL_ADMIT record that a waiting transaction needs; None if none does."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Last value of every COMMAND record, by name."""
+
+
+def read_settings(kv: KeyValueStore) -> Settings:
+    """The settings of the last checkpoint. Raises `CheckpointBroken`."""
+    record = kv.get(META_SETTINGS)
+    if record is None:
+        return Settings()
+    try:
+        needed_lsn, values = msgspec.msgpack.decode(record, type=tuple[int | None, dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise CheckpointBroken(f"settings of the last checkpoint: {error}") from None
+    return Settings(needed_lsn, values)
+
+
+def _encode_settings(settings: Settings) -> bytes:
+    return msgspec.msgpack.encode((settings.needed_lsn, settings.values))
+
+
+def write_checkpoint(
+    kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int, settings: Settings | None = None
+) -> Checkpoint:
     """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
 
     ``lsn`` is the last log record applied when the state was frozen; it must be durable. Runs in the writer
-    thread, or in one other thread after `StateStore.freeze`. Raises `StateStoreWriteFailed`: the process must end.
+    thread, or in one other thread after `StateStore.freeze`. Raises `StateStoreWriteFailed`: the process
+    must end.
     """
     block = state.frozen if state.frozen is not None else state.freeze()
     header = chain_data.header(block)
@@ -157,9 +195,15 @@ def write_checkpoint(kv: KeyValueStore, state: StateStore, chain_data: ChainData
     if before is not None and lsn < before.lsn:
         raise ValueError(f"log record {lsn} is behind the last checkpoint's, {before.lsn}")
     checkpoint = Checkpoint(
-        before.number + 1 if before else 1, lsn, block, header.hash, root, before.hash if before else ZERO_HASH
+        before.number + 1 if before else 1,
+        lsn,
+        block,
+        header.hash,
+        root,
+        before.hash if before else ZERO_HASH,
     )
     puts |= more_puts
+    puts[META_SETTINGS] = _encode_settings(settings or Settings())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
     kv.write(puts, [*deletes, *more_deletes])

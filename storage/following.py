@@ -205,7 +205,11 @@ class IndexFollower:
 
     def status(self) -> dict[str, Any]:
         """How far the index is."""
-        return {"block": self.reached, "indexing": self.reached < self._chain.head, "inMemory": len(self._places)}
+        return {
+            "block": self.reached,
+            "indexing": self.reached < self._chain.head,
+            "inMemory": len(self._places),
+        }
 
     def close(self) -> None:
         """Close the database."""

@@ -1,8 +1,8 @@
-"""The ordered key-value store under state and chain data, and LevelDB behind it (the only importer of plyvel).
+"""The ordered key-value store under state and chain data, and LevelDB behind it (plyvel's only importer).
 
-One writer; every write is one whole batch, synced. Options follow from measured failures: LevelDB with default
-options drops a damaged block of its log in silence and serves flipped bytes, so all checks are on, always, and
-`plyvel.repair_db` is never called (it brings half-written values back).
+One writer; every write is one whole batch, synced. Options follow from measured failures: LevelDB with
+default options drops a damaged block of its log in silence and serves flipped bytes, so all checks are on,
+always, and `plyvel.repair_db` is never called (it brings half-written values back).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KeyValueStore(Protocol):
         """The store as it is now, unmoved by later writes."""
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
-        """Apply one batch, atomically and durably, before returning. Raises `StateStoreWriteFailed`: panic then."""
+        """Apply one batch, atomic and durable when it returns. Raises `StateStoreWriteFailed`: panic then."""
 
     def close(self) -> None:
         """Close the store; snapshots die with it."""

@@ -22,7 +22,7 @@ class StoredLog(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class StoredReceipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A receipt. Cumulative gas is the sum of the gas used; prices are big endian, as they may exceed 64 bits."""
+    """A receipt. Prices are big endian, as they may exceed 64 bits."""
 
     type: int
     outcome: bool | bytes
@@ -46,20 +46,25 @@ def _pack(number: int) -> bytes:
 
 def encode_receipts(receipts: Sequence[Receipt]) -> bytes:
     """Bytes for all receipts of a block."""
-    return _encoder.encode((RECEIPTS_VERSION, [
-        StoredReceipt(
-            receipt.type,
-            bool(receipt.status) if receipt.status is not None else receipt.post_state or b"",
-            receipt.gas_used,
-            receipt.cumulative_gas_used,
-            _pack(receipt.effective_gas_price),
-            receipt.contract_address,
-            receipt.blob_gas_used,
-            None if receipt.blob_gas_price is None else _pack(receipt.blob_gas_price),
-            [StoredLog(log.address, b"".join(log.topics), log.data) for log in receipt.logs],
+    return _encoder.encode(
+        (
+            RECEIPTS_VERSION,
+            [
+                StoredReceipt(
+                    receipt.type,
+                    bool(receipt.status) if receipt.status is not None else receipt.post_state or b"",
+                    receipt.gas_used,
+                    receipt.cumulative_gas_used,
+                    _pack(receipt.effective_gas_price),
+                    receipt.contract_address,
+                    receipt.blob_gas_used,
+                    None if receipt.blob_gas_price is None else _pack(receipt.blob_gas_price),
+                    [StoredLog(log.address, b"".join(log.topics), log.data) for log in receipt.logs],
+                )
+                for receipt in receipts
+            ],
         )
-        for receipt in receipts
-    ]))
+    )
 
 
 def decode_receipts(data: bytes) -> tuple[Receipt, ...]:

@@ -106,9 +106,7 @@ def _stale(effect: Effect, stale: bytes) -> Effect:
     return replace(effect, stale=stale) if isinstance(effect, SizeChange) else effect
 
 
-def _masks(
-    pending: list[Effect], source: random.Random, count: int | None
-) -> Iterator[tuple[str, tuple[bool, ...]]]:
+def _masks(pending: list[Effect], source: random.Random, count: int | None) -> Iterator[tuple[str, tuple[bool, ...]]]:
     total = len(pending)
     yield "all", (True,) * total
     yield "names without content", tuple(not isinstance(effect, SectorWrite) for effect in pending)

@@ -170,8 +170,7 @@ class SimFs:
         return len(self._pending)
 
     def restart(self) -> SimFs:
-        """The next process after this one was killed: same cache and pending effects, no locks or faults."""
-        self._dead = True
+        """The next process, had this one been killed now: same cache and pending effects, no locks or faults."""
         other = self._machine()
         other._files = {inode: bytearray(content) for inode, content in self._files.items()}
         other._directories = copied(self._directories)

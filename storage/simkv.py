@@ -37,8 +37,8 @@ class SimSnapshot:
 class SimKv:
     """The store for simulations: `copy` is what a crash leaves, `fail_writes_from` makes the disk fail.
 
-    ``applies_failed_write`` decides whether the failing batch is on disk all the same: a write that raised may
-    have happened, and recovery has to cope with both.
+    ``applies_failed_write`` decides whether the failing batch is on disk all the same: a write that raised
+    may have happened, and recovery has to cope with both.
     """
 
     def __init__(self, data: Mapping[bytes, bytes] | None = None) -> None:

@@ -31,11 +31,7 @@ class MemoryState:
                 code_hash = keccak256(code)
                 state.codes[code_hash] = code
             state.accounts[address] = Account(int(entry["nonce"], 16), int(entry["balance"], 16), code_hash)
-            slots = {
-                int(slot, 16): number
-                for slot, value in entry["storage"].items()
-                if (number := int(value, 16))
-            }
+            slots = {int(slot, 16): number for slot, value in entry["storage"].items() if (number := int(value, 16))}
             if slots:
                 state.slots[address] = slots
         return state

@@ -136,8 +136,8 @@ def signed_transaction(
 ) -> tuple[Transaction, Address]:
     """The transaction to run and its sender; decoded from ``txbytes`` where given.
 
-    Raises `InvalidTransaction` or `ValueError` if there is no such transaction, and `CaseUnreadable` if decoding
-    and the case's fields do not agree.
+    Raises `InvalidTransaction` or `ValueError` if there is no such transaction, and `CaseUnreadable` if
+    decoding and the case's fields do not agree.
     """
     raw = expected.get("txbytes")
     if not raw or raw == "0x":
@@ -163,14 +163,13 @@ def _unsigned(tx: Transaction) -> Transaction:
 def _blob_schedule(entry: dict[str, Any] | None, fork: Fork) -> BlobSchedule:
     if entry is None:
         return CANCUN_BLOBS if fork <= Fork.CANCUN else PRAGUE_BLOBS
-    fraction = entry.get("baseFeeUpdateFraction", entry.get("base_fee_update_fraction"))
-    return BlobSchedule(_number(entry["target"]), _number(entry["max"]), _number(fraction))
+    fraction = _number(entry["baseFeeUpdateFraction"])
+    return BlobSchedule(_number(entry["target"]), _number(entry["max"]), fraction)
 
 
 def _access_list(entries: list[dict[str, Any]]) -> AccessList:
     return tuple(
-        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"]))
-        for entry in entries
+        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"])) for entry in entries
     )
 
 

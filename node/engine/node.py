@@ -24,12 +24,11 @@ from chain.transactions import (
 )
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.accounts import DevAccounts
-from node.engine.ledger import Ledger
+from node.engine.executor import Candidate
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
-from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.opening import OpenedChain
 from node.rpc.backend import (
     CallFields,
     CallResult,
@@ -41,9 +40,8 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from storage.following import LogQuery
-from storage.store import Store
-from vm.machine import Machine
 
 SENDER_CACHE_BLOCKS = 256
 PRIORITY_FEE_DEFAULT = 1_000_000_000
@@ -52,26 +50,18 @@ PRIORITY_FEE_DEFAULT = 1_000_000_000
 class Node:
     """Implements `node.rpc.backend.Backend`."""
 
-    def __init__(
-        self,
-        store: Store,
-        machine: Machine,
-        ledger: Ledger,
-        pipeline: Pipeline,
-        config: ChainConfig,
-        dev_accounts: DevAccounts,
-        call_gas_max: int,
-    ) -> None:
-        self._store = store
-        self._machine = machine
-        self._ledger = ledger
+    def __init__(self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int) -> None:
+        self._store = opened.store
+        self._machine = opened.machine
+        self._ledger = opened.ledger
+        self._config = opened.config
+        self._dev = opened.dev_accounts
         self._pipeline = pipeline
-        self._config = config
-        self._dev = dev_accounts
         self._call_gas_max = call_gas_max
         self._senders: OrderedDict[int, tuple[Address, ...]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        pipeline.on_publish = self.on_publish
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -96,7 +86,7 @@ class Node:
             "readOnly": self._pipeline.read_only,
             "poolTransactions": len(self._ledger.pool),
             "automine": self._ledger.controls.automine,
-            "intervalSeconds": self._ledger.controls.interval_seconds,
+            "intervalSeconds": self._ledger.controls.interval_milliseconds / 1000,
             **self._store.status(),
             **{name: source() for name, source in self.status_sources.items()},
         }
@@ -150,7 +140,7 @@ class Node:
         place = self._store.transaction_place(transaction_hash)
         if place is None or place.block_number > self.head().number:
             return None
-        return TransactionLocation(place.block_number, place.index)
+        return TransactionLocation(place.block_number, place.transaction_index)
 
     def logs(self, query: LogFilter) -> Sequence[LogEntry]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
@@ -179,9 +169,7 @@ class Node:
         """Simulate by the rules of ``eth_call``."""
         return run_call(self._situation(number), fields, overrides)
 
-    def estimate_gas(
-        self, fields: CallFields, number: int, overrides: Overrides | None = None
-    ) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
         return estimate_gas(self._situation(number), fields, overrides)
 
@@ -239,7 +227,7 @@ class Node:
         candidate = await loop.run_in_executor(None, self._decode, raw)
         return await self._submit(candidate, wait)
 
-    def _decode(self, raw: bytes) -> admission.Candidate:
+    def _decode(self, raw: bytes) -> Candidate:
         transaction, sidecar = decode_network_transaction(raw)
         if sidecar:
             raw = encode_transaction(transaction)
@@ -247,7 +235,7 @@ class Node:
         fork = self._config.fork_at(head.number + 1, head.timestamp + 1)
         return admission.decode(raw, self._config, fork)
 
-    async def _submit(self, candidate: admission.Candidate, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         await self._ask(lambda done: Submit(done, candidate, wait_mined=wait == "mined"))
         place = self._store.transaction_place(candidate.transaction.hash)
         return Submitted(candidate.transaction.hash, self._store.durable_lsn, place.block_number if place else None)
@@ -264,7 +252,10 @@ class Node:
             else:
                 future.set_result(answer)
 
-        self._pipeline.put(make(lambda answer: loop.call_soon_threadsafe(settle, answer)))
+        def done(answer: object) -> None:
+            loop.call_soon_threadsafe(settle, answer)
+
+        self._pipeline.put(make(done))
         return await future
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
@@ -273,7 +264,7 @@ class Node:
         transaction = await loop.run_in_executor(None, self._complete, fields)
         return await self._submit(transaction, wait)
 
-    def _complete(self, fields: CallFields) -> admission.Candidate:
+    def _complete(self, fields: CallFields) -> Candidate:
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         secret = self._dev.secret(sender)
         gas = fields.gas
@@ -309,7 +300,7 @@ class Node:
             authorization_list=fields.authorization_list or (),
         )
         signed = sign_transaction(transaction, secret)
-        return admission.Candidate(signed, sender, encode_transaction(signed))
+        return Candidate(signed, sender, encode_transaction(signed))
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""
@@ -326,7 +317,7 @@ class Node:
 
     async def set_interval_mining(self, seconds: float) -> None:
         """0 switches interval sealing off."""
-        await self._ask(lambda done: Control(done, "interval_seconds", seconds))
+        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000)))
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""
@@ -348,5 +339,3 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
-
-

@@ -22,8 +22,8 @@ STATUS_LIMIT_CHARS = 256
 class Notifier:
     """The line to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
 
-    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs instead,
-    because a manager that misses its food acts on its own.
+    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs
+    instead, because a manager that misses its food acts on its own.
     """
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
@@ -79,9 +79,7 @@ class Notifier:
                 channel.sendto(message.encode(), self._address)
             except OSError as error:
                 name = self._address.replace("\0", "@")
-                raise SupervisorUnreachable(
-                    f"cannot notify the service manager at {name}: {error}"
-                ) from error
+                raise SupervisorUnreachable(f"cannot notify the service manager at {name}: {error}") from error
 
 
 def _one_line(text: str) -> str:

@@ -46,7 +46,7 @@ def slot_leaf(value: int) -> bytes:
 def node_loader(
     snapshot: KeyValueSnapshot, prefix: bytes, lower: list[NodeMap]
 ) -> Callable[[str], bytes | None]:
-    """Reads a trie's nodes below the newest layer: from other layers' maps, newest first, then from the store."""
+    """Reads a trie's nodes below the newest layer: other layers' maps, newest first, then the store."""
     get = snapshot.get
 
     def load(path: str) -> bytes | None:
@@ -80,9 +80,7 @@ class BlockApplication:
                 self._layer.put_account(address, self._number, before, after)
                 updates.append((hashed_address(address).hex(), account_leaf(after)))
         updates.sort()
-        load = node_loader(
-            self._epoch.snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower]
-        )
+        load = node_loader(self._epoch.snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
         self._layer.root = Committer(load, self._layer.account_nodes).commit(self._layer.root, updates)
         return self._layer.root
 

@@ -1,4 +1,4 @@
-"""What a checkpoint writes for a frozen layer: latest values, trie nodes, code, change sets; and what expires."""
+"""What a checkpoint writes for frozen layers: latest values, trie nodes, code, change sets; what expires."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.state.overlay import Layer
 from storage.state.trie import NodeMap
 
 EXPIRED_BLOCKS_MAX = 4_096
-"""Blocks whose change sets one checkpoint deletes at most; a shortened retention takes effect over several."""
+"""Blocks whose change sets one checkpoint deletes at most; a shortened retention takes several."""
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ def oldest_after(oldest: int, upto: int, retention: int | None) -> int:
 
 
 def layer_batch(layer: Layer, upto: int, oldest: int) -> Batch:
-    """The writes that make ``layer`` part of the store; change sets of blocks up to ``oldest`` are left out."""
+    """The writes that make ``layer`` part of the store, without change sets of blocks up to ``oldest``."""
     batch = Batch()
     touched: defaultdict[int, list[bytes]] = defaultdict(list)
     for address, account_versions in layer.accounts.items():

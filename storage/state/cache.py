@@ -1,4 +1,4 @@
-"""A bounded map for values read from disk: cheap to hit, safe from any thread, roughly least-recently-used."""
+"""A bounded map for values read from disk: cheap to hit, safe from any thread, roughly LRU."""
 
 from __future__ import annotations
 

@@ -34,6 +34,8 @@ META_BLOCK = b"meta/block"
 """Last stored block; 8 bytes."""
 META_STATE = b"meta/state"
 """Block (8) and state root of the stored values."""
+META_SETTINGS = b"meta/settings"
+"""Settings that users changed at run time, and the oldest log record recovery needs besides later ones."""
 META_OLDEST = b"meta/oldest"
 """Oldest block whose state can be read; 8 bytes."""
 
@@ -80,19 +82,21 @@ def after_prefix(prefix: bytes) -> bytes:
 
 
 def encode_account(stored: StoredAccount) -> bytes:
-    """Record of an account: flags, nonce (8), code hash and storage root where not empty, balance; no account: empty."""
+    """Record of an account: flags, nonce (8), code hash and root where not empty, balance. None: empty."""
     account, root = stored
     if account is None:
         return b""
     nonce, balance, code_hash = account
     has_code, has_storage = code_hash != EMPTY_CODE_HASH, root != EMPTY_ROOT
-    return b"".join((
-        bytes((has_code * _HAS_CODE + has_storage * _HAS_STORAGE,)),
-        nonce.to_bytes(8, "big"),
-        code_hash if has_code else b"",
-        root if has_storage else b"",
-        balance.to_bytes((balance.bit_length() + 7) // 8, "big"),
-    ))
+    return b"".join(
+        (
+            bytes((has_code * _HAS_CODE + has_storage * _HAS_STORAGE,)),
+            nonce.to_bytes(8, "big"),
+            code_hash if has_code else b"",
+            root if has_storage else b"",
+            balance.to_bytes((balance.bit_length() + 7) // 8, "big"),
+        )
+    )
 
 
 def decode_account(record: bytes | None) -> StoredAccount:

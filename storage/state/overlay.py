@@ -1,11 +1,11 @@
 """What blocks after the last checkpoint changed, in memory, readable at each of those blocks.
 
-A layer keeps for every key the list of its versions, starting with a base version: the value at the block the layer
-stands on. A reader at block N takes the last version not after N, so later blocks do not exist for it; and each
-version's predecessor is the change set entry of its block.
+A layer keeps for every key the list of its versions, starting with a base version: the value at the block
+the layer stands on. A reader at block N takes the last version not after N, so later blocks do not exist
+for it; and each version's predecessor is the change set entry of its block.
 
-The writer thread alone adds to a layer. It inserts a key's first two versions at once and appends later ones, so
-readers need no lock (dict and list operations are atomic).
+The writer thread alone adds to a layer. It inserts a key's first two versions at once and appends later
+ones, so readers need no lock (dict and list operations are atomic).
 """
 
 from __future__ import annotations
@@ -31,7 +31,16 @@ NODE_BYTES = 500
 class Layer:
     """Versions of the blocks after ``floor``."""
 
-    __slots__ = ("account_nodes", "accounts", "codes", "floor", "root", "size_in_bytes", "slots", "storage_nodes")
+    __slots__ = (
+        "account_nodes",
+        "accounts",
+        "codes",
+        "floor",
+        "root",
+        "size_in_bytes",
+        "slots",
+        "storage_nodes",
+    )
 
     def __init__(self, floor: int, root: Hash32) -> None:
         self.floor = floor

@@ -1,7 +1,7 @@
 """Reading the state after one block, from any thread, while later blocks and checkpoints happen.
 
-An epoch is one consistent arrangement: a snapshot of the store at a checkpoint, and the layers above it. A view
-pins an epoch and a block number; nothing either refers to changes for that number any more.
+An epoch is one consistent arrangement: a snapshot of the store at a checkpoint, and the layers above it. A
+view pins an epoch and a block number; nothing either refers to changes for that number any more.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ class StateView:
         return {slot: value for slot, value in found.items() if value}
 
     def addresses(self) -> Iterator[Address]:
-        """Addresses of all accounts, in no order. Costs time in proportion to the state and its kept history."""
+        """Addresses of all accounts, in no order. Takes time in proportion to state and kept history."""
         seen: set[bytes] = set()
         snapshot = self._epoch.snapshot
         for key, _ in snapshot.iterate(ACCOUNT, ACCOUNT + b"\xff" * 21):
@@ -224,7 +224,7 @@ class StateView:
         return value
 
     def _previous(self, flat_key: bytes) -> bytes | None:
-        """What the first block after this view's replaced; None if no block up to the checkpoint changed the key."""
+        """What the first later block replaced; None if no block up to the checkpoint changed the key."""
         start = history_key(flat_key, self.number + 1)
         for _, record in self._epoch.snapshot.iterate(start, HISTORY + flat_key + _LAST_BLOCK):
             return record

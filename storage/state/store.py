@@ -1,8 +1,9 @@
-"""The state of all kept blocks: one writer applies blocks and freezes layers, anyone reads views of any block.
+"""The state of all kept blocks: one writer applies blocks and freezes layers, anyone reads views.
 
 The writer thread calls `apply` and `freeze`. One other thread may then write the frozen layer down
-(`checkpoint_batch`, the store's `write`, `checkpoint_done`) while blocks go on. Readers take views at any time.
-An exception out of `apply` leaves the newest layer half changed: the process has to end then and recover.
+(`checkpoint_batch`, the store's `write`, `checkpoint_done`) while blocks go on. Readers take views at any
+time. An exception out of `apply` leaves the newest layer half changed: the process has to end then and
+recover.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
 class StateStore:
     """Flat values, trie and change sets over a key-value store.
 
-    ``retention`` is the number of blocks before the last checkpoint whose states stay readable; None keeps all.
+    ``retention`` is the number of blocks before the last checkpoint whose states stay readable; None keeps
+    all.
     """
 
     def __init__(self, kv: KeyValueStore, retention: int | None = None) -> None:
@@ -98,7 +100,7 @@ class StateStore:
         return StateView(epoch, number)
 
     def freeze(self) -> int:
-        """Close the newest layer for a checkpoint at the head and start another; returns the head. Writer thread only.
+        """Close the newest layer for a checkpoint at the head; returns the head. Writer thread only.
 
         Raises RuntimeError while an earlier frozen layer is not written yet.
         """
@@ -118,7 +120,7 @@ class StateStore:
         return None if self._frozen is None else self._frozen[0]
 
     def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
-        """Puts and deletes that bring the store to block ``upto``, the frozen one; freezes the head if none is.
+        """Puts and deletes that bring the store to the frozen block ``upto``; freezes the head if none is.
 
         Only for blocks which are durable in the log.
         """
@@ -134,7 +136,7 @@ class StateStore:
         return batch.puts, batch.deletes
 
     def checkpoint_done(self, number: int) -> None:
-        """The batch is on disk: readers from now on use it, and the frozen layer goes when its last view does."""
+        """The batch is on disk: new views use it, and the frozen layer goes when its last view does."""
         if self._frozen is None or self._frozen[0] != number:
             raise ValueError(f"no checkpoint at block {number} is being written")
         epoch = self._epoch

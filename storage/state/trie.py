@@ -1,9 +1,10 @@
 """The batched committer: applies one block's sorted changes to a Merkle-Patricia trie stored by path.
 
-Each node is stored as its RLP under the path that leads to it (hex digits), so a change overwrites in place and no
-garbage arises; nodes shorter than 32 bytes, which their parent embeds (Yellow Paper, appendix D), are stored under
-their own path as well, so that every node is found the same way. Parents keep the references of all children:
-siblings of a change are neither loaded nor hashed, except the single child left behind when a branch collapses.
+Each node is stored as its RLP under the path that leads to it (hex digits), so a change overwrites in place
+and no garbage arises; nodes shorter than 32 bytes, which their parent embeds (Yellow Paper, appendix D),
+are stored under their own path as well, so that every node is found the same way. Parents keep the
+references of all children: siblings of a change are neither loaded nor hashed, except the single child left
+behind when a branch collapses.
 
 All keys of a trie have the same length (they are hashes), so branches carry no value of their own.
 """
@@ -19,7 +20,7 @@ from chain.types import Hash32
 from storage.errors import StateStoreCorrupt
 
 VALUE_LENGTH_MAX = 160
-"""Bytes. An RLP account has at most 112, a slot 33; the limit keeps every leaf and extension below 256 bytes."""
+"""Bytes. An RLP account has at most 112, a slot 33; this keeps leaves and extensions below 256 bytes."""
 
 NodeMap = dict[str, bytes | None]
 """Changed nodes by path; None: no node there any more."""
@@ -144,7 +145,7 @@ class Committer:
             return EMPTY_ROOT
         return Hash32(new[1:]) if len(new) == 33 else keccak256(new)
 
-    # Methods below take a path, that path's current reference where there is a node, and the range low:high of
+    # Methods below take a path, that path's current reference if there is a node, and the range low:high of
     # updates which share the path as prefix. They store what they change and return the new reference.
 
     def _fetch(self, path: str, ref: bytes) -> bytes:
@@ -211,7 +212,7 @@ class Committer:
         return self._join(path, _DIGITS[left[0]], children[left[0]])
 
     def _join(self, path: str, rest: str, ref: bytes) -> bytes:
-        """Put one short node at ``path`` in front of the node at ``path + rest``, merging the two if that is short."""
+        """Put a short node at ``path`` over the node at ``path + rest``, merged if that is short too."""
         if ref == EMPTY:
             self._nodes[path] = None
             return EMPTY

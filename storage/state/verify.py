@@ -1,4 +1,4 @@
-"""Checks that the stored state belongs to its root: random paths of the tries, and the flat values beside them."""
+"""Checks that the stored state belongs to its root: paths of the tries, and the flat values beside them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def check_account(snapshot: KeyValueSnapshot, root: Hash32, address: Address, st
 def check_slot(snapshot: KeyValueSnapshot, root: Hash32, address: Address, slot: int, value: int) -> None:
     """Compare a slot's flat value with the storage trie. Raises `StateStoreCorrupt`."""
     owner = keccak256(address)
-    leaf = trie_value(_loader(snapshot, STORAGE_NODE + owner), root, keccak256(slot.to_bytes(32, "big")).hex())
+    leaf = trie_value(
+        _loader(snapshot, STORAGE_NODE + owner), root, keccak256(slot.to_bytes(32, "big")).hex()
+    )
     if leaf != slot_leaf(value):
         raise StateStoreCorrupt(f"slot {slot:#x} of 0x{address.hex()} differs from its trie")
 
@@ -106,7 +108,7 @@ def check_sample(snapshot: KeyValueSnapshot, root: Hash32, samples: int, rng: Ra
 
 
 def check_all(snapshot: KeyValueSnapshot, root: Hash32) -> tuple[int, int]:
-    """Compare every account and slot with the tries; returns how many there are. For a scrub or `zvmd verify`.
+    """Compare every account and slot with the tries; returns how many there are.
 
     Raises `StateStoreCorrupt`. Costs about 50 us a value.
     """
@@ -117,7 +119,9 @@ def check_all(snapshot: KeyValueSnapshot, root: Hash32) -> tuple[int, int]:
         accounts += 1
         has_slots = False
         for slot_key, value in snapshot.iterate(SLOT + address, SLOT + address + b"\xff" * 33):
-            check_slot(snapshot, stored.root, address, int.from_bytes(slot_key[21:], "big"), decode_slot(value))
+            check_slot(
+                snapshot, stored.root, address, int.from_bytes(slot_key[21:], "big"), decode_slot(value)
+            )
             slots += 1
             has_slots = True
         if has_slots == (stored.root == EMPTY_ROOT):

@@ -27,7 +27,9 @@ def assert_holds(data: ChainData, chain: list) -> None:  # type: ignore[type-arg
         assert data.hash_of(number) == block.hash
         assert receipts_root(data.receipts(number)) == block.header.receipts_root  # type: ignore[arg-type]
     for number in (-1, len(chain), 2**40):
-        assert data.header(number) is data.block(number) is data.receipts(number) is data.hash_of(number) is None
+        assert (
+            data.header(number) is data.block(number) is data.receipts(number) is data.hash_of(number) is None
+        )
     assert data.number_of(Hash32(bytes(32))) is None
 
 

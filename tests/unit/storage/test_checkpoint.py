@@ -1,4 +1,4 @@
-"""The checkpoint chain over simulated and real stores, and what damage to LevelDB's files may and may not do."""
+"""The checkpoint chain over simulated and real stores, and what damage to LevelDB's files may do."""
 
 from __future__ import annotations
 
@@ -44,10 +44,13 @@ def grow(kv: KeyValueStore, checkpoints: int, seed: int = 1, accounts: int = 6) 
         for _ in range(2):
             number = state.head + 1
             chosen = [Address(rng.randbytes(1) * 20) for _ in range(accounts)]
-            root = state.apply(number, StateDelta(
-                {a: Account(number, rng.randint(0, 10**20)) for a in chosen},
-                {a: {rng.randint(0, 9): rng.randint(0, 2**200)} for a in chosen[:3]},
-            ))
+            root = state.apply(
+                number,
+                StateDelta(
+                    {a: Account(number, rng.randint(0, 10**20)) for a in chosen},
+                    {a: {rng.randint(0, 9): rng.randint(0, 2**200)} for a in chosen[:3]},
+                ),
+            )
             parent = chain_data.hash_of(number - 1) or Hash32(bytes(32))
             chain_data.add(*make_block(rng, number, parent, root, transactions=2 if number else 0))
         write_checkpoint(kv, state, chain_data, lsn=10 * state.head)

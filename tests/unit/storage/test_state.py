@@ -66,19 +66,27 @@ def assert_same(store: StateStore, number: int, world: World) -> None:
 
 accounts = st.one_of(
     st.none(),
-    st.builds(Account, st.integers(0, 3), st.sampled_from([0, 1, 10**18, 2**256 - 1]),
-              st.sampled_from([EMPTY_ACCOUNT.code_hash, keccak256(b"code")])),
+    st.builds(
+        Account,
+        st.integers(0, 3),
+        st.sampled_from([0, 1, 10**18, 2**256 - 1]),
+        st.sampled_from([EMPTY_ACCOUNT.code_hash, keccak256(b"code")]),
+    ),
 )
 
 
 @st.composite
 def deltas(draw: st.DrawFn) -> StateDelta:
     changed = draw(st.dictionaries(st.sampled_from(ADDRESSES), accounts, max_size=4))
-    storage = draw(st.dictionaries(
-        st.sampled_from(ADDRESSES),
-        st.dictionaries(st.sampled_from(SLOTS), st.sampled_from([0, 0, 1, 127, 128, 2**256 - 1]), max_size=4),
-        max_size=3,
-    ))
+    storage = draw(
+        st.dictionaries(
+            st.sampled_from(ADDRESSES),
+            st.dictionaries(
+                st.sampled_from(SLOTS), st.sampled_from([0, 0, 1, 127, 128, 2**256 - 1]), max_size=4
+            ),
+            max_size=3,
+        )
+    )
     for address in storage:
         if changed.get(address, EMPTY_ACCOUNT) is None:
             changed[address] = EMPTY_ACCOUNT
@@ -91,9 +99,13 @@ STEPS = ("apply", "apply", "apply", "freeze", "write", "done", "reopen")
 
 
 @settings(max_examples=250, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(STEPS), deltas()), min_size=1, max_size=18),
-       st.sampled_from([None, 0, 2, 5]))
-def test_every_kept_block_reads_as_in_the_model(steps: list[tuple[str, StateDelta]], retention: int | None) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(STEPS), deltas()), min_size=1, max_size=18),
+    st.sampled_from([None, 0, 2, 5]),
+)
+def test_every_kept_block_reads_as_in_the_model(
+    steps: list[tuple[str, StateDelta]], retention: int | None
+) -> None:
     kv = SimKv()
     store = StateStore(kv, retention)
     worlds: list[World] = []
@@ -134,7 +146,7 @@ def test_every_kept_block_reads_as_in_the_model(steps: list[tuple[str, StateDelt
 @settings(max_examples=60, deadline=None)
 @given(st.lists(deltas(), min_size=2, max_size=10))
 def test_the_store_holds_no_garbage(changes: list[StateDelta]) -> None:
-    """After a checkpoint the nodes are those of a store built in one go, and no zero or expired value is kept."""
+    """After a checkpoint the nodes are those of a store built in one go; no zero or expired value is kept."""
     kv = SimKv()
     store = StateStore(kv, retention=1)
     world: World = {}
@@ -144,8 +156,12 @@ def test_the_store_holds_no_garbage(changes: list[StateDelta]) -> None:
         write_down(store, kv)
     fresh_kv = SimKv()
     fresh = StateStore(fresh_kv, retention=0)
-    fresh.apply(0, StateDelta({a: account for a, (account, _) in world.items()},
-                              {a: slots for a, (_, slots) in world.items()}))
+    fresh.apply(
+        0,
+        StateDelta(
+            {a: account for a, (account, _) in world.items()}, {a: slots for a, (_, slots) in world.items()}
+        ),
+    )
     write_down(fresh, fresh_kv)
     kept = {key: value for key, value in kv.items().items() if key[:1] in b"asno"}
     assert kept == {key: value for key, value in fresh_kv.items().items() if key[:1] in b"asno"}
@@ -193,7 +209,9 @@ def test_views_stay_right_while_blocks_and_checkpoints_go_on() -> None:
         for address in chosen:
             balances[address] = number
         worlds[number] = dict(balances)
-        store.apply(number, StateDelta({a: Account(0, number) for a in chosen}, {a: {7: number} for a in chosen}))
+        store.apply(
+            number, StateDelta({a: Account(0, number) for a in chosen}, {a: {7: number} for a in chosen})
+        )
         published[0] = number
         if number % 10 == 0 and store.frozen is None:
             writer = threading.Thread(target=checkpoint, args=(store.freeze(),))
@@ -228,7 +246,9 @@ def test_damage_is_an_error_and_never_an_answer() -> None:
     store = StateStore(kv)
     address, code = ADDRESSES[0], b"\x60\x01"
     code_hash = keccak256(code)
-    store.apply(0, StateDelta({address: Account(1, 5, code_hash)}, {address: {1: 1, 2: 2}}, set(), {code_hash: code}))
+    store.apply(
+        0, StateDelta({address: Account(1, 5, code_hash)}, {address: {1: 1, 2: 2}}, set(), {code_hash: code})
+    )
     write_down(store, kv)
 
     def damaged(key: bytes, value: bytes) -> StateStore:
@@ -246,7 +266,9 @@ def test_damage_is_an_error_and_never_an_answer() -> None:
         damaged(b"meta/state", b"short")
     with pytest.raises(StateStoreCorrupt):
         damaged(b"a" + address, b"\x07" * 9).view(0).account(address)
-    store = damaged(STORAGE_NODE + hashed_address(address), kv.items()[STORAGE_NODE + hashed_address(address)][:-1])
+    store = damaged(
+        STORAGE_NODE + hashed_address(address), kv.items()[STORAGE_NODE + hashed_address(address)][:-1]
+    )
     with pytest.raises(StateStoreCorrupt):
         store.apply(1, StateDelta(storage={address: {1: 7}}))
 

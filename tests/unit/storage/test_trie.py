@@ -70,8 +70,10 @@ def check(batches: list[Batch]) -> None:
 
 # Few distinct key bytes force splits, collapses and embedded nodes; short values force embedding.
 narrow_keys = st.lists(st.sampled_from([0x00, 0x01, 0x10, 0x11, 0xFF]), min_size=3, max_size=3).map(bytes)
-deep_keys = st.tuples(st.sampled_from([bytes(30), bytes(29) + b"\x01", bytes(15) + b"\x10" * 15]),
-                      st.binary(min_size=2, max_size=2)).map(b"".join)
+deep_keys = st.tuples(
+    st.sampled_from([bytes(30), bytes(29) + b"\x01", bytes(15) + b"\x10" * 15]),
+    st.binary(min_size=2, max_size=2),
+).map(b"".join)
 trie_values = st.one_of(st.just(b""), st.binary(min_size=1, max_size=4), st.binary(min_size=30, max_size=110))
 
 
@@ -94,10 +96,12 @@ def test_roots_equal_py_trie_on_hashed_keys(seed: int) -> None:
     batches = []
     for _ in range(12):
         deletes = rng.random()
-        batches.append({
-            key: b"" if rng.random() < deletes else rng.randbytes(rng.randint(1, 110))
-            for key in rng.sample(keys, rng.randint(1, 120))
-        })
+        batches.append(
+            {
+                key: b"" if rng.random() < deletes else rng.randbytes(rng.randint(1, 110))
+                for key in rng.sample(keys, rng.randint(1, 120))
+            }
+        )
     batches.append(dict.fromkeys(keys, b""))
     check(batches)
     trie = StoredTrie()

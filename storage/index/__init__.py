@@ -1,0 +1,1 @@
+"""The SQL index: lookups only, rebuildable from the chain at any time."""

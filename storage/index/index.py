@@ -1,0 +1,120 @@
+"""The index as the rest of the program sees it: open, write block ranges, look things up from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import Engine, make_url, text
+
+from chain.types import Address, Hash32
+from storage.errors import IndexDamaged
+from storage.index import queries, writer
+from storage.index.engine import check_sqlite, damage_reported, open_engines
+from storage.index.migrate import migrate
+from storage.index.models import metadata
+from storage.index.queries import ContractOrigin, LogFilter, LogPosition, TransactionPosition
+from storage.index.writer import IndexedBlock, Watermark
+
+
+class Index:
+    """A rebuildable index over the chain. One thread writes, any thread reads."""
+
+    def __init__(self, writing: Engine, reading: Engine) -> None:
+        self._writing = writing
+        self._reading = reading
+
+    @classmethod
+    def open(cls, url: str, script_location: Path, *, thorough: bool = False) -> Index:
+        """Connect, check and migrate the database ``url`` (``sqlite:////path`` or ``postgresql+driver://...``).
+
+        ``thorough`` runs SQLite's full integrity check instead of the quick one.
+        Raises `IndexDamaged` (call `destroy` and open again, then index from block 0) and `StoreTooNew`.
+        """
+        writing, reading = open_engines(url)
+        try:
+            with damage_reported(writing):
+                check_sqlite(writing, thorough)
+                migrate(writing, script_location)
+                with reading.connect() as connection:
+                    for table in metadata.sorted_tables:  # a revision number without its tables is damage
+                        connection.execute(text(f'SELECT 1 FROM "{table.name}" LIMIT 1'))  # noqa: S608
+        except BaseException:
+            writing.dispose()
+            reading.dispose()
+            raise
+        return cls(writing, reading)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._reading.dispose()
+        self._writing.dispose()
+
+    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
+        """Index consecutive blocks in one transaction; rows of these and later blocks are replaced.
+
+        Raises ValueError on a gap, `IndexDamaged`.
+        """
+        with damage_reported(self._writing), self._writing.begin() as connection:
+            return writer.write_blocks(connection, blocks, lsn)
+
+    def rewind(self, mark: Watermark | None) -> None:
+        """Forget everything behind a watermark; None forgets all. Raises `IndexDamaged`."""
+        with damage_reported(self._writing), self._writing.begin() as connection:
+            writer.rewind(connection, mark)
+
+    def make_durable(self) -> None:
+        """Sync what was written: before the log below the watermark is pruned. Raises `IndexDamaged`."""
+        if self._writing.dialect.name == "sqlite":
+            with damage_reported(self._writing):
+                raw = self._writing.raw_connection()
+                try:
+                    raw.cursor().execute("PRAGMA synchronous=FULL")
+                    busy = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                    raw.cursor().execute("PRAGMA synchronous=NORMAL")
+                finally:
+                    raw.close()
+                if busy:
+                    raise TimeoutError("readers keep the index's write-ahead log busy")
+
+    def watermark(self) -> Watermark | None:
+        """How far the index reaches, None if it is empty. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return writer.read_watermark(connection)
+
+    def transaction(self, tx_hash: Hash32) -> TransactionPosition | None:
+        """Position of a transaction. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return queries.find_transaction(connection, tx_hash)
+
+    def contract(self, address: Address) -> ContractOrigin | None:
+        """Latest creation of a contract. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return queries.find_contract(connection, address)
+
+    def logs(
+        self, wanted: LogFilter, limit: int = queries.LOGS_MAX, after: LogPosition | None = None
+    ) -> tuple[list[LogPosition], LogPosition | None]:
+        """Positions of matching logs, and a cursor for more. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return queries.find_logs(connection, wanted, limit, after)
+
+    def check(self, *, thorough: bool = True) -> None:
+        """Run the database's own check, for a scrub. Raises `IndexDamaged`."""
+        check_sqlite(self._reading, thorough)
+
+
+def destroy(url: str) -> None:
+    """Remove the index: SQLite's files, or the tables of another database. It must be closed."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database or parsed.database == ":memory:":
+            raise IndexDamaged("an index in memory cannot be destroyed")
+        for suffix in ("-wal", "-shm", "-journal", ""):
+            Path(parsed.database + suffix).unlink(missing_ok=True)
+        return
+    writing, _ = open_engines(url)
+    with writing.begin() as connection:
+        metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    writing.dispose()

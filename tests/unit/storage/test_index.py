@@ -1,0 +1,316 @@
+"""The SQL index: lookups against a naive scan, idempotent writing, migrations that are whole, damage."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import event
+
+from chain.transactions import recover_sender, sign_transaction
+from chain.types import Address, Hash32
+from storage.errors import IndexDamaged, StoreTooNew
+from storage.index.engine import open_engines
+from storage.index.index import Index, destroy
+from storage.index.migrate import migrate
+from storage.index.models import metadata
+from storage.index.queries import LOGS_MAX, LogFilter, LogPosition, TransactionPosition
+from storage.index.writer import Creation, IndexedBlock, Watermark
+from tests.paths import REPO
+from tests.unit.storage.chains import make_chain, make_transaction
+
+MIGRATIONS = REPO / "migrations"
+
+
+def entries(length: int, seed: int = 1, transactions: int = 3) -> list[IndexedBlock]:
+    return [
+        IndexedBlock(block, receipts, [Address((n + 1).to_bytes(20)) for n in range(len(receipts))])
+        for block, receipts in make_chain(length, seed, transactions)
+    ]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'index.sqlite'}"
+
+
+@pytest.fixture
+def index(url: str) -> Iterator[Index]:
+    opened = Index.open(url, MIGRATIONS)
+    yield opened
+    opened.close()
+
+
+def dump(url: str) -> list[str]:
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        return sorted(connection.iterdump())
+
+
+def naive_logs(chain: list[IndexedBlock], wanted: LogFilter) -> list[LogPosition]:
+    found = []
+    for item in chain:
+        log_index = 0
+        for tx_index, receipt in enumerate(item.receipts):
+            for log in receipt.logs:
+                number = item.block.header.number
+                if (
+                    wanted.first_block <= number <= wanted.last_block
+                    and (not wanted.addresses or log.address in wanted.addresses)
+                    and len(log.topics) >= len(wanted.topics)
+                    and all(ts is None or log.topics[at] in ts for at, ts in enumerate(wanted.topics))
+                ):
+                    found.append(LogPosition(number, log_index, tx_index))
+                log_index += 1
+    return found
+
+
+def test_lookups_equal_a_scan(index: Index) -> None:
+    chain = entries(40)
+    for first in range(0, 40, 7):
+        index.write(chain[first : first + 7], lsn=first)
+    for item in chain:
+        for at, (tx, receipt) in enumerate(zip(item.block.transactions, item.receipts, strict=True)):
+            assert index.transaction(tx.hash) == TransactionPosition(item.block.header.number, at)
+            if receipt.contract_address is not None:
+                origin = index.contract(receipt.contract_address)
+                expected = (item.block.header.number, tx.hash, item.senders[at])  # type: ignore[index]
+                assert origin == (expected if receipt.status else None)
+    assert index.transaction(Hash32(bytes(32))) is None
+    assert index.contract(Address(bytes(20))) is None
+    rng = random.Random(3)
+    topics = [Hash32(bytes([n]) * 32) for n in range(5)]
+    for _ in range(200):
+        first = rng.randint(0, 39)
+        wanted = LogFilter(
+            first,
+            rng.randint(first, 45),
+            rng.sample([Address(bytes([n]) * 20) for n in range(1, 5)], rng.randint(0, 3)),
+            [rng.choice([None, rng.sample(topics, rng.randint(0, 3))]) for _ in range(rng.randint(0, 4))],
+        )
+        expected_logs = naive_logs(chain, wanted)
+        assert index.logs(wanted) == (expected_logs, None)
+        paged: list[LogPosition] = []
+        cursor: LogPosition | None = None
+        limit = rng.randint(1, 5)
+        while True:
+            page, cursor = index.logs(wanted, limit, cursor)
+            assert len(page) <= limit
+            paged += page
+            if cursor is None:
+                break
+        assert paged == expected_logs
+
+
+def test_limits() -> None:
+    with pytest.raises(ValueError, match="addresses"):
+        LogFilter(0, 1, [Address(n.to_bytes(20, "big")) for n in range(1001)])
+    with pytest.raises(ValueError, match="positions"):
+        LogFilter(0, 1, (), [None] * 5)
+    with pytest.raises(ValueError, match="alternatives"):
+        LogFilter(0, 1, (), [[Hash32(n.to_bytes(32, "big")) for n in range(1001)]])
+
+
+def test_limit_of_a_page(index: Index) -> None:
+    for limit in (0, LOGS_MAX + 1):
+        with pytest.raises(ValueError, match="limit"):
+            index.logs(LogFilter(0, 1), limit)
+
+
+def test_writing_again_and_after_a_rewind_leaves_exactly_the_rows(index: Index, url: str) -> None:
+    chain, other = entries(12), entries(12, seed=2)
+    index.write(chain, 12)
+    once = dump(url)
+    index.write(chain[5:], 12)
+    assert dump(url) == once
+    index.write(other[4:8], 8)
+    assert index.watermark() == Watermark(8, 7, other[7].block.hash)
+    assert index.transaction(chain[10].block.transactions[0].hash) is None
+    index.write(chain[4:], 12)
+    assert dump(url) == once
+    with pytest.raises(ValueError, match="gap"):
+        index.write(entries(20)[15:], 20)
+    with pytest.raises(ValueError, match="should be"):
+        index.write([chain[3], chain[5]], 20)
+    assert dump(url) == once
+    index.rewind(Watermark(5, 4, chain[4].block.hash))
+    index.write(chain[5:], 12)
+    assert dump(url) == once
+    index.make_durable()
+    index.rewind(None)
+    assert index.watermark() is None
+
+
+def test_senders_are_recovered_and_inner_creations_kept(index: Index) -> None:
+    rng = random.Random(1)
+    block, receipts = make_chain(1)[0]
+    tx = sign_transaction(make_transaction(rng, 2), b"\x01" * 32)
+    again = sign_transaction(make_transaction(rng, 2), b"\x02" * 32)
+    from dataclasses import replace
+
+    block = replace(block, transactions=(tx, again, tx))  # a dev chain may include one transaction twice
+    receipts = [make_chain(2)[1][1][1]] * 3
+    made = Address(b"\x77" * 20)
+    index.write([IndexedBlock(block, receipts, creations=[Creation(1, made, Address(b"\x66" * 20))])], 1)
+    assert index.transaction(tx.hash) == (0, 2)
+    assert index.contract(made) == (0, again.hash, Address(b"\x66" * 20))
+    assert recover_sender(tx) != recover_sender(again)
+
+
+def test_the_schema_is_the_models(url: str) -> None:
+    writing, reading = open_engines(url)
+    assert migrate(writing, MIGRATIONS)
+    assert not migrate(writing, MIGRATIONS)
+    with reading.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        for pragma, value in (
+            ("journal_mode", "wal"),
+            ("synchronous", 1),
+            ("foreign_keys", 1),
+            ("trusted_schema", 0),
+        ):
+            assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+    writing.dispose()
+    reading.dispose()
+
+
+def test_a_migration_stopped_at_any_statement_leaves_nothing(url: str) -> None:
+    stopped = 0
+    for stop_at in range(1, 40):
+        writing, reading = open_engines(url)
+        count = 0
+
+        def fail(*_: object, at: int = stop_at) -> None:
+            nonlocal count
+            count += 1
+            if count == at:
+                raise KeyboardInterrupt
+
+        event.listen(writing, "before_cursor_execute", fail)
+        try:
+            migrate(writing, MIGRATIONS)
+        except KeyboardInterrupt:
+            stopped += 1
+            writing.dispose()
+            reading.dispose()
+            assert [line for line in dump(url) if "CREATE" in line] == []
+            continue
+        writing.dispose()
+        reading.dispose()
+        break
+    assert stopped > 8
+    Index.open(url, MIGRATIONS).close()
+
+
+def test_a_copy_of_an_index_opens_and_a_later_schema_does_not(index: Index, url: str, tmp_path: Path) -> None:
+    index.write(entries(5), 5)
+    index.make_durable()
+    shutil.copy(tmp_path / "index.sqlite", tmp_path / "copy.sqlite")
+    copy_url = f"sqlite:///{tmp_path / 'copy.sqlite'}"
+    Index.open(copy_url, MIGRATIONS, thorough=True).close()
+    assert dump(copy_url) == dump(url)
+    with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreTooNew):
+        Index.open(copy_url, MIGRATIONS)
+
+
+@pytest.mark.parametrize("table", ["logs", "watermark", "alembic_version"])
+def test_missing_tables_are_damage(index: Index, url: str, tmp_path: Path, table: str) -> None:
+    index.close()
+    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+        connection.execute(f"DROP TABLE {table}")
+    with pytest.raises(IndexDamaged):
+        Index.open(url, MIGRATIONS)
+
+
+def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path) -> None:
+    chain = entries(30)
+    index = Index.open(url, MIGRATIONS)
+    index.write(chain, 30)
+    index.make_durable()
+    index.close()
+    good, path = dump(url), tmp_path / "index.sqlite"
+    pristine = path.read_bytes()
+    damaged = 0
+    for seed in range(150):
+        rng = random.Random(seed)
+        data = bytearray(pristine)
+        at = rng.randrange(len(data))
+        kind = rng.choice(["flip", "byte", "zero page", "cut", "garbage"])
+        if kind == "flip":
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == "byte":
+            data[at] = rng.randrange(256)
+        elif kind == "zero page":
+            data[at // 4096 * 4096 : at // 4096 * 4096 + 4096] = bytes(4096)
+        elif kind == "cut":
+            del data[at:]
+        else:
+            data[at : at + 200] = rng.randbytes(min(200, len(data) - at))
+        destroy(url)
+        path.write_bytes(data)
+        try:
+            opened = Index.open(url, MIGRATIONS, thorough=True)
+            try:
+                opened.transaction(chain[5].block.transactions[0].hash)
+                opened.logs(LogFilter(0, 100))
+                opened.contract(Address(bytes(20)))
+            finally:
+                opened.close()
+        except (IndexDamaged, StoreTooNew):
+            damaged += 1
+            destroy(url)
+            rebuilt = Index.open(url, MIGRATIONS)
+            rebuilt.write(chain, 30)
+            rebuilt.close()
+            assert dump(url) == good
+    assert damaged > 60
+
+
+def test_readers_see_whole_ranges_while_a_writer_writes(index: Index) -> None:
+    chain = entries(60)
+    index.write(chain[:1], 0)
+    failures: list[object] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                mark = index.watermark()
+                assert mark is not None
+                wanted = LogFilter(0, mark.block)
+                if index.logs(wanted)[0] != naive_logs(chain, wanted):
+                    failures.append(mark)
+        except Exception as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for first in range(1, 60, 3):
+        index.write(chain[first : first + 3], first)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not failures
+
+
+def test_a_block_of_a_thousand_transactions_is_one_quick_write(index: Index) -> None:
+    import time
+
+    chain = entries(3, transactions=1000)
+    index.write(chain[:2], 1)
+    start = time.perf_counter()
+    index.write(chain[2:], 2)
+    seconds = time.perf_counter() - start
+    count = sum(len(receipt.logs) for receipt in chain[2].receipts)
+    sys.stdout.write(f"1,000 transactions, {count} logs: {seconds * 1000:.1f} ms\n")
+    assert seconds < 0.5  # a loose bound: the machine is shared

@@ -1,0 +1,66 @@
+"""The command table: every row leads to a command, start-up stays light, errors are one line and a status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from chain.errors import NonceTooLow
+from node.cli.main import COMMANDS, cli, exit_code_of
+from node.ops.errors import InvalidSetting
+from tests.daemon import clean_environment
+from tests.paths import REPO
+
+
+def zvmd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a process."""
+    return subprocess.run(
+        [sys.executable, "-m", "node.cli.main", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=REPO,
+        env=clean_environment() | environment,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_row_leads_to_a_command_with_a_docstring(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    assert command.help
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    result = zvmd("--help")
+    assert result.returncode == 0
+    for name, row in COMMANDS.items():
+        assert name in result.stdout
+        assert row.summary[:40] in result.stdout
+    heavy = "print([name for name in ('llvmlite', 'plyvel', 'qh3') if name in sys.modules])"
+    program = f"import sys; import node.cli.main; {heavy}"
+    listed = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=REPO, timeout=60, check=True
+    )
+    assert listed.stdout.strip() == "[]"
+
+
+def test_an_expected_error_is_one_line_with_its_own_status() -> None:
+    result = zvmd("config", "show", ZVMD_HTTP__PROT="1")
+    assert result.returncode == InvalidSetting.exit_code == 78
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("zvmd: ")
+    assert "[settings.unknown]" in result.stderr
+
+
+def test_an_unknown_command_is_wrong_usage() -> None:
+    assert zvmd("strat").returncode == 2
+
+
+def test_an_error_without_a_status_of_its_own_is_1() -> None:
+    assert exit_code_of(NonceTooLow("nonce 1, expected 2")) == 1
