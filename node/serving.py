@@ -14,8 +14,10 @@ from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.settings import Settings
+from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
+from zvmd.endpoint import announce
 
 TLS_DIRECTORY = "tls"
 
@@ -53,10 +55,22 @@ async def start_servers(settings: Settings, backend: Backend) -> Servers:
     udp = open_udp_socket(settings.quic.host, settings.quic.port)
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings))
-    wire = await serve_wire(service, udp, tls, is_token)
+    wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp)
     http_address = "{}:{}".format(*gateway.address)
+    announce(data_dir, f"quic://{quic_address}", f"http://{http_address}")
     return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
+
+
+def wire_limits(settings: Settings) -> WireLimits:
+    """The connection limits that the settings ask for."""
+    limits = settings.limits
+    return WireLimits(
+        connections_max=limits.quic_connections,
+        connections_per_address_max=limits.connections_per_peer,
+        streams_max=limits.streams_per_connection,
+        subscriptions_max=limits.subscriptions_per_connection,
+    )
 
 
 def rpc_limits(settings: Settings) -> RpcLimits:
