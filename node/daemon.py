@@ -37,7 +37,7 @@ GIL_SWITCH_SECONDS = 0.001
 
 
 async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; the last before serving begins with READY."""
+    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
