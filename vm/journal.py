@@ -187,9 +187,9 @@ class Journal:
         return address in self._created
 
     def self_destruct(self, address: Address) -> bool:
-        """Delete the account at the end of the transaction; whether that is new.
+        """Delete the account when the transaction ends; whether that is new.
 
-        The caller decides by EIP-6780 and moves the balance.
+        EIP-6780 and the balance are the caller's business.
         """
         return self._mark(self._scheduled, address)
 

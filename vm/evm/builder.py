@@ -1,7 +1,7 @@
 """Text IR builder, and the `Emitter` through which opcodes are written once for every back end.
 
-A value (`Value`, 256 bits) or word (`Word`, 64 bits) is a Python int when it is known at build time, else the name of an
-SSA value. An i1 is always a name. Folding constants is then ordinary Python.
+A value (`Value`, 256 bits) or word (`Word`, 64 bits) is a Python int when it is known at build time, else the
+name of an SSA value. An i1 is always a name. Folding constants is then ordinary Python.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Builder:
 
 
 class Emitter(ABC):
-    """What an opcode may do. The interpreter and the JIT give the stack, control flow and exits their own meaning."""
+    """What an opcode may do. Each back end gives stack, control flow and exits its own meaning."""
 
     def __init__(self, fork: Fork) -> None:
         self.fork = fork

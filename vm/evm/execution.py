@@ -47,8 +47,18 @@ class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
-        "_pool", "_table", "context", "engine", "environment", "fork", "frames", "has_access_lists", "journal",
-        "outcome", "precompiles", "tracer",
+        "_pool",
+        "_table",
+        "context",
+        "engine",
+        "environment",
+        "fork",
+        "frames",
+        "has_access_lists",
+        "journal",
+        "outcome",
+        "precompiles",
+        "tracer",
     )
 
     def __init__(
@@ -114,7 +124,7 @@ class Execution:
         self._push(message, code, message.data, checkpoint)
 
     def begin_create(self, message: Message) -> None:
-        """Claim the address in ``message.to`` and start the init code. The creator's nonce has been raised."""
+        """Claim the address in ``message.to`` and start the init code. The creator's nonce is raised."""
         journal, address = self.journal, message.to
         if self.has_access_lists:
             journal.warm_account(address)
@@ -141,7 +151,9 @@ class Execution:
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
         frame = self._pool.pop() if self._pool else Frame()
-        frame.start(message, code, data, self._table, self.engine.interpreter.plain_table, 0, self.environment)
+        frame.start(
+            message, code, data, self._table, self.engine.interpreter.plain_table, 0, self.environment
+        )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
 

@@ -1,7 +1,8 @@
 """Where everything lies inside a frame: the one description that native code and Python both use.
 
-A frame is `FRAME_BYTES` flat bytes, 64-byte aligned: `Field` registers of eight bytes, `Env` words of 32 bytes, scratch
-space, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first free stack slot.
+A frame is `FRAME_BYTES` flat bytes, 64-byte aligned: `Field` registers of eight bytes, `Env` words of 32
+bytes, scratch space, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first
+free stack slot.
 """
 
 from __future__ import annotations
@@ -52,14 +53,22 @@ class Field(IntEnum):
 
 
 POINTER_FIELDS: Final = (
-    Field.CODE, Field.JUMP_MAP, Field.CALLDATA, Field.RETURNDATA, Field.MEMORY, Field.TABLE, Field.PLAIN_TABLE,
-    Field.WARM_STORAGE, Field.BREAKPOINTS, Field.PROFILE,
+    Field.CODE,
+    Field.JUMP_MAP,
+    Field.CALLDATA,
+    Field.RETURNDATA,
+    Field.MEMORY,
+    Field.TABLE,
+    Field.PLAIN_TABLE,
+    Field.WARM_STORAGE,
+    Field.BREAKPOINTS,
+    Field.PROFILE,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
 
 class Env(IntEnum):
-    """Index of a 32-byte word the environment opcodes read. From `ORIGIN` on they are the same in a whole transaction."""
+    """Index of a 32-byte word the environment opcodes read. From `ORIGIN` on they last a transaction."""
 
     ADDRESS = 0
     CALLER = 1

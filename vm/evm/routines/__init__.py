@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from vm.evm.routines import division, keccak, memory
+from vm.evm.routines import division, keccak, memory, modular
 
-ROUTINES = "\n".join((memory.IR, division.ir(), keccak.ir()))
+ROUTINES = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir()))
