@@ -62,7 +62,7 @@ def node_loader(
 
 
 class DecodedBranches:
-    """Upper branches of the account trie and of the storage tries last changed, kept decoded between blocks."""
+    """Upper branches of the account trie and of the storage tries last changed, decoded, between blocks."""
 
     def __init__(self) -> None:
         self.accounts: BranchCache = {}

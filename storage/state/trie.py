@@ -26,7 +26,7 @@ CACHED_DEPTH = 4
 """Branches above this depth are kept decoded: at most 4,369 a trie, about 6 MB."""
 
 BranchCache = dict[str, tuple[bytes, list[bytes]]]
-"""Decoded branches by path: their reference and children. An entry counts only for the reference it was kept for."""
+"""Decoded branches by path: reference and children. An entry counts only for its reference."""
 
 NodeMap = dict[str, bytes | None]
 """Changed nodes by path; None: no node there any more."""
@@ -121,8 +121,8 @@ class Committer:
     """Applies batches of changes to one trie.
 
     ``load`` reads a stored node by path; ``nodes`` takes the changed nodes and is looked at first.
-    Every node that comes from ``load`` is checked against the reference in its parent. ``branches`` may live on
-    from commit to commit of one trie, and must be dropped after a commit that raised.
+    Every node that comes from ``load`` is checked against the reference in its parent. ``branches`` may
+    live on from commit to commit of one trie, and must be dropped after a commit that raised.
     """
 
     __slots__ = ("_branches", "_keys", "_load", "_nodes", "_values")
