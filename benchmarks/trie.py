@@ -23,7 +23,7 @@ from trie import HexaryTrie  # type: ignore[attr-defined]  # noqa: E402
 from chain.hashing import EMPTY_ROOT, keccak256  # noqa: E402
 from storage.kv import LevelStore, open_leveldb  # noqa: E402
 from storage.state.keys import ACCOUNT_NODE  # noqa: E402
-from storage.state.trie import Committer, NodeMap  # noqa: E402
+from storage.state.trie import BranchCache, Committer, NodeMap  # noqa: E402
 
 Updates = list[tuple[str, bytes]]
 
@@ -33,11 +33,13 @@ def account_values(rng: random.Random, count: int) -> list[bytes]:
     return [rng.randbytes(rng.randint(70, 80)) for _ in range(count)]
 
 
-def commit_over_dict(stored: dict[str, bytes], root: bytes, updates: Updates) -> tuple[bytes, float]:
+def commit_over_dict(
+    stored: dict[str, bytes], branches: BranchCache, root: bytes, updates: Updates
+) -> tuple[bytes, float]:
     """One commit over nodes in memory, written back; new root and seconds."""
     start = time.perf_counter()
     nodes: NodeMap = {}
-    root = Committer(stored.get, nodes).commit(root, updates)  # type: ignore[arg-type]
+    root = Committer(stored.get, nodes, branches).commit(root, updates)  # type: ignore[arg-type]
     for path, node in nodes.items():
         if node is None:
             del stored[path]
@@ -56,8 +58,9 @@ def compare(
 ) -> tuple[dict[str, bytes], bytes]:
     """Print microseconds a key of both tries; returns the nodes and the root left behind."""
     stored: dict[str, bytes] = {}
+    branches: BranchCache = {}
     pairs = dict(zip(keys, account_values(rng, len(keys)), strict=True))
-    root, ours_build = commit_over_dict(stored, EMPTY_ROOT, sorted_updates(pairs))
+    root, ours_build = commit_over_dict(stored, branches, EMPTY_ROOT, sorted_updates(pairs))
     theirs = HexaryTrie({}, prune=True)
     start = time.perf_counter()
     with theirs.squash_changes() as squashed:
@@ -77,7 +80,7 @@ def compare(
         batch |= dict(zip(fresh, account_values(rng, len(fresh)), strict=True))
         keys += fresh
         touched += len(batch)
-        root, seconds = commit_over_dict(stored, root, sorted_updates(batch))
+        root, seconds = commit_over_dict(stored, branches, root, sorted_updates(batch))
         ours_seconds += seconds
         start = time.perf_counter()
         with theirs.squash_changes() as squashed:
@@ -112,16 +115,17 @@ def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.
         for overlay in ("cold", "warm"):
             seconds: list[float] = []
             nodes: NodeMap = {}
+            branches: BranchCache = {}
             for _ in range(30):
                 if overlay == "cold":
-                    nodes, current = {}, root
+                    nodes, branches, current = {}, {}, root
                 elif not seconds:
                     current = root
                 updates = sorted_updates(
                     dict(zip(rng.sample(keys, touched), account_values(rng, touched), strict=True))
                 )
                 start = time.perf_counter()
-                current = Committer(load, nodes).commit(current, updates)  # type: ignore[arg-type]
+                current = Committer(load, nodes, branches).commit(current, updates)  # type: ignore[arg-type]
                 seconds.append(time.perf_counter() - start)
             middle = statistics.median(seconds)
             print(

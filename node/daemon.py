@@ -24,6 +24,7 @@ from node.serving import Servers, start_servers
 from node.settings import Settings
 from storage.errors import StorageError
 from storage.store import Store
+from zvmd.endpoint import announce
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ GIL_SWITCH_SECONDS = 0.001
 
 
 async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; the last before serving begins with READY."""
+    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
@@ -53,6 +54,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
+        announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         await _until_stopped()

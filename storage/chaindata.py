@@ -15,7 +15,8 @@ from chain import rlp
 from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header
 from chain.errors import InvalidRlp, InvalidTransaction
 from chain.receipts import Receipt
-from chain.types import Hash32
+from chain.transactions import recover_sender
+from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 from storage.kv import KeyValueStore
 from storage.receiptcodec import decode_receipts, encode_receipts
@@ -24,6 +25,9 @@ from storage.state.keys import BODY, HEADER, META_BLOCK, NUMBER, RECEIPTS, block
 HEADERS_CACHED = 2_048
 BLOCKS_CACHED = 128
 RECEIPTS_CACHED = 128
+
+Outcome = tuple[tuple[Receipt, ...], tuple[Address, ...]]
+"""Receipts of a block and senders of its transactions; no senders if none were given."""
 
 T = TypeVar("T")
 
@@ -36,6 +40,7 @@ class _Recent(Generic[T]):
         self._read = read
         self._items: OrderedDict[int, T] = OrderedDict()
         self._lock = Lock()
+        self._rewinds = 0
 
     def get(self, number: int) -> T | None:
         """The thing, from memory or read now; None if there is none."""
@@ -44,13 +49,22 @@ class _Recent(Generic[T]):
             if item is not None:
                 self._items.move_to_end(number)
                 return item
+            rewinds = self._rewinds
         item = self._read(number)
         if item is not None:
             with self._lock:
-                self._items[number] = item
+                if rewinds == self._rewinds:  # else what was read may be gone
+                    self._items[number] = item
                 if len(self._items) > self._limit:
                     self._items.popitem(last=False)
         return item
+
+    def forget_after(self, number: int) -> None:
+        """Forget everything above a block number."""
+        with self._lock:
+            self._rewinds += 1
+            for later in [key for key in self._items if key > number]:
+                del self._items[later]
 
 
 class ChainData:
@@ -58,12 +72,14 @@ class ChainData:
 
     def __init__(self, kv: KeyValueStore) -> None:
         self._kv = kv
-        self._tail: dict[int, tuple[Block, tuple[Receipt, ...]]] = {}
+        self._tail: dict[int, tuple[Block, Outcome]] = {}
         self._tail_numbers: dict[Hash32, int] = {}
-        self._head = self._checkpointed = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
+        self._stored = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
+        self._head = self._checkpointed = self._stored
+        self._abandoned: set[Hash32] = set()  # stored blocks that a rewind took out of the chain
         self._headers = _Recent(HEADERS_CACHED, self._read_header)
         self._blocks = _Recent(BLOCKS_CACHED, self._read_block)
-        self._receipts = _Recent(RECEIPTS_CACHED, self._read_receipts)
+        self._outcomes = _Recent(RECEIPTS_CACHED, self._read_outcome)
 
     @property
     def head(self) -> int:
@@ -75,14 +91,20 @@ class ChainData:
         """Number of the last block in the store; -1 before the first checkpoint."""
         return self._checkpointed
 
-    def add(self, block: Block, receipts: Sequence[Receipt]) -> None:
-        """Append the next block with its receipts, in memory. Writer thread only."""
+    def add(self, block: Block, receipts: Sequence[Receipt], senders: Sequence[Address] = ()) -> None:
+        """Append the next block, in memory. Writer thread only.
+
+        ``senders`` of the transactions are kept too if given: signatures then need not be recovered again, and
+        impersonated senders, who signed nothing, are known.
+        """
         number = block.header.number
         if number != self._head + 1:
             raise ValueError(f"block {number} does not follow block {self._head}")
         if len(receipts) != len(block.transactions):
             raise ValueError(f"{len(receipts)} receipts for {len(block.transactions)} transactions")
-        self._tail[number] = (block, tuple(receipts))
+        if len(senders) not in (0, len(receipts)):
+            raise ValueError(f"{len(senders)} senders for {len(block.transactions)} transactions")
+        self._tail[number] = (block, (tuple(receipts), tuple(senders)))
         self._tail_numbers[block.hash] = number
         self._head = number
 
@@ -98,8 +120,19 @@ class ChainData:
 
     def receipts(self, number: int) -> tuple[Receipt, ...] | None:
         """Receipts of a block, in order; None if there is no such block. Raises `StateStoreCorrupt`."""
-        entry = self._tail.get(number)
-        return entry[1] if entry is not None else self._receipts.get(number)
+        outcome = self._outcome(number)
+        return None if outcome is None else outcome[0]
+
+    def senders(self, number: int) -> tuple[Address, ...] | None:
+        """Senders of a block's transactions, in order; None if there is no such block.
+
+        Recovered from the signatures if none were given. Raises `StateStoreCorrupt`.
+        """
+        outcome = self._outcome(number)
+        if outcome is None or len(outcome[1]) == len(outcome[0]):
+            return None if outcome is None else outcome[1]
+        block = self.block(number)
+        return None if block is None else tuple(recover_sender(tx) for tx in block.transactions)
 
     def hash_of(self, number: int) -> Hash32 | None:
         """Hash of a block; None if there is no such block. Raises `StateStoreCorrupt`."""
@@ -112,7 +145,26 @@ class ChainData:
         if number is not None:
             return number
         record = self._kv.get(NUMBER + block_hash)
-        return None if record is None else int.from_bytes(record, "big")
+        return None if record is None or block_hash in self._abandoned else int.from_bytes(record, "big")
+
+    def rewind(self, number: int) -> None:
+        """Make block ``number`` the head again; later blocks leave the chain. Writer thread only.
+
+        No checkpoint may be under way. The store follows with the next checkpoint.
+        """
+        if not 0 <= number <= self._head:
+            raise ValueError(f"block {number} is not between 0 and {self._head}")
+        for later in range(number + 1, self._checkpointed + 1):
+            block_hash = self.hash_of(later)
+            assert block_hash is not None
+            self._abandoned.add(block_hash)
+        self._head = number
+        self._checkpointed = min(self._checkpointed, number)
+        for later in [key for key in self._tail if key > number]:
+            block, _ = self._tail.pop(later)
+            self._tail_numbers.pop(block.hash, None)
+        for recent in (self._headers, self._blocks, self._outcomes):
+            recent.forget_after(number)
 
     def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Puts and deletes that store the tail up to block ``upto``. Only for blocks durable in the log."""
@@ -120,24 +172,33 @@ class ChainData:
             raise ValueError(f"block {upto} is not between {self._checkpointed} and {self._head}")
         puts: dict[bytes, bytes] = {}
         for number in range(self._checkpointed + 1, upto + 1):
-            block, receipts = self._tail[number]
+            block, outcome = self._tail[number]
             puts[block_key(HEADER, number)] = encode_header(block.header)
             puts[block_key(BODY, number)] = _encode_body(block)
-            puts[block_key(RECEIPTS, number)] = encode_receipts(receipts)
+            puts[block_key(RECEIPTS, number)] = encode_receipts(*outcome)
             puts[NUMBER + block.hash] = number.to_bytes(8, "big")
         if upto >= 0:
             puts[META_BLOCK] = upto.to_bytes(8, "big")
-        return puts, []
+        deletes = [NUMBER + block_hash for block_hash in self._abandoned]
+        for number in range(upto + 1, self._stored + 1):
+            deletes += [block_key(kind, number) for kind in (HEADER, BODY, RECEIPTS)]
+        return puts, deletes
 
     def checkpoint_done(self, upto: int) -> None:
         """The batch is in the store: the tail up to ``upto`` may go."""
+        self._abandoned.clear()
         first, self._checkpointed = self._checkpointed + 1, upto
+        self._stored = upto
         for number in range(first, upto + 1):
             block, _ = self._tail.pop(number)
             self._tail_numbers.pop(block.hash, None)
 
+    def _outcome(self, number: int) -> Outcome | None:
+        entry = self._tail.get(number)
+        return entry[1] if entry is not None else self._outcomes.get(number)
+
     def _read_header(self, number: int) -> Header | None:
-        record = self._stored(HEADER, number, "header")
+        record = self._record(HEADER, number, "header")
         if record is None:
             return None
         try:
@@ -152,7 +213,7 @@ class ChainData:
         header = self._headers.get(number)
         if header is None:
             return None
-        record = self._stored(BODY, number, "body")
+        record = self._record(BODY, number, "body")
         if record is None:
             return None
         try:
@@ -161,11 +222,11 @@ class ChainData:
         except (InvalidRlp, InvalidTransaction) as error:
             raise StateStoreCorrupt(f"body of block {number}: {error}") from error
 
-    def _read_receipts(self, number: int) -> tuple[Receipt, ...] | None:
-        record = self._stored(RECEIPTS, number, "receipts")
+    def _read_outcome(self, number: int) -> Outcome | None:
+        record = self._record(RECEIPTS, number, "receipts")
         return None if record is None else decode_receipts(record)
 
-    def _stored(self, kind: bytes, number: int, what: str) -> bytes | None:
+    def _record(self, kind: bytes, number: int, what: str) -> bytes | None:
         """A record of a block; None for a block the store does not reach."""
         if not 0 <= number <= self._checkpointed:
             return None

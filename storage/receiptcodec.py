@@ -11,6 +11,7 @@ from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 
 RECEIPTS_VERSION = 1
+ADDRESS_BYTES = 20
 
 
 class StoredLog(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -37,15 +38,15 @@ class StoredReceipt(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[int, list[StoredReceipt]])
+_decoder = msgspec.msgpack.Decoder(tuple[int, list[StoredReceipt], bytes])
 
 
 def _pack(number: int) -> bytes:
     return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
-def encode_receipts(receipts: Sequence[Receipt]) -> bytes:
-    """Bytes for all receipts of a block."""
+def encode_receipts(receipts: Sequence[Receipt], senders: Sequence[Address]) -> bytes:
+    """Bytes for all receipts of a block and the senders of its transactions, or no senders."""
     return _encoder.encode(
         (
             RECEIPTS_VERSION,
@@ -63,19 +64,24 @@ def encode_receipts(receipts: Sequence[Receipt]) -> bytes:
                 )
                 for receipt in receipts
             ],
+            b"".join(senders),
         )
     )
 
 
-def decode_receipts(data: bytes) -> tuple[Receipt, ...]:
+def decode_receipts(data: bytes) -> tuple[tuple[Receipt, ...], tuple[Address, ...]]:
     """Inverse of `encode_receipts`. Raises `StateStoreCorrupt`."""
     try:
-        version, stored = _decoder.decode(data)
+        version, stored, joined = _decoder.decode(data)
     except msgspec.DecodeError as error:
         raise StateStoreCorrupt(f"stored receipts: {error}") from error
     if version != RECEIPTS_VERSION:
         raise StateStoreCorrupt(f"stored receipts of version {version}")
-    return tuple(_receipt(item) for item in stored)
+    if len(joined) not in (0, len(stored) * ADDRESS_BYTES):
+        raise StateStoreCorrupt(f"{len(joined)} bytes of senders for {len(stored)} receipts")
+    ends = range(0, len(joined), ADDRESS_BYTES)
+    senders = tuple(Address(joined[at : at + ADDRESS_BYTES]) for at in ends)
+    return tuple(_receipt(item) for item in stored), senders
 
 
 def _receipt(item: StoredReceipt) -> Receipt:

@@ -67,6 +67,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
                 store.publish(store.tip.number)
                 store.checkpoint()
     store.publish(store.tip.number)
+    store.follower.rewind_to_chain()
     return report
 
 

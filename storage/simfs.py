@@ -367,5 +367,9 @@ class SimFile:
         self._fs._enter("size")
         return len(self._fs._files[self._inode])
 
+    def next_data(self, offset: int) -> int:
+        self._fs._enter("next_data")
+        return min(offset, len(self._fs._files[self._inode]))
+
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

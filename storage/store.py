@@ -124,7 +124,7 @@ class Store:
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""
-        self.chain.add(sealed.block, sealed.receipts)
+        self.chain.add(sealed.block, sealed.receipts, sealed.senders)
         self.follower.remember(sealed.block)
         self.tip = sealed.block.header
         self._seal_lsns[self.tip.number] = lsn

@@ -28,6 +28,10 @@ COMMANDS: dict[str, Row] = {
     "logs": Row("node.cli.logs", "logs", "Print logs."),
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
     "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
+    "status": Row("node.cli.status", "status", "Show what a running node is doing."),
+    "wal": Row("node.cli.wal", "wal", "Look at the log on disk."),
+    "verify": Row("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
+    "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
     "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }

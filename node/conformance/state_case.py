@@ -77,7 +77,7 @@ def environment_of(case: dict[str, Any], fork_name: str) -> BlockEnvironment:
         prevrandao=Hash32(_number(env.get("currentRandom", hex(difficulty))).to_bytes(32, "big")),
         difficulty=0 if fork >= Fork.PARIS else difficulty,
         excess_blob_gas=_number(env.get("currentExcessBlobGas", "0x0")),
-        blob_schedule=_blob_schedule(config.get("blobSchedule", {}).get(fork_name), fork),
+        blob_schedule=blob_schedule_of(config, fork_name),
     )
 
 
@@ -160,9 +160,11 @@ def _unsigned(tx: Transaction) -> Transaction:
     return replace(tx, chain_id=None, y_parity=0, r=0, s=0)
 
 
-def _blob_schedule(entry: dict[str, Any] | None, fork: Fork) -> BlobSchedule:
+def blob_schedule_of(config: dict[str, Any], fork_name: str) -> BlobSchedule:
+    """The blob parameters a case's config gives for the fork, else those of the fork."""
+    entry = config.get("blobSchedule", {}).get(fork_name)
     if entry is None:
-        return CANCUN_BLOBS if fork <= Fork.CANCUN else PRAGUE_BLOBS
+        return CANCUN_BLOBS if FORK_NAMES[fork_name] <= Fork.CANCUN else PRAGUE_BLOBS
     fraction = _number(entry["baseFeeUpdateFraction"])
     return BlobSchedule(_number(entry["target"]), _number(entry["max"]), fraction)
 

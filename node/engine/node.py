@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,7 +18,6 @@ from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import (
     Transaction,
     encode_transaction,
-    recover_sender,
     sign_transaction,
 )
 from chain.types import Address, Hash32
@@ -43,7 +41,6 @@ from node.rpc.backend import (
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from storage.following import LogQuery
 
-SENDER_CACHE_BLOCKS = 256
 PRIORITY_FEE_DEFAULT = 1_000_000_000
 
 
@@ -58,7 +55,6 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
-        self._senders: OrderedDict[int, tuple[Address, ...]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
@@ -114,17 +110,8 @@ class Node:
         return self._store.chain.receipts(number) if 0 <= number <= self.head().number else None
 
     def senders(self, number: int) -> Sequence[Address] | None:
-        """Senders of a published block's transactions, in order; recovered once, then cached."""
-        cached = self._senders.get(number)
-        if cached is None:
-            block = self.block(number)
-            if block is None:
-                return None
-            cached = tuple(recover_sender(transaction) for transaction in block.transactions)
-            self._senders[number] = cached
-            while len(self._senders) > SENDER_CACHE_BLOCKS:
-                self._senders.popitem(last=False)
-        return cached
+        """Senders of a published block's transactions, in order."""
+        return self._store.chain.senders(number) if 0 <= number <= self.head().number else None
 
     def block_size(self, number: int) -> int | None:
         """Length of the block's RLP, bytes."""

@@ -155,7 +155,7 @@ class Pipeline:
         group = Group()
         for request in requests:
             try:
-                self._handlers[type(request)](self, request, group)
+                _HANDLERS[type(request)](self, request, group)
             except ZvmdError as error:
                 group.answers.append((request, error))
         if self._ledger.controls.automine:
@@ -196,13 +196,6 @@ class Pipeline:
 
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
-
-    _handlers: dict[type, Callable[..., None]] = {
-        Submit: _submit,
-        Mine: _mine,
-        Control: _control,
-        Freeze: _freeze,
-    }  # noqa: RUF012 - a table
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
@@ -267,3 +260,11 @@ class Pipeline:
         except BaseException as error:
             self._on_fault(error)
             raise
+
+
+_HANDLERS: dict[type[Request], Callable[..., None]] = {
+    Submit: Pipeline._submit,
+    Mine: Pipeline._mine,
+    Control: Pipeline._control,
+    Freeze: Pipeline._freeze,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -13,9 +14,11 @@ from storage.kv import KeyValueSnapshot
 from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.reader import Epoch, StateView
-from storage.state.trie import Committer, NodeMap, encode_string
+from storage.state.trie import BranchCache, Committer, NodeMap, encode_string
 
 HASHED_KEYS_CACHED = 65_536
+STORAGE_TRIES_CACHED = 16
+STORAGE_BRANCHES_CACHED = 4_096
 
 _AFTER_PATHS = b"g"
 """Sorts behind every path digit."""
@@ -58,13 +61,39 @@ def node_loader(
     return load
 
 
+class DecodedBranches:
+    """Upper branches of the account trie and of the storage tries last changed, decoded, between blocks."""
+
+    def __init__(self) -> None:
+        self.accounts: BranchCache = {}
+        self._storages: OrderedDict[Hash32, BranchCache] = OrderedDict()
+
+    def storage(self, owner: Hash32) -> BranchCache:
+        """The cache for the storage trie of the account with this hashed address."""
+        branches = self._storages.get(owner)
+        if branches is None:
+            branches = self._storages[owner] = {}
+        else:
+            self._storages.move_to_end(owner)
+        return branches
+
+    def trim(self) -> None:
+        """Forget storage tries that were not changed for longest, until the rest is within bounds."""
+        storages = self._storages
+        while len(storages) > STORAGE_TRIES_CACHED or (
+            len(storages) > 1 and sum(map(len, storages.values())) > STORAGE_BRANCHES_CACHED
+        ):
+            storages.popitem(last=False)
+
+
 class BlockApplication:
     """One block's delta on its way into the newest layer. For the writer thread only."""
 
-    def __init__(self, epoch: Epoch, before: StateView, number: int) -> None:
+    def __init__(self, epoch: Epoch, before: StateView, number: int, branches: DecodedBranches) -> None:
         self._epoch = epoch
         self._before = before
         self._number = number
+        self._branches = branches
         self._layer: Layer = epoch.layers[-1]
         self._lower: tuple[Layer, ...] = epoch.layers[-2::-1]
 
@@ -81,7 +110,9 @@ class BlockApplication:
                 updates.append((hashed_address(address).hex(), account_leaf(after)))
         updates.sort()
         load = node_loader(self._epoch.snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
-        self._layer.root = Committer(load, self._layer.account_nodes).commit(self._layer.root, updates)
+        committer = Committer(load, self._layer.account_nodes, self._branches.accounts)
+        self._layer.root = committer.commit(self._layer.root, updates)
+        self._branches.trim()
         return self._layer.root
 
     def _apply_account(self, address: Address, before: StoredAccount, delta: StateDelta) -> StoredAccount:
@@ -122,7 +153,7 @@ class BlockApplication:
         nodes = self._layer.storage_nodes.setdefault(owner, {})
         lower = [layer.storage_nodes[owner] for layer in self._lower if owner in layer.storage_nodes]
         load = node_loader(self._epoch.snapshot, STORAGE_NODE + owner, lower)
-        return Committer(load, nodes).commit(root, updates)
+        return Committer(load, nodes, self._branches.storage(owner)).commit(root, updates)
 
     def _delete_storage_nodes(self, address: Address) -> None:
         """Mark all nodes of one storage trie as gone."""

@@ -13,7 +13,7 @@ from chain.state import StateDelta
 from chain.types import Hash32
 from storage.errors import StateStoreCorrupt, StateUnavailable
 from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.state.apply import BlockApplication
+from storage.state.apply import BlockApplication, DecodedBranches
 from storage.state.batch import expire, layer_batch, oldest_after
 from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
 from storage.state.overlay import Layer
@@ -52,6 +52,7 @@ class StateStore:
         oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
         self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), CodeCache())
         self._head = floor
+        self._branches = DecodedBranches()
         self._frozen: tuple[int, int] | None = None
 
     @property
@@ -87,7 +88,7 @@ class StateStore:
         if number != self._head + 1:
             raise ValueError(f"block {number} does not follow block {self._head}")
         epoch = self._epoch
-        root = BlockApplication(epoch, StateView(epoch, self._head), number).apply(delta)
+        root = BlockApplication(epoch, StateView(epoch, self._head), number, self._branches).apply(delta)
         self._head = number
         return root
 

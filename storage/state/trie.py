@@ -22,6 +22,12 @@ from storage.errors import StateStoreCorrupt
 VALUE_LENGTH_MAX = 160
 """Bytes. An RLP account has at most 112, a slot 33; this keeps leaves and extensions below 256 bytes."""
 
+CACHED_DEPTH = 4
+"""Branches above this depth are kept decoded: at most 4,369 a trie, about 6 MB."""
+
+BranchCache = dict[str, tuple[bytes, list[bytes]]]
+"""Decoded branches by path: reference and children. An entry counts only for its reference."""
+
 NodeMap = dict[str, bytes | None]
 """Changed nodes by path; None: no node there any more."""
 
@@ -115,14 +121,18 @@ class Committer:
     """Applies batches of changes to one trie.
 
     ``load`` reads a stored node by path; ``nodes`` takes the changed nodes and is looked at first.
-    Every node that comes from ``load`` is checked against the reference in its parent.
+    Every node that comes from ``load`` is checked against the reference in its parent. ``branches`` may
+    live on from commit to commit of one trie, and must be dropped after a commit that raised.
     """
 
-    __slots__ = ("_keys", "_load", "_nodes", "_values")
+    __slots__ = ("_branches", "_keys", "_load", "_nodes", "_values")
 
-    def __init__(self, load: Callable[[str], bytes | None], nodes: NodeMap) -> None:
+    def __init__(
+        self, load: Callable[[str], bytes | None], nodes: NodeMap, branches: BranchCache | None = None
+    ) -> None:
         self._load = load
         self._nodes = nodes
+        self._branches = branches if branches is not None else {}
         self._keys: list[str] = []
         self._values: list[bytes] = []
 
@@ -168,6 +178,9 @@ class Committer:
 
     def _update(self, path: str, ref: bytes, low: int, high: int) -> bytes:
         """Apply updates to the existing node at ``path``."""
+        cached = self._branches.get(path)
+        if cached is not None and cached[0] == ref:
+            return self._update_branch(path, ref, cached[1], low, high)
         items = split_node(self._fetch(path, ref))
         if len(items) == 17:
             return self._update_branch(path, ref, items, low, high)
@@ -197,12 +210,18 @@ class Committer:
             low = end
         if not changed and ref:
             return ref
-        if children.count(EMPTY) < 15:
-            return self._store(path, encode_branch(children))
-        return self._collapse(path, children)
+        if children.count(EMPTY) > 14:
+            return self._collapse(path, children)
+        node = encode_branch(children)
+        self._nodes[path] = node
+        ref = node if len(node) < 32 else b"\xa0" + keccak256(node)
+        if depth < CACHED_DEPTH:
+            self._branches[path] = (ref, children)
+        return ref
 
     def _collapse(self, path: str, children: list[bytes]) -> bytes:
         """What becomes of a branch with fewer than two children, or with two."""
+        self._branches.pop(path, None)
         left = [value for value in range(16) if children[value] != EMPTY]
         if len(left) == 2:
             return self._store(path, encode_branch(children))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chain.receipts import Log, Receipt, receipts_root
+from chain.transactions import recover_sender, sign_transaction
 from chain.types import Address, Hash32
 from storage.chaindata import ChainData
 from storage.errors import StateStoreCorrupt
@@ -85,7 +88,59 @@ def test_receipts_of_all_shapes_survive() -> None:
         Receipt(3, 1, None, 10, (log, Log(log.address, (), b"")), 5, 2**200, log.address, 131_072, 2**80),
         Receipt(2, 0, None, 12, (), 2, 0, None, 0, 0),
     )
-    assert decode_receipts(encode_receipts(receipts)) == receipts
-    for data in (b"", b"\x92\x02\x90", encode_receipts(receipts)[:-1]):
+    assert decode_receipts(encode_receipts(receipts, ())) == (receipts, ())
+    senders = (log.address, Address(bytes(20)), log.address)
+    assert decode_receipts(encode_receipts(receipts, senders)) == (receipts, senders)
+    for data in (
+        b"",
+        b"\x93\x02\x90\xc4\x00",
+        encode_receipts(receipts, ())[:-1],
+        encode_receipts(receipts, senders[:1]),
+    ):
         with pytest.raises(StateStoreCorrupt):
             decode_receipts(data)
+
+
+def test_senders_are_kept_or_recovered() -> None:
+    kv, chain = SimKv(), make_chain(3)
+    data = ChainData(kv)
+    data.add(*chain[0])
+    given = tuple(Address(bytes([n]) * 20) for n in range(3))
+    data.add(*chain[1], given)
+    with pytest.raises(ValueError, match="senders"):
+        data.add(*chain[2], given[:2])
+    signed = [sign_transaction(tx, bytes([n + 1]) * 32) for n, tx in enumerate(chain[2][0].transactions)]
+    data.add(replace(chain[2][0], transactions=tuple(signed)), chain[2][1])
+    for _ in range(2):
+        assert [data.senders(n) for n in (0, 1, 3)] == [(), given, None]
+        assert data.senders(2) == tuple(recover_sender(tx) for tx in signed)
+        checkpoint(data, kv, 2)
+
+
+@pytest.mark.parametrize("stored", [3, 6, 9])
+def test_a_rewind_replaces_blocks_in_memory_and_in_the_store(stored: int) -> None:
+    kv, chain, other = SimKv(), make_chain(10), make_chain(10, seed=2)
+    data = ChainData(kv)
+    for number, entry in enumerate(chain):
+        data.add(*entry)
+        if number == stored:
+            checkpoint(data, kv, number)
+    assert_holds(data, chain)
+    data.rewind(5)
+    assert_holds(data, chain[:6])
+    assert data.number_of(chain[7][0].hash) is None
+    checkpoint(data, kv, 5)
+    assert_holds(ChainData(kv.copy()), chain[:6])
+    assert not [key for key in kv.items() if key[:1] in b"HBR" and int.from_bytes(key[1:], "big") > 5]
+    mixed = chain[:6] + other[6:9]
+    for entry in other[6:9]:
+        data.add(*entry)
+    data.rewind(7)
+    data.add(*other[8])
+    assert_holds(data, mixed)
+    checkpoint(data, kv, 8)
+    assert_holds(data, mixed)
+    assert_holds(ChainData(kv.copy()), mixed)
+    assert len([key for key in kv.items() if key[:1] == b"N"]) == 9
+    with pytest.raises(ValueError, match="between"):
+        data.rewind(9)

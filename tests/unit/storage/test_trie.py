@@ -12,7 +12,7 @@ from trie import HexaryTrie
 from chain.hashing import EMPTY_ROOT, keccak256
 from chain.trie import reference
 from storage.errors import StateStoreCorrupt
-from storage.state.trie import Committer, NodeMap, split_node, unpack_path
+from storage.state.trie import BranchCache, Committer, NodeMap, split_node, unpack_path
 
 Batch = dict[bytes, bytes]
 
@@ -23,11 +23,12 @@ class StoredTrie:
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
         self.root = EMPTY_ROOT
+        self.branches: BranchCache = {}
 
     def commit(self, batch: Batch) -> NodeMap:
         nodes: NodeMap = {}
         updates = sorted((key.hex(), value) for key, value in batch.items())
-        self.root = Committer(self.stored.get, nodes).commit(self.root, updates)
+        self.root = Committer(self.stored.get, nodes, self.branches).commit(self.root, updates)
         for path, node in nodes.items():
             if node is None:
                 self.stored.pop(path, None)
