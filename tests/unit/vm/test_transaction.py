@@ -246,7 +246,7 @@ def test_bad_authorizations_are_skipped(machine: Machine) -> None:
 
 def test_an_unavailable_precompile_refuses_the_transaction() -> None:
     class Failing:
-        def execute(self, message: Any, context: Any) -> Any:
+        def execute(self, message: Any, context: Any, tracer: Any) -> Any:
             context.journal.set_storage(CONTRACT, 1, 1)
             raise PrecompileUnavailable("bls12_g1add", 0x0B)
 
@@ -281,3 +281,7 @@ def test_calls_with_fees_are_checked(machine: Machine) -> None:
         simulate(machine, sender=AUTHORITY, value=1)
     with pytest.raises(errors.IntrinsicGasTooLow):
         simulate(machine, gas=20_999)
+    with pytest.raises(errors.InitcodeTooLarge):
+        simulate(machine, to=None, data=bytes(49_153), gas=10**7)
+    warm = simulate(machine, state_with(bytes.fromhex("5f5450")), access_list=((CONTRACT, (0,)),))
+    assert warm.gas_used == 21_000 + 2_400 + 1_900 + 2 + 100 + 2
