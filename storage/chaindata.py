@@ -94,8 +94,8 @@ class ChainData:
     def add(self, block: Block, receipts: Sequence[Receipt], senders: Sequence[Address] = ()) -> None:
         """Append the next block, in memory. Writer thread only.
 
-        ``senders`` of the transactions are kept too if given: signatures then need not be recovered again, and
-        impersonated senders, who signed nothing, are known.
+        ``senders`` of the transactions are kept too if given: signatures need not be recovered again then,
+        and impersonated senders have signed nothing.
         """
         number = block.header.number
         if number != self._head + 1:

@@ -129,7 +129,7 @@ def _check_links(snapshot: KeyValueSnapshot, head: Checkpoint, links: int) -> No
         before = Checkpoint.decode(record)
         if before.number != current.number - 1 or before.hash != current.previous:
             raise CheckpointBroken(f"checkpoint {current.number} does not link to {before.number}")
-        if before.lsn > current.lsn or before.block > current.block:
+        if before.lsn > current.lsn:
             raise CheckpointBroken(f"checkpoint {current.number} is behind {before.number}")
         current = before
     if current.number > max(1, head.number - links):

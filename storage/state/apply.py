@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from chain.hashing import EMPTY_ROOT, keccak256
@@ -86,16 +86,53 @@ class DecodedBranches:
             storages.popitem(last=False)
 
 
+class TrieWriter:
+    """Updates the tries in ``layer``, which stands over the epoch's ``lower`` layers (newest first)."""
+
+    def __init__(self, epoch: Epoch, layer: Layer, lower: Sequence[Layer], branches: DecodedBranches) -> None:
+        self._snapshot = epoch.snapshot
+        self._layer = layer
+        self._lower = lower
+        self._branches = branches
+
+    def commit_accounts(self, updates: list[tuple[str, bytes]]) -> Hash32:
+        """Update the account trie; returns the new state root and notes it in the layer."""
+        updates.sort()
+        load = node_loader(self._snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
+        committer = Committer(load, self._layer.account_nodes, self._branches.accounts)
+        self._layer.root = committer.commit(self._layer.root, updates)
+        self._branches.trim()
+        return self._layer.root
+
+    def commit_storage(self, address: Address, root: Hash32, updates: list[tuple[str, bytes]]) -> Hash32:
+        """Update one storage trie; returns its new root."""
+        updates.sort()
+        owner = hashed_address(address)
+        nodes = self._layer.storage_nodes.setdefault(owner, {})
+        lower = [layer.storage_nodes[owner] for layer in self._lower if owner in layer.storage_nodes]
+        load = node_loader(self._snapshot, STORAGE_NODE + owner, lower)
+        return Committer(load, nodes, self._branches.storage(owner)).commit(root, updates)
+
+    def delete_storage(self, address: Address) -> None:
+        """Mark all nodes of one storage trie as gone."""
+        owner = hashed_address(address)
+        prefix = STORAGE_NODE + owner
+        nodes = self._layer.storage_nodes.setdefault(owner, {})
+        for key, _ in self._snapshot.iterate(prefix, prefix + _AFTER_PATHS):
+            nodes[key[33:].decode()] = None
+        for layer in self._lower:
+            nodes.update(dict.fromkeys(layer.storage_nodes.get(owner, ())))
+        nodes.update(dict.fromkeys(list(nodes)))
+
+
 class BlockApplication:
     """One block's delta on its way into the newest layer. For the writer thread only."""
 
     def __init__(self, epoch: Epoch, before: StateView, number: int, branches: DecodedBranches) -> None:
-        self._epoch = epoch
         self._before = before
         self._number = number
-        self._branches = branches
         self._layer: Layer = epoch.layers[-1]
-        self._lower: tuple[Layer, ...] = epoch.layers[-2::-1]
+        self._tries = TrieWriter(epoch, self._layer, epoch.layers[-2::-1], branches)
 
     def apply(self, delta: StateDelta) -> Hash32:
         """Add all changes to the layer; returns the new state root. Raises `StateStoreCorrupt`."""
@@ -108,12 +145,7 @@ class BlockApplication:
             if after != before:
                 self._layer.put_account(address, self._number, before, after)
                 updates.append((hashed_address(address).hex(), account_leaf(after)))
-        updates.sort()
-        load = node_loader(self._epoch.snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
-        committer = Committer(load, self._layer.account_nodes, self._branches.accounts)
-        self._layer.root = committer.commit(self._layer.root, updates)
-        self._branches.trim()
-        return self._layer.root
+        return self._tries.commit_accounts(updates)
 
     def _apply_account(self, address: Address, before: StoredAccount, delta: StateDelta) -> StoredAccount:
         """Apply the storage changes of one account; returns its new record."""
@@ -128,7 +160,7 @@ class BlockApplication:
         cleared: dict[int, int] = {}
         if root != EMPTY_ROOT and (account is None or address in delta.wiped):
             cleared = self._before.slots_of(address)
-            self._delete_storage_nodes(address)
+            self._tries.delete_storage(address)
             root = EMPTY_ROOT
         updates = []
         for slot, value in written.items():
@@ -143,25 +175,5 @@ class BlockApplication:
         for slot, previous in cleared.items():
             self._layer.put_slot(address, slot, self._number, previous, 0)
         if updates:
-            root = self._commit_storage(address, root, updates)
+            root = self._tries.commit_storage(address, root, updates)
         return StoredAccount(account, root) if account is not None else NO_ACCOUNT
-
-    def _commit_storage(self, address: Address, root: Hash32, updates: list[tuple[str, bytes]]) -> Hash32:
-        """Update one storage trie."""
-        updates.sort()
-        owner = hashed_address(address)
-        nodes = self._layer.storage_nodes.setdefault(owner, {})
-        lower = [layer.storage_nodes[owner] for layer in self._lower if owner in layer.storage_nodes]
-        load = node_loader(self._epoch.snapshot, STORAGE_NODE + owner, lower)
-        return Committer(load, nodes, self._branches.storage(owner)).commit(root, updates)
-
-    def _delete_storage_nodes(self, address: Address) -> None:
-        """Mark all nodes of one storage trie as gone."""
-        owner = hashed_address(address)
-        prefix = STORAGE_NODE + owner
-        nodes = self._layer.storage_nodes.setdefault(owner, {})
-        for key, _ in self._epoch.snapshot.iterate(prefix, prefix + _AFTER_PATHS):
-            nodes[key[33:].decode()] = None
-        for layer in self._lower:
-            nodes.update(dict.fromkeys(layer.storage_nodes.get(owner, ())))
-        nodes.update(dict.fromkeys(list(nodes)))

@@ -79,6 +79,16 @@ class Layer:
             versions.append((number, after))
             self.size_in_bytes += SLOT_VERSION_BYTES
 
+    def set_account(self, address: Address, stored: StoredAccount) -> None:
+        """Set the base version of an account that the layer does not hold yet."""
+        self.accounts[address] = [(self.floor, *stored)]
+        self.size_in_bytes += ACCOUNT_VERSION_BYTES
+
+    def set_slot(self, address: Address, slot: int, value: int) -> None:
+        """Set the base version of a slot that the layer does not hold yet."""
+        self.slots.setdefault(address, {})[slot] = [(self.floor, value)]
+        self.size_in_bytes += SLOT_VERSION_BYTES
+
     def put_code(self, code_hash: Hash32, code: bytes) -> None:
         """Add byte code."""
         if code_hash not in self.codes:

@@ -8,6 +8,8 @@ recover.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import StateDelta
 from chain.types import Hash32
@@ -15,6 +17,7 @@ from storage.errors import StateStoreCorrupt, StateUnavailable
 from storage.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.apply import BlockApplication, DecodedBranches
 from storage.state.batch import expire, layer_batch, oldest_after
+from storage.state.changes import flatten, rewound_layer
 from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.reader import CodeCache, Epoch, StateView
@@ -37,6 +40,18 @@ def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
     return number, root
 
 
+@dataclass(slots=True)
+class _Frozen:
+    """Layers on their way to disk."""
+
+    number: int
+    oldest: int
+    """First readable block once they are there."""
+    layers: tuple[Layer, ...]
+    flat: Layer | None = None
+    """The layers as one, made by the checkpoint's thread."""
+
+
 class StateStore:
     """Flat values, trie and change sets over a key-value store.
 
@@ -53,7 +68,7 @@ class StateStore:
         self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), CodeCache())
         self._head = floor
         self._branches = DecodedBranches()
-        self._frozen: tuple[int, int] | None = None
+        self._frozen: _Frozen | None = None
 
     @property
     def head(self) -> int:
@@ -106,19 +121,35 @@ class StateStore:
         Raises RuntimeError while an earlier frozen layer is not written yet.
         """
         if self._frozen is not None:
-            raise RuntimeError(f"the checkpoint at block {self._frozen[0]} is not done yet")
+            raise RuntimeError(f"the checkpoint at block {self._frozen.number} is not done yet")
         epoch = self._epoch
-        self._frozen = (self._head, oldest_after(epoch.oldest, self._head, self._retention))
+        oldest = oldest_after(epoch.oldest, self._head, self._retention)
+        self._frozen = _Frozen(self._head, oldest, epoch.layers)
         layers = (*epoch.layers, Layer(self._head, self.head_root))
-        self._epoch = Epoch(
-            epoch.snapshot, epoch.floor, epoch.oldest, layers, epoch.codes, epoch.accounts, epoch.slots
-        )
+        self._epoch = replace(epoch, layers=layers)
         return self._head
+
+    def rewind(self, number: int) -> Hash32:
+        """Make block ``number`` the head again, in memory; returns its state root. Writer thread only.
+
+        Views taken before stay as they are. Raises RuntimeError while a frozen layer is not written yet,
+        `StateUnavailable`, `StateStoreCorrupt`.
+        """
+        if self._frozen is not None:
+            raise RuntimeError(f"the checkpoint at block {self._frozen.number} is not done yet")
+        epoch = self._epoch
+        self.view(number)  # raises unless the block is kept
+        if number == self._head:
+            return self.head_root
+        layer = rewound_layer(epoch, self._head, number, self._branches)
+        self._head = number
+        self._epoch = replace(epoch, layers=(*epoch.layers, layer))
+        return layer.root
 
     @property
     def frozen(self) -> int | None:
         """Block of the frozen layer that waits to be written, if any."""
-        return None if self._frozen is None else self._frozen[0]
+        return None if self._frozen is None else self._frozen.number
 
     def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Puts and deletes that bring the store to the frozen block ``upto``; freezes the head if none is.
@@ -127,30 +158,33 @@ class StateStore:
         """
         if self._frozen is None:
             self.freeze()
-        assert self._frozen is not None
-        number, oldest = self._frozen
-        if number != upto:
-            raise ValueError(f"block {number} is frozen, not block {upto}")
+        frozen = self._frozen
+        assert frozen is not None
+        if frozen.number != upto:
+            raise ValueError(f"block {frozen.number} is frozen, not block {upto}")
         epoch = self._epoch
-        batch = layer_batch(epoch.layers[0], upto, oldest)
-        expire(batch, epoch.snapshot, epoch.oldest + 1, min(oldest, epoch.floor))
+        frozen.flat = flat = flatten(frozen.layers)
+        batch = layer_batch(flat, upto, frozen.oldest)
+        expire(batch, epoch.snapshot, epoch.oldest + 1, min(frozen.oldest, epoch.floor))
+        expire(
+            batch, epoch.snapshot, flat.floor + 1, epoch.floor
+        )  # blocks that a rewind took out of the chain
         return batch.puts, batch.deletes
 
     def checkpoint_done(self, number: int) -> None:
         """The batch is on disk: new views use it, and the frozen layer goes when its last view does."""
-        if self._frozen is None or self._frozen[0] != number:
+        frozen = self._frozen
+        if frozen is None or frozen.number != number or frozen.flat is None:
             raise ValueError(f"no checkpoint at block {number} is being written")
         epoch = self._epoch
         accounts, slots = epoch.accounts.copy(), epoch.slots.copy()
-        frozen = epoch.layers[0]
-        for address, account_versions in frozen.accounts.items():
+        for address, account_versions in frozen.flat.accounts.items():
             accounts.put(address, StoredAccount(*account_versions[-1][1:]))
-        for address, changed in frozen.slots.items():
+        for address, changed in frozen.flat.slots.items():
             for slot, slot_versions in changed.items():
                 slots.put((address, slot), slot_versions[-1][1])
-        for code_hash, code in frozen.codes.items():
+        for code_hash, code in frozen.flat.codes.items():
             epoch.codes.put(code_hash, code)
-        self._epoch = Epoch(
-            self._kv.snapshot(), number, self._frozen[1], epoch.layers[1:], epoch.codes, accounts, slots
-        )
+        layers = epoch.layers[len(frozen.layers) :]
+        self._epoch = Epoch(self._kv.snapshot(), number, frozen.oldest, layers, epoch.codes, accounts, slots)
         self._frozen = None

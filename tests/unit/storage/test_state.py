@@ -18,6 +18,7 @@ from storage.errors import StateStoreCorrupt, StateUnavailable
 from storage.simkv import SimKv
 from storage.state.apply import hashed_address
 from storage.state.keys import CODE, HISTORY, STORAGE_NODE, TOUCHED
+from storage.state.reader import StateView
 from storage.state.store import StateStore
 
 World = dict[Address, tuple[Account, dict[int, int]]]
@@ -64,6 +65,17 @@ def assert_same(store: StateStore, number: int, world: World) -> None:
     assert set(view.addresses()) == set(world)
 
 
+def assert_only(kv: SimKv, world: World) -> None:
+    """The store holds the values and nodes of this world, as a store filled with it in one go does."""
+    fresh_kv = SimKv()
+    fresh = StateStore(fresh_kv, retention=0)
+    accounts = {address: account for address, (account, _) in world.items()}
+    fresh.apply(0, StateDelta(accounts, {address: slots for address, (_, slots) in world.items()}))
+    write_down(fresh, fresh_kv)
+    kept = {key: value for key, value in kv.items().items() if key[:1] in b"asno"}
+    assert kept == {key: value for key, value in fresh_kv.items().items() if key[:1] in b"asno"}
+
+
 accounts = st.one_of(
     st.none(),
     st.builds(
@@ -95,28 +107,28 @@ def deltas(draw: st.DrawFn) -> StateDelta:
     return StateDelta(changed, storage, wiped, {keccak256(b"code"): b"code"})
 
 
-STEPS = ("apply", "apply", "apply", "freeze", "write", "done", "reopen")
+STEPS = ("apply", "apply", "apply", "freeze", "write", "done", "reopen", "rewind")
 
 
 @settings(max_examples=250, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from(STEPS), deltas()), min_size=1, max_size=18),
+    st.lists(st.tuples(st.sampled_from(STEPS), deltas(), st.integers(1, 4)), min_size=1, max_size=18),
     st.sampled_from([None, 0, 2, 5]),
 )
 def test_every_kept_block_reads_as_in_the_model(
-    steps: list[tuple[str, StateDelta]], retention: int | None
+    steps: list[tuple[str, StateDelta, int]], retention: int | None
 ) -> None:
     kv = SimKv()
     store = StateStore(kv, retention)
     worlds: list[World] = []
-    held: list[tuple[object, int]] = []
+    held: list[tuple[StateView, World]] = []
     written = False
-    for step, delta in [("apply", StateDelta()), *steps]:
+    for step, delta, back in [("apply", StateDelta(), 0), *steps]:
         if step == "apply":
             worlds.append(advance(worlds[-1] if worlds else {}, delta))
             root = store.apply(len(worlds) - 1, delta)
             assert root == state_root_of(worlds[-1]) == store.head_root
-            held.append((store.view(len(worlds) - 1), len(worlds) - 1))
+            held.append((store.view(len(worlds) - 1), worlds[-1]))
         elif step == "freeze" and store.frozen is None:
             store.freeze()
         elif step == "write" and store.frozen is not None and not written:
@@ -125,8 +137,12 @@ def test_every_kept_block_reads_as_in_the_model(
         elif step == "done" and store.frozen is not None and written:
             store.checkpoint_done(store.frozen)
             written = False
+        elif step == "rewind" and store.frozen is None and store.head - back >= store.oldest:
+            del worlds[-back:]
+            assert store.rewind(store.head - back) == state_root_of(worlds[-1]) == store.head_root
         elif step == "reopen" and store.frozen is None and store.head >= 0:
             write_down(store, kv)
+            assert_only(kv, worlds[-1])
             kv = kv.copy()
             store = StateStore(kv, retention)
             assert store.head == len(worlds) - 1
@@ -136,11 +152,11 @@ def test_every_kept_block_reads_as_in_the_model(
         for number in (store.oldest - 1, len(worlds)):
             with pytest.raises(StateUnavailable):
                 store.view(number)
-    for view, number in held:  # views taken long ago still see their block
+    for view, world in held:  # views taken long ago still see their block, even of a chain that is gone
         for address in ADDRESSES:
-            account, slots = worlds[number].get(address, (None, {}))
-            assert view.account(address) == account  # type: ignore[attr-defined]
-            assert view.slots_of(address) == slots  # type: ignore[attr-defined]
+            account, slots = world.get(address, (None, {}))
+            assert view.account(address) == account
+            assert view.slots_of(address) == slots
 
 
 @settings(max_examples=60, deadline=None)
@@ -154,17 +170,7 @@ def test_the_store_holds_no_garbage(changes: list[StateDelta]) -> None:
         world = advance(world, delta)
         store.apply(number, delta)
         write_down(store, kv)
-    fresh_kv = SimKv()
-    fresh = StateStore(fresh_kv, retention=0)
-    fresh.apply(
-        0,
-        StateDelta(
-            {a: account for a, (account, _) in world.items()}, {a: slots for a, (_, slots) in world.items()}
-        ),
-    )
-    write_down(fresh, fresh_kv)
-    kept = {key: value for key, value in kv.items().items() if key[:1] in b"asno"}
-    assert kept == {key: value for key, value in fresh_kv.items().items() if key[:1] in b"asno"}
+    assert_only(kv, world)
     last = len(changes) - 1
     for key in kv.items():
         if key[:1] in HISTORY + TOUCHED and not key.startswith(b"meta"):
