@@ -14,7 +14,7 @@ from vm.evm.builder import Emitter, Value, Word
 from vm.evm.emitters import EMITTERS
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.evm.opcodes import Opcode, opcodes
-from vm.evm.routines import ROUTINES
+from vm.evm.routines import routines
 from vm.message import Halt
 
 _PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
@@ -133,11 +133,21 @@ class InterpreterEmitter(Emitter):
         self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
         self._ended = True
 
+    def host_unless(self, condition: str) -> None:
+        leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
+        self.b.branch(condition, onward, leave)
+        self.b.place(leave)
+        self._to_host()
+        self.b.place(onward)
+
     def host(self) -> None:
+        self._to_host()
+        self._ended = True
+
+    def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
         self.exits.add(code)
         self._tail(f"@exit{code}", self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
-        self._ended = True
 
     def guards(self) -> None:
         """Check stack bounds and charge static gas."""
@@ -250,7 +260,7 @@ def interpreter_ir(fork: Fork) -> str:
     return "".join(
         (
             swaps,
-            ROUTINES,
+            routines(fork),
             *(_exit_function(code) for code in sorted(exits)),
             *functions,
             _step(),

@@ -106,7 +106,7 @@ def test_out_of_gas_at_every_limit() -> None:
         5, 0, "MSTORE", 32, 0, "KECCAK256", 100, "MLOAD ADD", 7, 1, "SSTORE", 1, "SLOAD ADD", 300, 3, "EXP"
     )
     needed = 10**6 - World().call(program).gas_left
-    for gas in [*range(0, 200), *range(200, needed, 97), needed - 1]:
+    for gas in [*range(200), *range(200, needed, 97), needed - 1]:
         world = World()
         outcome = world.call(program, gas)
         assert outcome.halt is Halt.OUT_OF_GAS, gas
