@@ -60,16 +60,16 @@ class InterpreterEmitter(Emitter):
         self._height -= 1
 
     def dup(self, n: int) -> None:
-        word = self.let(f"load <4 x i64>, ptr {self._slot(-n)}, align 32")
-        self.b.do(f"store <4 x i64> {word}, ptr {self._slot(0)}, align 32")
+        word = self.let(f"load i256, ptr {self._slot(-n)}, align 32")
+        self.b.do(f"store i256 {word}, ptr {self._slot(0)}, align 32")
         self._height += 1
 
     def swap(self, n: int) -> None:
         top, low = self._slot(-1), self._slot(-1 - n)
-        upper = self.let(f"load <4 x i64>, ptr {top}, align 32")
-        lower = self.let(f"load <4 x i64>, ptr {low}, align 32")
-        self.b.do(f"store <4 x i64> {lower}, ptr {top}, align 32")
-        self.b.do(f"store <4 x i64> {upper}, ptr {low}, align 32")
+        upper = self.let(f"load i256, ptr {top}, align 32")
+        lower = self.let(f"load i256, ptr {low}, align 32")
+        self.b.do(f"store i256 {lower}, ptr {top}, align 32")
+        self.b.do(f"store i256 {upper}, ptr {low}, align 32")
 
     def immediate(self, size: int) -> Value:
         # Code is followed by 33 zero bytes, so reading past the data or the end is safe.
@@ -176,7 +176,7 @@ class InterpreterEmitter(Emitter):
             self.b.place(label)
             self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
         body = "\n".join(self.b.lines)
-        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind {{\n{body}\n}}\n"
+        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat {{\n{body}\n}}\n"
 
 
 def _store_field(field: Field, value: str) -> str:

@@ -112,12 +112,12 @@ def outcome_of(seed: int, fork: Fork, batch: int | None) -> tuple[Outcome, int, 
 )
 def test_native_table_agrees_with_python(fork: Fork) -> None:
     ended_well = 0
-    for seed in range(100):
+    for seed in range(50):
         native = outcome_of(seed, fork, None)
         assert native == outcome_of(seed, fork, 1), seed
         assert native == outcome_of(seed, fork, 3), seed
         ended_well += native[0].success
-    assert ended_well > 30
+    assert ended_well > 10
 
 
 def test_many_slots_share_the_table() -> None:
