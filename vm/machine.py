@@ -9,8 +9,7 @@ from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from vm.code import CodeCache
 from vm.errors import EngineUnavailable
-from vm.evm.execution import Engine, Execution
-from vm.evm.frame import Frame
+from vm.evm.execution import Engine, Execution, Pool
 from vm.evm.host import handlers
 from vm.evm.native import ObjectCache, load_interpreter
 from vm.message import CallKind, ExecutionContext, Message, Outcome
@@ -20,10 +19,10 @@ __all__ = ["Machine", "ObjectCache"]
 
 
 class _Pools(threading.local):
-    """Frames waiting for reuse, by thread."""
+    """One pool a thread."""
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.pool = Pool()
 
 
 class Machine:
@@ -46,14 +45,19 @@ class Machine:
         Changes stay in the context's journal if it succeeded and are undone if not. For a top-level creation
         the sender's nonce must have been raised; ``message.to`` is filled in unless it is set.
         """
-        execution = self.begin(message, context, tracer)
+        execution = self._begin(message, context, tracer, self._pools.pool)
         try:
             return execution.run()
         finally:
             execution.close()
 
     def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:
-        """Stop before the first opcode: `step` or `run` what you get, then `close` it in this thread."""
+        """Stop before the first opcode: `step` or `run` what you get, in one thread at a time."""
+        return self._begin(message, context, tracer, Pool())
+
+    def _begin(
+        self, message: Message, context: ExecutionContext, tracer: Tracer | None, pool: Pool
+    ) -> Execution:
         environment = context.environment
         if message.kind is CallKind.CREATE and not message.to:
             nonce = context.journal.nonce(message.caller) - 1
@@ -67,7 +71,7 @@ class Machine:
                 context.blob_base_fee.to_bytes(32, "little"),
             )
         )
-        execution = Execution(self.engine(environment.fork), context, words, self._pools.frames, tracer)
+        execution = Execution(self.engine(environment.fork), context, words, pool, tracer)
         execution.begin(message)
         return execution
 

@@ -105,6 +105,10 @@ class Emitter(ABC):
         """End the opcode by leaving it to Python (see `vm.evm.layout.Exit.HOST`)."""
 
     @abstractmethod
+    def host_unless(self, condition: str) -> None:
+        """Like `host` where the i1 does not hold; go on natively where it does."""
+
+    @abstractmethod
     def failure(self, code: Halt | Exit) -> str:
         """Label of a block that gives up the opcode, with the state as it was before it."""
 

@@ -26,9 +26,9 @@ _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
 
-# One packing of all registers that a new frame needs, from PC to PLAIN_TABLE and STATIC.
-_START: Final = struct.Struct("<20Q")
-assert int(Field.STATIC) + 1 == _START.size // 8
+# One packing of all registers that a new frame needs, from PC to STORAGE_TAG.
+_START: Final = struct.Struct("<22Q")
+assert int(Field.STORAGE_TAG) + 1 == _START.size // 8
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"
@@ -87,6 +87,8 @@ class Frame:
         plain_table: int,
         steps: int,
         environment: bytes,
+        slot_table: int,
+        slot_tag: int,
     ) -> None:
         """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
         self.message = message
@@ -115,6 +117,8 @@ class Frame:
             table,
             plain_table,
             message.is_static,
+            slot_table,
+            slot_tag,
         )
         self.view[ENV_OFFSET:ENV_END] = b"".join(
             (

@@ -14,7 +14,7 @@ from vm.evm.builder import Emitter, Value, Word
 from vm.evm.emitters import EMITTERS
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.evm.opcodes import Opcode, opcodes
-from vm.evm.routines import ROUTINES
+from vm.evm.routines import routines
 from vm.message import Halt
 
 _PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
@@ -60,16 +60,16 @@ class InterpreterEmitter(Emitter):
         self._height -= 1
 
     def dup(self, n: int) -> None:
-        word = self.let(f"load <4 x i64>, ptr {self._slot(-n)}, align 32")
-        self.b.do(f"store <4 x i64> {word}, ptr {self._slot(0)}, align 32")
+        word = self.let(f"load i256, ptr {self._slot(-n)}, align 32")
+        self.b.do(f"store i256 {word}, ptr {self._slot(0)}, align 32")
         self._height += 1
 
     def swap(self, n: int) -> None:
         top, low = self._slot(-1), self._slot(-1 - n)
-        upper = self.let(f"load <4 x i64>, ptr {top}, align 32")
-        lower = self.let(f"load <4 x i64>, ptr {low}, align 32")
-        self.b.do(f"store <4 x i64> {lower}, ptr {top}, align 32")
-        self.b.do(f"store <4 x i64> {upper}, ptr {low}, align 32")
+        upper = self.let(f"load i256, ptr {top}, align 32")
+        lower = self.let(f"load i256, ptr {low}, align 32")
+        self.b.do(f"store i256 {lower}, ptr {top}, align 32")
+        self.b.do(f"store i256 {upper}, ptr {low}, align 32")
 
     def immediate(self, size: int) -> Value:
         # Code is followed by 33 zero bytes, so reading past the data or the end is safe.
@@ -133,11 +133,21 @@ class InterpreterEmitter(Emitter):
         self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
         self._ended = True
 
+    def host_unless(self, condition: str) -> None:
+        leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
+        self.b.branch(condition, onward, leave)
+        self.b.place(leave)
+        self._to_host()
+        self.b.place(onward)
+
     def host(self) -> None:
+        self._to_host()
+        self._ended = True
+
+    def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
         self.exits.add(code)
         self._tail(f"@exit{code}", self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
-        self._ended = True
 
     def guards(self) -> None:
         """Check stack bounds and charge static gas."""
@@ -166,7 +176,7 @@ class InterpreterEmitter(Emitter):
             self.b.place(label)
             self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
         body = "\n".join(self.b.lines)
-        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind {{\n{body}\n}}\n"
+        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat {{\n{body}\n}}\n"
 
 
 def _store_field(field: Field, value: str) -> str:
@@ -250,7 +260,7 @@ def interpreter_ir(fork: Fork) -> str:
     return "".join(
         (
             swaps,
-            ROUTINES,
+            routines(fork),
             *(_exit_function(code) for code in sorted(exits)),
             *functions,
             _step(),

@@ -1,4 +1,4 @@
-"""Small programs for the machine's tests: an assembler of sorts, a state in memory, and one call to run code."""
+"""Small programs for the machine's tests: a sort of assembler, a state in memory, one call to run code."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from vm.machine import Machine
 from vm.message import Message, Outcome
 
 LOOP = code(
-    1, "DUP1 POP JUMPDEST", 3, "MUL DUP1", 0, "MSTORE", 64, 0, "KECCAK256 ADD DUP1", 5, "SSTORE DUP1", 13, "MOD",
-    4, "JUMPI", 0, "MSTORE", 64, 0, "RETURN",
+    1, "DUP1 POP JUMPDEST", 3, "MUL DUP1", 0, "MSTORE", 64, 0, "KECCAK256 ADD",
+    "DUP1", 5, "SSTORE DUP1", 13, "MOD", 4, "JUMPI", 0, "MSTORE", 64, 0, "RETURN",
 )  # fmt: skip
 
 
