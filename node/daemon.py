@@ -48,9 +48,14 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
     node = Node(opened, pipeline, settings.limits.call_gas)
     pipeline.heartbeat = _watchdog(notifier)
     pipeline.start()
+    jobs = Jobs()
+    try:
+        servers = await start_servers(settings, node)
+    except BaseException:
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        raise
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
-    servers = await start_servers(settings, node)
-    jobs = _register_jobs(settings, opened, pipeline, servers)
+    _register_jobs(jobs, settings, opened, pipeline, servers)
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
@@ -99,15 +104,15 @@ def _watchdog(notifier: Notifier) -> Callable[[], None]:
     return feed
 
 
-def _register_jobs(settings: Settings, opened: OpenedChain, pipeline: Pipeline, servers: Servers) -> Jobs:
+def _register_jobs(
+    jobs: Jobs, settings: Settings, opened: OpenedChain, pipeline: Pipeline, servers: Servers
+) -> None:
     """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
-    jobs = Jobs()
     jobs.register("checkpoint", partial(checkpoint, pipeline, store), settings.storage.checkpoint_seconds)
     jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
     jobs.register("index-maintenance", store.follower.maintain, INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
-    return jobs
 
 
 def checkpoint(pipeline: Pipeline, store: Store) -> str:

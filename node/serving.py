@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.errors import PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
 from node.rpc.backend import Backend
@@ -47,12 +50,12 @@ class Servers:
 
 
 async def start_servers(settings: Settings, backend: Backend) -> Servers:
-    """Bind both ports, then listen. Raises `UnsafeBind`, `UnusableCertificate`, `UnusableToken`, ``OSError``."""
+    """Bind both ports, then listen. Raises `UnsafeBind`, `UnusableCertificate`, `UnusableToken`, `PortUnavailable`."""
     data_dir = settings.data_dir
     tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
-    tcp = open_tcp_socket(settings.http.host, settings.http.port)
-    udp = open_udp_socket(settings.quic.host, settings.quic.port)
+    tcp = _bind(open_tcp_socket, "http", settings.http.host, settings.http.port)
+    udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings))
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
@@ -71,6 +74,13 @@ def wire_limits(settings: Settings) -> WireLimits:
         streams_max=limits.streams_per_connection,
         subscriptions_max=limits.subscriptions_per_connection,
     )
+
+
+def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: str, port: int) -> socket.socket:
+    try:
+        return open_socket(host, port)
+    except OSError as error:
+        raise PortUnavailable(f"cannot listen on {host} port {port} ({section}.port): {error.strerror}") from error
 
 
 def rpc_limits(settings: Settings) -> RpcLimits:
