@@ -16,7 +16,8 @@ ZvmdError
     ├── UnknownVersion *       wire.version
     ├── WrongToken *           wire.token
     ├── SlowReader *           wire.slow_reader
-    └── WrongStream *          wire.stream_kind
+    ├── WrongStream *          wire.stream_kind
+    └── PeerFault *            wire.fault
 """
 
 from __future__ import annotations
