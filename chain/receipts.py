@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from chain import rlp
@@ -15,6 +16,9 @@ from chain.types import Address, Hash32
 BLOOM_BYTES = 256
 EMPTY_BLOOM = bytes(BLOOM_BYTES)
 MAX_TOPICS = 4
+
+BLOOM_CACHE_ENTRIES = 4096
+"""Words whose bits are remembered: event signatures and busy contracts come again and again. About 2 MB."""
 
 
 class Log(NamedTuple):
@@ -55,6 +59,7 @@ class Receipt:
         return bloom
 
 
+@lru_cache(maxsize=BLOOM_CACHE_ENTRIES)
 def bloom_bits(data: bytes) -> int:
     """The three of 2048 bits that an address or topic sets (Yellow Paper 4.3.1), as an integer."""
     digest = keccak256(data)

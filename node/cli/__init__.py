@@ -1,0 +1,1 @@
+"""The zvmd command."""

@@ -1,0 +1,1 @@
+"""Running the official test vectors: `zvmd statetest`."""
