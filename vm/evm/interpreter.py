@@ -122,7 +122,7 @@ class InterpreterEmitter(Emitter):
 
     def jumpi(self, target: Value, condition: Value) -> None:
         taken, onward = self.b.fresh("taken"), self.b.fresh("onward")
-        self.b.branch(self.let(f"icmp ne i256 {condition}, 0"), taken, onward)
+        self.b.branch(self.is_zero(condition), onward, taken)
         self.b.place(taken)
         self.jump(target)
         self.b.place(onward)
