@@ -132,7 +132,7 @@ def _judge_headless(fs: FileSystem, found: Survey, witness_lsn: int) -> None:
     last = found.segments[-1] if found.segments else None
     with reading(path):
         file = fs.open(path, writable=False)
-        empty = written_end(file, path, SEGMENT_HEADER_SIZE, file.size()) == SEGMENT_HEADER_SIZE
+        empty = written_end(file, path, SEGMENT_HEADER_SIZE, file.data_ranges()) == SEGMENT_HEADER_SIZE
         file.close()
     if last is not None and last.footer is None:
         raise WalCorrupt(f"{last.path} has no valid footer, but {path} follows it", path=last.path)
@@ -153,10 +153,11 @@ class _Scan:
         self.rewritten = 0
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
+            ranges = self.file.data_ranges()
         self.walk = Walk(self.file, segment.header, segment.path, segment.limit)
         self._read(mark)
         size, end = segment.size, self.walk.end
-        self.damage_end = end if segment.footer else written_end(self.file, segment.path, end, size)
+        self.damage_end = end if segment.footer else written_end(self.file, segment.path, end, ranges)
         self.beyond = Beyond()
         if self.damage_end > end:
             self.beyond = look_beyond(
