@@ -151,14 +151,23 @@ class _Scan:
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
+        self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
-            ranges = self.file.data_ranges()
         self.walk = Walk(self.file, segment.header, segment.path, segment.limit)
+        try:
+            self._examine(mark, witness_lsn)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _examine(self, mark: Mark | None, witness_lsn: int) -> None:
+        segment = self.segment
+        with reading(segment.path):
+            ranges = self.file.data_ranges()
         self._read(mark)
         size, end = segment.size, self.walk.end
         self.damage_end = end if segment.footer else written_end(self.file, segment.path, end, ranges)
-        self.beyond = Beyond()
         if self.damage_end > end:
             self.beyond = look_beyond(
                 self.file, segment.header, segment.path, end, size, self.walk.last_lsn + 1
@@ -214,7 +223,9 @@ class _Scan:
         whole = segment.footer is not None or segment.size == segment.header.size
         if whole and self.damage_end == walk.end:
             self.rewritten = rewrite_unwitnessed(self.file, segment, walk)
-            if segment.footer is None:
+            if segment.footer is not None:
+                self.file.close()
+            else:
                 self.tail = OpenSegment(
                     self.file,
                     segment.path,
@@ -233,4 +244,5 @@ class _Scan:
             damage_end=self.damage_end,
             last_lsn_seen=self.beyond.last_lsn,
         )
+        self.file.close()
         return taken

@@ -45,8 +45,9 @@ def history(fs: SimFs, witness_lsn: int = 0) -> list[bytes] | StorageError:
 
 
 BASE = build()
-WHOLE = history(BASE.restart())
-assert isinstance(WHOLE, list)
+_whole = history(BASE.restart())
+assert isinstance(_whole, list)
+WHOLE: list[bytes] = _whole
 RECORDS_END = SEGMENT_HEADER_SIZE + sum(record_size(size) for sizes in GROUPS[:4] for size in sizes)
 """Of the first segment."""
 LAST_GROUP = len(WHOLE) - len(GROUPS[-1])

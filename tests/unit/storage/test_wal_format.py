@@ -74,7 +74,8 @@ def test_a_flipped_header_is_none(header: SegmentHeader, bit: int) -> None:
 
 @given(headers, st.data())
 def test_footers_come_back_and_belong_to_their_segment(header: SegmentHeader, data: st.DataObject) -> None:
-    footer = Footer(header.sequence, *(data.draw(uint64) for _ in range(3)), data.draw(chains))
+    records, last_lsn, end = (data.draw(uint64) for _ in range(3))
+    footer = Footer(header.sequence, records, last_lsn, end, data.draw(chains))
     encoded = encode_footer(header, footer)
     assert decode_footer(header, encoded) == footer
     assert decode_footer(header._replace(salt=bytes(8), sequence=1), encode_footer(header, footer)) in (

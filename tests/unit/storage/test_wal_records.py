@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from chain.environment import BlockEnvironment, Withdrawal
 from chain.forks import BlobSchedule, Fork
+from chain.types import ZERO_HASH, Hash32
 from storage.errors import InvalidRecord
 from storage.wal.records import (
     SCHEMAS,
@@ -117,7 +118,7 @@ def test_garbage_raises_only_the_declared_error(payload: bytes) -> None:
 
 
 def test_encodings_that_are_not_canonical() -> None:
-    seal = Seal(bytes(32), bytes(32), bytes(32), 5, b"", "vm")
+    seal = Seal(ZERO_HASH, ZERO_HASH, ZERO_HASH, 5, b"", "vm")
     payload = encode_seal(seal)
     wide = payload.replace(b"\x05\xc4", b"\xcc\x05\xc4")  # 5 as an 8-bit integer instead of a fixint
     assert msgspec.msgpack.decode(wide) == msgspec.msgpack.decode(payload)
@@ -130,7 +131,7 @@ for _ in range(20):
     NESTED = [NESTED]
 
 
-@pytest.mark.parametrize("arguments", [[1.5], [{1: 2}], [2**600], [object()], NESTED])
+@pytest.mark.parametrize("arguments", [[1.5], [{1: 2}], [2**600], [object()], ["\ud800"], NESTED])
 def test_commands_take_plain_data_only(arguments: list[Any]) -> None:
     with pytest.raises(InvalidRecord):
         encode_command("name", arguments)
@@ -143,7 +144,7 @@ def test_deep_nesting_is_refused_without_recursing() -> None:
 
 def test_wrong_lengths_are_refused_on_both_sides() -> None:
     with pytest.raises(InvalidRecord):
-        encode_seal(Seal(b"short", bytes(32), bytes(32), 5, b"", "vm"))  # type: ignore[arg-type]
+        encode_seal(Seal(Hash32(b"short"), ZERO_HASH, ZERO_HASH, 5, b"", "vm"))
     with pytest.raises(InvalidRecord):
         encode_environment(BlockEnvironment(Fork.OSAKA, 1, -1, 0, 0))
     with pytest.raises(InvalidRecord):
