@@ -8,47 +8,59 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 
 import structlog
 
 from node.engine.clock import SystemClock
-from node.engine.pipeline import Mine, Pipeline
+from node.engine.node import Node
+from node.engine.pipeline import Freeze, Mine, Pipeline
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.settings import Settings
 from storage.errors import StorageError
+from storage.store import Store
+from zvmd.endpoint import announce
 
 log = structlog.get_logger(__name__)
 
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 GIL_SWITCH_SECONDS = 0.001
 """Threads hand over five times as often as by default: answers leave while the writer executes."""
 
 
-async def run_daemon(settings: Settings, say: Callable[[str], None], origins: dict[str, str]) -> None:
-    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; the last before serving begins with READY."""
+async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     opened = await asyncio.to_thread(open_chain, settings, origins)
     recovery_ms = (time.perf_counter() - begun) * 1000
-    pipeline = Pipeline(opened.ledger, SystemClock(), lambda: opened.node.on_publish(), _panic)
-    opened.node.attach(pipeline)
+    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=_panic)
+    node = Node(opened, pipeline, settings.limits.call_gas)
     pipeline.heartbeat = _watchdog(notifier)
-    jobs = _register_jobs(settings, opened)
-    opened.node.status_sources["jobs"] = lambda: [_plain(status) for status in jobs.status()]
     pipeline.start()
+    jobs = Jobs()
+    try:
+        servers = await start_servers(settings, node)
+    except BaseException:
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        raise
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
-    servers = await start_servers(settings, opened)
+    _register_jobs(jobs, settings, opened, pipeline, servers)
+    node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
-        _announce(settings, opened, servers, recovery_ms, say)
+        announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+        _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         await _until_stopped()
         log.info("stopping")
@@ -92,34 +104,39 @@ def _watchdog(notifier: Notifier) -> Callable[[], None]:
     return feed
 
 
-def _register_jobs(settings: Settings, opened: OpenedChain) -> Jobs:
-    """Checkpoint (with history retention), index, index maintenance, certificate rotation."""
+def _register_jobs(
+    jobs: Jobs, settings: Settings, opened: OpenedChain, pipeline: Pipeline, servers: Servers
+) -> None:
+    """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
-    jobs = Jobs()
-    jobs.register("checkpoint", store.checkpoint, settings.storage.checkpoint_seconds)
+    jobs.register("checkpoint", partial(checkpoint, pipeline, store), settings.storage.checkpoint_seconds)
     jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
-    jobs.register("index-maintenance", store.maintain_index, 3600.0)
-    jobs.register("retention", store.expire_history, 60.0)
-    jobs.register("certificate-rotation", opened.rotate_certificate, CERTIFICATE_CHECK_SECONDS)
-    return jobs
+    jobs.register("index-maintenance", store.follower.maintain, INDEX_MAINTENANCE_SECONDS)
+    jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
+
+
+def checkpoint(pipeline: Pipeline, store: Store) -> str:
+    """Let the writer freeze the state, wait until that is durable, write it. History retention is part of the batch."""
+    frozen = threading.Event()
+    pipeline.put(Freeze(lambda _: frozen.set()))
+    frozen.wait()
+    return store.write_frozen()
 
 
 async def _seal_at_intervals(opened: OpenedChain, pipeline: Pipeline) -> None:
     """Ask the writer for a block whenever the interval that users set has passed."""
     while True:
-        seconds = opened.ledger.controls.interval_seconds
+        seconds = opened.ledger.controls.interval_milliseconds / 1000
         await asyncio.sleep(seconds or 0.2)
         if seconds:
             pipeline.put(Mine(lambda _: None))
 
 
-def _announce(
-    settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
-) -> None:
-    for index, address in enumerate(opened.node.accounts()):
+def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:
+    for index, address in enumerate(opened.dev_accounts.addresses):
         say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
     report = opened.recovery
-    say(f"data {settings.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
+    say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
     say(
         f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
@@ -132,10 +149,3 @@ async def _until_stopped() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
-
-
-def _plain(status: object) -> dict[str, object]:
-    return {name: getattr(status, name) for name in status.__dataclass_fields__}  # type: ignore[attr-defined]
-
-
-__all__ = ["run_daemon", "threading"]

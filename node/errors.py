@@ -1,13 +1,13 @@
 """Errors of the engine: what a running node refuses and why.
 
-    ZvmdError
-    ├── WriterBusy             node.busy
-    ├── NodeStopping           node.stopping
-    ├── ReadOnly               node.read_only
-    ├── PoolFull               pool.full
-    ├── UnknownAccount         node.account_unknown
-    ├── GenesisMismatch        node.genesis_mismatch    exit 78
-    └── ExecutionFault         node.execution_fault
+ZvmdError
+├── WriterBusy             node.busy
+├── NodeStopping           node.stopping
+├── ReadOnly               node.read_only
+├── PoolFull               pool.full
+├── UnknownAccount         node.account_unknown
+├── GenesisMismatch        node.genesis_mismatch    exit 78
+└── ExecutionFault         node.execution_fault
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from chain.errors import InvalidTransaction, ZvmdError
 
+EX_UNAVAILABLE = 69
 EX_CONFIG = 78
 
 
@@ -65,6 +66,14 @@ class GenesisMismatch(ZvmdError):
     code = "node.genesis_mismatch"
     hint = "use another --data-dir, or start without the conflicting option"
     exit_code: ClassVar[int] = EX_CONFIG
+
+
+class PortUnavailable(ZvmdError):
+    """A port the node should listen on is taken or forbidden."""
+
+    code = "node.port"
+    hint = "choose another with --http-port or --quic-port (0: any), or stop what listens there"
+    exit_code: ClassVar[int] = EX_UNAVAILABLE
 
 
 class ExecutionFault(InvalidTransaction):

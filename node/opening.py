@@ -16,12 +16,10 @@ from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
 from chain.transactions import decode_transaction, recover_sender
 from node import resources
-from node.auth.tls import rotate_certificate
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
 from node.engine.executor import Candidate, ChainState, replay_block
 from node.engine.ledger import Ledger
-from node.engine.node import Node
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
@@ -43,15 +41,10 @@ class OpenedChain:
     store: Store
     machine: Machine
     ledger: Ledger
-    node: Node
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
     lock: Lock
-
-    def rotate_certificate(self) -> str:
-        """Make a new TLS certificate if the present one runs out soon."""
-        return "rotated" if rotate_certificate(self.data_dir) else "still valid"
 
     def close(self) -> None:
         """Close the stores and release the directory."""
@@ -84,15 +77,13 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     report = recover(store, lambda env, raws: replay_block(machine, env, raws, chain_state))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
-        controls.automine, controls.interval_seconds = False, settings.node.block_time_seconds
+        controls.automine = False
+        controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     for name, value in store.settings.items():
         setattr(controls, name, value)
     ledger = Ledger(store, machine, genesis.config, controls)
     _refill_pool(ledger, report)
-    node = Node(store, machine, ledger, genesis.config, dev_accounts, settings.limits.call_gas)
-    return OpenedChain(
-        genesis.config, store, machine, ledger, node, dev_accounts, report, settings.data_dir, lock
-    )
+    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, lock)
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -125,7 +116,9 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
 def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
     if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
-        raise GenesisMismatch(f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}")
+        raise GenesisMismatch(
+            f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
+        )
     if settings.node.genesis:
         wanted = new_genesis(settings, DevAccounts([]), 0).header().hash
         if wanted != genesis.header().hash:

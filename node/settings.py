@@ -36,6 +36,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = "~/.local/share/zvmd"
     chain_id: Positive = 31_337
     dev: bool = False
+    genesis: str = ""
     accounts: Annotated[int, Meta(ge=0, le=1_000)] = 10
     mnemonic: str = DEV_MNEMONIC
     block_gas_limit: Annotated[int, Meta(ge=5_000, le=2**63 - 1)] = 30_000_000
@@ -110,14 +111,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.node.data_dir).expanduser().absolute()
 
 
-SECTIONS: dict[str, type[msgspec.Struct]] = {
-    field.name: field.type for field in msgspec.structs.fields(Settings)
-}
+SECTIONS: dict[str, type[msgspec.Struct]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}
 
 FLAGS: dict[str, str] = {
     "data_dir": "node.data_dir",
     "chain_id": "node.chain_id",
     "dev": "node.dev",
+    "genesis": "node.genesis",
     "accounts": "node.accounts",
     "mnemonic": "node.mnemonic",
     "block_gas_limit": "node.block_gas_limit",
@@ -222,11 +222,7 @@ def _from_credentials(directory: Path) -> Iterator[tuple[str, object, str]]:
 
 
 def _names() -> list[str]:
-    return [
-        f"{section}.{field.name}"
-        for section, kind in SECTIONS.items()
-        for field in msgspec.structs.fields(kind)
-    ]
+    return [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
 
 
 def _field_type(name: str, origin: str) -> Any:

@@ -8,15 +8,18 @@ durable; a checkpoint bounds how much of it is replayed at start.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
+from typing import Any
+
+import msgspec
 
 from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
 from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
 from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_STATE, block_key
+from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
 
@@ -144,7 +147,35 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
         raise CheckpointBroken(f"the last stored block is not block {head.block}")
 
 
-def write_checkpoint(kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int) -> Checkpoint:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What replay after a checkpoint needs besides the state."""
+
+    needed_lsn: int | None = None
+    """Oldest POOL_ADMIT record that a waiting transaction needs; None if none does."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Last value of every COMMAND record, by name."""
+
+
+def read_settings(kv: KeyValueStore) -> Settings:
+    """The settings of the last checkpoint. Raises `CheckpointBroken`."""
+    record = kv.get(META_SETTINGS)
+    if record is None:
+        return Settings()
+    try:
+        needed_lsn, values = msgspec.msgpack.decode(record, type=tuple[int | None, dict[str, Any]])
+    except msgspec.MsgspecError as error:
+        raise CheckpointBroken(f"settings of the last checkpoint: {error}") from None
+    return Settings(needed_lsn, values)
+
+
+def _encode_settings(settings: Settings) -> bytes:
+    return msgspec.msgpack.encode((settings.needed_lsn, settings.values))
+
+
+def write_checkpoint(
+    kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int, settings: Settings | None = None
+) -> Checkpoint:
     """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
 
     ``lsn`` is the last log record applied when the state was frozen; it must be durable. Runs in the writer
@@ -172,6 +203,7 @@ def write_checkpoint(kv: KeyValueStore, state: StateStore, chain_data: ChainData
         before.hash if before else ZERO_HASH,
     )
     puts |= more_puts
+    puts[META_SETTINGS] = _encode_settings(settings or Settings())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
     kv.write(puts, [*deletes, *more_deletes])

@@ -124,7 +124,7 @@ class IndexFollower:
         block, receipts = self._chain.block(number), self._chain.receipts(number)
         assert block is not None
         assert receipts is not None
-        return IndexedBlock(block, receipts)
+        return IndexedBlock(block, receipts, self._chain.senders(number))
 
     def transaction_place(self, transaction_hash: Hash32) -> tuple[int, int] | None:
         """(block, index) of a transaction of an applied block. Any thread."""
@@ -205,7 +205,11 @@ class IndexFollower:
 
     def status(self) -> dict[str, Any]:
         """How far the index is."""
-        return {"block": self.reached, "indexing": self.reached < self._chain.head, "inMemory": len(self._places)}
+        return {
+            "block": self.reached,
+            "indexing": self.reached < self._chain.head,
+            "inMemory": len(self._places),
+        }
 
     def close(self) -> None:
         """Close the database."""

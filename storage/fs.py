@@ -6,6 +6,7 @@ Paths are relative to the data directory and use ``/``. `SimFs` (storage/simfs.p
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -43,6 +44,11 @@ class File(Protocol):
 
     def size(self) -> int:
         """The file's length."""
+
+    def next_data(self, offset: int) -> int:
+        """Where the next bytes that may not be zero begin, from ``offset`` on; the file's size if there are none.
+
+        Reserved but unwritten space is skipped where the file system tells."""
 
     def close(self) -> None:
         """Give the handle back. Makes nothing durable."""
@@ -163,6 +169,16 @@ class RealFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
+    def next_data(self, offset: int) -> int:
+        try:
+            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole follows, or the end
+                return self.size()
+            if error.errno == errno.EINVAL:  # the file system does not tell
+                return offset
+            raise
+
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -191,7 +207,11 @@ class RealFs:
         flags = os.O_CLOEXEC | (os.O_RDWR if writable or create else os.O_RDONLY)
         if create:
             flags |= os.O_CREAT | os.O_EXCL
-        return RealFile(os.open(self.root / path, flags, 0o600))
+        descriptor = os.open(self.root / path, flags, 0o600)
+        # No read-ahead: readers ask for large pieces, and pages read ahead into reserved space would look like
+        # data to `next_data`, which would then have to read all of it.
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        return RealFile(descriptor)
 
     def exists(self, path: str) -> bool:
         return (self.root / path).exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from storage.kv import KeyValueStore, open_leveldb
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
-from storage.wal.records import RecordType
+from storage.wal.records import RecordType, encode_genesis
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +88,12 @@ def assemble(
     assert tip is not None
     store.tip = store.head = tip
     if wal.next_lsn == 1:
-        wal.append(RecordType.GENESIS, json.dumps(genesis.to_json(), sort_keys=True).encode())
+        wal.append(RecordType.GENESIS, encode_genesis(genesis.to_json()))
         wal.flush()
     if checkpoint is not None:
         store.checkpoint_lsn = checkpoint.lsn
-        store.needed_lsn, store.settings = read_settings(kv)
+        settings = read_settings(kv)
+        store.needed_lsn, store.settings = settings.needed_lsn, settings.values
     return store
 
 

@@ -50,8 +50,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
         if record.lsn <= checkpoint_lsn:
             continue
         if record.type == RecordType.COMMAND:
-            name, value = decode_command(record.payload)
-            store.settings[name] = value
+            name, arguments = decode_command(record.payload)
+            store.settings[name] = arguments[0]
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:
@@ -67,6 +67,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
                 store.publish(store.tip.number)
                 store.checkpoint()
     store.publish(store.tip.number)
+    store.follower.rewind_to_chain()
     return report
 
 
@@ -74,7 +75,9 @@ def _replay_block(
     store: Store, replay: Replay, environment: BlockEnvironment, raws: list[bytes], seal: Seal, lsn: int
 ) -> None:
     if environment.parent_hash != store.tip.hash:
-        raise StateRootMismatch(f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}")
+        raise StateRootMismatch(
+            f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}"
+        )
     sealed = replay(environment, raws)
     got = sealed.seal()
     for name in ("state_root", "receipts_root", "gas_used", "status_bits", "block_hash"):

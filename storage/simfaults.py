@@ -12,7 +12,7 @@ SUBSETS = 16
 
 WRITING = frozenset(("create", "makedirs", "pwrite", "ftruncate", "fallocate", "rename", "unlink"))
 SYNCING = frozenset(("fdatasync", "fsync", "sync_directory"))
-READING = frozenset(("open", "listdir", "pread"))
+READING = frozenset(("open", "listdir", "pread", "next_data"))
 
 APPLICABLE: dict[int, frozenset[str]] = {
     0: frozenset(("pwrite",)),  # no error: a short write
@@ -106,9 +106,7 @@ def _stale(effect: Effect, stale: bytes) -> Effect:
     return replace(effect, stale=stale) if isinstance(effect, SizeChange) else effect
 
 
-def _masks(
-    pending: list[Effect], source: random.Random, count: int | None
-) -> Iterator[tuple[str, tuple[bool, ...]]]:
+def _masks(pending: list[Effect], source: random.Random, count: int | None) -> Iterator[tuple[str, tuple[bool, ...]]]:
     total = len(pending)
     yield "all", (True,) * total
     yield "names without content", tuple(not isinstance(effect, SectorWrite) for effect in pending)

@@ -170,8 +170,7 @@ class SimFs:
         return len(self._pending)
 
     def restart(self) -> SimFs:
-        """The next process after this one was killed: same cache and pending effects, no locks or faults."""
-        self._dead = True
+        """The next process, had this one been killed now: same cache and pending effects, no locks or faults."""
         other = self._machine()
         other._files = {inode: bytearray(content) for inode, content in self._files.items()}
         other._directories = copied(self._directories)
@@ -367,6 +366,10 @@ class SimFile:
     def size(self) -> int:
         self._fs._enter("size")
         return len(self._fs._files[self._inode])
+
+    def next_data(self, offset: int) -> int:
+        self._fs._enter("next_data")
+        return min(offset, len(self._fs._files[self._inode]))
 
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

@@ -7,7 +7,7 @@ follow behind on other threads. Readers see only published blocks.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,12 +17,14 @@ from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
 from storage.chaindata import ChainData
-from storage.checkpoint import encode_settings, write_checkpoint
+from storage.checkpoint import Settings, write_checkpoint
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.state.store import StateStore
 from storage.wal import Wal
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
+
+GENESIS_LSN = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +47,15 @@ class SealedBlock:
             state_root=header.state_root,
             receipts_root=header.receipts_root,
             gas_used=header.gas_used,
-            status_bits=bytes(receipt.status or 0 for receipt in self.receipts),
+            status_bits=status_bits(self.receipts),
             vm_fingerprint=self.vm_fingerprint,
         )
+
+
+def status_bits(receipts: Sequence[Receipt]) -> bytes:
+    """Bit i, from the lowest of the first byte on: transaction i succeeded."""
+    bits = sum(bool(receipt.status) << index for index, receipt in enumerate(receipts))
+    return bits.to_bytes((len(receipts) + 7) // 8, "little")
 
 
 class CheckpointNote(NamedTuple):
@@ -56,15 +64,14 @@ class CheckpointNote(NamedTuple):
     block: int
     lsn: int
     """Of the block's seal."""
-    needed_lsn: int | None
-    settings: dict[str, Any]
+    settings: Settings
 
 
 class TransactionPlace(NamedTuple):
     """Where a mined transaction is."""
 
     block_number: int
-    index: int
+    transaction_index: int
 
 
 class Store:
@@ -84,7 +91,8 @@ class Store:
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
         """LSN up to which the key-value store holds everything."""
-        self._seal_lsns: deque[tuple[int, int]] = deque()
+        self._seal_lsns: dict[int, int] = {}
+        self._head_lsn = 0
         self._frozen: CheckpointNote | None = None
         self._checkpoint_lock = threading.Lock()
         self.tip: Header
@@ -116,10 +124,10 @@ class Store:
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""
-        self.chain.add(sealed.block, sealed.receipts)
+        self.chain.add(sealed.block, sealed.receipts, sealed.senders)
         self.follower.remember(sealed.block)
         self.tip = sealed.block.header
-        self._seal_lsns.append((self.tip.number, lsn))
+        self._seal_lsns[self.tip.number] = lsn
 
     def append_admission(self, raw: bytes) -> int:
         """Log a transaction that waits in the pool; returns its LSN."""
@@ -127,7 +135,7 @@ class Store:
 
     def append_command(self, name: str, value: object) -> None:
         """Log a changed setting."""
-        self.wal.append(RecordType.COMMAND, encode_command(name, value))
+        self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
 
     @property
     def last_lsn(self) -> int:
@@ -139,8 +147,8 @@ class Store:
         if self._frozen is not None or self.state.checkpointed >= self.tip.number:
             return None
         number = self.state.freeze()
-        lsn = next(lsn for sealed, lsn in reversed(self._seal_lsns) if sealed == number)
-        self._frozen = CheckpointNote(number, lsn, self.needed_lsn, dict(self.settings))
+        lsn = self._seal_lsns.get(number, GENESIS_LSN)
+        self._frozen = CheckpointNote(number, lsn, Settings(self.needed_lsn, dict(self.settings)))
         return number
 
     # Committer thread
@@ -159,6 +167,7 @@ class Store:
         """Show a durable block to readers."""
         header = self.chain.header(number)
         assert header is not None, f"block {number} is not applied"
+        self._head_lsn = self._seal_lsns.get(number, self.checkpoint_lsn)
         self.head = header
 
     # Behind
@@ -170,11 +179,10 @@ class Store:
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            settings = encode_settings(note.needed_lsn, note.settings)
-            write_checkpoint(self.kv, self.state, self.chain, note.lsn, settings)
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings)
             self.checkpoint_lsn = note.lsn
-            while self._seal_lsns and self._seal_lsns[0][0] <= note.block:
-                self._seal_lsns.popleft()
+            for number in [number for number in self._seal_lsns.copy() if number < note.block]:
+                del self._seal_lsns[number]
             self._frozen = None
             return f"block {note.block}, LSN {note.lsn}"
 
@@ -196,14 +204,18 @@ class Store:
 
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Any one thread."""
-        head = self.head.number
-        return f"{self.follower.catch_up(head, self.checkpoint_lsn)} blocks"
+        head, lsn = self.head.number, self._head_lsn
+        return f"{self.follower.catch_up(head, lsn)} blocks"
 
     def status(self) -> dict[str, Any]:
         """Positions of every part."""
         return {
             "head": {"number": self.head.number, "hash": "0x" + self.head.hash.hex()},
-            "log": {"lastLsn": self.last_lsn, "durableLsn": self.durable_lsn, "checkpointLsn": self.checkpoint_lsn},
+            "log": {
+                "lastLsn": self.last_lsn,
+                "durableLsn": self.durable_lsn,
+                "checkpointLsn": self.checkpoint_lsn,
+            },
             "checkpointBlock": self.state.checkpointed,
             "oldestState": max(self.state.oldest, 0),
             "overlayBytes": self.state.overlay_bytes,

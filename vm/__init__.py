@@ -1,1 +1,1 @@
-"""Executes code: opcode table, interpreter, journal, precompiles, transactions and blocks. No files, sockets or clock."""
+"""Executes code: opcodes, interpreter, journal, precompiles, transactions, blocks. No files, no sockets."""

@@ -1,4 +1,4 @@
-"""Analysed code: bytes with the padding native code needs, where jumps may land, and a bounded cache of both by hash."""
+"""Analysed code: padded bytes, where jumps may land, and a bounded cache of both by hash."""
 
 from __future__ import annotations
 

@@ -187,7 +187,10 @@ class Journal:
         return address in self._created
 
     def self_destruct(self, address: Address) -> bool:
-        """Delete the account when the transaction ends; whether that is new. EIP-6780 and the balance are the caller's."""
+        """Delete the account when the transaction ends; whether that is new.
+
+        EIP-6780 and the balance are the caller's business.
+        """
         return self._mark(self._scheduled, address)
 
     def _mark(self, members: dict[Any, bool], member: object) -> bool:

@@ -9,8 +9,7 @@ from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from vm.code import CodeCache
 from vm.errors import EngineUnavailable
-from vm.evm.execution import Engine, Execution
-from vm.evm.frame import Frame
+from vm.evm.execution import Engine, Execution, Pool
 from vm.evm.host import handlers
 from vm.evm.native import ObjectCache, load_interpreter
 from vm.message import CallKind, ExecutionContext, Message, Outcome
@@ -20,10 +19,10 @@ __all__ = ["Machine", "ObjectCache"]
 
 
 class _Pools(threading.local):
-    """Frames waiting for reuse, by thread."""
+    """One pool a thread."""
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.pool = Pool()
 
 
 class Machine:
@@ -43,25 +42,36 @@ class Machine:
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
         """Run the message and everything it calls to the end.
 
-        Changes stay in the context's journal if it succeeded and are undone if not. For a top-level creation the
-        sender's nonce must have been raised; ``message.to`` is filled in unless it is set.
+        Changes stay in the context's journal if it succeeded and are undone if not. For a top-level creation
+        the sender's nonce must have been raised; ``message.to`` is filled in unless it is set.
         """
-        execution = self.begin(message, context, tracer)
+        execution = self._begin(message, context, tracer, self._pools.pool)
         try:
             return execution.run()
         finally:
             execution.close()
 
     def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:
-        """Like `execute`, but left before the first opcode, to `step` or `run`; then `close` it in the same thread."""
+        """Stop before the first opcode: `step` or `run` what you get, in one thread at a time."""
+        return self._begin(message, context, tracer, Pool())
+
+    def _begin(
+        self, message: Message, context: ExecutionContext, tracer: Tracer | None, pool: Pool
+    ) -> Execution:
         environment = context.environment
         if message.kind is CallKind.CREATE and not message.to:
-            message.to = message.code_address = create_address(message.caller, context.journal.nonce(message.caller) - 1)
-        words = b"".join((
-            context.origin[::-1], bytes(12), context.gas_price.to_bytes(32, "little"),
-            self._words_of(environment), context.blob_base_fee.to_bytes(32, "little"),
-        ))
-        execution = Execution(self.engine(environment.fork), context, words, self._pools.frames, tracer)
+            nonce = context.journal.nonce(message.caller) - 1
+            message.to = message.code_address = create_address(message.caller, nonce)
+        words = b"".join(
+            (
+                context.origin[::-1],
+                bytes(12),
+                context.gas_price.to_bytes(32, "little"),
+                self._words_of(environment),
+                context.blob_base_fee.to_bytes(32, "little"),
+            )
+        )
+        execution = Execution(self.engine(environment.fork), context, words, pool, tracer)
         execution.begin(message)
         return execution
 
@@ -81,13 +91,20 @@ class Machine:
         known, words = self._block_words
         if known is not environment:
             randomness = (
-                environment.prevrandao[::-1] if environment.fork >= Fork.PARIS
+                environment.prevrandao[::-1]
+                if environment.fork >= Fork.PARIS
                 else environment.difficulty.to_bytes(32, "little")
             )
             numbers = (environment.gas_limit, environment.chain_id, environment.base_fee)
-            words = b"".join((
-                environment.coinbase[::-1], bytes(12), environment.timestamp.to_bytes(32, "little"),
-                environment.number.to_bytes(32, "little"), randomness, *(n.to_bytes(32, "little") for n in numbers),
-            ))
+            words = b"".join(
+                (
+                    environment.coinbase[::-1],
+                    bytes(12),
+                    environment.timestamp.to_bytes(32, "little"),
+                    environment.number.to_bytes(32, "little"),
+                    randomness,
+                    *(n.to_bytes(32, "little") for n in numbers),
+                )
+            )
             self._block_words = (environment, words)
         return words

@@ -18,7 +18,7 @@ class Tracer(Protocol):
         """A message begins. For creations ``to`` is the new address."""
 
     def step(self, frame: Frame) -> None:
-        """The opcode at ``frame.pc`` is about to run: gas, stack and memory are those before it (EIP-3155)."""
+        """The opcode at ``frame.pc`` is about to run: nothing of it has happened yet (EIP-3155)."""
 
     def leave(self, message: Message, outcome: Outcome) -> None:
         """The message ended."""

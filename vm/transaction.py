@@ -12,6 +12,7 @@ from chain.errors import (
     BlobFeeTooLow,
     FeeTooLow,
     GasLimitTooHigh,
+    InitcodeTooLarge,
     InsufficientFunds,
     IntrinsicGasTooLow,
     InvalidBlobs,
@@ -19,12 +20,14 @@ from chain.errors import (
     NonceTooHigh,
     NonceTooLow,
     SenderNotEoa,
+    UnsupportedTransactionType,
 )
 from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
 from chain.forks import Fork
 from chain.receipts import Log
 from chain.state import EMPTY_CODE_HASH, BlockHashes
 from chain.transactions import (
+    ACCESS_LIST,
     BLOB,
     DYNAMIC_FEE,
     LEGACY,
@@ -35,10 +38,11 @@ from chain.transactions import (
     effective_gas_price,
 )
 from chain.types import UINT64_MAX, Address, Hash32
-from chain.validity import check_static
+from chain.validity import FORK_OF_TYPE, MAX_INITCODE_BYTES, check_static
 from vm.delegation import delegation_target, designator
 from vm.journal import Journal
 from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.trace import Tracer
 
 if TYPE_CHECKING:
     from vm.machine import Machine
@@ -94,6 +98,7 @@ def apply_transaction(
     *,
     block_gas_left: int,
     blob_gas_left: int,
+    tracer: Tracer | None = None,
 ) -> TransactionResult:
     """Check the transaction, run it and pay for it.
 
@@ -105,7 +110,7 @@ def apply_transaction(
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
     _check_funds(journal, tx, sender)
-    return _run(machine, environment, block_hash, journal, tx, sender)
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer)
 
 
 def simulate_call(
@@ -114,14 +119,18 @@ def simulate_call(
     block_hash: BlockHashes,
     journal: Journal,
     request: CallRequest,
+    tracer: Tracer | None = None,
 ) -> TransactionResult:
     """Run a request as if its sender had signed it: geth's rules for eth_call.
 
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
-    The effects stay in the journal, so give it one to throw away. Raises `InsufficientFunds`,
-    `IntrinsicGasTooLow`, `FeeTooLow`.
+    The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
     """
     tx = _transaction_of(request, journal.nonce(request.sender))
+    if environment.fork < FORK_OF_TYPE[tx.type]:
+        raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
+    if tx.to is None and environment.fork >= Fork.SHANGHAI and len(tx.data) > MAX_INITCODE_BYTES:
+        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
         environment = replace(environment, base_fee=0)
@@ -131,7 +140,7 @@ def simulate_call(
     if tx.gas_limit < needed:
         raise IntrinsicGasTooLow(f"gas {tx.gas_limit} is below the {needed} this call needs")
     _check_funds(journal, tx, request.sender)
-    return _run(machine, environment, block_hash, journal, tx, request.sender)
+    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer)
 
 
 def _transaction_of(request: CallRequest, nonce: int) -> Transaction:
@@ -145,8 +154,10 @@ def _transaction_of(request: CallRequest, nonce: int) -> Transaction:
         kind = SET_CODE
     elif request.blob_versioned_hashes:
         kind = BLOB
+    elif request.max_fee_per_gas is not None:
+        kind = DYNAMIC_FEE
     else:
-        kind = LEGACY if request.max_fee_per_gas is None else DYNAMIC_FEE
+        kind = ACCESS_LIST if request.access_list else LEGACY
     return Transaction(
         type=kind,
         chain_id=None,
@@ -210,6 +221,7 @@ def _run(
     journal: Journal,
     tx: Transaction,
     sender: Address,
+    tracer: Tracer | None,
 ) -> TransactionResult:
     """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
     fork = environment.fork
@@ -234,7 +246,7 @@ def _run(
         context = ExecutionContext(
             environment, block_hash, journal, sender, price, tx.blob_versioned_hashes, blob_price
         )
-        outcome = machine.execute(message, context)
+        outcome = machine.execute(message, context, tracer)
     except BaseException:
         journal.abandon_transaction()
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections import deque
 from collections.abc import AsyncIterator
@@ -287,10 +286,7 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
     opened = socket.socket(family, socket.SOCK_DGRAM)
     for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
         opened.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER_BYTES)
-    if ipaddress.ip_address(address[0]).is_loopback:
-        opened.bind((address[0], 0))
-    else:
-        opened.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))  # noqa: S104 - a client's own port
+    opened.connect(address)  # so that a closed port is reported at once (ICMP)
     _, protocol = await create_optimized_datagram_transport(
         loop, lambda: WireConnection(QuicConnection(configuration=configuration)), opened
     )
@@ -301,14 +297,14 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
             await protocol.wait_connected()
             await protocol.greet(endpoint.token, client)
     except (TimeoutError, ConnectionError) as error:
-        await shut(protocol)
-        where = f"{endpoint.host}:{endpoint.port}"
         lost = protocol._lost
-        if isinstance(lost, ConnectionFailed) and lost.code != "client.lost":
+        await shut(protocol)
+        if lost is not None and lost.code != "client.lost":
             raise lost from None
-        detail = lost.message if lost else f"no answer within {timeout_s:g} s"
+        detail = lost.message if lost is not None else f"no answer within {timeout_s:g} s"
         hint = "is the node running, and is the certificate its own?"
-        raise ConnectionFailed(f"{where}: {detail}", code="client.connect", hint=hint) from error
+        message = f"{endpoint.host}:{endpoint.port}: {detail}"
+        raise ConnectionFailed(message, code="client.connect", hint=hint) from error
     except BaseException:
         await shut(protocol)
         raise

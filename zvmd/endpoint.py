@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from zvmd.errors import ConnectionFailed
 
+PROJECT_DATA_DIR = ".zvmd"
+"""What `make run` uses, in the working directory."""
 DEFAULT_DATA_DIR = "~/.local/share/zvmd"
 DEFAULT_QUIC = "quic://127.0.0.1:4433"
 DEFAULT_HTTP = "http://127.0.0.1:8545"
@@ -35,8 +37,9 @@ class Endpoint:
 
 
 def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
-    """The data directory: argument, ``ZVMD_DATA_DIR``, ``ZVMD_NODE__DATA_DIR``, or the default."""
-    chosen = given or environ.get("ZVMD_DATA_DIR") or environ.get("ZVMD_NODE__DATA_DIR") or DEFAULT_DATA_DIR
+    """The data directory: argument, ``ZVMD_DATA_DIR``, ``ZVMD_NODE__DATA_DIR``, ``.zvmd`` here, or the user's."""
+    here = PROJECT_DATA_DIR if Path(PROJECT_DATA_DIR, TOKEN_FILE).exists() else None
+    chosen = given or environ.get("ZVMD_DATA_DIR") or environ.get("ZVMD_NODE__DATA_DIR") or here or DEFAULT_DATA_DIR
     return Path(chosen).expanduser()
 
 

@@ -336,6 +336,7 @@ class FrameBuffer:
             length = int.from_bytes(buffer[start:body], "big")
             if length > self._frame_max_bytes:
                 self.oversized_bytes = length
+                break
             if end - body < length:
                 break
             frames.append(bytes(buffer[body : body + length]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -98,14 +98,15 @@ class SyncClient:
         """See `Client.logs`."""
         return self._wait(self._client.logs(**options))
 
-    def events(self, kind: str = "logs", **options: Any) -> Iterator[Event]:
+    def events(self, kind: str = "logs", **options: Any) -> Generator[Event, None, None]:
         """See `Client.events`."""
         stream = self._client.events(kind, **options)
         try:
             while True:
                 yield self._wait(_next(stream))
         finally:
-            self._wait(stream.aclose())  # type: ignore[attr-defined]
+            if not self._loop.is_closed():
+                self._wait(stream.aclose())  # type: ignore[attr-defined]
 
 
 async def _opened(connecting: Connecting) -> Client:

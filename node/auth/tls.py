@@ -1,7 +1,7 @@
-"""The node's certificate: signed by an authority of its own, both made on the first run, renewed before it ends.
+"""The node's certificate, signed by an authority of its own; both are made on the first run.
 
-Clients trust ``authority.pem`` and nothing else; so a new certificate (`rotate_certificate`) needs no new file on
-their side. Keys are on an elliptic curve: small first flights keep QUIC's amplification low.
+Clients trust ``authority.pem`` and nothing else; so a new certificate (`rotate_certificate`) needs no new
+file on their side. Keys are on an elliptic curve: small first flights keep QUIC's amplification low.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ VALID_DAYS = 397
 RENEW_DAYS_BEFORE_END = 30
 NAMES = ("localhost", "zvmd")
 ADDRESSES = ("127.0.0.1", "::1")
+
+
+Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
 
 
 def rotate_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
-    """Make a new key and certificate; connections that exist keep the old one. Raises `UnusableCertificate`."""
+    """Make a new key and certificate; existing connections keep theirs. Raises `UnusableCertificate`."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority, authority_key = _authority(directory, now)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -72,9 +75,7 @@ def rotate_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     write_private(directory / KEY_FILE, _pem(key))
@@ -83,7 +84,7 @@ def rotate_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
     return TlsFiles(directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, end)
 
 
-def _authority(directory: Path, now: datetime.datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _authority(directory: Path, now: datetime.datetime) -> Pair:
     """The authority, made anew when it is missing or too old to sign a full certificate."""
     path, key_path = directory / AUTHORITY_FILE, directory / AUTHORITY_KEY_FILE
     if path.exists() and key_path.exists():
@@ -96,9 +97,7 @@ def _authority(directory: Path, now: datetime.datetime) -> tuple[x509.Certificat
     authority = (
         _builder(name, name, key, now, now + datetime.timedelta(days=AUTHORITY_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(
-            x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True
-        )
+        .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -131,7 +130,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _load(certificate_path: Path, key_path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _load(certificate_path: Path, key_path: Path) -> Pair:
     try:
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         key = serialization.load_pem_private_key(key_path.read_bytes(), None)

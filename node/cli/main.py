@@ -9,6 +9,7 @@ from typing import NamedTuple
 import click
 
 from chain.errors import ZvmdError
+from zvmd.errors import ZvmdClientError
 
 
 class Row(NamedTuple):
@@ -21,6 +22,16 @@ class Row(NamedTuple):
 
 COMMANDS: dict[str, Row] = {
     "start": Row("node.cli.start", "start", "Run a node in the foreground."),
+    "deploy": Row("node.cli.deploy", "deploy", "Create a contract."),
+    "call": Row("node.cli.call", "call", "Ask a contract without changing anything."),
+    "send": Row("node.cli.send", "send", "Send a transaction."),
+    "logs": Row("node.cli.logs", "logs", "Print logs."),
+    "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
+    "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
+    "status": Row("node.cli.status", "status", "Show what a running node is doing."),
+    "wal": Row("node.cli.wal", "wal", "Look at the log on disk."),
+    "verify": Row("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
+    "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
     "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }
@@ -55,13 +66,15 @@ def main() -> None:
     """Run the command line; an expected error is one line on standard error and its own exit code."""
     try:
         cli.main(prog_name="zvmd", standalone_mode=True)
-    except ZvmdError as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        click.echo(f"zvmd: {error}{hint} [{error.code}]", err=True)
+    except (ZvmdError, ZvmdClientError) as error:
+        message = error.message if isinstance(error, ZvmdClientError) else str(error)
+        click.echo(f"error[{error.code}]: {message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
         sys.exit(exit_code_of(error))
 
 
-def exit_code_of(error: ZvmdError) -> int:
+def exit_code_of(error: Exception) -> int:
     """The process exit status an error asks for: its ``exit_code`` (docs/operations.md), else 1."""
     return int(getattr(error, "exit_code", 1))
 

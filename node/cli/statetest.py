@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
 from chain.errors import ZvmdError
-from node.conformance.errors import TraceUnavailable
 from node.conformance.statetest import Selection, run_state_tests
 from node.conformance.vectors import vector_files
 
@@ -36,10 +36,9 @@ def statetest(
     """Run the state tests in PATHS: JSON files, folders, or .tar.xz archives."""
     passed = failed = 0
     try:
-        if trace:
-            raise TraceUnavailable("this build has no step mode")
-        selection = Selection(fork, match)
-        for result in run_state_tests(vector_files(paths), selection, engine=engine, jobs=jobs):
+        files, selection = vector_files(paths), Selection(fork, match)
+        write = partial(click.echo, err=True) if trace else None
+        for result in run_state_tests(files, selection, engine=engine, jobs=jobs, trace=write):
             passed += result.passed
             failed += not result.passed
             if as_json:

@@ -29,8 +29,7 @@ SYSTEM_FILES = (
 USER_FILES = (UnitFile("zvmd-user.service", "systemd/user/zvmd.service"),)
 
 NEXT_STEPS = {
-    False: "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload"
-    " && systemctl enable --now zvmd",
+    False: "systemd-sysusers && systemd-tmpfiles --create && systemctl daemon-reload && systemctl enable --now zvmd",
     True: "systemctl --user daemon-reload && systemctl --user enable --now zvmd",
 }
 

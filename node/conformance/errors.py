@@ -16,11 +16,3 @@ class VectorsUnreadable(ZvmdError):
     code = "conformance.vectors"
     rpc_code = -32602
     hint = "give JSON files, folders, or .tar.xz archives of state tests"
-
-
-class TraceUnavailable(ZvmdError):
-    """Traces cannot be written by this build."""
-
-    code = "conformance.trace"
-    rpc_code = -32602
-    hint = "run without --trace"

@@ -31,11 +31,7 @@ class MemoryState:
                 code_hash = keccak256(code)
                 state.codes[code_hash] = code
             state.accounts[address] = Account(int(entry["nonce"], 16), int(entry["balance"], 16), code_hash)
-            slots = {
-                int(slot, 16): number
-                for slot, value in entry["storage"].items()
-                if (number := int(value, 16))
-            }
+            slots = {int(slot, 16): number for slot, value in entry["storage"].items() if (number := int(value, 16))}
             if slots:
                 state.slots[address] = slots
         return state
@@ -73,6 +69,25 @@ class MemoryState:
             slots = {} if address in delta.wiped else self.slots.get(address, {})
             leaves[key] = _leaf(account, slots | delta.storage.get(address, {}))
         return trie_root(leaves)
+
+    def after(self, delta: StateDelta) -> MemoryState:
+        """The state with the delta applied, as a new one."""
+        state = MemoryState()
+        state.accounts, state.slots = dict(self.accounts), dict(self.slots)
+        state.codes = self.codes | delta.codes
+        for address in delta.wiped:
+            state.slots.pop(address, None)
+        for address, account in delta.accounts.items():
+            if account is None:
+                state.accounts.pop(address, None)
+            else:
+                state.accounts[address] = account
+        for address, changed in delta.storage.items():
+            slots = {slot: value for slot, value in (state.slots.get(address, {}) | changed).items() if value}
+            state.slots[address] = slots
+            if not slots:
+                del state.slots[address]
+        return state
 
     def _all_leaves(self) -> dict[bytes, bytes]:
         if self._leaves is None:

@@ -77,7 +77,7 @@ def environment_of(case: dict[str, Any], fork_name: str) -> BlockEnvironment:
         prevrandao=Hash32(_number(env.get("currentRandom", hex(difficulty))).to_bytes(32, "big")),
         difficulty=0 if fork >= Fork.PARIS else difficulty,
         excess_blob_gas=_number(env.get("currentExcessBlobGas", "0x0")),
-        blob_schedule=_blob_schedule(config.get("blobSchedule", {}).get(fork_name), fork),
+        blob_schedule=blob_schedule_of(config, fork_name),
     )
 
 
@@ -136,8 +136,8 @@ def signed_transaction(
 ) -> tuple[Transaction, Address]:
     """The transaction to run and its sender; decoded from ``txbytes`` where given.
 
-    Raises `InvalidTransaction` or `ValueError` if there is no such transaction, and `CaseUnreadable` if decoding
-    and the case's fields do not agree.
+    Raises `InvalidTransaction` or `ValueError` if there is no such transaction, and `CaseUnreadable` if
+    decoding and the case's fields do not agree.
     """
     raw = expected.get("txbytes")
     if not raw or raw == "0x":
@@ -160,17 +160,18 @@ def _unsigned(tx: Transaction) -> Transaction:
     return replace(tx, chain_id=None, y_parity=0, r=0, s=0)
 
 
-def _blob_schedule(entry: dict[str, Any] | None, fork: Fork) -> BlobSchedule:
+def blob_schedule_of(config: dict[str, Any], fork_name: str) -> BlobSchedule:
+    """The blob parameters a case's config gives for the fork, else those of the fork."""
+    entry = config.get("blobSchedule", {}).get(fork_name)
     if entry is None:
-        return CANCUN_BLOBS if fork <= Fork.CANCUN else PRAGUE_BLOBS
-    fraction = entry.get("baseFeeUpdateFraction", entry.get("base_fee_update_fraction"))
-    return BlobSchedule(_number(entry["target"]), _number(entry["max"]), _number(fraction))
+        return CANCUN_BLOBS if FORK_NAMES[fork_name] <= Fork.CANCUN else PRAGUE_BLOBS
+    fraction = _number(entry["baseFeeUpdateFraction"])
+    return BlobSchedule(_number(entry["target"]), _number(entry["max"]), fraction)
 
 
 def _access_list(entries: list[dict[str, Any]]) -> AccessList:
     return tuple(
-        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"]))
-        for entry in entries
+        (Address(_bytes(entry["address"])), tuple(_number(slot) for slot in entry["storageKeys"])) for entry in entries
     )
 
 

@@ -39,7 +39,7 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
 def check_against_state(
     transaction: Transaction, sender: Address, state: StateReader, base_fee: int, block_gas_limit: int
 ) -> None:
-    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction` subclasses."""
+    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`."""
     account = state.account(sender) or EMPTY_ACCOUNT
     if transaction.nonce < account.nonce:
         raise NonceTooLow(f"nonce {transaction.nonce}; the account's next is {account.nonce}")

@@ -1,4 +1,4 @@
-"""Runs one block: environment and transactions in, header, receipts and state root out. The same for new and replayed blocks."""
+"""Runs one block, new or replayed: environment and transactions in; header, receipts and state root out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vm.machine import Machine
 
 
 class ChainState:
-    """What execution needs of the chain below it: the newest applied state, block hashes, and a way to apply a delta."""
+    """What execution needs of the chain below it: the newest state, block hashes, a way to apply a delta."""
 
     def __init__(
         self,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -19,17 +18,15 @@ from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import (
     Transaction,
     encode_transaction,
-    recover_sender,
     sign_transaction,
 )
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.accounts import DevAccounts
-from node.engine.ledger import Ledger
+from node.engine.executor import Candidate
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
-from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.opening import OpenedChain
 from node.rpc.backend import (
     CallFields,
     CallResult,
@@ -41,37 +38,26 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from storage.following import LogQuery
-from storage.store import Store
-from vm.machine import Machine
 
-SENDER_CACHE_BLOCKS = 256
 PRIORITY_FEE_DEFAULT = 1_000_000_000
 
 
 class Node:
     """Implements `node.rpc.backend.Backend`."""
 
-    def __init__(
-        self,
-        store: Store,
-        machine: Machine,
-        ledger: Ledger,
-        pipeline: Pipeline,
-        config: ChainConfig,
-        dev_accounts: DevAccounts,
-        call_gas_max: int,
-    ) -> None:
-        self._store = store
-        self._machine = machine
-        self._ledger = ledger
+    def __init__(self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int) -> None:
+        self._store = opened.store
+        self._machine = opened.machine
+        self._ledger = opened.ledger
+        self._config = opened.config
+        self._dev = opened.dev_accounts
         self._pipeline = pipeline
-        self._config = config
-        self._dev = dev_accounts
         self._call_gas_max = call_gas_max
-        self._senders: OrderedDict[int, tuple[Address, ...]] = OrderedDict()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        pipeline.on_publish = self.on_publish
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -96,7 +82,7 @@ class Node:
             "readOnly": self._pipeline.read_only,
             "poolTransactions": len(self._ledger.pool),
             "automine": self._ledger.controls.automine,
-            "intervalSeconds": self._ledger.controls.interval_seconds,
+            "intervalSeconds": self._ledger.controls.interval_milliseconds / 1000,
             **self._store.status(),
             **{name: source() for name, source in self.status_sources.items()},
         }
@@ -124,17 +110,8 @@ class Node:
         return self._store.chain.receipts(number) if 0 <= number <= self.head().number else None
 
     def senders(self, number: int) -> Sequence[Address] | None:
-        """Senders of a published block's transactions, in order; recovered once, then cached."""
-        cached = self._senders.get(number)
-        if cached is None:
-            block = self.block(number)
-            if block is None:
-                return None
-            cached = tuple(recover_sender(transaction) for transaction in block.transactions)
-            self._senders[number] = cached
-            while len(self._senders) > SENDER_CACHE_BLOCKS:
-                self._senders.popitem(last=False)
-        return cached
+        """Senders of a published block's transactions, in order."""
+        return self._store.chain.senders(number) if 0 <= number <= self.head().number else None
 
     def block_size(self, number: int) -> int | None:
         """Length of the block's RLP, bytes."""
@@ -150,7 +127,7 @@ class Node:
         place = self._store.transaction_place(transaction_hash)
         if place is None or place.block_number > self.head().number:
             return None
-        return TransactionLocation(place.block_number, place.index)
+        return TransactionLocation(place.block_number, place.transaction_index)
 
     def logs(self, query: LogFilter) -> Sequence[LogEntry]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
@@ -179,9 +156,7 @@ class Node:
         """Simulate by the rules of ``eth_call``."""
         return run_call(self._situation(number), fields, overrides)
 
-    def estimate_gas(
-        self, fields: CallFields, number: int, overrides: Overrides | None = None
-    ) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
         return estimate_gas(self._situation(number), fields, overrides)
 
@@ -239,7 +214,7 @@ class Node:
         candidate = await loop.run_in_executor(None, self._decode, raw)
         return await self._submit(candidate, wait)
 
-    def _decode(self, raw: bytes) -> admission.Candidate:
+    def _decode(self, raw: bytes) -> Candidate:
         transaction, sidecar = decode_network_transaction(raw)
         if sidecar:
             raw = encode_transaction(transaction)
@@ -247,7 +222,7 @@ class Node:
         fork = self._config.fork_at(head.number + 1, head.timestamp + 1)
         return admission.decode(raw, self._config, fork)
 
-    async def _submit(self, candidate: admission.Candidate, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         await self._ask(lambda done: Submit(done, candidate, wait_mined=wait == "mined"))
         place = self._store.transaction_place(candidate.transaction.hash)
         return Submitted(candidate.transaction.hash, self._store.durable_lsn, place.block_number if place else None)
@@ -264,7 +239,10 @@ class Node:
             else:
                 future.set_result(answer)
 
-        self._pipeline.put(make(lambda answer: loop.call_soon_threadsafe(settle, answer)))
+        def done(answer: object) -> None:
+            loop.call_soon_threadsafe(settle, answer)
+
+        self._pipeline.put(make(done))
         return await future
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
@@ -273,7 +251,7 @@ class Node:
         transaction = await loop.run_in_executor(None, self._complete, fields)
         return await self._submit(transaction, wait)
 
-    def _complete(self, fields: CallFields) -> admission.Candidate:
+    def _complete(self, fields: CallFields) -> Candidate:
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         secret = self._dev.secret(sender)
         gas = fields.gas
@@ -309,7 +287,7 @@ class Node:
             authorization_list=fields.authorization_list or (),
         )
         signed = sign_transaction(transaction, secret)
-        return admission.Candidate(signed, sender, encode_transaction(signed))
+        return Candidate(signed, sender, encode_transaction(signed))
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""
@@ -326,7 +304,7 @@ class Node:
 
     async def set_interval_mining(self, seconds: float) -> None:
         """0 switches interval sealing off."""
-        await self._ask(lambda done: Control(done, "interval_seconds", seconds))
+        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000)))
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""
@@ -348,5 +326,3 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
-
-

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
@@ -19,7 +18,7 @@ from chain.errors import InvalidTransaction, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.clock import Clock
-from node.engine.executor import BlockBuilder, Candidate
+from node.engine.executor import Candidate
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
@@ -81,28 +80,22 @@ class Group:
     answers: list[tuple[Request, object]] = field(default_factory=list)
 
 
-class Heartbeat(Protocol):
-    """Told on every turn of the writer, so that a stuck writer is noticed (systemd watchdog)."""
-
-    def __call__(self) -> None: ...
-
-
 class Pipeline:
     """The writer and the committer."""
 
-    def __init__(
-        self, ledger: Ledger, clock: Clock, on_publish: Callable[[], None], on_fault: Callable[[BaseException], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, on_fault: Callable[[BaseException], None]) -> None:
         self._ledger = ledger
         self._clock = clock
-        self._on_publish = on_publish
         self._on_fault = on_fault
         self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
         self.read_only = False
-        self.heartbeat: Heartbeat = lambda: None
+        self.on_publish: Callable[[], None] = lambda: None
+        """Called on the committer thread after each publication."""
+        self.heartbeat: Callable[[], None] = lambda: None
+        """Called by the writer at least every `IDLE_SECONDS`, so that a stuck writer is noticed (watchdog)."""
         self._threads = [
             threading.Thread(target=self._guard, args=(self._write,), name="writer"),
             threading.Thread(target=self._guard, args=(self._commit,), name="committer"),
@@ -162,7 +155,7 @@ class Pipeline:
         group = Group()
         for request in requests:
             try:
-                self._handlers[type(request)](self, request, group)
+                _HANDLERS[type(request)](self, request, group)
             except ZvmdError as error:
                 group.answers.append((request, error))
         if self._ledger.controls.automine:
@@ -176,9 +169,7 @@ class Pipeline:
         candidate = request.candidate
         transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
         if not ledger.knows(transaction, sender):
-            check_against_state(
-                transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit
-            )
+            check_against_state(transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit)
             replaced = ledger.admit(candidate)
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
@@ -205,8 +196,6 @@ class Pipeline:
 
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
-
-    _handlers: dict[type, Callable[..., None]] = {Submit: _submit, Mine: _mine, Control: _control, Freeze: _freeze}  # noqa: RUF012 - a table
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
@@ -237,9 +226,9 @@ class Pipeline:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.
-        for index, (request, answer) in enumerate(group.answers):
-            if answer == entry.transaction.hash and isinstance(request, Submit):
-                group.answers[index] = (request, error)
+        for index, (waiting, answer) in enumerate(group.answers):
+            if answer == entry.transaction.hash and isinstance(waiting, Submit):
+                group.answers[index] = (waiting, error)
 
     # The committer thread
 
@@ -247,7 +236,7 @@ class Pipeline:
         while (group := self._groups.get()) is not None:
             self._sync(group.lsn)
             self._ledger.publish(group.head)
-            self._on_publish()
+            self.on_publish()
             for request, answer in group.answers:
                 request.done(answer)
 
@@ -271,3 +260,11 @@ class Pipeline:
         except BaseException as error:
             self._on_fault(error)
             raise
+
+
+_HANDLERS: dict[type[Request], Callable[..., None]] = {
+    Submit: Pipeline._submit,
+    Mine: Pipeline._mine,
+    Control: Pipeline._control,
+    Freeze: Pipeline._freeze,
+}

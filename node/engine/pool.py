@@ -30,7 +30,7 @@ class PoolEntry:
 
 
 class Pool:
-    """Admitted transactions in the order a block takes them: nonces ascending per sender, then by tip, then by arrival."""
+    """Admitted transactions in the order a block takes them: a sender's by nonce, then by tip, then by arrival."""
 
     def __init__(self) -> None:
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}

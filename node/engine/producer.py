@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from chain import fees
 from chain.blocks import Header
 from chain.environment import BlockEnvironment
-from chain import fees
 from chain.forks import BlobSchedule, ChainConfig, Fork
 from chain.hashing import keccak256
 from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
@@ -19,7 +19,7 @@ class Controls(msgspec.Struct):
 
     automine: bool = True
     """Seal as soon as a transaction can be executed."""
-    interval_seconds: float = 0.0
+    interval_milliseconds: int = 0
     """Seal at this interval; 0 is off."""
     time_offset_seconds: int = 0
     """Chain time minus wall-clock time."""

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 
 from chain.environment import BlockEnvironment
 from chain.errors import IntrinsicGasTooLow
-from chain.fees import blob_base_fee
-from chain.forks import Fork
 from chain.state import BlockHashes, StateReader
-from chain.types import ZERO_ADDRESS
+from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from vm.journal import Journal
 from vm.machine import Machine
@@ -39,7 +37,7 @@ def run_call(situation: Situation, fields: CallFields, overrides: Overrides | No
     for address, override in (overrides.accounts if overrides else {}).items():
         _override_account(journal, address, override)
     gas = min(fields.gas or situation.gas_max, situation.gas_max)
-    request = _request(fields, gas, environment, overrides)
+    request = _request(fields, gas)
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, request)
     halt = result.outcome.halt
     return CallResult(
@@ -84,26 +82,16 @@ def _with_gas(fields: CallFields, gas: int) -> CallFields:
     return replace(fields, gas=gas)
 
 
-def _request(
-    fields: CallFields, gas: int, environment: BlockEnvironment, overrides: Overrides | None
-) -> CallRequest:
-    price = fields.gas_price or 0
-    blob_fee = None
-    if overrides and overrides.block:
-        blob_fee = overrides.block.blob_base_fee
-    if blob_fee is None and environment.fork >= Fork.CANCUN:
-        blob_fee = blob_base_fee(
-            environment.excess_blob_gas, environment.blob_schedule.base_fee_update_fraction
-        )
+def _request(fields: CallFields, gas: int) -> CallRequest:
     return CallRequest(
         sender=fields.sender or ZERO_ADDRESS,
         to=fields.to,
         data=fields.data,
         value=fields.value,
         gas=gas,
-        gas_price=price,
-        max_fee_per_gas=fields.max_fee_per_gas or price,
-        max_priority_fee_per_gas=fields.max_priority_fee_per_gas or price,
+        gas_price=fields.gas_price,
+        max_fee_per_gas=fields.max_fee_per_gas,
+        max_priority_fee_per_gas=fields.max_priority_fee_per_gas,
         access_list=fields.access_list or (),
         blob_versioned_hashes=fields.blob_versioned_hashes or (),
         max_fee_per_blob_gas=fields.max_fee_per_blob_gas or 0,
@@ -111,7 +99,7 @@ def _request(
     )
 
 
-def _override_account(journal: Journal, address: bytes, override: AccountOverride) -> None:
+def _override_account(journal: Journal, address: Address, override: AccountOverride) -> None:
     if override.state is not None:
         journal.create_account(address)
     if override.balance is not None:

@@ -91,9 +91,7 @@ class JsonRpcEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            await refuse(
-                send, 405, "http.method", f"{scope['method']} is not served here", "POST a JSON-RPC request"
-            )
+            await refuse(send, 405, "http.method", f"{scope['method']} is not served here", "POST a JSON-RPC request")
             return
         if not is_json(header(scope, b"content-type")):
             hint = "send Content-Type: application/json"

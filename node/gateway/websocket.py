@@ -46,9 +46,7 @@ class WebSocketSession:
                 if message["type"] == "websocket.disconnect":
                     break
                 text = message.get("text")
-                body = (
-                    text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b""
-                )
+                body = text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b""
                 await self._free.acquire()
                 task = asyncio.create_task(self._serve(body))
                 self._tasks.add(task)
@@ -116,9 +114,7 @@ class WebSocketSession:
         if kind == "newPendingTransactions":
             return self._transaction_hashes()
         if kind != "logs":
-            raise InvalidParams(
-                f"no subscription {shown(kind)}; there are newHeads, logs, newPendingTransactions"
-            )
+            raise InvalidParams(f"no subscription {shown(kind)}; there are newHeads, logs, newPendingTransactions")
         given = json_object(options or {})
         check_keys(given, frozenset({"address", "topics"}), "a log subscription")
         addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])

@@ -79,9 +79,7 @@ class Notifier:
                 channel.sendto(message.encode(), self._address)
             except OSError as error:
                 name = self._address.replace("\0", "@")
-                raise SupervisorUnreachable(
-                    f"cannot notify the service manager at {name}: {error}"
-                ) from error
+                raise SupervisorUnreachable(f"cannot notify the service manager at {name}: {error}") from error
 
 
 def _one_line(text: str) -> str:

@@ -204,9 +204,7 @@ class Backend(Protocol):
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``. Raises InvalidTransaction subclasses where geth refuses."""
 
-    def estimate_gas(
-        self, fields: CallFields, number: int, overrides: Overrides | None = None
-    ) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when no gas limit helps."""
 
     # Pool and fees

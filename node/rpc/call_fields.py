@@ -163,9 +163,7 @@ def account_overrides(value: Any) -> dict[Address, AccountOverride]:
     return result
 
 
-def overrides_of(
-    accounts: dict[Address, AccountOverride] | None, block: BlockOverrides | None
-) -> Overrides | None:
+def overrides_of(accounts: dict[Address, AccountOverride] | None, block: BlockOverrides | None) -> Overrides | None:
     """Both overrides together, None if there are none."""
     return Overrides(accounts or {}, block) if accounts or block else None
 

@@ -106,9 +106,7 @@ class Dispatcher:
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
-            raise RequestTooLarge(
-                f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}"
-            )
+            raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
         return Body([_request(item) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
@@ -121,9 +119,7 @@ class Dispatcher:
         answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
         limit = self.context.limits.answer_size_max_bytes
         if len(answer) > limit:
-            return self.encode_error(
-                request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}")
-            )
+            return self.encode_error(request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}"))
         return answer
 
     def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError) -> bytes:

@@ -109,9 +109,7 @@ def _withdrawal(item: Withdrawal) -> Json:
 
 def access_list(items: tuple[tuple[Address, tuple[int, ...]], ...]) -> list[Json]:
     """An access list (EIP-2930)."""
-    return [
-        {"address": data(address), "storageKeys": [word(slot) for slot in slots]} for address, slots in items
-    ]
+    return [{"address": data(address), "storageKeys": [word(slot) for slot in slots]} for address, slots in items]
 
 
 def _authorization(item: Authorization) -> Json:
@@ -125,9 +123,7 @@ def _authorization(item: Authorization) -> Json:
     }
 
 
-def transaction_object(
-    tx: Transaction, sender: Address, header: Header | None = None, index: int = 0
-) -> Json:
+def transaction_object(tx: Transaction, sender: Address, header: Header | None = None, index: int = 0) -> Json:
     """A transaction; ``header`` is that of its block, None while it waits in the pool."""
     result: Json = {
         "blockHash": data_or_none(header.hash if header else None),

@@ -141,9 +141,7 @@ def block_ref(value: Any) -> BlockRef:
         return BlockRef(hash=hash32(value))
     if isinstance(value, str) and value.startswith("0x"):
         return BlockRef(number=quantity64(value))
-    raise InvalidParams(
-        f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}"
-    )
+    raise InvalidParams(f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}")
 
 
 def _eip1898(value: dict[str, Any]) -> BlockRef:
@@ -178,9 +176,7 @@ def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> Non
     """Refuse unknown fields, naming the accepted ones: a misspelt field must not be ignored."""
     for key in value:
         if key not in allowed:
-            raise InvalidParams(
-                f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}"
-            )
+            raise InvalidParams(f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}")
 
 
 PARSERS: dict[Any, Callable[[Any], Any]] = {

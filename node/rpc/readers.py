@@ -50,9 +50,7 @@ class Readers:
         self._work: SimpleQueue[_Batch | None] = SimpleQueue()
         self._helper: asyncio.TimerHandle | None = None
         self._after_delivery: list[Callable[[], None]] = []
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)
-        ]
+        self._threads = [threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
             thread.start()
 

@@ -49,9 +49,7 @@ class Method:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
         values = self._by_name(params) if isinstance(params, dict) else params
         if len(values) > len(self.parameters):
-            raise InvalidParams(
-                f"{self.name} takes at most {len(self.parameters)} parameters, got {len(values)}"
-            )
+            raise InvalidParams(f"{self.name} takes at most {len(self.parameters)} parameters, got {len(values)}")
         result: list[Any] = []
         for position, parameter in enumerate(self.parameters):
             value = values[position] if position < len(values) else None
@@ -63,9 +61,7 @@ class Method:
             try:
                 result.append(parameter.parse(value))
             except InvalidParams as error:
-                raise InvalidParams(
-                    f"{self.name}: parameter {position} ({parameter.name}): {error}"
-                ) from None
+                raise InvalidParams(f"{self.name}: parameter {position} ({parameter.name}): {error}") from None
         return result
 
     def _by_name(self, params: dict[str, Any]) -> list[Any]:

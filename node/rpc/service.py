@@ -88,9 +88,7 @@ class RpcService:
             call = self.dispatcher.prepare(request.method, request.params)
             self.readers.submit(self._encoded(request, call.run), lambda value: _settle(future, value))
         except ZvmdError as error:
-            future.set_result(
-                None if request.is_notification else self.dispatcher.encode_error(request.id, error)
-            )
+            future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
         return future
 
     def _encoded(self, request: Request, run: Callable[[], Any]) -> Callable[[], bytes | None]:

@@ -19,9 +19,7 @@ PAGE_BLOCKS = 256
 END_OF_BLOCK = 2**62
 
 
-async def head_stream(
-    backend: Backend, readers: Readers, cursor: LogPosition | None
-) -> AsyncIterator[list[Header]]:
+async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
     """Headers behind the cursor, for ever; without a cursor those after the head of now."""
     following = (cursor.block_number if cursor else backend.head().number) + 1
     while True:

@@ -94,9 +94,7 @@ class Answerer:
         elif isinstance(request, CallMethod):
             self._call_method(peer, stream_id, request, size_bytes)
         elif isinstance(request, GetReceipt) and not request.wait_ms:
-            self._submit(
-                peer, stream_id, request, size_bytes, lambda: self._receipt(request.id, request.hash)
-            )
+            self._submit(peer, stream_id, request, size_bytes, lambda: self._receipt(request.id, request.hash))
         elif isinstance(request, Subscribe):
             self._subscribe(peer, stream_id, request, size_bytes)
         elif isinstance(request, Unsubscribe):
@@ -110,9 +108,7 @@ class Answerer:
 
     # -- the ways to run ---------------------------------------------------------------------------
 
-    def _submit(
-        self, peer: Peer, stream_id: int, request: Any, size_bytes: int, read: Callable[[], Frame]
-    ) -> None:
+    def _submit(self, peer: Peer, stream_id: int, request: Any, size_bytes: int, read: Callable[[], Frame]) -> None:
         request_id = request.id
 
         def job() -> bytes:
@@ -121,9 +117,7 @@ class Answerer:
             except ZvmdError as error:
                 return encode_frame(codec.failure_of(request_id, error))
             except Exception as error:
-                return encode_frame(
-                    codec.failure_of(request_id, internal_error(type(request).__name__, error))
-                )
+                return encode_frame(codec.failure_of(request_id, internal_error(type(request).__name__, error)))
 
         def done(frames: bytes) -> None:
             peer.answered(stream_id, size_bytes)
@@ -166,9 +160,7 @@ class Answerer:
         peer.write(stream_id, encode_frame(answer))
 
     async def _call_method_waiting(self, request: CallMethod) -> Frame:
-        return Result(
-            request.id, await self._service.dispatcher.prepare(request.method, request.params).start()
-        )
+        return Result(request.id, await self._service.dispatcher.prepare(request.method, request.params).start())
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context

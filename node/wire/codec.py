@@ -90,9 +90,7 @@ def creation_of(request: DeployContract) -> CallFields:
 def failure_of(request_id: int, error: ZvmdError) -> Failure:
     """Any error as a message."""
     data = error.output if isinstance(error, ExecutionReverted) else None
-    return Failure(
-        request_id, error.code, error.rpc_code, str(error) or type(error).__name__, error.hint, data
-    )
+    return Failure(request_id, error.code, error.rpc_code, str(error) or type(error).__name__, error.hint, data)
 
 
 def log_body(entry: LogEntry) -> LogBody:

@@ -80,18 +80,14 @@ class ServerConnection:
         buffer = self._streams.get(stream_id)
         if buffer is None:
             if len(self._streams) >= self._limits.streams_max:
-                return [
-                    self._end_stream(stream_id, TooManyStreams(f"the limit is {self._limits.streams_max}"))
-                ]
+                return [self._end_stream(stream_id, TooManyStreams(f"the limit is {self._limits.streams_max}"))]
             buffer = self._streams[stream_id] = FrameBuffer(self._limits.request_frame_max_bytes)
         return self._feed(stream_id, buffer, data, end)
 
     def expire(self, now: float) -> list[WireEvent]:
         """Call at `hello_deadline`: a peer that has not said Hello is refused."""
         if self.state is State.GREETING and now >= self.hello_deadline:
-            return [
-                self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))
-            ]
+            return [self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))]
         return []
 
     def stream_reset(self, stream_id: int) -> None:
@@ -124,9 +120,7 @@ class ServerConnection:
             events.append(self._close(stream_id, HelloMissing("the first frame is too large for a Hello")))
         elif end:
             if len(buffer):
-                events.append(
-                    self._refuse_stream(stream_id, TruncatedFrame(f"{len(buffer)} bytes of a frame"))
-                )
+                events.append(self._refuse_stream(stream_id, TruncatedFrame(f"{len(buffer)} bytes of a frame")))
             else:
                 del self._streams[stream_id]
                 events.append(StreamEnded(stream_id))

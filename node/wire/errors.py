@@ -16,7 +16,8 @@ ZvmdError
     ├── UnknownVersion *       wire.version
     ├── WrongToken *           wire.token
     ├── SlowReader *           wire.slow_reader
-    └── WrongStream *          wire.stream_kind
+    ├── WrongStream *          wire.stream_kind
+    └── PeerFault *            wire.fault
 """
 
 from __future__ import annotations
@@ -159,3 +160,12 @@ class WrongStream(WireError):
     code = "wire.stream_kind"
     quic_code = 16
     hint = "open bidirectional streams"
+
+
+class PeerFault(WireError):
+    """A bug of ours met while reading from this peer; the log has the traceback."""
+
+    code = "wire.fault"
+    rpc_code = -32603
+    quic_code = 17
+    hint = "this is a bug in zvmd; please report it with the node's log"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -23,7 +24,7 @@ from node.rpc.service import RpcService
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
-from node.wire.errors import SlowReader, WireError, WrongToken
+from node.wire.errors import PeerFault, SlowReader, WireError, WrongToken
 from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome, encode_frame
@@ -101,6 +102,14 @@ class WirePeer(QuicConnectionProtocol):
         self._transmit_soon()
 
     def quic_event_received(self, event: quic.QuicEvent) -> None:
+        """Called by qh3. A bug costs this connection, not the listener."""
+        try:
+            self._receive(event)
+        except Exception as error:
+            _log.error("connection_failed", peer=self.address, exc_info=error)
+            self._refuse(1, PeerFault("a bug met on this connection"))
+
+    def _receive(self, event: quic.QuicEvent) -> None:
         if isinstance(event, quic.StreamDataReceived):
             now = self._loop.time()
             for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
@@ -353,6 +362,7 @@ async def serve_wire(
 ) -> WireListener:
     """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager)."""
     retry = not ipaddress.ip_address(bound.getsockname()[0]).is_loopback
+    logging.getLogger("quic").setLevel(logging.ERROR)  # qh3 warns of every connection that ends
     _, listener = await create_optimized_datagram_transport(
         asyncio.get_running_loop(),
         lambda: WireListener(service, limits or WireLimits(), is_token, tls, retry),

@@ -34,6 +34,8 @@ META_BLOCK = b"meta/block"
 """Last stored block; 8 bytes."""
 META_STATE = b"meta/state"
 """Block (8) and state root of the stored values."""
+META_SETTINGS = b"meta/settings"
+"""Settings that users changed at run time, and the oldest log record recovery needs besides later ones."""
 META_OLDEST = b"meta/oldest"
 """Oldest block whose state can be read; 8 bytes."""
 

@@ -29,6 +29,7 @@ from storage.wal.format import (
 
 CHUNK = 256 * 1024
 """Bytes read at a time."""
+ZEROS = bytes(CHUNK)
 LSN_WORD = 2
 """The LSN is the third 8-byte word of a record header."""
 
@@ -204,11 +205,12 @@ def written_end(file: File, path: str, offset: int, size: int) -> int:
     end = offset
     while offset < size:
         with reading(path):
-            chunk = file.pread(offset, min(CHUNK, size - offset))
+            offset = file.next_data(offset)
+            chunk = file.pread(offset, max(0, min(CHUNK, size - offset)))
         if not chunk:
             break
-        trimmed = chunk.rstrip(b"\0")
-        if trimmed:
-            end = offset + len(trimmed)
+        if chunk != ZEROS:
+            trimmed = chunk.rstrip(b"\0")
+            end = offset + len(trimmed) if trimmed else end
         offset += len(chunk)
     return end

@@ -53,7 +53,7 @@ class SegmentFile(NamedTuple):
     @property
     def limit(self) -> int:
         """No record reaches beyond this offset."""
-        return self.footer.end if self.footer else self.size - FOOTER_SIZE
+        return self.footer.end if self.footer else min(self.size, self.header.size - FOOTER_SIZE)
 
 
 class OpenSegment:

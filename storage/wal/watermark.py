@@ -38,13 +38,18 @@ class Watermark:
         self._identity = identity
         self._path = f"{directory}/{WATERMARK_NAME}"
         self._counter = last.counter if last else 0
+        created = False
         with writing(self._path):
             try:
                 self._file = fs.open(self._path)
             except FileNotFoundError:
                 self._file = fs.open(self._path, create=True)
+                created = True
             if self._file.size() < SLOTS * WATERMARK_SLOT_SIZE:
                 self._file.fallocate(SLOTS * WATERMARK_SLOT_SIZE)
+        if created:
+            with syncing(directory):
+                fs.sync_directory(directory)
 
     def write(self, durable_lsn: int, sequence: int, end: int, chain: bytes) -> None:
         """Remember that the log is durable up to there. Running out of space here loses nothing."""

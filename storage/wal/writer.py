@@ -133,8 +133,8 @@ class LogWriter:
         """Every segment, the last one with its durable records only, and the durable LSN they end at."""
         with self._memory:
             tail = self._tail
-            # The open segment looks, to a reader, like one that ends at the durable end.
-            last = SegmentFile(tail.path, tail.header, None, self._durable_end + FOOTER_SIZE)
+            # The open segment looks, to a reader, like one that was cut at the durable end.
+            last = SegmentFile(tail.path, tail.header, None, self._durable_end)
             return [*self._sealed, *([] if tail.sealed else [last])], self._durable_lsn
 
     def close(self) -> None:

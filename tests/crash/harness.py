@@ -66,12 +66,18 @@ class KillHarness:
     """Drives one daemon and one data directory through cycles of load, kill and check."""
 
     def __init__(
-        self, daemon: Daemon, seed: int, quic: Callable[[], Channel] | None = None, clients: int = 4
+        self,
+        daemon: Daemon,
+        seed: int,
+        quic: Callable[[], Channel] | None = None,
+        clients: int = 4,
+        end: Callable[[Daemon], None] = Daemon.kill,
     ) -> None:
         self._daemon = daemon
         self._chance = random.Random(seed)
         self._quic = quic
         self._clients = clients
+        self._end = end
         self._record = Record()
         self._model = Model()
         self._token = ""
@@ -128,7 +134,7 @@ class KillHarness:
         for thread in threads:
             thread.start()
         time.sleep(self._chance.uniform(*LOAD_SECONDS))
-        self._daemon.kill()
+        self._end(self._daemon)
         for thread in threads:
             thread.stop.set()
         for thread in threads:

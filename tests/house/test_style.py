@@ -16,8 +16,11 @@ from tests.paths import REPO
 
 PACKAGES = ("chain", "vm", "storage", "debugger", "node", "zvmd")
 LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
+PURE = ("chain", "vm", "debugger")
+IMPURE_IMPORTS = {"asyncio", "socket", "random", "time"}
 
 
 def sources() -> list[Path]:
@@ -39,12 +42,35 @@ def test_a_file_has_one_job_told_by_its_first_line(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text)), "no docstring"
 
 
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found |= {name.split(".")[0] for name in names}
+    return found
+
+
 def test_nothing_unpickles() -> None:
     for path in sources():
+        assert not FORBIDDEN_IMPORTS & imported(path), path
+
+
+def test_pure_layers_have_no_clock_network_or_chance() -> None:
+    for package in PURE:
+        for path in (REPO / package).rglob("*.py"):
+            assert not IMPURE_IMPORTS & imported(path), path
+
+
+def test_a_function_fits_on_a_screen() -> None:
+    too_long = {}
+    for path in sources():
         for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not FORBIDDEN_IMPORTS & {name.split(".")[0] for name in names}, path
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > FUNCTION_LINES_MAX:
+                    too_long[f"{path.relative_to(REPO)}:{node.lineno} {node.name}"] = lines
+    assert not too_long
 
 
 def error_classes() -> list[type[ZvmdError]]:
@@ -72,7 +98,9 @@ def test_every_error_has_a_unique_slug_a_meaning_and_a_hint() -> None:
 
 
 def test_no_path_of_one_machine_and_no_registry_host_is_in_the_repository() -> None:
-    pattern = re.compile(r"/(?:work)/|/bash_jobs|pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org")
+    pattern = re.compile(
+        r"/(?:work)/|/bash_jobs|pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org"
+    )
     for name in tracked_files():
         path = REPO / name
         if path.suffix in {".py", ".md", ".toml", ".sh", ".service", ".yml", ".json", ""} and path.is_file():

@@ -1,7 +1,7 @@
 """Text IR builder, and the `Emitter` through which opcodes are written once for every back end.
 
-A value (`Value`, 256 bits) or word (`Word`, 64 bits) is a Python int when it is known at build time, else the name of an
-SSA value. An i1 is always a name. Folding constants is then ordinary Python.
+A value (`Value`, 256 bits) or word (`Word`, 64 bits) is a Python int when it is known at build time, else the
+name of an SSA value. An i1 is always a name. Folding constants is then ordinary Python.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Builder:
 
 
 class Emitter(ABC):
-    """What an opcode may do. The interpreter and the JIT give the stack, control flow and exits their own meaning."""
+    """What an opcode may do. Each back end gives stack, control flow and exits its own meaning."""
 
     def __init__(self, fork: Fork) -> None:
         self.fork = fork
@@ -103,6 +103,10 @@ class Emitter(ABC):
     @abstractmethod
     def host(self) -> None:
         """End the opcode by leaving it to Python (see `vm.evm.layout.Exit.HOST`)."""
+
+    @abstractmethod
+    def host_unless(self, condition: str) -> None:
+        """Like `host` where the i1 does not hold; go on natively where it does."""
 
     @abstractmethod
     def failure(self, code: Halt | Exit) -> str:

@@ -34,5 +34,7 @@ def disassemble(code: bytes, fork: Fork = LATEST_FORK) -> Iterator[Instruction]:
     while pc < len(code):
         row = table.get(code[pc])
         size = row.immediate if row else 0
-        yield Instruction(pc, code[pc], row.name if row else f"UNKNOWN_{code[pc]:02x}", code[pc + 1 : pc + 1 + size])
+        yield Instruction(
+            pc, code[pc], row.name if row else f"UNKNOWN_{code[pc]:02x}", code[pc + 1 : pc + 1 + size]
+        )
         pc += 1 + size

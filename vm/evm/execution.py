@@ -14,6 +14,7 @@ from vm.evm.frame import Frame
 from vm.evm.host import Handler
 from vm.evm.layout import Exit, Field
 from vm.evm.native import Interpreter
+from vm.evm.slots import SlotCache
 from vm.limits import CODE_BYTES, FRAMES_KEPT, GAS_MAX
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.precompiles import precompile, precompile_addresses
@@ -22,6 +23,7 @@ from vm.trace import Tracer
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _STEPS: Final = int(Field.STEPS)
+_TAG: Final = int(Field.STORAGE_TAG)
 _HOST: Final = int(Exit.HOST)
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 _CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
@@ -43,12 +45,31 @@ class Engine(NamedTuple):
         return cls(fork, interpreter, handlers, codes, precompile_addresses(fork))
 
 
+class Pool:
+    """What executions of one thread use one after the other: idle frames, and a table of warm slots."""
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.slots = SlotCache()
+
+
 class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
-        "_pool", "_table", "context", "engine", "environment", "fork", "frames", "has_access_lists", "journal",
-        "outcome", "precompiles", "tracer",
+        "_pool",
+        "_table",
+        "context",
+        "engine",
+        "environment",
+        "fork",
+        "frames",
+        "has_access_lists",
+        "journal",
+        "outcome",
+        "precompiles",
+        "slots",
+        "tracer",
     )
 
     def __init__(
@@ -56,7 +77,7 @@ class Execution:
         engine: Engine,
         context: ExecutionContext,
         environment: bytes,
-        pool: list[Frame],
+        pool: Pool,
         tracer: Tracer | None = None,
     ) -> None:
         self.engine = engine
@@ -71,7 +92,10 @@ class Execution:
         self.outcome: Outcome | None = None
         """Set when the outermost message has ended."""
         self.tracer = tracer
-        self._pool = pool
+        self._pool = pool.frames
+        self.slots = pool.slots
+        """Warm slots native code knows."""
+        pool.slots.forget()
         self._table = engine.interpreter.plain_table
 
     # Beginning
@@ -89,6 +113,7 @@ class Execution:
     def begin_call(self, message: Message) -> None:
         """Move the value and start a frame, or end the message if a precompile or no code is called."""
         journal = self.journal
+        self._write_back()
         checkpoint = journal.checkpoint()
         if self.tracer is not None:
             self.tracer.enter(message)
@@ -114,8 +139,10 @@ class Execution:
         self._push(message, code, message.data, checkpoint)
 
     def begin_create(self, message: Message) -> None:
-        """Claim the address in ``message.to`` and start the init code. The creator's nonce has been raised."""
+        """Claim the address in ``message.to`` and start the init code. The creator's nonce is raised."""
         journal, address = self.journal, message.to
+        self._write_back()
+        self.slots.forget(address)
         if self.has_access_lists:
             journal.warm_account(address)
         if self.tracer is not None:
@@ -141,7 +168,17 @@ class Execution:
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
         frame = self._pool.pop() if self._pool else Frame()
-        frame.start(message, code, data, self._table, self.engine.interpreter.plain_table, 0, self.environment)
+        frame.start(
+            message,
+            code,
+            data,
+            self._table,
+            self.engine.interpreter.plain_table,
+            0,
+            self.environment,
+            self.slots.address,
+            self.slots.tag(message.to),
+        )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
 
@@ -182,12 +219,14 @@ class Execution:
         """Run ``count`` opcodes, entering calls; the outcome if the execution ended, else None."""
         self._use_table(self.engine.interpreter.step_table)
         left = count
+        self.forget_slots()
         while self.outcome is None:
             frame = self.frames[-1]
             frame.words[_STEPS] = left
             code = self.engine.interpreter.enter(frame.address)
             left = frame.words[_STEPS]
             if code == Exit.STEP:
+                self._write_back()
                 break
             if code == Exit.GROW:
                 left += 1  # the opcode will be counted again
@@ -199,8 +238,15 @@ class Execution:
                 self._leave(frame, code)
         return self.outcome
 
+    def forget_slots(self) -> None:
+        """Read all storage from the journal again: it may have been changed from outside."""
+        self.slots.forget()
+        if self.frames:
+            self.frames[-1].words[_TAG] = self.slots.tag(self.frames[-1].message.to)
+
     def close(self) -> None:
         """Give all frames back, also those of an execution that has not ended."""
+        self.slots.discard()
         while self.frames:
             self._release(self.frames.pop())
 
@@ -209,6 +255,11 @@ class Execution:
             self._table = table
             for frame in self.frames:
                 frame.words[Field.TABLE] = table
+
+    def _write_back(self) -> None:
+        """Bring what the running frame stored natively into the journal."""
+        if self.slots.header[0]:
+            self.slots.write_back(self.journal, self.frames[-1].message.to)
 
     # Ending
 
@@ -233,8 +284,10 @@ class Execution:
             halt, left = self._deploy(message, halt, left, output)
             output = b""
         if halt < 16:
+            self._write_back()
             journal.commit(frame.checkpoint)
         else:
+            self.slots.discard()
             journal.revert(frame.checkpoint)
             if halt >= 32:
                 left, output = 0, b""
@@ -268,6 +321,7 @@ class Execution:
         caller = self.frames[-1]
         words, view = caller.words, caller.view
         words[_GAS] += left
+        words[_TAG] = self.slots.tag(caller.message.to)  # new after a failure
         at = words[_SP] - 32
         if output:
             caller.set_returndata(output)

@@ -1,4 +1,4 @@
-"""One frame: registers, environment, stack and memory of a running piece of code, reused from call to call."""
+"""One frame: registers, environment, stack and memory of running code, reused from call to call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from vm.evm.layout import (
     STACK_OFFSET,
     WORD_BYTES,
     Env,
-
     Field,
 )
 from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
@@ -27,9 +26,9 @@ _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
 
-# One packing of all registers that a new frame needs, from PC to PLAIN_TABLE and STATIC.
-_START: Final = struct.Struct("<20Q")
-assert int(Field.STATIC) + 1 == _START.size // 8
+# One packing of all registers that a new frame needs, from PC to STORAGE_TAG.
+_START: Final = struct.Struct("<22Q")
+assert int(Field.STORAGE_TAG) + 1 == _START.size // 8
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"
@@ -40,8 +39,19 @@ class Frame:
     """Flat native memory with a Python face. Belongs to one thread at a time."""
 
     __slots__ = (
-        "_buffer", "_memory_buffer", "address", "checkpoint", "code", "memory", "memory_address", "message", "output_length",
-        "output_offset", "returndata", "view", "words",
+        "_buffer",
+        "_memory_buffer",
+        "address",
+        "checkpoint",
+        "code",
+        "memory",
+        "memory_address",
+        "message",
+        "output_length",
+        "output_offset",
+        "returndata",
+        "view",
+        "words",
     )
 
     def __init__(self) -> None:
@@ -69,22 +79,57 @@ class Frame:
         self.memory_address = ctypes.addressof(self._memory_buffer)
 
     def start(
-        self, message: Message, code: Code, data: bytes, table: int, plain_table: int, steps: int, environment: bytes
+        self,
+        message: Message,
+        code: Code,
+        data: bytes,
+        table: int,
+        plain_table: int,
+        steps: int,
+        environment: bytes,
+        slot_table: int,
+        slot_tag: int,
     ) -> None:
-        """Begin running: pc 0, empty stack and memory. ``environment`` holds the words from ``Env.ORIGIN`` on."""
+        """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
         self.message = message
         self.code = code
         self.returndata = b""
         _START.pack_into(
-            self.view, 0,
-            0, message.gas, STACK_OFFSET, steps, code.address, code.length, code.jump_map,
-            address_of(data), len(data), 0, 0,
-            self.memory_address, 0, len(self.memory), 0, 0, 0, table, plain_table, message.is_static,
+            self.view,
+            0,
+            0,
+            message.gas,
+            STACK_OFFSET,
+            steps,
+            code.address,
+            code.length,
+            code.jump_map,
+            address_of(data),
+            len(data),
+            0,
+            0,
+            self.memory_address,
+            0,
+            len(self.memory),
+            0,
+            0,
+            0,
+            table,
+            plain_table,
+            message.is_static,
+            slot_table,
+            slot_tag,
         )
-        self.view[ENV_OFFSET:ENV_END] = b"".join((
-            message.to[::-1], _ADDRESS_PADDING, message.caller[::-1], _ADDRESS_PADDING,
-            message.value.to_bytes(32, "little"), environment,
-        ))
+        self.view[ENV_OFFSET:ENV_END] = b"".join(
+            (
+                message.to[::-1],
+                _ADDRESS_PADDING,
+                message.caller[::-1],
+                _ADDRESS_PADDING,
+                message.value.to_bytes(32, "little"),
+                environment,
+            )
+        )
 
     def finish(self) -> None:
         """Make the frame ready for reuse: memory zero again where it was used."""
@@ -162,18 +207,33 @@ class Frame:
         return True
 
     def snapshot(self) -> bytes:
-        """All of the frame that is plain data: registers, environment, stack, memory, return data. Not the code."""
+        """The frame as plain data: registers, environment, stack, memory, return data; not the code."""
         words = self.words
         data = self.message.data
-        return b"".join((
-            _SNAPSHOT.pack(
-                _SNAPSHOT_MAGIC, _SNAPSHOT_VERSION, words[Field.PC], words[Field.GAS], words[Field.SP], words[Field.STEPS],
-                words[Field.MEMORY_SIZE], words[Field.MEMORY_COST], words[Field.RESULT_OFFSET],
-                words[Field.RESULT_LENGTH], words[Field.STATIC], self.code.length, len(data), len(self.returndata),
-            ),
-            self.view[ENV_OFFSET:ENV_END], self.view[STACK_OFFSET : words[Field.SP]],
-            self.memory[: words[Field.MEMORY_SIZE]], self.returndata,
-        ))
+        return b"".join(
+            (
+                _SNAPSHOT.pack(
+                    _SNAPSHOT_MAGIC,
+                    _SNAPSHOT_VERSION,
+                    words[Field.PC],
+                    words[Field.GAS],
+                    words[Field.SP],
+                    words[Field.STEPS],
+                    words[Field.MEMORY_SIZE],
+                    words[Field.MEMORY_COST],
+                    words[Field.RESULT_OFFSET],
+                    words[Field.RESULT_LENGTH],
+                    words[Field.STATIC],
+                    self.code.length,
+                    len(data),
+                    len(self.returndata),
+                ),
+                self.view[ENV_OFFSET:ENV_END],
+                self.view[STACK_OFFSET : words[Field.SP]],
+                self.memory[: words[Field.MEMORY_SIZE]],
+                self.returndata,
+            )
+        )
 
     def restore(self, snapshot: bytes) -> None:
         """Return to a snapshot of a frame with the same message and code. Raises `SnapshotInvalid`."""
@@ -183,10 +243,27 @@ class Frame:
             raise SnapshotInvalid("too short") from error
         if (magic, version) != (_SNAPSHOT_MAGIC, _SNAPSHOT_VERSION):
             raise SnapshotInvalid(f"not a frame of version {_SNAPSHOT_VERSION}")
-        pc, gas, sp, steps, memory_size, memory_cost, result_at, result_length, static, code_length, data_length, returned = fields
+        (
+            pc,
+            gas,
+            sp,
+            steps,
+            memory_size,
+            memory_cost,
+            result_at,
+            result_length,
+            static,
+            code_length,
+            data_length,
+            returned,
+        ) = fields
         if code_length != self.code.length or data_length != len(self.message.data):
             raise SnapshotInvalid("of a frame with other code or calldata")
-        if not STACK_OFFSET <= sp <= STACK_END or (sp - STACK_OFFSET) % WORD_BYTES or memory_size > MEMORY_BYTES:
+        if (
+            not STACK_OFFSET <= sp <= STACK_END
+            or (sp - STACK_OFFSET) % WORD_BYTES
+            or memory_size > MEMORY_BYTES
+        ):
             raise SnapshotInvalid("stack or memory out of range")
         if pc > code_length + WORD_BYTES + 1 or gas > GAS_MAX or memory_size % WORD_BYTES or static > 1:
             raise SnapshotInvalid("registers out of range")
@@ -201,8 +278,14 @@ class Frame:
         words[Field.RESULT_OFFSET] = memory_size
         self.grow()
         for field, value in (
-            (Field.PC, pc), (Field.GAS, gas), (Field.SP, sp), (Field.STEPS, steps), (Field.MEMORY_SIZE, memory_size),
-            (Field.MEMORY_COST, memory_cost), (Field.RESULT_OFFSET, result_at), (Field.RESULT_LENGTH, result_length),
+            (Field.PC, pc),
+            (Field.GAS, gas),
+            (Field.SP, sp),
+            (Field.STEPS, steps),
+            (Field.MEMORY_SIZE, memory_size),
+            (Field.MEMORY_COST, memory_cost),
+            (Field.RESULT_OFFSET, result_at),
+            (Field.RESULT_LENGTH, result_length),
             (Field.STATIC, static),
         ):
             words[field] = value

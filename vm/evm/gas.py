@@ -1,4 +1,4 @@
-"""The named gas numbers that are not in the opcode table: dynamic parts, refunds, stipends, by fork where they changed."""
+"""Gas numbers that are not in the opcode table: dynamic parts, refunds, stipends, by fork."""
 
 from __future__ import annotations
 

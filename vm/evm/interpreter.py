@@ -1,8 +1,8 @@
 """The interpreter as IR: one function per opcode, threaded through dispatch tables by ``musttail`` calls.
 
-Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in registers. A
-mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs nothing, and more modes
-(breakpoints, profile, JIT) are more tables over the same functions.
+Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in
+registers. A mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs
+nothing, and more modes (breakpoints, profile, JIT) are more tables over the same functions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vm.evm.builder import Emitter, Value, Word
 from vm.evm.emitters import EMITTERS
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.evm.opcodes import Opcode, opcodes
-from vm.evm.routines import ROUTINES
+from vm.evm.routines import routines
 from vm.message import Halt
 
 _PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
@@ -60,16 +60,16 @@ class InterpreterEmitter(Emitter):
         self._height -= 1
 
     def dup(self, n: int) -> None:
-        word = self.let(f"load <4 x i64>, ptr {self._slot(-n)}, align 32")
-        self.b.do(f"store <4 x i64> {word}, ptr {self._slot(0)}, align 32")
+        word = self.let(f"load i256, ptr {self._slot(-n)}, align 32")
+        self.b.do(f"store i256 {word}, ptr {self._slot(0)}, align 32")
         self._height += 1
 
     def swap(self, n: int) -> None:
         top, low = self._slot(-1), self._slot(-1 - n)
-        upper = self.let(f"load <4 x i64>, ptr {top}, align 32")
-        lower = self.let(f"load <4 x i64>, ptr {low}, align 32")
-        self.b.do(f"store <4 x i64> {lower}, ptr {top}, align 32")
-        self.b.do(f"store <4 x i64> {upper}, ptr {low}, align 32")
+        upper = self.let(f"load i256, ptr {top}, align 32")
+        lower = self.let(f"load i256, ptr {low}, align 32")
+        self.b.do(f"store i256 {lower}, ptr {top}, align 32")
+        self.b.do(f"store i256 {upper}, ptr {low}, align 32")
 
     def immediate(self, size: int) -> Value:
         # Code is followed by 33 zero bytes, so reading past the data or the end is safe.
@@ -115,7 +115,9 @@ class InterpreterEmitter(Emitter):
         cell = self.let(f"getelementptr i8, ptr {self.pointer(Field.JUMP_MAP)}, i64 {offset}")
         mark = self.let(f"load i8, ptr {cell}")
         self.require(self.let(f"icmp ne i8 {mark}, 0"), Halt.INVALID_JUMP)
-        self._dispatch(self.let(f"getelementptr i8, ptr {self.pointer(Field.CODE)}, i64 {offset}"), self._height)
+        self._dispatch(
+            self.let(f"getelementptr i8, ptr {self.pointer(Field.CODE)}, i64 {offset}"), self._height
+        )
         self._ended = True
 
     def jumpi(self, target: Value, condition: Value) -> None:
@@ -131,11 +133,21 @@ class InterpreterEmitter(Emitter):
         self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
         self._ended = True
 
+    def host_unless(self, condition: str) -> None:
+        leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
+        self.b.branch(condition, onward, leave)
+        self.b.place(leave)
+        self._to_host()
+        self.b.place(onward)
+
     def host(self) -> None:
+        self._to_host()
+        self._ended = True
+
+    def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
         self.exits.add(code)
         self._tail(f"@exit{code}", self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
-        self._ended = True
 
     def guards(self) -> None:
         """Check stack bounds and charge static gas."""
@@ -156,13 +168,15 @@ class InterpreterEmitter(Emitter):
         self.guards()
         EMITTERS[self.row.name](self)
         if not self._ended and self.row.name != "INVALID":
-            assert self._height == self.row.pushes - self.row.pops or self.row.name.startswith("SWAP"), self.row
+            assert self._height == self.row.pushes - self.row.pops or self.row.name.startswith("SWAP"), (
+                self.row
+            )
             self._dispatch(self._next_ip(), self._height)
         for code, label in self._failures.items():
             self.b.place(label)
             self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
         body = "\n".join(self.b.lines)
-        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind {{\n{body}\n}}\n"
+        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat {{\n{body}\n}}\n"
 
 
 def _store_field(field: Field, value: str) -> str:
@@ -185,7 +199,9 @@ def _exit_function(code: int) -> str:
         f"define internal {_SIGNATURE} @exit{code}({_PARAMETERS}) noinline nounwind {{\n"
         + _load_field(Field.CODE)
         + "  %here = ptrtoint ptr %ip to i64\n  %pc = sub i64 %here, %CODE\n"
-        + _store_field(Field.PC, "%pc") + _store_field(Field.GAS, "%gas") + _store_field(Field.SP, "%sp")
+        + _store_field(Field.PC, "%pc")
+        + _store_field(Field.GAS, "%gas")
+        + _store_field(Field.SP, "%sp")
         + f"  ret i64 {code}\n}}\n"
     )
 
@@ -200,9 +216,12 @@ def _entry() -> str:
     """``@enter(frame)``: run from the registers in the frame until something exits."""
     loads = "".join(_load_field(field) for field in (Field.PC, Field.GAS, Field.SP))
     return (
-        "define i64 @enter(ptr %frame) nounwind {\n" + loads
-        + _load_field(Field.CODE, "ptr") + _load_field(Field.TABLE, "ptr")
-        + "  %ip = getelementptr i8, ptr %CODE, i64 %PC\n" + _THROUGH_TABLE.format(table="%TABLE")
+        "define i64 @enter(ptr %frame) nounwind {\n"
+        + loads
+        + _load_field(Field.CODE, "ptr")
+        + _load_field(Field.TABLE, "ptr")
+        + "  %ip = getelementptr i8, ptr %CODE, i64 %PC\n"
+        + _THROUGH_TABLE.format(table="%TABLE")
         + f"  %code = call {_SIGNATURE} %function(ptr %frame, i64 %SP, i64 %GAS, ptr %ip, ptr %TABLE)\n"
         "  ret i64 %code\n}\n"
     )
@@ -215,11 +234,12 @@ def _step() -> str:
         + _load_field(Field.STEPS)
         + "  %stop = icmp eq i64 %STEPS, 0\n  br i1 %stop, label %out, label %run\nrun:\n"
         "  %left = sub i64 %STEPS, 1\n  store i64 %left, ptr %at.STEPS\n"
-        + _load_field(Field.PLAIN_TABLE, "ptr") + _THROUGH_TABLE.format(table="%PLAIN_TABLE")
-        + f"  %code = musttail call {_SIGNATURE} %function(ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table)\n"
+        + _load_field(Field.PLAIN_TABLE, "ptr")
+        + _THROUGH_TABLE.format(table="%PLAIN_TABLE")
+        + f"  %code = musttail call {_SIGNATURE} %function({_PARAMETERS})\n"
         "  ret i64 %code\nout:\n"
         f"  %gone = musttail call {_SIGNATURE} @exit{int(Exit.STEP)}"
-        "(ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table)\n  ret i64 %gone\n}\n"
+        f"({_PARAMETERS})\n  ret i64 %gone\n}}\n"
     )
 
 
@@ -237,9 +257,17 @@ def interpreter_ir(fork: Fork) -> str:
     plain = [f"op_{rows[byte].name}" if byte in rows else invalid for byte in range(256)]
     exports = ", ".join(f"ptr @{name}" for name in EXPORTS)
     swaps = "".join(f"declare i{w} @llvm.bswap.i{w}(i{w})\n" for w in (16, 32, 64))
-    return "".join((
-        swaps, ROUTINES, *(_exit_function(code) for code in sorted(exits)), *functions, _step(),
-        _table("plain", plain), _table("step", ["step_one"] * 256), _entry(),
-        f"@exports = constant [{len(EXPORTS)} x ptr] [{exports}]\n",
-        '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
-    ))
+    return "".join(
+        (
+            swaps,
+            routines(fork),
+            *(_exit_function(code) for code in sorted(exits)),
+            *functions,
+            _step(),
+            _table("plain", plain),
+            _table("step", ["step_one"] * 256),
+            _entry(),
+            f"@exports = constant [{len(EXPORTS)} x ptr] [{exports}]\n",
+            '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
+        )
+    )

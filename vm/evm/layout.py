@@ -1,7 +1,8 @@
 """Where everything lies inside a frame: the one description that native code and Python both use.
 
-A frame is `FRAME_BYTES` flat bytes, 64-byte aligned: `Field` registers of eight bytes, `Env` words of 32 bytes, scratch
-space, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first free stack slot.
+A frame is `FRAME_BYTES` flat bytes, 64-byte aligned: `Field` registers of eight bytes, `Env` words of 32
+bytes, scratch space, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first
+free stack slot.
 """
 
 from __future__ import annotations
@@ -43,23 +44,34 @@ class Field(IntEnum):
     """Dispatch table the other modes continue with."""
     STATIC = 19
     WARM_STORAGE = 20
-    """Table of warm storage slots, 0 if there is none."""
-    WARM_MASK = 21
+    """The table of warm storage slots (`SlotEntry`)."""
+    STORAGE_TAG = 21
+    """Entries with this tag are slots of this frame's account."""
     BREAKPOINTS = 22
     """Bitmap of code offsets the break table stops at."""
     PROFILE = 23
     """Counters of the profile table."""
+    STORAGE_ENTRY = 24
+    """Offset in the table of the entry that SLOAD or SSTORE last looked at."""
 
 
 POINTER_FIELDS: Final = (
-    Field.CODE, Field.JUMP_MAP, Field.CALLDATA, Field.RETURNDATA, Field.MEMORY, Field.TABLE, Field.PLAIN_TABLE,
-    Field.WARM_STORAGE, Field.BREAKPOINTS, Field.PROFILE,
+    Field.CODE,
+    Field.JUMP_MAP,
+    Field.CALLDATA,
+    Field.RETURNDATA,
+    Field.MEMORY,
+    Field.TABLE,
+    Field.PLAIN_TABLE,
+    Field.WARM_STORAGE,
+    Field.BREAKPOINTS,
+    Field.PROFILE,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
 
 class Env(IntEnum):
-    """Index of a 32-byte word the environment opcodes read. From `ORIGIN` on they are the same in a whole transaction."""
+    """Index of a 32-byte word the environment opcodes read. From `ORIGIN` on they last a transaction."""
 
     ADDRESS = 0
     CALLER = 1
@@ -87,6 +99,33 @@ STACK_OFFSET: Final = 1024
 STACK_END: Final = STACK_OFFSET + WORD_BYTES * STACK_ITEMS
 FRAME_BYTES: Final = STACK_END
 ALIGNMENT: Final = 64
+
+
+class SlotTable(IntEnum):
+    """Byte offsets in the table of warm slots: a cache with one place per hash, and what to write back."""
+
+    DIRTY_COUNT = 0
+    REFUND = 8
+    """Signed change of the refund counter that has not reached the journal."""
+    DIRTY_LIST = 64
+    """Offsets of the dirty entries, four bytes each."""
+    ENTRIES = 64 + 4 * 1024
+
+
+class SlotEntry(IntEnum):
+    """Byte offsets in an entry. An entry with the frame's tag is warm, and its value current."""
+
+    TAG = 0
+    DIRTY = 8
+    SLOT = 32
+    VALUE = 64
+    ORIGINAL = 96
+    """Value when the transaction began (EIP-2200)."""
+
+
+SLOT_ENTRY_BYTES: Final = 128
+SLOT_INDEX_BITS: Final = 10
+SLOT_TABLE_BYTES: Final = SlotTable.ENTRIES + (SLOT_ENTRY_BYTES << SLOT_INDEX_BITS)
 
 
 class Exit(IntEnum):

@@ -53,7 +53,7 @@ _engine: tuple[Any, Any] | None = None
 
 def _compiler() -> tuple[Any, Any]:
     """The process's target machine and linker; both are costly to make."""
-    global _engine  # noqa: PLW0603
+    global _engine
     if _engine is None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -85,10 +85,15 @@ def compile_object(ir: str) -> bytes:
 
 
 def object_key(ir: str, name: str) -> str:
-    """Cache key: all that decides the machine code. The text stands for the emitters, their fork and the layout."""
+    """Cache key: all that decides the machine code. The text stands for emitters, fork and layout."""
     parts = (
-        name, ir, ".".join(map(str, llvm.llvm_version_info)), llvm.get_default_triple(), llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(), str(_OPTIMISATION),
+        name,
+        ir,
+        ".".join(map(str, llvm.llvm_version_info)),
+        llvm.get_default_triple(),
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        str(_OPTIMISATION),
     )
     return f"{name}-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
 
@@ -100,11 +105,11 @@ def _seal(key: str, code: bytes) -> bytes:
 def object_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
     """The object of this IR, from the cache if an intact one is there."""
     key = object_key(ir, name)
-    stored = cache.get(key) if cache else None
+    stored = cache.get(key) if cache is not None else None
     if stored is not None and _seal(key, stored[_DIGEST_BYTES:]) == stored:
         return stored[_DIGEST_BYTES:]
     code = compile_object(ir)
-    if cache:
+    if cache is not None:
         cache.put(key, _seal(key, code))
     return code
 
@@ -113,7 +118,11 @@ def _link(code: bytes, name: str) -> tuple[Any, tuple[int, ...]]:
     """Load an object: what keeps it alive, and the addresses it exports."""
     _, linker = _compiler()
     library = (
-        llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol("exports").link(linker, name)
+        llvm.JITLibraryBuilder()
+        .add_object_img(code)
+        .add_current_process()
+        .export_symbol("exports")
+        .link(linker, name)
     )
     table = (ctypes.c_uint64 * len(EXPORTS)).from_address(library["exports"])
     return library, tuple(table)
@@ -124,7 +133,9 @@ def load_interpreter(fork: Fork, cache: ObjectCache | None = None) -> Interprete
     with _lock:
         if fork not in _loaded:
             name = f"interpreter-{fork.name.lower()}"
-            library, (enter, plain, step, map_jumps) = _link(object_for(interpreter_ir(fork), name, cache), name)
+            library, (enter, plain, step, map_jumps) = _link(
+                object_for(interpreter_ir(fork), name, cache), name
+            )
             _loaded[fork] = Interpreter(
                 fork,
                 ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(enter),

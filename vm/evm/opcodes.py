@@ -1,7 +1,7 @@
-"""The opcode table: one row per opcode, static gas by fork by difference. Interpreter, disassembler, docs and tests read it.
+"""The opcode table: one row per opcode, static gas by fork by difference. All others read it.
 
-``gas`` is what every execution of the opcode pays before anything that depends on operands or state; for accesses that
-are cheaper when warm (EIP-2929) it is the warm price.
+``gas`` is what every execution of the opcode pays before anything that depends on operands or state; for
+accesses that are cheaper when warm (EIP-2929) it is the warm price.
 """
 
 from __future__ import annotations
@@ -33,8 +33,15 @@ class Opcode(NamedTuple):
 
 
 def _row(
-    byte: int, name: str, pops: int, pushes: int, gas: int, doc: str, since: Fork = Fork.FRONTIER,
-    is_terminating: bool = False, immediate: int = 0,
+    byte: int,
+    name: str,
+    pops: int,
+    pushes: int,
+    gas: int,
+    doc: str,
+    since: Fork = Fork.FRONTIER,
+    is_terminating: bool = False,
+    immediate: int = 0,
 ) -> Opcode:
     return Opcode(byte, name, immediate, pops, pushes, gas, since, doc, is_terminating)
 
@@ -82,7 +89,9 @@ _ROWS: Final = (
     _row(0x3B, "EXTCODESIZE", 1, 1, 20, "bytes of an account's code"),
     _row(0x3C, "EXTCODECOPY", 4, 0, 20, "copy an account's code to memory"),
     _row(0x3D, "RETURNDATASIZE", 0, 1, 2, "bytes the last call returned (EIP-211)", F.BYZANTIUM),
-    _row(0x3E, "RETURNDATACOPY", 3, 0, 3, "copy return data; beyond its end is a halt (EIP-211)", F.BYZANTIUM),
+    _row(
+        0x3E, "RETURNDATACOPY", 3, 0, 3, "copy return data; beyond its end is a halt (EIP-211)", F.BYZANTIUM
+    ),
     _row(0x3F, "EXTCODEHASH", 1, 1, 400, "hash of an account's code (EIP-1052)", F.CONSTANTINOPLE),
     _row(0x40, "BLOCKHASH", 1, 1, 20, "hash of one of the 256 blocks before"),
     _row(0x41, "COINBASE", 0, 1, 2, "fee recipient of the block"),
@@ -111,30 +120,77 @@ _ROWS: Final = (
     _row(0x5D, "TSTORE", 2, 0, 100, "transient storage[a] = b (EIP-1153)", F.CANCUN),
     _row(0x5E, "MCOPY", 3, 0, 3, "copy within memory (EIP-5656)", F.CANCUN),
     _row(0x5F, "PUSH0", 0, 1, 2, "push 0 (EIP-3855)", F.SHANGHAI),
-    *(_row(0x5F + n, f"PUSH{n}", 0, 1, 3, f"push the next {n} bytes of code", immediate=n) for n in range(1, 33)),
+    *(
+        _row(0x5F + n, f"PUSH{n}", 0, 1, 3, f"push the next {n} bytes of code", immediate=n)
+        for n in range(1, 33)
+    ),
     *(_row(0x7F + n, f"DUP{n}", n, n + 1, 3, f"push a copy of word {n} from the top") for n in range(1, 17)),
-    *(_row(0x8F + n, f"SWAP{n}", n + 1, n + 1, 3, f"exchange the top with the word {n} below it") for n in range(1, 17)),
+    *(
+        _row(0x8F + n, f"SWAP{n}", n + 1, n + 1, 3, f"exchange the top with the word {n} below it")
+        for n in range(1, 17)
+    ),
     *(_row(0xA0 + n, f"LOG{n}", n + 2, 0, 375 * (n + 1), f"emit a log with {n} topics") for n in range(5)),
     _row(0xF0, "CREATE", 3, 1, 32_000, "create a contract"),
     _row(0xF1, "CALL", 7, 1, 40, "call an account"),
     _row(0xF2, "CALLCODE", 7, 1, 40, "run another account's code for this account"),
     _row(0xF3, "RETURN", 2, 0, 0, "end successfully with output", is_terminating=True),
     _row(0xF4, "DELEGATECALL", 6, 1, 40, "CALLCODE keeping caller and value (EIP-7)", F.HOMESTEAD),
-    _row(0xF5, "CREATE2", 4, 1, 32_000, "create at an address of salt and init code (EIP-1014)", F.CONSTANTINOPLE),
+    _row(
+        0xF5,
+        "CREATE2",
+        4,
+        1,
+        32_000,
+        "create at an address of salt and init code (EIP-1014)",
+        F.CONSTANTINOPLE,
+    ),
     _row(0xFA, "STATICCALL", 6, 1, 700, "call that may change nothing (EIP-214)", F.BYZANTIUM),
-    _row(0xFD, "REVERT", 2, 0, 0, "end undoing all changes, with output (EIP-140)", F.BYZANTIUM, is_terminating=True),
+    _row(
+        0xFD,
+        "REVERT",
+        2,
+        0,
+        0,
+        "end undoing all changes, with output (EIP-140)",
+        F.BYZANTIUM,
+        is_terminating=True,
+    ),
     _row(0xFE, "INVALID", 0, 0, 0, "exceptional halt (EIP-141)", is_terminating=True),
-    _row(0xFF, "SELFDESTRUCT", 1, 0, 0, "send the balance away; delete the account (EIP-6780: if new)", is_terminating=True),
+    _row(
+        0xFF,
+        "SELFDESTRUCT",
+        1,
+        0,
+        0,
+        "send the balance away; delete the account (EIP-6780: if new)",
+        is_terminating=True,
+    ),
 )
 
 _GAS_CHANGES: Final[dict[Fork, dict[str, int]]] = {
     Fork.TANGERINE_WHISTLE: {  # EIP-150
-        "EXTCODESIZE": 700, "EXTCODECOPY": 700, "BALANCE": 400, "SLOAD": 200,
-        "CALL": 700, "CALLCODE": 700, "DELEGATECALL": 700, "SELFDESTRUCT": 5000,
+        "EXTCODESIZE": 700,
+        "EXTCODECOPY": 700,
+        "BALANCE": 400,
+        "SLOAD": 200,
+        "CALL": 700,
+        "CALLCODE": 700,
+        "DELEGATECALL": 700,
+        "SELFDESTRUCT": 5000,
     },
     Fork.ISTANBUL: {"SLOAD": 800, "BALANCE": 700, "EXTCODEHASH": 700},  # EIP-1884
     Fork.BERLIN: dict.fromkeys(  # EIP-2929
-        ("SLOAD", "BALANCE", "EXTCODESIZE", "EXTCODECOPY", "EXTCODEHASH", "CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"),
+        (
+            "SLOAD",
+            "BALANCE",
+            "EXTCODESIZE",
+            "EXTCODECOPY",
+            "EXTCODEHASH",
+            "CALL",
+            "CALLCODE",
+            "DELEGATECALL",
+            "STATICCALL",
+        ),
         100,
     ),
 }

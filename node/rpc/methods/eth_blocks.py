@@ -38,17 +38,13 @@ def _block_json(context: Context, ref: BlockRef, hydrated: bool) -> Json | None:
 
 
 @method("eth_getBlockByNumber")
-def get_block_by_number(
-    context: Context, block: BlockRef, hydrated_transactions: bool = False
-) -> Json | None:
+def get_block_by_number(context: Context, block: BlockRef, hydrated_transactions: bool = False) -> Json | None:
     """A block, null if there is none."""
     return _block_json(context, block, hydrated_transactions)
 
 
 @method("eth_getBlockByHash")
-def get_block_by_hash(
-    context: Context, block_hash: Hash32, hydrated_transactions: bool = False
-) -> Json | None:
+def get_block_by_hash(context: Context, block_hash: Hash32, hydrated_transactions: bool = False) -> Json | None:
     """A block, null if there is none."""
     return _block_json(context, BlockRef(hash=block_hash), hydrated_transactions)
 
@@ -175,9 +171,7 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
     if block is None or receipts is None or senders is None:
         return None
     first_log = sum(len(receipt.logs) for receipt in receipts[:index])
-    return receipt_object(
-        receipts[index], block.transactions[index], senders[index], block.header, index, first_log
-    )
+    return receipt_object(receipts[index], block.transactions[index], senders[index], block.header, index, first_log)
 
 
 @method("eth_getTransactionReceipt")

@@ -62,17 +62,13 @@ def fee_history(
         "oldestBlock": quantity(oldest),
         "baseFeePerGas": [quantity(header.base_fee or 0) for header in found] + [quantity(next_fee)],
         "gasUsedRatio": [header.gas_used / header.gas_limit if header.gas_limit else 0.0 for header in found],
-        "baseFeePerBlobGas": [
-            quantity(backend.blob_base_fee(number)) for number in range(oldest, newest + 2)
-        ],
+        "baseFeePerBlobGas": [quantity(backend.blob_base_fee(number)) for number in range(oldest, newest + 2)],
         "blobGasUsedRatio": [
             (header.blob_gas_used or 0) / limit for header, limit in zip(found, blob_max, strict=True)
         ],
     }
     if percentiles:
-        result["reward"] = [
-            _rewards(header, *_transactions(context, header.number), percentiles) for header in found
-        ]
+        result["reward"] = [_rewards(header, *_transactions(context, header.number), percentiles) for header in found]
     return result
 
 

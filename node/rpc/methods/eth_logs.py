@@ -59,9 +59,7 @@ def find_logs(context: Context, query: LogFilter) -> list[LogEntry]:
     entries = context.backend.logs(replace(query, limit=limit + 1))
     if len(entries) > limit:
         last = entries[limit - 1].block_number
-        raise LimitExceeded(
-            f"more than {limit} logs; blocks up to {max(last - 1, query.from_block)} fit in one answer"
-        )
+        raise LimitExceeded(f"more than {limit} logs; blocks up to {max(last - 1, query.from_block)} fit in one answer")
     return list(entries)
 
 

@@ -22,9 +22,7 @@ async def send_raw_transaction(context: Context, transaction: bytes) -> str:
 
 
 @method("eth_sendRawTransactionSync", overlaps=True)
-async def send_raw_transaction_sync(
-    context: Context, transaction: bytes, timeout: LooseInt | None = None
-) -> Json:
+async def send_raw_transaction_sync(context: Context, transaction: bytes, timeout: LooseInt | None = None) -> Json:
     """Receipt of a signed transaction (EIP-7966); ``timeout`` in milliseconds."""
     submitted = await context.backend.submit(transaction)
     return await _receipt(context, submitted, timeout)
@@ -37,9 +35,7 @@ async def send_transaction(context: Context, transaction: CallFields) -> str:
 
 
 @method("eth_sendTransactionSync", overlaps=True)
-async def send_transaction_sync(
-    context: Context, transaction: CallFields, timeout: LooseInt | None = None
-) -> Json:
+async def send_transaction_sync(context: Context, transaction: CallFields, timeout: LooseInt | None = None) -> Json:
     """Receipt of a transaction signed with a dev account's key."""
     return await _receipt(context, await context.backend.send_from(_with_sender(transaction)), timeout)
 

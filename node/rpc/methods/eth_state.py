@@ -50,17 +50,13 @@ def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockR
 
 
 @method("eth_getStorageValues")
-def get_storage_values(
-    context: Context, requests: JsonObject, block: BlockRef = LATEST
-) -> dict[str, list[str]]:
+def get_storage_values(context: Context, requests: JsonObject, block: BlockRef = LATEST) -> dict[str, list[str]]:
     """Many slots of many accounts at one block."""
     wanted = {address(key): [slot(item) for item in json_list(items)] for key, items in requests.items()}
     if sum(map(len, wanted.values())) > STORAGE_VALUES_MAX:
         raise InvalidParams(f"more than {STORAGE_VALUES_MAX} slots")
     view = context.backend.view(context.need_block(block))
-    return {
-        data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()
-    }
+    return {data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()}
 
 
 @method("eth_call")
@@ -76,9 +72,7 @@ def call(
     return data(call_checked(context, transaction, context.need_block(block), overrides).output)
 
 
-def call_checked(
-    context: Context, fields: CallFields, number: int, overrides: Overrides | None = None
-) -> CallResult:
+def call_checked(context: Context, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
     if fields.gas is None or fields.gas > context.limits.call_gas_max:
         fields.gas = context.limits.call_gas_max

@@ -14,7 +14,13 @@ from chain.forks import ChainConfig
 from chain.genesis import dev_genesis
 from chain.receipts import Log, Receipt, combine_blooms, receipts_root
 from chain.state import Account
-from chain.transactions import Transaction, decode_transaction, encode_transaction, recover_sender, sign_transaction
+from chain.transactions import (
+    Transaction,
+    decode_transaction,
+    encode_transaction,
+    recover_sender,
+    sign_transaction,
+)
 from chain.types import Address, Hash32
 from node.rpc.backend import (
     CallFields,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from storage.errors import StorageError
+from storage.errors import StorageError, StorageFull
 from storage.simfs import SimFs
 from storage.wal import RecordType, Wal, WalIdentity
 
@@ -54,6 +54,8 @@ class History:
     acknowledged: int = 0
     """The highest LSN a flush has returned."""
     lives: int = 0
+    patient: bool = False
+    """Whether a flush that finds the disk full appends one more record and tries again."""
 
     def open(self, fs: SimFs, **options: int) -> Wal:
         """Open the log, check what it holds against what is known, and forget what it lost rightfully."""
@@ -80,7 +82,13 @@ class History:
         assert log.append(RecordType.TRANSACTION, payload) == lsn
 
     def flush(self, log: Wal) -> None:
-        self.acknowledged = log.flush()
+        try:
+            self.acknowledged = log.flush()
+        except StorageFull:
+            if not self.patient:
+                raise
+            self.append(log, 11)
+            self.acknowledged = log.flush()
         assert self.acknowledged == len(self.appended)
 
     def live(self, fs: SimFs, steps: list[Step]) -> SimFs:
@@ -97,9 +105,11 @@ class History:
                 self.acknowledged = len(self.appended)
                 log = self.open(fs)
             else:
-                calls, crash_at, faults = fs.calls, fs._crash_at, fs._faults
-                fs = self.machine = fs.restart()
-                fs.calls, fs._crash_at, fs._faults = calls, crash_at, faults
+                before, fs = fs, fs.restart()
+                self.machine = fs
+                # Calls are counted on, so that one number means one place in the workload.
+                fs.calls, fs.trace = before.calls, before.trace
+                fs._crash_at, fs._faults = before._crash_at, before._faults
                 log = self.open(fs)
         return fs
 
@@ -122,8 +132,7 @@ class History:
 def counted_calls(steps: list[Step], seed: int) -> list[str]:
     """The names of the calls a workload makes when nothing goes wrong."""
     history, fs = History(seed), SimFs(seed)
-    final = history.live(fs, steps)
-    return final.trace if final is fs else fs.trace + final.trace
+    return history.live(fs, steps).trace
 
 
 def refusal(fs: SimFs, **options: int) -> StorageError | None:

@@ -21,5 +21,16 @@ from vm.evm.emitters.registry import EMITTERS
 __all__ = ["EMITTERS"]
 
 FAMILIES = (
-    arithmetic, bitwise, block, comparison, control_flow, environment, keccak, log, memory, stack, storage, system,
+    arithmetic,
+    bitwise,
+    block,
+    comparison,
+    control_flow,
+    environment,
+    keccak,
+    log,
+    memory,
+    stack,
+    storage,
+    system,
 )

@@ -12,7 +12,14 @@ def _env(word: Env) -> Emit:
 
 
 for _word in (
-    Env.COINBASE, Env.TIMESTAMP, Env.NUMBER, Env.PREVRANDAO, Env.GASLIMIT, Env.CHAINID, Env.BASEFEE, Env.BLOBBASEFEE,
+    Env.COINBASE,
+    Env.TIMESTAMP,
+    Env.NUMBER,
+    Env.PREVRANDAO,
+    Env.GASLIMIT,
+    Env.CHAINID,
+    Env.BASEFEE,
+    Env.BLOBBASEFEE,
 ):
     opcode(_word.name)(_env(_word))
 

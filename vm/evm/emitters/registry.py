@@ -26,7 +26,7 @@ def opcode(*names: str) -> Callable[[Emit], Emit]:
 
 
 def pure(name: str, fold: Callable[..., int]) -> Callable[[Callable[..., str]], Callable[..., str]]:
-    """Register an opcode that turns words into one word, or into an i1 if its function says so by ``-> Bool``.
+    """Register an opcode that turns words into one word, or into an i1 if its emitter returns ``Bool``.
 
     ``fold`` is its meaning on Python ints (modulo 2**256), used when all operands are constants.
     """

@@ -85,11 +85,22 @@ def _call(kind: CallKind) -> Handler:
     return call
 
 
-def _message(kind: CallKind, mine: Message, target: Address, value: int, data: bytes, granted: int) -> Message:
+def _message(
+    kind: CallKind, mine: Message, target: Address, value: int, data: bytes, granted: int
+) -> Message:
     depth = mine.depth + 1
     if kind is CallKind.DELEGATECALL:
         return Message(
-            kind, mine.caller, mine.to, target, mine.value, data, granted, depth, mine.is_static, transfers_value=False
+            kind,
+            mine.caller,
+            mine.to,
+            target,
+            mine.value,
+            data,
+            granted,
+            depth,
+            mine.is_static,
+            transfers_value=False,
         )
     to = mine.to if kind is CallKind.CALLCODE else target
     is_static = mine.is_static or kind is CallKind.STATICCALL

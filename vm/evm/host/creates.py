@@ -51,4 +51,6 @@ def _create(kind: CallKind) -> Handler:
     return create
 
 
-HANDLERS: Final[dict[str, Handler]] = {kind.name: _create(kind) for kind in (CallKind.CREATE, CallKind.CREATE2)}
+HANDLERS: Final[dict[str, Handler]] = {
+    kind.name: _create(kind) for kind in (CallKind.CREATE, CallKind.CREATE2)
+}

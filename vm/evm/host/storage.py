@@ -16,19 +16,32 @@ if TYPE_CHECKING:
 
 GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
+ENTRY: Final = int(Field.STORAGE_ENTRY)
+TAG: Final = int(Field.STORAGE_TAG)
+
+
+def _remember(run: Execution, frame: Frame, slot: bytes, value: bytes, original: int) -> None:
+    """Let native code serve the slot from now on."""
+    entry = frame.words[ENTRY]
+    if run.slots.is_dirty(entry):
+        run.slots.write_back(run.journal, frame.message.to)
+    run.slots.fill(entry, frame.words[TAG], slot, value, original.to_bytes(32, "little"))
 
 
 def sload(run: Execution, frame: Frame) -> Halt | None:
     """SLOAD; the table has charged the warm price."""
     at = frame.words[SP] - 32
-    slot = int.from_bytes(frame.view[at : at + 32], "little")
+    raw = bytes(frame.view[at : at + 32])
+    slot = int.from_bytes(raw, "little")
     address, journal = frame.message.to, run.journal
     if run.has_access_lists and journal.warm_slot(address, slot):
         left = frame.words[GAS] - gas.COLD_SLOT_EXTRA
         if left < 0:
             return Halt.OUT_OF_GAS
         frame.words[GAS] = left
-    frame.view[at : at + 32] = journal.storage(address, slot).to_bytes(32, "little")
+    value = journal.storage(address, slot).to_bytes(32, "little")
+    frame.view[at : at + 32] = value
+    _remember(run, frame, raw, value, journal.original_storage(address, slot))
     return None
 
 
@@ -61,6 +74,7 @@ def _sstore_gross(run: Execution, frame: Frame) -> Halt | None:
     if current and not value:
         journal.add_refund(gas.SSTORE_CLEAR_REFUND)
     journal.set_storage(address, slot, value)
+    _remember(run, frame, bytes(view[sp + 32 : sp + 64]), bytes(view[sp : sp + 32]), 0)
     return None
 
 
@@ -79,11 +93,11 @@ def _sstore_net(metering: gas.NetMetering, fork: Fork) -> Handler:
         if has_cold and journal.warm_slot(address, slot):
             left -= gas.COLD_SLOT
         current = journal.storage(address, slot)
+        original = journal.original_storage(address, slot)
         refund = 0
         if value == current:
             left -= no_change
         else:
-            original = journal.original_storage(address, slot)
             if original == current:
                 left -= reset if original else gas.SSTORE_SET
                 if original and not value:
@@ -101,6 +115,7 @@ def _sstore_net(metering: gas.NetMetering, fork: Fork) -> Handler:
             journal.add_refund(refund)
         if value != current:
             journal.set_storage(address, slot, value)
+        _remember(run, frame, bytes(view[sp + 32 : sp + 64]), bytes(view[sp : sp + 32]), original)
         return None
 
     return sstore

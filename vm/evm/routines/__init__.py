@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from vm.evm.routines import division, keccak, memory
+from chain.forks import Fork
+from vm.evm.routines import division, keccak, memory, modular, storage
 
-ROUTINES = "\n".join((memory.IR, division.ir(), keccak.ir()))
+_SHARED = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir()))
+
+
+def routines(fork: Fork) -> str:
+    """All routines for a fork."""
+    return _SHARED + storage.ir(fork)

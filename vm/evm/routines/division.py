@@ -1,7 +1,8 @@
-"""256-bit division, modular arithmetic and powers as IR. Wide ``udiv`` is never left to LLVM, whose expansion is a bit loop.
+"""256-bit division as IR. Wide ``udiv`` is never left to LLVM, whose expansion is a bit loop.
 
-Divisors of one limb use Möller and Granlund's reciprocal (2 by 1); wider ones their 3-by-2 quotient guess inside Knuth's
-algorithm D, with the divisor shifted so that its top bit is bit 255: then every quotient limb is the same step.
+Divisors of one limb use Möller and Granlund's reciprocal (2 by 1); wider ones their 3-by-2 quotient guess
+inside Knuth's algorithm D, with the divisor shifted so that its top bit is bit 255: then every quotient limb
+is the same step.
 """
 
 from __future__ import annotations
@@ -11,28 +12,28 @@ from collections.abc import Sequence
 from vm.evm.builder import Builder
 
 
-def _limb(b: Builder, value: str, index: int, width: int = 256) -> str:
+def limb(b: Builder, value: str, index: int, width: int = 256) -> str:
     shifted = b.let(f"lshr i{width} {value}, {64 * index}") if index else value
     return b.let(f"trunc i{width} {shifted} to i64")
 
 
-def _join(b: Builder, limbs: Sequence[str]) -> str:
+def join(b: Builder, limbs: Sequence[str]) -> str:
     """Limbs, least significant first, as one number."""
     width = 64 * len(limbs)
     whole = b.let(f"zext i64 {limbs[0]} to i{width}")
-    for i, limb in enumerate(limbs[1:], 1):
-        part = b.let(f"shl i{width} {b.let(f'zext i64 {limb} to i{width}')}, {64 * i}")
-        whole = b.let(f"or i{width} {whole}, {part}")
+    for i, part in enumerate(limbs[1:], 1):
+        high = b.let(f"shl i{width} {b.let(f'zext i64 {part} to i{width}')}, {64 * i}")
+        whole = b.let(f"or i{width} {whole}, {high}")
     return whole
 
 
-def _product(b: Builder, x: str, y: str) -> str:
+def product(b: Builder, x: str, y: str) -> str:
     """Full 128-bit product of two i64."""
     left, right = b.let(f"zext i64 {x} to i128"), b.let(f"zext i64 {y} to i128")
     return b.let(f"mul i128 {left}, {right}")
 
 
-def _function(signature: str, b: Builder, attributes: str) -> str:
+def function(signature: str, b: Builder, attributes: str) -> str:
     return f"define internal {signature} {attributes} nounwind {{\n" + "\n".join(b.lines) + "\n}\n"
 
 
@@ -53,12 +54,12 @@ def _reciprocal() -> str:
     d63 = b.let(f"add i64 {b.let('lshr i64 %d, 1')}, {d0}")
     half = b.let(f"and i64 {b.let(f'lshr i64 {v2}, 1')}, {b.let(f'sub i64 0, {d0}')}")
     e = b.let(f"sub i64 {half}, {b.let(f'mul i64 {v2}, {d63}')}")
-    high = _limb(b, _product(b, v2, e), 1, 128)
+    high = limb(b, product(b, v2, e), 1, 128)
     v3 = b.let(f"add i64 {b.let(f'shl i64 {v2}, 31')}, {b.let(f'lshr i64 {high}, 1')}")
-    sum_ = b.let(f"add i128 {_product(b, v3, '%d')}, {b.let('zext i64 %d to i128')}")
-    v4 = b.let(f"sub i64 {b.let(f'sub i64 {v3}, {_limb(b, sum_, 1, 128)}')}, %d")
+    sum_ = b.let(f"add i128 {product(b, v3, '%d')}, {b.let('zext i64 %d to i128')}")
+    v4 = b.let(f"sub i64 {b.let(f'sub i64 {v3}, {limb(b, sum_, 1, 128)}')}, %d")
     b.do(f"ret i64 {v4}")
-    return _function("i64 @reciprocal(i64 %d)", b, "alwaysinline")
+    return function("i64 @reciprocal(i64 %d)", b, "alwaysinline")
 
 
 def _reciprocal_wide() -> str:
@@ -74,8 +75,8 @@ def _reciprocal_wide() -> str:
     v = b.let(f"sub i64 {v}, {b.let(f'zext i1 {again} to i64')}")
     p = b.let(f"sub i64 {p}, {b.let(f'select i1 {again}, i64 %d1, i64 0')}")
     p = b.let(f"sub i64 {p}, {b.let(f'select i1 {wrapped}, i64 %d1, i64 0')}")
-    t = _product(b, v, "%d0")
-    t_high, t_low = _limb(b, t, 1, 128), _limb(b, t, 0, 128)
+    t = product(b, v, "%d0")
+    t_high, t_low = limb(b, t, 1, 128), limb(b, t, 0, 128)
     sum_ = b.let(f"add i64 {p}, {t_high}")
     over = b.let(f"icmp ult i64 {sum_}, {p}")
     above = b.let(f"icmp ugt i64 {sum_}, %d1")
@@ -84,16 +85,16 @@ def _reciprocal_wide() -> str:
     v = b.let(f"sub i64 {v}, {b.let(f'zext i1 {over} to i64')}")
     v = b.let(f"sub i64 {v}, {b.let(f'zext i1 {twice} to i64')}")
     b.do(f"ret i64 {v}")
-    return _function("i64 @reciprocal_wide(i64 %d1, i64 %d0)", b, "alwaysinline")
+    return function("i64 @reciprocal_wide(i64 %d1, i64 %d0)", b, "alwaysinline")
 
 
 def _short_step() -> str:
     """Quotient and remainder of (high, low) by a normalised limb, high < d (algorithm 4)."""
     b = Builder()
     b.place("entry")
-    both = _join(b, ("%low", "%high"))
-    q = b.let(f"add i128 {_product(b, '%v', '%high')}, {both}")
-    q_low, q_high = _limb(b, q, 0, 128), b.let(f"add i64 {_limb(b, q, 1, 128)}, 1")
+    both = join(b, ("%low", "%high"))
+    q = b.let(f"add i128 {product(b, '%v', '%high')}, {both}")
+    q_low, q_high = limb(b, q, 0, 128), b.let(f"add i64 {limb(b, q, 1, 128)}, 1")
     r = b.let(f"sub i64 %low, {b.let(f'mul i64 {q_high}, %d')}")
     large = b.let(f"icmp ugt i64 {r}, {q_low}")
     q_high = b.let(f"sub i64 {q_high}, {b.let(f'zext i1 {large} to i64')}")
@@ -103,21 +104,21 @@ def _short_step() -> str:
     r = b.let(f"sub i64 {r}, {b.let(f'select i1 {still}, i64 %d, i64 0')}")
     pair = b.let(f"insertvalue {{i64, i64}} undef, i64 {q_high}, 0")
     b.do(f"ret {{i64, i64}} {b.let(f'insertvalue {{i64, i64}} {pair}, i64 {r}, 1')}")
-    return _function("{i64, i64} @short_step(i64 %high, i64 %low, i64 %d, i64 %v)", b, "alwaysinline")
+    return function("{i64, i64} @short_step(i64 %high, i64 %low, i64 %d, i64 %v)", b, "alwaysinline")
 
 
 def _guess(b: Builder) -> str:
     """Quotient limb of the top three limbs of r by the top two of d, at most one too large (algorithm 5)."""
-    u2, u1, u0 = _limb(b, "%r", 3), _limb(b, "%r", 2), _limb(b, "%r", 1)
-    d1, d0 = _limb(b, "%d", 3), _limb(b, "%d", 2)
-    q = b.let(f"add i128 {_product(b, '%v', u2)}, {_join(b, (u1, u2))}")
-    q_low, q_high = _limb(b, q, 0, 128), _limb(b, q, 1, 128)
+    u2, u1, u0 = limb(b, "%r", 3), limb(b, "%r", 2), limb(b, "%r", 1)
+    d1, d0 = limb(b, "%d", 3), limb(b, "%d", 2)
+    q = b.let(f"add i128 {product(b, '%v', u2)}, {join(b, (u1, u2))}")
+    q_low, q_high = limb(b, q, 0, 128), limb(b, q, 1, 128)
     r1 = b.let(f"sub i64 {u1}, {b.let(f'mul i64 {q_high}, {d1}')}")
-    d_top = _join(b, (d0, d1))
-    r = b.let(f"sub i128 {_join(b, (u0, r1))}, {_product(b, d0, q_high)}")
+    d_top = join(b, (d0, d1))
+    r = b.let(f"sub i128 {join(b, (u0, r1))}, {product(b, d0, q_high)}")
     r = b.let(f"sub i128 {r}, {d_top}")
     q_high = b.let(f"add i64 {q_high}, 1")
-    large = b.let(f"icmp uge i64 {_limb(b, r, 1, 128)}, {q_low}")
+    large = b.let(f"icmp uge i64 {limb(b, r, 1, 128)}, {q_low}")
     q_high = b.let(f"sub i64 {q_high}, {b.let(f'zext i1 {large} to i64')}")
     r = b.let(f"add i128 {r}, {b.let(f'select i1 {large}, i128 {d_top}, i128 0')}")
     still = b.let(f"icmp uge i128 {r}, {d_top}")
@@ -139,21 +140,21 @@ def _wide_step() -> str:
     q = b.let(f"phi i64 [ -1, %full ], [ {guess}, %partial ]")
     limbs, carry = [], b.let("add i64 0, 0")
     for i in range(4):
-        part = b.let(f"add i128 {_product(b, _limb(b, '%d', i), q)}, {b.let(f'zext i64 {carry} to i128')}")
-        limbs.append(_limb(b, part, 0, 128))
-        carry = _limb(b, part, 1, 128)
-    product = _join(b, limbs)
+        part = b.let(f"add i128 {product(b, limb(b, '%d', i), q)}, {b.let(f'zext i64 {carry} to i128')}")
+        limbs.append(limb(b, part, 0, 128))
+        carry = limb(b, part, 1, 128)
+    whole = join(b, limbs)
     window = b.let(f"or i256 {b.let('shl i256 %r, 64')}, {b.let('zext i64 %limb to i256')}")
-    borrow = b.let(f"zext i1 {b.let(f'icmp ult i256 {window}, {product}')} to i64")
-    rest = b.let(f"sub i256 {window}, {product}")
-    r3 = _limb(b, "%r", 3)
+    borrow = b.let(f"zext i1 {b.let(f'icmp ult i256 {window}, {whole}')} to i64")
+    rest = b.let(f"sub i256 {window}, {whole}")
+    r3 = limb(b, "%r", 3)
     above = b.let(f"sub i64 {b.let(f'sub i64 {r3}, {carry}')}, {borrow}")
     much = b.let(f"icmp ne i64 {above}, 0")
     q = b.let(f"sub i64 {q}, {b.let(f'zext i1 {much} to i64')}")
     rest = b.let(f"add i256 {rest}, {b.let(f'select i1 {much}, i256 %d, i256 0')}")
     pair = b.let(f"insertvalue {{i64, i256}} undef, i64 {q}, 0")
     b.do(f"ret {{i64, i256}} {b.let(f'insertvalue {{i64, i256}} {pair}, i256 {rest}, 1')}")
-    return _function("{i64, i256} @wide_step(i256 %r, i64 %limb, i256 %d, i64 %v)", b, "alwaysinline")
+    return function("{i64, i256} @wide_step(i256 %r, i64 %limb, i256 %d, i64 %v)", b, "alwaysinline")
 
 
 def _divide_short() -> str:
@@ -163,8 +164,11 @@ def _divide_short() -> str:
     b.do("%s = call i64 @llvm.ctlz.i64(i64 %d, i1 true)")
     b.do("%dn = shl i64 %d, %s")
     b.do("%v = call i64 @reciprocal(i64 %dn)")
-    n = [_limb(b, "%n", i) for i in range(4)]
-    shifted = ["", *(b.let(f"call i64 @llvm.fshl.i64(i64 {n[i]}, i64 {n[i - 1]}, i64 %s)") for i in range(1, 4))]
+    n = [limb(b, "%n", i) for i in range(4)]
+    shifted = [
+        "",
+        *(b.let(f"call i64 @llvm.fshl.i64(i64 {n[i]}, i64 {n[i - 1]}, i64 %s)") for i in range(1, 4)),
+    ]
     shifted[0] = b.let(f"shl i64 {n[0]}, %s")
     b.branch(b.let("icmp ult i256 %n, 340282366920938463463374607431768211456"), "two", "four")
     results: dict[str, tuple[str, str]] = {}
@@ -176,7 +180,7 @@ def _divide_short() -> str:
             pair = b.let(f"call {{i64, i64}} @short_step(i64 {r}, i64 {shifted[i]}, i64 %dn, i64 %v)")
             quotient.insert(0, b.let(f"extractvalue {{i64, i64}} {pair}, 0"))
             r = b.let(f"extractvalue {{i64, i64}} {pair}, 1")
-        results[label] = (_join(b, quotient + ["0"] * (4 - count)), r)
+        results[label] = (join(b, quotient + ["0"] * (4 - count)), r)
         b.do("br label %done")
     b.place("done")
     q = b.let("phi i256 " + ", ".join(f"[ {value}, %{label} ]" for label, (value, _) in results.items()))
@@ -184,14 +188,13 @@ def _divide_short() -> str:
     rest = b.let(f"zext i64 {b.let(f'lshr i64 {r}, %s')} to i256")
     pair = b.let(f"insertvalue {{i256, i256}} undef, i256 {q}, 0")
     b.do(f"ret {{i256, i256}} {b.let(f'insertvalue {{i256, i256}} {pair}, i256 {rest}, 1')}")
-    return _function("{i256, i256} @divide_short(i256 %n, i64 %d)", b, "noinline")
+    return function("{i256, i256} @divide_short(i256 %n, i64 %d)", b, "noinline")
 
 
 _REST = """
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare i256 @llvm.ctpop.i256(i256)
 declare i256 @llvm.cttz.i256(i256, i1)
-declare {i256, i1} @llvm.uadd.with.overflow.i256(i256, i256)
 
 ; Quotient and remainder for a divisor above 2**64 and n >= d.
 define internal {i256, i256} @divide_wide(i256 %n, i256 %d) noinline nounwind {
@@ -296,138 +299,17 @@ define internal i256 @modulo(i256 %n, i256 %d) alwaysinline nounwind {
   ret i256 %r
 }
 
-define internal i256 @add_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind {
-  %a.less = icmp ult i256 %a, %m
-  %b.less = icmp ult i256 %b, %m
-  %reduced = and i1 %a.less, %b.less
-  br i1 %reduced, label %join, label %reduce
-reduce:
-  %a.mod = call i256 @modulo(i256 %a, i256 %m)
-  %b.mod = call i256 @modulo(i256 %b, i256 %m)
-  br label %join
-join:
-  %x = phi i256 [ %a, %0 ], [ %a.mod, %reduce ]
-  %y = phi i256 [ %b, %0 ], [ %b.mod, %reduce ]
-  %added = call {i256, i1} @llvm.uadd.with.overflow.i256(i256 %x, i256 %y)
-  %sum = extractvalue {i256, i1} %added, 0
-  %carry = extractvalue {i256, i1} %added, 1
-  %above = icmp uge i256 %sum, %m
-  %much = or i1 %carry, %above
-  %less = select i1 %much, i256 %m, i256 0
-  %result = sub i256 %sum, %less
-  ret i256 %result
-}
-
-define internal i256 @multiply_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind {
-entry:
-  %product = call {i256, i256} @multiply_wide(i256 %a, i256 %b)
-  %low = extractvalue {i256, i256} %product, 0
-  %high = extractvalue {i256, i256} %product, 1
-  %small = icmp eq i256 %high, 0
-  %tiny = icmp ule i256 %m, 1
-  br i1 %small, label %single, label %check
-single:
-  %single.r = call i256 @modulo(i256 %low, i256 %m)
-  ret i256 %single.r
-check:
-  br i1 %tiny, label %zero, label %double
-zero:
-  ret i256 0
-double:
-  %fits = icmp ult i256 %high, %m
-  br i1 %fits, label %normal, label %reduce
-reduce:
-  %high.mod = call i256 @modulo(i256 %high, i256 %m)
-  br label %normal
-normal:
-  %top = phi i256 [ %high, %double ], [ %high.mod, %reduce ]
-  %s = call i256 @llvm.ctlz.i256(i256 %m, i1 true)
-  %dn = shl i256 %m, %s
-  %d1.wide = lshr i256 %dn, 192
-  %d1 = trunc i256 %d1.wide to i64
-  %d0.wide = lshr i256 %dn, 128
-  %d0 = trunc i256 %d0.wide to i64
-  %v = call i64 @reciprocal_wide(i64 %d1, i64 %d0)
-  %top.up = shl i256 %top, %s
-  ; Shifting right by 255 - s and once more keeps the amount below 256 for s = 0.
-  %down = sub i256 255, %s
-  %low.once = lshr i256 %low, %down
-  %low.over = lshr i256 %low.once, 1
-  %r.first = or i256 %top.up, %low.over
-  %low.up = shl i256 %low, %s
-  br label %loop
-loop:
-  %r = phi i256 [ %r.first, %normal ], [ %r.next, %loop ]
-  %rest = phi i256 [ %low.up, %normal ], [ %rest.next, %loop ]
-  %turn = phi i64 [ 0, %normal ], [ %turn.next, %loop ]
-  %limb.wide = lshr i256 %rest, 192
-  %limb = trunc i256 %limb.wide to i64
-  %rest.next = shl i256 %rest, 64
-  %step = call {i64, i256} @wide_step(i256 %r, i64 %limb, i256 %dn, i64 %v)
-  %r.next = extractvalue {i64, i256} %step, 1
-  %turn.next = add i64 %turn, 1
-  %more = icmp ult i64 %turn.next, 4
-  br i1 %more, label %loop, label %done
-done:
-  %result = lshr i256 %r.next, %s
-  ret i256 %result
-}
-
-define internal i256 @power(i256 %base, i256 %exponent) noinline nounwind {
-entry:
-  %two = icmp eq i256 %base, 2
-  br i1 %two, label %shift, label %loop
-shift:
-  %inside = icmp ult i256 %exponent, 256
-  %amount = and i256 %exponent, 255
-  %shifted = shl i256 1, %amount
-  %power.two = select i1 %inside, i256 %shifted, i256 0
-  ret i256 %power.two
-loop:
-  %e = phi i256 [ %exponent, %entry ], [ %e.next, %next ]
-  %x = phi i256 [ %base, %entry ], [ %x.next, %next ]
-  %result = phi i256 [ 1, %entry ], [ %result.next, %next ]
-  %over = icmp eq i256 %e, 0
-  br i1 %over, label %done, label %turn
-turn:
-  %odd = trunc i256 %e to i1
-  br i1 %odd, label %take, label %next
-take:
-  %taken = mul i256 %result, %x
-  br label %next
-next:
-  %result.next = phi i256 [ %result, %turn ], [ %taken, %take ]
-  %x.next = mul i256 %x, %x
-  %e.next = lshr i256 %e, 1
-  br label %loop
-done:
-  ret i256 %result
-}
 """
 
 
-def _multiply_wide() -> str:
-    """The 512-bit product as (low, high), schoolbook on limbs."""
-    b = Builder()
-    b.place("entry")
-    x = [_limb(b, "%a", i) for i in range(4)]
-    y = [_limb(b, "%b", i) for i in range(4)]
-    out = ["0"] * 8
-    for i in range(4):
-        carry = "0"
-        for j in range(4):
-            part = b.let(f"add i128 {_product(b, x[i], y[j])}, {b.let(f'zext i64 {out[i + j]} to i128')}")
-            part = b.let(f"add i128 {part}, {b.let(f'zext i64 {carry} to i128')}")
-            out[i + j], carry = _limb(b, part, 0, 128), _limb(b, part, 1, 128)
-        out[i + 4] = carry
-    pair = b.let(f"insertvalue {{i256, i256}} undef, i256 {_join(b, out[:4])}, 0")
-    b.do(f"ret {{i256, i256}} {b.let(f'insertvalue {{i256, i256}} {pair}, i256 {_join(b, out[4:])}, 1')}")
-    return _function("{i256, i256} @multiply_wide(i256 %a, i256 %b)", b, "alwaysinline")
-
-
 def ir() -> str:
-    """`@divide`, `@modulo`, `@add_modulo`, `@multiply_modulo`, `@power` and what they need."""
+    """`@divide`, `@modulo`, and the steps `vm.evm.routines.modular` builds on."""
     parts = (
-        _reciprocal(), _reciprocal_wide(), _short_step(), _wide_step(), _divide_short(), _multiply_wide(), _REST,
+        _reciprocal(),
+        _reciprocal_wide(),
+        _short_step(),
+        _wide_step(),
+        _divide_short(),
+        _REST,
     )
     return "\n".join(parts)

@@ -18,7 +18,7 @@ declare i256 @llvm.ctlz.i256(i256, i1)
 declare i256 @llvm.abs.i256(i256, i1)
 declare i256 @llvm.umin.i256(i256, i256)
 
-; Gas left after making the memory reach to %end; -1 out of gas, -2 the buffer is too small. Fails without effect.
+; Gas left after making the memory reach to %end; -1 out of gas, -2 buffer too small (no effect).
 define internal i64 @expand(ptr %frame, i64 %end, i64 %gas) noinline nounwind {{
   %far = icmp ugt i64 %end, {2 * MEMORY_BYTES}
   br i1 %far, label %poor, label %near
@@ -55,7 +55,7 @@ poor:
 }}
 
 ; Copy %count bytes from %offset of a buffer, zeros beyond its end.
-define internal void @copy_padded(ptr %to, ptr %from, i64 %length, i64 %offset, i64 %count) noinline nounwind {{
+define internal void @copy_padded(ptr %to, ptr %from, i64 %length, i64 %offset, i64 %count) noinline {{
   %rest = call i64 @llvm.usub.sat.i64(i64 %length, i64 %offset)
   %present = call i64 @llvm.umin.i64(i64 %rest, i64 %count)
   %some = icmp ne i64 %present, 0

@@ -1,0 +1,65 @@
+"""``zvmd events``: new blocks or logs as they become durable, resumable after any break."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import click
+
+from node.cli.link import QuicLink, link_options, open_link
+from node.cli.logs import event_topic
+from zvmd.abi import bad_input
+from zvmd.client import hex_of
+from zvmd.connection import Event
+from zvmd.frames import HeadEvent
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["logs", "heads"]), default="logs")
+@click.option("--address", "addresses", multiple=True, help="Emitting contract (repeat for several).")
+@click.option("--event", help="Event signature like 'Transfer(address,address,uint256)'.")
+@click.option("--resume", metavar="BLOCK:INDEX", help="Go on behind this cursor (printed with every event).")
+@click.option("--count", type=int, help="Stop after so many events.")
+@link_options
+def events(
+    kind: str,
+    addresses: tuple[str, ...],
+    event: str | None,
+    resume: str | None,
+    count: int | None,
+    http: bool,
+    url: str | None,
+    data_dir: str | None,
+) -> None:
+    """Follow KIND, one JSON object a line, over QUIC."""
+    if http:
+        raise bad_input("event streams need QUIC", "leave --http out, or use eth_subscribe on /ws")
+    cursor = None
+    if resume is not None:
+        block, _, index = resume.partition(":")
+        if not block.isdigit() or not index.isdigit():
+            raise bad_input(f"{resume!r} is no cursor", "like 12:0")
+        cursor = int(block), int(index)
+    topics = [[bytes.fromhex(event_topic(event)[2:])]] if event is not None else []
+    with open_link(http, url, data_dir) as link:
+        assert isinstance(link, QuicLink)
+        with closing(link.client.events(kind, addresses=addresses, topics=topics, cursor=cursor)) as stream:
+            for item in islice(stream, count):
+                click.echo(line(item))
+
+
+def line(event: Event) -> str:
+    """An event as JSON, bytes as hex."""
+    body = event.head if isinstance(event, HeadEvent) else event.log
+    fields = {name: getattr(body, name) for name in body.__struct_fields__}
+    plain: dict[str, Any] = {
+        name: hex_of(value) if isinstance(value, bytes) else value for name, value in fields.items()
+    }
+    if "topics" in plain:
+        plain["topics"] = [hex_of(topic) for topic in plain["topics"]]
+    if "base_fee" in plain:
+        plain["base_fee"] = int.from_bytes(fields["base_fee"], "big")
+    return json.dumps({"cursor": f"{event.cursor[0]}:{event.cursor[1]}"} | plain)

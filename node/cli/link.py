@@ -1,0 +1,185 @@
+"""How client commands reach the node: QUIC by default, ``--http`` for JSON-RPC; the options they share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from zvmd.client import address_bytes, hex_of
+from zvmd.endpoint import DEFAULT_HTTP, announced, data_directory
+from zvmd.errors import NotFound, ZvmdClientError
+from zvmd.http import HttpClient
+from zvmd.signing import complete_and_sign
+from zvmd.sync import SyncClient
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+MINED_WITHIN_S = 60.0
+POLL_S = 0.05
+
+
+class Link(Protocol):
+    """What commands need."""
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a JSON-RPC method."""
+
+    def call_raw(self, to: str, data: bytes, *, sender: str | None, value: int, block: str | None) -> bytes:
+        """Output of a call."""
+
+    def send_raw(self, raw: bytes) -> str:
+        """Hash of a transaction sent."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class QuicLink:
+    """Over QUIC."""
+
+    def __init__(self, client: SyncClient) -> None:
+        self.client = client
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """See `Link`."""
+        return self.client.rpc(method, *params)
+
+    def call_raw(self, to: str, data: bytes, *, sender: str | None, value: int, block: str | None) -> bytes:
+        """See `Link`."""
+        return self.client.call_raw(to, data, sender=sender, value=value, block=block)
+
+    def send_raw(self, raw: bytes) -> str:
+        """See `Link`."""
+        return hex_of(self.client.send_raw(raw).hash)
+
+    def close(self) -> None:
+        """See `Link`."""
+        self.client.close()
+
+
+class HttpLink:
+    """Over HTTP."""
+
+    def __init__(self, client: HttpClient) -> None:
+        self._client = client
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """See `Link`."""
+        return self._client.rpc(method, *params)
+
+    def call_raw(self, to: str, data: bytes, *, sender: str | None, value: int, block: str | None) -> bytes:
+        """See `Link`."""
+        call = {"to": to, "input": hex_of(data), "value": hex(value)} | ({"from": sender} if sender else {})
+        return bytes.fromhex(self._client.rpc("eth_call", call, block or "latest")[2:])
+
+    def send_raw(self, raw: bytes) -> str:
+        """See `Link`."""
+        return str(self._client.rpc("eth_sendRawTransaction", hex_of(raw)))
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def link_options(command: CommandT) -> CommandT:
+    """The options of every command that talks to a node."""
+    options = (
+        click.option("--http", is_flag=True, help="Use JSON-RPC over HTTP instead of QUIC."),
+        click.option(
+            "--url", envvar="ZVMD_URL", help="quic://HOST:PORT, or http://HOST:PORT (implies --http)."
+        ),
+        click.option(
+            "--data-dir", envvar="ZVMD_DATA_DIR", help="The node's data directory: token and certificate."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def account_options(command: CommandT) -> CommandT:
+    """The options of every command that sends a transaction."""
+    options = (
+        click.option(
+            "--from", "sender", metavar="ADDRESS", help="A dev account of the node (default: its first)."
+        ),
+        click.option("--private-key", envvar="ZVMD_PRIVATE_KEY", help="Sign here with this key instead."),
+        click.option("--value", default="0", help="Amount to send: wei, or like 1.5ether."),
+        click.option("--gas", type=int, help="Gas limit (default: estimated)."),
+        click.option("--json", "as_json", is_flag=True, help="Print the receipt as JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
+    """A link by the shared options. Raises `ZvmdClientError`."""
+    link: Link
+    if http or (url or "").startswith("http"):
+        chosen = (
+            url
+            if url and url.startswith("http")
+            else announced(data_directory(data_dir), "http", DEFAULT_HTTP)
+        )
+        link = HttpLink(HttpClient(chosen))
+    else:
+        link = QuicLink(SyncClient(url, data_dir=data_dir))
+    try:
+        yield link
+    finally:
+        link.close()
+
+
+def send_transaction(
+    link: Link,
+    to: str | None,
+    data: bytes,
+    *,
+    sender: str | None,
+    private_key: str | None,
+    value: int,
+    gas: int | None,
+) -> dict[str, Any]:
+    """Send and wait: the receipt in JSON-RPC's form. Raises `ZvmdClientError`."""
+    if private_key is not None:
+        target = None if to is None else address_bytes(to)
+        digest = link.send_raw(
+            asyncio.run(complete_and_sign(_Awaitable(link), private_key, target, data, value, gas))
+        )
+    else:
+        fields = {"from": sender or _first_account(link), "data": hex_of(data), "value": hex(value)}
+        fields |= ({"to": to} if to is not None else {}) | ({"gas": hex(gas)} if gas is not None else {})
+        digest = link.rpc("eth_sendTransaction", fields)
+    deadline = time.monotonic() + MINED_WITHIN_S
+    while time.monotonic() < deadline:
+        receipt: dict[str, Any] | None = link.rpc("eth_getTransactionReceipt", digest)
+        if receipt is not None:
+            return receipt
+        time.sleep(POLL_S)
+    hint = "it is durable; ask eth_getTransactionReceipt later"
+    raise NotFound(f"{digest} was not mined within {MINED_WITHIN_S:g} s", code="client.not_mined", hint=hint)
+
+
+def _first_account(link: Link) -> str:
+    accounts = link.rpc("eth_accounts")
+    if not accounts:
+        hint = "give --private-key, or start the node with --dev"
+        raise ZvmdClientError("the node holds no keys", code="client.no_account", hint=hint)
+    return str(accounts[0])
+
+
+class _Awaitable:
+    """A blocking link where an awaitable one is expected."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        # In a thread: the QUIC client has a loop of its own and must not block this one.
+        return await asyncio.to_thread(self._link.rpc, method, *params)

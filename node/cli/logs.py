@@ -1,0 +1,52 @@
+"""``zvmd logs``: what contracts have emitted."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from node.cli.link import link_options, open_link
+from zvmd.abi import keccak, parse_signature
+
+
+@click.command()
+@click.option("--address", "addresses", multiple=True, help="Emitting contract (repeat for several).")
+@click.option("--event", help="Event signature like 'Transfer(address,address,uint256)'.")
+@click.option("--topic", "topics", multiple=True, help="Topic by position, behind the event's; '-' for any.")
+@click.option("--from-block", default="earliest", show_default=True)
+@click.option("--to-block", default="latest", show_default=True)
+@link_options
+def logs(
+    addresses: tuple[str, ...],
+    event: str | None,
+    topics: tuple[str, ...],
+    from_block: str,
+    to_block: str,
+    http: bool,
+    url: str | None,
+    data_dir: str | None,
+) -> None:
+    """Print logs, one JSON object a line."""
+    wanted: list[Any] = [event_topic(event)] if event is not None else []
+    wanted += [None if topic == "-" else "0x" + topic.removeprefix("0x").rjust(64, "0") for topic in topics]
+    query: dict[str, Any] = {"fromBlock": block_name(from_block), "toBlock": block_name(to_block)}
+    query |= ({"address": list(addresses)} if addresses else {}) | ({"topics": wanted} if wanted else {})
+    with open_link(http, url, data_dir) as link:
+        for entry in link.rpc("eth_getLogs", query):
+            click.echo(json.dumps(entry))
+
+
+def event_topic(signature: str) -> str:
+    """Topic 0 of an event.
+
+    >>> event_topic("Transfer(address indexed from, address indexed to, uint256)")[:10]
+    '0xddf252ad'
+    """
+    return "0x" + keccak(parse_signature(signature.removeprefix("event ")).canonical.encode()).hex()
+
+
+def block_name(text: str) -> str:
+    """Decimal block numbers as quantities."""
+    return hex(int(text)) if text.isdigit() else text

@@ -1,0 +1,36 @@
+"""``zvmd rpc``: any JSON-RPC method by its name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from node.cli.link import link_options, open_link
+from node.cli.output import print_json
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("method")
+@click.argument("params", nargs=-1)
+@link_options
+def rpc(method: str, params: tuple[str, ...], http: bool, url: str | None, data_dir: str | None) -> None:
+    """Call METHOD with PARAMS and print the result. What does not parse as JSON is taken as a string."""
+    with open_link(http, url, data_dir) as link:
+        result = link.rpc(method, *map(parameter, params))
+    if isinstance(result, str):
+        click.echo(result)
+    else:
+        print_json(result)
+
+
+def parameter(text: str) -> Any:
+    """
+    >>> parameter("true"), parameter("0x1f"), parameter('{"to": null}'), parameter("latest")
+    (True, '0x1f', {'to': None}, 'latest')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

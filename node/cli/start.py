@@ -1,0 +1,48 @@
+"""``zvmd start``: run a node in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import click
+
+from node.settings import find_settings_file, load_settings
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(file_okay=False), help="Where the chain is kept.")
+@click.option("--config", type=click.Path(dir_okay=False), help="Settings file; see `zvmd config`.")
+@click.option("--dev", is_flag=True, help="Funded accounts of the well-known test mnemonic, instant sealing.")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="genesis.json in geth's format, for a new chain.")
+@click.option("--accounts", type=int, help="How many development accounts.  [10]")
+@click.option("--mnemonic", help="Mnemonic of the development accounts.")
+@click.option("--chain-id", type=int, help="Chain id of a new development chain.  [31337]")
+@click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
+@click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
+@click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
+@click.option("--http-host", help="Loopback address for JSON-RPC.  [127.0.0.1]")
+@click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
+@click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
+@click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
+@click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
+@click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
+def start(config: str | None, **flags: object) -> None:
+    """Run a node in the foreground until SIGTERM or Ctrl-C.
+
+    Prints one line beginning READY when it may be used. Starting is always recovery: a node that was killed comes back
+    with the same chain.
+    """
+    file = Path(config) if config else find_settings_file(os.environ)
+    loaded = load_settings(flags=flags, environ=os.environ, file=file)
+    settings = loaded.settings
+    # Imported here: `zvmd start --help` should not load LLVM.
+    import uvloop
+
+    from node.daemon import run_daemon
+    from node.ops.logging import configure_logging
+
+    configure_logging(settings.log.level, settings.log.format)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run_daemon(settings, loaded.origins, lambda line: click.echo(line)))

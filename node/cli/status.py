@@ -1,0 +1,41 @@
+"""``zvmd status``: what a running node says of itself."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from node.cli.link import link_options, open_link
+from node.cli.output import print_json
+
+
+@click.command()
+@click.option("--ready", is_flag=True, help="Print nothing; exit 0 if the node answers.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@link_options
+def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: str | None) -> None:
+    """Positions of log, checkpoint and index; pool; periodic jobs."""
+    with open_link(http, url, data_dir) as link:
+        answer: dict[str, Any] = link.rpc("zvmd_status")
+    if ready:
+        sys.exit(0)
+    if as_json:
+        print_json(answer)
+        return
+    log, index = answer["log"], answer["index"]
+    click.echo(f"{answer['version']}  chain {answer['chainId']}  {'READ-ONLY' if answer['readOnly'] else 'serving'}")
+    click.echo(f"head        block {answer['head']['number']}  {answer['head']['hash']}")
+    click.echo(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written")
+    click.echo(f"checkpoint  block {answer['checkpointBlock']}, LSN {log['checkpointLsn']}; states from block "
+               f"{answer['oldestState']}; {answer['overlayBytes'] / 2**20:.1f} MiB above it")
+    click.echo(f"index       block {index['block']}{' (catching up)' if index['indexing'] else ''}")
+    sealing = "at once" if answer["automine"] else "on demand"
+    if answer["intervalSeconds"]:
+        sealing = f"every {answer['intervalSeconds']} s"
+    click.echo(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
+    for job in answer["jobs"]:
+        last = job["last_error"] or job["last_result"] or "not yet run"
+        click.echo(f"job         {job['name']}: every {job['interval_seconds']:g} s, {job['runs']} runs, "
+                   f"{job['failures']} failures, last: {last}")

@@ -1,0 +1,28 @@
+"""``zvmd verify``: check a stopped node's whole data against an independent implementation."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from node.verification import Report, verify_data_directory
+from storage.errors import EXIT_CORRUPT
+from zvmd.endpoint import data_directory
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
+def verify(data_dir: str | None) -> None:
+    """Check log, blocks and state of a stopped node; every root is computed again with the py-trie library."""
+    report: Report = verify_data_directory(Path(os.path.abspath(data_directory(data_dir))))  # noqa: PTH100
+    for line in report.lines:
+        click.echo(line)
+    if report.problems:
+        for problem in report.problems:
+            click.echo(f"PROBLEM {problem}")
+        click.echo("hint: `zvmd start` puts a damaged state store aside and builds it again from the log")
+        sys.exit(EXIT_CORRUPT)
+    click.echo("everything agrees")

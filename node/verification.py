@@ -1,0 +1,103 @@
+"""Checks a data directory against itself: the log, the chain of blocks, and the state by an independent trie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import rlp
+from trie.hexary import HexaryTrie
+
+from chain.blocks import transactions_root
+from chain.hashing import keccak256
+from chain.receipts import receipts_root
+from chain.types import Hash32
+from storage import layout
+from storage.chaindata import ChainData
+from storage.checkpoint import last_checkpoint
+from storage.fs import RealFs
+from storage.kv import open_leveldb
+from storage.state.reader import StateView
+from storage.state.store import StateStore
+from storage.wal import inspect
+
+
+@dataclass(slots=True)
+class Report:
+    """What was checked, and what does not agree."""
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def verify_data_directory(data_dir: Path) -> Report:
+    """Check everything in the directory of a stopped node.
+
+    Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
+    """
+    fs = RealFs(data_dir)
+    lock = fs.lock(layout.LOCK)
+    report = Report()
+    try:
+        findings = list(inspect(fs, layout.WAL))
+        report.problems += [f"{f.path} {f.offset:#x} {f.verdict}: {f.detail}" for f in findings if not f.sound]
+        records = [finding.record for finding in findings if finding.record is not None]
+        report.lines.append(f"log: {len(records)} records")
+        kv = open_leveldb(data_dir / layout.STATE)
+        try:
+            checkpoint = last_checkpoint(kv)
+            if checkpoint is None:
+                report.lines.append("state: no checkpoint yet; the log has everything")
+                return report
+            if not records or checkpoint.lsn > records[-1].lsn:
+                report.problems.append(f"the checkpoint stands at LSN {checkpoint.lsn}, behind the end of the log")
+            _verify_blocks(ChainData(kv), checkpoint.block, report)
+            root = _independent_root(StateStore(kv).view(checkpoint.block), report)
+            if root != checkpoint.state_root:
+                report.problems.append(
+                    f"block {checkpoint.block}: state root 0x{root.hex()}, sealed 0x{checkpoint.state_root.hex()}"
+                )
+        finally:
+            kv.close()
+    finally:
+        lock.release()
+    return report
+
+
+def _verify_blocks(chain: ChainData, head: int, report: Report) -> None:
+    """Parent hashes, transaction roots and receipt roots of all blocks in the store."""
+    parent: Hash32 | None = None
+    for number in range(head + 1):
+        block, receipts = chain.block(number), chain.receipts(number)
+        if block is None or receipts is None:
+            report.problems.append(f"block {number} is missing")
+            parent = None
+            continue
+        header = block.header
+        if parent is not None and header.parent_hash != parent:
+            report.problems.append(f"block {number} does not follow block {number - 1}")
+        if transactions_root(block.transactions) != header.transactions_root:
+            report.problems.append(f"block {number}: its transactions have another root")
+        if receipts_root(receipts) != header.receipts_root:
+            report.problems.append(f"block {number}: its receipts have another root")
+        parent = header.hash
+    report.lines.append(f"blocks: 0 to {head}")
+
+
+def _independent_root(state: StateView, report: Report) -> Hash32:
+    """State root of the flat values, by py-trie's HexaryTrie (about half a millisecond a value)."""
+    accounts, slots = HexaryTrie({}, prune=True), 0
+    count = 0
+    for address in state.addresses():
+        account = state.account(address)
+        assert account is not None
+        storage = HexaryTrie({}, prune=True)
+        for slot, value in state.slots_of(address).items():
+            if value:
+                storage[keccak256(slot.to_bytes(32, "big"))] = rlp.encode(value)
+                slots += 1
+        leaf = rlp.encode([account.nonce, account.balance, storage.root_hash, account.code_hash])
+        accounts[keccak256(address)] = leaf
+        count += 1
+    report.lines.append(f"state: {count} accounts, {slots} slots, root computed again")
+    return Hash32(accounts.root_hash)

@@ -1,0 +1,66 @@
+"""JSON-RPC and subscriptions over WebSocket, with the ``websockets`` library."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+from tests.conftest import Node
+
+
+def run(node: Node, work: Callable[[ClientConnection], Coroutine[Any, Any, None]], **options: Any) -> None:
+    async def connected() -> None:
+        async with websockets.connect(node.http_url.replace("http", "ws") + "/ws", **options) as socket:
+            await asyncio.wait_for(work(socket), 30)
+
+    asyncio.run(connected())
+
+
+async def ask(socket: ClientConnection, method: str, *params: Any) -> Any:
+    await socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+    while True:
+        answer = json.loads(await socket.recv())
+        if "id" in answer:
+            return answer.get("result", answer.get("error"))
+
+
+def test_requests_and_new_heads(node: Node) -> None:
+    async def work(socket: ClientConnection) -> None:
+        assert await ask(socket, "eth_chainId") == "0x7a69"
+        subscription = await ask(socket, "eth_subscribe", "newHeads")
+        assert subscription.startswith("0x")
+        await asyncio.to_thread(node.rpc().call, "evm_mine")
+        event = json.loads(await socket.recv())
+        assert event["method"] == "eth_subscription"
+        assert event["params"]["subscription"] == subscription
+        assert int(event["params"]["result"]["number"], 16) > 0
+        assert await ask(socket, "eth_unsubscribe", subscription) is True
+        assert await ask(socket, "eth_unsubscribe", subscription) is False
+
+    run(node, work)
+
+
+def test_errors(node: Node) -> None:
+    async def work(socket: ClientConnection) -> None:
+        assert (await ask(socket, "eth_subscribe", "nothing"))["code"] == -32602
+        assert (await ask(socket, "eth_subscribe", "logs", {"nope": 1}))["code"] == -32602
+        assert (await ask(socket, "eth_nope"))["code"] == -32601
+        await socket.send("{")
+        assert json.loads(await socket.recv())["error"]["code"] == -32700
+
+    run(node, work)
+
+
+def test_a_foreign_page_is_refused(node: Node) -> None:
+    async def work(socket: ClientConnection) -> None:
+        raise AssertionError("connected")
+
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        run(node, work, origin="https://attacker.example")
+    assert caught.value.response.status_code == 403

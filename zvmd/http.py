@@ -1,0 +1,66 @@
+"""JSON-RPC over HTTP with the standard library: the fallback where QUIC cannot pass."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from zvmd.errors import ConnectionFailed, error_from
+
+TIMEOUT_S = 60.0
+
+
+class HttpClient:
+    """Blocking JSON-RPC calls."""
+
+    def __init__(self, url: str) -> None:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise ConnectionFailed(
+                f"{url!r} is no HTTP address", code="client.url", hint="like http://127.0.0.1:8545"
+            )
+        self.url = url
+        self._next_id = 0
+
+    def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a method. Raises `ZvmdClientError`."""
+        self._next_id += 1
+        body = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+            self.url, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+                answer = json.load(response)
+        except urllib.error.HTTPError as error:
+            answer = _refusal(error)
+        except (OSError, ValueError) as error:
+            hint = "is the node running?"
+            raise ConnectionFailed(f"{self.url}: {error}", code="client.connect", hint=hint) from None
+        if "error" in answer:
+            raise _typed(answer["error"])
+        return answer["result"]
+
+
+def _refusal(error: urllib.error.HTTPError) -> dict[str, Any]:
+    try:
+        answer = json.load(error)
+    except (OSError, ValueError):
+        answer = None
+    if not isinstance(answer, dict) or "error" not in answer:
+        message = f"HTTP status {error.code}"
+        raise ConnectionFailed(message, code="client.http", hint="is this a zvmd node?") from None
+    return answer
+
+
+def _typed(error: dict[str, Any]) -> Exception:
+    data = error.get("data")
+    if error.get("code") == 3:
+        raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
+        hint = "decode data with the contract's ABI"
+        return error_from("evm.revert", 3, error["message"], hint, raw)
+    details = data if isinstance(data, dict) else {}
+    code, hint = details.get("code", "rpc.error"), details.get("hint", "")
+    return error_from(code, error.get("code", -32000), error.get("message", ""), hint, data)
