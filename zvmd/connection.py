@@ -291,6 +291,7 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
         opened.bind((address[0], 0))
     else:
         opened.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))  # noqa: S104 - a client's own port
+    opened.connect(address)  # only a connected socket is told that the node's port is closed (ICMP)
     _, protocol = await create_optimized_datagram_transport(
         loop, lambda: WireConnection(QuicConnection(configuration=configuration)), opened
     )
