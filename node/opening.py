@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -59,16 +60,14 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     """
     fs = RealFs(settings.data_dir)
     fs.makedirs("")
-    lock = fs.lock(layout.LOCK)
+    lock, _ = layout.boot(fs, version("zvmd"))
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
-    layout.check_format(fs)
     genesis = stored_genesis(fs)
     if genesis is None:
         genesis = new_genesis(settings, dev_accounts, int(now()))
         write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
-        layout.write_format(fs)
     else:
         check_genesis(genesis, settings, origins)
     machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"))

@@ -20,7 +20,6 @@ from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
-from zvmd.endpoint import announce
 
 TLS_DIRECTORY = "tls"
 
@@ -61,7 +60,6 @@ async def start_servers(settings: Settings, backend: Backend) -> Servers:
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp)
     http_address = "{}:{}".format(*gateway.address)
-    announce(data_dir, f"quic://{quic_address}", f"http://{http_address}")
     return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
 
 
