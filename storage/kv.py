@@ -45,7 +45,7 @@ class KeyValueStore(Protocol):
         """The store as it is now, unmoved by later writes."""
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
-        """Apply one batch, atomic and durable when it returns. Raises `StateStoreWriteFailed`: panic then."""
+        """Apply one batch, deletes first; it is durable on return. Raises `StateStoreWriteFailed`: panic then."""
 
     def close(self) -> None:
         """Close the store; snapshots die with it."""
