@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 GIL_SWITCH_SECONDS = 0.001
@@ -110,6 +111,7 @@ def _register_jobs(
     """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
     jobs.register("checkpoint", partial(checkpoint, pipeline, store), settings.storage.checkpoint_seconds)
+    jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
     jobs.register("index-maintenance", store.follower.maintain, INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)

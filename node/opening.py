@@ -33,6 +33,9 @@ from vm.machine import Machine
 
 log = structlog.get_logger(__name__)
 
+CACHE_BYTES_MAX = 256 * 2**20
+"""Compiled machine code kept on disk."""
+
 
 @dataclass(slots=True)
 class OpenedChain:
@@ -45,7 +48,13 @@ class OpenedChain:
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
+    cache: FileObjectCache
     lock: Lock
+
+    def retain(self) -> str:
+        """Apply the retention policies: old states go with each checkpoint, here compiled code that nobody used goes."""
+        removed = self.cache.prune(CACHE_BYTES_MAX)
+        return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
 
     def close(self) -> None:
         """Close the stores and release the directory."""
@@ -70,7 +79,8 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
     else:
         check_genesis(genesis, settings, origins)
-    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"))
+    cache = FileObjectCache(settings.data_dir / layout.CACHE)
+    machine = Machine(cache)
     store = open_store(fs, genesis, store_options(settings))
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
     report = recover(store, lambda env, raws: replay_block(machine, env, raws, chain_state))
@@ -82,7 +92,7 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         setattr(controls, name, value)
     ledger = Ledger(store, machine, genesis.config, controls)
     _refill_pool(ledger, report)
-    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, lock)
+    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
 
 
 def store_options(settings: Settings) -> StoreOptions:
