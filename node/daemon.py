@@ -41,6 +41,7 @@ GIL_SWITCH_SECONDS = 0.001
 async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     opened = await asyncio.to_thread(open_chain, settings, origins)
@@ -63,7 +64,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
         announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
-        await _until_stopped()
+        await stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:
@@ -145,9 +146,10 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
     )
 
 
-async def _until_stopped() -> None:
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT, from the first moment on: a signal during recovery stops the node in order after it."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped
