@@ -52,7 +52,7 @@ class OpenedChain:
     lock: Lock
 
     def retain(self) -> str:
-        """Apply the retention policies: old states go with each checkpoint, unused compiled code goes here."""
+        """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
         removed = self.cache.prune(CACHE_BYTES_MAX)
         return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
 
