@@ -327,8 +327,7 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
 async def shut(connection: WireConnection) -> None:
     """Close connection and socket."""
     connection._flush()
-    connection._lost = connection._lost or ConnectionFailed("the client was closed", code="client.closed")
-    connection.close()
+    connection._lose(ConnectionFailed("the client was closed", code="client.closed"))
     transport = connection._transport
     if transport is not None:
         transport.close()
