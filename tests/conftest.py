@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,13 @@ import pytest
 from tests.daemon import Daemon
 from tests.programs import NODE_MODULES, find_program
 from tests.rpc import Rpc
+
+# eth_account imports py_ecc, which raises the recursion limit of the whole process to 100,000: enough for deeply nested
+# input to overflow the C stack where it should have been refused. Imported once, here, it cannot do so later.
+_limit = sys.getrecursionlimit()
+import eth_account  # noqa: E402, F401
+
+sys.setrecursionlimit(_limit)
 
 
 class Node(NamedTuple):
