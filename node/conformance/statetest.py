@@ -11,6 +11,7 @@ from chain.errors import InvalidTransaction, ZvmdError
 from chain.fees import GAS_PER_BLOB
 from chain.receipts import logs_hash
 from chain.types import Hash32
+from node.conformance import vmtest
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.memory_state import MemoryState
 from node.conformance.running import CaseResult, Selection, cases_of, run_files
@@ -40,6 +41,12 @@ class StateTestRunner:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
         wanted = selection.pattern()
         for case_name, case in cases_of(file).items():
+            if case.keys() >= vmtest.KEYS:
+                full = f"{file.name}::{case_name}[{vmtest.FORK_NAME}]"
+                of_fork = selection.fork in (None, vmtest.FORK_NAME)
+                if of_fork and (wanted is None or wanted.search(full)):
+                    yield vmtest.run_vm_case(self.machine, full, case)
+                continue
             if not case.keys() >= {"env", "pre", "transaction", "post"}:
                 raise VectorsUnreadable(f"{file.name}: {case_name} is not a state test")
             yield from self._run_case(f"{file.name}::{case_name}", case, selection.fork, wanted)
