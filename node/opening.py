@@ -54,8 +54,7 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
-    fs.makedirs("")
-    lock = fs.lock(layout.LOCK)
+    lock = take_directory(fs)
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -69,6 +68,13 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     ledger, report = resume(store, machine, genesis.config, controls)
     return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, lock)
+
+
+def take_directory(fs: FileSystem) -> Lock:
+    """Make the data directory if it is missing, and lock it. Raises `DataDirectoryLocked`, `StoragePanic`."""
+    with writing("the data directory"):
+        fs.makedirs("")
+        return fs.lock(layout.LOCK)
 
 
 def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
