@@ -64,8 +64,12 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
+<<<<<<< HEAD
     fs.makedirs("")
     lock, _ = layout.boot(fs, version("zvmd"))
+=======
+    lock = take_directory(fs)
+>>>>>>> heads/crash
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -80,6 +84,13 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     ledger, report = resume(store, machine, genesis.config, controls)
     return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
+
+
+def take_directory(fs: FileSystem) -> Lock:
+    """Make the data directory if it is missing, and lock it. Raises `DataDirectoryLocked`, `StoragePanic`."""
+    with writing("the data directory"):
+        fs.makedirs("")
+        return fs.lock(layout.LOCK)
 
 
 def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
