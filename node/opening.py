@@ -64,12 +64,7 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
-<<<<<<< HEAD
-    fs.makedirs("")
-    lock, _ = layout.boot(fs, version("zvmd"))
-=======
     lock = take_directory(fs)
->>>>>>> heads/crash
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -87,10 +82,14 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
 
 
 def take_directory(fs: FileSystem) -> Lock:
-    """Make the data directory if it is missing, and lock it. Raises `DataDirectoryLocked`, `StoragePanic`."""
+    """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
+
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    """
     with writing("the data directory"):
         fs.makedirs("")
-        return fs.lock(layout.LOCK)
+    lock, _ = layout.boot(fs, version("zvmd"))
+    return lock
 
 
 def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
