@@ -35,7 +35,8 @@ class StateTestRunner:
 
     def __init__(self, engine: str = "interpreter", trace: Callable[[str], None] | None = None) -> None:
         """``trace`` is given EIP-3155 lines. Raises `EngineUnavailable`."""
-        self.machine = Machine(engine=engine) if trace is None else TracedMachine(TraceWriter(trace))
+        self._writer = None if trace is None else TraceWriter(trace)
+        self.machine = Machine(engine=engine) if self._writer is None else TracedMachine(self._writer)
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
@@ -89,6 +90,8 @@ class StateTestRunner:
             # A bug of ours in one subtest must not hide the results of the others.
             result.error = f"{type(error).__name__}: {error}"
             return result
+        if self._writer is not None:
+            self._writer.finish(fork_name, root, refusal)
         result.got_root = "0x" + root.hex()
         if "expectException" in expected and refusal is None:
             result.error = f"accepted, but expected {expected['expectException']}"
