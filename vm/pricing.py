@@ -48,7 +48,9 @@ _COPIES: Final = {"CALLDATACOPY": 2, "CODECOPY": 2, "RETURNDATACOPY": 2, "EXTCOD
 _ACCOUNTS: Final = {"BALANCE": 0, "EXTCODESIZE": 0, "EXTCODECOPY": 0, "EXTCODEHASH": 0}
 _CALLS: Final = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"})
 _VALUE_CALLS: Final = frozenset({"CALL", "CALLCODE"})
-_WRITES: Final = frozenset({"SSTORE", "TSTORE", "CREATE", "CREATE2", "SELFDESTRUCT", *(f"LOG{n}" for n in range(5))})
+_WRITES: Final = frozenset(
+    {"SSTORE", "TSTORE", "CREATE", "CREATE2", "SELFDESTRUCT", *(f"LOG{n}" for n in range(5))}
+)
 
 
 @dataclass(slots=True)
@@ -96,7 +98,9 @@ class Pricing:
             prospect.gas, prospect.refund = self._sstore(frame.message.to, stack[0], stack[1])
         else:
             prospect.gas = row.gas if is_shuffle else self._gas(row, frame, stack)
-        prospect.failure = Halt.OUT_OF_GAS if prospect.gas > left else self._forbidden(row, frame, stack, code)
+        prospect.failure = (
+            Halt.OUT_OF_GAS if prospect.gas > left else self._forbidden(row, frame, stack, code)
+        )
         return prospect
 
     def _forbidden(self, row: Opcode, frame: Frame, stack: Sequence[int], code: Code) -> Halt | None:

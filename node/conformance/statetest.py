@@ -33,9 +33,14 @@ from vm.transaction import apply_transaction
 class StateTestRunner:
     """Runs subtests on one machine."""
 
-    def __init__(self, engine: str = "interpreter", trace: Callable[[str], None] | None = None) -> None:
-        """``trace`` is given EIP-3155 lines. Raises `EngineUnavailable`."""
-        self._writer = None if trace is None else TraceWriter(trace)
+    def __init__(
+        self,
+        engine: str = "interpreter",
+        trace: Callable[[str], None] | None = None,
+        memory: bool = False,
+    ) -> None:
+        """``trace`` is given EIP-3155 lines, with ``memory`` if wanted. Raises `EngineUnavailable`."""
+        self._writer = None if trace is None else TraceWriter(trace, memory=memory)
         self.machine = Machine(engine=engine) if self._writer is None else TracedMachine(self._writer)
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
@@ -145,11 +150,12 @@ def run_state_tests(
     engine: str = "interpreter",
     jobs: int = 1,
     trace: Callable[[str], None] | None = None,
+    memory: bool = False,
 ) -> Iterator[CaseResult]:
-    """All selected subtests, in order; in one process with ``trace``.
+    """All selected subtests, in order; in one process with ``trace``, whose lines may hold all memory.
 
     Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
     if trace is None:
         return run_files(StateTestRunner, files, selection, engine=engine, jobs=jobs)
-    return run_files(partial(StateTestRunner, trace=trace), files, selection, engine=engine)
+    return run_files(partial(StateTestRunner, trace=trace, memory=memory), files, selection, engine=engine)
