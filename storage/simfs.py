@@ -48,6 +48,8 @@ class SimFs:
         """Calls made by this process so far: the numbers `crash_at` and `fail_at` speak of."""
         self.trace: list[str] = []
         """The name of every call, in order."""
+        self.watch: Callable[[str], None] = lambda _: None
+        """Gets the name of every call before it does anything: where tests take pictures of the machine."""
         self._crash_at = -1
         self._dead = False
         self._faults: list[Fault] = []
@@ -69,15 +71,24 @@ class SimFs:
         """Let calls fail as the fault says."""
         self._faults.append(fault)
 
+    def recover_from_faults(self) -> None:
+        """No call fails any more: space was freed, the cable is back."""
+        self._faults.clear()
+
     def crash(self) -> None:
         """End this process now."""
         self._dead = True
+
+    def count_call(self, kind: str) -> None:
+        """Count what another store of the same machine does, so that the process may end before it."""
+        self._enter(kind)
 
     def _enter(self, kind: str) -> Fault | None:
         call = self.calls
         if self._dead or call == self._crash_at:
             self._dead = True
             raise SimCrash(call)
+        self.watch(kind)
         self.calls += 1
         self.trace.append(kind)
         for fault in self._faults:
@@ -170,7 +181,7 @@ class SimFs:
         return len(self._pending)
 
     def restart(self) -> SimFs:
-        """The next process, had this one been killed now: same cache and pending effects, no locks or faults."""
+        """The next process, had this one been killed now: same cache and pending effects, no locks."""
         other = self._machine()
         other._files = {inode: bytearray(content) for inode, content in self._files.items()}
         other._directories = copied(self._directories)
@@ -367,9 +378,9 @@ class SimFile:
         self._fs._enter("size")
         return len(self._fs._files[self._inode])
 
-    def next_data(self, offset: int) -> int:
-        self._fs._enter("next_data")
-        return min(offset, len(self._fs._files[self._inode]))
+    def data_ranges(self) -> list[tuple[int, int]]:
+        self._fs._enter("data_ranges")
+        return [(0, len(self._fs._files[self._inode]))]
 
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

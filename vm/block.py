@@ -80,6 +80,11 @@ class BlockExecution:
         """The system calls before the first transaction."""
         system.begin_block(self._machine, self.environment, self._block_hash, self.journal)
 
+    @property
+    def blob_gas_left(self) -> int:
+        """Blob gas that further transactions may use."""
+        return self._blob_gas_limit - self.blob_gas_used
+
     def add(self, tx: Transaction, sender: Address) -> Receipt:
         """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
         result = apply_transaction(
@@ -90,7 +95,7 @@ class BlockExecution:
             tx,
             sender,
             block_gas_left=self.environment.gas_limit - self.gas_used,
-            blob_gas_left=self._blob_gas_limit - self.blob_gas_used,
+            blob_gas_left=self.blob_gas_left,
         )
         self.gas_used += result.gas_used
         self.blob_gas_used += result.blob_gas_used

@@ -65,7 +65,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and its own exit code."""
+    """Run the command line; an expected error is a line, a hint and its own exit code."""
     try:
         cli.main(prog_name="zvmd", standalone_mode=True)
     except (ZvmdError, ZvmdClientError) as error:

@@ -163,7 +163,7 @@ class Emitter(ABC):
         return parts
 
     def is_zero(self, value: Value) -> str:
-        """Whether a value is 0, i1, by its 64-bit parts: a vector load of what was just stored in parts stalls."""
+        """Whether a value is 0, i1, by 64-bit parts: a vector load of what was stored in parts stalls."""
         parts = self._parts(value)
         low = self.let(f"or i64 {parts[0]}, {parts[1]}")
         high = self.let(f"or i64 {parts[2]}, {parts[3]}")
