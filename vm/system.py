@@ -111,10 +111,13 @@ def collect_requests(
 ) -> list[bytes]:
     """The block's requests, each with its type byte first, empty ones left out (EIP-7685).
 
+    ``deposit_contract``: whose logs are deposits, which differs from chain to chain.
+
     Raises `InvalidDepositLog`, `SystemCallFailed` and, if ``contracts_required``, `SystemContractMissing`.
     """
-    deposits = (log for log in logs if log.address == deposit_contract and log.topics[:1] == (_DEPOSIT_EVENT,))
-    requests = [DEPOSIT_REQUEST + b"".join(map(_deposit, deposits))]
+    requests = [
+        DEPOSIT_REQUEST + b"".join(_deposit(log) for log in logs if _is_deposit(log, deposit_contract))
+    ]
     for kind, address in (
         (WITHDRAWAL_REQUEST, WITHDRAWAL_REQUESTS_ADDRESS),
         (CONSOLIDATION_REQUEST, CONSOLIDATION_REQUESTS_ADDRESS),
@@ -124,6 +127,10 @@ def collect_requests(
             raise SystemContractMissing(f"no code at 0x{address.hex()}")
         requests.append(kind + (output or b""))
     return [request for request in requests if len(request) > 1]
+
+
+def _is_deposit(log: Log, contract: Address) -> bool:
+    return log.address == contract and log.topics[:1] == (_DEPOSIT_EVENT,)
 
 
 def _deposit(log: Log) -> bytes:

@@ -17,7 +17,8 @@ from node.conformance.running import CaseResult
 _SHOWN_FAILURES = 20
 
 
-def _check_pattern(_: click.Context, __: click.Parameter, pattern: str | None) -> str | None:
+def check_pattern(_: click.Context, __: click.Parameter, pattern: str | None) -> str | None:
+    """A click callback that refuses what is no regular expression."""
     try:
         re.compile(pattern or "")
     except re.error as error:
@@ -36,7 +37,7 @@ def vector_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--match",
             metavar="REGEX",
-            callback=_check_pattern,
+            callback=check_pattern,
             help="Only cases whose file::case[...] matches.",
         ),
         click.option("--engine", type=engines, default="interpreter", show_default=True),

@@ -33,9 +33,15 @@ from vm.transaction import apply_transaction
 class StateTestRunner:
     """Runs subtests on one machine."""
 
-    def __init__(self, engine: str = "interpreter", trace: Callable[[str], None] | None = None) -> None:
-        """``trace`` is given EIP-3155 lines. Raises `EngineUnavailable`."""
-        self.machine = Machine(engine=engine) if trace is None else TracedMachine(TraceWriter(trace))
+    def __init__(
+        self,
+        engine: str = "interpreter",
+        trace: Callable[[str], None] | None = None,
+        memory: bool = False,
+    ) -> None:
+        """``trace`` is given EIP-3155 lines, with ``memory`` if wanted. Raises `EngineUnavailable`."""
+        self._writer = None if trace is None else TraceWriter(trace, memory=memory)
+        self.machine = Machine(engine=engine) if self._writer is None else TracedMachine(self._writer)
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
@@ -89,6 +95,8 @@ class StateTestRunner:
             # A bug of ours in one subtest must not hide the results of the others.
             result.error = f"{type(error).__name__}: {error}"
             return result
+        if self._writer is not None:
+            self._writer.finish(fork_name, root, refusal)
         result.got_root = "0x" + root.hex()
         if "expectException" in expected and refusal is None:
             result.error = f"accepted, but expected {expected['expectException']}"
@@ -142,11 +150,12 @@ def run_state_tests(
     engine: str = "interpreter",
     jobs: int = 1,
     trace: Callable[[str], None] | None = None,
+    memory: bool = False,
 ) -> Iterator[CaseResult]:
-    """All selected subtests, in order; in one process with ``trace``.
+    """All selected subtests, in order; in one process with ``trace``, whose lines may hold all memory.
 
     Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
     if trace is None:
         return run_files(StateTestRunner, files, selection, engine=engine, jobs=jobs)
-    return run_files(partial(StateTestRunner, trace=trace), files, selection, engine=engine)
+    return run_files(partial(StateTestRunner, trace=trace, memory=memory), files, selection, engine=engine)

@@ -117,10 +117,10 @@ def test_deposits_are_read_from_logs() -> None:
     for field in fields:
         data += len(field).to_bytes(32, "big") + field.ljust((len(field) + 31) // 32 * 32, b"\0")
     log = Log(DEPOSIT_CONTRACT, (Hash32(system._DEPOSIT_EVENT),), data)
-    assert system._is_deposit(log)
+    assert system._is_deposit(log, DEPOSIT_CONTRACT)
     assert system._deposit(log) == b"".join(fields)
-    assert not system._is_deposit(log._replace(address=PLAIN))
-    assert not system._is_deposit(log._replace(topics=()))
+    assert not system._is_deposit(log, PLAIN)
+    assert not system._is_deposit(log._replace(topics=()), DEPOSIT_CONTRACT)
     for bad in (data[:-1], bytes(32) + data[32:], data[:160] + bytes(32) + data[192:]):
         with pytest.raises(InvalidDepositLog):
             system._deposit(log._replace(data=bad))
