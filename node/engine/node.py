@@ -215,9 +215,8 @@ class Node:
 
     async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
         """Admit a signed transaction (network form) and return when it is durable, or mined."""
-        loop = asyncio.get_running_loop()
-        candidate = await loop.run_in_executor(None, self._decode, raw)
-        return await self._submit(candidate, wait)
+        # On the loop's thread: recovery takes 30 us with the GIL released, a hop to another thread takes longer.
+        return await self._submit(self._decode(raw), wait)
 
     def _decode(self, raw: bytes) -> Candidate:
         transaction, sidecar = decode_network_transaction(raw)
