@@ -1,4 +1,4 @@
-"""Calls of the whole node's stores fail, once or for ever: the policy holds, and a restart finds all that was promised."""
+"""Calls that fail (EIO, no space, short writes, a failed sync) at every place: the failure policy holds."""
 
 from __future__ import annotations
 
