@@ -34,7 +34,7 @@ FULL_DISK_RETRY_SECONDS = 1.0
 GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting; the others are for ever."""
+"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -205,7 +205,6 @@ class Pipeline:
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
         builder = self._ledger.new_block(self._clock.now(), timestamp)
-        rejected: list[tuple[PoolEntry, InvalidTransaction]] = []
         for entry in self._ledger.executable():
             if builder.gas_left < GAS_MIN:
                 break
@@ -217,7 +216,7 @@ class Pipeline:
             except NOT_YET:
                 continue
             except InvalidTransaction as error:
-                rejected.append((entry, error))  # not removed yet, else the sender's next would be offered too early
+                self._reject(entry, error, group)
             except StorageError:
                 raise
             except Exception as error:
@@ -225,8 +224,6 @@ class Pipeline:
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
                 self._ledger.restore(builder)
                 return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
-        for entry, reason in rejected:
-            self._reject(entry, reason, group)
         if not len(builder) and not allow_empty:
             return False
         sealed = self._ledger.append(builder)

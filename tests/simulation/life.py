@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from chain.crypto import address_of_secret
-from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
-from chain.transactions import decode_transaction
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.engine.clock import FixedClock
@@ -26,7 +24,7 @@ from storage.opening import StoreOptions, assemble
 from tests.paths import REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
-from tests.simulation.record import Ask, Record, check, state_of
+from tests.simulation.record import Ask, Record, check, check_transactions, state_of
 from vm.machine import Machine
 
 SECRETS = [bytes([number]) * 32 for number in range(1, 9)]
@@ -79,6 +77,7 @@ class Life:
             StoreOptions(REPO, REPO, **options),
             Random(f"{seed} {fs.calls}").randbytes,
         )
+        record.visible = lambda: self.store.head.number
         controls = Controls(gas_limit=GENESIS.gas_limit)
         self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
         self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
@@ -120,6 +119,7 @@ class Life:
         while self.groups:
             self.pipeline.commit(self.groups.pop(0))
             self.record.publish(self.store)
+        check_transactions(self.store, self.ledger, self.record, self.record.mark())
 
     def freeze(self, *others: Request) -> None:
         """The first half of a checkpoint."""

@@ -112,7 +112,11 @@ def test_a_log_that_went_back_is_refused(life: Life) -> None:
         fs = life.disk.fs.restart()
         fs.remove(path)
         with pytest.raises(StorageError):
-            Life(Disk(fs, MachineKv(fs, life.disk.kv.items()), list(life.disk.index)), life.record, life.options)
+            Life(
+                Disk(fs, MachineKv(fs, life.disk.kv.items()), list(life.disk.index)),
+                life.record,
+                life.options,
+            )
 
 
 @pytest.mark.full
@@ -121,4 +125,4 @@ def test_a_log_that_went_back_is_refused(life: Life) -> None:
 def test_every_bit_and_every_length(life: Life, part: int) -> None:
     changes = [*flips(life), *cuts(life)][part::8]
     refused, started = hold(life, changes, Random(part))
-    print(f"part {part}: {refused} refused, {started} started with the same history")
+    print(f"part {part}: {refused} refused, {started} started with the same history")  # noqa: T201 - what was explored
