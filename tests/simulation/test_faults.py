@@ -171,14 +171,14 @@ def test_a_full_disk_makes_the_node_read_only_until_there_is_room() -> None:
 
 
 class FailingKv(MachineKv):
-    """A state store whose reads fail from one on."""
+    """A state store one of whose reads fails."""
 
-    fails_from_read = 0
+    fails_at_read = 0
     reads = 0
 
     def count_read(self) -> None:
         self.reads += 1
-        if self.reads > self.fails_from_read:
+        if self.reads == self.fails_at_read:
             raise StateStoreCorrupt("simulated checksum error")
 
     def get(self, key: bytes) -> bytes | None:
@@ -226,7 +226,7 @@ def test_a_state_that_cannot_be_read_ends_the_process(name: str) -> None:
     probe = unreadable(run, 10**9)
     assert probe.failure is None
     reads = probe.store.reads
-    for read in source.sample(range(reads), min(12, reads)):
+    for read in source.sample(range(1, reads + 1), min(12, reads)):
         victim = unreadable(run, read)
         assert isinstance(victim.failure, StateStoreCorrupt)
         victim.recovers(f"read {read} of {reads} fails", 1, read)
@@ -235,7 +235,7 @@ def test_a_state_that_cannot_be_read_ends_the_process(name: str) -> None:
 def unreadable(run: Run, read: int) -> Victim:
     fs = SimFs(run.seed)
     store = FailingKv(fs)
-    store.fails_from_read = read
+    store.fails_at_read = read
     victim = Victim(run, Disk(fs, store))
     victim.live()
     victim.store = store
