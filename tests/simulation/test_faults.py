@@ -226,9 +226,11 @@ def test_a_state_that_cannot_be_read_ends_the_process(name: str) -> None:
     probe = unreadable(run, 10**9)
     assert probe.failure is None
     reads = probe.store.reads
-    for read in source.sample(range(1, reads + 1), min(12, reads)):
+    for number, read in enumerate(source.sample(range(1, reads + 1), min(40, reads))):
         victim = unreadable(run, read)
-        assert isinstance(victim.failure, StateStoreCorrupt)
+        assert isinstance(victim.failure, StateStoreCorrupt), read
+        if number % 5:
+            continue
         victim.recovers(f"read {read} of {reads} fails", 1, read)
 
 
