@@ -2,8 +2,8 @@
 
     python benchmarks/wal.py [--directory D] [--records N] [--size BYTES]
 
-Prints microseconds per record for append and flush, p50 and p99 of single commits and of groups, and the speed of
-scanning. An absolute time means nothing on another machine.
+Prints microseconds per record for append and flush, p50 and p99 of single commits and of groups, and what
+reading back costs. An absolute time means nothing on another machine.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ def percentile(times: list[float], share: float) -> float:
     """In microseconds."""
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e6
+
+
+def spread(times: list[float]) -> str:
+    """Median and 99th percentile, in words."""
+    return f"p50 {percentile(times, 0.5):7.1f} us  p99 {percentile(times, 0.99):7.1f} us"
 
 
 def checked(root: Path, payloads: list[bytes]) -> float:
@@ -97,23 +102,20 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(dir=options.directory))
     try:
         floor = raw_syncs(root, payloads[0].ljust(344, b"\0"), 1000)
-        print(f"write + fdatasync alone    p50 {percentile(floor, 0.5):7.1f} us  p99 {percentile(floor, 0.99):7.1f} us")
+        print(f"write + fdatasync alone    {spread(floor)}")
         for group in (1, 10, 100):
             part = payloads[: min(len(payloads), 1000 * group)]
             place = root / f"group{group}"
             place.mkdir()
             times, total = commits(place, part, group)
             scan = checked(place, part)
-            print(
-                f"{group:4} records a flush      p50 {percentile(times, 0.5):7.1f} us  "
-                f"p99 {percentile(times, 0.99):7.1f} us  {len(part) / total:9.0f} records/s  "
-                f"read back {scan:5.2f} us/record"
-            )
+            speed = f"{len(part) / total:9.0f} records/s  read back {scan:5.2f} us/record"
+            print(f"{group:4} records a flush      {spread(times)}  {speed}")
         place = root / "bulk"
         place.mkdir()
         append, whole = appends(payloads, place)
         scan = checked(place, payloads)
-        print(f"append {append:.2f} us/record, append + flush {whole:.2f} us/record, read back {scan:.2f} us/record")
+        print(f"us/record: append {append:.2f}, append + flush {whole:.2f}, open + read back {scan:.2f}")
     finally:
         shutil.rmtree(root)
 

@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 GIL_SWITCH_SECONDS = 0.001
@@ -40,6 +41,7 @@ GIL_SWITCH_SECONDS = 0.001
 async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     opened = await asyncio.to_thread(open_chain, settings, origins)
@@ -62,7 +64,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
         announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
-        await _until_stopped()
+        await stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:
@@ -120,6 +122,7 @@ def _register_jobs(
     store = opened.store
     write_down = partial(_or_panic, partial(checkpoint, pipeline, store))
     jobs.register("checkpoint", write_down, settings.storage.checkpoint_seconds)
+    jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("index", partial(_or_panic, store.index_new_blocks), INDEX_SECONDS)
     jobs.register("index-maintenance", partial(_or_panic, store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
@@ -153,9 +156,10 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
     )
 
 
-async def _until_stopped() -> None:
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT, from the first moment on: a signal during recovery stops the node in order after it."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from chain.forks import ChainConfig, Fork
@@ -28,6 +29,9 @@ from storage.store import Store
 from storage.wal.failures import reading, writing
 from vm.machine import Machine
 
+CACHE_BYTES_MAX = 256 * 2**20
+"""Compiled machine code kept on disk."""
+
 
 @dataclass(slots=True)
 class OpenedChain:
@@ -40,7 +44,13 @@ class OpenedChain:
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
+    cache: FileObjectCache
     lock: Lock
+
+    def retain(self) -> str:
+        """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
+        removed = self.cache.prune(CACHE_BYTES_MAX)
+        return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
 
     def close(self) -> None:
         """Close the stores and release the directory."""
@@ -60,21 +70,26 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
     genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
     check_genesis(genesis, settings, origins)
-    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"))
+    cache = FileObjectCache(settings.data_dir / layout.CACHE)
+    machine = Machine(cache)
     store = open_store(fs, genesis, store_options(settings))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     ledger, report = resume(store, machine, genesis.config, controls)
-    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, lock)
+    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
 
 
 def take_directory(fs: FileSystem) -> Lock:
-    """Make the data directory if it is missing, and lock it. Raises `DataDirectoryLocked`, `StoragePanic`."""
+    """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
+
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    """
     with writing("the data directory"):
         fs.makedirs("")
-        return fs.lock(layout.LOCK)
+    lock, _ = layout.boot(fs, version("zvmd"))
+    return lock
 
 
 def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
@@ -82,18 +97,12 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
 
     Raises `StoreTooNew`, `DataDirectoryDamaged`, `StorageUnreadable`, `StorageFull`, `StoragePanic`.
     """
-    with reading("the data directory"):
-        layout.check_format(fs)
+    with reading(layout.GENESIS):
         genesis = stored_genesis(fs)
-        stamped = fs.exists(layout.FORMAT)
-    new = genesis is None
     if genesis is None:
         genesis = make()
-    with writing("the data directory"):
-        if new:
+        with writing(layout.GENESIS):
             write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
-        if not stamped:  # in a new directory, or the process ended between the two
-            layout.write_format(fs)
     return genesis
 
 

@@ -20,7 +20,6 @@ from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
-from zvmd.endpoint import announce
 
 TLS_DIRECTORY = "tls"
 
@@ -59,9 +58,8 @@ async def start_servers(settings: Settings, backend: Backend) -> Servers:
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings))
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
-    gateway = await serve_http(service, tcp)
+    gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
     http_address = "{}:{}".format(*gateway.address)
-    announce(data_dir, f"quic://{quic_address}", f"http://{http_address}")
     return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
 
 

@@ -45,10 +45,10 @@ class File(Protocol):
     def size(self) -> int:
         """The file's length."""
 
-    def next_data(self, offset: int) -> int:
-        """Where the next bytes that may not be zero begin, from ``offset`` on; the file's size if there are none.
+    def data_ranges(self) -> list[tuple[int, int]]:
+        """Where bytes that are not zero may be: ascending (start, end). All, if the file system cannot tell.
 
-        Reserved but unwritten space is skipped where the file system tells."""
+        Ask before reading: cached pages of reserved but unwritten space count as data."""
 
     def close(self) -> None:
         """Give the handle back. Makes nothing durable."""
@@ -169,15 +169,20 @@ class RealFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
-    def next_data(self, offset: int) -> int:
-        try:
-            return os.lseek(self._descriptor, offset, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole follows, or the end
-                return self.size()
-            if error.errno == errno.EINVAL:  # the file system does not tell
-                return offset
-            raise
+    def data_ranges(self) -> list[tuple[int, int]]:
+        ranges: list[tuple[int, int]] = []
+        end = 0
+        while True:
+            try:
+                start = os.lseek(self._descriptor, end, os.SEEK_DATA)
+                end = os.lseek(self._descriptor, start, os.SEEK_HOLE)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # only a hole follows, or the end
+                    return ranges
+                if error.errno == errno.EINVAL:
+                    return [(0, self.size())]
+                raise
+            ranges.append((start, end))
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
@@ -208,8 +213,8 @@ class RealFs:
         if create:
             flags |= os.O_CREAT | os.O_EXCL
         descriptor = os.open(self.root / path, flags, 0o600)
-        # No read-ahead: readers ask for large pieces, and pages read ahead into reserved space would look like
-        # data to `next_data`, which would then have to read all of it.
+        # No read-ahead: readers ask for large pieces, and pages read ahead into reserved space would be kept,
+        # and would look like data to `data_ranges`.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         return RealFile(descriptor)
 

@@ -1,56 +1,147 @@
-"""Names in the data directory, and the FORMAT stamp that tells which versions may open it."""
+"""Names in the data directory, its lock, and the FORMAT stamp that says which version may read it.
+
+<data-dir>/
+  FORMAT        versions of the stores: this file
+  genesis.json  the genesis the chain began with, in geth's format
+  LOCK          held for life by the process that uses the directory
+  wal/          the log: history itself (docs/formats/wal.md)
+  state/        LevelDB: state, blocks, receipts
+  index.sqlite  lookups; deleted and built again when in doubt
+  sessions/     debug sessions
+  cache/        compiled code; may be deleted at any time
+  quarantine/   damaged pieces that recovery took away
+  ballast       space kept back, so that a full disk still lets a checkpoint finish
+"""
 
 from __future__ import annotations
 
 import json
-import zlib
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from storage.errors import DataDirectoryDamaged, StoreTooNew
-from storage.fs import FileSystem, write_atomically
+from storage.fs import FileSystem, Lock, write_atomically
+from storage.wal.checksum import CRC32
+from storage.wal.failures import reading, syncing, writing
 
-LOCK = "LOCK"
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
+LOCK = "LOCK"
 WAL = "wal"
 STATE = "state"
 INDEX = "index.sqlite"
+SESSIONS = "sessions"
 CACHE = "cache"
 QUARANTINE = "quarantine"
+BALLAST = "ballast"
 
-VERSION = 1
-"""Version of the directory's layout that this program writes."""
-READER_MINIMUM = 1
-"""Oldest program (by the layout version it writes) that can read what this one writes."""
-
-
-def write_format(fs: FileSystem) -> None:
-    """Stamp a new data directory, durably."""
-    stamp = {
-        "version": VERSION,
-        "readerMinimum": READER_MINIMUM,
-        "stores": {"wal": 1, "state": 1, "index": 1},
-    }
-    write_atomically(fs, FORMAT, json.dumps({**stamp, "crc32": _checksum(stamp)}, indent=1).encode() + b"\n")
+DATA = (WAL, STATE, INDEX, SESSIONS)
+"""What cannot be there before the stamp is."""
+MAX_STAMP = 64 * 1024
+"""Bytes."""
 
 
-def check_format(fs: FileSystem) -> None:
-    """Refuse a directory this program cannot read. Raises `StoreTooNew` and `DataDirectoryDamaged`."""
-    if not fs.exists(FORMAT):
-        if fs.exists(WAL) or fs.exists(STATE):
-            raise DataDirectoryDamaged(f"{FORMAT} is missing beside existing data")
-        return
-    try:
-        stamp: dict[str, Any] = json.loads(fs.read_file(FORMAT))
-        given = stamp.pop("crc32")
-        minimum = int(stamp["readerMinimum"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataDirectoryDamaged(f"{FORMAT} cannot be read: {error!r}") from None
-    if given != _checksum(stamp):
+class Version(NamedTuple):
+    """A store's format: readers of the same major version understand it."""
+
+    major: int
+    minor: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}"
+
+
+CURRENT: Mapping[str, Version] = {
+    "wal": Version(1, 0),
+    "state": Version(1, 0),
+    "index": Version(1, 0),
+    "sessions": Version(1, 0),
+}
+"""What this version writes, and reads up to."""
+
+
+class Stamp(NamedTuple):
+    """The content of the FORMAT file."""
+
+    stores: Mapping[str, Version]
+    writer: str
+    """The program version that wrote the stamp."""
+    reader: str
+    """The oldest program version that can read the directory."""
+
+
+def encode_stamp(stamp: Stamp) -> bytes:
+    """Two lines: canonical JSON, and its CRC-32 in hex.
+
+    >>> print(encode_stamp(Stamp({"wal": Version(1, 0)}, "0.1.0", "0.1.0")).decode(), end="")
+    {"reader":"0.1.0","stores":{"wal":[1,0]},"writer":"0.1.0"}
+    d552b53f
+    """
+    document = {"stores": stamp.stores, "writer": stamp.writer, "reader": stamp.reader}
+    line = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return line + f"\n{CRC32.run(line, 0):08x}\n".encode("ascii")
+
+
+def decode_stamp(data: bytes) -> Stamp:
+    """What a FORMAT file says. Raises `DataDirectoryDamaged`."""
+    line, _, check = data.partition(b"\n")
+    if len(data) > MAX_STAMP or check != f"{CRC32.run(line, 0):08x}\n".encode("ascii"):
         raise DataDirectoryDamaged(f"{FORMAT} has a wrong checksum")
-    if minimum > VERSION:
-        raise StoreTooNew(f"the data directory needs layout version {minimum}; this program has {VERSION}")
+    try:
+        document = json.loads(line)
+        stores = {
+            str(name): Version(int(major), int(minor)) for name, (major, minor) in document["stores"].items()
+        }
+        return Stamp(stores, str(document["writer"]), str(document["reader"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataDirectoryDamaged(f"{FORMAT} does not say what it should: {error}") from None
 
 
-def _checksum(stamp: dict[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(stamp, sort_keys=True).encode()):08x}"
+def check_stamp(stamp: Stamp) -> None:
+    """Refuse a store of a later major version, or an unknown one. Raises `StoreTooNew`."""
+    for name, version in stamp.stores.items():
+        known = CURRENT.get(name)
+        if known is None or version.major > known.major:
+            raise StoreTooNew(
+                f"store {name!r} has format {version}, this program reads up to {known or 'none'}; "
+                f"written by zvmd {stamp.writer}, readable from {stamp.reader} on"
+            )
+
+
+def boot(fs: FileSystem, program: str) -> tuple[Lock, Stamp]:
+    """Lock the data directory and check, or write, its stamp. The first thing done with it.
+
+    ``program`` is the running version. Returns the stamp found: an older one means that migrations are due,
+    after which `write_stamp` records them. Raises `DataDirectoryLocked`, `DataDirectoryDamaged` and
+    `StoreTooNew`.
+    """
+    with writing(LOCK):
+        lock = fs.lock(LOCK)
+    try:
+        return lock, _checked_stamp(fs, program)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def write_stamp(fs: FileSystem, stamp: Stamp) -> None:
+    """Replace the stamp in one durable step."""
+    with writing(FORMAT):  # before the new name is durable, the old stamp is
+        write_atomically(fs, FORMAT, encode_stamp(stamp))
+
+
+def _checked_stamp(fs: FileSystem, program: str) -> Stamp:
+    with reading(FORMAT):
+        names = frozenset(fs.listdir(""))
+        data = fs.read_file(FORMAT) if FORMAT in names else b""
+    if data or FORMAT in names:
+        stamp = decode_stamp(data)
+        check_stamp(stamp)
+        with syncing(FORMAT):  # its name, if the process that made it was killed in between
+            fs.sync_directory("")
+        return stamp
+    if present := sorted(names.intersection(DATA)):
+        raise DataDirectoryDamaged(f"{FORMAT} is missing, but {', '.join(present)} is there")
+    stamp = Stamp(CURRENT, program, program)
+    write_stamp(fs, stamp)
+    return stamp

@@ -12,7 +12,7 @@ SUBSETS = 16
 
 WRITING = frozenset(("create", "makedirs", "pwrite", "ftruncate", "fallocate", "rename", "unlink"))
 SYNCING = frozenset(("fdatasync", "fsync", "sync_directory"))
-READING = frozenset(("open", "listdir", "pread", "next_data"))
+READING = frozenset(("open", "listdir", "pread", "data_ranges"))
 
 APPLICABLE: dict[int, frozenset[str]] = {
     0: frozenset(("pwrite",)),  # no error: a short write

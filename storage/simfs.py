@@ -71,6 +71,10 @@ class SimFs:
         """Let calls fail as the fault says."""
         self._faults.append(fault)
 
+    def recover_from_faults(self) -> None:
+        """No call fails any more: space was freed, the cable is back."""
+        self._faults.clear()
+
     def crash(self) -> None:
         """End this process now."""
         self._dead = True
@@ -177,7 +181,7 @@ class SimFs:
         return len(self._pending)
 
     def restart(self) -> SimFs:
-        """The next process, had this one been killed now: same cache and pending effects, no locks or faults."""
+        """The next process, had this one been killed now: same cache and pending effects, no locks."""
         other = self._machine()
         other._files = {inode: bytearray(content) for inode, content in self._files.items()}
         other._directories = copied(self._directories)
@@ -374,9 +378,9 @@ class SimFile:
         self._fs._enter("size")
         return len(self._fs._files[self._inode])
 
-    def next_data(self, offset: int) -> int:
-        self._fs._enter("next_data")
-        return min(offset, len(self._fs._files[self._inode]))
+    def data_ranges(self) -> list[tuple[int, int]]:
+        self._fs._enter("data_ranges")
+        return [(0, len(self._fs._files[self._inode]))]
 
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

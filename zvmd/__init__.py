@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from zvmd.client import Client, Deployed, connect
-from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
-from zvmd.sync import SyncClient
+import importlib
+from typing import TYPE_CHECKING, Any
 
-Node = SyncClient
-"""The short name: ``with zvmd.Node() as node``."""
+if TYPE_CHECKING:
+    from zvmd.client import Client, Deployed, connect
+    from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
+    from zvmd.sync import SyncClient
+    from zvmd.sync import SyncClient as Node
+
+_HOMES = {
+    "Client": "zvmd.client",
+    "ConnectionFailed": "zvmd.errors",
+    "Deployed": "zvmd.client",
+    "Node": "zvmd.sync",
+    "NotFound": "zvmd.errors",
+    "Reverted": "zvmd.errors",
+    "SyncClient": "zvmd.sync",
+    "ZvmdClientError": "zvmd.errors",
+    "connect": "zvmd.client",
+}
+"""Where each name lives; loaded when it is first used, so that ``zvmd --help`` does not load QUIC."""
 
 __all__ = [
     "Client",
@@ -20,3 +35,10 @@ __all__ = [
     "ZvmdClientError",
     "connect",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'zvmd' has no attribute {name!r}")
+    return getattr(importlib.import_module(home), name)

@@ -116,3 +116,7 @@ async def _opened(connecting: Connecting) -> Client:
 async def _next(stream: Any) -> Event:
     event: Event = await anext(stream)
     return event
+
+
+Node = SyncClient
+"""The short name: ``with zvmd.Node() as node``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -35,6 +36,8 @@ def vector_files(paths: Iterable[Path]) -> Iterator[VectorFile]:
 
 def _files_of(path: Path) -> Iterator[VectorFile]:
     if path.suffix == ".json":
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise VectorsUnreadable(f"{path} has {path.stat().st_size} bytes")
         yield VectorFile(str(path), path.read_bytes())
         return
     try:
@@ -47,5 +50,5 @@ def _files_of(path: Path) -> Iterator[VectorFile]:
                 stream = archive.extractfile(member)
                 assert stream is not None, "a regular file has contents"
                 yield VectorFile(member.name, stream.read())
-    except tarfile.TarError as error:
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
         raise VectorsUnreadable(f"{path}: {error}") from None

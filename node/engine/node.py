@@ -55,6 +55,7 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
+        self._last_situation: Situation | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
@@ -161,16 +162,20 @@ class Node:
         return estimate_gas(self._situation(number), fields, overrides)
 
     def _situation(self, number: int) -> Situation:
+        situation = self._last_situation
+        if situation is not None and situation.environment.number == number:
+            return situation
         header = self.header(number)
         if header is None:
             raise UnknownBlock(f"there is no block {number}")
-        return Situation(
+        self._last_situation = situation = Situation(
             machine=self._machine,
             environment=environment_of(self._config, header),
             block_hash=self._store.block_hash,
             state=self.view(number),
             gas_max=self._call_gas_max,
         )
+        return situation
 
     # Pool and fees
 

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 
@@ -81,6 +82,8 @@ class Group:
     lsn: int = 0
     head: int = 0
     answers: list[tuple[Request, object]] = field(default_factory=list)
+    durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
+    """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
 
 
 class Pipeline:
@@ -167,6 +170,8 @@ class Pipeline:
             while self._seal(group, allow_empty=False):
                 pass
         self._ledger.log_waiting()
+        for transaction_hash, waiting in group.durable.items():
+            group.answers += [(request, transaction_hash) for request in waiting]
         group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
         return group
 
@@ -185,7 +190,7 @@ class Pipeline:
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
             self._waiting_mined.setdefault(transaction_hash, []).append(request)
         else:
-            group.answers.append((request, transaction_hash))
+            group.durable.setdefault(transaction_hash, []).append(request)
 
     def _mine(self, request: Mine, group: Group) -> None:
         for index in range(request.count):
@@ -204,8 +209,12 @@ class Pipeline:
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
+        entries = self._ledger.executable()
+        first = next(entries, None)
+        if first is None and not allow_empty:
+            return False
         builder = self._ledger.new_block(self._clock.now(), timestamp)
-        for entry in self._ledger.executable():
+        for entry in chain([first] if first is not None else [], entries):
             if builder.gas_left < GAS_MIN:
                 break
             if not builder.has_room(entry.transaction):
@@ -237,9 +246,8 @@ class Pipeline:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.
-        for index, (waiting, answer) in enumerate(group.answers):
-            if answer == entry.transaction.hash and isinstance(waiting, Submit):
-                group.answers[index] = (waiting, error)
+        for request in group.durable.pop(entry.transaction.hash, ()):
+            group.answers.append((request, error))
 
     # The committer thread
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """Defaults follow ``docs/limits``: what a local tool needs, and no more than a small machine bears."""
+    """What a local tool needs, and no more than a small machine bears."""
 
     body_size_max_bytes: int = 5 * 1024 * 1024
     batch_size_max: int = 100

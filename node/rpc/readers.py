@@ -1,8 +1,8 @@
 """Reader threads: every read of one loop turn becomes one job, so a flood pays one thread hop, not thousands.
 
-The loop hands over a batch, a thread works through it and brings results back in chunks. When one call of a
-batch takes long, the loop lets another thread continue with the rest, so nobody waits behind a stranger's
-heavy call.
+One thread works at a time, as Python code gains nothing from two and loses much in handing the interpreter lock to
+and fro. When it has been on one call for long (native code, a disk), the next thread is woken and goes on with the
+queue, so nobody waits behind a stranger's heavy call.
 """
 
 from __future__ import annotations
@@ -24,18 +24,8 @@ Done = Callable[[Any], None]
 
 DELIVER_AFTER_S = 0.002
 """A thread brings results back at least this often."""
-HELP_AFTER_S = 0.010
-"""A batch that made no progress for this long gets another thread."""
-
-
-class _Batch:
-    """Jobs submitted in one loop turn; threads take from the left."""
-
-    __slots__ = ("jobs", "left_at_check")
-
-    def __init__(self) -> None:
-        self.jobs: deque[tuple[Job, Done]] = deque()
-        self.left_at_check = -1
+HELP_AFTER_S = 0.002
+"""When all working threads have been on their calls for this long, another is woken."""
 
 
 class Readers:
@@ -44,25 +34,29 @@ class Readers:
     def __init__(self, threads: int = 4, queued_max: int = 65_536) -> None:
         self._loop = asyncio.get_running_loop()
         self._queued_max = queued_max
-        self._queued = 0
-        self._open: _Batch | None = None
-        self._running: list[_Batch] = []
-        self._work: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._unanswered = 0
+        self._jobs: deque[tuple[Job, Done]] = deque()
+        self._hand_over_planned = False
         self._helper: asyncio.TimerHandle | None = None
-        self._after_delivery: list[Callable[[], None]] = []
+        self._wake: SimpleQueue[bool] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._working = 0
+        """Threads woken and not asleep again; guarded by the lock."""
+        self._begun = 0.0
+        """When a thread last began a call."""
         self._threads = [threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def submit(self, job: Job, done: Done) -> None:
         """Run ``job`` on a thread, then ``done`` with its value on the loop. Raises `NodeBusy`."""
-        if self._queued >= self._queued_max:
-            raise NodeBusy(f"{self._queued} reads are waiting")
-        self._queued += 1
-        if self._open is None:
-            self._open = _Batch()
+        if self._unanswered >= self._queued_max:
+            raise NodeBusy(f"{self._unanswered} reads are waiting")
+        self._unanswered += 1
+        self._jobs.append((job, done))
+        if not self._hand_over_planned:
+            self._hand_over_planned = True
             self._loop.call_soon(self._hand_over)
-        self._open.jobs.append((job, done))
 
     async def run(self, job: Callable[[], T]) -> T:
         """`submit` as a coroutine."""
@@ -79,60 +73,60 @@ class Readers:
         self.submit(job, done)
         return await future
 
-    def after_delivery(self, action: Callable[[], None]) -> None:
-        """Call ``action`` once after the chunk of results that is being delivered now."""
-        self._after_delivery.append(action)
-
     def close(self) -> None:
         """Let the threads end; jobs handed over are finished."""
         if self._helper is not None:
             self._helper.cancel()
         for _ in self._threads:
-            self._work.put(None)
+            self._wake.put(False)
 
     def _hand_over(self) -> None:
-        batch, self._open = self._open, None
-        if batch is None:
-            return
-        self._running.append(batch)
-        self._work.put(batch)
-        if self._helper is None:
+        self._hand_over_planned = False
+        with self._lock:
+            stuck = self._working == 0 or time.monotonic() - self._begun > HELP_AFTER_S
+            if self._jobs and stuck and self._working < len(self._threads):
+                self._working += 1
+                self._wake.put(True)
+            waiting = bool(self._jobs)
+        if waiting and self._helper is None:
             self._helper = self._loop.call_later(HELP_AFTER_S, self._help)
 
     def _help(self) -> None:
         self._helper = None
-        self._running = [batch for batch in self._running if batch.jobs]
-        for batch in self._running:
-            if batch.left_at_check == len(batch.jobs):
-                self._work.put(batch)
-            batch.left_at_check = len(batch.jobs)
-        if self._running:
-            self._helper = self._loop.call_later(HELP_AFTER_S, self._help)
+        self._hand_over()
 
     def _serve(self) -> None:
-        while (batch := self._work.get()) is not None:
-            self._work_through(batch)
+        while self._wake.get():
+            self._work_through()
 
-    def _work_through(self, batch: _Batch) -> None:
+    def _work_through(self) -> None:
         results: list[tuple[Done, Any]] = []
-        started = time.monotonic()
+        first = time.monotonic()
         while True:
             try:
-                job, done = batch.jobs.popleft()
+                job, done = self._jobs.popleft()
             except IndexError:
-                break
+                if results:
+                    self._bring_back(results)
+                    results = []
+                with self._lock:
+                    # A job appended meanwhile found this thread working and woke nobody.
+                    if self._jobs:
+                        continue
+                    self._working -= 1
+                    return
+            self._begun = now = time.monotonic()
+            if results and now - first > DELIVER_AFTER_S:
+                self._bring_back(results)
+                results = []
+            if not results:
+                first = now
             value: Any
             try:
                 value = job()
             except BaseException as error:
                 value = error
             results.append((done, value))
-            if time.monotonic() - started > DELIVER_AFTER_S:
-                self._bring_back(results)
-                results = []
-                started = time.monotonic()
-        if results:
-            self._bring_back(results)
 
     def _bring_back(self, results: list[tuple[Done, Any]]) -> None:
         try:
@@ -141,9 +135,6 @@ class Readers:
             return  # the loop is closed: nobody waits any more
 
     def _deliver(self, results: list[tuple[Done, Any]]) -> None:
-        self._queued -= len(results)
+        self._unanswered -= len(results)
         for done, value in results:
             done(value)
-        actions, self._after_delivery = self._after_delivery, []
-        for action in actions:
-            action()

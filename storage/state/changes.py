@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from chain.types import Address, Hash32
+from chain.types import Address
 from storage.errors import StateStoreCorrupt
 from storage.state.apply import (
     DecodedBranches,
@@ -48,7 +48,7 @@ def changed_after(epoch: Epoch, number: int, *, in_layers_only_after: int) -> Ch
 def rewound_layer(epoch: Epoch, head: int, number: int, branches: DecodedBranches) -> Layer:
     """A layer to put over the epoch's that makes block ``number`` the head again.
 
-            raise StateStoreCorrupt(f"back at block {number}, 0x{address.hex()} has another storage root")
+    It holds the values at ``number`` of all that changed since, so it hides versions of later blocks. Blocks
     that follow add to it. Raises `StateStoreCorrupt`.
     """
     current, target = StateView(epoch, head), StateView(epoch, number)
@@ -94,11 +94,3 @@ def flatten(layers: tuple[Layer, ...]) -> Layer:
         for owner, nodes in layer.storage_nodes.items():
             flat.storage_nodes.setdefault(owner, {}).update(nodes)
     return flat
-
-
-def base_of(epoch: Epoch) -> tuple[StateView, Hash32]:
-    """The state stored in the epoch's snapshot, without any layer, and its root."""
-    from storage.state.store import stored_head
-
-    bare = Epoch(epoch.snapshot, epoch.floor, epoch.oldest, (), epoch.codes, epoch.accounts, epoch.slots)
-    return StateView(bare, epoch.floor), stored_head(epoch.snapshot)[1]

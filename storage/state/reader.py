@@ -101,6 +101,11 @@ class StateView:
         self._slots = layers[0].slots if layers else {}
         self._lower = layers[1:]
 
+    @property
+    def epoch(self) -> Epoch:
+        """The arrangement of snapshot and layers this view reads."""
+        return self._epoch
+
     def account(self, address: Address) -> Account | None:
         """The account, or None if there is none."""
         versions = self._accounts.get(address)

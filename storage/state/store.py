@@ -166,9 +166,8 @@ class StateStore:
         frozen.flat = flat = flatten(frozen.layers)
         batch = layer_batch(flat, upto, frozen.oldest)
         expire(batch, epoch.snapshot, epoch.oldest + 1, min(frozen.oldest, epoch.floor))
-        expire(
-            batch, epoch.snapshot, flat.floor + 1, epoch.floor
-        )  # blocks that a rewind took out of the chain
+        # What is stored of blocks that a rewind took out of the chain; new blocks may have the same numbers.
+        expire(batch, epoch.snapshot, flat.floor + 1, epoch.floor)
         return batch.puts, batch.deletes
 
     def checkpoint_done(self, number: int) -> None:

@@ -25,13 +25,14 @@ from storage.state.trie import split_node, string_payload, unpack_path
 _DIGITS = "0123456789abcdef"
 
 
-def trie_value(load: Callable[[str], bytes | None], root: Hash32, key: str) -> bytes:
-    """Value of a hex key; empty if the trie has none. Every node on the way is hashed.
+def walk(load: Callable[[str], bytes | None], root: Hash32, key: str) -> tuple[list[bytes], bytes]:
+    """Nodes from the root towards a hex key, without embedded ones, and the key's value, empty if none.
 
-    Raises `StateStoreCorrupt`.
+    Every node on the way is hashed. Raises `StateStoreCorrupt`.
     """
+    nodes: list[bytes] = []
     if root == EMPTY_ROOT:
-        return b""
+        return nodes, b""
     path, ref = "", b"\xa0" + root
     while True:
         node = load(path)
@@ -39,18 +40,20 @@ def trie_value(load: Callable[[str], bytes | None], root: Hash32, key: str) -> b
             raise StateStoreCorrupt(f"trie node at path '{path}' is missing")
         if (keccak256(node) != ref[1:]) if len(ref) == 33 else (node != ref):
             raise StateStoreCorrupt(f"trie node at path '{path}' is not the one its parent refers to")
+        if len(ref) == 33:
+            nodes.append(node)
         items = split_node(node)
         if len(items) == 17:
             digit = key[len(path)]
             path, ref = path + digit, items[_DIGITS.index(digit)]
             if ref == EMPTY_REFERENCE:
-                return b""
+                return nodes, b""
             continue
         rest, is_leaf = unpack_path(items[0])
         if not key.startswith(rest, len(path)):
-            return b""
+            return nodes, b""
         if is_leaf:
-            return string_payload(items[1])
+            return nodes, string_payload(items[1])
         path, ref = path + rest, items[1]
 
 
@@ -69,7 +72,7 @@ def _first(snapshot: KeyValueSnapshot, prefix: bytes, point: bytes) -> tuple[byt
 
 def check_account(snapshot: KeyValueSnapshot, root: Hash32, address: Address, stored: StoredAccount) -> None:
     """Compare an account's flat record with the trie. Raises `StateStoreCorrupt`."""
-    leaf = trie_value(_loader(snapshot, ACCOUNT_NODE), root, keccak256(address).hex())
+    _, leaf = walk(_loader(snapshot, ACCOUNT_NODE), root, keccak256(address).hex())
     if leaf != account_leaf(stored):
         raise StateStoreCorrupt(f"account 0x{address.hex()} differs from the trie")
 
@@ -77,9 +80,7 @@ def check_account(snapshot: KeyValueSnapshot, root: Hash32, address: Address, st
 def check_slot(snapshot: KeyValueSnapshot, root: Hash32, address: Address, slot: int, value: int) -> None:
     """Compare a slot's flat value with the storage trie. Raises `StateStoreCorrupt`."""
     owner = keccak256(address)
-    leaf = trie_value(
-        _loader(snapshot, STORAGE_NODE + owner), root, keccak256(slot.to_bytes(32, "big")).hex()
-    )
+    _, leaf = walk(_loader(snapshot, STORAGE_NODE + owner), root, keccak256(slot.to_bytes(32, "big")).hex())
     if leaf != slot_leaf(value):
         raise StateStoreCorrupt(f"slot {slot:#x} of 0x{address.hex()} differs from its trie")
 
@@ -91,7 +92,7 @@ def check_sample(snapshot: KeyValueSnapshot, root: Hash32, samples: int, rng: Ra
     """
     load = _loader(snapshot, ACCOUNT_NODE)
     for _ in range(samples):
-        trie_value(load, root, rng.randbytes(32).hex())
+        walk(load, root, rng.randbytes(32).hex())
         pair = _first(snapshot, ACCOUNT, rng.randbytes(20))
         if pair is None:
             if root != EMPTY_ROOT:

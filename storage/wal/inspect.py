@@ -89,11 +89,13 @@ def _ends(
 def _bodies(file: File, segment: SegmentFile, *, last: bool) -> Iterator[Finding]:
     """The records of one segment, what is wrong after them, and its seal."""
     path, header, footer = segment.path, segment.header, segment.footer
+    with reading(path):
+        ranges = file.data_ranges()
     walk = Walk(file, header, path, segment.limit)
     for record in walk:
         yield Finding(path, walk.position, record, "record", "")
     after, end = f"after LSN {walk.last_lsn}", walk.end
-    limit = footer.end if footer else written_end(file, path, end, segment.size)
+    limit = footer.end if footer else written_end(file, path, end, ranges)
     if walk.stop is not Stop.END:
         yield Finding(path, end, None, walk.stop.value, f"{after}: {limit - end} bytes up to the end")
     elif limit > end:
@@ -114,7 +116,8 @@ def _bodies(file: File, segment: SegmentFile, *, last: bool) -> Iterator[Finding
             f"the footer says LSN {footer.last_lsn} at {footer.end:#x}, the records end {after} at {end:#x}"
         )
         yield Finding(path, segment.size - FOOTER_SIZE, None, "seal mismatch", detail)
-    if footer and written_end(file, path, footer.end, segment.size - FOOTER_SIZE) > footer.end:
+    free = [(start, min(stop, segment.size - FOOTER_SIZE)) for start, stop in ranges]
+    if footer and written_end(file, path, footer.end, free) > footer.end:
         yield Finding(
             path, footer.end, None, "trailing bytes", "behind the sealed end; they belong to nothing"
         )

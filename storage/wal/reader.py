@@ -200,17 +200,21 @@ def look_beyond(
     return Beyond(count, last, durable)
 
 
-def written_end(file: File, path: str, offset: int, size: int) -> int:
-    """Where the last byte that is not zero ends, in ``offset:size``; ``offset`` if all are zero."""
+def written_end(file: File, path: str, offset: int, ranges: list[tuple[int, int]]) -> int:
+    """Where the last byte that is not zero ends, from ``offset`` on; ``offset`` if all are zero.
+
+    ``ranges`` are the file's data ranges: nothing else is read.
+    """
     end = offset
-    while offset < size:
-        with reading(path):
-            offset = file.next_data(offset)
-            chunk = file.pread(offset, max(0, min(CHUNK, size - offset)))
-        if not chunk:
-            break
-        if chunk != ZEROS:
-            trimmed = chunk.rstrip(b"\0")
-            end = offset + len(trimmed) if trimmed else end
-        offset += len(chunk)
+    for start, stop in ranges:
+        place = max(start, offset)
+        while place < stop:
+            with reading(path):
+                chunk = file.pread(place, min(CHUNK, stop - place))
+            if not chunk:
+                break
+            if chunk != ZEROS:
+                trimmed = chunk.rstrip(b"\0")
+                end = place + len(trimmed) if trimmed else end
+            place += len(chunk)
     return end

@@ -107,6 +107,9 @@ class _Seal(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     vm_fingerprint: str
 
 
+UNDECODABLE = (msgspec.DecodeError, ValueError, TypeError, RecursionError)
+"""What msgspec raises for bytes it cannot take: besides its own error, for bad UTF-8 and unhashable keys."""
+
 _Decoded = TypeVar("_Decoded", _Environment, _Seal)
 _encoder = msgspec.msgpack.Encoder()
 _environments = msgspec.msgpack.Decoder(_Environment)
@@ -200,14 +203,14 @@ def encode_command(name: str, arguments: list[Any]) -> bytes:
     ('set_balance', [b'address', 1000000000000000000000000000000])
     """
     _require(0 < len(name) <= MAX_COMMAND_NAME, "a command's name")
-    return _encoder.encode([name, [_pack(argument, MAX_DEPTH) for argument in arguments]])
+    return _encode([name, [_pack(argument, MAX_DEPTH) for argument in arguments]])
 
 
 def decode_command(payload: bytes) -> tuple[str, list[Any]]:
     """Name and arguments of a COMMAND record. Raises `InvalidRecord`."""
     try:
         command = msgspec.msgpack.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecord(f"not a command: {error}") from None
     _require(isinstance(command, list) and len(command) == 2, "a command's shape")
     name, arguments = command
@@ -238,17 +241,17 @@ def decode_genesis(payload: bytes) -> dict[str, Any]:
     return dict(document)
 
 
-def _encode(fields: msgspec.Struct) -> bytes:
+def _encode(fields: msgspec.Struct | list[Any]) -> bytes:
     try:
         return _encoder.encode(fields)
-    except OverflowError as error:
-        raise InvalidRecord(f"an integer does not fit 64 bits: {error}") from None
+    except (OverflowError, UnicodeEncodeError) as error:  # an integer beyond 64 bits, a lone surrogate
+        raise InvalidRecord(f"cannot be encoded: {error}") from None
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[_Decoded], payload: bytes) -> _Decoded:
     try:
         fields = decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise InvalidRecord(f"payload does not decode: {error}") from None
     _require(_encoder.encode(fields) == payload, "the canonical encoding")
     return fields

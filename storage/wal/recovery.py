@@ -132,7 +132,7 @@ def _judge_headless(fs: FileSystem, found: Survey, witness_lsn: int) -> None:
     last = found.segments[-1] if found.segments else None
     with reading(path):
         file = fs.open(path, writable=False)
-        empty = written_end(file, path, SEGMENT_HEADER_SIZE, file.size()) == SEGMENT_HEADER_SIZE
+        empty = written_end(file, path, SEGMENT_HEADER_SIZE, file.data_ranges()) == SEGMENT_HEADER_SIZE
         file.close()
     if last is not None and last.footer is None:
         raise WalCorrupt(f"{last.path} has no valid footer, but {path} follows it", path=last.path)
@@ -151,13 +151,23 @@ class _Scan:
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
+        self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
         self.walk = Walk(self.file, segment.header, segment.path, segment.limit)
+        try:
+            self._examine(mark, witness_lsn)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def _examine(self, mark: Mark | None, witness_lsn: int) -> None:
+        segment = self.segment
+        with reading(segment.path):
+            ranges = self.file.data_ranges()
         self._read(mark)
         size, end = segment.size, self.walk.end
-        self.damage_end = end if segment.footer else written_end(self.file, segment.path, end, size)
-        self.beyond = Beyond()
+        self.damage_end = end if segment.footer else written_end(self.file, segment.path, end, ranges)
         if self.damage_end > end:
             self.beyond = look_beyond(
                 self.file, segment.header, segment.path, end, size, self.walk.last_lsn + 1
@@ -213,7 +223,9 @@ class _Scan:
         whole = segment.footer is not None or segment.size == segment.header.size
         if whole and self.damage_end == walk.end:
             self.rewritten = rewrite_unwitnessed(self.file, segment, walk)
-            if segment.footer is None:
+            if segment.footer is not None:
+                self.file.close()
+            else:
                 self.tail = OpenSegment(
                     self.file,
                     segment.path,
@@ -232,4 +244,5 @@ class _Scan:
             damage_end=self.damage_end,
             last_lsn_seen=self.beyond.last_lsn,
         )
+        self.file.close()
         return taken

@@ -35,7 +35,8 @@ LOAD_SECONDS = (0.05, 1.5)
 KILL_IN_RECOVERY = 0.3
 """How often the restarted process is killed again before it is ready."""
 RECOVERY_KILL_SECONDS = (0.0, 0.8)
-JOIN_SECONDS = 60
+JOIN_SECONDS = 30
+"""Clients must notice a dead node long before QUIC's idle timeout of 60 s."""
 
 
 @dataclass(slots=True)

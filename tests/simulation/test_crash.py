@@ -42,7 +42,7 @@ def test_every_crash(name: str, seed: int) -> None:
     run = Run.of(name, seed)
     cases = run.cases(16)
     states = sum(survive(run, case) for case in cases)
-    print(f"{name}, seed {seed}: {len(run.pictures)} calls, {len(cases)} machines, {states} recoveries")  # noqa: T201 - what was explored
+    print(f"{name}, seed {seed}: {len(run.pictures)} calls, {len(cases)} machines, {states} recoveries")
 
 
 @pytest.mark.full
@@ -55,4 +55,4 @@ def test_every_crash_of_recoveries(name: str) -> None:
     for case in source.sample(run.cases(16), 12):
         states += survive_interrupted_recovery(run, case, 1, source, 1000)
         states += survive_interrupted_recovery(run, case, 2, source, 3)
-    print(f"{name}: {states} recoveries")  # noqa: T201 - what was explored
+    print(f"{name}: {states} recoveries")

@@ -125,4 +125,4 @@ def test_a_log_that_went_back_is_refused(life: Life) -> None:
 def test_every_bit_and_every_length(life: Life, part: int) -> None:
     changes = [*flips(life), *cuts(life)][part::8]
     refused, started = hold(life, changes, Random(part))
-    print(f"part {part}: {refused} refused, {started} started with the same history")  # noqa: T201 - what was explored
+    print(f"part {part}: {refused} refused, {started} started with the same history")

@@ -1,4 +1,4 @@
-"""The command table: every row leads to a command, start-up stays light, errors are one line and a status."""
+"""The command table: every row leads to a command, start-up stays light, errors are a line, a hint and a status."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_help_lists_every_command_and_imports_none() -> None:
     assert listed.stdout.strip() == "[]"
 
 
-def test_an_expected_error_is_one_line_with_its_own_status() -> None:
+def test_an_expected_error_is_a_line_and_a_hint_with_its_own_status() -> None:
     result = zvmd("config", "show", ZVMD_HTTP__PROT="1")
     assert result.returncode == InvalidSetting.exit_code == 78
     assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert result.stderr.startswith("zvmd: ")
-    assert "[settings.unknown]" in result.stderr
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error[settings.unknown]: ")
+    assert second.startswith("hint: ")
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:

@@ -155,6 +155,20 @@ class Emitter(ABC):
             static = self.field(Field.STATIC)
             self.require(self.let(f"icmp eq i64 {static}, 0"), Halt.STATIC_VIOLATION)
 
+    def _parts(self, value: Value) -> list[str]:
+        parts = []
+        for i in range(4):
+            part = self.let(f"lshr i256 {value}, {64 * i}") if i else value
+            parts.append(self.let(f"trunc i256 {part} to i64"))
+        return parts
+
+    def is_zero(self, value: Value) -> str:
+        """Whether a value is 0, i1, by 64-bit parts: a vector load of what was stored in parts stalls."""
+        parts = self._parts(value)
+        low = self.let(f"or i64 {parts[0]}, {parts[1]}")
+        high = self.let(f"or i64 {parts[2]}, {parts[3]}")
+        return self.let(f"icmp eq i64 {self.let(f'or i64 {low}, {high}')}, 0")
+
     def dyngas(self, amount: Word) -> None:
         """Charge gas, an unsigned i64, or halt out of gas."""
         self.require(self.let(f"icmp uge i64 {self.gas}, {amount}"), Halt.OUT_OF_GAS)

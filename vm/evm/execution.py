@@ -203,6 +203,7 @@ class Execution:
                 self.step(1)
             return self.outcome
         self._use_table(self.engine.interpreter.plain_table)
+        self.forget_slots()
         frames, enter, handlers = self.frames, self.engine.interpreter.enter, self.engine.handlers
         while self.outcome is None:
             frame = frames[-1]

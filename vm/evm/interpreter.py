@@ -122,7 +122,7 @@ class InterpreterEmitter(Emitter):
 
     def jumpi(self, target: Value, condition: Value) -> None:
         taken, onward = self.b.fresh("taken"), self.b.fresh("onward")
-        self.b.branch(self.let(f"icmp ne i256 {condition}, 0"), taken, onward)
+        self.b.branch(self.is_zero(condition), onward, taken)
         self.b.place(taken)
         self.jump(target)
         self.b.place(onward)
@@ -176,7 +176,9 @@ class InterpreterEmitter(Emitter):
             self.b.place(label)
             self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
         body = "\n".join(self.b.lines)
-        return f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat {{\n{body}\n}}\n"
+        # Vector loads of words that were stored in 64-bit parts would stall: no implicit vectors.
+        head = f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat"
+        return f"{head} {{\n{body}\n}}\n"
 
 
 def _store_field(field: Field, value: str) -> str:

@@ -135,6 +135,11 @@ def test_unusable_input_is_an_error(right: Path, tmp_path: Path) -> None:
     missing = run(tmp_path / "missing.json")[0]
     assert (missing.exit_code, "no such file" in missing.stderr, "hint:" in missing.stderr) == (2, True, True)
     assert run(right, "--engine", "jit")[0].exit_code == 2
+    assert run(right, "--match", "(")[0].exit_code == 2
+    assert run(right, "--fork", "Amsterdam")[0].exit_code == 2
+    assert run(right, "--match", "no such case")[2] == "0 passed, 0 failed"
+    (tmp_path / "bad.tar.xz").write_bytes(b"\xfd7zXZ\0 and no more")
+    assert run(tmp_path / "bad.tar.xz")[0].exit_code == 2
     for text in ("{", "[]", '{"a": {"blocks": []}}'):
         (tmp_path / "bad.json").write_text(text)
         assert run(tmp_path / "bad.json")[0].exit_code == 2

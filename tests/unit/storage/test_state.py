@@ -292,3 +292,41 @@ def test_blocks_come_in_order_and_checkpoints_one_at_a_time() -> None:
         store.checkpoint_batch(1)
     with pytest.raises(ValueError, match="written"):
         store.checkpoint_done(1)
+
+
+def random_delta(rng: random.Random) -> StateDelta:
+    changed = {a: Account(rng.randint(0, 9), rng.randint(0, 9)) for a in rng.sample(ADDRESSES, 2)}
+    storage = {a: {rng.choice(SLOTS): rng.choice([0, 1, 2])} for a in changed}
+    gone = rng.choice(ADDRESSES)
+    if rng.random() < 0.2 and gone not in changed:
+        return StateDelta({**changed, gone: None}, storage)
+    return StateDelta(changed, storage, {rng.choice(ADDRESSES)} if rng.random() < 0.1 else set())
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_going_back_over_checkpoints(seed: int) -> None:
+    rng = random.Random(seed)
+    kv = SimKv()
+    store = StateStore(kv)
+    worlds: list[World] = [{}]
+    store.apply(0, StateDelta())
+    for _ in range(60):
+        action = rng.random()
+        if action < 0.6:
+            delta = random_delta(rng)
+            worlds.append(advance(worlds[-1], delta))
+            assert store.apply(len(worlds) - 1, delta) == state_root_of(worlds[-1])
+        elif action < 0.8:
+            del worlds[rng.randint(max(0, len(worlds) - 6), len(worlds) - 1) + 1 :]
+            assert store.rewind(len(worlds) - 1) == state_root_of(worlds[-1])
+        else:
+            write_down(store, kv)
+            assert_only(kv, worlds[-1])
+            for key in kv.items():
+                if key[:1] in b"ht":
+                    assert int.from_bytes(key[-8:], "big") < len(worlds)
+            if rng.random() < 0.3:
+                store = StateStore(kv.copy())
+                kv = store._kv  # type: ignore[assignment]
+        for number, world in enumerate(worlds):
+            assert_same(store, number, world)

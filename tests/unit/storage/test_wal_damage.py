@@ -1,4 +1,4 @@
-"""Damaged logs are refused or provably whole: flipped bits, cut and grown files, segments in the wrong place."""
+"""Damaged logs are refused or provably whole: flipped bits, cut and grown files, misplaced segments."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ def history(fs: SimFs, witness_lsn: int = 0) -> list[bytes] | StorageError:
 
 
 BASE = build()
-WHOLE = history(BASE.restart())
-assert isinstance(WHOLE, list)
+_whole = history(BASE.restart())
+assert isinstance(_whole, list)
+WHOLE: list[bytes] = _whole
 RECORDS_END = SEGMENT_HEADER_SIZE + sum(record_size(size) for sizes in GROUPS[:4] for size in sizes)
 """Of the first segment."""
 LAST_GROUP = len(WHOLE) - len(GROUPS[-1])
@@ -122,7 +123,9 @@ def test_every_changed_byte(path: str, change: str) -> None:
     content = BASE.content(path)
     for place, byte in enumerate(content):
         new = {"00": 0, "ff": 255, "+1": (byte + 1) % 256}[change]
-        judge(damaged(path, content[:place] + bytes((new,)) + content[place + 1 :]), len(WHOLE), (path, place))
+        judge(
+            damaged(path, content[:place] + bytes((new,)) + content[place + 1 :]), len(WHOLE), (path, place)
+        )
 
 
 @pytest.mark.parametrize("path", [FIRST, SECOND])

@@ -1,4 +1,4 @@
-"""Scripted life of a log on a simulated disk, and the oracle: nothing acknowledged is lost, nothing is altered."""
+"""Scripted life of a log on a simulated disk, and the oracle: nothing acknowledged lost, nothing altered."""
 
 from __future__ import annotations
 

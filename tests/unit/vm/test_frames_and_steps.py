@@ -174,3 +174,30 @@ def test_threads_do_not_disturb_each_other() -> None:
 def test_unknown_engine() -> None:
     with pytest.raises(EngineUnavailable):
         Machine(engine="abacus")
+
+
+def test_an_opcode_that_grows_the_memory_is_one_step() -> None:
+    world = World()
+    world.journal.set_code(world.message().to, code(1, 5000, "MSTORE", 2, 200_000, "MSTORE8 MSIZE STOP"))
+    execution = MACHINE.begin(world.message(), world.context)
+    positions = [execution.frames[-1].pc]
+    while execution.step(1) is None:
+        positions.append(execution.frames[-1].pc)
+    assert positions == [0, 2, 5, 6, 8, 12, 13, 14]
+    assert execution.outcome is not None
+    assert execution.outcome.success
+
+
+@pytest.mark.parametrize("steps", [1, 100, None])
+def test_storage_changed_between_steps_is_seen(steps: int | None) -> None:
+    world = World()
+    world.journal.set_code(world.message().to, returning_top(1, "SLOAD POP", 1, "SLOAD"))
+    execution = MACHINE.begin(world.message(), world.context)
+    execution.step(3)
+    world.journal.set_storage(world.message().to, 1, 99)
+    while execution.outcome is None:
+        if steps is None:
+            execution.run()
+        else:
+            execution.step(steps)
+    assert int.from_bytes(execution.outcome.output, "big") == 99

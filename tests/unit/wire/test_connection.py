@@ -120,9 +120,7 @@ def test_bytes_held_are_bounded() -> None:
     connection = ServerConnection(limits, is_token, 0.0)
     connection.receive(0, HELLO, False, 0)
     assert connection.receive(4, b"\0\0\x03\xe8" + bytes(900), False, 1) == []
-    assert (
-        closed_with(connection, connection.receive(8, b"\0\0\x03\xe8" + bytes(900), False, 1)) == "wire.bytes"
-    )
+    assert closed_with(connection, connection.receive(8, b"\0\0\x03\xe8" + bytes(900), False, 1)) == "wire.bytes"
 
 
 chunks = st.tuples(

@@ -37,4 +37,4 @@ def _(c: Emitter, a: Value, b: Value) -> Bool:
 
 @pure("ISZERO", lambda a: a == 0)
 def _(c: Emitter, a: Value) -> Bool:
-    return c.let(f"icmp eq i256 {a}, 0")
+    return c.is_zero(a)

@@ -80,6 +80,11 @@ change:
   %cost = select i1 %is.clean, i64 %first.cost, i64 {metering.no_change}
   %enough = icmp uge i64 %gas, %cost
   br i1 %enough, label %take, label %poor
+"""
+
+
+def _take(metering: gas.NetMetering) -> str:
+    return f"""
 take:
   ; Clearing a slot that was set earns; refilling one cleared in this transaction gives that back.
   %clears = and i1 %was.set, %is.zero
@@ -123,4 +128,6 @@ done:
 def ir(fork: Fork) -> str:
     """`@slot_entry`, `@slot_known`, and from Berlin on `@store_known`."""
     metering = gas.net_metering(fork)
-    return _LOOKUP + (_store(metering) if metering is not None and fork >= Fork.BERLIN else "")
+    if metering is None or fork < Fork.BERLIN:
+        return _LOOKUP
+    return _LOOKUP + _store(metering) + _take(metering)

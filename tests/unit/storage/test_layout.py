@@ -1,0 +1,67 @@
+"""The FORMAT stamp: written first, checked at every boot, refused when newer or damaged."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from storage.errors import DataDirectoryDamaged, DataDirectoryLocked, StoreTooNew
+from storage.layout import CURRENT, Stamp, Version, boot, decode_stamp, encode_stamp, write_stamp
+from storage.simfaults import SimCrash
+from storage.simfs import SimFs
+
+
+def test_the_first_boot_writes_the_stamp_and_later_ones_read_it() -> None:
+    fs = SimFs()
+    lock, stamp = boot(fs, "0.1.0")
+    assert stamp == Stamp(CURRENT, "0.1.0", "0.1.0")
+    with pytest.raises(DataDirectoryLocked):
+        boot(fs, "0.1.0")
+    lock.release()
+    assert boot(fs, "0.2.0")[1] == stamp, "only migrations rewrite it"
+
+
+def test_later_formats_are_refused_with_exit_67() -> None:
+    for stores in ({**CURRENT, "wal": Version(2, 0)}, {**CURRENT, "unheard of": Version(1, 0)}):
+        fs = SimFs()
+        write_stamp(fs, Stamp(stores, "9.1.0", "9.0.0"))
+        with pytest.raises(StoreTooNew, match=r"9\.0\.0") as caught:
+            boot(fs, "0.1.0")
+        assert caught.value.exit_code == 67
+        with pytest.raises(StoreTooNew):  # and the lock was given back
+            boot(fs, "0.1.0")
+    fs = SimFs()
+    write_stamp(fs, Stamp({**CURRENT, "wal": Version(1, 7)}, "1.5.0", "1.0.0"))
+    boot(fs, "0.1.0")
+
+
+def test_every_flipped_bit_of_the_stamp_is_noticed() -> None:
+    data = encode_stamp(Stamp(CURRENT, "0.1.0", "0.1.0"))
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(DataDirectoryDamaged):
+            decode_stamp(bytes(changed))
+    for length in range(len(data)):
+        with pytest.raises(DataDirectoryDamaged):
+            decode_stamp(data[:length])
+
+
+def test_data_without_a_stamp_is_refused() -> None:
+    fs = SimFs()
+    fs.makedirs("wal")
+    with pytest.raises(DataDirectoryDamaged, match="wal is there") as caught:
+        boot(fs, "0.1.0")
+    assert caught.value.exit_code == 65
+
+
+def test_a_crash_at_every_call_of_the_first_boot() -> None:
+    for call in range(30):
+        fs = SimFs()
+        fs.crash_at(call)
+        with suppress(SimCrash):
+            boot(fs, "0.1.0")
+        fs.crash()
+        for _, image in fs.survivors(call):
+            assert boot(image, "0.1.0")[1].writer == "0.1.0"

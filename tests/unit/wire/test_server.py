@@ -1,0 +1,180 @@
+"""The QUIC listener on loopback sockets: caps on connections, wrong tokens, a stranger's garbage."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection
+
+import zvmd
+from node.auth.tls import load_or_create_certificate, rotate_certificate
+from node.auth.tokens import TokenChecker, load_or_create_token
+from node.rpc.service import RpcService
+from node.wire.limits import WireLimits
+from node.wire.server import WireListener, open_socket, serve_wire
+from tests.unit.rpc.memory_backend import MemoryBackend
+from zvmd.client import Client
+
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+class Server:
+    """A listener over a memory backend."""
+
+    def __init__(self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend) -> None:
+        self.listener = listener
+        self.port = port
+        self.data_dir = data_dir
+        self.backend = backend
+
+    async def client(self, token: str | None = None) -> Client:
+        return await zvmd.connect(f"quic://127.0.0.1:{self.port}", token=token, data_dir=self.data_dir, timeout=1.5)
+
+
+@asynccontextmanager
+async def serving(data_dir: Path, limits: WireLimits) -> AsyncIterator[Server]:
+    tls = load_or_create_certificate(data_dir / "tls", NOW)
+    is_token = TokenChecker(load_or_create_token(data_dir))
+    backend = MemoryBackend()
+    service = RpcService(backend)
+    bound = open_socket("127.0.0.1", 0)
+    listener = await serve_wire(service, bound, tls, is_token, limits)
+    try:
+        yield Server(listener, bound.getsockname()[1], data_dir, backend)
+    finally:
+        listener.close()
+        service.close()
+
+
+def run(data_dir: Path, work: Callable[[Server], Awaitable[None]], limits: WireLimits | None = None) -> None:
+    async def served() -> None:
+        async with serving(data_dir, limits or WireLimits()) as server:
+            await asyncio.wait_for(work(server), 30)
+
+    asyncio.run(served())
+
+
+def test_connections_are_capped_and_room_returns(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        first, second = await server.client(), await server.client()
+        with pytest.raises(zvmd.ConnectionFailed):
+            await server.client()
+        assert await first.rpc("eth_chainId") == "0x7a69"
+        await second.close()
+        while server.listener.connections > 1:
+            await asyncio.sleep(0.01)
+        third = await server.client()
+        assert await third.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, work, WireLimits(connections_per_address_max=2))
+
+
+def test_guessing_tokens_is_slowed_down(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        for _ in range(3):
+            with pytest.raises(zvmd.ConnectionFailed) as caught:
+                await server.client("guess")
+            assert caught.value.code == "wire.token"
+        with pytest.raises(zvmd.ConnectionFailed) as caught:
+            await asyncio.wait_for(server.client("guess"), 0.5)
+        raise AssertionError("listened to")
+
+    with pytest.raises(TimeoutError):
+        run(tmp_path, work, WireLimits(hello_failures_per_s=3))
+
+
+def test_addresses_are_validated_when_many_handshakes_are_open(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        client = await server.client()
+        assert await client.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, work, WireLimits(half_open_before_retry=0))
+
+
+def test_garbage_datagrams_are_ignored(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for size in (0, 1, 5, 6, 7, 20, 1200, 1400):
+                for first in (b"", b"\x00", b"\x40", b"\xc0", b"\xff", b"\xc0\0\0\0\x01\x14"):
+                    stranger.sendto(first + os.urandom(size), ("127.0.0.1", server.port))
+        await asyncio.sleep(0.2)
+        client = await server.client()
+        assert await client.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, work)
+
+
+def test_a_new_certificate_serves_new_connections_with_the_same_trust(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        old = await server.client()
+        server.listener.use_certificate(rotate_certificate(tmp_path / "tls", NOW))
+        new = await server.client()
+        assert [await client.rpc("eth_chainId") for client in (old, new)] == ["0x7a69"] * 2
+
+    run(tmp_path, work)
+
+
+def test_subscriptions_are_capped_and_end_with_their_connection(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        client = await server.client()
+        streams = [client.events("heads", cursor=(0, 0)) for _ in range(3)]
+        await server.backend.mine(1)
+        assert [(await anext(stream)).cursor[0] for stream in streams[:2]] == [1, 1]
+        with pytest.raises(zvmd.ZvmdClientError) as caught:
+            await anext(streams[2])
+        assert caught.value.code == "wire.subscriptions"
+        await client.close()
+        while server.listener.connections:
+            await asyncio.sleep(0.01)
+
+    run(tmp_path, work, WireLimits(subscriptions_max=2))
+
+
+def test_answers_larger_than_a_window_arrive_whole(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        client = await server.client()
+        data = os.urandom(1_500_000)
+        outputs = await asyncio.gather(*(client.call_raw(b"\x01" * 20, data) for _ in range(4)))
+        assert outputs == [data] * 4
+
+    run(tmp_path, work)
+
+
+def test_a_client_that_closes_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        client = await server.client()
+        calls = [asyncio.ensure_future(client.call_raw(b"\x01" * 20, bytes(1000))) for _ in range(500)]
+        await asyncio.sleep(0.001)
+        await client.close()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {bytes, zvmd.ConnectionFailed}
+        assert any(isinstance(outcome, zvmd.ConnectionFailed) for outcome in outcomes)
+
+    run(tmp_path, work)
+
+
+def test_handshakes_that_never_finish_are_forgotten(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(8):
+                configuration = QuicConfiguration(is_client=True, alpn_protocols=["zvmd/1"], server_name="zvmd")
+                connection = QuicConnection(configuration=configuration)
+                connection.connect(("127.0.0.1", server.port), now=0.0)
+                for datagram, _ in connection.datagrams_to_send(now=0.0):
+                    stranger.sendto(datagram, ("127.0.0.1", server.port))
+            await asyncio.sleep(0.1)
+        assert server.listener.connections == 8
+        await asyncio.sleep(0.4)
+        assert server.listener.connections == 0
+        client = await server.client()
+        assert await client.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, work, WireLimits(hello_within_s=0.3))
