@@ -35,7 +35,7 @@ FULL_DISK_RETRY_SECONDS = 1.0
 GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting; the others are for ever."""
+"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -221,7 +221,6 @@ class Pipeline:
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(self._clock.now(), timestamp)
-        rejected: list[tuple[PoolEntry, InvalidTransaction]] = []
         for entry in chain([first] if first is not None else [], entries):
             if builder.gas_left < GAS_MIN:
                 break
@@ -233,7 +232,7 @@ class Pipeline:
             except NOT_YET:
                 continue
             except InvalidTransaction as error:
-                rejected.append((entry, error))  # not removed yet, else the sender's next would be offered too early
+                self._reject(entry, error, group)
             except StorageError:
                 raise
             except Exception as error:
@@ -241,8 +240,6 @@ class Pipeline:
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
                 self._ledger.restore(builder)
                 return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
-        for entry, reason in rejected:
-            self._reject(entry, reason, group)
         if not len(builder) and not allow_empty:
             return False
         sealed = self._ledger.append(builder)
