@@ -64,8 +64,7 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
-    fs.makedirs("")
-    lock, _ = layout.boot(fs, version("zvmd"))
+    lock = take_directory(fs)
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -80,6 +79,17 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     ledger, report = resume(store, machine, genesis.config, controls)
     return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
+
+
+def take_directory(fs: FileSystem) -> Lock:
+    """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
+
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    """
+    with writing("the data directory"):
+        fs.makedirs("")
+    lock, _ = layout.boot(fs, version("zvmd"))
+    return lock
 
 
 def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:

@@ -114,6 +114,8 @@ class Disk:
     index: list[bytes] = field(default_factory=lambda: [empty_index()])
     """The index after each transaction since it was last synced; a power loss leaves any one of them."""
     observer: Observer = nobody
+    waits: int = 0
+    """How often the writer has waited for room."""
 
     @classmethod
     def new(cls, seed: int) -> Disk:

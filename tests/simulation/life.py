@@ -7,6 +7,8 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
+import pytest
+
 from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
@@ -15,8 +17,8 @@ from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Control, Freeze, Group, Mine, Pipeline, Request, Submit
 from node.engine.producer import Controls
-from node.opening import open_identity, resume
-from storage import layout
+from node.errors import ReadOnly
+from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints
 from storage.opening import StoreOptions, assemble
 from tests.paths import REPO
@@ -39,6 +41,20 @@ def machine() -> Machine:
     return Machine()
 
 
+class WaitingClock(FixedClock):
+    """Stands still while the writer waits for room on the disk; somebody makes room at the third look."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__(GENESIS_TIME + 10)
+        self._life = life
+
+    def sleep(self, seconds: float) -> None:
+        self._life.disk.waits += 1
+        self._life.while_full()
+        if self._life.disk.waits == 3:
+            self._life.disk.fs._faults.clear()
+
+
 class Life:
     """A process from its start on. Ends with close, or when nobody uses it any more: then it was killed."""
 
@@ -46,11 +62,10 @@ class Life:
         self.disk = disk
         self.record = record
         self.options = options
-        self.clock = FixedClock(GENESIS_TIME + 10)
+        self.clock = WaitingClock(self)
         self.groups: list[Group] = []
         fs = disk.fs
-        fs.makedirs("")
-        self.lock = fs.lock(layout.LOCK)
+        self.lock = take_directory(fs)
         genesis = open_identity(fs, lambda: GENESIS)
         checkpoint = verify_checkpoints(disk.kv, Random(seed), paths=20)
         self.store = assemble(
@@ -146,18 +161,25 @@ class Life:
 
     # Looking at it
 
+    def while_full(self) -> None:
+        """The disk is full: reads go on, writes are refused."""
+        assert self.pipeline.read_only
+        assert self.store.head.number + 1 == len(self.record.blocks)
+        with pytest.raises(ReadOnly):
+            self.pipeline.put(self.mine())
+
     def check(self) -> None:
         """Everything written down so far is there."""
         self.record.publish(self.store)
         check(self.store, self.ledger, self.record, self.record.mark())
 
-    def digest(self) -> bytes:
-        """The same for nodes that hold the same."""
+    def digest(self, oldest: int = 0) -> bytes:
+        """The same for nodes that hold the same; of the states, those from block ``oldest`` on."""
         store, digest = self.store, blake2b()
         for number in range(store.head.number + 1):
             digest.update(repr(store.chain.block(number)).encode())
             digest.update(repr(store.chain.receipts(number)).encode())
-        for number in range(max(store.state.oldest, 0), store.head.number + 1):
+        for number in range(max(store.state.oldest, oldest), store.head.number + 1):
             digest.update(repr(state_of(store, number, self.record)).encode())
         for entry in self.ledger.pool.entries():
             digest.update(entry.raw)

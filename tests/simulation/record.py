@@ -96,7 +96,7 @@ class Record:
             self.states.append(self.money.facts(self.accounts, self.slots))
 
     def branch(self, mark: Mark, blocks: int) -> Record:
-        """The record of somebody who saw no more than was written down at the mark, and these blocks after a restart."""
+        """The record of somebody who saw what was written down at the mark, and these blocks after a restart."""
         asks = [Ask(ask.sent, ask.wait_mined) for ask in self.asks[: mark.asked]]
         of = {id(ask): copy for ask, copy in zip(self.asks, asks, strict=False)}
         branch = Record(list(self.accounts), list(self.slots), asks)
