@@ -137,7 +137,7 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._groups.put(self.turn(requests))
+                self._hand_over(self.turn(requests))
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:
@@ -155,6 +155,13 @@ class Pipeline:
         except queue.Empty:
             return requests, False
         return requests, True
+
+    def _hand_over(self, group: Group) -> None:
+        """Give the group to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        if self._inbox.empty() and not self._groups.unfinished_tasks:
+            self.commit(group)
+        else:
+            self._groups.put(group)
 
     def turn(self, requests: list[Request]) -> Group:
         """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
@@ -254,6 +261,7 @@ class Pipeline:
     def _commit(self) -> None:
         while (group := self._groups.get()) is not None:
             self.commit(group)
+            self._groups.task_done()
 
     def commit(self, group: Group) -> None:
         """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
