@@ -24,7 +24,7 @@ from storage.opening import StoreOptions, assemble
 from tests.paths import REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
-from tests.simulation.record import Ask, Record, check, state_of
+from tests.simulation.record import Ask, Record, check, check_transactions, state_of
 from vm.machine import Machine
 
 SECRETS = [bytes([number]) * 32 for number in range(1, 9)]
@@ -77,6 +77,7 @@ class Life:
             StoreOptions(REPO, REPO, **options),
             Random(f"{seed} {fs.calls}").randbytes,
         )
+        record.visible = lambda: self.store.head.number
         controls = Controls(gas_limit=GENESIS.gas_limit)
         self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
         self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
@@ -118,6 +119,7 @@ class Life:
         while self.groups:
             self.pipeline.commit(self.groups.pop(0))
             self.record.publish(self.store)
+        check_transactions(self.store, self.ledger, self.record, self.record.mark())
 
     def freeze(self, *others: Request) -> None:
         """The first half of a checkpoint."""

@@ -112,7 +112,11 @@ def test_a_log_that_went_back_is_refused(life: Life) -> None:
         fs = life.disk.fs.restart()
         fs.remove(path)
         with pytest.raises(StorageError):
-            Life(Disk(fs, MachineKv(fs, life.disk.kv.items()), list(life.disk.index)), life.record, life.options)
+            Life(
+                Disk(fs, MachineKv(fs, life.disk.kv.items()), list(life.disk.index)),
+                life.record,
+                life.options,
+            )
 
 
 @pytest.mark.full
