@@ -238,8 +238,6 @@ class Execution:
                 mode.arm(frame)
             code = enter(frame.address)
             left = frame.words[_STEPS]
-            if mode is not None:
-                mode.left(frame)
             if code == _GROW and frame.grow():
                 left += 1  # the opcode will be counted again
                 continue

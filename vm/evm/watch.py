@@ -18,6 +18,7 @@ from vm.code import Code, address_of
 from vm.evm.layout import STACK_OFFSET, Exit, Field
 from vm.evm.native import compile_object, compiler
 from vm.limits import GAS_MAX
+from vm.message import Halt
 
 if TYPE_CHECKING:
     from vm.evm.execution import Execution
@@ -42,10 +43,7 @@ class Mode(Protocol):
     def arm(self, frame: Frame) -> None:
         """Native code is about to be entered for the frame."""
 
-    def left(self, frame: Frame) -> None:
-        """Native code came back."""
-
-    def stops(self, execution: Execution) -> bool:
+    def stops(self, execution: Execution, /) -> bool:
         """After an opcode Python carried out or a frame's end: whether to stop here."""
 
 
@@ -118,17 +116,17 @@ def _digest() -> str:
         f"  %is_empty = icmp eq i64 %sp, {STACK_OFFSET}\n",
         "  %top = getelementptr i8, ptr %frame, i64 %sp\n",
     ]
-    for i in range(4):
-        lines.append(
-            f"  %at.limb{i} = getelementptr i8, ptr %top, i64 {8 * i - 32}\n"
-            f"  %limb{i} = load i64, ptr %at.limb{i}\n"
-            f"  %x{3 + i} = select i1 %is_empty, i64 0, i64 %limb{i}\n"
-        )
-    for i in range(7):
-        lines.append(
-            f"  %a{i} = xor i64 %h{i}, %x{i}\n  %m{i} = mul i64 %a{i}, {_MIX}\n"
-            f"  %s{i} = lshr i64 %m{i}, 29\n  %h{i + 1} = xor i64 %m{i}, %s{i}\n"
-        )
+    lines += [
+        f"  %at.limb{i} = getelementptr i8, ptr %top, i64 {8 * i - 32}\n"
+        f"  %limb{i} = load i64, ptr %at.limb{i}\n"
+        f"  %x{3 + i} = select i1 %is_empty, i64 0, i64 %limb{i}\n"
+        for i in range(4)
+    ]
+    lines += [
+        f"  %a{i} = xor i64 %h{i}, %x{i}\n  %m{i} = mul i64 %a{i}, {_MIX}\n"
+        f"  %s{i} = lshr i64 %m{i}, 29\n  %h{i + 1} = xor i64 %m{i}, %s{i}\n"
+        for i in range(7)
+    ]
     head = f"define internal {_SIGNATURE} @digest_one({_PARAMETERS}) nounwind {{\n"
     return head + _BEGIN + "".join(lines) + "  store i64 %h7, ptr %at.digest\n" + _GO + "}\n"
 
@@ -201,6 +199,10 @@ class Watch:
         self.low_hits: tuple[int, ...] = ()
         """Thresholds that were armed when native code was last entered."""
         self.depths = frozenset(depths)
+        self.has_failed = False
+        """Whether a message has failed since `begin`."""
+        self.has_stopped = False
+        """Whether a depth or a failure has stopped the stepping since `begin`."""
         self.on_failure = on_failure
         self._depth = 0
 
@@ -218,6 +220,8 @@ class Watch:
         """The current position has been seen: go on from it."""
         frame = execution.frames[-1]
         self._depth = len(execution.frames)
+        self.has_failed = self.has_stopped = False
+        execution.last_halt = Halt.STOP
         for threshold in self.is_low:
             self.is_low[threshold] = frame.gas < threshold
 
@@ -235,15 +239,16 @@ class Watch:
             self._block[0] = max(armed, default=0)
         frame.words[_BLOCK] = self._address
 
-    def left(self, frame: Frame) -> None:
-        pass
-
     def stops(self, execution: Execution) -> bool:
         depth, before = len(execution.frames), self._depth
         self._depth = depth
-        if depth != before and depth in self.depths:
-            return True
-        return self.on_failure and not execution.last_halt.is_success
+        is_there = depth != before and depth in self.depths
+        has_failed = self.on_failure and not execution.last_halt.is_success
+        # A failure is told once; the call that follows may not end any message.
+        execution.last_halt = Halt.STOP
+        self.has_stopped = is_there or has_failed
+        self.has_failed |= has_failed
+        return self.has_stopped
 
 
 class TraceDigest:
@@ -270,10 +275,8 @@ class TraceDigest:
     def arm(self, frame: Frame) -> None:
         frame.words[_BLOCK] = self._address
 
-    def left(self, frame: Frame) -> None:
-        pass
-
-    def stops(self, execution: Execution) -> bool:
+    def stops(self, _: Execution) -> bool:
+        """A digest never stops."""
         return False
 
 

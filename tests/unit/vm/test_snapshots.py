@@ -10,7 +10,6 @@ from tests.unit.vm.programs import MACHINE, OTHER, World, code
 from vm.evm.execution import Execution
 from vm.evm.snapshot import restore_snapshot, snapshot_journal, take_snapshot
 from vm.evm.watch import MARKS_PADDING, TraceDigest, Watch
-from vm.message import Halt
 
 LOGGING = code(7, 1, "TSTORE", 5, 3, "SSTORE", 0, 64, 0, "LOG1", 9, 9, "SSTORE", 0, 0, "REVERT")
 CALLING = code(
@@ -114,7 +113,7 @@ def test_watching_stops_after_a_failing_message() -> None:
     watch.begin(execution)
     execution.step(10**6, watch)
     assert execution.outcome is None
-    assert execution.last_halt is Halt.REVERT
+    assert watch.has_failed
     assert len(execution.frames) == 1
 
 
