@@ -65,10 +65,10 @@ _SPECIFIC: Final = ("pc", "opcode", "address", "slot", "topic", "target", "depth
 class Condition:
     """A breakpoint, checked and ready."""
 
-    def __init__(self, breakpoint: Breakpoint) -> None:
+    def __init__(self, point: Breakpoint) -> None:
         """Raises `InvalidBreakpoint` and `InvalidExpression`."""
-        self.id = breakpoint.id
-        self.kind = breakpoint.kind
+        self.id = point.id
+        self.kind = point.kind
         self.opcodes: frozenset[int] | None = None
         """It can hold only before these, if not None."""
         self.pcs: frozenset[int] | None = None
@@ -79,44 +79,44 @@ class Condition:
         """Holds only where it did not hold a step before; Python has to look at every step."""
         self.holds: Callable[[Position], bool] = _everywhere
         """Whether it holds at a position; gas and revert need more than the position."""
-        _check_fields(breakpoint)
+        _check_fields(point)
         try:
-            self._prepare(breakpoint)
+            self._prepare(point)
         except InvalidProgram as error:
             raise InvalidBreakpoint(str(error)) from None
 
-    def _prepare(self, breakpoint: Breakpoint) -> None:
-        if breakpoint.address is not None:
-            self.address = address_of(breakpoint.address, "address")
-        match breakpoint.kind:
+    def _prepare(self, point: Breakpoint) -> None:
+        if point.address is not None:
+            self.address = address_of(point.address, "address")
+        match point.kind:
             case "pc":
-                self.pcs = frozenset([number_of(breakpoint.pc or 0, "pc", 1 << 32)])
+                self.pcs = frozenset([number_of(point.pc or 0, "pc", 1 << 32)])
             case "opcode":
-                self.opcodes = frozenset([_opcode(breakpoint.opcode or "")])
+                self.opcodes = frozenset([_opcode(point.opcode or "")])
             case "slot_write" | "slot_read":
-                self.opcodes = frozenset([SSTORE if breakpoint.kind == "slot_write" else SLOAD])
-                self._operand(0, breakpoint.slot, "slot")
+                self.opcodes = frozenset([SSTORE if point.kind == "slot_write" else SLOAD])
+                self._operand(0, point.slot, "slot")
             case "log":
                 self.opcodes = LOGS
-                self._operand(2, breakpoint.topic, "topic")
-                if breakpoint.topic is not None:
+                self._operand(2, point.topic, "topic")
+                if point.topic is not None:
                     self.opcodes = LOGS - {BY_NAME["LOG0"].byte}
             case "call":
                 self.opcodes = CALLS
-                if breakpoint.target is not None:
-                    target = int.from_bytes(address_of(breakpoint.target, "target"), "big")
+                if point.target is not None:
+                    target = int.from_bytes(address_of(point.target, "target"), "big")
                     self.holds = lambda p: (p.stack(1) or 0) & _ADDRESS_MASK == target
             case "depth":
-                depth = self.depth = number_of(breakpoint.depth or 0, "depth", CALL_DEPTH + 1)
+                depth = self.depth = number_of(point.depth or 0, "depth", CALL_DEPTH + 1)
                 self.holds = lambda p: p.depth == depth and p.is_fresh
             case "gas":
-                self.gas = number_of(breakpoint.gas or 0, "gas", GAS_MAX)
+                self.gas = number_of(point.gas or 0, "gas", GAS_MAX)
             case "expression":
-                expression = Expression(breakpoint.expression or "")
+                expression = Expression(point.expression or "")
                 self.opcodes, self.pcs, self.holds = expression.opcodes, expression.pcs, expression
                 self.is_edge = not expression.is_located
             case _:
-                assert breakpoint.kind == "revert"
+                assert point.kind == "revert"
 
     def _operand(self, index: int, wanted: Number | None, field: str) -> None:
         if wanted is not None:
@@ -160,16 +160,16 @@ def _opcode(name: str) -> int:
     return row.byte
 
 
-def _check_fields(breakpoint: Breakpoint) -> None:
-    known = _FIELDS.get(breakpoint.kind)
+def _check_fields(point: Breakpoint) -> None:
+    known = _FIELDS.get(point.kind)
     if known is None:
-        raise InvalidBreakpoint(f"no kind {breakpoint.kind!r}"[:60])
+        raise InvalidBreakpoint(f"no kind {point.kind!r}"[:60])
     needed, taken = known
-    given = {name for name in _SPECIFIC if getattr(breakpoint, name) is not None}
+    given = {name for name in _SPECIFIC if getattr(point, name) is not None}
     if needed - given:
-        raise InvalidBreakpoint(f"{breakpoint.kind} needs {', '.join(sorted(needed - given))}")
+        raise InvalidBreakpoint(f"{point.kind} needs {', '.join(sorted(needed - given))}")
     if given - needed - taken:
-        raise InvalidBreakpoint(f"{breakpoint.kind} takes no {', '.join(sorted(given - needed - taken))}")
+        raise InvalidBreakpoint(f"{point.kind} takes no {', '.join(sorted(given - needed - taken))}")
 
 
 def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], bytes]:
