@@ -22,7 +22,7 @@ from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.settings import Settings
-from storage.errors import StorageError
+from storage.errors import StateStoreWriteFailed, StorageError, StoragePanic
 from storage.store import Store
 from zvmd.endpoint import announce
 
@@ -89,6 +89,15 @@ def _panic(error: BaseException) -> None:
     os._exit(exit_code)
 
 
+def _or_panic(work: Callable[[], str]) -> str:
+    """Do a job on the stores. When their disk fails the process ends: what is on it is unknown until the next start."""
+    try:
+        return work()
+    except (StoragePanic, StateStoreWriteFailed) as error:
+        _panic(error)
+        raise
+
+
 def _watchdog(notifier: Notifier) -> Callable[[], None]:
     """Feeds systemd's watchdog from the writer thread, at most twice per timeout."""
     if notifier.watchdog_seconds is None:
@@ -111,10 +120,11 @@ def _register_jobs(
 ) -> None:
     """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
-    jobs.register("checkpoint", partial(checkpoint, pipeline, store), settings.storage.checkpoint_seconds)
+    write_down = partial(_or_panic, partial(checkpoint, pipeline, store))
+    jobs.register("checkpoint", write_down, settings.storage.checkpoint_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
-    jobs.register("index-maintenance", store.follower.maintain, INDEX_MAINTENANCE_SECONDS)
+    jobs.register("index", partial(_or_panic, store.index_new_blocks), INDEX_SECONDS)
+    jobs.register("index-maintenance", partial(_or_panic, store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 

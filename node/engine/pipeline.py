@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
 
 import structlog
 
-from chain.errors import InvalidTransaction, ZvmdError
+from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.clock import Clock
@@ -23,7 +22,7 @@ from node.engine.executor import Candidate
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
-from storage.errors import StorageFull
+from storage.errors import StorageError, StorageFull
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +32,10 @@ GROUPS_IN_FLIGHT_MAX = 4
 """Groups that may wait for the committer before the writer pauses."""
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
+GAS_MIN = 21_000
+"""A block with less gas left takes nothing more."""
+NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
+"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +137,7 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._turn(requests)
+                self._hand_over(self.turn(requests))
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:
@@ -153,12 +156,21 @@ class Pipeline:
             return requests, False
         return requests, True
 
-    def _turn(self, requests: list[Request]) -> None:
-        """One group: admit, execute and seal, log; then hand over to the committer."""
+    def _hand_over(self, group: Group) -> None:
+        """Give the group to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        if self._inbox.empty() and not self._groups.unfinished_tasks:
+            self.commit(group)
+        else:
+            self._groups.put(group)
+
+    def turn(self, requests: list[Request]) -> Group:
+        """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
         group = Group()
         for request in requests:
             try:
                 _HANDLERS[type(request)](self, request, group)
+            except StorageError:
+                raise
             except ZvmdError as error:
                 group.answers.append((request, error))
         if self._ledger.controls.automine:
@@ -168,7 +180,7 @@ class Pipeline:
         for transaction_hash, waiting in group.durable.items():
             group.answers += [(request, transaction_hash) for request in waiting]
         group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
-        self._groups.put(group)
+        return group
 
     def _submit(self, request: Submit, group: Group) -> None:
         candidate = request.candidate
@@ -210,13 +222,19 @@ class Pipeline:
             return False
         builder = self._ledger.new_block(self._clock.now(), timestamp)
         for entry in chain([first] if first is not None else [], entries):
-            if entry.transaction.gas_limit > builder.gas_left:
+            if builder.gas_left < GAS_MIN:
                 break
+            if not builder.has_room(entry.transaction):
+                continue
             try:
                 builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
                 self._ledger.pool.remove(entry)
+            except NOT_YET:
+                continue
             except InvalidTransaction as error:
                 self._reject(entry, error, group)
+            except StorageError:
+                raise
             except Exception as error:
                 log.exception("execution fault", transaction=entry.transaction.hash.hex())
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
@@ -242,11 +260,16 @@ class Pipeline:
 
     def _commit(self) -> None:
         while (group := self._groups.get()) is not None:
-            self._sync(group.lsn)
-            self._ledger.publish(group.head)
-            self.on_publish()
-            for request, answer in group.answers:
-                request.done(answer)
+            self.commit(group)
+            self._groups.task_done()
+
+    def commit(self, group: Group) -> None:
+        """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
+        self._sync(group.lsn)
+        self._ledger.publish(group.head)
+        self.on_publish()
+        for request, answer in group.answers:
+            request.done(answer)
 
     def _sync(self, lsn: int) -> None:
         """Wait until the log is durable up to ``lsn``; a full disk makes the node read-only meanwhile."""
@@ -257,7 +280,7 @@ class Pipeline:
                 if not self.read_only:
                     log.error("disk full: read-only until there is room", error=str(error))
                 self.read_only = True
-                time.sleep(FULL_DISK_RETRY_SECONDS)
+                self._clock.sleep(FULL_DISK_RETRY_SECONDS)
             else:
                 self.read_only = False
                 return

@@ -27,7 +27,7 @@ def run(tmp_path: Path, cycles: int, end: Callable[[Daemon], None] = Daemon.kill
         harness.run(cycles)
     finally:
         daemon.close()
-        print(harness.report)  # noqa: T201 (the seed belongs to a failure)
+        print(harness.report)
 
 
 @pytest.mark.timeout(600)
