@@ -148,6 +148,30 @@ class RecordingState:
             self._hashes[number] = ZERO_HASH if self._block_hash is None else self._block_hash(number)
         return self._hashes[number]
 
+    def know(self, witness: Witness) -> None:
+        """Count the entries of a witness as read, asking the state below for them."""
+        for account in witness.accounts:
+            address = Address(account.address)
+            known = self.account(address)
+            if known is not None and known.code_hash != EMPTY_CODE_HASH:
+                self.code(known.code_hash)
+            if account.has_storage:
+                self.has_storage(address)
+            for slot, _ in account.slots:
+                self.storage(address, int.from_bytes(slot, "big"))
+        for number, _ in witness.block_hashes:
+            self.block_hash(number)
+
+    @property
+    def touched(self) -> set[Address]:
+        """Accounts read so far."""
+        return set(self._accounts)
+
+    @property
+    def touched_slots(self) -> set[tuple[bytes, int]]:
+        """Slots read so far."""
+        return {(address, slot) for address, slots in self._storage.items() for slot in slots}
+
     def witness(self) -> Witness:
         """All reads so far, in canonical order."""
         touched = sorted({*self._accounts, *self._storage, *self._has_storage})

@@ -18,86 +18,86 @@ class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     """Something to do with a session."""
 
 
-class Load(_Command, tag="load"):
+class Load(_Command, frozen=True, tag="load"):
     """`Session.load`."""
 
     program: Program
 
 
-class Reset(_Command, tag="reset"):
+class Reset(_Command, frozen=True, tag="reset"):
     """`Session.reset`."""
 
 
-class Step(_Command, tag="step"):
+class Step(_Command, frozen=True, tag="step"):
     """`Session.step`."""
 
     n: int = 1
 
 
-class StepBack(_Command, tag="step_back"):
+class StepBack(_Command, frozen=True, tag="step_back"):
     """`Session.step_back`."""
 
     n: int = 1
 
 
-class StepOver(_Command, tag="step_over"):
+class StepOver(_Command, frozen=True, tag="step_over"):
     """`Session.step_over`."""
 
     limit: int | None = None
 
 
-class StepOut(_Command, tag="step_out"):
+class StepOut(_Command, frozen=True, tag="step_out"):
     """`Session.step_out`."""
 
     limit: int | None = None
 
 
-class Seek(_Command, tag="seek"):
+class Seek(_Command, frozen=True, tag="seek"):
     """`Session.seek`."""
 
     step: int
 
 
-class Run(_Command, tag="run"):
+class Run(_Command, frozen=True, tag="run"):
     """`Session.run`."""
 
     limit: int | None = None
 
 
-class ReverseRun(_Command, tag="reverse_run"):
+class ReverseRun(_Command, frozen=True, tag="reverse_run"):
     """`Session.reverse_run`."""
 
 
-class ToEnd(_Command, tag="to_end"):
+class ToEnd(_Command, frozen=True, tag="to_end"):
     """`Session.to_end`."""
 
 
-class SetBreakpoint(_Command, tag="set_breakpoint"):
+class SetBreakpoint(_Command, frozen=True, tag="set_breakpoint"):
     """`Session.set_breakpoint`."""
 
     breakpoint: Breakpoint
 
 
-class RemoveBreakpoint(_Command, tag="remove_breakpoint"):
+class RemoveBreakpoint(_Command, frozen=True, tag="remove_breakpoint"):
     """`Session.remove_breakpoint`."""
 
     id: int
 
 
-class MakeEdit(_Command, tag="edit"):
+class MakeEdit(_Command, frozen=True, tag="edit"):
     """`Session.edit`."""
 
     edit: Edit
 
 
-class Checkout(_Command, tag="checkout"):
+class Checkout(_Command, frozen=True, tag="checkout"):
     """`Session.checkout`."""
 
     branch: int
     step: int | None = None
 
 
-class Rename(_Command, tag="rename"):
+class Rename(_Command, frozen=True, tag="rename"):
     """`Session.rename`."""
 
     name: str | None = None

@@ -92,9 +92,6 @@ FILE_SECTIONS = 10_000
 FILE_DEPTH = 32
 """Nesting of arrays and maps in a section."""
 
-FILE_STRING_BYTES = 1 << 20
-"""One string or byte string of a section, code and calldata excepted by their own limits."""
-
 TEMPLATE_BYTES = 1 << 20
 TEMPLATE_STEPS = 1_000_000
 """Steps a template may take to its end state."""

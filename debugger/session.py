@@ -97,8 +97,13 @@ class Session:
 
     def twin(self, spacing: int = KEYFRAME_SPACING, tracer: Tracer | None = None) -> Timeline:
         """A further timeline of the current branch at step 0; the session does not move."""
-        edits = self.branches[self.branch].edits
-        return Timeline(lambda: self.begin(tracer), edits, spacing=spacing, cap=self._cap)
+        return self.twin_of(self.branches[self.branch], spacing, tracer)
+
+    def twin_of(
+        self, branch: Branch, spacing: int = KEYFRAME_SPACING, tracer: Tracer | None = None
+    ) -> Timeline:
+        """A timeline of any branch at step 0."""
+        return Timeline(lambda: self.begin(tracer), branch.edits, spacing=spacing, cap=self._cap)
 
     # Where it stands
 
