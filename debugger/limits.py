@@ -76,8 +76,11 @@ DIFF_CONTEXT = 5
 EXPORT_STEPS = 10_000_000
 """Steps an export runs ahead to learn what state the program reads."""
 
+REPLAY_STEPS = 1_000_000_000
+"""Steps replayed to stand at a stored position: some seconds."""
+
 FILE_BYTES = 16 << 20
-"""A session file (`reference` of the format: `debugger.sharing`)."""
+"""A session file (`debugger.sharing`)."""
 
 INFLATED_BYTES = 256 << 20
 """A session file's content."""

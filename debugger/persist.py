@@ -13,11 +13,20 @@ from debugger.edits import Edit
 from debugger.errors import (
     SessionDiverged,
     SessionFileMalformed,
+    SessionFileTooLarge,
     SessionStateMismatch,
     StepOutOfRange,
 )
 from debugger.events import Branch
-from debugger.limits import BRANCHES, BREAKPOINTS, EDITS, EXPORT_STEPS, NAME_CHARACTERS, TAGS
+from debugger.limits import (
+    BRANCHES,
+    BREAKPOINTS,
+    EDITS,
+    EXPORT_STEPS,
+    NAME_CHARACTERS,
+    REPLAY_STEPS,
+    TAGS,
+)
 from debugger.program import Program
 from debugger.session import Session
 from vm.machine import Machine
@@ -57,11 +66,11 @@ def record_of(session: Session) -> SessionRecord:
         session.program,
         witness,
         witness.root(),
-        tuple(session.branches[id] for id in sorted(session.branches)),
+        tuple(branch for _, branch in sorted(session.branches.items())),
         session.branch,
         session.step_index,
         session.digest(),
-        tuple(session.breakpoints[id] for id in sorted(session.breakpoints)),
+        tuple(point for _, point in sorted(session.breakpoints.items())),
         session.breakpoint_ids,
         session.is_running,
     )
@@ -132,7 +141,9 @@ def check_record(record: SessionRecord) -> None:
         raise SessionFileMalformed("too many branches, breakpoints or tags")
     if any(len(text) > NAME_CHARACTERS for text in (record.name, *record.tags)):
         raise SessionFileMalformed("a name is too long")
-    if not 0 <= record.position <= UINT64_MAX or len(record.digest) != 32:
+    if record.position > REPLAY_STEPS:
+        raise SessionFileTooLarge(f"at step {record.position}; {REPLAY_STEPS} are replayed at most")
+    if record.position < 0 or len(record.digest) != 32:
         raise SessionFileMalformed("position or digest out of range")
     _check_branches(record)
     ids = [point.id for point in record.breakpoints]

@@ -151,8 +151,11 @@ def _inflate(body: bytes) -> bytes:
     out = bytearray()
     pending = body
     try:
-        while pending and not inflater.eof:
-            out += inflater.decompress(pending, _SLICE)
+        while not inflater.eof:
+            piece = inflater.decompress(pending, _SLICE)
+            if not piece and not inflater.unconsumed_tail and not inflater.eof:
+                break  # cut short
+            out += piece
             pending = inflater.unconsumed_tail
             consumed = len(body) - len(pending) - len(inflater.unused_data)
             if len(out) > INFLATED_BYTES:
