@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
+from msgspec.structs import replace
+
 from chain.state import BlockHashes, StateReader
 from debugger.errors import SessionLimitReached, SessionNotFound
 from debugger.limits import SESSIONS
@@ -83,13 +85,7 @@ class Desk:
     def load_bytecode(self, session: int, bytecode_hex: str) -> State:
         """Load code in place of the session's program, keeping fork, caller and the rest."""
         found = self[session]
-        old = found.program
-        found.load(
-            Program(
-                code=bytecode_hex, address=old.address, fork=old.fork, caller=old.caller, value=old.value,
-                calldata=old.calldata, gas=old.gas, block=old.block, state=old.state,
-            )  # fmt: skip
-        )
+        found.load(replace(found.program, code=bytecode_hex, to=None, transaction=None))
         return found.state()
 
     def reset_evm(self, session: int) -> State:

@@ -64,7 +64,7 @@ class Hunt:
                 continue
             self._watch.begin(timeline.execution)
             timeline.forward(goal - timeline.step, self._watch)
-            hits = self._here(self._watch.low_hits)
+            hits = self._here()
             if hits or self.is_back:
                 return hits
         return []
@@ -73,12 +73,11 @@ class Hunt:
         """A single operation."""
         watch, execution = self._watch, self._timeline.execution
         watch.begin(execution)
-        was_high = tuple(threshold for threshold, is_low in watch.is_low.items() if not is_low)
         self._timeline.forward(1)
         watch.stops(execution)
-        return self._here(was_high)
+        return self._here()
 
-    def _here(self, was_high: Sequence[int]) -> list[Hit]:
+    def _here(self) -> list[Hit]:
         """Hits of this position, and of the one before if its operation failed."""
         timeline, hits = self._timeline, []
         outcome = timeline.outcome
@@ -88,12 +87,12 @@ class Hunt:
         if outcome is not None:
             return hits
         position = Position(timeline.execution)
-        gas = position.gas
+        gas, armed = position.gas, self._watch.armed
         ids = [
             c.id
             for c in self._conditions
             if (not c.is_edge and c.matches(position))
-            or (c.gas is not None and c.gas in was_high and gas < c.gas)
+            or (c.gas is not None and armed[c.gas] and gas < c.gas)
         ]
         if self._edges:
             before, self._known = self._known, self._edges_here()

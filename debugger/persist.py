@@ -126,7 +126,7 @@ def decode_record(data: bytes) -> SessionRecord:
     """Raises `SessionFileMalformed`."""
     try:
         return msgspec.msgpack.decode(data, type=SessionRecord)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SessionFileMalformed(str(error)[:300]) from None
 
 

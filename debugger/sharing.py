@@ -111,7 +111,7 @@ def import_session(data: bytes) -> Imported:
         check_record(record)
     except SessionFileRefused:
         raise
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SessionFileMalformed(str(error)[:300]) from None
     except ZvmdError as error:
         raise SessionFileMalformed(f"{error.code}: {error}"[:300]) from error

@@ -181,7 +181,7 @@ class Watch:
 
     ``marks(frame)`` gives one byte per code byte and `MARKS_PADDING` more, not 0 where to stop; it is asked once
     per code and address. ``depths`` are numbers of frames: stop when an opcode has made them that many.
-    ``is_low`` tells for each threshold of gas whether the step before was below it already.
+    A threshold does not stop where the step before was below it already.
     """
 
     def __init__(
@@ -195,9 +195,8 @@ class Watch:
         self._marks = marks
         self._maps: dict[tuple[Code, bytes], bytes] = {}
         self._block, self._address = _control_block()
-        self.is_low = dict.fromkeys(gas_below, False)
-        self.low_hits: tuple[int, ...] = ()
-        """Thresholds that were armed when native code was last entered."""
+        self.armed = dict.fromkeys(gas_below, False)
+        """For each threshold of gas whether a frame has been at or above it since `begin`."""
         self.depths = frozenset(depths)
         self.has_failed = False
         """Whether a message has failed since `begin`."""
@@ -222,21 +221,17 @@ class Watch:
         self._depth = len(execution.frames)
         self.has_failed = self.has_stopped = False
         execution.last_halt = Halt.STOP
-        for threshold in self.is_low:
-            self.is_low[threshold] = frame.gas < threshold
+        for threshold in self.armed:
+            self.armed[threshold] = frame.gas >= threshold
 
     def arm(self, frame: Frame) -> None:
         self._block[3] = address_of(self.marks_of(frame))
-        self._block[0] = 0
-        if self.is_low:
-            gas, armed = frame.words[_GAS], []
-            for threshold, was_low in self.is_low.items():
-                is_low = gas < threshold
-                if not (is_low and was_low):
-                    armed.append(threshold)
-                self.is_low[threshold] = is_low
-            self.low_hits = tuple(armed)
-            self._block[0] = max(armed, default=0)
+        if self.armed:
+            gas = frame.words[_GAS]
+            for threshold in self.armed:
+                if gas >= threshold:
+                    self.armed[threshold] = True
+            self._block[0] = max((t for t, is_armed in self.armed.items() if is_armed), default=0)
         frame.words[_BLOCK] = self._address
 
     def stops(self, execution: Execution) -> bool:
