@@ -57,25 +57,12 @@ class Hunt:
         timeline = self._timeline
         goal = timeline.step + limit
         while timeline.step < goal and timeline.outcome is None and not self.is_back:
-            hits = self._one()
-            if hits or self.is_back:
-                return hits
-            if self._edges or timeline.step >= goal or timeline.outcome is not None:
-                continue
             self._watch.begin(timeline.execution)
-            timeline.forward(goal - timeline.step, self._watch)
+            timeline.forward(1 if self._edges else goal - timeline.step, self._watch)
             hits = self._here()
             if hits or self.is_back:
                 return hits
         return []
-
-    def _one(self) -> list[Hit]:
-        """A single operation."""
-        watch, execution = self._watch, self._timeline.execution
-        watch.begin(execution)
-        self._timeline.forward(1)
-        watch.stops(execution)
-        return self._here()
 
     def _here(self) -> list[Hit]:
         """Hits of this position, and of the one before if its operation failed."""

@@ -29,6 +29,7 @@ from debugger.limits import (
 )
 from debugger.program import Program
 from debugger.session import Session
+from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
 RECORD_VERSION = 1
@@ -40,6 +41,8 @@ class SessionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: int
     name: str
     tags: tuple[str, ...]
+    engine: str
+    """`vm.block.VM_FINGERPRINT` of the engine that took the digest."""
     program: Program
     witness: Witness
     """What the run read of its base state."""
@@ -63,6 +66,7 @@ def record_of(session: Session) -> SessionRecord:
         RECORD_VERSION,
         session.name,
         session.tags,
+        VM_FINGERPRINT,
         session.program,
         witness,
         witness.root(),
@@ -111,7 +115,7 @@ def restore(
         raise SessionDiverged(str(error)) from None
     if session.digest() != record.digest:
         session.close()
-        raise SessionDiverged(f"step {record.position} has another state than the one recorded")
+        raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     session.base.know(record.witness)
     session.is_running = record.is_running
     return session
@@ -139,7 +143,7 @@ def check_record(record: SessionRecord) -> None:
         raise SessionFileMalformed(f"record version {record.version}")
     if len(record.branches) > BRANCHES or len(record.breakpoints) > BREAKPOINTS or len(record.tags) > TAGS:
         raise SessionFileMalformed("too many branches, breakpoints or tags")
-    if any(len(text) > NAME_CHARACTERS for text in (record.name, *record.tags)):
+    if any(len(text) > NAME_CHARACTERS for text in (record.name, record.engine, *record.tags)):
         raise SessionFileMalformed("a name is too long")
     if record.position > REPLAY_STEPS:
         raise SessionFileTooLarge(f"at step {record.position}; {REPLAY_STEPS} are replayed at most")

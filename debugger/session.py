@@ -80,6 +80,8 @@ class Session:
         self._breakpoint_ids = 0
         self._spacing, self._cap = spacing, keyframe_bytes
         self._pause_wanted = False
+        self._run_began = -1
+        """Step where `toggle_run_pause` began the run."""
         self.rename(name, tags)
         self._start(program)
 
@@ -215,13 +217,15 @@ class Session:
     def toggle_run_pause(self) -> bool:
         """Begin or stop running; a driver calls `run_slice` while it is true."""
         self.is_running = not self.is_running and self.timeline.outcome is None
+        self._run_began = self.step_index
         return self.is_running
 
     def run_slice(self, limit: int = RUN_SLICE) -> list[Event]:
         """Go on with a run for a bounded number of steps; `Running` if there is more to do."""
         if not self.is_running:
             return self._stopped("paused")
-        hunt = Hunt(self.timeline, self._active())
+        is_later = self.step_index != self._run_began
+        hunt = Hunt(self.timeline, self._active(), includes_start=is_later)
         hits = hunt.forward(min(limit, RUN_SLICE_CHECKED) if hunt.looks_at_every_step else limit)
         if hits:
             return self._hit(hits)

@@ -21,6 +21,10 @@ PAGE_BYTES: Final = 4096
 """Memory is shared in pages of this size."""
 
 
+_ENTRY_BYTES: Final = 96
+"""What a journal entry holds besides its place, roughly. Copies share entries."""
+
+
 class FrameSnapshot(NamedTuple):
     """One frame; memory is cut into pages."""
 
@@ -35,9 +39,9 @@ class FrameSnapshot(NamedTuple):
 
 
 class JournalSnapshot(NamedTuple):
-    """Copies of the journal's containers, each beside the container it belongs to."""
+    """Copies of the journal's containers: the container, its copy, and how many entries are new in it."""
 
-    parts: tuple[tuple[Any, Any], ...]
+    parts: tuple[tuple[Any, Any, int], ...]
 
 
 class ExecutionSnapshot(NamedTuple):
@@ -54,13 +58,8 @@ class ExecutionSnapshot(NamedTuple):
         for frame in self.frames:
             for piece in (frame.head, frame.returndata, *frame.pages):
                 yield id(piece), sys.getsizeof(piece)
-        for container, copy in self.journal.parts:
-            yield id(copy), sys.getsizeof(copy) + _entry_bytes(container) * len(copy)
-
-
-def _entry_bytes(container: Any) -> int:
-    """What an entry holds besides its place, roughly: its key and value, in part used elsewhere too."""
-    return 96 if isinstance(container, list) else 64
+        for _, copy, grown in self.journal.parts:
+            yield id(copy), sys.getsizeof(copy) + _ENTRY_BYTES * grown
 
 
 def _frame(frame: Frame, before: FrameSnapshot | None) -> FrameSnapshot:
@@ -89,19 +88,20 @@ def _frame(frame: Frame, before: FrameSnapshot | None) -> FrameSnapshot:
 
 def snapshot_journal(journal: Journal, before: JournalSnapshot | None = None) -> JournalSnapshot:
     """All that `restore_journal` needs."""
-    known = {id(container): copy for container, copy in before.parts} if before is not None else {}
+    known = {id(part[0]): part for part in before.parts} if before is not None else {}
     parts = []
     for container in journal.containers():
-        copy = known.get(id(container))
-        if copy is None or len(copy) != len(container) or copy != container:
-            copy = container.copy()
-        parts.append((container, copy))
+        part = known.get(id(container))
+        if part is None or len(part[1]) != len(container) or part[1] != container:
+            old = 0 if part is None else len(part[1])
+            part = (container, container.copy(), max(0, len(container) - old))
+        parts.append(part)
     return JournalSnapshot(tuple(parts))
 
 
 def restore_journal(snapshot: JournalSnapshot) -> None:
     """Bring the journal's containers back to what they held."""
-    for container, copy in snapshot.parts:
+    for container, copy, _ in snapshot.parts:
         container.clear()
         if isinstance(container, list):
             container.extend(copy)

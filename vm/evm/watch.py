@@ -1,8 +1,9 @@
 """Modes of stepping that native code carries out: stopping at marked places or low gas, and hashing a trace.
 
 A mode is one more dispatch table over the interpreter's functions. The two here need nothing of a fork, so they
-are a small module of machine code of their own. Their operands are in a control block of four words that the
-frame's BREAKPOINTS register points to: gas below which to stop, digest, gas mask, address of the marks.
+are a small module of machine code of their own. Their operands are in a control block that the frame's
+BREAKPOINTS register points to: gas below which to stop, digest, gas mask, address of the marks, and whether the
+first opcode is to run unchecked.
 """
 
 from __future__ import annotations
@@ -96,7 +97,10 @@ def _watch() -> str:
     return (
         f"define internal {_SIGNATURE} @watch_one({_PARAMETERS}) nounwind {{\n"
         + _BEGIN
-        + "  %low = load i64, ptr %block\n  %is_low = icmp ult i64 %gas, %low\n"
+        + "  %at.skip = getelementptr i8, ptr %block, i64 32\n  %skip = load i64, ptr %at.skip\n"
+        "  %is_skipped = icmp ne i64 %skip, 0\n  br i1 %is_skipped, label %first, label %check\n"
+        "first:\n  store i64 0, ptr %at.skip\n  br label %go\ncheck:\n"
+        "  %low = load i64, ptr %block\n  %is_low = icmp ult i64 %gas, %low\n"
         "  %at.marks = getelementptr i8, ptr %block, i64 24\n  %marks = load ptr, ptr %at.marks\n"
         "  %at.mark = getelementptr i8, ptr %marks, i64 %pc\n  %mark = load i8, ptr %at.mark\n"
         "  %is_marked = icmp ne i8 %mark, 0\n  %hit = or i1 %is_low, %is_marked\n"
@@ -172,7 +176,7 @@ def _tables() -> _Tables:
 
 
 def _control_block() -> tuple[Any, int]:
-    block = (ctypes.c_uint64 * 4)()
+    block = (ctypes.c_uint64 * 5)()
     return block, ctypes.addressof(block)
 
 
@@ -216,7 +220,8 @@ class Watch:
         return marks
 
     def begin(self, execution: Execution) -> None:
-        """The current position has been seen: go on from it."""
+        """The current position has been seen: its opcode will run unchecked."""
+        self._block[4] = 1
         frame = execution.frames[-1]
         self._depth = len(execution.frames)
         self.has_failed = self.has_stopped = False

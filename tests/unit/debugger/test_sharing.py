@@ -152,8 +152,8 @@ def assign(*path: int, value: Any) -> Callable[[list[Any]], None]:
     return change
 
 
-def branch(id: int, parent: int | None, step: int = 0, edits: tuple[Any, ...] = ()) -> dict[str, Any]:
-    return {"id": id, "parent": parent, "step": step, "edits": edits, "name": ""}
+def branch(number: int, parent: int | None, step: int = 0, edits: tuple[Any, ...] = ()) -> dict[str, Any]:
+    return {"id": number, "parent": parent, "step": step, "edits": edits, "name": ""}
 
 
 def flipped(at: int) -> bytes:

@@ -31,7 +31,7 @@ def position(execution: Execution) -> object:
     frames = [
         (f.pc, f.gas, f.stack(), f.memory_bytes(), f.returndata, f.message.to) for f in execution.frames
     ]
-    journal = deepcopy([copy for _, copy in snapshot_journal(execution.journal).parts[1:]])
+    journal = deepcopy([part[1] for part in snapshot_journal(execution.journal).parts[1:]])
     return execution.steps, execution.outcome, frames, journal
 
 
@@ -98,11 +98,6 @@ def test_watching_stops_where_naive_stepping_would(thresholds: tuple[int, ...]) 
     while watching.step(10**6, watch) is None:
         found.append(watching.steps)
         watch.begin(watching)
-        watching.step(1)
-        if watching.outcome is None and watch.stops(watching):
-            found.append(watching.steps)
-            watch.begin(watching)
-            watching.step(1)
     assert found == wanted
     assert len(found) > 5
 
