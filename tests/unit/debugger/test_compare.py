@@ -18,6 +18,7 @@ from debugger.program import Program
 from debugger.session import Session
 from debugger.state_diff import diff_states
 from debugger.trace3155 import trace_lines, trace_page
+from node.conformance.trace import TraceWriter
 from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
 from tests.unit.vm.programs import OTHER, code
 
@@ -142,6 +143,18 @@ def test_traces_come_in_pages_and_whole(chosen: Program) -> None:
     for now, after in pairwise(lines):
         if now["depth"] == after["depth"] and now["opName"] not in ("CALL", "CREATE"):
             assert int(now["gas"], 16) - int(now["gasCost"], 16) == int(after["gas"], 16)
+
+
+@settings(max_examples=20, deadline=None)
+@given(programs())
+def test_traces_are_those_of_the_statetest_command(chosen: Program) -> None:
+    run = session(chosen)
+    wanted: list[str] = []
+    writer = TraceWriter(wanted.append)
+    execution = run.begin(writer)
+    writer.begin(execution.context)
+    execution.run()
+    assert list(trace_lines(run))[:-1] == wanted
 
 
 @pytest.mark.parametrize("ignoring_gas", [False, True])

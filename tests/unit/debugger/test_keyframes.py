@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from debugger.keyframes import Keyframes
 from tests.unit.debugger.programs import LOOP, session
 from vm.evm.snapshot import ExecutionSnapshot, take_snapshot
@@ -38,8 +40,8 @@ def test_thinning_keeps_both_ends_and_what_is_near() -> None:
         assert frames.steps[-1] == snapshot.steps
     steps = frames.steps
     assert len(steps) > 10
-    early = [b - a for a, b in zip(steps, steps[1:], strict=False) if b < 20_000]
-    late = [b - a for a, b in zip(steps, steps[1:], strict=False) if b > 36_000]
+    early = [b - a for a, b in pairwise(steps) if b < 20_000]
+    late = [b - a for a, b in pairwise(steps) if b > 36_000]
     assert min(early) >= max(late) / 4
     assert late[-1] == 100
 
