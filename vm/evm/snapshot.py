@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from vm.code import Code
 from vm.evm.execution import Execution
 from vm.evm.frame import Frame
 from vm.evm.layout import Field
-from vm.journal import Journal
+from vm.journal_snapshot import JournalSnapshot, restore_journal, snapshot_journal
 from vm.message import CallKind, Halt, Message, Outcome
 
 PAGE_BYTES: Final = 4096
 """Memory is shared in pages of this size."""
-
-
-_ENTRY_BYTES: Final = 96
-"""What a journal entry holds besides its place, roughly. Copies share entries."""
 
 
 class FrameSnapshot(NamedTuple):
@@ -36,12 +32,6 @@ class FrameSnapshot(NamedTuple):
     head: bytes
     pages: tuple[bytes, ...]
     returndata: bytes
-
-
-class JournalSnapshot(NamedTuple):
-    """Copies of the journal's containers: the container, its copy, and how many entries are new in it."""
-
-    parts: tuple[tuple[Any, Any, int], ...]
 
 
 class ExecutionSnapshot(NamedTuple):
@@ -58,8 +48,7 @@ class ExecutionSnapshot(NamedTuple):
         for frame in self.frames:
             for piece in (frame.head, frame.returndata, *frame.pages):
                 yield id(piece), sys.getsizeof(piece)
-        for _, copy, grown in self.journal.parts:
-            yield id(copy), sys.getsizeof(copy) + _ENTRY_BYTES * grown
+        yield from self.journal.pieces()
 
 
 def _frame(frame: Frame, before: FrameSnapshot | None) -> FrameSnapshot:
@@ -84,29 +73,6 @@ def _frame(frame: Frame, before: FrameSnapshot | None) -> FrameSnapshot:
         tuple(pages),
         frame.returndata,
     )
-
-
-def snapshot_journal(journal: Journal, before: JournalSnapshot | None = None) -> JournalSnapshot:
-    """All that `restore_journal` needs."""
-    known = {id(part[0]): part for part in before.parts} if before is not None else {}
-    parts = []
-    for container in journal.containers():
-        part = known.get(id(container))
-        if part is None or len(part[1]) != len(container) or part[1] != container:
-            old = 0 if part is None else len(part[1])
-            part = (container, container.copy(), max(0, len(container) - old))
-        parts.append(part)
-    return JournalSnapshot(tuple(parts))
-
-
-def restore_journal(snapshot: JournalSnapshot) -> None:
-    """Bring the journal's containers back to what they held."""
-    for container, copy, _ in snapshot.parts:
-        container.clear()
-        if isinstance(container, list):
-            container.extend(copy)
-        else:
-            container.update(copy)
 
 
 def take_snapshot(execution: Execution, before: ExecutionSnapshot | None = None) -> ExecutionSnapshot:

@@ -8,8 +8,9 @@ import pytest
 
 from tests.unit.vm.programs import MACHINE, OTHER, World, code
 from vm.evm.execution import Execution
-from vm.evm.snapshot import restore_snapshot, snapshot_journal, take_snapshot
+from vm.evm.snapshot import restore_snapshot, take_snapshot
 from vm.evm.watch import MARKS_PADDING, TraceDigest, Watch
+from vm.journal_snapshot import CHUNK, restore_journal, snapshot_journal
 
 LOGGING = code(7, 1, "TSTORE", 5, 3, "SSTORE", 0, 64, 0, "LOG1", 9, 9, "SSTORE", 0, 0, "REVERT")
 CALLING = code(
@@ -31,7 +32,7 @@ def position(execution: Execution) -> object:
     frames = [
         (f.pc, f.gas, f.stack(), f.memory_bytes(), f.returndata, f.message.to) for f in execution.frames
     ]
-    journal = deepcopy([part[1] for part in snapshot_journal(execution.journal).parts[1:]])
+    journal = deepcopy([part[1:] for part in snapshot_journal(execution.journal).parts[1:]])
     return execution.steps, execution.outcome, frames, journal
 
 
@@ -131,3 +132,51 @@ def test_digests_of_a_trace_depend_on_the_trace_alone() -> None:
     blind_too.step(6, also)
     assert plain.value != digest.value
     assert also.value == blind.value
+
+
+def test_large_journals_share_their_chunks_and_come_back() -> None:
+    journal = World().journal
+    journal.begin_transaction()
+    for slot in range(3 * CHUNK):
+        journal.set_transient(OTHER, slot, slot + 1)
+    first = snapshot_journal(journal)
+    point = journal.checkpoint()
+    for slot in range(3 * CHUNK, 3 * CHUNK + 10):
+        journal.set_transient(OTHER, slot, 1)
+    journal.set_transient(OTHER, 5, 77)
+    second = snapshot_journal(journal, first)
+    once = dict(first.pieces())
+    assert sum(size for piece, size in second.pieces() if piece not in once) < sum(once.values()) / 3
+    transients = journal.transients()
+    journal.revert(point)
+    journal.set_storage(OTHER, 1, 2)
+    restore_journal(second)
+    assert journal.transients() == transients
+    assert journal.storage(OTHER, 1) == 0
+    restore_journal(first)
+    assert journal.transient(OTHER, 5) == 6
+    restore_journal(second)
+    journal.revert(point)
+    assert journal.transient(OTHER, 5) == 6
+    journal.revert(0)
+    assert not any(journal.transients().values())
+
+
+def test_equal_containers_are_not_mistaken_for_each_other() -> None:
+    journal = World().journal
+    journal.begin_transaction()
+    journal.set_storage(OTHER, 1, 5)
+    start = journal.checkpoint()
+    journal.create_account(OTHER)  # wipes: other containers from here on
+    journal.set_storage(OTHER, 1, 6)
+    first = snapshot_journal(journal)
+    journal.revert(start)
+    journal.create_account(OTHER)
+    journal.set_storage(OTHER, 1, 6)
+    second = snapshot_journal(journal, first)
+    for snapshot in (first, second):
+        restore_journal(snapshot)
+        assert journal.storage(OTHER, 1) == 6
+        journal.set_storage(OTHER, 1, 7)
+        journal.revert(start)
+        assert journal.storage(OTHER, 1) == 5
