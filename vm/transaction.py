@@ -134,7 +134,7 @@ def simulate_call(
         raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
-        environment = replace(environment, base_fee=0)
+        environment = replace(environment, base_fee=0) if environment.base_fee else environment
     else:
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     needed = max(intrinsic_gas(tx, environment.fork), floor_gas(tx, environment.fork))

@@ -135,4 +135,4 @@ def test_programs_that_fail(tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("start", [21_000, 26_000, 40_000, 80_000])
 def test_programs_out_of_gas_anywhere(start: int, tmp_path: Path) -> None:
-    assert compare(programs(list(range(start, start + 3_000, 97))), tmp_path / "cases.json") > 1_000
+    assert compare(programs(list(range(start, start + 3_000, 193))), tmp_path / "cases.json") > 1_000

@@ -77,11 +77,14 @@ class Life:
             StoreOptions(REPO, REPO, **options),
             Random(f"{seed} {fs.calls}").randbytes,
         )
-        record.visible = lambda: self.store.head.number
         controls = Controls(gas_limit=GENESIS.gas_limit)
         self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
         self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
         self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
+
+    def serve(self) -> None:
+        """Let readers see the chain; what they see is promised."""
+        self.record.visible = lambda: self.store.head.number
 
     # Requests
 
@@ -158,6 +161,7 @@ class Life:
         disk.observe(self.disk.observer)
         fs._faults, fs._crash_at = before._faults, before._crash_at
         life = Life(disk, self.record, self.options)
+        life.serve()
         life.check()
         return life
 

@@ -49,7 +49,8 @@ def segments(life: Life) -> list[str]:
 
 def flips(life: Life) -> Iterator[Change]:
     for path in segments(life):
-        for bit in range(len(life.disk.fs.content(path).rstrip(b"\0")) * 8 + 512):
+        content = life.disk.fs.content(path)
+        for bit in range(8 * min(len(content), len(content.rstrip(b"\0")) + 64)):
 
             def flip(content: bytes, bit: int = bit) -> bytes:
                 changed = bytearray(content)

@@ -42,7 +42,7 @@ class Victim:
     """The same workload without faults: what the chain becomes."""
     disk: Disk
     failure: BaseException | None = None
-    store: FailingKv = field(init=False)
+    store: FailingKv = field(init=False, repr=False)
     script: Script | None = None
 
     def live(self) -> None:
@@ -64,6 +64,8 @@ class Victim:
         if self.script is None or not isinstance(self.failure, StoragePanic):
             return
         life, answered = self.script.life, len(self.record.answered)
+        if life.disk is not self.disk:  # it was killed before; the next one failed to start
+            return
         life.disk.fs._faults.clear()
         for group in life.groups:
             with suppress(StorageError):
