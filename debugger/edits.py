@@ -11,7 +11,7 @@ import msgspec
 from chain.types import Address
 from debugger.errors import InvalidEdit, InvalidProgram
 from debugger.limits import EDIT_BYTES
-from debugger.words import Number, address_of, data_of, number_of
+from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.code import address_of as memory_address
 from vm.evm.execution import Execution
 from vm.evm.gas import MEMORY_QUADRATIC_DIVISOR, MEMORY_WORD
@@ -36,6 +36,11 @@ class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     value: Number | None = None
     data: str | None = None
     address: str | None = None
+
+    def at(self, step: int) -> Edit:
+        """The edit at a step, its large numbers as hex text."""
+        index, value = (None if n is None else storable(n) for n in (self.index, self.value))
+        return msgspec.structs.replace(self, step=step, index=index, value=value)
 
 
 def _need(given: Number | None, field: str, largest: int = 2**256 - 1) -> int:

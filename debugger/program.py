@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+from msgspec.structs import replace
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
@@ -16,7 +17,7 @@ from chain.transactions import Transaction, decode_transaction, recover_sender
 from chain.types import UINT64_MAX, ZERO_ADDRESS, Address, Hash32
 from debugger.errors import InvalidProgram
 from debugger.limits import CALLDATA_BYTES, CODE_BYTES, STATE_ENTRIES
-from debugger.words import Number, address_of, data_of, number_of
+from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.evm.execution import Execution
 from vm.journal import Journal
 from vm.limits import GAS_MAX
@@ -73,6 +74,21 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     block: BlockSetup = BlockSetup()
     state: dict[str, AccountSetup] = {}
     """Accounts set up before the run, by address."""
+
+    def storable(self) -> Program:
+        """The same program with all large numbers as hex text."""
+        state = {
+            address: replace(
+                setup,
+                balance=None if setup.balance is None else storable(setup.balance),
+                storage={slot: storable(value) for slot, value in setup.storage.items()},
+            )
+            for address, setup in self.state.items()
+        }
+        block = replace(
+            self.block, base_fee=storable(self.block.base_fee), difficulty=storable(self.block.difficulty)
+        )
+        return replace(self, value=storable(self.value), block=block, state=state)
 
     def launch(self) -> Launch:
         """The program checked and parsed. Raises `InvalidProgram` and errors of the transaction."""

@@ -42,6 +42,7 @@ from debugger.limits import (
 from debugger.program import Program
 from debugger.state import State, StateQuery, read_state, state_digest
 from debugger.timeline import Timeline
+from debugger.words import storable
 from vm.evm.execution import Execution
 from vm.machine import Machine
 from vm.trace import Tracer
@@ -86,12 +87,14 @@ class Session:
         self._start(program)
 
     def _start(self, program: Program) -> None:
-        self.program = program
-        self.launch = program.launch()
+        launch = program.launch()
+        timeline = Timeline(
+            lambda: launch.begin(self.machine, self.base, self.base.block_hash), spacing=self._spacing, cap=self._cap
+        )
+        self.program, self.launch, self.timeline = program.storable(), launch, timeline
         self.branches: dict[int, Branch] = {0: Branch(0, None, 0, ())}
         self.branch = 0
         """Id of the current branch."""
-        self.timeline = Timeline(self.begin, spacing=self._spacing, cap=self._cap)
 
     def begin(self, tracer: Tracer | None = None) -> Execution:
         """A further execution of the program at step 0, without edits."""
@@ -282,6 +285,8 @@ class Session:
             if len(self.breakpoints) >= BREAKPOINTS:
                 raise SessionLimitReached(f"a session has at most {BREAKPOINTS} breakpoints")
             point = msgspec.structs.replace(point, id=self._breakpoint_ids + 1)
+        if point.slot is not None:
+            point = msgspec.structs.replace(point, slot=storable(point.slot))
         condition = Condition(point)
         self._breakpoint_ids = max(self._breakpoint_ids, point.id)
         self.breakpoints[point.id], self._conditions[point.id] = point, condition
@@ -321,7 +326,7 @@ class Session:
         is_extended = current.id == max(self.branches) != 0 and current.step == step and kept == current.edits
         if not is_extended and len(self.branches) >= BRANCHES:
             raise SessionLimitReached(f"a session has at most {BRANCHES} branches")
-        edit = msgspec.structs.replace(edit, step=step)
+        edit = edit.at(step)
         self.timeline.add_edit(edit)
         if is_extended:
             branch = msgspec.structs.replace(current, edits=(*kept, edit))

@@ -10,6 +10,9 @@ Number = int | str
 """An integer, or hex or decimal text: JSON numbers above 2**53 are not safe everywhere."""
 
 
+_SAFE = 2**53 - 1
+
+
 def hex_of(data: bytes) -> str:
     """``0x`` and the digits."""
     return "0x" + data.hex()
@@ -35,6 +38,11 @@ def number_of(value: Number, field: str, largest: int = UINT256_MAX) -> int:
     if not 0 <= number <= largest:
         raise InvalidProgram(f"{field}: outside 0 .. {hex(largest)}")
     return number
+
+
+def storable(value: Number) -> Number:
+    """The same number in a form every encoding takes: large ones as hex text."""
+    return hex(value) if isinstance(value, int) and value > _SAFE else value
 
 
 def data_of(text: str, field: str, longest: int, length: int | None = None) -> bytes:

@@ -8,7 +8,6 @@ so nothing needs an undo rule of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from chain.forks import Fork
@@ -23,11 +22,6 @@ _ABSENT: Final[Any] = object()
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
-
-_UNDOABLE: Final = (
-    "_undo", "_accounts", "_storage", "_wiped", "logs", "_original", "_transient", "_warm_accounts",
-    "_warm_slots", "_refund", "_created", "_touched", "_scheduled",
-)  # fmt: skip
 
 _REFUND: Final = 0
 """Key of the refund counter in its one-entry dict."""
@@ -374,12 +368,6 @@ class Journal:
     def transients(self) -> dict[tuple[Address, int], int]:
         """All transient slots set in this transaction, and their values now."""
         return dict(self._transient)
-
-    def containers(self) -> Iterator[dict[Any, Any] | list[Any]]:
-        """All that may be undone and the undo list itself, each once: what a snapshot copies."""
-        nested = (*self._storage.values(), *self._original.values())
-        wiped = [held for _, _, held in self._undo if type(held) is dict] if self._wiped else []
-        yield from {id(c): c for c in (*(getattr(self, n) for n in _UNDOABLE), *nested, *wiped)}.values()
 
     def delta(self) -> StateDelta:
         """Net changes since construction; values equal to the state below are left out."""

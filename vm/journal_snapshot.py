@@ -19,6 +19,13 @@ _ENTRY_BYTES: Final = 48
 """What an item holds besides its place, roughly. Chunks that follow each other share most items."""
 
 
+_UNDOABLE: Final = (
+    "_undo", "_accounts", "_storage", "_wiped", "logs", "_original", "_transient", "_warm_accounts",
+    "_warm_slots", "_refund", "_created", "_touched", "_scheduled",
+)  # fmt: skip
+"""The containers of a `Journal`, whose friend this module is."""
+
+
 class Chunk(NamedTuple):
     """Some items in order, and how many of them are new."""
 
@@ -50,6 +57,14 @@ class JournalSnapshot(NamedTuple):
         return sum(len(chunk.items) for part in self.parts for chunk in part.values)
 
 
+def _containers(journal: Journal) -> Iterator[dict[Any, Any] | list[Any]]:
+    """All that may be undone and the undo list itself, each once. Wiped storage hangs on the undo list alone."""
+    undo = journal._undo
+    nested = (*journal._storage.values(), *journal._original.values())
+    wiped = [held for _, _, held in undo if type(held) is dict] if journal._wiped else []
+    yield from {id(c): c for c in (*(getattr(journal, n) for n in _UNDOABLE), *nested, *wiped)}.values()
+
+
 def _chunks(items: list[Any], before: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
     chunks = []
     for i in range(0, len(items), CHUNK):
@@ -68,7 +83,7 @@ def snapshot_journal(journal: Journal, before: JournalSnapshot | None = None) ->
     """All that `restore_journal` needs, sharing with ``before``."""
     known = {id(part.container): part for part in before.parts} if before is not None else {}
     parts = []
-    for container in journal.containers():
+    for container in _containers(journal):
         old = known.get(id(container))
         keys, values = ((), ()) if old is None else old[1:]
         if isinstance(container, list):

@@ -15,6 +15,7 @@ from debugger.desk import Desk
 from debugger.edits import Edit
 from debugger.errors import InvalidEdit, InvalidProgram, SessionNotFound, StepOutOfRange
 from debugger.events import Running, Stopped
+from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.program import AccountSetup, Program, block_setup, parse_program
 from debugger.session import Session
 from debugger.state import StateQuery, Window
@@ -289,3 +290,23 @@ def test_the_eight_operations_of_old() -> None:
     with pytest.raises(SessionNotFound):
         desk.step_evm(second)
     desk[first].set_breakpoint(Breakpoint("revert"))
+
+
+def test_a_refused_program_leaves_the_session_alone() -> None:
+    run = session(code(1, 2, "ADD"))
+    run.step(2)
+    with pytest.raises(InvalidProgram):
+        run.load(Program(code="0x", fork="nonsense"))
+    assert (run.step_index, run.launch.code) == (2, code(1, 2, "ADD"))
+    run.load(Program(code="0x5f"))
+    assert run.step_index == 0
+
+
+def test_large_numbers_can_be_stored() -> None:
+    rich = AccountSetup(balance=2**255, storage={"1": 2**200})
+    run = session(Program(code="0x5f5f", value=10**30, state={"0x" + "12" * 20: rich}))
+    run.edit(Edit("push", value=2**256 - 1))
+    run.set_breakpoint(Breakpoint("slot_write", slot=2**255))
+    back = restore(decode_record(encode_record(record_of(run))), MACHINE)
+    assert back.digest() == run.digest()
+    assert back.state().stack == ["0x" + "ff" * 32]
