@@ -24,7 +24,7 @@ from vm.evm.opcodes import BY_NAME
 from vm.machine import Machine
 
 MACHINE = Machine()
-GAS = 10**12
+GAS = 5 * 10**10
 
 
 def code(*parts: str | int) -> bytes:

@@ -10,14 +10,14 @@ import msgspec
 
 from chain.types import Address
 from debugger.errors import InvalidEdit, InvalidProgram
-from debugger.limits import EDIT_BYTES
+from debugger.limits import EDIT_BYTES, PROGRAM_GAS
 from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.code import address_of as memory_address
 from vm.evm.execution import Execution
 from vm.evm.gas import MEMORY_QUADRATIC_DIVISOR, MEMORY_WORD
 from vm.evm.layout import STACK_END, STACK_OFFSET, Field
 from vm.evm.opcodes import opcodes
-from vm.limits import GAS_MAX, STACK_ITEMS
+from vm.limits import STACK_ITEMS
 from vm.message import CallKind
 
 
@@ -118,7 +118,7 @@ def _calldata(execution: Execution, edit: Edit) -> None:
 
 def _gas(execution: Execution, edit: Edit) -> None:
     frame = execution.frames[-1]
-    frame.words[Field.GAS] = _need(edit.value, "value", GAS_MAX)
+    frame.words[Field.GAS] = _need(edit.value, "value", PROGRAM_GAS)
 
 
 def _pc(execution: Execution, edit: Edit) -> None:

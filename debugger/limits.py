@@ -42,6 +42,9 @@ EXPRESSION_CHARACTERS = 500
 EXPRESSION_NODES = 100
 EXPRESSION_DEPTH = 20
 
+PROGRAM_GAS = 1 << 36
+"""Gas of a session: enough for ten thousand million steps, and for 180 MiB of memory in a frame."""
+
 CODE_BYTES = 1 << 20
 """Code of a bytecode session: more than a chain allows, since experiments may."""
 

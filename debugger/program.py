@@ -16,11 +16,10 @@ from chain.state import BlockHashes, StateReader
 from chain.transactions import Transaction, decode_transaction, recover_sender
 from chain.types import UINT64_MAX, ZERO_ADDRESS, Address, Hash32
 from debugger.errors import InvalidProgram
-from debugger.limits import CALLDATA_BYTES, CODE_BYTES, STATE_ENTRIES
+from debugger.limits import CALLDATA_BYTES, CODE_BYTES, PROGRAM_GAS, STATE_ENTRIES
 from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.evm.execution import Execution
 from vm.journal import Journal
-from vm.limits import GAS_MAX
 from vm.machine import Machine
 from vm.message import CallKind, ExecutionContext, Message
 from vm.trace import Tracer
@@ -110,7 +109,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             DEFAULT_TARGET if target is None else address_of(target, "to"),
             number_of(self.value, "value"),
             data_of(self.calldata, "calldata", CALLDATA_BYTES),
-            number_of(self.gas, "gas", GAS_MAX),
+            number_of(self.gas, "gas", PROGRAM_GAS),
             _accounts(self.state),
         )
 
@@ -125,7 +124,9 @@ def fork_of(name: str) -> Fork:
 
 
 def _transaction(text: str) -> Transaction:
-    return decode_transaction(data_of(text, "transaction", CALLDATA_BYTES))
+    tx = decode_transaction(data_of(text, "transaction", CALLDATA_BYTES))
+    number_of(tx.gas_limit, "gas limit", PROGRAM_GAS)
+    return tx
 
 
 def _environment(block: BlockSetup, fork: Fork) -> BlockEnvironment:
