@@ -48,7 +48,7 @@ class Field(IntEnum):
     STORAGE_TAG = 21
     """Entries with this tag are slots of this frame's account."""
     BREAKPOINTS = 22
-    """Bitmap of code offsets the break table stops at."""
+    """Control block of the mode (`vm.evm.watch`)."""
     PROFILE = 23
     """Counters of the profile table."""
     STORAGE_ENTRY = 24
@@ -135,6 +135,8 @@ class Exit(IntEnum):
     """The memory buffer is too small for RESULT_OFFSET bytes; nothing of the opcode has happened."""
     STEP = 129
     """The step counter is used up; pc is the next opcode's."""
+    BREAK = 130
+    """A watched place or gas is reached; pc is the next opcode's, which has not been counted."""
     HOST = 256
     """Plus the opcode byte: gas, pc and sp are those after the opcode; its operands still lie above sp."""
 

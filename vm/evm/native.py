@@ -51,7 +51,7 @@ _loaded: dict[Fork, Interpreter] = {}
 _engine: tuple[Any, Any] | None = None
 
 
-def _compiler() -> tuple[Any, Any]:
+def compiler() -> tuple[Any, Any]:
     """The process's target machine and linker; both are costly to make."""
     global _engine
     if _engine is None:
@@ -70,7 +70,7 @@ def _compiler() -> tuple[Any, Any]:
 
 def compile_object(ir: str) -> bytes:
     """Machine code of a module's text for this computer. Raises `NativeCodeUnavailable`."""
-    machine, _ = _compiler()
+    machine, _ = compiler()
     try:
         module = llvm.parse_assembly(ir)
         module.triple = machine.triple
@@ -116,7 +116,7 @@ def object_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
 
 def _link(code: bytes, name: str) -> tuple[Any, tuple[int, ...]]:
     """Load an object: what keeps it alive, and the addresses it exports."""
-    _, linker = _compiler()
+    _, linker = compiler()
     library = (
         llvm.JITLibraryBuilder()
         .add_object_img(code)
