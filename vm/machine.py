@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Final
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
@@ -11,9 +12,12 @@ from vm.code import CodeCache
 from vm.errors import EngineUnavailable
 from vm.evm.execution import Engine, Execution, Pool
 from vm.evm.host import handlers
+from vm.evm.jit.tier import EagerTier, Metrics
 from vm.evm.native import ObjectCache, load_interpreter
 from vm.message import CallKind, ExecutionContext, Message, Outcome
 from vm.trace import Tracer
+
+ENGINES: Final = ("interpreter", "jit", "auto")
 
 __all__ = ["Machine", "ObjectCache"]
 
@@ -30,8 +34,10 @@ class Machine:
 
     def __init__(self, cache: ObjectCache | None = None, engine: str = "interpreter") -> None:
         """``cache`` keeps machine code between processes. Raises `EngineUnavailable`."""
-        if engine != "interpreter":
+        if engine not in ENGINES:
             raise EngineUnavailable(f"no engine {engine!r}")
+        self._kind = engine
+        self.metrics = Metrics()
         self._cache = cache
         self._engines: dict[Fork, Engine] = {}
         self._codes: CodeCache | None = None
@@ -83,7 +89,8 @@ class Machine:
                 interpreter = load_interpreter(fork, self._cache)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
-                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes)
+                tier = None if self._kind == "interpreter" else EagerTier(interpreter, self._cache, self.metrics)
+                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes, tier)
         return engine
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:
