@@ -32,11 +32,12 @@ class _Pools(threading.local):
 class Machine:
     """Loads each fork's interpreter when first needed and keeps analysed code for all."""
 
-    def __init__(self, cache: ObjectCache | None = None, engine: str = "interpreter") -> None:
+    def __init__(self, cache: ObjectCache | None = None, engine: str = "interpreter", level: int = 0) -> None:
         """``cache`` keeps machine code between processes. Raises `EngineUnavailable`."""
         if engine not in ENGINES:
             raise EngineUnavailable(f"no engine {engine!r}")
         self._kind = engine
+        self._level = level
         self.metrics = Metrics()
         self._cache = cache
         self._engines: dict[Fork, Engine] = {}
@@ -89,7 +90,7 @@ class Machine:
                 interpreter = load_interpreter(fork, self._cache)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
-                tier = None if self._kind == "interpreter" else EagerTier(interpreter, self._cache, self.metrics)
+                tier = None if self._kind == "interpreter" else EagerTier(interpreter, self._cache, self.metrics, self._level)
                 engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes, tier)
         return engine
 

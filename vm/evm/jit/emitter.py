@@ -19,8 +19,10 @@ from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.limits import MEMORY_BYTES
 from vm.message import Halt
 
-FUNCTION_OPCODES_MAX = 400
-"""A longer run of opcodes goes on in another function."""
+FUNCTION_OPCODES_MAX = 128
+UNWRITTEN_WORDS_MAX = 24
+"""A longer run of opcodes, or one with more words to write at every side exit, goes on in another function:
+compile time would grow with the square."""
 
 
 class _SideExit(NamedTuple):
@@ -38,6 +40,9 @@ class _SideExit(NamedTuple):
 
 class Linker(Protocol):
     """Knows the other functions of the module."""
+
+    wanted: frozenset[int]
+    """JUMPDESTs with a function of their own; the others are only passed through."""
 
     def function_at(self, pc: int) -> str | None:
         """Symbol of the function that begins at ``pc``, None if that is not to be compiled."""
@@ -83,18 +88,22 @@ class BlockEmitter(Emitter):
         self.b.place("begin")
         self.b.do("%base = getelementptr i8, ptr %frame, i64 %sp")
         while not self._ended:
-            if begun and self._program.is_jumpdest(pc):
+            if begun and pc in self._linker.wanted:
                 self._go_to(pc)
-            elif self.operations >= FUNCTION_OPCODES_MAX:
+            elif begun and self._is_long():
                 self._leave(self._linker.continuation_at(pc), pc)
             else:
                 begun = True
-                pc = self._emit_segment(self._program.segment(pc))
+                pc = self._emit_segment(self._program.segment(pc, self._linker.wanted))
         for side in self._side_exits:
             self._emit_side_exit(side)
         body = "\n".join(self.b.lines)
         head = f"define internal {SIGNATURE} @{symbol}({PARAMETERS}) nounwind noimplicitfloat"
         return f"{head} {{\n{body}\n}}\n"
+
+    def _is_long(self) -> bool:
+        unwritten = len(self._stack.changes(self._stack.height))
+        return self.operations >= FUNCTION_OPCODES_MAX or unwritten > UNWRITTEN_WORDS_MAX
 
     def _emit_segment(self, segment: Segment) -> int:
         self._guard(segment)

@@ -39,8 +39,8 @@ class ModuleBuilder:
 
     def __init__(self, program: Program, jumpdests: Iterable[int], *, with_begin: bool) -> None:
         self._program = program
-        self._wanted = {pc for pc in jumpdests if pc in program.targets}
-        self._waiting = [*sorted(self._wanted, reverse=True)]
+        self.wanted = frozenset(pc for pc in jumpdests if pc in program.targets)
+        self._waiting = [*sorted(self.wanted, reverse=True)]
         if with_begin:
             self._waiting.append(0)
         self._known = set(self._waiting)
@@ -53,7 +53,7 @@ class ModuleBuilder:
 
     def function_at(self, pc: int) -> str | None:
         """Symbol of the JUMPDEST's function if it is compiled."""
-        if pc not in self._wanted:
+        if pc not in self.wanted:
             return None
         self._referenced.add(pc)
         return f"@at{pc}"
@@ -125,9 +125,9 @@ class ModuleBuilder:
 def compile_ir(code: bytes, fork: Fork, hot: frozenset[int] | None) -> Compilation:
     """The module of a contract: the JUMPDESTs in ``hot`` and the begin if 0 is among them; all without it.
 
-    JUMPDESTs nobody pushes are left out then unless the code has few: they are data or never used.
+    JUMPDESTs nobody pushes are left out then: they are data or never used.
     """
     program = Program(code, fork)
     if hot is not None:
         return ModuleBuilder(program, hot, with_begin=0 in hot).build()
-    return ModuleBuilder(program, program.targets, with_begin=True).build()
+    return ModuleBuilder(program, program.pushed, with_begin=True).build()

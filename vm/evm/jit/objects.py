@@ -97,7 +97,7 @@ def _fingerprint(fork: Fork) -> bytes:
         llvm.get_default_triple(),
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
-        f"{FORMAT} {LEVEL}",
+        str(FORMAT),
     ]
     parts += [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
     for part in parts:

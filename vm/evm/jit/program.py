@@ -6,7 +6,7 @@ it jumps, looks at the gas or leaves to Python, except its last opcode.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
@@ -14,7 +14,7 @@ from vm.evm.interpreter import left_to_python
 from vm.evm.jit.runtime import FIRST_INDEX
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
 
-SEGMENT_OPCODES_MAX: Final = 256
+SEGMENT_OPCODES_MAX: Final = 64
 
 _INVALID: Final = BY_NAME["INVALID"]
 _JUMPDEST: Final = BY_NAME["JUMPDEST"].byte
@@ -90,14 +90,14 @@ class Program:
         size = row.immediate
         return Operation(pc, row, int.from_bytes(self._padded[pc + 1 : pc + 1 + size], "big") if size else 0)
 
-    def segment(self, pc: int) -> Segment:
-        """The segment that begins at ``pc``. A JUMPDEST that is not its first opcode begins another."""
+    def segment(self, pc: int, entered: Container[int]) -> Segment:
+        """The segment that begins at ``pc``. A JUMPDEST among ``entered`` begins another."""
         operations: list[Operation] = []
         gas = height = needs = grows = 0
         while len(operations) < SEGMENT_OPCODES_MAX:
             operation = self.at(pc)
             row = operation.row
-            if operations and row.byte == _JUMPDEST:
+            if operations and pc in entered:
                 break
             operations.append(operation)
             gas += row.gas
@@ -108,7 +108,3 @@ class Program:
             if row.is_terminating or row.byte in self._last:
                 break
         return Segment(operations, gas, needs, grows)
-
-    def is_jumpdest(self, pc: int) -> bool:
-        """Whether the opcode at ``pc``, which one reaches without a jump, is a JUMPDEST."""
-        return pc < len(self.code) and self.code[pc] == _JUMPDEST

@@ -34,11 +34,12 @@ class Metrics:
 class EagerTier:
     """Compiles every contract whole when it is first called, in the caller's thread: for tests."""
 
-    def __init__(self, interpreter: Interpreter, cache: ObjectCache | None, metrics: Metrics) -> None:
+    def __init__(self, interpreter: Interpreter, cache: ObjectCache | None, metrics: Metrics, level: int) -> None:
         self._interpreter = interpreter
         self._fork: Fork = interpreter.fork
         self._cache = cache
         self._metrics = metrics
+        self._level = level
         self._maps: OrderedDict[bytes, Maps] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -58,12 +59,12 @@ class EagerTier:
         return maps
 
     def _compile(self, code: Code, maps: Maps) -> None:
-        key = objects.object_key(keccak256(code.bytes), self._fork, "whole")
+        key = objects.object_key(keccak256(code.bytes), self._fork, f"whole{self._level}")
         stored = self._cache.get(key) if self._cache is not None else None
         found = unseal(key, stored) if stored is not None else None
         if found is None:
             self._metrics.rejected += stored is not None
-            found = objects.compile_module(compile_ir(code.bytes, self._fork, None).ir)
+            found = objects.compile_module(compile_ir(code.bytes, self._fork, None).ir, self._level)
             self._metrics.compiled += 1
             if self._cache is not None:
                 self._cache.put(key, seal(key, found))
