@@ -48,7 +48,8 @@ class OpenedChain:
     lock: Lock
 
     def close(self) -> None:
-        """Close the stores and release the directory."""
+        """Stop compiling, close the stores and release the directory."""
+        self.machine.close()
         self.store.close()
         self.lock.release()
 
@@ -70,7 +71,8 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
         write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
     else:
         check_genesis(genesis, settings, origins)
-    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"))
+    dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
+    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"), settings.vm.engine, dump=dump)
     store = open_store(fs, genesis, store_options(settings))
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
     report = recover(store, lambda env, raws: replay_block(machine, env, raws, chain_state))

@@ -29,7 +29,7 @@ from node.conformance.state_case import (
 from node.conformance.trace import TracedMachine, TraceWriter
 from node.conformance.vectors import VectorFile
 from vm.journal import Journal
-from vm.machine import Machine
+from vm.machine import Machine, ObjectCache
 from vm.transaction import apply_transaction
 
 FILES_IN_FLIGHT_PER_JOB = 4
@@ -68,9 +68,14 @@ class SubtestResult:
 class StateTestRunner:
     """Runs subtests on one machine."""
 
-    def __init__(self, engine: str = "interpreter", trace: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        engine: str = "interpreter",
+        trace: Callable[[str], None] | None = None,
+        cache: ObjectCache | None = None,
+    ) -> None:
         """``trace`` is given EIP-3155 lines. Raises `EngineUnavailable`."""
-        self.machine = Machine(engine=engine) if trace is None else TracedMachine(TraceWriter(trace))
+        self.machine = Machine(cache, engine) if trace is None else TracedMachine(TraceWriter(trace))
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[SubtestResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
@@ -188,13 +193,14 @@ def run_state_tests(
     engine: str = "interpreter",
     jobs: int = 1,
     trace: Callable[[str], None] | None = None,
+    cache: ObjectCache | None = None,
 ) -> Iterator[SubtestResult]:
     """All selected subtests, in order; ``jobs`` processes, 0 for one per CPU, a single one with ``trace``.
 
     Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
     if jobs == 1 or trace is not None:
-        runner = StateTestRunner(engine, trace)
+        runner = StateTestRunner(engine, trace, cache)
         for file in files:
             yield from runner.run_file(file, selection)
         return

@@ -8,7 +8,7 @@ from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
-from vm.evm.jit.maps import NO_MAPS, Maps, MapAddresses
+from vm.evm.jit.maps import NO_MAPS, MapAddresses, Maps
 from vm.evm.layout import (
     ALIGNMENT,
     ENV_END,

@@ -20,7 +20,6 @@ from vm.evm.opcodes import BY_NAME, Opcode, opcodes
 from vm.evm.routines import routines
 from vm.message import Halt
 
-
 _ENTRY_POINTS: Final = (
     "enter",
     "resume",
@@ -29,8 +28,7 @@ _ENTRY_POINTS: Final = (
     "jit",
     "map_jumps",
     "map_entries",
-    "through",
-    "count_jumpdest",
+    "interpret",
     f"exit{int(Halt.INVALID_JUMP)}",
 )
 
@@ -242,7 +240,8 @@ class LeftToPython(NamedTuple):
 @cache
 def left_to_python(fork: Fork) -> LeftToPython:
     """Found by asking the emitters."""
-    always, sometimes = set(), set()
+    always: set[int] = set()
+    sometimes: set[int] = set()
     for byte, row in opcodes(fork).items():
         emitter = InterpreterEmitter(fork, row, set())
         emitter.function()

@@ -38,8 +38,7 @@ class Defaults(NamedTuple):
     """Addresses of the functions that stand where nothing is compiled."""
 
     bad_jump: int
-    through: int
-    count_jumpdest: int
+    interpret: int
 
 
 class Interpreter(NamedTuple):
@@ -170,7 +169,7 @@ def _load(fork: Fork, cache: ObjectCache | None) -> Interpreter:
         resume=run(at["resume"]),
         jit_table=at["jit"],
         map_entries=ctypes.CFUNCTYPE(word, pointer, word, pointer, pointer)(at["map_entries"]),
-        defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["through"], at["count_jumpdest"]),
+        defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["interpret"]),
         symbols={name: at[name] for name in runtime.symbols(fork)},
         keep=(library,),
     )

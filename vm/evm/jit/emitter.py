@@ -326,7 +326,8 @@ class BlockEmitter(Emitter):
                 room = self.let(f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {length - 1})")
             limit = self.let(f"zext i64 {room} to i256")
             self.require(self.let(f"icmp ult i256 {offset}, {limit}"), Exit.GROW)
-            start, reach = self.truncated(offset), length
+            start: Word = self.truncated(offset)
+            reach: Word = length
         else:
             start, reach = self._range(offset, length)
             self._reach(self._range_end(start, reach, length))

@@ -6,7 +6,7 @@ import ctypes
 from typing import Any, Final, NamedTuple
 
 from vm.code import Code
-from vm.evm.jit.runtime import DEFERRALS, FIRST_INDEX, RETRIES
+from vm.evm.jit.runtime import DEOPTIMISED, FIRST_INDEX
 from vm.evm.native import Interpreter
 
 CODE_BYTES_MAX: Final = 60_000
@@ -36,32 +36,31 @@ class Maps:
 
     __slots__ = (
         "_counters",
-        "_defaults",
         "_entries",
         "_functions",
         "_libraries",
         "_targets",
         "addresses",
+        "compiled",
         "compiled_bytes",
         "count",
     )
 
     def __init__(self, code: Code, interpreter: Interpreter) -> None:
-        """All JUMPDESTs counting, nothing compiled."""
+        """Nothing compiled, everything counted."""
         self._targets = (ctypes.c_uint16 * (code.length + _SLACK))()
         self._entries = (ctypes.c_uint16 * (code.length + _SLACK))()
         targets, entries = ctypes.addressof(self._targets), ctypes.addressof(self._entries)
         self.count = interpreter.map_entries(code.address, code.length, targets, entries)
         """Indexes given out, the reserved ones included."""
         defaults = interpreter.defaults
-        self._defaults = defaults
         self._functions = (ctypes.c_uint64 * self.count)(
-            defaults.bad_jump, *[defaults.through] * (self.count - 1)
+            defaults.bad_jump, *[defaults.interpret] * (self.count - 1)
         )
-        for index in self.jumpdests().values():
-            self._functions[index] = defaults.count_jumpdest
         self._counters = (ctypes.c_uint32 * self.count)()
         self._libraries: list[Any] = []
+        self.compiled: set[int] = set()
+        """Indexes of functions that are compiled."""
         self.compiled_bytes = 0
         self.addresses = MapAddresses(
             targets, entries, ctypes.addressof(self._functions), ctypes.addressof(self._counters)
@@ -82,6 +81,7 @@ class Maps:
         for index, address in functions.items():
             if FIRST_INDEX <= index < self.count:
                 self._functions[index] = address
+                self.compiled.add(index)
 
     def counts(self) -> dict[int, int]:
         """index -> how often that JUMPDEST was interpreted, where it was."""
@@ -90,7 +90,7 @@ class Maps:
     @property
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter, modulo 2**32."""
-        return self._counters[RETRIES] + self._counters[DEFERRALS]
+        return int(self._counters[DEOPTIMISED])
 
     @property
     def is_compiled(self) -> bool:

@@ -9,7 +9,7 @@ from chain.forks import Fork
 from vm.evm.convention import PARAMETERS, SIGNATURE, exit_function
 from vm.evm.jit.emitter import BlockEmitter
 from vm.evm.jit.program import Program
-from vm.evm.jit.runtime import THROUGH, symbols
+from vm.evm.jit.runtime import INTERPRET, symbols
 from vm.evm.layout import Field
 
 OPCODES_MAX: Final = 30_000
@@ -94,7 +94,6 @@ class ModuleBuilder:
             for pc, index in points.items()
             if pc in self._done
         ]
-        pairs = "".join(f", {{i64, ptr}} {{i64 {index}, ptr @at{pc}}}" for index, pc in exported)
         text = "".join(
             (
                 _INTRINSICS,
@@ -102,8 +101,7 @@ class ModuleBuilder:
                 *(exit_function(code) for code in sorted(self._exits)),
                 *self._done.values(),
                 *(self._stub(pc) for pc in sorted(missing)),
-                f"@exports = constant [{len(exported) + 1} x {{i64, ptr}}] "
-                f"[{{i64, ptr}} {{i64 {len(exported)}, ptr null}}{pairs}]\n",
+                _exports(exported),
                 '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
             )
         )
@@ -111,7 +109,7 @@ class ModuleBuilder:
 
     def _stub(self, pc: int) -> str:
         """What stands for a function that found no room: go on where the maps say."""
-        index = self._program.targets.get(pc, THROUGH)
+        index = self._program.targets.get(pc, INTERPRET)
         return (
             f"define internal {SIGNATURE} @at{pc}({PARAMETERS}) nounwind {{\n"
             f"  %at = getelementptr i8, ptr %frame, i64 {8 * Field.FUNCTIONS}\n"
@@ -120,6 +118,13 @@ class ModuleBuilder:
             "  %function = load ptr, ptr %slot\n"
             f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n  ret i64 %code\n}}\n"
         )
+
+
+def _exports(exported: list[tuple[int, int]]) -> str:
+    """The table the loader reads: first how many, then index and address of each."""
+    pairs = "".join(f", {{i64, ptr}} {{i64 {index}, ptr @at{pc}}}" for index, pc in exported)
+    kind = f"[{len(exported) + 1} x {{i64, ptr}}]"
+    return f"@exports = constant {kind} [{{i64, ptr}} {{i64 {len(exported)}, ptr null}}{pairs}]\n"
 
 
 def compile_ir(code: bytes, fork: Fork, hot: frozenset[int] | None) -> Compilation:

@@ -24,6 +24,9 @@ FORMAT: Final = 1
 LEVEL: Final = 1
 """LLVM's level of code generation: see docs/design/0010-jit.md for what each costs and gives."""
 
+EAGER_LEVEL: Final = 0
+"""The same where the caller waits for it."""
+
 _PAIR: Final = 16
 
 _names = count(1)

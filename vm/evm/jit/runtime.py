@@ -1,8 +1,8 @@
 """What compiled code and the interpreter need of each other, as IR inside the interpreter's module.
 
-Compiled functions are found by a dense index: 0 is a bad jump, 1 goes on in the interpreter, and from 2 on
-come in order of pc the code's begin, every JUMPDEST and every place after an opcode that always leaves to
-Python. Until it is compiled a JUMPDEST's function counts and interprets it, the others' interpret.
+Compiled functions are found by a dense index: 0 is a bad jump, 1 interprets one opcode, and from 2 on come in
+order of pc the code's begin, every JUMPDEST and every place after an opcode that always leaves to Python. Until
+it is compiled each of these interprets one opcode too, and counts how often.
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ from vm.evm.convention import (
 from vm.evm.layout import Field
 
 BAD_JUMP: Final = 0
-THROUGH: Final = 1
+INTERPRET: Final = 1
 FIRST_INDEX: Final = 2
-RETRIES: Final = 0
-"""Index of the counter of failed guards."""
-DEFERRALS: Final = 1
-"""Index of the counter of opcodes left to the interpreter."""
+DEOPTIMISED: Final = 1
+"""Index of the counter of failed guards and opcodes left to the interpreter."""
 
 _TAIL: Final = f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n  ret i64 %code\n}}\n"
 
@@ -68,8 +66,7 @@ def ir(always_left: frozenset[int]) -> str:
             _MAP_ENTRIES,
             _resume(),
             _to_compiled(),
-            _count(),
-            _function("through", THROUGH_TABLE.format(table="%table") + _TAIL),
+            _interpret(),
             _retry(),
             _defer(),
         )
@@ -97,20 +94,22 @@ def _to_compiled() -> str:
     return _function("to_compiled", HERE + _indexed(Field.TARGETS) + _TAIL)
 
 
-def _count() -> str:
-    """What stands for a JUMPDEST that is not compiled."""
+def _interpret() -> str:
+    """What stands where nothing is compiled."""
     body = (
         HERE
         + _indexed(Field.TARGETS).split("  %at.function =")[0]
         + load_field(Field.PROFILE, "ptr")
         + "  %counter = getelementptr i32, ptr %PROFILE, i64 %place\n"
         "  %count = load i32, ptr %counter\n  %more = add i32 %count, 1\n  store i32 %more, ptr %counter\n"
-        f"  %code = musttail call {SIGNATURE} @op_JUMPDEST({PARAMETERS})\n  ret i64 %code\n}}\n"
+        + load_field(Field.PLAIN_TABLE, "ptr")
+        + THROUGH_TABLE.format(table="%PLAIN_TABLE")
+        + _TAIL
     )
-    return _function("count_jumpdest", body)
+    return _function("interpret", body)
 
 
-def _raise_counter(index: int) -> str:
+def _raise_counter(index: int = DEOPTIMISED) -> str:
     return (
         load_field(Field.PROFILE, "ptr") + f"  %counter = getelementptr i32, ptr %PROFILE, i64 {index}\n"
         "  %count = load i32, ptr %counter\n  %more = add i32 %count, 1\n  store i32 %more, ptr %counter\n"
@@ -121,7 +120,7 @@ def _retry() -> str:
     """A guard failed: interpret from here on. Through the jit table the same guard would fail for ever."""
     arguments = PARAMETERS.replace("%table", "%PLAIN_TABLE")
     body = (
-        _raise_counter(RETRIES)
+        _raise_counter()
         + load_field(Field.PLAIN_TABLE, "ptr")
         + THROUGH_TABLE.format(table="%PLAIN_TABLE")
         + f"  %code = musttail call {SIGNATURE} %function({arguments})\n  ret i64 %code\n}}\n"
@@ -132,7 +131,7 @@ def _retry() -> str:
 def _defer() -> str:
     """Interpret this opcode, whatever it is, and go on in the table's mode."""
     body = (
-        _raise_counter(DEFERRALS)
+        _raise_counter()
         + load_field(Field.PLAIN_TABLE, "ptr")
         + THROUGH_TABLE.format(table="%PLAIN_TABLE")
         + _TAIL
@@ -156,7 +155,7 @@ def _resume() -> str:
         + load_field(Field.FUNCTIONS, "ptr")
         + "  %cell = getelementptr i16, ptr %ENTRIES, i64 %PC\n  %short = load i16, ptr %cell\n"
         "  %known = icmp ne i16 %short, 0\n"
-        f"  %chosen = select i1 %known, i16 %short, i16 {THROUGH}\n  %place = zext i16 %chosen to i64\n"
+        f"  %chosen = select i1 %known, i16 %short, i16 {INTERPRET}\n  %place = zext i16 %chosen to i64\n"
         "  %at.compiled = getelementptr ptr, ptr %FUNCTIONS, i64 %place\n"
         "  %compiled = load ptr, ptr %at.compiled\n  br label %go\ngo:\n"
         "  %first = phi ptr [ %function, %plainly ], [ %compiled, %mapped ]\n"
