@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from chain.errors import InvalidGenesis, InvalidHex
-from chain.forks import CANCUN_BLOBS, DEPOSIT_CONTRACT, PRAGUE_BLOBS, BlobSchedule, ChainConfig, Fork
+from chain.forks import (
+    CANCUN_BLOBS,
+    DEPOSIT_CONTRACT,
+    GLACIERS,
+    PRAGUE_BLOBS,
+    BlobSchedule,
+    ChainConfig,
+    Fork,
+)
 from chain.types import UINT64_MAX, UINT256_MAX, Address, parse_hex
 
 BLOCK_FORK_KEYS: tuple[tuple[Fork, tuple[str, ...]], ...] = (
@@ -42,13 +50,14 @@ BLOB_FORKS: tuple[tuple[str, BlobSchedule | None], ...] = (
 )
 """Names in ``blobSchedule``, each with its ``...Time``, and the parameters if the file is silent."""
 
-IGNORED_KEYS = frozenset({"daoForkBlock", "muirGlacierBlock", "arrowGlacierBlock", "grayGlacierBlock"})
-"""Forks that change nothing here: they moved the difficulty bomb, or one chain's balances."""
+IGNORED_KEYS = frozenset({"daoForkBlock"})
+"""A fork that changes nothing here: it moved balances of one chain."""
 
 _KNOWN_KEYS = IGNORED_KEYS.union(
     (key for _, keys in BLOCK_FORK_KEYS for key in keys),
     (key for _, key in TIME_FORK_KEYS),
     (f"{name}Time" for name, _ in BLOB_FORKS),
+    (name for name, _ in GLACIERS),
 )
 _FORK_KEY = re.compile(r"(Block|Time)$")
 
@@ -107,6 +116,7 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         tuple(time_forks),
         _blob_forks(config),
         deposit_contract,
+        tuple((number, delay) for key, delay in GLACIERS if (number := _point(config, key)) is not None),
     )
 
 
@@ -117,6 +127,8 @@ def config_to_json(config: ChainConfig) -> dict[str, Any]:
     for fork, keys in BLOCK_FORK_KEYS:
         if fork in block_numbers:
             result.update(dict.fromkeys(keys, block_numbers[fork]))
+    delays = {delay: number for number, delay in config.bomb_delays}
+    result.update({key: delays[delay] for key, delay in GLACIERS if delay in delays})
     if block_numbers.get(Fork.PARIS) == 0:
         result["terminalTotalDifficulty"] = 0
         result["terminalTotalDifficultyPassed"] = True

@@ -4,6 +4,12 @@
     ├── InvalidHex                 input.hex
     ├── InvalidRlp                 input.rlp
     ├── InvalidGenesis             input.genesis
+    ├── InvalidBlock               block.invalid
+    │   ├── BlockTooLarge          block.size
+    │   ├── InvalidHeader          block.header
+    │   ├── InvalidBody            block.body
+    │   ├── InvalidUncles          block.uncles
+    │   └── WrongResult            block.result
     └── InvalidTransaction         tx.*  (one subclass per reason, below)
 
 Each package draws its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is
@@ -45,6 +51,54 @@ class InvalidGenesis(ZvmdError):
     code = "input.genesis"
     rpc_code = -32602
     hint = "use geth's genesis.json format; see docs/tour.md"
+
+
+class InvalidBlock(ZvmdError):
+    """A block that no chain may contain on top of its parent."""
+
+    code = "block.invalid"
+    rpc_code = -32003
+    hint = "check that the block was made for this chain and that its bytes are whole"
+
+
+class BlockTooLarge(InvalidBlock):
+    """The encoded block is above the limit of EIP-7934."""
+
+    code = "block.size"
+
+
+class InvalidHeader(InvalidBlock):
+    """A header field does not follow from the parent and the chain's rules."""
+
+    code = "block.header"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        """Which, as `chain.blocks.Header` calls it."""
+
+
+class InvalidBody(InvalidBlock):
+    """Transactions, withdrawals or uncles are not those whose roots the header names."""
+
+    code = "block.body"
+
+
+class InvalidUncles(InvalidBlock):
+    """An uncle is too many, too old, known already or wrong itself."""
+
+    code = "block.uncles"
+
+
+class WrongResult(InvalidBlock):
+    """Executing the block gives another value than its header says."""
+
+    code = "block.result"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        """Which, as `chain.blocks.Header` calls it."""
 
 
 class InvalidTransaction(ZvmdError):

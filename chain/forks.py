@@ -45,8 +45,27 @@ class BlobSchedule:
 CANCUN_BLOBS = BlobSchedule(target=3, max=6, base_fee_update_fraction=3_338_477)
 PRAGUE_BLOBS = BlobSchedule(target=6, max=9, base_fee_update_fraction=5_007_716)
 
+BPO_BLOBS = (
+    BlobSchedule(target=10, max=15, base_fee_update_fraction=8_346_193),
+    BlobSchedule(target=14, max=21, base_fee_update_fraction=11_684_671),
+    BlobSchedule(target=21, max=32, base_fee_update_fraction=20_609_697),
+    BlobSchedule(target=14, max=21, base_fee_update_fraction=13_739_630),
+    BlobSchedule(target=14, max=21, base_fee_update_fraction=13_739_630),
+)
+"""Blob-parameter-only forks 1 to 5 as the test vectors define them (EIP-7892); mainnet has the first two."""
+
 DEPOSIT_CONTRACT = Address(bytes.fromhex("00000000219ab540356cbb839cbe05303d7705fa"))
 """Mainnet's."""
+
+
+BOMB_DELAYS = (*[0] * 4, 3_000_000, *[5_000_000] * 3, 9_000_000, 9_700_000, *[0] * 5)
+"""Blocks by which each fork has put off the difficulty bomb: EIP-649, 1234, 2384 and 3554."""
+GLACIERS: tuple[tuple[str, int], ...] = (
+    ("muirGlacierBlock", 9_000_000),
+    ("arrowGlacierBlock", 10_700_000),
+    ("grayGlacierBlock", 11_400_000),
+)
+"""Forks that did nothing else, and the delay since them (EIP-2384, 4345, 5133)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,8 @@ class ChainConfig:
     blob_forks: tuple[tuple[int, BlobSchedule], ...] = ()
     deposit_contract: Address = DEPOSIT_CONTRACT
     """Whose logs are deposit requests (EIP-6110)."""
+    bomb_delays: tuple[tuple[int, int], ...] = ()
+    """(First block number, delay in blocks), ascending: forks that only put the difficulty bomb off."""
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""
@@ -82,6 +103,14 @@ class ChainConfig:
             if timestamp >= first_timestamp:
                 schedule = candidate
         return schedule
+
+    def bomb_delay_at(self, number: int) -> int:
+        """Blocks by which the difficulty bomb is late at this block number."""
+        delay = BOMB_DELAYS[self.fork_at(number, 0)]
+        for first_number, candidate in self.bomb_delays:
+            if number >= first_number:
+                delay = max(delay, candidate)
+        return delay
 
     @classmethod
     def all_at_genesis(cls, chain_id: int, fork: Fork = LATEST_FORK) -> ChainConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -30,6 +31,22 @@ class FileObjectCache:
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
+
+    def prune(self, size_bytes_max: int) -> int:
+        """Delete the objects not used for longest until the rest fits; returns how many went."""
+        files = []
+        for path in self._directory.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                files.append((path.stat().st_atime_ns, path.stat().st_size, path))
+        excess = sum(size for _, size, _ in files) - size_bytes_max
+        removed = 0
+        for _, size, path in sorted(files):
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= size
+            removed += 1
+        return removed
 
     def _path(self, key: str) -> Path:
         assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", key), key

@@ -22,7 +22,7 @@ from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.settings import Settings
-from storage.errors import StorageError
+from storage.errors import StateStoreWriteFailed, StorageError, StoragePanic
 from storage.store import Store
 from zvmd.endpoint import announce
 
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 GIL_SWITCH_SECONDS = 0.001
@@ -40,6 +41,7 @@ GIL_SWITCH_SECONDS = 0.001
 async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     opened = await asyncio.to_thread(open_chain, settings, origins)
@@ -63,7 +65,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
         announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
-        await _until_stopped()
+        await stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:
@@ -88,6 +90,15 @@ def _panic(error: BaseException) -> None:
     os._exit(exit_code)
 
 
+def _or_panic(work: Callable[[], str]) -> str:
+    """Do a job on the stores. When their disk fails the process ends: what is on it is unknown until the next start."""
+    try:
+        return work()
+    except (StoragePanic, StateStoreWriteFailed) as error:
+        _panic(error)
+        raise
+
+
 def _watchdog(notifier: Notifier) -> Callable[[], None]:
     """Feeds systemd's watchdog from the writer thread, at most twice per timeout."""
     if notifier.watchdog_seconds is None:
@@ -110,9 +121,11 @@ def _register_jobs(
 ) -> None:
     """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
-    jobs.register("checkpoint", partial(checkpoint, pipeline, store), settings.storage.checkpoint_seconds)
-    jobs.register("index", store.index_new_blocks, INDEX_SECONDS)
-    jobs.register("index-maintenance", store.follower.maintain, INDEX_MAINTENANCE_SECONDS)
+    write_down = partial(_or_panic, partial(checkpoint, pipeline, store))
+    jobs.register("checkpoint", write_down, settings.storage.checkpoint_seconds)
+    jobs.register("retention", opened.retain, RETENTION_SECONDS)
+    jobs.register("index", partial(_or_panic, store.index_new_blocks), INDEX_SECONDS)
+    jobs.register("index-maintenance", partial(_or_panic, store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 
@@ -144,9 +157,10 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
     )
 
 
-async def _until_stopped() -> None:
+def _stop_on_signals() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT, from the first moment on: a signal during recovery stops the node in order after it."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

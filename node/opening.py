@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import structlog
-
-from chain.errors import InvalidTransaction
 from chain.forks import ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
@@ -29,9 +26,11 @@ from storage.fs import FileSystem, Lock, RealFs, write_atomically
 from storage.opening import StoreOptions, open_store
 from storage.recovery import Recovery, recover
 from storage.store import Store
+from storage.wal.failures import reading, writing
 from vm.machine import Machine
 
-log = structlog.get_logger(__name__)
+CACHE_BYTES_MAX = 256 * 2**20
+"""Compiled machine code kept on disk."""
 
 
 @dataclass(slots=True)
@@ -45,7 +44,13 @@ class OpenedChain:
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
+    cache: FileObjectCache
     lock: Lock
+
+    def retain(self) -> str:
+        """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
+        removed = self.cache.prune(CACHE_BYTES_MAX)
+        return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
 
     def close(self) -> None:
         """Stop compiling, close the stores and release the directory."""
@@ -60,31 +65,61 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
-    fs.makedirs("")
-    lock, _ = layout.boot(fs, version("zvmd"))
+    lock = take_directory(fs)
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
-    genesis = stored_genesis(fs)
-    if genesis is None:
-        genesis = new_genesis(settings, dev_accounts, int(now()))
-        write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
-    else:
-        check_genesis(genesis, settings, origins)
+    genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
+    check_genesis(genesis, settings, origins)
+    cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(FileObjectCache(settings.data_dir / "cache" / "objects"), settings.vm.engine, dump=dump)
+    machine = Machine(cache, settings.vm.engine, dump=dump)
     store = open_store(fs, genesis, store_options(settings))
-    chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
-    report = recover(store, lambda env, raws: replay_block(machine, env, raws, chain_state))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
+    ledger, report = resume(store, machine, genesis.config, controls)
+    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
+
+
+def take_directory(fs: FileSystem) -> Lock:
+    """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
+
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    """
+    with writing("the data directory"):
+        fs.makedirs("")
+    lock, _ = layout.boot(fs, version("zvmd"))
+    return lock
+
+
+def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
+    """The genesis that a data directory began with; in a new one, the genesis that ``make`` returns.
+
+    Raises `StoreTooNew`, `DataDirectoryDamaged`, `StorageUnreadable`, `StorageFull`, `StoragePanic`.
+    """
+    with reading(layout.GENESIS):
+        genesis = stored_genesis(fs)
+    if genesis is None:
+        genesis = make()
+        with writing(layout.GENESIS):
+            write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
+    return genesis
+
+
+def resume(store: Store, machine: Machine, config: ChainConfig, controls: Controls) -> tuple[Ledger, Recovery]:
+    """Replay the log over stores just opened; the chain with its settings and its pool, as they were.
+
+    ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
+    """
+    chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
+    report = recover(store, lambda environment, raws: replay_block(machine, environment, raws, chain_state))
     for name, value in store.settings.items():
         setattr(controls, name, value)
-    ledger = Ledger(store, machine, genesis.config, controls)
+    ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)
-    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, lock)
+    return ledger, report
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -135,10 +170,7 @@ def _refill_pool(ledger: Ledger, report: Recovery) -> None:
     """Put the logged transactions back whose nonce is not used yet."""
     state = ledger.state()
     for lsn, raw in report.admissions:
-        try:
-            transaction = decode_transaction(raw)
-            sender = recover_sender(transaction)
-            if transaction.nonce >= (state.account(sender) or EMPTY_ACCOUNT).nonce:
-                ledger.admit(Candidate(transaction, sender, raw), lsn)
-        except InvalidTransaction as error:  # replaced later in the log by one that pays more
-            log.info("a logged transaction is not pending any more", lsn=lsn, reason=str(error))
+        transaction = decode_transaction(raw)
+        sender = recover_sender(transaction)
+        if transaction.nonce >= (state.account(sender) or EMPTY_ACCOUNT).nonce:
+            ledger.readmit(Candidate(transaction, sender, raw), lsn)

@@ -58,7 +58,7 @@ async def start_servers(settings: Settings, backend: Backend) -> Servers:
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings))
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
-    gateway = await serve_http(service, tcp)
+    gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
     http_address = "{}:{}".format(*gateway.address)
     return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
 

@@ -44,6 +44,7 @@ class StorageError(ZvmdError):
 
     code = "storage.error"
     exit_code: ClassVar[int] = 1
+    hint = "see the node's log; `zvmd wal verify` and `zvmd verify` look at the data directory"
 
 
 class StoragePanic(StorageError):

@@ -84,6 +84,7 @@ class IndexFollower:
             log.warning("the index is of other blocks: building it again", block=mark.block)
             self._index.rewind(None)
             self.reached = -1
+        self._places.clear()  # replay has put indexed blocks into it
         for number in range(self.reached + 1, self._chain.head + 1):
             block = self._chain.block(number)
             assert block is not None

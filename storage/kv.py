@@ -21,6 +21,10 @@ WRITE_BUFFER_BYTES = 4 * 2**20
 OPEN_FILES_MAX = 256
 BLOOM_BITS_PER_KEY = 10
 
+LAST_KEY = b"\xff" * 32
+"""Sorts behind every other key. An iterator that ends without having met it has met damage: LevelDB's iterators skip
+a damaged block, and plyvel asks for the reason only while there are more keys."""
+
 
 class KeyValueSnapshot(Protocol):
     """The store as it was at one moment. Any thread may read."""
@@ -29,7 +33,10 @@ class KeyValueSnapshot(Protocol):
         """Value of a key, None if absent. Raises `StateStoreCorrupt`."""
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < stop in key order, or backwards. Raises `StateStoreCorrupt`."""
+        """Pairs with start <= key < stop in key order. Raises `StateStoreCorrupt`.
+
+        ``reverse`` reads all of them into memory and gives the last first.
+        """
 
     def close(self) -> None:
         """Release what the snapshot pins; it must not be used afterwards."""
@@ -45,7 +52,7 @@ class KeyValueStore(Protocol):
         """The store as it is now, unmoved by later writes."""
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
-        """Apply one batch, deletes first; it is durable on return. Raises `StateStoreWriteFailed`: panic then."""
+        """Apply one batch, deletes first; it is durable on return. `StateStoreWriteFailed`: panic."""
 
     def close(self) -> None:
         """Close the store; snapshots die with it."""
@@ -69,13 +76,19 @@ class LevelSnapshot:
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """See `KeyValueSnapshot`."""
+        if reverse:
+            yield from reversed(list(self.iterate(start, stop)))
+            return
         try:
-            with self._snapshot.iterator(
-                start=start, stop=stop, reverse=reverse, verify_checksums=True, fill_cache=False
-            ) as pairs:
-                yield from pairs
+            # Without a stop key of its own: it could not be told then whether it stopped at it or at damage.
+            with self._snapshot.iterator(start=start, verify_checksums=True, fill_cache=False) as pairs:
+                for pair in pairs:
+                    if pair[0] >= stop:
+                        return
+                    yield pair
         except (plyvel.Error, OSError) as error:
             raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: {error}") from error
+        raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: the last key is not reached")
 
     def close(self) -> None:
         """See `KeyValueSnapshot`."""
@@ -133,6 +146,11 @@ def open_leveldb(path: Path) -> LevelStore:
             max_open_files=OPEN_FILES_MAX,
             bloom_filter_bits=BLOOM_BITS_PER_KEY,
         )
+        if database.get(LAST_KEY, verify_checksums=True) is None:
+            if next(iter(database.iterator(verify_checksums=True)), None) is not None:
+                database.close()
+                raise StateStoreRefused(f"{path}: the last key is missing")
+            database.put(LAST_KEY, b"", sync=True)
     except (plyvel.Error, OSError) as error:
         raise StateStoreRefused(f"{path}: {error}") from error
     return LevelStore(database, path)

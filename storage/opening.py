@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -54,7 +56,22 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store
     hold what its checkpoints say, is moved to quarantine and built again from the log.
     """
     kv, checkpoint = _open_state(options.data_dir)
-    index = _open_index(options)
+    return assemble(fs, kv, _open_index(options), genesis, checkpoint, options)
+
+
+def assemble(
+    fs: FileSystem,
+    kv: KeyValueStore,
+    index: Index,
+    genesis: Genesis,
+    checkpoint: Checkpoint | None,
+    options: StoreOptions,
+    random_bytes: Callable[[int], bytes] = os.urandom,
+) -> Store:
+    """A `Store` of opened parts over its log, which must reach as far as they do; begins an empty log with genesis.
+
+    ``checkpoint`` is the key-value store's last, ``random_bytes`` salts the log's segments.
+    """
     mark = index.watermark()
     wal = Wal.open(
         fs,
@@ -62,19 +79,8 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store
         WalIdentity(genesis.header().hash, genesis.config.chain_id),
         witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0),
         segment_size=options.segment_size_bytes,
+        random_bytes=random_bytes,
     )
-    return assemble(wal, kv, index, genesis, checkpoint, options)
-
-
-def assemble(
-    wal: Wal,
-    kv: KeyValueStore,
-    index: Index,
-    genesis: Genesis,
-    checkpoint: Checkpoint | None,
-    options: StoreOptions,
-) -> Store:
-    """A `Store` of opened parts; writes the genesis record into an empty log."""
     state = StateStore(kv, options.retention_blocks)
     chain = ChainData(kv)
     if checkpoint is None:

@@ -48,6 +48,8 @@ class SimFs:
         """Calls made by this process so far: the numbers `crash_at` and `fail_at` speak of."""
         self.trace: list[str] = []
         """The name of every call, in order."""
+        self.watch: Callable[[str], None] = lambda _: None
+        """Gets the name of every call before it does anything: where tests take pictures of the machine."""
         self._crash_at = -1
         self._dead = False
         self._faults: list[Fault] = []
@@ -77,11 +79,16 @@ class SimFs:
         """End this process now."""
         self._dead = True
 
+    def count_call(self, kind: str) -> None:
+        """Count what another store of the same machine does, so that the process may end before it."""
+        self._enter(kind)
+
     def _enter(self, kind: str) -> Fault | None:
         call = self.calls
         if self._dead or call == self._crash_at:
             self._dead = True
             raise SimCrash(call)
+        self.watch(kind)
         self.calls += 1
         self.trace.append(kind)
         for fault in self._faults:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import eth_account  # noqa: F401 - imported here for what it does to the interpreter, see below
 import pytest
 
 from tests.daemon import Daemon
 from tests.programs import NODE_MODULES, find_program
 from tests.rpc import Rpc
+
+sys.setrecursionlimit(1000)
+"""Python's default. py_ecc, which eth_account imports, raises it to 100,000: far more than the C stack bears, so that
+hostile nesting would crash the interpreter in C decoders. The daemon imports neither (test_daemon_imports)."""
 
 
 class Node(NamedTuple):

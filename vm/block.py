@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chain.blocks import (
-    EMPTY_UNCLES_HASH,
     Header,
     requests_hash_of,
     transactions_root,
+    uncles_hash,
     withdrawals_root,
 )
 from chain.environment import BlockEnvironment
 from chain.fees import GAS_PER_BLOB, blob_base_fee
-from chain.forks import Fork
+from chain.forks import DEPOSIT_CONTRACT, Fork
 from chain.receipts import Receipt, combine_blooms, receipts_root
 from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import BLOB, Transaction
@@ -55,8 +55,13 @@ class BlockExecution:
         block_hash: BlockHashes,
         *,
         contracts_required: bool = False,
+        deposit_contract: Address = DEPOSIT_CONTRACT,
+        root_of: Callable[[StateDelta], Hash32] | None = None,
     ) -> None:
-        """``contracts_required``: refuse to `finish` without Prague's request contracts, as mainnet does."""
+        """``contracts_required``: refuse to `finish` without Prague's request contracts, as mainnet does.
+
+        ``root_of`` gives the state root after changes over ``state``: before Byzantium receipts hold it.
+        """
         self.environment = environment
         self.journal = Journal(state, environment.fork)
         self.receipts: list[Receipt] = []
@@ -65,6 +70,8 @@ class BlockExecution:
         self._machine = machine
         self._block_hash = block_hash
         self._contracts_required = contracts_required
+        self._deposit_contract = deposit_contract
+        self._root_of = root_of
         schedule = environment.blob_schedule
         self._blob_gas_limit = schedule.max * GAS_PER_BLOB
         self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
@@ -72,6 +79,11 @@ class BlockExecution:
     def begin(self) -> None:
         """The system calls before the first transaction."""
         system.begin_block(self._machine, self.environment, self._block_hash, self.journal)
+
+    @property
+    def blob_gas_left(self) -> int:
+        """Blob gas that further transactions may use."""
+        return self._blob_gas_limit - self.blob_gas_used
 
     def add(self, tx: Transaction, sender: Address) -> Receipt:
         """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
@@ -83,7 +95,7 @@ class BlockExecution:
             tx,
             sender,
             block_gas_left=self.environment.gas_limit - self.gas_used,
-            blob_gas_left=self._blob_gas_limit - self.blob_gas_used,
+            blob_gas_left=self.blob_gas_left,
         )
         self.gas_used += result.gas_used
         self.blob_gas_used += result.blob_gas_used
@@ -93,10 +105,12 @@ class BlockExecution:
 
     def _receipt(self, tx: Transaction, result: TransactionResult) -> Receipt:
         is_blob = tx.type == BLOB
+        has_status = self.environment.fork >= Fork.BYZANTIUM  # EIP-658
+        post_state = None if has_status or self._root_of is None else self._root_of(self.journal.delta())
         return Receipt(
             type=tx.type,
-            status=int(result.outcome.success) if self.environment.fork >= Fork.BYZANTIUM else None,
-            post_state=None,
+            status=int(result.outcome.success) if has_status else None,
+            post_state=post_state,
             cumulative_gas_used=self.gas_used,
             logs=result.logs,
             gas_used=result.gas_used,
@@ -125,6 +139,7 @@ class BlockExecution:
                 self.journal,
                 (log for receipt in self.receipts for log in receipt.logs),
                 contracts_required=self._contracts_required,
+                deposit_contract=self._deposit_contract,
             )
         return BlockResult(
             self.journal.delta(),
@@ -141,13 +156,14 @@ def build_header(
     result: BlockResult,
     state_root: Hash32,
     transactions: Sequence[Transaction],
+    uncles: Sequence[Header] = (),
 ) -> Header:
     """The header of an executed block; fields of later forks stay None."""
     fork = environment.fork
     cancun = fork >= Fork.CANCUN
     return Header(
         parent_hash=environment.parent_hash,
-        uncles_hash=EMPTY_UNCLES_HASH,
+        uncles_hash=uncles_hash(uncles),
         coinbase=environment.coinbase,
         state_root=state_root,
         transactions_root=transactions_root(transactions),

@@ -17,7 +17,7 @@ What a contract does wrong is no error here but a `vm.message.Halt`.
 
 from __future__ import annotations
 
-from chain.errors import ZvmdError
+from chain.errors import InvalidBlock, ZvmdError
 
 
 class PrecompileError(Exception):
@@ -60,7 +60,7 @@ class SnapshotInvalid(ZvmdError):
     hint = "the snapshot was made by another version or is damaged; load the program again"
 
 
-class InvalidBlockExecution(ZvmdError):
+class InvalidBlockExecution(InvalidBlock):
     """A block that no chain may contain, although each of its transactions could be executed."""
 
     code = "vm.block"

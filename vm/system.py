@@ -32,9 +32,6 @@ SYSTEM_CALL_GAS = 30_000_000
 
 WEI_PER_GWEI = 10**9
 
-DEPOSIT_CONTRACT = Address(bytes.fromhex("00000000219ab540356cbb839cbe05303d7705fa"))
-"""Mainnet's (EIP-6110)."""
-
 DEPOSIT_REQUEST, WITHDRAWAL_REQUEST, CONSOLIDATION_REQUEST = b"\0", b"\1", b"\2"
 
 _DEPOSIT_EVENT = bytes.fromhex("649bbc62d0e31342afea4e5cd82d4049e7e1ee912fc0889aa790803be39038c5")
@@ -110,12 +107,17 @@ def collect_requests(
     logs: Iterable[Log],
     *,
     contracts_required: bool,
+    deposit_contract: Address,
 ) -> list[bytes]:
     """The block's requests, each with its type byte first, empty ones left out (EIP-7685).
 
+    ``deposit_contract``: whose logs are deposits, which differs from chain to chain.
+
     Raises `InvalidDepositLog`, `SystemCallFailed` and, if ``contracts_required``, `SystemContractMissing`.
     """
-    requests = [DEPOSIT_REQUEST + b"".join(_deposit(log) for log in logs if _is_deposit(log))]
+    requests = [
+        DEPOSIT_REQUEST + b"".join(_deposit(log) for log in logs if _is_deposit(log, deposit_contract))
+    ]
     for kind, address in (
         (WITHDRAWAL_REQUEST, WITHDRAWAL_REQUESTS_ADDRESS),
         (CONSOLIDATION_REQUEST, CONSOLIDATION_REQUESTS_ADDRESS),
@@ -127,8 +129,8 @@ def collect_requests(
     return [request for request in requests if len(request) > 1]
 
 
-def _is_deposit(log: Log) -> bool:
-    return log.address == DEPOSIT_CONTRACT and log.topics[:1] == (_DEPOSIT_EVENT,)
+def _is_deposit(log: Log, contract: Address) -> bool:
+    return log.address == contract and log.topics[:1] == (_DEPOSIT_EVENT,)
 
 
 def _deposit(log: Log) -> bytes:

@@ -45,6 +45,8 @@ REQUEST_STREAM = 0
 SERVER_NAME = "zvmd"
 """A name in every node's certificate, whatever its address."""
 SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
+PING_SECONDS = 1.0
+"""While something is awaited: nothing else would be sent, and only what is sent finds a killed node's port closed."""
 EVENTS_QUEUED_MAX = 65_536
 """Events not yet consumed; above, the subscription ends and can be resumed with its cursor."""
 
@@ -104,6 +106,7 @@ class WireConnection(QuicConnectionProtocol):
         self._room: deque[asyncio.Future[None]] = deque()
         self._in_flight_max = 1
         self._lost: ZvmdClientError | None = None
+        self._pings = 0
 
     # Requests
 
@@ -142,7 +145,17 @@ class WireConnection(QuicConnectionProtocol):
         self._write(REQUEST_STREAM, encode_frame(Hello(PROTOCOL_VERSION, token.encode(), client)))
         self.welcome = await self._greeting
         self._in_flight_max = self.welcome.in_flight_max
+        self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
         return self.welcome
+
+    def _ping_while_waiting(self) -> None:
+        if self._lost is not None:
+            return
+        if self._waiting or self._queues:
+            self._pings += 1
+            self._quic.send_ping(self._pings)
+            self.transmit()
+        self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
 
     async def subscribe(
         self, kind: str, addresses: list[bytes], topics: list[list[bytes]], cursor: Cursor | None
@@ -314,8 +327,7 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
 async def shut(connection: WireConnection) -> None:
     """Close connection and socket."""
     connection._flush()
-    connection._lost = connection._lost or ConnectionFailed("the client was closed", code="client.closed")
-    connection.close()
+    connection._lose(ConnectionFailed("the client was closed", code="client.closed"))
     transport = connection._transport
     if transport is not None:
         transport.close()

@@ -32,6 +32,8 @@ COMMANDS: dict[str, Row] = {
     "wal": Row("node.cli.wal", "wal", "Look at the log on disk."),
     "verify": Row("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
     "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
+    "trace": Row("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
+    "blocktest": Row("node.cli.blocktest", "blocktest", "Run official block test vectors."),
     "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }
@@ -63,7 +65,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on standard error and its own exit code."""
+    """Run the command line; an expected error is a line, a hint and its own exit code."""
     try:
         cli.main(prog_name="zvmd", standalone_mode=True)
     except (ZvmdError, ZvmdClientError) as error:

@@ -1,8 +1,7 @@
 """Errors of the conformance runners.
 
 ZvmdError
-├── VectorsUnreadable      conformance.vectors
-└── TraceUnavailable       conformance.trace
+└── VectorsUnreadable      conformance.vectors
 """
 
 from __future__ import annotations
@@ -15,4 +14,4 @@ class VectorsUnreadable(ZvmdError):
 
     code = "conformance.vectors"
     rpc_code = -32602
-    hint = "give JSON files, folders, or .tar.xz archives of state tests"
+    hint = "give JSON files, folders, or .tar.xz archives of state or block tests"

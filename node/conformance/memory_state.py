@@ -59,6 +59,9 @@ class MemoryState:
 
     def root_after(self, delta: StateDelta) -> Hash32:
         """Root of the state with the delta applied."""
+        return trie_root(self._leaves_after(delta))
+
+    def _leaves_after(self, delta: StateDelta) -> dict[bytes, bytes]:
         leaves = dict(self._all_leaves())
         for address in delta.accounts.keys() | delta.storage.keys() | delta.wiped:
             account = delta.accounts[address] if address in delta.accounts else self.accounts.get(address)
@@ -68,11 +71,12 @@ class MemoryState:
                 continue
             slots = {} if address in delta.wiped else self.slots.get(address, {})
             leaves[key] = _leaf(account, slots | delta.storage.get(address, {}))
-        return trie_root(leaves)
+        return leaves
 
     def after(self, delta: StateDelta) -> MemoryState:
         """The state with the delta applied, as a new one."""
         state = MemoryState()
+        state._leaves = self._leaves_after(delta)
         state.accounts, state.slots = dict(self.accounts), dict(self.slots)
         state.codes = self.codes | delta.codes
         for address in delta.wiped:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from chain.environment import BlockEnvironment
-from chain.forks import CANCUN_BLOBS, PRAGUE_BLOBS, BlobSchedule, Fork
+from chain.forks import BPO_BLOBS, CANCUN_BLOBS, PRAGUE_BLOBS, BlobSchedule, Fork
 from chain.hashing import keccak256
 from chain.state import BlockHashes
 from chain.transactions import (
@@ -44,7 +44,7 @@ FORK_NAMES: dict[str, Fork] = {
     "Cancun": Fork.CANCUN,
     "Prague": Fork.PRAGUE,
     "Osaka": Fork.OSAKA,
-}
+} | {f"BPO{number}": Fork.OSAKA for number in range(1, len(BPO_BLOBS) + 1)}
 """How vectors name forks."""
 
 
@@ -163,6 +163,8 @@ def _unsigned(tx: Transaction) -> Transaction:
 def blob_schedule_of(config: dict[str, Any], fork_name: str) -> BlobSchedule:
     """The blob parameters a case's config gives for the fork, else those of the fork."""
     entry = config.get("blobSchedule", {}).get(fork_name)
+    if entry is None and fork_name.startswith("BPO"):
+        return BPO_BLOBS[int(fork_name[3:]) - 1]
     if entry is None:
         return CANCUN_BLOBS if FORK_NAMES[fork_name] <= Fork.CANCUN else PRAGUE_BLOBS
     fraction = _number(entry["baseFeeUpdateFraction"])

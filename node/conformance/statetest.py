@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from typing import Any
-
-import msgspec
 
 from chain.errors import InvalidTransaction, ZvmdError
 from chain.fees import GAS_PER_BLOB
 from chain.receipts import logs_hash
 from chain.types import Hash32
+from node.conformance import vmtest
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.memory_state import MemoryState
+from node.conformance.running import CaseResult, Selection, cases_of, run_files
 from node.conformance.state_case import (
     FORK_NAMES,
     CaseUnreadable,
@@ -29,40 +26,8 @@ from node.conformance.state_case import (
 from node.conformance.trace import TracedMachine, TraceWriter
 from node.conformance.vectors import VectorFile
 from vm.journal import Journal
-from vm.machine import Machine, ObjectCache
+from vm.machine import Machine
 from vm.transaction import apply_transaction
-
-FILES_IN_FLIGHT_PER_JOB = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which subtests to run."""
-
-    fork: str | None = None
-    """Only this fork, by the vectors' name."""
-    match: str | None = None
-    """Only names in which this regular expression is found; a name is ``file::case[fork-dN-gN-vN]``."""
-
-
-@dataclass(slots=True)
-class SubtestResult:
-    """What came of one subtest."""
-
-    name: str
-    fork: str
-    passed: bool
-    got_root: str = ""
-    want_root: str = ""
-    error: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
-        result: dict[str, Any] = {"name": self.name, "fork": self.fork, "pass": self.passed}
-        result |= {"got": self.got_root, "want": self.want_root}
-        if self.error:
-            result["error"] = self.error
-        return result
 
 
 class StateTestRunner:
@@ -72,28 +37,29 @@ class StateTestRunner:
         self,
         engine: str = "interpreter",
         trace: Callable[[str], None] | None = None,
-        cache: ObjectCache | None = None,
+        memory: bool = False,
     ) -> None:
-        """``trace`` is given EIP-3155 lines. Raises `EngineUnavailable`."""
-        self.machine = Machine(cache, engine) if trace is None else TracedMachine(TraceWriter(trace))
+        """``trace`` is given EIP-3155 lines, with ``memory`` if wanted. Raises `EngineUnavailable`."""
+        self._writer = None if trace is None else TraceWriter(trace, memory=memory)
+        self.machine = Machine(engine=engine) if self._writer is None else TracedMachine(self._writer)
 
-    def run_file(self, file: VectorFile, selection: Selection) -> Iterator[SubtestResult]:
+    def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
-        try:
-            cases = msgspec.json.decode(file.data)
-        except msgspec.DecodeError as error:
-            raise VectorsUnreadable(f"{file.name}: {error}") from None
-        if not isinstance(cases, dict):
-            raise VectorsUnreadable(f"{file.name}: not an object of cases")
-        wanted = re.compile(selection.match) if selection.match else None
-        for case_name, case in cases.items():
-            if not isinstance(case, dict) or not case.keys() >= {"env", "pre", "transaction", "post"}:
+        wanted = selection.pattern()
+        for case_name, case in cases_of(file).items():
+            if case.keys() >= vmtest.KEYS:
+                full = f"{file.name}::{case_name}[{vmtest.FORK_NAME}]"
+                of_fork = selection.fork in (None, vmtest.FORK_NAME)
+                if of_fork and (wanted is None or wanted.search(full)):
+                    yield vmtest.run_vm_case(self.machine, full, case)
+                continue
+            if not case.keys() >= {"env", "pre", "transaction", "post"}:
                 raise VectorsUnreadable(f"{file.name}: {case_name} is not a state test")
             yield from self._run_case(f"{file.name}::{case_name}", case, selection.fork, wanted)
 
     def _run_case(
         self, name: str, case: dict[str, Any], only_fork: str | None, wanted: re.Pattern[str] | None
-    ) -> Iterator[SubtestResult]:
+    ) -> Iterator[CaseResult]:
         state: MemoryState | None = None
         for fork_name, expectations in case["post"].items():
             if only_fork is not None and FORK_NAMES.get(only_fork) != FORK_NAMES.get(fork_name):
@@ -115,8 +81,8 @@ class StateTestRunner:
         expected: dict[str, Any],
         indexes: Indexes,
         state: MemoryState,
-    ) -> SubtestResult:
-        result = SubtestResult(name, fork_name, passed=False, want_root=expected["hash"])
+    ) -> CaseResult:
+        result = CaseResult(name, fork_name, passed=False, want_root=expected["hash"])
         if fork_name not in FORK_NAMES:
             result.error = f"fork {fork_name} is not known"
             return result
@@ -129,6 +95,8 @@ class StateTestRunner:
             # A bug of ours in one subtest must not hide the results of the others.
             result.error = f"{type(error).__name__}: {error}"
             return result
+        if self._writer is not None:
+            self._writer.finish(fork_name, root, refusal)
         result.got_root = "0x" + root.hex()
         if "expectException" in expected and refusal is None:
             result.error = f"accepted, but expected {expected['expectException']}"
@@ -175,17 +143,6 @@ class StateTestRunner:
         return state.root_after(journal.delta()), logs_hash(result.logs), None
 
 
-_runner: StateTestRunner | None = None
-"""Of a worker process."""
-
-
-def _run_in_worker(engine: str, file: VectorFile, selection: Selection) -> list[SubtestResult]:
-    global _runner
-    if _runner is None:
-        _runner = StateTestRunner(engine)
-    return list(_runner.run_file(file, selection))
-
-
 def run_state_tests(
     files: Iterable[VectorFile],
     selection: Selection,
@@ -193,25 +150,12 @@ def run_state_tests(
     engine: str = "interpreter",
     jobs: int = 1,
     trace: Callable[[str], None] | None = None,
-    cache: ObjectCache | None = None,
-) -> Iterator[SubtestResult]:
-    """All selected subtests, in order; ``jobs`` processes, 0 for one per CPU, a single one with ``trace``.
+    memory: bool = False,
+) -> Iterator[CaseResult]:
+    """All selected subtests, in order; in one process with ``trace``, whose lines may hold all memory.
 
     Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
-    if jobs == 1 or trace is not None:
-        runner = StateTestRunner(engine, trace, cache)
-        for file in files:
-            yield from runner.run_file(file, selection)
-        return
-    Machine(engine=engine)  # refuses here, not in a worker
-    jobs = jobs or os.cpu_count() or 1
-    waiting: list[Future[list[SubtestResult]]] = []
-    source = iter(files)
-    with ProcessPoolExecutor(jobs) as pool:
-        while True:
-            room = FILES_IN_FLIGHT_PER_JOB * jobs - len(waiting)
-            waiting += [pool.submit(_run_in_worker, engine, file, selection) for file in islice(source, room)]
-            if not waiting:
-                return
-            yield from waiting.pop(0).result()
+    if trace is None:
+        return run_files(StateTestRunner, files, selection, engine=engine, jobs=jobs)
+    return run_files(partial(StateTestRunner, trace=trace, memory=memory), files, selection, engine=engine)

@@ -1,89 +1,113 @@
-"""EIP-3155 traces: one JSON object per opcode, with the values before it, and one at the end."""
+"""EIP-3155 traces: one JSON object per opcode, with the values before it, and one at the end.
+
+Where the EIP leaves room, lines are those of the execution specification's ``ethereum-spec-evm statetest --json``:
+the gas cost is what the opcode asked for, paid or not, with the gas given along to a call and without that of a
+creation; the refund counter is that of execution, with what the opcode itself changes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from chain.receipts import Log
-from vm.evm.opcodes import opcodes
+from chain.types import Hash32
+from vm.evm.layout import Field
 from vm.machine import Machine
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.pricing import Pricing
 from vm.trace import Tracer
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
-_CREATES = (CallKind.CREATE, CallKind.CREATE2)
+_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
+_MAX_COST: Final = 2**64 - 1
+"""A price above is left out: numbers of EIP-3155 have 64 bits."""
+
+_ERRORS: Final = {
+    Halt.OUT_OF_GAS: "OutOfGasError",
+    Halt.STACK_UNDERFLOW: "StackUnderflowError",
+    Halt.STACK_OVERFLOW: "StackOverflowError",
+    Halt.INVALID_JUMP: "InvalidJumpDestError",
+    Halt.INVALID_OPCODE: "InvalidOpcode",
+    Halt.STATIC_VIOLATION: "WriteInStaticContext",
+    Halt.RETURN_DATA_OUT_OF_BOUNDS: "OutOfBoundsRead",
+}
+"""How lines name what ends a frame."""
 
 
 class TraceWriter:
-    """A `vm.trace.Tracer` that writes each line once the cost of its opcode is known."""
+    """A `vm.trace.Tracer` that writes a line per opcode, and `finish` the last one."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    def __init__(self, write: Callable[[str], None], *, memory: bool = False) -> None:
+        """``memory``: all memory in every line."""
         self._write = write
-        self._context: ExecutionContext | None = None
-        self._names: dict[int, str] = {}
-        self._line: dict[str, Any] | None = None
-        self._frame: Frame | None = None
+        self._memory = memory
+        self._pricing: Pricing | None = None
+        self._refund_before = 0
+        self._summary: dict[str, Any] = {}
 
-    def start(self, context: ExecutionContext) -> None:
+    def begin(self, context: ExecutionContext) -> None:
         """An execution begins."""
-        self._context = context
-        self._names = {byte: row.name for byte, row in opcodes(context.environment.fork).items()}
-        self._line = self._frame = None
+        self._pricing = Pricing(context.environment.fork, context.journal)
+        self._refund_before = context.journal.refund
 
-    def finish(self, outcome: Outcome, gas: int, fork: str) -> None:
-        """The execution ended, having been given ``gas``."""
-        self._flush(None, 0)
-        summary = {"output": "0x" + outcome.output.hex(), "gasUsed": hex(gas - outcome.gas_left)}
-        self._write(_encode(summary | {"pass": outcome.success, "fork": fork}))
+    def end(self, message: Message, outcome: Outcome, gas: int) -> None:
+        """The execution of the message ended, having been given ``gas``."""
+        assert self._pricing is not None
+        output = outcome.output
+        if outcome.success and message.kind in _CREATES:
+            output = self._pricing.journal.code(message.to)
+        self._summary = {"output": output.hex(), "gasUsed": hex(gas - outcome.gas_left)}
+        self._summary["pass"] = outcome.success
+
+    def finish(self, fork: str, state_root: Hash32 | None = None, error: str | None = None) -> None:
+        """Write the last line; ``error`` says why nothing was executed."""
+        line: dict[str, Any] = {} if state_root is None else {"stateRoot": "0x" + state_root.hex()}
+        line |= self._summary or {"output": "", "gasUsed": "0x0", "pass": False}
+        line["fork"] = fork
+        if error is not None:
+            line["error"] = error
+        self._summary = {}
+        self._write(_encode(line))
 
     def step(self, frame: Frame) -> None:
         """An opcode is about to run."""
-        self._flush(None, 0)
-        assert self._context is not None
         if not frame.code.length:
             return  # calls and creations without code have no opcodes
-        opcode = frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
-        self._frame = frame
-        self._line = {
-            "pc": frame.pc,
-            "op": opcode,
-            "gas": frame.gas,
-            "gasCost": "0x0",
-            "memSize": len(frame.memory_bytes()),
+        assert self._pricing is not None
+        prospect = self._pricing.look(frame)
+        row, failure = prospect.opcode, prospect.failure
+        line: dict[str, Any] = {"pc": frame.pc, "op": prospect.byte, "gas": hex(frame.gas)}
+        if prospect.gas <= _MAX_COST:
+            line["gasCost"] = hex(prospect.gas)
+        if self._memory and frame.words[Field.MEMORY_SIZE]:
+            line["memory"] = "0x" + frame.memory_bytes().hex()
+        line |= {
+            "memSize": frame.words[Field.MEMORY_SIZE],
             "stack": [hex(word) for word in frame.stack()],
-            "depth": frame.message.depth + 1,
             "returnData": "0x" + frame.returndata.hex(),
-            "refund": self._context.journal.refund,
-            "opName": self._names.get(opcode, "INVALID"),
+            "depth": frame.message.depth + 1,
+            "refund": self._pricing.journal.refund - self._refund_before + prospect.refund,
+            "opName": "InvalidOpcode" if row is None else row.name,
         }
+        if failure is not None:
+            line["error"] = _ERRORS[failure]
+        elif row is not None and row.name == "REVERT":
+            line["error"] = "Revert"
+        self._write(_encode(line))
 
     def enter(self, message: Message) -> None:
-        """A call's cost includes the gas given along, a creation's does not (as in geth and EELS)."""
-        self._flush(None, message.gas if message.kind in _CREATES else 0)
+        """Calls show in the depth of lines."""
 
-    def leave(self, message: Message, outcome: Outcome) -> None:  # noqa: ARG002 - the protocol's
-        """The frame's last opcode is known to have failed only now."""
-        self._flush(outcome.halt if outcome.halt.is_exceptional else None, 0)
+    def leave(self, message: Message, outcome: Outcome) -> None:
+        """The last opcode's line says how a frame ended."""
 
     def log(self, log: Log) -> None:
         """Logs are not part of EIP-3155."""
-
-    def _flush(self, failure: Halt | None, given_along: int) -> None:
-        line, frame = self._line, self._frame
-        if line is None or frame is None:
-            return
-        before = line["gas"]
-        line["gas"] = hex(before)
-        line["gasCost"] = hex(max(0, before - frame.gas - given_along))
-        if failure is not None:
-            line["error"] = failure.name
-        self._line = self._frame = None
-        self._write(_encode(line))
 
 
 class TracedMachine(Machine):
@@ -91,14 +115,14 @@ class TracedMachine(Machine):
 
     def __init__(self, writer: TraceWriter) -> None:
         super().__init__()
-        self._writer = writer
+        self.writer = writer
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
         """As the plain machine does, opcode by opcode."""
         gas = message.gas
-        self._writer.start(context)
-        outcome = super().execute(message, context, tracer or self._writer)
-        self._writer.finish(outcome, gas, context.environment.fork.name.title())
+        self.writer.begin(context)
+        outcome = super().execute(message, context, tracer or self.writer)
+        self.writer.end(message, outcome, gas)
         return outcome
 
 

@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Sequence
+from typing import NamedTuple
+from unicodedata import normalize
+
+from coincurve import PrivateKey
 
 from chain.crypto import address_of_secret, sign
 from chain.types import Address, Hash32
 from node.errors import UnknownAccount
+
+HARDENED = 1 << 31
+
+
+class ExtendedKey(NamedTuple):
+    """A private key and its chain code (BIP-32). eth-account derives the same keys, but takes a second to import."""
+
+    secret: bytes
+    chain_code: bytes
+
+    @classmethod
+    def of(cls, key: bytes, data: bytes) -> ExtendedKey:
+        """The two halves of an HMAC-SHA512."""
+        digest = hmac.digest(key, data, "sha512")
+        return cls(digest[:32], digest[32:])
+
+    def child(self, index: int) -> ExtendedKey:
+        """The child key at an index; from `HARDENED` on, one that does not follow from the public key."""
+        parent = PrivateKey(self.secret)
+        head = b"\0" + self.secret if index >= HARDENED else parent.public_key.format()
+        tweak = ExtendedKey.of(self.chain_code, head + index.to_bytes(4, "big"))
+        return ExtendedKey(parent.add(tweak.secret).secret, tweak.chain_code)
 
 
 class DevAccounts:
@@ -17,11 +45,12 @@ class DevAccounts:
 
     @classmethod
     def of_mnemonic(cls, mnemonic: str, count: int) -> DevAccounts:
-        """The first ``count`` keys on BIP-44 path ``m/44'/60'/0'/0/i``, as anvil and Hardhat have them."""
-        from eth_account.hdaccount import key_from_seed, seed_from_mnemonic  # slow to import, dev only
-
-        seed = seed_from_mnemonic(mnemonic, "")
-        return cls([key_from_seed(seed, f"m/44'/60'/0'/0/{index}") for index in range(count)])
+        """The first ``count`` keys on path ``m/44'/60'/0'/0/i``, as anvil and Hardhat have them (BIP-39, BIP-32)."""
+        seed = hashlib.pbkdf2_hmac("sha512", normalize("NFKD", mnemonic).encode(), b"mnemonic", 2048)
+        key = ExtendedKey.of(b"Bitcoin seed", seed)
+        for index in (44 | HARDENED, 60 | HARDENED, HARDENED, 0):
+            key = key.child(index)
+        return cls([key.child(index).secret for index in range(count)])
 
     @property
     def addresses(self) -> list[Address]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -12,6 +13,9 @@ class Clock(Protocol):
     def now(self) -> int:
         """Whole seconds."""
 
+    def sleep(self, seconds: float) -> None:
+        """Let the calling thread wait."""
+
 
 class SystemClock:
     """The machine's clock."""
@@ -19,6 +23,10 @@ class SystemClock:
     def now(self) -> int:
         """Whole seconds since the epoch."""
         return int(time.time())
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 class FixedClock:
@@ -30,3 +38,7 @@ class FixedClock:
     def now(self) -> int:
         """The seconds it was last set to."""
         return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Move on by so much, rounded up."""
+        self.seconds += math.ceil(seconds)

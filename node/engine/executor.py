@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
 from chain.errors import InvalidTransaction
+from chain.fees import blob_gas_of
 from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import Transaction, decode_transaction, recover_sender
@@ -57,6 +58,10 @@ class BlockBuilder:
     def nonce(self, sender: Address) -> int:
         """The sender's nonce after the transactions included so far."""
         return self._execution.journal.nonce(sender)
+
+    def has_room(self, transaction: Transaction) -> bool:
+        """Whether the block has the gas and the blob gas left that the transaction may use."""
+        return transaction.gas_limit <= self.gas_left and blob_gas_of(transaction) <= self._execution.blob_gas_left
 
     def add(self, candidate: Candidate) -> Receipt:
         """Execute a transaction. Raises InvalidTransaction subclasses, and then the block is as it was."""

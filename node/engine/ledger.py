@@ -60,14 +60,18 @@ class Ledger:
         used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
         return used and self.location(transaction.hash) is not None
 
-    def admit(self, candidate: Candidate, lsn: int | None = None) -> PoolEntry | None:
+    def admit(self, candidate: Candidate) -> PoolEntry | None:
         """Put a checked transaction into the pool; returns the one it replaces."""
-        entry = PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals, lsn)
+        entry = PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals)
         replaced = self.pool.add(entry)
         self._arrivals += 1
-        if lsn is None:
-            self._unlogged.append(entry)
+        self._unlogged.append(entry)
         return replaced
+
+    def readmit(self, candidate: Candidate, lsn: int) -> None:
+        """Put a logged transaction back, in the order of the log: the later of two with one nonce is the one."""
+        self.pool.put(PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals, lsn))
+        self._arrivals += 1
 
     def log_waiting(self) -> None:
         """Log the transactions that no block took, so that the pool survives a crash."""
@@ -81,7 +85,7 @@ class Ledger:
         """Change a setting and log it."""
         self.controls = msgspec.structs.replace(self.controls, **{name: value})
         self._store.append_command(name, value)
-        self._store.settings = msgspec.to_builtins(self.controls)
+        self._store.settings = {**self._store.settings, name: value}
 
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""

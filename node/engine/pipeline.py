@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 
-from chain.errors import InvalidTransaction, ZvmdError
+from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.clock import Clock
@@ -22,7 +22,7 @@ from node.engine.executor import Candidate
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
-from storage.errors import StorageFull
+from storage.errors import StorageError, StorageFull
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,10 @@ GROUPS_IN_FLIGHT_MAX = 4
 """Groups that may wait for the committer before the writer pauses."""
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
+GAS_MIN = 21_000
+"""A block with less gas left takes nothing more."""
+NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
+"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +82,8 @@ class Group:
     lsn: int = 0
     head: int = 0
     answers: list[tuple[Request, object]] = field(default_factory=list)
+    durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
+    """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
 
 
 class Pipeline:
@@ -131,7 +137,7 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._turn(requests)
+                self._hand_over(self.turn(requests))
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:
@@ -150,20 +156,31 @@ class Pipeline:
             return requests, False
         return requests, True
 
-    def _turn(self, requests: list[Request]) -> None:
-        """One group: admit, execute and seal, log; then hand over to the committer."""
+    def _hand_over(self, group: Group) -> None:
+        """Give the group to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        if self._inbox.empty() and not self._groups.unfinished_tasks:
+            self.commit(group)
+        else:
+            self._groups.put(group)
+
+    def turn(self, requests: list[Request]) -> Group:
+        """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
         group = Group()
         for request in requests:
             try:
                 _HANDLERS[type(request)](self, request, group)
+            except StorageError:
+                raise
             except ZvmdError as error:
                 group.answers.append((request, error))
         if self._ledger.controls.automine:
             while self._seal(group, allow_empty=False):
                 pass
         self._ledger.log_waiting()
+        for transaction_hash, waiting in group.durable.items():
+            group.answers += [(request, transaction_hash) for request in waiting]
         group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
-        self._groups.put(group)
+        return group
 
     def _submit(self, request: Submit, group: Group) -> None:
         candidate = request.candidate
@@ -180,7 +197,7 @@ class Pipeline:
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
             self._waiting_mined.setdefault(transaction_hash, []).append(request)
         else:
-            group.answers.append((request, transaction_hash))
+            group.durable.setdefault(transaction_hash, []).append(request)
 
     def _mine(self, request: Mine, group: Group) -> None:
         for index in range(request.count):
@@ -199,15 +216,25 @@ class Pipeline:
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
+        entries = self._ledger.executable()
+        first = next(entries, None)
+        if first is None and not allow_empty:
+            return False
         builder = self._ledger.new_block(self._clock.now(), timestamp)
-        for entry in self._ledger.executable():
-            if entry.transaction.gas_limit > builder.gas_left:
+        for entry in chain([first] if first is not None else [], entries):
+            if builder.gas_left < GAS_MIN:
                 break
+            if not builder.has_room(entry.transaction):
+                continue
             try:
                 builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
                 self._ledger.pool.remove(entry)
+            except NOT_YET:
+                continue
             except InvalidTransaction as error:
                 self._reject(entry, error, group)
+            except StorageError:
+                raise
             except Exception as error:
                 log.exception("execution fault", transaction=entry.transaction.hash.hex())
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
@@ -226,19 +253,23 @@ class Pipeline:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.
-        for index, (waiting, answer) in enumerate(group.answers):
-            if answer == entry.transaction.hash and isinstance(waiting, Submit):
-                group.answers[index] = (waiting, error)
+        for request in group.durable.pop(entry.transaction.hash, ()):
+            group.answers.append((request, error))
 
     # The committer thread
 
     def _commit(self) -> None:
         while (group := self._groups.get()) is not None:
-            self._sync(group.lsn)
-            self._ledger.publish(group.head)
-            self.on_publish()
-            for request, answer in group.answers:
-                request.done(answer)
+            self.commit(group)
+            self._groups.task_done()
+
+    def commit(self, group: Group) -> None:
+        """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
+        self._sync(group.lsn)
+        self._ledger.publish(group.head)
+        self.on_publish()
+        for request, answer in group.answers:
+            request.done(answer)
 
     def _sync(self, lsn: int) -> None:
         """Wait until the log is durable up to ``lsn``; a full disk makes the node read-only meanwhile."""
@@ -249,7 +280,7 @@ class Pipeline:
                 if not self.read_only:
                     log.error("disk full: read-only until there is room", error=str(error))
                 self.read_only = True
-                time.sleep(FULL_DISK_RETRY_SECONDS)
+                self._clock.sleep(FULL_DISK_RETRY_SECONDS)
             else:
                 self.read_only = False
                 return

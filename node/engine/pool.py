@@ -56,12 +56,18 @@ class Pool:
         replaced = nonces.get(entry.transaction.nonce)
         if replaced is not None:
             self._check_replacement(replaced.transaction, entry.transaction)
-            self.remove(replaced)
         elif len(self._by_hash) >= TRANSACTIONS_MAX or len(nonces) >= TRANSACTIONS_PER_SENDER_MAX:
             raise PoolFull(f"{len(self._by_hash)} transactions wait, {len(nonces)} of them from this sender")
+        self.put(entry)
+        return replaced
+
+    def put(self, entry: PoolEntry) -> None:
+        """Take a transaction in, in place of any other with its sender and nonce."""
+        replaced = self._by_sender.get(entry.sender, {}).get(entry.transaction.nonce)
+        if replaced is not None:
+            self.remove(replaced)
         self._by_sender.setdefault(entry.sender, {})[entry.transaction.nonce] = entry
         self._by_hash[entry.transaction.hash] = entry
-        return replaced
 
     @staticmethod
     def _check_replacement(old: Transaction, new: Transaction) -> None:

@@ -9,6 +9,7 @@ from chain.errors import IntrinsicGasTooLow
 from chain.state import BlockHashes, StateReader
 from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
+from node.rpc.errors import InvalidParams
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
@@ -115,6 +116,8 @@ def _override_account(journal: Journal, address: Address, override: AccountOverr
 def _override_block(environment: BlockEnvironment, overrides: BlockOverrides | None) -> BlockEnvironment:
     if overrides is None:
         return environment
+    if overrides.blob_base_fee is not None:
+        raise InvalidParams("blobBaseFee cannot be overridden; it follows from the block's excess blob gas")
     fields = ("number", "timestamp", "gas_limit", "coinbase", "prevrandao", "base_fee")
     changes = {name: value for name in fields if (value := getattr(overrides, name)) is not None}
     return replace(environment, **changes)

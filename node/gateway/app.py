@@ -102,6 +102,7 @@ async def serve_http(
     bound: socket.socket,
     rules: GuardRules | None = None,
     is_ready: Callable[[], bool] = lambda: True,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or one passed in by the service manager)."""
     config = uvicorn.Config(
@@ -112,7 +113,7 @@ async def serve_http(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
+        limit_concurrency=connections_max,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=5,
         ws_max_size=service.context.limits.body_size_max_bytes,

@@ -27,7 +27,7 @@ def run(tmp_path: Path, cycles: int, end: Callable[[Daemon], None] = Daemon.kill
         harness.run(cycles)
     finally:
         daemon.close()
-        print(harness.report)  # noqa: T201 (the seed belongs to a failure)
+        print(harness.report)
 
 
 @pytest.mark.timeout(600)
@@ -49,3 +49,13 @@ def test_stop_in_order_under_load(tmp_path: Path) -> None:
 @pytest.mark.timeout(3_600)
 def test_kill_50_times(tmp_path: Path) -> None:
     run(tmp_path, 50)
+
+
+def test_a_stop_the_moment_it_is_ready_is_in_order(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "data")
+    try:
+        for _ in range(3):
+            daemon.start()
+            assert daemon.stop() == 0, daemon.log()
+    finally:
+        daemon.close()

@@ -18,9 +18,10 @@ def test_the_second_daemon_refuses_with_75_and_a_remedy(tmp_path: Path) -> None:
         first.start()
         with pytest.raises(DaemonFailed, match=f"status {EXIT_IN_USE}"):
             second.start()
-        (complaint,) = [line for line in second.log().splitlines() if line.startswith("zvmd:")]
-        assert str(tmp_path / "data") in complaint
-        assert "--data-dir" in complaint
+        complaint, remedy = second.log().splitlines()[-2:]
+        assert complaint.startswith("error[storage.locked]: ")
+        assert f"{tmp_path / 'data'} is in use by process {first.pid}" in complaint
+        assert "--data-dir" in remedy
         assert first.rpc().call("eth_chainId") == hex(31_337)
         first.kill()
         assert second.start().startswith("READY")

@@ -6,12 +6,13 @@ import asyncio
 
 from chain.hashing import keccak256
 from chain.types import Address
+from node.rpc import strict_json
 from node.rpc.backend import CallFields, Submitted
 from node.rpc.context import Context
 from node.rpc.errors import InvalidParams, NotWaiting
 from node.rpc.format import Json, data
 from node.rpc.methods.eth_blocks import receipt_of
-from node.rpc.params import LooseInt
+from node.rpc.params import LooseInt, json_object
 from node.rpc.registry import method
 
 
@@ -52,9 +53,29 @@ def personal_sign(context: Context, message: bytes, address: Address) -> str:
     return _sign_message(context, address, message)
 
 
+@method("eth_signTypedData_v4", "eth_signTypedData")
+def sign_typed_data(context: Context, address: Address, typed_data: object) -> str:
+    """EIP-712 signature with a dev account's key; the data as an object or as its JSON text."""
+    from eth_abi.exceptions import EncodingError  # slow to load, seldom used
+    from eth_account.messages import encode_typed_data
+
+    message = strict_json.decode(typed_data.encode(), context.limits) if isinstance(typed_data, str) else typed_data
+    try:
+        signable = encode_typed_data(full_message=json_object(message))
+    except (ValueError, TypeError, KeyError, AttributeError, EncodingError) as error:
+        raise InvalidParams(f"not EIP-712 typed data: {error}") from None
+    preimage = b"\x19" + signable.version + signable.header + signable.body
+    return _signature(context, address, preimage)
+
+
 def _sign_message(context: Context, address: Address, message: bytes) -> str:
     prefix = b"\x19Ethereum Signed Message:\n" + str(len(message)).encode()
-    y_parity, r, s = context.backend.sign(address, keccak256(prefix + message))
+    return _signature(context, address, prefix + message)
+
+
+def _signature(context: Context, address: Address, preimage: bytes) -> str:
+    """65 bytes r, s, v (27 or 28) over the hash of the preimage."""
+    y_parity, r, s = context.backend.sign(address, keccak256(preimage))
     return data(r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([27 + y_parity]))
 
 

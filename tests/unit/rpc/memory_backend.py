@@ -133,9 +133,7 @@ class MemoryBackend:
             raise ZeroDivisionError("a bug")
         return CallResult(True, False, "return", fields.data.rjust(32, b"\0"), 21_000)
 
-    def estimate_gas(
-        self, fields: CallFields, number: int, overrides: Overrides | None = None
-    ) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         return self.call(fields, number) if fields.to == REVERTING else 21_000
 
     def pending_nonce(self, address: Address) -> int:

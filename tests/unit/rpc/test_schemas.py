@@ -65,9 +65,7 @@ CASES: list[tuple[str, list[Any]]] = [
 @cache
 def schemas() -> dict[str, Any]:
     with tarfile.open(ARCHIVE) as archive:
-        member = next(
-            item for item in archive if item.name.endswith("/openrpc.json") or item.name == "openrpc.json"
-        )
+        member = next(item for item in archive if item.name.endswith("/openrpc.json") or item.name == "openrpc.json")
         file = archive.extractfile(member)
         assert file is not None
         document = json.load(file)
@@ -110,9 +108,7 @@ def problems(schema: dict[str, Any], value: Any, path: str = "result") -> list[s
     return found
 
 
-@pytest.mark.parametrize(
-    ("method", "params"), CASES, ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("method", "params"), CASES, ids=lambda value: value if isinstance(value, str) else "")
 def test_results_fit_the_schemas(method: str, params: list[Any]) -> None:
     async def run() -> Any:
         backend = MemoryBackend()

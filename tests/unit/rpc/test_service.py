@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eth_account import Account
 
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
@@ -85,9 +86,7 @@ def test_invalid_requests(body: object) -> None:
 
 
 def test_a_batch_answers_in_order_and_mixes_errors() -> None:
-    (answers,) = exchange(
-        [request("eth_chainId", id=1), 5, request("nope", id=2), request("eth_accounts", id=3)]
-    )
+    (answers,) = exchange([request("eth_chainId", id=1), 5, request("nope", id=2), request("eth_accounts", id=3)])
     assert [answer["id"] for answer in answers] == [1, None, 2, 3]
     assert [answer.get("error", {}).get("code") for answer in answers] == [None, -32600, -32601, None]
 
@@ -183,6 +182,21 @@ def test_sending_twice_and_malformed_bytes() -> None:
     assert bad["error"]["data"]["code"] == "tx.malformed"
 
 
+def test_typed_data_is_signed_as_eth_account_does() -> None:
+    domain = [{"name": "name", "type": "string"}, {"name": "chainId", "type": "uint256"}]
+    message = {
+        "types": {"EIP712Domain": domain, "Mail": [{"name": "text", "type": "string"}]},
+        "primaryType": "Mail",
+        "domain": {"name": "Test", "chainId": 31337},
+        "message": {"text": "hello"},
+    }
+    signature = result("eth_signTypedData_v4", "0x" + DEV.hex(), message)
+    expected = Account.sign_typed_data(SECRET, full_message=message).signature
+    assert signature == "0x" + bytes(expected).hex()
+    assert result("eth_signTypedData_v4", "0x" + DEV.hex(), json.dumps(message)) == signature
+    assert error("eth_signTypedData_v4", "0x" + DEV.hex(), {"types": {}})["code"] == -32602
+
+
 def test_filters_report_changes_once() -> None:
     async def run() -> list[Any]:
         service = RpcService(MemoryBackend())
@@ -241,9 +255,7 @@ def test_a_slow_read_does_not_hold_up_the_others() -> None:
     async def work(service: RpcService) -> list[int]:
         release = threading.Event()
         slow = asyncio.ensure_future(service.readers.run(lambda: release.wait(5)))
-        quick = [
-            asyncio.ensure_future(service.readers.run(lambda number=number: number)) for number in range(3)
-        ]
+        quick = [asyncio.ensure_future(service.readers.run(lambda number=number: number)) for number in range(3)]
         numbers = await asyncio.wait_for(asyncio.gather(*quick), 2)
         assert not slow.done()
         release.set()

@@ -210,6 +210,7 @@ def test_damaged_leveldb_files_never_give_a_wrong_value(tmp_path: Path, compacte
             held = contents(opened)
             assert held in allowed, f"seed {seed}: {what}"
             assert (head is None) == (not held)
+            assert all(opened.get(key) == value for key, value in held.items()), f"seed {seed}: {what}"
         except REFUSALS:
             refused += 1
         finally:

@@ -9,7 +9,7 @@ import pytest
 from chain.blocks import EMPTY_REQUESTS_HASH, requests_hash_of
 from chain.environment import BlockEnvironment, Withdrawal
 from chain.errors import InsufficientFunds
-from chain.forks import Fork
+from chain.forks import DEPOSIT_CONTRACT, Fork
 from chain.genesis import dev_genesis
 from chain.hashing import keccak256
 from chain.receipts import Log
@@ -116,11 +116,11 @@ def test_deposits_are_read_from_logs() -> None:
     data = b"".join(offset.to_bytes(32, "big") for offset, _ in system._DEPOSIT_FIELDS)
     for field in fields:
         data += len(field).to_bytes(32, "big") + field.ljust((len(field) + 31) // 32 * 32, b"\0")
-    log = Log(system.DEPOSIT_CONTRACT, (Hash32(system._DEPOSIT_EVENT),), data)
-    assert system._is_deposit(log)
+    log = Log(DEPOSIT_CONTRACT, (Hash32(system._DEPOSIT_EVENT),), data)
+    assert system._is_deposit(log, DEPOSIT_CONTRACT)
     assert system._deposit(log) == b"".join(fields)
-    assert not system._is_deposit(log._replace(address=PLAIN))
-    assert not system._is_deposit(log._replace(topics=()))
+    assert not system._is_deposit(log, PLAIN)
+    assert not system._is_deposit(log._replace(topics=()), DEPOSIT_CONTRACT)
     for bad in (data[:-1], bytes(32) + data[32:], data[:160] + bytes(32) + data[192:]):
         with pytest.raises(InvalidDepositLog):
             system._deposit(log._replace(data=bad))

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection
 
 import zvmd
 from node.auth.tls import load_or_create_certificate, rotate_certificate
@@ -144,3 +146,35 @@ def test_answers_larger_than_a_window_arrive_whole(tmp_path: Path) -> None:
         assert outputs == [data] * 4
 
     run(tmp_path, work)
+
+
+def test_a_client_that_closes_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        client = await server.client()
+        calls = [asyncio.ensure_future(client.call_raw(b"\x01" * 20, bytes(1000))) for _ in range(500)]
+        await asyncio.sleep(0.001)
+        await client.close()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} <= {bytes, zvmd.ConnectionFailed}
+        assert any(isinstance(outcome, zvmd.ConnectionFailed) for outcome in outcomes)
+
+    run(tmp_path, work)
+
+
+def test_handshakes_that_never_finish_are_forgotten(tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(8):
+                configuration = QuicConfiguration(is_client=True, alpn_protocols=["zvmd/1"], server_name="zvmd")
+                connection = QuicConnection(configuration=configuration)
+                connection.connect(("127.0.0.1", server.port), now=0.0)
+                for datagram, _ in connection.datagrams_to_send(now=0.0):
+                    stranger.sendto(datagram, ("127.0.0.1", server.port))
+            await asyncio.sleep(0.1)
+        assert server.listener.connections == 8
+        await asyncio.sleep(0.4)
+        assert server.listener.connections == 0
+        client = await server.client()
+        assert await client.rpc("eth_chainId") == "0x7a69"
+
+    run(tmp_path, work, WireLimits(hello_within_s=0.3))

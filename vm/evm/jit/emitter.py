@@ -1,9 +1,9 @@
 """Emits one compiled function: straight code from an entry point on, with side exits.
 
 Whatever compiled code does not do itself it leaves to the interpreter with the state as it was before the
-opcode: growth of memory, exceptional halts, guards of a segment that fail. So gas, halting reason and output
-are the interpreter's in every case. Memory never grows within a function and Python never runs in it: all
-registers it reads stay the same.
+opcode: exceptional halts, memory that needs a larger buffer, guards of a segment that fail. So gas, halting
+reason and output are the interpreter's in every case. Python never runs in a function: all registers it reads
+but the memory's size stay the same.
 """
 
 from __future__ import annotations
@@ -315,28 +315,58 @@ class BlockEmitter(Emitter):
         return self._register(field, "ptr")
 
     def memranges(self, *ranges: tuple[Value, Value]) -> list[tuple[str, Word]]:
+        if len(ranges) == 1:
+            return [self._inside(*ranges[0], may_grow=True)]
+        # Growth is paid for once: an opcode with two ranges that grows leaves it to the interpreter.
         return [self._inside(offset, length) for offset, length in ranges]
 
-    def _inside(self, offset: Value, length: Value) -> tuple[str, Word]:
-        """A range that lies in the memory as it is; to the interpreter with all others."""
+    def _inside(self, offset: Value, length: Value, *, may_grow: bool = False) -> tuple[str, Word]:
+        """A range that lies in the memory as it is, or after growing; to the interpreter with all others."""
         if isinstance(length, int) and 0 < length <= MEMORY_BYTES and not isinstance(offset, int):
-            size = self.field(Field.MEMORY_SIZE)
-            room = size
+            size = room = self.field(Field.MEMORY_SIZE)
             if length > 1:
                 room = self.let(f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {length - 1})")
             limit = self.let(f"zext i64 {room} to i256")
-            self.require(self.let(f"icmp ult i256 {offset}, {limit}"), Exit.GROW)
+            fits = self.let(f"icmp ult i256 {offset}, {limit}")
             start: Word = self.truncated(offset)
             reach: Word = length
+            if may_grow:
+                near = self.let(f"icmp ule i256 {offset}, {MEMORY_BYTES}")
+                self._grow_unless(fits, near, self.let(f"add i64 {start}, {length}"))
+            else:
+                self.require(fits, Exit.GROW)
         else:
             start, reach = self._range(offset, length)
-            self._reach(self._range_end(start, reach, length))
+            end = self._range_end(start, reach, length)
+            if not isinstance(end, int) or end > self._proven_memory:
+                fits = self.let(f"icmp uge i64 {self.field(Field.MEMORY_SIZE)}, {end}")
+                if may_grow:
+                    self._grow_unless(fits, "true", end)
+                else:
+                    self.require(fits, Exit.GROW)
+            if isinstance(end, int):
+                self._proven_memory = max(self._proven_memory, (end + 31) // 32 * 32)
         memory = self.pointer(Field.MEMORY)
         return self.let(f"getelementptr i8, ptr {memory}, i64 {start}"), reach
 
-    def _reach(self, end: Word) -> None:
-        if isinstance(end, int):
-            if end <= self._proven_memory:
-                return
-            self._proven_memory = (end + 31) // 32 * 32
-        self.require(self.let(f"icmp uge i64 {self.field(Field.MEMORY_SIZE)}, {end}"), Exit.GROW)
+    def _grow_unless(self, fits: str, near: str, end: Word) -> None:
+        """Make the memory reach ``end`` and pay for it, unless it fits; if not ``near`` it cannot."""
+        size, before = self.field(Field.MEMORY_SIZE), self.b.fresh("before")
+        grow, ask, grown, onward = (self.b.fresh(x) for x in ("grow", "ask", "grown", "reached"))
+        self.b.do(f"br label %{before}")
+        self.b.place(before)
+        self.b.do(f"br i1 {fits}, label %{onward}, label %{grow}, !prof !0")
+        self.b.place(grow)
+        self.b.branch(near, ask, self.failure(Exit.GROW))
+        self.b.place(ask)
+        left = self.let(f"call i64 @expand(ptr %frame, i64 {end}, i64 {self.gas})")
+        self.b.branch(self.let(f"icmp sge i64 {left}, 0"), grown, self.failure(Exit.GROW))
+        self.b.place(grown)
+        larger = self.let(f"load i64, ptr {self.field_pointer(Field.MEMORY_SIZE)}")
+        self.b.do(f"br label %{onward}")
+        self.b.place(onward)
+        self.gas = self.let(f"phi i64 [ {self.gas}, %{before} ], [ {left}, %{grown} ]")
+        after = self.let(f"phi i64 [ {size}, %{before} ], [ {larger}, %{grown} ]")
+        self._fields[Field.MEMORY_SIZE, "i64"] = after
+        # Should the opcode fail now, the interpreter repeats it with the growth done and paid for.
+        self._gas_before, self._failure_label = self.gas, None

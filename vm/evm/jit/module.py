@@ -15,6 +15,9 @@ from vm.evm.layout import Field
 OPCODES_MAX: Final = 30_000
 """Opcodes compiled of one contract at once; the rest stays interpreted."""
 
+BEGIN_FUNCTIONS_MAX: Final = 8
+"""Functions made of the straight code that runs once a call: fetching more of it costs more than interpreting."""
+
 _INTRINSICS: Final = """
 declare i64 @llvm.usub.sat.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
@@ -48,6 +51,11 @@ class ModuleBuilder:
         self._referenced: set[int] = set()
         self._exits: set[int] = set()
         self._operations = 0
+        self._current = 0
+        self._once = {0} - self.wanted
+        """Places that run at most once a call."""
+        self._runs: dict[int, int] = {}
+        """How many functions may still follow on such a place."""
 
     # What `vm.evm.jit.emitter.Linker` asks for
 
@@ -60,7 +68,12 @@ class ModuleBuilder:
 
     def continuation_at(self, pc: int) -> str:
         """Symbol of the function at a place that nobody else enters."""
-        self._want(pc)
+        run = self._runs.get(self._current, BEGIN_FUNCTIONS_MAX)
+        if run:
+            self._runs[pc] = run - (self._current in self._once)
+            if self._current in self._once:
+                self._once.add(pc)
+            self._want(pc)
         self._referenced.add(pc)
         return f"@at{pc}"
 
@@ -83,7 +96,7 @@ class ModuleBuilder:
     def build(self) -> Compilation:
         """The whole text."""
         while self._waiting and self._operations < OPCODES_MAX:
-            pc = self._waiting.pop()
+            pc = self._current = self._waiting.pop()
             emitter = BlockEmitter(self._program, pc, self)
             self._done[pc] = emitter.function(f"at{pc}")
             self._operations += emitter.operations

@@ -39,6 +39,7 @@ _SYMBOLS: Final[dict[str, str]] = {
     "power": _BINARY,
     "add_modulo": _TERNARY,
     "multiply_modulo": _TERNARY,
+    "expand": "declare i64 @{name}(ptr, i64, i64)\n",
     "keccak256": "declare i256 @{name}(ptr, i64)\n",
     "copy_padded": "declare void @{name}(ptr, ptr, i64, i64, i64)\n",
     "load_padded": "declare i256 @{name}(ptr, i64, i64)\n",

@@ -1,0 +1,61 @@
+"""``zvmd trace``: EIP-3155 traces of a piece of code or of state tests."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from chain.errors import ZvmdError
+from chain.types import parse_hex
+from node.cli.vectors import check_pattern
+from node.conformance.codetrace import DEFAULT_GAS, CodeCall, trace_code
+from node.conformance.running import Selection
+from node.conformance.state_case import FORK_NAMES
+from node.conformance.statetest import run_state_tests
+from node.conformance.vectors import vector_files
+
+
+def _hex(_: click.Context, __: click.Parameter, text: str) -> bytes:
+    try:
+        return parse_hex(text if text.startswith("0x") else "0x" + text)
+    except ZvmdError as error:
+        raise click.BadParameter(f"neither a file nor hex: {error}") from None
+
+
+@click.command()
+@click.argument("subject", metavar="CODE|FILE")
+@click.option(
+    "--fork", type=click.Choice(list(FORK_NAMES), case_sensitive=False), help="Default for code: Osaka."
+)
+@click.option("--match", metavar="REGEX", callback=check_pattern, help="Of a file: only cases that match.")
+@click.option("--calldata", default="", callback=_hex, help="Of code: hex.")
+@click.option("--value", type=click.IntRange(0, 2**256 - 1), default=0, help="Of code: wei sent along.")
+@click.option(
+    "--gas", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_GAS, show_default=True, help="Of code."
+)
+@click.option("--memory", is_flag=True, help="All memory in every line.")
+def trace(
+    subject: str, fork: str | None, match: str | None, calldata: bytes, value: int, gas: int, memory: bool
+) -> None:
+    """Run CODE (hex) on an empty state, or the state tests of FILE, and write a JSON line for every opcode."""
+    if Path(subject).exists():
+        sys.exit(0 if _trace_file(Path(subject), Selection(fork, match), memory) else 1)
+    code = _hex(click.get_current_context(), click.Argument(["subject"]), subject)
+    name = fork or "Osaka"
+    trace_code(CodeCall(code, calldata, value, gas, FORK_NAMES[name], name), _write, memory=memory)
+
+
+def _trace_file(path: Path, selection: Selection, memory: bool) -> bool:
+    """Whether all cases passed; those that did not are named on standard error."""
+    passed = True
+    for result in run_state_tests(vector_files([path]), selection, trace=_write, memory=memory):
+        if not result.passed:
+            passed = False
+            click.echo(f"FAIL {result.name}: {result.error}", err=True)
+    return passed
+
+
+_write: Callable[[str], None] = click.echo

@@ -1,0 +1,164 @@
+"""The three stores of one simulated machine, and what a crash leaves of them.
+
+The log is on a `SimFs`, the state in a `SimKv`, the index in a real SQLite database held in memory. Every batch and
+every SQL transaction counts as two calls, so that the process may end before it and after it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import blake2b
+from random import Random
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import StaticPool
+
+from storage.index.index import Index
+from storage.index.migrate import migrate
+from storage.index.writer import IndexedBlock, Watermark
+from storage.simfs import SimFs
+from storage.simkv import SimKv
+from storage.state.keys import META_HEAD
+from tests.paths import REPO
+
+MIGRATIONS = REPO / "migrations"
+
+
+class MachineKv(SimKv):
+    """The state store of a machine."""
+
+    def __init__(self, fs: SimFs, data: Mapping[bytes, bytes] | None = None) -> None:
+        super().__init__(data)
+        self._fs = fs
+
+    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
+        self._fs.count_call("kv write")
+        super().write(puts, deletes)
+        self._fs.count_call("kv written")
+
+
+Observer = Callable[["Disk", str], None]
+
+
+def engine_over(connection: sqlite3.Connection) -> Engine:
+    """SQLAlchemy over one open SQLite connection, with real transactions."""
+    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+
+    def begin(of: Connection) -> None:
+        of.exec_driver_sql("BEGIN")
+
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def connect(image: bytes | None) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    if image is not None:
+        connection.deserialize(image)
+    return connection
+
+
+@cache
+def empty_index() -> bytes:
+    """An index after its migrations."""
+    connection = connect(None)
+    migrate(engine_over(connection), MIGRATIONS)
+    return connection.serialize()
+
+
+class MachineIndex(Index):
+    """The index of a machine; remembers what each transaction left."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._connection = connect(disk.index[-1])
+        engine = engine_over(self._connection)
+        super().__init__(engine, engine)
+
+    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
+        self._disk.fs.count_call("index write")
+        mark = super().write(blocks, lsn)
+        self._committed()
+        return mark
+
+    def rewind(self, mark: Watermark | None) -> None:
+        self._disk.fs.count_call("index write")
+        super().rewind(mark)
+        self._committed()
+
+    def make_durable(self) -> None:
+        del self._disk.index[:-1]
+
+    def _committed(self) -> None:
+        self._disk.index.append(self._connection.serialize())
+        self._disk.fs.count_call("index written")
+
+    def close(self) -> None:
+        super().close()
+        self._connection.close()
+
+
+def nobody(_disk: Disk, _kind: str) -> None:
+    """Looks away."""
+
+
+@dataclass(slots=True)
+class Disk:
+    """What outlives the process."""
+
+    fs: SimFs
+    kv: MachineKv
+    index: list[bytes] = field(default_factory=lambda: [empty_index()])
+    """The index after each transaction since it was last synced; a power loss leaves any one of them."""
+    observer: Observer = nobody
+    waits: int = 0
+    """How often the writer has waited for room."""
+
+    @classmethod
+    def new(cls, seed: int) -> Disk:
+        """An empty machine."""
+        fs = SimFs(seed)
+        return cls(fs, MachineKv(fs))
+
+    def observe(self, observer: Observer) -> None:
+        """Let ``observer`` know of every call on this machine before it happens."""
+        self.observer = observer
+        self.fs.watch = lambda kind: observer(self, kind)
+
+    def picture(self) -> Disk:
+        """The machine as it is now, with what is pending, as the next process would find it."""
+        return self._with(self.fs.restart(), self.index)
+
+    def survivors(self, seed: int, count: int | None) -> Iterator[tuple[str, Disk]]:
+        """What a power loss or a kill may leave: `SimFs.survivors`, each with one of the index's versions."""
+        source = Random(seed)
+        for number, (name, fs) in enumerate(self.fs.survivors(seed, count)):
+            version = len(self.index) - 1
+            if name != "killed" and number % 2 == 0:
+                version = source.randrange(len(self.index))
+            yield f"{name}, index {version}", self._with(fs, self.index[version : version + 1])
+
+    def _with(self, fs: SimFs, index: list[bytes]) -> Disk:
+        return Disk(fs, MachineKv(fs, self.kv.items()), list(index))
+
+    def fingerprint(self) -> bytes:
+        """The same for machines on which the next process does the same."""
+        digest = blake2b(digest_size=16)
+        for path, content in files(self.fs):
+            digest.update(f"{path} {len(content)} ".encode() + content)
+        digest.update(repr([hash(effect) for effect in self.fs._pending]).encode())
+        digest.update(self.kv.get(META_HEAD) or b"")
+        digest.update(self.index[-1])
+        return digest.digest()
+
+
+def files(fs: SimFs, inode: int = 0, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    """Every file the process sees."""
+    for name, child in sorted(fs._directories[inode].items()):
+        if child in fs._files:
+            yield prefix + name, bytes(fs._files[child])
+        else:
+            yield from files(fs, child, f"{prefix}{name}/")

@@ -1,0 +1,204 @@
+"""One process of a node without threads: the real code, driven turn by turn over a simulated machine."""
+
+from __future__ import annotations
+
+from functools import cache
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+import pytest
+
+from chain.crypto import address_of_secret
+from chain.genesis import dev_genesis
+from chain.transactions import decode_transaction
+from chain.types import Address
+from node.engine.clock import FixedClock
+from node.engine.executor import Candidate
+from node.engine.pipeline import Control, Freeze, Group, Mine, Pipeline, Request, Submit
+from node.engine.producer import Controls
+from node.errors import ReadOnly
+from node.opening import open_identity, resume, take_directory
+from storage.checkpoint import verify_checkpoints
+from storage.opening import StoreOptions, assemble
+from tests.paths import REPO
+from tests.simulation.disks import Disk, MachineIndex
+from tests.simulation.money import Sent
+from tests.simulation.record import Ask, Record, check, check_transactions, state_of
+from vm.machine import Machine
+
+SECRETS = [bytes([number]) * 32 for number in range(1, 9)]
+ACCOUNTS = [address_of_secret(secret) for secret in SECRETS]
+LAST = len(SECRETS) - 1
+"""The account that scripts leave to the oracle."""
+GENESIS_TIME = 1_700_000_000
+GENESIS = dev_genesis(31337, ACCOUNTS, timestamp=GENESIS_TIME)
+
+
+@cache
+def machine() -> Machine:
+    """The machine, compiled once."""
+    return Machine()
+
+
+class WaitingClock(FixedClock):
+    """Stands still while the writer waits for room on the disk; somebody makes room at the third look."""
+
+    def __init__(self, life: Life) -> None:
+        super().__init__(GENESIS_TIME + 10)
+        self._life = life
+
+    def sleep(self, seconds: float) -> None:
+        self._life.disk.waits += 1
+        self._life.while_full()
+        if self._life.disk.waits == 3:
+            self._life.disk.fs._faults.clear()
+
+
+class Life:
+    """A process from its start on. Ends with close, or when nobody uses it any more: then it was killed."""
+
+    def __init__(self, disk: Disk, record: Record, options: dict[str, Any], seed: int = 0) -> None:
+        self.disk = disk
+        self.record = record
+        self.options = options
+        self.clock = WaitingClock(self)
+        self.groups: list[Group] = []
+        fs = disk.fs
+        self.lock = take_directory(fs)
+        genesis = open_identity(fs, lambda: GENESIS)
+        checkpoint = verify_checkpoints(disk.kv, Random(seed), paths=20)
+        self.store = assemble(
+            fs,
+            disk.kv,
+            MachineIndex(disk),
+            genesis,
+            checkpoint,
+            StoreOptions(REPO, REPO, **options),
+            Random(f"{seed} {fs.calls}").randbytes,
+        )
+        controls = Controls(gas_limit=GENESIS.gas_limit)
+        self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
+        self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
+        self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
+
+    def serve(self) -> None:
+        """Let readers see the chain; what they see is promised."""
+        self.record.visible = lambda: self.store.head.number
+
+    # Requests
+
+    def submit(self, sent: Sent, *, wait_mined: bool = False) -> Request:
+        """A request to take a transaction."""
+        ask = Ask(sent, wait_mined)
+        self.record.asks.append(ask)
+        candidate = Candidate(decode_transaction(sent.raw), sent.sender, sent.raw)
+        return Submit(lambda answer: self.record.answer(ask, answer), candidate, wait_mined)
+
+    def control(self, name: str, value: object) -> Request:
+        """A request to change a setting."""
+        self.record.commands.append((name, value))
+
+        def done(_: object) -> None:
+            self.record.commands_answered += 1
+
+        return Control(done, name, value)
+
+    def mine(self, count: int = 1, interval: int = 0) -> Request:
+        """A request for blocks."""
+        return Mine(raise_error, count, interval)
+
+    # What the threads of the daemon do
+
+    def turn(self, *requests: Request, commit: bool = True) -> None:
+        """The writer takes these requests; the committer follows, now or at `commit`."""
+        self.clock.seconds += 3
+        self.groups.append(self.pipeline.turn(list(requests)))
+        if commit:
+            self.commit()
+
+    def commit(self) -> None:
+        """The committer does what waits for it."""
+        while self.groups:
+            self.pipeline.commit(self.groups.pop(0))
+            self.record.publish(self.store)
+        check_transactions(self.store, self.ledger, self.record, self.record.mark())
+
+    def freeze(self, *others: Request) -> None:
+        """The first half of a checkpoint."""
+        self.turn(*others, Freeze(raise_error))
+
+    def write_frozen(self) -> None:
+        """The second half, on another thread."""
+        self.store.write_frozen()
+
+    def checkpoint(self) -> None:
+        """Both."""
+        self.freeze()
+        self.write_frozen()
+
+    def index(self) -> None:
+        """The index job."""
+        self.store.index_new_blocks()
+
+    def stop(self) -> Life:
+        """What the daemon does on SIGTERM, and the next start."""
+        self.commit()
+        self.store.checkpoint()
+        self.store.index_new_blocks()
+        self.store.close()
+        self.lock.release()
+        return self._next(self.disk)
+
+    def kill(self) -> Life:
+        """The process is gone at once; the machine, and the next process, go on."""
+        return self._next(self.disk.picture())
+
+    def _next(self, disk: Disk) -> Life:
+        fs, before = disk.fs, self.disk.fs
+        fs._locks.clear()
+        fs.calls, fs.trace = before.calls, before.trace
+        disk.observe(self.disk.observer)
+        fs._faults, fs._crash_at = before._faults, before._crash_at
+        life = Life(disk, self.record, self.options)
+        life.serve()
+        life.check()
+        return life
+
+    # Looking at it
+
+    def while_full(self) -> None:
+        """The disk is full: reads go on, writes are refused."""
+        assert self.pipeline.read_only
+        assert self.store.head.number + 1 == len(self.record.blocks)
+        with pytest.raises(ReadOnly):
+            self.pipeline.put(self.mine())
+
+    def check(self) -> None:
+        """Everything written down so far is there."""
+        self.record.publish(self.store)
+        check(self.store, self.ledger, self.record, self.record.mark())
+
+    def digest(self, oldest: int = 0) -> bytes:
+        """The same for nodes that hold the same; of the states, those from block ``oldest`` on."""
+        store, digest = self.store, blake2b()
+        for number in range(store.head.number + 1):
+            digest.update(repr(store.chain.block(number)).encode())
+            digest.update(repr(store.chain.receipts(number)).encode())
+        for number in range(max(store.state.oldest, oldest), store.head.number + 1):
+            digest.update(repr(state_of(store, number, self.record)).encode())
+        for entry in self.ledger.pool.entries():
+            digest.update(entry.raw)
+        digest.update(repr(self.ledger.controls).encode())
+        return digest.digest()
+
+
+def raise_error(answer: object) -> None:
+    """The answer to a request that must not fail."""
+    if isinstance(answer, Exception):
+        raise answer
+
+
+def tracked(*more: Address) -> list[Address]:
+    """Accounts every script is about."""
+    return [*ACCOUNTS, Address(bytes(20)), *more]
