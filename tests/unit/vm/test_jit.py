@@ -191,6 +191,20 @@ def test_eviction_leaves_running_code_alone(monkeypatch: pytest.MonkeyPatch) -> 
     machine.close()
 
 
+def test_counting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(engine="auto")
+    engine = machine.engine(Fork.CANCUN)
+    assert engine.tier is not None
+    codes = [Code(LOOP + bytes([i]), engine.interpreter.map_jumps) for i in range(20)]
+    monkeypatch.setattr("vm.evm.jit.tier.COUNTED_BYTES_MAX", 5 * Maps(codes[0], engine.interpreter).size)
+    monkeypatch.setattr(Workshop, "submit", lambda *_: False)
+    for each in codes:
+        for _ in range(3):
+            engine.tier.maps_of(each)
+    assert sum(each.heat is not None and each.heat.maps is not None for each in codes) == 5
+    machine.close()
+
+
 def test_requests_keep_their_parts() -> None:
     request = Request(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
     assert decode_request(encode_request(request)) == request

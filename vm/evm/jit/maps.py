@@ -44,6 +44,7 @@ class Maps:
         "compiled",
         "compiled_bytes",
         "count",
+        "size",
     )
 
     def __init__(self, code: Code, interpreter: Interpreter) -> None:
@@ -58,6 +59,8 @@ class Maps:
             defaults.bad_jump, *[defaults.interpret] * (self.count - 1)
         )
         self._counters = (ctypes.c_uint32 * self.count)()
+        self.size = 4 * (code.length + _SLACK) + 12 * self.count
+        """Bytes of the maps themselves."""
         self._libraries: list[Any] = []
         self.compiled: set[int] = set()
         """Indexes of functions that are compiled."""

@@ -8,7 +8,7 @@ that are in the middle of a loop enter them at its next turn.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Final
 
 from chain.hashing import keccak256
@@ -35,6 +35,8 @@ CALLS_WORTH_COMPILING: Final = 64
 """Calls after which the contract's begin is compiled with the rest."""
 ROUNDS_MAX: Final = 6
 """Objects per contract: later ones have what became hot later."""
+COUNTED_BYTES_MAX: Final = 12 << 20
+"""Maps of contracts that are only counted; the oldest are given up for new ones."""
 LOADED_BYTES_MAX: Final = 48 << 20
 LOADED_CONTRACTS_MAX: Final = 512
 
@@ -61,6 +63,8 @@ class BackgroundTier:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[int, tuple[Heat, Maps, int]] = OrderedDict()
         """By the identity of the maps: whose they are, and the calls when eviction last passed by."""
+        self._counted: deque[tuple[Heat, Maps]] = deque()
+        self._counted_bytes = 0
 
     def maps_of(self, code: Code) -> Maps | None:
         """Maps of the code about to run, None while it is not worth counting."""
@@ -84,11 +88,22 @@ class BackgroundTier:
             if heat.maps is None:
                 if 0 < code.length <= CODE_BYTES_MAX:
                     heat.maps = Maps(code, self._interpreter)
+                    self._remember(heat, heat.maps)
                     self._submit(code, heat, heat.maps, ())
                 else:
                     heat.next_look = 1 << 62
             elif not heat.is_waiting and heat.rounds < ROUNDS_MAX:
                 self._consider(code, heat, heat.maps)
+
+    def _remember(self, heat: Heat, maps: Maps) -> None:
+        """Bound what counting takes."""
+        self._counted.append((heat, maps))
+        self._counted_bytes += maps.size
+        while self._counted_bytes > COUNTED_BYTES_MAX and len(self._counted) > 1:
+            old, old_maps = self._counted.popleft()
+            self._counted_bytes -= old_maps.size
+            if old.maps is old_maps and not old_maps.is_compiled and not old.is_waiting:
+                old.cool(COUNTED_FROM_CALL)
 
     def _consider(self, code: Code, heat: Heat, maps: Maps) -> None:
         counts = maps.counts()
