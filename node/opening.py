@@ -53,7 +53,8 @@ class OpenedChain:
         return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
 
     def close(self) -> None:
-        """Close the stores and release the directory."""
+        """Stop compiling, close the stores and release the directory."""
+        self.machine.close()
         self.store.close()
         self.lock.release()
 
@@ -71,7 +72,8 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
     check_genesis(genesis, settings, origins)
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
-    machine = Machine(cache)
+    dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
+    machine = Machine(cache, settings.vm.engine, dump=dump)
     store = open_store(fs, genesis, store_options(settings))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:

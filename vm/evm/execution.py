@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
@@ -12,6 +12,7 @@ from vm.errors import PrecompileError
 from vm.evm import gas
 from vm.evm.frame import Frame
 from vm.evm.host import Handler
+from vm.evm.jit.maps import NO_MAPS, Maps
 from vm.evm.layout import Exit, Field
 from vm.evm.native import Interpreter
 from vm.evm.slots import SlotCache
@@ -32,6 +33,13 @@ _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 _CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
 
 
+class Tier(Protocol):
+    """Knows what is compiled."""
+
+    def maps_of(self, code: Code) -> Maps | None:
+        """Maps of the code about to run, None to interpret it."""
+
+
 class Engine(NamedTuple):
     """All that executing under one fork needs, made once."""
 
@@ -40,12 +48,16 @@ class Engine(NamedTuple):
     handlers: list[Handler]
     codes: CodeCache
     precompiles: frozenset[Address]
+    tier: Tier | None
+    """What compiles; None to interpret everything."""
 
     @classmethod
-    def of(cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache) -> Engine:
+    def of(
+        cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache, tier: Tier | None = None
+    ) -> Engine:
         """The engine of the interpreter's fork."""
         fork = interpreter.fork
-        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork))
+        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork), tier)
 
 
 class Pool:
@@ -176,17 +188,21 @@ class Execution:
         return codes.get(code_hash) or codes.add(code_hash, self.journal.code(address))
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
+        engine = self.engine
         frame = self._pool.pop() if self._pool else Frame()
+        maps = engine.tier.maps_of(code) if engine.tier is not None else None
+        frame.maps = maps
         frame.start(
             message,
             code,
             data,
-            self._table,
-            self.engine.interpreter.plain_table,
+            self._table if maps is None else self._table_of(frame),
+            engine.interpreter.plain_table,
             0,
             self.environment,
             self.slots.address,
             self.slots.tag(message.to),
+            NO_MAPS if maps is None else maps.addresses,
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
@@ -213,7 +229,7 @@ class Execution:
             return self.outcome
         self._use_table(self.engine.interpreter.plain_table)
         self.forget_slots()
-        frames, enter, handlers = self.frames, self.engine.interpreter.enter, self.engine.handlers
+        frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
         while self.outcome is None:
             frame = frames[-1]
             code = enter(frame.address)
@@ -281,7 +297,14 @@ class Execution:
         if table != self._table:
             self._table = table
             for frame in self.frames:
-                frame.words[Field.TABLE] = table
+                frame.words[Field.TABLE] = self._table_of(frame)
+
+    def _table_of(self, frame: Frame) -> int:
+        """The current mode's table: plain running enters compiled code where the frame has maps."""
+        interpreter = self.engine.interpreter
+        if frame.maps is not None and self._table == interpreter.plain_table:
+            return interpreter.jit_table
+        return self._table
 
     def _write_back(self) -> None:
         """Bring what the running frame stored natively into the journal."""

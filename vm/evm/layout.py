@@ -47,11 +47,17 @@ class Field(IntEnum):
     """The table of warm storage slots (`SlotEntry`)."""
     STORAGE_TAG = 21
     """Entries with this tag are slots of this frame's account."""
-    BREAKPOINTS = 22
+    TARGETS = 22
+    """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.maps`)."""
+    ENTRIES = 23
+    """Two bytes per code byte: the index of the function to resume with there; null without compiled code."""
+    FUNCTIONS = 24
+    """Addresses of functions by index."""
+    PROFILE = 25
+    """Counters of four bytes by the same index: how often a JUMPDEST was interpreted."""
+    BREAKPOINTS = 26
     """Control block of the mode (`vm.evm.watch`)."""
-    PROFILE = 23
-    """Counters of the profile table."""
-    STORAGE_ENTRY = 24
+    STORAGE_ENTRY = 27
     """Offset in the table of the entry that SLOAD or SSTORE last looked at."""
 
 
@@ -64,8 +70,11 @@ POINTER_FIELDS: Final = (
     Field.TABLE,
     Field.PLAIN_TABLE,
     Field.WARM_STORAGE,
-    Field.BREAKPOINTS,
+    Field.TARGETS,
+    Field.ENTRIES,
+    Field.FUNCTIONS,
     Field.PROFILE,
+    Field.BREAKPOINTS,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
