@@ -16,6 +16,7 @@ from vm.evm.jit.maps import NO_MAPS, Maps
 from vm.evm.layout import Exit, Field
 from vm.evm.native import Interpreter
 from vm.evm.slots import SlotCache
+from vm.evm.watch import Mode
 from vm.limits import CODE_BYTES, FRAMES_KEPT, GAS_MAX
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.precompiles import precompile, precompile_addresses
@@ -26,6 +27,8 @@ _SP: Final = int(Field.SP)
 _STEPS: Final = int(Field.STEPS)
 _TAG: Final = int(Field.STORAGE_TAG)
 _HOST: Final = int(Exit.HOST)
+_GROW: Final = int(Exit.GROW)
+_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 _CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
 
@@ -78,9 +81,11 @@ class Execution:
         "frames",
         "has_access_lists",
         "journal",
+        "last_halt",
         "outcome",
         "precompiles",
         "slots",
+        "steps",
         "tracer",
     )
 
@@ -103,6 +108,10 @@ class Execution:
         """Outermost first; the last one is running."""
         self.outcome: Outcome | None = None
         """Set when the outermost message has ended."""
+        self.steps = 0
+        """Opcodes that `step` has run in all frames; one that failed counts."""
+        self.last_halt = Halt.STOP
+        """How the message that ended last has ended."""
         self.tracer = tracer
         self._pool = pool.frames
         self.slots = pool.slots
@@ -232,27 +241,35 @@ class Execution:
                 self._leave(frame, code)
         return self.outcome
 
-    def step(self, count: int) -> Outcome | None:
-        """Run ``count`` opcodes, entering calls; the outcome if the execution ended, else None."""
-        self._use_table(self.engine.interpreter.step_table)
-        left = count
+    def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
+        """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None."""
+        self._use_table(self.engine.interpreter.step_table if mode is None else mode.table)
+        enter, handlers = self.engine.interpreter.enter, self.engine.handlers
+        left, end = count, self.steps + count
         self.forget_slots()
         while self.outcome is None:
             frame = self.frames[-1]
             frame.words[_STEPS] = left
-            code = self.engine.interpreter.enter(frame.address)
+            if mode is not None:
+                mode.arm(frame)
+            code = enter(frame.address)
             left = frame.words[_STEPS]
-            if code == Exit.STEP:
+            if code == _GROW and frame.grow():
+                left += 1  # the opcode will be counted again
+                continue
+            self.steps = end - left
+            if code in _STOPS:
                 self._write_back()
                 break
-            if code == Exit.GROW:
-                left += 1  # the opcode will be counted again
             if code >= _HOST:
-                halt = self.engine.handlers[code - _HOST](self, frame)
+                halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
             else:
-                self._leave(frame, code)
+                self._finish(frame, Halt.OUT_OF_GAS if code == _GROW else _HALTS[code])
+            if mode is not None and self.outcome is None and mode.stops(self):
+                self._write_back()
+                break
         return self.outcome
 
     def forget_slots(self) -> None:
@@ -261,11 +278,20 @@ class Execution:
         if self.frames:
             self.frames[-1].words[_TAG] = self.slots.tag(self.frames[-1].message.to)
 
-    def close(self) -> None:
-        """Give all frames back, also those of an execution that has not ended."""
+    def push_frame(self, message: Message, code: Code, data: bytes, checkpoint: int) -> Frame:
+        """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
+        self._push(message, code, data, checkpoint)
+        return self.frames[-1]
+
+    def drop_frames(self) -> None:
+        """Forget all frames and warm slots, as if nothing had begun."""
         self.slots.discard()
         while self.frames:
             self._release(self.frames.pop())
+
+    def close(self) -> None:
+        """Give all frames back, also those of an execution that has not ended."""
+        self.drop_frames()
 
     def _use_table(self, table: int) -> None:
         if table != self._table:
@@ -335,6 +361,7 @@ class Execution:
 
     def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
+        self.last_halt = halt
         is_create = message.kind in _CREATES
         created = message.to if is_create and halt < 16 else None
         if self.tracer is not None:

@@ -56,7 +56,7 @@ class Field(IntEnum):
     PROFILE = 25
     """Counters of four bytes by the same index: how often a JUMPDEST was interpreted."""
     BREAKPOINTS = 26
-    """Bitmap of code offsets the break table stops at."""
+    """Control block of the mode (`vm.evm.watch`)."""
     STORAGE_ENTRY = 27
     """Offset in the table of the entry that SLOAD or SSTORE last looked at."""
 
@@ -144,6 +144,8 @@ class Exit(IntEnum):
     """The memory buffer is too small for RESULT_OFFSET bytes; nothing of the opcode has happened."""
     STEP = 129
     """The step counter is used up; pc is the next opcode's."""
+    BREAK = 130
+    """A watched place or gas is reached; pc is the next opcode's, which has not been counted."""
     HOST = 256
     """Plus the opcode byte: gas, pc and sp are those after the opcode; its operands still lie above sp."""
 
