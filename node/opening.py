@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
+from storage.export import prune_exports, write_export
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
 from storage.opening import StoreOptions, open_store
 from storage.recovery import Recovery, recover
+from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.failures import reading, writing
 from vm.machine import Machine
@@ -46,11 +48,18 @@ class OpenedChain:
     data_dir: Path
     cache: FileObjectCache
     lock: Lock
+    fs: FileSystem
+    space: SpaceWatch
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
         removed = self.cache.prune(CACHE_BYTES_MAX)
         return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
+
+    def export(self, kept: int) -> str:
+        """Write a state export, from which a damaged state store is restored, and drop the oldest ones."""
+        path = write_export(self.fs, self.store.kv)
+        return f"{path or 'no checkpoint yet'}; {prune_exports(self.fs, kept)} older ones removed"
 
     def close(self) -> None:
         """Close the stores and release the directory."""
@@ -58,13 +67,33 @@ class OpenedChain:
         self.lock.release()
 
 
-def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[], float] = time.time) -> OpenedChain:
+def open_chain(
+    settings: Settings,
+    origins: Mapping[str, str],
+    now: Callable[[], float] = time.time,
+    accept_data_loss: int = 0,
+) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
+    try:
+        return _open(fs, lock, settings, origins, now, accept_data_loss)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open(
+    fs: FileSystem,
+    lock: Lock,
+    settings: Settings,
+    origins: Mapping[str, str],
+    now: Callable[[], float],
+    accept_data_loss: int,
+) -> OpenedChain:
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -72,13 +101,21 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     check_genesis(genesis, settings, origins)
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     machine = Machine(cache)
-    store = open_store(fs, genesis, store_options(settings))
+    store = open_store(fs, genesis, replace(store_options(settings), accept_data_loss=accept_data_loss))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
-    ledger, report = resume(store, machine, genesis.config, controls)
-    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
+    try:
+        ledger, report = resume(store, machine, genesis.config, controls)
+    except BaseException:
+        store.close()
+        raise
+    wanted = settings.storage
+    space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
+    return OpenedChain(
+        genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space
+    )
 
 
 def take_directory(fs: FileSystem) -> Lock:

@@ -91,6 +91,9 @@ class FileSystem(Protocol):
     def lock(self, path: str) -> Lock:
         """Take an exclusive lock, without waiting. Raises `DataDirectoryLocked`."""
 
+    def free_bytes(self) -> int:
+        """Room on the disk for a process without privileges."""
+
 
 def write_all(file: File, offset: int, data: Bytes) -> None:
     """Write every byte, over short and interrupted calls. After an ``OSError`` part may be written."""
@@ -254,3 +257,7 @@ class RealFs:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return RealLock(descriptor)
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize

@@ -8,8 +8,10 @@
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
   sessions/     debug sessions
+  exports/      state exports, from which a damaged state/ is restored
   cache/        compiled code; may be deleted at any time
   quarantine/   damaged pieces that recovery took away
+  suspect       there if the state store was seen damaged: the next start does not trust it
   ballast       space kept back, so that a full disk still lets a checkpoint finish
 """
 
@@ -32,6 +34,8 @@ STATE = "state"
 INDEX = "index.sqlite"
 SESSIONS = "sessions"
 CACHE = "cache"
+EXPORTS = "exports"
+SUSPECT = "suspect"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 

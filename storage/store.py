@@ -16,6 +16,7 @@ from chain.environment import BlockEnvironment
 from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
+from storage.answers import Answered, Answers
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
 from storage.following import FoundLog, IndexFollower, LogQuery
@@ -25,6 +26,8 @@ from storage.wal import Wal
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
 
 GENESIS_LSN = 1
+ANSWER = "answer"
+"""Command that says how a request with an idempotency key was answered: [key, time, result]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Store:
         self.follower = follower
         self.settings: dict[str, Any] = {}
         """Values of COMMAND records, by name."""
+        self.answers = Answers()
+        """What requests with idempotency keys were answered."""
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -95,6 +100,8 @@ class Store:
         self._head_lsn = 0
         self._frozen: CheckpointNote | None = None
         self._checkpoint_lock = threading.Lock()
+        self.last_delta: StateDelta | None = None
+        """What the newest applied block changed, for reports."""
         self.tip: Header
         """Header of the newest applied block."""
         self.head: Header
@@ -113,6 +120,7 @@ class Store:
 
     def apply(self, number: int, delta: StateDelta) -> Hash32:
         """Apply a block's changes in memory; returns the state root."""
+        self.last_delta = delta
         return self.state.apply(number, delta)
 
     def append_block(self, sealed: SealedBlock) -> None:
@@ -137,6 +145,11 @@ class Store:
         """Log a changed setting."""
         self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
 
+    def append_answer(self, key: str, answered: Answered) -> None:
+        """Log an answer to a request with an idempotency key."""
+        self.wal.append(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
+        self.answers.put(key, answered)
+
     @property
     def last_lsn(self) -> int:
         """LSN of the newest record, durable or not."""
@@ -148,7 +161,8 @@ class Store:
             return None
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
-        self._frozen = CheckpointNote(number, lsn, Settings(self.needed_lsn, dict(self.settings)))
+        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
+        self._frozen = CheckpointNote(number, lsn, settings)
         return number
 
     # Committer thread
