@@ -23,6 +23,7 @@ from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
 from storage.export import prune_exports, write_export
+from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
 from storage.opening import StoreOptions, open_store
 from storage.recovery import Recovery, recover
@@ -138,6 +139,7 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
         genesis = stored_genesis(fs)
     if genesis is None:
         genesis = make()
+        reach("open.genesis.file")
         with writing(layout.GENESIS):
             write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
     return genesis
@@ -152,6 +154,7 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     report = recover(store, lambda environment, raws: replay_block(machine, environment, raws, chain_state))
     for name, value in store.settings.items():
         setattr(controls, name, value)
+    reach("open.pool.before")
     ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)
     return ledger, report

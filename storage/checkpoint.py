@@ -18,6 +18,7 @@ from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
 from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
+from storage.failpoints import reach
 from storage.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
@@ -206,7 +207,10 @@ def write_checkpoint(
     puts[META_SETTINGS] = _encode_settings(settings or Settings())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
+    reach("checkpoint.before")
     kv.write(puts, [*deletes, *more_deletes])
+    reach("checkpoint.written")
     chain_data.checkpoint_done(block)
     state.checkpoint_done(block)
+    reach("checkpoint.done")
     return checkpoint

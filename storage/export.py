@@ -20,6 +20,7 @@ from chain.types import Hash32
 from storage import layout
 from storage.checkpoint import last_checkpoint
 from storage.errors import ExportDamaged
+from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of, write_all
 from storage.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
@@ -100,6 +101,7 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> None:
             with writing(temporary):
                 write_all(file, offset, part)
             offset += len(part)
+        reach("export.written")
         with syncing(temporary):
             file.fsync()
     except BaseException:
@@ -107,6 +109,7 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> None:
         fs.unlink(temporary)
         raise
     file.close()
+    reach("export.synced")
     with writing(path):
         fs.rename(temporary, path)
     with syncing(path):
@@ -190,6 +193,7 @@ def _fill(kv: KeyValueStore, pairs: Iterator[tuple[bytes, bytes]]) -> None:
         if size >= BATCH_BYTES:
             kv.write(puts, ())
             puts, size = {}, 0
+    reach("export.restore.head")
     kv.write({**puts, META_HEAD: head}, ())
 
 

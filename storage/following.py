@@ -15,6 +15,7 @@ from chain.receipts import Log
 from chain.types import Address, Hash32
 from storage.chaindata import ChainData
 from storage.errors import IndexDamaged
+from storage.failpoints import reach
 from storage.index.index import Index
 from storage.index.queries import LogFilter, LogPosition
 from storage.index.writer import IndexedBlock
@@ -128,7 +129,9 @@ class IndexFollower:
         while self.reached < head:
             last = min(head, self.reached + BLOCKS_PER_TRANSACTION)
             blocks = [self._indexed(number) for number in range(self.reached + 1, last + 1)]
+            reach("index.write.before")
             self._index.write(blocks, lsn)
+            reach("index.write.after")
             self.reached = last
             for item in blocks:
                 for transaction in item.block.transactions:

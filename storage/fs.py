@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.errors import DataDirectoryLocked
+from storage.failpoints import reach
 
 MAX_INTERRUPTIONS = 100
 """Calls in a row that may be interrupted before `write_all` gives up."""
@@ -119,7 +120,9 @@ def write_atomically(fs: FileSystem, path: str, data: bytes) -> None:
         file.fsync()
     finally:
         file.close()
+    reach("file.replace.synced")
     fs.rename(temporary, path)
+    reach("file.replace.renamed")
     fs.sync_directory(parent_of(path))
 
 

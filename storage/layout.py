@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from storage.errors import DataDirectoryDamaged, StoreTooNew
+from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, write_atomically
 from storage.wal.checksum import CRC32
 from storage.wal.failures import reading, syncing, writing
@@ -146,6 +147,7 @@ def _checked_stamp(fs: FileSystem, program: str) -> Stamp:
         return stamp
     if present := sorted(names.intersection(DATA)):
         raise DataDirectoryDamaged(f"{FORMAT} is missing, but {', '.join(present)} is there")
+    reach("open.stamp.before")
     stamp = Stamp(CURRENT, program, program)
     write_stamp(fs, stamp)
     return stamp

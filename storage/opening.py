@@ -29,6 +29,7 @@ from storage.errors import (
     StorageUnreadable,
 )
 from storage.export import exports, restore_export
+from storage.failpoints import reach
 from storage.following import IndexFollower
 from storage.fs import FileSystem, write_atomically
 from storage.index.index import Index, destroy
@@ -68,6 +69,7 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store
         _accept_data_loss(fs, genesis, options)
     kv, checkpoint = _open_state(fs, genesis, options.data_dir)
     try:
+        reach("open.state")
         index = _open_index(options)
         try:
             return assemble(fs, kv, index, genesis, checkpoint, options)
@@ -101,6 +103,7 @@ def assemble(
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
     )
+    reach("open.log")
     state = StateStore(kv, options.retention_blocks)
     chain = ChainData(kv)
     if checkpoint is None:
@@ -115,7 +118,9 @@ def assemble(
     store.tip = store.head = tip
     if wal.next_lsn == 1:
         wal.append(RecordType.GENESIS, encode_genesis(genesis.to_json()))
+        reach("open.genesis.appended")
         wal.flush()
+    reach("open.genesis.logged")
     if options.accept_data_loss:
         loss = {"at": int(time.time()), "lsn": options.accept_data_loss}
         wal.append(RecordType.DATA_LOSS, json.dumps(loss, sort_keys=True).encode(), optional=True)
@@ -140,6 +145,7 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
         raise CheckpointBroken("the state store is empty, though it was exported once")
     except (StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
         log.error("the state store is put aside and built again", error=str(error), target=_put_aside(data_dir))
+    reach("open.quarantined")
     _clear_suspicion(fs)
     for path in exports(fs):
         kv = open_leveldb(data_dir / layout.STATE)
@@ -167,7 +173,8 @@ def _trusted(data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
 def _put_aside(data_dir: Path) -> str:
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    shutil.move(data_dir / layout.STATE, target)
+    with suppress(FileNotFoundError):  # a start that was killed has moved it already
+        shutil.move(data_dir / layout.STATE, target)
     return str(target)
 
 
@@ -176,8 +183,7 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
     identity = WalIdentity(genesis.header().hash, genesis.config.chain_id)
     accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
     log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
-    if (options.data_dir / layout.STATE).exists():
-        _put_aside(options.data_dir)
+    _put_aside(options.data_dir)
     for path in exports(fs):
         with writing(path):
             fs.unlink(path)
@@ -211,5 +217,6 @@ def _open_index(options: StoreOptions) -> Index:
 
 
 def _rebuilt_index(options: StoreOptions) -> Index:
+    reach("open.index.destroy")
     destroy(_index_url(options))
     return Index.open(_index_url(options), options.migrations)

@@ -10,6 +10,7 @@ import structlog
 from chain.environment import BlockEnvironment
 from storage.answers import Answered
 from storage.errors import StateRootMismatch, WalCorrupt
+from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
 from storage.wal.records import (
     RecordType,
@@ -71,6 +72,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
         elif record.type == RecordType.BLOCK_SEAL:
             if environment is None or environment.number != store.tip.number + 1:
                 raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
+            reach("recovery.block.before")
             _replay_block(store, replay, environment, raws, decode_seal(record.payload), record.lsn)
             environment = None
             report.blocks += 1
@@ -78,8 +80,10 @@ def recover(store: Store, replay: Replay) -> Recovery:
             if report.blocks % CHECKPOINT_BLOCKS == 0:
                 store.publish(store.tip.number)
                 store.checkpoint()
+    reach("recovery.replayed")
     store.publish(store.tip.number)
     store.follower.rewind_to_chain()
+    reach("recovery.done")
     return report
 
 

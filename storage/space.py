@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from storage import layout
+from storage.failpoints import reach
 from storage.fs import FileSystem
 from storage.wal.failures import NO_SPACE
 
@@ -88,6 +89,7 @@ class SpaceWatch:
             file = self._fs.open(layout.BALLAST, create=True)
             try:
                 file.fallocate(self._marks.ballast)
+                reach("ballast.taken")
             finally:
                 file.close()
         except OSError as error:

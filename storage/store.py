@@ -19,6 +19,7 @@ from chain.types import ZERO_HASH, Address, Hash32
 from storage.answers import Answered, Answers
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
+from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.state.store import StateStore
@@ -126,9 +127,12 @@ class Store:
     def append_block(self, sealed: SealedBlock) -> None:
         """Log an applied block: its inputs, then its outcome."""
         self.wal.append(RecordType.BLOCK_ENV, encode_environment(sealed.environment))
+        reach("block.environment.appended")
         for raw in sealed.raws:
             self.wal.append(RecordType.TRANSACTION, raw)
+        reach("block.transactions.appended")
         self.adopt(sealed, self.wal.append(RecordType.BLOCK_SEAL, encode_seal(sealed.seal())))
+        reach("block.seal.appended")
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""
@@ -139,10 +143,12 @@ class Store:
 
     def append_admission(self, raw: bytes) -> int:
         """Log a transaction that waits in the pool; returns its LSN."""
+        reach("pool.admission.before")
         return self.wal.append(RecordType.POOL_ADMIT, raw)
 
     def append_command(self, name: str, value: object) -> None:
         """Log a changed setting."""
+        reach("command.before")
         self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
 
     def append_answer(self, key: str, answered: Answered) -> None:
@@ -159,10 +165,12 @@ class Store:
         """Freeze the state at the tip for a checkpoint; None if it has one or another is under way."""
         if self._frozen is not None or self.state.checkpointed >= self.tip.number:
             return None
+        reach("freeze.before")
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
         settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
         self._frozen = CheckpointNote(number, lsn, settings)
+        reach("freeze.after")
         return number
 
     # Committer thread
@@ -181,8 +189,10 @@ class Store:
         """Show a durable block to readers."""
         header = self.chain.header(number)
         assert header is not None, f"block {number} is not applied"
+        reach("publish.before")
         self._head_lsn = self._seal_lsns.get(number, self.checkpoint_lsn)
         self.head = header
+        reach("publish.after")
 
     # Behind
 

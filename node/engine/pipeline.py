@@ -23,6 +23,7 @@ from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageError, StorageFull
+from storage.failpoints import reach
 
 log = structlog.get_logger(__name__)
 
@@ -195,6 +196,7 @@ class Pipeline:
         for transaction_hash, waiting in group.accepted.items():
             for request in waiting:
                 request.done(transaction_hash)
+        reach("pipeline.turn.done")
         group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
         return group
 
@@ -204,6 +206,7 @@ class Pipeline:
         if not ledger.knows(transaction, sender):
             check_against_state(transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit)
             replaced = ledger.admit(candidate)
+            reach("pipeline.admitted")
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
         self._settle_or_wait(request, group)
@@ -279,6 +282,7 @@ class Pipeline:
             self._reject(entry, reason, group)
         if not len(builder) and not allow_empty:
             return False
+        reach("pipeline.executed")
         sealed = self._ledger.append(builder)
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
@@ -302,11 +306,15 @@ class Pipeline:
 
     def commit(self, group: Group) -> None:
         """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
+        reach("pipeline.commit.before")
         self._sync(group)
+        reach("pipeline.durable")
         self._ledger.publish(group.head)
         self.on_publish()
+        reach("pipeline.published")
         for request, answer in group.answers:
             request.done(answer)
+            reach("pipeline.answered")
 
     def _sync(self, group: Group) -> None:
         """Wait until the log is durable as far as the group; a full disk makes the node read-only meanwhile."""

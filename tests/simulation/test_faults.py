@@ -1,4 +1,4 @@
-"""Calls that fail (EIO, no space, short writes, a failed sync) at every place: the policy of the failure table holds."""
+"""Calls that fail (EIO, no space, short writes, a failed sync) at every place: the failure table's policy holds."""
 
 from __future__ import annotations
 
