@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .cache/clients
+ORACLES := .cache/oracles
 WORKERS ?= 2
 
 .PHONY: help run test test-full bench lint wheel clean
@@ -44,11 +45,18 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install -qq --group dev
 	touch $@
 
-# Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm.
-.PHONY: tools
-tools: $(CLIENTS)/clients.stamp
+# Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm; the
+# execution specification, whose traces zvmd's are compared with.
+.PHONY: tools oracles
+tools: $(CLIENTS)/clients.stamp oracles
 	@tools/setup.sh debian
 
 $(CLIENTS)/clients.stamp: tests/clients/package.json
 	tools/setup.sh clients $(CLIENTS)
+	touch $@
+
+oracles: $(ORACLES)/oracles.stamp
+
+$(ORACLES)/oracles.stamp: tests/differential/requirements.txt
+	tools/setup.sh oracles $(ORACLES)
 	touch $@

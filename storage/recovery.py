@@ -54,7 +54,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
     for record in store.wal.records(min(checkpoint_lsn + 1, store.needed_lsn or checkpoint_lsn + 1)):
         if record.type == RecordType.POOL_ADMIT:
             report.admissions.append((record.lsn, record.payload))
-            if store.needed_lsn is None:  # perhaps more than needed, until the pool is there
+            if store.needed_lsn is None:  # perhaps more than needed, until the pool has said
                 store.needed_lsn = record.lsn
         if record.lsn <= checkpoint_lsn:
             continue

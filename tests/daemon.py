@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import signal
@@ -17,6 +18,9 @@ from tests.rpc import Rpc
 READY_SECONDS = 90.0
 STOP_SECONDS = 30.0
 CHAIN_ID = 31_337
+
+_PRCTL = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
 
 
 class DaemonFailed(Exception):
@@ -68,6 +72,7 @@ class Daemon:
                 env=self._environment,
                 cwd=self.data_dir.parent,
                 start_new_session=True,
+                preexec_fn=_die_with_the_tests,  # one system call, resolved before the fork
             )
         lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read_lines, args=(self._process, lines), daemon=True).start()
@@ -145,6 +150,11 @@ def clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("ZVMD_") and name != "PYTHONPATH"
     }
+
+
+def _die_with_the_tests() -> None:
+    """In the child, before exec: SIGKILL it when the test process dies, however that comes about (Linux)."""
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:

@@ -18,3 +18,11 @@ def find_program(name: str) -> str | None:
     return (
         os.environ.get(name.upper()) or shutil.which(name) or shutil.which(name, path=NODE_MODULES / ".bin")
     )
+
+ORACLES = Path(os.environ.get("ZVMD_ORACLES", REPO / ".cache" / "oracles"))
+"""Other people's implementations in a virtual environment of their own, where `make oracles` puts it."""
+
+
+def find_oracle(name: str) -> str | None:
+    """A command of the oracles' environment, else ``None``."""
+    return shutil.which(name, path=ORACLES / "bin")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up what `make` needs and cannot say in a rule: the virtual environment, Debian packages, npm clients.
+# Sets up what `make` needs and cannot say in a rule: virtual environments, Debian packages, npm clients.
 set -euo pipefail
 
 say() { echo "setup: $*" >&2; }
@@ -61,9 +61,17 @@ client_tools() {
     fi
 }
 
+oracles() {
+    mkdir -p "$1"
+    if ! { make_venv "$1" && "$1/bin/pip" install -qq --requirement tests/differential/requirements.txt; } >&2; then
+        say "the execution specification could not be installed: comparisons with it will be skipped"
+    fi
+}
+
 case "${1:-}" in
     venv) make_venv "$2" ;;
     debian) debian_tools ;;
     clients) client_tools "$2" ;;
-    *) say "usage: setup.sh venv DIR | debian | clients DIR"; exit 2 ;;
+    oracles) oracles "$2" ;;
+    *) say "usage: setup.sh venv DIR | debian | clients DIR | oracles DIR"; exit 2 ;;
 esac

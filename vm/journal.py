@@ -193,6 +193,10 @@ class Journal:
         """
         return self._mark(self._scheduled, address)
 
+    def is_self_destructed(self, address: Address) -> bool:
+        """Whether the account will be deleted when the transaction ends."""
+        return address in self._scheduled
+
     def _mark(self, members: dict[Any, bool], member: object) -> bool:
         """Add to a set; whether it was new."""
         if member in members:

@@ -98,6 +98,9 @@ class Pricing:
             prospect.gas, prospect.refund = self._sstore(frame.message.to, stack[0], stack[1])
         else:
             prospect.gas = row.gas if is_shuffle else self._gas(row, frame, stack)
+            if row.name == "SELFDESTRUCT" and self.fork < Fork.LONDON:
+                is_first = not self.journal.is_self_destructed(frame.message.to)
+                prospect.refund = gas.SELFDESTRUCT_REFUND if is_first else 0
         prospect.failure = (
             Halt.OUT_OF_GAS if prospect.gas > left else self._forbidden(row, frame, stack, code)
         )

@@ -12,28 +12,35 @@ from chain.errors import (
 )
 from chain.fees import blob_gas_of
 from chain.forks import ChainConfig, Fork
+from chain.sidecars import decode_network_transaction
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
-from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.transactions import Transaction, encode_transaction, recover_sender
 from chain.types import Address
 from chain.validity import check_static
 from node.engine.executor import Candidate
 
-RAW_BYTES_MAX = 128 * 1024
-"""Largest signed transaction taken, as in geth's pool."""
+SUBMISSION_BYTES_MAX = 2 * 2**20
+"""Largest submission taken: a blob transaction with the blobs of a block."""
+TRANSACTION_BYTES_MAX = 128 * 1024
+"""Largest transaction without blobs, as in geth's pool."""
 
 DELEGATION_PREFIX = b"\xef\x01\x00"
 
 
 def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
-    """Decode a signed transaction, recover its sender, check what needs no state. Safe on any thread.
+    """Decode a signed transaction as clients send it, recover its sender, check what needs no state. Any thread.
 
-    Raises `MalformedTransaction`, `InvalidSignature` and the other static subclasses of `InvalidTransaction`.
+    Blobs beside a transaction are checked and left out. Raises `MalformedTransaction`, `InvalidSignature` and the
+    other static subclasses of `InvalidTransaction`.
     """
-    if len(raw) > RAW_BYTES_MAX:
-        raise MalformedTransaction(f"{len(raw)} bytes; the limit is {RAW_BYTES_MAX}")
-    transaction = decode_transaction(raw)
+    if len(raw) > SUBMISSION_BYTES_MAX:
+        raise MalformedTransaction(f"{len(raw)} bytes; the limit is {SUBMISSION_BYTES_MAX}")
+    transaction, _ = decode_network_transaction(raw)
+    encoded = encode_transaction(transaction)
+    if len(encoded) > TRANSACTION_BYTES_MAX:
+        raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")
     check_static(transaction, fork, config.chain_id)
-    return Candidate(transaction, recover_sender(transaction), raw)
+    return Candidate(transaction, recover_sender(transaction), encoded)
 
 
 def check_against_state(

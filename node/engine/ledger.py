@@ -73,7 +73,6 @@ class Ledger:
         """Put a logged transaction back, in the order of the log: the later of two with one nonce is the one."""
         self.pool.put(PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals, lsn))
         self._arrivals += 1
-        self._store.needed_lsn = self.pool.oldest_lsn()
 
     def log_waiting(self) -> None:
         """Log the transactions that no block took, so that the pool survives a crash."""

@@ -38,7 +38,7 @@ FULL_DISK_PATIENCE = 5
 GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting; the others are for ever."""
+"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 @dataclass(slots=True, eq=False)
@@ -158,7 +158,7 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._groups.put(self.turn(requests))
+                self._hand_over(self.turn(requests))
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:
@@ -176,6 +176,13 @@ class Pipeline:
         except queue.Empty:
             return requests, False
         return requests, True
+
+    def _hand_over(self, group: Group) -> None:
+        """Give the group to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        if self._inbox.empty() and not self._groups.unfinished_tasks:
+            self.commit(group)
+        else:
+            self._groups.put(group)
 
     def turn(self, requests: list[Request]) -> Group:
         """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
@@ -258,7 +265,6 @@ class Pipeline:
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(self._clock.now(), timestamp)
-        rejected: list[tuple[PoolEntry, InvalidTransaction]] = []
         for entry in chain([first] if first is not None else [], entries):
             if builder.gas_left < GAS_MIN:
                 break
@@ -270,7 +276,7 @@ class Pipeline:
             except NOT_YET:
                 continue
             except InvalidTransaction as error:
-                rejected.append((entry, error))  # not removed yet, else the sender's next would be offered too early
+                self._reject(entry, error, group)
             except StorageError:
                 raise
             except Exception as error:
@@ -278,8 +284,6 @@ class Pipeline:
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
                 self._ledger.restore(builder)
                 return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
-        for entry, reason in rejected:
-            self._reject(entry, reason, group)
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
@@ -303,6 +307,7 @@ class Pipeline:
     def _commit(self) -> None:
         while (group := self._groups.get()) is not None:
             self.commit(group)
+            self._groups.task_done()
 
     def commit(self, group: Group) -> None:
         """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -16,14 +17,24 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+class Bytes(LargeBinary):
+    """Binary data handed to the driver as it is: SQLAlchemy's wrapping took a sixth of the node's time under load."""
+
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        """None: ``bytes`` need no conversion for sqlite3 or psycopg."""
+        return
+
 transactions = Table(
     "transactions",
     metadata,
-    Column("hash", LargeBinary(32), primary_key=True),
+    Column("hash", Bytes(32), primary_key=True),
     Column("block", BigInteger, nullable=False),
     Column("tx_index", Integer, nullable=False),
-    Column("sender", LargeBinary(20), nullable=False),
-    Column("to", LargeBinary(20)),
+    Column("sender", Bytes(20), nullable=False),
+    Column("to", Bytes(20)),
     Index("transactions_by_block", "block", "tx_index"),
     sqlite_with_rowid=False,
 )
@@ -35,11 +46,11 @@ logs = Table(
     Column("block", BigInteger, nullable=False),
     Column("log_index", Integer, nullable=False),
     Column("tx_index", Integer, nullable=False),
-    Column("address", LargeBinary(20), nullable=False),
-    Column("topic0", LargeBinary(32)),
-    Column("topic1", LargeBinary(32)),
-    Column("topic2", LargeBinary(32)),
-    Column("topic3", LargeBinary(32)),
+    Column("address", Bytes(20), nullable=False),
+    Column("topic0", Bytes(32)),
+    Column("topic1", Bytes(32)),
+    Column("topic2", Bytes(32)),
+    Column("topic3", Bytes(32)),
     PrimaryKeyConstraint("block", "log_index"),
     Index("logs_by_address", "address", "block", "log_index"),
     Index("logs_by_topic0", "topic0", "block", "log_index"),
@@ -50,10 +61,10 @@ logs = Table(
 contracts = Table(
     "contracts",
     metadata,
-    Column("address", LargeBinary(20), nullable=False),
+    Column("address", Bytes(20), nullable=False),
     Column("block", BigInteger, nullable=False),
-    Column("tx_hash", LargeBinary(32), nullable=False),
-    Column("creator", LargeBinary(20), nullable=False),
+    Column("tx_hash", Bytes(32), nullable=False),
+    Column("creator", Bytes(20), nullable=False),
     PrimaryKeyConstraint("address", "block"),
     Index("contracts_by_block", "block"),
     sqlite_with_rowid=False,
@@ -66,6 +77,6 @@ watermark = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("lsn", BigInteger, nullable=False),
     Column("block", BigInteger, nullable=False),
-    Column("block_hash", LargeBinary(32), nullable=False),
+    Column("block_hash", Bytes(32), nullable=False),
 )
 """How far the index reaches: at most one row, with id 1, written with the rows it speaks of."""

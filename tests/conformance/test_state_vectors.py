@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.conformance.statetest import Selection, run_state_tests
+from node.conformance.running import Selection
+from node.conformance.statetest import run_state_tests
 from node.conformance.vectors import vector_files
 from tests.paths import FIXTURES
 
@@ -13,6 +14,7 @@ EVERY_COMMIT = {
     "eest-v5.4.0-state-Prague": 3_345,
     "eest-v5.4.0-state-Osaka": 3_661,
     "ethtests-v14.1-GeneralStateTests": 6_593,
+    "legacytests-VMTests": 229,
 }
 """Subtests by archive: none may be lost."""
 

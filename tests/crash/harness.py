@@ -46,10 +46,10 @@ class Report:
     seed: int
     cycles: int = 0
     acknowledged: int = 0
-    landed_unacknowledged: int = 0
-    """In flight at the kill, durable, answer lost."""
-    dropped: int = 0
-    """In flight at the kill and not in the chain: allowed, nobody was promised anything."""
+    sent_again: int = 0
+    """In flight at the kill, so that the client knows nothing and sends again."""
+    landed_unanswered: int = 0
+    """Of those, in the chain already."""
     kills_in_recovery: int = 0
     recovery_seconds: list[float] = field(default_factory=list)
     head: int = 0
@@ -57,8 +57,8 @@ class Report:
     def __str__(self) -> str:
         return (
             f"kill -9: seed {self.seed}, {self.cycles} cycles (+{self.kills_in_recovery} kills in recovery), "
-            f"head {self.head}, {self.acknowledged} acknowledged; of those in flight "
-            f"{self.landed_unacknowledged} landed and {self.dropped} did not; "
+            f"head {self.head}, {self.acknowledged} acknowledged; {self.sent_again} were in flight and sent again, "
+            f"{self.landed_unanswered} of them in the chain already; "
             f"slowest restart {max(self.recovery_seconds, default=0.0):.2f} s"
         )
 
@@ -114,9 +114,7 @@ class KillHarness:
         addresses = [wallet.address for wallet in self._wallets]
         self._model.start(
             first,
-            ether={
-                address: int(rpc.call("eth_getBalance", address, hex(first)), 16) for address in addresses
-            },
+            ether={address: int(rpc.call("eth_getBalance", address, hex(first)), 16) for address in addresses},
             tokens=dict.fromkeys(addresses, TOKENS_EACH),
             nonces=dict.fromkeys(addresses, 0),
         )
@@ -125,9 +123,7 @@ class KillHarness:
 
     def _load_and_kill(self) -> None:
         addresses = [wallet.address for wallet in self._wallets]
-        reader = Reader(
-            self._daemon.http_url, addresses, self._token, self._record, self._chance.getrandbits(32)
-        )
+        reader = Reader(self._daemon.http_url, addresses, self._token, self._record, self._chance.getrandbits(32))
         threads: list[Client | Reader] = [reader]
         for position, wallet in enumerate(self._wallets):
             kind, connect = self._client_kind(position)
@@ -164,24 +160,25 @@ class KillHarness:
 
     def _check(self, oracle: Oracle, *, everything: bool) -> None:
         rpc = self._daemon.rpc()
-        unanswered = [sent for sent in self._record.sent.values() if not sent.acknowledged]
         oracle.check(rpc, self._chance, everything=everything)
-        nonces = oracle.settle()
-        for sent in unanswered:
-            landed = sent.hash in self._record.sent
-            self.report.landed_unacknowledged += landed
-            self.report.dropped += not landed
-            sent.acknowledged = landed
-        self.report.acknowledged = len(self._record.sent) - self.report.landed_unacknowledged
-        for wallet in self._wallets:
-            wallet.nonce = nonces[wallet.address]
-        self._go_on(rpc)
-        self.report.head = int(rpc.call("eth_blockNumber"), 16)
+        channel = RpcChannel(self._daemon.http_url)
+        self._send_again(oracle, channel)
+        self._go_on(channel)
+        channel.close()
+        self.report.head = oracle.check(rpc, self._chance, everything=False)
+        self.report.acknowledged = len(self._record.sent)
         rpc.close()
 
-    def _go_on(self, rpc: Rpc) -> None:
+    def _send_again(self, oracle: Oracle, channel: Channel) -> None:
+        """A client whose answer was lost sends the same bytes again: the same answer, and one inclusion."""
+        unanswered = [sent for sent in self._record.sent.values() if not sent.acknowledged]
+        for sent in sorted(unanswered, key=lambda sent: (sent.sender, sent.nonce)):
+            self.report.landed_unanswered += oracle.landed(sent)
+            self.report.sent_again += 1
+            self._record.acknowledge(sent, channel.send(sent.raw))
+
+    def _go_on(self, channel: Channel) -> None:
         """The next transactions work; the next kill will find them."""
-        channel = RpcChannel(self._daemon.http_url)
         for wallet in self._wallets[:3]:
             sent, raw = wallet.sign(Kind.TOKEN, self._wallets[0].address, 1)
             self._record.put_on_wire(sent)
@@ -189,7 +186,6 @@ class KillHarness:
             sent.receipt = channel.receipt(sent.hash)
             assert sent.receipt is not None
             assert sent.receipt["status"] == "0x1"
-        channel.close()
 
 
 def deploy(rpc: Rpc, initcode: str) -> dict[str, Any]:

@@ -84,9 +84,10 @@ class Wallet:
             "data": data,
         }
         signed = self._account.sign_transaction(transaction)
-        sent = Sent("0x" + bytes(signed.hash).hex(), self.address, self.nonce, kind, to, amount)
+        raw = "0x" + bytes(signed.raw_transaction).hex()
+        sent = Sent("0x" + bytes(signed.hash).hex(), self.address, self.nonce, kind, to, amount, raw)
         self.nonce += 1
-        return sent, "0x" + bytes(signed.raw_transaction).hex()
+        return sent, raw
 
     def sign_random(self, chance: random.Random, others: list[str]) -> tuple[Sent, str]:
         """A small transfer of ether or tokens to another client or to a fresh address."""

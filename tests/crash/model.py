@@ -45,17 +45,13 @@ class Model:
     tokens: dict[str, History] = field(default_factory=dict)
     nonces: dict[str, History] = field(default_factory=dict)
 
-    def start(
-        self, block: int, ether: Mapping[str, int], tokens: Mapping[str, int], nonces: Mapping[str, int]
-    ) -> None:
+    def start(self, block: int, ether: Mapping[str, int], tokens: Mapping[str, int], nonces: Mapping[str, int]) -> None:
         """Take over the balances that hold after the set-up."""
         for book, amounts in ((self.ether, ether), (self.tokens, tokens), (self.nonces, nonces)):
             for address, amount in amounts.items():
                 book[address] = History([block], [amount])
 
-    def apply(
-        self, block: Mapping[str, Any], transaction: Mapping[str, Any], sent: Sent, gas_used: int
-    ) -> None:
+    def apply(self, block: Mapping[str, Any], transaction: Mapping[str, Any], sent: Sent, gas_used: int) -> None:
         """A transaction of ours is in this block (of ``eth_getBlockByNumber``) and succeeded."""
         number = int(block["number"], 16)
         price = min(

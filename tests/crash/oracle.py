@@ -44,11 +44,9 @@ class Oracle:
         self._check_model(rpc, chance, head)
         return head
 
-    def settle(self) -> dict[str, int]:
-        """The nonce each sender goes on with; transactions in flight that did not land are forgotten."""
-        for hash_ in [hash_ for hash_ in self._record.sent if hash_ not in self._place]:
-            del self._record.sent[hash_]
-        return {address: history.values[-1] for address, history in self._model.nonces.items()}
+    def landed(self, sent: Sent) -> bool:
+        """Whether the transaction is in the chain as far as it was walked."""
+        return sent.hash in self._place
 
     def _landed(self) -> list[Sent]:
         return [sent for sent in self._record.sent.values() if sent.hash in self._place]
@@ -127,9 +125,7 @@ class Oracle:
         for some in pieces(questions):
             answers = rpc.batch([(asked.method, asked.params) for asked in some])
             for asked, answer in zip(some, answers, strict=True):
-                assert answer == asked.answer, (
-                    f"{asked.method}{asked.params}: model {asked.answer}, node {answer}"
-                )
+                assert answer == asked.answer, f"{asked.method}{asked.params}: model {asked.answer}, node {answer}"
 
 
 def sample(chance: random.Random, things: list[T]) -> list[T]:

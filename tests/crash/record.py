@@ -26,6 +26,8 @@ class Sent:
     to: str
     amount: int
     """Wei, or units of the token."""
+    raw: str = ""
+    """The signed bytes in hex, for sending again."""
     acknowledged: bool = False
     receipt: dict[str, Any] | None = None
     """The receipt a client was given; later answers must equal it."""

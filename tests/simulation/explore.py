@@ -11,7 +11,7 @@ from storage.simfaults import READING
 from tests.simulation.disks import Disk
 from tests.simulation.life import LAST, Life
 from tests.simulation.record import Mark, Record, check
-from tests.simulation.script import Script
+from tests.simulation.script import Script, Workload
 from tests.simulation.workloads import WORKLOADS
 
 HARMLESS = READING | {"exists", "size"}
@@ -49,9 +49,9 @@ class Run:
     pictures: list[Picture] = field(default_factory=list)
 
     @classmethod
-    def of(cls, name: str, seed: int) -> Run:
-        """Run a workload on a new machine."""
-        workload = WORKLOADS[name]
+    def of(cls, name: str, seed: int, workload: Workload | None = None) -> Run:
+        """Run a workload, by default the one of that name, on a new machine."""
+        workload = workload or WORKLOADS[name]
         record = workload.record()
         run = cls(name, seed, record, workload.settings)
 

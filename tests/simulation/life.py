@@ -24,7 +24,7 @@ from storage.opening import StoreOptions, assemble
 from tests.paths import REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
-from tests.simulation.record import Ask, Record, check, state_of
+from tests.simulation.record import Ask, Record, check, check_transactions, state_of
 from vm.machine import Machine
 
 SECRETS = [bytes([number]) * 32 for number in range(1, 9)]
@@ -82,6 +82,10 @@ class Life:
         self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
         self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
 
+    def serve(self) -> None:
+        """Let readers see the chain; what they see is promised."""
+        self.record.visible = lambda: self.store.head.number
+
     # Requests
 
     def submit(self, sent: Sent, *, wait_mined: bool = False) -> Request:
@@ -118,6 +122,7 @@ class Life:
         while self.groups:
             self.pipeline.commit(self.groups.pop(0))
             self.record.publish(self.store)
+        check_transactions(self.store, self.ledger, self.record, self.record.mark())
 
     def freeze(self, *others: Request) -> None:
         """The first half of a checkpoint."""
@@ -156,6 +161,7 @@ class Life:
         disk.observe(self.disk.observer)
         fs._faults, fs._crash_at = before._faults, before._crash_at
         life = Life(disk, self.record, self.options)
+        life.serve()
         life.check()
         return life
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -66,12 +67,13 @@ class Record:
     commands: list[tuple[str, Any]] = field(default_factory=list)
     commands_answered: int = 0
     money: Money = field(default_factory=Money)
+    visible: Callable[[], int] = lambda: 0
+    """The newest block that a reader sees."""
 
     def mark(self) -> Mark:
         """Now."""
-        return Mark(
-            len(self.asks), len(self.answered), len(self.blocks), len(self.commands), self.commands_answered
-        )
+        seen = max(len(self.blocks), self.visible() + 1)
+        return Mark(len(self.asks), len(self.answered), seen, len(self.commands), self.commands_answered)
 
     def answer(self, ask: Ask, answer: object) -> None:
         """The node has answered."""
@@ -96,7 +98,7 @@ class Record:
             self.states.append(self.money.facts(self.accounts, self.slots))
 
     def branch(self, mark: Mark, blocks: int) -> Record:
-        """The record of somebody who saw what was written down at the mark, and these blocks after a restart."""
+        """The record of one who saw what was written down at the mark, and these blocks after a restart."""
         asks = [Ask(ask.sent, ask.wait_mined) for ask in self.asks[: mark.asked]]
         of = {id(ask): copy for ask, copy in zip(self.asks, asks, strict=False)}
         branch = Record(list(self.accounts), list(self.slots), asks)
@@ -163,11 +165,12 @@ def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
         assert state_of(store, number, record) == record.states[number], (
             f"state of block {number} is another one"
         )
-    _check_transactions(store, ledger, record, mark)
+    check_transactions(store, ledger, record, mark)
     _check_commands(ledger, record, mark)
 
 
-def _check_transactions(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
+def check_transactions(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
+    """Every transaction is where its sender was told, once."""
     mined = Counter(hash_ for facts in record.blocks[: store.head.number + 1] for hash_ in facts.transactions)
     assert not mined or max(mined.values()) == 1, "a transaction is in two blocks"
     for number, facts in enumerate(record.blocks[: store.head.number + 1]):

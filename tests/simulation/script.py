@@ -113,5 +113,6 @@ class Workload:
     def start(self, disk: Disk, record: Record) -> Script:
         """The first life on a machine."""
         life = Life(disk, record, self.settings)
+        life.serve()
         record.publish(life.store)
         return Script(life)

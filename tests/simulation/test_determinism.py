@@ -45,7 +45,7 @@ def test_any_checkpoint_and_the_rest_of_the_log_make_the_same_chain(name: str) -
     """Over the whole log: an older state store, an older index, as after a rebuild that was cut short."""
     run, source = Run.of(name, SEED), Random(SEED)
     assert run.last is not None
-    for picture in source.sample(run.pictures, 8):
+    for picture in source.sample(run.pictures, 6):
         fs = run.last.disk.fs.restart()
         disk = Disk(fs, MachineKv(fs, picture.disk.kv.items()), [source.choice(run.last.disk.index)])
         survive(run, Case(f"the end, with the state of call {picture.call}", disk, run.record.mark()))

@@ -1,4 +1,4 @@
-"""Calls that fail (EIO, no space, short writes, a failed sync) at every place: the failure table's policy holds."""
+"""Calls of a whole node fail, once or for ever: the policy holds, and a restart finds all that was promised."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
@@ -20,6 +20,8 @@ from storage.errors import (
     StorageUnreadable,
 )
 from storage.simfaults import APPLICABLE, READING, SYNCING, Fault
+from storage.simfs import SimFs
+from storage.simkv import SimSnapshot
 from tests.simulation.disks import Disk, MachineKv
 from tests.simulation.explore import Case, Run, survive
 from tests.simulation.script import Script
@@ -40,6 +42,7 @@ class Victim:
     """The same workload without faults: what the chain becomes."""
     disk: Disk
     failure: BaseException | None = None
+    store: FailingKv = field(init=False, repr=False)
     script: Script | None = None
 
     def live(self) -> None:
@@ -61,6 +64,8 @@ class Victim:
         if self.script is None or not isinstance(self.failure, StoragePanic):
             return
         life, answered = self.script.life, len(self.record.answered)
+        if life.disk is not self.disk:  # it was killed before; the next one failed to start
+            return
         life.disk.fs._faults.clear()
         for group in life.groups:
             with suppress(StorageError):
@@ -118,7 +123,9 @@ def explore(run: Run, chosen: Iterable[tuple[int, str, int, bool]], variants: in
             victim.nothing_is_answered_any_more()
             states += victim.recovers(name, variants, call)
         except Exception as problem:
-            problem.add_note(f"workload {run.name!r}, seed {run.seed}: {name}, which raised {victim.failure!r}")
+            problem.add_note(
+                f"workload {run.name!r}, seed {run.seed}: {name}, which raised {victim.failure!r}"
+            )
             raise
     return states
 
@@ -166,15 +173,35 @@ def test_a_full_disk_makes_the_node_read_only_until_there_is_room() -> None:
 
 
 class FailingKv(MachineKv):
-    """A state store that fails from a write or a read on."""
+    """A state store one of whose reads fails."""
 
-    fails_from_read = -1
+    fails_at_read = 0
     reads = 0
 
-    def get(self, key: bytes) -> bytes | None:
+    def count_read(self) -> None:
         self.reads += 1
-        if 0 <= self.fails_from_read < self.reads:
+        if self.reads == self.fails_at_read:
             raise StateStoreCorrupt("simulated checksum error")
+
+    def get(self, key: bytes) -> bytes | None:
+        self.count_read()
+        return super().get(key)
+
+    def snapshot(self) -> FailingSnapshot:
+        return FailingSnapshot(self, dict(self._snapshot._data))
+
+
+class FailingSnapshot(SimSnapshot):
+    """A moment of a `FailingKv`."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: FailingKv, data: dict[bytes, bytes]) -> None:
+        super().__init__(data)
+        self._store = store
+
+    def get(self, key: bytes) -> bytes | None:
+        self._store.count_read()
         return super().get(key)
 
 
@@ -198,14 +225,22 @@ def test_a_failing_checkpoint_ends_the_process(name: str, applied: bool) -> None
 def test_a_state_that_cannot_be_read_ends_the_process(name: str) -> None:
     """No transaction is refused, no block sealed over it: a block half applied must not stay."""
     run, source = Run.of(name, SEED), Random(SEED)
-    for _ in range(6):
-        fs = Disk.new(run.seed).fs
-        disk = Disk(fs, FailingKv(fs))
-        assert isinstance(disk.kv, FailingKv)
-        disk.kv.fails_from_read = source.randrange(5, 60)
-        victim = Victim(run, disk)
-        victim.live()
-        assert victim.failure is None or isinstance(victim.failure, StateStoreCorrupt)
-        victim.recovers(f"read {disk.kv.fails_from_read} fails", 2, disk.kv.fails_from_read)
+    probe = unreadable(run, 10**9)
+    assert probe.failure is None
+    reads = probe.store.reads
+    for number, read in enumerate(source.sample(range(1, reads + 1), min(40, reads))):
+        victim = unreadable(run, read)
+        assert isinstance(victim.failure, StateStoreCorrupt), read
+        if number % 5:
+            continue
+        victim.recovers(f"read {read} of {reads} fails", 1, read)
 
 
+def unreadable(run: Run, read: int) -> Victim:
+    fs = SimFs(run.seed)
+    store = FailingKv(fs)
+    store.fails_at_read = read
+    victim = Victim(run, Disk(fs, store))
+    victim.live()
+    victim.store = store
+    return victim

@@ -91,7 +91,8 @@ class Model:
     def end(self) -> None:
         dead = set(self.scheduled)
         if self.fork >= Fork.SPURIOUS_DRAGON:
-            dead |= {a for a in self.touched if self.state.accounts.get(a, EMPTY_ACCOUNT).is_empty}
+            existing = self.touched & self.state.accounts.keys()
+            dead |= {a for a in existing if self.state.accounts[a].is_empty}
         for address in dead:
             self.state.accounts.pop(address, None)
             self.state.slots.pop(address, None)
