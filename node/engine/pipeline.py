@@ -108,6 +108,8 @@ class Pipeline:
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
+        self.published_lsn = ledger.last_lsn
+        """Everything in the log up to here is durable and seen by readers."""
         self.disk_full = False
         """The log could not be written for want of room."""
         self.no_room = False
@@ -315,6 +317,7 @@ class Pipeline:
         self._sync(group)
         reach("pipeline.durable")
         self._ledger.publish(group.head)
+        self.published_lsn = group.lsn
         self.on_publish()
         reach("pipeline.published")
         for request, answer in group.answers:
