@@ -126,7 +126,13 @@ def take_directory(fs: FileSystem) -> Lock:
     """
     with writing("the data directory"):
         fs.makedirs("")
-    lock, _ = layout.boot(fs, version("zvmd"))
+    lock, stamp = layout.boot(fs, version("zvmd"))
+    if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
+        try:
+            layout.write_stamp(fs, layout.Stamp(layout.CURRENT, version("zvmd"), version("zvmd")))
+        except BaseException:
+            lock.release()
+            raise
     return lock
 
 
