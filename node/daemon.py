@@ -38,6 +38,9 @@ PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
 SPACE_SECONDS = 1.0
+CHECKPOINT_LOOK_SECONDS = 0.5
+OVERLAY_BYTES = 32 * 2**20
+"""Memory of blocks in no checkpoint yet, above which one is due; at eight times this, the writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
@@ -138,7 +141,9 @@ def _register_jobs(
     store = opened.store
     guarded = partial(partial, _or_panic, opened.fs)
     write_down = guarded(partial(checkpoint, pipeline, store))
-    jobs.register("checkpoint", write_down, settings.storage.checkpoint_seconds)
+    due = CheckpointDue(store, settings.storage.checkpoint_seconds, settings.storage.checkpoint_blocks)
+    look = min(CHECKPOINT_LOOK_SECONDS, settings.storage.checkpoint_seconds)
+    jobs.register("checkpoint", partial(due.run, write_down), look)
     jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
     if settings.storage.export_seconds:
         export = guarded(partial(opened.export, settings.storage.exports_kept))
@@ -155,6 +160,26 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
     pipeline.put(Freeze(lambda _: frozen.set()))
     frozen.wait()
     return store.write_frozen()
+
+
+class CheckpointDue:
+    """Decides when a checkpoint is due: by time, by blocks, or by the memory that unwritten blocks take."""
+
+    def __init__(self, store: Store, seconds: float, blocks: int) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._blocks = blocks
+        self._last = time.monotonic()
+        self._said = "none yet"
+
+    def run(self, write_down: Callable[[], str]) -> str:
+        """Write one if it is due; what the last one said."""
+        store, now = self._store, time.monotonic()
+        blocks = store.head.number - store.state.checkpointed
+        if now - self._last >= self._seconds or blocks >= self._blocks or store.state.overlay_bytes >= OVERLAY_BYTES:
+            self._last = now
+            self._said = write_down()
+        return self._said
 
 
 def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[], str]) -> str:

@@ -42,6 +42,11 @@ class Ledger:
         """LSN of the newest record, perhaps not durable yet."""
         return self._store.last_lsn
 
+    @property
+    def overlay_bytes(self) -> int:
+        """Memory taken by blocks that no checkpoint holds yet."""
+        return self._store.state.overlay_bytes
+
     def state(self) -> StateReader:
         """State after the tip."""
         return self._store.tip_state()

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 INBOX_MAX = 8_192
 """Requests that may wait for the writer."""
+OVERLAY_BYTES_MAX = 256 * 2**20
+"""Memory that blocks in no checkpoint may take before requests are refused for a while."""
 GROUPS_IN_FLIGHT_MAX = 4
 """Groups that may wait for the committer before the writer pauses."""
 IDLE_SECONDS = 1.0
@@ -148,6 +150,8 @@ class Pipeline:
             raise NodeStopping("the node is stopping")
         if self.read_only and not isinstance(request, Freeze):
             raise ReadOnly("the log's disk is full" if self.disk_full else "the log's disk is nearly full")
+        if self._ledger.overlay_bytes > OVERLAY_BYTES_MAX and not isinstance(request, Freeze):
+            raise WriterBusy("blocks are made faster than checkpoints write them down")
         try:
             self._inbox.put_nowait(request)
         except queue.Full:
