@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +46,8 @@ class Line:
     more: str = ""
     """Numbers beside the count."""
     failure: str = ""
+    commit: str = ""
+    """Of the sources that were run."""
 
 
 @dataclass
@@ -267,6 +270,8 @@ def run(name: str, seed: int, count: int, seconds: float) -> Line:
             line.failures, line.failure = 1, f"{type(error).__name__}: {error} {notes}"[:500]
             logging.getLogger("campaign").exception("%s failed", name)
     line.seconds = round(time.monotonic() - begin, 1)
+    ask = ["git", "rev-parse", "--short", "HEAD"]
+    line.commit = subprocess.run(ask, cwd=REPO, capture_output=True, text=True, check=False).stdout.strip()
     return line
 
 
@@ -288,8 +293,8 @@ def page() -> str:
         "Written by `make durability` (`python -m tests.durability.campaign`); the largest run of each line so far.",
         "A failure would stand here until a later run of the line has none.",
         "",
-        "| what | done | failures | seed | seconds | repeat with |",
-        "|---|---:|---:|---:|---:|---|",
+        "| what | done | failures | seed | seconds | commit | repeat with |",
+        "|---|---:|---:|---:|---:|---|---|",
     ]
     for name, (_, _, title) in CAMPAIGNS.items():
         line = known.get(name)
@@ -298,7 +303,7 @@ def page() -> str:
         command = f"`python -m tests.durability.campaign {name} --seed {line['seed']} --count {line['count']}`"
         more = f"<br>{line['more']}" if line["more"] else ""
         more += f"<br>**{line['failure']}**" if line["failures"] else ""
-        numbers = f"{line['count']:,} | {line['failures']} | {line['seed']} | {line['seconds']:.0f}"
+        numbers = f"{line['count']:,} | {line['failures']} | {line['seed']} | {line['seconds']:.0f} | {line['commit']}"
         rows.append(f"| {title}{more} | {numbers} | {command} |")
     crashes = sum(known[name]["count"] for name in ("log-crashes", "node-crashes") if name in known)
     killed = sum(known[name]["count"] for name in ("kills", "places", "daemons") if name in known)
