@@ -6,10 +6,10 @@ CLIENTS := .cache/clients
 ORACLES := .cache/oracles
 WORKERS ?= 2
 
-.PHONY: help run test test-full bench lint wheel clean
+.PHONY: help run test test-full bench durability lint wheel clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, kept between runs)
 	exec $(BIN)/zvmd start --dev --data-dir .zvmd
@@ -27,6 +27,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 
 bench: $(VENV)/dev.stamp tools ## Throughput, latency and recovery, beside anvil where it is present
 	$(BIN)/python -m benchmarks.node_throughput
+
+durability: $(VENV)/dev.stamp ## Crash states, kills, flips and faults, counted into docs/durability.md
+	$(BIN)/python -m tests.durability.campaign
 
 wheel: $(VENV)/dev.stamp ## Build dist/zvmd-*.whl
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
@@ -17,12 +19,16 @@ import structlog
 from node.engine.clock import SystemClock
 from node.engine.node import Node
 from node.engine.pipeline import Freeze, Mine, Pipeline
+from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.settings import Settings
-from storage.errors import StateStoreWriteFailed, StorageError, StoragePanic
+from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
+from storage.fs import FileSystem
+from storage.opening import suspect
+from storage.space import Room
 from storage.store import Store
 from zvmd.endpoint import announce
 
@@ -31,24 +37,33 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+SPACE_SECONDS = 1.0
+CHECKPOINT_LOOK_SECONDS = 0.5
+OVERLAY_BYTES = 32 * 2**20
+"""Memory of blocks in no checkpoint yet, above which one is due; at eight times this, the writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
+_URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 GIL_SWITCH_SECONDS = 0.001
 """Threads hand over five times as often as by default: answers leave while the writer executes."""
 
 
-async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callable[[str], None]) -> None:
+async def run_daemon(
+    settings: Settings, origins: Mapping[str, str], say: Callable[[str], None], accept_data_loss: int = 0
+) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
-    opened = await asyncio.to_thread(open_chain, settings, origins)
+    opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
     recovery_ms = (time.perf_counter() - begun) * 1000
-    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=_panic)
+    panic = partial(_panic, opened.fs)
+    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
     pipeline.heartbeat = _watchdog(notifier)
+    pipeline.on_full = opened.space.give_back_quietly
     pipeline.start()
     jobs = Jobs()
     try:
@@ -59,6 +74,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     node.status_sources["vm"] = opened.machine.status
+    node.status_sources["disk"] = opened.space.status
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
@@ -82,20 +98,23 @@ def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
     opened.close()
 
 
-def _panic(error: BaseException) -> None:
+def _panic(fs: FileSystem, error: BaseException) -> None:
     """The writer or the committer died: stop at once, before anything else can be answered."""
     exit_code = getattr(error, "exit_code", PANIC_EXIT) if isinstance(error, StorageError) else PANIC_EXIT
+    if isinstance(error, StateStoreCorrupt):  # the next start builds it again, so restarting does help
+        suspect(fs, str(error))
+        exit_code = PANIC_EXIT
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
 
 
-def _or_panic(work: Callable[[], str]) -> str:
+def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
     """Do a job on the stores. When their disk fails the process ends: what is on it is unknown until the next start."""
     try:
         return work()
-    except (StoragePanic, StateStoreWriteFailed) as error:
-        _panic(error)
+    except (StoragePanic, StateStoreWriteFailed, StateStoreCorrupt) as error:
+        _panic(fs, error)
         raise
 
 
@@ -121,11 +140,18 @@ def _register_jobs(
 ) -> None:
     """What the node does by the clock. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
-    write_down = partial(_or_panic, partial(checkpoint, pipeline, store))
-    jobs.register("checkpoint", write_down, settings.storage.checkpoint_seconds)
+    guarded = partial(partial, _or_panic, opened.fs)
+    write_down = guarded(partial(checkpoint, pipeline, store))
+    due = CheckpointDue(store, settings.storage.checkpoint_seconds, settings.storage.checkpoint_blocks)
+    look = min(CHECKPOINT_LOOK_SECONDS, settings.storage.checkpoint_seconds)
+    jobs.register("checkpoint", partial(due.run, write_down), look)
+    jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
+    if settings.storage.export_seconds:
+        export = guarded(partial(opened.export, settings.storage.exports_kept))
+        jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    jobs.register("index", partial(_or_panic, store.index_new_blocks), INDEX_SECONDS)
-    jobs.register("index-maintenance", partial(_or_panic, store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
+    jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
+    jobs.register("index-maintenance", guarded(store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 
@@ -137,13 +163,45 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
     return store.write_frozen()
 
 
+class CheckpointDue:
+    """Decides when a checkpoint is due: by time, by blocks, or by the memory that unwritten blocks take."""
+
+    def __init__(self, store: Store, seconds: float, blocks: int) -> None:
+        self._store = store
+        self._seconds = seconds
+        self._blocks = blocks
+        self._last = time.monotonic()
+        self._said = "none yet"
+
+    def run(self, write_down: Callable[[], str]) -> str:
+        """Write one if it is due; what the last one said."""
+        store, now = self._store, time.monotonic()
+        blocks = store.head.number - store.state.checkpointed
+        if now - self._last >= self._seconds or blocks >= self._blocks or store.state.overlay_bytes >= OVERLAY_BYTES:
+            self._last = now
+            self._said = write_down()
+        return self._said
+
+
+def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[], str]) -> str:
+    """Look at the disk; without room the node becomes read-only, and writes a checkpoint where the ballast was."""
+    before, room = opened.space.room, opened.space.look()
+    pipeline.no_room = room is Room.NONE
+    if room is not before:
+        log.log(_URGENCY[room], "room on disk", room=room.value, free_bytes=opened.space.free)
+    if pipeline.no_room and before is not Room.NONE:
+        write_down()
+    return f"{room.value}: {opened.space.free // 2**20} MiB"
+
+
 async def _seal_at_intervals(opened: OpenedChain, pipeline: Pipeline) -> None:
     """Ask the writer for a block whenever the interval that users set has passed."""
     while True:
         seconds = opened.ledger.controls.interval_milliseconds / 1000
         await asyncio.sleep(seconds or 0.2)
         if seconds:
-            pipeline.put(Mine(lambda _: None))
+            with suppress(ReadOnly, WriterBusy):  # the next interval tries again
+                pipeline.put(Mine(lambda _: None))
 
 
 def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:

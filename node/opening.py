@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,9 +22,12 @@ from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
+from storage.export import prune_exports, write_export
+from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
 from storage.opening import StoreOptions, open_store
 from storage.recovery import Recovery, recover
+from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.failures import reading, writing
 from vm.machine import Machine
@@ -46,11 +49,18 @@ class OpenedChain:
     data_dir: Path
     cache: FileObjectCache
     lock: Lock
+    fs: FileSystem
+    space: SpaceWatch
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
         removed = self.cache.prune(CACHE_BYTES_MAX)
         return f"states from block {max(self.store.state.oldest, 0)}; {removed} compiled objects removed"
+
+    def export(self, kept: int) -> str:
+        """Write a state export, from which a damaged state store is restored, and drop the oldest ones."""
+        path = write_export(self.fs, self.store.kv)
+        return f"{path or 'no checkpoint yet'}; {prune_exports(self.fs, kept)} older ones removed"
 
     def close(self) -> None:
         """Stop compiling, close the stores and release the directory."""
@@ -59,13 +69,33 @@ class OpenedChain:
         self.lock.release()
 
 
-def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[], float] = time.time) -> OpenedChain:
+def open_chain(
+    settings: Settings,
+    origins: Mapping[str, str],
+    now: Callable[[], float] = time.time,
+    accept_data_loss: int = 0,
+) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
     Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
+    try:
+        return _open(fs, lock, settings, origins, now, accept_data_loss)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open(
+    fs: FileSystem,
+    lock: Lock,
+    settings: Settings,
+    origins: Mapping[str, str],
+    now: Callable[[], float],
+    accept_data_loss: int,
+) -> OpenedChain:
     dev_accounts = DevAccounts([])
     if settings.node.dev:
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
@@ -74,13 +104,21 @@ def open_chain(settings: Settings, origins: Mapping[str, str], now: Callable[[],
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = Machine(cache, settings.vm.engine, dump=dump)
-    store = open_store(fs, genesis, store_options(settings))
+    store = open_store(fs, genesis, replace(store_options(settings), accept_data_loss=accept_data_loss))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
-    ledger, report = resume(store, machine, genesis.config, controls)
-    return OpenedChain(genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock)
+    try:
+        ledger, report = resume(store, machine, genesis.config, controls)
+    except BaseException:
+        store.close()
+        raise
+    wanted = settings.storage
+    space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
+    return OpenedChain(
+        genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space
+    )
 
 
 def take_directory(fs: FileSystem) -> Lock:
@@ -90,7 +128,13 @@ def take_directory(fs: FileSystem) -> Lock:
     """
     with writing("the data directory"):
         fs.makedirs("")
-    lock, _ = layout.boot(fs, version("zvmd"))
+    lock, stamp = layout.boot(fs, version("zvmd"))
+    if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
+        try:
+            layout.write_stamp(fs, layout.Stamp(layout.CURRENT, version("zvmd"), version("zvmd")))
+        except BaseException:
+            lock.release()
+            raise
     return lock
 
 
@@ -103,6 +147,7 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
         genesis = stored_genesis(fs)
     if genesis is None:
         genesis = make()
+        reach("open.genesis.file")
         with writing(layout.GENESIS):
             write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
     return genesis
@@ -117,6 +162,7 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     report = recover(store, lambda environment, raws: replay_block(machine, environment, raws, chain_state))
     for name, value in store.settings.items():
         setattr(controls, name, value)
+    reach("open.pool.before")
     ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)
     return ledger, report

@@ -67,6 +67,11 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_blocks: Positive = 256
     checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
     retention_blocks: Annotated[int, Meta(ge=0)] = 0
+    space_warn_bytes: Annotated[int, Meta(ge=0)] = 2 * 2**30
+    space_read_only_bytes: Annotated[int, Meta(ge=0)] = 512 * 2**20
+    ballast_bytes: Annotated[int, Meta(ge=0)] = 64 * 2**20
+    export_seconds: Annotated[float, Meta(ge=0)] = 86_400.0
+    exports_kept: Positive = 2
 
 
 class VmSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ durable; a checkpoint bounds how much of it is replayed at start.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -18,6 +18,7 @@ from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
 from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
+from storage.failpoints import reach
 from storage.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
@@ -147,14 +148,15 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
         raise CheckpointBroken(f"the last stored block is not block {head.block}")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What replay after a checkpoint needs besides the state."""
+class Settings(msgspec.Struct, frozen=True, array_like=True):
+    """What replay after a checkpoint needs besides the state. Stores of format 1.0 have no ``answers``."""
 
     needed_lsn: int | None = None
     """Oldest POOL_ADMIT record that a waiting transaction needs; None if none does."""
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = msgspec.field(default_factory=dict)
     """Last value of every COMMAND record, by name."""
+    answers: list[list[Any]] = msgspec.field(default_factory=list)
+    """Of `storage.answers.Answers`."""
 
 
 def read_settings(kv: KeyValueStore) -> Settings:
@@ -163,14 +165,13 @@ def read_settings(kv: KeyValueStore) -> Settings:
     if record is None:
         return Settings()
     try:
-        needed_lsn, values = msgspec.msgpack.decode(record, type=tuple[int | None, dict[str, Any]])
+        return msgspec.msgpack.decode(record, type=Settings)
     except msgspec.MsgspecError as error:
         raise CheckpointBroken(f"settings of the last checkpoint: {error}") from None
-    return Settings(needed_lsn, values)
 
 
 def _encode_settings(settings: Settings) -> bytes:
-    return msgspec.msgpack.encode((settings.needed_lsn, settings.values))
+    return msgspec.msgpack.encode(settings)
 
 
 def write_checkpoint(
@@ -206,7 +207,10 @@ def write_checkpoint(
     puts[META_SETTINGS] = _encode_settings(settings or Settings())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
+    reach("checkpoint.before")
     kv.write(puts, [*deletes, *more_deletes])
+    reach("checkpoint.written")
     chain_data.checkpoint_done(block)
     state.checkpoint_done(block)
+    reach("checkpoint.done")
     return checkpoint

@@ -20,6 +20,8 @@
         ├── StateStoreWriteFailed  store.write          exit 70: end the process, recover at start
         ├── StateUnavailable       state.unavailable    the state of that block is not kept
         ├── CheckpointBroken       checkpoint.broken    exit 65: checkpoints missing or unlinked
+        ├── ExportDamaged          export.damaged       exit 65: a state export is not what was written
+        ├── DataLossRefused        wal.data_loss        exit 65: --accept-data-loss names another LSN
         └── IndexDamaged           index.damaged        delete the index and build it again
 
 Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: restarting would not help.
@@ -199,6 +201,22 @@ class CheckpointBroken(StorageError):
     code = "checkpoint.broken"
     exit_code = EXIT_CORRUPT
     hint = "the state store is moved to quarantine and rebuilt from the log"
+
+
+class ExportDamaged(StorageError):
+    """A state export or a backup fails its digest, or belongs to another chain."""
+
+    code = "export.damaged"
+    exit_code = EXIT_CORRUPT
+    hint = "use an older export or backup, or let the state be rebuilt from the log"
+
+
+class DataLossRefused(StorageError):
+    """``--accept-data-loss`` must name the exact LSN at which the damaged log would be cut."""
+
+    code = "wal.data_loss"
+    exit_code = EXIT_CORRUPT
+    hint = "start without the option first: the refusal names the LSN, if anything is lost at all"
 
 
 class IndexDamaged(StorageError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import structlog
@@ -14,12 +15,17 @@ from chain.receipts import Log
 from chain.types import Address, Hash32
 from storage.chaindata import ChainData
 from storage.errors import IndexDamaged
+from storage.failpoints import reach
 from storage.index.index import Index
 from storage.index.queries import LogFilter, LogPosition
 from storage.index.writer import IndexedBlock
 
 log = structlog.get_logger(__name__)
 
+REMEMBERED_AT_START = 50_000
+"""Blocks whose transactions are taken into memory at start if the index has not reached them."""
+BLOCKS_PER_SCRUB = 2_000
+"""Blocks compared with the index in one turn of `maintain`."""
 BLOCKS_PER_TRANSACTION = 256
 """Blocks indexed in one SQL transaction."""
 
@@ -75,7 +81,9 @@ class IndexFollower:
         mark = index.watermark()
         self.reached = mark.block if mark is not None else -1
         """Last indexed block; -1 if none."""
-        self._forgotten = -1
+        self._remembered = self.reached + 1
+        """Blocks from here on are in memory until they are indexed; those between the index and here are searched."""
+        self._scrubbed = -1
 
     def rewind_to_chain(self) -> None:
         """Forget index rows of blocks that the chain does not have, or has with another hash. At start only."""
@@ -85,7 +93,8 @@ class IndexFollower:
             self._index.rewind(None)
             self.reached = -1
         self._places.clear()  # replay has put indexed blocks into it
-        for number in range(self.reached + 1, self._chain.head + 1):
+        self._remembered = max(self.reached + 1, self._chain.head + 1 - REMEMBERED_AT_START)
+        for number in range(self._remembered, self._chain.head + 1):
             block = self._chain.block(number)
             assert block is not None
             self.remember(block)
@@ -103,19 +112,26 @@ class IndexFollower:
             try:
                 self._write_up_to(head, lsn)
             except IndexDamaged as error:
-                log.error("the index is damaged: building it again", error=str(error))
-                self._index.close()
-                self._index = self._reopen()
-                self.reached = -1
+                self._begin_again(error)
                 self._write_up_to(head, lsn)
                 return head + 1
             return self.reached - before
+
+    def _begin_again(self, error: IndexDamaged) -> None:
+        """Delete the index; until it is built again, lookups go through the blocks."""
+        log.error("the index is damaged: building it again", error=str(error))
+        self._remembered = max(self._remembered, self.reached + 1)
+        self.reached = -1
+        self._index.close()
+        self._index = self._reopen()
 
     def _write_up_to(self, head: int, lsn: int) -> None:
         while self.reached < head:
             last = min(head, self.reached + BLOCKS_PER_TRANSACTION)
             blocks = [self._indexed(number) for number in range(self.reached + 1, last + 1)]
+            reach("index.write.before")
             self._index.write(blocks, lsn)
+            reach("index.write.after")
             self.reached = last
             for item in blocks:
                 for transaction in item.block.transactions:
@@ -136,12 +152,22 @@ class IndexFollower:
             found = self._index.transaction(transaction_hash)
         except IndexDamaged:
             return self._search(transaction_hash)
+        if found is None and self.reached + 1 < self._remembered:  # the index is being built again
+            return self._places.get(transaction_hash) or self._search(transaction_hash, self.reached)
+        if found is not None and not self._is_at(transaction_hash, found.block, found.tx_index):
+            return self._search(transaction_hash)
         # It may have been indexed, and forgotten here, between the two look-ups; never the other way round.
         return (found.block, found.tx_index) if found is not None else self._places.get(transaction_hash)
 
-    def _search(self, transaction_hash: Hash32) -> tuple[int, int] | None:
+    def _is_at(self, transaction_hash: Hash32, number: int, index: int) -> bool:
+        """Whether the chain agrees with the index. The index is never believed without asking."""
+        block = self._chain.block(number)
+        transactions = block.transactions if block is not None else ()
+        return 0 <= index < len(transactions) and transactions[index].hash == transaction_hash
+
+    def _search(self, transaction_hash: Hash32, indexed: int = -1) -> tuple[int, int] | None:
         """Without an index: newest block first. Slow, right, and only until the index is built again."""
-        for number in range(self._chain.head, -1, -1):
+        for number in range(self._chain.head, indexed, -1):
             block = self._chain.block(number)
             for index, transaction in enumerate(block.transactions if block else ()):
                 if transaction.hash == transaction_hash:
@@ -174,7 +200,10 @@ class IndexFollower:
         for position in positions:
             if position.block not in blocks:
                 blocks = {position.block: list(self._logs_of(position.block))}
-            found.append(blocks[position.block][position.log_index])
+            entries = blocks[position.block]
+            if not 0 <= position.log_index < len(entries) or not query.matches(entries[position.log_index].log):
+                raise IndexDamaged(f"index: block {position.block} has no such log {position.log_index}")
+            found.append(entries[position.log_index])
         return found
 
     def _unindexed_logs(self, query: LogQuery, first: int) -> Iterator[FoundLog]:
@@ -200,9 +229,32 @@ class IndexFollower:
     def maintain(self) -> str:
         """Check the database and fold its own log into it."""
         with self._lock:
-            self._index.check(thorough=False)
-            self._index.make_durable()
-        return f"checked, durable up to block {self.reached}"
+            try:
+                self._index.check(thorough=False)
+                self._index.make_durable()
+                checked = self._scrub()
+            except IndexDamaged as error:
+                self._begin_again(error)
+                return "damaged: it is built again"
+        return f"checked {checked} blocks against the chain, durable up to block {self.reached}"
+
+    def _scrub(self) -> int:
+        """Compare the rows of some blocks, from where the last scrub ended, with the blocks. Raises `IndexDamaged`."""
+        first = self._scrubbed + 1 if self._scrubbed < self.reached else 0
+        last = min(self.reached, first + BLOCKS_PER_SCRUB - 1)
+        for number in range(first, last + 1):
+            block = self._chain.block(number)
+            assert block is not None
+            for index, transaction in enumerate(block.transactions):
+                found = self._index.transaction(transaction.hash)
+                if found is None or (found.block, found.tx_index) != (number, index):
+                    raise IndexDamaged(f"index: transaction {index} of block {number} is not where it should be")
+            positions, _ = self._index.logs(LogFilter(number, number), 10_000)
+            expected = len(list(islice(self._logs_of(number), 10_000)))
+            if [position.log_index for position in positions] != list(range(expected)):
+                raise IndexDamaged(f"index: block {number} has {expected} logs, the index {len(positions)}")
+        self._scrubbed = last
+        return last + 1 - first
 
     def status(self) -> dict[str, Any]:
         """How far the index is."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.errors import DataDirectoryLocked
+from storage.failpoints import reach
 
 MAX_INTERRUPTIONS = 100
 """Calls in a row that may be interrupted before `write_all` gives up."""
@@ -91,6 +92,9 @@ class FileSystem(Protocol):
     def lock(self, path: str) -> Lock:
         """Take an exclusive lock, without waiting. Raises `DataDirectoryLocked`."""
 
+    def free_bytes(self) -> int:
+        """Room on the disk for a process without privileges."""
+
 
 def write_all(file: File, offset: int, data: Bytes) -> None:
     """Write every byte, over short and interrupted calls. After an ``OSError`` part may be written."""
@@ -116,7 +120,9 @@ def write_atomically(fs: FileSystem, path: str, data: bytes) -> None:
         file.fsync()
     finally:
         file.close()
+    reach("file.replace.synced")
     fs.rename(temporary, path)
+    reach("file.replace.renamed")
     fs.sync_directory(parent_of(path))
 
 
@@ -254,3 +260,7 @@ class RealFs:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return RealLock(descriptor)
+
+    def free_bytes(self) -> int:
+        found = os.statvfs(self.root)
+        return found.f_bavail * found.f_frsize

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import plyvel
 
 from storage.errors import StateStoreCorrupt, StateStoreRefused, StateStoreWriteFailed
+from storage.failpoints import reach
 
 BLOCK_CACHE_BYTES = 16 * 2**20
 WRITE_BUFFER_BYTES = 4 * 2**20
@@ -117,11 +118,13 @@ class LevelStore:
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
         """See `KeyValueStore`."""
         try:
+            reach("kv.batch.before")
             with self._database.write_batch(sync=True) as batch:
                 for key in deletes:
                     batch.delete(key)
                 for key, value in puts.items():
                     batch.put(key, value)
+            reach("kv.batch.written")
             os.fsync(self._directory)  # LevelDB syncs it for a new MANIFEST only, not for a new log
         except (plyvel.Error, OSError) as error:
             raise StateStoreWriteFailed(f"writing a batch of {len(puts)} keys: {error}") from error

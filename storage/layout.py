@@ -8,8 +8,10 @@
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
   sessions/     debug sessions
+  exports/      state exports, from which a damaged state/ is restored
   cache/        compiled code; may be deleted at any time
   quarantine/   damaged pieces that recovery took away
+  suspect       there if the state store was seen damaged: the next start does not trust it
   ballast       space kept back, so that a full disk still lets a checkpoint finish
 """
 
@@ -20,6 +22,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from storage.errors import DataDirectoryDamaged, StoreTooNew
+from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, write_atomically
 from storage.wal.checksum import CRC32
 from storage.wal.failures import reading, syncing, writing
@@ -32,6 +35,8 @@ STATE = "state"
 INDEX = "index.sqlite"
 SESSIONS = "sessions"
 CACHE = "cache"
+EXPORTS = "exports"
+SUSPECT = "suspect"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 
@@ -53,7 +58,7 @@ class Version(NamedTuple):
 
 CURRENT: Mapping[str, Version] = {
     "wal": Version(1, 0),
-    "state": Version(1, 0),
+    "state": Version(1, 1),
     "index": Version(1, 0),
     "sessions": Version(1, 0),
 }
@@ -142,6 +147,7 @@ def _checked_stamp(fs: FileSystem, program: str) -> Stamp:
         return stamp
     if present := sorted(names.intersection(DATA)):
         raise DataDirectoryDamaged(f"{FORMAT} is missing, but {', '.join(present)} is there")
+    reach("open.stamp.before")
     stamp = Stamp(CURRENT, program, program)
     write_stamp(fs, stamp)
     return stamp

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import structlog
 
-from chain.blocks import Block
+from chain.blocks import Block, encode_header
 from chain.genesis import Genesis
 from storage import layout
 from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, read_settings, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    ExportDamaged,
     IndexDamaged,
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
+    StorageUnreadable,
 )
+from storage.export import exports, restore_export
+from storage.failpoints import reach
 from storage.following import IndexFollower
-from storage.fs import FileSystem
+from storage.fs import FileSystem, write_atomically
 from storage.index.index import Index, destroy
 from storage.kv import KeyValueStore, open_leveldb
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
+from storage.wal.failures import syncing, writing
+from storage.wal.loss import accept_loss
 from storage.wal.records import RecordType, encode_genesis
 
 log = structlog.get_logger(__name__)
@@ -45,6 +53,8 @@ class StoreOptions:
     segment_size_bytes: int = 64 * 2**20
     retention_blocks: int | None = None
     """Blocks whose state stays readable; None: all."""
+    accept_data_loss: int = 0
+    """LSN before which a log damaged inside its durable range shall end; 0: never."""
     index_url: str = ""
     """Database of the index; empty: SQLite in the data directory."""
 
@@ -55,8 +65,20 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store
     Raises `WalCorrupt`, `StoreTooNew` and `StoragePanic`. A state store that LevelDB refuses to open, or that does not
     hold what its checkpoints say, is moved to quarantine and built again from the log.
     """
-    kv, checkpoint = _open_state(options.data_dir)
-    return assemble(fs, kv, _open_index(options), genesis, checkpoint, options)
+    if options.accept_data_loss:
+        _accept_data_loss(fs, genesis, options)
+    kv, checkpoint = _open_state(fs, genesis, options.data_dir)
+    try:
+        reach("open.state")
+        index = _open_index(options)
+        try:
+            return assemble(fs, kv, index, genesis, checkpoint, options)
+        except BaseException:
+            index.close()
+            raise
+    except BaseException:
+        kv.close()
+        raise
 
 
 def assemble(
@@ -81,6 +103,7 @@ def assemble(
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
     )
+    reach("open.log")
     state = StateStore(kv, options.retention_blocks)
     chain = ChainData(kv)
     if checkpoint is None:
@@ -95,29 +118,90 @@ def assemble(
     store.tip = store.head = tip
     if wal.next_lsn == 1:
         wal.append(RecordType.GENESIS, encode_genesis(genesis.to_json()))
+        reach("open.genesis.appended")
+        wal.flush()
+    reach("open.genesis.logged")
+    if options.accept_data_loss:
+        loss = {"at": int(time.time()), "lsn": options.accept_data_loss}
+        wal.append(RecordType.DATA_LOSS, json.dumps(loss, sort_keys=True).encode(), optional=True)
         wal.flush()
     if checkpoint is not None:
         store.checkpoint_lsn = checkpoint.lsn
         settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
+        store.answers.load(settings.answers)
     return store
 
 
-def _open_state(data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
-    directory = data_dir / layout.STATE
+def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
+    """The state store; if it cannot be trusted, what the newest good export makes of it, or an empty one."""
     try:
-        kv = open_leveldb(directory)
-        try:
-            return kv, verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
-        except (CheckpointBroken, StateStoreCorrupt):
-            kv.close()
-            raise
+        if fs.exists(layout.SUSPECT):
+            raise StateStoreCorrupt(f"an earlier run has met damage in it: {fs.read_file(layout.SUSPECT).decode()}")
+        kv, checkpoint = _trusted(data_dir)
+        if checkpoint is not None or not exports(fs):
+            return kv, checkpoint
+        kv.close()
+        raise CheckpointBroken("the state store is empty, though it was exported once")
     except (StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
-        target = data_dir / "quarantine" / f"state-{time.time_ns()}"
-        log.error("the state store is put aside and built again from the log", error=str(error), target=str(target))
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        shutil.move(directory, target)
-        return open_leveldb(directory), None
+        log.error("the state store is put aside and built again", error=str(error), target=_put_aside(data_dir))
+    reach("open.quarantined")
+    _clear_suspicion(fs)
+    for path in exports(fs):
+        kv = open_leveldb(data_dir / layout.STATE)
+        try:
+            header = restore_export(fs, path, kv, encode_header(genesis.header()))
+            kv.close()
+            log.warning("state restored from an export", path=path, block=header.block, lsn=header.lsn)
+            return _trusted(data_dir)
+        except (StorageUnreadable, ExportDamaged, StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
+            kv.close()
+            log.error("a state export cannot be used", path=path, error=str(error), target=_put_aside(data_dir))
+    return open_leveldb(data_dir / layout.STATE), None
+
+
+def _trusted(data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
+    """The state store, if it opens and holds what its checkpoints say."""
+    kv = open_leveldb(data_dir / layout.STATE)
+    try:
+        return kv, verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+    except BaseException:
+        kv.close()
+        raise
+
+
+def _put_aside(data_dir: Path) -> str:
+    target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileNotFoundError):  # a start that was killed has moved it already
+        shutil.move(data_dir / layout.STATE, target)
+    return str(target)
+
+
+def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> None:
+    """End the log where its owner says; what was derived from the lost part is put aside and derived again."""
+    identity = WalIdentity(genesis.header().hash, genesis.config.chain_id)
+    accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
+    log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
+    _put_aside(options.data_dir)
+    for path in exports(fs):
+        with writing(path):
+            fs.unlink(path)
+    destroy(_index_url(options))
+
+
+def suspect(fs: FileSystem, reason: str) -> None:
+    """Damage was met while running: the next start shall put the state store aside. Never raises."""
+    with suppress(OSError):
+        write_atomically(fs, layout.SUSPECT, reason.encode("utf-8", "replace")[:1000])
+
+
+def _clear_suspicion(fs: FileSystem) -> None:
+    if fs.exists(layout.SUSPECT):
+        with writing(layout.SUSPECT):
+            fs.unlink(layout.SUSPECT)
+        with syncing(layout.SUSPECT):
+            fs.sync_directory("")
 
 
 def _index_url(options: StoreOptions) -> str:
@@ -133,5 +217,6 @@ def _open_index(options: StoreOptions) -> Index:
 
 
 def _rebuilt_index(options: StoreOptions) -> Index:
+    reach("open.index.destroy")
     destroy(_index_url(options))
     return Index.open(_index_url(options), options.migrations)

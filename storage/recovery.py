@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+
 from chain.environment import BlockEnvironment
+from storage.answers import Answered
 from storage.errors import StateRootMismatch, WalCorrupt
-from storage.store import SealedBlock, Store
+from storage.failpoints import reach
+from storage.store import ANSWER, SealedBlock, Store
 from storage.wal.records import (
     RecordType,
     Seal,
@@ -18,6 +22,9 @@ from storage.wal.records import (
 
 CHECKPOINT_BLOCKS = 1_024
 """A long replay writes a checkpoint this often, so that its memory stays bounded and a crash in it costs little."""
+
+EVIDENCE_ACCOUNTS = 100
+log = structlog.get_logger(__name__)
 
 Replay = Callable[[BlockEnvironment, Sequence[bytes]], SealedBlock]
 """Runs a block again and applies it to the store's state in memory."""
@@ -53,7 +60,11 @@ def recover(store: Store, replay: Replay) -> Recovery:
             continue
         if record.type == RecordType.COMMAND:
             name, arguments = decode_command(record.payload)
-            store.settings[name] = arguments[0]
+            if name == ANSWER:
+                key, at, result = arguments[0]
+                store.answers.put(key, Answered(at, result))
+            else:
+                store.settings[name] = arguments[0]
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:
@@ -61,6 +72,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
         elif record.type == RecordType.BLOCK_SEAL:
             if environment is None or environment.number != store.tip.number + 1:
                 raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
+            reach("recovery.block.before")
             _replay_block(store, replay, environment, raws, decode_seal(record.payload), record.lsn)
             environment = None
             report.blocks += 1
@@ -68,8 +80,10 @@ def recover(store: Store, replay: Replay) -> Recovery:
             if report.blocks % CHECKPOINT_BLOCKS == 0:
                 store.publish(store.tip.number)
                 store.checkpoint()
+    reach("recovery.replayed")
     store.publish(store.tip.number)
     store.follower.rewind_to_chain()
+    reach("recovery.done")
     return report
 
 
@@ -85,11 +99,21 @@ def _replay_block(
     for name in ("state_root", "receipts_root", "gas_used", "status_bits", "block_hash"):
         expected, found = getattr(seal, name), getattr(got, name)
         if expected != found:
+            log.critical("a replayed block differs", **_evidence(store, environment.number, expected, found))
             raise StateRootMismatch(
                 f"block {environment.number} (LSN {lsn}): {name} is {_show(found)}, the log sealed {_show(expected)} "
                 f"(sealed by {seal.vm_fingerprint}, replayed by {got.vm_fingerprint})"
             )
     store.adopt(sealed, lsn)
+
+
+def _evidence(store: Store, number: int, expected: object, found: object) -> dict[str, object]:
+    """What the block made of the accounts it changed: the first that differs is among them."""
+    delta = store.last_delta
+    changed = sorted(delta.accounts) if delta is not None else []
+    state = store.state.view(number)
+    accounts = {f"0x{address.hex()}": str(state.account(address)) for address in changed[:EVIDENCE_ACCOUNTS]}
+    return {"block": number, "expected": _show(expected), "got": _show(found), "changed_accounts": accounts}
 
 
 def _show(value: object) -> str:

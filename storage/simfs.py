@@ -50,6 +50,8 @@ class SimFs:
         """The name of every call, in order."""
         self.watch: Callable[[str], None] = lambda _: None
         """Gets the name of every call before it does anything: where tests take pictures of the machine."""
+        self.free = 2**40
+        """What `free_bytes` answers."""
         self._crash_at = -1
         self._dead = False
         self._faults: list[Fault] = []
@@ -287,6 +289,9 @@ class SimFs:
                 raise FileNotFoundError(errno.ENOENT, "no such directory", path)
             here = child
         return here
+
+    def free_bytes(self) -> int:
+        return self.free
 
     def _place(self, path: str) -> tuple[int, str]:
         return self._directory(parent_of(path)), path.rpartition("/")[2]

@@ -16,8 +16,10 @@ from chain.environment import BlockEnvironment
 from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
+from storage.answers import Answered, Answers
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
+from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.state.store import StateStore
@@ -25,6 +27,8 @@ from storage.wal import Wal
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
 
 GENESIS_LSN = 1
+ANSWER = "answer"
+"""Command that says how a request with an idempotency key was answered: [key, time, result]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Store:
         self.follower = follower
         self.settings: dict[str, Any] = {}
         """Values of COMMAND records, by name."""
+        self.answers = Answers()
+        """What requests with idempotency keys were answered."""
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -95,6 +101,8 @@ class Store:
         self._head_lsn = 0
         self._frozen: CheckpointNote | None = None
         self._checkpoint_lock = threading.Lock()
+        self.last_delta: StateDelta | None = None
+        """What the newest applied block changed, for reports."""
         self.tip: Header
         """Header of the newest applied block."""
         self.head: Header
@@ -113,14 +121,18 @@ class Store:
 
     def apply(self, number: int, delta: StateDelta) -> Hash32:
         """Apply a block's changes in memory; returns the state root."""
+        self.last_delta = delta
         return self.state.apply(number, delta)
 
     def append_block(self, sealed: SealedBlock) -> None:
         """Log an applied block: its inputs, then its outcome."""
         self.wal.append(RecordType.BLOCK_ENV, encode_environment(sealed.environment))
+        reach("block.environment.appended")
         for raw in sealed.raws:
             self.wal.append(RecordType.TRANSACTION, raw)
+        reach("block.transactions.appended")
         self.adopt(sealed, self.wal.append(RecordType.BLOCK_SEAL, encode_seal(sealed.seal())))
+        reach("block.seal.appended")
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""
@@ -131,11 +143,18 @@ class Store:
 
     def append_admission(self, raw: bytes) -> int:
         """Log a transaction that waits in the pool; returns its LSN."""
+        reach("pool.admission.before")
         return self.wal.append(RecordType.POOL_ADMIT, raw)
 
     def append_command(self, name: str, value: object) -> None:
         """Log a changed setting."""
+        reach("command.before")
         self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
+
+    def append_answer(self, key: str, answered: Answered) -> None:
+        """Log an answer to a request with an idempotency key."""
+        self.wal.append(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
+        self.answers.put(key, answered)
 
     @property
     def last_lsn(self) -> int:
@@ -146,9 +165,12 @@ class Store:
         """Freeze the state at the tip for a checkpoint; None if it has one or another is under way."""
         if self._frozen is not None or self.state.checkpointed >= self.tip.number:
             return None
+        reach("freeze.before")
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
-        self._frozen = CheckpointNote(number, lsn, Settings(self.needed_lsn, dict(self.settings)))
+        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
+        self._frozen = CheckpointNote(number, lsn, settings)
+        reach("freeze.after")
         return number
 
     # Committer thread
@@ -167,8 +189,10 @@ class Store:
         """Show a durable block to readers."""
         header = self.chain.header(number)
         assert header is not None, f"block {number} is not applied"
+        reach("publish.before")
         self._head_lsn = self._seal_lsns.get(number, self.checkpoint_lsn)
         self.head = header
+        reach("publish.after")
 
     # Behind
 

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Row] = {
     "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
     "trace": Row("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
     "blocktest": Row("node.cli.blocktest", "blocktest", "Run official block test vectors."),
+    "backup": Row("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
+    "restore": Row("node.cli.backup", "restore", "Make a data directory of a backup, up to any log record."),
     "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }

@@ -30,7 +30,13 @@ from node.settings import find_settings_file, load_settings
 @click.option("--jit-dump", type=click.Path(file_okay=False), help="Write what the JIT compiles into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
-def start(config: str | None, **flags: object) -> None:
+@click.option(
+    "--accept-data-loss",
+    type=click.IntRange(min=2),
+    metavar="LSN",
+    help="End a log that is damaged inside its durable range before this record.",
+)
+def start(config: str | None, accept_data_loss: int | None, **flags: object) -> None:
     """Run a node in the foreground until SIGTERM or Ctrl-C.
 
     Prints one line beginning READY when it may be used. Starting is always recovery: a node that was killed comes back
@@ -47,4 +53,4 @@ def start(config: str | None, **flags: object) -> None:
 
     configure_logging(settings.log.level, settings.log.format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_daemon(settings, loaded.origins, lambda line: click.echo(line)))
+        runner.run(run_daemon(settings, loaded.origins, lambda line: click.echo(line), accept_data_loss or 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 
@@ -60,6 +61,23 @@ def verify_command(data_dir: str | None) -> None:
     if bad:
         click.echo("hint: a damaged tail of a killed node is cut at the next start; anything else is refused then")
         sys.exit(EXIT_CORRUPT)
+
+
+@wal.command("export")
+@click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
+@click.option("--from-lsn", type=int, default=1, help="First record.")
+@click.option("--until", type=int, default=0, metavar="LSN", help="Last record, 0 for all.")
+def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
+    """Write records as lines of JSON: lsn, type, payload in hex. Ends with exit code 65 at the first damage."""
+    for finding in inspect(RealFs(data_directory(data_dir)), layout.WAL):
+        record = finding.record
+        if not finding.sound:
+            click.echo(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}", err=True)
+            sys.exit(EXIT_CORRUPT)
+        if record is None or record.lsn < from_lsn or (until and record.lsn > until):
+            continue
+        line = {"lsn": record.lsn, "type": type_name(record.type), "payload": "0x" + record.payload.hex()}
+        click.echo(json.dumps(line))
 
 
 def type_name(number: int) -> str:

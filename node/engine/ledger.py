@@ -14,6 +14,7 @@ from chain.types import Address, Hash32
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import Controls, base_fee_after, next_environment
+from storage.answers import Answered
 from storage.store import SealedBlock, Store, TransactionPlace
 from vm.machine import Machine
 
@@ -40,6 +41,11 @@ class Ledger:
     def last_lsn(self) -> int:
         """LSN of the newest record, perhaps not durable yet."""
         return self._store.last_lsn
+
+    @property
+    def overlay_bytes(self) -> int:
+        """Memory taken by blocks that no checkpoint holds yet."""
+        return self._store.state.overlay_bytes
 
     def state(self) -> StateReader:
         """State after the tip."""
@@ -86,6 +92,14 @@ class Ledger:
         self.controls = msgspec.structs.replace(self.controls, **{name: value})
         self._store.append_command(name, value)
         self._store.settings = {**self._store.settings, name: value}
+
+    def answer_to(self, key: str) -> Answered | None:
+        """What a request with this key was answered, if one came lately."""
+        return self._store.answers.get(key)
+
+    def remember_answer(self, key: str, result: object, now: int) -> None:
+        """Log the answer to a request with a key, so that the same request is not done twice."""
+        self._store.append_answer(key, Answered(now, result))
 
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""

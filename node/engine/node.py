@@ -200,9 +200,18 @@ class Node:
         return admission.decode(raw, self._config, self._config.fork_at(head.number + 1, head.timestamp + 1))
 
     async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
-        await self._ask(lambda done: Submit(done, candidate, wait_mined=wait == "mined"))
-        place = self._store.transaction_place(candidate.transaction.hash)
-        return Submitted(candidate.transaction.hash, self._store.durable_lsn, place.block_number if place else None)
+        mined = wait in ("mined", "indexed")
+        await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
+        place = self.transaction_location(candidate.transaction.hash)
+        if wait == "indexed" and place is not None:
+            await self._wait_indexed(place.block_number)
+        number = place.block_number if place else None
+        return Submitted(candidate.transaction.hash, self._pipeline.published_lsn, number)
+
+    async def _wait_indexed(self, number: int) -> None:
+        """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
+        while self._store.follower.reached < number:
+            await asyncio.to_thread(self._store.index_new_blocks)
 
     async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
         loop = asyncio.get_running_loop()
@@ -270,18 +279,29 @@ class Node:
         """(y parity, r, s) with a dev account's key."""
         return self._dev.sign(address, digest)
 
-    async def mine(self, count: int = 1, interval: int = 0) -> int:
-        """Seal ``count`` blocks. Returns the head's number."""
-        await self._ask(lambda done: Mine(done, count, interval))
-        return self.head().number
+    async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
+        """Seal ``count`` blocks. Returns the head's number, or what the same ``key`` was answered before."""
+        number = await self._ask(lambda done: Mine(done, count, interval, key))
+        assert isinstance(number, int)
+        return number
 
-    async def set_automine(self, enabled: bool) -> None:
+    async def set_automine(self, enabled: bool, key: str = "") -> None:
         """Seal whenever a transaction can be executed, or only on demand."""
-        await self._ask(lambda done: Control(done, "automine", enabled))
+        await self._ask(lambda done: Control(done, "automine", enabled, key))
 
-    async def set_interval_mining(self, seconds: float) -> None:
+    async def set_interval_mining(self, seconds: float, key: str = "") -> None:
         """0 switches interval sealing off."""
-        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000)))
+        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
+
+    def published_lsn(self) -> int:
+        """Everything in the log up to here is durable and seen by reads."""
+        return self._pipeline.published_lsn
+
+    async def wait_for_lsn(self, lsn: int) -> None:
+        """Return once reads see everything up to this record."""
+        self._loop = asyncio.get_running_loop()
+        while self._pipeline.published_lsn < lsn:
+            await self._published.wait()
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""

@@ -23,15 +23,20 @@ from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageError, StorageFull
+from storage.failpoints import reach
 
 log = structlog.get_logger(__name__)
 
 INBOX_MAX = 8_192
 """Requests that may wait for the writer."""
+OVERLAY_BYTES_MAX = 256 * 2**20
+"""Memory that blocks in no checkpoint may take before requests are refused for a while."""
 GROUPS_IN_FLIGHT_MAX = 4
 """Groups that may wait for the committer before the writer pauses."""
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
+FULL_DISK_PATIENCE = 5
+"""Tries after which those who wait are told that the disk is full. What they sent stays in line for the log."""
 GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
@@ -52,6 +57,8 @@ class Submit(Request):
 
     candidate: Candidate
     wait_mined: bool = False
+    wait_durable: bool = True
+    """False: answered as soon as the pool has it; a crash may lose it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +67,8 @@ class Mine(Request):
 
     count: int = 1
     interval_seconds: int = 0
+    key: str = ""
+    """The same key later gets the same answer and nothing is done again; empty: no key."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +77,8 @@ class Control(Request):
 
     name: str
     value: object
+    key: str = ""
+    """As in `Mine`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +95,8 @@ class Group:
     answers: list[tuple[Request, object]] = field(default_factory=list)
     durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
     """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
+    accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
+    """Those that do not even wait for the disk."""
 
 
 class Pipeline:
@@ -97,7 +110,14 @@ class Pipeline:
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
-        self.read_only = False
+        self.published_lsn = ledger.last_lsn
+        """Everything in the log up to here is durable and seen by readers."""
+        self.disk_full = False
+        """The log could not be written for want of room."""
+        self.no_room = False
+        """Somebody who watches the disk saw that it is nearly full."""
+        self.on_full: Callable[[], None] = lambda: None
+        """Called on the committer thread when the log finds no room: whoever can make some should."""
         self.on_publish: Callable[[], None] = lambda: None
         """Called on the committer thread after each publication."""
         self.heartbeat: Callable[[], None] = lambda: None
@@ -119,12 +139,19 @@ class Pipeline:
         for thread in self._threads:
             thread.join()
 
+    @property
+    def read_only(self) -> bool:
+        """Changes are refused until the disk has room again."""
+        return self.disk_full or self.no_room
+
     def put(self, request: Request) -> None:
-        """Hand a request to the writer. Raises `WriterBusy` and `NodeStopping`."""
+        """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
         if self._stopping:
             raise NodeStopping("the node is stopping")
-        if self.read_only:
-            raise ReadOnly("the log's disk is full")
+        if self.read_only and not isinstance(request, Freeze):
+            raise ReadOnly("the log's disk is full" if self.disk_full else "the log's disk is nearly full")
+        if self._ledger.overlay_bytes > OVERLAY_BYTES_MAX and not isinstance(request, Freeze):
+            raise WriterBusy("blocks are made faster than checkpoints write them down")
         try:
             self._inbox.put_nowait(request)
         except queue.Full:
@@ -179,6 +206,10 @@ class Pipeline:
         self._ledger.log_waiting()
         for transaction_hash, waiting in group.durable.items():
             group.answers += [(request, transaction_hash) for request in waiting]
+        for transaction_hash, waiting in group.accepted.items():
+            for request in waiting:
+                request.done(transaction_hash)
+        reach("pipeline.turn.done")
         group.lsn, group.head = self._ledger.last_lsn, self._ledger.tip.number
         return group
 
@@ -188,6 +219,7 @@ class Pipeline:
         if not ledger.knows(transaction, sender):
             check_against_state(transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit)
             replaced = ledger.admit(candidate)
+            reach("pipeline.admitted")
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
         self._settle_or_wait(request, group)
@@ -196,20 +228,38 @@ class Pipeline:
         transaction_hash = request.candidate.transaction.hash
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
             self._waiting_mined.setdefault(transaction_hash, []).append(request)
+        elif not request.wait_durable:
+            group.accepted.setdefault(transaction_hash, []).append(request)
         else:
             group.durable.setdefault(transaction_hash, []).append(request)
 
     def _mine(self, request: Mine, group: Group) -> None:
+        if self._answered_before(request, group):
+            return
         for index in range(request.count):
             timestamp = None
             if index and request.interval_seconds:
                 timestamp = self._ledger.tip.timestamp + request.interval_seconds
             self._seal(group, allow_empty=True, timestamp=timestamp)
-        group.answers.append((request, self._ledger.tip.number))
+        self._answer(request, self._ledger.tip.number, group)
 
     def _control(self, request: Control, group: Group) -> None:
-        self._ledger.control(request.name, request.value)
-        group.answers.append((request, request.value))
+        if not self._answered_before(request, group):
+            self._ledger.control(request.name, request.value)
+            self._answer(request, request.value, group)
+
+    def _answered_before(self, request: Mine | Control, group: Group) -> bool:
+        """Answer a request whose key was used before. The first answer is in the log, or in this very group."""
+        known = self._ledger.answer_to(request.key) if request.key else None
+        if known is None:
+            return False
+        group.answers.append((request, known.result))
+        return True
+
+    def _answer(self, request: Mine | Control, result: object, group: Group) -> None:
+        if request.key:
+            self._ledger.remember_answer(request.key, result, self._clock.now())
+        group.answers.append((request, result))
 
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
@@ -242,6 +292,7 @@ class Pipeline:
                 return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
         if not len(builder) and not allow_empty:
             return False
+        reach("pipeline.executed")
         sealed = self._ledger.append(builder)
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
@@ -253,8 +304,9 @@ class Pipeline:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.
-        for request in group.durable.pop(entry.transaction.hash, ()):
-            group.answers.append((request, error))
+        for waiting in (group.durable, group.accepted):
+            for request in waiting.pop(entry.transaction.hash, ()):
+                group.answers.append((request, error))
 
     # The committer thread
 
@@ -265,25 +317,42 @@ class Pipeline:
 
     def commit(self, group: Group) -> None:
         """Make a group durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
-        self._sync(group.lsn)
+        reach("pipeline.commit.before")
+        self._sync(group)
+        reach("pipeline.durable")
         self._ledger.publish(group.head)
+        self.published_lsn = group.lsn
         self.on_publish()
+        reach("pipeline.published")
         for request, answer in group.answers:
             request.done(answer)
+            reach("pipeline.answered")
 
-    def _sync(self, lsn: int) -> None:
-        """Wait until the log is durable up to ``lsn``; a full disk makes the node read-only meanwhile."""
+    def _sync(self, group: Group) -> None:
+        """Wait until the log is durable as far as the group; a full disk makes the node read-only meanwhile."""
+        tries = 0
         while True:
             try:
-                self._ledger.make_durable(lsn)
+                self._ledger.make_durable(group.lsn)
             except StorageFull as error:
-                if not self.read_only:
+                if not self.disk_full:
                     log.error("disk full: read-only until there is room", error=str(error))
-                self.read_only = True
+                self.disk_full = True
+                self.on_full()
+                tries += 1
+                if tries == FULL_DISK_PATIENCE:
+                    self._tell_full(group)
                 self._clock.sleep(FULL_DISK_RETRY_SECONDS)
             else:
-                self.read_only = False
+                self.disk_full = False
                 return
+
+    def _tell_full(self, group: Group) -> None:
+        """Nobody should wait for hours for a disk: they ask again by the same bytes or the same key."""
+        for request, _ in group.answers:
+            if not isinstance(request, Freeze):
+                request.done(ReadOnly("the disk is full; what was sent is neither refused nor durable yet"))
+        group.answers = [(request, answer) for request, answer in group.answers if isinstance(request, Freeze)]
 
     def _guard(self, run: Callable[[], None]) -> None:
         try:

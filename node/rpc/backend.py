@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from chain.receipts import Receipt
     from chain.transactions import Authorization, Transaction
 
-Wait = Literal["durable", "mined"]
+Wait = Literal["accepted", "durable", "mined", "indexed"]
+"""How far a transaction must have come before its sender is answered. Only ``accepted`` may be lost by a crash."""
 """When a submission is answered: once it cannot be lost, or once it is in a block."""
 
 
@@ -203,15 +204,21 @@ class Backend(Protocol):
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key. Raises UnknownAccount (a ZvmdError)."""
 
-    async def mine(self, count: int = 1, interval: int = 0) -> int:
+    async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
         """Seal ``count`` blocks, ``interval`` seconds apart in chain time if not 0. Returns the head's
-        number.
+        number. The same ``key`` again: the number answered then, and nothing is sealed.
         """
 
-    async def set_automine(self, enabled: bool) -> None: ...
+    async def set_automine(self, enabled: bool, key: str = "") -> None: ...
 
-    async def set_interval_mining(self, seconds: float) -> None:
+    async def set_interval_mining(self, seconds: float, key: str = "") -> None:
         """0 switches interval sealing off."""
+
+    def published_lsn(self) -> int:
+        """Everything in the log up to here is durable and seen by reads."""
+
+    async def wait_for_lsn(self, lsn: int) -> None:
+        """Return once `published_lsn` is at least ``lsn``."""
 
     def automine(self) -> bool: ...
 

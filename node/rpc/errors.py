@@ -13,6 +13,7 @@ ZvmdError
     ├── LimitExceeded          rpc.limit              -32005
     ├── NodeBusy               rpc.busy               -32005
     ├── NotWaiting             rpc.wait_timeout       -32004
+    ├── NotThereYet            rpc.min_lsn            -32004
     ├── ExecutionReverted      evm.revert                  3
     └── ExecutionFailed        evm.halt               -32015
 """
@@ -119,6 +120,14 @@ class NotWaiting(RpcError):
     code = "rpc.wait_timeout"
     rpc_code = -32004
     hint = "it is durable and will be mined; poll eth_getTransactionReceipt"
+
+
+class NotThereYet(RpcError):
+    """Reads do not see that log record yet, and did not within the time a read waits."""
+
+    code = "rpc.min_lsn"
+    rpc_code = -32004
+    hint = "ask again, or check that the LSN came from this chain"
 
 
 class ExecutionReverted(RpcError):

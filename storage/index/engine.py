@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
-from storage.errors import IndexDamaged, StoragePanic
+from storage.errors import IndexDamaged, StorageFull, StoragePanic
 
 BUSY_TIMEOUT_MS = 5_000
 READERS_MAX = 8
@@ -19,7 +19,8 @@ CACHE_KIB = 8_192
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
 _TRANSIENT = ("database is locked", "database table is locked", "interrupted")
-_FAILING = ("disk I/O error", "database or disk is full", "unable to open database file", "readonly database")
+_FULL = "database or disk is full"
+_FAILING = ("disk I/O error", "unable to open database file", "readonly database")
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -64,7 +65,7 @@ def open_engines(url: str) -> tuple[Engine, Engine]:
 
 @contextmanager
 def damage_reported(engine: Engine) -> Iterator[None]:
-    """Turn the database's complaints into `IndexDamaged`, or `StoragePanic` where the disk is to blame.
+    """Turn the database's complaints into `IndexDamaged`, or into `StoragePanic` and `StorageFull` for the disk's.
 
     A server that is away or a lock held too long is neither: those errors pass unchanged.
     """
@@ -79,6 +80,8 @@ def damage_reported(engine: Engine) -> Iterator[None]:
         if isinstance(error, OperationalError | sqlite3.OperationalError):
             if not is_sqlite or any(words in message for words in _TRANSIENT):
                 raise
+            if _FULL in message:
+                raise StorageFull(f"index: {message}") from error
             if any(words in message for words in _FAILING):
                 raise StoragePanic(f"index: {message}") from error
         if is_sqlite or isinstance(error, ProgrammingError):

@@ -9,6 +9,7 @@ from sqlalchemy import Engine, make_url, text
 
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged
+from storage.failpoints import reach
 from storage.index import queries, writer
 from storage.index.engine import check_sqlite, damage_reported, open_engines
 from storage.index.migrate import migrate
@@ -56,7 +57,9 @@ class Index:
         Raises ValueError on a gap, `IndexDamaged`.
         """
         with damage_reported(self._writing), self._writing.begin() as connection:
-            return writer.write_blocks(connection, blocks, lsn)
+            mark = writer.write_blocks(connection, blocks, lsn)
+            reach("index.commit.before")
+            return mark
 
     def rewind(self, mark: Watermark | None) -> None:
         """Forget everything behind a watermark; None forgets all. Raises `IndexDamaged`."""

@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from storage.errors import StoreTooNew
+from storage.failpoints import reach
 
 
 def _config(script_location: Path) -> Config:
@@ -43,8 +44,10 @@ def migrate(engine: Engine, script_location: Path) -> bool:
             return False
         config = _config(script_location)
         config.attributes["connection"] = connection
+        reach("index.migrate.before")
         try:
             command.upgrade(config, "head")
         except CommandError as error:
             raise StoreTooNew(f"index schema {revision} is not known: {error}") from error
+        reach("index.migrate.uncommitted")
         return True

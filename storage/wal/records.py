@@ -7,6 +7,7 @@
 | TRANSACTION, POOL_ADMIT | the raw signed transaction |
 | BLOCK_SEAL | MessagePack array, fields as in `_Seal` |
 | COMMAND | MessagePack array: name, arguments |
+| DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
 raise `InvalidRecord`. Integers that may exceed 64 bits travel as minimal big-endian bytes.
@@ -57,6 +58,8 @@ class RecordType(IntEnum):
     """A transaction that was accepted and waits."""
     COMMAND = 6
     """A state-changing call outside transactions: setBalance, increaseTime, snapshot ..."""
+    DATA_LOSS = 7
+    """The owner accepted that records were lost before this one: JSON with ``lsn`` and ``at``. Says so, no more."""
 
 
 SCHEMA = 1

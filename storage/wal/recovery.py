@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
+from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
@@ -77,6 +78,7 @@ def recover(
         raise WalShort(
             f"the log is gone: records 1 to {witness_lsn} were durable", witness=witness_lsn, lsn=1
         )
+    reach("wal.recovery.surveyed")
     # Nothing was refused: from here on the directory is changed.
     dropped = move_to_quarantine(fs, directory, found.headless) if found.headless else ""
     with writing(directory):
@@ -84,6 +86,7 @@ def recover(
             fs.unlink(path)
     with syncing(directory):  # names that a killed process made but did not sync
         fs.sync_directory(directory)
+    reach("wal.recovery.cleaned")
     tail: OpenSegment | None = None
     taken: Cut | None = None
     scanned = rewritten = 0
@@ -104,6 +107,7 @@ def recover(
             size=segment_size,
             random_bytes=random_bytes,
         )
+    reach("wal.recovery.settled")
     count = len(found.segments) + 1
     report = ScanReport(tail.last_lsn, witness_lsn, count, scanned, rewritten, taken, dropped)
     return Recovered(found.segments, tail, report)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of, write_all
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import FOOTER_SIZE, Footer, encode_footer
@@ -135,9 +136,11 @@ def cut(
     if damage_end > walk.end:
         copy = copy_to_quarantine(fs, directory, file, segment, walk.end, damage_end)
     size = (walk.end + FOOTER_SIZE + BLOCK - 1) // BLOCK * BLOCK
+    reach("wal.cut.copied")
     with writing(segment.path):
         file.ftruncate(size)
         write_all(file, walk.end, bytes(size - walk.end))
+    reach("wal.cut.truncated")
     rewrite_unwitnessed(file, segment, walk)
     header = segment.header
     records = walk.last_lsn + 1 - header.first_lsn
@@ -146,5 +149,6 @@ def cut(
         write_all(file, size - FOOTER_SIZE, encode_footer(header, footer))
     with syncing(segment.path):
         file.fdatasync()
+    reach("wal.cut.sealed")
     report = Cut(segment.path, walk.end, damage_end - walk.end, walk.last_lsn + 1, last_lsn_seen, copy)
     return SegmentFile(segment.path, header, footer, size), report

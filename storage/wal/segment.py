@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from storage.failpoints import reach
 from storage.fs import File, FileSystem, write_all
 from storage.wal.checksum import PREFERRED
 from storage.wal.failures import syncing, writing
@@ -88,6 +89,7 @@ class OpenSegment:
         size = self.header.size
         with writing(self.path):
             write_all(self.file, size - FOOTER_SIZE, encode_footer(self.header, self.footer))
+        reach("wal.seal.written")
         with syncing(self.path):
             self.file.fdatasync()
         return SegmentFile(self.path, self.header, self.footer, size)
@@ -119,10 +121,13 @@ def create_segment(
             file.close()
             fs.unlink(temporary)
             raise
+    reach("wal.segment.written")
     with syncing(temporary):
         file.fsync()
+    reach("wal.segment.synced")
     with writing(path):
         fs.rename(temporary, path)
+    reach("wal.segment.renamed")
     with syncing(directory):
         fs.sync_directory(directory)
     return OpenSegment(file, path, header, end=SEGMENT_HEADER_SIZE, last_lsn=last_lsn, chain=chain)

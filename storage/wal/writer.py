@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from storage.errors import RecordTooLarge, StorageFull, StoragePanic, WalClosed
+from storage.failpoints import reach
 from storage.fs import FileSystem, write_all
 from storage.wal.failures import syncing, writing
 from storage.wal.format import (
@@ -153,6 +154,7 @@ class LogWriter:
         if self._group is None:
             self._group = self._next_group()
         group, tail = self._group, self._tail
+        reach("wal.write.before")
         try:
             with writing(tail.path):
                 write_all(tail.file, tail.end, group.data)
@@ -162,14 +164,17 @@ class LogWriter:
             with suppress(OSError):
                 write_all(tail.file, tail.end, bytes(len(group.data)))
             raise
+        reach("wal.sync.before")
         with syncing(tail.path):
             tail.file.fdatasync()
+        reach("wal.sync.after")
         with self._memory:
             tail.end += len(group.data)
             tail.last_lsn, tail.chain = group.last_lsn, group.chain
             self._durable_end, self._durable_lsn = tail.end, group.last_lsn
             self._group = None
         self._watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
+        reach("wal.mark.after")
 
     def _next_group(self) -> _Group:
         """Take records off the queue that fit in the segment and in one group; at least one."""
@@ -196,7 +201,9 @@ class LogWriter:
         """Seal the segment and go on in a new one. If space runs out, the next flush goes on here."""
         tail = self._tail
         if not tail.sealed:
+            reach("wal.rotate.before")
             sealed = tail.seal()
+            reach("wal.rotate.sealed")
             with self._memory:
                 self._sealed.append(sealed)
                 tail.sealed = True
@@ -210,6 +217,7 @@ class LogWriter:
             size=self._segment_size,
             random_bytes=self._random_bytes,
         )
+        reach("wal.rotate.created")
         with self._memory:
             self._tail = new
             self._durable_end = new.end

@@ -1,14 +1,82 @@
-"""``zvmd_``: what only this node has."""
+"""``zvmd_``: what only this node has: its status, acknowledgement levels, idempotency keys, reads at a minimum LSN."""
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, get_args
 
+from node.rpc.backend import Wait
 from node.rpc.context import Context
-from node.rpc.registry import method
+from node.rpc.errors import InvalidParams, LimitExceeded, NotThereYet
+from node.rpc.format import data
+from node.rpc.params import JsonObject, LooseInt
+from node.rpc.registry import find_method
+from node.rpc.registry import method as rpc_method
+from storage.answers import KEY_CHARACTERS_MAX
+
+LEVELS: tuple[Wait, ...] = get_args(Wait)
+MIN_LSN_WAIT_SECONDS = 2.0
 
 
-@method("zvmd_status")
+@rpc_method("zvmd_status")
 def status(context: Context) -> dict[str, Any]:
     """Positions of the log, checkpoint and index, counters and jobs."""
     return context.backend.status()
+
+
+@rpc_method("zvmd_sendRawTransaction", overlaps=True)
+async def send_raw_transaction(context: Context, transaction: bytes, level: str = "mined") -> JsonObject:
+    """Send, and be answered at a level: accepted, durable, mined or indexed. The same bytes again are harmless."""
+    wanted = next((known for known in LEVELS if known == level), None)
+    if wanted is None:
+        raise InvalidParams(f"level {level!r} is none of {', '.join(LEVELS)}")
+    sent = await context.backend.submit(transaction, wanted)
+    return JsonObject({"hash": data(sent.hash), "lsn": sent.lsn, "blockNumber": sent.block_number, "level": level})
+
+
+@rpc_method("zvmd_mine")
+async def mine(context: Context, count: LooseInt | None = None, key: str = "") -> JsonObject:
+    """Seal blocks. With a key, the same request again, even after a crash, gets the same answer and seals nothing."""
+    count = LooseInt(1) if count is None else count
+    if count > context.limits.mine_blocks_max:
+        raise LimitExceeded(f"{count} blocks at once; the limit is {context.limits.mine_blocks_max}")
+    number = await context.backend.mine(count, 0, _key(key))
+    return JsonObject({"blockNumber": number, "lsn": context.backend.published_lsn()})
+
+
+@rpc_method("zvmd_setAutomine")
+async def set_automine(context: Context, enabled: bool, key: str = "") -> JsonObject:
+    """Whether each transaction is sealed at once; a key as in zvmd_mine."""
+    await context.backend.set_automine(enabled, _key(key))
+    return JsonObject({"lsn": context.backend.published_lsn()})
+
+
+@rpc_method("zvmd_setIntervalMining")
+async def set_interval_mining(context: Context, milliseconds: LooseInt, key: str = "") -> JsonObject:
+    """Seal every so many milliseconds, 0 stops; a key as in zvmd_mine."""
+    await context.backend.set_interval_mining(milliseconds / 1000, _key(key))
+    return JsonObject({"lsn": context.backend.published_lsn()})
+
+
+@rpc_method("zvmd_read", overlaps=True)
+async def read(context: Context, min_lsn: LooseInt, method: str, params: object = None) -> JsonObject:
+    """Answer of a read method that sees at least everything up to an LSN: read your writes, on any connection."""
+    found = find_method(method)
+    if found.is_coroutine:
+        raise InvalidParams(f"{method} is not a read")
+    if params is not None and not isinstance(params, list | dict):
+        raise InvalidParams("params are a list or an object")
+    arguments = found.arguments(params or [])
+    try:
+        async with asyncio.timeout(MIN_LSN_WAIT_SECONDS):
+            await context.backend.wait_for_lsn(min_lsn)
+    except TimeoutError:
+        raise NotThereYet(f"LSN {min_lsn} is not visible, {context.backend.published_lsn()} is") from None
+    lsn = context.backend.published_lsn()
+    return JsonObject({"lsn": lsn, "result": await asyncio.to_thread(found.handler, context, *arguments)})
+
+
+def _key(key: str) -> str:
+    if len(key) > KEY_CHARACTERS_MAX:
+        raise InvalidParams(f"a key of {len(key)} characters; at most {KEY_CHARACTERS_MAX}")
+    return key

@@ -192,14 +192,20 @@ class MemoryBackend:
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         return sign(digest, SECRET)
 
-    async def mine(self, count: int = 1, interval: int = 0) -> int:
+    def published_lsn(self) -> int:
+        return self.head().number
+
+    async def wait_for_lsn(self, lsn: int) -> None:
+        await self.wait_for_block(lsn)
+
+    async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
         for _ in range(count):
             await self._append([])
         return self.head().number
 
-    async def set_automine(self, enabled: bool) -> None: ...
+    async def set_automine(self, enabled: bool, key: str = "") -> None: ...
 
-    async def set_interval_mining(self, seconds: float) -> None: ...
+    async def set_interval_mining(self, seconds: float, key: str = "") -> None: ...
 
     def automine(self) -> bool:
         return True

@@ -1,0 +1,29 @@
+"""``zvmd backup`` and ``zvmd restore``: a copy of the chain while it runs, and its way back, to any record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from storage.backup import restore_backup, write_backup
+from zvmd.endpoint import data_directory
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
+def backup(directory: Path, data_dir: str | None) -> None:
+    """Copy the chain to a new DIRECTORY. A node may be running, and is not slowed by more than the copying."""
+    manifest = write_backup(Path(data_directory(data_dir)), directory)
+    click.echo(f"backup {directory}: {len(manifest.digests)} files, log up to LSN {manifest.lsn}")
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new directory.")
+@click.option("--until", type=click.IntRange(min=1), metavar="LSN", help="Last log record to take over.  [all]")
+def restore(directory: Path, data_dir: Path, until: int | None) -> None:
+    """Make a new data directory of a backup in DIRECTORY, whole or up to a log record."""
+    lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
+    click.echo(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")

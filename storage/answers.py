@@ -1,0 +1,58 @@
+"""Answers given to requests that carried an idempotency key: kept for a day, or as long as later ones leave room.
+
+A transaction is known by its hash; "mine a block" has no identity of its own. A client that gives it a key may send it
+again after a lost answer, over any number of crashes, and gets the first answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+ANSWERS_MAX = 10_000
+ANSWER_SECONDS = 24 * 3600
+KEY_CHARACTERS_MAX = 128
+
+
+class Answered(NamedTuple):
+    """One answer."""
+
+    at: int
+    """Unix seconds."""
+    result: Any
+    """Numbers, strings, booleans and None only."""
+
+
+class Answers:
+    """By key, oldest first. Writer thread only; deterministic: replaying the log gives the same."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Answered] = {}
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: str) -> Answered | None:
+        """The answer given to this key."""
+        return self._answers.get(key)
+
+    def put(self, key: str, answered: Answered) -> None:
+        """Remember one more, and forget what is too old or too much."""
+        self._answers[key] = answered
+        for old in list(self._outdated(answered.at)):
+            del self._answers[old]
+
+    def _outdated(self, now: int) -> Iterator[str]:
+        excess = len(self._answers) - ANSWERS_MAX
+        for number, (key, answered) in enumerate(self._answers.items()):
+            if number >= excess and answered.at > now - ANSWER_SECONDS:
+                return
+            yield key
+
+    def dump(self) -> list[list[Any]]:
+        """For a checkpoint."""
+        return [[key, *answered] for key, answered in self._answers.items()]
+
+    def load(self, dumped: list[list[Any]]) -> None:
+        """Take over what a checkpoint holds."""
+        self._answers = {key: Answered(at, result) for key, at, result in dumped}

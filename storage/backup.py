@@ -1,0 +1,172 @@
+"""Backups of a running node, and their way back, whole or up to a chosen log record.
+
+A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the newest state export if there
+is one, and ``BACKUP``, which says what is in it with digests and is written last: a backup without it is none. The log
+is append only, so it is copied while it grows; it is promised to reach what was durable when copying began.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+from chain.genesis import Genesis
+from storage import layout
+from storage.errors import DataDirectoryDamaged, ExportDamaged
+from storage.export import exports, read_header, write_file
+from storage.fs import FileSystem, RealFs, write_atomically
+from storage.wal import Wal, WalIdentity, inspect
+from storage.wal.failures import reading
+from storage.wal.format import OPTIONAL
+from storage.wal.segment import sequence_of
+from storage.wal.watermark import read_mark
+
+MANIFEST = "BACKUP"
+VERSION = 1
+CHUNK = 2**20
+WHOLE = "wal.whole"
+"""The copied log, while a part of it is written again."""
+
+
+class Manifest(NamedTuple):
+    """What a backup says of itself."""
+
+    lsn: int
+    """The log in it reaches at least this far."""
+    digests: dict[str, str]
+    """BLAKE2b of each file, by path."""
+    version: int = VERSION
+
+
+def identity_of(genesis: Genesis) -> WalIdentity:
+    """Whose log it is."""
+    return WalIdentity(genesis.header().hash, genesis.config.chain_id)
+
+
+def _genesis(fs: FileSystem) -> Genesis:
+    if not fs.exists(layout.GENESIS):
+        raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is no data directory")
+    with reading(layout.GENESIS):
+        return Genesis.from_json(json.loads(fs.read_file(layout.GENESIS)))
+
+
+def write_backup(source: Path, target: Path) -> Manifest:
+    """Copy a data directory, in use or not, to a new directory. Raises `DataDirectoryDamaged`, `StorageUnreadable`."""
+    fs, to = RealFs(source), RealFs(target)
+    genesis = _genesis(fs)
+    if target.exists() and any(target.iterdir()):
+        raise DataDirectoryDamaged(f"{target} is not empty")
+    mark = read_mark(fs, layout.WAL, identity_of(genesis))
+    to.makedirs(layout.WAL)
+    to.makedirs(layout.EXPORTS)
+    paths = [layout.GENESIS, layout.FORMAT]
+    paths += [f"{layout.WAL}/{name}" for name in fs.listdir(layout.WAL) if sequence_of(name) is not None]
+    digests = {path: _copy(fs, to, path) for path in paths}
+    for path in exports(fs)[:1]:
+        with suppress(FileNotFoundError):  # a newer one has just replaced it; the log has everything
+            digests[path] = _copy(fs, to, path)
+    lsn = mark.durable_lsn if mark else 0
+    last = max((f.record.lsn for f in inspect(to, layout.WAL) if f.record is not None and f.sound), default=0)
+    if last < lsn:
+        raise DataDirectoryDamaged(f"the copied log ends at LSN {last}, but LSN {lsn} was durable")
+    manifest = Manifest(lsn or last, digests)
+    write_atomically(to, MANIFEST, json.dumps(manifest._asdict(), sort_keys=True, indent=1).encode())
+    return manifest
+
+
+def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
+    digest = blake2b(digest_size=32)
+
+    def parts() -> Iterator[bytes]:
+        file = fs.open(path, writable=False)
+        try:
+            size, offset = file.size(), 0
+            while offset < size:
+                with reading(path):
+                    chunk = file.pread(offset, min(CHUNK, size - offset))
+                digest.update(chunk)
+                offset += len(chunk)
+                yield chunk
+        finally:
+            file.close()
+
+    write_file(to, path, parts())
+    return digest.hexdigest()
+
+
+def read_manifest(backup: Path) -> Manifest:
+    """Check every file of a backup against its digest. Raises `ExportDamaged`."""
+    fs = RealFs(backup)
+    try:
+        manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
+    except (OSError, ValueError, TypeError) as error:
+        raise ExportDamaged(f"{backup} is no complete backup: {error}") from None
+    if manifest.version != VERSION:
+        raise ExportDamaged(f"{backup} has version {manifest.version}; this program reads {VERSION}")
+    for path, expected in manifest.digests.items():
+        if not fs.exists(path) or _digest(backup / path) != expected:
+            raise ExportDamaged(f"{path} of the backup is not what was written")
+    return manifest
+
+
+def _digest(path: Path) -> str:
+    digest = blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
+    """Make a data directory of a backup; returns the LSN it reaches.
+
+    ``until``: the last log record to be taken over. History then goes on from there, in a log of its own. The state is
+    restored from the export if it is not later than that, else replayed, by the first start.
+    """
+    manifest = read_manifest(backup)
+    if target.exists() and any(target.iterdir()):
+        raise DataDirectoryDamaged(f"{target} is not empty")
+    unfinished = target.with_name(f"{target.name}.restoring")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    fs, to = RealFs(backup), RealFs(unfinished)
+    to.makedirs(layout.WAL)
+    to.makedirs(layout.EXPORTS)
+    for path in manifest.digests:
+        if until is None or not path.startswith(layout.EXPORTS) or read_header(fs, path).lsn <= until:
+            _copy(fs, to, path)
+    identity = identity_of(_genesis(to))
+    if until is not None:
+        to.rename(layout.WAL, WHOLE)
+    log = Wal.open(to, layout.WAL if until is None else WHOLE, identity, witness_lsn=manifest.lsn)
+    reached = log.durable_lsn
+    if until is not None:
+        reached = _take_over(to, log, identity, until)
+    log.close()
+    shutil.rmtree(unfinished / WHOLE, ignore_errors=True)
+    to.sync_directory("")
+    if target.exists():
+        target.rmdir()
+    unfinished.rename(target)
+    RealFs(target.parent).sync_directory("")
+    return reached
+
+
+def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> int:
+    """Write the records up to ``until`` into a new log."""
+    if not 1 <= until <= log.durable_lsn:
+        raise ExportDamaged(f"the backup holds records 1 to {log.durable_lsn}, not {until}")
+    part = Wal.open(fs, layout.WAL, identity)
+    for record in log.records():
+        if record.lsn > until:
+            break
+        lsn = part.append(record.type, record.payload, optional=bool(record.flags & OPTIONAL))
+        assert lsn == record.lsn
+        if lsn % 1000 == 0:
+            part.flush()
+    part.close()
+    return part.durable_lsn

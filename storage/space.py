@@ -1,0 +1,98 @@
+"""Keeps the disk from running full: watches the room on it, and keeps a ballast file to give back in need.
+
+Below the low mark people are warned; below the lower one the node becomes read-only while there is still room to write
+down what it has, and it goes on by itself once there is more than it needed to stop. ``statvfs`` does not see
+quotas; for them there is the ballast, which a failed write gives back.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from storage import layout
+from storage.failpoints import reach
+from storage.fs import FileSystem
+from storage.wal.failures import NO_SPACE
+
+MIB = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Room on the data directory's disk, bytes."""
+
+    warn: int = 2048 * MIB
+    read_only: int = 512 * MIB
+    ballast: int = 64 * MIB
+
+    @property
+    def resume(self) -> int:
+        """Writing goes on above this: enough to take the ballast back without stopping again."""
+        return self.read_only + 2 * self.ballast
+
+
+class Room(Enum):
+    """How much there is."""
+
+    ENOUGH = "enough"
+    LOW = "low"
+    NONE = "none"
+
+
+class SpaceWatch:
+    """The room on one disk. One thread at a time."""
+
+    def __init__(self, fs: FileSystem, marks: Marks) -> None:
+        self._fs = fs
+        self._marks = marks
+        self.room = Room.ENOUGH
+        self.free = fs.free_bytes()
+        """Bytes at the last look."""
+
+    def look(self) -> Room:
+        """Measure. Without room the ballast is given back; with enough of it, it is taken again."""
+        self.free = free = self._fs.free_bytes()
+        marks = self._marks
+        stop = marks.resume if self.room is Room.NONE else marks.read_only
+        if free < stop:
+            self.room = Room.NONE
+            self.give_back()
+        else:
+            self.room = Room.LOW if free < marks.warn else Room.ENOUGH
+            if free - marks.ballast >= marks.resume:
+                self._take()
+        return self.room
+
+    def give_back_quietly(self) -> None:
+        """Let go of the ballast where nothing may be raised: another disk error will show elsewhere."""
+        with suppress(OSError):
+            self.give_back()
+
+    def status(self) -> dict[str, Any]:
+        """For ``zvmd status``."""
+        return {"room": self.room.value, "freeBytes": self.free}
+
+    def give_back(self) -> bool:
+        """Let go of the ballast; whether there was any."""
+        if not self._fs.exists(layout.BALLAST):
+            return False
+        self._fs.unlink(layout.BALLAST)
+        return True
+
+    def _take(self) -> None:
+        if not self._marks.ballast or self._fs.exists(layout.BALLAST):
+            return
+        try:
+            file = self._fs.open(layout.BALLAST, create=True)
+            try:
+                file.fallocate(self._marks.ballast)
+                reach("ballast.taken")
+            finally:
+                file.close()
+        except OSError as error:
+            self.give_back_quietly()
+            if error.errno not in NO_SPACE:  # the next look tries again
+                raise

@@ -1,0 +1,262 @@
+"""Processes to kill by the thousand: a parent with everything loaded forks a node for each cycle.
+
+A child is the real engine over real files: recovery, writer, committer, checkpoints, index and exports on threads,
+loaded by itself. It has no sockets; `tests.crash.harness` kills whole daemons. What it was told and what it sent goes
+through a pipe line by line, so that the record lives outside. One JSON command a line comes in, see `Order`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+import node.opening
+from chain.transactions import Transaction, encode_transaction, sign_transaction
+from chain.types import Address
+from node.daemon import checkpoint
+from node.engine.accounts import DevAccounts
+from node.engine.clock import SystemClock
+from node.engine.executor import Candidate
+from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
+from node.opening import OpenedChain, open_chain
+from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
+from storage.errors import StorageError
+from storage.failpoints import arm
+from vm.machine import Machine
+
+SENDERS = 3
+RECEIVERS = 16
+IN_FLIGHT = 6
+CHECKPOINT_SECONDS = 0.02
+INDEX_SECONDS = 0.015
+EXPORT_SECONDS = 0.1
+
+
+class Order(NamedTuple):
+    """One life."""
+
+    directory: str
+    seed: int
+    verified: int
+    """The record knows all blocks up to this one."""
+    look_back: list[int]
+    """Known blocks to be shown again."""
+    resend: list[list[int]]
+    """(sender, nonce, receiver, wei) that were sent and never answered."""
+    taken: list[list[int]]
+    """(sender, nonce) that other bytes were sent with before."""
+    failpoint: str = ""
+
+
+def receiver(number: int) -> Address:
+    """Where transfers go."""
+    return Address((0xAA0000 + number).to_bytes(20, "big"))
+
+
+def say(*words: object) -> None:
+    """One line to the record, whole: short writes to a pipe are atomic."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+@cache
+def accounts() -> DevAccounts:
+    """The development accounts, derived once."""
+    return DevAccounts.of_mnemonic(DEV_MNEMONIC, 10)
+
+
+def main() -> None:
+    """Fork a child for each order, and say how it ended."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    machine, known = Machine(), accounts()
+    node.opening.Machine = lambda cache: machine  # type: ignore[assignment, misc]
+    DevAccounts.of_mnemonic = classmethod(lambda *_: known)  # type: ignore[method-assign, assignment]
+    warm_up()
+    for line in sys.stdin:
+        order = Order(*json.loads(line))
+        child = os.fork()
+        if not child:
+            try:
+                live(order)
+            except BaseException as error:
+                say("E", f"{type(error).__name__}: {error}".replace("\n", " "))
+                os._exit(getattr(error, "exit_code", 1))
+        say("PID", child)
+        _, status = os.waitpid(child, 0)
+        say("X", os.waitstatus_to_exitcode(status))
+
+
+def warm_up() -> None:
+    """Compile the machine before the first fork, so that no child has to."""
+    with tempfile.TemporaryDirectory() as directory:
+        order = Order(f"{directory}/data", 0, -1, [], [], [])
+        opened = open_chain(settings_of(order), {})
+        life = Life(opened, order)
+        group = life.pipeline.turn([Submit(lambda _: None, transfer(0, 0, 0, 1))])
+        assert group.head == 1
+        opened.close()
+
+
+def settings_of(order: Order) -> Settings:
+    """Small segments, a small ballast."""
+    return Settings(
+        node=NodeSettings(data_dir=order.directory, dev=True),
+        storage=StorageSettings(segment_size_bytes=65_536, ballast_bytes=4096),
+    )
+
+
+def transfer(sender: int, nonce: int, to: int, wei: int) -> Candidate:
+    """A signed transfer: the same bytes for the same arguments."""
+    unsigned = Transaction(
+        type=2,
+        chain_id=31337,
+        nonce=nonce,
+        gas_price=0,
+        max_fee_per_gas=10**12,
+        max_priority_fee_per_gas=10**9,
+        gas_limit=21_000,
+        to=receiver(to),
+        value=wei,
+        data=b"",
+    )
+    address = accounts().addresses[sender]
+    signed = sign_transaction(unsigned, accounts().secret(address))
+    return Candidate(signed, address, encode_transaction(signed))
+
+
+def live(order: Order) -> None:
+    """Recover, show what is there, and work until killed."""
+    arm(order.failpoint)
+    began = time.perf_counter()
+    opened = open_chain(settings_of(order), {})
+    say("READY", f"{time.perf_counter() - began:.4f}", opened.store.head.number, opened.recovery.blocks)
+    show(opened, order)
+    Life(opened, order).run()
+
+
+def show(opened: OpenedChain, order: Order) -> None:
+    """What is in the chain, for the record to judge."""
+    head = opened.store.head.number
+    for number in [*order.look_back, *range(order.verified + 1, head + 1)]:
+        block, receipts = opened.store.chain.block(number), opened.store.chain.receipts(number)
+        assert block is not None
+        assert receipts is not None
+        for index, transaction in enumerate(block.transactions):
+            place = opened.store.transaction_place(transaction.hash)
+            assert place == (number, index), f"index: {place}, chain: {(number, index)}"
+        facts = [f"{tx.hash.hex()}:{receipt.status}" for tx, receipt in zip(block.transactions, receipts, strict=True)]
+        say("B", number, block.hash.hex(), block.header.parent_hash.hex(), *facts)
+    state = opened.store.state.view(head)
+    for number in range(RECEIVERS):
+        account = state.account(receiver(number))
+        say("V", number, account.balance if account else 0)
+    for number in range(SENDERS):
+        account = state.account(accounts().addresses[number])
+        say("N", number, account.nonce if account else 0)
+    for entry in opened.ledger.pool.entries():
+        say("P", entry.transaction.hash.hex())
+    say("F")
+
+
+class Life:
+    """The load, and the threads of a daemon."""
+
+    def __init__(self, opened: OpenedChain, order: Order) -> None:
+        self.opened = opened
+        self.order = order
+        self.chance = random.Random(order.seed)
+        self.room = threading.Semaphore(IN_FLIGHT)
+        self.pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=self.end)
+
+    def end(self, error: BaseException) -> None:
+        """As the daemon's panic."""
+        say("E", f"{type(error).__name__}: {error}")
+        os._exit(getattr(error, "exit_code", 70) if isinstance(error, StorageError) else 70)
+
+    def run(self) -> None:
+        """Work until killed."""
+        self.pipeline.start()
+        store = self.opened.store
+        self.every(CHECKPOINT_SECONDS, lambda: checkpoint(self.pipeline, store))
+        self.every(INDEX_SECONDS, store.index_new_blocks)
+        self.every(EXPORT_SECONDS, lambda: self.opened.export(1))
+        self.opened.space.look()
+        for sender, nonce, to, wei in self.order.resend:
+            self.send(sender, nonce, to, wei, again=True)
+        fresh = [self.nonces(sender) for sender in range(SENDERS)]
+        while True:
+            sender = self.chance.randrange(SENDERS)
+            nonces = [next(fresh[sender])]
+            if self.chance.random() < 0.1:
+                nonces.insert(0, next(fresh[sender]))  # the later one first: it waits in the pool
+            for nonce in nonces:
+                self.send(sender, nonce, self.chance.randrange(RECEIVERS), self.chance.randrange(1, 1000))
+            if self.chance.random() < 0.05:
+                self.ask(lambda done: Mine(done, key=f"{self.order.seed}-{self.chance.random()}"))
+            if self.chance.random() < 0.03:
+                self.ask(lambda done: Control(done, "time_offset_seconds", self.chance.randrange(100)))
+
+    def nonces(self, sender: int) -> Iterator[int]:
+        """Nonces of an account that nothing was sent with."""
+        account = self.opened.ledger.state().account(accounts().addresses[sender])
+        taken = {nonce for other, nonce in self.order.taken if other == sender}
+        return (nonce for nonce in count(account.nonce if account else 0) if nonce not in taken)
+
+    def every(self, seconds: float, work: Any) -> None:
+        """A job."""
+
+        def loop() -> None:
+            try:
+                while True:
+                    time.sleep(seconds)
+                    work()
+            except BaseException as error:
+                self.end(error)
+
+        threading.Thread(target=loop, daemon=True).start()
+
+    def ask(self, make: Callable[[Callable[[object], None]], Request]) -> None:
+        """Something else than a transfer."""
+        self.room.acquire()
+
+        def done(answer: object) -> None:
+            if isinstance(answer, Exception):
+                say("E", f"an answer: {answer!r}")
+            self.room.release()
+
+        self.pipeline.put(make(done))
+
+    def send(self, sender: int, nonce: int, to: int, wei: int, *, again: bool = False) -> None:
+        """A transfer; the record hears of it before the node does, and of the answer."""
+        candidate = transfer(sender, nonce, to, wei)
+        signed = candidate.transaction
+        name = signed.hash.hex()
+        self.room.acquire()
+        if not again:
+            say("S", name, sender, nonce, to, wei)
+
+        def done(answer: object) -> None:
+            if answer == signed.hash:
+                say("A", name)
+            else:
+                say("E", f"transfer {sender}/{nonce} {again=} was answered {answer!r}")
+            self.room.release()
+
+        mined = self.chance.random() < 0.5
+        self.pipeline.put(Submit(done, candidate, wait_mined=mined))
+
+
+if __name__ == "__main__":
+    assert len(sys.argv) == 1, Path(__file__).name
+    main()

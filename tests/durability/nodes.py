@@ -1,0 +1,119 @@
+"""A node on real files without threads or sockets: recovered, driven turn by turn, and left without a goodbye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chain.crypto import address_of_secret
+from chain.transactions import Transaction, encode_transaction, sign_transaction
+from chain.types import Address, Hash32
+from node.engine.clock import FixedClock
+from node.engine.executor import Candidate
+from node.engine.pipeline import Freeze, Mine, Pipeline, Request, Submit
+from node.opening import OpenedChain, open_chain
+from node.settings import NodeSettings, Settings, StorageSettings
+from tests.contracts import dev_account
+
+GWEI = 10**9
+START = 1_700_000_000
+
+
+def settings_of(data_dir: Path, **storage: Any) -> Settings:
+    """Of a development chain; no ballast unless asked for, since tests make many directories."""
+    return Settings(
+        node=NodeSettings(data_dir=str(data_dir), dev=True),
+        storage=StorageSettings(**{"segment_size_bytes": 2**20, "ballast_bytes": 0, **storage}),
+    )
+
+
+class LocalNode:
+    """The real engine over the real stores of a directory."""
+
+    def __init__(
+        self, data_dir: Path, *, clock: FixedClock | None = None, accept_data_loss: int = 0, **storage: Any
+    ) -> None:
+        self.data_dir = data_dir
+        self.clock = clock or FixedClock(START)
+        settings = settings_of(data_dir, **storage)
+        self.opened: OpenedChain = open_chain(
+            settings, {}, now=lambda: START - 10, accept_data_loss=accept_data_loss
+        )
+        self.store, self.ledger = self.opened.store, self.opened.ledger
+        self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda _: None)
+        self.secrets = [bytes(dev_account(number).key) for number in range(3)]
+        self.accounts = [address_of_secret(secret) for secret in self.secrets]
+
+    def ask(self, *make: Callable[[Callable[[object], None]], Request]) -> list[object]:
+        """One turn with these requests, committed; their answers."""
+        self.clock.seconds += 1
+        answers: list[object] = [None] * len(make)
+        requests = [one(lambda answer, at=at: answers.__setitem__(at, answer)) for at, one in enumerate(make)]  # type: ignore[misc]
+        self.pipeline.commit(self.pipeline.turn(requests))
+        return answers
+
+    def transfer(self, sender: int, to: Address, wei: int = 1, nonce: int | None = None) -> Candidate:
+        """A signed transfer with the sender's next nonce."""
+        account = self.ledger.state().account(self.accounts[sender])
+        assert account is not None
+        unsigned = Transaction(
+            type=2,
+            chain_id=self.opened.config.chain_id,
+            nonce=account.nonce if nonce is None else nonce,
+            gas_price=0,
+            max_fee_per_gas=100 * GWEI,
+            max_priority_fee_per_gas=GWEI,
+            gas_limit=21_000,
+            to=to,
+            value=wei,
+            data=b"",
+        )
+        signed = sign_transaction(unsigned, self.secrets[sender])
+        return Candidate(signed, self.accounts[sender], encode_transaction(signed))
+
+    def send(self, candidate: Candidate) -> Hash32:
+        """Send, and the hash once it is durable."""
+        (answer,) = self.ask(lambda done: Submit(done, candidate))
+        if isinstance(answer, Exception):
+            raise answer
+        assert answer == candidate.transaction.hash
+        return candidate.transaction.hash
+
+    def grow(self, blocks: int) -> list[Hash32]:
+        """So many blocks of one transfer each."""
+        number = self.store.tip.number
+        return [
+            self.send(self.transfer((number + i) % 3, Address((0x10000 + number + i).to_bytes(20, "big")), i + 1))
+            for i in range(blocks)
+        ]
+
+    def mine(self, key: str = "") -> object:
+        """One more block, empty or not."""
+        return self.ask(lambda done: Mine(done, key=key))[0]
+
+    def checkpoint(self) -> None:
+        """What the checkpoint job does."""
+        self.ask(Freeze)
+        self.store.write_frozen()
+
+    def close(self) -> None:
+        """Give the files back, as the end of the process would; nothing is written down."""
+        self.store.wal._writer._tail.file.close()
+        self.store.follower.close()
+        self.store.kv.close()
+        self.opened.lock.release()
+
+    def digest(self) -> dict[str, Any]:
+        """Equal for nodes with the same chain."""
+        chain, head = self.store.chain, self.store.head.number
+        state = self.store.state.view(head)
+        return {
+            "blocks": [self.store.block_hash(number).hex() for number in range(head + 1)],
+            "receipts": [chain.receipts(number) for number in range(head + 1)],
+            "balances": [state.account(address) for address in self.accounts],
+            "pool": [entry.raw for entry in self.ledger.pool.entries()],
+            "controls": msgspec.structs.asdict(self.ledger.controls),
+        }
