@@ -8,16 +8,17 @@ checked before anything is timed.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from benchmarks.worst_inputs import (
-    precompile_inputs,
-    secondary_programs,
     Program,
     opcode_programs,
+    precompile_inputs,
     precompile_program,
+    secondary_programs,
 )
 from chain.forks import Fork
 from chain.types import Address
@@ -99,7 +100,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=0.05)
     parser.add_argument("--below", type=float, default=float("inf"), help="show only lines below this")
     options = parser.parse_args()
-    table = sorted(results(options.seconds), key=lambda result: result.mgas)
+    table = []
+    for result in results(options.seconds):
+        print(f"{result.name}: {result.mgas:.1f}", file=sys.stderr, flush=True)
+        table.append(result)
+    table.sort(key=lambda result: result.mgas)
     print("| case | Mgas/s | gas of a run |\n|---|---:|---:|")
     for result in table:
         if result.mgas < options.below:

@@ -163,7 +163,7 @@ def secondary_programs() -> Iterator[Program]:
     yield Program("KECCAK256 of 1 byte", loop(code(1, 0, "KECCAK256 POP"), CHEAP))
     yield Program("LOG4 of 8 KiB", loop(code(1, 2, 3, 4, 8_192, 0, "LOG4")))
     yield Program("LOG0", loop(code(0, 0, "LOG0")))
-    yield Program("memory grown to 3 MiB", code(1, 3 << 20, "MSTORE"))
+    yield Program("memory grown to 1.75 MiB", code(1, 7 << 18, "MSTORE"))
     yield Program(
         "CREATE with 48 KiB of JUMPDESTs",
         loop(code(49_152, 0, 0, "CREATE POP"), 30, code(49_152, 0, 0, "CALLDATACOPY")),
@@ -171,16 +171,16 @@ def secondary_programs() -> Iterator[Program]:
     )
     yield Program(
         "CREATE deploying 24 KiB",
-        loop(code(10, 0, 0, "CREATE POP"), 30, code(0x6160005FF3 << 216, 0, "MSTORE")),
+        loop(code(10, 0, 0, "CREATE POP"), 1, code(0x6160005FF3 << 216, 0, "MSTORE")),
     )
     yield Program(
         "CALL, 24 KiB codes analysed",
-        b"".join(_call(0x1000 + i, 40_000) for i in range(300)),
+        b"".join(_call(0x1000 + i, 40_000) for i in range(150)),
         accounts={
             Address((0x1000 + i).to_bytes(20, "big")): i.to_bytes(2, "big").join((b"\x61", b"\x5b" * KIB24))[
                 :KIB24
             ]
-            for i in range(300)
+            for i in range(150)
         },
     )
     yield Program(

@@ -6,8 +6,8 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vm.evm.opcodes import BY_NAME, opcodes
 from chain.forks import Fork
+from vm.evm.opcodes import BY_NAME, opcodes
 
 CALLER = "ca" * 20
 MAIN = "7a" * 20

@@ -46,7 +46,7 @@ class Revm:
     """The worker process."""
 
     def __init__(self, program: str) -> None:
-        self._output = tempfile.TemporaryFile()
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
         appending = os.open(f"/proc/self/fd/{self._output.fileno()}", os.O_WRONLY | os.O_APPEND)
         self._process = subprocess.Popen(
             [program, str(WORKER)], stdin=subprocess.PIPE, stdout=appending, stderr=subprocess.PIPE
