@@ -43,10 +43,12 @@ def main() -> None:
     for address, code in zip(targets, all_codes, strict=True):
         world.state.put(address, code)
     before = private_mib()
-    print(f"{CONTRACTS} contracts, {sum(map(len, all_codes)) / 2**20:.1f} MiB of code; before: {before:.1f} MiB private")
+    size = sum(map(len, all_codes)) / 2**20
+    print(f"{CONTRACTS} contracts, {size:.1f} MiB of code; before: {before:.1f} MiB private")
     for number in range(1, ROUNDS + 1):
         for address in targets:
-            machine.execute(Message(CallKind.CALL, caller, address, address, 0, b"\0" * 36, 100_000), world.context)
+            message = Message(CallKind.CALL, caller, address, address, 0, bytes(36), 100_000)
+            machine.execute(message, world.context)
         after = private_mib()
         print(f"round {number}: {after:.1f} MiB, {after - before:+.1f}, {(after - before) * 1024 / CONTRACTS:.1f} KiB each")
 

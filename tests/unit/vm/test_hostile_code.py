@@ -66,7 +66,7 @@ assert outcome.success and counter.deepest == 1_024
 """,
     "creations to 1,024": """
 # Copies itself into memory and creates from that: each new contract does so again in its init code.
-counter, outcome = deepest(code("CODESIZE", 0, 0, "CODECOPY CODESIZE", 0, 0, "CREATE"), 2**40)
+counter, outcome = deepest(code("CODESIZE", 0, 0, "CODECOPY CODESIZE", 0, 0, "CREATE"), 2**50)
 assert counter.deepest == 1_024, counter.deepest
 """,
     "mixed recursion to 1,024": """
