@@ -50,7 +50,8 @@ def main() -> None:
             message = Message(CallKind.CALL, caller, address, address, 0, bytes(36), 100_000)
             machine.execute(message, world.context)
         after = private_mib()
-        print(f"round {number}: {after:.1f} MiB, {after - before:+.1f}, {(after - before) * 1024 / CONTRACTS:.1f} KiB each")
+        grown = after - before
+        print(f"round {number}: {after:.1f} MiB, {grown:+.1f}, {grown * 1024 / CONTRACTS:.1f} KiB each")
 
 
 if __name__ == "__main__":
