@@ -73,6 +73,7 @@ async def run_daemon(
         raise
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
+    node.status_sources["vm"] = opened.machine.status
     node.status_sources["disk"] = opened.space.status
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()

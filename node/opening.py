@@ -63,7 +63,8 @@ class OpenedChain:
         return f"{path or 'no checkpoint yet'}; {prune_exports(self.fs, kept)} older ones removed"
 
     def close(self) -> None:
-        """Close the stores and release the directory."""
+        """Stop compiling, close the stores and release the directory."""
+        self.machine.close()
         self.store.close()
         self.lock.release()
 
@@ -101,7 +102,8 @@ def _open(
     genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
     check_genesis(genesis, settings, origins)
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
-    machine = Machine(cache)
+    dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
+    machine = Machine(cache, settings.vm.engine, dump=dump)
     store = open_store(fs, genesis, replace(store_options(settings), accept_data_loss=accept_data_loss))
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:

@@ -74,6 +74,15 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     exports_kept: Positive = 2
 
 
+class VmSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How contracts are executed."""
+
+    engine: Literal["interpreter", "jit", "auto"] = "auto"
+    """``auto`` compiles hot code in the background; ``jit`` compiles all at first sight, for tests."""
+    jit_dump: str = ""
+    """A directory for blocks, IR and assembly of what is compiled."""
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon writes to standard error."""
 
@@ -107,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     quic: QuicSettings = QuicSettings()
     storage: StorageSettings = StorageSettings()
+    vm: VmSettings = VmSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()
 
@@ -132,6 +142,8 @@ FLAGS: dict[str, str] = {
     "http_port": "http.port",
     "quic_host": "quic.host",
     "quic_port": "quic.port",
+    "engine": "vm.engine",
+    "jit_dump": "vm.jit_dump",
     "log_level": "log.level",
     "log_format": "log.format",
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chain.blocks import Block, Header
 from chain.body_rules import check_body, check_uncles
-from chain.environment import BlockEnvironment
+from chain.environment import BlockEnvironment, Withdrawal
 from chain.errors import WrongResult
 from chain.forks import ChainConfig, Fork
 from chain.header_rules import check_header
@@ -24,9 +24,10 @@ _EXECUTED_FIELDS = ("gas_used", "blob_gas_used", "bloom", "receipts_root", "requ
 """What a header says about the block's execution."""
 
 
-def environment_of(block: Block, config: ChainConfig) -> BlockEnvironment:
-    """The inputs of a block's execution, as its header gives them."""
-    header = block.header
+def environment_of(
+    header: Header, config: ChainConfig, withdrawals: tuple[Withdrawal, ...] = ()
+) -> BlockEnvironment:
+    """The inputs of a block's execution, as its header (and withdrawals) give them."""
     return BlockEnvironment(
         fork=config.fork_at(header.number, header.timestamp),
         chain_id=config.chain_id,
@@ -41,7 +42,7 @@ def environment_of(block: Block, config: ChainConfig) -> BlockEnvironment:
         excess_blob_gas=header.excess_blob_gas or 0,
         blob_schedule=config.blobs_at(header.timestamp),
         parent_beacon_root=header.parent_beacon_root or ZERO_HASH,
-        withdrawals=block.withdrawals or (),
+        withdrawals=withdrawals,
         extra_data=header.extra_data,
         nonce=header.nonce,
     )
@@ -65,7 +66,7 @@ def import_block(
     check_header(header, ancestors[0].header, config)
     check_body(block)
     check_uncles(block, ancestors, config)
-    environment = environment_of(block, config)
+    environment = environment_of(block.header, config, block.withdrawals or ())
     execution = BlockExecution(
         machine,
         environment,

@@ -208,10 +208,7 @@ class Journal:
     # Storage
 
     def _slots(self, address: Address) -> dict[int, int]:
-        slots = self._storage.get(address)
-        if slots is None:
-            slots = self._storage[address] = {}
-        return slots
+        return self._storage.setdefault(address, {})
 
     def _load_slot(self, address: Address, slot: int) -> int:
         slots = self._slots(address)
@@ -342,9 +339,7 @@ class Journal:
             self._delete(address)
         if self._clears_empty:
             for address in self._touched:
-                account = self._accounts.get(address, _ABSENT)
-                if account is _ABSENT:
-                    account = self._load(address)
+                account = self._accounts[address] if address in self._accounts else self._load(address)
                 if account is not None and account.is_empty:
                     self._delete(address)
         self._forget_transaction()
@@ -366,7 +361,13 @@ class Journal:
         self._touched.clear()
         self._scheduled.clear()
 
-    # Result
+    def known_storage(self, address: Address) -> dict[int, int]:
+        """Slots read or written so far, and their values now."""
+        return dict(self._storage.get(address, {}))
+
+    def transients(self) -> dict[tuple[Address, int], int]:
+        """All transient slots set in this transaction, and their values now."""
+        return dict(self._transient)
 
     def delta(self) -> StateDelta:
         """Net changes since construction; values equal to the state below are left out."""

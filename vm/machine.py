@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from vm.code import CodeCache
 from vm.errors import EngineUnavailable
-from vm.evm.execution import Engine, Execution, Pool
+from vm.evm.execution import Engine, Execution, Pool, Tier
 from vm.evm.host import handlers
-from vm.evm.native import ObjectCache, load_interpreter
+from vm.evm.jit.dump import Dump
+from vm.evm.jit.eager import EagerTier
+from vm.evm.jit.metrics import Metrics
+from vm.evm.jit.objects import EAGER_LEVEL, LEVEL
+from vm.evm.jit.store import ObjectStore
+from vm.evm.jit.tier import BackgroundTier
+from vm.evm.jit.workshop import Workshop
+from vm.evm.native import Interpreter, ObjectCache, load_interpreter
 from vm.message import CallKind, ExecutionContext, Message, Outcome
 from vm.trace import Tracer
+
+ENGINES: Final = ("interpreter", "jit", "auto")
 
 __all__ = ["Machine", "ObjectCache"]
 
@@ -28,10 +40,28 @@ class _Pools(threading.local):
 class Machine:
     """Loads each fork's interpreter when first needed and keeps analysed code for all."""
 
-    def __init__(self, cache: ObjectCache | None = None, engine: str = "interpreter") -> None:
-        """``cache`` keeps machine code between processes. Raises `EngineUnavailable`."""
-        if engine != "interpreter":
+    def __init__(
+        self,
+        cache: ObjectCache | None = None,
+        engine: str = "interpreter",
+        *,
+        level: int | None = None,
+        dump: Path | None = None,
+    ) -> None:
+        """``cache`` keeps machine code between processes; ``engine`` is one of `ENGINES`.
+
+        ``level`` is LLVM's level of code generation for the JIT, ``dump`` a directory for what it makes.
+        Raises `EngineUnavailable`.
+        """
+        if engine not in ENGINES:
             raise EngineUnavailable(f"no engine {engine!r}")
+        self.engine_name = engine
+        self._level = level
+        self._dump = Dump(dump) if dump is not None else None
+        self.metrics = Metrics()
+        """What the JIT has done."""
+        self._workshop = Workshop() if engine == "auto" else None
+        self._tiers: list[BackgroundTier] = []
         self._cache = cache
         self._engines: dict[Fork, Engine] = {}
         self._codes: CodeCache | None = None
@@ -83,8 +113,37 @@ class Machine:
                 interpreter = load_interpreter(fork, self._cache)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
-                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes)
+                tier = self._tier(interpreter)
+                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes, tier)
         return engine
+
+    def _tier(self, interpreter: Interpreter) -> Tier | None:
+        if self.engine_name == "interpreter":
+            return None
+        store = ObjectStore(self._cache, self.metrics)
+        if self._workshop is None:
+            level = EAGER_LEVEL if self._level is None else self._level
+            return EagerTier(interpreter, store, self.metrics, level, self._dump)
+        level = LEVEL if self._level is None else self._level
+        tier = BackgroundTier(interpreter, store, self._workshop, self.metrics, level, self._dump)
+        self._tiers.append(tier)
+        return tier
+
+    def close(self) -> None:
+        """Stop compiling in the background. What is loaded keeps working."""
+        if self._workshop is not None:
+            self._workshop.close()
+
+    def status(self) -> dict[str, Any]:
+        """For ``zvmd_status``: the engine, and what the JIT has done."""
+        workshop = self._workshop
+        self.metrics.deoptimised = sum(tier.deoptimised() for tier in self._tiers)
+        return {
+            "engine": self.engine_name,
+            **asdict(self.metrics),
+            "waiting": workshop.waiting if workshop is not None else 0,
+            "workersKilled": workshop.killed if workshop is not None else 0,
+        }
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:
         """The environment words from COINBASE to BASEFEE, little-endian, remembered for the last block."""

@@ -45,6 +45,7 @@ from vm.message import CallKind, ExecutionContext, Message, Outcome
 from vm.trace import Tracer
 
 if TYPE_CHECKING:
+    from vm.evm.execution import Execution
     from vm.machine import Machine
 
 AUTHORIZATION_REFUND = 12_500
@@ -133,7 +134,7 @@ def simulate_call(
         raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
-        environment = replace(environment, base_fee=0)
+        environment = replace(environment, base_fee=0) if environment.base_fee else environment
     else:
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     needed = max(intrinsic_gas(tx, environment.fork), floor_gas(tx, environment.fork))
@@ -224,33 +225,65 @@ def _run(
     tracer: Tracer | None,
 ) -> TransactionResult:
     """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
-    fork = environment.fork
-    price = effective_gas_price(tx, environment.base_fee)
-    blob_price = _blob_price(environment) if fork >= Fork.CANCUN else 0
     journal.begin_transaction()
     try:
-        bought = tx.gas_limit * price + blob_gas_of(tx) * blob_price
-        if bought:
-            journal.add_balance(sender, -bought)
-        message = _message_of(tx, sender, tx.gas_limit - intrinsic_gas(tx, fork))
-        # The nonce goes up before execution; a creation's address comes from the nonce before that.
-        journal.set_nonce(sender, tx.nonce + 1)
-        if fork >= Fork.BERLIN:
-            _warm(journal, environment, tx, sender, message.to)
-        if tx.type == SET_CODE:
-            _delegate(journal, environment.chain_id, tx.authorization_list)
-        if fork >= Fork.PRAGUE and tx.to is not None:
-            target = delegation_target(journal.code(tx.to))
-            if target is not None:
-                journal.warm_account(target)
-        context = ExecutionContext(
-            environment, block_hash, journal, sender, price, tx.blob_versioned_hashes, blob_price
-        )
+        message, context = _prepare(environment, block_hash, journal, tx, sender)
         outcome = machine.execute(message, context, tracer)
     except BaseException:
         journal.abandon_transaction()
         raise
-    return _settle(journal, environment, tx, sender, outcome, price, message.to if tx.to is None else None)
+    return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
+
+
+def begin_transaction(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block_hash: BlockHashes,
+    journal: Journal,
+    tx: Transaction,
+    sender: Address,
+    tracer: Tracer | None = None,
+) -> Execution:
+    """Check the transaction and stop before its first opcode; nothing is settled at the execution's end.
+
+    Raises an `InvalidTransaction` subclass with the journal as it was.
+    """
+    check_static(tx, environment.fork, environment.chain_id)
+    _check_sender(journal, tx, sender, environment.fork)
+    _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
+    _check_funds(journal, tx, sender)
+    journal.begin_transaction()
+    try:
+        message, context = _prepare(environment, block_hash, journal, tx, sender)
+        return machine.begin(message, context, tracer)
+    except BaseException:
+        journal.abandon_transaction()
+        raise
+
+
+def _prepare(
+    environment: BlockEnvironment, block_hash: BlockHashes, journal: Journal, tx: Transaction, sender: Address
+) -> tuple[Message, ExecutionContext]:
+    """Buy gas, raise the nonce, warm and delegate: all that comes before the execution."""
+    fork = environment.fork
+    price = effective_gas_price(tx, environment.base_fee)
+    blob_price = _blob_price(environment) if fork >= Fork.CANCUN else 0
+    bought = tx.gas_limit * price + blob_gas_of(tx) * blob_price
+    if bought:
+        journal.add_balance(sender, -bought)
+    message = _message_of(tx, sender, tx.gas_limit - intrinsic_gas(tx, fork))
+    # The nonce goes up before execution; a creation's address comes from the nonce before that.
+    journal.set_nonce(sender, tx.nonce + 1)
+    if fork >= Fork.BERLIN:
+        _warm(journal, environment, tx, sender, message.to)
+    if tx.type == SET_CODE:
+        _delegate(journal, environment.chain_id, tx.authorization_list)
+    if fork >= Fork.PRAGUE and tx.to is not None:
+        target = delegation_target(journal.code(tx.to))
+        if target is not None:
+            journal.warm_account(target)
+    hashes = tx.blob_versioned_hashes
+    return message, ExecutionContext(environment, block_hash, journal, sender, price, hashes, blob_price)
 
 
 def _message_of(tx: Transaction, sender: Address, gas: int) -> Message:
@@ -295,23 +328,26 @@ def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorizati
         journal.set_nonce(authority, account.nonce + 1)
 
 
+def gas_of(fork: Fork, tx: Transaction, gas_left: int, refund: int) -> tuple[int, int]:
+    """Gas paid for and gas given back, from what the execution left and the refund counter."""
+    spent = tx.gas_limit - gas_left
+    refund = min(refund, spent // (5 if fork >= Fork.LONDON else 2))  # EIP-3529
+    return max(spent - refund, floor_gas(tx, fork)), refund
+
+
 def _settle(
     journal: Journal,
-    environment: BlockEnvironment,
     tx: Transaction,
-    sender: Address,
+    context: ExecutionContext,
     outcome: Outcome,
-    price: int,
     contract_address: Address | None,
 ) -> TransactionResult:
     """Refund, floor, payment of the coinbase, end of the transaction."""
-    fork = environment.fork
-    spent = tx.gas_limit - outcome.gas_left
-    refund = min(journal.refund, spent // (5 if fork >= Fork.LONDON else 2))  # EIP-3529
-    gas_used = max(spent - refund, floor_gas(tx, fork))
+    environment, price = context.environment, context.gas_price
+    gas_used, refund = gas_of(environment.fork, tx, outcome.gas_left, journal.refund)
     unused = tx.gas_limit - gas_used
     if unused and price:
-        journal.add_balance(sender, unused * price)
+        journal.add_balance(context.origin, unused * price)
     journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
     logs = tuple(journal.logs)
     journal.end_transaction()

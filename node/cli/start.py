@@ -26,6 +26,8 @@ from node.settings import find_settings_file, load_settings
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
 @click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
 @click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
+@click.option("--engine", type=click.Choice(["interpreter", "jit", "auto"]), help="How contracts are run.  [auto]")
+@click.option("--jit-dump", type=click.Path(file_okay=False), help="Write what the JIT compiles into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
 @click.option(

@@ -23,22 +23,13 @@ from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.executor import Candidate
 from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
-from node.engine.producer import base_fee_after, environment_of, excess_blob_gas_after
+from node.engine.producer import base_fee_after, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
 from node.opening import OpenedChain
-from node.rpc.backend import (
-    CallFields,
-    CallResult,
-    LogEntry,
-    LogFilter,
-    Overrides,
-    PendingTransaction,
-    Submitted,
-    TransactionLocation,
-    Wait,
-)
+from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
-from storage.following import LogQuery
+from storage.following import FoundLog, LogQuery
+from vm.importing import environment_of
 
 PRIORITY_FEE_DEFAULT = 1_000_000_000
 
@@ -129,22 +120,9 @@ class Node:
             return None
         return TransactionLocation(place.block_number, place.transaction_index)
 
-    def logs(self, query: LogFilter) -> Sequence[LogEntry]:
+    def logs(self, query: LogQuery) -> Sequence[FoundLog]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
-        last = min(query.to_block, self.head().number)
-        wanted = LogQuery(query.from_block, last, query.addresses, query.topics, query.after, query.limit)
-        return [
-            LogEntry(
-                log=found.log,
-                block_number=found.block_number,
-                block_hash=found.block_hash,
-                block_timestamp=found.block_timestamp,
-                transaction_hash=found.transaction_hash,
-                transaction_index=found.transaction_index,
-                log_index=found.log_index,
-            )
-            for found in self._store.logs(wanted)
-        ]
+        return self._store.logs(replace(query, to_block=min(query.to_block, self.head().number)))
 
     # State
 
@@ -169,7 +147,7 @@ class Node:
             raise UnknownBlock(f"there is no block {number}")
         self._last_situation = situation = Situation(
             machine=self._machine,
-            environment=environment_of(self._config, header),
+            environment=environment_of(header, self._config),
             block_hash=self._store.block_hash,
             state=self.view(number),
             gas_max=self._call_gas_max,

@@ -70,24 +70,3 @@ def excess_blob_gas_after(parent: Header, schedule: BlobSchedule, fork: Fork) ->
     return fees.next_excess_blob_gas(
         parent.excess_blob_gas or 0, parent.blob_gas_used or 0, parent.base_fee or 0, schedule, fork
     )
-
-
-def environment_of(config: ChainConfig, header: Header) -> BlockEnvironment:
-    """The environment a sealed block ran in, for calls and traces in its context."""
-    return BlockEnvironment(
-        fork=config.fork_at(header.number, header.timestamp),
-        chain_id=config.chain_id,
-        number=header.number,
-        timestamp=header.timestamp,
-        gas_limit=header.gas_limit,
-        coinbase=header.coinbase,
-        parent_hash=header.parent_hash,
-        base_fee=header.base_fee or 0,
-        prevrandao=header.prevrandao,
-        difficulty=header.difficulty,
-        excess_blob_gas=header.excess_blob_gas or 0,
-        blob_schedule=config.blobs_at(header.timestamp),
-        parent_beacon_root=header.parent_beacon_root or ZERO_HASH,
-        extra_data=header.extra_data,
-        nonce=header.nonce,
-    )

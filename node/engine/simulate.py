@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from chain.environment import BlockEnvironment
 from chain.errors import IntrinsicGasTooLow
@@ -29,11 +29,17 @@ class Situation:
     state: StateReader
     gas_max: int
     """Gas given when the caller names none, and the most a caller gets."""
+    free_environment: BlockEnvironment = field(init=False)
+    """With a base fee of 0, for calls that pay nothing; one object, so that the machine knows it again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "free_environment", replace(self.environment, base_fee=0))
 
 
 def run_call(situation: Situation, fields: CallFields, overrides: Overrides | None) -> CallResult:
     """One call by the rules of ``eth_call``. Raises `InvalidTransaction` subclasses where geth refuses."""
-    environment = _override_block(situation.environment, overrides.block if overrides else None)
+    environment = situation.environment if fields.gas_price or fields.max_fee_per_gas else situation.free_environment
+    environment = _override_block(environment, overrides.block if overrides else None)
     journal = Journal(situation.state, environment.fork)
     for address, override in (overrides.accounts if overrides else {}).items():
         _override_account(journal, address, override)

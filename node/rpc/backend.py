@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from chain.forks import ChainConfig
 from chain.state import StateReader
 from chain.types import Address, Hash32
+from storage.following import FoundLog, LogQuery
 
 if TYPE_CHECKING:
     from chain.blocks import Block, Header
-    from chain.receipts import Log, Receipt
+    from chain.receipts import Receipt
     from chain.transactions import Authorization, Transaction
 
 Wait = Literal["accepted", "durable", "mined", "indexed"]
@@ -55,35 +56,6 @@ class LogPosition(NamedTuple):
     block_number: int
     log_index: int
     """Counted over the whole block."""
-
-
-class LogEntry(NamedTuple):
-    """A log and where it was emitted."""
-
-    log: Log
-    block_number: int
-    block_hash: Hash32
-    block_timestamp: int
-    transaction_hash: Hash32
-    transaction_index: int
-    log_index: int
-    """Counted over the whole block."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """Which logs are asked for; both block numbers are included and not above the head."""
-
-    from_block: int
-    to_block: int
-    addresses: frozenset[Address] = frozenset()
-    """Empty: any address."""
-    topics: tuple[frozenset[Hash32], ...] = ()
-    """By position; an empty set matches any topic, a log with fewer topics than positions does not match."""
-    after: LogPosition | None = None
-    """Only logs behind this position."""
-    limit: int = 10_000
-    """Most logs returned, lowest positions first. One more than asked tells a caller that there are more."""
 
 
 @dataclass(slots=True)
@@ -196,7 +168,7 @@ class Backend(Protocol):
 
     def transaction_location(self, transaction_hash: Hash32) -> TransactionLocation | None: ...
 
-    def logs(self, query: LogFilter) -> Sequence[LogEntry]: ...
+    def logs(self, query: LogQuery) -> Sequence[FoundLog]: ...
 
     # State
     def view(self, number: int) -> StateReader:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chain.types import Hash32
-from node.rpc.backend import LogFilter
 from node.rpc.errors import LimitExceeded, UnknownFilter
+from storage.following import LogQuery
 
 FilterKind = Literal["logs", "blocks", "pending"]
 
@@ -25,7 +25,7 @@ class Filter:
     kind: FilterKind
     next_block: int
     """First block not yet reported."""
-    query: LogFilter | None = None
+    query: LogQuery | None = None
     to_block: int | None = None
     """Last block of interest; None follows the head."""
     seen: frozenset[Hash32] = frozenset()

@@ -22,7 +22,7 @@ from chain.transactions import (
     effective_gas_price,
 )
 from chain.types import Address
-from node.rpc.backend import LogEntry
+from storage.following import FoundLog
 
 Json = dict[str, Any]
 
@@ -208,7 +208,7 @@ def receipt_object(
     return result
 
 
-def log_object(entry: LogEntry) -> Json:
+def log_object(entry: FoundLog) -> Json:
     """A log of ``eth_getLogs`` and subscriptions."""
     return {
         "address": data(entry.log.address),

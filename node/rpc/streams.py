@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator
 
 from chain.blocks import Header
 from chain.types import Address, Hash32
-from node.rpc.backend import Backend, LogEntry, LogFilter, LogPosition
+from node.rpc.backend import Backend, LogPosition
 from node.rpc.readers import Readers
+from storage.following import FoundLog, LogQuery
 
 PAGE_LOGS = 1000
 PAGE_BLOCKS = 256
@@ -43,7 +44,7 @@ async def log_stream(
     addresses: frozenset[Address],
     topics: tuple[frozenset[Hash32], ...],
     cursor: LogPosition | None,
-) -> AsyncIterator[list[LogEntry]]:
+) -> AsyncIterator[list[FoundLog]]:
     """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
     position = cursor or LogPosition(backend.head().number, END_OF_BLOCK)
     while True:
@@ -51,7 +52,7 @@ async def log_stream(
         head = await backend.wait_for_block(position.block_number + 1 if whole else position.block_number)
         first = position.block_number + 1 if whole else position.block_number
         last = min(head, first + PAGE_BLOCKS - 1)
-        query = LogFilter(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
+        query = LogQuery(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
         entries = list(await readers.run(lambda query=query: backend.logs(query)))  # type: ignore[misc]
         if len(entries) == PAGE_LOGS:
             position = LogPosition(entries[-1].block_number, entries[-1].log_index)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from chain.blocks import Header
 from chain.errors import ZvmdError
-from node.rpc.backend import LogEntry, LogFilter
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InvalidParams
 from node.rpc.methods.eth_logs import check_span
@@ -21,6 +20,7 @@ from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
+from storage.following import FoundLog, LogQuery
 from zvmd.frames import (
     CallContract,
     CallMethod,
@@ -210,7 +210,7 @@ class Answerer:
         context = self._context
         head = context.backend.head().number
         limit = min(request.limit, context.limits.log_results_max)
-        query = LogFilter(
+        query = LogQuery(
             context.need_block(codec.block_of(request.from_block)),
             min(context.need_block(codec.block_of(request.to_block)), head),
             frozenset(codec.address_of(item) for item in request.addresses),
@@ -263,7 +263,7 @@ class Answerer:
         async for page in headers:
             yield b"".join([frame(header) for header in page])
 
-    async def _log_pages(self, number: int, logs: AsyncIterator[list[LogEntry]]) -> AsyncIterator[bytes]:
+    async def _log_pages(self, number: int, logs: AsyncIterator[list[FoundLog]]) -> AsyncIterator[bytes]:
         async for page in logs:
             yield b"".join(
                 encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))

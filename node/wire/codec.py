@@ -8,9 +8,10 @@ from chain.blocks import Block, Header
 from chain.errors import ZvmdError
 from chain.receipts import Receipt
 from chain.types import Address, Hash32
-from node.rpc.backend import CallFields, LogEntry, LogPosition
+from node.rpc.backend import CallFields, LogPosition
 from node.rpc.errors import ExecutionReverted, InvalidParams
 from node.rpc.params import LATEST, BlockRef, block_ref
+from storage.following import FoundLog
 from zvmd.frames import (
     BlockName,
     CallContract,
@@ -93,7 +94,7 @@ def failure_of(request_id: int, error: ZvmdError) -> Failure:
     return Failure(request_id, error.code, error.rpc_code, str(error) or type(error).__name__, error.hint, data)
 
 
-def log_body(entry: LogEntry) -> LogBody:
+def log_body(entry: FoundLog) -> LogBody:
     """A log and its place."""
     log = entry.log
     return LogBody(

@@ -33,17 +33,17 @@ FULL = {
 }
 
 
-def _check(archive: str, count: int) -> None:
+def _check(archive: str, count: int | None, engine: str = "interpreter", match: str | None = None) -> None:
     path = FIXTURES / f"{archive}.tar.xz"
     if not path.exists():
         pytest.skip(f"no fixtures at {FIXTURES}")
     failures, seen = [], 0
-    for result in run_state_tests(vector_files([path]), Selection()):
+    for result in run_state_tests(vector_files([path]), Selection(match=match), engine=engine):
         seen += 1
         if not result.passed:
             failures.append(f"{result.name}: {result.error}")
     assert not failures, f"{len(failures)} of {seen}, first: " + "; ".join(failures[:5])
-    assert seen == count
+    assert seen == count if count is not None else seen > 0
 
 
 @pytest.mark.parametrize(("archive", "count"), EVERY_COMMIT.items())
@@ -55,3 +55,14 @@ def test_state_vectors(archive: str, count: int) -> None:
 @pytest.mark.parametrize(("archive", "count"), FULL.items())
 def test_state_vectors_of_older_forks(archive: str, count: int) -> None:
     _check(archive, count)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("archive", "count"), (EVERY_COMMIT | FULL).items())
+def test_state_vectors_compiled(archive: str, count: int) -> None:
+    _check(archive, count, "jit")
+
+
+def test_a_slice_of_the_state_vectors_compiled() -> None:
+    _check("eest-v5.4.0-state-Prague", None, "jit", r"eip7702.*gas|eip2537.*G1ADD|eip1153")

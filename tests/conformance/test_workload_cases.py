@@ -14,6 +14,7 @@ from chain.types import ZERO_HASH, Address
 from tests.paths import WORKLOADS
 from tests.unit.vm.programs import MACHINE, MemoryState
 from vm.journal import Journal
+from vm.machine import Machine
 from vm.message import CallKind, ExecutionContext, Message
 
 if not WORKLOADS.is_dir():
@@ -30,8 +31,13 @@ def from_hex(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
+MACHINES = {"interpreter": MACHINE, "jit": Machine(engine="jit")}
+
+
+@pytest.mark.parametrize("engine", MACHINES)
 @pytest.mark.parametrize("case", DESCRIPTION["cases"], ids=lambda case: case["name"])
-def test_case(case: dict[str, Any]) -> None:
+def test_case(case: dict[str, Any], engine: str) -> None:
+    machine = MACHINES[engine]
     journal = Journal(MemoryState(), Fork.CANCUN)
     journal.begin_transaction()
     environment = BlockEnvironment(fork=Fork.CANCUN, chain_id=1, number=1, timestamp=1, gas_limit=10**9)
@@ -40,7 +46,7 @@ def test_case(case: dict[str, Any]) -> None:
         data = from_hex(case["data"])
         bytecode = from_hex(BENCH[case["contract"]]["bytecode"])
         creation = Message(CallKind.CREATE, CALLER, TARGET, TARGET, 0, bytecode, GAS)
-        assert MACHINE.execute(creation, context).success
+        assert machine.execute(creation, context).success
     else:
         (vector,) = json.loads((WORKLOADS / "vectors" / case["vector"]).read_text()).values()
         data = from_hex(vector["transaction"]["data"][case["index"]])
@@ -49,7 +55,7 @@ def test_case(case: dict[str, Any]) -> None:
     journal.begin_transaction()
     journal.warm_account(TARGET)
     journal.warm_account(CALLER)
-    outcome = MACHINE.execute(Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, data, GAS), context)
+    outcome = machine.execute(Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, data, GAS), context)
     assert outcome.success
     assert GAS - outcome.gas_left == case["gas"]
     assert hashlib.sha256(outcome.output).hexdigest() == case["output_sha256"]

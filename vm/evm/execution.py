@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
@@ -12,9 +12,11 @@ from vm.errors import PrecompileError
 from vm.evm import gas
 from vm.evm.frame import Frame
 from vm.evm.host import Handler
+from vm.evm.jit.maps import NO_MAPS, Maps
 from vm.evm.layout import Exit, Field
 from vm.evm.native import Interpreter
 from vm.evm.slots import SlotCache
+from vm.evm.watch import Mode
 from vm.limits import CODE_BYTES, FRAMES_KEPT, GAS_MAX
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.precompiles import precompile, precompile_addresses
@@ -25,8 +27,17 @@ _SP: Final = int(Field.SP)
 _STEPS: Final = int(Field.STEPS)
 _TAG: Final = int(Field.STORAGE_TAG)
 _HOST: Final = int(Exit.HOST)
+_GROW: Final = int(Exit.GROW)
+_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 _CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
+
+
+class Tier(Protocol):
+    """Knows what is compiled."""
+
+    def maps_of(self, code: Code) -> Maps | None:
+        """Maps of the code about to run, None to interpret it."""
 
 
 class Engine(NamedTuple):
@@ -37,12 +48,16 @@ class Engine(NamedTuple):
     handlers: list[Handler]
     codes: CodeCache
     precompiles: frozenset[Address]
+    tier: Tier | None
+    """What compiles; None to interpret everything."""
 
     @classmethod
-    def of(cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache) -> Engine:
+    def of(
+        cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache, tier: Tier | None = None
+    ) -> Engine:
         """The engine of the interpreter's fork."""
         fork = interpreter.fork
-        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork))
+        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork), tier)
 
 
 class Pool:
@@ -66,9 +81,11 @@ class Execution:
         "frames",
         "has_access_lists",
         "journal",
+        "last_halt",
         "outcome",
         "precompiles",
         "slots",
+        "steps",
         "tracer",
     )
 
@@ -91,6 +108,10 @@ class Execution:
         """Outermost first; the last one is running."""
         self.outcome: Outcome | None = None
         """Set when the outermost message has ended."""
+        self.steps = 0
+        """Opcodes that `step` has run in all frames; one that failed counts."""
+        self.last_halt = Halt.STOP
+        """How the message that ended last has ended."""
         self.tracer = tracer
         self._pool = pool.frames
         self.slots = pool.slots
@@ -167,17 +188,21 @@ class Execution:
         return codes.get(code_hash) or codes.add(code_hash, self.journal.code(address))
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
+        engine = self.engine
         frame = self._pool.pop() if self._pool else Frame()
+        maps = engine.tier.maps_of(code) if engine.tier is not None else None
+        frame.maps = maps
         frame.start(
             message,
             code,
             data,
-            self._table,
-            self.engine.interpreter.plain_table,
+            self._table if maps is None else self._table_of(frame),
+            engine.interpreter.plain_table,
             0,
             self.environment,
             self.slots.address,
             self.slots.tag(message.to),
+            NO_MAPS if maps is None else maps.addresses,
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
@@ -204,7 +229,7 @@ class Execution:
             return self.outcome
         self._use_table(self.engine.interpreter.plain_table)
         self.forget_slots()
-        frames, enter, handlers = self.frames, self.engine.interpreter.enter, self.engine.handlers
+        frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
         while self.outcome is None:
             frame = frames[-1]
             code = enter(frame.address)
@@ -216,27 +241,35 @@ class Execution:
                 self._leave(frame, code)
         return self.outcome
 
-    def step(self, count: int) -> Outcome | None:
-        """Run ``count`` opcodes, entering calls; the outcome if the execution ended, else None."""
-        self._use_table(self.engine.interpreter.step_table)
-        left = count
+    def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
+        """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None."""
+        self._use_table(self.engine.interpreter.step_table if mode is None else mode.table)
+        enter, handlers = self.engine.interpreter.enter, self.engine.handlers
+        left, end = count, self.steps + count
         self.forget_slots()
         while self.outcome is None:
             frame = self.frames[-1]
             frame.words[_STEPS] = left
-            code = self.engine.interpreter.enter(frame.address)
+            if mode is not None:
+                mode.arm(frame)
+            code = enter(frame.address)
             left = frame.words[_STEPS]
-            if code == Exit.STEP:
+            if code == _GROW and frame.grow():
+                left += 1  # the opcode will be counted again
+                continue
+            self.steps = end - left
+            if code in _STOPS:
                 self._write_back()
                 break
-            if code == Exit.GROW:
-                left += 1  # the opcode will be counted again
             if code >= _HOST:
-                halt = self.engine.handlers[code - _HOST](self, frame)
+                halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
             else:
-                self._leave(frame, code)
+                self._finish(frame, Halt.OUT_OF_GAS if code == _GROW else _HALTS[code])
+            if mode is not None and self.outcome is None and mode.stops(self):
+                self._write_back()
+                break
         return self.outcome
 
     def forget_slots(self) -> None:
@@ -245,17 +278,33 @@ class Execution:
         if self.frames:
             self.frames[-1].words[_TAG] = self.slots.tag(self.frames[-1].message.to)
 
-    def close(self) -> None:
-        """Give all frames back, also those of an execution that has not ended."""
+    def push_frame(self, message: Message, code: Code, data: bytes, checkpoint: int) -> Frame:
+        """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
+        self._push(message, code, data, checkpoint)
+        return self.frames[-1]
+
+    def drop_frames(self) -> None:
+        """Forget all frames and warm slots, as if nothing had begun."""
         self.slots.discard()
         while self.frames:
             self._release(self.frames.pop())
+
+    def close(self) -> None:
+        """Give all frames back, also those of an execution that has not ended."""
+        self.drop_frames()
 
     def _use_table(self, table: int) -> None:
         if table != self._table:
             self._table = table
             for frame in self.frames:
-                frame.words[Field.TABLE] = table
+                frame.words[Field.TABLE] = self._table_of(frame)
+
+    def _table_of(self, frame: Frame) -> int:
+        """The current mode's table: plain running enters compiled code where the frame has maps."""
+        interpreter = self.engine.interpreter
+        if frame.maps is not None and self._table == interpreter.plain_table:
+            return interpreter.jit_table
+        return self._table
 
     def _write_back(self) -> None:
         """Bring what the running frame stored natively into the journal."""
@@ -312,6 +361,7 @@ class Execution:
 
     def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
+        self.last_halt = halt
         is_create = message.kind in _CREATES
         created = message.to if is_create and halt < 16 else None
         if self.tracer is not None:

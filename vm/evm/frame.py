@@ -8,6 +8,7 @@ from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
+from vm.evm.jit.maps import NO_MAPS, MapAddresses, Maps
 from vm.evm.layout import (
     ALIGNMENT,
     ENV_END,
@@ -26,9 +27,9 @@ _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
 
-# One packing of all registers that a new frame needs, from PC to STORAGE_TAG.
-_START: Final = struct.Struct("<22Q")
-assert int(Field.STORAGE_TAG) + 1 == _START.size // 8
+# One packing of all registers that a new frame needs, from PC to PROFILE.
+_START: Final = struct.Struct("<26Q")
+assert int(Field.PROFILE) + 1 == _START.size // 8
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"
@@ -44,6 +45,7 @@ class Frame:
         "address",
         "checkpoint",
         "code",
+        "maps",
         "memory",
         "memory_address",
         "message",
@@ -70,6 +72,8 @@ class Frame:
         """Where in the caller's memory the output goes."""
         self.output_length = 0
         self.returndata = b""
+        self.maps: Maps | None = None
+        """Where the code's compiled functions are, kept alive while the frame runs."""
         self._allocate_memory(MEMORY_START_BYTES)
 
     def _allocate_memory(self, capacity: int) -> None:
@@ -89,6 +93,7 @@ class Frame:
         environment: bytes,
         slot_table: int,
         slot_tag: int,
+        maps: MapAddresses = NO_MAPS,
     ) -> None:
         """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
         self.message = message
@@ -119,6 +124,7 @@ class Frame:
             message.is_static,
             slot_table,
             slot_tag,
+            *maps,
         )
         self.view[ENV_OFFSET:ENV_END] = b"".join(
             (
@@ -139,6 +145,7 @@ class Frame:
         elif used:
             ctypes.memset(self.memory_address, 0, used)
         self.returndata = b""
+        self.maps = None
 
     @property
     def gas(self) -> int:

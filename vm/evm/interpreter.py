@@ -2,26 +2,43 @@
 
 Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in
 registers. A mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs
-nothing, and more modes (breakpoints, profile, JIT) are more tables over the same functions.
+nothing; in *jit* JUMPDEST goes where the frame's maps say (`vm.evm.jit.runtime`).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from vm.evm.builder import Emitter, Value, Word
+from vm.evm.convention import PARAMETERS, SIGNATURE, THROUGH_TABLE, exit_function, load_field, table
 from vm.evm.emitters import EMITTERS
+from vm.evm.jit import runtime
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
-from vm.evm.opcodes import Opcode, opcodes
+from vm.evm.opcodes import BY_NAME, Opcode, opcodes
 from vm.evm.routines import routines
 from vm.message import Halt
 
-_PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
-_SIGNATURE: Final = "preserve_nonecc i64"
+_ENTRY_POINTS: Final = (
+    "enter",
+    "resume",
+    "plain",
+    "step",
+    "jit",
+    "map_jumps",
+    "map_entries",
+    "interpret",
+    f"exit{int(Halt.INVALID_JUMP)}",
+)
 
-EXPORTS: Final = ("enter", "plain", "step", "map_jumps")
-"""Order of the addresses in the exported table ``@exports``."""
+
+def exports(fork: Fork) -> tuple[str, ...]:
+    """Order of the addresses in the exported table ``@exports``."""
+    return (*_ENTRY_POINTS, *runtime.symbols(fork))
+
+
+_JUMPDEST: Final = BY_NAME["JUMPDEST"].byte
 
 
 class InterpreterEmitter(Emitter):
@@ -34,7 +51,8 @@ class InterpreterEmitter(Emitter):
         self._height = 0
         self._top: str | None = None
         self._failures: dict[int, str] = {}
-        self._ended = False
+        self.has_ended = False
+        """Nothing follows in this opcode."""
 
     def _slot(self, height: int) -> str:
         if self._top is None:
@@ -93,7 +111,7 @@ class InterpreterEmitter(Emitter):
 
     def _tail(self, callee: str, sp: str, gas: Word, ip: str) -> None:
         arguments = f"ptr %frame, i64 {sp}, i64 {gas}, ptr {ip}, ptr %table"
-        result = self.let(f"musttail call {_SIGNATURE} {callee}({arguments})")
+        result = self.let(f"musttail call {SIGNATURE} {callee}({arguments})")
         self.b.do(f"ret i64 {result}")
 
     def _dispatch(self, ip: str, height: int) -> None:
@@ -118,7 +136,7 @@ class InterpreterEmitter(Emitter):
         self._dispatch(
             self.let(f"getelementptr i8, ptr {self.pointer(Field.CODE)}, i64 {offset}"), self._height
         )
-        self._ended = True
+        self.has_ended = True
 
     def jumpi(self, target: Value, condition: Value) -> None:
         taken, onward = self.b.fresh("taken"), self.b.fresh("onward")
@@ -126,12 +144,12 @@ class InterpreterEmitter(Emitter):
         self.b.place(taken)
         self.jump(target)
         self.b.place(onward)
-        self._ended = False
+        self.has_ended = False
 
     def exit(self, halt: Halt) -> None:
         self.exits.add(halt)
         self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
-        self._ended = True
+        self.has_ended = True
 
     def host_unless(self, condition: str) -> None:
         leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
@@ -142,7 +160,7 @@ class InterpreterEmitter(Emitter):
 
     def host(self) -> None:
         self._to_host()
-        self._ended = True
+        self.has_ended = True
 
     def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
@@ -167,7 +185,7 @@ class InterpreterEmitter(Emitter):
         """The whole function of the opcode."""
         self.guards()
         EMITTERS[self.row.name](self)
-        if not self._ended and self.row.name != "INVALID":
+        if not self.has_ended and self.row.name != "INVALID":
             assert self._height == self.row.pushes - self.row.pops or self.row.name.startswith("SWAP"), (
                 self.row
             )
@@ -177,54 +195,21 @@ class InterpreterEmitter(Emitter):
             self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
         body = "\n".join(self.b.lines)
         # Vector loads of words that were stored in 64-bit parts would stall: no implicit vectors.
-        head = f"define internal {_SIGNATURE} @op_{self.row.name}({_PARAMETERS}) nounwind noimplicitfloat"
+        head = f"define internal {SIGNATURE} @op_{self.row.name}({PARAMETERS}) nounwind noimplicitfloat"
         return f"{head} {{\n{body}\n}}\n"
-
-
-def _store_field(field: Field, value: str) -> str:
-    return (
-        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
-        f"  store i64 {value}, ptr %at.{field.name}\n"
-    )
-
-
-def _load_field(field: Field, kind: str = "i64") -> str:
-    return (
-        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
-        f"  %{field.name} = load {kind}, ptr %at.{field.name}\n"
-    )
-
-
-def _exit_function(code: int) -> str:
-    """Store the registers and return the code to Python."""
-    return (
-        f"define internal {_SIGNATURE} @exit{code}({_PARAMETERS}) noinline nounwind {{\n"
-        + _load_field(Field.CODE)
-        + "  %here = ptrtoint ptr %ip to i64\n  %pc = sub i64 %here, %CODE\n"
-        + _store_field(Field.PC, "%pc")
-        + _store_field(Field.GAS, "%gas")
-        + _store_field(Field.SP, "%sp")
-        + f"  ret i64 {code}\n}}\n"
-    )
-
-
-_THROUGH_TABLE: Final = (
-    "  %op = load i8, ptr %ip\n  %index = zext i8 %op to i64\n"
-    "  %slot = getelementptr ptr, ptr {table}, i64 %index\n  %function = load ptr, ptr %slot\n"
-)
 
 
 def _entry() -> str:
     """``@enter(frame)``: run from the registers in the frame until something exits."""
-    loads = "".join(_load_field(field) for field in (Field.PC, Field.GAS, Field.SP))
+    loads = "".join(load_field(field) for field in (Field.PC, Field.GAS, Field.SP))
     return (
         "define i64 @enter(ptr %frame) nounwind {\n"
         + loads
-        + _load_field(Field.CODE, "ptr")
-        + _load_field(Field.TABLE, "ptr")
+        + load_field(Field.CODE, "ptr")
+        + load_field(Field.TABLE, "ptr")
         + "  %ip = getelementptr i8, ptr %CODE, i64 %PC\n"
-        + _THROUGH_TABLE.format(table="%TABLE")
-        + f"  %code = call {_SIGNATURE} %function(ptr %frame, i64 %SP, i64 %GAS, ptr %ip, ptr %TABLE)\n"
+        + THROUGH_TABLE.format(table="%TABLE")
+        + f"  %code = call {SIGNATURE} %function(ptr %frame, i64 %SP, i64 %GAS, ptr %ip, ptr %TABLE)\n"
         "  ret i64 %code\n}\n"
     )
 
@@ -232,22 +217,37 @@ def _entry() -> str:
 def _step() -> str:
     """The only entry of the step table: count down, then run the opcode through the plain table."""
     return (
-        f"define internal {_SIGNATURE} @step_one({_PARAMETERS}) nounwind {{\n"
-        + _load_field(Field.STEPS)
+        f"define internal {SIGNATURE} @step_one({PARAMETERS}) nounwind {{\n"
+        + load_field(Field.STEPS)
         + "  %stop = icmp eq i64 %STEPS, 0\n  br i1 %stop, label %out, label %run\nrun:\n"
         "  %left = sub i64 %STEPS, 1\n  store i64 %left, ptr %at.STEPS\n"
-        + _load_field(Field.PLAIN_TABLE, "ptr")
-        + _THROUGH_TABLE.format(table="%PLAIN_TABLE")
-        + f"  %code = musttail call {_SIGNATURE} %function({_PARAMETERS})\n"
+        + load_field(Field.PLAIN_TABLE, "ptr")
+        + THROUGH_TABLE.format(table="%PLAIN_TABLE")
+        + f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n"
         "  ret i64 %code\nout:\n"
-        f"  %gone = musttail call {_SIGNATURE} @exit{int(Exit.STEP)}"
-        f"({_PARAMETERS})\n  ret i64 %gone\n}}\n"
+        f"  %gone = musttail call {SIGNATURE} @exit{int(Exit.STEP)}"
+        f"({PARAMETERS})\n  ret i64 %gone\n}}\n"
     )
 
 
-def _table(name: str, entries: list[str]) -> str:
-    listed = ", ".join(f"ptr @{entry}" for entry in entries)
-    return f"@{name} = internal constant [{len(entries)} x ptr] [{listed}]\n"
+class LeftToPython(NamedTuple):
+    """Bytes of the opcodes that leave native code."""
+
+    always: frozenset[int]
+    sometimes: frozenset[int]
+
+
+@cache
+def left_to_python(fork: Fork) -> LeftToPython:
+    """Found by asking the emitters."""
+    always: set[int] = set()
+    sometimes: set[int] = set()
+    for byte, row in opcodes(fork).items():
+        emitter = InterpreterEmitter(fork, row, set())
+        emitter.function()
+        if Exit.HOST + byte in emitter.exits:
+            (always if emitter.has_ended else sometimes).add(byte)
+    return LeftToPython(frozenset(always), frozenset(sometimes))
 
 
 def interpreter_ir(fork: Fork) -> str:
@@ -257,19 +257,24 @@ def interpreter_ir(fork: Fork) -> str:
     functions = [InterpreterEmitter(fork, row, exits).function() for row in rows.values()]
     invalid = f"exit{int(Halt.INVALID_OPCODE)}"
     plain = [f"op_{rows[byte].name}" if byte in rows else invalid for byte in range(256)]
-    exports = ", ".join(f"ptr @{name}" for name in EXPORTS)
+    jit = list(plain)
+    jit[_JUMPDEST] = "to_compiled"
+    names = exports(fork)
+    listed = ", ".join(f"ptr @{name}" for name in names)
     swaps = "".join(f"declare i{w} @llvm.bswap.i{w}(i{w})\n" for w in (16, 32, 64))
     return "".join(
         (
             swaps,
             routines(fork),
-            *(_exit_function(code) for code in sorted(exits)),
+            *(exit_function(code) for code in sorted(exits)),
             *functions,
             _step(),
-            _table("plain", plain),
-            _table("step", ["step_one"] * 256),
+            table("plain", plain),
+            table("step", ["step_one"] * 256),
+            table("jit", jit),
             _entry(),
-            f"@exports = constant [{len(EXPORTS)} x ptr] [{exports}]\n",
+            runtime.ir(left_to_python(fork).always),
+            f"@exports = constant [{len(names)} x ptr] [{listed}]\n",
             '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
         )
     )

@@ -47,11 +47,17 @@ class Field(IntEnum):
     """The table of warm storage slots (`SlotEntry`)."""
     STORAGE_TAG = 21
     """Entries with this tag are slots of this frame's account."""
-    BREAKPOINTS = 22
-    """Bitmap of code offsets the break table stops at."""
-    PROFILE = 23
-    """Counters of the profile table."""
-    STORAGE_ENTRY = 24
+    TARGETS = 22
+    """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.maps`)."""
+    ENTRIES = 23
+    """Two bytes per code byte: the index of the function to resume with there; null without compiled code."""
+    FUNCTIONS = 24
+    """Addresses of functions by index."""
+    PROFILE = 25
+    """Counters of four bytes by the same index: how often a JUMPDEST was interpreted."""
+    BREAKPOINTS = 26
+    """Control block of the mode (`vm.evm.watch`)."""
+    STORAGE_ENTRY = 27
     """Offset in the table of the entry that SLOAD or SSTORE last looked at."""
 
 
@@ -64,8 +70,11 @@ POINTER_FIELDS: Final = (
     Field.TABLE,
     Field.PLAIN_TABLE,
     Field.WARM_STORAGE,
-    Field.BREAKPOINTS,
+    Field.TARGETS,
+    Field.ENTRIES,
+    Field.FUNCTIONS,
     Field.PROFILE,
+    Field.BREAKPOINTS,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
@@ -135,6 +144,8 @@ class Exit(IntEnum):
     """The memory buffer is too small for RESULT_OFFSET bytes; nothing of the opcode has happened."""
     STEP = 129
     """The step counter is used up; pc is the next opcode's."""
+    BREAK = 130
+    """A watched place or gas is reached; pc is the next opcode's, which has not been counted."""
     HOST = 256
     """Plus the opcode byte: gas, pc and sp are those after the opcode; its operands still lie above sp."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import hmac
 import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
@@ -12,7 +13,9 @@ from llvmlite import binding as llvm
 
 from chain.forks import Fork
 from vm.errors import NativeCodeUnavailable
-from vm.evm.interpreter import EXPORTS, interpreter_ir
+from vm.evm.interpreter import exports, interpreter_ir
+from vm.evm.jit import runtime
+from vm.message import Halt
 
 _DIGEST_BYTES: Final = 32
 _OPTIMISATION: Final = 2
@@ -31,6 +34,13 @@ class ObjectCache(Protocol):
         """Keep the bytes. May forget them at any time."""
 
 
+class Defaults(NamedTuple):
+    """Addresses of the functions that stand where nothing is compiled."""
+
+    bad_jump: int
+    interpret: int
+
+
 class Interpreter(NamedTuple):
     """Machine code of one fork's interpreter."""
 
@@ -42,6 +52,15 @@ class Interpreter(NamedTuple):
     """Address of the table that counts steps."""
     map_jumps: Callable[[int, int, int], None]
     """``map_jumps(code, length, map)``: mark jump destinations."""
+    resume: Enter
+    """Like ``enter``, but into compiled code where the frame has some."""
+    jit_table: int
+    """Address of the table that enters compiled code at JUMPDESTs."""
+    map_entries: Callable[[int, int, int, int], int]
+    """``map_entries(code, length, targets, entries)``: give out indexes (`vm.evm.jit.runtime`)."""
+    defaults: Defaults
+    symbols: dict[str, int]
+    """Addresses of what compiled code may call."""
     keep: tuple[Any, ...]
     """What the code's memory hangs on."""
 
@@ -51,7 +70,7 @@ _loaded: dict[Fork, Interpreter] = {}
 _engine: tuple[Any, Any] | None = None
 
 
-def _compiler() -> tuple[Any, Any]:
+def compiler() -> tuple[Any, Any]:
     """The process's target machine and linker; both are costly to make."""
     global _engine
     if _engine is None:
@@ -70,7 +89,7 @@ def _compiler() -> tuple[Any, Any]:
 
 def compile_object(ir: str) -> bytes:
     """Machine code of a module's text for this computer. Raises `NativeCodeUnavailable`."""
-    machine, _ = _compiler()
+    machine, _ = compiler()
     try:
         module = llvm.parse_assembly(ir)
         module.triple = machine.triple
@@ -98,25 +117,33 @@ def object_key(ir: str, name: str) -> str:
     return f"{name}-" + hashlib.blake2b("\0".join(parts).encode(), digest_size=20).hexdigest()
 
 
-def _seal(key: str, code: bytes) -> bytes:
+def seal(key: str, code: bytes) -> bytes:
+    """The object with the digest that ties it to its key."""
     return hashlib.blake2b(code, key=key.encode()[:64], digest_size=_DIGEST_BYTES).digest() + code
+
+
+def unseal(key: str, stored: bytes) -> bytes | None:
+    """The object that was sealed under this key; None if these bytes are damaged or another's."""
+    code = stored[_DIGEST_BYTES:]
+    return code if hmac.compare_digest(seal(key, code), stored) else None
 
 
 def object_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
     """The object of this IR, from the cache if an intact one is there."""
     key = object_key(ir, name)
     stored = cache.get(key) if cache is not None else None
-    if stored is not None and _seal(key, stored[_DIGEST_BYTES:]) == stored:
-        return stored[_DIGEST_BYTES:]
+    found = unseal(key, stored) if stored is not None else None
+    if found is not None:
+        return found
     code = compile_object(ir)
     if cache is not None:
-        cache.put(key, _seal(key, code))
+        cache.put(key, seal(key, code))
     return code
 
 
-def _link(code: bytes, name: str) -> tuple[Any, tuple[int, ...]]:
-    """Load an object: what keeps it alive, and the addresses it exports."""
-    _, linker = _compiler()
+def _link(code: bytes, name: str, exported: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
+    """Load an object: what keeps it alive, and the addresses it exports by name."""
+    _, linker = compiler()
     library = (
         llvm.JITLibraryBuilder()
         .add_object_img(code)
@@ -124,24 +151,33 @@ def _link(code: bytes, name: str) -> tuple[Any, tuple[int, ...]]:
         .export_symbol("exports")
         .link(linker, name)
     )
-    table = (ctypes.c_uint64 * len(EXPORTS)).from_address(library["exports"])
-    return library, tuple(table)
+    table = (ctypes.c_uint64 * len(exported)).from_address(library["exports"])
+    return library, dict(zip(exported, table, strict=True))
+
+
+def _load(fork: Fork, cache: ObjectCache | None) -> Interpreter:
+    name = f"interpreter-{fork.name.lower()}"
+    library, at = _link(object_for(interpreter_ir(fork), name, cache), name, exports(fork))
+    run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
+    pointer, word = ctypes.c_void_p, ctypes.c_uint64
+    return Interpreter(
+        fork=fork,
+        enter=run(at["enter"]),
+        plain_table=at["plain"],
+        step_table=at["step"],
+        map_jumps=ctypes.CFUNCTYPE(None, pointer, word, pointer)(at["map_jumps"]),
+        resume=run(at["resume"]),
+        jit_table=at["jit"],
+        map_entries=ctypes.CFUNCTYPE(word, pointer, word, pointer, pointer)(at["map_entries"]),
+        defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["interpret"]),
+        symbols={name: at[name] for name in runtime.symbols(fork)},
+        keep=(library,),
+    )
 
 
 def load_interpreter(fork: Fork, cache: ObjectCache | None = None) -> Interpreter:
     """The interpreter of a fork, built at most once in a process."""
     with _lock:
         if fork not in _loaded:
-            name = f"interpreter-{fork.name.lower()}"
-            library, (enter, plain, step, map_jumps) = _link(
-                object_for(interpreter_ir(fork), name, cache), name
-            )
-            _loaded[fork] = Interpreter(
-                fork,
-                ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(enter),
-                plain,
-                step,
-                ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_void_p)(map_jumps),
-                (library,),
-            )
+            _loaded[fork] = _load(fork, cache)
         return _loaded[fork]

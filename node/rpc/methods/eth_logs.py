@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from chain.transactions import Transaction
-from node.rpc.backend import LogEntry, LogFilter
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.context import Context
 from node.rpc.errors import InvalidParams, LimitExceeded, UnknownFilter
@@ -14,11 +13,12 @@ from node.rpc.filters import Filter
 from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, check_keys, hash32
 from node.rpc.registry import method
+from storage.following import FoundLog, LogQuery
 
 FILTER_KEYS = frozenset({"fromBlock", "toBlock", "blockHash", "address", "topics", "limit"})
 
 
-def log_filter(context: Context, given: JsonObject) -> LogFilter:
+def log_filter(context: Context, given: JsonObject) -> LogQuery:
     """A filter object with its blocks resolved; the end is cut at the head."""
     check_keys(given, FILTER_KEYS, "a log filter")
     addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
@@ -26,12 +26,12 @@ def log_filter(context: Context, given: JsonObject) -> LogFilter:
         if given.get("fromBlock") is not None or given.get("toBlock") is not None:
             raise InvalidParams("blockHash excludes fromBlock and toBlock")
         number = context.need_block(BlockRef(hash=hash32(given["blockHash"])))
-        return LogFilter(number, number, addresses, topics)
+        return LogQuery(number, number, addresses, topics)
     head = context.backend.head().number
     first, last = _bound(context, given.get("fromBlock"), head), _bound(context, given.get("toBlock"), head)
     if first > last and given.get("toBlock") is not None:
         raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
-    return LogFilter(first, min(last, head), addresses, topics)
+    return LogQuery(first, min(last, head), addresses, topics)
 
 
 def _bound(context: Context, value: Any, head: int) -> int:
@@ -41,7 +41,7 @@ def _bound(context: Context, value: Any, head: int) -> int:
     return context.need_block(ref) if ref.hash is not None or ref.tag == "earliest" else head
 
 
-def check_span(context: Context, query: LogFilter) -> None:
+def check_span(context: Context, query: LogQuery) -> None:
     """Refuse a range of blocks above the limit. Raises `LimitExceeded`."""
     span = query.to_block - query.from_block + 1
     if span > context.limits.log_blocks_max and not query.addresses and not query.topics:
@@ -50,7 +50,7 @@ def check_span(context: Context, query: LogFilter) -> None:
         )
 
 
-def find_logs(context: Context, query: LogFilter) -> list[LogEntry]:
+def find_logs(context: Context, query: LogQuery) -> list[FoundLog]:
     """All logs of a filter. Raises `LimitExceeded`, naming the block to go on from."""
     if query.from_block > query.to_block:
         return []

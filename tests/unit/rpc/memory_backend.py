@@ -22,17 +22,8 @@ from chain.transactions import (
     sign_transaction,
 )
 from chain.types import Address, Hash32
-from node.rpc.backend import (
-    CallFields,
-    CallResult,
-    LogEntry,
-    LogFilter,
-    Overrides,
-    PendingTransaction,
-    Submitted,
-    TransactionLocation,
-    Wait,
-)
+from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
+from storage.following import FoundLog, LogQuery
 
 SECRET = b"\x11" * 32
 DEV = address_of_secret(SECRET)
@@ -105,7 +96,7 @@ class MemoryBackend:
                     return TransactionLocation(block.header.number, index)
         return None
 
-    def logs(self, query: LogFilter) -> Sequence[LogEntry]:
+    def logs(self, query: LogQuery) -> Sequence[FoundLog]:
         found = []
         for number in range(query.from_block, min(query.to_block, len(self.blocks) - 1) + 1):
             block, position = self.blocks[number], 0
@@ -117,7 +108,7 @@ class MemoryBackend:
                     if matches and (query.after is None or (number, position) > query.after):
                         header, tx = block.header, block.transactions[index]
                         place = (number, block.hash, header.timestamp, tx.hash, index, position)
-                        found.append(LogEntry(log, *place))
+                        found.append(FoundLog(log, *place))
                     position += 1
         return found[: query.limit]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from chain.environment import BlockEnvironment
@@ -17,7 +18,7 @@ from vm.message import CallKind, ExecutionContext, Message, Outcome
 CALLER = Address(b"\xca" * 20)
 TARGET = Address(b"\x7a" * 20)
 OTHER = Address(b"\x07" * 20)
-MACHINE = Machine()
+MACHINE = Machine(engine=os.environ.get("ZVMD_TEST_ENGINE", "interpreter"))
 
 
 def code(*parts: str | int | bytes) -> bytes:

@@ -106,7 +106,7 @@ def mint(
     fork = tree.config.fork_at(header.number, header.timestamp)
     block = Block(header, tuple(transactions), uncles, withdrawals if fork >= Fork.SHANGHAI else None)
     state = tree._known[parent.hash].state
-    environment = environment_of(block, tree.config)
+    environment = environment_of(block.header, tree.config, block.withdrawals or ())
     execution = BlockExecution(MACHINE, environment, state, lambda _: ZERO_HASH, root_of=state.root_after)
     execution.begin()
     for tx in block.transactions:

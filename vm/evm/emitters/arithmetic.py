@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from vm.evm import gas
 from vm.evm.builder import Emitter, Value
 from vm.evm.emitters.registry import opcode, pure
 
 _SIGN = 2**255
+
+
+def _is_power_of_two(value: Value) -> TypeGuard[int]:
+    return isinstance(value, int) and value.bit_count() == 1
 
 
 def _signed(value: int) -> int:
@@ -50,11 +56,15 @@ def _(c: Emitter, a: Value, b: Value) -> str:
 
 @pure("DIV", lambda a, b: a // b if b else 0)
 def _(c: Emitter, a: Value, b: Value) -> str:
+    if _is_power_of_two(b):
+        return c.let(f"lshr i256 {a}, {b.bit_length() - 1}")
     return c.let(f"call i256 @divide(i256 {a}, i256 {b})")
 
 
 @pure("MOD", lambda a, b: a % b if b else 0)
 def _(c: Emitter, a: Value, b: Value) -> str:
+    if _is_power_of_two(b):
+        return c.let(f"and i256 {a}, {b - 1}")
     return c.let(f"call i256 @modulo(i256 {a}, i256 {b})")
 
 
@@ -101,12 +111,20 @@ def _exp(c: Emitter) -> None:
         c.dyngas(c.let(f"mul i64 {size}, {per_byte}"))
     if isinstance(base, int) and isinstance(exponent, int):
         c.push(pow(base, exponent, 2**256))
+    elif _is_power_of_two(base) and base > 1:
+        bits = base.bit_length() - 1
+        small = c.let(f"icmp ult i256 {exponent}, {(255 + bits) // bits}")
+        amount = c.let(f"mul i256 {c.let(f'select i1 {small}, i256 {exponent}, i256 0')}, {bits}")
+        c.push(c.let(f"select i1 {small}, i256 {c.let(f'shl i256 1, {amount}')}, i256 0"))
     else:
         c.push(c.let(f"call i256 @power(i256 {base}, i256 {exponent})"))
 
 
 @pure("SIGNEXTEND", _signextend)
 def _(c: Emitter, size: Value, value: Value) -> str:
+    if isinstance(size, int):
+        known = max(0, 248 - 8 * size) if size < 31 else 0
+        return c.let(f"ashr i256 {c.let(f'shl i256 {value}, {known}')}, {known}")
     # Shift the sign bit to the top and back; sizes above 30 leave the word as it is.
     small = c.let(f"icmp ult i256 {size}, 31")
     bits = c.let(f"shl i64 {c.truncated(size)}, 3")

@@ -37,20 +37,30 @@ def _shift(c: Emitter, kind: str, shift: Value, value: Value) -> tuple[str, str]
     return inside, c.let(f"{kind} i256 {value}, {amount}")
 
 
+def _shift_known(c: Emitter, kind: str, shift: int, value: Value) -> str:
+    return c.let(f"{kind} i256 {value}, {shift}" if shift < 256 else "add i256 0, 0")
+
+
 @pure("SHL", lambda shift, value: value << shift if shift < 256 else 0)
 def _(c: Emitter, shift: Value, value: Value) -> str:
+    if isinstance(shift, int):
+        return _shift_known(c, "shl", shift, value)
     inside, shifted = _shift(c, "shl", shift, value)
     return c.let(f"select i1 {inside}, i256 {shifted}, i256 0")
 
 
 @pure("SHR", lambda shift, value: value >> shift if shift < 256 else 0)
 def _(c: Emitter, shift: Value, value: Value) -> str:
+    if isinstance(shift, int):
+        return _shift_known(c, "lshr", shift, value)
     inside, shifted = _shift(c, "lshr", shift, value)
     return c.let(f"select i1 {inside}, i256 {shifted}, i256 0")
 
 
 @pure("SAR", _sar)
 def _(c: Emitter, shift: Value, value: Value) -> str:
+    if isinstance(shift, int):
+        return c.let(f"ashr i256 {value}, {min(shift, 255)}")
     amount = c.let(f"call i256 @llvm.umin.i256(i256 {shift}, i256 255)")
     return c.let(f"ashr i256 {value}, {amount}")
 

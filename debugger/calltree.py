@@ -1,0 +1,125 @@
+"""The call tree of a session's whole run: every message, its steps and its gas."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chain.receipts import Log
+from debugger.halts import HaltState, halt_state
+from debugger.limits import CALL_NODES
+from debugger.session import Session
+from debugger.words import hex_of, word_text
+from vm.evm.execution import Execution
+from vm.evm.frame import Frame
+from vm.message import CallKind, Message, Outcome
+
+_CREATES = (CallKind.CREATE, CallKind.CREATE2)
+
+
+class CallNode(msgspec.Struct, rename="camel"):
+    """One message."""
+
+    index: int
+    """Position in the list, in order of beginning."""
+    parent: int | None
+    depth: int
+    kind: str
+    caller: str
+    address: str
+    code_address: str
+    value: str
+    gas_given: int
+    calldata_size: int
+    first_step: int
+    """Step of its first operation."""
+    end_step: int | None = None
+    """Step after its last operation; None if the run was not followed to there."""
+    gas_used: int = 0
+    """By the message and all it called."""
+    gas_own: int = 0
+    """Without what it called."""
+    logs: int = 0
+    """Emitted by itself, undone ones included."""
+    halt: HaltState | None = None
+
+
+class CallTree(msgspec.Struct, rename="camel"):
+    """All messages."""
+
+    nodes: list[CallNode]
+    omitted: int
+    """Messages beyond the limit, whose gas counts in their callers only."""
+    steps: int
+    has_ended: bool
+
+
+class _Recorder:
+    """A tracer that hears no steps."""
+
+    def __init__(self) -> None:
+        self.execution: Execution | None = None
+        self.nodes: list[CallNode] = []
+        self.omitted = 0
+        self._open: list[CallNode | None] = []
+
+    def _now(self) -> int:
+        return 0 if self.execution is None else self.execution.steps
+
+    def enter(self, message: Message) -> None:
+        """A node begins."""
+        parent = next((node.index for node in reversed(self._open) if node is not None), None)
+        if len(self.nodes) >= CALL_NODES:
+            self.omitted += 1
+            self._open.append(None)
+            return
+        node = CallNode(
+            len(self.nodes),
+            parent,
+            message.depth + 1,
+            message.kind.name.lower(),
+            hex_of(message.caller),
+            hex_of(message.to),
+            hex_of(message.code_address),
+            word_text(message.value),
+            message.gas,
+            len(message.data),
+            self._now(),
+        )
+        self.nodes.append(node)
+        self._open.append(node)
+
+    def step(self, frame: Frame) -> None:
+        """Never called: the timeline steps natively."""
+
+    def leave(self, message: Message, outcome: Outcome) -> None:
+        """The node ends, unless it never began."""
+        if len(self._open) <= message.depth:
+            return  # the caller could not pay the value
+        node = self._open.pop()
+        used = message.gas - outcome.gas_left
+        above = next((n for n in reversed(self._open) if n is not None), None)
+        if node is None:
+            return
+        node.end_step = self._now()
+        node.gas_used = used
+        node.gas_own += used
+        node.halt = halt_state(outcome)
+        if above is not None:
+            above.gas_own -= used
+
+    def log(self, log: Log) -> None:  # noqa: ARG002
+        """Counted where it was emitted."""
+        if self._open and (node := self._open[-1]) is not None:
+            node.logs += 1
+
+
+def call_tree(session: Session, limit: int | None = None) -> CallTree:
+    """The tree of the current branch's run, followed for ``limit`` steps; the session does not move."""
+    recorder = _Recorder()
+    timeline = session.twin(tracer=recorder)
+    recorder.execution = timeline.execution
+    try:
+        timeline.to_end(*(() if limit is None else (limit,)))
+        return CallTree(recorder.nodes, recorder.omitted, timeline.step, timeline.outcome is not None)
+    finally:
+        timeline.close()

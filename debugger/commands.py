@@ -1,0 +1,146 @@
+"""Commands as plain data: what a service stores in its log and a client sends, and `perform` for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from debugger.breakpoints import Breakpoint
+from debugger.edits import Edit
+from debugger.events import Event
+from debugger.program import Program
+from debugger.session import Session
+
+
+class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Something to do with a session."""
+
+
+class Load(_Command, frozen=True, tag="load"):
+    """`Session.load`."""
+
+    program: Program
+
+
+class Reset(_Command, frozen=True, tag="reset"):
+    """`Session.reset`."""
+
+
+class Step(_Command, frozen=True, tag="step"):
+    """`Session.step`."""
+
+    n: int = 1
+
+
+class StepBack(_Command, frozen=True, tag="step_back"):
+    """`Session.step_back`."""
+
+    n: int = 1
+
+
+class StepOver(_Command, frozen=True, tag="step_over"):
+    """`Session.step_over`."""
+
+    limit: int | None = None
+
+
+class StepOut(_Command, frozen=True, tag="step_out"):
+    """`Session.step_out`."""
+
+    limit: int | None = None
+
+
+class Seek(_Command, frozen=True, tag="seek"):
+    """`Session.seek`."""
+
+    step: int
+
+
+class Run(_Command, frozen=True, tag="run"):
+    """`Session.run`."""
+
+    limit: int | None = None
+
+
+class ReverseRun(_Command, frozen=True, tag="reverse_run"):
+    """`Session.reverse_run`."""
+
+
+class ToEnd(_Command, frozen=True, tag="to_end"):
+    """`Session.to_end`."""
+
+
+class SetBreakpoint(_Command, frozen=True, tag="set_breakpoint"):
+    """`Session.set_breakpoint`."""
+
+    breakpoint: Breakpoint
+
+
+class RemoveBreakpoint(_Command, frozen=True, tag="remove_breakpoint"):
+    """`Session.remove_breakpoint`."""
+
+    id: int
+
+
+class MakeEdit(_Command, frozen=True, tag="edit"):
+    """`Session.edit`."""
+
+    edit: Edit
+
+
+class Checkout(_Command, frozen=True, tag="checkout"):
+    """`Session.checkout`."""
+
+    branch: int
+    step: int | None = None
+
+
+class Rename(_Command, frozen=True, tag="rename"):
+    """`Session.rename`."""
+
+    name: str | None = None
+    tags: tuple[str, ...] | None = None
+
+
+Command = (
+    Load
+    | Reset
+    | Step
+    | StepBack
+    | StepOver
+    | StepOut
+    | Seek
+    | Run
+    | ReverseRun
+    | ToEnd
+    | SetBreakpoint
+    | RemoveBreakpoint
+    | MakeEdit
+    | Checkout
+    | Rename
+)
+
+_PERFORM: Final[dict[type[Any], Callable[[Session, Any], list[Event]]]] = {
+    Load: lambda s, c: s.load(c.program),
+    Reset: lambda s, _: s.reset(),
+    Step: lambda s, c: s.step(c.n),
+    StepBack: lambda s, c: s.step_back(c.n),
+    StepOver: lambda s, c: s.step_over(c.limit),
+    StepOut: lambda s, c: s.step_out(c.limit),
+    Seek: lambda s, c: s.seek(c.step),
+    Run: lambda s, c: s.run(c.limit),
+    ReverseRun: lambda s, _: s.reverse_run(),
+    ToEnd: lambda s, _: s.to_end(),
+    SetBreakpoint: lambda s, c: s.set_breakpoint(c.breakpoint),
+    RemoveBreakpoint: lambda s, c: s.remove_breakpoint(c.id),
+    MakeEdit: lambda s, c: s.edit(c.edit),
+    Checkout: lambda s, c: s.checkout(c.branch, c.step),
+    Rename: lambda s, c: s.rename(c.name, c.tags),
+}
+
+
+def perform(session: Session, command: Command) -> list[Event]:
+    """Carry out a command; its events. Errors leave the session as it was."""
+    return _PERFORM[type(command)](session, command)

@@ -1,0 +1,67 @@
+"""What a session answers to commands: plain data that a service may store, send and show."""
+
+from __future__ import annotations
+
+import msgspec
+
+from debugger.breakpoints import Breakpoint
+from debugger.edits import Edit
+from debugger.halts import HaltState
+
+
+class Stopped(msgspec.Struct, frozen=True, tag="stopped", omit_defaults=True):
+    """The session stands at a step.
+
+    Reasons: loaded, reset, step, seek, breakpoint, halt, start (of a reverse run), paused, limit, edit, branch.
+    """
+
+    step: int
+    reason: str
+    breakpoints: tuple[int, ...] = ()
+    """Ids of the breakpoints that hold here."""
+    halt: HaltState | None = None
+
+
+class Running(msgspec.Struct, frozen=True, tag="running"):
+    """A slice of a run is over and the run is not: call `Session.run_slice` again."""
+
+    step: int
+
+
+class BreakpointSet(msgspec.Struct, frozen=True, tag="breakpoint_set"):
+    """A breakpoint is new or changed."""
+
+    breakpoint: Breakpoint
+
+
+class BreakpointRemoved(msgspec.Struct, frozen=True, tag="breakpoint_removed"):
+    """A breakpoint is gone."""
+
+    id: int
+
+
+class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of history: the program with these edits. Branch 0 has none."""
+
+    id: int
+    parent: int | None
+    step: int
+    """Where it left its parent."""
+    edits: tuple[Edit, ...]
+    name: str = ""
+
+
+class Branched(msgspec.Struct, frozen=True, tag="branched"):
+    """An edit was made, on a new branch or on the newest."""
+
+    branch: Branch
+
+
+class Renamed(msgspec.Struct, frozen=True, tag="renamed"):
+    """Name or tags have changed."""
+
+    name: str
+    tags: tuple[str, ...]
+
+
+Event = Stopped | Running | BreakpointSet | BreakpointRemoved | Branched | Renamed

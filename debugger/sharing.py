@@ -1,0 +1,189 @@
+"""Session files: one self-contained, versioned, compressed, digested file; strangers' files are taken apart warily.
+
+    magic "ZVMDSESS" · version u16 · header length u16 (header: BLAKE2b-256 of all that follows the header,
+    section count u32) · compressed sections: for each, kind u8, length u32, bytes · little-endian
+
+Section 1 is JSON for people (who wrote it, names), section 2 the `SessionRecord` as MessagePack. No paths, no
+code of ours, nothing compressed twice; importing runs nothing. Limits are those of `debugger.limits`.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from chain.errors import ZvmdError
+from debugger.errors import (
+    NotASessionFile,
+    SessionFileDamaged,
+    SessionFileMalformed,
+    SessionFileRefused,
+    SessionFileTooLarge,
+    SessionFileTooNew,
+)
+from debugger.limits import (
+    FILE_BYTES,
+    FILE_SECTIONS,
+    INFLATE_FREE,
+    INFLATE_RATIO,
+    INFLATED_BYTES,
+)
+from debugger.msgpack_shape import check_shape
+from debugger.persist import SessionRecord, check_record, complete_witness, decode_record, encode_record, record_of
+from debugger.session import Session
+
+MAGIC: Final = b"ZVMDSESS"
+VERSION: Final = 1
+_START: Final = struct.Struct("<8sHH")
+_HEADER: Final = struct.Struct("<32sI")
+_SECTION: Final = struct.Struct("<BI")
+ABOUT: Final = 1
+RECORD: Final = 2
+_SLICE: Final = 65_536
+
+
+class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file says of itself; shown to people, trusted by nobody."""
+
+    name: str
+    tags: tuple[str, ...]
+    fork: str
+    position: int
+    is_complete: bool
+    """The file holds all state the program reads to its end, on every branch."""
+    note: str = ""
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """A checked file."""
+
+    about: About
+    record: SessionRecord
+    digest: bytes
+    """BLAKE2b-256 of the content: the file's identity."""
+
+
+def export_session(session: Session, note: str = "") -> bytes:
+    """The session as a file. Runs ahead, on executions of its own, to learn what state it needs.
+
+    Raises `SessionFileTooLarge`.
+    """
+    is_complete = complete_witness(session)
+    record = record_of(session)
+    about = About(
+        record.name, record.tags, session.launch.environment.fork.name.lower(), record.position, is_complete, note
+    )
+    return pack({ABOUT: msgspec.json.encode(about), RECORD: encode_record(record)})
+
+
+def pack(sections: dict[int, bytes]) -> bytes:
+    """A file of sections. Raises `SessionFileTooLarge`."""
+    content = b"".join(_SECTION.pack(kind, len(data)) + data for kind, data in sections.items())
+    # A level that keeps ordinary content below the ratio limit; content of mere repetition is stored.
+    body = zlib.compress(content, 6)
+    if len(content) > max(INFLATE_FREE, INFLATE_RATIO * len(body)):
+        body = zlib.compress(content, 0)
+    header = _HEADER.pack(blake2b(body, digest_size=32).digest(), len(sections))
+    data = _START.pack(MAGIC, VERSION, len(header)) + header + body
+    if len(data) > FILE_BYTES or len(content) > INFLATED_BYTES:
+        raise SessionFileTooLarge(f"{len(data)} bytes; session files have at most {FILE_BYTES}")
+    return data
+
+
+def import_session(data: bytes) -> Imported:
+    """Take a file apart and check it; nothing of it is run.
+
+    Raises a `SessionFileRefused` subclass; `debugger.persist.restore` then makes the session.
+    """
+    digest, sections = unpack(data)
+    if set(sections) != {ABOUT, RECORD}:
+        raise SessionFileMalformed(f"sections {sorted(sections)} instead of {ABOUT} and {RECORD}")
+    try:
+        about = msgspec.json.decode(sections[ABOUT], type=About)
+        check_shape(sections[RECORD])
+        record = decode_record(sections[RECORD])
+        if encode_record(record) != sections[RECORD]:
+            raise SessionFileMalformed("the record is not in canonical form")
+        check_record(record)
+    except SessionFileRefused:
+        raise
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise SessionFileMalformed(str(error)[:300]) from None
+    except ZvmdError as error:
+        raise SessionFileMalformed(f"{error.code}: {error}"[:300]) from error
+    return Imported(about, record, digest)
+
+
+def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
+    """Digest and sections of a file. Raises a `SessionFileRefused` subclass."""
+    if len(data) > FILE_BYTES:
+        raise SessionFileTooLarge(f"{len(data)} bytes; session files have at most {FILE_BYTES}")
+    if data[: len(MAGIC)] != MAGIC:
+        raise NotASessionFile("does not begin with ZVMDSESS")
+    if len(data) < _START.size:
+        raise SessionFileDamaged("cut short in its first bytes")
+    _, version, header_size = _START.unpack_from(data)
+    if version > VERSION:
+        raise SessionFileTooNew(f"format {version}; this version reads up to {VERSION}")
+    if version < 1:
+        raise NotASessionFile(f"format {version}")
+    body_at = _START.size + header_size
+    if header_size != _HEADER.size:
+        raise SessionFileMalformed(f"a header of {header_size} bytes")
+    if len(data) < body_at:
+        raise SessionFileDamaged("cut short in its header")
+    digest, count = _HEADER.unpack_from(data, _START.size)
+    if count > FILE_SECTIONS:
+        raise SessionFileTooLarge(f"{count} sections; {FILE_SECTIONS} are the most")
+    body = data[body_at:]
+    if blake2b(body, digest_size=32).digest() != digest:
+        raise SessionFileDamaged("the content has another digest")
+    return digest, _sections(_inflate(body), count)
+
+
+def _inflate(body: bytes) -> bytes:
+    """Decompress in slices, watching size and ratio."""
+    inflater = zlib.decompressobj()
+    out = bytearray()
+    pending = body
+    try:
+        while not inflater.eof:
+            piece = inflater.decompress(pending, _SLICE)
+            if not piece and not inflater.unconsumed_tail and not inflater.eof:
+                break  # cut short
+            out += piece
+            pending = inflater.unconsumed_tail
+            consumed = len(body) - len(pending) - len(inflater.unused_data)
+            if len(out) > INFLATED_BYTES:
+                raise SessionFileTooLarge(f"inflates beyond {INFLATED_BYTES} bytes")
+            # Input in the inflater's own buffer counts as consumed, so the ratio is never overstated.
+            if len(out) > INFLATE_FREE and len(out) > INFLATE_RATIO * max(consumed, 1):
+                raise SessionFileTooLarge(f"inflates more than {INFLATE_RATIO} to 1")
+    except zlib.error as error:
+        raise SessionFileDamaged(f"not zlib data: {error}") from None
+    if not inflater.eof or inflater.unused_data:
+        raise SessionFileDamaged("compressed data ends too early or too late")
+    return bytes(out)
+
+
+def _sections(content: bytes, count: int) -> dict[int, bytes]:
+    sections: dict[int, bytes] = {}
+    at = 0
+    while at < len(content):
+        if len(content) - at < _SECTION.size:
+            raise SessionFileMalformed("a section is cut short")
+        kind, size = _SECTION.unpack_from(content, at)
+        at += _SECTION.size
+        if size > len(content) - at:
+            raise SessionFileMalformed("a section is longer than the file")
+        if kind in sections:
+            raise SessionFileMalformed(f"section {kind} is there twice")
+        sections[kind] = content[at : at + size]
+        at += size
+    if len(sections) != count:
+        raise SessionFileMalformed(f"{len(sections)} sections, {count} announced")
+    return sections

@@ -1,0 +1,168 @@
+"""One run that can be stood at any step of: a live execution, keyframes behind it, and native replay between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from debugger.edits import Edit, apply_edit
+from debugger.errors import StepOutOfRange
+from debugger.keyframes import Keyframes
+from debugger.limits import KEYFRAME_BYTES, KEYFRAME_NEAR, KEYFRAME_SPACING
+from debugger.position import FrameView
+from vm.evm.execution import Execution
+from vm.evm.snapshot import restore_snapshot, take_snapshot
+from vm.evm.watch import TraceDigest, Watch
+from vm.message import Outcome
+
+_FAR = 1 << 62
+
+
+class Timeline:
+    """Moves an execution to and fro. Edits are part of the run: replaying applies them at their steps."""
+
+    def __init__(
+        self,
+        begin: Callable[[], Execution],
+        edits: Sequence[Edit] = (),
+        *,
+        spacing: int = KEYFRAME_SPACING,
+        cap: int = KEYFRAME_BYTES,
+    ) -> None:
+        """``begin`` gives the execution at step 0; ``edits`` ascend by step."""
+        self.execution = begin()
+        self.keyframes = Keyframes(cap)
+        self._spacing = spacing
+        self._edits: tuple[Edit, ...] = ()
+        self._last: FrameView | None = None
+        self._apply_here(tuple(edits))
+        self._edits = tuple(edits)
+        self._keep()
+
+    # Where it stands
+
+    @property
+    def step(self) -> int:
+        """Operations executed."""
+        return self.execution.steps
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, if it stands at the end."""
+        return self.execution.outcome
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All edits of this run, also later ones."""
+        return self._edits
+
+    def last_frame(self) -> FrameView | None:
+        """At the end: the outermost frame before its last opcode. None if nothing was executed."""
+        if self.outcome is not None and self._last is None and self.step:
+            end = self.step
+            self.seek(end - 1)
+            self._last = FrameView.of(self.execution.frames[0])
+            self.forward(1)
+        return self._last
+
+    # Moving
+
+    def forward(self, count: int, mode: Watch | TraceDigest | None = None) -> bool:
+        """Run up to ``count`` operations; whether ``mode`` stopped it before the end of all."""
+        execution = self.execution
+        goal = execution.steps + count
+        while execution.steps < goal and execution.outcome is None:
+            at = execution.steps
+            stop = min(goal, at - at % self._spacing + self._spacing, self._next_edit(at))
+            execution.step(stop - at, mode)
+            if self.outcome is not None:
+                break
+            if execution.steps > at:
+                self._apply_here(self._edits)
+                if execution.steps % self._spacing == 0 and execution.steps not in self.keyframes:
+                    self._keep()
+            if execution.steps < stop or (isinstance(mode, Watch) and mode.has_stopped):
+                return True
+        return False
+
+    def seek(self, step: int) -> None:
+        """Stand at a step. Raises `StepOutOfRange`, standing where it stood, if the run is shorter."""
+        if step < 0:
+            raise StepOutOfRange("steps begin at 0")
+        before = self.step
+        if step < before:
+            nearest = self.keyframes.at_or_before(step)
+            self._restore(nearest.steps)
+            if step - nearest.steps > 2 * KEYFRAME_NEAR:
+                self.forward(step - KEYFRAME_NEAR - nearest.steps)
+                self._keep()
+        else:
+            nearest = self.keyframes.at_or_before(step)
+            if nearest.steps > before:
+                self._restore(nearest.steps)
+        self.forward(step - self.step)
+        if self.step != step:
+            end = self.step
+            self.seek(before)
+            raise StepOutOfRange(f"the run ends at step {end}")
+
+    def to_end(self, limit: int = _FAR) -> bool:
+        """Run to the end without stopping, ``limit`` steps at most; whether the end is reached."""
+        self.forward(limit)
+        return self.outcome is not None
+
+    def rewind_to_keyframe(self, before: int) -> int:
+        """Stand at the last keyframe earlier than a step (which is not 0); that keyframe's step."""
+        self._restore(self.keyframes.at_or_before(before - 1).steps)
+        return self.step
+
+    def close(self) -> None:
+        """Give the frames' memory back."""
+        self.execution.close()
+
+    # Edits
+
+    def add_edit(self, edit: Edit) -> None:
+        """Change the position; what came later is forgotten. Raises `InvalidEdit` with nothing changed."""
+        assert edit.step == self.step
+        apply_edit(self.execution, edit)
+        self._last = None
+        self._edits = (*(e for e in self._edits if e.step <= self.step), edit)
+        self.keyframes.drop_from(self.step)
+        self._keep()
+
+    def replace_edits(self, edits: Sequence[Edit], begin: Callable[[], Execution]) -> None:
+        """Become the run with other edits, at the last keyframe the two runs have in common."""
+        old, new = self._edits, tuple(edits)
+        same = 0
+        while same < min(len(old), len(new)) and old[same] == new[same]:
+            same += 1
+        if same == len(old) == len(new):
+            return
+        first = min(e.step for e in (*old[same:], *new[same:]))
+        self._last = None
+        self._edits = new
+        self.keyframes.drop_from(first)
+        if len(self.keyframes):
+            self._restore(self.keyframes.at_or_before(first).steps)
+            return
+        self.execution.close()
+        self.execution = begin()
+        self._apply_here(new)
+        self._keep()
+
+    def _apply_here(self, edits: Sequence[Edit]) -> None:
+        for edit in edits:
+            if edit.step == self.execution.steps and self.execution.outcome is None:
+                apply_edit(self.execution, edit)
+
+    def _next_edit(self, after: int) -> int:
+        return min((edit.step for edit in self._edits if edit.step > after), default=_FAR)
+
+    # Keyframes
+
+    def _keep(self) -> None:
+        near = self.keyframes.at_or_before(self.step) if len(self.keyframes) else None
+        self.keyframes.add(take_snapshot(self.execution, near))
+
+    def _restore(self, step: int) -> None:
+        restore_snapshot(self.execution, self.keyframes.at_or_before(step))

@@ -1,0 +1,338 @@
+"""Records and session files: the same bytes back, the same state elsewhere, and strangers' files refused."""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.hashing import keccak256
+from chain.state import Account
+from debugger.breakpoints import Breakpoint
+from debugger.diff import compare
+from debugger.edits import Edit
+from debugger.errors import (
+    NotASessionFile,
+    SessionDiverged,
+    SessionError,
+    SessionFileDamaged,
+    SessionFileMalformed,
+    SessionFileRefused,
+    SessionFileTooLarge,
+    SessionFileTooNew,
+    SessionStateMismatch,
+)
+from debugger.limits import FILE_BYTES
+from debugger.msgpack_shape import check_shape
+from debugger.persist import decode_record, encode_record, record_of, restore
+from debugger.program import Program
+from debugger.session import Session
+from debugger.sharing import ABOUT, MAGIC, RECORD, export_session, import_session, pack, unpack
+from debugger.trace3155 import trace_lines
+from tests.unit.debugger.programs import CALL_OTHER, MACHINE, REVERTING, programs, session
+from tests.unit.vm.programs import OTHER, TARGET, MemoryState, code
+
+
+@settings(max_examples=40, deadline=None)
+@given(programs(), st.data())
+def test_a_restored_record_equals_the_saved_one_byte_for_byte(chosen: Program, data: st.DataObject) -> None:
+    run = session(chosen)
+    end = run.length()
+    run.set_breakpoint(Breakpoint("log"))
+    run.rename("a name", ["one", "two"])
+    run.seek(data.draw(st.integers(0, end)))
+    if data.draw(st.booleans()) and run.halt() is None:
+        run.edit(Edit("push", value=3))
+        run.step(data.draw(st.integers(0, 5)))
+    saved = encode_record(record_of(run))
+    back = restore(decode_record(saved), MACHINE)
+    assert encode_record(record_of(back)) == saved
+    assert (back.state(), back.digest()) == (run.state(), run.digest())
+    back.step()
+    run.step()
+    assert back.digest() == run.digest()
+
+
+def world() -> MemoryState:
+    """A state a call session runs on."""
+    state = MemoryState()
+    state.put(TARGET, CALL_OTHER + code(2, "SLOAD", 1, "SLOAD ADD", 5, "BLOCKHASH POP", 3, "SSTORE STOP"))
+    state.put(OTHER, REVERTING, balance=5)
+    state.slots = {TARGET: {1: 10, 2: 20, 99: 1}, OTHER: {3: 4}}
+    return state
+
+
+def called() -> Session:
+    run = Session(Program(to="0x" + TARGET.hex()), MACHINE, world(), lambda n: bytes([n]) * 32)
+    run.step(11)
+    return run
+
+
+def test_a_file_opens_elsewhere_with_the_same_state_and_trace() -> None:
+    run = called()
+    run.edit(Edit("push", value=1))
+    imported = import_session(export_session(run, "look at this"))
+    assert (imported.about.note, imported.about.is_complete) == ("look at this", True)
+    assert run.step_index == 11
+    back = restore(imported.record, MACHINE)
+    assert back.state() == run.state()
+    assert list(trace_lines(back)) == list(trace_lines(run))
+    assert compare(run, back).is_equal
+    back.to_end()
+    run.to_end()
+    assert back.digest() == run.digest()
+    assert not back.base.below.assumed  # type: ignore[attr-defined]
+    witness = {bytes(a.address): a for a in imported.record.witness.accounts}
+    assert [slot for slot, _ in witness[TARGET].slots] == [b"\1", b"\2", b"\3"], "only what was read"
+
+
+def test_a_session_on_another_state_has_diverged() -> None:
+    run = called()
+    run.to_end()
+    other = world()
+    other.slots[TARGET][1] = 11
+    with pytest.raises(SessionDiverged):
+        restore(record_of(run), MACHINE, other)
+    with pytest.raises(SessionDiverged):
+        restore(msgspec.structs.replace(record_of(run), position=10_000), MACHINE)
+
+
+def test_equal_exports_are_equal_files() -> None:
+    assert export_session(called()) == export_session(called())
+
+
+# Files of strangers
+
+GOOD = export_session(called())
+SECTIONS = unpack(GOOD)[1]
+FIELDS: dict[str, Any] = msgspec.msgpack.decode(SECTIONS[RECORD])
+
+
+def container(content: bytes, count: int = 2, version: int = 1, level: int = 6) -> bytes:
+    """A file with any content, its digest right."""
+    body = zlib.compress(content, level)
+    header = struct.pack("<32sI", blake2b(body, digest_size=32).digest(), count)
+    return struct.pack("<8sHH", MAGIC, version, len(header)) + header + body
+
+
+def section(kind: int, data: bytes) -> bytes:
+    return struct.pack("<BI", kind, len(data)) + data
+
+
+def with_record(data: bytes) -> bytes:
+    return pack({ABOUT: SECTIONS[ABOUT], RECORD: data})
+
+
+def changed(**fields: Any) -> bytes:
+    """A file whose record has other fields."""
+    return with_record(msgspec.msgpack.encode(FIELDS | fields))
+
+
+def other_witness(change: Callable[[list[Any]], None]) -> bytes:
+    witness = msgspec.msgpack.decode(msgspec.msgpack.encode(FIELDS["witness"]))
+    change(witness)
+    return changed(witness=witness)
+
+
+def assign(*path: int, value: Any) -> Callable[[list[Any]], None]:
+    def change(witness: list[Any]) -> None:
+        inner = witness
+        for index in path[:-1]:
+            inner = inner[index]
+        inner[path[-1]] = value
+
+    return change
+
+
+def branch(number: int, parent: int | None, step: int = 0, edits: tuple[Any, ...] = ()) -> dict[str, Any]:
+    return {"id": number, "parent": parent, "step": step, "edits": edits, "name": ""}
+
+
+def flipped(at: int) -> bytes:
+    data = bytearray(GOOD)
+    data[at] ^= 1
+    return bytes(data)
+
+
+CONTENT = section(ABOUT, SECTIONS[ABOUT]) + section(RECORD, SECTIONS[RECORD])
+NESTED = b"\x91" * 100_000 + b"\xc0"
+DOUBLED = b"\x82" + b"\xa4name\xa1x" * 2
+
+HOSTILE: dict[str, tuple[bytes, type[Exception]]] = {
+    "empty": (b"", NotASessionFile),
+    "text": (b"hello, this is no session", NotASessionFile),
+    "zip": (b"PK\x03\x04" + bytes(100), NotASessionFile),
+    "pickle": (b"\x80\x04\x95" + bytes(50), NotASessionFile),
+    "magic alone": (MAGIC, SessionFileDamaged),
+    "version 0": (container(CONTENT, version=0), NotASessionFile),
+    "future version": (container(CONTENT, version=2), SessionFileTooNew),
+    "far future": (container(CONTENT, version=65535), SessionFileTooNew),
+    "cut in the header": (GOOD[:30], SessionFileDamaged),
+    "cut after the header": (GOOD[:48], SessionFileDamaged),
+    "cut in the middle": (GOOD[: len(GOOD) // 2], SessionFileDamaged),
+    "last byte missing": (GOOD[:-1], SessionFileDamaged),
+    "a byte too many": (GOOD + b"\0", SessionFileDamaged),
+    "digest flipped": (flipped(20), SessionFileDamaged),
+    "body flipped": (flipped(100), SessionFileDamaged),
+    "header size": (GOOD[:10] + b"\xff\xff" + GOOD[12:], SessionFileMalformed),
+    "too large": (GOOD + bytes(FILE_BYTES), SessionFileTooLarge),
+    "bomb": (container(bytes(200 << 20), level=9), SessionFileTooLarge),
+    "bomb of sections": (container(section(3, bytes(64 << 20)), 1, level=9), SessionFileTooLarge),
+    "small bomb": (container(bytes(1 << 20), level=9), SessionFileTooLarge),
+    "not compressed": (
+        (lambda b: struct.pack("<8sHH32sI", MAGIC, 1, 36, blake2b(b, digest_size=32).digest(), 2) + b)(b"plain"),
+        SessionFileDamaged,
+    ),
+    "two streams": (
+        (lambda b: struct.pack("<8sHH32sI", MAGIC, 1, 36, blake2b(b, digest_size=32).digest(), 2) + b)(
+            zlib.compress(CONTENT) * 2
+        ),
+        SessionFileDamaged,
+    ),
+    "huge count": (container(CONTENT, 2**32 - 1), SessionFileTooLarge),
+    "10,001 sections": (container(section(1, b"") * 10_001, 10_001), SessionFileTooLarge),
+    "wrong count": (container(CONTENT, 3), SessionFileMalformed),
+    "no sections": (container(b"", 0), SessionFileMalformed),
+    "section doubled": (container(CONTENT + section(ABOUT, SECTIONS[ABOUT]), 3), SessionFileMalformed),
+    "unknown section": (container(CONTENT + section(9, b""), 3), SessionFileMalformed),
+    "record missing": (container(section(ABOUT, SECTIONS[ABOUT]), 1), SessionFileMalformed),
+    "section too long": (container(struct.pack("<BI", 1, 2**32 - 1) + b"x", 1), SessionFileMalformed),
+    "section cut": (container(CONTENT[:-3]), SessionFileMalformed),
+    "section header cut": (container(CONTENT + b"\1\0"), SessionFileMalformed),
+    "about no JSON": (pack({ABOUT: b"{", RECORD: SECTIONS[RECORD]}), SessionFileMalformed),
+    "about nested": (pack({ABOUT: b"[" * 100_000, RECORD: SECTIONS[RECORD]}), SessionFileMalformed),
+    "about unknown field": (
+        pack({ABOUT: SECTIONS[ABOUT][:-1] + b',"run":"rm"}', RECORD: SECTIONS[RECORD]}), SessionFileMalformed
+    ),
+    "record nested": (with_record(NESTED), SessionFileTooLarge),
+    "record doubled keys": (with_record(DOUBLED), SessionFileMalformed),
+    "record cut": (with_record(SECTIONS[RECORD][:-1]), SessionFileMalformed),
+    "record and more": (with_record(SECTIONS[RECORD] + b"\xc0"), SessionFileMalformed),
+    "record of an array of billions": (with_record(b"\xdd\xff\xff\xff\xff"), SessionFileMalformed),
+    "record of a map of billions": (with_record(b"\xdf\x7f\xff\xff\xff"), SessionFileMalformed),
+    "record of a long string": (with_record(b"\xc6\x7f\xff\xff\xff"), SessionFileTooLarge),
+    "record of nothing": (with_record(b"\xc0"), SessionFileMalformed),
+    "record of an extension": (with_record(b"\xc7\x01\x01\x00"), SessionFileMalformed),
+    "not canonical": (
+        with_record(msgspec.msgpack.encode(FIELDS, order="deterministic")), SessionFileMalformed
+    ),
+    "unknown field": (changed(exec="import os"), SessionFileMalformed),
+    "missing field": (
+        with_record(msgspec.msgpack.encode({k: v for k, v in FIELDS.items() if k != "digest"})),
+        SessionFileMalformed,
+    ),
+    "record version": (changed(version=2), SessionFileMalformed),
+    "wrong types": (changed(name=7), SessionFileMalformed),
+    "negative position": (changed(position=-1), SessionFileMalformed),
+    "endless position": (changed(position=2**62), SessionFileTooLarge),
+    "name too long": (changed(name="x" * 1000), SessionFileMalformed),
+    "tags too many": (changed(tags=["x"] * 100), SessionFileMalformed),
+    "digest too short": (changed(digest=b"short"), SessionFileMalformed),
+    "branch of nothing": (changed(branch=5), SessionFileMalformed),
+    "branches missing": (changed(branches=[]), SessionFileMalformed),
+    "branches in a circle": (changed(branches=[branch(0, None), branch(1, 2), branch(2, 1)]), SessionFileMalformed),
+    "its own parent": (changed(branches=[branch(0, None), branch(1, 1)]), SessionFileMalformed),
+    "root with edits": (
+        changed(branches=[branch(0, None, 0, ({"kind": "pop"},))]), SessionFileMalformed
+    ),
+    "branches too many": (
+        changed(branches=[branch(0, None), *(branch(i, 0) for i in range(1, 100))]), SessionFileMalformed
+    ),
+    "edits unordered": (
+        changed(branches=[branch(0, None), branch(1, 0, 3, ({"kind": "pop", "step": 3}, {"kind": "pop"}))]),
+        SessionFileMalformed,
+    ),
+    "breakpoint ids doubled": (
+        changed(breakpoints=[{"kind": "log", "id": 1}] * 2, breakpoint_ids=2), SessionFileMalformed
+    ),
+    "breakpoint of no kind": (changed(breakpoints=[{"kind": "exec", "id": 1}], breakpoint_ids=1), SessionFileMalformed),
+    "expression of Python": (
+        changed(
+            breakpoints=[{"kind": "expression", "id": 1, "expression": "__import__('os')"}], breakpoint_ids=1
+        ),
+        SessionFileMalformed,
+    ),
+    "program of nothing": (changed(program={}), SessionFileMalformed),
+    "program of two": (changed(program={"code": "0x", "to": "0x" + "00" * 20}), SessionFileMalformed),
+    "program of bad hex": (changed(program={"code": "0xzz"}), SessionFileMalformed),
+    "program of much gas": (changed(program={"code": "0x", "gas": 2**63}), SessionFileMalformed),
+    "program of a bad transaction": (changed(program={"transaction": "0x02c0"}), SessionFileMalformed),
+    "wrong root": (changed(witness_root=bytes(32)), SessionStateMismatch),
+    "balance altered": (other_witness(assign(0, -1, 3, value=b"\x77")), SessionStateMismatch),
+    "slot altered": (other_witness(assign(0, -1, 6, 0, 1, value=b"\x77")), SessionStateMismatch),
+    "code altered": (other_witness(assign(1, 0, value=b"\x60\x00")), SessionStateMismatch),
+    "code missing": (other_witness(assign(1, value=[])), SessionStateMismatch),
+    "code doubled": (other_witness(lambda w: w[1].append(w[1][0])), SessionFileMalformed),
+    "accounts doubled": (other_witness(lambda w: w[0].append(w[0][-1])), SessionFileMalformed),
+    "accounts unordered": (other_witness(lambda w: w[0].reverse()), SessionFileMalformed),
+    "address too short": (other_witness(assign(0, 0, 0, value=b"\1")), SessionFileMalformed),
+    "slots unordered": (other_witness(lambda w: w[0][-1][6].reverse()), SessionFileMalformed),
+    "slot number padded": (other_witness(assign(0, -1, 6, 0, 0, value=b"\0\1")), SessionFileMalformed),
+    "slot value too long": (other_witness(assign(0, -1, 6, 0, 1, value=b"\1" * 33)), SessionFileMalformed),
+    "block hash too short": (other_witness(assign(2, value=[[1, b"\1"]])), SessionFileMalformed),
+}  # fmt: skip
+
+
+def test_there_are_enough_hostile_files_and_the_good_one_is_good() -> None:
+    assert len(HOSTILE) >= 50
+    assert import_session(GOOD).record == decode_record(SECTIONS[RECORD])
+    assert changed() == GOOD
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused_quickly(name: str) -> None:
+    data, error = HOSTILE[name]
+    start = time.perf_counter()
+    with pytest.raises(error) as caught:
+        import_session(data)
+    assert time.perf_counter() - start < 1
+    assert isinstance(caught.value, SessionFileRefused)
+    assert len(str(caught.value)) < 500
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, len(SECTIONS[RECORD]) - 1), st.binary(min_size=1, max_size=4))
+def test_any_damage_inside_is_refused_or_harmless(at: int, damage: bytes) -> None:
+    record = SECTIONS[RECORD][:at] + damage + SECTIONS[RECORD][at + len(damage) :]
+    try:
+        imported = import_session(with_record(record))
+    except SessionFileRefused:
+        return
+    try:
+        restore(imported.record, MACHINE).close()
+    except SessionError:
+        return
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60))
+def test_shapes_of_any_bytes(data: bytes) -> None:
+    try:
+        check_shape(data)
+    except SessionFileRefused:
+        return
+    # What the look passes, the decoder reads without trouble of nesting or size.
+    try:
+        msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return
+    except TypeError:
+        return  # keys that Python cannot hash
+
+
+def test_repetitive_sessions_can_still_be_exported() -> None:
+    state = world()
+    big = bytes(20_000)
+    state.put(OTHER, big)
+    assert state.account(OTHER) == Account(0, 0, keccak256(big))
+    run = Session(Program(to="0x" + TARGET.hex(), calldata="0x" + "00" * 200_000), MACHINE, state)
+    imported = import_session(export_session(run))
+    assert len(restore(imported.record, MACHINE).launch.calldata) == 200_000

@@ -1,0 +1,312 @@
+"""Stepping to and fro: identity, seeking against fresh runs, keyframes under a cap, edits and branches."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.crypto import address_of_secret
+from chain.transactions import DYNAMIC_FEE, Transaction, encode_transaction, sign_transaction
+from debugger.breakpoints import Breakpoint
+from debugger.commands import Command, Seek, Step, StepBack, perform
+from debugger.desk import Desk
+from debugger.edits import Edit
+from debugger.errors import InvalidEdit, InvalidProgram, SessionNotFound, StepOutOfRange
+from debugger.events import Running, Stopped
+from debugger.persist import decode_record, encode_record, record_of, restore
+from debugger.program import AccountSetup, Program, block_setup, parse_program
+from debugger.session import Session
+from debugger.state import StateQuery, Window
+from tests.unit.debugger.programs import LOOP, MACHINE, programs, session
+from tests.unit.vm.programs import OTHER, code
+
+CAREFUL = settings(max_examples=40, deadline=None)
+
+
+@CAREFUL
+@given(programs(), st.data())
+def test_forward_then_back_is_identity(program: Program, data: st.DataObject) -> None:
+    run = session(program, spacing=data.draw(st.sampled_from([3, 16, 1000])))
+    end = run.length()
+    start = data.draw(st.integers(0, end))
+    run.seek(start)
+    state, digest = run.state(), run.digest()
+    n = data.draw(st.integers(0, end - start))
+    run.step(n)
+    assert run.step_index == start + n
+    run.step_back(n)
+    assert (run.state(), run.digest()) == (state, digest)
+
+
+@CAREFUL
+@given(programs(), st.data())
+def test_seeking_equals_a_fresh_run(program: Program, data: st.DataObject) -> None:
+    run = session(program, spacing=data.draw(st.sampled_from([2, 7, 64])), keyframe_bytes=20_000)
+    end = run.length()
+    for _ in range(6):
+        step = data.draw(st.integers(0, end))
+        run.seek(step)
+        fresh = session(program, spacing=10**6)
+        while fresh.step_index < step:
+            fresh.step()
+        assert run.digest() == fresh.digest()
+        assert run.state() == fresh.state()
+        fresh.close()
+
+
+def test_there_is_nothing_before_the_start_or_beyond_the_end() -> None:
+    run = session(code(1, 2, "ADD STOP"))
+    assert run.step_back(5)[0].step == 0  # type: ignore[union-attr]
+    with pytest.raises(StepOutOfRange):
+        run.seek(5)
+    with pytest.raises(StepOutOfRange):
+        run.seek(-1)
+    assert run.step_index == 0
+    assert run.step(99) == [Stopped(4, "halt", (), run.halt())]
+    state = run.state()
+    assert (state.pc, state.opcode, state.stack, state.step) == (5, "STOP", ["0x3"], 4)
+    assert state.halt is not None
+    assert state.halt.reason == "stop"
+
+
+def test_a_long_run_keeps_its_memory_bounded_and_steps_back() -> None:
+    run = session(LOOP, keyframe_bytes=30_000, spacing=8192)
+    run.run()
+    frames = run.timeline.keyframes
+    assert run.step_index > 1_000_000
+    assert frames.bytes <= 30_000
+    steps = frames.steps
+    assert steps[0] == 0
+    assert len(steps) > 5
+    run.step_back(10_000)
+    near = run.state()
+    run.step_back(1)
+    run.step(1)
+    assert run.state() == near
+
+
+def test_memory_pages_are_shared_between_keyframes() -> None:
+    big = code(1, 500_000, "MSTORE") + LOOP.replace(code(2, "JUMPI"), code(9, "JUMPI"))
+    run = session(big, spacing=8192)
+    run.step(300_000)
+    assert len(run.timeline.keyframes) > 30
+    assert run.timeline.keyframes.bytes < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("end", "reason", "message"),
+    [
+        (code("STOP"), "stop", None),
+        (code(0, 0, "RETURN"), "return", None),
+        (code(0, 0, "REVERT"), "revert", None),
+        (code("ADD"), "stack_underflow", None),
+        (code(3, "JUMP"), "invalid_jump", None),
+        (b"\xfe", "invalid_opcode", None),
+        (code(1, 0, 0, "RETURNDATACOPY"), "return_data_out_of_bounds", None),
+        (code(1 << 60, "MLOAD"), "out_of_gas", None),
+        (code("JUMPDEST GAS", 0, "JUMP"), "stack_overflow", None),
+        (code("CALLER SELFDESTRUCT"), "selfdestruct", None),
+        (
+            code(0x4E487B71 << 224, 0, "MSTORE", 0x12, 4, "MSTORE", 36, 0, "REVERT"),
+            "revert",
+            "Panic(0x12): division or modulo by zero",
+        ),
+    ],
+)
+def test_each_end_has_its_reason(end: bytes, reason: str, message: str | None) -> None:
+    run = session(end)
+    run.run()
+    halt = run.halt()
+    assert halt is not None
+    assert (halt.reason, halt.message) == (reason, message)
+
+
+def test_pages_tell_what_they_leave_out() -> None:
+    run = session(code(5, 4096, "MSTORE", 1, 1, "SSTORE", 1, 2, "SSTORE", 1, 2, 3, 4, "STOP"))
+    run.step(13)
+    state = run.state(StateQuery(stack=Window(1, 2), memory=Window(4096, 32), storage=Window(1, 5)))
+    assert state.stack == ["0x2", "0x3"]
+    assert state.memory == "0x" + (5).to_bytes(32, "big").hex()
+    assert state.storage == {"0x2": "0x1"}
+    assert (state.pages["memory"].total, state.pages["stack"].total) == (4128, 4)
+    document = msgspec.json.decode(msgspec.json.encode(state))
+    names = "pc opcode gasLeft depth stack memory storage transientStorage logs returnData callFrames step halt"
+    assert set(document) >= {*names.split()}
+    with pytest.raises(InvalidProgram):
+        run.state(StateQuery(memory=Window(0, 1 << 30)))
+
+
+def test_step_over_and_out() -> None:
+    run = session(code(0, 0, 0, 0, 0, int.from_bytes(OTHER, "big"), "GAS CALL POP STOP"))
+    run.step(7)
+    assert run.state().opcode == "CALL"
+    run.step_over()
+    assert (run.state().opcode, run.state().depth) == ("POP", 1)
+    over = run.step_index
+    run.step_back(4)
+    assert run.state().depth == 2
+    run.step_out()
+    assert run.step_index == over
+    assert [f.depth for f in run.state().call_frames] == [1]
+    assert run.step_out()[0].reason == "halt"  # type: ignore[union-attr]
+
+
+def test_edits_branch_and_replay_alike() -> None:
+    run = session(code(1, 2, "ADD", 0, "SSTORE", 5, 0, "MSTORE", 0, "SLOAD STOP"), spacing=2)
+    run.step(3)
+    run.edit(Edit("stack", index=0, value=40))
+    run.edit(Edit("memory", index=10, data="0xaabb"))
+    assert len(run.branches) == 2
+    run.edit(Edit("gas", value=100_000))
+    run.to_end()
+    changed, end = run.state(), run.step_index
+    assert changed.stack == ["0x28"]
+    run.step_back(2)
+    run.edit(Edit("storage", index=0, value=7))
+    run.step(2)
+    assert run.state().stack == ["0x7"]
+    assert run.branches[2].parent == 1
+    run.checkout(1, end)
+    assert run.state() == changed
+    run.checkout(0, end)
+    assert run.state().stack == ["0x3"]
+    run.checkout(1, 1)
+    run.seek(end)
+    assert run.state() == changed
+    run.reset()
+    assert (run.step_index, run.branch) == (0, 0)
+
+
+def test_edits_of_calldata_and_pc() -> None:
+    run = session(code(0, "CALLDATALOAD POP", 0x5B, "POP JUMPDEST STOP"))
+    run.edit(Edit("calldata", data="0x" + "11" * 32))
+    run.step(2)
+    assert run.state().stack == ["0x" + "11" * 32]
+    for bad in (Edit("pc", value=5), Edit("pc", value=1000), Edit("stack", index=1, value=0), Edit("nothing")):
+        with pytest.raises(InvalidEdit):
+            run.edit(bad)
+    run.edit(Edit("push", value=3))
+    run.edit(Edit("pc", value=3))
+    run.edit(Edit("pop"))
+    run.to_end()
+    run.seek(run.step_index - 1)
+    assert run.state().opcode == "STOP"
+
+
+def test_a_failed_branch_to_a_missing_step_changes_nothing() -> None:
+    run = session(code(1, "POP STOP"))
+    run.step(1)
+    with pytest.raises(StepOutOfRange):
+        run.checkout(0, 50)
+    with pytest.raises(SessionNotFound):
+        run.checkout(9)
+    assert run.step_index == 1
+
+
+def test_running_in_slices_and_pausing() -> None:
+    run = session(LOOP)
+    assert run.toggle_run_pause()
+    slices = 0
+    while isinstance(run.run_slice(100_000)[0], Running):
+        slices += 1
+    assert slices > 10
+    assert not run.is_running
+    run.reset()
+    assert run.run(limit=1000)[0] == Stopped(1000, "limit")
+    run.toggle_run_pause()
+    assert not run.toggle_run_pause()
+
+
+def test_a_transaction_costs_what_its_receipt_says() -> None:
+    secret = b"\x11" * 32
+    sender = "0x" + address_of_secret(secret).hex()
+    tx = Transaction(
+        type=DYNAMIC_FEE, chain_id=31337, nonce=0, gas_price=0, max_priority_fee_per_gas=1, max_fee_per_gas=10,
+        gas_limit=100_000, to=OTHER, value=0, data=b"\x01", access_list=(), max_fee_per_blob_gas=0,
+        blob_versioned_hashes=(), authorization_list=(), y_parity=0, r=0, s=0,
+    )  # fmt: skip
+    raw = encode_transaction(sign_transaction(tx, secret))
+    program = Program(
+        transaction="0x" + raw.hex(),
+        state={
+            sender: AccountSetup(balance=10**18),
+            "0x" + OTHER.hex(): AccountSetup(code="0x" + code(1, 1, "SSTORE STOP").hex()),
+        },
+    )
+    run = Session(program, MACHINE)
+    assert run.state().gas_left == 100_000 - 21_016
+    run.run()
+    halt = run.halt()
+    assert halt is not None
+    assert halt.gas_used == 21_016 + 6 + 22_100
+    assert block_setup(run.launch.environment) == msgspec.structs.replace(
+        block_setup(run.launch.environment), number=program.block.number
+    )
+
+
+def test_programs_are_checked() -> None:
+    for bad in (
+        {},
+        {"code": "0x", "to": "0x" + "00" * 20},
+        {"code": "0x0"},
+        {"code": "0x", "fork": "nonsense"},
+        {"code": "0x", "gas": -1},
+        {"code": "0x", "unknown": 1},
+        {"transaction": "0x1234"},
+        {"code": "0x", "value": "0x1" + "00" * 32},
+    ):
+        with pytest.raises(InvalidProgram):
+            parse_program(bad)
+    run = Session(parse_program({"code": "0x34", "value": "0x5", "block": {"baseFee": 7}}), MACHINE)
+    run.step()
+    assert run.state().stack == ["0x5"]
+
+
+def test_commands_are_plain_data() -> None:
+    run = session(LOOP)
+    for command in (Step(10), StepBack(3), Seek(100)):
+        data = msgspec.msgpack.encode(command)
+        perform(run, msgspec.msgpack.decode(data, type=Command))
+    assert run.step_index == 100
+
+
+def test_the_eight_operations_of_old() -> None:
+    desk = Desk(MACHINE)
+    first, second = desk.create_session(), desk.create_session()
+    assert (first, second, desk.active) == (1, 2, 1)
+    desk.load_bytecode(second, "0x6001600201")
+    assert desk.step_evm(second).stack == ["0x1"]
+    assert desk.get_evm_state(first).code_size == 0
+    assert desk.toggle_run_pause(second)
+    desk[second].run_slice()
+    assert desk.get_evm_state(second).stack == ["0x3"]
+    assert desk.reset_evm(second).step == 0
+    desk.set_active_session(second)
+    assert desk.close_session(second)
+    assert not desk.close_session(second)
+    assert desk.active == first
+    with pytest.raises(SessionNotFound):
+        desk.step_evm(second)
+    desk[first].set_breakpoint(Breakpoint("revert"))
+
+
+def test_a_refused_program_leaves_the_session_alone() -> None:
+    run = session(code(1, 2, "ADD"))
+    run.step(2)
+    with pytest.raises(InvalidProgram):
+        run.load(Program(code="0x", fork="nonsense"))
+    assert (run.step_index, run.launch.code) == (2, code(1, 2, "ADD"))
+    run.load(Program(code="0x5f"))
+    assert run.step_index == 0
+
+
+def test_large_numbers_can_be_stored() -> None:
+    rich = AccountSetup(balance=2**255, storage={"1": 2**200})
+    run = session(Program(code="0x5f5f", value=10**30, state={"0x" + "12" * 20: rich}))
+    run.edit(Edit("push", value=2**256 - 1))
+    run.set_breakpoint(Breakpoint("slot_write", slot=2**255))
+    back = restore(decode_record(encode_record(record_of(run))), MACHINE)
+    assert back.digest() == run.digest()
+    assert back.state().stack == ["0x" + "ff" * 32]

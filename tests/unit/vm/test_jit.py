@@ -1,0 +1,216 @@
+"""The JIT: what goes wrong natively when guards, indexes, caches or the compiling process go wrong."""
+
+from __future__ import annotations
+
+import gc
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from chain.forks import Fork
+from tests.paths import REPO
+from tests.unit.vm.programs import World, code, returning_top
+from vm.code import Code
+from vm.evm.jit.maps import Maps
+from vm.evm.jit.program import Program
+from vm.evm.jit.wire import Request, decode_request, encode_request
+from vm.evm.jit.workshop import Workshop
+from vm.evm.native import load_interpreter
+from vm.machine import Machine
+from vm.message import Halt, Outcome  # noqa: F401 - Halt is for the programs run in a process of their own
+
+LOOP = code(0, b"\x5b", 1, "ADD DUP1", 30_000, "GT", 2, "JUMPI", 0, "MSTORE", 32, 0, "RETURN")
+GAS = 5_000_000
+
+
+class Objects:
+    """An object cache in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        return self.kept.get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.kept[key] = data
+
+    @property
+    def jit_keys(self) -> list[str]:
+        return [key for key in self.kept if key.startswith("jit-")]
+
+
+def call(machine: Machine, program: bytes, gas: int = GAS) -> Outcome:
+    world = World()
+    world.journal.set_code(world.message().to, program)
+    return machine.execute(world.message(gas), world.context)
+
+
+def until(condition: object, machine: Machine, program: bytes) -> None:
+    """Call the program until the condition, a function, holds."""
+    deadline = time.monotonic() + 60
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, machine.status()
+        call(machine, program)
+        time.sleep(0.02)
+
+
+def test_indexes_agree_between_native_code_and_python() -> None:
+    source = random.Random(9)
+    for fork in (Fork.OSAKA, Fork.FRONTIER):
+        interpreter = load_interpreter(fork)
+        for _ in range(100):
+            text = bytes(
+                source.choice([0x5B, 0x60, 0x7F, 0xF1, 0x31, 0x54, source.randrange(256)]) for _ in range(90)
+            )
+            program, maps = Program(text, fork), Maps(Code(text, interpreter.map_jumps), interpreter)
+            assert maps.jumpdests() == program.targets
+            assert maps.resume_points() == program.entries
+            assert maps.count == 2 + len(program.targets) + len(program.entries)
+
+
+def test_a_failed_guard_ends_in_the_interpreter() -> None:
+    # In a process of its own: guard and jit table could send each other back and forth for ever.
+    text = (
+        "from tests.unit.vm.test_jit import *\n"
+        "m = Machine(engine='jit')\n"
+        "for gas in [*range(400), 29_000, 100_000]:\n"
+        "    assert call(m, LOOP, gas) == Outcome(Halt.OUT_OF_GAS, 0), gas\n"
+        "deep = code(b'\\x5b', 'PC', 0, 'JUMP')\n"
+        "assert call(m, deep).halt is Halt.STACK_OVERFLOW\n"
+        "assert call(m, code(b'\\x5b', 'POP', 0, 'JUMP')).halt is Halt.STACK_UNDERFLOW\n"
+        "print('ended', m.status()['engine'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=REPO, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.stdout == "ended jit\n", done.stderr
+
+
+@pytest.mark.parametrize("last", ["GAS", "CALLER BALANCE", "GAS POP"])
+def test_a_segment_that_ends_before_a_jumpdest_is_paid_once(last: str) -> None:
+    program = returning_top(0, 1, 8, "JUMPI", 0, b"\x5b" * 3, last, b"\x5b", "GAS")
+    assert call(Machine(engine="jit"), program) == call(Machine(), program)
+
+
+def test_hot_code_is_compiled_in_the_background_and_found_again() -> None:
+    objects = Objects()
+    machine = Machine(objects, "auto")
+    expected = call(machine, LOOP)
+    until(lambda: machine.metrics.compiled, machine, LOOP)
+    assert call(machine, LOOP) == expected
+    machine.close()
+    again = Machine(objects, "auto")
+    until(lambda: again.metrics.loaded, again, LOOP)
+    assert call(again, LOOP) == expected
+    assert again.metrics.compiled == 0
+    assert again.metrics.machine_code_bytes > 0
+    again.close()
+
+
+def test_a_damaged_object_is_not_executed() -> None:
+    objects = Objects()
+    expected = call(Machine(objects, "jit"), LOOP)
+    (key,) = objects.jit_keys
+    good = objects.kept[key]
+    for bad in (good[:-1], good[:40] + bytes([good[40] ^ 1]) + good[41:], b"", b"\x7fELF" * 20):
+        objects.kept[key] = bad
+        machine = Machine(objects, "jit")
+        assert call(machine, LOOP) == expected
+        assert (machine.metrics.rejected, machine.metrics.compiled) == (1, 1)
+        assert objects.kept[key] == good
+
+
+def test_another_contracts_object_is_not_executed() -> None:
+    objects = Objects()
+    other = code(7, 0, "MSTORE", 32, 0, "RETURN")
+    call(Machine(objects, "jit"), other)
+    (foreign,) = objects.jit_keys
+    call(Machine(objects, "jit"), LOOP)
+    (key,) = set(objects.jit_keys) - {foreign}
+    objects.kept[key] = objects.kept[foreign]
+    machine = Machine(objects, "jit")
+    assert call(machine, LOOP) == call(Machine(), LOOP)
+    assert machine.metrics.rejected == 1
+
+
+def test_a_compiling_process_that_hangs_is_killed_and_the_next_one_works() -> None:
+    shop = Workshop(seconds_max=0.01)
+    answers: list[tuple[bytes | None, str]] = []
+    ready = threading.Event()
+
+    def done(_: Request, found: bytes | None, reason: str) -> None:
+        answers.append((found, reason))
+        ready.set()
+
+    request = Request(Fork.CANCUN, 0, LOOP, (2,))
+    assert shop.submit(lambda: request, done)
+    assert ready.wait(30)
+    assert answers[0][0] is None
+    assert shop.killed == 1
+    shop._seconds_max = 60.0
+    ready.clear()
+    assert shop.submit(lambda: request, done)
+    assert ready.wait(60)
+    assert answers[1][0]
+    shop.close()
+    assert shop.process_id is None
+
+
+def test_the_queue_is_bounded() -> None:
+    shop = Workshop()
+    hold = threading.Event()
+
+    def prepare() -> None:
+        hold.wait(30)
+
+    taken = [shop.submit(prepare, lambda *_: None) for _ in range(100)]
+    assert 64 <= sum(taken) <= 65
+    hold.set()
+    shop.close()
+
+
+def test_eviction_leaves_running_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Objects(), "auto")
+    until(lambda: machine.metrics.compiled, machine, LOOP)
+    world = World()
+    world.journal.set_code(world.message().to, LOOP)
+    execution = machine.begin(world.message(GAS), world.context)
+    monkeypatch.setattr("vm.evm.jit.tier.LOADED_CONTRACTS_MAX", 0)
+    other = LOOP + b"\x00"
+    until(lambda: machine.metrics.evicted >= 2, machine, other)
+    gc.collect()
+    assert execution.run() == call(Machine(), LOOP)
+    execution.close()
+    assert machine.metrics.machine_code_bytes == 0
+    machine.close()
+
+
+def test_counting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(engine="auto")
+    engine = machine.engine(Fork.CANCUN)
+    assert engine.tier is not None
+    codes = [Code(LOOP + bytes([i]), engine.interpreter.map_jumps) for i in range(20)]
+    monkeypatch.setattr("vm.evm.jit.tier.COUNTED_BYTES_MAX", 5 * Maps(codes[0], engine.interpreter).size)
+    monkeypatch.setattr(Workshop, "submit", lambda *_: False)
+    for each in codes:
+        for _ in range(3):
+            engine.tier.maps_of(each)
+    assert sum(each.heat is not None and each.heat.maps is not None for each in codes) == 5
+    machine.close()
+
+
+def test_requests_keep_their_parts() -> None:
+    request = Request(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
+    assert decode_request(encode_request(request)) == request
+
+
+def test_a_dump_has_blocks_ir_and_assembly(tmp_path: Path) -> None:
+    call(Machine(engine="jit", dump=tmp_path), LOOP)
+    assert sorted("".join(path.suffixes) for path in tmp_path.iterdir()) == [".blocks.txt", ".ll", ".s"]
+    assert "JUMPI" in next(tmp_path.glob("*.blocks.txt")).read_text()

@@ -1,0 +1,59 @@
+"""The calling convention of all native code: one signature, registers in and out of the frame, dispatch."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from vm.evm.layout import Field
+
+PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
+PARAMETER_TYPES: Final = "ptr, i64, i64, ptr, ptr"
+SIGNATURE: Final = "preserve_nonecc i64"
+"""Every opcode, block and exit: what ``musttail`` needs to be the same everywhere."""
+
+
+def store_field(field: Field, value: str) -> str:
+    """Write a register of the frame."""
+    return (
+        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
+        f"  store i64 {value}, ptr %at.{field.name}\n"
+    )
+
+
+def load_field(field: Field, kind: str = "i64") -> str:
+    """Read a register of the frame as ``%NAME``."""
+    return (
+        f"  %at.{field.name} = getelementptr i8, ptr %frame, i64 {8 * field}\n"
+        f"  %{field.name} = load {kind}, ptr %at.{field.name}\n"
+    )
+
+
+HERE: Final = (
+    load_field(Field.CODE) + "  %here = ptrtoint ptr %ip to i64\n  %pc = sub i64 %here, %CODE\n"
+)
+"""Finds ``%pc``."""
+
+
+def exit_function(code: int) -> str:
+    """``@exitN``: store the registers and return the code to Python."""
+    return (
+        f"define internal {SIGNATURE} @exit{code}({PARAMETERS}) noinline nounwind {{\n"
+        + HERE
+        + store_field(Field.PC, "%pc")
+        + store_field(Field.GAS, "%gas")
+        + store_field(Field.SP, "%sp")
+        + f"  ret i64 {code}\n}}\n"
+    )
+
+
+THROUGH_TABLE: Final = (
+    "  %op = load i8, ptr %ip\n  %index = zext i8 %op to i64\n"
+    "  %slot = getelementptr ptr, ptr {table}, i64 %index\n  %function = load ptr, ptr %slot\n"
+)
+"""Finds the ``%function`` of the opcode at ``%ip``."""
+
+
+def table(name: str, entries: list[str]) -> str:
+    """A dispatch table."""
+    listed = ", ".join(f"ptr @{entry}" for entry in entries)
+    return f"@{name} = internal constant [{len(entries)} x ptr] [{listed}]\n"

@@ -1,0 +1,63 @@
+"""Engine ``jit``: every contract is compiled whole when it is first called, in the caller's thread. For tests."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from chain.hashing import keccak256
+from vm.code import Code
+from vm.evm.jit import objects
+from vm.evm.jit.dump import Dump
+from vm.evm.jit.maps import CODE_BYTES_MAX, Maps
+from vm.evm.jit.metrics import Metrics
+from vm.evm.jit.module import compile_ir
+from vm.evm.jit.store import ObjectStore
+from vm.evm.native import Interpreter
+
+CONTRACTS_MAX = 512
+"""Contracts kept compiled."""
+
+
+class EagerTier:
+    """Of one fork."""
+
+    def __init__(
+        self, interpreter: Interpreter, store: ObjectStore, metrics: Metrics, level: int, dump: Dump | None
+    ) -> None:
+        self._interpreter = interpreter
+        self._store = store
+        self._metrics = metrics
+        self._level = level
+        self._dump = dump
+        self._maps: OrderedDict[bytes, Maps] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def maps_of(self, code: Code) -> Maps | None:
+        """Maps of the code about to run; None for code too long to compile."""
+        if not 0 < code.length <= CODE_BYTES_MAX:
+            return None
+        with self._lock:
+            maps = self._maps.get(code.bytes)
+            if maps is None:
+                maps = self._maps[code.bytes] = Maps(code, self._interpreter)
+                self._compile(code, maps)
+                while len(self._maps) > CONTRACTS_MAX:
+                    self._maps.popitem(last=False)
+        self._metrics.entered += 1
+        return maps
+
+    def _compile(self, code: Code, maps: Maps) -> None:
+        fork, kind = self._interpreter.fork, f"whole{self._level}"
+        code_hash = keccak256(code.bytes)
+        found = self._store.get(code_hash, fork, kind)
+        if found is None:
+            text = compile_ir(code.bytes, fork, None).ir
+            found = objects.compile_module(text, self._level)
+            self._metrics.compiled += 1
+            self._store.put(code_hash, fork, kind, found)
+            if self._dump is not None:
+                self._dump.write(code, code_hash, fork, kind, text, self._level)
+        loaded = objects.load(found, self._interpreter)
+        maps.install(loaded.functions, loaded.library, len(found))
+        self._metrics.machine_code_bytes += len(found)

@@ -1,0 +1,372 @@
+"""Emits one compiled function: straight code from an entry point on, with side exits.
+
+Whatever compiled code does not do itself it leaves to the interpreter with the state as it was before the
+opcode: exceptional halts, memory that needs a larger buffer, guards of a segment that fail. So gas, halting
+reason and output are the interpreter's in every case. Python never runs in a function: all registers it reads
+but the memory's size stay the same.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from vm.evm.builder import Emitter, Value, Word
+from vm.evm.convention import PARAMETERS, SIGNATURE
+from vm.evm.emitters import EMITTERS
+from vm.evm.jit.program import Operation, Program, Segment
+from vm.evm.jit.stack import Changes, VirtualStack
+from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
+from vm.limits import MEMORY_BYTES
+from vm.message import Halt
+
+FUNCTION_OPCODES_MAX = 128
+UNWRITTEN_WORDS_MAX = 24
+"""A longer run of opcodes, or one with more words to write at every side exit, goes on in another function:
+compile time would grow with the square."""
+
+
+class _SideExit(NamedTuple):
+    """Leaving to the interpreter: where, and what the registers and the stack are there."""
+
+    label: str
+    callee: str
+    pc: int
+    height: int
+    changes: Changes
+    gas: Word
+    prepaid: int
+    """Gas of opcodes that were paid for but not reached."""
+
+
+class Linker(Protocol):
+    """Knows the other functions of the module."""
+
+    wanted: frozenset[int]
+    """JUMPDESTs with a function of their own; the others are only passed through."""
+
+    def function_at(self, pc: int) -> str | None:
+        """Symbol of the function that begins at ``pc``, None if that is not to be compiled."""
+
+    def continuation_at(self, pc: int) -> str:
+        """Symbol of a function that goes on at ``pc``, which is made if need be."""
+
+    def resumes_at(self, pc: int) -> None:
+        """Python will carry out an opcode and come back at ``pc``."""
+
+    def exit(self, code: int) -> str:
+        """Symbol of the exit to Python with a code."""
+
+
+class BlockEmitter(Emitter):
+    """One function."""
+
+    def __init__(self, program: Program, start: int, linker: Linker) -> None:
+        super().__init__(program.fork)
+        self._program = program
+        self._start = start
+        self._linker = linker
+        self._stack = VirtualStack(self.b)
+        self._fields: dict[tuple[Field, str], str] = {}
+        self._conditions: dict[str, str] = {}
+        """Words that are 0 or 1 -> the i1 they were made of."""
+        self._side_exits: list[_SideExit] = []
+        self._proven_needs = self._proven_grows = 0
+        self._proven_memory = 0
+        self._ended = False
+        self._operation = Operation(start, program.at(start).row, 0)
+        self._height_before = 0
+        self._gas_before: Word = "%gas"
+        self._prepaid = 0
+        self._failure_label: str | None = None
+        self.operations = 0
+
+    # The function
+
+    def function(self, symbol: str) -> str:
+        """The function's text."""
+        pc, begun = self._start, False
+        self.b.place("begin")
+        self.b.do("%base = getelementptr i8, ptr %frame, i64 %sp")
+        while not self._ended:
+            if begun and pc in self._linker.wanted:
+                self._go_to(pc)
+            elif begun and self._is_long():
+                self._leave(self._linker.continuation_at(pc), pc)
+            else:
+                begun = True
+                pc = self._emit_segment(self._program.segment(pc, self._linker.wanted))
+        for side in self._side_exits:
+            self._emit_side_exit(side)
+        body = "\n".join(self.b.lines)
+        head = f"define internal {SIGNATURE} @{symbol}({PARAMETERS}) nounwind noimplicitfloat"
+        return f"{head} {{\n{body}\n}}\n"
+
+    def _is_long(self) -> bool:
+        unwritten = len(self._stack.changes(self._stack.height))
+        return self.operations >= FUNCTION_OPCODES_MAX or unwritten > UNWRITTEN_WORDS_MAX
+
+    def _emit_segment(self, segment: Segment) -> int:
+        self._guard(segment)
+        left = segment.gas
+        for operation in segment.operations:
+            self.operations += 1
+            self._operation = operation
+            self._height_before = self._stack.height
+            self._gas_before = self.gas
+            self._prepaid = left
+            self._failure_label = None
+            left -= operation.row.gas
+            EMITTERS[operation.row.name](self)
+            if operation.row.name == "INVALID":
+                self._ended = True
+            if self._ended:
+                break
+        return segment.operations[-1].next_pc
+
+    def _guard(self, segment: Segment) -> None:
+        """Check gas and stack bounds of a segment, where they do not follow from those before."""
+        height = self._stack.height
+        conditions = []
+        needs, grows = segment.needs - height, segment.grows + height
+        if needs > self._proven_needs:
+            self._proven_needs = needs
+            conditions.append(self.let(f"icmp uge i64 %sp, {STACK_OFFSET + WORD_BYTES * needs}"))
+        if grows > self._proven_grows:
+            self._proven_grows = grows
+            conditions.append(self.let(f"icmp ule i64 %sp, {STACK_END - WORD_BYTES * grows}"))
+        if segment.gas:
+            conditions.append(self.let(f"icmp uge i64 {self.gas}, {segment.gas}"))
+        if conditions:
+            holds = conditions[0]
+            for condition in conditions[1:]:
+                holds = self.let(f"and i1 {holds}, {condition}")
+            label, onward = self.b.fresh("retry"), self.b.fresh("ok")
+            self._side_exits.append(
+                _SideExit(
+                    label,
+                    "@retry",
+                    segment.operations[0].pc,
+                    height,
+                    self._stack.changes(height),
+                    self.gas,
+                    0,
+                )
+            )
+            self.b.do(f"br i1 {holds}, label %{onward}, label %{label}, !prof !0")
+            self.b.place(onward)
+        if segment.gas:
+            self.gas = self.let(f"sub i64 {self.gas}, {segment.gas}")
+
+    def _emit_side_exit(self, side: _SideExit) -> None:
+        self.b.place(side.label)
+        self._stack.write(side.changes)
+        gas = self.let(f"add i64 {side.gas}, {side.prepaid}") if side.prepaid else side.gas
+        self._tail(side.callee, side.height, gas, side.pc)
+
+    # Leaving
+
+    def _tail(self, callee: str, height: int, gas: Word, pc: int) -> None:
+        sp = self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
+        ip = self.let(f"getelementptr i8, ptr %ip, i64 {pc - self._start}") if pc != self._start else "%ip"
+        arguments = f"ptr %frame, i64 {sp}, i64 {gas}, ptr {ip}, ptr %table"
+        result = self.let(f"musttail call {SIGNATURE} {callee}({arguments})")
+        self.b.do(f"ret i64 {result}")
+
+    def _leave(self, callee: str, pc: int) -> None:
+        """End the function by going on at ``pc``."""
+        height = self._stack.height
+        self._stack.write(self._stack.changes(height))
+        self._tail(callee, height, self.gas, pc)
+        self._ended = True
+
+    def _go_to(self, pc: int) -> None:
+        """Go on at a JUMPDEST, compiled or not."""
+        callee = self._linker.function_at(pc)
+        self._leave(callee or self._indexed(self._program.targets[pc]), pc)
+
+    def _indexed(self, index: int | str) -> str:
+        functions = self.pointer(Field.FUNCTIONS)
+        at = self.let(f"getelementptr ptr, ptr {functions}, i64 {index}")
+        return self.let(f"load ptr, ptr {at}")
+
+    def jump(self, target: Value) -> None:
+        if isinstance(target, int):
+            if target in self._program.targets:
+                self._go_to(target)
+            else:
+                self.b.do(f"br label %{self.failure(Halt.INVALID_JUMP)}")
+                self._ended = True
+            return
+        length = len(self._program.code)
+        self.require(self.let(f"icmp ult i256 {target}, {length}"), Halt.INVALID_JUMP)
+        offset = self.truncated(target)
+        cell = self.let(f"getelementptr i16, ptr {self.pointer(Field.TARGETS)}, i64 {offset}")
+        place = self.let(f"zext i16 {self.let(f'load i16, ptr {cell}')} to i64")
+        callee = self._indexed(place)
+        height = self._stack.height
+        self._stack.write(self._stack.changes(height))
+        code = self.let(f"getelementptr i8, ptr %ip, i64 {-self._start}")
+        ip = self.let(f"getelementptr i8, ptr {code}, i64 {offset}")
+        sp = self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
+        arguments = f"ptr %frame, i64 {sp}, i64 {self.gas}, ptr {ip}, ptr %table"
+        self.b.do(f"ret i64 {self.let(f'musttail call {SIGNATURE} {callee}({arguments})')}")
+        self._ended = True
+
+    def jumpi(self, target: Value, condition: Value) -> None:
+        if isinstance(condition, int):
+            if condition:
+                self.jump(target)
+            return
+        taken, onward = self.b.fresh("taken"), self.b.fresh("onward")
+        if condition in self._conditions:
+            self.b.branch(self._conditions[condition], taken, onward)
+        else:
+            self.b.branch(self.is_zero(condition), onward, taken)
+        stack, fields, gas = self._stack.fork(), dict(self._fields), self.gas
+        self.b.place(taken)
+        self.jump(target)
+        self._stack.join(stack)
+        self._fields, self.gas, self._ended = fields, gas, False
+        self._failure_label = None
+        self.b.place(onward)
+
+    def exit(self, halt: Halt) -> None:
+        # Nobody looks at the stack of a frame that has ended.
+        self._tail(self._linker.exit(halt), self._stack.height, self.gas, self._operation.pc)
+        self._ended = True
+
+    def host(self) -> None:
+        self._to_host()
+        self._linker.resumes_at(self._operation.next_pc)
+        self._ended = True
+
+    def host_unless(self, condition: str) -> None:
+        leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
+        self.b.do(f"br i1 {condition}, label %{onward}, label %{leave}, !prof !0")
+        self.b.place(leave)
+        self._to_host()
+        self.b.place(onward)
+
+    def _to_host(self) -> None:
+        operation, row = self._operation, self._operation.row
+        # The operands were popped but lie above the new top: Python reads them there.
+        self._stack.write(self._stack.changes(self._height_before))
+        height = self._height_before + row.pushes - row.pops
+        self._tail(self._linker.exit(Exit.HOST + row.byte), height, self.gas, operation.next_pc)
+
+    def failure(self, code: Halt | Exit) -> str:  # noqa: ARG002 - the interpreter finds the reason
+        if self._failure_label is None:
+            self._failure_label = self.b.fresh("defer")
+            self._side_exits.append(
+                _SideExit(
+                    self._failure_label,
+                    "@defer",
+                    self._operation.pc,
+                    self._height_before,
+                    self._stack.changes(self._height_before),
+                    self._gas_before,
+                    self._prepaid,
+                )
+            )
+        return self._failure_label
+
+    # Stack, registers, memory
+
+    def pop(self) -> Value:
+        return self._stack.pop()
+
+    def push(self, value: Value) -> None:
+        self._stack.push(value)
+
+    def drop(self) -> None:
+        self._stack.drop()
+
+    def dup(self, n: int) -> None:
+        self._stack.dup(n)
+
+    def swap(self, n: int) -> None:
+        self._stack.swap(n)
+
+    def immediate(self, size: int) -> Value:  # noqa: ARG002 - the operation knows
+        return self._operation.value
+
+    def pc(self) -> Value:
+        return self._operation.pc
+
+    def push_bool(self, condition: str) -> None:
+        word = self.let(f"zext i1 {condition} to i256")
+        self._conditions[word] = condition
+        self.push(word)
+
+    def is_zero(self, value: Value) -> str:
+        if value in self._conditions:
+            return self.let(f"xor i1 {self._conditions[str(value)]}, true")
+        return super().is_zero(value)
+
+    def _register(self, field: Field, kind: str) -> str:
+        if (field, kind) not in self._fields:
+            self._fields[field, kind] = self.let(f"load {kind}, ptr {self.field_pointer(field)}")
+        return self._fields[field, kind]
+
+    def field(self, field: Field) -> str:
+        return self._register(field, "i64")
+
+    def pointer(self, field: Field) -> str:
+        return self._register(field, "ptr")
+
+    def memranges(self, *ranges: tuple[Value, Value]) -> list[tuple[str, Word]]:
+        if len(ranges) == 1:
+            return [self._inside(*ranges[0], may_grow=True)]
+        # Growth is paid for once: an opcode with two ranges that grows leaves it to the interpreter.
+        return [self._inside(offset, length) for offset, length in ranges]
+
+    def _inside(self, offset: Value, length: Value, *, may_grow: bool = False) -> tuple[str, Word]:
+        """A range that lies in the memory as it is, or after growing; to the interpreter with all others."""
+        if isinstance(length, int) and 0 < length <= MEMORY_BYTES and not isinstance(offset, int):
+            size = room = self.field(Field.MEMORY_SIZE)
+            if length > 1:
+                room = self.let(f"call i64 @llvm.usub.sat.i64(i64 {size}, i64 {length - 1})")
+            limit = self.let(f"zext i64 {room} to i256")
+            fits = self.let(f"icmp ult i256 {offset}, {limit}")
+            start: Word = self.truncated(offset)
+            reach: Word = length
+            if may_grow:
+                near = self.let(f"icmp ule i256 {offset}, {MEMORY_BYTES}")
+                self._grow_unless(fits, near, self.let(f"add i64 {start}, {length}"))
+            else:
+                self.require(fits, Exit.GROW)
+        else:
+            start, reach = self._range(offset, length)
+            end = self._range_end(start, reach, length)
+            if not isinstance(end, int) or end > self._proven_memory:
+                fits = self.let(f"icmp uge i64 {self.field(Field.MEMORY_SIZE)}, {end}")
+                if may_grow:
+                    self._grow_unless(fits, "true", end)
+                else:
+                    self.require(fits, Exit.GROW)
+            if isinstance(end, int):
+                self._proven_memory = max(self._proven_memory, (end + 31) // 32 * 32)
+        memory = self.pointer(Field.MEMORY)
+        return self.let(f"getelementptr i8, ptr {memory}, i64 {start}"), reach
+
+    def _grow_unless(self, fits: str, near: str, end: Word) -> None:
+        """Make the memory reach ``end`` and pay for it, unless it fits; if not ``near`` it cannot."""
+        size, before = self.field(Field.MEMORY_SIZE), self.b.fresh("before")
+        grow, ask, grown, onward = (self.b.fresh(x) for x in ("grow", "ask", "grown", "reached"))
+        self.b.do(f"br label %{before}")
+        self.b.place(before)
+        self.b.do(f"br i1 {fits}, label %{onward}, label %{grow}, !prof !0")
+        self.b.place(grow)
+        self.b.branch(near, ask, self.failure(Exit.GROW))
+        self.b.place(ask)
+        left = self.let(f"call i64 @expand(ptr %frame, i64 {end}, i64 {self.gas})")
+        self.b.branch(self.let(f"icmp sge i64 {left}, 0"), grown, self.failure(Exit.GROW))
+        self.b.place(grown)
+        larger = self.let(f"load i64, ptr {self.field_pointer(Field.MEMORY_SIZE)}")
+        self.b.do(f"br label %{onward}")
+        self.b.place(onward)
+        self.gas = self.let(f"phi i64 [ {self.gas}, %{before} ], [ {left}, %{grown} ]")
+        after = self.let(f"phi i64 [ {size}, %{before} ], [ {larger}, %{grown} ]")
+        self._fields[Field.MEMORY_SIZE, "i64"] = after
+        # Should the opcode fail now, the interpreter repeats it with the growth done and paid for.
+        self._gas_before, self._failure_label = self.gas, None

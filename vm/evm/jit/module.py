@@ -1,0 +1,151 @@
+"""Gathers the compiled functions of one contract into the text of a module, and says what it exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from chain.forks import Fork
+from vm.evm.convention import PARAMETERS, SIGNATURE, exit_function
+from vm.evm.jit.emitter import BlockEmitter
+from vm.evm.jit.program import Program
+from vm.evm.jit.runtime import INTERPRET, symbols
+from vm.evm.layout import Field
+
+OPCODES_MAX: Final = 30_000
+"""Opcodes compiled of one contract at once; the rest stays interpreted."""
+
+BEGIN_FUNCTIONS_MAX: Final = 8
+"""Functions made of the straight code that runs once a call: fetching more of it costs more than interpreting."""
+
+_INTRINSICS: Final = """
+declare i64 @llvm.usub.sat.i64(i64, i64)
+declare i64 @llvm.umax.i64(i64, i64)
+declare i256 @llvm.bswap.i256(i256)
+declare i256 @llvm.ctlz.i256(i256, i1)
+declare i256 @llvm.abs.i256(i256, i1)
+declare i256 @llvm.umin.i256(i256, i256)
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
+"""
+
+
+class Compilation(NamedTuple):
+    """A module's text and figures."""
+
+    ir: str
+    functions: int
+    operations: int
+
+
+class ModuleBuilder:
+    """Compiles the entry points asked for and, with them, where Python returns to from inside them."""
+
+    def __init__(self, program: Program, jumpdests: Iterable[int], *, with_begin: bool) -> None:
+        self._program = program
+        self.wanted = frozenset(pc for pc in jumpdests if pc in program.targets)
+        self._waiting = [*sorted(self.wanted, reverse=True)]
+        if with_begin:
+            self._waiting.append(0)
+        self._known = set(self._waiting)
+        self._done: dict[int, str] = {}
+        self._referenced: set[int] = set()
+        self._exits: set[int] = set()
+        self._operations = 0
+        self._current = 0
+        self._once = {0} - self.wanted
+        """Places that run at most once a call."""
+        self._runs: dict[int, int] = {}
+        """How many functions may still follow on such a place."""
+
+    # What `vm.evm.jit.emitter.Linker` asks for
+
+    def function_at(self, pc: int) -> str | None:
+        """Symbol of the JUMPDEST's function if it is compiled."""
+        if pc not in self.wanted:
+            return None
+        self._referenced.add(pc)
+        return f"@at{pc}"
+
+    def continuation_at(self, pc: int) -> str:
+        """Symbol of the function at a place that nobody else enters."""
+        run = self._runs.get(self._current, BEGIN_FUNCTIONS_MAX)
+        if run:
+            self._runs[pc] = run - (self._current in self._once)
+            if self._current in self._once:
+                self._once.add(pc)
+            self._want(pc)
+        self._referenced.add(pc)
+        return f"@at{pc}"
+
+    def resumes_at(self, pc: int) -> None:
+        """Compile what follows an opcode of Python's."""
+        self._want(pc)
+
+    def exit(self, code: int) -> str:
+        """Symbol of an exit to Python."""
+        self._exits.add(code)
+        return f"@exit{code}"
+
+    def _want(self, pc: int) -> None:
+        if pc not in self._known:
+            self._known.add(pc)
+            self._waiting.append(pc)
+
+    # The module
+
+    def build(self) -> Compilation:
+        """The whole text."""
+        while self._waiting and self._operations < OPCODES_MAX:
+            pc = self._current = self._waiting.pop()
+            emitter = BlockEmitter(self._program, pc, self)
+            self._done[pc] = emitter.function(f"at{pc}")
+            self._operations += emitter.operations
+        missing = self._referenced - self._done.keys()
+        exported = [
+            (index, pc)
+            for points in (self._program.targets, self._program.entries)
+            for pc, index in points.items()
+            if pc in self._done
+        ]
+        text = "".join(
+            (
+                _INTRINSICS,
+                *symbols(self._program.fork).values(),
+                *(exit_function(code) for code in sorted(self._exits)),
+                *self._done.values(),
+                *(self._stub(pc) for pc in sorted(missing)),
+                _exports(exported),
+                '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
+            )
+        )
+        return Compilation(text, len(self._done), self._operations)
+
+    def _stub(self, pc: int) -> str:
+        """What stands for a function that found no room: go on where the maps say."""
+        index = self._program.targets.get(pc, INTERPRET)
+        return (
+            f"define internal {SIGNATURE} @at{pc}({PARAMETERS}) nounwind {{\n"
+            f"  %at = getelementptr i8, ptr %frame, i64 {8 * Field.FUNCTIONS}\n"
+            "  %functions = load ptr, ptr %at\n"
+            f"  %slot = getelementptr ptr, ptr %functions, i64 {index}\n"
+            "  %function = load ptr, ptr %slot\n"
+            f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n  ret i64 %code\n}}\n"
+        )
+
+
+def _exports(exported: list[tuple[int, int]]) -> str:
+    """The table the loader reads: first how many, then index and address of each."""
+    pairs = "".join(f", {{i64, ptr}} {{i64 {index}, ptr @at{pc}}}" for index, pc in exported)
+    kind = f"[{len(exported) + 1} x {{i64, ptr}}]"
+    return f"@exports = constant {kind} [{{i64, ptr}} {{i64 {len(exported)}, ptr null}}{pairs}]\n"
+
+
+def compile_ir(code: bytes, fork: Fork, hot: frozenset[int] | None) -> Compilation:
+    """The module of a contract: the JUMPDESTs in ``hot`` and the begin if 0 is among them; all without it.
+
+    JUMPDESTs nobody pushes are left out then: they are data or never used.
+    """
+    program = Program(code, fork)
+    if hot is not None:
+        return ModuleBuilder(program, hot, with_begin=0 in hot).build()
+    return ModuleBuilder(program, program.pushed, with_begin=True).build()

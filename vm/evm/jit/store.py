@@ -1,0 +1,38 @@
+"""Objects by contract in the object cache: sealed when they go in, refused when they come out damaged."""
+
+from __future__ import annotations
+
+from chain.forks import Fork
+from chain.types import Hash32
+from vm.evm.jit.metrics import Metrics
+from vm.evm.jit.objects import object_key
+from vm.evm.native import ObjectCache, seal, unseal
+
+
+class ObjectStore:
+    """The JIT's view of the cache; without one it keeps nothing."""
+
+    def __init__(self, cache: ObjectCache | None, metrics: Metrics) -> None:
+        self._cache = cache
+        self._metrics = metrics
+
+    def get(self, code_hash: Hash32, fork: Fork, kind: str) -> bytes | None:
+        """The object, None unless an intact one is there that this version on this computer compiled."""
+        if self._cache is None:
+            return None
+        key = object_key(code_hash, fork, kind)
+        stored = self._cache.get(key)
+        if stored is None:
+            return None
+        found = unseal(key, stored)
+        if found is None:
+            self._metrics.rejected += 1
+        else:
+            self._metrics.loaded += 1
+        return found
+
+    def put(self, code_hash: Hash32, fork: Fork, kind: str, code: bytes) -> None:
+        """Keep an object."""
+        if self._cache is not None:
+            key = object_key(code_hash, fork, kind)
+            self._cache.put(key, seal(key, code))

@@ -1,0 +1,142 @@
+"""Compiles in another process, one contract at a time, from a bounded queue; a process that hangs is killed."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from vm.evm.jit.wire import Request, encode_request, receive, send
+
+QUEUE_MAX: Final = 64
+"""Contracts waiting; more stay interpreted and ask again later."""
+COMPILE_SECONDS_MAX: Final = 60.0
+IDLE_SECONDS: Final = 20.0
+"""Without work the process ends: it holds some 60 MB."""
+
+Prepare = Callable[[], Request | None]
+"""Called in the workshop's thread first: what is to be compiled, None if nothing is."""
+
+Done = Callable[[Request, bytes | None, str], None]
+"""Called in the workshop's thread with the request and the object, or None and the reason."""
+
+
+class Workshop:
+    """One thread that feeds one process; both exist only while there is work."""
+
+    def __init__(self, seconds_max: float = COMPILE_SECONDS_MAX, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._waiting: queue.Queue[tuple[Prepare, Done] | None] = queue.Queue(QUEUE_MAX)
+        self._seconds_max = seconds_max
+        self._idle_seconds = idle_seconds
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self.killed = 0
+        """Processes that hung or died."""
+
+    def submit(self, prepare: Prepare, done: Done) -> bool:
+        """Queue a contract; False if there is no room."""
+        with self._lock:
+            if self._closed:
+                return False
+            try:
+                self._waiting.put_nowait((prepare, done))
+            except queue.Full:
+                return False
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="jit", daemon=True)
+                self._thread.start()
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """Contracts in the queue."""
+        return self._waiting.qsize()
+
+    @property
+    def process_id(self) -> int | None:
+        """The compiling process, if there is one."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    def close(self) -> None:
+        """Stop compiling at once; what waits is dropped."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        process = self._process
+        if process is not None:
+            process.kill()
+        if thread is not None:
+            try:
+                self._waiting.put_nowait(None)
+            except queue.Full:
+                pass
+            thread.join(5)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._waiting.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                job = None
+            if job is None or self._closed:
+                with self._lock:
+                    if self._closed or self._waiting.empty():
+                        self._thread = None
+                        self._stop()
+                        return
+                continue
+            prepare, done = job
+            request = prepare()
+            if request is None:
+                continue
+            code, reason = self._compile(request)
+            if not self._closed:
+                done(request, code, reason)
+
+    def _compile(self, request: Request) -> tuple[bytes | None, str]:
+        process = self._process
+        if process is None:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-m", "vm.evm.jit.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                start_new_session=True,  # Ctrl-C is the daemon's
+            )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        alarm = threading.Timer(self._seconds_max, process.kill)
+        alarm.start()
+        try:
+            send(process.stdin, encode_request(request))
+            answer = receive(process.stdout)
+        except OSError:
+            answer = None
+        finally:
+            alarm.cancel()
+        if not answer:
+            self.killed += 1
+            self._stop()
+            return None, "the compiling process hung or died"
+        return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
+
+    def _stop(self) -> None:
+        """End the process and forget it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    try:
+                        stream.close()
+                    except OSError:
+                        pass
+            process.wait()

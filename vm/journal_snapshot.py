@@ -1,0 +1,107 @@
+"""Snapshots of a journal, to return to again and again; what has not changed since an earlier one is shared.
+
+Keys and values of each container are kept as lists of at most `CHUNK` items. A chunk is shared only if its items
+are the very same objects where identity matters: the undo list and nested storage refer to containers, and two of
+those may be equal without being the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from operator import is_
+from typing import Any, Final, NamedTuple
+
+from vm.journal import Journal
+
+CHUNK: Final = 4096
+_ENTRY_BYTES: Final = 48
+"""What an item holds besides its place, roughly. Chunks that follow each other share most items."""
+
+
+_UNDOABLE: Final = (
+    "_undo", "_accounts", "_storage", "_wiped", "logs", "_original", "_transient", "_warm_accounts",
+    "_warm_slots", "_refund", "_created", "_touched", "_scheduled",
+)  # fmt: skip
+"""The containers of a `Journal`, whose friend this module is."""
+
+
+class Chunk(NamedTuple):
+    """Some items in order, and how many of them are new."""
+
+    items: list[Any]
+    grown: int
+
+
+class Part(NamedTuple):
+    """One container's content. Lists have no keys."""
+
+    container: Any
+    keys: tuple[Chunk, ...]
+    values: tuple[Chunk, ...]
+
+
+class JournalSnapshot(NamedTuple):
+    """All containers of a journal."""
+
+    parts: tuple[Part, ...]
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Identity and bytes of what snapshots share."""
+        for part in self.parts:
+            for chunk in (*part.keys, *part.values):
+                yield id(chunk.items), sys.getsizeof(chunk.items) + _ENTRY_BYTES * chunk.grown
+
+    def entries(self) -> int:
+        """Items in all containers."""
+        return sum(len(chunk.items) for part in self.parts for chunk in part.values)
+
+
+def _containers(journal: Journal) -> Iterator[dict[Any, Any] | list[Any]]:
+    """All that may be undone and the undo list itself, each once. Wiped storage hangs on the undo list alone."""
+    undo = journal._undo
+    nested = (*journal._storage.values(), *journal._original.values())
+    wiped = [held for _, _, held in undo if type(held) is dict] if journal._wiped else []
+    yield from {id(c): c for c in (*(getattr(journal, n) for n in _UNDOABLE), *nested, *wiped)}.values()
+
+
+def _chunks(items: list[Any], before: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    chunks = []
+    for i in range(0, len(items), CHUNK):
+        piece = items[i : i + CHUNK]
+        old = before[i // CHUNK] if i // CHUNK < len(before) else None
+        if old is None:
+            chunks.append(Chunk(piece, len(piece)))
+        elif len(old.items) == len(piece) and piece[-1] is old.items[-1] and all(map(is_, piece, old.items)):
+            chunks.append(old)
+        else:
+            chunks.append(Chunk(piece, max(0, len(piece) - len(old.items))))
+    return tuple(chunks)
+
+
+def snapshot_journal(journal: Journal, before: JournalSnapshot | None = None) -> JournalSnapshot:
+    """All that `restore_journal` needs, sharing with ``before``."""
+    known = {id(part.container): part for part in before.parts} if before is not None else {}
+    parts = []
+    for container in _containers(journal):
+        old = known.get(id(container))
+        keys, values = ((), ()) if old is None else old[1:]
+        if isinstance(container, list):
+            parts.append(Part(container, (), _chunks(container, values)))
+        else:
+            parts.append(
+                Part(container, _chunks(list(container), keys), _chunks(list(container.values()), values))
+            )
+    return JournalSnapshot(tuple(parts))
+
+
+def restore_journal(snapshot: JournalSnapshot) -> None:
+    """Bring the journal's containers back to what they held."""
+    for container, keys, values in snapshot.parts:
+        container.clear()
+        if isinstance(container, list):
+            for chunk in values:
+                container.extend(chunk.items)
+        else:
+            for names, chunk in zip(keys, values, strict=True):
+                container.update(zip(names.items, chunk.items, strict=True))
