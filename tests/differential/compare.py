@@ -17,7 +17,7 @@ from tests.differential.generator import Program, random_program
 from tests.unit.vm.programs import OTHER, TARGET, MemoryState, World, code
 from vm.machine import Machine
 
-REGRESSIONS = Path(__file__).parent / "regressions"
+REGRESSIONS = Path(__file__).parent / "regressions" / "engines"
 CALLED = code(1, 0, "SLOAD ADD", 0, "SSTORE", 0, "CALLDATALOAD", 0, "MSTORE", 40, 3, "RETURN")
 REVERTING = code(7, 3, "SSTORE", 7, 0, "MSTORE", 32, 0, "REVERT")
 

@@ -21,7 +21,7 @@ from tests.differential.programs import Case, random_case
 from tests.differential.revm import Revm
 from tests.differential.running import Run, differences, run_case, starved
 
-REGRESSIONS = Path(__file__).with_name("regressions")
+REGRESSIONS = Path(__file__).with_name("regressions") / "revm"
 BATCH = 100
 STARVED = 0.45
 """Share of cases that run out of gas at a random point."""
