@@ -114,7 +114,7 @@ def revm() -> Runner | None:
     def run(case: Case) -> Ran:
         if case.name not in evms:
             block = pyrevm.BlockEnv(number=1, timestamp=1, gas_limit=10**9)
-            evm = pyrevm.EVM(env=pyrevm.Env(block=block), spec_id="CANCUN", gas_limit=2**40)
+            evm = pyrevm.EVM(env=pyrevm.Env(block=block), spec_id="Cancun", gas_limit=2**40)
             evm.set_balance(caller, 10**30)
             if case.creation is not None:
                 target = evm.deploy(caller, case.creation)

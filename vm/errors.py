@@ -4,6 +4,7 @@
     ├── PrecompileUnavailable      vm.precompile_unavailable
     ├── EngineUnavailable          vm.engine
     ├── NativeCodeUnavailable      vm.native
+    ├── GuardPagesUnavailable      vm.guard_pages
     ├── SnapshotInvalid            vm.snapshot
     └── InvalidBlockExecution      vm.block.*
         ├── SystemCallFailed       vm.block.system_call
@@ -50,6 +51,13 @@ class NativeCodeUnavailable(ZvmdError):
 
     code = "vm.native"
     hint = "zvmd needs a 64-bit CPU that llvmlite supports; report the text of this error"
+
+
+class GuardPagesUnavailable(ZvmdError):
+    """The operating system refused to protect pages around a frame."""
+
+    code = "vm.guard_pages"
+    hint = "guard pages are for tests: unset ZVMD_GUARD_PAGES"
 
 
 class SnapshotInvalid(ZvmdError):

@@ -8,6 +8,7 @@ from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
+from vm.evm.buffers import allocate
 from vm.evm.jit.maps import NO_MAPS, MapAddresses, Maps
 from vm.evm.layout import (
     ALIGNMENT,
@@ -57,10 +58,9 @@ class Frame:
     )
 
     def __init__(self) -> None:
-        self._buffer = ctypes.create_string_buffer(FRAME_BYTES + ALIGNMENT)
-        start = -ctypes.addressof(self._buffer) % ALIGNMENT
-        self.address = ctypes.addressof(self._buffer) + start
-        self.view = memoryview(self._buffer).cast("B")[start : start + FRAME_BYTES]
+        self._buffer = allocate(FRAME_BYTES, ALIGNMENT)
+        self.address = ctypes.addressof(self._buffer)
+        self.view = memoryview(self._buffer).cast("B")
         """The whole frame as bytes; offsets are those of `vm.evm.layout`."""
         self.words = self.view[:ENV_OFFSET].cast("Q")
         """The registers, indexed by `Field`."""
@@ -77,7 +77,7 @@ class Frame:
         self._allocate_memory(MEMORY_START_BYTES)
 
     def _allocate_memory(self, capacity: int) -> None:
-        self._memory_buffer = ctypes.create_string_buffer(capacity)
+        self._memory_buffer = allocate(capacity)
         self.memory = memoryview(self._memory_buffer).cast("B")
         """The memory with room to grow; beyond MEMORY_SIZE all bytes are zero."""
         self.memory_address = ctypes.addressof(self._memory_buffer)

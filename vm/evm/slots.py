@@ -8,7 +8,8 @@ from itertools import count
 from typing import Final
 
 from chain.types import Address
-from vm.evm.layout import SLOT_TABLE_BYTES, SlotEntry, SlotTable
+from vm.evm.buffers import allocate
+from vm.evm.layout import ALIGNMENT, SLOT_TABLE_BYTES, SlotEntry, SlotTable
 from vm.journal import Journal
 
 _ENTRY: Final = struct.Struct("<QQ16x32s32s32s")
@@ -32,10 +33,9 @@ class SlotCache:
     __slots__ = ("_buffer", "_tags", "_view", "address", "header")
 
     def __init__(self) -> None:
-        self._buffer = ctypes.create_string_buffer(SLOT_TABLE_BYTES + 64)
-        start = -ctypes.addressof(self._buffer) % 64
-        self.address = ctypes.addressof(self._buffer) + start
-        self._view = memoryview(self._buffer).cast("B")[start : start + SLOT_TABLE_BYTES]
+        self._buffer = allocate(SLOT_TABLE_BYTES, ALIGNMENT)
+        self.address = ctypes.addressof(self._buffer)
+        self._view = memoryview(self._buffer).cast("B")
         self.header = self._view[:16].cast("Q")
         """First word: how many entries wait to be written back."""
         self._tags: dict[Address, int] = {}

@@ -95,12 +95,20 @@ def is_in_g2(point: TwistPoint) -> bool:
     cube, square = _mul2(_square2(x), x), _square2(y)
     if any((square[i] - cube[i] - _TWIST_B[i]) % FIELD for i in (0, 1)):
         return False
-    total: TwistPoint | None = None
-    for bit in bin(ORDER)[2:]:
-        total = _add_points(total, total)
+    # In the subgroup, and only there, [u + 1]Q + psi([u]Q) + psi^2([u]Q) = psi^3([2u]Q) (eprint 2022/352).
+    multiple: TwistPoint | None = point
+    for bit in bin(_U)[3:]:
+        multiple = _add_points(multiple, multiple)
         if bit == "1":
-            total = _add_points(total, point)
-    return total is None
+            multiple = _add_points(multiple, point)
+    if multiple is None:
+        return False
+    first = _frobenius_point(multiple)
+    total = _add_points(_add_points(multiple, point), _add_points(first, _frobenius_point(first)))
+    double = _add_points(multiple, multiple)
+    if double is None:
+        return False
+    return total == _frobenius_point(_frobenius_point(_frobenius_point(double)))
 
 
 def _frobenius_point(point: TwistPoint) -> TwistPoint:

@@ -112,7 +112,7 @@ def test_unusable_input_is_an_error(tmp_path: Path) -> None:
     for document in ([], {"a": {"env": {}}}):
         result = run(tmp_path / "bad.json", document)[0]
         assert (result.exit_code, "hint:" in result.stderr) == (2, True)
-    assert run(tmp_path / "bad.json", {}, "--engine", "jit")[0].exit_code == 2
+    assert run(tmp_path / "bad.json", {}, "--engine", "guess")[0].exit_code == 2
 
 
 def test_reasons_are_told_apart() -> None:

@@ -134,7 +134,7 @@ def test_archives_and_folders(right: Path, tmp_path: Path) -> None:
 def test_unusable_input_is_an_error(right: Path, tmp_path: Path) -> None:
     missing = run(tmp_path / "missing.json")[0]
     assert (missing.exit_code, "no such file" in missing.stderr, "hint:" in missing.stderr) == (2, True, True)
-    assert run(right, "--engine", "jit")[0].exit_code == 2
+    assert run(right, "--engine", "guess")[0].exit_code == 2
     assert run(right, "--match", "(")[0].exit_code == 2
     assert run(right, "--fork", "Amsterdam")[0].exit_code == 2
     assert run(right, "--match", "no such case")[2] == "0 passed, 0 failed"
@@ -143,6 +143,12 @@ def test_unusable_input_is_an_error(right: Path, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"a": {"blocks": []}}'):
         (tmp_path / "bad.json").write_text(text)
         assert run(tmp_path / "bad.json")[0].exit_code == 2
+
+
+def test_both_engines_pass(right: Path) -> None:
+    interpreted, compiled = (run(right, "--engine", engine) for engine in ("interpreter", "jit"))
+    assert compiled[0].exit_code == 0
+    assert compiled[2] == interpreted[2]
 
 
 def test_traces_are_eip_3155(right: Path) -> None:

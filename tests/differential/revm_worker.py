@@ -1,0 +1,93 @@
+"""Runs cases in revm: a JSON list of cases a line on standard input; traces and ends on standard output.
+
+Started with the Python of the oracles' environment; imports nothing of this repository.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pyrevm
+
+CALLER = "0x" + "ca" * 20
+SPECIFICATIONS = {"TANGERINE_WHISTLE": "Tangerine", "SPURIOUS_DRAGON": "Spurious", "PARIS": "Merge"}
+"""revm's names that are not zvmd's. A name revm does not know means its latest fork."""
+
+
+def run(case: dict[str, Any], trace: bool, contracts: list[str], watched: list[str]) -> dict[str, Any]:
+    """Run one case; revm itself prints the steps, a millisecond each.
+
+    The contracts begin without storage: pyrevm can only set slots in a way that makes them warm.
+    """
+    fork = case["fork"]
+    evm = pyrevm.EVM(
+        env=pyrevm.Env(cfg=pyrevm.CfgEnv(chain_id=1)),
+        tracing=trace,
+        spec_id=SPECIFICATIONS.get(fork, fork.title()),
+        gas_limit=30_000_000,  # overrides the block's
+    )
+    evm.set_block_env(
+        pyrevm.BlockEnv(
+            number=1000,
+            timestamp=1_700_000_000,
+            coinbase="0x" + "c0" * 20,
+            difficulty=6,
+            prevrandao=bytes(31) + b"\x05",
+            basefee=0,
+            gas_limit=30_000_000,
+            excess_blob_gas=0,
+        )
+    )
+    evm.insert_account_info(CALLER, pyrevm.AccountInfo(balance=10**18))
+    for address, code in zip(contracts, case["codes"], strict=True):
+        evm.insert_account_info(
+            "0x" + address, pyrevm.AccountInfo(balance=5, nonce=1, code=bytes.fromhex(code))
+        )
+    failure, output = "", ""
+    try:
+        returned = evm.message_call(
+            CALLER, "0x" + contracts[0], bytes.fromhex(case["data"]), case["value"], case["gas"]
+        )
+        output = bytes(returned).hex()
+    except RuntimeError as error:
+        failure = str(error)
+        if failure.startswith("Revert"):
+            output = failure.partition("output: 0x")[2].rstrip(" }")
+    result = evm.result
+    if result is None:
+        return {"end": True, "refused": failure[:200]}
+    return {
+        "end": True,
+        "output": output,
+        "gas_used": result.gas_used,
+        "success": result.is_success,
+        "logs": [
+            [log.address.lower()[2:], list(log.topics), bytes(log.data[1]).hex()] for log in result.logs
+        ],
+        "accounts": [account(evm, "0x" + address) for address in watched],
+        "storage": [[hex(evm.storage("0x" + address, slot)) for slot in range(6)] for address in contracts],
+    }
+
+
+def account(evm: pyrevm.EVM, address: str) -> list[str]:
+    """Balance and nonce."""
+    info = evm.basic(address)
+    return [hex(info.balance), hex(info.nonce)]
+
+
+def main() -> None:
+    """Serve until the input ends; a newline on standard error after each batch."""
+    for line in sys.stdin:
+        batch = json.loads(line)
+        for case, trace in zip(batch["cases"], batch["traced"], strict=True):
+            end = run(case, trace, batch["contracts"], batch["watched"])
+            sys.stdout.write(json.dumps(end) + "\n")
+            sys.stdout.flush()
+        sys.stderr.write("\n")
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Frames between pages nobody may touch: an overrun by one byte ends the process, and no program causes one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.paths import REPO
+
+ENVIRONMENT = os.environ | {"ZVMD_GUARD_PAGES": "1"}
+
+OVERRUN = """
+import ctypes, sys
+from vm.evm.frame import Frame
+from vm.evm.layout import FRAME_BYTES
+frame = Frame()
+start = {"frame": frame.address, "memory": frame.memory_address}[sys.argv[1]]
+size = {"frame": FRAME_BYTES, "memory": len(frame.memory)}[sys.argv[1]]
+ctypes.memset(start, 1, size)
+print("inside", flush=True)
+ctypes.memset(start + size, 1, 1)
+"""
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=REPO,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("buffer", ["frame", "memory"])
+def test_an_overrun_of_one_byte_is_fatal(buffer: str) -> None:
+    done = python("-c", OVERRUN, buffer)
+    assert done.stdout == "inside\n"
+    assert done.returncode == -signal.SIGSEGV
+
+
+def test_random_programs_overrun_nothing() -> None:
+    done = python("-m", "tests.differential.fuzz", "--alone", "--seed", "77", "--count", "400")
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+    assert done.stdout.startswith("400 programs, 0 differ") or "\n400 programs, 0 differ" in done.stdout
+
+
+def test_the_hostile_programs_overrun_nothing() -> None:
+    done = python("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/vm/test_memory_and_flow.py")
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+
+
+@pytest.mark.full
+def test_many_random_programs_overrun_nothing() -> None:
+    done = python("-m", "tests.differential.fuzz", "--alone", "--seed", "78", "--count", "20000")
+    assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
