@@ -21,6 +21,8 @@ from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
+from node.sessions.origin import Ground
+from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreWriteFailed, StorageError, StoragePanic
 from storage.store import Store
@@ -48,11 +50,14 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
     recovery_ms = (time.perf_counter() - begun) * 1000
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=_panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
+    sessions = SessionService(
+        Ground(node, opened.machine), opened.store.sessions, node.keep_session, settings.storage.segment_size_bytes // 2
+    )
     pipeline.heartbeat = _watchdog(notifier)
     pipeline.start()
     jobs = Jobs()
     try:
-        servers = await start_servers(settings, node)
+        servers = await start_servers(settings, node, sessions)
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
@@ -70,6 +75,7 @@ async def run_daemon(settings: Settings, origins: Mapping[str, str], say: Callab
     finally:
         interval.cancel()
         await servers.stop()
+        await sessions.stop()
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
 
 

@@ -100,6 +100,7 @@ def assemble(
         store.checkpoint_lsn = checkpoint.lsn
         settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
+        store.sessions.load(kv)
     return store
 
 

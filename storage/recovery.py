@@ -14,6 +14,7 @@ from storage.wal.records import (
     decode_command,
     decode_environment,
     decode_seal,
+    decode_session,
 )
 
 CHECKPOINT_BLOCKS = 1_024
@@ -54,6 +55,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
         if record.type == RecordType.COMMAND:
             name, arguments = decode_command(record.payload)
             store.settings[name] = arguments[0]
+        elif record.type == RecordType.SESSION:
+            store.sessions.put(*decode_session(record.payload))
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:

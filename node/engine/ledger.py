@@ -87,6 +87,10 @@ class Ledger:
         self._store.append_command(name, value)
         self._store.settings = {**self._store.settings, name: value}
 
+    def keep_session(self, session: int, record: bytes | None) -> None:
+        """Log a debug session as it is now; None: closed."""
+        self._store.append_session(session, record)
+
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
