@@ -44,11 +44,15 @@ def encode_kept(session_id: int, session: Session, origin: Origin, limit: int) -
     return data
 
 
-def renumbered(data: bytes, session_id: int) -> bytes:
-    """The same session under another id."""
+def copied(data: bytes, session_id: int, over: bytes | None) -> bytes:
+    """The same session under another id; with the name and the tags of the record it takes the place of."""
     kept = decode_kept(data)
-    summary = msgspec.structs.replace(kept.summary, id=session_id)
-    return msgspec.msgpack.encode(msgspec.structs.replace(kept, summary=summary))
+    label = kept.summary if over is None else decode_kept(over).summary
+    summary = msgspec.structs.replace(kept.summary, id=session_id, name=label.name, tags=label.tags)
+    record = msgspec.structs.replace(decode_record(kept.record), name=label.name, tags=label.tags)
+    return msgspec.msgpack.encode(
+        msgspec.structs.replace(kept, summary=summary, record=encode_record(record))
+    )
 
 
 def decode_kept(data: bytes) -> Kept:

@@ -20,7 +20,7 @@ from debugger.ports import SessionSummary
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import import_session
-from node.sessions.kept import KEYFRAME_BYTES, bring_back, decode_kept, encode_kept, renumbered
+from node.sessions.kept import KEYFRAME_BYTES, bring_back, copied, decode_kept, encode_kept
 from node.sessions.origin import Ground, Origin
 from storage.sessions import SessionShelf
 from storage.wal.records import MAX_SESSION
@@ -135,7 +135,7 @@ class SessionService:
 
     async def _copy(self, source: int, target: int) -> int:
         async with self._held(target, new=True) as seat:
-            data = renumbered(self._record(source), target)
+            data = copied(self._record(source), target, self._shelf.get(target))
             await self._put(target, data)
             self._give_up(seat)
         return target
