@@ -23,6 +23,7 @@ from debugger.limits import (
     BREAKPOINTS,
     EDITS,
     EXPORT_STEPS,
+    KEYFRAME_BYTES,
     NAME_CHARACTERS,
     REPLAY_STEPS,
     TAGS,
@@ -95,6 +96,7 @@ def restore(
     machine: Machine,
     base: StateReader | None = None,
     block_hash: BlockHashes | None = None,
+    keyframe_bytes: int = KEYFRAME_BYTES,
 ) -> Session:
     """The session of a record, replayed to its position.
 
@@ -105,7 +107,15 @@ def restore(
     if base is None:
         state = WitnessState(record.witness)
         base, block_hash = state, state.block_hash
-    session = Session(record.program, machine, base, block_hash, name=record.name, tags=record.tags)
+    session = Session(
+        record.program,
+        machine,
+        base,
+        block_hash,
+        name=record.name,
+        tags=record.tags,
+        keyframe_bytes=keyframe_bytes,
+    )
     session.branches = {branch.id: branch for branch in record.branches}
     session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
     try:

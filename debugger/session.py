@@ -201,7 +201,12 @@ class Session:
 
     def step_over(self, limit: int | None = None) -> list[Event]:
         """Execute an operation and all that it calls, unless a breakpoint comes first."""
-        return self._hunt(limit, len(self.timeline.execution.frames))
+        depth = len(self.timeline.execution.frames)
+        events = self._hunt(1, depth)
+        # Native stepping notices a depth that is reached, not one that was never left.
+        is_inside = self.timeline.outcome is None and len(self.timeline.execution.frames) > depth
+        has_hit = isinstance(events[0], Stopped) and events[0].reason == "breakpoint"
+        return self._hunt(limit, depth) if is_inside and not has_hit else events
 
     def step_out(self, limit: int | None = None) -> list[Event]:
         """Run until the caller of this frame goes on, unless a breakpoint comes first."""

@@ -24,6 +24,8 @@ from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
+from node.sessions.origin import Ground
+from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
@@ -62,12 +64,15 @@ async def run_daemon(
     panic = partial(_panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
+    sessions = SessionService(
+        Ground(node, opened.machine), opened.store.sessions, node.keep_session, settings.storage.segment_size_bytes // 2
+    )
     pipeline.heartbeat = _watchdog(notifier)
     pipeline.on_full = opened.space.give_back_quietly
     pipeline.start()
     jobs = Jobs()
     try:
-        servers = await start_servers(settings, node)
+        servers = await start_servers(settings, node, sessions)
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
@@ -87,6 +92,7 @@ async def run_daemon(
     finally:
         interval.cancel()
         await servers.stop()
+        await sessions.stop()
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
 
 

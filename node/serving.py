@@ -16,6 +16,7 @@ from node.gateway.app import open_socket as open_tcp_socket
 from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from node.sessions.service import SessionService
 from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
@@ -48,7 +49,7 @@ class Servers:
         self.service.close()
 
 
-async def start_servers(settings: Settings, backend: Backend) -> Servers:
+async def start_servers(settings: Settings, backend: Backend, sessions: SessionService | None = None) -> Servers:
     """Bind both ports, then listen. Raises `UnsafeBind`, `UnusableCertificate`, `UnusableToken`, `PortUnavailable`."""
     data_dir = settings.data_dir
     tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
@@ -56,7 +57,7 @@ async def start_servers(settings: Settings, backend: Backend) -> Servers:
     tcp = _bind(open_tcp_socket, "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
-    service = RpcService(backend, rpc_limits(settings))
+    service = RpcService(backend, rpc_limits(settings), sessions)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
     http_address = "{}:{}".format(*gateway.address)

@@ -8,6 +8,7 @@ durable; a checkpoint bounds how much of it is replayed at start.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -175,7 +176,12 @@ def _encode_settings(settings: Settings) -> bytes:
 
 
 def write_checkpoint(
-    kv: KeyValueStore, state: StateStore, chain_data: ChainData, lsn: int, settings: Settings | None = None
+    kv: KeyValueStore,
+    state: StateStore,
+    chain_data: ChainData,
+    lsn: int,
+    settings: Settings | None = None,
+    sessions: tuple[Mapping[bytes, bytes], Iterable[bytes]] = ({}, ()),
 ) -> Checkpoint:
     """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
 
@@ -203,12 +209,12 @@ def write_checkpoint(
         root,
         before.hash if before else ZERO_HASH,
     )
-    puts |= more_puts
+    puts |= more_puts | dict(sessions[0])
     puts[META_SETTINGS] = _encode_settings(settings or Settings())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
     reach("checkpoint.before")
-    kv.write(puts, [*deletes, *more_deletes])
+    kv.write(puts, [*deletes, *more_deletes, *sessions[1]])
     reach("checkpoint.written")
     chain_data.checkpoint_done(block)
     state.checkpoint_done(block)

@@ -130,6 +130,7 @@ def assemble(
         settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
         store.answers.load(settings.answers)
+        store.sessions.load(kv)
     return store
 
 

@@ -18,6 +18,7 @@ from storage.wal.records import (
     decode_command,
     decode_environment,
     decode_seal,
+    decode_session,
 )
 
 CHECKPOINT_BLOCKS = 1_024
@@ -65,6 +66,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
                 store.answers.put(key, Answered(at, result))
             else:
                 store.settings[name] = arguments[0]
+        elif record.type == RecordType.SESSION:
+            store.sessions.put(*decode_session(record.payload))
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:

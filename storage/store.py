@@ -22,9 +22,10 @@ from storage.checkpoint import Settings, write_checkpoint
 from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
+from storage.sessions import SessionShelf
 from storage.state.store import StateStore
 from storage.wal import Wal
-from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
+from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal, encode_session
 
 GENESIS_LSN = 1
 ANSWER = "answer"
@@ -69,6 +70,8 @@ class CheckpointNote(NamedTuple):
     lsn: int
     """Of the block's seal."""
     settings: Settings
+    sessions: tuple[dict[bytes, bytes], list[bytes]]
+    """Puts and deletes of session records."""
 
 
 class TransactionPlace(NamedTuple):
@@ -93,6 +96,7 @@ class Store:
         """Values of COMMAND records, by name."""
         self.answers = Answers()
         """What requests with idempotency keys were answered."""
+        self.sessions = SessionShelf()
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -156,6 +160,11 @@ class Store:
         self.wal.append(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
         self.answers.put(key, answered)
 
+    def append_session(self, session: int, record: bytes | None) -> None:
+        """Log a debug session's newest record, or that it was closed."""
+        self.wal.append(RecordType.SESSION, encode_session(session, record))
+        self.sessions.put(session, record)
+
     @property
     def last_lsn(self) -> int:
         """LSN of the newest record, durable or not."""
@@ -169,7 +178,7 @@ class Store:
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
         settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
-        self._frozen = CheckpointNote(number, lsn, settings)
+        self._frozen = CheckpointNote(number, lsn, settings, self.sessions.take_changes())
         reach("freeze.after")
         return number
 
@@ -203,7 +212,7 @@ class Store:
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings)
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings, note.sessions)
             self.checkpoint_lsn = note.lsn
             for number in [number for number in self._seal_lsns.copy() if number < note.block]:
                 del self._seal_lsns[number]

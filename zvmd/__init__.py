@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zvmd.client import Client, Deployed, connect
     from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
+    from zvmd.session import Session
     from zvmd.sync import SyncClient
     from zvmd.sync import SyncClient as Node
 
@@ -18,6 +19,7 @@ _HOMES = {
     "Node": "zvmd.sync",
     "NotFound": "zvmd.errors",
     "Reverted": "zvmd.errors",
+    "Session": "zvmd.session",
     "SyncClient": "zvmd.sync",
     "ZvmdClientError": "zvmd.errors",
     "connect": "zvmd.client",
@@ -31,6 +33,7 @@ __all__ = [
     "Node",
     "NotFound",
     "Reverted",
+    "Session",
     "SyncClient",
     "ZvmdClientError",
     "connect",

@@ -101,6 +101,10 @@ class Ledger:
         """Log the answer to a request with a key, so that the same request is not done twice."""
         self._store.append_answer(key, Answered(now, result))
 
+    def keep_session(self, session: int, record: bytes | None) -> None:
+        """Log a debug session as it is now; None: closed."""
+        self._store.append_session(session, record)
+
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)

@@ -22,7 +22,7 @@ from chain.transactions import (
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Control, KeepSession, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call
 from node.opening import OpenedChain
@@ -123,6 +123,10 @@ class Node:
     def logs(self, query: LogQuery) -> Sequence[FoundLog]:
         """Logs that match, lowest positions first, at most ``query.limit``."""
         return self._store.logs(replace(query, to_block=min(query.to_block, self.head().number)))
+
+    def block_hash(self, number: int) -> Hash32:
+        """Hash of a block, zero if there is none."""
+        return self._store.block_hash(number)
 
     # State
 
@@ -284,6 +288,10 @@ class Node:
         number = await self._ask(lambda done: Mine(done, count, interval, key))
         assert isinstance(number, int)
         return number
+
+    async def keep_session(self, session: int, record: bytes | None) -> None:
+        """Return once a debug session's record, or that it is closed, is durable."""
+        await self._ask(lambda done: KeepSession(done, session, record))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:
         """Seal whenever a transaction can be executed, or only on demand."""

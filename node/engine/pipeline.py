@@ -82,6 +82,15 @@ class Control(Request):
 
 
 @dataclass(slots=True, eq=False)
+class KeepSession(Request):
+    """Keep a debug session as it is after a command."""
+
+    session: int
+    record: bytes | None
+    """None: it is closed."""
+
+
+@dataclass(slots=True, eq=False)
 class Freeze(Request):
     """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
 
@@ -261,6 +270,10 @@ class Pipeline:
             self._ledger.remember_answer(request.key, result, self._clock.now())
         group.answers.append((request, result))
 
+    def _keep_session(self, request: KeepSession, group: Group) -> None:
+        self._ledger.keep_session(request.session, request.record)
+        group.answers.append((request, request.session))
+
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
 
@@ -366,5 +379,6 @@ _HANDLERS: dict[type[Request], Callable[..., None]] = {
     Submit: Pipeline._submit,
     Mine: Pipeline._mine,
     Control: Pipeline._control,
+    KeepSession: Pipeline._keep_session,
     Freeze: Pipeline._freeze,
 }

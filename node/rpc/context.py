@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from node.rpc.backend import Backend
-from node.rpc.errors import UnknownBlock
+from node.rpc.errors import MethodNotFound, UnknownBlock
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
+from node.sessions.service import SessionService
 
 
 @dataclass(slots=True)
@@ -20,10 +21,17 @@ class Context:
     backend: Backend
     limits: RpcLimits = field(default_factory=RpcLimits)
     clock: Callable[[], float] = time.monotonic
+    sessions: SessionService | None = None
     filters: FilterStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
+
+    def need_sessions(self) -> SessionService:
+        """The debug sessions. Raises `MethodNotFound` where there are none."""
+        if self.sessions is None:
+            raise MethodNotFound("this node has no debug sessions")
+        return self.sessions
 
     def find_block(self, ref: BlockRef) -> int | None:
         """Number of the block meant, or None if there is none.

@@ -14,14 +14,17 @@ from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method
+from node.sessions.service import SessionService
 
 
 class RpcService:
     """Answers requests of all transports. One per node, made on its event loop."""
 
-    def __init__(self, backend: Backend, limits: RpcLimits | None = None) -> None:
+    def __init__(
+        self, backend: Backend, limits: RpcLimits | None = None, sessions: SessionService | None = None
+    ) -> None:
         load_methods()
-        self.context = Context(backend, limits or RpcLimits())
+        self.context = Context(backend, limits or RpcLimits(), sessions=sessions)
         self.dispatcher = Dispatcher(self.context)
         self.readers = Readers(self.context.limits.reader_threads, self.context.limits.reads_queued_max)
 

@@ -9,6 +9,7 @@
     t + block (8)                     the keys that block changed, to find its change sets when they expire
     H|B|R + block (8)                 header, body, receipts
     N + block hash                    block number (8)
+    S + id (8)                        newest record of a debug session
     ckpt/ + number (8)                checkpoint record
     meta/...                          single facts
 
@@ -28,6 +29,7 @@ ACCOUNT, SLOT, CODE = b"a", b"s", b"b"
 ACCOUNT_NODE, STORAGE_NODE = b"n", b"o"
 HISTORY, TOUCHED = b"h", b"t"
 HEADER, BODY, RECEIPTS, NUMBER = b"H", b"B", b"R", b"N"
+SESSION = b"S"
 CHECKPOINT = b"ckpt/"
 META_HEAD = b"meta/head"
 META_BLOCK = b"meta/block"
@@ -36,6 +38,8 @@ META_STATE = b"meta/state"
 """Block (8) and state root of the stored values."""
 META_SETTINGS = b"meta/settings"
 """Settings that users changed at run time, and the oldest log record recovery needs besides later ones."""
+META_SESSIONS = b"meta/sessions"
+"""The highest session id ever given; 8 bytes."""
 META_OLDEST = b"meta/oldest"
 """Oldest block whose state can be read; 8 bytes."""
 

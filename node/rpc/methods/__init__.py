@@ -14,6 +14,7 @@ NAMESPACES = (
     "txpool",
     "evm",
     "zvmd",
+    "sessions",
 )
 
 

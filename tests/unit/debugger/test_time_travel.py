@@ -310,3 +310,10 @@ def test_large_numbers_can_be_stored() -> None:
     back = restore(decode_record(encode_record(record_of(run))), MACHINE)
     assert back.digest() == run.digest()
     assert back.state().stack == ["0x" + "ff" * 32]
+
+
+def test_stepping_over_what_is_no_call_is_one_step() -> None:
+    run = Session(Program(code="0x600160020150"), MACHINE)
+    for step in range(1, 5):
+        assert run.step_over() == [Stopped(step, "step")]
+    run.close()

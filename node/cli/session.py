@@ -1,0 +1,206 @@
+"""``zvmd session``: debug sessions from the shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from node.cli.link import link_options, open_link
+from node.cli.output import print_json
+from node.cli.session_view import show_list, show_state, show_where
+
+S = "zvmd_session_"
+
+
+@click.group()
+def session() -> None:
+    """Debug programs, contracts and past transactions, forwards and backwards."""
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(link_options(command))
+
+
+def _ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
+    with open_link(http, url, data_dir) as link:
+        return link.rpc(S + name, *params)
+
+
+def _print_where(answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(show_where(answer))
+
+
+@session.command()
+@click.option("--code", help="Bytecode, hex.")
+@click.option("--to", help="A contract of the chain.")
+@click.option("--transaction", help="Hash of a mined transaction, or a signed one.")
+@click.option("--template", help="Name of a template.")
+@click.option("--fork")
+@click.option("--caller")
+@click.option("--value")
+@click.option("--calldata")
+@click.option("--gas")
+@click.option("--block", help="A block's number, hash or tag: its state and environment.")
+@click.option("--name")
+@_json_option
+def new(template: str | None, as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
+    """Begin a session; prints its id."""
+    program = {name: value for name, value in fields.items() if value is not None}
+    if program.get("block", "").isdecimal():
+        program["block"] = hex(int(program["block"]))
+    name, argument = ("from_template", template) if template else ("create", program)
+    answer = _ask(name, argument, http=http, url=url, data_dir=data_dir)
+    print_json(answer) if as_json else click.echo(answer["id"])
+
+
+def _move(name: str, summary: str, argument: str | None = None, default: int | None = None) -> None:
+    """Add a command that moves a session, with a number or without."""
+
+    def command(session_id: int, as_json: bool, number: int | None = None, **link: Any) -> None:
+        method = {"back": "step_back", "over": "step_over", "out": "step_out", "reverse": "reverse_run"}.get(name, name)
+        numbers = () if number is None else (number,)
+        _print_where(_ask(method, session_id, *numbers, **link), as_json)
+
+    decorated = _json_option(command)
+    if argument is not None:
+        decorated = click.argument("number", metavar=argument, type=int, required=default is None, default=default)(
+            decorated
+        )
+    session.command(name, help=summary)(click.argument("session_id", metavar="ID", type=int)(decorated))
+
+
+_move("step", "Execute N operations, entering calls.", "[N]", 1)
+_move("back", "Undo N operations.", "[N]", 1)
+_move("over", "Execute an operation and all that it calls.")
+_move("out", "Run until the caller goes on.")
+_move("seek", "Stand at a step.", "STEP")
+_move("run", "Run to a breakpoint or the end.")
+_move("reverse", "Run backwards to a breakpoint or the start.")
+_move("reset", "Back to the start, without edits.")
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@_json_option
+def state(session_id: int, as_json: bool, **link: Any) -> None:
+    """Show everything at the position."""
+    answer = _ask("state", session_id, **link)
+    if as_json:
+        print_json(answer)
+    else:
+        show_state(answer)
+
+
+@session.command("break")
+@click.argument("session_id", metavar="ID", type=int)
+@click.argument("kind", required=False)
+@click.argument("value", required=False)
+@click.option("--address", help="Only in this account.")
+@click.option("--remove", type=int, help="Remove the breakpoint with this id.")
+@_json_option
+def break_(
+    session_id: int, kind: str | None, value: str | None, address: str | None, remove: int | None, as_json: bool,
+    **link: Any,
+) -> None:  # fmt: skip
+    """Set a breakpoint of a KIND: pc, opcode, slot_write, slot_read, log, depth, call, revert, gas, expression.
+
+    Without KIND, list them.
+    """
+    if remove is not None:
+        _ask("breakpoint_remove", session_id, remove, **link)
+    elif kind is None:
+        print_json(_ask("breakpoint_list", session_id, **link))
+    else:
+        point: dict[str, Any] = {"kind": kind}
+        if value is not None:
+            point[_FIELD.get(kind, kind)] = int(value, 0) if kind in ("pc", "depth", "gas") else value
+        if address is not None:
+            point["address"] = address
+        answer = _ask("breakpoint_add", session_id, point, **link)
+        print_json(answer) if as_json else click.echo(answer["id"])
+
+
+_FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
+"""Which field VALUE is, where it is not named like the kind."""
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@click.argument("name", required=False)
+@link_options
+def save(session_id: int, name: str | None, **link: Any) -> None:
+    """Copy the session as it stands; prints the copy's id."""
+    click.echo(_ask("save", session_id, name, **link)["id"])
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@click.argument("saved", type=int)
+@_json_option
+def load(session_id: int, saved: int, as_json: bool, **link: Any) -> None:
+    """Make the session what the SAVED one is."""
+    _print_where(_ask("restore", session_id, saved, **link), as_json)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@link_options
+def export(session_id: int, file: Path, **link: Any) -> None:
+    """Write the session to a FILE that any zvmd can import."""
+    content = bytes.fromhex(_ask("export", session_id, **link)[2:])
+    file.write_bytes(content)
+    click.echo(f"{len(content)} bytes")
+
+
+@session.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@link_options
+def import_(file: Path, **link: Any) -> None:
+    """Begin a session of an exported FILE; prints its id."""
+    click.echo(_ask("import", "0x" + file.read_bytes().hex(), **link)["id"])
+
+
+@session.command()
+@click.argument("left", type=int)
+@click.argument("right", type=int)
+@click.option("--ignoring-gas", is_flag=True)
+@_json_option
+def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) -> None:
+    """Find the first step at which two runs differ; exit status 1 if they do."""
+    answer = _ask("compare", left, right, {"ignoringGas": ignoring_gas}, **link)
+    found = answer["divergence"]
+    if as_json:
+        print_json(answer)
+    elif answer["isEqual"]:
+        click.echo(f"equal for {answer['steps']} steps")
+    else:
+        click.echo(f"step {found['step']}: {', '.join(found['fields'])} differ")
+        print_json({"left": found["left"], "right": found["right"], "notes": found["notes"]})
+    if not answer["isEqual"]:
+        raise SystemExit(1)
+
+
+@session.command("list")
+@_json_option
+def list_(as_json: bool, **link: Any) -> None:
+    """Show all sessions."""
+    answer = _ask("list", **link)
+    if as_json:
+        print_json(answer)
+    else:
+        show_list(answer)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@link_options
+def close(session_id: int, **link: Any) -> None:
+    """End a session for good."""
+    _ask("close", session_id, **link)

@@ -1,0 +1,67 @@
+"""Debug sessions as tables for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+BYTES_A_ROW = 32
+
+
+def show_where(answer: dict[str, Any]) -> str:
+    """
+    >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
+    'step 2  pc 3  ADD  gas 9  depth 1  (step)'
+    """
+    halt = answer["halt"]
+    line = f"step {answer['step']}  pc {answer['pc']}  {answer['opcode']}  gas {answer['gasLeft']}"
+    line += f"  depth {answer['depth']}"
+    if halt:
+        return f"{line}  halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
+    points = "".join(f" {number}" for number in answer.get("breakpoints", ()))
+    return f"{line}  ({answer['reason']}{points})" if "reason" in answer else line
+
+
+def _rows(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    for name, value in rows:
+        table.add_row(Text(name, "dim"), Text(value, overflow="fold"))
+    return table
+
+
+def _memory(content: str) -> list[tuple[str, str]]:
+    digits = content[2:]
+    size = 2 * BYTES_A_ROW
+    return [(f"{at // 2:#06x}", digits[at : at + size]) for at in range(0, len(digits), size)]
+
+
+def show_state(state: dict[str, Any]) -> None:
+    """A state as panels: position, stack, memory, storage, logs."""
+    stack = state["stack"]
+    parts: list[Any] = [_rows("stack (top first)", [(str(i), word) for i, word in enumerate(reversed(stack))])]
+    if state["memory"] != "0x":
+        parts.append(_rows("memory", _memory(state["memory"])))
+    for title, field in (("storage", "storage"), ("transient storage", "transientStorage")):
+        if state[field]:
+            parts.append(_rows(title, list(state[field].items())))
+    if state["logs"]:
+        parts.append(_rows("logs", [(log["address"], f"{log['topics']} {log['data']}") for log in state["logs"]]))
+    if state["returnData"] != "0x":
+        parts.append(_rows("return data", _memory(state["returnData"])))
+    for name, page in state["pages"].items():
+        if page["count"] < page["total"]:
+            parts.append(Text(f"{name}: {page['count']} of {page['total']} shown", "yellow"))
+    Console().print(Panel(Group(*parts), title=show_where(state), title_align="left"))
+
+
+def show_list(sessions: list[dict[str, Any]]) -> None:
+    """All sessions as a table."""
+    table = Table("id", "name", "fork", "step", "halt", "tags", box=None, pad_edge=False)
+    for line in sessions:
+        tags = ", ".join(line["tags"])
+        table.add_row(str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", tags)
+    Console().print(table)

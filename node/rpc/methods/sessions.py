@@ -1,0 +1,305 @@
+"""``zvmd_session_``: debug sessions. Moves answer with where the session stands now, after it is durable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from debugger import commands
+from debugger.breakpoints import Breakpoint
+from debugger.calltree import call_tree as tree_of
+from debugger.diff import compare
+from debugger.edits import Edit
+from debugger.errors import InvalidBreakpoint, InvalidEdit, InvalidProgram, SessionError
+from debugger.events import Event, Stopped
+from debugger.limits import EXPORT_STEPS, TRACE_LINES
+from debugger.session import Session
+from debugger.sharing import export_session
+from debugger.state import StateQuery
+from debugger.trace3155 import trace_page
+from node.rpc.context import Context
+from node.rpc.params import JsonObject, LooseInt
+from node.rpc.registry import method
+from node.sessions import gallery, moves
+from node.sessions.creating import program_of
+
+Json = dict[str, Any]
+T = TypeVar("T")
+S = "zvmd_session_"
+
+
+def _plain(value: object) -> Any:
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def _convert(value: object, kind: type[T], error: type[SessionError]) -> T:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as failure:
+        raise error(str(failure)[:300]) from None
+
+
+def _where(session: Session, events: list[Event]) -> Json:
+    """Where a session stands, why it stopped there, and what else a command did."""
+    state = session.state(_BRIEF)
+    stopped = next((event for event in events if isinstance(event, Stopped)), None)
+    answer: Json = {
+        "step": state.step,
+        "pc": state.pc,
+        "opcode": state.opcode,
+        "gasLeft": state.gas_left,
+        "depth": state.depth,
+        "halt": _plain(state.halt),
+        "branch": session.branch,
+    }
+    if stopped is not None:
+        answer |= {"reason": stopped.reason, "breakpoints": list(stopped.breakpoints)}
+    return answer
+
+
+_NOTHING = {"offset": 0, "limit": 0}
+_BRIEF = msgspec.convert(
+    dict.fromkeys(("stack", "memory", "returnData", "storage", "transientStorage", "logs", "callFrames"), _NOTHING),
+    StateQuery,
+)
+
+
+async def _move(context: Context, session: int, work: Callable[[Session, Callable[[], bool]], moves.Moves]) -> Json:
+    def answered(found: Session, wants_pause: Callable[[], bool]) -> Any:
+        return _where(found, (yield from work(found, wants_pause)))
+
+    answer: Json = await context.need_sessions().change(session, answered)
+    return answer
+
+
+async def _command(context: Context, session: int, command: commands.Command) -> Json:
+    return await _move(context, session, moves.once(command))
+
+
+@method(S + "create")
+async def create(context: Context, program: JsonObject) -> Json:
+    """A session of ``{code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name?, tags? ...}``.
+
+    ``transaction`` is the hash of a mined one or a signed one; ``block`` a block of the chain, whose state and
+    environment the session gets, or an object of block fields over an empty state.
+    """
+    service = context.need_sessions()
+    wanted = await service.on_thread(lambda: program_of(context, service.ground, program))
+    return {"id": await service.create(wanted.program, wanted.origin, wanted.name, wanted.tags)}
+
+
+@method(S + "step")
+async def step(context: Context, id_: LooseInt, n: LooseInt | None = None) -> Json:
+    """Execute operations, entering calls."""
+    return await _move(context, id_, moves.step(1 if n is None else n))
+
+
+@method(S + "step_back", S + "stepBack")
+async def step_back(context: Context, id_: LooseInt, n: LooseInt | None = None) -> Json:
+    """Undo operations."""
+    return await _command(context, id_, commands.StepBack(1 if n is None else n))
+
+
+@method(S + "step_over", S + "stepOver")
+async def step_over(context: Context, id_: LooseInt) -> Json:
+    """Execute an operation and all that it calls."""
+    return await _command(context, id_, commands.StepOver(moves.HUNT_STEPS))
+
+
+@method(S + "step_out", S + "stepOut")
+async def step_out(context: Context, id_: LooseInt) -> Json:
+    """Run until the caller goes on."""
+    return await _command(context, id_, commands.StepOut(moves.HUNT_STEPS))
+
+
+@method(S + "seek")
+async def seek(context: Context, id_: LooseInt, step: LooseInt) -> Json:
+    """Stand at a step."""
+    return await _move(context, id_, moves.seek(step))
+
+
+@method(S + "run")
+async def run(context: Context, id_: LooseInt, limit: LooseInt | None = None) -> Json:
+    """Run to a breakpoint, the end or a pause."""
+    return await _move(context, id_, moves.run(limit))
+
+
+@method(S + "pause")
+async def pause(context: Context, id_: LooseInt) -> bool:
+    """Have a run stop soon."""
+    context.need_sessions().pause(id_)
+    return True
+
+
+@method(S + "reverse_run", S + "reverseRun")
+async def reverse_run(context: Context, id_: LooseInt) -> Json:
+    """Run backwards to a breakpoint or the start."""
+    return await _command(context, id_, commands.ReverseRun())
+
+
+@method(S + "reset")
+async def reset(context: Context, id_: LooseInt) -> Json:
+    """Back to the start, without edits."""
+    return await _command(context, id_, commands.Reset())
+
+
+@method(S + "state")
+async def state(context: Context, id_: LooseInt, query: JsonObject | None = None) -> Json:
+    """The whole state, in pages: ``{frame?, stack?: {offset, limit}, memory?, storage?, logs? ...}``."""
+    wanted = _convert(query or {}, StateQuery, InvalidProgram)
+    answer: Json = await context.need_sessions().read(lambda found: _plain(found.state(wanted)), id_)
+    return answer
+
+
+@method(S + "breakpoint_add", S + "breakpointAdd")
+async def breakpoint_add(context: Context, id_: LooseInt, breakpoint_: JsonObject) -> Json:
+    """Set a breakpoint ``{kind, pc?, opcode?, slot?, ...}``; with the id of one, in its place."""
+    point = _convert(breakpoint_, Breakpoint, InvalidBreakpoint)
+
+    def work(found: Session, _: object) -> Any:
+        yield
+        return _plain(found.set_breakpoint(point)[0])["breakpoint"]
+
+    answer: Json = await context.need_sessions().change(id_, work)
+    return answer
+
+
+@method(S + "breakpoint_remove", S + "breakpointRemove")
+async def breakpoint_remove(context: Context, id_: LooseInt, breakpoint_: LooseInt) -> bool:
+    """Remove a breakpoint."""
+    await _command(context, id_, commands.RemoveBreakpoint(breakpoint_))
+    return True
+
+
+@method(S + "breakpoint_list", S + "breakpointList")
+async def breakpoint_list(context: Context, id_: LooseInt) -> list[Json]:
+    """All breakpoints, with ``holds`` for those that hold here."""
+
+    def look(found: Session) -> list[Json]:
+        holding = set(found.holding())
+        return [{**_plain(b), "id": b.id, "holds": b.id in holding} for b in found.breakpoints.values()]
+
+    return await context.need_sessions().read(look, id_)
+
+
+@method(S + "edit")
+async def edit(context: Context, id_: LooseInt, edit: JsonObject) -> Json:
+    """Change the position on a new branch: ``{kind, index?, value?, data?, address?}``."""
+    return await _command(context, id_, commands.MakeEdit(_convert(edit, Edit, InvalidEdit)))
+
+
+@method(S + "branches")
+async def branches(context: Context, id_: LooseInt) -> list[Json]:
+    """All branches, with ``current`` for the one the session is on."""
+
+    def look(found: Session) -> list[Json]:
+        return [{**_plain(b), "current": b.id == found.branch} for _, b in sorted(found.branches.items())]
+
+    return await context.need_sessions().read(look, id_)
+
+
+@method(S + "checkout")
+async def checkout(context: Context, id_: LooseInt, branch: LooseInt, step: LooseInt | None = None) -> Json:
+    """Go to a branch."""
+    return await _command(context, id_, commands.Checkout(branch, step))
+
+
+@method(S + "rename")
+async def rename(context: Context, id_: LooseInt, name: str | None = None, tags: object = None) -> bool:
+    """Set name and tags, each if given."""
+    chosen = None if tags is None else _convert(tags, tuple[str, ...], InvalidProgram)
+    await _command(context, id_, commands.Rename(name, chosen))
+    return True
+
+
+@method(S + "save")
+async def save(context: Context, id_: LooseInt, name: str | None = None) -> Json:
+    """A copy of the session as it stands, to come back to with ``_restore``."""
+    copied = await context.need_sessions().copy(id_)
+    if name is not None:
+        await _command(context, copied, commands.Rename(name))
+    return {"id": copied}
+
+
+@method(S + "restore")
+async def restore(context: Context, id_: LooseInt, saved: LooseInt) -> Json:
+    """Make the session what the saved one is."""
+    await context.need_sessions().copy(saved, id_)
+    return await context.need_sessions().read(lambda found: _where(found, []), id_)
+
+
+@method(S + "export")
+async def export(context: Context, id_: LooseInt, note: str | None = None) -> str:
+    """The session as one file, in hex."""
+    return await context.need_sessions().read(lambda found: "0x" + export_session(found, note or "").hex(), id_)
+
+
+@method(S + "import")
+async def import_(context: Context, file: bytes) -> Json:
+    """A session of an exported file."""
+    return {"id": await context.need_sessions().import_file(file)}
+
+
+@method(S + "compare", S + "diff")
+async def compare_(context: Context, left: LooseInt, right: LooseInt, options: JsonObject | None = None) -> Json:
+    """The first step at which two runs differ: ``{ignoringGas?, limit?}``."""
+    chosen = _convert(options or {}, _CompareOptions, InvalidProgram)
+    limit = min(chosen.limit, EXPORT_STEPS)
+
+    def look(one: Session, two: Session) -> Json:
+        found: Json = _plain(compare(one, two, ignoring_gas=chosen.ignoring_gas, limit=limit))
+        return found
+
+    return await context.need_sessions().read(look, left, right)
+
+
+class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    ignoring_gas: bool = False
+    limit: int = EXPORT_STEPS
+
+
+@method(S + "trace")
+async def trace(
+    context: Context, id_: LooseInt, start: LooseInt | None = None, limit: LooseInt | None = None, memory: bool = False
+) -> Json:
+    """A page of the run's EIP-3155 lines."""
+    count = min(TRACE_LINES if limit is None else limit, TRACE_LINES)
+    answer: Json = await context.need_sessions().read(
+        lambda found: _plain(trace_page(found, start or 0, count, memory=memory)), id_
+    )
+    return answer
+
+
+@method(S + "call_tree", S + "callTree")
+async def call_tree(context: Context, id_: LooseInt) -> Json:
+    """Every message of the run."""
+    answer: Json = await context.need_sessions().read(lambda found: _plain(tree_of(found, EXPORT_STEPS)), id_)
+    return answer
+
+
+@method(S + "templates")
+def templates(context: Context) -> list[Json]:  # noqa: ARG001
+    """The gallery."""
+    return [_plain(template) for template in gallery.templates()]
+
+
+@method(S + "from_template", S + "fromTemplate")
+async def from_template(context: Context, name: str) -> Json:
+    """A session of a template's program."""
+    template = gallery.template(name)
+    return {"id": await context.need_sessions().create_plain(template.program(), template.title)}
+
+
+@method(S + "list")
+def list_(context: Context) -> list[Json]:
+    """All sessions, the newest first."""
+    return [_plain(summary) for summary in context.need_sessions().summaries()]
+
+
+@method(S + "close")
+async def close(context: Context, id_: LooseInt) -> bool:
+    """End a session."""
+    await context.need_sessions().close(id_)
+    return True

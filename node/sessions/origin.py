@@ -1,0 +1,109 @@
+"""Where a session starts from: an empty state, the state after a block, or the middle of a block."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from chain.blocks import Block, Header
+from chain.environment import BlockEnvironment
+from chain.forks import ChainConfig
+from chain.state import BlockHashes, StateReader
+from chain.transactions import encode_transaction
+from chain.types import Address, Hash32
+from debugger.base_state import OverlayState
+from debugger.errors import InvalidProgram
+from debugger.program import BlockSetup, Program, block_setup
+from debugger.words import hex_of
+from vm.block import BlockExecution
+from vm.importing import environment_of
+from vm.machine import Machine
+
+
+class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Enough to find a session's base state again as long as the chain keeps it."""
+
+    block: int | None = None
+    """The state after this block, or for ``index`` the one its transactions start from; None: no state."""
+    index: int | None = None
+    """Position in the block of the transaction that is debugged."""
+
+
+class Chain(Protocol):
+    """What sessions read of the node."""
+
+    @property
+    def config(self) -> ChainConfig:
+        """Chain id and forks."""
+
+    def header(self, number: int) -> Header | None: ...
+
+    def block(self, number: int) -> Block | None: ...
+
+    def senders(self, number: int) -> Any: ...
+
+    def transaction_location(self, transaction_hash: Hash32) -> Any: ...
+
+    def view(self, number: int) -> StateReader: ...
+
+    def block_hash(self, number: int) -> Hash32:
+        """Hash of a block, zero if there is none."""
+
+
+class Ground:
+    """Base states of sessions. Any thread."""
+
+    def __init__(self, chain: Chain, machine: Machine) -> None:
+        self._chain = chain
+        self.machine = machine
+
+    def environment(self, number: int) -> BlockEnvironment:
+        """The environment of a block. Raises `InvalidProgram` if there is none."""
+        return environment_of(*self._named(number))
+
+    def _named(self, number: int) -> tuple[Header, ChainConfig]:
+        header = self._chain.header(number)
+        if header is None:
+            raise InvalidProgram(f"there is no block {number}")
+        return header, self._chain.config
+
+    def at_block(self, fields: dict[str, Any], number: int) -> tuple[dict[str, Any], Origin]:
+        """Program fields completed with the fork and the environment of a block, and where they start from."""
+        environment = self.environment(number)
+        setup: BlockSetup = block_setup(environment)
+        completed = {"fork": environment.fork.name.lower(), **fields, "block": msgspec.to_builtins(setup)}
+        return completed, Origin(number)
+
+    def past_transaction(self, transaction_hash: Hash32) -> tuple[Program, Origin]:
+        """The program that repeats a mined transaction. Raises `InvalidProgram` if there is none."""
+        place = self._chain.transaction_location(transaction_hash)
+        block = None if place is None else self._chain.block(place.block_number)
+        if place is None or block is None:
+            raise InvalidProgram(f"there is no mined transaction 0x{transaction_hash.hex()}")
+        environment = self.environment(place.block_number)
+        program = Program(
+            transaction=hex_of(encode_transaction(block.transactions[place.transaction_index])),
+            fork=environment.fork.name.lower(),
+            block=block_setup(environment),
+        )
+        return program, Origin(place.block_number, place.transaction_index)
+
+    def base(self, origin: Origin) -> tuple[StateReader | None, BlockHashes | None]:
+        """The base state. Raises `StateUnavailable` outside retention, `InvalidProgram` if there is no such block."""
+        if origin.block is None:
+            return None, None
+        if origin.index is None:
+            return self._chain.view(origin.block), self._chain.block_hash
+        block = self._chain.block(origin.block)
+        senders: list[Address] | None = self._chain.senders(origin.block)
+        if block is None or senders is None or origin.index >= len(block.transactions):
+            raise InvalidProgram(f"there is no transaction {origin.index} in block {origin.block}")
+        parent = self._chain.view(origin.block - 1)
+        header, config = self._named(origin.block)
+        environment = environment_of(header, config, block.withdrawals or ())
+        execution = BlockExecution(self.machine, environment, parent, self._chain.block_hash)
+        execution.begin()
+        for transaction, sender in zip(block.transactions[: origin.index], senders[: origin.index], strict=True):
+            execution.add(transaction, sender)
+        return OverlayState(parent, execution.journal.delta()), self._chain.block_hash

@@ -1,0 +1,300 @@
+"""Many debug sessions at once: each used by one job at a time, off the event loop, kept before it is answered.
+
+A change is performed, logged and durable, then answered. When any of it fails the session in memory is given up and
+comes back from its last record, so it is never between two states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from debugger.errors import SessionLimitReached, SessionNotFound
+from debugger.limits import SESSIONS
+from debugger.persist import restore
+from debugger.ports import SessionSummary
+from debugger.program import Program
+from debugger.session import Session
+from debugger.sharing import import_session
+from node.sessions.kept import KEYFRAME_BYTES, bring_back, copied, decode_kept, encode_kept
+from node.sessions.origin import Ground, Origin
+from storage.sessions import SessionShelf
+from storage.wal.records import MAX_SESSION
+from vm.evm.layout import Field
+
+T = TypeVar("T")
+Work = Generator[None, None, T]
+"""What to do with a session; after each ``yield`` others may have the thread first."""
+
+THREADS = 2
+LIVE_MAX = 64
+"""Sessions kept ready in memory; the others are brought back from their records when they are used."""
+LIVE_BYTES = 512 << 20
+"""Memory of all ready sessions."""
+SESSION_BYTES = 1 << 20
+"""What a ready session takes besides keyframes and memory."""
+KEPT_BYTES = 256 << 20
+"""Records of all sessions."""
+
+NOWHERE = Origin()
+"""An empty state."""
+
+Keep = Callable[[int, bytes | None], Awaitable[object]]
+
+
+@dataclass(slots=True, eq=False)
+class Seat:
+    """A session's place: whoever holds the lock uses it."""
+
+    id: int
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    session: Session | None = None
+    origin: Origin = NOWHERE
+    bytes: int = 0
+    users: int = 0
+    """Jobs that hold or await the lock."""
+    pause: bool = False
+
+
+class SessionService:
+    """See the module. Use it from one event loop."""
+
+    def __init__(self, ground: Ground, shelf: SessionShelf, keep: Keep, record_bytes_max: int = MAX_SESSION) -> None:
+        """``keep`` returns once the record is durable and on the shelf."""
+        self.ground = ground
+        self._shelf = shelf
+        self._keep = keep
+        self._record_bytes_max = min(record_bytes_max, MAX_SESSION)
+        self._seats: dict[int, Seat] = {}
+        """Least recently used first."""
+        self._next_id = shelf.highest + 1
+        self._creating = 0
+        self._kept_bytes = sum(len(shelf.get(session) or b"") for session in shelf)
+        self._pool = ThreadPoolExecutor(THREADS, "session")
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # Life
+
+    async def create(self, program: Program, origin: Origin, name: str = "", tags: tuple[str, ...] = ()) -> int:
+        """A new session. Raises `InvalidProgram`, `SessionLimitReached`, errors of the transaction."""
+
+        def make(_: int) -> Session:
+            base, block_hash = self.ground.base(origin)
+            return Session(
+                program, self.ground.machine, base, block_hash, name=name, tags=tags, keyframe_bytes=KEYFRAME_BYTES
+            )
+
+        return await self._shielded(self._add(make, origin))
+
+    async def create_plain(self, program: Program, name: str) -> int:
+        """A new session over an empty state."""
+        return await self.create(program, Origin(), name)
+
+    async def on_thread(self, job: Callable[[], T]) -> T:
+        """Something long that concerns no session."""
+        return await self._on_thread(job)
+
+    async def import_file(self, data: bytes) -> int:
+        """A session of a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
+
+        def make(_: int) -> Session:
+            session = restore(import_session(data).record, self.ground.machine, keyframe_bytes=KEYFRAME_BYTES)
+            session.is_running = False
+            return session
+
+        return await self._shielded(self._add(make, Origin()))
+
+    async def _add(self, make: Callable[[int], Session], origin: Origin) -> int:
+        if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
+            raise SessionLimitReached(f"at most {SESSIONS} sessions, of {KEPT_BYTES} bytes, are kept at once")
+        number, self._next_id = self._next_id, self._next_id + 1
+        self._creating += 1
+        try:
+            session = await self._on_thread(lambda: make(number))
+            seat = Seat(number, session=session, origin=origin)
+            await self._keep_now(seat)
+        finally:
+            self._creating -= 1
+        self._seats[number] = seat
+        self._make_room()
+        return number
+
+    async def copy(self, source: int, target: int | None = None) -> int:
+        """The session ``source`` once more under a new id, or in place of ``target``."""
+        if target is None:
+            if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
+                raise SessionLimitReached(f"at most {SESSIONS} sessions are kept at once")
+            target, self._next_id = self._next_id, self._next_id + 1
+            return await self._shielded(self._copy(source, target))
+        self._record(target)
+        return await self._shielded(self._copy(source, target))
+
+    async def _copy(self, source: int, target: int) -> int:
+        async with self._held(target, new=True) as seat:
+            data = copied(self._record(source), target, self._shelf.get(target))
+            await self._put(target, data)
+            self._give_up(seat)
+        return target
+
+    async def close(self, session: int) -> None:
+        """End a session. Raises `SessionNotFound`."""
+
+        async def work() -> None:
+            async with self._held(session) as seat:
+                await self._put(session, None)
+                self._give_up(seat)
+
+        await self._shielded(work())
+
+    def summaries(self) -> list[SessionSummary]:
+        """All sessions as they were kept last, the newest first."""
+        found = [(number, self._shelf.get(number)) for number in self._shelf]
+        return [decode_kept(data).summary for _, data in reversed(found) if data is not None]
+
+    async def stop(self) -> None:
+        """Let jobs under way end; nothing is lost without it."""
+        for seat in self._seats.values():
+            seat.pause = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # Use
+
+    async def change(self, session: int, work: Callable[[Session, Callable[[], bool]], Work[T]]) -> T:
+        """Do something to a session and keep it; ``work`` may ask whether a pause is wanted.
+
+        Raises `SessionNotFound` and what the work raises; then the session is as it was.
+        """
+
+        async def changing() -> T:
+            async with self._held(session) as seat:
+                seat.pause = False
+                try:
+                    result = await self._drive(work(await self._ready(seat), lambda: seat.pause))
+                    await self._keep_now(seat)
+                except BaseException:
+                    self._give_up(seat)
+                    raise
+                return result
+
+        return await self._shielded(changing())
+
+    async def read(self, work: Callable[..., T], *sessions: int) -> T:
+        """Look at one session or several at once; ``work`` leaves them where they are. Raises `SessionNotFound`."""
+
+        async def reading() -> T:
+            async with contextlib.AsyncExitStack() as stack:
+                seats = {n: await stack.enter_async_context(self._held(n)) for n in sorted(set(sessions))}
+                ready = {number: await self._ready(seat) for number, seat in seats.items()}
+                return await self._on_thread(lambda: work(*(ready[number] for number in sessions)))
+
+        return await self._shielded(reading())
+
+    def pause(self, session: int) -> None:
+        """Have a run of the session stop at its next slice. Raises `SessionNotFound`."""
+        self._record(session)
+        if session in self._seats:
+            self._seats[session].pause = True
+
+    # Within
+
+    def _record(self, session: int) -> bytes:
+        data = self._shelf.get(session)
+        if data is None:
+            raise SessionNotFound(f"no session {session}")
+        return data
+
+    @contextlib.asynccontextmanager
+    async def _held(self, session: int, new: bool = False) -> AsyncIterator[Seat]:
+        if not new:
+            self._record(session)
+        seat = self._seats.setdefault(session, Seat(session))
+        seat.users += 1
+        try:
+            async with seat.lock:
+                if not new:
+                    self._record(session)  # it may have been closed meanwhile
+                yield seat
+        finally:
+            seat.users -= 1
+            if session in self._seats:
+                self._seats[session] = self._seats.pop(session)
+            self._make_room()
+
+    async def _ready(self, seat: Seat) -> Session:
+        if seat.session is None:
+            data = self._record(seat.id)
+            session, origin = await self._on_thread(lambda: bring_back(data, self.ground))
+            seat.session, seat.origin, seat.bytes = session, origin, memory_of(session)
+        return seat.session
+
+    async def _drive(self, work: Work[T]) -> T:
+        """One slice a job, so that others get the thread in between."""
+        ends: list[T] = []
+
+        def run_slice() -> bool:
+            try:
+                next(work)
+            except StopIteration as end:
+                ends.append(end.value)
+            return bool(ends)
+
+        while not await self._on_thread(run_slice):
+            pass
+        return ends[0]
+
+    async def _keep_now(self, seat: Seat) -> None:
+        session = seat.session
+        assert session is not None
+        limit = self._record_bytes_max
+        data = await self._on_thread(lambda: encode_kept(seat.id, session, seat.origin, limit))
+        seat.bytes = memory_of(session)
+        await self._put(seat.id, data)
+
+    async def _put(self, session: int, data: bytes | None) -> None:
+        before = self._shelf.get(session)
+        await self._keep(session, data)
+        self._kept_bytes += len(data or b"") - len(before or b"")
+
+    def _give_up(self, seat: Seat) -> None:
+        if seat.session is not None:
+            seat.session.close()
+        seat.session, seat.bytes = None, 0
+
+    def _make_room(self) -> None:
+        """Give up the ready sessions not used for longest until the rest fits."""
+        for number, seat in list(self._seats.items()):
+            if not seat.users and self._shelf.get(number) is None:
+                self._give_up(seat)
+                del self._seats[number]
+        ready = [seat for seat in self._seats.values() if seat.session is not None]
+        count, total = len(ready), sum(seat.bytes for seat in ready)
+        for seat in ready:
+            if count <= LIVE_MAX and total <= LIVE_BYTES:
+                return
+            if not seat.users:
+                count, total = count - 1, total - seat.bytes
+                self._give_up(seat)
+                del self._seats[seat.id]
+
+    async def _on_thread(self, job: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
+
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Finish what was begun even if whoever asked goes away: a session is never left half used."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+
+def memory_of(session: Session) -> int:
+    """Bytes a ready session takes, roughly."""
+    timeline = session.timeline
+    frames = sum(int(frame.words[Field.MEMORY_SIZE]) for frame in timeline.execution.frames)
+    return SESSION_BYTES + timeline.keyframes.bytes + frames
