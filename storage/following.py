@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -267,6 +267,3 @@ class IndexFollower:
     def close(self) -> None:
         """Close the database."""
         self._index.close()
-
-
-__all__ = ["FoundLog", "IndexFollower", "LogQuery", "Sequence"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
-from chain.errors import InvalidTransaction
 from chain.fees import blob_gas_of
 from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
@@ -95,6 +94,3 @@ def replay_block(
         transaction = decode_transaction(raw)
         builder.add(Candidate(transaction, recover_sender(transaction), raw))
     return builder.seal()
-
-
-__all__ = ["BlockBuilder", "Candidate", "ChainState", "InvalidTransaction", "replay_block"]
