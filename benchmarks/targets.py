@@ -45,10 +45,10 @@ def zvmd(folder: Path) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def anvil(program: str) -> Iterator[Target]:
+def anvil(program: str, *extra: str) -> Iterator[Target]:
     """A new anvil with the same accounts, chain id and gas limit; it keeps everything in memory."""
     port = free_port(socket.SOCK_STREAM)
-    options = ["--port", str(port), "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--quiet"]
+    options = ["--port", str(port), "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--quiet", *extra]
     process = subprocess.Popen([program, *options, "--gas-limit", str(BLOCK_GAS_LIMIT)])
     try:
         target = Target("anvil", f"http://127.0.0.1:{port}")

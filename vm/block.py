@@ -26,6 +26,7 @@ from vm.transaction import TransactionResult, apply_transaction
 
 if TYPE_CHECKING:
     from vm.machine import Machine
+    from vm.trace import Tracer
 
 VM_FINGERPRINT = "zvmd-vm/1"
 """Names the rules by which blocks were executed; sealed with each. Changes when results could."""
@@ -87,6 +88,12 @@ class BlockExecution:
 
     def add(self, tx: Transaction, sender: Address) -> Receipt:
         """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
+        receipt = self._receipt(tx, self.run(tx, sender))
+        self.receipts.append(receipt)
+        return receipt
+
+    def run(self, tx: Transaction, sender: Address, tracer: Tracer | None = None) -> TransactionResult:
+        """`add` without a receipt, heard by a tracer: for blocks that are run again, never finished."""
         result = apply_transaction(
             self._machine,
             self.environment,
@@ -96,12 +103,11 @@ class BlockExecution:
             sender,
             block_gas_left=self.environment.gas_limit - self.gas_used,
             blob_gas_left=self.blob_gas_left,
+            tracer=tracer,
         )
         self.gas_used += result.gas_used
         self.blob_gas_used += result.blob_gas_used
-        receipt = self._receipt(tx, result)
-        self.receipts.append(receipt)
-        return receipt
+        return result
 
     def _receipt(self, tx: Transaction, result: TransactionResult) -> Receipt:
         is_blob = tx.type == BLOB

@@ -127,7 +127,7 @@ def simulate_call(
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
     The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
     """
-    tx = _transaction_of(request, journal.nonce(request.sender))
+    tx = call_transaction(request, journal.nonce(request.sender))
     if environment.fork < FORK_OF_TYPE[tx.type]:
         raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
     if tx.to is None and environment.fork >= Fork.SHANGHAI and len(tx.data) > MAX_INITCODE_BYTES:
@@ -144,7 +144,7 @@ def simulate_call(
     return _run(machine, environment, block_hash, journal, tx, request.sender, tracer)
 
 
-def _transaction_of(request: CallRequest, nonce: int) -> Transaction:
+def call_transaction(request: CallRequest, nonce: int) -> Transaction:
     """The request as an unsigned transaction of the type its fields imply."""
     price = request.gas_price or 0
     max_fee = price if request.max_fee_per_gas is None else request.max_fee_per_gas

@@ -25,11 +25,14 @@ from node.engine import admission
 from node.engine.executor import Candidate
 from node.engine.pipeline import Control, KeepSession, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, excess_blob_gas_after
-from node.engine.simulate import Situation, estimate_gas, run_call
+from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
+from node.engine.tracing import trace_block
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
+from storage.state.proof import AccountProof, prove
 from vm.importing import environment_of
 
 PRIORITY_FEE_DEFAULT = 1_000_000_000
@@ -143,6 +146,27 @@ class Node:
     def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
         return estimate_gas(self._situation(number), fields, overrides)
+
+    def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
+        """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
+        return prove(self._store.state.view(number), address, slots)
+
+    def trace_call(
+        self, fields: CallFields, number: int, overrides: Overrides | None, make: MakeTracer
+    ) -> Any:
+        """What a tracer says of a simulated call."""
+        return trace_call(self._situation(number), fields, overrides, make)
+
+    def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
+        """What tracers say of a block's transactions, run again; of one only with ``index``."""
+        block, senders = self.block(number), self.senders(number)
+        if block is None or senders is None:
+            raise UnknownBlock(f"there is no block {number}")
+        if not block.transactions:
+            return []
+        environment = environment_of(block.header, self._config, block.withdrawals or ())
+        parent = self.view(number - 1)
+        return trace_block(self._machine, environment, block, senders, parent, self.block_hash, make, index)
 
     def _situation(self, number: int) -> Situation:
         situation = self._last_situation

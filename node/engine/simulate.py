@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import IntrinsicGasTooLow
 from chain.state import BlockHashes, StateReader
 from chain.types import ZERO_ADDRESS, Address
+from debugger.base_state import OverlayState
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.errors import InvalidParams
+from node.tracers.registry import MakeTracer
+from node.tracers.run import TracedRun
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
-from vm.transaction import CallRequest, simulate_call
+from vm.transaction import CallRequest, call_transaction, simulate_call
 
 ESTIMATE_TOLERANCE_PERCENT = 1
 """How far above the smallest sufficient gas an estimate may be, as in geth (1.5 %)."""
@@ -38,13 +42,7 @@ class Situation:
 
 def run_call(situation: Situation, fields: CallFields, overrides: Overrides | None) -> CallResult:
     """One call by the rules of ``eth_call``. Raises `InvalidTransaction` subclasses where geth refuses."""
-    environment = situation.environment if fields.gas_price or fields.max_fee_per_gas else situation.free_environment
-    environment = _override_block(environment, overrides.block if overrides else None)
-    journal = Journal(situation.state, environment.fork)
-    for address, override in (overrides.accounts if overrides else {}).items():
-        _override_account(journal, address, override)
-    gas = min(fields.gas or situation.gas_max, situation.gas_max)
-    request = _request(fields, gas)
+    environment, journal, request = _prepare(situation, fields, overrides)
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, request)
     halt = result.outcome.halt
     return CallResult(
@@ -55,6 +53,28 @@ def run_call(situation: Situation, fields: CallFields, overrides: Overrides | No
         gas_used=result.gas_used,
         created=result.contract_address,
     )
+
+
+def _prepare(
+    situation: Situation, fields: CallFields, overrides: Overrides | None
+) -> tuple[BlockEnvironment, Journal, CallRequest]:
+    environment = situation.environment if fields.gas_price or fields.max_fee_per_gas else situation.free_environment
+    environment = _override_block(environment, overrides.block if overrides else None)
+    journal = Journal(situation.state, environment.fork)
+    for address, override in (overrides.accounts if overrides else {}).items():
+        _override_account(journal, address, override)
+    gas = min(fields.gas or situation.gas_max, situation.gas_max)
+    return environment, journal, _request(fields, gas)
+
+
+def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | None, make: MakeTracer) -> Any:
+    """`run_call` with a tracer listening: what that says. Raises `InvalidTransaction` subclasses."""
+    environment, journal, request = _prepare(situation, fields, overrides)
+    before = OverlayState(situation.state, journal.delta())
+    call = call_transaction(request, journal.nonce(request.sender))
+    tracer = make(TracedRun(call, request.sender, environment, situation.state, before, journal))
+    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, tracer)
+    return tracer.result(result)
 
 
 def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int | CallResult:

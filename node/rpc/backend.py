@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chain.blocks import Block, Header
     from chain.receipts import Receipt
     from chain.transactions import Authorization, Transaction
+    from node.tracers.registry import MakeTracer
+    from storage.state.proof import AccountProof
 
 Wait = Literal["accepted", "durable", "mined", "indexed"]
 """How far a transaction must have come before its sender is answered. Only ``accepted`` may be lost by a crash."""
@@ -179,6 +181,15 @@ class Backend(Protocol):
 
     def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when no gas limit helps."""
+
+    def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
+        """Merkle proof in the state after that block (EIP-1186). Raises StateUnavailable."""
+
+    def trace_call(self, fields: CallFields, number: int, overrides: Overrides | None, make: MakeTracer) -> Any:
+        """What a tracer says of a simulated call."""
+
+    def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
+        """What tracers say of a block's transactions, run again; of one only with ``index``."""
 
     # Pool and fees
     def pending_nonce(self, address: Address) -> int:

@@ -193,7 +193,8 @@ def addresses_of(value: Any) -> frozenset[Address]:
     return frozenset(address(item) for item in items)
 
 
-def _block_overrides(value: Any) -> BlockOverrides:
+def block_overrides(value: Any) -> BlockOverrides:
+    """The block overrides of ``eth_call``."""
     result: BlockOverrides = _fill(BlockOverrides(), value, BLOCK_FIELDS, "the block overrides")
     return result
 
@@ -203,5 +204,5 @@ class AccountOverrides(dict[Address, AccountOverride]):
 
 
 PARSERS[CallFields] = call_fields
-PARSERS[BlockOverrides] = _block_overrides
+PARSERS[BlockOverrides] = block_overrides
 PARSERS[AccountOverrides] = account_overrides

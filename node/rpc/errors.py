@@ -9,6 +9,7 @@ ZvmdError
     ├── InvalidParams          rpc.params             -32602
     ├── InternalError          rpc.internal           -32603
     ├── UnknownBlock           rpc.unknown_block      -32001
+    ├── UnknownTransaction     rpc.unknown_tx         -32000
     ├── UnknownFilter          rpc.unknown_filter     -32000
     ├── LimitExceeded          rpc.limit              -32005
     ├── NodeBusy               rpc.busy               -32005
@@ -89,6 +90,13 @@ class UnknownBlock(RpcError):
     code = "rpc.unknown_block"
     rpc_code = -32001
     hint = "ask eth_blockNumber for the newest block"
+
+
+class UnknownTransaction(RpcError):
+    """No block has this transaction."""
+
+    code = "rpc.unknown_tx"
+    hint = "it may still wait in the pool: ask eth_getTransactionByHash"
 
 
 class UnknownFilter(RpcError):

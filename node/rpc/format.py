@@ -11,6 +11,7 @@ from typing import Any
 from chain.blocks import Block, Header
 from chain.environment import Withdrawal
 from chain.receipts import Receipt
+from chain.state import EMPTY_ACCOUNT
 from chain.transactions import (
     ACCESS_LIST,
     BLOB,
@@ -23,6 +24,7 @@ from chain.transactions import (
 )
 from chain.types import Address
 from storage.following import FoundLog
+from storage.state.proof import AccountProof
 
 Json = dict[str, Any]
 
@@ -104,6 +106,23 @@ def _withdrawal(item: Withdrawal) -> Json:
         "validatorIndex": quantity(item.validator_index),
         "address": data(item.address),
         "amount": quantity(item.amount),
+    }
+
+
+def proof_object(address: Address, proof: AccountProof) -> Json:
+    """The answer of ``eth_getProof`` (EIP-1186)."""
+    account = proof.stored.account or EMPTY_ACCOUNT
+    return {
+        "address": data(address),
+        "accountProof": [data(node) for node in proof.nodes],
+        "balance": quantity(account.balance),
+        "codeHash": data(account.code_hash),
+        "nonce": quantity(account.nonce),
+        "storageHash": data(proof.stored.root),
+        "storageProof": [
+            {"key": word(slot.slot), "value": quantity(slot.value), "proof": [data(node) for node in slot.nodes]}
+            for slot in proof.slots
+        ],
     }
 
 

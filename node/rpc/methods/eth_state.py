@@ -1,18 +1,22 @@
-"""State and simulation: balances, code, storage, ``eth_call``, ``eth_estimateGas``, access lists."""
+"""State and simulation: balances, code, storage, proofs, ``eth_call``, ``eth_estimateGas``, access lists."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from chain.crypto import create_address
 from chain.state import EMPTY_CODE_HASH
-from chain.types import Address
+from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, InvalidParams
-from node.rpc.format import data, quantity, word
-from node.rpc.params import LATEST, BlockRef, JsonObject, Slot, address, json_list, slot
+from node.rpc.format import Json, access_list, data, proof_object, quantity, word
+from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.registry import method
+from node.tracers.access import Access, AccessTracer
+from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
 
@@ -59,6 +63,43 @@ def get_storage_values(context: Context, requests: JsonObject, block: BlockRef =
     return {data(account): [word(view.storage(account, key)) for key in keys] for account, keys in wanted.items()}
 
 
+@method("eth_getProof")
+def get_proof(context: Context, address: Address, slots: JsonList, block: BlockRef = LATEST) -> Json:
+    """Merkle proofs of an account and some of its slots (EIP-1186)."""
+    wanted = [slot(item) for item in slots]
+    if len(wanted) > SLOTS_MAX:
+        raise InvalidParams(f"{len(wanted)} slots; the limit is {SLOTS_MAX}")
+    return proof_object(address, context.backend.prove(context.need_block(block), address, wanted))
+
+
+@method("eth_createAccessList")
+def create_access_list(
+    context: Context,
+    transaction: CallFields,
+    block: BlockRef = LATEST,
+    state_overrides: AccountOverrides | None = None,
+) -> Json:
+    """An access list that warms what the transaction uses (EIP-2930), and the gas it then takes."""
+    number = context.need_block(block)
+    sender = transaction.sender or ZERO_ADDRESS
+    recipient = transaction.to
+    if recipient is None:
+        account = context.backend.view(number).account(sender)
+        recipient = create_address(sender, account.nonce if account else 0)
+    limit_gas(context, transaction)
+    overrides = overrides_of(state_overrides, None)
+    while True:  # what is warm can change what is used; the list only grows, so this ends
+        listed = transaction.access_list
+        used: Access = context.backend.trace_call(
+            transaction, number, overrides, lambda run: AccessTracer(run, recipient)
+        )
+        if used.entries == listed:
+            break
+        transaction = replace(transaction, access_list=used.entries)
+    answer: Json = {"accessList": access_list(used.entries), "gasUsed": quantity(used.gas_used)}
+    return answer if used.halt is None else answer | {"error": used.halt.replace("_", " ")}
+
+
 @method("eth_call")
 def call(
     context: Context,
@@ -74,11 +115,16 @@ def call(
 
 def call_checked(context: Context, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
-    if fields.gas is None or fields.gas > context.limits.call_gas_max:
-        fields.gas = context.limits.call_gas_max
+    limit_gas(context, fields)
     result = context.backend.call(fields, number, overrides)
     check_success(result)
     return result
+
+
+def limit_gas(context: Context, fields: CallFields) -> None:
+    """Give a call the gas it asks for, or all that a call may have."""
+    if fields.gas is None or fields.gas > context.limits.call_gas_max:
+        fields.gas = context.limits.call_gas_max
 
 
 def check_success(result: CallResult) -> None:

@@ -1,0 +1,30 @@
+"""Geth's 4byteTracer: how often which function was called, by selector and size of the arguments."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from node.tracers.run import RunTracer, TracedRun
+from vm.message import CallKind, Message
+from vm.precompiles import precompile_addresses
+from vm.transaction import TransactionResult
+
+_CREATES = (CallKind.CREATE, CallKind.CREATE2)
+
+
+class SelectorTracer(RunTracer):
+    """Counts calls with at least four bytes of calldata, those of precompiles left out."""
+
+    def __init__(self, run: TracedRun) -> None:
+        self._counts: Counter[str] = Counter()
+        self._precompiles = frozenset(precompile_addresses(run.environment.fork))
+
+    def enter(self, message: Message) -> None:
+        """A call begins."""
+        if message.kind in _CREATES or len(message.data) < 4 or message.code_address in self._precompiles:
+            return
+        self._counts[f"0x{message.data[:4].hex()}-{len(message.data) - 4}"] += 1
+
+    def result(self, ended: TransactionResult) -> dict[str, int]:  # noqa: ARG002
+        """Calls by ``selector-size``."""
+        return dict(self._counts)

@@ -1,0 +1,69 @@
+"""Which account and which slot an opcode is about to look at, read from the stack before it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from chain.crypto import create2_address, create_address
+from chain.types import Address
+from node.tracers.run import TracedRun
+from vm.pricing import Pricing
+
+if TYPE_CHECKING:
+    from vm.evm.frame import Frame
+
+_SLOT_OPCODES: Final = frozenset((0x54, 0x55))
+"""SLOAD, SSTORE: the slot is on top."""
+_ACCOUNT_OPERAND: Final = {
+    0x31: 0,  # BALANCE
+    0x3B: 0,  # EXTCODESIZE
+    0x3C: 0,  # EXTCODECOPY
+    0x3F: 0,  # EXTCODEHASH
+    0xF1: 1,  # CALL
+    0xF2: 1,  # CALLCODE
+    0xF4: 1,  # DELEGATECALL
+    0xFA: 1,  # STATICCALL
+    0xFF: 0,  # SELFDESTRUCT
+}
+"""Opcode -> operand, from the top, that is an address."""
+_CREATE: Final = 0xF0
+_CREATE2: Final = 0xF5
+_OF_INTEREST: Final = _SLOT_OPCODES | _ACCOUNT_OPERAND.keys() | {_CREATE, _CREATE2}
+_ADDRESS_MASK: Final = (1 << 160) - 1
+
+
+def opcode_at(frame: Frame) -> int:
+    """The opcode about to run; STOP beyond the code."""
+    return frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
+
+
+class Touches:
+    """Accounts and slots by address, gathered step by step. What an opcode cannot pay for, it does not touch."""
+
+    def __init__(self, run: TracedRun) -> None:
+        self.slots: dict[Address, set[int]] = {}
+        self._journal = run.journal
+        self._pricing = Pricing(run.environment.fork, run.journal)
+
+    def add(self, address: Address, *slots: int) -> None:
+        """Put an account, and slots of it, among the touched."""
+        self.slots.setdefault(address, set()).update(slots)
+
+    def step(self, frame: Frame) -> None:
+        """Add what the opcode about to run looks at."""
+        opcode = opcode_at(frame)
+        if opcode not in _OF_INTEREST or self._pricing.look(frame).failure is not None:
+            return
+        if opcode in _SLOT_OPCODES:
+            self.add(frame.message.to, frame.peek())
+        elif opcode == _CREATE:
+            owner = frame.message.to
+            self.add(create_address(owner, self._journal.nonce(owner)))
+        elif opcode == _CREATE2:
+            offset, size, salt = frame.peek(1), frame.peek(2), frame.peek(3)
+            # Memory the opcode grows into is zero, and not there yet.
+            initcode = bytes(frame.memory_bytes()[offset : offset + size]).ljust(size, b"\x00")
+            self.add(create2_address(frame.message.to, salt, initcode))
+        else:
+            operand = frame.peek(_ACCOUNT_OPERAND[opcode])
+            self.add(Address((operand & _ADDRESS_MASK).to_bytes(20, "big")))
