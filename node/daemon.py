@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -40,11 +41,14 @@ PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
 SPACE_SECONDS = 1.0
-CHECKPOINT_LOOK_SECONDS = 0.5
+CHECKPOINT_LOOK_SECONDS = 0.25
+REPLAY_SECONDS = 1.0
+"""Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
 OVERLAY_BYTES = 32 * 2**20
 """Memory of blocks in no checkpoint yet, above which one is due; at eight times this, the writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
+INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 GIL_SWITCH_SECONDS = 0.001
@@ -56,6 +60,8 @@ async def run_daemon(
 ) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
+    gc.enable()
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
@@ -86,6 +92,7 @@ async def run_daemon(
         announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
+        gc.freeze()
         await stopped.wait()
         log.info("stopping")
         notifier.stopping()
@@ -148,7 +155,8 @@ def _register_jobs(
     store = opened.store
     guarded = partial(partial, _or_panic, opened.fs)
     write_down = guarded(partial(checkpoint, pipeline, store))
-    due = CheckpointDue(store, settings.storage.checkpoint_seconds, settings.storage.checkpoint_blocks)
+    wanted = settings.storage
+    due = CheckpointDue(store, lambda: pipeline.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
     look = min(CHECKPOINT_LOOK_SECONDS, settings.storage.checkpoint_seconds)
     jobs.register("checkpoint", partial(due.run, write_down), look)
     jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
@@ -157,7 +165,12 @@ def _register_jobs(
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
-    jobs.register("index-maintenance", guarded(store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
+    jobs.register(
+        "index-maintenance",
+        guarded(store.follower.maintain),
+        INDEX_MAINTENANCE_SECONDS,
+        INDEX_MAINTENANCE_FIRST_SECONDS,
+    )
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 
@@ -170,10 +183,12 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
 
 
 class CheckpointDue:
-    """Decides when a checkpoint is due: by time, by blocks, or by the memory that unwritten blocks take."""
+    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by the memory that they take."""
 
-    def __init__(self, store: Store, seconds: float, blocks: int) -> None:
+    def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
         self._store = store
+        self._work = work
+        self._worked = 0.0
         self._seconds = seconds
         self._blocks = blocks
         self._last = time.monotonic()
@@ -183,8 +198,14 @@ class CheckpointDue:
         """Write one if it is due; what the last one said."""
         store, now = self._store, time.monotonic()
         blocks = store.head.number - store.state.checkpointed
-        if now - self._last >= self._seconds or blocks >= self._blocks or store.state.overlay_bytes >= OVERLAY_BYTES:
-            self._last = now
+        worked = self._work()
+        if (
+            now - self._last >= self._seconds
+            or blocks >= self._blocks
+            or worked - self._worked >= REPLAY_SECONDS
+            or store.state.overlay_bytes >= OVERLAY_BYTES
+        ):
+            self._last, self._worked = now, worked
             self._said = write_down()
         return self._said
 

@@ -24,6 +24,7 @@ from storage.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
+from storage.wal.reader import Place
 
 SCHEMA_VERSION = 1
 """Of everything in the key-value store."""
@@ -150,7 +151,10 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """What replay after a checkpoint needs besides the state. Stores of format 1.0 have no ``answers``."""
+    """What replay after a checkpoint needs besides the state.
+
+    Stores of format 1.0 have no ``answers``, those before 1.2 no ``place``.
+    """
 
     needed_lsn: int | None = None
     """Oldest POOL_ADMIT record that a waiting transaction needs; None if none does."""
@@ -158,6 +162,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
     """Of `storage.answers.Answers`."""
+    place: Place | None = None
+    """Where in the log recovery begins to read; None: at the beginning of a segment."""
 
 
 def read_settings(kv: KeyValueStore) -> Settings:

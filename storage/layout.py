@@ -58,7 +58,7 @@ class Version(NamedTuple):
 
 CURRENT: Mapping[str, Version] = {
     "wal": Version(1, 0),
-    "state": Version(1, 1),
+    "state": Version(1, 2),
     "index": Version(1, 0),
     "sessions": Version(1, 0),
 }

@@ -95,6 +95,7 @@ def assemble(
     ``checkpoint`` is the key-value store's last, ``random_bytes`` salts the log's segments.
     """
     mark = index.watermark()
+    settings = read_settings(kv)
     wal = Wal.open(
         fs,
         layout.WAL,
@@ -102,6 +103,7 @@ def assemble(
         witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
+        start=settings.place,
     )
     reach("open.log")
     state = StateStore(kv, options.retention_blocks)
@@ -127,7 +129,6 @@ def assemble(
         wal.flush()
     if checkpoint is not None:
         store.checkpoint_lsn = checkpoint.lsn
-        settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
         store.answers.load(settings.answers)
         store.sessions.load(kv)

@@ -177,7 +177,9 @@ class Store:
         reach("freeze.before")
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
-        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
+        # The checkpoint's own record is read at the next start: it proves that the place is one of this history.
+        place = self.wal.place_before(min(lsn, self.needed_lsn or lsn))
+        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump(), place)
         self._frozen = CheckpointNote(number, lsn, settings, self.sessions.take_changes())
         reach("freeze.after")
         return number

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -121,6 +122,8 @@ class Pipeline:
         self._stopping = False
         self.published_lsn = ledger.last_lsn
         """Everything in the log up to here is durable and seen by readers."""
+        self.work_seconds = 0.0
+        """CPU time the writer has spent on requests: replaying what it did takes about as long."""
         self.disk_full = False
         """The log could not be written for want of room."""
         self.no_room = False
@@ -173,7 +176,10 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._hand_over(self.turn(requests))
+                begin = time.thread_time()
+                group = self.turn(requests)
+                self.work_seconds += time.thread_time() - begin
+                self._hand_over(group)
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:

@@ -91,6 +91,15 @@ def damage_reported(engine: Engine) -> Iterator[None]:
         raise IndexDamaged(f"index: {error}") from error
 
 
+def size_in_bytes(engine: Engine) -> int:
+    """Size of an SQLite database, 0 if it is new or another kind. Raises `IndexDamaged`."""
+    if engine.dialect.name != "sqlite":
+        return 0
+    with damage_reported(engine), engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar() or 0
+        return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar() or 0)
+
+
 def check_sqlite(engine: Engine, thorough: bool) -> None:
     """Run SQLite's own check; does nothing on other databases. Raises `IndexDamaged`.
 
