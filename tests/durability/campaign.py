@@ -33,7 +33,7 @@ FULL_SECONDS = 36_000.0
 
 def run(name: str, seed: int, count: int, seconds: float) -> Line:
     """Do one line."""
-    line, begin = Line(name, seed, commit=commit()), time.monotonic()
+    line, begin = Line(name, seed, count, commit=commit()), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="zvmd-durability-") as directory:
         try:
             LINES[name].campaign(line, Budget(count, begin + seconds), Path(directory))
@@ -66,6 +66,7 @@ def main() -> int:
         return write(lines)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     recovery.CHECKPOINT_BLOCKS = 3  # so that short logs have checkpoints in the middle of their replay
+    gc.set_threshold(50_000, 20, 50)  # machines come and go by the hundred thousand
     failures = 0
     for name in wanted.names or LINES:
         count = wanted.count or (LINES[name].full if wanted.full else LINES[name].normal)

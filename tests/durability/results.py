@@ -25,8 +25,10 @@ class Line:
 
     name: str
     seed: int
+    asked: int = 0
+    """What ``--count`` was."""
     count: int = 0
-    """Repetitions, in the campaign's unit."""
+    """What was done: as many or a few more, or what that many repetitions led to."""
     seconds: float = 0.0
     failures: int = 0
     failure: str = ""
@@ -105,7 +107,7 @@ def collect(directory: Path, *, any_commit: bool = False) -> list[Line]:
 def merge(parts: list[Line]) -> Line:
     """One line of several with different seeds."""
     parts.sort(key=lambda part: part.seed)
-    whole = Line(parts[0].name, parts[0].seed)
+    whole = Line(parts[0].name, parts[0].seed, parts[0].asked)
     for part in parts:
         whole.count += part.count
         whole.seconds += part.seconds
@@ -163,9 +165,8 @@ def repeat(line: Line) -> str:
     """The command that does the line again."""
     command = f"python -m tests.durability.campaign {line.name} --seed {line.seed}"
     if len(line.seeds) < 2:
-        return f"`{command} --count {line.count}`"
-    each = -(-line.count // len(line.seeds))
-    return f"`{command} --count {each}`, and seeds {', '.join(map(str, line.seeds[1:]))}"
+        return f"`{command} --count {line.asked}`"
+    return f"`{command} --count {line.asked}`, and so on to seed {line.seeds[-1]}"
 
 
 def page(titles: dict[str, str], totals: Iterable[tuple[str, tuple[str, ...]]]) -> str:
