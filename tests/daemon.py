@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO, Protocol
 
 from tests.paths import REPO
 from tests.rpc import Rpc
@@ -21,6 +22,21 @@ CHAIN_ID = 31_337
 
 _PRCTL = ctypes.CDLL(None).prctl
 _PR_SET_PDEATHSIG = 1
+
+
+class Process(Protocol):
+    """What is used of `subprocess.Popen`."""
+
+    pid: int
+
+    @property
+    def stdout(self) -> IO[str] | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+    def kill(self) -> None: ...
 
 
 class DaemonFailed(Exception):
@@ -41,7 +57,7 @@ class Daemon:
         self._environment = clean_environment()
         if not command:
             self._environment["PYTHONPATH"] = str(REPO)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Process | None = None
 
     @property
     def http_url(self) -> str:
@@ -63,22 +79,26 @@ class Daemon:
         arguments = ["start", "--dev", "--data-dir", str(self.data_dir)]
         arguments += ["--http-port", str(self.http_port), "--quic-port", str(self.quic_port)]
         with self.log_file.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [*self._command, *arguments, *self._arguments, *extra],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                env=self._environment,
-                cwd=self.data_dir.parent,
-                start_new_session=True,
-                preexec_fn=_die_with_the_tests,  # one system call, resolved before the fork
-            )
+            self._process = self._spawn([*arguments, *self._arguments, *extra], log)
         lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=_read_lines, args=(self._process, lines), daemon=True).start()
         if wait:
             self.ready_line = self._await_ready(lines)
         return self.ready_line
+
+    def _spawn(self, arguments: list[str], log: IO[str]) -> Process:
+        """The process, with its standard output piped to us."""
+        return subprocess.Popen(
+            [*self._command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            env=self._environment,
+            cwd=self.data_dir.parent,
+            start_new_session=True,
+            preexec_fn=_die_with_the_tests,  # one system call, resolved before the fork
+        )
 
     def kill(self) -> None:
         """``kill -9``: the process gets no chance to do anything."""
@@ -116,7 +136,7 @@ class Daemon:
         """The end of what the daemon wrote to standard error."""
         return self.log_file.read_text(encoding="utf-8", errors="replace")[-characters:]
 
-    def _running(self) -> subprocess.Popen[str]:
+    def _running(self) -> Process:
         assert self._process is not None, "not started"
         return self._process
 
@@ -157,7 +177,7 @@ def _die_with_the_tests() -> None:
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _read_lines(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+def _read_lines(process: Process, lines: queue.Queue[str | None]) -> None:
     """Pass standard output on line by line, then ``None``; keeps the pipe from filling."""
     assert process.stdout is not None
     with process.stdout as stream:

@@ -143,15 +143,15 @@ class WireConnection(QuicConnectionProtocol):
     async def greet(self, token: str, client: str) -> Welcome:
         """Say Hello. Raises `ConnectionFailed`."""
         self._write(REQUEST_STREAM, encode_frame(Hello(PROTOCOL_VERSION, token.encode(), client)))
+        self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
         self.welcome = await self._greeting
         self._in_flight_max = self.welcome.in_flight_max
-        self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
         return self.welcome
 
     def _ping_while_waiting(self) -> None:
         if self._lost is not None:
             return
-        if self._waiting or self._queues:
+        if self._waiting or self._queues or not self._greeting.done():
             self._pings += 1
             self._quic.send_ping(self._pings)
             self.transmit()

@@ -17,6 +17,11 @@ log = structlog.get_logger("zvmd.jobs")
 
 WORKERS: Final = 2
 MISFIRE_GRACE_SECONDS: Final = 60
+JOB_DEFAULTS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS}
+LOOK_SECONDS: Final = 1.0
+"""The scheduler looks at the clocks at least so often."""
+JUMP_SECONDS: Final = 1.0
+"""The wall clock was set if it differs by more from what the steady clock expects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,34 @@ class JobStatus:
     next_run: float | None = None
 
 
+class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
+    """Keeps periods by the steady clock: when the wall clock jumps, the schedule jumps with it.
+
+    APScheduler alone counts the runs missed in a jump forward one by one (600 million half seconds in ten years) and
+    waits out a jump backward: an hour without checkpoints.
+    """
+
+    def __init__(self, steady: Callable[[], float], **options: object) -> None:
+        super().__init__(**options)
+        self._steady = steady
+        self._ahead: float | None = None
+
+    def _process_jobs(self) -> float | None:
+        self._follow_the_wall_clock()
+        wait: float | None = super()._process_jobs()
+        return None if wait is None else min(wait, LOOK_SECONDS)
+
+    def _follow_the_wall_clock(self) -> None:
+        ahead = datetime.now(UTC).timestamp() - self._steady()
+        shift = 0.0 if self._ahead is None else ahead - self._ahead
+        if self._ahead is None or abs(shift) > JUMP_SECONDS:
+            self._ahead = ahead
+        if abs(shift) > JUMP_SECONDS:
+            log.warning("the wall clock was set", seconds=round(shift, 3))
+            for job in self.get_jobs():
+                job.modify(next_run_time=job.next_run_time + timedelta(seconds=shift))
+
+
 class Jobs:
     """The daemon's periodic jobs.
 
@@ -43,15 +76,15 @@ class Jobs:
     when it last ran.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._statuses: dict[str, JobStatus] = {}
         self._work: dict[str, Callable[[], object]] = {}
-        self._scheduler = BackgroundScheduler(
-            timezone="UTC",
-            executors={"default": ThreadPoolExecutor(WORKERS)},
-            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS},
+        self._scheduler = SteadyScheduler(
+            steady, timezone="UTC", executors={"default": ThreadPoolExecutor(WORKERS)}, job_defaults=JOB_DEFAULTS
         )
 
     def register(

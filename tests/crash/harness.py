@@ -22,21 +22,37 @@ from tests.crash.load import (
     Wallet,
 )
 from tests.crash.model import Model
-from tests.crash.oracle import Oracle
+from tests.crash.oracle import SAMPLE, Oracle
 from tests.crash.record import Kind, Record
+from tests.crash.session_load import Desk, SessionClient
 from tests.daemon import CHAIN_ID, Daemon
 from tests.rpc import Rpc
 
 OWNER = 0
 FIRST_CLIENT = 1
 TOKENS_EACH = 10**9
-LOAD_SECONDS = (0.05, 1.5)
-"""The kill comes somewhere in here after the load began."""
-KILL_IN_RECOVERY = 0.3
-"""How often the restarted process is killed again before it is ready."""
-RECOVERY_KILL_SECONDS = (0.0, 0.8)
 JOIN_SECONDS = 30
 """Clients must notice a dead node long before QUIC's idle timeout of 60 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take in a cycle, and how much is looked at again."""
+
+    load_seconds: tuple[float, float] = (0.05, 1.5)
+    """The kill comes somewhere in here after the load began."""
+    recovery_seconds: tuple[float, float] = (0.0, 0.8)
+    """So long after the start of the process comes a kill in recovery."""
+    kill_in_recovery: float = 0.3
+    """How often the restarted process is killed again before it is ready."""
+    sample: int = SAMPLE
+    """Older things checked again each cycle, at random; the last cycle checks everything."""
+    check_twice: bool = True
+    """Also look before the kill at what was sent after the first look; the look after the kill sees it anyway."""
+
+
+FAST = Pace((0.0, 0.3), (0.0, 0.15), 0.5, 40, check_twice=False)
+"""For daemons out of a zygote."""
 
 
 @dataclass(slots=True)
@@ -51,13 +67,16 @@ class Report:
     landed_unanswered: int = 0
     """Of those, in the chain already."""
     kills_in_recovery: int = 0
+    session_commands: int = 0
+    """Acknowledged commands to debug sessions."""
     recovery_seconds: list[float] = field(default_factory=list)
     head: int = 0
 
     def __str__(self) -> str:
         return (
             f"kill -9: seed {self.seed}, {self.cycles} cycles (+{self.kills_in_recovery} kills in recovery), "
-            f"head {self.head}, {self.acknowledged} acknowledged; {self.sent_again} were in flight and sent again, "
+            f"head {self.head}, {self.acknowledged} transactions and {self.session_commands} session commands "
+            f"acknowledged; {self.sent_again} were in flight and sent again, "
             f"{self.landed_unanswered} of them in the chain already; "
             f"slowest restart {max(self.recovery_seconds, default=0.0):.2f} s"
         )
@@ -73,23 +92,31 @@ class KillHarness:
         quic: Callable[[], Channel] | None = None,
         clients: int = 4,
         end: Callable[[Daemon], None] = Daemon.kill,
+        pace: Pace | None = None,
     ) -> None:
         self._daemon = daemon
         self._chance = random.Random(seed)
         self._quic = quic
         self._clients = clients
         self._end = end
+        self._pace = pace or Pace()
+        self._desk = Desk()
         self._record = Record()
         self._model = Model()
         self._token = ""
         self._wallets: list[Wallet] = []
         self.report = Report(seed)
 
-    def run(self, cycles: int) -> Report:
-        """Set up, then kill and check ``cycles`` times; raises AssertionError for whatever is not right."""
+    def run(self, cycles: int, deadline: float = float("inf")) -> Report:
+        """Set up, then kill and check ``cycles`` times, or until it is this late (`time.monotonic`).
+
+        Raises AssertionError for whatever is not right.
+        """
         self._daemon.start()
         oracle = self._set_up()
         for cycle in range(cycles):
+            if time.monotonic() > deadline:
+                break
             self._load_and_kill()
             self._restart()
             self._check(oracle, everything=cycle == cycles - 1)
@@ -119,18 +146,19 @@ class KillHarness:
             nonces=dict.fromkeys(addresses, 0),
         )
         rpc.close()
-        return Oracle(self._record, self._model, self._token, first)
+        return Oracle(self._record, self._model, self._token, first, self._pace.sample)
 
     def _load_and_kill(self) -> None:
         addresses = [wallet.address for wallet in self._wallets]
         reader = Reader(self._daemon.http_url, addresses, self._token, self._record, self._chance.getrandbits(32))
-        threads: list[Client | Reader] = [reader]
+        threads: list[Client | Reader | SessionClient] = [reader]
+        threads.append(SessionClient(self._daemon.http_url, self._desk, self._record, self._chance.getrandbits(32)))
         for position, wallet in enumerate(self._wallets):
             kind, connect = self._client_kind(position)
             threads.append(kind(connect, wallet, addresses, self._record, self._chance.getrandbits(32)))
         for thread in threads:
             thread.start()
-        time.sleep(self._chance.uniform(*LOAD_SECONDS))
+        time.sleep(self._chance.uniform(*self._pace.load_seconds))
         self._end(self._daemon)
         for thread in threads:
             thread.stop.set()
@@ -149,9 +177,9 @@ class KillHarness:
         return (BatchClient, over_http) if position % 4 == 2 else (Client, over_http)
 
     def _restart(self) -> None:
-        while self._chance.random() < KILL_IN_RECOVERY:
+        while self._chance.random() < self._pace.kill_in_recovery:
             self._daemon.start(wait=False)
-            time.sleep(self._chance.uniform(*RECOVERY_KILL_SECONDS))
+            time.sleep(self._chance.uniform(*self._pace.recovery_seconds))
             self._daemon.kill()
             self.report.kills_in_recovery += 1
         begin = time.perf_counter()
@@ -161,12 +189,16 @@ class KillHarness:
     def _check(self, oracle: Oracle, *, everything: bool) -> None:
         rpc = self._daemon.rpc()
         oracle.check(rpc, self._chance, everything=everything)
+        self._desk.check(rpc)
         channel = RpcChannel(self._daemon.http_url)
         self._send_again(oracle, channel)
         self._go_on(channel)
         channel.close()
-        self.report.head = oracle.check(rpc, self._chance, everything=False)
+        if everything or self._pace.check_twice:
+            oracle.check(rpc, self._chance, everything=False)
+        self.report.head = int(rpc.call("eth_blockNumber"), 16)
         self.report.acknowledged = len(self._record.sent)
+        self.report.session_commands = self._desk.commands
         rpc.close()
 
     def _send_again(self, oracle: Oracle, channel: Channel) -> None:

@@ -20,7 +20,9 @@ SAMPLE = 300
 class Oracle:
     """Knows the chain as far as it has walked it, and asks again for what it knows."""
 
-    def __init__(self, record: Record, model: Model, token: str, first_block: int) -> None:
+    def __init__(
+        self, record: Record, model: Model, token: str, first_block: int, samples: int = SAMPLE
+    ) -> None:
         self._record = record
         self._model = model
         self._token = token
@@ -28,6 +30,7 @@ class Oracle:
         self._hashes: dict[int, str] = {}
         self._place: dict[str, tuple[int, int]] = {}
         self._observations_checked = 0
+        self._samples = samples
 
     def check(self, rpc: Rpc, chance: random.Random, *, everything: bool) -> int:
         """Assert the whole contract of a node that cannot forget; returns the head's number."""
@@ -39,10 +42,13 @@ class Oracle:
             if sent.acknowledged:
                 assert sent.hash in self._place, f"acknowledged and lost: {sent}"
         older = [sent for sent in self._landed() if sent.hash not in fresh]
-        self._check_receipts(rpc, older if everything else sample(chance, older))
+        self._check_receipts(rpc, older if everything else self._sample(chance, older))
         self._check_observations(rpc, chance, everything=everything)
         self._check_model(rpc, chance, head)
         return head
+
+    def _sample(self, chance: random.Random, things: list[T]) -> list[T]:
+        return chance.sample(things, min(self._samples, len(things)))
 
     def landed(self, sent: Sent) -> bool:
         """Whether the transaction is in the chain as far as it was walked."""
@@ -97,7 +103,7 @@ class Oracle:
     def _check_observations(self, rpc: Rpc, chance: random.Random, *, everything: bool) -> None:
         """Ask again what readers asked: the answers about settled blocks must be the same."""
         seen = self._record.observations
-        again = seen if everything else seen[self._observations_checked :] + sample(chance, seen)
+        again = seen if everything else seen[self._observations_checked :] + self._sample(chance, seen)
         self._observations_checked = len(seen)
         for some in pieces(again):
             answers = rpc.batch([(asked.method, asked.params) for asked in some])
@@ -110,7 +116,7 @@ class Oracle:
         first = min(history.blocks[0] for history in model.nonces.values())
         places = [(address, head) for address in model.nonces]
         known = sorted(model.ether.keys() | model.tokens.keys())
-        places += [(chance.choice(known), chance.randint(first, head)) for _ in range(SAMPLE)]
+        places += [(chance.choice(known), chance.randint(first, head)) for _ in range(self._samples)]
         questions: list[Observation] = []
         for address, number in places:
             for method, book in (("eth_getBalance", model.ether), ("eth_getTransactionCount", model.nonces)):
@@ -126,11 +132,6 @@ class Oracle:
             answers = rpc.batch([(asked.method, asked.params) for asked in some])
             for asked, answer in zip(some, answers, strict=True):
                 assert answer == asked.answer, f"{asked.method}{asked.params}: model {asked.answer}, node {answer}"
-
-
-def sample(chance: random.Random, things: list[T]) -> list[T]:
-    """At most ``SAMPLE`` of them."""
-    return chance.sample(things, min(SAMPLE, len(things)))
 
 
 def pieces(things: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import zvmd
+import zvmd.connection
 from tests.crash.load import Channel
 from tests.daemon import Daemon
+
+zvmd.connection.PING_SECONDS = 0.05
+"""A ping is what tells a client that nobody is there any more: here a second of waiting would be most of a cycle."""
 
 
 class QuicChannel:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
 from random import Random
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.pool import StaticPool
 
 from storage.index.index import Index
@@ -43,9 +44,22 @@ class MachineKv(SimKv):
 Observer = Callable[["Disk", str], None]
 
 
+@cache
+def dialect() -> Dialect:
+    """SQLAlchemy's SQLite dialect after its first connection: to set it up again for every index takes a while."""
+    engine = create_engine("sqlite://")
+    engine.connect().close()
+    return engine.dialect
+
+
+STATEMENTS: dict[Any, Any] = {}
+"""Compiled, of all indexes; there are a few dozen."""
+
+
 def engine_over(connection: sqlite3.Connection) -> Engine:
     """SQLAlchemy over one open SQLite connection, with real transactions."""
-    engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+    pool = StaticPool(lambda: connection, dialect=dialect())
+    engine = Engine(pool, dialect(), make_url("sqlite://"), execution_options={"compiled_cache": STATEMENTS})
 
     def begin(of: Connection) -> None:
         of.exec_driver_sql("BEGIN")

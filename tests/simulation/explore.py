@@ -10,7 +10,7 @@ from typing import Any
 from storage.simfaults import READING
 from tests.simulation.disks import Disk
 from tests.simulation.life import LAST, Life
-from tests.simulation.record import Mark, Record, check
+from tests.simulation.record import Mark, Record, check, sessions_kept
 from tests.simulation.script import Script, Workload
 from tests.simulation.workloads import WORKLOADS
 
@@ -49,11 +49,13 @@ class Run:
     pictures: list[Picture] = field(default_factory=list)
 
     @classmethod
-    def of(cls, name: str, seed: int, workload: Workload | None = None) -> Run:
-        """Run a workload, by default the one of that name, on a new machine."""
+    def of(
+        cls, name: str, seed: int, workload: Workload | None = None, pictures: list[Picture] | None = None
+    ) -> Run:
+        """Run a workload, by default the one of that name, on a new machine; ``pictures`` fills while it runs."""
         workload = workload or WORKLOADS[name]
         record = workload.record()
-        run = cls(name, seed, record, workload.settings)
+        run = cls(name, seed, record, workload.settings, pictures=pictures if pictures is not None else [])
 
         def picture(disk: Disk, kind: str) -> None:
             if kind not in HARMLESS:
@@ -68,9 +70,12 @@ class Run:
         picture(run.last.disk, "end")
         return run
 
-    def cases(self, variants: int | None) -> list[Case]:
-        """Every crash of the run; machines that are alike once, with the moment after which the most was promised."""
-        return distinct(crashes(self.pictures, self.seed, variants))
+    def cases(self, variants: int | None, since: int = 0) -> list[Case]:
+        """Every crash of the run, or from picture ``since`` on.
+
+        Machines that are alike come once, with the moment after which the most was promised.
+        """
+        return distinct(crashes(self.pictures[since:], self.seed, variants))
 
     def life(self, disk: Disk) -> Life:
         """A process on a copy of this machine."""
@@ -92,18 +97,21 @@ def distinct(cases: Iterator[Case]) -> list[Case]:
     return list(found.values())
 
 
-def survive(run: Run, case: Case) -> int:
-    """The node comes back with all it promised, twice the same, goes on, and survives another crash.
+def survive(run: Run, case: Case, *, twice: bool = True) -> int:
+    """The node comes back with all it promised, goes on, and survives another crash; ``twice``: it comes back the same
+    if it is started once more.
 
-    Returns the number of machines looked at.
+    Returns the number of crashed machines looked at: this one, and those after the second crash.
     """
     try:
         life = run.life(case.disk)
         check(life.store, life.ledger, run.record, case.mark)
-        again = run.life(life.disk)
-        oldest = again.store.state.oldest
-        assert again.digest(oldest) == life.digest(oldest), "a second recovery found another chain"
-        return 2 + go_on(run, again, case)
+        if twice:
+            again = run.life(life.disk)
+            oldest = again.store.state.oldest
+            assert again.digest(oldest) == life.digest(oldest), "a second recovery found another chain"
+            life = again
+        return 1 + go_on(run, life, case)
     except Exception as error:
         error.add_note(f"workload {run.name!r}, seed {run.seed}, crash at {case.name}")
         raise
@@ -112,15 +120,16 @@ def survive(run: Run, case: Case) -> int:
 def go_on(run: Run, life: Life, case: Case) -> int:
     """Three more transactions, then another crash."""
     source = Random(case.name)
-    life.record = run.record.branch(case.mark, life.store.head.number + 1)
+    kept = sessions_kept(life.store, run.record, case.mark)
+    life.record = run.record.branch(case.mark, life.store.head.number + 1, kept)
     script = Script(life)
     first, second, third = (script.transfer(LAST, 0, wei) for wei in (1, 2, 3))
-    life.turn(life.submit(first, wait_mined=True), life.mine())
+    life.turn(life.submit(first, wait_mined=True), life.keep(1, case.name.encode()), life.mine())
     if source.random() < 0.5:
         life.checkpoint()
     if source.random() < 0.5:
         life.index()
-    life.turn(life.submit(second), commit=False)
+    life.turn(life.submit(second), life.keep(2, None), commit=False)
     life.turn(life.submit(third, wait_mined=True), life.mine())
     for sent in (first, second, third):
         assert life.ledger.location(sent.hash) is not None

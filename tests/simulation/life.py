@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from random import Random
 from typing import Any
 
 import pytest
 
+import node.opening
 from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, Freeze, Group, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Control, Freeze, Group, KeepSession, Mine, Pipeline, Request, Submit
 from node.engine.producer import Controls
 from node.errors import ReadOnly
 from node.opening import open_identity, resume, take_directory
@@ -33,6 +35,10 @@ LAST = len(SECRETS) - 1
 """The account that scripts leave to the oracle."""
 GENESIS_TIME = 1_700_000_000
 GENESIS = dev_genesis(31337, ACCOUNTS, timestamp=GENESIS_TIME)
+
+
+node.opening.version = cache(version)
+"""Found in the package's metadata once, not at each of a hundred thousand starts."""
 
 
 @cache
@@ -103,6 +109,16 @@ class Life:
             self.record.commands_answered += 1
 
         return Control(done, name, value)
+
+    def keep(self, session: int, content: bytes | None) -> Request:
+        """A request to keep a debug session, or to forget it."""
+        self.record.kept.append((session, content))
+
+        def done(answer: object) -> None:
+            raise_error(answer)
+            self.record.kept_answered += 1
+
+        return KeepSession(done, session, content)
 
     def mine(self, count: int = 1, interval: int = 0) -> Request:
         """A request for blocks."""
@@ -189,6 +205,8 @@ class Life:
             digest.update(repr(state_of(store, number, self.record)).encode())
         for entry in self.ledger.pool.entries():
             digest.update(entry.raw)
+        for session in store.sessions:
+            digest.update(b"%d" % session + (store.sessions.get(session) or b""))
         digest.update(repr(self.ledger.controls).encode())
         return digest.digest()
 

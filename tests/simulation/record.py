@@ -49,6 +49,8 @@ class Mark(NamedTuple):
     blocks: int
     commands: int
     commands_answered: int
+    kept: int
+    kept_answered: int
 
 
 @dataclass
@@ -66,6 +68,9 @@ class Record:
     """By the independent model, after each block."""
     commands: list[tuple[str, Any]] = field(default_factory=list)
     commands_answered: int = 0
+    kept: list[tuple[int, bytes | None]] = field(default_factory=list)
+    """Debug sessions and their records, in the order they were sent; None: closed."""
+    kept_answered: int = 0
     money: Money = field(default_factory=Money)
     visible: Callable[[], int] = lambda: 0
     """The newest block that a reader sees."""
@@ -73,7 +78,15 @@ class Record:
     def mark(self) -> Mark:
         """Now."""
         seen = max(len(self.blocks), self.visible() + 1)
-        return Mark(len(self.asks), len(self.answered), seen, len(self.commands), self.commands_answered)
+        return Mark(
+            len(self.asks),
+            len(self.answered),
+            seen,
+            len(self.commands),
+            self.commands_answered,
+            len(self.kept),
+            self.kept_answered,
+        )
 
     def answer(self, ask: Ask, answer: object) -> None:
         """The node has answered."""
@@ -97,8 +110,10 @@ class Record:
             self.blocks.append(facts)
             self.states.append(self.money.facts(self.accounts, self.slots))
 
-    def branch(self, mark: Mark, blocks: int) -> Record:
-        """The record of one who saw what was written down at the mark, and these blocks after a restart."""
+    def branch(self, mark: Mark, blocks: int, kept: int) -> Record:
+        """The record of one who saw what was written down at the mark, and these blocks and so many session records
+        after a restart.
+        """
         asks = [Ask(ask.sent, ask.wait_mined) for ask in self.asks[: mark.asked]]
         of = {id(ask): copy for ask, copy in zip(self.asks, asks, strict=False)}
         branch = Record(list(self.accounts), list(self.slots), asks)
@@ -106,6 +121,7 @@ class Record:
             branch.answer(of[id(ask)], ask.answer)
         branch.blocks, branch.states = self.blocks[:blocks], self.states[:blocks]
         branch.commands, branch.commands_answered = self.commands[: mark.commands], mark.commands_answered
+        branch.kept, branch.kept_answered = self.kept[:kept], kept
         balances, nonces, words = branch.states[-1]
         branch.money = Money(
             dict(zip(self.accounts, balances, strict=True)),
@@ -167,6 +183,22 @@ def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
         )
     check_transactions(store, ledger, record, mark)
     _check_commands(ledger, record, mark)
+    sessions_kept(store, record, mark)
+
+
+def sessions_kept(store: Store, record: Record, mark: Mark) -> int:
+    """How many of the session records sent up to the mark are there: all acknowledged ones, and a beginning of all."""
+    found = {session: store.sessions.get(session) for session in store.sessions}
+    shelf: dict[int, bytes] = {}
+    for number, (session, content) in enumerate([(0, None), *record.kept[: mark.kept]]):
+        if content is None:
+            shelf.pop(session, None)
+        else:
+            shelf[session] = content
+        if number >= mark.kept_answered and shelf == found:
+            assert store.sessions.highest >= max(shelf, default=0), "an id may be given twice"
+            return number
+    raise AssertionError(f"{mark.kept_answered} of {record.kept[:mark.kept]} were acknowledged; there is {found}")
 
 
 def check_transactions(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:

@@ -82,6 +82,10 @@ class Script:
         """One turn with a changed setting."""
         self.life.turn(self.life.control(name, value))
 
+    def keep(self, session: int, content: bytes | None, *, commit: bool = True) -> None:
+        """One turn with a session's record."""
+        self.life.turn(self.life.keep(session, content), commit=commit)
+
     def stop(self) -> None:
         """Stop and start again."""
         self.life = self.life.stop()

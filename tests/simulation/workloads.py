@@ -37,7 +37,9 @@ def transfers(s: Script) -> None:
     again = s.transfer(3, 4, 1)
     s.turn(again)
     s.turn(again, wait_mined=True)
+    s.keep(1, b"first")
     s.life.checkpoint()
+    s.keep(1, b"first, moved")
     s.turn(s.transfer(4, 0, 3 * ETHER), s.transfer(3, 0, 0))
     s.turn(again, s.transfer(1, 2, 11))
 
@@ -189,8 +191,10 @@ def commands(s: Script) -> None:
     s.life.checkpoint()
     s.stop()
     assert s.life.store.head.timestamp == 1_800_000_000
+    s.keep(3, b"x" * 900)
     s.control("automine", False)
     s.turn(s.transfer(1, 0, 2), s.transfer(2, 0, 3, gas=9_000_000))
+    s.keep(3, None)
     s.life.turn(s.life.control("gas_limit", 8_000_000), s.life.mine(2))
     s.turn(s.transfer(0, 2, 1, tip=0))
     s.life.checkpoint()
@@ -203,6 +207,7 @@ def commands(s: Script) -> None:
 def checkpoints(s: Script) -> None:
     for number in range(4):
         s.turn(s.transfer(number, 4, number), s.transfer(number, 5, ETHER))
+        s.keep(number % 3 + 1, None if number == 3 else b"session %d" % number)
         s.life.checkpoint()
         if number % 2:
             s.life.index()
@@ -221,8 +226,10 @@ def late_checkpoints(s: Script) -> None:
     s.turn(token_units(s, FIRST, 0, 2, 6), s.transfer(5, 0, 1, nonce=1))
     s.turn(token_units(s, FIRST, 1, 2, 2))
     s.life.index()
+    s.keep(1, b"between freezing and writing")
     s.life.write_frozen()
-    s.life.freeze(s.life.submit(s.transfer(3, 0, 1)))
+    s.life.freeze(s.life.submit(s.transfer(3, 0, 1)), s.life.keep(2, b"frozen with it"))
+    s.keep(2, None, commit=False)
     s.turn(token_units(s, FIRST, 2, 1, 1), commit=False)
     s.life.write_frozen()
     s.life.freeze()
@@ -241,6 +248,7 @@ def rotation(s: Script) -> None:
             s.transfer(1, 2, number, nonce=number),
             *(s.transfer(2, 3, number * 9 + i) for i in range(6)),
         )
+        s.keep(number % 2 + 1, b"%d" % number * 700)
         if number % 3 == 2:
             s.life.checkpoint()
     s.life.index()
@@ -254,6 +262,8 @@ def groups(s: Script) -> None:
     s.life.turn(s.life.mine(3), s.life.submit(s.transfer(1, 0, 3), wait_mined=True), commit=False)
     s.life.commit()
     s.turn(*(s.transfer(account, 0, 100 + account) for account in range(6)), commit=False)
+    s.keep(1, b"in flight", commit=False)
+    s.life.turn(s.life.keep(1, b"in flight, again"), s.life.keep(2, b"another"), commit=False)
     s.life.turn(s.life.control("automine", False), s.life.submit(s.transfer(2, 0, 5)), commit=False)
     s.life.commit()
     s.kill()

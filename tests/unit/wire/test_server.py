@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from qh3.asyncio import QuicConnectionProtocol, serve
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection
+from qh3.quic.events import QuicEvent, StreamDataReceived
 
 import zvmd
 from node.auth.tls import load_or_create_certificate, rotate_certificate
@@ -22,6 +24,7 @@ from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
 from tests.unit.rpc.memory_backend import MemoryBackend
 from zvmd.client import Client
+from zvmd.frames import ALPN
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -178,3 +181,31 @@ def test_handshakes_that_never_finish_are_forgotten(tmp_path: Path) -> None:
         assert await client.rpc("eth_chainId") == "0x7a69"
 
     run(tmp_path, work, WireLimits(hello_within_s=0.3))
+
+
+class Mute(QuicConnectionProtocol):
+    """Acknowledges what it receives, answers nothing, and is gone a moment later without a word."""
+
+    def quic_event_received(self, event: QuicEvent) -> None:
+        if isinstance(event, StreamDataReceived):
+            assert self._transport is not None
+            self._loop.call_later(0.2, self._transport.close)
+
+
+def test_a_node_that_dies_before_its_welcome_is_noticed(tmp_path: Path) -> None:
+    """Found by kill -9 in the middle of a handshake: nothing was left to send again, so nothing told the client."""
+    tls = load_or_create_certificate(tmp_path / "tls", NOW)
+    load_or_create_token(tmp_path)
+
+    async def die() -> None:
+        configuration = QuicConfiguration(is_client=False, alpn_protocols=[ALPN])
+        configuration.load_cert_chain(str(tls.certificate), str(tls.key))
+        bound = open_socket("127.0.0.1", 0)
+        port = bound.getsockname()[1]
+        bound.close()
+        await serve("127.0.0.1", port, configuration=configuration, create_protocol=Mute)
+        with pytest.raises(zvmd.ConnectionFailed) as lost:
+            await zvmd.connect(f"quic://127.0.0.1:{port}", data_dir=tmp_path, timeout=20)
+        assert lost.value.code == "client.refused"
+
+    asyncio.run(die())

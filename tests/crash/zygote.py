@@ -1,0 +1,106 @@
+"""Forks whole daemons: a parent that has imported everything runs the real ``zvmd start`` in a child for each order.
+
+What differs from a process started by a shell: modules are loaded, development keys derived and the key of QUIC's
+retry tokens made before the fork; jobs that run every second run more often. Sockets, threads, files and the way down
+are a child's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from functools import cache, partial
+from pathlib import Path
+
+import click
+import qh3.quic.retry
+
+import node.cli.main
+import node.daemon
+from node.engine.accounts import DevAccounts
+from storage.failpoints import arm
+
+MESSAGE_BYTES = 65_536
+INDEX_SECONDS = 0.1
+CHECKPOINT_LOOK_SECONDS = 0.05
+WARM = b"warm"
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Warm up, then fork a daemon for each order and say how it ended."""
+    orders = socket.socket(fileno=int(sys.argv[1]))
+    prctl = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    node.daemon.INDEX_SECONDS = INDEX_SECONDS
+    node.daemon.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
+    DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
+    qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc]
+    warm_up()
+    gc.freeze()
+    orders.send(WARM)
+    while True:
+        message, files, _, _ = socket.recv_fds(orders, MESSAGE_BYTES, 2)
+        if not message:
+            return
+        order = json.loads(message)
+        child = os.fork()
+        if not child:
+            prctl()
+            orders.close()
+            live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
+        for file in files:
+            os.close(file)
+        orders.send(json.dumps(child).encode())
+        _, status = os.waitpid(child, 0)
+        orders.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+
+
+def live(
+    arguments: list[str], environment: Mapping[str, str], directory: str, failpoint: str, files: list[int]
+) -> None:
+    """Be the command ``zvmd``; never returns."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir(directory)
+        os.environ.clear()
+        os.environ.update(environment)
+        for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *files)):
+            os.dup2(file, number)
+        arm(failpoint)
+        sys.argv = ["zvmd", *arguments]
+        node.cli.main.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def warm_up() -> None:
+    """One life in this very process, stopped in order when it is ready: it imports and compiles what all need."""
+    echo = click.echo
+
+    def stop_when_ready(line: object = None, **_: object) -> None:
+        if str(line).startswith("READY"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with tempfile.TemporaryDirectory() as directory:
+        click.echo = stop_when_ready  # type: ignore[assignment]
+        arguments = ["start", "--dev", "--data-dir", str(Path(directory) / "data"), "--log-level", "error"]
+        node.cli.main.cli([*arguments, "--http-port", "0", "--quic-port", "0"], standalone_mode=False)
+        click.echo = echo
+
+
+if __name__ == "__main__":
+    main()
