@@ -61,7 +61,7 @@ class Machine:
         self.metrics = Metrics()
         """What the JIT has done."""
         self._workshop = Workshop() if engine == "auto" else None
-        self._tiers: list[BackgroundTier] = []
+        self._tiers: list[EagerTier | BackgroundTier] = []
         self._cache = cache
         self._engines: dict[Fork, Engine] = {}
         self._codes: CodeCache | None = None
@@ -123,9 +123,10 @@ class Machine:
         store = ObjectStore(self._cache, self.metrics)
         if self._workshop is None:
             level = EAGER_LEVEL if self._level is None else self._level
-            return EagerTier(interpreter, store, self.metrics, level, self._dump)
-        level = LEVEL if self._level is None else self._level
-        tier = BackgroundTier(interpreter, store, self._workshop, self.metrics, level, self._dump)
+            tier: EagerTier | BackgroundTier = EagerTier(interpreter, store, self.metrics, level, self._dump)
+        else:
+            level = LEVEL if self._level is None else self._level
+            tier = BackgroundTier(interpreter, store, self._workshop, self.metrics, level, self._dump)
         self._tiers.append(tier)
         return tier
 
@@ -138,6 +139,7 @@ class Machine:
         """For ``zvmd_status``: the engine, and what the JIT has done."""
         workshop = self._workshop
         self.metrics.deoptimised = sum(tier.deoptimised() for tier in self._tiers)
+        self.metrics.interpreted = sum(tier.interpreted() for tier in self._tiers)
         return {
             "engine": self.engine_name,
             **asdict(self.metrics),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
 _WORD: Final = 32
+_REACH: Final = 17
+"""Words of the stack any opcode looks at."""
 _MEMORY: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "KECCAK256": ((0, 1),),
     "CALLDATACOPY": ((0, 2),),
@@ -85,7 +87,7 @@ class Pricing:
         if row is None or row.name == "INVALID":
             prospect.failure = Halt.INVALID_OPCODE
             return prospect
-        stack = frame.stack()[::-1]
+        stack = frame.stack(_REACH)[::-1]
         is_shuffle = 0x80 <= byte <= 0x9F
         if len(stack) < row.pops and not is_shuffle:
             prospect.failure = Halt.STACK_UNDERFLOW
@@ -111,7 +113,7 @@ class Pricing:
         name = row.name
         if len(stack) < row.pops:
             return Halt.STACK_UNDERFLOW
-        if len(stack) - row.pops + row.pushes > STACK_ITEMS:
+        if frame.depth - row.pops + row.pushes > STACK_ITEMS:
             return Halt.STACK_OVERFLOW
         if name in ("CREATE", "CREATE2") and self.fork >= Fork.SHANGHAI and stack[2] > INITCODE_BYTES:
             return Halt.OUT_OF_GAS

@@ -15,6 +15,7 @@ import msgspec
 from chain.receipts import Log
 from chain.types import Hash32
 from vm.evm.layout import Field
+from vm.limits import STACK_ITEMS
 from vm.machine import Machine
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.pricing import Pricing
@@ -42,9 +43,12 @@ _ERRORS: Final = {
 class TraceWriter:
     """A `vm.trace.Tracer` that writes a line per opcode, and `finish` the last one."""
 
-    def __init__(self, write: Callable[[str], None], *, memory: bool = False) -> None:
-        """``memory``: all memory in every line."""
+    def __init__(
+        self, write: Callable[[str], None], *, memory: bool = False, words: int = STACK_ITEMS
+    ) -> None:
+        """``memory``: all memory in every line; ``words`` of the stack are shown, those at its top."""
         self._write = write
+        self._words = words
         self._memory = memory
         self._pricing: Pricing | None = None
         self._refund_before = 0
@@ -76,8 +80,11 @@ class TraceWriter:
 
     def step(self, frame: Frame) -> None:
         """An opcode is about to run."""
-        if not frame.code.length:
-            return  # calls and creations without code have no opcodes
+        if frame.code.length:  # calls and creations without code have no opcodes
+            self._write(_encode(self.line(frame)))
+
+    def line(self, frame: Frame) -> dict[str, Any]:
+        """The line of the opcode that is about to run."""
         assert self._pricing is not None
         prospect = self._pricing.look(frame)
         row, failure = prospect.opcode, prospect.failure
@@ -88,7 +95,7 @@ class TraceWriter:
             line["memory"] = "0x" + frame.memory_bytes().hex()
         line |= {
             "memSize": frame.words[Field.MEMORY_SIZE],
-            "stack": [hex(word) for word in frame.stack()],
+            "stack": [hex(word) for word in frame.stack(self._words)],
             "returnData": "0x" + frame.returndata.hex(),
             "depth": frame.message.depth + 1,
             "refund": self._pricing.journal.refund - self._refund_before + prospect.refund,
@@ -98,7 +105,7 @@ class TraceWriter:
             line["error"] = _ERRORS[failure]
         elif row is not None and row.name == "REVERT":
             line["error"] = "Revert"
-        self._write(_encode(line))
+        return line
 
     def enter(self, message: Message) -> None:
         """Calls show in the depth of lines."""

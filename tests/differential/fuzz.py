@@ -1,8 +1,9 @@
-"""Differential fuzzing: ``python -m tests.differential.fuzz --count 100000 --seed 0``.
+"""Differential fuzzing: ``python -m tests.differential.fuzz --programs 100000 --seed 0``.
 
-Every case runs in zvmd and in revm, whose ends are compared: gas, output, logs, storage, accounts. Almost half are
-given so little gas that they run out at a random step, which compares the gas of every step. Of some the traces are
-compared as well. A case that fails is made small and saved in ``regressions/``, where the tests find it.
+Every program runs in the interpreter, step by step with its EIP-3155 trace, and compiled; of some compiled code takes
+over in the middle, some run out of gas at every step. Traces and ends are compared with those of the execution
+specification, ends with revm's. Runs in processes of its own: what kills one is found by another. A case that fails
+is made small and saved in ``regressions/``, where the tests find it. ``--case FILE`` runs a saved one.
 """
 
 from __future__ import annotations
@@ -11,79 +12,58 @@ import argparse
 import hashlib
 import json
 import random
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from tests.differential.checking import EVERY_STEP, Checker, Counts
+from tests.differential.oracles import MODULES, Oracle
 from tests.differential.programs import Case, random_case
-from tests.differential.revm import Revm
-from tests.differential.running import Run, differences, run_case, starved
+from tests.differential.running import starved
+from tests.paths import REPO
 
-REGRESSIONS = Path(__file__).with_name("regressions") / "revm"
+REGRESSIONS = Path(__file__).with_name("regressions")
 BATCH = 100
 STARVED = 0.45
-"""Share of cases that run out of gas at a random point."""
-TRACED_STEPS = 300
-"""Longer traces are not asked of revm: it takes a millisecond a step."""
-TRACED = 0.01
+"""Share of programs that run out of gas at a random point."""
+SEED_STRIDE = 10_000_000
 SHRINK_TRIES = 1_500
+SHRINK_TRIES_IN_PROCESSES = 120
+"""A case that kills a process is tried in a new one each time."""
+STOP_AFTER = 5
+"""Failures of a process after which it ends."""
 
 
-def cases(seed: int, count: int) -> Iterator[Case]:
-    """The cases of a seed: never the same for two seeds."""
-    for number in range(seed * 10_000_000, seed * 10_000_000 + count):
+def cases(first: int, count: int, checker: Checker) -> Iterator[Case]:
+    """The cases of so many numbers; a seed's numbers begin at `SEED_STRIDE` times the seed."""
+    for number in range(first, first + count):
         case = random_case(number)
         chance = random.Random(f"gas {number}")
         if chance.random() < STARVED:
-            run = run_case(case, trace=False)
+            run = checker.run(case)
             if run is not None:
                 case = starved(case, run, chance.random())
         yield case
 
 
-def compare(batch: list[Case], revm: Revm | None, traced: float) -> list[tuple[Case, list[str]]]:
-    """The cases that differ anywhere. ``traced`` is the share whose steps are compared too."""
-    chance = random.Random(batch[0].data)
-    steps = [run_case(case, trace=True) if chance.random() < 3 * traced else None for case in batch]
-    if revm is not None:
-        revm.send(batch, [run is not None and _is_short(run) and chance.random() < 0.4 for run in steps])
-    fast = [run_case(case, trace=False) for case in batch]
-    theirs = revm.receive() if revm is not None else fast
-    failed = []
-    for case, ours, our, their in zip(batch, steps, fast, theirs, strict=True):
-        found = []
-        if ours is not None and their is not None and their.steps:
-            found += differences(ours, their)
-        elif their is not our:
-            found += differences(our, their)
-        if ours is not None and not found:
-            found += ["when traced, " + line for line in differences(our, replace(ours, steps=[]))]
-        if found:
-            failed.append((case, found))
-    return failed
-
-
-def _is_short(run: Run) -> bool:
-    return len(run.steps) <= TRACED_STEPS and all(len(step[5]) < 40 for step in run.steps)
-
-
-def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
+def shrink(case: Case, fails: Callable[[Case], bool], tries: int = SHRINK_TRIES) -> Case:
     """A smaller case that fails too: pieces are cut out of the codes while it still does."""
-    tries = 0
     for smaller in (replace(case, data=""), replace(case, value=0)):
         if fails(smaller):
             case = smaller
     for which in range(len(case.codes)):
         size = len(case.codes[which]) // 2
-        while size and tries < SHRINK_TRIES:
+        while size and tries:
             at = 0
-            while at < len(case.codes[which]) // 2 and tries < SHRINK_TRIES:
+            while at < len(case.codes[which]) // 2 and tries:
                 code = case.codes[which]
                 cut = code[: 2 * at] + code[2 * (at + size) :]
                 smaller = replace(case, codes=[*case.codes[:which], cut, *case.codes[which + 1 :]])
-                tries += 1
+                tries -= 1
                 if fails(smaller):
                     case = smaller
                 else:
@@ -96,6 +76,7 @@ def save(case: Case, found: list[str]) -> Path:
     """Keep a case that failed, with what differed then."""
     text = json.dumps(case.to_json() | {"differed": [line[:600] for line in found]}, indent=1) + "\n"
     path = REGRESSIONS / f"{case.fork.lower()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
@@ -107,42 +88,94 @@ def load(path: Path) -> Case:
     return Case(**document)
 
 
-def fuzz(
-    seed: int, count: int, revm: Revm | None, *, keep: bool = True, stop_after: int = 5
-) -> tuple[int, list[str]]:
-    """Run cases: how many ran, and a line for each that failed."""
-    done, failures, batch = 0, [], []
-    for number, case in enumerate(cases(seed, count), 1):
+def fuzz(first: int, count: int, checker: Checker, *, keep: bool = True) -> list[str]:
+    """Run cases; a line for each that failed."""
+    failures: list[str] = []
+    batch: list[Case] = []
+    for number, case in enumerate(cases(first, count, checker), 1):
         batch.append(case)
         if len(batch) < BATCH and number < count:
             continue
-        for failed, found in compare(batch, revm, TRACED):
-            small = shrink(failed, lambda smaller: bool(compare([smaller], revm, 0)))
-            said = compare([small], revm, 1)
-            where = save(small, said[0][1] if said else found) if keep else "not kept"
-            failures.append(f"{where}: {(said[0][1] if said else found)[0][:900]}")
-        done += len(batch)
+        for failed, found in checker.check(batch):
+            small = shrink(failed, lambda smaller: bool(checker.check([smaller], 0)))
+            said = checker.check([small], 0)
+            lines = said[0][1] if said else found
+            failures.append(f"{save(small, lines) if keep else small}: {lines[0][:900]}")
+        checker.counts.programs += len(batch)
         batch = []
-        if len(failures) >= stop_after:
+        if len(failures) >= STOP_AFTER:
             break
-    return done, failures
+    return failures
+
+
+def run_processes(seed: int, programs: int, jobs: int, *, alone: bool) -> tuple[Counts, list[str]]:
+    """Run so many programs in so many processes: what was run, and a line for each failure."""
+    counts, failures = Counts(), []
+    with tempfile.TemporaryDirectory() as folder:
+        children = []
+        for job in range(jobs):
+            first, end = (seed * SEED_STRIDE + programs * part // jobs for part in (job, job + 1))
+            running = Path(folder) / f"{job}.json"
+            command = [sys.executable, "-m", "tests.differential.fuzz", "--range", str(first), str(end - first)]
+            command += ["--running", str(running), *(["--alone"] if alone else [])]
+            children.append((subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True), running))
+        for child, running in children:
+            said, _ = child.communicate()
+            if child.returncode in (0, 1):
+                ended = json.loads(said.splitlines()[-1])
+                counts.add(Counts(**ended["counts"]))
+                failures += ended["failures"]
+            else:
+                failures.append(_after_a_crash(running, child.returncode))
+    return counts, failures
+
+
+def _after_a_crash(running: Path, code: int) -> str:
+    """Save what ran when a process died, made small."""
+    case = Case(**json.loads(running.read_text().splitlines()[0]))
+
+    def kills(tried: Case) -> bool:
+        path = running.with_suffix(".tried.json")
+        path.write_text(json.dumps(tried.to_json()))
+        command = [sys.executable, "-m", "tests.differential.fuzz", "--alone", "--case", str(path)]
+        return subprocess.run(command, cwd=REPO, capture_output=True, check=False).returncode not in (0, 1)
+
+    if not kills(case):
+        return f"{save(case, [f'the process ended with {code}'])}: ended with {code}, but not when run again"
+    small = shrink(case, kills, SHRINK_TRIES_IN_PROCESSES)
+    return f"{save(small, [f'the process ended with {code}'])}: the process ended with {code}"
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--programs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alone", action="store_true", help="without revm: traced against untraced only")
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each with its oracles")
+    parser.add_argument("--alone", action="store_true", help="zvmd against itself, without EELS and revm")
+    parser.add_argument("--case", type=Path, help="run one saved case")
+    parser.add_argument("--range", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--running", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    revm = None if options.alone else Revm.start()
-    if revm is None and not options.alone:
-        print("no revm here: `make oracles` installs it", file=sys.stderr)
+    if options.case is None and options.range is None:
+        start = time.monotonic()
+        counts, failures = run_processes(options.seed, options.programs, options.jobs, alone=options.alone)
+        print("\n".join(failures))
+        print(f"seed {options.seed}: {counts}, {len(failures)} differ, {time.monotonic() - start:.0f} s")
+        return bool(failures)
+    oracles = [] if options.alone else [Oracle.start(name) for name in MODULES]
+    if None in oracles:
+        print("no oracles here: `make oracles` installs them, --alone does without", file=sys.stderr)
         return 2
-    start = time.monotonic()
-    done, failures = fuzz(options.seed, options.count, revm)
-    print("\n".join(failures))
-    print(f"{done} programs, {len(failures)} differ, {time.monotonic() - start:.0f} s")
+    checker = Checker([oracle for oracle in oracles if oracle is not None], options.running)
+    if options.case is not None:
+        found = checker.check([load(options.case)], EVERY_STEP)
+        failures = [line for _, lines in found for line in lines]
+        print("\n".join(failures) or "no difference")
+        checker.finish()
+        return bool(failures)
+    failures = fuzz(*options.range, checker)
+    print(json.dumps({"counts": asdict(checker.finish()), "failures": failures}))
     return bool(failures)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 from chain.forks import Fork
+from tests.differential.generator import random_code
 from vm.evm.opcodes import BY_NAME, opcodes
 
 CALLER = "ca" * 20
@@ -14,11 +16,17 @@ MAIN = "7a" * 20
 CONTRACTS = (MAIN, "0b" * 20, "0c" * 20, "0d" * 20)
 NOBODY = "ee" * 20
 FORKS = (
-    *("CANCUN",) * 7,
-    *("SHANGHAI", "PARIS", "LONDON", "BERLIN", "ISTANBUL", "PETERSBURG", "BYZANTIUM", "SPURIOUS_DRAGON"),
+    *("OSAKA",) * 5,
+    *("CANCUN",) * 4,
+    *("PRAGUE", "SHANGHAI", "PARIS", "LONDON", "BERLIN", "ISTANBUL", "PETERSBURG", "BYZANTIUM"),
+    *("SPURIOUS_DRAGON", "TANGERINE_WHISTLE", "HOMESTEAD", "FRONTIER"),
 )
-"""Those the oracle knows, from Spurious Dragon on: before it mattered whether an account exists, and to pyrevm all
-do. The state tests and EELS cover the others."""
+"""Every fork, those in use more often."""
+HELPERS = 8
+"""Codes that the contracts besides the first are taken from, for a fork and so many programs:"""
+PROGRAMS_PER_HELPERS = 2_000
+WITHOUT_STRUCTURE = 0.35
+"""Share of programs written by `tests.differential.generator`."""
 
 _M = 2**256
 EDGES = (
@@ -240,7 +248,7 @@ class Writer:
             self.op("JUMPI")
 
     def deep(self) -> None:
-        if self.chance.random() < 0.04:
+        if self.chance.random() < 0.015:
             self.push(7)
             self.out += bytes([BY_NAME["DUP1"].byte]) * self.chance.choice((1_015, 1_022, 1_023, 1_024))
         else:
@@ -316,11 +324,21 @@ def calldata(chance: random.Random) -> bytes:
     return chance.randbytes(32) + (27 + chance.randrange(3)).to_bytes(32, "big") + chance.randbytes(64)
 
 
+@lru_cache(maxsize=2 * len(FORKS))
+def helpers(number: int, fork: str) -> tuple[str, ...]:
+    """Codes that many programs call, so that each is compiled once for all of them."""
+    chance = random.Random(f"helpers {number} {fork}")
+    return tuple(write_program(chance, fork, chance.randrange(1, 8)).hex() for _ in range(HELPERS))
+
+
 def random_case(seed: int) -> Case:
-    """The case of a seed."""
+    """The case of a seed; seeds that follow each other share what their contracts call."""
     chance = random.Random(seed)
     fork = chance.choice(FORKS)
-    codes = [write_program(chance, fork, chance.randrange(3, 25)).hex()]
-    codes += [write_program(chance, fork, chance.randrange(1, 8)).hex() for _ in CONTRACTS[1:]]
+    if chance.random() < WITHOUT_STRUCTURE:
+        main = random_code(chance, Fork[fork])
+    else:
+        main = write_program(chance, fork, chance.randrange(3, 25))
+    codes = [main.hex(), *chance.sample(helpers(seed // PROGRAMS_PER_HELPERS, fork), len(CONTRACTS) - 1)]
     gas = chance.choice((60_000, 90_000, 150_000, 150_000, 400_000))
     return Case(fork, codes, calldata(chance).hex(), gas, chance.choice((0, 0, 1)))

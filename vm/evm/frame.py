@@ -21,7 +21,7 @@ from vm.evm.layout import (
     Env,
     Field,
 )
-from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
+from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES, STACK_ITEMS
 from vm.message import Message
 
 _GAS: Final = int(Field.GAS)
@@ -173,9 +173,10 @@ class Frame:
         assert at >= STACK_OFFSET
         return int.from_bytes(self.view[at : at + WORD_BYTES], "little")
 
-    def stack(self) -> list[int]:
-        """All stack words, the top last."""
-        raw = self.view[STACK_OFFSET : self.words[_SP]]
+    def stack(self, most: int = STACK_ITEMS) -> list[int]:
+        """The stack's words, at most so many, the top last."""
+        end = self.words[_SP]
+        raw = self.view[max(STACK_OFFSET, end - WORD_BYTES * most) : end]
         return [int.from_bytes(raw[i : i + WORD_BYTES], "little") for i in range(0, len(raw), WORD_BYTES)]
 
     def environment(self, word: Env) -> int:

@@ -1,7 +1,11 @@
-"""Code that means harm: bounded steps and memory, no recursion in Python, no crash. Each runs in a process of its own."""
+"""Code that means harm: bounded steps and memory, no recursion in Python, no crash; in both engines.
+
+Each runs in a process of its own.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -13,8 +17,12 @@ PREFIX = """
 import resource, sys
 from chain.forks import Fork
 from chain.types import Address
+from node.cache import FileObjectCache
+from tests.paths import REPO
 from tests.unit.vm.programs import *
+from vm.evm.native import load_interpreter
 from vm.message import Halt
+load_interpreter(Fork.OSAKA, FileObjectCache(REPO / ".cache" / "objects"))
 SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
 MACHINE.engine(Fork.OSAKA)
@@ -32,9 +40,14 @@ class Counter:
     def leave(self, message, outcome): pass
     def log(self, log): pass
 def deepest(program, gas, data=b""):
+    # Counted step by step, then once more at full speed: only that runs compiled code.
     world.journal.set_code(TARGET, program)
-    counter = Counter()
+    counter, start = Counter(), world.journal.checkpoint()
     outcome = MACHINE.execute(world.message(gas, data), world.context, counter)
+    world.journal.revert(start)
+    entered = MACHINE.metrics.entered
+    assert MACHINE.execute(world.message(gas, data), world.context) == outcome
+    assert MACHINE.engine_name == "interpreter" or MACHINE.metrics.entered - entered > counter.deepest // 2
     return counter, outcome
 def depth_now():
     frame, depth = sys._getframe(), 0
@@ -47,6 +60,7 @@ SUFFIX = """
 sys.setrecursionlimit(1000)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 assert grown < LIMIT_MIB << 10, grown
+assert MACHINE.engine_name == "interpreter" or MACHINE.status()["compiled"] > 0
 print("done")
 """
 
@@ -151,12 +165,15 @@ for n in range(1, 17):
 }
 
 
+@pytest.mark.parametrize("engine", ["interpreter", "jit"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile(name: str) -> None:
+def test_hostile(name: str, engine: str) -> None:
     limit = 3_000 if "all the gas" in name else 400
     program = PREFIX + HOSTILE[name] + SUFFIX.replace("LIMIT_MIB", str(limit))
+    environment = os.environ | {"ZVMD_TEST_ENGINE": engine}
+    command = [sys.executable, "-c", program]
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=REPO, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-1_500:]
     assert done.stdout == "done\n"

@@ -32,6 +32,8 @@ class EagerTier:
         self._dump = dump
         self._maps: OrderedDict[bytes, Maps] = OrderedDict()
         self._lock = threading.Lock()
+        self._deoptimised = self._interpreted = 0
+        """Of contracts no longer kept."""
 
     def maps_of(self, code: Code) -> Maps | None:
         """Maps of the code about to run; None for code too long to compile."""
@@ -43,9 +45,24 @@ class EagerTier:
                 maps = self._maps[code.bytes] = Maps(code, self._interpreter)
                 self._compile(code, maps)
                 while len(self._maps) > CONTRACTS_MAX:
-                    self._maps.popitem(last=False)
-        self._metrics.entered += 1
+                    self._given_up(self._maps.popitem(last=False)[1])
+        self._metrics.entered += maps.is_compiled
         return maps
+
+    def _given_up(self, maps: Maps) -> None:
+        self._deoptimised += maps.deoptimised
+        self._interpreted += sum(maps.counts().values())
+        self._metrics.machine_code_bytes -= maps.compiled_bytes
+
+    def deoptimised(self) -> int:
+        """Times compiled code left something to the interpreter."""
+        with self._lock:
+            return self._deoptimised + sum(maps.deoptimised for maps in self._maps.values())
+
+    def interpreted(self) -> int:
+        """Times a block ran in the interpreter because it was not compiled."""
+        with self._lock:
+            return self._interpreted + sum(sum(maps.counts().values()) for maps in self._maps.values())
 
     def _compile(self, code: Code, maps: Maps) -> None:
         fork, kind = self._interpreter.fork, f"whole{self._level}"
@@ -60,4 +77,5 @@ class EagerTier:
                 self._dump.write(code, code_hash, fork, kind, text, self._level)
         loaded = objects.load(found, self._interpreter)
         maps.install(loaded.functions, loaded.library, len(found))
+        self._metrics.functions += len(loaded.functions)
         self._metrics.machine_code_bytes += len(found)

@@ -11,6 +11,8 @@ class Metrics:
 
     compiled: int = 0
     """Objects compiled."""
+    functions: int = 0
+    """Blocks of these and of loaded objects: the functions that can be entered."""
     loaded: int = 0
     """Objects found in the cache."""
     rejected: int = 0
@@ -23,5 +25,7 @@ class Metrics:
     """Frames that began with compiled code at hand."""
     deoptimised: int = 0
     """Times compiled code left something to the interpreter, when last looked at."""
+    interpreted: int = 0
+    """Times a block of a compiled contract was interpreted because it was not compiled, when last looked at."""
     machine_code_bytes: int = 0
     """Objects in memory."""

@@ -176,6 +176,7 @@ class BackgroundTier:
             return
         maps.install(loaded.functions, loaded.library, len(found))
         with self._lock:
+            self._metrics.functions += len(loaded.functions)
             self._metrics.machine_code_bytes += len(found)
             self._loaded[id(maps)] = heat, maps, heat.calls
             self._make_room()
@@ -203,3 +204,8 @@ class BackgroundTier:
         """Times compiled code now in memory left something to the interpreter."""
         with self._lock:
             return sum(maps.deoptimised for _, maps, _ in self._loaded.values())
+
+    def interpreted(self) -> int:
+        """Times a block now in memory ran in the interpreter because it was not compiled."""
+        with self._lock:
+            return sum(sum(maps.counts().values()) for _, maps, _ in self._loaded.values())
