@@ -6,13 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zvmd.async_session import AsyncSession
     from zvmd.client import Client, Deployed, connect
     from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
     from zvmd.session import Session
+    from zvmd.session_view import SessionView
     from zvmd.sync import SyncClient
     from zvmd.sync import SyncClient as Node
 
 _HOMES = {
+    "AsyncSession": "zvmd.async_session",
     "Client": "zvmd.client",
     "ConnectionFailed": "zvmd.errors",
     "Deployed": "zvmd.client",
@@ -20,6 +23,7 @@ _HOMES = {
     "NotFound": "zvmd.errors",
     "Reverted": "zvmd.errors",
     "Session": "zvmd.session",
+    "SessionView": "zvmd.session_view",
     "SyncClient": "zvmd.sync",
     "ZvmdClientError": "zvmd.errors",
     "connect": "zvmd.client",
@@ -27,6 +31,7 @@ _HOMES = {
 """Where each name lives; loaded when it is first used, so that ``zvmd --help`` does not load QUIC."""
 
 __all__ = [
+    "AsyncSession",
     "Client",
     "ConnectionFailed",
     "Deployed",
@@ -34,6 +39,7 @@ __all__ = [
     "NotFound",
     "Reverted",
     "Session",
+    "SessionView",
     "SyncClient",
     "ZvmdClientError",
     "connect",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-SHOWN = 8
-"""Stack words that the short view shows."""
+from zvmd.session_view import QUERY, SessionView
 
 
 class Rpc(Protocol):
@@ -66,6 +65,14 @@ class Session:
         """Run until the caller goes on."""
         return dict(self._call("step_out"))
 
+    def step_over_back(self) -> dict[str, Any]:
+        """Undo an operation and all that it called."""
+        return dict(self._call("step_over_back"))
+
+    def step_out_back(self) -> dict[str, Any]:
+        """Return to the operation that called this frame."""
+        return dict(self._call("step_out_back"))
+
     def seek(self, step: int) -> dict[str, Any]:
         """Stand at a step."""
         return dict(self._call("seek", step))
@@ -81,6 +88,15 @@ class Session:
     def state(self, **query: Any) -> dict[str, Any]:
         """Everything at this position; ``memory={"offset": 0, "limit": 64}`` and the like choose pages."""
         return dict(self._call("state", query))
+
+    def view(self) -> SessionView:
+        """A look at it, for terminals and notebooks; a notebook shows it for the session itself."""
+        return SessionView(self.id, self.state(**QUERY))
+
+    def evaluate(self, expression: str) -> int | None:
+        """Value of an expression of the breakpoint language here; None where it has none."""
+        value = self._call("evaluate", expression)
+        return None if value is None else int(value, 16)
 
     def add_breakpoint(self, kind: str, **fields: Any) -> int:
         """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""
@@ -114,9 +130,13 @@ class Session:
         return f"<zvmd.Session {self.id}>"
 
     def __str__(self) -> str:
-        state = self.state(stack={"offset": 0, "limit": 1024}, memory={"offset": 0, "limit": 0})
-        halt = state["halt"]
-        ended = f"  halted: {halt['reason']}" if halt else ""
-        head = f"session {self.id}  step {state['step']}  pc {state['pc']}  {state['opcode']}{ended}"
-        words = [f"  {word}" for word in reversed(state["stack"][-SHOWN:])]
-        return "\n".join([head, f"gas {state['gasLeft']}  depth {state['depth']}  stack, top first:", *words])
+        return str(self.view())
+
+    def __rich__(self) -> SessionView:
+        return self.view()
+
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.view()._repr_mimebundle_(include, exclude)

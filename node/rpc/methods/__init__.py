@@ -16,6 +16,7 @@ NAMESPACES = (
     "debug",
     "zvmd",
     "sessions",
+    "session_views",
 )
 
 
