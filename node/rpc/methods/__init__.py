@@ -15,6 +15,8 @@ NAMESPACES = (
     "evm",
     "zvmd",
     "sessions",
+    "session_shelf",
+    "original_sessions",
 )
 
 
