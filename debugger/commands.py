@@ -11,7 +11,19 @@ from debugger.breakpoints import Breakpoint
 from debugger.edits import Edit
 from debugger.events import Event
 from debugger.program import Program
-from debugger.session import Session
+from debugger.session import Moves, Session
+from debugger.slices import (
+    Slices,
+    WantsPause,
+    out_back_slices,
+    out_slices,
+    over_back_slices,
+    over_slices,
+    reverse_slices,
+    run_slices,
+    seek_slices,
+    step_slices,
+)
 
 
 class _Command(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -50,6 +62,14 @@ class StepOut(_Command, frozen=True, tag="step_out"):
     """`Session.step_out`."""
 
     limit: int | None = None
+
+
+class StepOverBack(_Command, frozen=True, tag="step_over_back"):
+    """`Session.step_over_back`."""
+
+
+class StepOutBack(_Command, frozen=True, tag="step_out_back"):
+    """`Session.step_out_back`."""
 
 
 class Seek(_Command, frozen=True, tag="seek"):
@@ -111,6 +131,8 @@ Command = (
     | StepBack
     | StepOver
     | StepOut
+    | StepOverBack
+    | StepOutBack
     | Seek
     | Run
     | ReverseRun
@@ -129,6 +151,8 @@ _PERFORM: Final[dict[type[Any], Callable[[Session, Any], list[Event]]]] = {
     StepBack: lambda s, c: s.step_back(c.n),
     StepOver: lambda s, c: s.step_over(c.limit),
     StepOut: lambda s, c: s.step_out(c.limit),
+    StepOverBack: lambda s, _: s.step_over_back(),
+    StepOutBack: lambda s, _: s.step_out_back(),
     Seek: lambda s, c: s.seek(c.step),
     Run: lambda s, c: s.run(c.limit),
     ReverseRun: lambda s, _: s.reverse_run(),
@@ -139,6 +163,27 @@ _PERFORM: Final[dict[type[Any], Callable[[Session, Any], list[Event]]]] = {
     Checkout: lambda s, c: s.checkout(c.branch, c.step),
     Rename: lambda s, c: s.rename(c.name, c.tags),
 }
+
+
+_SLICED: Final[dict[type[Any], Callable[[Session, Any, WantsPause], Slices]]] = {
+    Step: lambda s, c, p: step_slices(s.timeline, c.n, p),
+    StepOver: lambda s, c, p: over_slices(s.timeline, s.active(), c.limit, p),
+    StepOut: lambda s, c, p: out_slices(s.timeline, s.active(), c.limit, p),
+    StepOverBack: lambda s, _, p: over_back_slices(s.timeline, s.active(), p),
+    StepOutBack: lambda s, _, p: out_back_slices(s.timeline, s.active(), p),
+    Seek: lambda s, c, p: seek_slices(s.timeline, c.step, p),
+    Run: lambda s, c, p: run_slices(s.timeline, s.active(), c.limit, None, p),
+    ReverseRun: lambda s, _, p: reverse_slices(s.timeline, s.active(), p),
+}
+"""Commands that may take long."""
+
+
+def perform_sliced(session: Session, command: Command, wants_pause: WantsPause) -> Moves:
+    """`perform` in slices: others may work after every ``yield``; a long move ends early once a pause is wanted."""
+    begin = _SLICED.get(type(command))
+    if begin is None:
+        return perform(session, command)
+    return (yield from session.sliced(begin(session, command, wants_pause)))
 
 
 def perform(session: Session, command: Command) -> list[Event]:

@@ -112,23 +112,3 @@ def hits_at_start(timeline: Timeline, conditions: Sequence[Condition]) -> tuple[
             if c.matches(position) or (c.gas is not None and position.gas < c.gas)
         )
     )
-
-
-def last_hit_before(timeline: Timeline, conditions: Sequence[Condition], step: int) -> Hit | None:
-    """The latest hit earlier than a step, searching one stretch between keyframes after the other.
-
-    The timeline is left anywhere. Without a hit the answer is None.
-    """
-    end = step
-    while end > 0:
-        start = timeline.rewind_to_keyframe(end)
-        last = Hit(0, ids) if start == 0 and (ids := hits_at_start(timeline, conditions)) else None
-        hunt = Hunt(timeline, conditions, includes_start=True)
-        while timeline.step < end and timeline.outcome is None:
-            for hit in hunt.forward(end - timeline.step):
-                if hit.step < step and (last is None or hit.step >= last.step):
-                    last = hit
-        if last is not None:
-            return last
-        end = start
-    return None

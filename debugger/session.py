@@ -6,7 +6,7 @@ between. Not for several threads at once, except `pause`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Final
 
 import msgspec
@@ -27,7 +27,7 @@ from debugger.events import (
     Stopped,
 )
 from debugger.halts import HaltState, halt_state
-from debugger.hunt import Hit, Hunt, hits_at_start, last_hit_before
+from debugger.hunt import Hit, Hunt, hits_at_start
 from debugger.limits import (
     BRANCHES,
     BREAKPOINTS,
@@ -40,6 +40,17 @@ from debugger.limits import (
     TAGS,
 )
 from debugger.program import Program
+from debugger.slices import (
+    Slices,
+    out_back_slices,
+    out_slices,
+    over_back_slices,
+    over_slices,
+    reverse_slices,
+    run_slices,
+    seek_slices,
+    step_slices,
+)
 from debugger.state import State, StateQuery, read_state, state_digest
 from debugger.timeline import Timeline
 from debugger.words import storable
@@ -49,6 +60,8 @@ from vm.trace import Tracer
 from vm.transaction import gas_of
 
 _EVERYTHING: Final = StateQuery()
+Moves = Generator[None, None, list[Event]]
+"""A move of a session in slices."""
 
 
 class Session:
@@ -179,20 +192,38 @@ class Session:
 
     # Moving
 
+    def sliced(self, slices: Slices) -> Moves:
+        """A move of `debugger.slices` with its events; the caller may do something else after every ``yield``."""
+        self._pause_wanted = self.is_running = False
+        reached = yield from slices
+        return self._stopped(reached.reason, reached.breakpoints)
+
+    def _at_once(self, slices: Slices) -> list[Event]:
+        moves = self.sliced(slices)
+        while True:
+            try:
+                next(moves)
+            except StopIteration as end:
+                events: list[Event] = end.value
+                return events
+
+    def _is_pause_wanted(self) -> bool:
+        return self._pause_wanted
+
     def step(self, count: int = 1) -> list[Event]:
         """Execute operations, entering calls; fewer if the run ends."""
-        self.timeline.forward(_count(count))
-        return self._stopped("step")
+        return self._at_once(step_slices(self.timeline, count, self._is_pause_wanted))
 
     def step_back(self, count: int = 1) -> list[Event]:
         """Undo operations, as many as there are."""
-        self.timeline.seek(max(0, self.step_index - _count(count)))
+        if count < 0:
+            raise InvalidProgram(f"a number of steps is not negative: {count}")
+        self.timeline.seek(max(0, self.step_index - count))
         return self._stopped("step")
 
     def seek(self, step: int) -> list[Event]:
         """Stand at a step. Raises `StepOutOfRange` if the run is shorter."""
-        self.timeline.seek(step)
-        return self._stopped("seek")
+        return self._at_once(seek_slices(self.timeline, step, self._is_pause_wanted))
 
     def to_end(self) -> list[Event]:
         """Run to the end past all breakpoints."""
@@ -201,26 +232,27 @@ class Session:
 
     def step_over(self, limit: int | None = None) -> list[Event]:
         """Execute an operation and all that it calls, unless a breakpoint comes first."""
-        depth = len(self.timeline.execution.frames)
-        events = self._hunt(1, depth)
-        # Native stepping notices a depth that is reached, not one that was never left.
-        is_inside = self.timeline.outcome is None and len(self.timeline.execution.frames) > depth
-        has_hit = isinstance(events[0], Stopped) and events[0].reason == "breakpoint"
-        return self._hunt(limit, depth) if is_inside and not has_hit else events
+        return self._at_once(over_slices(self.timeline, self.active(), limit, self._is_pause_wanted))
 
     def step_out(self, limit: int | None = None) -> list[Event]:
         """Run until the caller of this frame goes on, unless a breakpoint comes first."""
-        return self._hunt(limit, len(self.timeline.execution.frames) - 1)
+        return self._at_once(out_slices(self.timeline, self.active(), limit, self._is_pause_wanted))
+
+    def step_over_back(self) -> list[Event]:
+        """Undo an operation and all that it called, unless a breakpoint comes first."""
+        return self._at_once(over_back_slices(self.timeline, self.active(), self._is_pause_wanted))
+
+    def step_out_back(self) -> list[Event]:
+        """Return to the operation that called this frame, unless a breakpoint comes first; from the outermost to 0."""
+        return self._at_once(out_back_slices(self.timeline, self.active(), self._is_pause_wanted))
 
     def run(self, limit: int | None = None) -> list[Event]:
         """Run to a breakpoint, the end, a `pause`, or for ``limit`` steps."""
-        return self._hunt(limit, None)
+        return self._at_once(run_slices(self.timeline, self.active(), limit, None, self._is_pause_wanted))
 
     def reverse_run(self) -> list[Event]:
         """Run backwards to the last breakpoint before this position, or to the start."""
-        hit = last_hit_before(self.timeline, self._active(), self.step_index)
-        self.timeline.seek(0 if hit is None else hit.step)
-        return self._stopped("start") if hit is None else self._stopped("breakpoint", hit.ids)
+        return self._at_once(reverse_slices(self.timeline, self.active(), self._is_pause_wanted))
 
     def toggle_run_pause(self) -> bool:
         """Begin or stop running; a driver calls `run_slice` while it is true."""
@@ -233,7 +265,7 @@ class Session:
         if not self.is_running:
             return self._stopped("paused")
         is_later = self.step_index != self._run_began
-        hunt = Hunt(self.timeline, self._active(), includes_start=is_later)
+        hunt = Hunt(self.timeline, self.active(), includes_start=is_later)
         hits = hunt.forward(min(limit, RUN_SLICE_CHECKED) if hunt.looks_at_every_step else limit)
         if hits:
             return self._hit(hits)
@@ -245,25 +277,6 @@ class Session:
     def pause(self) -> None:
         """Have a `run` in another thread stop at its next slice."""
         self._pause_wanted = True
-
-    def _hunt(self, limit: int | None, until_depth: int | None) -> list[Event]:
-        """Run in slices, looking at the pause flag between them."""
-        self._pause_wanted = False
-        goal = None if limit is None else self.step_index + _count(limit)
-        hunt = Hunt(self.timeline, self._active(), until_depth)
-        size = RUN_SLICE_CHECKED if hunt.looks_at_every_step else RUN_SLICE
-        while self.timeline.outcome is None:
-            left = size if goal is None else min(size, goal - self.step_index)
-            if left <= 0:
-                return self._stopped("limit")
-            hits = hunt.forward(left)
-            if hits:
-                return self._hit(hits)
-            if hunt.is_back:
-                return self._stopped("step")
-            if self._pause_wanted and self.timeline.outcome is None:
-                return self._stopped("paused")
-        return self._stopped("halt")
 
     def _hit(self, hits: list[Hit]) -> list[Event]:
         self.is_running = False
@@ -279,7 +292,8 @@ class Session:
 
     # Breakpoints
 
-    def _active(self) -> list[Condition]:
+    def active(self) -> list[Condition]:
+        """Conditions of the breakpoints that are enabled."""
         return [self._conditions[b.id] for b in self.breakpoints.values() if b.enabled]
 
     def set_breakpoint(self, point: Breakpoint) -> list[Event]:
@@ -318,7 +332,7 @@ class Session:
 
     def holding(self) -> tuple[int, ...]:
         """Ids of the breakpoints that hold at this very position, as far as it alone tells."""
-        return hits_at_start(self.timeline, self._active())
+        return hits_at_start(self.timeline, self.active())
 
     # Edits and branches
 
@@ -359,9 +373,3 @@ class Session:
     def _switch(self, branch: Branch) -> None:
         self.branch = branch.id
         self.timeline.replace_edits(branch.edits, self.begin)
-
-
-def _count(count: int) -> int:
-    if count < 0:
-        raise InvalidProgram(f"a number of steps is not negative: {count}")
-    return count

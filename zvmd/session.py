@@ -66,6 +66,14 @@ class Session:
         """Run until the caller goes on."""
         return dict(self._call("step_out"))
 
+    def step_over_back(self) -> dict[str, Any]:
+        """Undo an operation and all that it called."""
+        return dict(self._call("step_over_back"))
+
+    def step_out_back(self) -> dict[str, Any]:
+        """Return to the operation that called this frame."""
+        return dict(self._call("step_out_back"))
+
     def seek(self, step: int) -> dict[str, Any]:
         """Stand at a step."""
         return dict(self._call("seek", step))

@@ -59,13 +59,22 @@ def new(template: str | None, as_json: bool, http: bool, url: str | None, data_d
     print_json(answer) if as_json else click.echo(answer["id"])
 
 
+_METHODS = {
+    "back": "step_back",
+    "over": "step_over",
+    "out": "step_out",
+    "over-back": "step_over_back",
+    "out-back": "step_out_back",
+    "reverse": "reverse_run",
+}
+
+
 def _move(name: str, summary: str, argument: str | None = None, default: int | None = None) -> None:
     """Add a command that moves a session, with a number or without."""
 
     def command(session_id: int, as_json: bool, number: int | None = None, **link: Any) -> None:
-        method = {"back": "step_back", "over": "step_over", "out": "step_out", "reverse": "reverse_run"}.get(name, name)
         numbers = () if number is None else (number,)
-        _print_where(_ask(method, session_id, *numbers, **link), as_json)
+        _print_where(_ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
 
     decorated = _json_option(command)
     if argument is not None:
@@ -79,6 +88,8 @@ _move("step", "Execute N operations, entering calls.", "[N]", 1)
 _move("back", "Undo N operations.", "[N]", 1)
 _move("over", "Execute an operation and all that it calls.")
 _move("out", "Run until the caller goes on.")
+_move("over-back", "Undo an operation and all that it called.")
+_move("out-back", "Return to the operation that called this frame.")
 _move("seek", "Stand at a step.", "STEP")
 _move("run", "Run to a breakpoint or the end.")
 _move("reverse", "Run backwards to a breakpoint or the start.")

@@ -53,10 +53,11 @@ def label_of(session: Session, created: int, pinned: bool = False) -> Label:
     )
 
 
-def place_of(session: Session, now: int) -> Place:
+def place_of(session: Session, now: int, sharing: bytes = b"") -> Place:
     """Where the session stands."""
     halt = session.halt()
-    return Place(session.step_index, session.branch, session.digest(), "" if halt is None else halt.reason, now)
+    reason = "" if halt is None else halt.reason
+    return Place(session.step_index, session.branch, session.digest(), reason, now, sharing)
 
 
 def traits(session: Session, origin: Origin) -> tuple[Any, ...]:

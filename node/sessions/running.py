@@ -5,9 +5,10 @@ from __future__ import annotations
 import structlog
 
 from chain.errors import ZvmdError
+from debugger.commands import Run
 from debugger.events import Stopped
 from debugger.limits import RUN_SLICE
-from node.sessions.moves import run
+from node.sessions.moves import move
 from node.sessions.service import SessionService
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,7 @@ class Runner:
     async def _run(self, session: int) -> None:
         try:
             while session in self._going:
-                events = await self._service.change(session, run(RUN_SLICE))
+                events = await self._service.change(session, move(Run(RUN_SLICE)))
                 if not isinstance(events[0], Stopped) or events[0].reason != "limit":
                     return
         except ZvmdError as error:  # nobody waits for the answer; the session is as it was before this piece

@@ -156,7 +156,8 @@ class SessionService:
 
             def copied() -> Kept:
                 made, content = renamed(kept, keeper.content(source, kept), label)
-                place = msgspec.structs.replace(made.place, used=keeper.now())
+                sharing = b"" if over is None else over.place.sharing
+                place = msgspec.structs.replace(made.place, used=keeper.now(), sharing=sharing)
                 return msgspec.structs.replace(made, place=place, content=keeper.store(target, content))
 
             await keeper.put(target, await self._on_thread(copied))
@@ -332,7 +333,8 @@ class SessionService:
         before, now = self._shelf.get(seat.id), keeper.now()
 
         def kept() -> tuple[Kept | Place, tuple[Any, ...]]:
-            place, found = place_of(session, now), traits(session, seat.origin)
+            place = place_of(session, now, b"" if before is None else before.place.sharing)
+            found = traits(session, seat.origin)
             if found == seat.traits and before is not None:
                 return place, found
             created, pinned = (now, False) if before is None else (before.label.created, before.label.pinned)

@@ -58,6 +58,8 @@ class Place(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     """Why the run has ended there; empty: it has not."""
     used: int
     """Unix seconds of the last command."""
+    sharing: bytes = b""
+    """How the node shares the session: opaque, small, and changed by every command."""
 
 
 class Snapshot(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +85,7 @@ def session_record(session: int, change: Kept | Place | None) -> tuple[RecordTyp
 
     >>> kind, payload = session_record(3, Place(2, 0, bytes(32), "", 1700000000))
     >>> kind.name, len(payload), decode_session(kind, payload)[0]
-    ('SESSION_MOVE', 45, 3)
+    ('SESSION_MOVE', 47, 3)
     """
     _require(0 < session <= UINT64_MAX, "a session id from 1 to 2**64 - 1")
     kind = RecordType.SESSION

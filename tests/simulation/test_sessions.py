@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from debugger.breakpoints import Breakpoint
-from debugger.commands import Load, MakeEdit, RemoveBreakpoint, Rename, Reset, SetBreakpoint, StepBack
+from debugger.commands import Load, MakeEdit, RemoveBreakpoint, Rename, Reset, Run, Seek, SetBreakpoint, Step, StepBack
 from debugger.edits import Edit
 from debugger.program import Program
 from debugger.sharing import export_session
 from debugger.templates import save_template
-from node.sessions import moves
 from node.sessions.expiry import Policy, expire
+from node.sessions.moves import move
 from node.sessions.origin import Origin
 from node.sessions.service import SessionService
 from storage.index.sessions import SessionFilter
@@ -62,7 +62,7 @@ def commands() -> list[Command]:
 
     async def old(life: Life, service: SessionService) -> None:
         life.clock.seconds += 40 * 86_400
-        await service.change(3, moves.step(1))
+        await service.change(3, move(Step(1)))
         await expire(service, Policy())
 
     async def template(_: Life, service: SessionService) -> None:
@@ -76,32 +76,32 @@ def commands() -> list[Command]:
     return [
         lambda _, service: service.create(LOOP, Origin(), "loop", ("a",)),
         lambda _, service: service.create(COUNT, Origin(), "count"),
-        change(1, moves.step(30)),
-        change(1, moves.once(StepBack(5))),
+        change(1, move(Step(30))),
+        change(1, move(StepBack(5))),
         index,
         lambda _, service: service.create(LARGE, Origin(), "large"),
         checkpoint,
-        change(3, moves.step(9)),
-        change(3, moves.once(SetBreakpoint(point))),
-        change(2, moves.once(SetBreakpoint(point))),
-        change(2, moves.run(None)),
+        change(3, move(Step(9))),
+        change(3, move(SetBreakpoint(point))),
+        change(2, move(SetBreakpoint(point))),
+        change(2, move(Run())),
         mine,
-        change(2, moves.once(MakeEdit(Edit("stack", index=1, value=7)))),
+        change(2, move(MakeEdit(Edit("stack", index=1, value=7)))),
         checkpoint,
         index,
-        change(2, moves.run(None)),
-        change(2, moves.once(RemoveBreakpoint(1))),
-        change(1, moves.seek(77)),
-        change(1, moves.once(Rename("other", ("b", "c")))),
+        change(2, move(Run())),
+        change(2, move(RemoveBreakpoint(1))),
+        change(1, move(Seek(77))),
+        change(1, move(Rename("other", ("b", "c")))),
         lambda _, service: service.pin(1, True),
         template,
         lambda _, service: service.copy(3),
         lambda _, service: service.copy(3, 2),
         checkpoint,
-        change(2, moves.step(3)),
+        change(2, move(Step(3))),
         file,
-        change(1, moves.once(Load(COUNT))),
-        change(1, moves.once(Reset())),
+        change(1, move(Load(COUNT))),
+        change(1, move(Reset())),
         index,
         lambda _, service: service.gallery.remove("mine"),
         lambda _, service: service.close(4),

@@ -15,7 +15,7 @@ from debugger.edits import Edit
 from debugger.errors import InvalidBreakpoint, InvalidEdit, InvalidProgram, SessionError
 from debugger.events import Event, Stopped
 from debugger.limits import EXPORT_STEPS, TRACE_LINES
-from debugger.session import Session
+from debugger.session import Moves, Session
 from debugger.sharing import export_session
 from debugger.state import StateQuery
 from debugger.trace3155 import trace_page
@@ -66,7 +66,7 @@ _BRIEF = msgspec.convert(
 )
 
 
-async def _move(context: Context, session: int, work: Callable[[Session, Callable[[], bool]], moves.Moves]) -> Json:
+async def _move(context: Context, session: int, work: Callable[[Session, Callable[[], bool]], Moves]) -> Json:
     def answered(found: Session, wants_pause: Callable[[], bool]) -> Any:
         return _where(found, (yield from work(found, wants_pause)))
 
@@ -75,7 +75,7 @@ async def _move(context: Context, session: int, work: Callable[[Session, Callabl
 
 
 async def _command(context: Context, session: int, command: commands.Command) -> Json:
-    return await _move(context, session, moves.once(command))
+    return await _move(context, session, moves.move(command))
 
 
 @method(S + "create")
@@ -93,7 +93,7 @@ async def create(context: Context, program: JsonObject) -> Json:
 @method(S + "step")
 async def step(context: Context, id_: LooseInt, n: LooseInt | None = None) -> Json:
     """Execute operations, entering calls."""
-    return await _move(context, id_, moves.step(1 if n is None else n))
+    return await _command(context, id_, commands.Step(1 if n is None else n))
 
 
 @method(S + "step_back", S + "stepBack")
@@ -105,30 +105,42 @@ async def step_back(context: Context, id_: LooseInt, n: LooseInt | None = None) 
 @method(S + "step_over", S + "stepOver")
 async def step_over(context: Context, id_: LooseInt) -> Json:
     """Execute an operation and all that it calls."""
-    return await _command(context, id_, commands.StepOver(moves.HUNT_STEPS))
+    return await _command(context, id_, commands.StepOver())
 
 
 @method(S + "step_out", S + "stepOut")
 async def step_out(context: Context, id_: LooseInt) -> Json:
     """Run until the caller goes on."""
-    return await _command(context, id_, commands.StepOut(moves.HUNT_STEPS))
+    return await _command(context, id_, commands.StepOut())
+
+
+@method(S + "step_over_back", S + "stepOverBack")
+async def step_over_back(context: Context, id_: LooseInt) -> Json:
+    """Undo an operation and all that it called."""
+    return await _command(context, id_, commands.StepOverBack())
+
+
+@method(S + "step_out_back", S + "stepOutBack")
+async def step_out_back(context: Context, id_: LooseInt) -> Json:
+    """Return to the operation that called this frame."""
+    return await _command(context, id_, commands.StepOutBack())
 
 
 @method(S + "seek")
 async def seek(context: Context, id_: LooseInt, step: LooseInt) -> Json:
     """Stand at a step."""
-    return await _move(context, id_, moves.seek(step))
+    return await _command(context, id_, commands.Seek(step))
 
 
 @method(S + "run")
 async def run(context: Context, id_: LooseInt, limit: LooseInt | None = None) -> Json:
     """Run to a breakpoint, the end or a pause."""
-    return await _move(context, id_, moves.run(limit))
+    return await _command(context, id_, commands.Run(limit))
 
 
 @method(S + "pause")
 async def pause(context: Context, id_: LooseInt) -> bool:
-    """Have a run stop soon."""
+    """Have a move or a comparison that takes long stop soon, where it got."""
     context.need_sessions().pause(id_)
     return True
 

@@ -73,7 +73,7 @@ def test_running_stops_where_naive_stepping_finds_a_hit(
     run = session(chosen, spacing=spacing)
     for point in points:
         run.set_breakpoint(point)
-    wanted = naive_hits(run, run._active())
+    wanted = naive_hits(run, run.active())
     found = []
     while run.halt() is None:
         (event,) = run.run()
@@ -93,7 +93,7 @@ def test_running_stops_where_naive_stepping_finds_a_hit(
 def test_slices_miss_nothing(chosen: Program, point: Breakpoint, size: int) -> None:
     run = session(chosen, spacing=13)
     run.set_breakpoint(point)
-    wanted = [hit for hit in naive_hits(run, run._active()) if hit]
+    wanted = [hit for hit in naive_hits(run, run.active()) if hit]
     found = []
     while run.halt() is None:
         if not run.is_running:

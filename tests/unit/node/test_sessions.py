@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from debugger.commands import Rename, StepBack
+from debugger.commands import Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
 from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
-from debugger.program import Program
+from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.sharing import export_session
 from node.errors import WriterBusy
-from node.sessions import moves, service
+from node.sessions import service
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
+from node.sessions.moves import move
 from node.sessions.origin import Ground, Origin
 from node.sessions.service import SessionService
 from storage.session_files import SessionFiles
@@ -31,6 +31,13 @@ from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)
 """Counts up in memory until its gas is gone."""
+ENDLESS = Program(code="0x5f5b60010180600052600156", gas=1 << 36)
+"""The same for more steps than a session may stand at."""
+CALL_AT = 7
+CALLING = Program(
+    code="0x5f5f5f5f5f61fffe5af1", gas=1 << 36, state={"0x" + "fffe".zfill(40): AccountSetup(code=ENDLESS.code)}
+)
+"""Calls the endless one after seven pushes."""
 SHORT = Program(code="0x6001600201600055600160005260206000f3")
 MACHINE = Machine()
 
@@ -81,8 +88,8 @@ def test_a_new_service_over_the_same_records_has_the_same_sessions() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         numbers = [await sessions.create(SHORT if n % 2 else LOOP, Origin(), f"n{n}") for n in range(6)]
         for number in numbers:
-            await sessions.change(number, moves.step(number))
-            await sessions.change(number, moves.once(Rename(tags=("a",))))
+            await sessions.change(number, move(Step(number)))
+            await sessions.change(number, move(Rename(tags=("a",))))
         before = [await state(sessions, number) for number in numbers]
         await sessions.close(numbers[-1])
         later = log.service()
@@ -99,36 +106,58 @@ def test_a_new_service_over_the_same_records_has_the_same_sessions() -> None:
 def test_what_is_not_kept_did_not_happen() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         number = await sessions.create(LOOP, Origin())
-        await sessions.change(number, moves.step(10))
+        await sessions.change(number, move(Step(10)))
         before = await state(sessions, number)
         log.refuses = True
         with pytest.raises(WriterBusy):
-            await sessions.change(number, moves.step(5))
+            await sessions.change(number, move(Step(5)))
         with pytest.raises(WriterBusy):
             await sessions.create(SHORT, Origin())
         log.refuses = False
         assert await state(sessions, number) == before
         with pytest.raises(StepOutOfRange):
-            await sessions.change(number, moves.seek(900_000_000))
+            await sessions.change(number, move(Seek(900_000_000)))
         assert await state(sessions, number) == before
         assert len(sessions.keeper.everything().rows) == 1
 
     run(work)
 
 
-def test_a_long_run_lets_others_work_and_can_be_paused() -> None:
+def test_long_moves_let_others_work_and_can_be_paused() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        runs = [await sessions.create(LOOP, Origin()) for _ in range(3)]
+        moves = [Run(), Seek(900_000_000), Step(800_000_000), StepOver()]
+        long = [await sessions.create(CALLING if isinstance(m, StepOver) else ENDLESS, Origin()) for m in moves]
+        await sessions.change(long[-1], move(Step(CALL_AT)))
         short = await sessions.create(SHORT, Origin())
-        tasks = [asyncio.create_task(sessions.change(number, moves.run(None))) for number in runs]
-        await asyncio.sleep(0.05)
-        begun = time.monotonic()
-        await sessions.change(short, moves.step(1))
-        assert time.monotonic() - begun < 5.0
+        tasks = [
+            asyncio.create_task(sessions.change(number, move(chosen)))
+            for number, chosen in zip(long, moves, strict=True)
+        ]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await sessions.change(short, move(Step(1)))
         assert not any(task.done() for task in tasks)
-        for number in runs:
+        for number in long:
             sessions.pause(number)
         assert {(await task)[0].reason for task in tasks} == {"paused"}
+        for number in long:
+            assert 0 < (await state(sessions, number))[0].step < 800_000_000
+
+    run(work)
+
+
+def test_a_reverse_run_can_be_paused_and_goes_on() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        number = await sessions.create(LOOP, Origin())
+        await sessions.change(number, move(Step(2_000_000)))
+        task = asyncio.create_task(sessions.change(number, move(ReverseRun())))
+        while not sessions._seats[number].lock.locked():
+            await asyncio.sleep(0)
+        sessions.pause(number)
+        [paused] = await task
+        assert paused.reason == "paused"
+        assert 0 < paused.step < 2_000_000
+        assert (await sessions.change(number, move(ReverseRun())))[0].reason == "start"
 
     run(work)
 
@@ -136,8 +165,8 @@ def test_a_long_run_lets_others_work_and_can_be_paused() -> None:
 def test_one_session_is_used_by_one_at_a_time() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         number = await sessions.create(LOOP, Origin())
-        await asyncio.gather(*(sessions.change(number, moves.step(7)) for _ in range(20)))
-        await asyncio.gather(*(sessions.change(number, moves.once(StepBack(1))) for _ in range(10)))
+        await asyncio.gather(*(sessions.change(number, move(Step(7))) for _ in range(20)))
+        await asyncio.gather(*(sessions.change(number, move(StepBack(1))) for _ in range(10)))
         assert (await state(sessions, number))[0].step == 130
 
     run(work)
@@ -146,7 +175,7 @@ def test_one_session_is_used_by_one_at_a_time() -> None:
 def test_whoever_goes_away_leaves_no_half_used_session() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         number = await sessions.create(LOOP, Origin())
-        task = asyncio.create_task(sessions.change(number, moves.step(3_000_000)))
+        task = asyncio.create_task(sessions.change(number, move(Step(3_000_000))))
         await asyncio.sleep(0.01)
         task.cancel()
         assert (await state(sessions, number))[0].step == 3_000_000
@@ -163,7 +192,7 @@ def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.Mon
         with pytest.raises(SessionLimitReached):
             await sessions.create(SHORT, Origin())
         for number in numbers:
-            await sessions.change(number, moves.step(number))
+            await sessions.change(number, move(Step(number)))
         assert sum(seat.session is not None for seat in sessions._seats.values()) <= 2
         assert [(await state(sessions, number))[0].step for number in numbers] == numbers
 
@@ -173,10 +202,10 @@ def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.Mon
 def test_saved_sessions_are_copies() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         number = await sessions.create(SHORT, Origin())
-        await sessions.change(number, moves.step(3))
+        await sessions.change(number, move(Step(3)))
         before = await state(sessions, number)
         saved = await sessions.copy(number)
-        await sessions.change(number, moves.run(None))
+        await sessions.change(number, move(Run()))
         await sessions.copy(saved, number)
         assert await state(sessions, number) == before
         file = await sessions.read(_export, number)
