@@ -163,6 +163,12 @@ class RecordingState:
             self.block_hash(number)
 
     @property
+    def reads(self) -> int:
+        """How many entries were read; it never falls."""
+        slots = sum(map(len, self._storage.values()))
+        return slots + len(self._accounts) + len(self._has_storage) + len(self._codes) + len(self._hashes)
+
+    @property
     def touched(self) -> set[Address]:
         """Accounts read so far."""
         return set(self._accounts)

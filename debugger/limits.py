@@ -101,3 +101,6 @@ FILE_DEPTH = 32
 TEMPLATE_BYTES = 1 << 20
 TEMPLATE_STEPS = 1_000_000
 """Steps a template may take to its end state."""
+
+TEMPLATES = 256
+"""Templates that users saved."""

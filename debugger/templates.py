@@ -139,9 +139,16 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     )  # fmt: skip
     end = end_state(template, session.machine)
     assert end.halt is not None
-    return msgspec.structs.replace(
-        template, expected=Expected(end.halt.reason, end.halt.output, steps=end.step, logs=len(end.logs))
+    expected = Expected(
+        end.halt.reason,
+        end.halt.output,
+        end.halt.message,
+        stack=list(end.stack),
+        storage=dict(end.storage),
+        logs=len(end.logs),
+        steps=end.step,
     )
+    return msgspec.structs.replace(template, expected=expected)
 
 
 def end_state(template: Template, machine: Machine) -> State:

@@ -25,12 +25,16 @@ from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
+from node.sessions.expiry import Policy, expire
+from node.sessions.gallery import Gallery
+from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import suspect
+from storage.session_files import SessionFiles
 from storage.space import Room
 from storage.store import Store
 from zvmd.endpoint import announce
@@ -45,7 +49,8 @@ CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
 """Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
 OVERLAY_BYTES = 32 * 2**20
-"""Memory of blocks in no checkpoint yet, above which one is due; at eight times this, the writer refuses."""
+"""Memory of blocks and records of sessions in no checkpoint yet, above which one is due. At eight times this, the
+writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
@@ -71,7 +76,9 @@ async def run_daemon(
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
     sessions = SessionService(
-        Ground(node, opened.machine), opened.store.sessions, node.keep_session, settings.storage.segment_size_bytes // 2
+        Ground(node, opened.machine),
+        _session_keeper(settings, opened, node, panic),
+        Gallery(opened.store.templates, node.keep_template),
     )
     pipeline.heartbeat = _watchdog(notifier)
     pipeline.on_full = opened.space.give_back_quietly
@@ -84,8 +91,10 @@ async def run_daemon(
         raise
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
+    _register_session_job(jobs, settings, sessions)
     node.status_sources["vm"] = opened.machine.status
     node.status_sources["disk"] = opened.space.status
+    node.status_sources["sessions"] = sessions.status
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
@@ -174,6 +183,26 @@ def _register_jobs(
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 
+def _session_keeper(
+    settings: Settings, opened: OpenedChain, node: Node, panic: Callable[[BaseException], None]
+) -> Keeper:
+    store = opened.store
+    inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
+    files = SessionFiles(opened.fs)
+    return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, panic)
+
+
+def _register_session_job(jobs: Jobs, settings: Settings, sessions: SessionService) -> None:
+    """Have the loop remove sessions by the policy, and files that no session names."""
+    wanted, loop = settings.sessions, asyncio.get_running_loop()
+    policy = Policy(wanted.keep_days, wanted.max_sessions, wanted.max_bytes)
+
+    def work() -> str:
+        return asyncio.run_coroutine_threadsafe(expire(sessions, policy), loop).result()
+
+    jobs.register("sessions", work, wanted.expiry_seconds)
+
+
 def checkpoint(pipeline: Pipeline, store: Store) -> str:
     """Let the writer freeze the state, wait until that is durable, write it. History retention is part of the batch."""
     frozen = threading.Event()
@@ -183,7 +212,7 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
 
 
 class CheckpointDue:
-    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by the memory that they take."""
+    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by what blocks and sessions hold."""
 
     def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
         self._store = store
@@ -199,11 +228,12 @@ class CheckpointDue:
         store, now = self._store, time.monotonic()
         blocks = store.head.number - store.state.checkpointed
         worked = self._work()
+        held = store.state.overlay_bytes + store.sessions.unwritten_bytes
         if (
             now - self._last >= self._seconds
             or blocks >= self._blocks
             or worked - self._worked >= REPLAY_SECONDS
-            or store.state.overlay_bytes >= OVERLAY_BYTES
+            or held >= OVERLAY_BYTES
         ):
             self._last, self._worked = now, worked
             self._said = write_down()

@@ -74,6 +74,16 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     exports_kept: Positive = 2
 
 
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How long debug sessions are kept, and how many."""
+
+    keep_days: Annotated[float, Meta(ge=0)] = 30.0
+    max_sessions: Annotated[int, Meta(ge=1, le=1_024)] = 1_000
+    max_bytes: Annotated[int, Meta(ge=2**20)] = 2**30
+    file_bytes: Annotated[int, Meta(ge=4_096, le=7 * 2**20)] = 2**20
+    expiry_seconds: Annotated[float, Meta(gt=0)] = 60.0
+
+
 class VmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How contracts are executed."""
 
@@ -116,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     quic: QuicSettings = QuicSettings()
     storage: StorageSettings = StorageSettings()
+    sessions: SessionSettings = SessionSettings()
     vm: VmSettings = VmSettings()
     log: LogSettings = LogSettings()
     limits: LimitSettings = LimitSettings()

@@ -21,6 +21,7 @@
         ├── StateUnavailable       state.unavailable    the state of that block is not kept
         ├── CheckpointBroken       checkpoint.broken    exit 65: checkpoints missing or unlinked
         ├── ExportDamaged          export.damaged       exit 65: a state export is not what was written
+        ├── SnapshotLost           session.snapshot     a session's file is gone; all others are unharmed
         ├── DataLossRefused        wal.data_loss        exit 65: --accept-data-loss names another LSN
         └── IndexDamaged           index.damaged        delete the index and build it again
 
@@ -209,6 +210,13 @@ class ExportDamaged(StorageError):
     code = "export.damaged"
     exit_code = EXIT_CORRUPT
     hint = "use an older export or backup, or let the state be rebuilt from the log"
+
+
+class SnapshotLost(StorageError):
+    """The file that holds a large debug session is missing or damaged. Other sessions are unharmed."""
+
+    code = "session.snapshot"
+    hint = "put the file back from a backup, or close the session"
 
 
 class DataLossRefused(StorageError):

@@ -117,6 +117,15 @@ class IndexFollower:
                 return head + 1
             return self.reached - before
 
+    def write_with(self, work: Callable[[Index], int]) -> int:
+        """Have another writer write into the index; found damaged, it is deleted and ``work`` done on an empty one."""
+        with self._lock:
+            try:
+                return work(self._index)
+            except IndexDamaged as error:
+                self._begin_again(error)
+                return work(self._index)
+
     def _begin_again(self, error: IndexDamaged) -> None:
         """Delete the index; until it is built again, lookups go through the blocks."""
         log.error("the index is damaged: building it again", error=str(error))

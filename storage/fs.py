@@ -89,6 +89,9 @@ class FileSystem(Protocol):
     def read_file(self, path: str) -> bytes:
         """The whole content of a small file."""
 
+    def modified(self, path: str) -> float:
+        """When the file was written last, Unix seconds."""
+
     def lock(self, path: str) -> Lock:
         """Take an exclusive lock, without waiting. Raises `DataDirectoryLocked`."""
 
@@ -248,6 +251,9 @@ class RealFs:
 
     def read_file(self, path: str) -> bytes:
         return (self.root / path).read_bytes()
+
+    def modified(self, path: str) -> float:
+        return (self.root / path).stat().st_mtime
 
     def lock(self, path: str) -> RealLock:
         descriptor = os.open(self.root / path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -7,7 +7,7 @@
   wal/          the log: history itself (docs/formats/wal.md)
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
-  sessions/     debug sessions
+  sessions/     large debug sessions, one file each; the others are in the log and in state/
   exports/      state exports, from which a damaged state/ is restored
   cache/        compiled code; may be deleted at any time
   quarantine/   damaged pieces that recovery took away

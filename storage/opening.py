@@ -94,13 +94,13 @@ def assemble(
 
     ``checkpoint`` is the key-value store's last, ``random_bytes`` salts the log's segments.
     """
-    mark = index.watermark()
+    mark, session_lsn = index.watermark(), index.session_lsn()
     settings = read_settings(kv)
     wal = Wal.open(
         fs,
         layout.WAL,
         WalIdentity(genesis.header().hash, genesis.config.chain_id),
-        witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0),
+        witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0, session_lsn),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
         start=settings.place,
@@ -131,7 +131,8 @@ def assemble(
         store.checkpoint_lsn = checkpoint.lsn
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
         store.answers.load(settings.answers)
-        store.sessions.load(kv)
+        store.sessions.load(kv, checkpoint.lsn)
+        store.templates.load(kv)
     return store
 
 

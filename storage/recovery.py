@@ -18,8 +18,8 @@ from storage.wal.records import (
     decode_command,
     decode_environment,
     decode_seal,
-    decode_session,
 )
+from storage.wal.session_records import decode_session, decode_template
 
 CHECKPOINT_BLOCKS = 1_024
 """A long replay writes a checkpoint this often, so that its memory stays bounded and a crash in it costs little."""
@@ -66,8 +66,11 @@ def recover(store: Store, replay: Replay) -> Recovery:
                 store.answers.put(key, Answered(at, result))
             else:
                 store.settings[name] = arguments[0]
-        elif record.type == RecordType.SESSION:
-            store.sessions.put(*decode_session(record.payload))
+        elif record.type in (RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE):
+            session, change = decode_session(record.type, record.payload)
+            store.sessions.put(session, change, record.lsn, len(record.payload))
+        elif record.type == RecordType.TEMPLATE:
+            store.templates.put(*decode_template(record.payload))
         elif record.type == RecordType.BLOCK_ENV:
             environment, raws = decode_environment(record.payload), []
         elif record.type == RecordType.TRANSACTION:

@@ -22,10 +22,13 @@ from storage.checkpoint import Settings, write_checkpoint
 from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
+from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
 from storage.state.store import StateStore
+from storage.templates import TemplateShelf
 from storage.wal import Wal
-from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal, encode_session
+from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
+from storage.wal.session_records import Kept, Place, encode_template, session_record
 
 GENESIS_LSN = 1
 ANSWER = "answer"
@@ -68,10 +71,10 @@ class CheckpointNote(NamedTuple):
 
     block: int
     lsn: int
-    """Of the block's seal."""
+    """Of the newest record whose effects are in it: the block's seal, or a later one of a session."""
     settings: Settings
-    sessions: tuple[dict[bytes, bytes], list[bytes]]
-    """Puts and deletes of session records."""
+    shelves: tuple[dict[bytes, bytes], list[bytes]]
+    """Puts and deletes of sessions and templates."""
 
 
 class TransactionPlace(NamedTuple):
@@ -97,6 +100,8 @@ class Store:
         self.answers = Answers()
         """What requests with idempotency keys were answered."""
         self.sessions = SessionShelf()
+        self.templates = TemplateShelf()
+        self.session_search = SessionSearch(follower, self.sessions)
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -160,10 +165,15 @@ class Store:
         self.wal.append(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
         self.answers.put(key, answered)
 
-    def append_session(self, session: int, record: bytes | None) -> None:
-        """Log a debug session's newest record, or that it was closed."""
-        self.wal.append(RecordType.SESSION, encode_session(session, record))
-        self.sessions.put(session, record)
+    def append_session(self, session: int, change: Kept | Place | None) -> None:
+        """Log a debug session, where it stands now, or that it was closed."""
+        kind, payload = session_record(session, change)
+        self.sessions.put(session, change, self.wal.append(kind, payload), len(payload))
+
+    def append_template(self, name: str, content: bytes | None) -> None:
+        """Log a user's template, or that it was removed."""
+        self.wal.append(RecordType.TEMPLATE, encode_template(name, content))
+        self.templates.put(name, content)
 
     @property
     def last_lsn(self) -> int:
@@ -172,15 +182,19 @@ class Store:
 
     def freeze(self) -> int | None:
         """Freeze the state at the tip for a checkpoint; None if it has one or another is under way."""
-        if self._frozen is not None or self.state.checkpointed >= self.tip.number:
+        has_blocks = self.state.checkpointed < self.tip.number
+        if self._frozen is not None or not (has_blocks or self.sessions.has_changes or self.templates.has_changes):
             return None
         reach("freeze.before")
         number = self.state.freeze()
-        lsn = self._seal_lsns.get(number, GENESIS_LSN)
+        # A session's move says nothing without the record before it: whoever has taken one has taken all before.
+        lsn = max(self._seal_lsns.get(number, GENESIS_LSN), self.checkpoint_lsn, self.sessions.last_lsn)
         # The checkpoint's own record is read at the next start: it proves that the place is one of this history.
         place = self.wal.place_before(min(lsn, self.needed_lsn or lsn))
         settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump(), place)
-        self._frozen = CheckpointNote(number, lsn, settings, self.sessions.take_changes())
+        puts, deletes = self.sessions.take_changes()
+        more_puts, more_deletes = self.templates.take_changes()
+        self._frozen = CheckpointNote(number, lsn, settings, (puts | more_puts, deletes + more_deletes))
         reach("freeze.after")
         return number
 
@@ -214,7 +228,7 @@ class Store:
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings, note.sessions)
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings, note.shelves)
             self.checkpoint_lsn = note.lsn
             for number in [number for number in self._seal_lsns.copy() if number < note.block]:
                 del self._seal_lsns[number]
@@ -240,7 +254,8 @@ class Store:
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Any one thread."""
         head, lsn = self.head.number, self._head_lsn
-        return f"{self.follower.catch_up(head, lsn)} blocks"
+        blocks = self.follower.catch_up(head, lsn)
+        return f"{blocks} blocks, {self.session_search.catch_up(self.durable_lsn)} sessions"
 
     def status(self) -> dict[str, Any]:
         """Positions of every part."""

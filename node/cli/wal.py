@@ -11,9 +11,10 @@ import click
 from storage import layout
 from storage.errors import EXIT_CORRUPT
 from storage.fs import RealFs
-from storage.wal import Finding, RecordType, inspect
+from storage.wal import Finding, Record, RecordType, inspect
 from storage.wal.inspect import OK
-from storage.wal.records import decode_command, decode_environment, decode_seal, decode_session
+from storage.wal.records import decode_command, decode_environment, decode_seal
+from storage.wal.session_records import Place, Snapshot, decode_session, decode_template
 from zvmd.endpoint import data_directory
 
 DETAIL_CHARACTERS = 96
@@ -99,11 +100,24 @@ def meaning(finding: Finding) -> str:
     elif record.type == RecordType.COMMAND:
         name, arguments = decode_command(record.payload)
         text = f"{name} {arguments}"
-    elif record.type == RecordType.SESSION:
-        session, content = decode_session(record.payload)
-        text = f"session {session} " + ("closed" if content is None else f"{len(content)} bytes")
+    elif record.type in (RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE):
+        text = _session(record)
+    elif record.type == RecordType.TEMPLATE:
+        name, content = decode_template(record.payload)
+        text = f"template {name!r} " + ("removed" if content is None else f"{len(content)} bytes")
     elif record.type in (RecordType.TRANSACTION, RecordType.POOL_ADMIT):
         text = "0x" + record.payload.hex()
     return text if len(text) <= 2 * DETAIL_CHARACTERS else text[:DETAIL_CHARACTERS] + "..."
 
 
+
+
+def _session(record: Record) -> str:
+    session, change = decode_session(record.type, record.payload)
+    if change is None:
+        return f"session {session} closed"
+    if isinstance(change, Place):
+        return f"session {session} at step {change.step} {change.halt}".rstrip()
+    content = change.content
+    size = f"file {content.blake2b.hex()}" if isinstance(content, Snapshot) else f"{len(content)} bytes"
+    return f"session {session} {change.label.name!r} at step {change.place.step}, {size}"

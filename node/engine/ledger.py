@@ -16,6 +16,7 @@ from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import Controls, base_fee_after, next_environment
 from storage.answers import Answered
 from storage.store import SealedBlock, Store, TransactionPlace
+from storage.wal.session_records import Kept, Place
 from vm.machine import Machine
 
 
@@ -101,9 +102,13 @@ class Ledger:
         """Log the answer to a request with a key, so that the same request is not done twice."""
         self._store.append_answer(key, Answered(now, result))
 
-    def keep_session(self, session: int, record: bytes | None) -> None:
-        """Log a debug session as it is now; None: closed."""
-        self._store.append_session(session, record)
+    def keep_session(self, session: int, change: Kept | Place | None) -> None:
+        """Log a debug session, where it stands now, or that it is closed."""
+        self._store.append_session(session, change)
+
+    def keep_template(self, name: str, content: bytes | None) -> None:
+        """Log a user's template; None: removed."""
+        self._store.append_template(name, content)
 
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""

@@ -23,7 +23,7 @@ from chain.transactions import (
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, KeepSession, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Control, KeepSession, KeepTemplate, Mine, Pipeline, Request, Submit
 from node.engine.producer import base_fee_after, excess_blob_gas_after
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import trace_block
@@ -33,6 +33,7 @@ from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
 from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
 from storage.state.proof import AccountProof, prove
+from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 
 PRIORITY_FEE_DEFAULT = 1_000_000_000
@@ -326,9 +327,13 @@ class Node:
         assert isinstance(number, int)
         return number
 
-    async def keep_session(self, session: int, record: bytes | None) -> None:
-        """Return once a debug session's record, or that it is closed, is durable."""
-        await self._ask(lambda done: KeepSession(done, session, record))
+    async def keep_session(self, session: int, change: Kept | Place | None) -> None:
+        """Return once a debug session, where it stands now, or that it is closed, is durable."""
+        await self._ask(lambda done: KeepSession(done, session, change))
+
+    async def keep_template(self, name: str, content: bytes | None) -> None:
+        """Return once a user's template, or that it is removed, is durable."""
+        await self._ask(lambda done: KeepTemplate(done, name, content))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:
         """Seal whenever a transaction can be executed, or only on demand."""

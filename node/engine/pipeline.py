@@ -25,6 +25,7 @@ from node.engine.pool import PoolEntry
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
+from storage.wal.session_records import Kept, Place
 
 log = structlog.get_logger(__name__)
 
@@ -87,8 +88,17 @@ class KeepSession(Request):
     """Keep a debug session as it is after a command."""
 
     session: int
-    record: bytes | None
-    """None: it is closed."""
+    change: Kept | Place | None
+    """The whole, where it stands now, or None: it is closed."""
+
+
+@dataclass(slots=True, eq=False)
+class KeepTemplate(Request):
+    """Keep a user's template."""
+
+    name: str
+    content: bytes | None
+    """None: it is removed."""
 
 
 @dataclass(slots=True, eq=False)
@@ -277,8 +287,12 @@ class Pipeline:
         group.answers.append((request, result))
 
     def _keep_session(self, request: KeepSession, group: Group) -> None:
-        self._ledger.keep_session(request.session, request.record)
+        self._ledger.keep_session(request.session, request.change)
         group.answers.append((request, request.session))
+
+    def _keep_template(self, request: KeepTemplate, group: Group) -> None:
+        self._ledger.keep_template(request.name, request.content)
+        group.answers.append((request, request.name))
 
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
@@ -386,5 +400,6 @@ _HANDLERS: dict[type[Request], Callable[..., None]] = {
     Mine: Pipeline._mine,
     Control: Pipeline._control,
     KeepSession: Pipeline._keep_session,
+    KeepTemplate: Pipeline._keep_template,
     Freeze: Pipeline._freeze,
 }

@@ -11,6 +11,7 @@ from node.rpc.errors import MethodNotFound, UnknownBlock
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
+from node.sessions.running import Runner
 from node.sessions.service import SessionService
 
 
@@ -23,15 +24,24 @@ class Context:
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
     filters: FilterStore = field(init=False)
+    runner: Runner | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
+        if self.sessions is not None:
+            self.runner = Runner(self.sessions)
 
     def need_sessions(self) -> SessionService:
         """The debug sessions. Raises `MethodNotFound` where there are none."""
         if self.sessions is None:
             raise MethodNotFound("this node has no debug sessions")
         return self.sessions
+
+    def need_runner(self) -> Runner:
+        """What has sessions run by themselves. Raises `MethodNotFound` where there are none."""
+        if self.runner is None:
+            raise MethodNotFound("this node has no debug sessions")
+        return self.runner
 
     def find_block(self, ref: BlockRef) -> int | None:
         """Number of the block meant, or None if there is none.

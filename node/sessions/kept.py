@@ -1,81 +1,121 @@
-"""A session as the log keeps it: its record, where it starts from, and the line that a list shows."""
+"""A session as the log keeps it: label, place, and a content that changes only when more than the position does."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
-from debugger.errors import SessionFileMalformed, SessionLimitReached
+from chain.crypto import create_address
+from chain.hashing import keccak256
+from chain.state import EMPTY_ACCOUNT
+from debugger.errors import SessionFileMalformed
 from debugger.persist import decode_record, encode_record, record_of, restore
-from debugger.ports import SessionSummary
 from debugger.session import Session
 from node.sessions.origin import Ground, Origin
 from storage.errors import StateUnavailable
+from storage.wal.session_records import Kept, Label, Place
 
-KEPT_VERSION = 1
+CONTENT_VERSION = 1
 KEYFRAME_BYTES = 16 << 20
 """Keyframes of one session in the node: it has many."""
 
 
-class Kept(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Content of a SESSION record of the log."""
+class Content(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What storage keeps without looking into it."""
 
     version: int
     origin: Origin
-    summary: SessionSummary
     record: bytes
-    """`debugger.persist.encode_record`."""
+    """`debugger.persist.encode_record`. Position, branch and digest in it are replaced by the place's."""
 
 
-def encode_kept(session_id: int, session: Session, origin: Origin, limit: int) -> bytes:
-    """The session as it is now. Raises `SessionLimitReached` beyond ``limit`` bytes."""
-    halt = session.halt()
-    summary = SessionSummary(
-        session_id,
+def label_of(session: Session, created: int, pinned: bool = False) -> Label:
+    """What the session is found by."""
+    launch = session.launch
+    transaction, contract, code = launch.transaction, launch.target, launch.code
+    if transaction is not None:
+        contract = transaction.to if transaction.to is not None else create_address(launch.caller, transaction.nonce)
+        code = None if transaction.to is not None else transaction.data
+    if code is None:
+        code_hash = (session.base.account(contract) or EMPTY_ACCOUNT).code_hash
+    else:
+        code_hash = keccak256(code)
+    return Label(
         session.name,
         session.tags,
-        session.launch.environment.fork.name.lower(),
-        session.step_index,
-        None if halt is None else halt.reason,
-    )
-    kept = Kept(KEPT_VERSION, origin, summary, encode_record(record_of(session)))
-    data = msgspec.msgpack.encode(kept)
-    if len(data) > limit:
-        raise SessionLimitReached(f"the session takes {len(data)} bytes to keep; {limit} are the most")
-    return data
-
-
-def copied(data: bytes, session_id: int, over: bytes | None) -> bytes:
-    """The same session under another id; with the name and the tags of the record it takes the place of."""
-    kept = decode_kept(data)
-    label = kept.summary if over is None else decode_kept(over).summary
-    summary = msgspec.structs.replace(kept.summary, id=session_id, name=label.name, tags=label.tags)
-    record = msgspec.structs.replace(decode_record(kept.record), name=label.name, tags=label.tags)
-    return msgspec.msgpack.encode(
-        msgspec.structs.replace(kept, summary=summary, record=encode_record(record))
+        launch.environment.fork.name.lower(),
+        code_hash,
+        contract,
+        b"" if transaction is None else transaction.hash,
+        created,
+        pinned,
     )
 
 
-def decode_kept(data: bytes) -> Kept:
+def place_of(session: Session, now: int, sharing: bytes = b"") -> Place:
+    """Where the session stands."""
+    halt = session.halt()
+    reason = "" if halt is None else halt.reason
+    return Place(session.step_index, session.branch, session.digest(), reason, now, sharing)
+
+
+def traits(session: Session, origin: Origin) -> tuple[Any, ...]:
+    """All that a content says, as far as it can change: equal to what was kept, the place is enough.
+
+    What the run has read of its base state counts only for a state that the chain may forget.
+    """
+    reads = 0 if origin.block is None else session.base.reads
+    return (
+        session.program,
+        session.name,
+        session.tags,
+        session.breakpoint_ids,
+        tuple(session.breakpoints.items()),
+        tuple(session.branches.items()),
+        reads,
+    )
+
+
+def content_of(session: Session, origin: Origin) -> bytes:
+    """The session's content."""
+    return msgspec.msgpack.encode(Content(CONTENT_VERSION, origin, encode_record(record_of(session))))
+
+
+def decode_content(data: bytes) -> Content:
     """Raises `SessionFileMalformed`."""
     try:
-        kept = msgspec.msgpack.decode(data, type=Kept)
+        content = msgspec.msgpack.decode(data, type=Content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SessionFileMalformed(str(error)[:300]) from None
-    if kept.version != KEPT_VERSION:
-        raise SessionFileMalformed(f"version {kept.version} of a kept session")
-    return kept
+    if content.version != CONTENT_VERSION:
+        raise SessionFileMalformed(f"version {content.version} of a kept session")
+    return content
 
 
-def bring_back(data: bytes, ground: Ground) -> tuple[Session, Origin]:
-    """The session replayed to its position; over its record's witness once the chain has forgotten the base state.
+def renamed(kept: Kept, data: bytes, label: Label) -> tuple[Kept, bytes]:
+    """The same session and its content with the name and the tags of a label; its content is then to be stored."""
+    content = decode_content(data)
+    record = msgspec.structs.replace(decode_record(content.record), name=label.name, tags=label.tags)
+    return (
+        msgspec.structs.replace(kept, label=label),
+        msgspec.msgpack.encode(msgspec.structs.replace(content, record=encode_record(record))),
+    )
 
-    Raises `SessionDiverged`.
+
+def bring_back(data: bytes, place: Place, ground: Ground) -> tuple[Session, Origin]:
+    """The session replayed to a place; over its record's witness once the chain has forgotten the base state.
+
+    Raises `SessionDiverged`, `SessionFileMalformed`.
     """
-    kept = decode_kept(data)
+    content = decode_content(data)
     try:
-        base, block_hash = ground.base(kept.origin)
+        base, block_hash = ground.base(content.origin)
     except StateUnavailable:
         base, block_hash = None, None
-    session = restore(decode_record(kept.record), ground.machine, base, block_hash, KEYFRAME_BYTES)
+    record = msgspec.structs.replace(
+        decode_record(content.record), position=place.step, branch=place.branch, digest=place.digest
+    )
+    session = restore(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
     session.is_running = False
-    return session, kept.origin
+    return session, content.origin

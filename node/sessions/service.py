@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from debugger.errors import SessionLimitReached, SessionNotFound
+import msgspec
+
+from debugger.errors import SessionLimitReached
 from debugger.limits import SESSIONS
 from debugger.persist import restore
-from debugger.ports import SessionSummary
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import import_session
-from node.sessions.kept import KEYFRAME_BYTES, bring_back, copied, decode_kept, encode_kept
+from node.errors import NodeStopping, ReadOnly, WriterBusy
+from node.sessions.gallery import Gallery
+from node.sessions.keeping import Keeper
+from node.sessions.kept import KEYFRAME_BYTES, bring_back, content_of, label_of, place_of, renamed, traits
 from node.sessions.origin import Ground, Origin
-from storage.sessions import SessionShelf
-from storage.wal.records import MAX_SESSION
+from storage.wal.session_records import Kept, Place
 from vm.evm.layout import Field
 
 T = TypeVar("T")
@@ -38,12 +41,12 @@ LIVE_BYTES = 512 << 20
 SESSION_BYTES = 1 << 20
 """What a ready session takes besides keyframes and memory."""
 KEPT_BYTES = 256 << 20
-"""Records of all sessions."""
+"""Contents of all sessions that are not in files."""
+TOUCH_SECONDS = 6 * 3600
+"""Looking at a session counts as use; that is written down this often at most."""
 
 NOWHERE = Origin()
 """An empty state."""
-
-Keep = Callable[[int, bytes | None], Awaitable[object]]
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +57,8 @@ class Seat:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: Session | None = None
     origin: Origin = NOWHERE
+    traits: tuple[Any, ...] | None = None
+    """What the kept content says; while that stays, a change is kept as a place."""
     bytes: int = 0
     users: int = 0
     """Jobs that hold or await the lock."""
@@ -63,19 +68,21 @@ class Seat:
 class SessionService:
     """See the module. Use it from one event loop."""
 
-    def __init__(self, ground: Ground, shelf: SessionShelf, keep: Keep, record_bytes_max: int = MAX_SESSION) -> None:
-        """``keep`` returns once the record is durable and on the shelf."""
+    def __init__(self, ground: Ground, keeper: Keeper, gallery: Gallery) -> None:
         self.ground = ground
-        self._shelf = shelf
-        self._keep = keep
-        self._record_bytes_max = min(record_bytes_max, MAX_SESSION)
+        self.keeper = keeper
+        self.gallery = gallery
+        self.active: int | None = None
+        """The session a client wants to be remembered; nothing depends on it."""
+        self._shelf = keeper.shelf
         self._seats: dict[int, Seat] = {}
         """Least recently used first."""
-        self._next_id = shelf.highest + 1
+        self._next_id = keeper.shelf.highest + 1
         self._creating = 0
-        self._kept_bytes = sum(len(shelf.get(session) or b"") for session in shelf)
         self._pool = ThreadPoolExecutor(THREADS, "session")
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._removed = 0
+        self._stopping = False
 
     # Life
 
@@ -109,9 +116,7 @@ class SessionService:
         return await self._shielded(self._add(make, Origin()))
 
     async def _add(self, make: Callable[[int], Session], origin: Origin) -> int:
-        if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
-            raise SessionLimitReached(f"at most {SESSIONS} sessions, of {KEPT_BYTES} bytes, are kept at once")
-        number, self._next_id = self._next_id, self._next_id + 1
+        number = self._new_id()
         self._creating += 1
         try:
             session = await self._on_thread(lambda: make(number))
@@ -123,40 +128,92 @@ class SessionService:
         self._make_room()
         return number
 
+    def _new_id(self) -> int:
+        if len(self._shelf) + self._creating >= SESSIONS or self.keeper.bytes > KEPT_BYTES:
+            raise SessionLimitReached(f"at most {SESSIONS} sessions, of {KEPT_BYTES} bytes, are kept at once")
+        number, self._next_id = self._next_id, self._next_id + 1
+        return number
+
     async def copy(self, source: int, target: int | None = None) -> int:
         """The session ``source`` once more under a new id, or in place of ``target``."""
+        self.keeper.kept(source)
         if target is None:
-            if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
-                raise SessionLimitReached(f"at most {SESSIONS} sessions are kept at once")
-            target, self._next_id = self._next_id, self._next_id + 1
-            return await self._shielded(self._copy(source, target))
-        self._record(target)
+            target = self._new_id()
+        else:
+            self.keeper.kept(target)
         return await self._shielded(self._copy(source, target))
 
     async def _copy(self, source: int, target: int) -> int:
+        keeper = self.keeper
         async with self._held(target, new=True) as seat:
-            data = copied(self._record(source), target, self._shelf.get(target))
-            await self._put(target, data)
+            kept, over = keeper.kept(source), self._shelf.get(target)
+            label = msgspec.structs.replace(kept.label, created=keeper.now(), pinned=False)
+            if over is not None:
+                created, pinned = over.label.created, over.label.pinned
+                label = msgspec.structs.replace(
+                    label, name=over.label.name, tags=over.label.tags, created=created, pinned=pinned
+                )
+
+            def copied() -> Kept:
+                made, content = renamed(kept, keeper.content(source, kept), label)
+                sharing = b"" if over is None else over.place.sharing
+                place = msgspec.structs.replace(made.place, used=keeper.now(), sharing=sharing)
+                return msgspec.structs.replace(made, place=place, content=keeper.store(target, content))
+
+            await keeper.put(target, await self._on_thread(copied))
             self._give_up(seat)
         return target
 
     async def close(self, session: int) -> None:
         """End a session. Raises `SessionNotFound`."""
+        await self._shielded(self._close(session))
 
-        async def work() -> None:
-            async with self._held(session) as seat:
-                await self._put(session, None)
+    async def _close(self, session: int, used: int | None = None) -> None:
+        """``used``: only if nobody has used it since then."""
+        async with self._held(session) as seat:
+            if used is None or self.keeper.kept(session).place.used == used:
+                await self.keeper.put(session, None)
                 self._give_up(seat)
 
-        await self._shielded(work())
+    async def pin(self, session: int, pinned: bool) -> None:
+        """Have the session stay whatever the policy says, or no longer. Raises `SessionNotFound`."""
 
-    def summaries(self) -> list[SessionSummary]:
-        """All sessions as they were kept last, the newest first."""
-        found = [(number, self._shelf.get(number)) for number in self._shelf]
-        return [decode_kept(data).summary for _, data in reversed(found) if data is not None]
+        async def pinning() -> None:
+            async with self._held(session):
+                label = self.keeper.kept(session).label
+                await self.keeper.relabel(session, msgspec.structs.replace(label, pinned=pinned))
+
+        await self._shielded(pinning())
+
+    def is_used(self, session: int) -> bool:
+        """Whether somebody uses it or waits for it."""
+        seat = self._seats.get(session)
+        return seat is not None and bool(seat.users)
+
+    async def close_unused(self, session: int, used: int) -> bool:
+        """Remove a session unless somebody has used it since; whether it went. Raises `SessionNotFound`."""
+        await self._shielded(self._close(session, used))
+        is_gone = self._shelf.get(session) is None
+        self._removed += is_gone
+        return is_gone
+
+    def status(self) -> dict[str, int | None]:
+        """How many there are, and what they take."""
+        rows = self.keeper.everything().rows
+        return {
+            "sessions": len(rows),
+            "pinned": sum(row.pinned for row in rows),
+            "ready": sum(seat.session is not None for seat in self._seats.values()),
+            "inUse": sum(bool(seat.users) for seat in self._seats.values()),
+            "bytes": sum(row.bytes for row in rows),
+            "files": len(self._shelf.snapshots()),
+            "removed": self._removed,
+            "active": self.active,
+        }
 
     async def stop(self) -> None:
         """Let jobs under way end; nothing is lost without it."""
+        self._stopping = True
         for seat in self._seats.values():
             seat.pause = True
         if self._tasks:
@@ -191,34 +248,52 @@ class SessionService:
             async with contextlib.AsyncExitStack() as stack:
                 seats = {n: await stack.enter_async_context(self._held(n)) for n in sorted(set(sessions))}
                 ready = {number: await self._ready(seat) for number, seat in seats.items()}
-                return await self._on_thread(lambda: work(*(ready[number] for number in sessions)))
+                found = await self._on_thread(lambda: work(*(ready[number] for number in sessions)))
+                for number in seats:
+                    await self._touch(number)
+                return found
 
         return await self._shielded(reading())
 
     def pause(self, session: int) -> None:
         """Have a run of the session stop at its next slice. Raises `SessionNotFound`."""
-        self._record(session)
+        self.keeper.kept(session)
         if session in self._seats:
             self._seats[session].pause = True
 
+    def set_active(self, session: int) -> None:
+        """Remember the session that is looked at. Raises `SessionNotFound`."""
+        self.keeper.kept(session)
+        self.active = session
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something to its end, even if nobody waits for it any more."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     # Within
 
-    def _record(self, session: int) -> bytes:
-        data = self._shelf.get(session)
-        if data is None:
-            raise SessionNotFound(f"no session {session}")
-        return data
+    async def _touch(self, session: int) -> None:
+        place, now = self.keeper.kept(session).place, self.keeper.now()
+        if now - place.used > TOUCH_SECONDS:
+            # A node that writes nothing now removes no session either; the next look is written down.
+            with contextlib.suppress(ReadOnly, WriterBusy, NodeStopping):
+                await self.keeper.put(session, msgspec.structs.replace(place, used=now))
 
     @contextlib.asynccontextmanager
     async def _held(self, session: int, new: bool = False) -> AsyncIterator[Seat]:
+        if self._stopping:
+            raise NodeStopping("the node is stopping; sessions are as they were kept last")
         if not new:
-            self._record(session)
+            self.keeper.kept(session)
         seat = self._seats.setdefault(session, Seat(session))
         seat.users += 1
         try:
             async with seat.lock:
                 if not new:
-                    self._record(session)  # it may have been closed meanwhile
+                    self.keeper.kept(session)  # it may have been closed meanwhile
                 yield seat
         finally:
             seat.users -= 1
@@ -228,9 +303,12 @@ class SessionService:
 
     async def _ready(self, seat: Seat) -> Session:
         if seat.session is None:
-            data = self._record(seat.id)
-            session, origin = await self._on_thread(lambda: bring_back(data, self.ground))
+            kept, keeper = self.keeper.kept(seat.id), self.keeper
+            session, origin = await self._on_thread(
+                lambda: bring_back(keeper.content(seat.id, kept), kept.place, self.ground)
+            )
             seat.session, seat.origin, seat.bytes = session, origin, memory_of(session)
+            seat.traits = traits(session, origin)
         return seat.session
 
     async def _drive(self, work: Work[T]) -> T:
@@ -249,22 +327,29 @@ class SessionService:
         return ends[0]
 
     async def _keep_now(self, seat: Seat) -> None:
-        session = seat.session
+        """Keep the session as it is: only where it stands if the rest is in the log already."""
+        session, keeper = seat.session, self.keeper
         assert session is not None
-        limit = self._record_bytes_max
-        data = await self._on_thread(lambda: encode_kept(seat.id, session, seat.origin, limit))
-        seat.bytes = memory_of(session)
-        await self._put(seat.id, data)
+        before, now = self._shelf.get(seat.id), keeper.now()
 
-    async def _put(self, session: int, data: bytes | None) -> None:
-        before = self._shelf.get(session)
-        await self._keep(session, data)
-        self._kept_bytes += len(data or b"") - len(before or b"")
+        def kept() -> tuple[Kept | Place, tuple[Any, ...]]:
+            place = place_of(session, now, b"" if before is None else before.place.sharing)
+            found = traits(session, seat.origin)
+            if found == seat.traits and before is not None:
+                return place, found
+            created, pinned = (now, False) if before is None else (before.label.created, before.label.pinned)
+            label, content = label_of(session, created, pinned), content_of(session, seat.origin)
+            return Kept(label, place, keeper.store(seat.id, content)), traits(session, seat.origin)
+
+        change, found = await self._on_thread(kept)
+        seat.bytes = memory_of(session)
+        await keeper.put(seat.id, change)
+        seat.traits = found
 
     def _give_up(self, seat: Seat) -> None:
         if seat.session is not None:
             seat.session.close()
-        seat.session, seat.bytes = None, 0
+        seat.session, seat.bytes, seat.traits = None, 0, None
 
     def _make_room(self) -> None:
         """Give up the ready sessions not used for longest until the rest fits."""
@@ -287,10 +372,7 @@ class SessionService:
 
     async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
         """Finish what was begun even if whoever asked goes away: a session is never left half used."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self.begin(work))
 
 
 def memory_of(session: Session) -> int:

@@ -10,11 +10,12 @@ from sqlalchemy import Engine, make_url, text
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged
 from storage.failpoints import reach
-from storage.index import queries, writer
+from storage.index import queries, sessions, writer
 from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
 from storage.index.migrate import migrate
 from storage.index.models import metadata
 from storage.index.queries import ContractOrigin, LogFilter, LogPosition, TransactionPosition
+from storage.index.sessions import SessionFilter, SessionRow
 from storage.index.writer import IndexedBlock, Watermark
 
 CHECKED_AT_OPEN_BYTES = 16 * 2**20
@@ -64,6 +65,22 @@ class Index:
             mark = writer.write_blocks(connection, blocks, lsn)
             reach("index.commit.before")
             return mark
+
+    def write_sessions(self, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool) -> None:
+        """Replace the rows of these sessions, delete those of others, in one transaction. Raises `IndexDamaged`."""
+        with damage_reported(self._writing), self._writing.begin() as connection:
+            sessions.write_rows(connection, rows, gone, lsn, all_=all_)
+            reach("index.sessions.commit.before")
+
+    def session_lsn(self) -> int:
+        """The log record up to which sessions were indexed, 0 before the first. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return sessions.read_lsn(connection)
+
+    def sessions(self, wanted: SessionFilter, limit: int, before: int | None = None) -> list[int]:
+        """Ids of matching sessions below ``before``, the newest first. Raises `IndexDamaged`."""
+        with damage_reported(self._reading), self._reading.connect() as connection:
+            return sessions.find(connection, wanted, limit, before)
 
     def rewind(self, mark: Watermark | None) -> None:
         """Forget everything behind a watermark; None forgets all. Raises `IndexDamaged`."""

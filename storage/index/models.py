@@ -13,6 +13,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
+    Text,
 )
 
 metadata = MetaData()
@@ -26,6 +27,7 @@ class Bytes(LargeBinary):
     def bind_processor(self, dialect: Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
         """None: ``bytes`` need no conversion for sqlite3 or psycopg."""
         return
+
 
 transactions = Table(
     "transactions",
@@ -80,3 +82,44 @@ watermark = Table(
     Column("block_hash", Bytes(32), nullable=False),
 )
 """How far the index reaches: at most one row, with id 1, written with the rows it speaks of."""
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("fork", Text, nullable=False),
+    Column("code_hash", Bytes(32)),
+    Column("contract", Bytes(20)),
+    Column("transaction", Bytes(32)),
+    Column("halt", Text),
+    Column("created", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("pinned", SmallInteger, nullable=False),
+    Index("sessions_by_code_hash", "code_hash", "id"),
+    Index("sessions_by_contract", "contract", "id"),
+    Index("sessions_by_transaction", "transaction", "id"),
+    Index("sessions_by_halt", "halt", "id"),
+    sqlite_with_rowid=False,
+)
+"""What debug sessions are found by. ``name`` is case-folded; times are Unix seconds; ``halt`` is null while it runs."""
+
+session_tags = Table(
+    "session_tags",
+    metadata,
+    Column("tag", Text, nullable=False),
+    Column("session", BigInteger, nullable=False),
+    PrimaryKeyConstraint("tag", "session"),
+    Index("session_tags_by_session", "session"),
+    sqlite_with_rowid=False,
+)
+
+session_watermark = Table(
+    "session_watermark",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("lsn", BigInteger, nullable=False),
+)
+"""Up to which log record sessions were indexed: at most one row, with id 1, written with the rows it speaks of."""

@@ -9,7 +9,9 @@
     t + block (8)                     the keys that block changed, to find its change sets when they expire
     H|B|R + block (8)                 header, body, receipts
     N + block hash                    block number (8)
-    S + id (8)                        newest record of a debug session
+    S + id (8)                        a debug session as it was when its content changed last
+    P + id (8)                        where the session stands now
+    T + name                          a user's template
     ckpt/ + number (8)                checkpoint record
     meta/...                          single facts
 
@@ -29,7 +31,7 @@ ACCOUNT, SLOT, CODE = b"a", b"s", b"b"
 ACCOUNT_NODE, STORAGE_NODE = b"n", b"o"
 HISTORY, TOUCHED = b"h", b"t"
 HEADER, BODY, RECEIPTS, NUMBER = b"H", b"B", b"R", b"N"
-SESSION = b"S"
+SESSION, SESSION_PLACE, TEMPLATE = b"S", b"P", b"T"
 CHECKPOINT = b"ckpt/"
 META_HEAD = b"meta/head"
 META_BLOCK = b"meta/block"

@@ -8,7 +8,7 @@
 | BLOCK_SEAL | MessagePack array, fields as in `_Seal` |
 | COMMAND | MessagePack array: name, arguments |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
-| SESSION | MessagePack array: session id, record (binary) or nil |
+| SESSION ..., TEMPLATE | see `storage.wal.session_records` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
 raise `InvalidRecord`. Integers that may exceed 64 bits travel as minimal big-endian bytes.
@@ -42,8 +42,6 @@ WIDE_INTEGER = 1
 """MessagePack extension type of an integer beyond 64 bits: sign byte, minimal big-endian magnitude."""
 MAX_WIDE_INTEGER = 64
 """Bytes."""
-MAX_SESSION = 7 * 2**20
-"""Bytes of a session's record."""
 
 
 class RecordType(IntEnum):
@@ -64,7 +62,13 @@ class RecordType(IntEnum):
     DATA_LOSS = 7
     """The owner accepted that records were lost before this one: JSON with ``lsn`` and ``at``. Says so, no more."""
     SESSION = 8
-    """A debug session as it is after a command; without a record it was closed."""
+    """A debug session as it is after a command, or that it was closed."""
+    SESSION_SNAPSHOT = 9
+    """The same, with its content in a file."""
+    SESSION_MOVE = 10
+    """Where a debug session stands after a command that changed nothing else."""
+    TEMPLATE = 11
+    """A user's template, or that it was removed."""
 
 
 SCHEMA = 1
@@ -226,27 +230,6 @@ def decode_command(payload: bytes) -> tuple[str, list[Any]]:
     unpacked = [_unpack(argument, MAX_DEPTH) for argument in arguments]
     _require(encode_command(name, unpacked) == payload, "a command's encoding")
     return name, unpacked
-
-
-def encode_session(session: int, record: bytes | None) -> bytes:
-    """Payload of a SESSION record; None closes the session.
-
-    >>> decode_session(encode_session(3, b"record")), decode_session(encode_session(3, None))
-    ((3, b'record'), (3, None))
-    """
-    _require(0 < session <= UINT64_MAX, "a session id from 1 to 2**64 - 1")
-    _require(record is None or len(record) <= MAX_SESSION, f"a session's record of at most {MAX_SESSION} bytes")
-    return _encode([session, record])
-
-
-def decode_session(payload: bytes) -> tuple[int, bytes | None]:
-    """Id and record of a SESSION record. Raises `InvalidRecord`."""
-    try:
-        session, record = msgspec.msgpack.decode(payload, type=tuple[int, bytes | None])
-    except UNDECODABLE as error:
-        raise InvalidRecord(f"not a session: {error}") from None
-    _require(encode_session(session, record) == payload, "a session's encoding")
-    return session, record
 
 
 def encode_genesis(document: dict[str, Any]) -> bytes:

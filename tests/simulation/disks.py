@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from storage.index.index import Index
 from storage.index.migrate import migrate
+from storage.index.sessions import SessionRow
 from storage.index.writer import IndexedBlock, Watermark
 from storage.simfs import SimFs
 from storage.simkv import SimKv
@@ -97,6 +98,11 @@ class MachineIndex(Index):
         mark = super().write(blocks, lsn)
         self._committed()
         return mark
+
+    def write_sessions(self, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool) -> None:
+        self._disk.fs.count_call("index write")
+        super().write_sessions(rows, gone, lsn, all_=all_)
+        self._committed()
 
     def rewind(self, mark: Watermark | None) -> None:
         self._disk.fs.count_call("index write")

@@ -17,6 +17,8 @@ NAMESPACES = (
     "zvmd",
     "sessions",
     "session_views",
+    "session_shelf",
+    "original_sessions",
 )
 
 

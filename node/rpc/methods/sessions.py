@@ -22,7 +22,7 @@ from debugger.trace3155 import trace_page
 from node.rpc.context import Context
 from node.rpc.params import JsonObject, LooseInt
 from node.rpc.registry import method
-from node.sessions import gallery, moves
+from node.sessions import moves
 from node.sessions.creating import program_of
 
 Json = dict[str, Any]
@@ -289,25 +289,6 @@ async def call_tree(context: Context, id_: LooseInt) -> Json:
     """Every message of the run."""
     answer: Json = await context.need_sessions().read(lambda found: _plain(tree_of(found, EXPORT_STEPS)), id_)
     return answer
-
-
-@method(S + "templates")
-def templates(context: Context) -> list[Json]:  # noqa: ARG001
-    """The gallery."""
-    return [_plain(template) for template in gallery.templates()]
-
-
-@method(S + "from_template", S + "fromTemplate")
-async def from_template(context: Context, name: str) -> Json:
-    """A session of a template's program."""
-    template = gallery.template(name)
-    return {"id": await context.need_sessions().create_plain(template.program(), template.title)}
-
-
-@method(S + "list")
-def list_(context: Context) -> list[Json]:
-    """All sessions, the newest first."""
-    return [_plain(summary) for summary in context.need_sessions().summaries()]
 
 
 @method(S + "close")

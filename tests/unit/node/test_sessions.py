@@ -15,10 +15,18 @@ from debugger.session import Session
 from debugger.sharing import export_session
 from node.errors import WriterBusy
 from node.sessions import service
+from node.sessions.gallery import Gallery
+from node.sessions.keeping import Keeper
 from node.sessions.moves import move
 from node.sessions.origin import Ground, Origin
 from node.sessions.service import SessionService
+from storage.session_files import SessionFiles
+from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
+from storage.simfs import SimFs
+from storage.templates import TemplateShelf
+from storage.wal.records import RecordType
+from storage.wal.session_records import Kept, Place, decode_session, session_record
 from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)
@@ -40,17 +48,24 @@ class Log:
     def __init__(self) -> None:
         self.shelf = SessionShelf()
         self.refuses = False
-        self.kept = 0
+        self.records: list[tuple[RecordType, int]] = []
+        self.fs = SimFs()
+        self.files = SessionFiles(self.fs)
+        self.now = 1_700_000_000.0
 
-    async def keep(self, session: int, record: bytes | None) -> None:
+    async def keep(self, session: int, change: Kept | Place | None) -> None:
         await asyncio.sleep(0)
         if self.refuses:
             raise WriterBusy("busy")
-        self.kept += 1
-        self.shelf.put(session, record)
+        kind, payload = session_record(session, change)
+        self.records.append((kind, len(payload)))
+        self.shelf.put(*decode_session(kind, payload), len(self.records))
 
-    def service(self) -> SessionService:
-        return SessionService(Ground(None, MACHINE), self.shelf, self.keep)  # type: ignore[arg-type]
+    def service(self, inline_bytes: int = 2**20) -> SessionService:
+        search = SessionSearch(None, self.shelf)  # type: ignore[arg-type] - no index: it looks at the shelf
+        keeper = Keeper(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
+        gallery = Gallery(TemplateShelf(), self.keep)  # type: ignore[arg-type]
+        return SessionService(Ground(None, MACHINE), keeper, gallery)  # type: ignore[arg-type]
 
 
 def run(work: Callable[[Log, SessionService], Awaitable[Any]]) -> Any:
@@ -82,7 +97,7 @@ def test_a_new_service_over_the_same_records_has_the_same_sessions() -> None:
         with pytest.raises(SessionNotFound):
             await state(later, numbers[-1])
         assert await later.create(SHORT, Origin()) == numbers[-1] + 1, "ids are never given twice"
-        assert [s.position for s in later.summaries()] == [0, *reversed(numbers[:-1])]
+        assert [row.steps for row in later.keeper.everything().rows] == [0, *reversed(numbers[:-1])]
         await later.stop()
 
     run(work)
@@ -103,7 +118,7 @@ def test_what_is_not_kept_did_not_happen() -> None:
         with pytest.raises(StepOutOfRange):
             await sessions.change(number, move(Seek(900_000_000)))
         assert await state(sessions, number) == before
-        assert len(sessions.summaries()) == 1
+        assert len(sessions.keeper.everything().rows) == 1
 
     run(work)
 

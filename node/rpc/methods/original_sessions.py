@@ -1,0 +1,91 @@
+"""The eight operations of the debugger this one grew from, under their names, over the node's sessions.
+
+``zvmd_`` and the name, as its front end called them (``step_evm``) and as its engine did (``stepSession``). Every one
+names its session: the active one is remembered for clients that show one at a time, and no operation depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from debugger import commands
+from debugger.errors import SessionNotFound
+from debugger.program import Program
+from debugger.session import Moves, Session
+from node.rpc.context import Context
+from node.rpc.params import LooseInt
+from node.rpc.registry import method
+from node.sessions.moves import move
+
+Json = dict[str, Any]
+
+
+async def _state(context: Context, session: int) -> Json:
+    answer: Json = await context.need_sessions().read(
+        lambda found: msgspec.to_builtins(found.state(), str_keys=True), session
+    )
+    return answer
+
+
+@method("zvmd_create_session", "zvmd_createSession")
+async def create_session(context: Context) -> int:
+    """The id of a new session of an empty program, to be loaded."""
+    return await context.need_sessions().create_plain(Program(code="0x"), "")
+
+
+@method("zvmd_close_session", "zvmd_closeSession")
+async def close_session(context: Context, session_id: LooseInt) -> bool:
+    """End a session; whether there was one. No other takes its place."""
+    try:
+        await context.need_sessions().close(session_id)
+    except SessionNotFound:
+        return False
+    return True
+
+
+@method("zvmd_set_active_session", "zvmd_setActiveSession")
+def set_active_session(context: Context, session_id: LooseInt) -> bool:
+    """Remember which one is looked at; ``zvmd_status`` tells."""
+    context.need_sessions().set_active(session_id)
+    return True
+
+
+@method("zvmd_load_bytecode", "zvmd_loadBytecodeForSession")
+async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: str) -> Json:
+    """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
+
+    def work(found: Session, wants_pause: Callable[[], bool]) -> Moves:
+        program = msgspec.structs.replace(found.program, code=bytecode_hex, to=None, transaction=None)
+        return (yield from move(commands.Load(program))(found, wants_pause))
+
+    await context.need_sessions().change(session_id, work)
+    return await _state(context, session_id)
+
+
+@method("zvmd_reset_evm", "zvmd_resetSession")
+async def reset_evm(context: Context, session_id: LooseInt) -> Json:
+    """Back to the start; the state."""
+    await context.need_sessions().change(session_id, move(commands.Reset()))
+    return await _state(context, session_id)
+
+
+@method("zvmd_step_evm", "zvmd_stepSession")
+async def step_evm(context: Context, session_id: LooseInt) -> Json:
+    """One operation; the state."""
+    await context.need_sessions().change(session_id, move(commands.Step()))
+    return await _state(context, session_id)
+
+
+@method("zvmd_toggle_run_pause", "zvmd_toggleRunPauseSession")
+async def toggle_run_pause(context: Context, session_id: LooseInt) -> bool:
+    """Begin to run on the node, or pause; whether it runs now. The state can be looked at meanwhile."""
+    return context.need_runner().toggle(session_id)
+
+
+@method("zvmd_get_evm_state", "zvmd_getSessionState")
+async def get_evm_state(context: Context, session_id: LooseInt) -> Json:
+    """The state: pc, opcode, gasLeft, depth, stack, memory, storage, logs, returnData and more."""
+    return await _state(context, session_id)

@@ -1,0 +1,114 @@
+"""Where sessions are kept: small ones and moves in the log, large ones in files that the log names."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from debugger.errors import SessionLimitReached, SessionNotFound
+from storage.errors import StoragePanic
+from storage.session_search import Found, SessionSearch, row_of
+from storage.sessions import SessionShelf
+from storage.wal.session_records import MAX_CONTENT, Kept, Label, Place, Snapshot
+
+INLINE_BYTES = 2**20
+"""Contents larger than this are files: the log and each checkpoint would hold them again and again."""
+CONTENT_BYTES = 256 * 2**20
+"""Content of one session."""
+
+Keep = Callable[[int, Kept | Place | None], Awaitable[object]]
+"""Returns once what it says of a session is durable and on the shelf."""
+
+
+class Files(Protocol):
+    """Snapshot files, as `storage.session_files.SessionFiles`."""
+
+    def write(self, session: int, content: bytes) -> Snapshot: ...
+
+    def settled(self, session: int, snapshot: Snapshot) -> None: ...
+
+    def read(self, session: int, snapshot: Snapshot) -> bytes: ...
+
+    def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]: ...
+
+
+class Keeper:
+    """The shelf, the way into the log, and the files. One call for a session at a time."""
+
+    def __init__(
+        self,
+        shelf: SessionShelf,
+        keep: Keep,
+        files: Files,
+        search: SessionSearch,
+        now: Callable[[], float],
+        inline_bytes: int = INLINE_BYTES,
+        on_panic: Callable[[BaseException], None] = lambda _: None,
+    ) -> None:
+        """``inline_bytes`` is the largest content that goes into a record; ``on_panic`` ends the process."""
+        self.shelf = shelf
+        self.files = files
+        self.search = search
+        self.inline_bytes = min(inline_bytes, MAX_CONTENT)
+        self._keep = keep
+        self._clock = now
+        self._on_panic = on_panic
+        self.bytes = sum(_inline(shelf.get(session)) for session in shelf)
+        """Contents held in memory and in the log."""
+
+    def now(self) -> int:
+        """Unix seconds."""
+        return int(self._clock())
+
+    def kept(self, session: int) -> Kept:
+        """The session as it was kept last. Raises `SessionNotFound`."""
+        kept = self.shelf.get(session)
+        if kept is None:
+            raise SessionNotFound(f"no session {session}")
+        return kept
+
+    def content(self, session: int, kept: Kept) -> bytes:
+        """Its content. Off the loop: it may be read from a file. Raises `SnapshotLost`, `StorageUnreadable`."""
+        if isinstance(kept.content, Snapshot):
+            return self.files.read(session, kept.content)
+        return kept.content
+
+    def store(self, session: int, content: bytes) -> bytes | Snapshot:
+        """Where the content goes; a large one is durable in its file then. Off the loop.
+
+        Raises `SessionLimitReached`, `StorageFull`.
+        """
+        if len(content) <= self.inline_bytes:
+            return content
+        if len(content) > CONTENT_BYTES:
+            raise SessionLimitReached(f"the session takes {len(content)} bytes to keep; {CONTENT_BYTES} are the most")
+        try:
+            return self.files.write(session, content)
+        except StoragePanic as error:
+            self._on_panic(error)
+            raise
+
+    async def put(self, session: int, change: Kept | Place | None) -> None:
+        """Log the session, where it stands now, or that it is closed; returns when that is durable."""
+        before = _inline(self.shelf.get(session))
+        try:
+            await self._keep(session, change)
+        finally:
+            if isinstance(change, Kept) and isinstance(change.content, Snapshot):
+                self.files.settled(session, change.content)
+        self.bytes += _inline(self.shelf.get(session)) - before
+
+    async def relabel(self, session: int, label: Label) -> None:
+        """Change what the session is found by, not what it is."""
+        await self.put(session, msgspec.structs.replace(self.kept(session), label=label))
+
+    def everything(self) -> Found:
+        """All sessions, the newest first."""
+        entries = ((session, self.shelf.entry(session)) for session in reversed(list(self.shelf)))
+        return Found([row_of(session, entry) for session, entry in entries if entry is not None], False)
+
+
+def _inline(kept: Kept | None) -> int:
+    return 0 if kept is None or isinstance(kept.content, Snapshot) else len(kept.content)

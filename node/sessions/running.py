@@ -1,0 +1,45 @@
+"""Sessions that run on the node by themselves, in pieces, until they halt, meet a breakpoint or are paused."""
+
+from __future__ import annotations
+
+import structlog
+
+from chain.errors import ZvmdError
+from debugger.commands import Run
+from debugger.events import Stopped
+from debugger.limits import RUN_SLICE
+from node.sessions.moves import move
+from node.sessions.service import SessionService
+
+log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Use it from the service's event loop."""
+
+    def __init__(self, service: SessionService) -> None:
+        self._service = service
+        self._going: set[int] = set()
+
+    def toggle(self, session: int) -> bool:
+        """Begin to run, or pause; whether it runs now. Each piece is kept. Raises `SessionNotFound`."""
+        if session in self._going:
+            self._going.discard(session)
+            self._service.pause(session)
+            return False
+        if self._service.keeper.kept(session).place.halt:
+            return False
+        self._going.add(session)
+        self._service.begin(self._run(session))
+        return True
+
+    async def _run(self, session: int) -> None:
+        try:
+            while session in self._going:
+                events = await self._service.change(session, move(Run(RUN_SLICE)))
+                if not isinstance(events[0], Stopped) or events[0].reason != "limit":
+                    return
+        except ZvmdError as error:  # nobody waits for the answer; the session is as it was before this piece
+            log.warning("a session stopped running", session=session, error=str(error))
+        finally:
+            self._going.discard(session)

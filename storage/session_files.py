@@ -1,0 +1,116 @@
+"""Snapshot files of large debug sessions: ``sessions/<id>/<blake2b>.sess``, written before the log names them.
+
+A file has its name only when it is whole and durable, and never changes. One that no record names is removed after a
+day: until then a log that lost its last records, or a backup begun earlier, may still want it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from hashlib import blake2b
+
+from storage import layout
+from storage.errors import SnapshotLost
+from storage.export import write_file
+from storage.failpoints import reach
+from storage.fs import FileSystem
+from storage.wal.failures import reading, syncing, writing
+from storage.wal.session_records import DIGEST_BYTES, Snapshot
+
+SUFFIX = ".sess"
+KEPT_SECONDS = 86_400
+"""Age at which a file that no record names is removed."""
+
+
+class SessionFiles:
+    """Any thread, but one at a time for each session."""
+
+    def __init__(self, fs: FileSystem) -> None:
+        """Removes what an earlier process did not finish. Raises `StorageFull`, `StoragePanic`."""
+        self._fs = fs
+        self._lock = threading.Lock()
+        self._pending: set[str] = set()
+        """Written, and perhaps not named by a record yet."""
+        for path in self._paths():
+            if not path.endswith(SUFFIX):
+                with writing(path):
+                    fs.unlink(path)
+
+    def write(self, session: int, content: bytes) -> Snapshot:
+        """Make the content durable; until `settled`, the file stays. Raises `StorageFull`, `StoragePanic`."""
+        snapshot = Snapshot(blake2b(content, digest_size=DIGEST_BYTES).digest(), len(content))
+        path = path_of(session, snapshot)
+        with self._lock:
+            self._pending.add(path)
+        folder = f"{layout.SESSIONS}/{session}"
+        for made, parent in ((layout.SESSIONS, ""), (folder, layout.SESSIONS)):
+            with writing(made):
+                self._fs.makedirs(made)
+            with syncing(parent):
+                self._fs.sync_directory(parent)
+        if not self._fs.exists(path) or self._content(path) != content:
+            reach("session.file.before")
+            write_file(self._fs, path, [content])
+        with syncing(folder):  # its name, if the process that made the file was killed in between
+            self._fs.sync_directory(folder)
+        reach("session.file.written")
+        return snapshot
+
+    def settled(self, session: int, snapshot: Snapshot) -> None:
+        """The record that names the file is in the log, or never will be."""
+        with self._lock:
+            self._pending.discard(path_of(session, snapshot))
+
+    def read(self, session: int, snapshot: Snapshot) -> bytes:
+        """Content of a file. Raises `SnapshotLost` if it is missing or another one, `StorageUnreadable`."""
+        path = path_of(session, snapshot)
+        if not self._fs.exists(path):
+            raise SnapshotLost(f"session {session}: its file {path} is missing")
+        content = self._content(path)
+        if blake2b(content, digest_size=DIGEST_BYTES).digest() != snapshot.blake2b:
+            raise SnapshotLost(f"session {session}: its file {path} has another content")
+        return content
+
+    def _content(self, path: str) -> bytes:
+        with reading(path):
+            return self._fs.read_file(path)
+
+    def is_missing(self, session: int, snapshot: Snapshot) -> bool:
+        """Whether the file is not there; its content is checked when it is read."""
+        return not self._fs.exists(path_of(session, snapshot))
+
+    def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]:
+        """Remove files that no record names and that are older than a day; how many went, how many are left."""
+        found, removed = self._paths(), 0
+        for path in found:
+            if now - self._fs.modified(path) <= KEPT_SECONDS:
+                continue
+            with self._lock:
+                # In this order: whoever has settled a file has put its record where ``named`` looks.
+                if path not in self._pending and path not in {_path(*file) for file in named()}:
+                    reach("session.file.unlink")
+                    with writing(path):
+                        self._fs.unlink(path)
+                    removed += 1
+        return removed, len(found) - removed
+
+    def _paths(self) -> list[str]:
+        fs, top = self._fs, layout.SESSIONS
+        if not fs.exists(top):
+            return []
+        with reading(top):
+            return [f"{top}/{folder}/{name}" for folder in fs.listdir(top) for name in fs.listdir(f"{top}/{folder}")]
+
+
+def _path(session: int, digest: bytes) -> str:
+    return f"{layout.SESSIONS}/{session}/{digest.hex()}{SUFFIX}"
+
+
+def path_of(session: int, snapshot: Snapshot) -> str:
+    """Where the file of a session is.
+
+    >>> path_of(7, Snapshot(bytes(32), 0))[:19]
+    'sessions/7/00000000'
+    """
+    return _path(session, snapshot.blake2b)
