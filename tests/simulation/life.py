@@ -26,7 +26,7 @@ from storage.opening import StoreOptions, assemble
 from tests.paths import REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
-from tests.simulation.record import Ask, Record, check, check_transactions, state_of
+from tests.simulation.record import Ask, Record, check, check_transactions, kept, state_of
 from vm.machine import Machine
 
 SECRETS = [bytes([number]) * 32 for number in range(1, 9)]
@@ -118,7 +118,7 @@ class Life:
             raise_error(answer)
             self.record.kept_answered += 1
 
-        return KeepSession(done, session, content)
+        return KeepSession(done, session, None if content is None else kept(content))
 
     def mine(self, count: int = 1, interval: int = 0) -> Request:
         """A request for blocks."""
@@ -206,7 +206,7 @@ class Life:
         for entry in self.ledger.pool.entries():
             digest.update(entry.raw)
         for session in store.sessions:
-            digest.update(b"%d" % session + (store.sessions.get(session) or b""))
+            digest.update(repr((session, store.sessions.get(session))).encode())
         digest.update(repr(self.ledger.controls).encode())
         return digest.digest()
 

@@ -14,6 +14,7 @@ from chain.types import Address, Hash32
 from node.engine.ledger import Ledger
 from storage.following import FoundLog, LogQuery
 from storage.store import Store
+from storage.wal.session_records import Kept, Label, Place
 from tests.simulation.money import Money, Sent, Slot
 
 
@@ -186,15 +187,21 @@ def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
     sessions_kept(store, record, mark)
 
 
+def kept(content: bytes) -> Kept:
+    """A debug session with this content, as the session service hands it to the log."""
+    label = Label("", (), "OSAKA", b"", b"", b"", created=0)
+    return Kept(label, Place(0, 0, bytes(32), "", used=0), content)
+
+
 def sessions_kept(store: Store, record: Record, mark: Mark) -> int:
     """How many of the session records sent up to the mark are there: all acknowledged ones, and a beginning of all."""
     found = {session: store.sessions.get(session) for session in store.sessions}
-    shelf: dict[int, bytes] = {}
+    shelf: dict[int, Kept] = {}
     for number, (session, content) in enumerate([(0, None), *record.kept[: mark.kept]]):
         if content is None:
             shelf.pop(session, None)
         else:
-            shelf[session] = content
+            shelf[session] = kept(content)
         if number >= mark.kept_answered and shelf == found:
             assert store.sessions.highest >= max(shelf, default=0), "an id may be given twice"
             return number
