@@ -23,6 +23,7 @@ from node.engine.pipeline import Freeze, Mine, Pipeline
 from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
+from node.ops.memory import QuietCollector, limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.sessions.expiry import Policy, expire
@@ -34,6 +35,7 @@ from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import suspect
+from storage.pace import Slices
 from storage.session_files import SessionFiles
 from storage.space import Room
 from storage.store import Store
@@ -56,6 +58,10 @@ INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
+GC_THRESHOLDS = (2_000, 10, 100_000)
+"""A full collection stops every thread for 100 ms and more, and blocks make no cycles for it to find: it is left to a
+job that waits for a quiet moment (`node.ops.memory`)."""
+GARBAGE_SECONDS = 10.0
 GIL_SWITCH_SECONDS = 0.001
 """Threads hand over five times as often as by default: answers leave while the writer executes."""
 
@@ -65,7 +71,9 @@ async def run_daemon(
 ) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    limit_arenas()
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
@@ -95,6 +103,7 @@ async def run_daemon(
     node.status_sources["vm"] = opened.machine.status
     node.status_sources["disk"] = opened.space.status
     node.status_sources["sessions"] = sessions.status
+    node.status_sources["memory"] = resident_bytes
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
@@ -173,6 +182,7 @@ def _register_jobs(
         export = guarded(partial(opened.export, settings.storage.exports_kept))
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
+    jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
     jobs.register(
         "index-maintenance",
@@ -208,7 +218,7 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
     frozen = threading.Event()
     pipeline.put(Freeze(lambda _: frozen.set()))
     frozen.wait()
-    return store.write_frozen()
+    return store.write_frozen(Slices())
 
 
 class CheckpointDue:

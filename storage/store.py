@@ -11,17 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from chain.blocks import Block, Header
 from chain.environment import BlockEnvironment
 from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
-from storage.answers import Answered, Answers
+from storage.answers import Answered, Answers, dump
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
 from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
+from storage.pace import Pace, at_once
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
 from storage.state.store import StateStore
@@ -73,6 +76,8 @@ class CheckpointNote(NamedTuple):
     lsn: int
     """Of the newest record whose effects are in it: the block's seal, or a later one of a session."""
     settings: Settings
+    """Without ``answers``."""
+    answers: list[tuple[str, Answered]]
     shelves: tuple[dict[bytes, bytes], list[bytes]]
     """Puts and deletes of sessions and templates."""
 
@@ -191,10 +196,11 @@ class Store:
         lsn = max(self._seal_lsns.get(number, GENESIS_LSN), self.checkpoint_lsn, self.sessions.last_lsn)
         # The checkpoint's own record is read at the next start: it proves that the place is one of this history.
         place = self.wal.place_before(min(lsn, self.needed_lsn or lsn))
-        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump(), place)
+        settings = Settings(self.needed_lsn, dict(self.settings), place=place)
         puts, deletes = self.sessions.take_changes()
         more_puts, more_deletes = self.templates.take_changes()
-        self._frozen = CheckpointNote(number, lsn, settings, (puts | more_puts, deletes + more_deletes))
+        shelves = (puts | more_puts, deletes + more_deletes)
+        self._frozen = CheckpointNote(number, lsn, settings, self.answers.items(), shelves)
         reach("freeze.after")
         return number
 
@@ -221,14 +227,15 @@ class Store:
 
     # Behind
 
-    def write_frozen(self) -> str:
+    def write_frozen(self, pace: Pace = at_once) -> str:
         """Write the frozen state, which must be durable in the log, as one synced batch. Any one thread."""
         with self._checkpoint_lock:
             note = self._frozen
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings, note.shelves)
+            settings = replace(note.settings, answers=dump(pace(note.answers)))
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, settings, note.shelves, pace)
             self.checkpoint_lsn = note.lsn
             for number in [number for number in self._seal_lsns.copy() if number < note.block]:
                 del self._seal_lsns[number]

@@ -14,8 +14,8 @@ from storage.errors import IndexDamaged, StorageFull, StoragePanic
 
 BUSY_TIMEOUT_MS = 5_000
 READERS_MAX = 8
-CACHE_KIB = 8_192
-"""SQLite's page cache for each connection."""
+CACHE_KIB = 2_048
+"""SQLite's page cache for each connection; a reader forgets it with every commit anyway, and the system keeps the pages."""
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
 _TRANSIENT = ("database is locked", "database table is locked", "interrupted")
