@@ -1,8 +1,8 @@
 """Forks whole daemons: a parent that has imported everything runs the real ``zvmd start`` in a child for each order.
 
-What differs from a process started by a shell: modules are loaded, development keys derived and the key of QUIC's
-retry tokens made before the fork; jobs that run every second run more often. Sockets, threads, files and the way down
-are a child's own.
+What differs from a process started by a shell: modules and the machine are loaded, development keys derived and the
+key of QUIC's retry tokens made before the fork; jobs that run every second run more often. Sockets, threads, files and
+the way down are a child's own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import qh3.quic.retry
 
 import node.cli.main
 import node.daemon
+from chain.forks import Fork
 from node.engine.accounts import DevAccounts
 from storage.failpoints import arm
+from vm.evm.native import load_interpreter
 
 MESSAGE_BYTES = 65_536
 INDEX_SECONDS = 0.1
@@ -95,6 +97,7 @@ def warm_up() -> None:
         if str(line).startswith("READY"):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    load_interpreter(Fork.OSAKA)
     with tempfile.TemporaryDirectory() as directory:
         click.echo = stop_when_ready  # type: ignore[assignment]
         arguments = ["start", "--dev", "--data-dir", str(Path(directory) / "data"), "--log-level", "error"]
