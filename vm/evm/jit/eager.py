@@ -67,7 +67,7 @@ class EagerTier:
     def _compile(self, code: Code, maps: Maps) -> None:
         fork, kind = self._interpreter.fork, f"whole{self._level}"
         code_hash = keccak256(code.bytes)
-        found = self._store.get(code_hash, fork, kind)
+        found = self._store.get(code_hash, fork, kind) if self._dump is None else None
         if found is None:
             text = compile_ir(code.bytes, fork, None).ir
             found = objects.compile_module(text, self._level)
