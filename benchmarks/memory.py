@@ -1,28 +1,30 @@
-"""Private memory after calling 1,000 different contracts: ``python -m benchmarks.memory``.
+"""Private memory after calling 1,000 different contracts: ``python -m benchmarks.memory [--engine auto]``.
 
 The contracts are the published ones' code, each made different by bytes after its end, where no execution comes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import time
 from pathlib import Path
 
 from chain.forks import Fork
 from chain.types import Address
 from tests.paths import WORKLOADS
 from tests.unit.vm.programs import World
-from vm.machine import Machine
+from vm.machine import ENGINES, Machine
 from vm.message import CallKind, Message
 
 CONTRACTS = 1_000
 ROUNDS = 5
 
 
-def private_mib() -> float:
-    """Memory of this process alone (USS)."""
-    text = Path("/proc/self/smaps_rollup").read_text()
+def private_mib(process: str = "self") -> float:
+    """Memory of a process alone (USS)."""
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
     return sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", text, re.MULTILINE)) / 1024
 
 
@@ -35,7 +37,11 @@ def codes() -> list[bytes]:
 
 def main() -> None:
     """Print memory before, and after each round of calls."""
-    machine, caller = Machine(), Address(b"\xca" * 20)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--engine", choices=ENGINES, default="interpreter")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    machine, caller = Machine(engine=options.engine), Address(b"\xca" * 20)
     machine.engine(Fork.OSAKA)
     all_codes = codes()
     world = World(Fork.OSAKA)
@@ -44,14 +50,36 @@ def main() -> None:
         world.state.put(address, code)
     before = private_mib()
     size = sum(map(len, all_codes)) / 2**20
-    print(f"{CONTRACTS} contracts, {size:.1f} MiB of code; before: {before:.1f} MiB private")
-    for number in range(1, ROUNDS + 1):
+    print(f"{options.engine}: {CONTRACTS} contracts, {size:.1f} MiB of code; before: {before:.1f} MiB private")
+    for number in range(1, options.rounds + 1):
         for address in targets:
             message = Message(CallKind.CALL, caller, address, address, 0, bytes(36), 100_000)
             machine.execute(message, world.context)
-        after = private_mib()
+        after = settled(machine)
         grown = after - before
-        print(f"round {number}: {after:.1f} MiB, {grown:+.1f}, {grown * 1024 / CONTRACTS:.1f} KiB each")
+        did = machine.status()
+        print(
+            f"round {number}: {after:.1f} MiB, {grown:+.1f}, {grown * 1024 / CONTRACTS:.1f} KiB each; "
+            f"{did['compiled']} objects compiled, {did['evicted']} given up, "
+            f"{did['machine_code_bytes'] / 2**20:.1f} MiB of them loaded; "
+            f"the compiling process {workshop_mib(machine):.1f} MiB",
+            flush=True,
+        )
+    machine.close()
+
+
+def settled(machine: Machine) -> float:
+    """Memory when nothing waits to be compiled any more, or after a minute."""
+    end = time.monotonic() + 60
+    while machine.status()["waiting"] and time.monotonic() < end:
+        time.sleep(0.2)
+    return private_mib()
+
+
+def workshop_mib(machine: Machine) -> float:
+    """Private memory of the compiling process; 0 if there is none."""
+    process = machine.compiling_process
+    return 0.0 if process is None else private_mib(str(process))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from benchmarks.worst_inputs import (
     precompile_program,
     secondary_programs,
 )
+from benchmarks.worst_storage import cold_results
 from chain.forks import Fork
 from chain.types import Address
 from tests.unit.vm.programs import OTHER, TARGET, World
@@ -95,6 +96,8 @@ def results(seconds: float) -> Iterator[Result]:
         assert success
         assert case.check(output) or len(output) == 0, case.name
         yield measure(program, seconds)
+    for cold in cold_results(MACHINE):
+        yield Result(cold.name, cold.gas / cold.seconds / 1e6, cold.gas)
 
 
 def main() -> int:

@@ -50,10 +50,7 @@ BLOB_FORKS: tuple[tuple[str, BlobSchedule | None], ...] = (
 )
 """Names in ``blobSchedule``, each with its ``...Time``, and the parameters if the file is silent."""
 
-IGNORED_KEYS = frozenset({"daoForkBlock"})
-"""A fork that changes nothing here: it moved balances of one chain."""
-
-_KNOWN_KEYS = IGNORED_KEYS.union(
+_KNOWN_KEYS = frozenset({"daoForkBlock"}).union(
     (key for _, keys in BLOCK_FORK_KEYS for key in keys),
     (key for _, key in TIME_FORK_KEYS),
     (f"{name}Time" for name, _ in BLOB_FORKS),
@@ -117,6 +114,8 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         _blob_forks(config),
         deposit_contract,
         tuple((number, delay) for key, delay in GLACIERS if (number := _point(config, key)) is not None),
+        _point(config, "daoForkBlock"),
+        config.get("daoForkSupport") is True,
     )
 
 
@@ -129,6 +128,8 @@ def config_to_json(config: ChainConfig) -> dict[str, Any]:
             result.update(dict.fromkeys(keys, block_numbers[fork]))
     delays = {delay: number for number, delay in config.bomb_delays}
     result.update({key: delays[delay] for key, delay in GLACIERS if delay in delays})
+    if config.dao_fork is not None:
+        result |= {"daoForkBlock": config.dao_fork, "daoForkSupport": config.dao_support}
     if block_numbers.get(Fork.PARIS) == 0:
         result["terminalTotalDifficulty"] = 0
         result["terminalTotalDifficultyPassed"] = True

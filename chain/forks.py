@@ -84,6 +84,10 @@ class ChainConfig:
     """Whose logs are deposit requests (EIP-6110)."""
     bomb_delays: tuple[tuple[int, int], ...] = ()
     """(First block number, delay in blocks), ascending: forks that only put the difficulty bomb off."""
+    dao_fork: int | None = None
+    """Block number of the DAO fork; None on chains that never heard of it (`chain.dao`)."""
+    dao_support: bool = False
+    """Whether the chain went along with it."""
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""

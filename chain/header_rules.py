@@ -6,6 +6,7 @@ Proof of work and the beacon chain's attestation are not looked at: who imports 
 from __future__ import annotations
 
 from chain.blocks import EMPTY_UNCLES_HASH, Header
+from chain.dao import EXTRA_DATA, EXTRA_DATA_BLOCKS
 from chain.difficulty import next_difficulty
 from chain.errors import InvalidHeader
 from chain.fees import (
@@ -44,6 +45,7 @@ def check_header(header: Header, parent: Header, config: ChainConfig) -> None:
         raise InvalidHeader(
             "extra_data", f"{len(header.extra_data)} bytes, {MAX_EXTRA_DATA_BYTES} are the most"
         )
+    _check_dao(header, config)
     _check_gas(header, parent, fork)
     _check_seal(header, parent, config, fork)
     if fork >= Fork.CANCUN:
@@ -59,6 +61,14 @@ def _check_place(header: Header, parent: Header) -> None:
         raise InvalidHeader("number", f"{header.number} after {parent.number}")
     if header.timestamp <= parent.timestamp:
         raise InvalidHeader("timestamp", f"{header.timestamp} s, the parent's is {parent.timestamp} s")
+
+
+def _check_dao(header: Header, config: ChainConfig) -> None:
+    """Both sides of the DAO fork name themselves for some blocks, so that neither follows the other (EIP-779)."""
+    if config.dao_fork is None or not 0 <= header.number - config.dao_fork < EXTRA_DATA_BLOCKS:
+        return
+    if (header.extra_data == EXTRA_DATA) != config.dao_support:
+        raise InvalidHeader("extra_data", "the block took the other side of the DAO fork than this chain")
 
 
 def _check_gas(header: Header, parent: Header, fork: Fork) -> None:

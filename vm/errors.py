@@ -50,7 +50,10 @@ class NativeCodeUnavailable(ZvmdError):
     """The interpreter could not be built for this computer."""
 
     code = "vm.native"
-    hint = "zvmd needs a 64-bit CPU that llvmlite supports; report the text of this error"
+    hint = (
+        "zvmd needs a 64-bit CPU that llvmlite supports, and memory it may make executable: "
+        "systemd's MemoryDenyWriteExecute must be off"
+    )
 
 
 class GuardPagesUnavailable(ZvmdError):

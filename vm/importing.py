@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chain.blocks import Block, Header
 from chain.body_rules import check_body, check_uncles
+from chain.dao import DRAINED_ACCOUNTS, REFUND_CONTRACT
 from chain.environment import BlockEnvironment, Withdrawal
 from chain.errors import WrongResult
 from chain.forks import ChainConfig, Fork
@@ -15,7 +16,9 @@ from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import recover_sender
 from chain.types import ZERO_HASH, Hash32
 from vm.block import BlockExecution, BlockResult, build_header
+from vm.journal import Journal
 from vm.rewards import rewards_of
+from vm.system import pay_out
 
 if TYPE_CHECKING:
     from vm.machine import Machine
@@ -76,6 +79,8 @@ def import_block(
         deposit_contract=config.deposit_contract,
         root_of=root_of,
     )
+    if config.dao_support and header.number == config.dao_fork:
+        _move_dao(execution.journal)
     execution.begin()
     for tx in block.transactions:
         execution.add(tx, recover_sender(tx, allow_high_s=environment.fork < Fork.HOMESTEAD))
@@ -84,6 +89,13 @@ def import_block(
         build_header(environment, result, root_of(result.delta), block.transactions, block.uncles), header
     )
     return result
+
+
+def _move_dao(journal: Journal) -> None:
+    """The irregular state change of the DAO fork, before anything else of the block (EIP-779)."""
+    amounts = [(address, journal.balance(address)) for address in DRAINED_ACCOUNTS]
+    pay_out(journal, [(address, -wei) for address, wei in amounts if wei])
+    pay_out(journal, [(REFUND_CONTRACT, sum(wei for _, wei in amounts))])
 
 
 def _compare(built: Header, header: Header) -> None:

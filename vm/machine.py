@@ -135,6 +135,11 @@ class Machine:
         if self._workshop is not None:
             self._workshop.close()
 
+    @property
+    def compiling_process(self) -> int | None:
+        """Process id of what compiles in the background, if it runs."""
+        return self._workshop.process_id if self._workshop is not None else None
+
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: the engine, and what the JIT has done."""
         workshop = self._workshop

@@ -92,7 +92,7 @@ def begin_block(
 
 
 def pay_out(journal: Journal, amounts: Iterable[tuple[Address, int]]) -> None:
-    """Give wei out of nothing: withdrawals and, before the merge, rewards."""
+    """Give wei out of nothing, or take it (negative): withdrawals, rewards before the merge, the DAO fork."""
     journal.begin_transaction()
     for address, wei in amounts:
         journal.add_balance(address, wei)

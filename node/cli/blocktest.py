@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.vectors import report, vector_options
+from node.cli.vectors import machine_choice, report, vector_options
 from node.conformance.blocktest import run_block_tests
 from node.conformance.running import Selection
 from node.conformance.vectors import vector_files
@@ -18,10 +18,20 @@ from node.conformance.vectors import vector_files
     "--fork", metavar="NETWORK", help="Only this network, such as Osaka or CancunToPragueAtTime15k."
 )
 def blocktest(
-    paths: tuple[Path, ...], engine: str, fork: str | None, match: str | None, jobs: int, as_json: bool
+    paths: tuple[Path, ...],
+    engine: str,
+    cache: Path,
+    jit_dump: Path | None,
+    fork: str | None,
+    match: str | None,
+    jobs: int,
+    as_json: bool,
 ) -> None:
     """Run the block tests in PATHS: JSON files, folders, or .tar.xz archives."""
     report(
-        lambda: run_block_tests(vector_files(paths), Selection(fork, match), engine=engine, jobs=jobs),
+        lambda choice, did: run_block_tests(
+            vector_files(paths), Selection(fork, match), choice=choice, jobs=jobs, did=did
+        ),
+        machine_choice(engine, cache, jit_dump),
         as_json,
     )

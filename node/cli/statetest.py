@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.vectors import report, vector_options
+from node.cli.vectors import machine_choice, report, vector_options
 from node.conformance.running import Selection
 from node.conformance.state_case import FORK_NAMES
 from node.conformance.statetest import run_state_tests
@@ -21,6 +21,8 @@ from node.conformance.vectors import vector_files
 def statetest(
     paths: tuple[Path, ...],
     engine: str,
+    cache: Path,
+    jit_dump: Path | None,
     fork: str | None,
     match: str | None,
     jobs: int,
@@ -30,8 +32,9 @@ def statetest(
     """Run the state tests in PATHS: JSON files, folders, or .tar.xz archives."""
     write = partial(click.echo, err=True) if trace else None
     report(
-        lambda: run_state_tests(
-            vector_files(paths), Selection(fork, match), engine=engine, jobs=jobs, trace=write
+        lambda choice, did: run_state_tests(
+            vector_files(paths), Selection(fork, match), choice=choice, jobs=jobs, did=did, trace=write
         ),
+        machine_choice(engine, cache, jit_dump),
         as_json,
     )

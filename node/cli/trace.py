@@ -10,9 +10,9 @@ import click
 
 from chain.errors import ZvmdError
 from chain.types import parse_hex
-from node.cli.vectors import check_pattern
+from node.cli.vectors import DUMP_OPTION, check_pattern, machine_choice
 from node.conformance.codetrace import DEFAULT_GAS, CodeCall, trace_code
-from node.conformance.running import Selection
+from node.conformance.running import MachineChoice, Selection
 from node.conformance.state_case import FORK_NAMES
 from node.conformance.statetest import run_state_tests
 from node.conformance.vectors import vector_files
@@ -37,21 +37,31 @@ def _hex(_: click.Context, __: click.Parameter, text: str) -> bytes:
     "--gas", type=click.IntRange(0, 2**63 - 1), default=DEFAULT_GAS, show_default=True, help="Of code."
 )
 @click.option("--memory", is_flag=True, help="All memory in every line.")
+@DUMP_OPTION
 def trace(
-    subject: str, fork: str | None, match: str | None, calldata: bytes, value: int, gas: int, memory: bool
+    subject: str,
+    fork: str | None,
+    match: str | None,
+    calldata: bytes,
+    value: int,
+    gas: int,
+    memory: bool,
+    jit_dump: Path | None,
 ) -> None:
     """Run CODE (hex) on an empty state, or the state tests of FILE, and write a JSON line for every opcode."""
+    choice = machine_choice("interpreter", None, jit_dump)
     if Path(subject).exists():
-        sys.exit(0 if _trace_file(Path(subject), Selection(fork, match), memory) else 1)
+        sys.exit(0 if _trace_file(Path(subject), Selection(fork, match), memory, choice) else 1)
     code = _hex(click.get_current_context(), click.Argument(["subject"]), subject)
     name = fork or "Osaka"
-    trace_code(CodeCall(code, calldata, value, gas, FORK_NAMES[name], name), _write, memory=memory)
+    trace_code(CodeCall(code, calldata, value, gas, FORK_NAMES[name], name), _write, memory=memory, choice=choice)
 
 
-def _trace_file(path: Path, selection: Selection, memory: bool) -> bool:
+def _trace_file(path: Path, selection: Selection, memory: bool, choice: MachineChoice) -> bool:
     """Whether all cases passed; those that did not are named on standard error."""
     passed = True
-    for result in run_state_tests(vector_files([path]), selection, trace=_write, memory=memory):
+    files = vector_files([path])
+    for result in run_state_tests(files, selection, choice=choice, trace=_write, memory=memory):
         if not result.passed:
             passed = False
             click.echo(f"FAIL {result.name}: {result.error}", err=True)

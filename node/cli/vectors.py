@@ -1,7 +1,8 @@
-"""What ``zvmd statetest`` and ``zvmd blocktest`` share: options, and the report that ends in a count."""
+"""What ``zvmd statetest``, ``blocktest`` and ``trace`` share: options, and the report that ends in a count."""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +13,18 @@ import click
 import msgspec
 
 from chain.errors import ZvmdError
-from node.conformance.running import CaseResult
+from node.cache import FileObjectCache
+from node.conformance.running import CaseResult, MachineChoice
+from vm.evm.jit.metrics import Metrics
 
 _SHOWN_FAILURES = 20
+CACHE_BYTES_MAX = 1 << 30
+"""Compiled objects of vectors kept between runs; the oldest go first."""
+
+
+def default_cache() -> Path:
+    """Where compiled objects are kept if nobody says otherwise (XDG base directories)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zvmd" / "objects"
 
 
 def check_pattern(_: click.Context, __: click.Parameter, pattern: str | None) -> str | None:
@@ -24,6 +34,19 @@ def check_pattern(_: click.Context, __: click.Parameter, pattern: str | None) ->
     except re.error as error:
         raise click.BadParameter(str(error)) from None
     return pattern
+
+
+DUMP_OPTION = click.option(
+    "--jit-dump",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Compile what runs and write its blocks, IR and assembly there.",
+)
+
+
+def machine_choice(engine: str, cache: Path | None, dump: Path | None) -> MachineChoice:
+    """The machine of the options; to dump is to compile."""
+    return MachineChoice("interpreter" if engine == "interpreter" and dump is None else "jit", cache, dump)
 
 
 def vector_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,6 +63,15 @@ def vector_options(command: Callable[..., Any]) -> Callable[..., Any]:
             callback=check_pattern,
             help="Only cases whose file::case[...] matches.",
         ),
+        DUMP_OPTION,
+        click.option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=default_cache,
+            show_default="~/.cache/zvmd/objects",
+            help="Keep machine code there.",
+        ),
         click.option("--engine", type=engines, default="interpreter", show_default=True),
         click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path)),
     ):
@@ -47,11 +79,14 @@ def vector_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def report(results: Callable[[], Iterator[CaseResult]], as_json: bool) -> None:
+def report(
+    run: Callable[[MachineChoice, Metrics], Iterator[CaseResult]], choice: MachineChoice, as_json: bool
+) -> None:
     """Print the results and how many passed; exit with 1 if any failed, 2 if nothing could be run."""
     passed = failed = 0
+    did = Metrics()
     try:
-        for result in results():
+        for result in run(choice, did):
             passed += result.passed
             failed += not result.passed
             if as_json:
@@ -65,5 +100,18 @@ def report(results: Callable[[], Iterator[CaseResult]], as_json: bool) -> None:
         click.echo(f"... and {failed - _SHOWN_FAILURES} more failures; --json lists all")
     if not passed + failed:
         click.echo("warning: nothing was selected", err=True)
+    if choice.engine == "jit":
+        click.echo(describe(did), err=as_json)
+    if choice.cache is not None:
+        FileObjectCache(choice.cache).prune(CACHE_BYTES_MAX)
     click.echo(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
+
+
+def describe(did: Metrics) -> str:
+    """What the JIT did, so that nobody takes an interpreter's results for its."""
+    return (
+        f"jit: {did.compiled:,} contracts compiled, {did.loaded:,} from the cache, {did.functions:,} blocks; "
+        f"{did.entered:,} frames began in compiled code, {did.interpreted:,} blocks were interpreted, "
+        f"{did.deoptimised:,} opcodes left to the interpreter"
+    )

@@ -15,8 +15,9 @@ from node.conformance.errors import VectorsUnreadable
 from node.conformance.memory_state import MemoryState
 from node.conformance.networks import config_of
 from node.conformance.refusals import explains
-from node.conformance.running import CaseResult, Selection, cases_of, run_files
+from node.conformance.running import INTERPRETED, CaseResult, MachineChoice, Selection, cases_of, run_files
 from node.conformance.vectors import VectorFile
+from vm.evm.jit.metrics import Metrics
 from vm.importing import import_block
 from vm.machine import Machine
 
@@ -101,9 +102,9 @@ class _Hashes:
 class BlockTestRunner:
     """Runs block tests on one machine."""
 
-    def __init__(self, engine: str = "interpreter") -> None:
+    def __init__(self, choice: MachineChoice = INTERPRETED) -> None:
         """Raises `EngineUnavailable`."""
-        self.machine = Machine(engine=engine)
+        self.machine = Machine(**choice.options())
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected cases of a file, in its order. Raises `VectorsUnreadable`."""
@@ -185,7 +186,15 @@ def _bytes(text: str) -> bytes:
 
 
 def run_block_tests(
-    files: Iterable[VectorFile], selection: Selection, *, engine: str = "interpreter", jobs: int = 1
+    files: Iterable[VectorFile],
+    selection: Selection,
+    *,
+    choice: MachineChoice = INTERPRETED,
+    jobs: int = 1,
+    did: Metrics | None = None,
 ) -> Iterator[CaseResult]:
-    """All selected cases, in order. Raises `EngineUnavailable`, `VectorsUnreadable`."""
-    return run_files(BlockTestRunner, files, selection, engine=engine, jobs=jobs)
+    """All selected cases, in order. What the JIT did is added to ``did``.
+
+    Raises `EngineUnavailable`, `VectorsUnreadable`.
+    """
+    return run_files(BlockTestRunner, files, selection, choice=choice, jobs=jobs, did=did)

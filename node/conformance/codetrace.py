@@ -11,6 +11,7 @@ from chain.hashing import keccak256
 from chain.state import Account
 from chain.types import ZERO_HASH, Address
 from node.conformance.memory_state import MemoryState
+from node.conformance.running import INTERPRETED, MachineChoice
 from node.conformance.trace import TracedMachine, TraceWriter
 from vm.journal import Journal
 from vm.message import CallKind, ExecutionContext, Message, Outcome
@@ -37,7 +38,13 @@ class CodeCall:
     fork_name: str = "Osaka"
 
 
-def trace_code(call: CodeCall, write: Callable[[str], None], *, memory: bool = False) -> Outcome:
+def trace_code(
+    call: CodeCall,
+    write: Callable[[str], None],
+    *,
+    memory: bool = False,
+    choice: MachineChoice = INTERPRETED,
+) -> Outcome:
     """Run the code as a call from outside and write its trace; ``memory`` adds it to every line."""
     state = MemoryState()
     code_hash = keccak256(call.code)
@@ -59,7 +66,7 @@ def trace_code(call: CodeCall, write: Callable[[str], None], *, memory: bool = F
     if fork >= Fork.BERLIN:
         for address in (CALLER, CODE_ADDRESS):
             journal.warm_account(address)
-    outcome = TracedMachine(writer).execute(message, context)
+    outcome = TracedMachine(writer, **choice.options()).execute(message, context)
     journal.end_transaction()
     writer.finish(call.fork_name, state.root_after(journal.delta()))
     return outcome

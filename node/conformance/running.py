@@ -1,4 +1,4 @@
-"""Running files of vectors: which cases, what comes of one, and several processes at once."""
+"""Running files of vectors: which cases, on which machine, what comes of one, and several processes at once."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import islice
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from node.cache import FileObjectCache
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.vectors import VectorFile
+from vm.evm.jit.metrics import Metrics
+from vm.machine import Machine
 
 FILES_IN_FLIGHT_PER_JOB = 4
 
@@ -52,8 +56,35 @@ class CaseResult:
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class MachineChoice:
+    """Which machine runs the cases; the same in all processes."""
+
+    engine: str = "interpreter"
+    cache: Path | None = None
+    """Directory where compiled objects are kept, for all processes and later runs."""
+    dump: Path | None = None
+    """Directory for blocks, IR and assembly of what is compiled."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of a `Machine`."""
+        cache = None if self.cache is None else FileObjectCache(self.cache)
+        return {"engine": self.engine, "cache": cache, "dump": self.dump}
+
+
+INTERPRETED: Final = MachineChoice()
+
+
+def add(total: Metrics, more: Metrics, *, times: int = 1) -> None:
+    """Sum up what several machines did."""
+    for field in fields(Metrics):
+        setattr(total, field.name, getattr(total, field.name) + times * getattr(more, field.name))
+
+
 class Runner(Protocol):
     """Runs the cases of one kind of vectors."""
+
+    machine: Machine
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected cases of a file, in its order. Raises `VectorsUnreadable`."""
@@ -74,41 +105,57 @@ _runner: Runner | None = None
 """Of a worker process."""
 
 
+def _run(runner: Runner, file: VectorFile, selection: Selection) -> tuple[list[CaseResult], Metrics]:
+    """The cases of a file, and what the JIT did for them."""
+    did = Metrics()
+    add(did, runner.machine.metrics, times=-1)
+    results = list(runner.run_file(file, selection))
+    runner.machine.status()
+    add(did, runner.machine.metrics)
+    return results, did
+
+
 def _run_in_worker(
-    make: Callable[[str], Runner], engine: str, file: VectorFile, selection: Selection
-) -> list[CaseResult]:
+    make: Callable[[MachineChoice], Runner], choice: MachineChoice, file: VectorFile, selection: Selection
+) -> tuple[list[CaseResult], Metrics]:
     global _runner
     if _runner is None:
-        _runner = make(engine)
-    return list(_runner.run_file(file, selection))
+        _runner = make(choice)
+    return _run(_runner, file, selection)
 
 
 def run_files(
-    make: Callable[[str], Runner],
+    make: Callable[[MachineChoice], Runner],
     files: Iterable[VectorFile],
     selection: Selection,
     *,
-    engine: str = "interpreter",
+    choice: MachineChoice = INTERPRETED,
     jobs: int = 1,
+    did: Metrics | None = None,
 ) -> Iterator[CaseResult]:
-    """All selected cases, in order; ``make`` gives a runner for an engine; 0 ``jobs`` means one per CPU.
+    """All selected cases, in order; ``make`` gives a runner for a machine; 0 ``jobs`` means one per CPU.
 
-    Raises `EngineUnavailable`, `VectorsUnreadable`.
+    What the JIT did is added to ``did``. Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
-    runner = make(engine)  # refuses an engine here, not in a worker
+    did = Metrics() if did is None else did
+    runner = make(choice)  # refuses an engine here, not in a worker
     if jobs == 1:
         for file in files:
-            yield from runner.run_file(file, selection)
+            results, metrics = _run(runner, file, selection)
+            add(did, metrics)
+            yield from results
         return
     jobs = jobs or os.cpu_count() or 1
-    waiting: list[Future[list[CaseResult]]] = []
+    waiting: list[Future[tuple[list[CaseResult], Metrics]]] = []
     source = iter(files)
     with ProcessPoolExecutor(jobs) as pool:
         while True:
             room = FILES_IN_FLIGHT_PER_JOB * jobs - len(waiting)
             waiting += [
-                pool.submit(_run_in_worker, make, engine, file, selection) for file in islice(source, room)
+                pool.submit(_run_in_worker, make, choice, file, selection) for file in islice(source, room)
             ]
             if not waiting:
                 return
-            yield from waiting.pop(0).result()
+            results, metrics = waiting.pop(0).result()
+            add(did, metrics)
+            yield from results

@@ -14,7 +14,7 @@ from chain.types import Hash32
 from node.conformance import vmtest
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.memory_state import MemoryState
-from node.conformance.running import CaseResult, Selection, cases_of, run_files
+from node.conformance.running import INTERPRETED, CaseResult, MachineChoice, Selection, cases_of, run_files
 from node.conformance.state_case import (
     FORK_NAMES,
     CaseUnreadable,
@@ -25,6 +25,7 @@ from node.conformance.state_case import (
 )
 from node.conformance.trace import TracedMachine, TraceWriter
 from node.conformance.vectors import VectorFile
+from vm.evm.jit.metrics import Metrics
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.transaction import apply_transaction
@@ -35,13 +36,14 @@ class StateTestRunner:
 
     def __init__(
         self,
-        engine: str = "interpreter",
+        choice: MachineChoice = INTERPRETED,
         trace: Callable[[str], None] | None = None,
         memory: bool = False,
     ) -> None:
         """``trace`` is given EIP-3155 lines, with ``memory`` if wanted. Raises `EngineUnavailable`."""
-        self._writer = None if trace is None else TraceWriter(trace, memory=memory)
-        self.machine = Machine(engine=engine) if self._writer is None else TracedMachine(self._writer)
+        writer = self._writer = None if trace is None else TraceWriter(trace, memory=memory)
+        options = choice.options()
+        self.machine = Machine(**options) if writer is None else TracedMachine(writer, **options)
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""
@@ -147,15 +149,17 @@ def run_state_tests(
     files: Iterable[VectorFile],
     selection: Selection,
     *,
-    engine: str = "interpreter",
+    choice: MachineChoice = INTERPRETED,
     jobs: int = 1,
+    did: Metrics | None = None,
     trace: Callable[[str], None] | None = None,
     memory: bool = False,
 ) -> Iterator[CaseResult]:
     """All selected subtests, in order; in one process with ``trace``, whose lines may hold all memory.
 
-    Raises `EngineUnavailable`, `VectorsUnreadable`.
+    What the JIT did is added to ``did``. Raises `EngineUnavailable`, `VectorsUnreadable`.
     """
-    if trace is None:
-        return run_files(StateTestRunner, files, selection, engine=engine, jobs=jobs)
-    return run_files(partial(StateTestRunner, trace=trace, memory=memory), files, selection, engine=engine)
+    make: Callable[[MachineChoice], StateTestRunner] = StateTestRunner
+    if trace is not None:
+        make, jobs = partial(StateTestRunner, trace=trace, memory=memory), 1
+    return run_files(make, files, selection, choice=choice, jobs=jobs, did=did)

@@ -120,8 +120,9 @@ class TraceWriter:
 class TracedMachine(Machine):
     """A machine whose executions are written down."""
 
-    def __init__(self, writer: TraceWriter) -> None:
-        super().__init__()
+    def __init__(self, writer: TraceWriter, **options: Any) -> None:
+        """``options`` are those of `Machine`."""
+        super().__init__(**options)
         self.writer = writer
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:

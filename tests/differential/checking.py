@@ -18,7 +18,7 @@ from tests.differential.running import Run, Way, differences, gas_limits, run_ca
 from tests.paths import REPO
 from vm.evm.native import load_interpreter
 
-EVERY_STEP = 0.05
+EVERY_STEP = 0.08
 """Share of programs run out of gas at every step."""
 STEPS_OF_A_PROGRAM = 150
 """At most so many gas limits of one program."""

@@ -142,15 +142,13 @@ def object_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
 
 
 def _link(code: bytes, name: str, exported: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
-    """Load an object: what keeps it alive, and the addresses it exports by name."""
+    """Load an object: what keeps it alive, and the addresses it exports by name. Raises `NativeCodeUnavailable`."""
     _, linker = compiler()
-    library = (
-        llvm.JITLibraryBuilder()
-        .add_object_img(code)
-        .add_current_process()
-        .export_symbol("exports")
-        .link(linker, name)
-    )
+    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol("exports")
+    try:
+        library = builder.link(linker, name)
+    except RuntimeError as error:
+        raise NativeCodeUnavailable(f"machine code cannot be loaded: {error}"[:500]) from error
     table = (ctypes.c_uint64 * len(exported)).from_address(library["exports"])
     return library, dict(zip(exported, table, strict=True))
 

@@ -17,6 +17,8 @@ from vm.evm.native import Interpreter
 
 CONTRACTS_MAX = 512
 """Contracts kept compiled."""
+LOADED_BYTES_MAX = 48 << 20
+"""Of their objects."""
 
 
 class EagerTier:
@@ -32,6 +34,7 @@ class EagerTier:
         self._dump = dump
         self._maps: OrderedDict[bytes, Maps] = OrderedDict()
         self._lock = threading.Lock()
+        self._bytes = 0
         self._deoptimised = self._interpreted = 0
         """Of contracts no longer kept."""
 
@@ -41,10 +44,12 @@ class EagerTier:
             return None
         with self._lock:
             maps = self._maps.get(code.bytes)
-            if maps is None:
+            if maps is not None:
+                self._maps.move_to_end(code.bytes)
+            else:
                 maps = self._maps[code.bytes] = Maps(code, self._interpreter)
                 self._compile(code, maps)
-                while len(self._maps) > CONTRACTS_MAX:
+                while len(self._maps) > CONTRACTS_MAX or (self._bytes > LOADED_BYTES_MAX and len(self._maps) > 1):
                     self._given_up(self._maps.popitem(last=False)[1])
         self._metrics.entered += maps.is_compiled
         return maps
@@ -52,7 +57,9 @@ class EagerTier:
     def _given_up(self, maps: Maps) -> None:
         self._deoptimised += maps.deoptimised
         self._interpreted += sum(maps.counts().values())
+        self._bytes -= maps.compiled_bytes
         self._metrics.machine_code_bytes -= maps.compiled_bytes
+        self._metrics.evicted += 1
 
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter."""
@@ -67,7 +74,7 @@ class EagerTier:
     def _compile(self, code: Code, maps: Maps) -> None:
         fork, kind = self._interpreter.fork, f"whole{self._level}"
         code_hash = keccak256(code.bytes)
-        found = self._store.get(code_hash, fork, kind)
+        found = self._store.get(code_hash, fork, kind) if self._dump is None else None
         if found is None:
             text = compile_ir(code.bytes, fork, None).ir
             found = objects.compile_module(text, self._level)
@@ -78,4 +85,5 @@ class EagerTier:
         loaded = objects.load(found, self._interpreter)
         maps.install(loaded.functions, loaded.library, len(found))
         self._metrics.functions += len(loaded.functions)
+        self._bytes += len(found)
         self._metrics.machine_code_bytes += len(found)
