@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vm.machine import Machine
     from vm.trace import Tracer
 
-VM_FINGERPRINT = "zvmd-vm/1"
+VM_FINGERPRINT = "zvmd-vm/2"
 """Names the rules by which blocks were executed; sealed with each. Changes when results could."""
 
 
