@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from zvmd.client import Client, Deployed, connect
     from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
     from zvmd.session import Session
+    from zvmd.shelf import Templates, find_sessions, pin_session
     from zvmd.sync import SyncClient
     from zvmd.sync import SyncClient as Node
 
@@ -21,8 +22,11 @@ _HOMES = {
     "Reverted": "zvmd.errors",
     "Session": "zvmd.session",
     "SyncClient": "zvmd.sync",
+    "Templates": "zvmd.shelf",
     "ZvmdClientError": "zvmd.errors",
     "connect": "zvmd.client",
+    "find_sessions": "zvmd.shelf",
+    "pin_session": "zvmd.shelf",
 }
 """Where each name lives; loaded when it is first used, so that ``zvmd --help`` does not load QUIC."""
 
@@ -35,8 +39,11 @@ __all__ = [
     "Reverted",
     "Session",
     "SyncClient",
+    "Templates",
     "ZvmdClientError",
     "connect",
+    "find_sessions",
+    "pin_session",
 ]
 
 

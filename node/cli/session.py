@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from node.cli import session_shelf
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
-from node.cli.session_view import show_list, show_state, show_where
+from node.cli.session_view import show_state, show_where
 
 S = "zvmd_session_"
 
@@ -152,11 +153,25 @@ def save(session_id: int, name: str | None, **link: Any) -> None:
 
 @session.command()
 @click.argument("session_id", metavar="ID", type=int)
-@click.argument("saved", type=int)
+@click.argument("saved", type=int, required=False)
+@click.option("--code", help="Bytecode, hex: debug this in place of the session's program.")
 @_json_option
-def load(session_id: int, saved: int, as_json: bool, **link: Any) -> None:
-    """Make the session what the SAVED one is."""
-    _print_where(_ask("restore", session_id, saved, **link), as_json)
+def load(session_id: int, saved: int | None, code: str | None, as_json: bool, **link: Any) -> None:
+    """Make the session what the SAVED one is, or load other bytecode into it."""
+    if (saved is None) == (code is None):
+        raise click.UsageError("give either SAVED or --code")
+    name, argument = ("restore", saved) if code is None else ("load", code)
+    _print_where(_ask(name, session_id, argument, **link), as_json)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=int)
+@click.option("--name")
+@click.option("--tag", "tags", multiple=True, help="All tags from now on; may be given several times.")
+@link_options
+def rename(session_id: int, name: str | None, tags: tuple[str, ...], **link: Any) -> None:
+    """Give the session a name, or tags."""
+    _ask("rename", session_id, name, list(tags) or None, **link)
 
 
 @session.command()
@@ -198,20 +213,14 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
         raise SystemExit(1)
 
 
-@session.command("list")
-@_json_option
-def list_(as_json: bool, **link: Any) -> None:
-    """Show all sessions."""
-    answer = _ask("list", **link)
-    if as_json:
-        print_json(answer)
-    else:
-        show_list(answer)
-
-
 @session.command()
 @click.argument("session_id", metavar="ID", type=int)
 @link_options
 def close(session_id: int, **link: Any) -> None:
     """End a session for good."""
     _ask("close", session_id, **link)
+
+
+session.add_command(session_shelf.list_)
+session.add_command(session_shelf.pin)
+session.add_command(session_shelf.template)

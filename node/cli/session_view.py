@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console, Group
@@ -59,9 +60,20 @@ def show_state(state: dict[str, Any]) -> None:
 
 
 def show_list(sessions: list[dict[str, Any]]) -> None:
-    """All sessions as a table."""
-    table = Table("id", "name", "fork", "step", "halt", "tags", box=None, pad_edge=False)
+    """Sessions as a table."""
+    table = Table("id", "name", "fork", "step", "halt", "contract", "used", "tags", box=None, pad_edge=False)
     for line in sessions:
-        tags = ", ".join(line["tags"])
-        table.add_row(str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", tags)
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["used"])) + (" pinned" if line["pinned"] else "")
+        contract = line["contract"] or ""
+        cells = (line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used)
+        table.add_row(str(line["id"]), *map(Text, cells), Text(", ".join(line["tags"])))
+    Console().print(table)
+
+
+def show_templates(templates: list[dict[str, Any]]) -> None:
+    """Templates as a table."""
+    table = Table("name", "title", "tags", box=None, pad_edge=False)
+    for line in templates:
+        tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
+        table.add_row(Text(line["name"]), Text(line["title"]), Text(tags))
     Console().print(table)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from debugger.commands import Command, Run, Seek, Step, StepOut, StepOver, perform_sliced
+from debugger.commands import Command, Load, Run, Seek, Step, StepOut, StepOver, perform_sliced
 from debugger.errors import SessionLimitReached
 from debugger.limits import REPLAY_STEPS
 from debugger.session import Moves, Session
@@ -17,6 +17,16 @@ def move(command: Command) -> Callable[[Session, Callable[[], bool]], Moves]:
 
     def work(session: Session, wants_pause: Callable[[], bool]) -> Moves:
         return (yield from perform_sliced(session, _bounded(command, session.step_index), wants_pause))
+
+    return work
+
+
+def loading(code: str) -> Callable[[Session, Callable[[], bool]], Moves]:
+    """Other bytecode in place of the session's program; fork, caller and the rest stay."""
+
+    def work(session: Session, wants_pause: Callable[[], bool]) -> Moves:
+        program = replace(session.program, code=code, to=None, transaction=None)
+        return (yield from move(Load(program))(session, wants_pause))
 
     return work
 

@@ -6,7 +6,6 @@ names its session: the active one is remembered for clients that show one at a t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,11 +13,10 @@ import msgspec
 from debugger import commands
 from debugger.errors import SessionNotFound
 from debugger.program import Program
-from debugger.session import Moves, Session
 from node.rpc.context import Context
 from node.rpc.params import LooseInt
 from node.rpc.registry import method
-from node.sessions.moves import move
+from node.sessions.moves import loading, move
 
 Json = dict[str, Any]
 
@@ -57,11 +55,7 @@ def set_active_session(context: Context, session_id: LooseInt) -> bool:
 async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: str) -> Json:
     """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
 
-    def work(found: Session, wants_pause: Callable[[], bool]) -> Moves:
-        program = msgspec.structs.replace(found.program, code=bytecode_hex, to=None, transaction=None)
-        return (yield from move(commands.Load(program))(found, wants_pause))
-
-    await context.need_sessions().change(session_id, work)
+    await context.need_sessions().change(session_id, loading(bytecode_hex))
     return await _state(context, session_id)
 
 

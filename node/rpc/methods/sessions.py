@@ -151,6 +151,12 @@ async def reverse_run(context: Context, id_: LooseInt) -> Json:
     return await _command(context, id_, commands.ReverseRun())
 
 
+@method(S + "load")
+async def load(context: Context, id_: LooseInt, code: str) -> Json:
+    """Debug other bytecode from its start; fork, caller, calldata and breakpoints stay."""
+    return await _move(context, id_, moves.loading(code))
+
+
 @method(S + "reset")
 async def reset(context: Context, id_: LooseInt) -> Json:
     """Back to the start, without edits."""
