@@ -52,6 +52,7 @@ class Log:
         self.fs = SimFs()
         self.files = SessionFiles(self.fs)
         self.now = 1_700_000_000.0
+        self.chain: Any = None
 
     async def keep(self, session: int, change: Kept | Place | None) -> None:
         await asyncio.sleep(0)
@@ -65,7 +66,7 @@ class Log:
         search = SessionSearch(None, self.shelf)  # type: ignore[arg-type] - no index: it looks at the shelf
         keeper = Keeper(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
         gallery = Gallery(TemplateShelf(), self.keep)  # type: ignore[arg-type]
-        return SessionService(Ground(None, MACHINE), keeper, gallery)  # type: ignore[arg-type]
+        return SessionService(Ground(self.chain, MACHINE), keeper, gallery)
 
 
 def run(work: Callable[[Log, SessionService], Awaitable[Any]]) -> Any:
