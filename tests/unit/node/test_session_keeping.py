@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chain.state import Account
 from chain.types import Address, Hash32
 from debugger.breakpoints import Breakpoint
-from debugger.commands import Reset, Run, Seek, SetBreakpoint, Step, StepBack
+from debugger.commands import (
+    Checkout,
+    Command,
+    MakeEdit,
+    Rename,
+    Reset,
+    ReverseRun,
+    Run,
+    Seek,
+    SetBreakpoint,
+    Step,
+    StepBack,
+    StepOut,
+    StepOver,
+)
+from debugger.edits import Edit
+from debugger.errors import SessionError
 from debugger.program import DEFAULT_TARGET, Program
+from debugger.session import Session
 from node.sessions.expiry import Policy, expire
 from node.sessions.moves import move
 from node.sessions.origin import Origin
@@ -19,6 +39,7 @@ from storage.errors import SnapshotLost, StateUnavailable
 from storage.session_files import path_of
 from storage.wal.records import RecordType
 from storage.wal.session_records import MAX_CONTENT, Snapshot
+from tests.unit.debugger.programs import programs
 from tests.unit.node.test_sessions import LOOP, SHORT, Log, run, state
 
 
@@ -162,5 +183,45 @@ def test_sessions_expire_by_age_and_number_but_not_pinned_or_used_ones() -> None
         await expire(sessions, Policy(max_bytes=1))
         assert list(log.shelf) == [numbers[0]], "pinned"
         assert list(log.service().keeper.shelf) == [numbers[0]]
+
+    run(work)
+
+
+moving = st.one_of(
+    st.builds(Step, st.integers(0, 60)),
+    st.builds(StepBack, st.integers(0, 60)),
+    st.builds(Seek, st.integers(0, 12)),
+    st.builds(Run, st.none() | st.integers(0, 90)),
+    st.builds(StepOver),
+    st.builds(StepOut),
+    st.builds(ReverseRun),
+    st.builds(Reset),
+    st.builds(SetBreakpoint, st.builds(Breakpoint, st.just("pc"), pc=st.integers(0, 30))),
+    st.builds(MakeEdit, st.builds(Edit, st.just("stack"), index=st.just(0), value=st.integers(0, 9))),
+    st.builds(Checkout, st.integers(0, 2)),
+    st.builds(Rename, st.text(max_size=3), st.none() | st.just(("t",))),
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(programs(), st.lists(moving, min_size=1, max_size=10))
+def test_what_comes_back_is_what_was_kept(program: Program, commands: list[Command]) -> None:
+    """After any commands, a service over the same records has the same session, byte for byte, and goes on alike."""
+
+    def everything(session: Session) -> object:
+        tree = sorted(session.branches.items()), sorted(session.breakpoints.items()), session.branch
+        return session.state(), session.digest(), tree, session.name, session.tags
+
+    async def work(log: Log, sessions: SessionService) -> None:
+        number = await sessions.create(program, Origin())
+        for command in commands:
+            with suppress(SessionError):
+                await sessions.change(number, move(command))
+        later = log.service()
+        assert await later.read(everything, number) == await sessions.read(everything, number)
+        for service in (sessions, later):
+            await service.change(number, move(Step(5)))
+        assert await later.read(everything, number) == await sessions.read(everything, number)
+        await later.stop()
 
     run(work)
