@@ -260,5 +260,5 @@ def test_a_damaged_or_unfinished_file(tmp_path: Path) -> None:
     assert files.write(1, b"one") == snapshot
     assert files.read(1, snapshot) == b"one"
     (tmp_path / layout.SESSIONS / "1" / "aa.sess.tmp").write_bytes(b"o")
-    SessionFiles(fs)
+    SessionFiles(fs).remove_unfinished()
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
