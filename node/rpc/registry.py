@@ -94,7 +94,7 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
-    if get_origin(hint) in (Union, type(int | None)):
+    if hint not in PARSERS and get_origin(hint) in (Union, type(int | None)):
         hint = next(option for option in get_args(hint) if option is not type(None))
     required = parameter.default is inspect.Parameter.empty
     return Parameter(_camel(parameter.name), PARSERS[hint], required, None if required else parameter.default)

@@ -154,7 +154,7 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
             capture_output=True, text=True, cwd=REPO, env=clean_environment(), timeout=60, check=False,
         )  # fmt: skip
         assert result.returncode == status, result.stderr
-        return result.stdout.strip()
+        return (result.stdout or result.stderr).strip()
 
     number = session("new", "--code", ADD, "--name", "by hand")
     assert session("break", number, "opcode", "SSTORE") == "1"
@@ -170,4 +170,15 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
     other = session("new", "--code", ADD, "--gas", "99999")
     assert session("diff", number, other, status=1).startswith("step 0: gas differ")
     assert "by hand" in session("list")
+    assert session("over-back", number).startswith("step 1")
+    assert session("out-back", number).startswith("step 0")
+    token = session("share", number, "--role", "drive", "--ttl", "5m", "--name", "ann")
+    assert "owner drives" in session("step", token, status=1)
+    session("drive", token, "--take-over")
+    assert session("step", token).startswith("step 1")
+    assert '"driver": 1' in session("shares", number)
+    if transport == "quic":
+        assert "share 1 (ann): watch  step 1  pc 2" in session("watch", token, "--count", 1)
+    session("release", token)
+    session("unshare", number, 1)
     session("close", number)

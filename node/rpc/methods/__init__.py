@@ -15,6 +15,7 @@ NAMESPACES = (
     "evm",
     "zvmd",
     "sessions",
+    "session_sharing",
 )
 
 

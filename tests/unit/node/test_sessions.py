@@ -49,6 +49,9 @@ class Log:
         self.kept += 1
         self.shelf.put(session, record)
 
+    def records(self) -> list[bytes]:
+        return [record for session in self.shelf if (record := self.shelf.get(session)) is not None]
+
     def service(self) -> SessionService:
         return SessionService(Ground(None, MACHINE), self.shelf, self.keep)  # type: ignore[arg-type]
 
