@@ -17,6 +17,7 @@ from debugger.halts import HaltState, halt_state
 from debugger.limits import DIFF_CHUNK, DIFF_CONTEXT
 from debugger.position import FrameView
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state import opcode_name
 from debugger.timeline import Timeline
 from debugger.words import hex_of, word_text
@@ -74,13 +75,7 @@ def compare(
     limit: int | None = None,
 ) -> Comparison:
     """Compare the current branches from step 0 on, for ``limit`` steps at most; the sessions do not move."""
-    slices = compare_slices(left, right, ignoring_gas=ignoring_gas, limit=limit)
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            found: Comparison = end.value
-            return found
+    return finish(compare_slices(left, right, ignoring_gas=ignoring_gas, limit=limit))
 
 
 def compare_slices(

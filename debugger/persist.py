@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from chain.hashing import keccak256
@@ -30,6 +32,7 @@ from debugger.limits import (
 )
 from debugger.program import Program
 from debugger.session import Session
+from debugger.slices import end_slices
 from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
@@ -81,13 +84,18 @@ def record_of(session: Session) -> SessionRecord:
     )
 
 
-def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> bool:
-    """Follow every branch to its end so that the record holds all they read; whether all ends were reached."""
+def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> Generator[None, None, bool]:
+    """Follow every branch to its end so that the record holds all they read; whether all ends were reached.
+
+    In slices: others may work after every ``yield``.
+    """
     is_complete = True
-    for branch in session.branches.values():
+    for branch in tuple(session.branches.values()):
         timeline = session.twin_of(branch)
-        is_complete &= timeline.to_end(limit)
-        timeline.close()
+        try:
+            is_complete &= yield from end_slices(timeline, limit)
+        finally:
+            timeline.close()
     return is_complete
 
 

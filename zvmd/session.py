@@ -119,6 +119,13 @@ class Session:
         """The first step at which the two runs differ."""
         return dict(self._call("compare", other.id, {"ignoringGas": ignoring_gas}))
 
+    def state_diff(self, step: int | None = None, other_step: int | None = None, other: Session | None = None) -> Any:
+        """What differs between two positions, here or in another session: accounts, storage, stack, memory.
+
+        A step that is not given is where the session stands.
+        """
+        return self._call("state_diff", step, other_step, None if other is None else other.id)
+
     def share(self, role: str = "watch", ttl: int = 3600, name: str = "") -> str:
         """A token to ``watch`` or ``drive`` this session with for ``ttl`` seconds: ``Session(node, token)``.
 

@@ -214,6 +214,17 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
         raise SystemExit(1)
 
 
+@session.command("state-diff")
+@click.argument("session_id", metavar="ID", type=SESSION)
+@click.argument("step", type=int)
+@click.argument("other_step", type=int)
+@click.option("--other", type=int, help="OTHER_STEP is one of this session.")
+@link_options
+def state_diff(session_id: int | str, step: int, other_step: int, other: int | None, **link: Any) -> None:
+    """Show what differs between two positions: accounts, storage, stack, memory."""
+    print_json(ask("state_diff", session_id, step, other_step, other, **link))
+
+
 @session.command("list")
 @json_option
 def list_(as_json: bool, **link: Any) -> None:

@@ -207,16 +207,30 @@ class SessionService:
         return await self._shielded(changing())
 
     async def read(self, work: Callable[..., T], *refs: Ref) -> T:
-        """Look at one session or several at once; ``work`` leaves them where they are. Raises like `Live.enter`."""
+        """Look at one session or several at once in one piece; see `look`."""
+
+        def at_once(_: Callable[[], bool], *found: Session) -> Work[T]:
+            yield from ()
+            return work(*found)
+
+        return await self.look(at_once, *refs)
+
+    async def look(self, work: Callable[..., Work[T]], *refs: Ref) -> T:
+        """Look at one session or several at once; ``work`` leaves them where they are, and may ask whether a pause is
+        wanted. Raises like `Live.enter`.
+        """
         sessions = [self.live.enter(ref).session for ref in refs]
 
-        async def reading() -> T:
+        async def looking() -> T:
             async with contextlib.AsyncExitStack() as stack:
                 seats = {n: await stack.enter_async_context(self._held(n)) for n in sorted(set(sessions))}
+                for seat in seats.values():
+                    seat.pause = False
                 ready = {number: await self._ready(seat) for number, seat in seats.items()}
-                return await self._on_thread(lambda: work(*(ready[number] for number in sessions)))
+                wants_pause = lambda: any(seat.pause for seat in seats.values())  # noqa: E731
+                return await self._drive(work(wants_pause, *(ready[number] for number in sessions)))
 
-        return await self._shielded(reading())
+        return await self._shielded(looking())
 
     def pause(self, ref: Ref) -> None:
         """Have a move of the session stop at its next slice. Raises like `Live.driver`."""

@@ -9,15 +9,16 @@ import msgspec
 
 from debugger import commands
 from debugger.breakpoints import Breakpoint
-from debugger.calltree import call_tree as tree_of
-from debugger.diff import compare
+from debugger.calltree import call_tree_slices
+from debugger.diff import compare_slices
 from debugger.edits import Edit
 from debugger.errors import InvalidBreakpoint, InvalidEdit, InvalidProgram, SessionError
 from debugger.limits import EXPORT_STEPS, TRACE_LINES
 from debugger.session import Session
-from debugger.sharing import export_session
+from debugger.sharing import export_slices
 from debugger.state import StateQuery
-from debugger.trace3155 import trace_page
+from debugger.state_diff import diff_state_slices
+from debugger.trace3155 import trace_slices
 from node.rpc.context import Context
 from node.rpc.params import JsonObject, LooseInt, SessionRef
 from node.rpc.registry import method
@@ -217,7 +218,8 @@ async def restore(context: Context, id_: SessionRef, saved: LooseInt) -> Json:
 @method(S + "export")
 async def export(context: Context, id_: SessionRef, note: str | None = None) -> str:
     """The session as one file, in hex."""
-    return await context.need_sessions().read(lambda found: "0x" + export_session(found, note or "").hex(), id_)
+    file = await context.need_sessions().look(lambda _, found: export_slices(found, note or ""), id_)
+    return "0x" + file.hex()
 
 
 @method(S + "import")
@@ -232,11 +234,33 @@ async def compare_(context: Context, left: LooseInt, right: LooseInt, options: J
     chosen = _convert(options or {}, _CompareOptions, InvalidProgram)
     limit = min(chosen.limit, EXPORT_STEPS)
 
-    def look(one: Session, two: Session) -> Json:
-        found: Json = plain(compare(one, two, ignoring_gas=chosen.ignoring_gas, limit=limit))
-        return found
+    def look(wants_pause: Callable[[], bool], one: Session, two: Session) -> Any:
+        return compare_slices(one, two, ignoring_gas=chosen.ignoring_gas, limit=limit, wants_pause=wants_pause)
 
-    return await context.need_sessions().read(look, left, right)
+    found: Json = plain(await context.need_sessions().look(look, left, right))
+    return found
+
+
+@method(S + "state_diff", S + "stateDiff")
+async def state_diff(
+    context: Context,
+    id_: SessionRef,
+    left_step: LooseInt | None = None,
+    right_step: LooseInt | None = None,
+    right: SessionRef | None = None,
+) -> Json:
+    """What differs between two positions of one session, or of two: accounts, storage, stack, memory.
+
+    A step that is not given is where the session stands.
+    """
+    service = context.need_sessions()
+
+    def look(_: object, one: Session, two: Session) -> Any:
+        steps = [found.step_index if step is None else step for found, step in ((one, left_step), (two, right_step))]
+        return diff_state_slices(one, steps[0], two, steps[1])
+
+    found: Json = plain(await service.look(look, id_, id_ if right is None else service.live.owned(right)))
+    return found
 
 
 class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -254,17 +278,19 @@ async def trace(
 ) -> Json:
     """A page of the run's EIP-3155 lines."""
     count = min(TRACE_LINES if limit is None else limit, TRACE_LINES)
-    answer: Json = await context.need_sessions().read(
-        lambda found: plain(trace_page(found, start or 0, count, memory=memory)), id_
+    page: Json = plain(
+        await context.need_sessions().look(lambda _, found: trace_slices(found, start or 0, count, memory=memory), id_)
     )
-    return answer
+    return page
 
 
 @method(S + "call_tree", S + "callTree")
 async def call_tree(context: Context, id_: SessionRef) -> Json:
     """Every message of the run."""
-    answer: Json = await context.need_sessions().read(lambda found: plain(tree_of(found, EXPORT_STEPS)), id_)
-    return answer
+    tree: Json = plain(
+        await context.need_sessions().look(lambda _, found: call_tree_slices(found, EXPORT_STEPS), id_)
+    )
+    return tree
 
 
 @method(S + "templates")
