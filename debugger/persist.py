@@ -32,7 +32,7 @@ from debugger.limits import (
 )
 from debugger.program import Program
 from debugger.session import Session
-from debugger.slices import end_slices
+from debugger.slices import end_slices, finish, seek_slices
 from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
@@ -111,6 +111,17 @@ def restore(
     Without ``base`` the record's own witness is the base state. Raises `SessionDiverged` if the replay does not
     give the recorded state.
     """
+    return finish(restore_slices(record, machine, base, block_hash, keyframe_bytes))
+
+
+def restore_slices(
+    record: SessionRecord,
+    machine: Machine,
+    base: StateReader | None = None,
+    block_hash: BlockHashes | None = None,
+    keyframe_bytes: int = KEYFRAME_BYTES,
+) -> Generator[None, None, Session]:
+    """`restore` in slices: others may work after every ``yield``."""
     check_record(record)
     if base is None:
         state = WitnessState(record.witness)
@@ -124,16 +135,19 @@ def restore(
         tags=record.tags,
         keyframe_bytes=keyframe_bytes,
     )
-    session.branches = {branch.id: branch for branch in record.branches}
-    session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
     try:
-        session.checkout(record.branch, record.position)
+        session.branches = {branch.id: branch for branch in record.branches}
+        session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
+        session.checkout(record.branch, 0)
+        yield from seek_slices(session.timeline, record.position, lambda: False)
+        if session.digest() != record.digest:
+            raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     except StepOutOfRange as error:
         session.close()
         raise SessionDiverged(str(error)) from None
-    if session.digest() != record.digest:
+    except BaseException:
         session.close()
-        raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
+        raise
     session.base.know(record.witness)
     session.is_running = record.is_running
     return session

@@ -1,4 +1,4 @@
-"""Errors of sharing sessions.
+"""Errors of sharing sessions, and of importing them.
 
 SessionError
 ├── InvalidShare     session.token
@@ -7,12 +7,13 @@ SessionError
 ├── NotDriving       session.driver
 ├── OwnersOnly       session.owner
 ├── SlowWatcher      session.slow_watcher
-└── NoPush           session.no_push
+├── NoPush           session.no_push
+└── WorkerFailed     session_file.worker
 """
 
 from __future__ import annotations
 
-from debugger.errors import SessionError
+from debugger.errors import SessionError, SessionFileRefused
 
 
 class InvalidShare(SessionError):
@@ -69,3 +70,11 @@ class NoPush(SessionError):
     code = "session.no_push"
     rpc_code = -32601
     hint = "watch over QUIC (zvmd session watch) or call zvmd_session_watch on the WebSocket /ws"
+
+
+class WorkerFailed(SessionFileRefused):
+    """The process that looks at a file ended without an answer, but not for a limit."""
+
+    code = "session_file.worker"
+    rpc_code = -32000
+    hint = "this is a bug in zvmd or the machine is out of memory; please report it with the file"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from debugger.errors import SessionFileMalformed, SessionLimitReached
-from debugger.persist import decode_record, encode_record, record_of, restore
+from debugger.persist import decode_record, encode_record, record_of, restore_slices
 from debugger.ports import SessionSummary
 from debugger.session import Session
 from node.sessions.origin import Ground, Origin
@@ -78,16 +80,17 @@ def decode_kept(data: bytes) -> Kept:
     return kept
 
 
-def bring_back(data: bytes, ground: Ground) -> tuple[Session, Origin]:
+def bring_back(data: bytes, ground: Ground) -> Generator[None, None, tuple[Session, Origin]]:
     """The session replayed to its position; over its record's witness once the chain has forgotten the base state.
 
-    Raises `SessionDiverged`.
+    In slices: others may work after every ``yield``. Raises `SessionDiverged`.
     """
     kept = decode_kept(data)
     try:
         base, block_hash = ground.base(kept.origin)
     except StateUnavailable:
         base, block_hash = None, None
-    session = restore(decode_record(kept.record), ground.machine, base, block_hash, KEYFRAME_BYTES)
+    record = decode_record(kept.record)
+    session = yield from restore_slices(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
     session.is_running = False
     return session, kept.origin

@@ -13,17 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
+
 from debugger.errors import SessionLimitReached, SessionNotFound
 from debugger.limits import SESSIONS
-from debugger.persist import restore
+from debugger.persist import restore_slices
 from debugger.ports import SessionSummary
 from debugger.program import Program
 from debugger.session import Session
-from debugger.sharing import import_session
+from node.sessions.import_worker import import_apart
 from node.sessions.kept import KEYFRAME_BYTES, UNSHARED, bring_back, copied, decode_kept, encode_kept, with_sharing
 from node.sessions.live import Live, Ref
 from node.sessions.origin import Ground, Origin
 from node.sessions.shares import OWNER, Access, Sharing
+from node.sessions.watching import watching
 from node.sessions.where import Json, event_of, where
 from storage.sessions import SessionShelf
 from storage.wal.records import MAX_SESSION
@@ -79,6 +82,8 @@ class SessionService:
         self._creating = 0
         self._kept_bytes = sum(len(shelf.get(session) or b"") for session in shelf)
         self._pool = ThreadPoolExecutor(THREADS, "session")
+        self._importing = asyncio.Lock()
+        """One worker process at a time."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Life
@@ -86,17 +91,18 @@ class SessionService:
     async def create(self, program: Program, origin: Origin, name: str = "", tags: tuple[str, ...] = ()) -> int:
         """A new session. Raises `InvalidProgram`, `SessionLimitReached`, errors of the transaction."""
 
-        def make(_: int) -> Session:
+        def make() -> Work[Session]:
+            yield from ()
             base, block_hash = self.ground.base(origin)
             return Session(
                 program, self.ground.machine, base, block_hash, name=name, tags=tags, keyframe_bytes=KEYFRAME_BYTES
             )
 
-        return await self._shielded(self._add(make, origin))
+        return await self._shielded(self._add(make(), origin))
 
     async def create_plain(self, program: Program, name: str) -> int:
         """A new session over an empty state."""
-        return await self.create(program, Origin(), name)
+        return await self.create(program, NOWHERE, name)
 
     async def on_thread(self, job: Callable[[], T]) -> T:
         """Something long that concerns no session."""
@@ -105,21 +111,20 @@ class SessionService:
     async def import_file(self, data: bytes) -> int:
         """A session of a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
 
-        def make(_: int) -> Session:
-            session = restore(import_session(data).record, self.ground.machine, keyframe_bytes=KEYFRAME_BYTES)
-            session.is_running = False
-            return session
+        async def importing() -> int:
+            async with self._importing:
+                record = msgspec.structs.replace(await import_apart(data), is_running=False)
+            return await self._add(restore_slices(record, self.ground.machine, None, None, KEYFRAME_BYTES), NOWHERE)
 
-        return await self._shielded(self._add(make, Origin()))
+        return await self._shielded(importing())
 
-    async def _add(self, make: Callable[[int], Session], origin: Origin) -> int:
+    async def _add(self, make: Work[Session], origin: Origin) -> int:
         if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
             raise SessionLimitReached(f"at most {SESSIONS} sessions, of {KEPT_BYTES} bytes, are kept at once")
         number, self._next_id = self._next_id, self._next_id + 1
         self._creating += 1
         try:
-            session = await self._on_thread(lambda: make(number))
-            seat = Seat(number, session=session, origin=origin)
+            seat = Seat(number, session=await self._drive(make), origin=origin)
             await self._keep_now(seat, UNSHARED)
         finally:
             self._creating -= 1
@@ -261,38 +266,7 @@ class SessionService:
 
         Raises like `Live.enter`, also later when the access ends, and `SlowWatcher`.
         """
-        return self._watching(ref, self.live.enter(ref), cursor)
-
-    async def _watching(self, ref: Ref, access: Access, cursor: int | None) -> AsyncGenerator[list[Json], None]:
-        feed = self.live.join(access.session)
-        try:
-            if cursor is None or not feed.oldest <= cursor <= feed.cursor:
-                event = await self._snapshot(access.session)
-                if cursor is not None:
-                    event["missed"] = max(0, event["cursor"] - cursor)
-                cursor = event["cursor"]
-                yield [event]
-            while True:
-                self.live.enter(ref)
-                events = feed.after(cursor)
-                if events:
-                    cursor = events[-1]["cursor"]
-                    yield events
-                else:
-                    await feed.news(self.live.seconds_left(access))
-        finally:
-            feed.watchers -= 1
-
-    async def _snapshot(self, number: int) -> Json:
-        """An event that says where the session stands; its cursor is that of the last change."""
-
-        async def looking() -> Json:
-            async with self._held(number) as seat:
-                session = await self._ready(seat)
-                position = await self._on_thread(lambda: where(session, []))
-                return {**self.live.heading(number, "watch"), "position": position}
-
-        return await self._shielded(looking())
+        return watching(self.live, self.read, ref, self.live.enter(ref), cursor)
 
     # Within
 
@@ -322,7 +296,7 @@ class SessionService:
     async def _ready(self, seat: Seat) -> Session:
         if seat.session is None:
             data = self._record(seat.id)
-            session, origin = await self._on_thread(lambda: bring_back(data, self.ground))
+            session, origin = await self._drive(bring_back(data, self.ground))
             seat.session, seat.origin, seat.bytes = session, origin, memory_of(session)
         return seat.session
 
