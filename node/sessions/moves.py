@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from msgspec.structs import replace
 
@@ -10,6 +10,7 @@ from debugger.commands import Command, Load, Run, Seek, Step, StepOut, StepOver,
 from debugger.errors import SessionLimitReached
 from debugger.limits import REPLAY_STEPS
 from debugger.session import Moves, Session
+from node.sessions.where import Json, where
 
 
 def move(command: Command) -> Callable[[Session, Callable[[], bool]], Moves]:
@@ -19,6 +20,17 @@ def move(command: Command) -> Callable[[Session, Callable[[], bool]], Moves]:
         return (yield from perform_sliced(session, _bounded(command, session.step_index), wants_pause))
 
     return work
+
+
+def answering(
+    work: Callable[[Session, Callable[[], bool]], Moves],
+) -> Callable[[Session, Callable[[], bool]], Generator[None, None, Json]]:
+    """The same work, answered with where the session stands then."""
+
+    def answered(session: Session, wants_pause: Callable[[], bool]) -> Generator[None, None, Json]:
+        return where(session, (yield from work(session, wants_pause)))
+
+    return answered
 
 
 def loading(code: str) -> Callable[[Session, Callable[[], bool]], Moves]:

@@ -16,7 +16,7 @@ from debugger.program import Program
 from node.rpc.context import Context
 from node.rpc.params import LooseInt
 from node.rpc.registry import method
-from node.sessions.moves import loading, move
+from node.sessions.moves import answering, loading, move
 
 Json = dict[str, Any]
 
@@ -55,21 +55,21 @@ def set_active_session(context: Context, session_id: LooseInt) -> bool:
 async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: str) -> Json:
     """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
 
-    await context.need_sessions().change(session_id, loading(bytecode_hex))
+    await context.need_sessions().change(session_id, answering(loading(bytecode_hex)), "load")
     return await _state(context, session_id)
 
 
 @method("zvmd_reset_evm", "zvmd_resetSession")
 async def reset_evm(context: Context, session_id: LooseInt) -> Json:
     """Back to the start; the state."""
-    await context.need_sessions().change(session_id, move(commands.Reset()))
+    await context.need_sessions().change(session_id, answering(move(commands.Reset())), "reset")
     return await _state(context, session_id)
 
 
 @method("zvmd_step_evm", "zvmd_stepSession")
 async def step_evm(context: Context, session_id: LooseInt) -> Json:
     """One operation; the state."""
-    await context.need_sessions().change(session_id, move(commands.Step()))
+    await context.need_sessions().change(session_id, answering(move(commands.Step())), "step")
     return await _state(context, session_id)
 
 
