@@ -42,6 +42,7 @@ from debugger.limits import (
 from debugger.program import Program
 from debugger.slices import (
     Slices,
+    finish,
     out_back_slices,
     out_slices,
     over_back_slices,
@@ -199,13 +200,7 @@ class Session:
         return self._stopped(reached.reason, reached.breakpoints)
 
     def _at_once(self, slices: Slices) -> list[Event]:
-        moves = self.sliced(slices)
-        while True:
-            try:
-                next(moves)
-            except StopIteration as end:
-                events: list[Event] = end.value
-                return events
+        return finish(self.sliced(slices))
 
     def _is_pause_wanted(self) -> bool:
         return self._pause_wanted

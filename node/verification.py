@@ -14,12 +14,16 @@ from chain.receipts import receipts_root
 from chain.types import Hash32
 from storage import layout
 from storage.chaindata import ChainData
-from storage.checkpoint import last_checkpoint
-from storage.fs import RealFs
-from storage.kv import open_leveldb
+from storage.checkpoint import Checkpoint, last_checkpoint
+from storage.errors import SnapshotLost
+from storage.fs import FileSystem, RealFs
+from storage.kv import KeyValueStore, open_leveldb
+from storage.session_files import SessionFiles
+from storage.sessions import SessionShelf
 from storage.state.reader import StateView
 from storage.state.store import StateStore
-from storage.wal import inspect
+from storage.wal import Record, inspect
+from storage.wal.session_records import SESSION_TYPES, Snapshot, decode_session
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ def verify_data_directory(data_dir: Path) -> Report:
         kv = open_leveldb(data_dir / layout.STATE)
         try:
             checkpoint = last_checkpoint(kv)
+            _verify_sessions(fs, kv, checkpoint, records, report)
             if checkpoint is None:
                 report.lines.append("state: no checkpoint yet; the log has everything")
                 return report
@@ -62,6 +67,28 @@ def verify_data_directory(data_dir: Path) -> Report:
     finally:
         lock.release()
     return report
+
+
+def _verify_sessions(
+    fs: FileSystem, kv: KeyValueStore, checkpoint: Checkpoint | None, records: list[Record], report: Report
+) -> None:
+    """Sessions as the next start will find them, and the files of the large ones."""
+    shelf, lsn = SessionShelf(), checkpoint.lsn if checkpoint is not None else 0
+    if checkpoint is not None:
+        shelf.load(kv, lsn)
+    for record in records:
+        if record.lsn > lsn and record.type in SESSION_TYPES:
+            session, change = decode_session(record.type, record.payload)
+            shelf.put(session, change, record.lsn)
+    files = SessionFiles(fs)
+    for session in shelf:
+        kept = shelf.get(session)
+        if kept is not None and isinstance(kept.content, Snapshot):
+            try:
+                files.read(session, kept.content)
+            except SnapshotLost as error:
+                report.problems.append(str(error))
+    report.lines.append(f"sessions: {len(shelf)}, {len(shelf.snapshots())} of them in files")
 
 
 def _verify_blocks(chain: ChainData, head: int, report: Report) -> None:

@@ -1,8 +1,9 @@
 """Backups of a running node, and their way back, whole or up to a chosen log record.
 
-A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the newest state export if there
-is one, and ``BACKUP``, which says what is in it with digests and is written last: a backup without it is none. The log
-is append only, so it is copied while it grows; it is promised to reach what was durable when copying began.
+A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the files of large sessions, the
+newest state export if there is one, and ``BACKUP``, which says what is in it with digests and is written last: a backup
+without it is none. The log is append only, so it is copied while it grows; it is promised to reach what was durable
+when copying began.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from chain.genesis import Genesis
 from storage import layout
 from storage.errors import DataDirectoryDamaged, ExportDamaged
 from storage.export import exports, read_header, write_file
-from storage.fs import FileSystem, RealFs, write_atomically
+from storage.fs import FileSystem, RealFs, parent_of, write_atomically
+from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.failures import reading
 from storage.wal.format import OPTIONAL
@@ -66,10 +68,10 @@ def write_backup(source: Path, target: Path) -> Manifest:
     to.makedirs(layout.EXPORTS)
     paths = [layout.GENESIS, layout.FORMAT]
     paths += [f"{layout.WAL}/{name}" for name in fs.listdir(layout.WAL) if sequence_of(name) is not None]
-    digests = {path: _copy(fs, to, path) for path in paths}
-    for path in exports(fs)[:1]:
-        with suppress(FileNotFoundError):  # a newer one has just replaced it; the log has everything
-            digests[path] = _copy(fs, to, path)
+    digests = _copy_files(fs, to, session_files(fs))
+    digests |= {path: _copy(fs, to, path) for path in paths}
+    # Again, for what the copied log names and was written meanwhile; and exports, of which the log has everything.
+    digests |= _copy_files(fs, to, [path for path in (*session_files(fs), *exports(fs)[:1]) if path not in digests])
     lsn = mark.durable_lsn if mark else 0
     last = max((f.record.lsn for f in inspect(to, layout.WAL) if f.record is not None and f.sound), default=0)
     if last < lsn:
@@ -77,6 +79,16 @@ def write_backup(source: Path, target: Path) -> Manifest:
     manifest = Manifest(lsn or last, digests)
     write_atomically(to, MANIFEST, json.dumps(manifest._asdict(), sort_keys=True, indent=1).encode())
     return manifest
+
+
+def _copy_files(fs: FileSystem, to: FileSystem, paths: list[str]) -> dict[str, str]:
+    """Copy what may go away meanwhile, because nobody needs it any more."""
+    digests = {}
+    for path in paths:
+        to.makedirs(parent_of(path))
+        with suppress(FileNotFoundError):
+            digests[path] = _copy(fs, to, path)
+    return digests
 
 
 def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
@@ -137,6 +149,7 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     for path in manifest.digests:
+        to.makedirs(parent_of(path))
         if until is None or not path.startswith(layout.EXPORTS) or read_header(fs, path).lsn <= until:
             _copy(fs, to, path)
     identity = identity_of(_genesis(to))

@@ -19,7 +19,7 @@ from storage.wal.records import (
     decode_environment,
     decode_seal,
 )
-from storage.wal.session_records import decode_session, decode_template
+from storage.wal.session_records import SESSION_TYPES, decode_session, decode_template
 
 CHECKPOINT_BLOCKS = 1_024
 """A long replay writes a checkpoint this often, so that its memory stays bounded and a crash in it costs little."""
@@ -66,7 +66,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
                 store.answers.put(key, Answered(at, result))
             else:
                 store.settings[name] = arguments[0]
-        elif record.type in (RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE):
+        elif record.type in SESSION_TYPES:
             session, change = decode_session(record.type, record.payload)
             store.sessions.put(session, change, record.lsn, len(record.payload))
         elif record.type == RecordType.TEMPLATE:

@@ -27,15 +27,17 @@ class SessionFiles:
     """Any thread, but one at a time for each session."""
 
     def __init__(self, fs: FileSystem) -> None:
-        """Removes what an earlier process did not finish. Raises `StorageFull`, `StoragePanic`."""
         self._fs = fs
         self._lock = threading.Lock()
         self._pending: set[str] = set()
         """Written, and perhaps not named by a record yet."""
-        for path in self._paths():
+
+    def remove_unfinished(self) -> None:
+        """Remove what an earlier process has begun to write: at start. Raises `StoragePanic`."""
+        for path in _listed(self._fs):
             if not path.endswith(SUFFIX):
                 with writing(path):
-                    fs.unlink(path)
+                    self._fs.unlink(path)
 
     def write(self, session: int, content: bytes) -> Snapshot:
         """Make the content durable; until `settled`, the file stays. Raises `StorageFull`, `StoragePanic`."""
@@ -76,13 +78,9 @@ class SessionFiles:
         with reading(path):
             return self._fs.read_file(path)
 
-    def is_missing(self, session: int, snapshot: Snapshot) -> bool:
-        """Whether the file is not there; its content is checked when it is read."""
-        return not self._fs.exists(path_of(session, snapshot))
-
     def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]:
         """Remove files that no record names and that are older than a day; how many went, how many are left."""
-        found, removed = self._paths(), 0
+        found, removed = _listed(self._fs), 0
         for path in found:
             if now - self._fs.modified(path) <= KEPT_SECONDS:
                 continue
@@ -95,12 +93,18 @@ class SessionFiles:
                     removed += 1
         return removed, len(found) - removed
 
-    def _paths(self) -> list[str]:
-        fs, top = self._fs, layout.SESSIONS
-        if not fs.exists(top):
-            return []
-        with reading(top):
-            return [f"{top}/{folder}/{name}" for folder in fs.listdir(top) for name in fs.listdir(f"{top}/{folder}")]
+
+def session_files(fs: FileSystem) -> list[str]:
+    """Paths of all finished files."""
+    return [path for path in _listed(fs) if path.endswith(SUFFIX)]
+
+
+def _listed(fs: FileSystem) -> list[str]:
+    top = layout.SESSIONS
+    if not fs.exists(top):
+        return []
+    with reading(top):
+        return [f"{top}/{folder}/{name}" for folder in fs.listdir(top) for name in fs.listdir(f"{top}/{folder}")]
 
 
 def _path(session: int, digest: bytes) -> str:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -46,7 +47,13 @@ class DaemonFailed(Exception):
 class Daemon:
     """``zvmd start --dev`` on a data directory of its own and on free ports, which it keeps over restarts."""
 
-    def __init__(self, data_dir: Path, *arguments: str, command: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        command: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.http_port = free_port(socket.SOCK_STREAM)
         self.quic_port = free_port(socket.SOCK_DGRAM)
@@ -54,7 +61,7 @@ class Daemon:
         self.ready_line = ""
         self._arguments = arguments
         self._command = command or (sys.executable, "-m", "node.cli.main")
-        self._environment = clean_environment()
+        self._environment = clean_environment() | dict(environment or {})
         if not command:
             self._environment["PYTHONPATH"] = str(REPO)
         self._process: Process | None = None

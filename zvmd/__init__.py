@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
     from zvmd.session import Session
     from zvmd.session_view import SessionView
+    from zvmd.shelf import Templates, find_sessions, pin_session
     from zvmd.sync import SyncClient
     from zvmd.sync import SyncClient as Node
 
@@ -25,8 +26,11 @@ _HOMES = {
     "Session": "zvmd.session",
     "SessionView": "zvmd.session_view",
     "SyncClient": "zvmd.sync",
+    "Templates": "zvmd.shelf",
     "ZvmdClientError": "zvmd.errors",
     "connect": "zvmd.client",
+    "find_sessions": "zvmd.shelf",
+    "pin_session": "zvmd.shelf",
 }
 """Where each name lives; loaded when it is first used, so that ``zvmd --help`` does not load QUIC."""
 
@@ -41,8 +45,11 @@ __all__ = [
     "Session",
     "SessionView",
     "SyncClient",
+    "Templates",
     "ZvmdClientError",
     "connect",
+    "find_sessions",
+    "pin_session",
 ]
 
 

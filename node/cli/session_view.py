@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from rich.console import Console, Group
@@ -24,6 +25,27 @@ def show_where(answer: dict[str, Any]) -> str:
         return f"{line}  halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
     points = "".join(f" {number}" for number in answer.get("breakpoints", ()))
     return f"{line}  ({answer['reason']}{points})" if "reason" in answer else line
+
+
+def show_event(event: dict[str, Any]) -> str:
+    """
+    >>> position = {"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None}
+    >>> change = {"stack": {"0": {"before": None, "after": "0x1"}}}
+    >>> show_event({"cursor": 7, "command": "step", "driver": "owner", "position": position, "changed": change})
+    '7  owner: step  step 2  pc 3  ADD  gas 9  depth 1  stack[0]: - > 0x1'
+    """
+    line = f"{event['cursor']}  {event['driver']}: {event['command']}"
+    if "position" in event:
+        line += f"  {show_where(event['position'])}"
+    changed = event.get("changed", {})
+    for part in ("stack", "memory", "storage", "transientStorage"):
+        for key, change in changed.get(part, {}).items():
+            line += f"  {part}[{key}]: {change['before'] or '-'} > {change['after'] or '-'}"
+    if changed.get("omitted"):
+        line += f"  and {changed['omitted']} more"
+    if event.get("missed"):
+        line += f"  ({event['missed']} events missed)"
+    return line
 
 
 def _rows(title: str, rows: list[tuple[str, str]]) -> Table:
@@ -59,9 +81,20 @@ def show_state(state: dict[str, Any]) -> None:
 
 
 def show_list(sessions: list[dict[str, Any]]) -> None:
-    """All sessions as a table."""
-    table = Table("id", "name", "fork", "step", "halt", "tags", box=None, pad_edge=False)
+    """Sessions as a table."""
+    table = Table("id", "name", "fork", "step", "halt", "contract", "used", "tags", box=None, pad_edge=False)
     for line in sessions:
-        tags = ", ".join(line["tags"])
-        table.add_row(str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", tags)
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["used"])) + (" pinned" if line["pinned"] else "")
+        contract = line["contract"] or ""
+        cells = (line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used)
+        table.add_row(str(line["id"]), *map(Text, cells), Text(", ".join(line["tags"])))
+    Console().print(table)
+
+
+def show_templates(templates: list[dict[str, Any]]) -> None:
+    """Templates as a table."""
+    table = Table("name", "title", "tags", box=None, pad_edge=False)
+    for line in templates:
+        tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
+        table.add_row(Text(line["name"]), Text(line["title"]), Text(tags))
     Console().print(table)

@@ -35,6 +35,10 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']} s"
     click.echo(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
+    if kept := answer.get("sessions"):
+        click.echo(f"sessions    {kept['sessions']} kept ({kept['pinned']} pinned), {kept['ready']} ready, "
+                   f"{kept['inUse']} in use; {kept['bytes'] / 2**20:.1f} MiB, {kept['files']} in files; "
+                   f"{kept['removed']} removed")
     for job in answer["jobs"]:
         last = job["last_error"] or job["last_result"] or "not yet run"
         click.echo(f"job         {job['name']}: every {job['interval_seconds']:g} s, {job['runs']} runs, "

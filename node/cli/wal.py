@@ -14,7 +14,7 @@ from storage.fs import RealFs
 from storage.wal import Finding, Record, RecordType, inspect
 from storage.wal.inspect import OK
 from storage.wal.records import decode_command, decode_environment, decode_seal
-from storage.wal.session_records import Place, Snapshot, decode_session, decode_template
+from storage.wal.session_records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
 from zvmd.endpoint import data_directory
 
 DETAIL_CHARACTERS = 96
@@ -100,7 +100,7 @@ def meaning(finding: Finding) -> str:
     elif record.type == RecordType.COMMAND:
         name, arguments = decode_command(record.payload)
         text = f"{name} {arguments}"
-    elif record.type in (RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE):
+    elif record.type in SESSION_TYPES:
         text = _session(record)
     elif record.type == RecordType.TEMPLATE:
         name, content = decode_template(record.payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ from chain.crypto import create_address
 from chain.hashing import keccak256
 from chain.state import EMPTY_ACCOUNT
 from debugger.errors import SessionFileMalformed
-from debugger.persist import decode_record, encode_record, record_of, restore
+from debugger.persist import decode_record, encode_record, record_of, restore_slices
 from debugger.session import Session
 from node.sessions.origin import Ground, Origin
 from storage.errors import StateUnavailable
@@ -93,20 +94,28 @@ def decode_content(data: bytes) -> Content:
     return content
 
 
-def renamed(kept: Kept, data: bytes, label: Label) -> tuple[Kept, bytes]:
-    """The same session and its content with the name and the tags of a label; its content is then to be stored."""
+def copied(kept: Kept, data: bytes, over: Kept | None, now: int, sharing: bytes) -> tuple[Kept, bytes]:
+    """The same session for another id, and its content, which is to be stored.
+
+    It keeps name, tags, age and pin of the session it takes the place of, if there is one.
+    """
+    label = msgspec.structs.replace(kept.label, created=now, pinned=False)
+    if over is not None:
+        old = over.label
+        label = msgspec.structs.replace(
+            label, name=old.name, tags=old.tags, created=old.created, pinned=old.pinned
+        )
+    place = msgspec.structs.replace(kept.place, used=now, sharing=sharing)
     content = decode_content(data)
     record = msgspec.structs.replace(decode_record(content.record), name=label.name, tags=label.tags)
-    return (
-        msgspec.structs.replace(kept, label=label),
-        msgspec.msgpack.encode(msgspec.structs.replace(content, record=encode_record(record))),
-    )
+    content = msgspec.structs.replace(content, record=encode_record(record))
+    return Kept(label, place, b""), msgspec.msgpack.encode(content)
 
 
-def bring_back(data: bytes, place: Place, ground: Ground) -> tuple[Session, Origin]:
+def bring_back(data: bytes, place: Place, ground: Ground) -> Generator[None, None, tuple[Session, Origin]]:
     """The session replayed to a place; over its record's witness once the chain has forgotten the base state.
 
-    Raises `SessionDiverged`, `SessionFileMalformed`.
+    In slices: others may work after every ``yield``. Raises `SessionDiverged`, `SessionFileMalformed`.
     """
     content = decode_content(data)
     try:
@@ -116,6 +125,6 @@ def bring_back(data: bytes, place: Place, ground: Ground) -> tuple[Session, Orig
     record = msgspec.structs.replace(
         decode_record(content.record), position=place.step, branch=place.branch, digest=place.digest
     )
-    session = restore(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
+    session = yield from restore_slices(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
     session.is_running = False
     return session, content.origin

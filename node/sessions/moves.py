@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from msgspec.structs import replace
 
-from debugger.commands import Command, Run, Seek, Step, StepOut, StepOver, perform_sliced
+from debugger.commands import Command, Load, Run, Seek, Step, StepOut, StepOver, perform_sliced
 from debugger.errors import SessionLimitReached
 from debugger.limits import REPLAY_STEPS
 from debugger.session import Moves, Session
+from node.sessions.where import Json, where
 
 
 def move(command: Command) -> Callable[[Session, Callable[[], bool]], Moves]:
@@ -17,6 +18,27 @@ def move(command: Command) -> Callable[[Session, Callable[[], bool]], Moves]:
 
     def work(session: Session, wants_pause: Callable[[], bool]) -> Moves:
         return (yield from perform_sliced(session, _bounded(command, session.step_index), wants_pause))
+
+    return work
+
+
+def answering(
+    work: Callable[[Session, Callable[[], bool]], Moves],
+) -> Callable[[Session, Callable[[], bool]], Generator[None, None, Json]]:
+    """The same work, answered with where the session stands then."""
+
+    def answered(session: Session, wants_pause: Callable[[], bool]) -> Generator[None, None, Json]:
+        return where(session, (yield from work(session, wants_pause)))
+
+    return answered
+
+
+def loading(code: str) -> Callable[[Session, Callable[[], bool]], Moves]:
+    """Other bytecode in place of the session's program; fork, caller and the rest stay."""
+
+    def work(session: Session, wants_pause: Callable[[], bool]) -> Moves:
+        program = replace(session.program, code=code, to=None, transaction=None)
+        return (yield from move(Load(program))(session, wants_pause))
 
     return work
 

@@ -6,9 +6,8 @@ import structlog
 
 from chain.errors import ZvmdError
 from debugger.commands import Run
-from debugger.events import Stopped
 from debugger.limits import RUN_SLICE
-from node.sessions.moves import move
+from node.sessions.moves import answering, move
 from node.sessions.service import SessionService
 
 log = structlog.get_logger(__name__)
@@ -30,14 +29,14 @@ class Runner:
         if self._service.keeper.kept(session).place.halt:
             return False
         self._going.add(session)
-        self._service.begin(self._run(session))
+        self._service.seats.begin(self._run(session))
         return True
 
     async def _run(self, session: int) -> None:
         try:
             while session in self._going:
-                events = await self._service.change(session, move(Run(RUN_SLICE)))
-                if not isinstance(events[0], Stopped) or events[0].reason != "limit":
+                stands = await self._service.change(session, answering(move(Run(RUN_SLICE))), "run")
+                if stands["reason"] != "limit":
                     return
         except ZvmdError as error:  # nobody waits for the answer; the session is as it was before this piece
             log.warning("a session stopped running", session=session, error=str(error))

@@ -27,6 +27,7 @@ MAX_TEMPLATE = 2**20
 MAX_TEMPLATE_NAME = 200
 """Characters."""
 DIGEST_BYTES = 32
+SESSION_TYPES = frozenset((RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE))
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

@@ -7,13 +7,19 @@ import random
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from node.cli.main import cli
+from node.engine.pipeline import KeepSession
+from node.verification import verify_data_directory
 from storage import layout
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup
 from storage.errors import DataDirectoryDamaged, ExportDamaged, StorageError
+from storage.fs import RealFs
+from storage.session_files import SessionFiles, path_of
+from storage.wal.session_records import Kept, Label, Place
 from tests.durability.nodes import LocalNode
 
 SEGMENT = 65_536
@@ -132,3 +138,27 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (tmp_path / "r" / layout.GENESIS).exists()
     lines = runner.invoke(cli, ["wal", "export", *data, "--from-lsn", "2", "--until", "5"]).output.splitlines()
     assert [json.loads(line)["type"] for line in lines] == ["BLOCK_ENV", "TRANSACTION", "BLOCK_SEAL", "BLOCK_ENV"]
+
+
+def test_large_sessions_are_in_backups_and_their_loss_is_found(tmp_path: Path) -> None:
+    node = lived(tmp_path / "d", 6)
+    content = b"a large session" * 1_000
+    snapshot = SessionFiles(RealFs(node.data_dir)).write(3, content)
+    label = Label("large", (), "osaka", b"", b"", b"", 1)
+    kept = Kept(label, Place(0, 0, bytes(32), "", 2), snapshot)
+    node.ask(lambda done: KeepSession(done, 3, kept))
+    node.ask(lambda done: KeepSession(done, 3, Place(4, 0, bytes(32), "", 5)))
+    write_backup(node.data_dir, tmp_path / "b")
+    node.close()
+    restore_backup(tmp_path / "b", tmp_path / "again")
+    again = LocalNode(tmp_path / "again", segment_size_bytes=SEGMENT)
+    found = again.store.sessions.get(3)
+    assert found == msgspec.structs.replace(kept, place=Place(4, 0, bytes(32), "", 5))
+    assert SessionFiles(RealFs(again.data_dir)).read(3, snapshot) == content
+    again.checkpoint()
+    again.close()
+    report = verify_data_directory(tmp_path / "again")
+    assert "sessions: 1, 1 of them in files" in report.lines
+    assert not report.problems
+    (tmp_path / "again" / path_of(3, snapshot)).write_bytes(content[:-1])
+    assert ["session 3" in problem for problem in verify_data_directory(tmp_path / "again").problems] == [True]

@@ -32,9 +32,9 @@ def service_of(life: Life) -> SessionService:
         life.turn(KeepTemplate(raise_error, name, content))
 
     store = life.store
-    keeper = Keeper(
-        store.sessions, keep, SessionFiles(life.disk.fs), store.session_search, life.clock.now, INLINE_BYTES
-    )
+    files = SessionFiles(life.disk.fs)
+    files.remove_unfinished()
+    keeper = Keeper(store.sessions, keep, files, store.session_search, life.clock.now, INLINE_BYTES)
     return SessionService(Ground(None, machine()), keeper, Gallery(store.templates, keep_template))  # type: ignore[arg-type]
 
 

@@ -19,6 +19,7 @@ NAMESPACES = (
     "session_views",
     "session_shelf",
     "original_sessions",
+    "session_sharing",
 )
 
 

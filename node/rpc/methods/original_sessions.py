@@ -6,7 +6,6 @@ names its session: the active one is remembered for clients that show one at a t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,11 +13,10 @@ import msgspec
 from debugger import commands
 from debugger.errors import SessionNotFound
 from debugger.program import Program
-from debugger.session import Moves, Session
 from node.rpc.context import Context
 from node.rpc.params import LooseInt
 from node.rpc.registry import method
-from node.sessions.moves import move
+from node.sessions.moves import answering, loading, move
 
 Json = dict[str, Any]
 
@@ -57,25 +55,21 @@ def set_active_session(context: Context, session_id: LooseInt) -> bool:
 async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: str) -> Json:
     """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
 
-    def work(found: Session, wants_pause: Callable[[], bool]) -> Moves:
-        program = msgspec.structs.replace(found.program, code=bytecode_hex, to=None, transaction=None)
-        return (yield from move(commands.Load(program))(found, wants_pause))
-
-    await context.need_sessions().change(session_id, work)
+    await context.need_sessions().change(session_id, answering(loading(bytecode_hex)), "load")
     return await _state(context, session_id)
 
 
 @method("zvmd_reset_evm", "zvmd_resetSession")
 async def reset_evm(context: Context, session_id: LooseInt) -> Json:
     """Back to the start; the state."""
-    await context.need_sessions().change(session_id, move(commands.Reset()))
+    await context.need_sessions().change(session_id, answering(move(commands.Reset())), "reset")
     return await _state(context, session_id)
 
 
 @method("zvmd_step_evm", "zvmd_stepSession")
 async def step_evm(context: Context, session_id: LooseInt) -> Json:
     """One operation; the state."""
-    await context.need_sessions().change(session_id, move(commands.Step()))
+    await context.need_sessions().change(session_id, answering(move(commands.Step())), "step")
     return await _state(context, session_id)
 
 

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from debugger.calltree import call_tree_slices
 from debugger.commands import Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
+from debugger.diff import compare_slices
 from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
-from debugger.sharing import export_session
+from debugger.sharing import export_session, export_slices
 from node.errors import WriterBusy
-from node.sessions import service
+from node.sessions import seats, service
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.moves import move
@@ -52,6 +55,7 @@ class Log:
         self.fs = SimFs()
         self.files = SessionFiles(self.fs)
         self.now = 1_700_000_000.0
+        self.chain: Any = None
 
     async def keep(self, session: int, change: Kept | Place | None) -> None:
         await asyncio.sleep(0)
@@ -65,7 +69,11 @@ class Log:
         search = SessionSearch(None, self.shelf)  # type: ignore[arg-type] - no index: it looks at the shelf
         keeper = Keeper(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
         gallery = Gallery(TemplateShelf(), self.keep)  # type: ignore[arg-type]
-        return SessionService(Ground(None, MACHINE), keeper, gallery)  # type: ignore[arg-type]
+        return SessionService(Ground(self.chain, MACHINE), keeper, gallery)
+
+    def contents(self) -> list[bytes]:
+        """All that is kept of sessions now."""
+        return [msgspec.msgpack.encode(kept) for session in self.shelf if (kept := self.shelf.get(session)) is not None]
 
 
 def run(work: Callable[[Log, SessionService], Awaitable[Any]]) -> Any:
@@ -146,12 +154,36 @@ def test_long_moves_let_others_work_and_can_be_paused() -> None:
     run(work)
 
 
+def test_long_looks_let_others_work_and_comparisons_can_be_paused() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        long, short = await sessions.create(ENDLESS, Origin()), await sessions.create(SHORT, Origin())
+        comparing = asyncio.create_task(
+            sessions.look(lambda pause, one: compare_slices(one, one, limit=900_000_000, wants_pause=pause), long)
+        )
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await sessions.change(short, move(Step(1)))
+        assert not comparing.done()
+        sessions.pause(long)
+        found = await comparing
+        assert (found.is_equal, found.has_ended) == (True, False)
+        assert 0 < found.steps < 900_000_000
+        for look in (lambda _, one: call_tree_slices(one, 3_000_000), lambda _, one: export_slices(one)):
+            tree = asyncio.create_task(sessions.look(look, await sessions.create(LOOP, Origin())))
+            await asyncio.sleep(0)
+            await sessions.change(short, move(StepBack(1)))
+            assert not tree.done()
+            await tree
+
+    run(work)
+
+
 def test_a_reverse_run_can_be_paused_and_goes_on() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
         number = await sessions.create(LOOP, Origin())
         await sessions.change(number, move(Step(2_000_000)))
         task = asyncio.create_task(sessions.change(number, move(ReverseRun())))
-        while not sessions._seats[number].lock.locked():
+        while not next(seat for seat in sessions.seats if seat.id == number).lock.locked():
             await asyncio.sleep(0)
         sessions.pause(number)
         [paused] = await task
@@ -184,7 +216,7 @@ def test_whoever_goes_away_leaves_no_half_used_session() -> None:
 
 
 def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LIVE_MAX", 2)
+    monkeypatch.setattr(seats, "LIVE_MAX", 2)
     monkeypatch.setattr(service, "SESSIONS", 5)
 
     async def work(log: Log, sessions: SessionService) -> None:
@@ -193,7 +225,7 @@ def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.Mon
             await sessions.create(SHORT, Origin())
         for number in numbers:
             await sessions.change(number, move(Step(number)))
-        assert sum(seat.session is not None for seat in sessions._seats.values()) <= 2
+        assert sum(seat.session is not None for seat in sessions.seats) <= 2
         assert [(await state(sessions, number))[0].step for number in numbers] == numbers
 
     run(work)

@@ -1,0 +1,112 @@
+"""``zvmd session list|pin|template``: find sessions, keep them, and the gallery of templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.panel import Panel
+
+from node.cli.link import link_options, open_link
+from node.cli.output import print_json
+from node.cli.session_view import show_list, show_templates
+
+S = "zvmd_session_"
+_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+_id = click.argument("session_id", metavar="ID", type=int)
+
+
+def _ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
+    with open_link(http, url, data_dir) as link:
+        return link.rpc(S + name, *params)
+
+
+@click.command("list")
+@click.option("--name", help="A part of the name.")
+@click.option("--tag")
+@click.option("--contract", help="The called address.")
+@click.option("--transaction", help="Hash of the debugged transaction.")
+@click.option("--code-hash", help="Keccak-256 of the code that runs first.")
+@click.option("--fork")
+@click.option("--halt", help="stop, return, revert, out_of_gas ...; none: has not ended.")
+@click.option("--pinned/--not-pinned", default=None)
+@click.option("--used-from", type=int, help="Used since, Unix seconds.")
+@click.option("--used-to", type=int, help="Not used since, Unix seconds.")
+@click.option("--limit", type=int, help="Lines at most.")
+@click.option("--cursor", type=int, help="Id of the last line of the page before.")
+@_json
+@link_options
+def list_(as_json: bool, http: bool, url: str | None, data_dir: str | None, **search: Any) -> None:
+    """Show sessions, the newest first."""
+    words = {name: value for name, value in search.items() if value is not None}
+    chosen = {first + "".join(map(str.capitalize, rest)): value
+              for name, value in words.items() for first, *rest in [name.split("_")]}
+    answer = _ask("list", chosen, http=http, url=url, data_dir=data_dir)
+    print_json(answer) if as_json else show_list(answer)
+
+
+@click.command()
+@_id
+@click.option("--off", is_flag=True, help="Let the policy remove it again.")
+@link_options
+def pin(session_id: int, off: bool, **link: Any) -> None:
+    """Keep a session whatever its age."""
+    _ask("pin", session_id, not off, **link)
+
+
+@click.group()
+def template() -> None:
+    """Programs to learn from, and your own."""
+
+
+@template.command("list")
+@_json
+@link_options
+def template_list(as_json: bool, **link: Any) -> None:
+    """Show all templates."""
+    answer = _ask("template_list", **link)
+    print_json(answer) if as_json else show_templates(answer)
+
+
+@template.command("show")
+@click.argument("name")
+@_json
+@link_options
+def template_show(name: str, as_json: bool, **link: Any) -> None:
+    """Explain a template."""
+    answer = _ask("template_show", name, **link)
+    if as_json:
+        print_json(answer)
+        return
+    text = answer["explanation"].strip() + "\n\n" + (answer.get("assembly") or answer.get("code") or "").strip()
+    expected = ", ".join(f"{field} {value}" for field, value in answer["expected"].items())
+    Console().print(Panel(f"{text}\n\nends: {expected}", title=answer["title"], title_align="left"), markup=False)
+
+
+@template.command("save")
+@click.argument("source", metavar="ID|FILE")
+@click.argument("name", required=False)
+@click.option("--title", default="")
+@click.option("--explanation", default="")
+@link_options
+def template_save(source: str, name: str | None, title: str, explanation: str, **link: Any) -> None:
+    """Keep the program of a session under a NAME, or a template of a TOML FILE, which has to end as it says."""
+    if source.isdecimal():
+        if name is None:
+            raise click.UsageError("give the new template a NAME")
+        wanted: dict[str, Any] = {"session": int(source), "name": name, "title": title, "explanation": explanation}
+    else:
+        wanted = {"toml": Path(source).read_text(encoding="utf-8")}
+    answer = _ask("template_save", wanted, **link)
+    click.echo(f"{answer['name']}: ends with {answer['expected']['halt']} after {answer['expected']['steps']} steps"
+               if "steps" in answer["expected"] else answer["name"])
+
+
+@template.command("remove")
+@click.argument("name")
+@link_options
+def template_remove(name: str, **link: Any) -> None:
+    """Remove a template of your own."""
+    _ask("template_remove", name, **link)

@@ -1,0 +1,227 @@
+"""How sessions are kept: small records for moves, files for large ones, what the chain forgets, and what expires."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from chain.state import Account
+from chain.types import Address, Hash32
+from debugger.breakpoints import Breakpoint
+from debugger.commands import (
+    Checkout,
+    Command,
+    MakeEdit,
+    Rename,
+    Reset,
+    ReverseRun,
+    Run,
+    Seek,
+    SetBreakpoint,
+    Step,
+    StepBack,
+    StepOut,
+    StepOver,
+)
+from debugger.edits import Edit
+from debugger.errors import SessionError
+from debugger.program import DEFAULT_TARGET, Program
+from debugger.session import Session
+from node.sessions.expiry import Policy, expire
+from node.sessions.moves import move
+from node.sessions.origin import Origin
+from node.sessions.service import SessionService
+from storage.errors import SnapshotLost, StateUnavailable
+from storage.session_files import path_of
+from storage.wal.records import RecordType
+from storage.wal.session_records import MAX_CONTENT, Snapshot
+from tests.unit.debugger.programs import programs
+from tests.unit.node.test_sessions import LOOP, SHORT, Log, run, state
+
+
+def test_a_move_is_a_small_record_and_only_a_change_a_whole_one() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        number = await sessions.create(LOOP, Origin(), "n" * 200)
+        for command in (Step(1000), StepBack(3), Seek(5), Run(20), Reset()):
+            await sessions.change(number, move(command))
+        await sessions.change(number, move(SetBreakpoint(Breakpoint("pc", pc=2))))
+        await sessions.change(number, move(Run()))
+        whole, moved = RecordType.SESSION, RecordType.SESSION_MOVE
+        assert [kind for kind, _ in log.records] == [whole, *[moved] * 5, whole, moved]
+        assert max(size for kind, size in log.records if kind is moved) < 64
+        before = await state(sessions, number)
+        later = log.service()
+        assert await state(later, number) == before
+        await later.change(number, move(Step(1)))
+        assert log.records[-1][0] is moved, "a session brought back is known to be in the log"
+        await later.stop()
+
+    run(work)
+
+
+class ChainState:
+    """A chain of one account with slots, and nothing else that sessions ask of a chain."""
+
+    def account(self, address: Address) -> Account | None:
+        return Account(1, 5) if address == DEFAULT_TARGET else None
+
+    def storage(self, address: Address, slot: int) -> int:
+        return slot + 1
+
+    def code(self, code_hash: Hash32) -> bytes:
+        return b""
+
+    def has_storage(self, address: Address) -> bool:
+        return True
+
+    def view(self, number: int) -> ChainState:
+        if number > self.oldest:
+            return self
+        raise StateUnavailable("forgotten")
+
+    def block_hash(self, number: int) -> Hash32:
+        return Hash32(bytes(32))
+
+    oldest = 0
+
+
+def test_what_is_read_of_a_chain_is_kept_before_the_chain_forgets_it() -> None:
+    """SLOAD of one slot after the other; the state of block 1 then expires."""
+
+    async def work(log: Log, _: SessionService) -> None:
+        log.chain = ChainState()
+        sessions = log.service()
+        number = await sessions.create(Program(code="0x5f5b8054506001016001565b00", gas=1_000_000), Origin(1))
+        for count in (1, 40, 1, 1, 1, 1, 100):
+            await sessions.change(number, move(Step(count)))
+        kinds = [kind for kind, _ in log.records]
+        assert kinds.count(RecordType.SESSION) >= 4
+        assert RecordType.SESSION_MOVE in kinds
+        before = await state(sessions, number)
+        log.chain.oldest = 1
+        later = log.service()
+        assert await state(later, number) == before
+        await sessions.stop()
+        await later.stop()
+
+    run(work)
+
+
+def test_a_large_session_is_a_file_and_its_loss_concerns_no_other() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        large = Program(code="0x6001600201" + "5b" * 9_000 + "00")
+        sessions = log.service(inline_bytes=8_000)
+        small = await sessions.create(SHORT, Origin())
+        number = await sessions.create(large, Origin())
+        await sessions.change(number, move(Step(8)))
+        copy = await sessions.copy(number)
+        assert [kind for kind, _ in log.records] == [
+            RecordType.SESSION, RecordType.SESSION_SNAPSHOT, RecordType.SESSION_MOVE, RecordType.SESSION_SNAPSHOT,
+        ]  # fmt: skip
+        assert max(size for _, size in log.records) < 8_000
+        before = await state(sessions, number)
+        later = log.service(inline_bytes=8_000)
+        assert await state(later, number) == await state(later, copy) == before
+        content = log.shelf.get(copy)
+        assert content is not None
+        assert isinstance(content.content, Snapshot)
+        log.fs.unlink(path_of(copy, content.content))
+        another = log.service()
+        with pytest.raises(SnapshotLost):
+            await state(another, copy)
+        assert await state(another, number) == before
+        assert (await state(another, small))[0].step == 0
+        await another.close(copy)
+        for service_ in (sessions, later, another):
+            await service_.stop()
+
+    run(work)
+
+
+def test_no_content_is_too_large_for_the_log() -> None:
+    """8 MiB of calldata edits and code: more than a record can hold."""
+
+    async def work(log: Log, sessions: SessionService) -> None:
+        number = await sessions.create(Program(code="0x" + "5b" * 2**20, calldata="0x" + "07" * (4 << 20)), Origin())
+        assert log.records[-1][0] is RecordType.SESSION_SNAPSHOT
+        content = log.shelf.get(number)
+        assert content is not None
+        assert isinstance(content.content, Snapshot)
+        assert content.content.size > MAX_CONTENT
+        assert (await state(log.service(), number))[0].opcode == "JUMPDEST"
+
+    run(work)
+
+
+def test_sessions_expire_by_age_and_number_but_not_pinned_or_used_ones() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        numbers = [await sessions.create(SHORT, Origin()) for _ in range(6)]
+        await sessions.pin(numbers[0], True)
+        log.now += 10 * 86_400
+        await sessions.read(lambda session: session.state(), numbers[1])  # looking counts as use
+        await sessions.change(numbers[2], move(Step(1)))
+        policy = Policy(keep_days=9)
+        running = await sessions.create(LOOP, Origin())
+        log.now += 1
+        assert (await expire(sessions, policy)).startswith("3 sessions removed, 4 left")
+        log.now += 10 * 86_400
+        task = asyncio.create_task(sessions.change(running, move(Run(3_000_000))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert (await expire(sessions, policy)).startswith("2 sessions removed, 2 left")
+        await task
+        assert list(log.shelf) == [numbers[0], running]
+        more = [await sessions.create(SHORT, Origin()) for _ in range(4)]
+        log.now += 5
+        await sessions.change(more[0], move(Step(1)))
+        await expire(sessions, Policy(max_sessions=3))
+        assert list(log.shelf) == [numbers[0], more[0], more[3]], "the longest unused went"
+        await expire(sessions, Policy(max_bytes=1))
+        assert list(log.shelf) == [numbers[0]], "pinned"
+        assert list(log.service().keeper.shelf) == [numbers[0]]
+
+    run(work)
+
+
+moving = st.one_of(
+    st.builds(Step, st.integers(0, 60)),
+    st.builds(StepBack, st.integers(0, 60)),
+    st.builds(Seek, st.integers(0, 12)),
+    st.builds(Run, st.none() | st.integers(0, 90)),
+    st.builds(StepOver),
+    st.builds(StepOut),
+    st.builds(ReverseRun),
+    st.builds(Reset),
+    st.builds(SetBreakpoint, st.builds(Breakpoint, st.just("pc"), pc=st.integers(0, 30))),
+    st.builds(MakeEdit, st.builds(Edit, st.just("stack"), index=st.just(0), value=st.integers(0, 9))),
+    st.builds(Checkout, st.integers(0, 2)),
+    st.builds(Rename, st.text(max_size=3), st.none() | st.just(("t",))),
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(programs(), st.lists(moving, min_size=1, max_size=10))
+def test_what_comes_back_is_what_was_kept(program: Program, commands: list[Command]) -> None:
+    """After any commands, a service over the same records has the same session, byte for byte, and goes on alike."""
+
+    def everything(session: Session) -> object:
+        tree = sorted(session.branches.items()), sorted(session.breakpoints.items()), session.branch
+        return session.state(), session.digest(), tree, session.name, session.tags
+
+    async def work(log: Log, sessions: SessionService) -> None:
+        number = await sessions.create(program, Origin())
+        for command in commands:
+            with suppress(SessionError):
+                await sessions.change(number, move(command))
+        later = log.service()
+        assert await later.read(everything, number) == await sessions.read(everything, number)
+        for service in (sessions, later):
+            await service.change(number, move(Step(5)))
+        assert await later.read(everything, number) == await sessions.read(everything, number)
+        await later.stop()
+
+    run(work)
