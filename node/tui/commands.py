@@ -16,7 +16,7 @@ Command = Callable[[AsyncSession, View, str], Awaitable[str]]
 
 def _stopped(where: Where) -> str:
     points = "".join(f" {number}" for number in where.get("breakpoints", ()))
-    return f"({where['reason']}{points})" if where.get("reason", "step") != "step" else ""
+    return f"({where['reason']}{points})" if where.get("reason", "step") not in ("step", "seek") else ""
 
 
 def _count(text: str) -> int:

@@ -56,6 +56,11 @@ class User:
         await self.pilot.pause()
 
     @property
+    def screen(self) -> str:
+        """All words on the screen, however their lines are broken."""
+        return " ".join(screen_of(self.app).split())
+
+    @property
     def step(self) -> int:
         """Where the screen says it is."""
         return self.app.view.step
@@ -197,7 +202,7 @@ def test_calls_over_out_and_back(node: Node) -> None:
         await user.press("k", "U")
         assert user.step == call
         await user.press("C")
-        assert "no later call" in screen_of(user.app)
+        assert "no later call" in user.screen
         await user.press("G", "c")
         assert user.step == call
 
@@ -224,9 +229,9 @@ def test_breakpoints_forwards_and_backwards(node: Node) -> None:
         await user.press("r")
         assert user.app.view.state["stack"][-1] == "0x1"
         await user.type("B", "pc zz")
-        assert "'zz' is no number" in screen_of(user.app)
+        assert "'zz' is no number" in user.screen
         await user.type("B", "nonsense")
-        assert "no kind 'nonsense'" in screen_of(user.app)
+        assert "no kind 'nonsense'" in user.screen
 
     play(node, {"code": LOOP}, story)
 
@@ -240,15 +245,15 @@ def test_what_if_branches_and_values(node: Node) -> None:
         assert user.app.view.state["stack"] == ["0x5"]
         assert user.app.view.length == length + 2 * 7
         await user.type("equals_sign", "stack[0] * 2")
-        assert "stack[0] * 2 = 0xa (10)" in screen_of(user.app)
+        assert "stack[0] * 2 = 0xa (10)" in user.screen
         check_screen(user.app, "what_if")
         await user.type("v", "")
-        assert "there are branches 0, 1" in screen_of(user.app)
+        assert "there are branches 0, 1" in user.screen
         await user.type("v", "0")
         assert user.step == 0
         assert user.app.view.length == length
         await user.type("w", "stack 0")
-        assert "stack is followed by index and value" in screen_of(user.app)
+        assert "stack is followed by index and value" in user.screen
 
     play(node, {"code": LOOP}, story)
 
@@ -261,7 +266,7 @@ def test_saving_and_exporting(node: Node, tmp_path: Path) -> None:
         listed = await user.session.node.rpc("zvmd_session_list")
         copy = next(line for line in listed if line["name"] == "half way")
         assert copy["position"] == 5
-        assert f"saved as session {copy['id']}" in screen_of(user.app)
+        assert f"saved as session {copy['id']}" in user.screen
         await user.type("X", str(tmp_path / "file"))
         again = await zvmd.AsyncSession.load(user.session.node, tmp_path / "file")
         assert (await again.state())["step"] == 5
@@ -317,9 +322,9 @@ def test_a_run_does_not_block_keys_and_escape_pauses_it(node: Node) -> None:
             await user.pilot.pause()
         await user.pilot.press("m")
         assert user.app.view.options.shows_text
-        assert "running, Esc pauses" in screen_of(user.app)
+        assert "running, Esc pauses" in user.screen
         await user.press("escape")
-        assert "(paused)" in screen_of(user.app)
+        assert "(paused)" in user.screen
         assert user.step > 0
 
     play(node, {"code": ENDLESS, "gas": 1 << 36}, story)
@@ -335,7 +340,7 @@ def test_the_session_outlives_the_node_and_the_screen_goes_on(tmp_path: Path) ->
             await user.press("5", "j")
             daemon.kill()
             await user.press("j")
-            assert "nothing listens there" in screen_of(user.app)
+            assert "nothing listens there" in user.screen
             daemon.start()
             await user.press("j")
             assert user.step in (6, 7)  # the first j was perhaps done
