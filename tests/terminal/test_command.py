@@ -40,10 +40,9 @@ def test_it_draws_obeys_keys_and_leaves_the_session(node: Node, transport: str) 
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=REPO, env=environment)
     os.close(slave)
     try:
-        shown = b"".join(until(master, b"PUSH1 0x02"))
-        assert b"step 0" in shown
+        assert b"PUSH1 0x02" in b"".join(until(master, b"step 0  pc 0x0"))
         os.write(master, b"jj")
-        list(until(master, b"step 2"))
+        list(until(master, b"step 2  pc 0x4"))
         os.write(master, b"q")
         end = b"".join(until(master, b"zvmd session debug "))
         assert b"stays as it is" in end
@@ -54,7 +53,7 @@ def test_it_draws_obeys_keys_and_leaves_the_session(node: Node, transport: str) 
         os.close(master)
 
 
-def test_it_asks_for_one_session(tmp_path: object) -> None:
+def test_it_asks_for_one_session() -> None:
     for arguments in ((), ("3", "--code", "0x00")):
         done = subprocess.run(zvmd(*arguments), capture_output=True, text=True, cwd=REPO, check=False)
         assert done.returncode == 2
