@@ -29,7 +29,7 @@ def until(terminal: int, wanted: bytes) -> Iterator[bytes]:
         yield piece
 
 
-@pytest.mark.parametrize("transport", ["quic", "http"])
+@pytest.mark.parametrize("transport", ["quic", pytest.param("http", marks=pytest.mark.full)])
 def test_it_draws_obeys_keys_and_leaves_the_session(node: Node, transport: str) -> None:
     if node.daemon is None:
         pytest.skip("an outside node has no data directory")

@@ -124,6 +124,7 @@ def test_screens_of_a_token_transfer(node: Node) -> None:
     play(node, {"template": "erc20-transfer"}, story)
 
 
+@pytest.mark.full
 def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("C", "j", "j")
@@ -276,6 +277,7 @@ def test_saving_and_exporting(node: Node, tmp_path: Path) -> None:
     play(node, {"code": LOOP}, story)
 
 
+@pytest.mark.full
 def test_a_prompt_takes_all_keys_until_escape(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("colon", "j", "q", "tab", "escape")
@@ -289,6 +291,7 @@ def test_a_prompt_takes_all_keys_until_escape(node: Node) -> None:
     play(node, {"code": LOOP}, story)
 
 
+@pytest.mark.full
 def test_long_things_are_fetched_where_they_come_in_sight(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("3", "j")
