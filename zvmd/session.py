@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView
+from zvmd.session_view import QUERY, SessionView, shown_id
 
 
 class Rpc(Protocol):
@@ -166,7 +166,7 @@ class Session:
         self._call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.Session {_shown(self.id)}>"
+        return f"<zvmd.Session {shown_id(self.id)}>"
 
     def __str__(self) -> str:
         return str(self.view())
@@ -179,8 +179,3 @@ class Session:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.view()._repr_mimebundle_(include, exclude)
-
-
-def _shown(number: int | str) -> str:
-    """The number; of a share token only what is no secret."""
-    return str(number).rpartition("-")[0] or str(number)

@@ -36,11 +36,16 @@ class Part(NamedTuple):
     """What is not shown, in words."""
 
 
+def shown_id(number: int | str) -> str:
+    """The number; of a share token only what is no secret."""
+    return str(number).rpartition("-")[0] or str(number)
+
+
 @dataclass(frozen=True)
 class SessionView:
     """A session as it stood when it was looked at."""
 
-    id: int
+    id: int | str
     state: dict[str, Any]
     """Answer of ``zvmd_session_state``."""
 
@@ -49,11 +54,11 @@ class SessionView:
         """Where it stands, in a line."""
         state = self.state
         halt = state["halt"]
-        line = f"session {self.id}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
+        line = f"session {shown_id(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
         line += f"  gas {state['gasLeft']}  depth {state['depth']}"
         if halt is None:
             return line
-        return _printable(f"{line}  halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else ""))
+        return printable(f"{line}  halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else ""))
 
     def parts(self) -> Iterator[Part]:
         """The tables, without empty ones; the stack is always there."""
@@ -80,7 +85,7 @@ class SessionView:
         for part in self.parts():
             lines.append(f"{part.title}:" if part.rows else f"{part.title}: empty")
             width = max((len(name) for name, _ in part.rows), default=0)
-            lines += [f"  {_printable(name):>{width}}  {_printable(value)}" for name, value in part.rows]
+            lines += [f"  {printable(name):>{width}}  {printable(value)}" for name, value in part.rows]
             lines += [f"  {part.omitted}"] if part.omitted else []
         return "\n".join(lines)
 
@@ -94,7 +99,7 @@ class SessionView:
         for part in self.parts():
             table = Table(title=part.title, title_justify="left", show_header=False, box=None)
             for name, value in part.rows:
-                table.add_row(Text(_printable(name), "dim"), Text(_printable(value), overflow="fold"))
+                table.add_row(Text(printable(name), "dim"), Text(printable(value), overflow="fold"))
             shown.append(table if part.rows else Text(f"{part.title}: empty", "dim"))
             shown += [Text(part.omitted)] if part.omitted else []
         return Panel(Group(*shown), title=Text(self.head), title_align="left")
@@ -104,7 +109,7 @@ class SessionView:
         blocks = [f"<b>{escape(self.head)}</b>"]
         for part in self.parts():
             rows = "".join(
-                f"<tr><td {cells}>{escape(_printable(name))}</td><td {cells}>{escape(_printable(value))}</td></tr>"
+                f"<tr><td {cells}>{escape(printable(name))}</td><td {cells}>{escape(printable(value))}</td></tr>"
                 for name, value in part.rows
             )
             omitted = f"<p>{escape(part.omitted)}</p>" if part.omitted else ""
@@ -133,10 +138,10 @@ def _call(frame: dict[str, Any]) -> str:
     return f"{line} at pc {frame['pc']} {frame['opcode']}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without what a terminal would obey: contracts choose what their reverts say.
 
-    >>> _printable("a\\x1b[2Jb")
+    >>> printable("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -197,7 +197,7 @@ def test_the_blocking_client(door: dict[str, Any]) -> None:
         assert head.cursor[0] == 1
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.full)])
 def test_a_node_started_again_fails_what_waits_and_nothing_is_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
