@@ -39,7 +39,8 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Warm up, then fork a daemon for each order and say how it ended."""
     orders = socket.socket(fileno=int(sys.argv[1]))
-    prctl = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     node.daemon.INDEX_SECONDS = INDEX_SECONDS
     node.daemon.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
@@ -54,7 +55,7 @@ def main() -> None:
         order = json.loads(message)
         child = os.fork()
         if not child:
-            prctl()
+            die_with_parent()
             orders.close()
             live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
         for file in files:
