@@ -34,6 +34,7 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
+from storage.kv import LevelStore
 from storage.opening import suspect
 from storage.pace import Slices
 from storage.session_files import SessionFiles
@@ -81,6 +82,8 @@ async def run_daemon(
     opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
     recovery_ms = (time.perf_counter() - begun) * 1000
     panic = partial(_panic, opened.fs)
+    if isinstance(opened.store.kv, LevelStore):  # a reader that meets damage: the next start builds the store again
+        opened.store.kv.on_corrupt = panic
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
     sessions = SessionService(

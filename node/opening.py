@@ -22,10 +22,11 @@ from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
+from storage.errors import CheckpointBroken, StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
-from storage.opening import StoreOptions, open_store
+from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
@@ -82,7 +83,12 @@ def open_chain(
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
     try:
-        return _open(fs, lock, settings, origins, now, accept_data_loss)
+        try:
+            return _open(fs, lock, settings, origins, now, accept_data_loss)
+        except (StateStoreCorrupt, CheckpointBroken) as error:
+            # Damage where the checks at the start did not look, met by the replay: once more, without that store.
+            suspect(fs, str(error))
+            return _open(fs, lock, settings, origins, now, 0)
     except BaseException:
         lock.release()
         raise

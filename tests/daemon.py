@@ -72,6 +72,11 @@ class Daemon:
         return f"http://127.0.0.1:{self.http_port}"
 
     @property
+    def is_running(self) -> bool:
+        """Whether it was started and neither stopped nor killed by us."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """Process id of the running daemon."""
         return self._running().pid

@@ -101,7 +101,7 @@ class KillHarness:
         self._end = end
         self._pace = pace or Pace()
         self._desk = Desk()
-        self._record = Record()
+        self.record = Record()
         self._model = Model()
         self._token = ""
         self._wallets: list[Wallet] = []
@@ -146,16 +146,16 @@ class KillHarness:
             nonces=dict.fromkeys(addresses, 0),
         )
         rpc.close()
-        return Oracle(self._record, self._model, self._token, first, self._pace.sample)
+        return Oracle(self.record, self._model, self._token, first, self._pace.sample)
 
     def _load_and_kill(self) -> None:
         addresses = [wallet.address for wallet in self._wallets]
-        reader = Reader(self._daemon.http_url, addresses, self._token, self._record, self._chance.getrandbits(32))
+        reader = Reader(self._daemon.http_url, addresses, self._token, self.record, self._chance.getrandbits(32))
         threads: list[Client | Reader | SessionClient] = [reader]
-        threads.append(SessionClient(self._daemon.http_url, self._desk, self._record, self._chance.getrandbits(32)))
+        threads.append(SessionClient(self._daemon.http_url, self._desk, self.record, self._chance.getrandbits(32)))
         for position, wallet in enumerate(self._wallets):
             kind, connect = self._client_kind(position)
-            threads.append(kind(connect, wallet, addresses, self._record, self._chance.getrandbits(32)))
+            threads.append(kind(connect, wallet, addresses, self.record, self._chance.getrandbits(32)))
         for thread in threads:
             thread.start()
         time.sleep(self._chance.uniform(*self._pace.load_seconds))
@@ -177,6 +177,8 @@ class KillHarness:
         return (BatchClient, over_http) if position % 4 == 2 else (Client, over_http)
 
     def _restart(self) -> None:
+        if self._daemon.is_running:  # it was not ended, only hindered
+            return
         while self._chance.random() < self._pace.kill_in_recovery:
             self._daemon.start(wait=False)
             time.sleep(self._chance.uniform(*self._pace.recovery_seconds))
@@ -197,24 +199,24 @@ class KillHarness:
         if everything or self._pace.check_twice:
             oracle.check(rpc, self._chance, everything=False)
         self.report.head = int(rpc.call("eth_blockNumber"), 16)
-        self.report.acknowledged = len(self._record.sent)
+        self.report.acknowledged = len(self.record.sent)
         self.report.session_commands = self._desk.commands
         rpc.close()
 
     def _send_again(self, oracle: Oracle, channel: Channel) -> None:
         """A client whose answer was lost sends the same bytes again: the same answer, and one inclusion."""
-        unanswered = [sent for sent in self._record.sent.values() if not sent.acknowledged]
+        unanswered = [sent for sent in self.record.sent.values() if not sent.acknowledged]
         for sent in sorted(unanswered, key=lambda sent: (sent.sender, sent.nonce)):
             self.report.landed_unanswered += oracle.landed(sent)
             self.report.sent_again += 1
-            self._record.acknowledge(sent, channel.send(sent.raw))
+            self.record.acknowledge(sent, channel.send(sent.raw))
 
     def _go_on(self, channel: Channel) -> None:
         """The next transactions work; the next kill will find them."""
         for wallet in self._wallets[:3]:
             sent, raw = wallet.sign(Kind.TOKEN, self._wallets[0].address, 1)
-            self._record.put_on_wire(sent)
-            self._record.acknowledge(sent, channel.send(raw))
+            self.record.put_on_wire(sent)
+            self.record.acknowledge(sent, channel.send(raw))
             sent.receipt = channel.receipt(sent.hash)
             assert sent.receipt is not None
             assert sent.receipt["status"] == "0x1"

@@ -122,7 +122,7 @@ class Client(threading.Thread):
         except BROKEN:
             return
         except Exception as error:  # a thread's failure must reach the test
-            self._record.complain(f"client {self._wallet.address}: {error!r}")
+            self._record.failed(f"client {self._wallet.address}", error)
 
     def _turn(self, channel: Channel) -> None:
         sent, raw = self._wallet.sign_random(self._chance, self._others)

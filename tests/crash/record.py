@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+FULL = "node.read_only"
+"""What a node with a full disk answers to changes."""
+
 
 class Kind(Enum):
     """What a transaction does."""
@@ -50,6 +53,8 @@ class Record:
     observations: list[Observation] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     """Answers no client should have been given: errors for valid transactions, and the like."""
+    may_be_full: bool = False
+    """The node's disk is made full: it may refuse changes, and say why."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put_on_wire(self, sent: Sent) -> None:
@@ -68,6 +73,12 @@ class Record:
         """The node gave this answer about a settled block."""
         with self._lock:
             self.observations.append(Observation(method, params, answer))
+
+    def failed(self, who: str, error: Exception) -> None:
+        """A client ends with this error; a refusal for want of room is none of ours to complain about if so said."""
+        code = getattr(error, "code", None), (getattr(error, "data", None) or {}).get("code")
+        if not (self.may_be_full and FULL in code):
+            self.complain(f"{who}: {error!r}")
 
     def complain(self, text: str) -> None:
         """Something was wrong already before the kill."""

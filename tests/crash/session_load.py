@@ -82,7 +82,7 @@ class SessionClient(threading.Thread):
         except BROKEN:
             return
         except Exception as error:  # a thread's failure must reach the test
-            self._record.complain(f"sessions: {error!r}")
+            self._record.failed("sessions", error)
         finally:
             self._rpc.close()
 

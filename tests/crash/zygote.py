@@ -32,6 +32,7 @@ from vm.evm.native import load_interpreter
 MESSAGE_BYTES = 65_536
 INDEX_SECONDS = 0.1
 CHECKPOINT_LOOK_SECONDS = 0.05
+SPACE_SECONDS = 0.1
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
 
@@ -39,9 +40,11 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Warm up, then fork a daemon for each order and say how it ended."""
     orders = socket.socket(fileno=int(sys.argv[1]))
-    prctl = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     node.daemon.INDEX_SECONDS = INDEX_SECONDS
     node.daemon.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
+    node.daemon.SPACE_SECONDS = SPACE_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc]
     warm_up()
@@ -54,7 +57,7 @@ def main() -> None:
         order = json.loads(message)
         child = os.fork()
         if not child:
-            prctl()
+            die_with_parent()
             orders.close()
             live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
         for file in files:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from tests.durability.damage import damage_index, damage_state, make
+from storage import layout
+from storage.errors import StateStoreCorrupt
+from tests.daemon import Daemon
+from tests.durability.damage import copy_of, damage_index, damage_state, make
+from tests.durability.nodes import LocalNode
 
 SEED = 10
 
@@ -29,3 +35,66 @@ def test_damage(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["state", "index"])
 def test_much_damage(tmp_path: Path, kind: str) -> None:
     repeat(tmp_path, kind, 5000)
+
+
+def test_damage_met_by_the_replay_is_repaired_by_the_same_start(tmp_path: Path) -> None:
+    """Found by the test below: the start ended with 65, and so did every start after it."""
+    sound, facts = make(tmp_path)
+    chance, met = random.Random(SEED), 0
+    for _ in range(200):
+        directory = copy_of(sound, tmp_path / "hurt")
+        flip_in_a_table(directory, chance)
+        with capture_logs() as logs:
+            node = LocalNode(directory)
+        in_replay = any("an earlier run has met damage" in str(line.get("error")) for line in logs)
+        if in_replay:
+            met += 1
+            assert node.digest() == facts
+        node.close()
+        if met == 2:
+            return
+    raise AssertionError("no such place found")
+
+
+def flip_in_a_table(directory: Path, chance: random.Random) -> None:
+    table = chance.choice(sorted((directory / layout.STATE).glob("*.ldb")))
+    content = bytearray(table.read_bytes())
+    content[chance.randrange(len(content))] ^= 1
+    table.write_bytes(content)
+
+
+def damaged_where_only_readers_look(tmp_path: Path) -> tuple[Path, dict[str, object], int]:
+    """A directory that opens, and a block of it that cannot be read."""
+    sound, facts = make(tmp_path)
+    chance = random.Random(SEED)
+    for _ in range(200):
+        directory = copy_of(sound, tmp_path / "hurt")
+        flip_in_a_table(directory, chance)
+        node = LocalNode(directory)
+        try:
+            for number in range(node.store.head.number):
+                try:
+                    node.store.chain.block(number)
+                except StateStoreCorrupt:
+                    return directory, facts, number
+        finally:
+            node.close()
+    raise AssertionError("no such place found")
+
+
+def test_a_reader_who_meets_damage_ends_the_daemon_and_the_next_start_repairs_it(tmp_path: Path) -> None:
+    directory, facts, number = damaged_where_only_readers_look(tmp_path)
+    daemon = Daemon(directory)
+    try:
+        daemon.start()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            daemon.rpc().call("eth_getBlockByNumber", hex(number), True)
+        assert daemon.wait() == 70, daemon.log()
+        daemon.start()
+        rpc = daemon.rpc()
+        blocks = facts["blocks"]
+        assert isinstance(blocks, list)
+        assert [rpc.call("eth_getBlockByNumber", hex(n), False)["hash"][2:] for n in range(len(blocks))] == blocks
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()

@@ -1,0 +1,19 @@
+"""A schema upgrade that is killed leaves the old schema whole, at every one of its statements (T11)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from storage.index.migrate import head_revision
+from tests.durability.migration import MIGRATIONS, filled, kill_at_every_statement, later_migrations
+
+
+def test_the_first_schema(tmp_path: Path) -> None:
+    assert kill_at_every_statement(tmp_path / "kills", MIGRATIONS, None) > 10
+
+
+def test_a_later_schema_over_rows(tmp_path: Path) -> None:
+    head = head_revision(MIGRATIONS)
+    filled(tmp_path / "old.sqlite", head)
+    scripts = later_migrations(tmp_path, head)
+    assert kill_at_every_statement(tmp_path / "kills", scripts, tmp_path / "old.sqlite") > 10
