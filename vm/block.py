@@ -27,7 +27,7 @@ from vm.transaction import TransactionResult, apply_transaction
 if TYPE_CHECKING:
     from vm.machine import Machine
 
-VM_FINGERPRINT = "zvmd-vm/1"
+VM_FINGERPRINT = "zvmd-vm/2"
 """Names the rules by which blocks were executed; sealed with each. Changes when results could."""
 
 

@@ -15,6 +15,7 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import Address, Hash32
+from vm.evm.raw_logs import logs_of
 from vm.precompiles import precompile_addresses
 
 _ABSENT: Final[Any] = object()
@@ -40,6 +41,7 @@ class Journal:
         "_clears_empty",
         "_codes",
         "_created",
+        "_log_parts",
         "_original",
         "_precompiles",
         "_refund",
@@ -53,7 +55,6 @@ class Journal:
         "_warm_slots",
         "_wiped",
         "fork",
-        "logs",
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
@@ -70,7 +71,7 @@ class Journal:
         self._codes: dict[Hash32, bytes] = {}
         self._wiped: dict[Address, bool] = {}
         # One transaction only.
-        self.logs: list[Log] = []
+        self._log_parts: list[Log | bytes] = []
         self._original: dict[Address, dict[int, int]] = {}
         self._transient: dict[tuple[Address, int], int] = {}
         self._warm_accounts: dict[Address, bool] = {}
@@ -297,10 +298,15 @@ class Journal:
         self._undo.append((self._refund, _REFUND, previous))
         self._refund[_REFUND] = previous + gas
 
-    def emit(self, log: Log) -> None:
-        """Append a log to the transaction's."""
-        self._undo.append((self.logs, len(self.logs), _ABSENT))
-        self.logs.append(log)
+    @property
+    def logs(self) -> list[Log]:
+        """The transaction's logs."""
+        return logs_of(self._log_parts)
+
+    def emit(self, log: Log | bytes) -> None:
+        """Append a log, or several as native code recorded them, to the transaction's."""
+        self._undo.append((self._log_parts, len(self._log_parts), _ABSENT))
+        self._log_parts.append(log)
 
     # Checkpoints and transactions
 
@@ -351,7 +357,7 @@ class Journal:
 
     def _forget_transaction(self) -> None:
         self._undo.clear()
-        self.logs = []
+        self._log_parts = []
         self._refund[_REFUND] = 0
         self._original.clear()
         self._transient.clear()

@@ -20,7 +20,7 @@ _ENTRY_BYTES: Final = 48
 
 
 _UNDOABLE: Final = (
-    "_undo", "_accounts", "_storage", "_wiped", "logs", "_original", "_transient", "_warm_accounts",
+    "_undo", "_accounts", "_storage", "_wiped", "_log_parts", "_original", "_transient", "_warm_accounts",
     "_warm_slots", "_refund", "_created", "_touched", "_scheduled",
 )  # fmt: skip
 """The containers of a `Journal`, whose friend this module is."""

@@ -12,7 +12,8 @@ from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from vm.code import CodeCache
 from vm.errors import EngineUnavailable
-from vm.evm.execution import Engine, Execution, Pool, Tier
+from vm.evm.engine import Engine, Pool, Tier
+from vm.evm.execution import Execution
 from vm.evm.host import handlers
 from vm.evm.jit.dump import Dump
 from vm.evm.jit.eager import EagerTier

@@ -13,6 +13,8 @@ IS_GUARDED: Final = os.environ.get("ZVMD_GUARD_PAGES") == "1"
 """Whether this process was started with guard pages: an overrun of one byte then is a segmentation fault."""
 
 _PAGE: Final = mmap.PAGESIZE
+_LARGE: Final = 1 << 20
+"""From here on pages come from the system, which takes memory only where they are written to."""
 _PROT_NONE: Final = 0
 
 
@@ -20,6 +22,8 @@ def allocate(size: int, alignment: int = 16) -> Any:
     """A ctypes array of ``size`` zero bytes. Raises `GuardPagesUnavailable` if guard pages cannot be had."""
     if IS_GUARDED:
         return allocate_guarded(size)
+    if size >= _LARGE:
+        return (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size))
     whole = ctypes.create_string_buffer(size + alignment)
     return (ctypes.c_char * size).from_buffer(whole, -ctypes.addressof(whole) % alignment)
 

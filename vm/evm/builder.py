@@ -254,16 +254,24 @@ class Emitter(ABC):
         self.b.do(f"br i1 {inside}, label %{onward}, label %{grow}, !prof !0")
         self.b.place(grow)
         left = self.let(f"call i64 @expand(ptr %frame, i64 {end}, i64 {self.gas})")
-        failed = self.let(f"icmp slt i64 {left}, 0")
-        why = self.b.fresh("why")
-        self.b.branch(failed, why, paid)
-        self.b.place(why)
-        poor = self.let(f"icmp eq i64 {left}, -1")
-        self.b.branch(poor, self.failure(Halt.OUT_OF_GAS), self.failure(Exit.GROW))
-        self.b.place(paid)
+        self._unless_negative(left, Exit.GROW, paid)
         self.b.do(f"br label %{onward}")
         self.b.place(onward)
         self.gas = self.let(f"phi i64 [ {self.gas}, %{before} ], [ {left}, %{paid} ]")
+
+    def _unless_negative(self, left: str, code: Exit, onward: str) -> None:
+        """Go on at ``onward`` with gas left by a routine: -1 is out of gas, -2 gives up with the code."""
+        why = self.b.fresh("why")
+        self.b.do(f"br i1 {self.let(f'icmp sge i64 {left}, 0')}, label %{onward}, label %{why}, !prof !0")
+        self.b.place(why)
+        poor = self.let(f"icmp eq i64 {left}, -1")
+        self.b.branch(poor, self.failure(Halt.OUT_OF_GAS), self.failure(code))
+        self.b.place(onward)
+
+    def settle(self, left: str, code: Exit) -> None:
+        """Take the gas that a routine left; if that is -1 halt out of gas, if -2 give up with the code."""
+        self._unless_negative(left, code, self.b.fresh("settled"))
+        self.gas = left
 
     def copy_padded(self, source: Field, length: Field, operands: Sequence[Value]) -> None:
         """Copy (memory offset, source offset, size) from a buffer of the frame, zeros beyond its end."""

@@ -2,76 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
-from vm.code import Code, CodeCache
-from vm.errors import PrecompileError
-from vm.evm import gas
+from vm.code import Code
+from vm.evm.engine import Engine, Pool
 from vm.evm.frame import Frame
-from vm.evm.host import Handler
-from vm.evm.jit.maps import NO_MAPS, Maps
+from vm.evm.host import storage
+from vm.evm.host.calls import run_precompile
+from vm.evm.host.creates import deploy
+from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field
-from vm.evm.native import Interpreter
-from vm.evm.slots import SlotCache
 from vm.evm.watch import Mode
-from vm.limits import CODE_BYTES, FRAMES_KEPT, GAS_MAX
+from vm.limits import FRAMES_KEPT, GAS_MAX
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
-from vm.precompiles import precompile, precompile_addresses
 from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _STEPS: Final = int(Field.STEPS)
-_TAG: Final = int(Field.STORAGE_TAG)
+_TABLE: Final = int(Field.TABLE)
 _HOST: Final = int(Exit.HOST)
 _GROW: Final = int(Exit.GROW)
+_SLOT: Final = int(Exit.SLOT)
+_TRANSIENT: Final = int(Exit.TRANSIENT)
+_REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
 _STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 _CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
-
-
-class Tier(Protocol):
-    """Knows what is compiled."""
-
-    def maps_of(self, code: Code) -> Maps | None:
-        """Maps of the code about to run, None to interpret it."""
-
-
-class Engine(NamedTuple):
-    """All that executing under one fork needs, made once."""
-
-    fork: Fork
-    interpreter: Interpreter
-    handlers: list[Handler]
-    codes: CodeCache
-    precompiles: frozenset[Address]
-    tier: Tier | None
-    """What compiles; None to interpret everything."""
-
-    @classmethod
-    def of(
-        cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache, tier: Tier | None = None
-    ) -> Engine:
-        """The engine of the interpreter's fork."""
-        fork = interpreter.fork
-        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork), tier)
-
-
-class Pool:
-    """What executions of one thread use one after the other: idle frames, and a table of warm slots."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.slots = SlotCache()
 
 
 class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
+        "_is_settled",
         "_pool",
         "_table",
         "context",
@@ -82,9 +49,9 @@ class Execution:
         "has_access_lists",
         "journal",
         "last_halt",
+        "ledger",
         "outcome",
         "precompiles",
-        "slots",
         "steps",
         "tracer",
     )
@@ -114,9 +81,11 @@ class Execution:
         """How the message that ended last has ended."""
         self.tracer = tracer
         self._pool = pool.frames
-        self.slots = pool.slots
-        """Warm slots native code knows."""
-        pool.slots.forget()
+        self.ledger = pool.ledger
+        """State that native code keeps."""
+        pool.ledger.discard()
+        self._is_settled = False
+        """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
         self._table = engine.interpreter.plain_table
 
     # Beginning
@@ -134,16 +103,16 @@ class Execution:
     def begin_call(self, message: Message) -> None:
         """Move the value and start a frame, or end the message if a precompile or no code is called."""
         journal = self.journal
-        self._write_back()
-        checkpoint = journal.checkpoint()
         if self.tracer is not None:
+            self.settle()
             self.tracer.enter(message)
+        checkpoint = journal.checkpoint()
         if message.kind is CallKind.CALL:
             journal.transfer(message.caller, message.to, message.value)
         elif message.kind is CallKind.STATICCALL:
             journal.touch(message.to)
         if message.code_address in self.precompiles:
-            halt, left, output = self._run_precompile(message)
+            halt, left, output = run_precompile(self.fork, message)
             if halt is Halt.STOP:
                 journal.commit(checkpoint)
             else:
@@ -162,8 +131,7 @@ class Execution:
     def begin_create(self, message: Message) -> None:
         """Claim the address in ``message.to`` and start the init code. The creator's nonce is raised."""
         journal, address = self.journal, message.to
-        self._write_back()
-        self.slots.forget(address)
+        self.settle()
         if self.has_access_lists:
             journal.warm_account(address)
         if self.tracer is not None:
@@ -172,6 +140,7 @@ class Execution:
         if account.nonce or account.code_hash != EMPTY_CODE_HASH or journal.has_storage(address):
             self._end(message, Halt.CREATE_COLLISION, 0, b"")
             return
+        self.ledger.forget(address)
         checkpoint = journal.checkpoint()
         journal.create_account(address)
         if self.fork >= Fork.SPURIOUS_DRAGON:
@@ -200,23 +169,11 @@ class Execution:
             engine.interpreter.plain_table,
             0,
             self.environment,
-            self.slots.address,
-            self.slots.tag(message.to),
+            self.ledger.registers(message.to),
             NO_MAPS if maps is None else maps.addresses,
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
-
-    def _run_precompile(self, message: Message) -> tuple[Halt, int, bytes]:
-        contract = precompile(self.fork, message.code_address)
-        assert contract is not None
-        left = message.gas - contract.gas(message.data)
-        if left < 0:
-            return Halt.OUT_OF_GAS, 0, b""
-        try:
-            return Halt.STOP, left, contract.run(message.data)
-        except PrecompileError:
-            return Halt.PRECOMPILE_FAILURE, 0, b""
 
     # Running
 
@@ -254,29 +211,61 @@ class Execution:
                 mode.arm(frame)
             code = enter(frame.address)
             left = frame.words[_STEPS]
-            if code == _GROW and frame.grow():
-                left += 1  # the opcode will be counted again
-                continue
             self.steps = end - left
+            if code in _REPEATED:
+                code = self._repeat(frame, code)
+                if code == Exit.STEP:
+                    continue
             if code in _STOPS:
-                self._write_back()
+                self.settle()
                 break
             if code >= _HOST:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
             else:
-                self._finish(frame, Halt.OUT_OF_GAS if code == _GROW else _HALTS[code])
+                self._finish(frame, _HALTS[code])
             if mode is not None and self.outcome is None and mode.stops(self):
-                self._write_back()
+                self.settle()
                 break
         return self.outcome
 
+    def _repeat(self, frame: Frame, code: int) -> int:
+        """Prepare what an opcode lacked and run it, and only it, again: it has been counted and seen already."""
+        table = frame.words[_TABLE]
+        frame.words[_TABLE] = self.engine.interpreter.step_table
+        while code in _REPEATED:
+            if not self._prepare(frame, code):
+                code = Halt.OUT_OF_GAS
+                break
+            frame.words[_STEPS] = 1
+            code = self.engine.interpreter.enter(frame.address)
+        frame.words[_TABLE] = table
+        return code
+
+    def _prepare(self, frame: Frame, code: int) -> bool:
+        """After an exit before an opcode: give it what it lacks. False if it cannot have that."""
+        if code == _GROW:
+            return frame.grow()
+        if code == _SLOT:
+            storage.bring_slot(self, frame)
+        else:
+            storage.bring_transient(self, frame)
+        return True
+
     def forget_slots(self) -> None:
         """Read all storage from the journal again: it may have been changed from outside."""
-        self.slots.forget()
-        if self.frames:
-            self.frames[-1].words[_TAG] = self.slots.tag(self.frames[-1].message.to)
+        self.ledger.clear(self.frames)
+        self._is_settled = False
+
+    def settle(self) -> None:
+        """Bring what native code has changed into the journal, and tell the tracer of logs."""
+        known = len(self.journal.logs) if self.tracer is not None else 0
+        if self.ledger.settle(self.journal, self.frames):
+            self._is_settled = True
+            if self.tracer is not None:
+                for log in self.journal.logs[known:]:
+                    self.tracer.log(log)
 
     def push_frame(self, message: Message, code: Code, data: bytes, checkpoint: int) -> Frame:
         """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
@@ -285,7 +274,8 @@ class Execution:
 
     def drop_frames(self) -> None:
         """Forget all frames and warm slots, as if nothing had begun."""
-        self.slots.discard()
+        self.ledger.discard()
+        self._is_settled = False
         while self.frames:
             self._release(self.frames.pop())
 
@@ -306,18 +296,13 @@ class Execution:
             return interpreter.jit_table
         return self._table
 
-    def _write_back(self) -> None:
-        """Bring what the running frame stored natively into the journal."""
-        if self.slots.header[0]:
-            self.slots.write_back(self.journal, self.frames[-1].message.to)
-
     # Ending
 
     def _leave(self, frame: Frame, code: int) -> None:
         """Act on an exit that is no host operation."""
-        if code != Exit.GROW:
+        if code not in _REPEATED:
             self._finish(frame, _HALTS[code])
-        elif not frame.grow():
+        elif not self._prepare(frame, code):
             self._finish(frame, Halt.OUT_OF_GAS)
 
     def _release(self, frame: Frame) -> None:
@@ -331,33 +316,31 @@ class Execution:
         left = frame.words[_GAS]
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
         if halt < 16 and message.kind in _CREATES:
-            halt, left = self._deploy(message, halt, left, output)
+            halt, left = deploy(self, message, halt, left, output)
             output = b""
+        if self.tracer is not None:
+            self.settle()
+        self.frames.pop()
         if halt < 16:
-            self._write_back()
             journal.commit(frame.checkpoint)
         else:
-            self.slots.discard()
-            journal.revert(frame.checkpoint)
+            self._undo(frame)
             if halt >= 32:
                 left, output = 0, b""
-        self.frames.pop()
+        if not self.frames:
+            self.settle()
         self._release(frame)
         self._end(message, halt, left, output)
 
-    def _deploy(self, message: Message, halt: Halt, left: int, code: bytes) -> tuple[Halt, int]:
-        """Check and pay for the code a creation returned, and install it."""
-        fork = self.fork
-        if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
-            return Halt.CODE_TOO_LARGE, 0
-        if code[:1] == b"\xef" and fork >= Fork.LONDON:
-            return Halt.CODE_STARTS_WITH_EF, 0
-        deposit = gas.CODE_DEPOSIT_BYTE * len(code)
-        if deposit > left:
-            # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
-            return (halt, left) if fork < Fork.HOMESTEAD else (Halt.OUT_OF_GAS, 0)
-        self.journal.set_code(message.to, code)
-        return halt, left - deposit
+    def _undo(self, frame: Frame) -> None:
+        """Take back all that happened since the frame, which is no longer on the list, began."""
+        if self.ledger.is_ahead(frame):
+            self.engine.interpreter.undo(frame.address)
+        self.journal.revert(frame.checkpoint)
+        if self._is_settled:
+            self.settle()
+            self.ledger.clear(self.frames)
+            self._is_settled = False
 
     def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
@@ -372,7 +355,6 @@ class Execution:
         caller = self.frames[-1]
         words, view = caller.words, caller.view
         words[_GAS] += left
-        words[_TAG] = self.slots.tag(caller.message.to)  # new after a failure
         at = words[_SP] - 32
         if output:
             caller.set_returndata(output)

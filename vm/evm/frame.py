@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
@@ -29,8 +29,21 @@ _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
 
 # One packing of all registers that a new frame needs, from PC to PROFILE.
-_START: Final = struct.Struct("<26Q")
+_START: Final = struct.Struct("<25Qq4Q")
 assert int(Field.PROFILE) + 1 == _START.size // 8
+
+
+
+class LedgerRegisters(NamedTuple):
+    """What a frame's registers from LEDGER to REFUND_MARK hold at its beginning."""
+
+    ledger: int
+    storage_tag: int
+    complete: bool
+    undo_mark: int
+    log_mark: int
+    refund_mark: int
+
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"
@@ -91,8 +104,7 @@ class Frame:
         plain_table: int,
         steps: int,
         environment: bytes,
-        slot_table: int,
-        slot_tag: int,
+        ledger: LedgerRegisters,
         maps: MapAddresses = NO_MAPS,
     ) -> None:
         """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
@@ -122,8 +134,7 @@ class Frame:
             table,
             plain_table,
             message.is_static,
-            slot_table,
-            slot_tag,
+            *ledger,
             *maps,
         )
         self.view[ENV_OFFSET:ENV_END] = b"".join(

@@ -29,6 +29,7 @@ _ENTRY_POINTS: Final = (
     "map_jumps",
     "map_entries",
     "interpret",
+    "undo",
     f"exit{int(Halt.INVALID_JUMP)}",
 )
 

@@ -1,7 +1,7 @@
 """Where everything lies inside a frame: the one description that native code and Python both use.
 
 A frame is `FRAME_BYTES` flat bytes, 64-byte aligned: `Field` registers of eight bytes, `Env` words of 32
-bytes, scratch space, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first
+bytes, and the stack, whose words are little-endian. ``sp`` is the byte offset of the first
 free stack slot.
 """
 
@@ -43,22 +43,32 @@ class Field(IntEnum):
     PLAIN_TABLE = 18
     """Dispatch table the other modes continue with."""
     STATIC = 19
-    WARM_STORAGE = 20
-    """The table of warm storage slots (`SlotEntry`)."""
+    LEDGER = 20
+    """The table of slots, what undoes changes, and the logs (`Ledger`)."""
     STORAGE_TAG = 21
-    """Entries with this tag are slots of this frame's account."""
-    TARGETS = 22
+    """Entries with this tag are slots of this frame's account, with the next its transient slots."""
+    COMPLETE = 22
+    """1 if every slot of the account that the table lacks is zero and cold."""
+    UNDO_MARK = 23
+    """How many changes the ledger held when the frame began."""
+    LOG_MARK = 24
+    """How many bytes of logs the ledger held when the frame began."""
+    REFUND_MARK = 25
+    """The ledger's refund when the frame began."""
+    TARGETS = 26
     """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.maps`)."""
-    ENTRIES = 23
+    ENTRIES = 27
     """Two bytes per code byte: the index of the function to resume with there; null without compiled code."""
-    FUNCTIONS = 24
+    FUNCTIONS = 28
     """Addresses of functions by index."""
-    PROFILE = 25
+    PROFILE = 29
     """Counters of four bytes by the same index: how often a JUMPDEST was interpreted."""
-    BREAKPOINTS = 26
+    BREAKPOINTS = 30
     """Control block of the mode (`vm.evm.watch`)."""
-    STORAGE_ENTRY = 27
-    """Offset in the table of the entry that SLOAD or SSTORE last looked at."""
+    STORAGE_ENTRY = 31
+    """The entry that a slot's opcode last looked at."""
+    FREE_CELL = 32
+    """Which cell of the table's index waits for the slot that was last missing."""
 
 
 POINTER_FIELDS: Final = (
@@ -69,12 +79,13 @@ POINTER_FIELDS: Final = (
     Field.MEMORY,
     Field.TABLE,
     Field.PLAIN_TABLE,
-    Field.WARM_STORAGE,
+    Field.LEDGER,
     Field.TARGETS,
     Field.ENTRIES,
     Field.FUNCTIONS,
     Field.PROFILE,
     Field.BREAKPOINTS,
+    Field.STORAGE_ENTRY,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
@@ -99,42 +110,77 @@ class Env(IntEnum):
 
 
 WORD_BYTES: Final = 32
-ENV_OFFSET: Final = 256
+ENV_OFFSET: Final = 512
 TRANSACTION_ENV_OFFSET: Final = ENV_OFFSET + WORD_BYTES * Env.ORIGIN
 ENV_END: Final = ENV_OFFSET + WORD_BYTES * len(Env)
-SCRATCH_OFFSET: Final = 704
-"""320 bytes native helpers may use within one opcode."""
 STACK_OFFSET: Final = 1024
 STACK_END: Final = STACK_OFFSET + WORD_BYTES * STACK_ITEMS
 FRAME_BYTES: Final = STACK_END
 ALIGNMENT: Final = 64
 
 
-class SlotTable(IntEnum):
-    """Byte offsets in the table of warm slots: a cache with one place per hash, and what to write back."""
+SLOTS_MAX: Final = 1 << 14
+UNDO_MAX: Final = 1 << 14
+CELL_BITS: Final = SLOTS_MAX.bit_length()
+"""The index is never more than half full."""
+LOG_BYTES: Final = 1 << 18
+SLOT_BYTES: Final = 128
+UNDO_BYTES: Final = 64
 
-    DIRTY_COUNT = 0
-    REFUND = 8
+
+class Ledger(IntEnum):
+    """Byte offsets in the block that all frames of an execution share: state that native code keeps itself."""
+
+    SLOTS = 0
+    """How many entries there are."""
+    UNDO = 8
+    """How many changes can be undone."""
+    LOGS_END = 16
+    """Bytes of logs."""
+    REFUND = 24
     """Signed change of the refund counter that has not reached the journal."""
-    DIRTY_LIST = 64
-    """Offsets of the dirty entries, four bytes each."""
-    ENTRIES = 64 + 4 * 1024
+    INDEX = 64
+    """Cells of four bytes by hash: the number of an entry, which names its cell, or else the cell is free."""
+    ENTRIES = 64 + (4 << CELL_BITS)
+    CHANGES = ENTRIES + SLOTS_MAX * SLOT_BYTES
+    LOGS = CHANGES + UNDO_MAX * UNDO_BYTES
+    END = LOGS + LOG_BYTES
 
 
-class SlotEntry(IntEnum):
-    """Byte offsets in an entry. An entry with the frame's tag is warm, and its value current."""
+class Slot(IntEnum):
+    """Byte offsets in an entry."""
 
     TAG = 0
-    DIRTY = 8
-    SLOT = 32
+    UNDO = 8
+    """The number, from 1, of the last change that can be undone; 0 for none."""
+    CELL = 16
+    COLD = 24
+    """1 until the slot is paid for (EIP-2929)."""
+    KEY = 32
     VALUE = 64
     ORIGINAL = 96
     """Value when the transaction began (EIP-2200)."""
 
 
-SLOT_ENTRY_BYTES: Final = 128
-SLOT_INDEX_BITS: Final = 10
-SLOT_TABLE_BYTES: Final = SlotTable.ENTRIES + (SLOT_ENTRY_BYTES << SLOT_INDEX_BITS)
+class Change(IntEnum):
+    """Byte offsets in what undoes a change of an entry: where the entry is, and what it held before."""
+
+    ENTRY = 0
+    UNDO = 8
+    COLD = 16
+    VALUE = 32
+
+
+class LogRecord(IntEnum):
+    """Byte offsets in a log; data follows the topics, and zeros to a multiple of 32."""
+
+    TOPICS = 0
+    """How many."""
+    SIZE = 8
+    """Bytes of data."""
+    ADDRESS = 32
+    FIRST_TOPIC = 64
+    """Topics are big-endian."""
 
 
 class Exit(IntEnum):
@@ -146,9 +192,13 @@ class Exit(IntEnum):
     """The step counter is used up; pc is the next opcode's."""
     BREAK = 130
     """A watched place or gas is reached; pc is the next opcode's, which has not been counted."""
+    SLOT = 131
+    """The table lacks the slot on top of the stack, or is full; nothing of the opcode has happened."""
+    TRANSIENT = 132
+    """The same for a transient slot."""
     HOST = 256
     """Plus the opcode byte: gas, pc and sp are those after the opcode; its operands still lie above sp."""
 
 
 assert 8 * len(Field) <= ENV_OFFSET
-assert ENV_END <= SCRATCH_OFFSET
+assert ENV_END <= STACK_OFFSET

@@ -59,6 +59,8 @@ class Interpreter(NamedTuple):
     map_entries: Callable[[int, int, int, int], int]
     """``map_entries(code, length, targets, entries)``: give out indexes (`vm.evm.jit.runtime`)."""
     defaults: Defaults
+    undo: Callable[[int], None]
+    """``undo(frame)``: take back what the ledger holds since the frame began."""
     symbols: dict[str, int]
     """Addresses of what compiled code may call."""
     keep: tuple[Any, ...]
@@ -168,6 +170,7 @@ def _load(fork: Fork, cache: ObjectCache | None) -> Interpreter:
         jit_table=at["jit"],
         map_entries=ctypes.CFUNCTYPE(word, pointer, word, pointer, pointer)(at["map_entries"]),
         defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["interpret"]),
+        undo=ctypes.CFUNCTYPE(None, pointer)(at["undo"]),
         symbols={name: at[name] for name in runtime.symbols(fork)},
         keep=(library,),
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from chain.forks import Fork
-from vm.evm.host import accounts, calls, creates, logs, storage
+from vm.evm.host import accounts, calls, creates, logs
 from vm.evm.opcodes import opcodes
 from vm.message import Halt
 
@@ -30,7 +30,6 @@ def handlers(fork: Fork) -> list[Handler]:
         **logs.HANDLERS,
         **calls.HANDLERS,
         **creates.HANDLERS,
-        **storage.handlers(fork),
     }
     rows = opcodes(fork)
     return [

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from chain.forks import Fork
 from chain.types import Address
+from vm.errors import PrecompileError
 from vm.evm import gas
 from vm.evm.host.accounts import charge_cold_account
 from vm.evm.layout import Field
 from vm.limits import CALL_DEPTH
 from vm.message import CallKind, Halt, Message
+from vm.precompiles import precompile
 
 if TYPE_CHECKING:
     from vm.evm.execution import Execution
@@ -105,6 +107,19 @@ def _message(
     to = mine.to if kind is CallKind.CALLCODE else target
     is_static = mine.is_static or kind is CallKind.STATICCALL
     return Message(kind, mine.to, to, target, value, data, granted, depth, is_static)
+
+
+def run_precompile(fork: Fork, message: Message) -> tuple[Halt, int, bytes]:
+    """How it ended, gas left, and output."""
+    contract = precompile(fork, message.code_address)
+    assert contract is not None
+    left = message.gas - contract.gas(message.data)
+    if left < 0:
+        return Halt.OUT_OF_GAS, 0, b""
+    try:
+        return Halt.STOP, left, contract.run(message.data)
+    except PrecompileError:
+        return Halt.PRECOMPILE_FAILURE, 0, b""
 
 
 HANDLERS: Final[dict[str, Handler]] = {

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from chain.crypto import create2_address, create_address
 from chain.forks import Fork
+from vm.evm import gas
 from vm.evm.layout import Field
-from vm.limits import CALL_DEPTH, INITCODE_BYTES, NONCE_MAX
+from vm.limits import CALL_DEPTH, CODE_BYTES, INITCODE_BYTES, NONCE_MAX
 from vm.message import CallKind, Halt, Message
 
 if TYPE_CHECKING:
@@ -49,6 +50,21 @@ def _create(kind: CallKind) -> Handler:
         return None
 
     return create
+
+
+def deploy(run: Execution, message: Message, halt: Halt, left: int, code: bytes) -> tuple[Halt, int]:
+    """Check and pay for the code a creation returned, and install it."""
+    fork = run.fork
+    if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
+        return Halt.CODE_TOO_LARGE, 0
+    if code[:1] == b"\xef" and fork >= Fork.LONDON:
+        return Halt.CODE_STARTS_WITH_EF, 0
+    deposit = gas.CODE_DEPOSIT_BYTE * len(code)
+    if deposit > left:
+        # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
+        return (halt, left) if fork < Fork.HOMESTEAD else (Halt.OUT_OF_GAS, 0)
+    run.journal.set_code(message.to, code)
+    return halt, left - deposit
 
 
 HANDLERS: Final[dict[str, Handler]] = {

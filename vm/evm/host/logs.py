@@ -1,4 +1,4 @@
-"""LOG0 to LOG4: the record, once it has been paid for."""
+"""LOG0 to LOG4 where the ledger has no room for the log, which has been paid for."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def _log(topics: int) -> Handler:
             tuple([Hash32(raw[i : i + 32]) for i in range(0, 32 * topics, 32)]),
             bytes(frame.memory[start : start + size]),
         )
+        run.settle()
         run.journal.emit(record)
         if run.tracer is not None:
             run.tracer.log(record)

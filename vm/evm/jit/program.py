@@ -19,6 +19,8 @@ SEGMENT_OPCODES_MAX: Final = 64
 _INVALID: Final = BY_NAME["INVALID"]
 _JUMPDEST: Final = BY_NAME["JUMPDEST"].byte
 _PADDING: Final = bytes(33)
+_EXACT: Final = {BY_NAME[name].byte for name in ("GAS", "JUMPI", "SSTORE")}
+"""Nothing may be paid for beyond these: GAS and SSTORE look at the gas, after JUMPI it may be too much."""
 
 
 class Operation(NamedTuple):
@@ -54,7 +56,7 @@ class Program:
         self._rows = opcodes(fork)
         self._padded = code + _PADDING
         self.always_left, self.sometimes_left = left_to_python(fork)
-        self._last = self.always_left | self.sometimes_left | {BY_NAME["GAS"].byte, BY_NAME["JUMPI"].byte}
+        self._last = self.always_left | self.sometimes_left | _EXACT
         self.targets: dict[int, int] = {}
         """pc -> index of every JUMPDEST."""
         self.entries: dict[int, int] = {0: FIRST_INDEX}

@@ -43,9 +43,10 @@ _SYMBOLS: Final[dict[str, str]] = {
     "keccak256": "declare i256 @{name}(ptr, i64)\n",
     "copy_padded": "declare void @{name}(ptr, ptr, i64, i64, i64)\n",
     "load_padded": "declare i256 @{name}(ptr, i64, i64)\n",
-    "slot_entry": "declare ptr @{name}(ptr, i256)\n",
-    "slot_known": "declare i1 @{name}(ptr, ptr, i256)\n",
-    "store_known": "declare i64 @{name}(ptr, i256, i256, i64)\n",
+    "append_log": "declare ptr @{name}(ptr, i64, ptr, i64)\n",
+    "load_slot": "declare i64 @{name}(ptr, i256, i64, i64)\n",
+    "store_slot": "declare i64 @{name}(ptr, i256, i256, i64)\n",
+    "store_transient": "declare i64 @{name}(ptr, i256, i256, i64)\n",
 }
 
 
@@ -54,7 +55,7 @@ def symbols(fork: Fork) -> dict[str, str]:
     return {
         name: text.format(name=name)
         for name, text in _SYMBOLS.items()
-        if name != "store_known" or fork >= Fork.BERLIN
+        if name != "store_transient" or fork >= Fork.CANCUN
     }
 
 

@@ -1,11 +1,11 @@
-"""LLVM IR routines that opcodes call: division, Keccak, memory. Each module offers its text."""
+"""LLVM IR routines that opcodes call: division, Keccak, memory, slots, logs. Each module offers its text."""
 
 from __future__ import annotations
 
 from chain.forks import Fork
-from vm.evm.routines import division, keccak, memory, modular, storage
+from vm.evm.routines import division, keccak, logs, memory, modular, storage
 
-_SHARED = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir()))
+_SHARED = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir(), logs.IR))
 
 
 def routines(fork: Fork) -> str:

@@ -1,133 +1,297 @@
-"""Warm SLOAD and SSTORE in native code: lookups in the table of warm slots, and the gas of a store."""
+"""SLOAD, SSTORE, TLOAD and TSTORE in native code: the table of slots, their gas, and undoing what a frame did.
+
+Python only brings in slots that the table lacks (`vm.evm.host.storage`); paying for cold ones, the refund and what
+undoes a change are kept here, in the ledger.
+"""
 
 from __future__ import annotations
 
 from chain.forks import Fork
 from vm.evm import gas
-from vm.evm.layout import SLOT_ENTRY_BYTES, SLOT_INDEX_BITS, Field, SlotEntry, SlotTable
+from vm.evm.convention import load_field, store_field
+from vm.evm.layout import (
+    CELL_BITS,
+    SLOT_BYTES,
+    SLOTS_MAX,
+    UNDO_BYTES,
+    UNDO_MAX,
+    Change,
+    Field,
+    Ledger,
+    Slot,
+)
 
-_HASH_FACTOR = 0x9E3779B97F4A7C15
-_SLOT_SHIFT = SLOT_ENTRY_BYTES.bit_length() - 1
+HASH_FACTOR = 0x9E3779B97F4A7C15
+_CELL_MASK = (1 << CELL_BITS) - 1
 
-_LOOKUP = f"""
-; The only entry that can hold the slot; leaves its offset in the frame for Python to fill.
-define internal ptr @slot_entry(ptr %frame, i256 %slot) alwaysinline nounwind {{
-  %tag.at = getelementptr i8, ptr %frame, i64 {8 * Field.STORAGE_TAG}
-  %tag = load i64, ptr %tag.at
-  %low = trunc i256 %slot to i64
-  %high.wide = lshr i256 %slot, 192
+
+def _at(name: str, pointer: str, offset: int) -> str:
+    return f"  %{name} = getelementptr i8, ptr {pointer}, i64 {int(offset)}\n"
+
+
+def _load(name: str, pointer: str, offset: int, kind: str = "i64") -> str:
+    aligned = ", align 32" if kind == "i256" else ""
+    return _at(f"{name}.at", pointer, offset) + f"  %{name} = load {kind}, ptr %{name}.at{aligned}\n"
+
+
+def _put(name: str, pointer: str, offset: int, value: str, kind: str = "i64") -> str:
+    aligned = ", align 32" if kind == "i256" else ""
+    return _at(name, pointer, offset) + f"  store {kind} {value}, ptr %{name}{aligned}\n"
+
+
+_FIND = f"""
+; The entry of a slot of this frame's account, %kind 1 for a transient one; null if the table lacks it.
+define internal ptr @find_slot(ptr %frame, ptr %ledger, i256 %key, i64 %kind) noinline nounwind {{
+start:
+{load_field(Field.STORAGE_TAG)}
+  %tag = add i64 %STORAGE_TAG, %kind
+  %low = trunc i256 %key to i64
+  %high.wide = lshr i256 %key, 192
   %high = trunc i256 %high.wide to i64
   %mixed = xor i64 %low, %high
   %tagged = add i64 %mixed, %tag
-  %hash = mul i64 %tagged, {_HASH_FACTOR}
-  %index = lshr i64 %hash, {64 - SLOT_INDEX_BITS}
-  %scaled = shl i64 %index, {_SLOT_SHIFT}
-  %offset = add i64 %scaled, {int(SlotTable.ENTRIES)}
-  %entry.at = getelementptr i8, ptr %frame, i64 {8 * Field.STORAGE_ENTRY}
-  store i64 %offset, ptr %entry.at
-  %table.at = getelementptr i8, ptr %frame, i64 {8 * Field.WARM_STORAGE}
-  %table = load ptr, ptr %table.at
-  %entry = getelementptr i8, ptr %table, i64 %offset
-  ret ptr %entry
-}}
-
-define internal i1 @slot_known(ptr %frame, ptr %entry, i256 %slot) alwaysinline nounwind {{
-  %tag.at = getelementptr i8, ptr %frame, i64 {8 * Field.STORAGE_TAG}
-  %tag = load i64, ptr %tag.at
-  %entry.tag = load i64, ptr %entry
-  %mine = icmp eq i64 %tag, %entry.tag
-  %slot.at = getelementptr i8, ptr %entry, i64 {int(SlotEntry.SLOT)}
-  %entry.slot = load i256, ptr %slot.at, align 32
-  %same = icmp eq i256 %slot, %entry.slot
-  %known = and i1 %mine, %same
-  ret i1 %known
-}}
-"""
-
-
-def _store(metering: gas.NetMetering) -> str:
-    return f"""
-; Gas left after storing to a warm slot that is in the table; -1 out of gas, -2 not in the table.
-define internal i64 @store_known(ptr %frame, i256 %slot, i256 %value, i64 %gas) noinline nounwind {{
-start:
-  %entry = call ptr @slot_entry(ptr %frame, i256 %slot)
-  %known = call i1 @slot_known(ptr %frame, ptr %entry, i256 %slot)
-  br i1 %known, label %guard, label %unknown
-unknown:
-  ret i64 -2
-guard:
-  %above = icmp ugt i64 %gas, {gas.SSTORE_SENTRY}
-  br i1 %above, label %look, label %poor
-poor:
-  ret i64 -1
+  %hash = mul i64 %tagged, {HASH_FACTOR}
+  %first = lshr i64 %hash, {64 - CELL_BITS}
+{_load("slots", "%ledger", Ledger.SLOTS)}{_at("index", "%ledger", Ledger.INDEX)}
+  br label %probe
+probe:
+  %cell = phi i64 [ %first, %start ], [ %next, %onward ]
+  %cell.at = getelementptr i32, ptr %index, i64 %cell
+  %short = load i32, ptr %cell.at
+  %number = zext i32 %short to i64
+  %begun = icmp ult i64 %number, %slots
+  br i1 %begun, label %look, label %free
 look:
-  %value.at = getelementptr i8, ptr %entry, i64 {int(SlotEntry.VALUE)}
-  %original.at = getelementptr i8, ptr %entry, i64 {int(SlotEntry.ORIGINAL)}
-  %current = load i256, ptr %value.at, align 32
-  %original = load i256, ptr %original.at, align 32
-  %unchanged = icmp eq i256 %value, %current
-  br i1 %unchanged, label %same, label %change
-same:
-  %same.left = sub i64 %gas, {metering.no_change}
-  ret i64 %same.left
-change:
-  %is.clean = icmp eq i256 %current, %original
-  %was.set = icmp ne i256 %original, 0
-  %is.zero = icmp eq i256 %value, 0
-  %current.zero = icmp eq i256 %current, 0
-  %restores = icmp eq i256 %value, %original
-  %first.cost = select i1 %was.set, i64 {metering.reset}, i64 {gas.SSTORE_SET}
-  %cost = select i1 %is.clean, i64 %first.cost, i64 {metering.no_change}
-  %enough = icmp uge i64 %gas, %cost
-  br i1 %enough, label %take, label %poor
+  %distance = mul i64 %number, {SLOT_BYTES}
+{_at("entries", "%ledger", Ledger.ENTRIES)}
+  %entry = getelementptr i8, ptr %entries, i64 %distance
+{_load("owner", "%entry", Slot.CELL)}
+  %mine = icmp eq i64 %owner, %cell
+  br i1 %mine, label %taken, label %free
+taken:
+{_load("its.tag", "%entry", Slot.TAG)}{_load("its.key", "%entry", Slot.KEY, "i256")}
+  %same.tag = icmp eq i64 %its.tag, %tag
+  %same.key = icmp eq i256 %its.key, %key
+  %same = and i1 %same.tag, %same.key
+  br i1 %same, label %found, label %onward
+onward:
+  %after = add i64 %cell, 1
+  %next = and i64 %after, {_CELL_MASK}
+  br label %probe
+found:
+  ret ptr %entry
+free:
+{store_field(Field.FREE_CELL, "%cell")}{load_field(Field.COMPLETE)}
+  %is.known = icmp ugt i64 %COMPLETE, %kind
+  %has.room = icmp ult i64 %slots, {SLOTS_MAX}
+  %inserts = and i1 %is.known, %has.room
+  br i1 %inserts, label %insert, label %lacking
+insert:
+  %offset = mul i64 %slots, {SLOT_BYTES}
+{_at("room", "%ledger", Ledger.ENTRIES)}
+  %new = getelementptr i8, ptr %room, i64 %offset
+{_put("new.tag", "%new", Slot.TAG, "%tag")}{_put("new.undo", "%new", Slot.UNDO, "0")}
+{_put("new.cell", "%new", Slot.CELL, "%cell")}{_put("new.cold", "%new", Slot.COLD, "1")}
+{_put("new.key", "%new", Slot.KEY, "%key", "i256")}{_put("new.value", "%new", Slot.VALUE, "0", "i256")}
+{_put("new.original", "%new", Slot.ORIGINAL, "0", "i256")}
+  %new.short = trunc i64 %slots to i32
+  store i32 %new.short, ptr %cell.at
+  %more = add i64 %slots, 1
+  store i64 %more, ptr %slots.at
+  ret ptr %new
+lacking:
+  ret ptr null
+}}
+"""
+
+_REMEMBER = f"""
+; Keep what undoes a change of the entry, once a frame; false if there is no room.
+define internal i1 @remember_slot(ptr %frame, ptr %ledger, ptr %entry) alwaysinline nounwind {{
+start:
+{load_field(Field.UNDO_MARK)}{_load("last", "%entry", Slot.UNDO)}
+  %known = icmp ugt i64 %last, %UNDO_MARK
+  br i1 %known, label %done, label %first
+first:
+{_load("count", "%ledger", Ledger.UNDO)}
+  %room = icmp ult i64 %count, {UNDO_MAX}
+  br i1 %room, label %keep, label %done
+keep:
+  %distance = mul i64 %count, {UNDO_BYTES}
+{_at("changes", "%ledger", Ledger.CHANGES)}
+  %change = getelementptr i8, ptr %changes, i64 %distance
+  store ptr %entry, ptr %change
+{_put("kept.undo", "%change", Change.UNDO, "%last")}{_load("cold", "%entry", Slot.COLD)}
+{_put("kept.cold", "%change", Change.COLD, "%cold")}{_load("value", "%entry", Slot.VALUE, "i256")}
+{_put("kept.value", "%change", Change.VALUE, "%value", "i256")}
+  %more = add i64 %count, 1
+  store i64 %more, ptr %count.at
+  store i64 %more, ptr %last.at
+  br label %done
+done:
+  %kept = phi i1 [ true, %start ], [ false, %first ], [ true, %keep ]
+  ret i1 %kept
+}}
+"""
+
+_UNDO = f"""
+; Undo what happened since the frame began.
+define void @undo(ptr %frame) nounwind {{
+start:
+{load_field(Field.LEDGER, "ptr")}{load_field(Field.UNDO_MARK)}
+{load_field(Field.LOG_MARK)}{load_field(Field.REFUND_MARK)}
+{_put("logs", "%LEDGER", Ledger.LOGS_END, "%LOG_MARK")}{_put("refund", "%LEDGER", Ledger.REFUND, "%REFUND_MARK")}
+{_load("count", "%LEDGER", Ledger.UNDO)}
+  store i64 %UNDO_MARK, ptr %count.at
+{_at("changes", "%LEDGER", Ledger.CHANGES)}
+  br label %loop
+loop:
+  %left = phi i64 [ %count, %start ], [ %this, %back ]
+  %more = icmp ugt i64 %left, %UNDO_MARK
+  br i1 %more, label %back, label %done
+back:
+  %this = sub i64 %left, 1
+  %distance = mul i64 %this, {UNDO_BYTES}
+  %change = getelementptr i8, ptr %changes, i64 %distance
+  %entry = load ptr, ptr %change
+{_load("undo", "%change", Change.UNDO)}{_load("cold", "%change", Change.COLD)}
+{_load("value", "%change", Change.VALUE, "i256")}
+{_put("to.undo", "%entry", Slot.UNDO, "%undo")}{_put("to.cold", "%entry", Slot.COLD, "%cold")}
+{_put("to.value", "%entry", Slot.VALUE, "%value", "i256")}
+  br label %loop
+done:
+  ret void
+}}
 """
 
 
-def _take(metering: gas.NetMetering) -> str:
+def _begin(name: str, parameters: str, kind: str) -> str:
+    """Find the ``%entry`` and what it costs besides if it is cold; -2 where the table lacks it."""
     return f"""
-take:
+define internal i64 @{name}(ptr %frame, i256 %key, {parameters}i64 %gas) noinline nounwind {{
+start:
+{load_field(Field.LEDGER, "ptr")}
+  %entry = call ptr @find_slot(ptr %frame, ptr %LEDGER, i256 %key, i64 {kind})
+  %lacks = icmp eq ptr %entry, null
+  br i1 %lacks, label %absent, label %present
+absent:
+  ret i64 -2
+present:
+{_put("entry.to", "%frame", 8 * Field.STORAGE_ENTRY, "%entry", "ptr")}
+"""
+
+
+_POOR = "poor:\n  ret i64 -1\n}\n"
+
+
+_KEEP = """
+  %kept = call i1 @remember_slot(ptr %frame, ptr %LEDGER, ptr %entry)
+  br i1 %kept, label %do, label %absent
+do:
+"""
+
+
+def _loading() -> str:
+    """``@load_slot``: gas left, the entry in the frame; -1 out of gas, -2 to be brought in by Python."""
+    return (
+        _begin("load_slot", "i64 %kind, ", "%kind")
+        + _load("cold", "%entry", Slot.COLD)
+        + f"""
+  %is.cold = icmp ne i64 %cold, 0
+  br i1 %is.cold, label %pay, label %known
+known:
+  ret i64 %gas
+pay:
+  %enough = icmp uge i64 %gas, {gas.COLD_SLOT_EXTRA}
+  br i1 %enough, label %keep, label %poor
+keep:
+{_KEEP}  store i64 0, ptr %cold.at
+  %left = sub i64 %gas, {gas.COLD_SLOT_EXTRA}
+  ret i64 %left
+{_POOR}"""
+    )
+
+
+_VALUES = _load("value", "%entry", Slot.VALUE, "i256") + _load("original", "%entry", Slot.ORIGINAL, "i256")
+
+
+def _net(metering: gas.NetMetering) -> str:
+    """``%cost`` and ``%refund`` of EIP-1283 and its successors."""
+    return f"""
+  %unchanged = icmp eq i256 %new, %value
+  %is.clean = icmp eq i256 %value, %original
+  %was.set = icmp ne i256 %original, 0
+  %is.zero = icmp eq i256 %new, 0
+  %value.zero = icmp eq i256 %value, 0
+  %restores = icmp eq i256 %new, %original
+  %first.cost = select i1 %was.set, i64 {metering.reset}, i64 {gas.SSTORE_SET}
+  %change.cost = select i1 %is.clean, i64 %first.cost, i64 {metering.no_change}
+  %cost = select i1 %unchanged, i64 {metering.no_change}, i64 %change.cost
   ; Clearing a slot that was set earns; refilling one cleared in this transaction gives that back.
   %clears = and i1 %was.set, %is.zero
   %earned = select i1 %clears, i64 {metering.clear_refund}, i64 0
-  %refills = and i1 %was.set, %current.zero
+  %refills = and i1 %was.set, %value.zero
   %given = select i1 %refills, i64 {metering.clear_refund}, i64 0
   %undone.cost = sub i64 %first.cost, {metering.no_change}
   %undone = select i1 %restores, i64 %undone.cost, i64 0
   %balance = sub i64 %earned, %given
-  %refund = add i64 %balance, %undone
-  %table.at = getelementptr i8, ptr %frame, i64 {8 * Field.WARM_STORAGE}
-  %table = load ptr, ptr %table.at
-  %refund.at = getelementptr i8, ptr %table, i64 {int(SlotTable.REFUND)}
-  %refund.before = load i64, ptr %refund.at
-  %refund.after = add i64 %refund.before, %refund
-  store i64 %refund.after, ptr %refund.at
-  store i256 %value, ptr %value.at, align 32
-  %left = sub i64 %gas, %cost
-  %dirty.at = getelementptr i8, ptr %entry, i64 {int(SlotEntry.DIRTY)}
-  %dirty = load i64, ptr %dirty.at
-  %is.dirty = icmp ne i64 %dirty, 0
-  br i1 %is.dirty, label %done, label %list
-list:
-  store i64 1, ptr %dirty.at
-  %count = load i64, ptr %table
-  %list.at = getelementptr i8, ptr %table, i64 {int(SlotTable.DIRTY_LIST)}
-  %place = getelementptr i32, ptr %list.at, i64 %count
-  %offset.at = getelementptr i8, ptr %frame, i64 {8 * Field.STORAGE_ENTRY}
-  %offset = load i64, ptr %offset.at
-  %offset.short = trunc i64 %offset to i32
-  store i32 %offset.short, ptr %place
-  %count.next = add i64 %count, 1
-  store i64 %count.next, ptr %table
-  br label %done
-done:
-  ret i64 %left
-}}
+  %change.refund = add i64 %balance, %undone
+  %refund = select i1 %unchanged, i64 0, i64 %change.refund
 """
 
 
-def ir(fork: Fork) -> str:
-    """`@slot_entry`, `@slot_known`, and from Berlin on `@store_known`."""
+def _gross() -> str:
+    """``%cost`` and ``%refund`` where only the old and the new value count."""
+    return f"""
+  %value.zero = icmp eq i256 %value, 0
+  %is.zero = icmp eq i256 %new, 0
+  %is.set = xor i1 %is.zero, true
+  %sets = and i1 %is.set, %value.zero
+  %cost = select i1 %sets, i64 {gas.SSTORE_SET}, i64 {gas.SSTORE_RESET}
+  %was.set = xor i1 %value.zero, true
+  %clears = and i1 %was.set, %is.zero
+  %refund = select i1 %clears, i64 {gas.SSTORE_CLEAR_REFUND}, i64 0
+"""
+
+
+def _storing(fork: Fork) -> str:
+    """``@store_slot``: like ``@load_slot`` for a new value."""
     metering = gas.net_metering(fork)
-    if metering is None or fork < Fork.BERLIN:
-        return _LOOKUP
-    return _LOOKUP + _store(metering) + _take(metering)
+    sentry = gas.SSTORE_SENTRY if fork >= Fork.ISTANBUL else -1
+    return (
+        _begin("store_slot", "i256 %new, ", "0")
+        + f"  %above = icmp sgt i64 %gas, {sentry}\n  br i1 %above, label %look, label %poor\nlook:\n"
+        + _load("cold", "%entry", Slot.COLD)
+        + _VALUES
+        + (_gross() if metering is None else _net(metering))
+        + f"""
+  %extra = mul i64 %cold, {gas.COLD_SLOT}
+  %price = add i64 %cost, %extra
+  %enough = icmp uge i64 %gas, %price
+  br i1 %enough, label %keep, label %poor
+keep:
+{_KEEP}
+{_load("refund.now", "%LEDGER", Ledger.REFUND)}
+  %refund.after = add i64 %refund.now, %refund
+  store i64 %refund.after, ptr %refund.now.at
+  store i256 %new, ptr %value.at, align 32
+  store i64 0, ptr %cold.at
+  %left = sub i64 %gas, %price
+  ret i64 %left
+{_POOR}"""
+    )
+
+
+def _storing_transient() -> str:
+    """``@store_transient``: gas left, -2 to be brought in by Python."""
+    return (
+        _begin("store_transient", "i256 %new, ", "1")
+        + _KEEP
+        + _put("value.at", "%entry", Slot.VALUE, "%new", "i256")
+        + "  ret i64 %gas\n}\n"
+    )
+
+
+def ir(fork: Fork) -> str:
+    """All of it under a fork's rules."""
+    transient = _storing_transient() if fork >= Fork.CANCUN else ""
+    return _FIND + _REMEMBER + _UNDO + _loading() + _storing(fork) + transient

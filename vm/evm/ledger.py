@@ -1,0 +1,191 @@
+"""The ledger: what native code keeps of storage, transient storage, refund and logs until the journal is told.
+
+It is ahead of the journal while an execution runs. `settle` brings the journal up to date, at the latest when the
+execution ends or somebody may look; as the journal's checkpoints nest, each frame's changes go where its journal
+entries are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import Final, NamedTuple
+
+from chain.types import Address
+from vm.evm.buffers import allocate
+from vm.evm.frame import Frame, LedgerRegisters
+from vm.evm.layout import (
+    ALIGNMENT,
+    SLOT_BYTES,
+    SLOTS_MAX,
+    UNDO_BYTES,
+    UNDO_MAX,
+    Field,
+    Ledger,
+    Slot,
+)
+from vm.journal import Journal
+from vm.journal_replay import cut_undo, join_undo, knows_all_slots, replay_slot, replay_transient
+
+LOADS_BEFORE_ASKING: Final = 16
+"""Slots of an account brought in one by one before the state is asked whether it has any storage below."""
+
+_ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
+_CHANGE: Final = struct.Struct("<QQQ8x32s")
+_SLOTS, _UNDO, _LOGS_END, _REFUND = (
+    offset // 8 for offset in (Ledger.SLOTS, Ledger.UNDO, Ledger.LOGS_END, Ledger.REFUND)
+)
+_ENTRIES: Final = int(Ledger.ENTRIES)
+_CHANGES: Final = int(Ledger.CHANGES)
+_LOGS: Final = int(Ledger.LOGS)
+_ENTRY_UNDO: Final = int(Slot.UNDO)
+_MARKS: Final = slice(Field.UNDO_MARK, Field.REFUND_MARK + 1)
+_ZERO: Final = bytes(8)
+_SIGN: Final = 1 << 63
+assert (_ENTRY.size, _CHANGE.size) == (SLOT_BYTES, UNDO_BYTES)
+
+
+class _Position(NamedTuple):
+    """How much of the ledger there was: changes, bytes of logs, refund."""
+
+    changes: int
+    logs: int
+    refund: int
+
+
+def _mark(frame: Frame) -> _Position:
+    changes, logs, refund = frame.words[_MARKS]
+    return _Position(changes, logs, (refund ^ _SIGN) - _SIGN)
+
+
+class SlotLedger:
+    """One block of native memory, used by one execution after the other."""
+
+    __slots__ = ("_addresses", "_buffer", "_cells", "_complete", "_loads", "_tags", "_view", "address", "header")
+
+    def __init__(self) -> None:
+        self._buffer = allocate(Ledger.END, ALIGNMENT)
+        self.address = ctypes.addressof(self._buffer)
+        self._view = memoryview(self._buffer).cast("B")
+        self.header = self._view[: Ledger.INDEX].cast("q")
+        self._cells = self._view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
+        self._tags: dict[Address, int] = {}
+        self._addresses: list[Address] = []
+        """By half the tag; an account may have had several."""
+        self._loads: dict[int, int] = {}
+        """Slots brought in by tag."""
+        self._complete: set[int] = set()
+        """Tags of accounts whose other slots are all zero and cold."""
+
+    def tag(self, address: Address) -> int:
+        """The tag of an account's storage slots; the next one is that of its transient slots."""
+        tag = self._tags.get(address)
+        if tag is None:
+            tag = self._tags[address] = 2 * len(self._addresses)
+            self._addresses.append(address)
+        return tag
+
+    def registers(self, address: Address) -> LedgerRegisters:
+        """For a frame of the account that begins now."""
+        tag, header = self.tag(address), self.header
+        return LedgerRegisters(
+            self.address, tag, tag in self._complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """No room for another slot or change."""
+        return self.header[_SLOTS] >= SLOTS_MAX or self.header[_UNDO] >= UNDO_MAX
+
+    def bring_in(self, frame: Frame, tag: int, key: bytes, value: bytes, original: bytes, cold: bool) -> None:
+        """Add a slot that native code looked for in vain; all numbers little-endian."""
+        number, cell = self.header[_SLOTS], frame.words[Field.FREE_CELL]
+        _ENTRY.pack_into(
+            self._view, _ENTRIES + SLOT_BYTES * number, tag, 0, cell, cold, key, value, original
+        )
+        self._cells[cell] = number
+        self.header[_SLOTS] = number + 1
+
+    def count_load(self, frame: Frame, tag: int, journal: Journal) -> None:
+        """Find out, once, whether native code may bring in the account's other slots itself: all zero and cold."""
+        loads = self._loads[tag] = self._loads.get(tag, 0) + 1
+        if loads == LOADS_BEFORE_ASKING and knows_all_slots(journal, frame.message.to, loads):
+            self._complete.add(tag)
+        if tag in self._complete:
+            frame.words[Field.COMPLETE] = 1
+
+    # Going back
+
+    def is_ahead(self, frame: Frame) -> bool:
+        """Whether anything happened since the frame began that has not been settled."""
+        header = self.header
+        return _mark(frame) != (header[_UNDO], header[_LOGS_END], header[_REFUND])
+
+    def forget(self, address: Address) -> None:
+        """The account's storage is another from now on; what is in the ledger has been settled."""
+        self._tags.pop(address, None)
+
+    def clear(self, frames: list[Frame]) -> None:
+        """Bring all slots in again; what is in the ledger has been settled."""
+        self.header[_SLOTS] = 0
+        self._loads.clear()
+        self._complete.clear()
+        for frame in frames:
+            frame.words[Field.COMPLETE] = 0
+
+    def discard(self) -> None:
+        """Forget everything; no frame is left."""
+        self.clear([])
+        header = self.header
+        header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
+        self._tags.clear()
+        self._addresses.clear()
+
+    # Telling the journal
+
+    def settle(self, journal: Journal, frames: list[Frame]) -> bool:
+        """Move all that has happened to the journal, frame by frame; whether there was anything."""
+        header = self.header
+        end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
+        if not any(end):
+            return False
+        lowest = max(0, len(frames) - 1)
+        while lowest and any(frames[lowest].words[_MARKS]):
+            lowest -= 1
+        stack = frames[lowest:]
+        marks = [_mark(frame) for frame in stack] or [_Position(0, 0, 0)]
+        later = [(frame, cut_undo(journal, frame.checkpoint)) for frame in reversed(stack[1:])]
+        for begin, until in zip(marks, [*marks[1:], end], strict=True):
+            self._tell(journal, begin, until)
+            if later:
+                frame, entries = later.pop()
+                frame.checkpoint = join_undo(journal, entries)
+        for frame in stack:
+            frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
+        header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
+        return True
+
+    def _tell(self, journal: Journal, begin: _Position, end: _Position) -> None:
+        """What happened between two positions."""
+        for number in range(begin.changes, end.changes):
+            self._tell_change(journal, number)
+        if end.refund != begin.refund:
+            journal.add_refund(end.refund - begin.refund)
+        if end.logs != begin.logs:
+            journal.emit(bytes(self._view[_LOGS + begin.logs : _LOGS + end.logs]))
+
+    def _tell_change(self, journal: Journal, number: int) -> None:
+        view = self._view
+        place, kept, was_cold, before = _CHANGE.unpack_from(view, _CHANGES + UNDO_BYTES * number)
+        at = place - self.address
+        tag, last, _, _, key, value, _ = _ENTRY.unpack_from(view, at)
+        address, slot = self._addresses[tag >> 1], int.from_bytes(key, "little")
+        is_last = last == number + 1
+        if is_last:
+            view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
+        if was_cold:
+            journal.warm_slot(address, slot)
+            if before == value and is_last and not kept:
+                return  # only read
+        replay = replay_transient if tag & 1 else replay_slot
+        replay(journal, address, slot, int.from_bytes(before, "little"), int.from_bytes(value, "little"))
