@@ -84,6 +84,7 @@ class Execution:
         self.ledger = pool.ledger
         """State that native code keeps."""
         pool.ledger.discard()
+        pool.ledger.set_blob_hashes(context.blob_hashes)
         self._is_settled = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
         self._table = engine.interpreter.plain_table
@@ -345,6 +346,7 @@ class Execution:
     def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
         self.last_halt = halt
+        self.ledger.forget_balance()
         is_create = message.kind in _CREATES
         created = message.to if is_create and halt < 16 else None
         if self.tracer is not None:

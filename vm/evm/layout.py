@@ -139,9 +139,15 @@ class Ledger(IntEnum):
     """Bytes of logs."""
     REFUND = 24
     """Signed change of the refund counter that has not reached the journal."""
-    INDEX = 64
+    BLOB_HASHES = 32
+    """Address of a zero and, after it, the transaction's blob hashes, as little-endian words."""
+    BLOB_COUNT = 40
+    BALANCE_OF = 48
+    """Address of the frame whose account has `BALANCE`; 0 when none is known."""
+    BALANCE = 64
+    INDEX = 128
     """Cells of four bytes by hash: the number of an entry, which names its cell, or else the cell is free."""
-    ENTRIES = 64 + (4 << CELL_BITS)
+    ENTRIES = INDEX + (4 << CELL_BITS)
     CHANGES = ENTRIES + SLOTS_MAX * SLOT_BYTES
     LOGS = CHANGES + UNDO_MAX * UNDO_BYTES
     END = LOGS + LOG_BYTES

@@ -11,7 +11,8 @@ import ctypes
 import struct
 from typing import Final, NamedTuple
 
-from chain.types import Address
+from chain.types import Address, Hash32
+from vm.code import address_of
 from vm.evm.buffers import allocate
 from vm.evm.frame import Frame, LedgerRegisters
 from vm.evm.layout import (
@@ -32,8 +33,12 @@ LOADS_BEFORE_ASKING: Final = 16
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
 _CHANGE: Final = struct.Struct("<QQQ8x32s")
-_SLOTS, _UNDO, _LOGS_END, _REFUND = (
-    offset // 8 for offset in (Ledger.SLOTS, Ledger.UNDO, Ledger.LOGS_END, Ledger.REFUND)
+_SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_OF = (
+    offset // 8
+    for offset in (
+        *(Ledger.SLOTS, Ledger.UNDO, Ledger.LOGS_END, Ledger.REFUND),
+        *(Ledger.BLOB_HASHES, Ledger.BLOB_COUNT, Ledger.BALANCE_OF),
+    )
 )
 _ENTRIES: Final = int(Ledger.ENTRIES)
 _CHANGES: Final = int(Ledger.CHANGES)
@@ -61,7 +66,10 @@ def _mark(frame: Frame) -> _Position:
 class SlotLedger:
     """One block of native memory, used by one execution after the other."""
 
-    __slots__ = ("_addresses", "_buffer", "_cells", "_complete", "_loads", "_tags", "_view", "address", "header")
+    __slots__ = (
+        *("_addresses", "_blob_hashes", "_buffer", "_cells", "_complete", "_loads", "_tags", "_view"),
+        *("address", "header"),
+    )
 
     def __init__(self) -> None:
         self._buffer = allocate(Ledger.END, ALIGNMENT)
@@ -76,6 +84,15 @@ class SlotLedger:
         """Slots brought in by tag."""
         self._complete: set[int] = set()
         """Tags of accounts whose other slots are all zero and cold."""
+        self._blob_hashes = bytes(32)
+        self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
+
+    def set_blob_hashes(self, hashes: tuple[Hash32, ...]) -> None:
+        """Those of the transaction that begins."""
+        if hashes or self.header[_BLOB_COUNT]:
+            self._blob_hashes = b"".join((bytes(32), *(digest[::-1] for digest in hashes)))
+            self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
+            self.header[_BLOB_COUNT] = len(hashes)
 
     def tag(self, address: Address) -> int:
         """The tag of an account's storage slots; the next one is that of its transient slots."""
@@ -91,6 +108,15 @@ class SlotLedger:
         return LedgerRegisters(
             self.address, tag, tag in self._complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
         )
+
+    def know_balance(self, frame: Frame, word: bytes) -> None:
+        """The balance of the running frame's account, until `forget_balance`."""
+        self.header[_BALANCE_OF] = frame.address
+        self._view[Ledger.BALANCE : Ledger.BALANCE + 32] = word
+
+    def forget_balance(self) -> None:
+        """A message has begun or ended, or somebody changed the journal."""
+        self.header[_BALANCE_OF] = 0
 
     @property
     def is_full(self) -> bool:
@@ -127,7 +153,7 @@ class SlotLedger:
 
     def clear(self, frames: list[Frame]) -> None:
         """Bring all slots in again; what is in the ledger has been settled."""
-        self.header[_SLOTS] = 0
+        self.header[_SLOTS] = self.header[_BALANCE_OF] = 0
         self._loads.clear()
         self._complete.clear()
         for frame in frames:

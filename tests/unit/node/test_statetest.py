@@ -55,7 +55,9 @@ def case(code: str = "60015f55") -> dict[str, Any]:
 
 def run(path: Path, *options: str) -> tuple[Result, list[dict[str, Any]], str]:
     """The result, the JSON lines and the last line."""
-    result = CliRunner().invoke(statetest, [str(path), *options])
+    result = CliRunner().invoke(
+        statetest, [str(path), *options], env={"XDG_CACHE_HOME": str(path.parent / "cache")}
+    )
     lines = result.stdout.splitlines()
     return result, [json.loads(line) for line in lines if line.startswith("{")], lines[-1] if lines else ""
 
@@ -163,3 +165,28 @@ def test_traces_are_eip_3155(right: Path) -> None:
     ]
     assert (lines[0]["gas"], lines[0]["depth"], lines[2]["stack"]) == (hex(gas), 1, ["0x1", "0x0"])
     assert (lines[-1]["pass"], lines[-1]["gasUsed"]) == (True, hex(22_105))
+
+
+def test_compiled_cases_are_counted_and_kept_for_the_next_run(right: Path, tmp_path: Path) -> None:
+    options = ("--engine", "jit", "--cache", str(tmp_path / "cache"))
+    lines = run(right, *options)[0].stdout.splitlines()
+    assert lines[0].startswith(
+        "jit: 2 contracts compiled, 0 from the cache, 2 blocks; 2 frames began in compiled code, "
+        "0 blocks were interpreted, "
+    )
+    assert lines[1:] == ["2 passed, 0 failed"]
+    for jobs in ("1", "2"):
+        result, _, last = run(right, *options, "--jobs", jobs)
+        assert "jit: 0 contracts compiled, 2 from the cache" in result.stdout
+        assert last == "2 passed, 0 failed"
+
+
+def test_dump(right: Path, tmp_path: Path) -> None:
+    cache, dump = tmp_path / "cache", tmp_path / "dump"
+    for _ in range(2):  # what the cache has is dumped too
+        assert run(right, "--cache", str(cache), "--jit-dump", str(dump))[2] == "2 passed, 0 failed"
+        kinds = sorted(path.name.split("-", 1)[1] for path in dump.iterdir())
+        assert kinds == [f"{fork}-whole0.{kind}" for fork in ("cancun", "prague") for kind in ("blocks.txt", "ll", "s")]
+        for path in dump.iterdir():
+            assert path.read_text()
+            path.unlink()

@@ -62,3 +62,12 @@ def test_files(tmp_path: Path) -> None:
     assert len(lines) == 1
     assert lines[0]["error"].startswith("tx.nonce_high")
     assert lines[0]["pass"] is False
+
+
+def test_dump(tmp_path: Path) -> None:
+    _, lines = run("600160020100", "--jit-dump", str(tmp_path / "dump"))
+    assert [line["opName"] for line in lines[:-1]] == ["PUSH1", "PUSH1", "ADD", "STOP"]
+    blocks, ir, assembly = sorted((tmp_path / "dump").iterdir())
+    assert "segment at 0: gas 9" in blocks.read_text()
+    assert "define internal" in ir.read_text()
+    assert ".text" in assembly.read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import Emit, opcode
-from vm.evm.layout import Env
+from vm.evm.layout import WORD_BYTES, Env, Field, Ledger
 
 
 def _env(word: Env) -> Emit:
@@ -24,11 +24,30 @@ for _word in (
     opcode(_word.name)(_env(_word))
 
 
-@opcode("BLOCKHASH", "BLOBHASH")
-def _lookup(c: Emitter) -> None:
+@opcode("BLOBHASH")
+def _blobhash(c: Emitter) -> None:
+    """0 beyond the transaction's blobs (EIP-4844)."""
+    index, ledger = c.saturated(c.pop()), c.pointer(Field.LEDGER)
+    count, hashes = (
+        c.let(f"load {kind}, ptr {c.let(f'getelementptr i8, ptr {ledger}, i64 {int(place)}')}")
+        for kind, place in (("i64", Ledger.BLOB_COUNT), ("ptr", Ledger.BLOB_HASHES))
+    )
+    is_there = c.let(f"icmp ult i64 {index}, {count}")
+    place = c.let(f"select i1 {is_there}, i64 {c.let(f'add i64 {index}, 1')}, i64 0")
+    at = c.let(f"getelementptr i8, ptr {hashes}, i64 {c.let(f'mul i64 {place}, {WORD_BYTES}')}")
+    c.push(c.let(f"load i256, ptr {at}, align 1"))
+
+
+@opcode("BLOCKHASH")
+def _blockhash(c: Emitter) -> None:
     c.host()
 
 
 @opcode("SELFBALANCE")
 def _selfbalance(c: Emitter) -> None:
-    c.host()
+    ledger = c.pointer(Field.LEDGER)
+    of, balance = (
+        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}") for place in (Ledger.BALANCE_OF, Ledger.BALANCE)
+    )
+    c.host_unless(c.let(f"icmp eq ptr {c.let(f'load ptr, ptr {of}')}, %frame"))
+    c.push(c.let(f"load i256, ptr {balance}, align 32"))

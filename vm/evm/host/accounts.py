@@ -40,9 +40,10 @@ def balance(run: Execution, frame: Frame) -> Halt | None:
 
 
 def selfbalance(run: Execution, frame: Frame) -> Halt | None:
-    """SELFBALANCE."""
+    """SELFBALANCE, when native code does not know it: it changes only while other frames run."""
     at = frame.words[SP] - 32
-    frame.view[at : at + 32] = run.journal.balance(frame.message.to).to_bytes(32, "little")
+    frame.view[at : at + 32] = word = run.journal.balance(frame.message.to).to_bytes(32, "little")
+    run.ledger.know_balance(frame, word)
     return None
 
 
@@ -91,15 +92,6 @@ def blockhash(run: Execution, frame: Frame) -> Halt | None:
     return None
 
 
-def blobhash(run: Execution, frame: Frame) -> Halt | None:
-    """BLOBHASH: 0 beyond the transaction's blobs (EIP-4844)."""
-    at = frame.words[SP] - 32
-    index = int.from_bytes(frame.view[at : at + 32], "little")
-    hashes = run.context.blob_hashes
-    frame.view[at : at + 32] = hashes[index][::-1] if index < len(hashes) else bytes(32)
-    return None
-
-
 def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
     """SELFDESTRUCT: from Cancun on only an account created in this transaction is deleted (EIP-6780)."""
     sp, journal, fork = frame.words[SP], run.journal, run.fork
@@ -134,6 +126,5 @@ HANDLERS: Final = {
     "EXTCODEHASH": extcodehash,
     "EXTCODECOPY": extcodecopy,
     "BLOCKHASH": blockhash,
-    "BLOBHASH": blobhash,
     "SELFDESTRUCT": selfdestruct,
 }
