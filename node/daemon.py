@@ -31,7 +31,7 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
-from storage.opening import suspect
+from storage.opening import note_panic, suspect
 from storage.pace import Slices
 from storage.space import Room
 from storage.store import Store
@@ -90,6 +90,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    servers.service.context.damaged = partial(_distrust, opened.fs)
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     node.status_sources["vm"] = opened.machine.status
@@ -126,9 +127,17 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
     if isinstance(error, StateStoreCorrupt):  # the next start builds it again, so restarting does help
         suspect(fs, str(error))
         exit_code = PANIC_EXIT
+    if isinstance(error, StoragePanic):
+        note_panic(fs, str(error))
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
+    """A read met damage: it was answered with an error, and the next start makes the state store again."""
+    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    suspect(fs, str(damage))
 
 
 def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
