@@ -30,6 +30,7 @@ from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
+from storage.wal.delta import Deltas
 from storage.wal.failures import reading, writing
 from vm.machine import Machine
 
@@ -171,7 +172,9 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
     """
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
-    report = recover(store, lambda environment, raws: replay_block(machine, environment, raws, chain_state))
+    report = recover(
+        store, lambda environment, raws, known: replay_block(machine, environment, raws, chain_state, known)
+    )
     for name, value in store.settings.items():
         setattr(controls, name, value)
     reach("open.pool.before")
@@ -187,6 +190,7 @@ def store_options(settings: Settings) -> StoreOptions:
         migrations=resources.path("migrations"),
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
+        deltas=Deltas(settings.storage.block_deltas),
     )
 
 

@@ -37,6 +37,7 @@ from storage.kv import KeyValueStore, open_leveldb
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
+from storage.wal.delta import Deltas
 from storage.wal.failures import syncing, writing
 from storage.wal.loss import accept_loss
 from storage.wal.records import RecordType, encode_genesis
@@ -58,6 +59,7 @@ class StoreOptions:
     """LSN before which a log damaged inside its durable range shall end; 0: never."""
     index_url: str = ""
     """Database of the index; empty: SQLite in the data directory."""
+    deltas: Deltas = Deltas.AUTO
 
 
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
@@ -122,6 +124,7 @@ def assemble(
         chain.add(Block(genesis.header()), ())
     follower = IndexFollower(index, chain, lambda: _rebuilt_index(options))
     store = Store(wal, kv, state, chain, follower)
+    store.deltas = options.deltas
     tip = chain.header(chain.head)
     assert tip is not None
     store.tip = store.head = tip

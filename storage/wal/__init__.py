@@ -60,6 +60,8 @@ class Wal:
         self.flush = writer.flush
         self.close = writer.close
         self.place_before = writer.place_before
+        self.max_payload = writer.max_payload
+        """Bytes that one record may hold."""
 
     @classmethod
     def open(
