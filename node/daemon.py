@@ -42,6 +42,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
@@ -183,6 +184,9 @@ def _register_jobs(
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    if settings.storage.compress_segments:
+        pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
+        jobs.register("log-compression", pack, COMPRESSION_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
     jobs.register(
         "index-maintenance",
