@@ -35,7 +35,7 @@ from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
 from storage.kv import LevelStore
-from storage.opening import suspect
+from storage.opening import note_panic, suspect
 from storage.pace import Slices
 from storage.session_files import SessionFiles
 from storage.space import Room
@@ -47,6 +47,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
@@ -100,6 +101,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    servers.service.context.damaged = partial(_distrust, opened.fs)
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     _register_session_job(jobs, settings, sessions)
@@ -138,9 +140,17 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
     if isinstance(error, StateStoreCorrupt):  # the next start builds it again, so restarting does help
         suspect(fs, str(error))
         exit_code = PANIC_EXIT
+    if isinstance(error, StoragePanic):
+        note_panic(fs, str(error))
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
+    """A read met damage: it was answered with an error, and the next start makes the state store again."""
+    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    suspect(fs, str(damage))
 
 
 def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
@@ -186,6 +196,9 @@ def _register_jobs(
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    if settings.storage.compress_segments:
+        pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
+        jobs.register("log-compression", pack, COMPRESSION_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
     jobs.register(
         "index-maintenance",

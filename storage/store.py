@@ -30,6 +30,7 @@ from storage.sessions import SessionShelf
 from storage.state.store import StateStore
 from storage.templates import TemplateShelf
 from storage.wal import Wal
+from storage.wal.delta import Deltas, encode_delta
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
 from storage.wal.session_records import Kept, Place, encode_template, session_record
 
@@ -107,6 +108,8 @@ class Store:
         self.sessions = SessionShelf()
         self.templates = TemplateShelf()
         self.session_search = SessionSearch(follower, self.sessions)
+        self.deltas = Deltas.AUTO
+        """Which blocks get a record of what they did."""
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -145,8 +148,18 @@ class Store:
         for raw in sealed.raws:
             self.wal.append(RecordType.TRANSACTION, raw)
         reach("block.transactions.appended")
+        self._append_delta(sealed)
         self.adopt(sealed, self.wal.append(RecordType.BLOCK_SEAL, encode_seal(sealed.seal())))
         reach("block.seal.appended")
+
+    def _append_delta(self, sealed: SealedBlock) -> None:
+        """Log what the block did, if the setting says so and it fits into a record."""
+        header = sealed.block.header
+        if self.deltas.wants(header.gas_used, len(sealed.raws)):
+            assert self.last_delta is not None
+            payload = encode_delta(self.last_delta, sealed.receipts, sealed.senders, header)
+            if len(payload) <= self.wal.max_payload:
+                self.wal.append(RecordType.BLOCK_DELTA, payload, optional=True)
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""

@@ -130,6 +130,8 @@ class Pipeline:
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
+        self._gate = threading.Lock()
+        """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
         self.published_lsn = ledger.last_lsn
         """Everything in the log up to here is durable and seen by readers."""
         self.work_seconds = 0.0
@@ -156,8 +158,9 @@ class Pipeline:
 
     def stop(self) -> None:
         """Finish what was taken, make it durable, and end both threads."""
-        self._stopping = True
-        self._inbox.put(None)
+        with self._gate:
+            self._stopping = True
+            self._inbox.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -168,16 +171,17 @@ class Pipeline:
 
     def put(self, request: Request) -> None:
         """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
-        if self._stopping:
-            raise NodeStopping("the node is stopping")
         if self.read_only and not isinstance(request, Freeze):
             raise ReadOnly("the log's disk is full" if self.disk_full else "the log's disk is nearly full")
         if self._ledger.overlay_bytes > OVERLAY_BYTES_MAX and not isinstance(request, Freeze):
             raise WriterBusy("blocks are made faster than checkpoints write them down")
-        try:
-            self._inbox.put_nowait(request)
-        except queue.Full:
-            raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+        with self._gate:
+            if self._stopping:
+                raise NodeStopping("the node is stopping")
+            try:
+                self._inbox.put_nowait(request)
+            except queue.Full:
+                raise WriterBusy(f"{INBOX_MAX} requests wait") from None
 
     # The writer thread
 

@@ -15,7 +15,7 @@ from storage.errors import IndexDamaged, StorageFull, StoragePanic
 BUSY_TIMEOUT_MS = 5_000
 READERS_MAX = 8
 CACHE_KIB = 2_048
-"""SQLite's page cache for each connection; a reader forgets it with every commit anyway, and the system keeps the pages."""
+"""SQLite's page cache for each connection; readers forget theirs with every commit, and the system keeps the pages."""
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
 _TRANSIENT = ("database is locked", "database table is locked", "interrupted")

@@ -9,6 +9,7 @@
 | COMMAND | MessagePack array: name, arguments |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
 | SESSION ..., TEMPLATE | see `storage.wal.session_records` |
+| BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
 raise `InvalidRecord`. Integers that may exceed 64 bits travel as minimal big-endian bytes.
@@ -69,6 +70,8 @@ class RecordType(IntEnum):
     """Where a debug session stands after a command that changed nothing else."""
     TEMPLATE = 11
     """A user's template, or that it was removed."""
+    BLOCK_DELTA = 12
+    """What the block begun last changed and answered (storage/wal/delta.py): with it replay need not run it."""
 
 
 SCHEMA = 1

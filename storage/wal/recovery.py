@@ -127,6 +127,15 @@ def prepare_directory(fs: FileSystem, directory: str) -> None:
         fs.sync_directory(parent_of(directory))
 
 
+def forget_cached(fs: FileSystem, directory: str) -> None:
+    """Read the log from the disk, not from memory: after a failed sync, pages that look clean may never get there."""
+    with reading(directory):
+        for name in fs.listdir(directory):
+            file = fs.open(f"{directory}/{name}", writable=False)
+            file.forget_cached()
+            file.close()
+
+
 def check_type(record: Record, path: str) -> bool:
     """Whether this version understands a record; False if it may skip it. Raises `StoreTooNew`."""
     if record.schema <= SCHEMAS.get(record.type, -1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from storage.pace import REST_SECONDS, SLICE_SECONDS, Slices, at_once
 
 
@@ -20,7 +22,7 @@ def test_a_rest_follows_each_slice_over_nested_loops() -> None:
             clock[0] += SLICE_SECONDS / 4
     assert done == [(outer, inner) for outer in range(4) for inner in range(5)]
     assert len(rests) == 4
-    gaps = [later - earlier - REST_SECONDS for earlier, later in zip(rests, rests[1:], strict=False)]
+    gaps = [later - earlier - REST_SECONDS for earlier, later in pairwise(rests)]
     assert all(SLICE_SECONDS <= gap <= SLICE_SECONDS * 1.3 for gap in gaps)
 
 
