@@ -27,7 +27,8 @@ import structlog
 from chain.types import Address
 from node.daemon import GIL_SWITCH_SECONDS
 from node.engine.clock import SystemClock
-from node.engine.pipeline import Freeze, Pipeline, Submit
+from node.engine.pipeline import Pipeline
+from node.engine.requests import Freeze, Submit
 from storage.pace import Pace, Slices, at_once
 from tests.durability.nodes import LocalNode
 

@@ -19,7 +19,8 @@ import structlog
 
 from node.engine.clock import SystemClock
 from node.engine.node import Node
-from node.engine.pipeline import Freeze, Mine, Pipeline
+from node.engine.pipeline import Pipeline
+from node.engine.requests import Freeze, Mine
 from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
@@ -101,7 +102,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
-    servers.service.context.damaged = partial(_distrust, opened.fs)
+    servers.service.context.damaged = panic
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     _register_session_job(jobs, settings, sessions)
@@ -145,12 +146,6 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
-
-
-def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
-    """A read met damage: it was answered with an error, and the next start makes the state store again."""
-    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
-    suspect(fs, str(damage))
 
 
 def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:

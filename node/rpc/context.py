@@ -25,7 +25,7 @@ class Context:
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
     damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
-    """Told of damage that a request met in the state store. Any thread."""
+    """Told of damage that a request met in the state store, before it is answered. Any thread."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 

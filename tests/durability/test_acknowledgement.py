@@ -9,7 +9,7 @@ import pytest
 
 import zvmd
 from chain.types import Address
-from node.engine.pipeline import Control, Mine, Submit
+from node.engine.requests import Control, Mine, Submit
 from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
 from tests.contracts import dev_account
 from tests.daemon import Daemon

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from node.engine.node import Node
-from node.engine.pipeline import Mine, Pipeline, Request
+from node.engine.pipeline import Pipeline
+from node.engine.requests import Mine, Request
 from node.errors import NodeStopping
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
