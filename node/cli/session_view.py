@@ -13,6 +13,15 @@ from rich.text import Text
 BYTES_A_ROW = 32
 
 
+def printable(text: str) -> str:
+    """Text of strangers for a terminal: what would steer it is spelled out.
+
+    >>> printable("plain \x1b[2J")
+    'plain \\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_where(answer: dict[str, Any]) -> str:
     """
     >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
@@ -80,6 +89,11 @@ def show_state(state: dict[str, Any]) -> None:
     Console().print(Panel(Group(*parts), title=show_where(state), title_align="left"))
 
 
+def _text(value: str) -> Text:
+    """A cell with a stranger's words: no markup, no control characters."""
+    return Text(printable(value))
+
+
 def show_list(sessions: list[dict[str, Any]]) -> None:
     """Sessions as a table."""
     table = Table("id", "name", "fork", "step", "halt", "contract", "used", "tags", box=None, pad_edge=False)
@@ -87,7 +101,7 @@ def show_list(sessions: list[dict[str, Any]]) -> None:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["used"])) + (" pinned" if line["pinned"] else "")
         contract = line["contract"] or ""
         cells = (line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used)
-        table.add_row(str(line["id"]), *map(Text, cells), Text(", ".join(line["tags"])))
+        table.add_row(str(line["id"]), *map(_text, cells), _text(", ".join(line["tags"])))
     Console().print(table)
 
 
@@ -96,5 +110,5 @@ def show_templates(templates: list[dict[str, Any]]) -> None:
     table = Table("name", "title", "tags", box=None, pad_edge=False)
     for line in templates:
         tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
-        table.add_row(Text(line["name"]), Text(line["title"]), Text(tags))
+        table.add_row(_text(line["name"]), _text(line["title"]), _text(tags))
     Console().print(table)
