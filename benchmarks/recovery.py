@@ -24,7 +24,7 @@ from chain.crypto import address_of_secret
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.executor import Candidate
-from node.engine.pipeline import Mine, Submit
+from node.engine.requests import Mine, Submit
 from storage import layout
 from tests.daemon import Daemon
 from tests.durability.nodes import GWEI, LocalNode

@@ -19,6 +19,7 @@ from chain.transactions import recover_sender
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 from storage.kv import KeyValueStore
+from storage.pace import Pace, at_once
 from storage.receiptcodec import decode_receipts, encode_receipts
 from storage.state.keys import BODY, HEADER, META_BLOCK, NUMBER, RECEIPTS, block_key
 
@@ -166,12 +167,12 @@ class ChainData:
         for recent in (self._headers, self._blocks, self._outcomes):
             recent.forget_after(number)
 
-    def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
+    def checkpoint_batch(self, upto: int, pace: Pace = at_once) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Puts and deletes that store the tail up to block ``upto``. Only for blocks durable in the log."""
         if not self._checkpointed <= upto <= self._head:
             raise ValueError(f"block {upto} is not between {self._checkpointed} and {self._head}")
         puts: dict[bytes, bytes] = {}
-        for number in range(self._checkpointed + 1, upto + 1):
+        for number in pace(range(self._checkpointed + 1, upto + 1)):
             block, outcome = self._tail[number]
             puts[block_key(HEADER, number)] = encode_header(block.header)
             puts[block_key(BODY, number)] = _encode_body(block)
@@ -184,12 +185,12 @@ class ChainData:
             deletes += [block_key(kind, number) for kind in (HEADER, BODY, RECEIPTS)]
         return puts, deletes
 
-    def checkpoint_done(self, upto: int) -> None:
+    def checkpoint_done(self, upto: int, pace: Pace = at_once) -> None:
         """The batch is in the store: the tail up to ``upto`` may go."""
         self._abandoned.clear()
         first, self._checkpointed = self._checkpointed + 1, upto
         self._stored = upto
-        for number in range(first, upto + 1):
+        for number in pace(range(first, upto + 1)):
             block, _ = self._tail.pop(number)
             self._tail_numbers.pop(block.hash, None)
 

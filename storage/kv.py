@@ -16,6 +16,7 @@ import plyvel
 
 from storage.errors import StateStoreCorrupt, StateStoreRefused, StateStoreWriteFailed
 from storage.failpoints import reach
+from storage.pace import Pace, at_once
 
 BLOCK_CACHE_BYTES = 16 * 2**20
 WRITE_BUFFER_BYTES = 4 * 2**20
@@ -52,7 +53,7 @@ class KeyValueStore(Protocol):
     def snapshot(self) -> KeyValueSnapshot:
         """The store as it is now, unmoved by later writes."""
 
-    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
+    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         """Apply one batch, deletes first; it is durable on return. `StateStoreWriteFailed`: panic."""
 
     def close(self) -> None:
@@ -115,14 +116,14 @@ class LevelStore:
         """See `KeyValueStore`."""
         return LevelSnapshot(self._database.snapshot())
 
-    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
+    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         """See `KeyValueStore`."""
         try:
             reach("kv.batch.before")
             with self._database.write_batch(sync=True) as batch:
-                for key in deletes:
+                for key in pace(deletes):
                     batch.delete(key)
-                for key, value in puts.items():
+                for key, value in pace(puts.items()):
                     batch.put(key, value)
             reach("kv.batch.written")
             os.fsync(self._directory)  # LevelDB syncs it for a new MANIFEST only, not for a new log

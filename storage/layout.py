@@ -12,6 +12,7 @@
   cache/        compiled code; may be deleted at any time
   quarantine/   damaged pieces that recovery took away
   suspect       there if the state store was seen damaged: the next start does not trust it
+  panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
 """
 
@@ -37,6 +38,7 @@ SESSIONS = "sessions"
 CACHE = "cache"
 EXPORTS = "exports"
 SUSPECT = "suspect"
+PANIC = "panic"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 
@@ -57,10 +59,10 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(1, 0),
-    "state": Version(1, 1),
-    "index": Version(1, 0),
-    "sessions": Version(1, 0),
+    "wal": Version(1, 1),
+    "state": Version(1, 3),
+    "index": Version(1, 1),
+    "sessions": Version(1, 1),
 }
 """What this version writes, and reads up to."""
 

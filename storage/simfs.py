@@ -30,6 +30,7 @@ from storage.simfaults import (
     SimCrash,
     SizeChange,
     apply_to_content,
+    copied,
     survivor_choices,
 )
 
@@ -300,11 +301,6 @@ class SimFs:
         return self._directory(parent_of(path)), path.rpartition("/")[2]
 
 
-def copied(directories: dict[int, dict[str, int]]) -> dict[int, dict[str, int]]:
-    """Directories that change independently of these."""
-    return {inode: dict(names) for inode, names in directories.items()}
-
-
 class SimLock:
     """A lock that ends with the process that holds it."""
 
@@ -389,6 +385,14 @@ class SimFile:
     def data_ranges(self) -> list[tuple[int, int]]:
         self._fs._enter("data_ranges")
         return [(0, len(self._fs._files[self._inode]))]
+
+    def forget_cached(self) -> None:
+        self._fs._enter("forget_cached")
+        content = bytearray(self._fs._durable_files[self._inode])
+        for effect in self._fs._pending:
+            if not isinstance(effect, EntryChange) and effect.inode == self._inode:
+                apply_to_content(content, effect, SECTOR)
+        self._fs._files[self._inode][:] = content
 
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

@@ -23,8 +23,9 @@ from chain.transactions import (
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, KeepSession, KeepTemplate, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Pipeline
 from node.engine.producer import base_fee_after, excess_blob_gas_after
+from node.engine.requests import Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait

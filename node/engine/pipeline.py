@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -21,10 +22,10 @@ from node.engine.clock import Clock
 from node.engine.executor import Candidate
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
+from node.engine.requests import Control, Freeze, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
-from storage.wal.session_records import Kept, Place
 
 log = structlog.get_logger(__name__)
 
@@ -42,67 +43,6 @@ GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
 """Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """Something the writer shall do; ``done`` is called once, on the committer thread, when its answer is durable."""
-
-    done: Callable[[object], None]
-    """Gets the answer, or the exception."""
-
-
-@dataclass(slots=True, eq=False)
-class Submit(Request):
-    """Take a transaction."""
-
-    candidate: Candidate
-    wait_mined: bool = False
-    wait_durable: bool = True
-    """False: answered as soon as the pool has it; a crash may lose it."""
-
-
-@dataclass(slots=True, eq=False)
-class Mine(Request):
-    """Seal blocks whether or not transactions wait."""
-
-    count: int = 1
-    interval_seconds: int = 0
-    key: str = ""
-    """The same key later gets the same answer and nothing is done again; empty: no key."""
-
-
-@dataclass(slots=True, eq=False)
-class Control(Request):
-    """Change a setting that survives crashes."""
-
-    name: str
-    value: object
-    key: str = ""
-    """As in `Mine`."""
-
-
-@dataclass(slots=True, eq=False)
-class KeepSession(Request):
-    """Keep a debug session as it is after a command."""
-
-    session: int
-    change: Kept | Place | None
-    """The whole, where it stands now, or None: it is closed."""
-
-
-@dataclass(slots=True, eq=False)
-class KeepTemplate(Request):
-    """Keep a user's template."""
-
-    name: str
-    content: bytes | None
-    """None: it is removed."""
-
-
-@dataclass(slots=True, eq=False)
-class Freeze(Request):
-    """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
 
 
 @dataclass(slots=True)
@@ -129,8 +69,12 @@ class Pipeline:
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
+        self._gate = threading.Lock()
+        """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
         self.published_lsn = ledger.last_lsn
         """Everything in the log up to here is durable and seen by readers."""
+        self.work_seconds = 0.0
+        """CPU time the writer has spent on requests: replaying what it did takes about as long."""
         self.disk_full = False
         """The log could not be written for want of room."""
         self.no_room = False
@@ -153,8 +97,9 @@ class Pipeline:
 
     def stop(self) -> None:
         """Finish what was taken, make it durable, and end both threads."""
-        self._stopping = True
-        self._inbox.put(None)
+        with self._gate:
+            self._stopping = True
+            self._inbox.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -165,16 +110,17 @@ class Pipeline:
 
     def put(self, request: Request) -> None:
         """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
-        if self._stopping:
-            raise NodeStopping("the node is stopping")
         if self.read_only and not isinstance(request, Freeze):
             raise ReadOnly("the log's disk is full" if self.disk_full else "the log's disk is nearly full")
         if self._ledger.overlay_bytes > OVERLAY_BYTES_MAX and not isinstance(request, Freeze):
             raise WriterBusy("blocks are made faster than checkpoints write them down")
-        try:
-            self._inbox.put_nowait(request)
-        except queue.Full:
-            raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+        with self._gate:
+            if self._stopping:
+                raise NodeStopping("the node is stopping")
+            try:
+                self._inbox.put_nowait(request)
+            except queue.Full:
+                raise WriterBusy(f"{INBOX_MAX} requests wait") from None
 
     # The writer thread
 
@@ -183,7 +129,10 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._hand_over(self.turn(requests))
+                begin = time.thread_time()
+                group = self.turn(requests)
+                self.work_seconds += time.thread_time() - begin
+                self._hand_over(group)
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:

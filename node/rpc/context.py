@@ -13,6 +13,7 @@ from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
 from node.sessions.running import Runner
 from node.sessions.service import SessionService
+from storage.errors import StateStoreCorrupt
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Context:
     limits: RpcLimits = field(default_factory=RpcLimits)
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
+    damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
+    """Told of damage that a request met in the state store. Any thread."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 

@@ -29,7 +29,8 @@ from node.daemon import checkpoint
 from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Pipeline
+from node.engine.requests import Control, Mine, Request, Submit
 from node.opening import OpenedChain, open_chain
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage.errors import StorageError

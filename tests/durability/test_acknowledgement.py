@@ -9,8 +9,8 @@ import pytest
 
 import zvmd
 from chain.types import Address
-from node.engine.pipeline import Control, Mine, Submit
-from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers
+from node.engine.requests import Control, Mine, Submit
+from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
 from tests.contracts import dev_account
 from tests.daemon import Daemon
 from tests.durability.nodes import LocalNode
@@ -89,7 +89,7 @@ def test_answers_are_forgotten_by_age_and_by_number() -> None:
     assert answers.get("k49") is None
     assert answers.get("k50") == (1000, 50)
     copy = Answers()
-    copy.load(answers.dump())
+    copy.load(dump(answers.items()))
     copy.put("late", Answered(1000 + ANSWER_SECONDS, 1))
     assert len(copy) == 1
 

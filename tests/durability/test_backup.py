@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli.main import cli
-from node.engine.pipeline import KeepSession
+from node.engine.requests import KeepSession
 from node.verification import verify_data_directory
 from storage import layout
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup

@@ -13,7 +13,8 @@ import pytest
 from chain.types import Address
 from node.daemon import checkpoint
 from node.engine.clock import SystemClock
-from node.engine.pipeline import Pipeline, Submit
+from node.engine.pipeline import Pipeline
+from node.engine.requests import Submit
 from node.errors import WriterBusy
 from tests.durability.nodes import LocalNode
 

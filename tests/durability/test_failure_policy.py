@@ -12,7 +12,7 @@ import pytest
 
 from chain.types import Address
 from node.daemon import watch_space
-from node.engine.pipeline import Mine
+from node.engine.requests import Mine
 from node.errors import ReadOnly
 from storage import layout
 from storage.errors import DataLossRefused, ExportDamaged, WalCorrupt, WalShort

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from chain.types import Address
-from node.engine.pipeline import Control, Mine
+from node.engine.requests import Control, Mine
 from storage import layout
 from tests.durability.nodes import LocalNode
 

@@ -15,8 +15,9 @@ from chain.transactions import decode_transaction
 from chain.types import Address
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
-from node.engine.pipeline import Control, Freeze, Group, Mine, Pipeline, Request, Submit
+from node.engine.pipeline import Group, Pipeline
 from node.engine.producer import Controls
+from node.engine.requests import Control, Freeze, Mine, Request, Submit
 from node.errors import ReadOnly
 from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints

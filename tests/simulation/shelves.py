@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from debugger.session import Session
 from debugger.sharing import export_session
-from node.engine.pipeline import KeepSession, KeepTemplate
+from node.engine.requests import KeepSession, KeepTemplate
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground

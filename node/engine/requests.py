@@ -1,0 +1,70 @@
+"""What the writer may be asked to do: plain data, each with a callback for the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.engine.executor import Candidate
+from storage.wal.session_records import Kept, Place
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """Something the writer shall do; ``done`` is called once, on the committer thread, when its answer is durable."""
+
+    done: Callable[[object], None]
+    """Gets the answer, or the exception."""
+
+
+@dataclass(slots=True, eq=False)
+class Submit(Request):
+    """Take a transaction."""
+
+    candidate: Candidate
+    wait_mined: bool = False
+    wait_durable: bool = True
+    """False: answered as soon as the pool has it; a crash may lose it."""
+
+
+@dataclass(slots=True, eq=False)
+class Mine(Request):
+    """Seal blocks whether or not transactions wait."""
+
+    count: int = 1
+    interval_seconds: int = 0
+    key: str = ""
+    """The same key later gets the same answer and nothing is done again; empty: no key."""
+
+
+@dataclass(slots=True, eq=False)
+class Control(Request):
+    """Change a setting that survives crashes."""
+
+    name: str
+    value: object
+    key: str = ""
+    """As in `Mine`."""
+
+
+@dataclass(slots=True, eq=False)
+class KeepSession(Request):
+    """Keep a debug session as it is after a command."""
+
+    session: int
+    change: Kept | Place | None
+    """The whole, where it stands now, or None: it is closed."""
+
+
+@dataclass(slots=True, eq=False)
+class KeepTemplate(Request):
+    """Keep a user's template."""
+
+    name: str
+    content: bytes | None
+    """None: it is removed."""
+
+
+@dataclass(slots=True, eq=False)
+class Freeze(Request):
+    """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
