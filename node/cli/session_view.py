@@ -13,6 +13,15 @@ from rich.text import Text
 BYTES_A_ROW = 32
 
 
+def printable(text: str) -> str:
+    """Text of strangers for a terminal: what would steer it is spelled out.
+
+    >>> printable("plain \x1b[2J")
+    'plain \\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_where(answer: dict[str, Any]) -> str:
     """
     >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
@@ -86,8 +95,8 @@ def show_list(sessions: list[dict[str, Any]]) -> None:
     for line in sessions:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["used"])) + (" pinned" if line["pinned"] else "")
         contract = line["contract"] or ""
-        cells = (line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used)
-        table.add_row(str(line["id"]), *map(Text, cells), Text(", ".join(line["tags"])))
+        cells = [str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used]
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(line["tags"]))))
     Console().print(table)
 
 
@@ -96,5 +105,14 @@ def show_templates(templates: list[dict[str, Any]]) -> None:
     table = Table("name", "title", "tags", box=None, pad_edge=False)
     for line in templates:
         tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
-        table.add_row(Text(line["name"]), Text(line["title"]), Text(tags))
+        table.add_row(Text(printable(line["name"])), Text(printable(line["title"])), Text(printable(tags)))
     Console().print(table)
+
+
+def show_template(template: dict[str, Any]) -> None:
+    """A template's explanation, program and end."""
+    program = (template.get("assembly") or template.get("code") or "").strip()
+    expected = ", ".join(f"{field} {value}" for field, value in template["expected"].items())
+    lines = f"{template['explanation'].strip()}\n\n{program}\n\nends: {expected}".splitlines()
+    text = Text("\n".join(map(printable, lines)))
+    Console().print(Panel(text, title=Text(printable(template["title"])), title_align="left"))

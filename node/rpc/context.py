@@ -26,6 +26,8 @@ class Context:
     sessions: SessionService | None = None
     damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
     """Told of damage that a request met in the state store. Any thread."""
+    sign: Callable[[bytes], bytes] | None = None
+    """Public key and signature of the node for a message."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 
@@ -45,6 +47,12 @@ class Context:
         if self.runner is None:
             raise MethodNotFound("this node has no debug sessions")
         return self.runner
+
+    def need_signer(self) -> Callable[[bytes], bytes]:
+        """The node's signing. Raises `MethodNotFound` where there is none."""
+        if self.sign is None:
+            raise MethodNotFound("this node has no key to sign with")
+        return self.sign
 
     def find_block(self, ref: BlockRef) -> int | None:
         """Number of the block meant, or None if there is none.

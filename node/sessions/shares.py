@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from math import ceil
 from typing import Final, NamedTuple
 
 import msgspec
@@ -109,7 +110,7 @@ def given(sharing: Sharing, session: int, role: str, ttl: int, name: str, now: f
     if len(alive) >= SHARES:
         raise SessionLimitReached(f"a session has at most {SHARES} shares at once")
     secret = secrets.token_hex(32)
-    share = Share(sharing.given + 1, role, _digest(secret), int(now) + ttl, name)
+    share = Share(sharing.given + 1, role, _digest(secret), ceil(now) + ttl, name)
     token = f"zvs-{session}-{share.id}-{secret}"
     return msgspec.structs.replace(sharing, shares=(*alive, share), given=share.id), share, token
 

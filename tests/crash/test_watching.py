@@ -146,6 +146,10 @@ def test_watching_over_a_websocket(daemon: Daemon) -> None:
             assert (await told())["params"]["result"]["position"]["step"] == 4
             await asyncio.to_thread(rpc.call, "zvmd_session_unshare", session, 1)
             assert (await told())["params"]["error"]["data"]["code"] == "session.token"
+            soon_over = await asyncio.to_thread(rpc.call, "zvmd_session_share", session, "watch", 1)
+            await ask(3, "zvmd_session_watch", soon_over["token"])
+            assert (await told())["params"]["result"]["command"] == "watch"
+            assert (await told())["params"]["error"]["data"]["code"] == "session.token_expired"
             again = (await ask(3, "zvmd_session_watch", session, 0))["result"]
             assert (await told())["params"]["result"]["cursor"] == 1
             assert (await ask(4, "zvmd_session_unwatch", again))["result"] is True

@@ -137,7 +137,8 @@ def test_precompiles_of_other_forks_are_seen() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_engines_are_compared(engine: str) -> None:
+def test_machines_of_other_engines_step_alike(engine: str) -> None:
+    """Code that is compiled has no steps: a session of any engine is stepped by the interpreter, beside the maps."""
     one = session(LOOP)
     two = Session(one.program, Machine(engine=engine))
     assert compare(one, two, limit=100_000).is_equal

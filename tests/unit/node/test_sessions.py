@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from debugger.calltree import call_tree_slices
-from debugger.commands import Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
+from debugger.commands import Checkout, Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
 from debugger.diff import compare_slices
 from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
@@ -133,7 +133,7 @@ def test_what_is_not_kept_did_not_happen() -> None:
 
 def test_long_moves_let_others_work_and_can_be_paused() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        moves = [Run(), Seek(900_000_000), Step(800_000_000), StepOver()]
+        moves = [Run(), Seek(900_000_000), Step(800_000_000), Checkout(0, 900_000_000), StepOver()]
         long = [await sessions.create(CALLING if isinstance(m, StepOver) else ENDLESS, Origin()) for m in moves]
         await sessions.change(long[-1], move(Step(CALL_AT)))
         short = await sessions.create(SHORT, Origin())
@@ -147,7 +147,8 @@ def test_long_moves_let_others_work_and_can_be_paused() -> None:
         assert not any(task.done() for task in tasks)
         for number in long:
             sessions.pause(number)
-        assert {(await task)[0].reason for task in tasks} == {"paused"}
+        reasons = {(await task)[0].reason for task in tasks}
+        assert reasons == {"paused", "branch"}
         for number in long:
             assert 0 < (await state(sessions, number))[0].step < 800_000_000
 
