@@ -234,7 +234,7 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
 
 
 class CheckpointDue:
-    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by what blocks and sessions hold."""
+    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by what blocks and sessions take."""
 
     def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
         self._store = store
@@ -249,8 +249,7 @@ class CheckpointDue:
         """Write one if it is due; what the last one said."""
         store, now = self._store, time.monotonic()
         blocks = store.head.number - store.state.checkpointed
-        worked = self._work()
-        held = store.state.overlay_bytes + store.sessions.unwritten_bytes
+        worked, held = self._work(), store.state.overlay_bytes + store.sessions.unwritten_bytes
         if (
             now - self._last >= self._seconds
             or blocks >= self._blocks

@@ -59,10 +59,10 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(1, 0),
-    "state": Version(1, 2),
-    "index": Version(1, 0),
-    "sessions": Version(1, 0),
+    "wal": Version(1, 1),
+    "state": Version(1, 3),
+    "index": Version(1, 1),
+    "sessions": Version(1, 1),
 }
 """What this version writes, and reads up to."""
 

@@ -148,3 +148,8 @@ def _last_write(pending: list[Effect]) -> int:
             break
         start -= 1
     return start
+
+
+def copied(directories: dict[int, dict[str, int]]) -> dict[int, dict[str, int]]:
+    """Directories that change independently of these."""
+    return {inode: dict(names) for inode, names in directories.items()}

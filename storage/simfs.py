@@ -30,6 +30,7 @@ from storage.simfaults import (
     SimCrash,
     SizeChange,
     apply_to_content,
+    copied,
     survivor_choices,
 )
 
@@ -298,11 +299,6 @@ class SimFs:
 
     def _place(self, path: str) -> tuple[int, str]:
         return self._directory(parent_of(path)), path.rpartition("/")[2]
-
-
-def copied(directories: dict[int, dict[str, int]]) -> dict[int, dict[str, int]]:
-    """Directories that change independently of these."""
-    return {inode: dict(names) for inode, names in directories.items()}
 
 
 class SimLock:

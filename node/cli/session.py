@@ -34,7 +34,8 @@ def ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | No
         return link.rpc(S + name, *params)
 
 
-def _print_where(answer: dict[str, Any], as_json: bool) -> None:
+def print_where(answer: dict[str, Any], as_json: bool) -> None:
+    """Where a session stands, as a line or as JSON."""
     if as_json:
         print_json(answer)
     else:
@@ -68,7 +69,7 @@ def _move(name: str, summary: str, argument: str | None = None, default: int | N
 
     def command(session_id: int | str, as_json: bool, number: int | None = None, **link: Any) -> None:
         numbers = () if number is None else (number,)
-        _print_where(ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
+        print_where(ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
 
     decorated = json_option(command)
     if argument is not None:
@@ -145,7 +146,7 @@ def load(session_id: int | str, saved: int | None, code: str | None, as_json: bo
     if (saved is None) == (code is None):
         raise click.UsageError("give either SAVED or --code")
     name, argument = ("restore", saved) if code is None else ("load", code)
-    _print_where(ask(name, session_id, argument, **link), as_json)
+    print_where(ask(name, session_id, argument, **link), as_json)
 
 
 @session.command()

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.panel import Panel
 
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
-from node.cli.session_view import show_list, show_templates
+from node.cli.session_view import show_list, show_template, show_templates
 
 S = "zvmd_session_"
 _json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
@@ -77,12 +75,7 @@ def template_list(as_json: bool, **link: Any) -> None:
 def template_show(name: str, as_json: bool, **link: Any) -> None:
     """Explain a template."""
     answer = _ask("template_show", name, **link)
-    if as_json:
-        print_json(answer)
-        return
-    text = answer["explanation"].strip() + "\n\n" + (answer.get("assembly") or answer.get("code") or "").strip()
-    expected = ", ".join(f"{field} {value}" for field, value in answer["expected"].items())
-    Console().print(Panel(f"{text}\n\nends: {expected}", title=answer["title"], title_align="left"), markup=False)
+    print_json(answer) if as_json else show_template(answer)
 
 
 @template.command("save")

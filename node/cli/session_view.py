@@ -89,19 +89,14 @@ def show_state(state: dict[str, Any]) -> None:
     Console().print(Panel(Group(*parts), title=show_where(state), title_align="left"))
 
 
-def _text(value: str) -> Text:
-    """A cell with a stranger's words: no markup, no control characters."""
-    return Text(printable(value))
-
-
 def show_list(sessions: list[dict[str, Any]]) -> None:
     """Sessions as a table."""
     table = Table("id", "name", "fork", "step", "halt", "contract", "used", "tags", box=None, pad_edge=False)
     for line in sessions:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(line["used"])) + (" pinned" if line["pinned"] else "")
         contract = line["contract"] or ""
-        cells = (line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used)
-        table.add_row(str(line["id"]), *map(_text, cells), _text(", ".join(line["tags"])))
+        cells = [str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used]
+        table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(line["tags"]))))
     Console().print(table)
 
 
@@ -110,5 +105,14 @@ def show_templates(templates: list[dict[str, Any]]) -> None:
     table = Table("name", "title", "tags", box=None, pad_edge=False)
     for line in templates:
         tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
-        table.add_row(_text(line["name"]), _text(line["title"]), _text(tags))
+        table.add_row(Text(printable(line["name"])), Text(printable(line["title"])), Text(printable(tags)))
     Console().print(table)
+
+
+def show_template(template: dict[str, Any]) -> None:
+    """A template's explanation, program and end."""
+    program = (template.get("assembly") or template.get("code") or "").strip()
+    expected = ", ".join(f"{field} {value}" for field, value in template["expected"].items())
+    lines = f"{template['explanation'].strip()}\n\n{program}\n\nends: {expected}".splitlines()
+    text = Text("\n".join(map(printable, lines)))
+    Console().print(Panel(text, title=Text(printable(template["title"])), title_align="left"))

@@ -1,4 +1,4 @@
-"""What the writer is asked for, and how it answers."""
+"""What the writer may be asked to do: plain data, each with a callback for the answer."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
 | BLOCK_SEAL | MessagePack array, fields as in `_Seal` |
 | COMMAND | MessagePack array: name, arguments |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
-| SESSION ..., TEMPLATE | see `storage.wal.session_records` |
+| SESSION ..., TEMPLATE | MessagePack array: see `storage.wal.session_records` |
 | BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
@@ -64,14 +64,14 @@ class RecordType(IntEnum):
     """The owner accepted that records were lost before this one: JSON with ``lsn`` and ``at``. Says so, no more."""
     SESSION = 8
     """A debug session as it is after a command, or that it was closed."""
-    SESSION_SNAPSHOT = 9
-    """The same, with its content in a file."""
-    SESSION_MOVE = 10
-    """Where a debug session stands after a command that changed nothing else."""
-    TEMPLATE = 11
-    """A user's template, or that it was removed."""
-    BLOCK_DELTA = 12
+    BLOCK_DELTA = 9
     """What the block begun last changed and answered (storage/wal/delta.py): with it replay need not run it."""
+    SESSION_SNAPSHOT = 10
+    """As SESSION, with the content in a file."""
+    SESSION_MOVE = 11
+    """Where a debug session stands after a command that changed nothing else."""
+    TEMPLATE = 12
+    """A user's template, or that it was removed."""
 
 
 SCHEMA = 1

@@ -250,6 +250,14 @@ def test_every_session_command(session: Session, tmp_path: Path, rpc: Rpc) -> No
     assert session("seek", number, 5).startswith("step 5  pc 8")
     assert json.loads(session("state", number, "--json"))["storage"] == {"0x0": "0x3"}
     assert "0x3" in session("state", number)
+    assert session("edit", number, "storage", "--index", "0", "--value", "0x2a").startswith("step 5")
+    assert "halted: return" in session("run", number)
+    assert f"{0x2A:064x}" in session("trace", number).splitlines()[-1]
+    assert len(session("trace", number, "--start", 2, "--count", 3).splitlines()) == 3
+    assert session("branches", number).splitlines() == ["0  as loaded", "* 1  from 0 at step 5: storage at 5"]
+    assert "return" in session("calls", number)
+    assert session("checkout", number, 0, 5).startswith("step 5  pc 8")
+    assert session("pause", number) == ""
     copy = session("save", number, "a copy")
     assert session("reset", number).startswith("step 0")
     assert session("load", number, copy).startswith("step 5")

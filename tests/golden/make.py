@@ -13,8 +13,14 @@ import tempfile
 from pathlib import Path
 
 from chain.types import Address
-from node.engine.requests import Control, Mine
+from debugger.program import Program
+from debugger.session import Session
+from node.engine.requests import Control, KeepSession, KeepTemplate, Mine
+from node.sessions.kept import bring_back, content_of, label_of, place_of
+from node.sessions.origin import Ground, Origin
 from storage import layout
+from storage.session_files import SessionFiles
+from storage.wal.session_records import Kept, Snapshot
 from tests.durability.nodes import LocalNode
 
 HERE = Path(__file__).parent
@@ -26,7 +32,7 @@ def facts_of(node: LocalNode) -> dict[str, object]:
     head = node.store.head.number
     state = node.store.state.view(head)
     accounts = [state.account(address) for address in node.accounts]
-    return {
+    facts: dict[str, object] = {
         "blocks": [node.store.block_hash(number).hex() for number in range(head + 1)],
         "root": node.store.head.state_root.hex(),
         "nonces": [account.nonce if account else 0 for account in accounts],
@@ -34,6 +40,45 @@ def facts_of(node: LocalNode) -> dict[str, object]:
         "pool": [entry.raw.hex() for entry in node.ledger.pool.entries()],
         "gas_limit": node.ledger.controls.gas_limit,
     }
+    sessions = [session_facts(node, number) for number in node.store.sessions]
+    return facts if not sessions else {**facts, "sessions": sessions, "templates": list(node.store.templates)}
+
+
+def session_facts(node: LocalNode, number: int) -> list[object]:
+    """A session brought back: its name, and the state it stands at."""
+    kept = node.store.sessions.get(number)
+    assert kept is not None
+    content = kept.content
+    if isinstance(content, Snapshot):
+        content = SessionFiles(node.opened.fs).read(number, content)
+    work = bring_back(content, kept.place, Ground(None, node.opened.machine))  # type: ignore[arg-type]
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            session = end.value[0]
+            break
+    return [number, session.name, list(session.tags), session.step_index, session.digest().hex(), kept.label.created]
+
+
+def keep_sessions(node: LocalNode) -> None:
+    """One in the log that has moved, one in a file, one closed, and a template."""
+    files = SessionFiles(node.opened.fs)
+    for number, name in ((1, "moved"), (2, "in a file"), (3, "closed")):
+        program = Program(code="0x5f5b60010180600052600156", gas=100_000)
+        session = Session(program, node.opened.machine, name=name, tags=("golden",))
+        session.step(5 * number)
+        content: bytes | Snapshot = content_of(session, Origin())
+        if number == 2:
+            assert isinstance(content, bytes)
+            content = files.write(number, content)
+        kept = Kept(label_of(session, 1_700_000_000), place_of(session, 1_700_000_001), content)
+        node.ask(lambda done, number=number, kept=kept: KeepSession(done, number, kept))  # type: ignore[misc]
+        session.step(40)
+        place = place_of(session, 1_700_000_002)
+        node.ask(lambda done, number=number, place=place: KeepSession(done, number, place))  # type: ignore[misc]
+        session.close()
+    node.ask(lambda done: KeepSession(done, 3, None), lambda done: KeepTemplate(done, "mine", b"content"))
 
 
 def main(name: str) -> None:
@@ -47,6 +92,7 @@ def main(name: str) -> None:
     node.ask(lambda done: Mine(done, 3, 12))
     node.opened.export(1)
     node.checkpoint()
+    keep_sessions(node)
     node.grow(8)
     node.store.index_new_blocks()
     node.send(node.transfer(0, Address(b"\x42" * 20), nonce=10_000))
