@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
 from node.engine.pipeline import Pipeline
@@ -110,6 +111,7 @@ async def run_daemon(
     node.status_sources["disk"] = opened.space.status
     node.status_sources["sessions"] = sessions.status
     node.status_sources["memory"] = resident_bytes
+    node.status_sources["limits"] = partial(bounds, opened.store, opened.ledger, pipeline)
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:

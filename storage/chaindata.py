@@ -64,6 +64,11 @@ class _Recent(Generic[T]):
                     self._weight -= self._weigh(self._items.popitem(last=False)[1])
         return item
 
+    @property
+    def weight(self) -> int:
+        """Of all together."""
+        return self._weight
+
     def forget_after(self, number: int) -> None:
         """Forget everything above a block number."""
         with self._lock:
@@ -95,6 +100,10 @@ class ChainData:
     def checkpointed(self) -> int:
         """Number of the last block in the store; -1 before the first checkpoint."""
         return self._checkpointed
+
+    def cached(self) -> tuple[int, int, int]:
+        """Headers, transactions and receipts in memory that are in the store too."""
+        return self._headers.weight, self._blocks.weight, self._outcomes.weight
 
     def add(self, block: Block, receipts: Sequence[Receipt], senders: Sequence[Address] = ()) -> None:
         """Append the next block, in memory. Writer thread only.

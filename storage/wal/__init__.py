@@ -131,6 +131,11 @@ class Wal:
         return self._writer.next_lsn
 
     @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for a flush."""
+        return self._writer.pending_bytes
+
+    @property
     def durable_lsn(self) -> int:
         """Every record up to here survives a power loss."""
         return self._writer.durable_lsn
