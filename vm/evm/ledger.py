@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from chain.types import Address
 from vm.evm.buffers import allocate
+from vm.evm.callees import Callees
 from vm.evm.frame import Frame, LedgerRegisters
 from vm.evm.layout import (
     ALIGNMENT,
@@ -61,14 +62,26 @@ def _mark(frame: Frame) -> _Position:
 class SlotLedger:
     """One block of native memory, used by one execution after the other."""
 
-    __slots__ = ("_addresses", "_buffer", "_cells", "_complete", "_loads", "_tags", "_view", "address", "header")
+    __slots__ = (
+        "_addresses",
+        "_buffer",
+        "_cells",
+        "_complete",
+        "_loads",
+        "_tags",
+        "address",
+        "callees",
+        "header",
+        "view",
+    )
 
     def __init__(self) -> None:
         self._buffer = allocate(Ledger.END, ALIGNMENT)
         self.address = ctypes.addressof(self._buffer)
-        self._view = memoryview(self._buffer).cast("B")
-        self.header = self._view[: Ledger.INDEX].cast("q")
-        self._cells = self._view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
+        self.view = memoryview(self._buffer).cast("B")
+        self.header = self.view[: Ledger.INDEX].cast("q")
+        self._cells = self.view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
+        self.callees = Callees(self)
         self._tags: dict[Address, int] = {}
         self._addresses: list[Address] = []
         """By half the tag; an account may have had several."""
@@ -101,7 +114,7 @@ class SlotLedger:
         """Add a slot that native code looked for in vain; all numbers little-endian."""
         number, cell = self.header[_SLOTS], frame.words[Field.FREE_CELL]
         _ENTRY.pack_into(
-            self._view, _ENTRIES + SLOT_BYTES * number, tag, 0, cell, cold, key, value, original
+            self.view, _ENTRIES + SLOT_BYTES * number, tag, 0, cell, cold, key, value, original
         )
         self._cells[cell] = number
         self.header[_SLOTS] = number + 1
@@ -124,12 +137,14 @@ class SlotLedger:
     def forget(self, address: Address) -> None:
         """The account's storage is another from now on; what is in the ledger has been settled."""
         self._tags.pop(address, None)
+        self.callees.clear()
 
     def clear(self, frames: list[Frame]) -> None:
         """Bring all slots in again; what is in the ledger has been settled."""
         self.header[_SLOTS] = 0
         self._loads.clear()
         self._complete.clear()
+        self.callees.clear()
         for frame in frames:
             frame.words[Field.COMPLETE] = 0
 
@@ -162,6 +177,7 @@ class SlotLedger:
                 frame.checkpoint = join_undo(journal, entries)
         for frame in stack:
             frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
+            frame.words[Field.IS_JOURNALED] = 1
         header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
         return True
 
@@ -172,10 +188,10 @@ class SlotLedger:
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
-            journal.emit(bytes(self._view[_LOGS + begin.logs : _LOGS + end.logs]))
+            journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
 
     def _tell_change(self, journal: Journal, number: int) -> None:
-        view = self._view
+        view = self.view
         place, kept, was_cold, before = _CHANGE.unpack_from(view, _CHANGES + UNDO_BYTES * number)
         at = place - self.address
         tag, last, _, _, key, value, _ = _ENTRY.unpack_from(view, at)
