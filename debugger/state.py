@@ -206,7 +206,7 @@ def state_digest(execution: Execution) -> bytes:
     put(execution.steps, execution.outcome)
     for frame in execution.frames:
         view = FrameView.of(frame)
-        put(view.message, view.pc, view.gas, frame.output_offset, frame.output_length)
+        put(view.message, view.pc, view.gas, *frame.output_range)
         for part in (view.code, view.stack, view.memory, view.returndata):
             put(len(part))
             digest.update(part)

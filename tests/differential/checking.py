@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -24,6 +25,10 @@ STEPS_OF_A_PROGRAM = 150
 """At most so many gas limits of one program."""
 FROM_THE_MIDDLE = 0.3
 """Share of programs that the JIT takes over in the middle, after a number of single steps."""
+
+
+HANG_SECONDS = 30
+"""No run takes a hundredth of it."""
 
 
 @dataclass
@@ -74,7 +79,11 @@ class Checker:
         if self._running is not None:
             os.pwrite(self._running, msgspec.json.encode(case) + b"\n", 0)
         self.counts.runs += 1
-        return run_case(case, way or self._interpreter, trace=trace, steps_before=steps_before)
+        signal.alarm(HANG_SECONDS)  # nobody handles it: it ends the process, native code or not
+        try:
+            return run_case(case, way or self._interpreter, trace=trace, steps_before=steps_before)
+        finally:
+            signal.alarm(0)
 
     def check(self, cases: list[Case], share: float = EVERY_STEP) -> list[tuple[Case, list[str]]]:
         """The cases that differ anywhere and what differs; ``share`` of them is run out of gas at every step."""

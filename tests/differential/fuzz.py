@@ -2,8 +2,8 @@
 
 Every program runs in the interpreter, step by step with its EIP-3155 trace, and compiled; of some compiled code takes
 over in the middle, some run out of gas at every step. Traces and ends are compared with those of the execution
-specification, ends with revm's. Runs in processes of its own: what kills one is found by another. A case that fails
-is made small and saved in ``regressions/``, where the tests find it. ``--case FILE`` runs a saved one.
+specification, ends with those of revm. Runs in processes of its own: what kills or hangs one is found by another. A case
+that fails is made small and saved in ``regressions/``, where the tests find it. ``--case FILE`` runs a saved one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STARVED = 0.45
 """Share of programs that run out of gas at a random point."""
 SEED_STRIDE = 10_000_000
 SHRINK_TRIES = 1_500
-SHRINK_TRIES_IN_PROCESSES = 120
+SHRINK_TRIES_IN_PROCESSES = 60
 """A case that kills a process is tried in a new one each time."""
 STOP_AFTER = 5
 """Failures of a process after which it ends."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
-from vm.evm.layout import Field
+from chain.forks import Fork
+from vm.evm.layout import Exit, Field
+from vm.evm.opcodes import opcodes
+from vm.message import CallKind, Halt
 
 PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
 PARAMETER_TYPES: Final = "ptr, i64, i64, ptr, ptr"
@@ -44,6 +48,22 @@ def exit_function(code: int) -> str:
         + store_field(Field.SP, "%sp")
         + f"  ret i64 {code}\n}}\n"
     )
+
+
+@cache
+def routines_before_python(fork: Fork) -> dict[int, str]:
+    """Names of what is tried before leaving with a code: calls and ends of frames (`vm.evm.routines.calls`)."""
+    if fork < Fork.TANGERINE_WHISTLE:
+        return {}
+    rows = opcodes(fork)
+    calls = {
+        Exit.HOST + byte: f"call{byte}"
+        for byte, row in rows.items()
+        if row.name in CallKind.__members__ and not row.name.startswith("CREATE")
+    }
+    names = {row.name for row in rows.values()}
+    ends = {int(h): f"end{int(h)}" for h in (Halt.STOP, Halt.RETURN, Halt.REVERT) if h.name in names}
+    return calls | ends
 
 
 THROUGH_TABLE: Final = (

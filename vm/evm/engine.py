@@ -10,8 +10,10 @@ from vm.code import Code, CodeCache
 from vm.evm.frame import Frame
 from vm.evm.host import Handler
 from vm.evm.jit.maps import Maps
+from vm.evm.layout import Field
 from vm.evm.ledger import SlotLedger
 from vm.evm.native import Interpreter
+from vm.limits import FRAMES_KEPT
 from vm.precompiles import precompile_addresses
 
 
@@ -43,8 +45,31 @@ class Engine(NamedTuple):
 
 
 class Pool:
-    """What executions of one thread use one after the other: idle frames, and a ledger."""
+    """What executions of one thread use one after the other: frames by depth, and a ledger."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
+        """Each names the next to native code."""
+        self.has_grown = False
+        """Whether the memory of any frame has since they were tidied."""
         self.ledger = SlotLedger()
+
+    def frame_at(self, depth: int) -> Frame:
+        """The frame to use at a depth; all above it exist."""
+        frames = self.frames
+        if depth == len(frames):
+            frames.append(Frame())
+            if depth:
+                frames[depth - 1].words[Field.NEXT] = frames[depth].address
+        return frames[depth]
+
+    def tidy(self) -> None:
+        """Between two executions: give back much memory, and frames of great depth."""
+        frames = self.frames
+        if self.has_grown:
+            self.has_grown = False
+            for frame in frames:
+                frame.finish()
+        if len(frames) > FRAMES_KEPT:
+            del frames[FRAMES_KEPT:]
+            frames[-1].words[Field.NEXT] = 0

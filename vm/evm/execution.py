@@ -14,9 +14,9 @@ from vm.evm.host import storage
 from vm.evm.host.calls import run_precompile
 from vm.evm.host.creates import deploy
 from vm.evm.jit.maps import NO_MAPS
-from vm.evm.layout import Exit, Field
+from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
-from vm.limits import FRAMES_KEPT, GAS_MAX
+from vm.limits import GAS_MAX
 from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
 
@@ -24,6 +24,9 @@ _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _STEPS: Final = int(Field.STEPS)
 _TABLE: Final = int(Field.TABLE)
+_JOURNALED: Final = int(Field.IS_JOURNALED)
+_KNOWN: Final = int(Field.IS_KNOWN)
+_DEPTH: Final = Ledger.DEPTH // 8
 _HOST: Final = int(Exit.HOST)
 _GROW: Final = int(Exit.GROW)
 _SLOT: Final = int(Exit.SLOT)
@@ -38,6 +41,7 @@ class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
+        "_is_native",
         "_is_settled",
         "_pool",
         "_table",
@@ -80,7 +84,9 @@ class Execution:
         self.last_halt = Halt.STOP
         """How the message that ended last has ended."""
         self.tracer = tracer
-        self._pool = pool.frames
+        self._pool = pool
+        self._is_native = False
+        """Whether calls may be carried out by native code: nobody counts steps or listens."""
         self.ledger = pool.ledger
         """State that native code keeps."""
         pool.ledger.discard()
@@ -159,7 +165,13 @@ class Execution:
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
         engine = self.engine
-        frame = self._pool.pop() if self._pool else Frame()
+        self.ledger.forget_balance()
+        frame = self._pool.frame_at(len(self.frames))
+        caller = 0
+        if self._is_native and self.frames and message.kind not in _CREATES:
+            parent = self.frames[-1]
+            caller = parent.address
+            parent.words[_JOURNALED] = checkpoint != parent.checkpoint
         maps = engine.tier.maps_of(code) if engine.tier is not None else None
         frame.maps = maps
         frame.start(
@@ -172,9 +184,25 @@ class Execution:
             self.environment,
             self.ledger.registers(message.to),
             NO_MAPS if maps is None else maps.addresses,
+            caller,
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
+        if self._is_native:
+            self._allow_calls(frame)
+
+    def _allow_calls(self, frame: Frame) -> None:
+        """Let native code call the account whose code the frame runs, if that is plain from now on."""
+        message, callees = frame.message, self.ledger.callees
+        address = message.code_address
+        if (
+            address not in callees
+            and message.kind not in _CREATES
+            and (frame.maps is not None or self.engine.tier is None)  # else the tier is still counting calls
+            and (not self.has_access_lists or self.journal.is_warm_account(address))
+            and self.code_of(address) is frame.code
+        ):
+            callees.add(frame)
 
     # Running
 
@@ -187,16 +215,27 @@ class Execution:
             return self.outcome
         self._use_table(self.engine.interpreter.plain_table)
         self.forget_slots()
+        self._is_native = True
+        for frame in self.frames:
+            self._allow_calls(frame)
         frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
+        header, journal = self.ledger.header, self.journal
         while self.outcome is None:
             frame = frames[-1]
+            depth = header[_DEPTH] = len(frames)
+            frame.words[_JOURNALED] = journal.checkpoint() != frame.checkpoint
             code = enter(frame.address)
+            if header[_DEPTH] != depth or not frame.words[_KNOWN]:
+                self.ledger.callees.meet(frames, self._pool.frames, journal)
+                frame = frames[-1]
             if code >= _HOST:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
-            else:
-                self._leave(frame, code)
+            elif code not in _REPEATED:
+                self._finish(frame, _HALTS[code])
+            elif not self._prepare(frame, code):
+                self._finish(frame, Halt.OUT_OF_GAS)
         return self.outcome
 
     def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
@@ -247,6 +286,7 @@ class Execution:
     def _prepare(self, frame: Frame, code: int) -> bool:
         """After an exit before an opcode: give it what it lacks. False if it cannot have that."""
         if code == _GROW:
+            self._pool.has_grown = True
             return frame.grow()
         if code == _SLOT:
             storage.bring_slot(self, frame)
@@ -257,7 +297,6 @@ class Execution:
     def forget_slots(self) -> None:
         """Read all storage from the journal again: it may have been changed from outside."""
         self.ledger.clear(self.frames)
-        self._is_settled = False
 
     def settle(self) -> None:
         """Bring what native code has changed into the journal, and tell the tracer of logs."""
@@ -278,11 +317,12 @@ class Execution:
         self.ledger.discard()
         self._is_settled = False
         while self.frames:
-            self._release(self.frames.pop())
+            self.frames.pop().finish()
 
     def close(self) -> None:
         """Give all frames back, also those of an execution that has not ended."""
         self.drop_frames()
+        self._pool.tidy()
 
     def _use_table(self, table: int) -> None:
         if table != self._table:
@@ -298,18 +338,6 @@ class Execution:
         return self._table
 
     # Ending
-
-    def _leave(self, frame: Frame, code: int) -> None:
-        """Act on an exit that is no host operation."""
-        if code not in _REPEATED:
-            self._finish(frame, _HALTS[code])
-        elif not self._prepare(frame, code):
-            self._finish(frame, Halt.OUT_OF_GAS)
-
-    def _release(self, frame: Frame) -> None:
-        frame.finish()
-        if len(self._pool) < FRAMES_KEPT:
-            self._pool.append(frame)
 
     def _finish(self, frame: Frame, halt: Halt) -> None:
         """End the running frame: keep or undo its changes and tell the caller."""
@@ -330,18 +358,19 @@ class Execution:
                 left, output = 0, b""
         if not self.frames:
             self.settle()
-        self._release(frame)
+        frame.finish()
         self._end(message, halt, left, output)
 
     def _undo(self, frame: Frame) -> None:
         """Take back all that happened since the frame, which is no longer on the list, began."""
         if self.ledger.is_ahead(frame):
             self.engine.interpreter.undo(frame.address)
-        self.journal.revert(frame.checkpoint)
-        if self._is_settled:
-            self.settle()
-            self.ledger.clear(self.frames)
-            self._is_settled = False
+        if self.journal.checkpoint() != frame.checkpoint:
+            self.journal.revert(frame.checkpoint)
+            self.ledger.callees.clear()  # some may be cold again
+            if self._is_settled:
+                self.settle()
+                self.ledger.clear(self.frames)
 
     def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
@@ -366,7 +395,7 @@ class Execution:
             return
         if halt < 16:
             view[at] = 1
-        size = min(len(output), caller.output_length)
+        size = min(len(output), words[Field.OUTPUT_LENGTH])
         if size:
-            start = caller.output_offset
+            start = words[Field.OUTPUT_OFFSET]
             caller.memory[start : start + size] = output[:size]

@@ -63,8 +63,6 @@ class Frame:
         "memory",
         "memory_address",
         "message",
-        "output_length",
-        "output_offset",
         "returndata",
         "view",
         "words",
@@ -81,9 +79,6 @@ class Frame:
         self.code: Code
         self.checkpoint = 0
         """Journal checkpoint to return to if the frame fails."""
-        self.output_offset = 0
-        """Where in the caller's memory the output goes."""
-        self.output_length = 0
         self.returndata = b""
         self.maps: Maps | None = None
         """Where the code's compiled functions are, kept alive while the frame runs."""
@@ -93,7 +88,9 @@ class Frame:
         self._memory_buffer = allocate(capacity)
         self.memory = memoryview(self._memory_buffer).cast("B")
         """The memory with room to grow; beyond MEMORY_SIZE all bytes are zero."""
-        self.memory_address = ctypes.addressof(self._memory_buffer)
+        self.memory_address = self.words[Field.MEMORY] = ctypes.addressof(self._memory_buffer)
+        self.words[Field.MEMORY_CAPACITY] = capacity
+        self.words[Field.MEMORY_SIZE] = 0
 
     def start(
         self,
@@ -106,11 +103,16 @@ class Frame:
         environment: bytes,
         ledger: LedgerRegisters,
         maps: MapAddresses = NO_MAPS,
+        caller: int = 0,
     ) -> None:
         """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
         self.message = message
         self.code = code
         self.returndata = b""
+        self._clear_memory()
+        self.words[Field.CALLER] = caller
+        self.words[Field.OUTPUT_OFFSET] = self.words[Field.OUTPUT_LENGTH] = 0
+        self.words[Field.IS_KNOWN] = 1
         _START.pack_into(
             self.view,
             0,
@@ -150,13 +152,18 @@ class Frame:
 
     def finish(self) -> None:
         """Make the frame ready for reuse: memory zero again where it was used."""
-        used = self.words[_MEMORY_SIZE]
         if len(self.memory) > MEMORY_KEPT_BYTES:
             self._allocate_memory(MEMORY_START_BYTES)
-        elif used:
-            ctypes.memset(self.memory_address, 0, used)
+        else:
+            self._clear_memory()
         self.returndata = b""
         self.maps = None
+
+    def _clear_memory(self) -> None:
+        used = self.words[_MEMORY_SIZE]
+        if used:
+            ctypes.memset(self.memory_address, 0, used)
+            self.words[_MEMORY_SIZE] = 0
 
     @property
     def gas(self) -> int:
@@ -195,6 +202,11 @@ class Frame:
         at = ENV_OFFSET + WORD_BYTES * word
         return int.from_bytes(self.view[at : at + WORD_BYTES], "little")
 
+    @property
+    def output_range(self) -> tuple[int, int]:
+        """Offset and size of what the output of the last call fills in memory."""
+        return self.words[Field.OUTPUT_OFFSET], self.words[Field.OUTPUT_LENGTH]
+
     def memory_bytes(self) -> bytes:
         """All memory in use."""
         return bytes(self.memory[: self.words[_MEMORY_SIZE]])
@@ -221,8 +233,7 @@ class Frame:
             capacity *= 2
         self._allocate_memory(capacity)
         self.memory[: len(used)] = used
-        self.words[Field.MEMORY] = self.memory_address
-        self.words[Field.MEMORY_CAPACITY] = capacity
+        self.words[Field.MEMORY_SIZE] = len(used)
         return True
 
     def snapshot(self) -> bytes:

@@ -12,7 +12,15 @@ from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from vm.evm.builder import Emitter, Value, Word
-from vm.evm.convention import PARAMETERS, SIGNATURE, THROUGH_TABLE, exit_function, load_field, table
+from vm.evm.convention import (
+    PARAMETERS,
+    SIGNATURE,
+    THROUGH_TABLE,
+    exit_function,
+    load_field,
+    routines_before_python,
+    table,
+)
 from vm.evm.emitters import EMITTERS
 from vm.evm.jit import runtime
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
@@ -149,8 +157,11 @@ class InterpreterEmitter(Emitter):
 
     def exit(self, halt: Halt) -> None:
         self.exits.add(halt)
-        self._tail(f"@exit{int(halt)}", self._sp(self._height), self.gas, "%ip")
+        self._tail(self._leaving(halt), self._sp(self._height), self.gas, "%ip")
         self.has_ended = True
+
+    def _leaving(self, code: int) -> str:
+        return "@" + routines_before_python(self.fork).get(code, f"exit{code}")
 
     def host_unless(self, condition: str) -> None:
         leave, onward = self.b.fresh("leave"), self.b.fresh("onward")
@@ -166,7 +177,7 @@ class InterpreterEmitter(Emitter):
     def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
         self.exits.add(code)
-        self._tail(f"@exit{code}", self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
+        self._tail(self._leaving(code), self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
 
     def guards(self) -> None:
         """Check stack bounds and charge static gas."""

@@ -69,6 +69,21 @@ class Field(IntEnum):
     """The entry that a slot's opcode last looked at."""
     FREE_CELL = 32
     """Which cell of the table's index waits for the slot that was last missing."""
+    OUTPUT_OFFSET = 33
+    """Where in this frame's memory the output of the call it waits for goes."""
+    OUTPUT_LENGTH = 34
+    NEXT = 35
+    """The frame that a call may use, null if there is none yet."""
+    CALLER = 36
+    """The frame to end into natively; null if Python ends this one."""
+    IS_KNOWN = 37
+    """0 if native code began the frame and Python has not seen it."""
+    IS_JOURNALED = 38
+    """Not 0 if the journal may hold changes of this frame, which native code cannot undo."""
+    CALLEE = 39
+    """Number of the `Callee` that native code began the frame for."""
+    KIND = 40
+    """And the `vm.message.CallKind`."""
 
 
 POINTER_FIELDS: Final = (
@@ -86,6 +101,8 @@ POINTER_FIELDS: Final = (
     Field.PROFILE,
     Field.BREAKPOINTS,
     Field.STORAGE_ENTRY,
+    Field.NEXT,
+    Field.CALLER,
 )
 """Registers that mean nothing in another process: a snapshot leaves them out."""
 
@@ -124,8 +141,10 @@ UNDO_MAX: Final = 1 << 14
 CELL_BITS: Final = SLOTS_MAX.bit_length()
 """The index is never more than half full."""
 LOG_BYTES: Final = 1 << 18
+CALLEES_MAX: Final = 64
 SLOT_BYTES: Final = 128
 UNDO_BYTES: Final = 64
+CALLEE_BYTES: Final = 128
 
 
 class Ledger(IntEnum):
@@ -139,13 +158,17 @@ class Ledger(IntEnum):
     """Bytes of logs."""
     REFUND = 24
     """Signed change of the refund counter that has not reached the journal."""
-    BLOB_HASHES = 32
+    DEPTH = 32
+    """How many frames there are."""
+    BLOB_HASHES = 40
     """Address of a zero and, after it, the transaction's blob hashes, as little-endian words."""
-    BLOB_COUNT = 40
-    BALANCE_OF = 48
-    """Address of the frame whose account has `BALANCE`; 0 when none is known."""
+    BLOB_COUNT = 48
+    BALANCE_TAG = 56
+    """Storage tag of the account that has `BALANCE`; -1 when none is known."""
     BALANCE = 64
-    INDEX = 128
+    CALLEES = 128
+    """What native code may call, by the low bits of the address."""
+    INDEX = CALLEES + CALLEES_MAX * CALLEE_BYTES
     """Cells of four bytes by hash: the number of an entry, which names its cell, or else the cell is free."""
     ENTRIES = INDEX + (4 << CELL_BITS)
     CHANGES = ENTRIES + SLOTS_MAX * SLOT_BYTES
@@ -166,6 +189,30 @@ class Slot(IntEnum):
     VALUE = 64
     ORIGINAL = 96
     """Value when the transaction began (EIP-2200)."""
+
+
+class Callee(IntEnum):
+    """Byte offsets in what native code knows of an account it may call."""
+
+    ADDRESS = 0
+    NUMBER = 32
+    """From 1; 0 if there is none."""
+    REGISTERS = 40
+    """`CALLEE_FIELDS` as a frame of the account has them at its beginning."""
+
+
+CALLEE_FIELDS: Final = (
+    Field.CODE,
+    Field.CODE_LENGTH,
+    Field.JUMP_MAP,
+    Field.STORAGE_TAG,
+    Field.COMPLETE,
+    Field.TARGETS,
+    Field.ENTRIES,
+    Field.FUNCTIONS,
+    Field.PROFILE,
+    Field.TABLE,
+)
 
 
 class Change(IntEnum):
@@ -207,4 +254,5 @@ class Exit(IntEnum):
 
 
 assert 8 * len(Field) <= ENV_OFFSET
+assert Callee.REGISTERS + 8 * len(CALLEE_FIELDS) <= CALLEE_BYTES
 assert ENV_END <= STACK_OFFSET

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from chain.types import Address, Hash32
 from vm.code import address_of
 from vm.evm.buffers import allocate
+from vm.evm.callees import Callees
 from vm.evm.frame import Frame, LedgerRegisters
 from vm.evm.layout import (
     ALIGNMENT,
@@ -33,11 +34,11 @@ LOADS_BEFORE_ASKING: Final = 16
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
 _CHANGE: Final = struct.Struct("<QQQ8x32s")
-_SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_OF = (
+_SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
     for offset in (
         *(Ledger.SLOTS, Ledger.UNDO, Ledger.LOGS_END, Ledger.REFUND),
-        *(Ledger.BLOB_HASHES, Ledger.BLOB_COUNT, Ledger.BALANCE_OF),
+        *(Ledger.BLOB_HASHES, Ledger.BLOB_COUNT, Ledger.BALANCE_TAG),
     )
 )
 _ENTRIES: Final = int(Ledger.ENTRIES)
@@ -67,16 +68,26 @@ class SlotLedger:
     """One block of native memory, used by one execution after the other."""
 
     __slots__ = (
-        *("_addresses", "_blob_hashes", "_buffer", "_cells", "_complete", "_loads", "_tags", "_view"),
-        *("address", "header"),
+        "_addresses",
+        "_blob_hashes",
+        "_buffer",
+        "_cells",
+        "_complete",
+        "_loads",
+        "_tags",
+        "address",
+        "callees",
+        "header",
+        "view",
     )
 
     def __init__(self) -> None:
         self._buffer = allocate(Ledger.END, ALIGNMENT)
         self.address = ctypes.addressof(self._buffer)
-        self._view = memoryview(self._buffer).cast("B")
-        self.header = self._view[: Ledger.INDEX].cast("q")
-        self._cells = self._view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
+        self.view = memoryview(self._buffer).cast("B")
+        self.header = self.view[: Ledger.INDEX].cast("q")
+        self._cells = self.view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
+        self.callees = Callees(self)
         self._tags: dict[Address, int] = {}
         self._addresses: list[Address] = []
         """By half the tag; an account may have had several."""
@@ -111,12 +122,12 @@ class SlotLedger:
 
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""
-        self.header[_BALANCE_OF] = frame.address
-        self._view[Ledger.BALANCE : Ledger.BALANCE + 32] = word
+        self.header[_BALANCE_TAG] = frame.words[Field.STORAGE_TAG]
+        self.view[Ledger.BALANCE : Ledger.BALANCE + 32] = word
 
     def forget_balance(self) -> None:
-        """A message has begun or ended, or somebody changed the journal."""
-        self.header[_BALANCE_OF] = 0
+        """Python begins or ends a message: what native code calls itself moves no value."""
+        self.header[_BALANCE_TAG] = -1
 
     @property
     def is_full(self) -> bool:
@@ -127,7 +138,7 @@ class SlotLedger:
         """Add a slot that native code looked for in vain; all numbers little-endian."""
         number, cell = self.header[_SLOTS], frame.words[Field.FREE_CELL]
         _ENTRY.pack_into(
-            self._view, _ENTRIES + SLOT_BYTES * number, tag, 0, cell, cold, key, value, original
+            self.view, _ENTRIES + SLOT_BYTES * number, tag, 0, cell, cold, key, value, original
         )
         self._cells[cell] = number
         self.header[_SLOTS] = number + 1
@@ -150,12 +161,15 @@ class SlotLedger:
     def forget(self, address: Address) -> None:
         """The account's storage is another from now on; what is in the ledger has been settled."""
         self._tags.pop(address, None)
+        self.callees.clear()
 
     def clear(self, frames: list[Frame]) -> None:
         """Bring all slots in again; what is in the ledger has been settled."""
-        self.header[_SLOTS] = self.header[_BALANCE_OF] = 0
+        self.header[_SLOTS] = 0
+        self.forget_balance()
         self._loads.clear()
         self._complete.clear()
+        self.callees.clear()
         for frame in frames:
             frame.words[Field.COMPLETE] = 0
 
@@ -188,6 +202,7 @@ class SlotLedger:
                 frame.checkpoint = join_undo(journal, entries)
         for frame in stack:
             frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
+            frame.words[Field.IS_JOURNALED] = 1
         header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
         return True
 
@@ -198,10 +213,10 @@ class SlotLedger:
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
-            journal.emit(bytes(self._view[_LOGS + begin.logs : _LOGS + end.logs]))
+            journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
 
     def _tell_change(self, journal: Journal, number: int) -> None:
-        view = self._view
+        view = self.view
         place, kept, was_cold, before = _CHANGE.unpack_from(view, _CHANGES + UNDO_BYTES * number)
         at = place - self.address
         tag, last, _, _, key, value, _ = _ENTRY.unpack_from(view, at)

@@ -67,8 +67,7 @@ def _frame(frame: Frame, before: FrameSnapshot | None) -> FrameSnapshot:
         frame.message,
         frame.code,
         frame.checkpoint,
-        frame.output_offset,
-        frame.output_length,
+        *frame.output_range,
         head,
         tuple(pages),
         frame.returndata,
@@ -94,7 +93,8 @@ def restore_snapshot(execution: Execution, snapshot: ExecutionSnapshot) -> None:
         message = kept.message
         data = b"" if message.kind in (CallKind.CREATE, CallKind.CREATE2) else message.data
         frame = execution.push_frame(message, kept.code, data, kept.checkpoint)
-        frame.output_offset, frame.output_length = kept.output_offset, kept.output_length
+        frame.words[Field.OUTPUT_OFFSET] = kept.output_offset
+        frame.words[Field.OUTPUT_LENGTH] = kept.output_length
         frame.restore(b"".join((kept.head, *kept.pages, kept.returndata)))
     execution.steps = snapshot.steps
     execution.outcome = snapshot.outcome

@@ -46,8 +46,8 @@ def _blockhash(c: Emitter) -> None:
 @opcode("SELFBALANCE")
 def _selfbalance(c: Emitter) -> None:
     ledger = c.pointer(Field.LEDGER)
-    of, balance = (
-        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}") for place in (Ledger.BALANCE_OF, Ledger.BALANCE)
+    tag, balance = (
+        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}") for place in (Ledger.BALANCE_TAG, Ledger.BALANCE)
     )
-    c.host_unless(c.let(f"icmp eq ptr {c.let(f'load ptr, ptr {of}')}, %frame"))
+    c.host_unless(c.let(f"icmp eq i64 {c.let(f'load i64, ptr {tag}')}, {c.field(Field.STORAGE_TAG)}"))
     c.push(c.let(f"load i256, ptr {balance}, align 32"))

@@ -40,7 +40,7 @@ def balance(run: Execution, frame: Frame) -> Halt | None:
 
 
 def selfbalance(run: Execution, frame: Frame) -> Halt | None:
-    """SELFBALANCE, when native code does not know it: it changes only while other frames run."""
+    """SELFBALANCE, when native code does not know it: it changes only where messages begin and end."""
     at = frame.words[SP] - 32
     frame.view[at : at + 32] = word = run.journal.balance(frame.message.to).to_bytes(32, "little")
     run.ledger.know_balance(frame, word)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
+OUTPUT_OFFSET: Final = int(Field.OUTPUT_OFFSET)
+OUTPUT_LENGTH: Final = int(Field.OUTPUT_LENGTH)
 
 _NOTHING: Final = b""
 
@@ -74,20 +76,20 @@ def _call(kind: CallKind) -> Handler:
         frame.set_returndata(_NOTHING)
         size = int.from_bytes(view[sp + 32 : sp + 40], "little")
         start = int.from_bytes(view[sp + 64 : sp + 72], "little") if size else 0
-        frame.output_length = int.from_bytes(view[sp - 32 : sp - 24], "little")
-        frame.output_offset = int.from_bytes(view[sp : sp + 8], "little") if frame.output_length else 0
+        wanted = words[OUTPUT_LENGTH] = int.from_bytes(view[sp - 32 : sp - 24], "little")
+        words[OUTPUT_OFFSET] = int.from_bytes(view[sp : sp + 8], "little") if wanted else 0
         view[sp - 32 : sp] = bytes(32)
         if mine.depth >= CALL_DEPTH or (value and run.journal.balance(mine.to) < value):
             words[GAS] = left + granted
             return None
         data = bytes(frame.memory[start : start + size])
-        run.begin_call(_message(kind, mine, target, value, data, granted))
+        run.begin_call(message_of(kind, mine, target, value, data, granted))
         return None
 
     return call
 
 
-def _message(
+def message_of(
     kind: CallKind, mine: Message, target: Address, value: int, data: bytes, granted: int
 ) -> Message:
     depth = mine.depth + 1

@@ -54,7 +54,7 @@ class Linker(Protocol):
         """Python will carry out an opcode and come back at ``pc``."""
 
     def exit(self, code: int) -> str:
-        """Symbol of the exit to Python with a code."""
+        """Symbol of what leaves with a code, to Python if need be."""
 
 
 class BlockEmitter(Emitter):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
-from vm.evm.convention import PARAMETERS, SIGNATURE, exit_function
+from vm.evm.convention import PARAMETERS, SIGNATURE, exit_function, routines_before_python
 from vm.evm.jit.emitter import BlockEmitter
 from vm.evm.jit.program import Program
 from vm.evm.jit.runtime import INTERPRET, symbols
@@ -82,7 +82,10 @@ class ModuleBuilder:
         self._want(pc)
 
     def exit(self, code: int) -> str:
-        """Symbol of an exit to Python."""
+        """Symbol of what leaves with a code, to Python if need be."""
+        routine = routines_before_python(self._program.fork).get(code)
+        if routine is not None:
+            return f"@{routine}"
         self._exits.add(code)
         return f"@exit{code}"
 

@@ -17,6 +17,7 @@ from vm.evm.convention import (
     SIGNATURE,
     THROUGH_TABLE,
     load_field,
+    routines_before_python,
 )
 from vm.evm.layout import Field
 
@@ -52,9 +53,10 @@ _SYMBOLS: Final[dict[str, str]] = {
 
 def symbols(fork: Fork) -> dict[str, str]:
     """What compiled code may call of the interpreter's module: name -> declaration."""
+    texts = _SYMBOLS | dict.fromkeys(routines_before_python(fork).values(), _BLOCK)
     return {
         name: text.format(name=name)
-        for name, text in _SYMBOLS.items()
+        for name, text in texts.items()
         if name != "store_transient" or fork >= Fork.CANCUN
     }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from chain.forks import Fork
-from vm.evm.routines import division, keccak, logs, memory, modular, storage
+from vm.evm.routines import calls, division, keccak, logs, memory, modular, storage
 
 _SHARED = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir(), logs.IR))
 
 
 def routines(fork: Fork) -> str:
     """All routines for a fork."""
-    return _SHARED + storage.ir(fork)
+    return _SHARED + storage.ir(fork) + calls.ir(fork)

@@ -1,0 +1,82 @@
+"""The accounts native code may call without Python, and the frames it began for them, as Python sees them."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from chain.types import Address
+from vm.code import Code
+from vm.evm.host.calls import message_of
+from vm.evm.jit.maps import Maps
+from vm.evm.layout import CALLEE_BYTES, CALLEE_FIELDS, CALLEES_MAX, Field, Ledger
+from vm.message import CallKind
+
+if TYPE_CHECKING:
+    from vm.evm.frame import Frame
+    from vm.evm.ledger import SlotLedger
+    from vm.journal import Journal
+
+_ENTRY: Final = struct.Struct(f"<20s12xQ{len(CALLEE_FIELDS)}Q")
+_NOBODY: Final = bytes(CALLEES_MAX * CALLEE_BYTES)
+
+
+class _Known(NamedTuple):
+    address: Address
+    code: Code
+    maps: Maps | None
+    """Held for as long as native code may enter them."""
+
+
+class Callees:
+    """Of one ledger. An account is in it while it is warm and its code, tag and completeness are as they were."""
+
+    __slots__ = ("_known", "_ledger", "_view")
+
+    def __init__(self, ledger: SlotLedger) -> None:
+        self._ledger = ledger
+        self._view = ledger.view[Ledger.CALLEES : Ledger.INDEX]
+        self._known: dict[Address, _Known] = {}
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._known
+
+    def add(self, frame: Frame) -> None:
+        """Let native code call the account whose code the frame runs."""
+        address, words = frame.message.code_address, frame.words
+        self._known[address] = _Known(address, frame.code, frame.maps)
+        registers = self._ledger.registers(address)
+        own = {Field.STORAGE_TAG: registers.storage_tag, Field.COMPLETE: registers.complete}
+        _ENTRY.pack_into(
+            self._view,
+            CALLEE_BYTES * (address[-1] % CALLEES_MAX),
+            address[::-1],
+            len(self._known),
+            *[own[field] if field in own else words[field] for field in CALLEE_FIELDS],
+        )
+
+    def clear(self) -> None:
+        """Leave every call to Python first. Python must have met all frames."""
+        if self._known:
+            self._view[:] = _NOBODY
+            self._known.clear()
+
+    def meet(self, frames: list[Frame], chain: list[Frame], journal: Journal) -> None:
+        """Make ``frames`` the ones that run now: native code has begun and ended some of the chain."""
+        known = depth = self._ledger.header[Ledger.DEPTH // 8]
+        while not chain[known - 1].words[Field.IS_KNOWN]:
+            known -= 1
+        del frames[known:]
+        begun = list(self._known.values())
+        for frame in chain[known:depth]:
+            words = frame.words
+            address, frame.code, frame.maps = begun[words[Field.CALLEE] - 1]
+            data = ctypes.string_at(words[Field.CALLDATA], words[Field.CALLDATA_LENGTH])
+            frame.message = message_of(
+                CallKind(words[Field.KIND]), frames[-1].message, address, 0, data, words[Field.GAS]
+            )
+            frame.checkpoint = journal.checkpoint()
+            frame.returndata = b""
+            words[Field.IS_KNOWN] = 1
+            frames.append(frame)
