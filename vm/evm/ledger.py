@@ -27,7 +27,7 @@ from vm.evm.layout import (
     Slot,
 )
 from vm.journal import Journal
-from vm.journal_replay import cut_undo, join_undo, knows_all_slots, replay_slot, replay_transient
+from vm.journal_replay import containers_of, cut_undo, join_undo, knows_all_slots, slots_of
 
 LOADS_BEFORE_ASKING: Final = 16
 """Slots of an account brought in one by one before the state is asked whether it has any storage below."""
@@ -208,25 +208,37 @@ class SlotLedger:
 
     def _tell(self, journal: Journal, begin: _Position, end: _Position) -> None:
         """What happened between two positions."""
-        for number in range(begin.changes, end.changes):
-            self._tell_change(journal, number)
+        if end.changes != begin.changes:
+            self._tell_changes(journal, begin.changes, end.changes)
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
             journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
 
-    def _tell_change(self, journal: Journal, number: int) -> None:
-        view = self.view
-        place, kept, was_cold, before = _CHANGE.unpack_from(view, _CHANGES + UNDO_BYTES * number)
-        at = place - self.address
-        tag, last, _, _, key, value, _ = _ENTRY.unpack_from(view, at)
-        address, slot = self._addresses[tag >> 1], int.from_bytes(key, "little")
-        is_last = last == number + 1
-        if is_last:
-            view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
-        if was_cold:
-            journal.warm_slot(address, slot)
-            if before == value and is_last and not kept:
-                return  # only read
-        replay = replay_transient if tag & 1 else replay_slot
-        replay(journal, address, slot, int.from_bytes(before, "little"), int.from_bytes(value, "little"))
+    def _tell_changes(self, journal: Journal, begin: int, end: int) -> None:
+        view, mine, entry_of, number_of = self.view, self.address, _ENTRY.unpack_from, int.from_bytes
+        undo, warm_slots, transient, absent = containers_of(journal)
+        last_tag = -1
+        changes = view[_CHANGES + UNDO_BYTES * begin : _CHANGES + UNDO_BYTES * end]
+        for number, (place, kept, was_cold, before) in enumerate(_CHANGE.iter_unpack(changes), begin + 1):
+            at = place - mine
+            tag, last, _, _, key, value, _ = entry_of(view, at)
+            if tag != last_tag:
+                last_tag, address = tag, self._addresses[tag >> 1]
+                slots, originals = ({}, {}) if tag & 1 else slots_of(journal, address)
+            slot = number_of(key, "little")
+            if last == number:
+                view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
+            if was_cold and (address, slot) not in warm_slots:
+                warm_slots[address, slot] = True
+                undo.append((warm_slots, (address, slot), absent))
+            if before == value and last == number and not kept:
+                continue  # only read
+            old = number_of(before, "little")
+            if tag & 1:
+                undo.append((transient, (address, slot), old))
+                transient[address, slot] = number_of(value, "little")
+            else:
+                originals.setdefault(slot, old)
+                undo.append((slots, slot, old))
+                slots[slot] = number_of(value, "little")
