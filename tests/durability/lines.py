@@ -59,6 +59,8 @@ LINES: dict[str, Entry] = {
 }  # fmt: skip
 
 TOTALS = (
-    ("crash states", ("log-crashes", "node-crashes", "sequences", "recovery-crashes")),
-    ("`kill -9`", ("daemons", "kills", "places")),
+    ("crash states of whole nodes", ("node-crashes", "sequences", "recovery-crashes")),
+    ("of the log alone", ("log-crashes",)),
+    ("`kill -9` of whole daemons", ("daemons",)),
+    ("of the engine's process", ("kills", "places")),
 )
