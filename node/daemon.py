@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -16,12 +17,14 @@ from functools import partial
 
 import structlog
 
+from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
 from node.engine.pipeline import Freeze, Mine, Pipeline
 from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
+from node.ops.memory import QuietCollector, limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.serving import Servers, start_servers
 from node.sessions.origin import Ground
@@ -29,8 +32,8 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
-from storage.kv import LevelStore
-from storage.opening import suspect
+from storage.opening import note_panic, suspect
+from storage.pace import Slices
 from storage.space import Room
 from storage.store import Store
 from zvmd.endpoint import announce
@@ -40,14 +43,22 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
-CHECKPOINT_LOOK_SECONDS = 0.5
+CHECKPOINT_LOOK_SECONDS = 0.25
+REPLAY_SECONDS = 1.0
+"""Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
 OVERLAY_BYTES = 32 * 2**20
 """Memory of blocks in no checkpoint yet, above which one is due; at eight times this, the writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
+INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
+GC_THRESHOLDS = (2_000, 10, 100_000)
+"""A full collection stops every thread for 100 ms and more, and blocks make no cycles for it to find: it is left to a
+job that waits for a quiet moment (`node.ops.memory`)."""
+GARBAGE_SECONDS = 10.0
 GIL_SWITCH_SECONDS = 0.001
 """Threads hand over five times as often as by default: answers leave while the writer executes."""
 
@@ -57,14 +68,16 @@ async def run_daemon(
 ) -> None:
     """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
+    limit_arenas()
+    gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
+    gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
     recovery_ms = (time.perf_counter() - begun) * 1000
     panic = partial(_panic, opened.fs)
-    if isinstance(opened.store.kv, LevelStore):  # a reader that meets damage: the next start builds the store again
-        opened.store.kv.on_corrupt = panic
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
     sessions = SessionService(
@@ -79,16 +92,20 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    servers.service.context.damaged = partial(_distrust, opened.fs)
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     node.status_sources["vm"] = opened.machine.status
     node.status_sources["disk"] = opened.space.status
+    node.status_sources["memory"] = resident_bytes
+    node.status_sources["limits"] = partial(bounds, opened.store, opened.ledger, pipeline)
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
         announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
+        gc.freeze()
         await stopped.wait()
         log.info("stopping")
         notifier.stopping()
@@ -113,9 +130,17 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
     if isinstance(error, StateStoreCorrupt):  # the next start builds it again, so restarting does help
         suspect(fs, str(error))
         exit_code = PANIC_EXIT
+    if isinstance(error, StoragePanic):
+        note_panic(fs, str(error))
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
+    """A read met damage: it was answered with an error, and the next start makes the state store again."""
+    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    suspect(fs, str(damage))
 
 
 def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
@@ -151,7 +176,8 @@ def _register_jobs(
     store = opened.store
     guarded = partial(partial, _or_panic, opened.fs)
     write_down = guarded(partial(checkpoint, pipeline, store))
-    due = CheckpointDue(store, settings.storage.checkpoint_seconds, settings.storage.checkpoint_blocks)
+    wanted = settings.storage
+    due = CheckpointDue(store, lambda: pipeline.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
     look = min(CHECKPOINT_LOOK_SECONDS, settings.storage.checkpoint_seconds)
     jobs.register("checkpoint", partial(due.run, write_down), look)
     jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
@@ -159,8 +185,17 @@ def _register_jobs(
         export = guarded(partial(opened.export, settings.storage.exports_kept))
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
+    jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    if settings.storage.compress_segments:
+        pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
+        jobs.register("log-compression", pack, COMPRESSION_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
-    jobs.register("index-maintenance", guarded(store.follower.maintain), INDEX_MAINTENANCE_SECONDS)
+    jobs.register(
+        "index-maintenance",
+        guarded(store.follower.maintain),
+        INDEX_MAINTENANCE_SECONDS,
+        INDEX_MAINTENANCE_FIRST_SECONDS,
+    )
     jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
 
 
@@ -169,14 +204,16 @@ def checkpoint(pipeline: Pipeline, store: Store) -> str:
     frozen = threading.Event()
     pipeline.put(Freeze(lambda _: frozen.set()))
     frozen.wait()
-    return store.write_frozen()
+    return store.write_frozen(Slices())
 
 
 class CheckpointDue:
-    """Decides when a checkpoint is due: by time, by blocks, or by the memory that unwritten blocks take."""
+    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by the memory that they take."""
 
-    def __init__(self, store: Store, seconds: float, blocks: int) -> None:
+    def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
         self._store = store
+        self._work = work
+        self._worked = 0.0
         self._seconds = seconds
         self._blocks = blocks
         self._last = time.monotonic()
@@ -186,8 +223,14 @@ class CheckpointDue:
         """Write one if it is due; what the last one said."""
         store, now = self._store, time.monotonic()
         blocks = store.head.number - store.state.checkpointed
-        if now - self._last >= self._seconds or blocks >= self._blocks or store.state.overlay_bytes >= OVERLAY_BYTES:
-            self._last = now
+        worked = self._work()
+        if (
+            now - self._last >= self._seconds
+            or blocks >= self._blocks
+            or worked - self._worked >= REPLAY_SECONDS
+            or store.state.overlay_bytes >= OVERLAY_BYTES
+        ):
+            self._last, self._worked = now, worked
             self._said = write_down()
         return self._said
 

@@ -22,7 +22,7 @@ from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
-from storage.errors import CheckpointBroken, StateStoreCorrupt
+from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
@@ -30,6 +30,7 @@ from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
+from storage.wal.delta import Deltas
 from storage.wal.failures import reading, writing
 from vm.machine import Machine
 
@@ -83,12 +84,7 @@ def open_chain(
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
     try:
-        try:
-            return _open(fs, lock, settings, origins, now, accept_data_loss)
-        except (StateStoreCorrupt, CheckpointBroken) as error:
-            # Damage where the checks at the start did not look, met by the replay: once more, without that store.
-            suspect(fs, str(error))
-            return _open(fs, lock, settings, origins, now, 0)
+        return _open(fs, lock, settings, origins, now, accept_data_loss)
     except BaseException:
         lock.release()
         raise
@@ -110,21 +106,33 @@ def _open(
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = Machine(cache, settings.vm.engine, dump=dump)
-    store = open_store(fs, genesis, replace(store_options(settings), accept_data_loss=accept_data_loss))
+    options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     try:
-        ledger, report = resume(store, machine, genesis.config, controls)
-    except BaseException:
-        store.close()
-        raise
+        store, ledger, report = _recovered(fs, genesis, options, machine, controls)
+    except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
+        suspect(fs, str(damage))
+        store, ledger, report = _recovered(fs, genesis, replace(options, accept_data_loss=0), machine, controls)
+    ledger.pool.transactions_max = settings.limits.pool_transactions
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
         genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space
     )
+
+
+def _recovered(
+    fs: FileSystem, genesis: Genesis, options: StoreOptions, machine: Machine, controls: Controls
+) -> tuple[Store, Ledger, Recovery]:
+    store = open_store(fs, genesis, options)
+    try:
+        return store, *resume(store, machine, genesis.config, controls)
+    except BaseException:
+        store.close()
+        raise
 
 
 def take_directory(fs: FileSystem) -> Lock:
@@ -165,7 +173,9 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
     """
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
-    report = recover(store, lambda environment, raws: replay_block(machine, environment, raws, chain_state))
+    report = recover(
+        store, lambda environment, raws, known: replay_block(machine, environment, raws, chain_state, known)
+    )
     for name, value in store.settings.items():
         setattr(controls, name, value)
     reach("open.pool.before")
@@ -181,6 +191,7 @@ def store_options(settings: Settings) -> StoreOptions:
         migrations=resources.path("migrations"),
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
+        deltas=Deltas(settings.storage.block_deltas),
     )
 
 

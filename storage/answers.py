@@ -6,7 +6,7 @@ again after a lost answer, over any number of crashes, and gets the first answer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 ANSWERS_MAX = 10_000
@@ -21,6 +21,11 @@ class Answered(NamedTuple):
     """Unix seconds."""
     result: Any
     """Numbers, strings, booleans and None only."""
+
+
+def dump(answers: Iterable[tuple[str, Answered]]) -> list[list[Any]]:
+    """For a checkpoint."""
+    return [[key, *answered] for key, answered in answers]
 
 
 class Answers:
@@ -49,9 +54,9 @@ class Answers:
                 return
             yield key
 
-    def dump(self) -> list[list[Any]]:
-        """For a checkpoint."""
-        return [[key, *answered] for key, answered in self._answers.items()]
+    def items(self) -> list[tuple[str, Answered]]:
+        """All of them now."""
+        return list(self._answers.items())
 
     def load(self, dumped: list[list[Any]]) -> None:
         """Take over what a checkpoint holds."""

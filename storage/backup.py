@@ -23,6 +23,7 @@ from storage.fs import FileSystem, RealFs, write_atomically
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.failures import reading
 from storage.wal.format import OPTIONAL
+from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.segment import sequence_of
 from storage.wal.watermark import read_mark
 
@@ -65,8 +66,8 @@ def write_backup(source: Path, target: Path) -> Manifest:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     paths = [layout.GENESIS, layout.FORMAT]
-    paths += [f"{layout.WAL}/{name}" for name in fs.listdir(layout.WAL) if sequence_of(name) is not None]
-    digests = {path: _copy(fs, to, path) for path in paths}
+    paths += [f"{layout.WAL}/{name}" for name in unpacked(fs).listdir(layout.WAL) if sequence_of(name) is not None]
+    digests = dict(_copy_segment(fs, to, path) for path in paths)
     for path in exports(fs)[:1]:
         with suppress(FileNotFoundError):  # a newer one has just replaced it; the log has everything
             digests[path] = _copy(fs, to, path)
@@ -77,6 +78,14 @@ def write_backup(source: Path, target: Path) -> Manifest:
     manifest = Manifest(lsn or last, digests)
     write_atomically(to, MANIFEST, json.dumps(manifest._asdict(), sort_keys=True, indent=1).encode())
     return manifest
+
+
+def _copy_segment(fs: FileSystem, to: FileSystem, path: str) -> tuple[str, str]:
+    """Copy a file as it is, packed or not: it may be packed at this moment. Returns its path and digest."""
+    try:
+        return path, _copy(fs, to, path)
+    except FileNotFoundError:
+        return path + SUFFIX, _copy(fs, to, path + SUFFIX)
 
 
 def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:

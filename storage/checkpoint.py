@@ -21,9 +21,11 @@ from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
 from storage.failpoints import reach
 from storage.kv import KeyValueSnapshot, KeyValueStore
+from storage.pace import Pace, at_once
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
+from storage.wal.reader import Place
 
 SCHEMA_VERSION = 1
 """Of everything in the key-value store."""
@@ -150,7 +152,10 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
 
 
 class Settings(msgspec.Struct, frozen=True, array_like=True):
-    """What replay after a checkpoint needs besides the state. Stores of format 1.0 have no ``answers``."""
+    """What replay after a checkpoint needs besides the state.
+
+    Stores of format 1.0 have no ``answers``, those before 1.2 no ``place``.
+    """
 
     needed_lsn: int | None = None
     """Oldest POOL_ADMIT record that a waiting transaction needs; None if none does."""
@@ -158,6 +163,8 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
     """Of `storage.answers.Answers`."""
+    place: Place | None = None
+    """Where in the log recovery begins to read; None: at the beginning of a segment."""
 
 
 def read_settings(kv: KeyValueStore) -> Settings:
@@ -182,6 +189,7 @@ def write_checkpoint(
     lsn: int,
     settings: Settings | None = None,
     sessions: tuple[Mapping[bytes, bytes], Iterable[bytes]] = ({}, ()),
+    pace: Pace = at_once,
 ) -> Checkpoint:
     """Write everything up to the frozen block (or the head, if none is frozen) in one synced batch.
 
@@ -193,11 +201,11 @@ def write_checkpoint(
     header = chain_data.header(block)
     if header is None:
         raise ValueError(f"block {block} is not in the chain data")
-    puts, deletes = state.checkpoint_batch(block)
+    puts, deletes = state.checkpoint_batch(block, pace)
     root = Hash32(puts[META_STATE][8:])
     if header.state_root != root:
         raise ValueError(f"block {block} has another state root than the state")
-    more_puts, more_deletes = chain_data.checkpoint_batch(block)
+    more_puts, more_deletes = chain_data.checkpoint_batch(block, pace)
     before = last_checkpoint(kv)
     if before is not None and lsn < before.lsn:
         raise ValueError(f"log record {lsn} is behind the last checkpoint's, {before.lsn}")
@@ -214,9 +222,9 @@ def write_checkpoint(
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
     reach("checkpoint.before")
-    kv.write(puts, [*deletes, *more_deletes, *sessions[1]])
+    kv.write(puts, [*deletes, *more_deletes, *sessions[1]], pace)
     reach("checkpoint.written")
-    chain_data.checkpoint_done(block)
-    state.checkpoint_done(block)
+    chain_data.checkpoint_done(block, pace)
+    state.checkpoint_done(block, pace)
     reach("checkpoint.done")
     return checkpoint

@@ -51,6 +51,9 @@ class File(Protocol):
 
         Ask before reading: cached pages of reserved but unwritten space count as data."""
 
+    def forget_cached(self) -> None:
+        """Ask the system to read the file from the disk again; what it has not written yet stays cached."""
+
     def close(self) -> None:
         """Give the handle back. Makes nothing durable."""
 
@@ -189,6 +192,9 @@ class RealFile:
                     return [(0, self.size())]
                 raise
             ranges.append((start, end))
+
+    def forget_cached(self) -> None:
+        os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

@@ -12,6 +12,7 @@
   cache/        compiled code; may be deleted at any time
   quarantine/   damaged pieces that recovery took away
   suspect       there if the state store was seen damaged: the next start does not trust it
+  panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
 """
 
@@ -37,6 +38,7 @@ SESSIONS = "sessions"
 CACHE = "cache"
 EXPORTS = "exports"
 SUSPECT = "suspect"
+PANIC = "panic"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 
@@ -57,12 +59,12 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(1, 0),
-    "state": Version(1, 1),
+    "wal": Version(2, 0),
+    "state": Version(1, 2),
     "index": Version(1, 0),
     "sessions": Version(1, 0),
 }
-"""What this version writes, and reads up to."""
+"""What this version writes, and reads up to. Logs of 1.0 have no packed segments, which its readers would miss."""
 
 
 class Stamp(NamedTuple):

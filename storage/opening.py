@@ -37,9 +37,11 @@ from storage.kv import KeyValueStore, open_leveldb
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
+from storage.wal.delta import Deltas
 from storage.wal.failures import syncing, writing
 from storage.wal.loss import accept_loss
 from storage.wal.records import RecordType, encode_genesis
+from storage.wal.recovery import forget_cached
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +59,7 @@ class StoreOptions:
     """LSN before which a log damaged inside its durable range shall end; 0: never."""
     index_url: str = ""
     """Database of the index; empty: SQLite in the data directory."""
+    deltas: Deltas = Deltas.AUTO
 
 
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
@@ -94,7 +97,12 @@ def assemble(
 
     ``checkpoint`` is the key-value store's last, ``random_bytes`` salts the log's segments.
     """
+    panicked = fs.exists(layout.PANIC)
+    if panicked and fs.exists(layout.WAL):
+        log.warning("the last run ended because a sync or write failed", error=fs.read_file(layout.PANIC).decode())
+        forget_cached(fs, layout.WAL)
     mark = index.watermark()
+    settings = read_settings(kv)
     wal = Wal.open(
         fs,
         layout.WAL,
@@ -102,7 +110,10 @@ def assemble(
         witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
+        start=settings.place,
     )
+    if panicked:
+        _remove(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
     state = StateStore(kv, options.retention_blocks)
     chain = ChainData(kv)
@@ -113,6 +124,7 @@ def assemble(
         chain.add(Block(genesis.header()), ())
     follower = IndexFollower(index, chain, lambda: _rebuilt_index(options))
     store = Store(wal, kv, state, chain, follower)
+    store.deltas = options.deltas
     tip = chain.header(chain.head)
     assert tip is not None
     store.tip = store.head = tip
@@ -127,7 +139,6 @@ def assemble(
         wal.flush()
     if checkpoint is not None:
         store.checkpoint_lsn = checkpoint.lsn
-        settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
         store.answers.load(settings.answers)
         store.sessions.load(kv)
@@ -147,7 +158,7 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     except (StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
         log.error("the state store is put aside and built again", error=str(error), target=_put_aside(data_dir))
     reach("open.quarantined")
-    _clear_suspicion(fs)
+    _remove(fs, layout.SUSPECT)
     for path in exports(fs):
         kv = open_leveldb(data_dir / layout.STATE)
         try:
@@ -197,11 +208,17 @@ def suspect(fs: FileSystem, reason: str) -> None:
         write_atomically(fs, layout.SUSPECT, reason.encode("utf-8", "replace")[:1000])
 
 
-def _clear_suspicion(fs: FileSystem) -> None:
-    if fs.exists(layout.SUSPECT):
-        with writing(layout.SUSPECT):
-            fs.unlink(layout.SUSPECT)
-        with syncing(layout.SUSPECT):
+def note_panic(fs: FileSystem, reason: str) -> None:
+    """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
+    with suppress(OSError):
+        write_atomically(fs, layout.PANIC, reason.encode("utf-8", "replace")[:1000])
+
+
+def _remove(fs: FileSystem, path: str) -> None:
+    if fs.exists(path):
+        with writing(path):
+            fs.unlink(path)
+        with syncing(path):
             fs.sync_directory("")
 
 

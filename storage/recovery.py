@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import structlog
 
@@ -12,6 +13,7 @@ from storage.answers import Answered
 from storage.errors import StateRootMismatch, WalCorrupt
 from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
+from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.wal.records import (
     RecordType,
     Seal,
@@ -27,8 +29,8 @@ CHECKPOINT_BLOCKS = 1_024
 EVIDENCE_ACCOUNTS = 100
 log = structlog.get_logger(__name__)
 
-Replay = Callable[[BlockEnvironment, Sequence[bytes]], SealedBlock]
-"""Runs a block again and applies it to the store's state in memory."""
+Replay = Callable[[BlockEnvironment, Sequence[bytes], KnownOutcome | None], SealedBlock]
+"""Runs a block again, or takes over its outcome if that is known, and applies it to the store's state in memory."""
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
     report = Recovery()
     environment: BlockEnvironment | None = None
     raws: list[bytes] = []
+    known: KnownOutcome | None = None
     checkpoint_lsn = store.checkpoint_lsn
     for record in store.wal.records(min(checkpoint_lsn + 1, store.needed_lsn or checkpoint_lsn + 1)):
         if record.type == RecordType.POOL_ADMIT:
@@ -69,14 +72,17 @@ def recover(store: Store, replay: Replay) -> Recovery:
         elif record.type == RecordType.SESSION:
             store.sessions.put(*decode_session(record.payload))
         elif record.type == RecordType.BLOCK_ENV:
-            environment, raws = decode_environment(record.payload), []
+            environment, raws, known = decode_environment(record.payload), [], None
         elif record.type == RecordType.TRANSACTION:
             raws.append(record.payload)
+        elif record.type == RecordType.BLOCK_DELTA:
+            known = decode_delta(record.payload)
         elif record.type == RecordType.BLOCK_SEAL:
             if environment is None or environment.number != store.tip.number + 1:
                 raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
             reach("recovery.block.before")
-            _replay_block(store, replay, environment, raws, decode_seal(record.payload), record.lsn)
+            sealed = _Sealed(environment, raws, known, decode_seal(record.payload), record.lsn)
+            _replay_block(store, replay, sealed)
             environment = None
             report.blocks += 1
             report.transactions += len(raws)
@@ -90,14 +96,23 @@ def recover(store: Store, replay: Replay) -> Recovery:
     return report
 
 
-def _replay_block(
-    store: Store, replay: Replay, environment: BlockEnvironment, raws: list[bytes], seal: Seal, lsn: int
-) -> None:
+class _Sealed(NamedTuple):
+    """A block as the log has it."""
+
+    environment: BlockEnvironment
+    raws: list[bytes]
+    known: KnownOutcome | None
+    seal: Seal
+    lsn: int
+
+
+def _replay_block(store: Store, replay: Replay, logged: _Sealed) -> None:
+    environment, raws, known, seal, lsn = logged
     if environment.parent_hash != store.tip.hash:
         raise StateRootMismatch(
             f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}"
         )
-    sealed = replay(environment, raws)
+    sealed = replay(environment, raws, known if store.deltas is not Deltas.OFF else None)
     got = sealed.seal()
     for name in ("state_root", "receipts_root", "gas_used", "status_bits", "block_hash"):
         expected, found = getattr(seal, name), getattr(got, name)
@@ -105,9 +120,21 @@ def _replay_block(
             log.critical("a replayed block differs", **_evidence(store, environment.number, expected, found))
             raise StateRootMismatch(
                 f"block {environment.number} (LSN {lsn}): {name} is {_show(found)}, the log sealed {_show(expected)} "
-                f"(sealed by {seal.vm_fingerprint}, replayed by {got.vm_fingerprint})"
+                f"(sealed by {seal.vm_fingerprint}, replayed by {got.vm_fingerprint}){_first_account(store, known)}"
             )
     store.adopt(sealed, lsn)
+
+
+def _first_account(store: Store, known: KnownOutcome | None) -> str:
+    """The first account that differs, if the log knows what it should be; else the first that the block changed."""
+    if store.last_delta is None:
+        return ""
+    if known is not None:
+        return "; " + (first_difference(known.delta, store.last_delta) or "every account is as its delta says")
+    address = min(store.last_delta.accounts, default=None)
+    if address is None:
+        return "; it changes no account"
+    return f"; the first account it changes: 0x{address.hex()}, now {store.last_delta.accounts[address]}"
 
 
 def _evidence(store: Store, number: int, expected: object, found: object) -> dict[str, object]:

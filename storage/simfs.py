@@ -387,5 +387,13 @@ class SimFile:
         self._fs._enter("data_ranges")
         return [(0, len(self._fs._files[self._inode]))]
 
+    def forget_cached(self) -> None:
+        self._fs._enter("forget_cached")
+        content = bytearray(self._fs._durable_files[self._inode])
+        for effect in self._fs._pending:
+            if not isinstance(effect, EntryChange) and effect.inode == self._inode:
+                apply_to_content(content, effect, SECTOR)
+        self._fs._files[self._inode][:] = content
+
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
 from storage.errors import StateStoreWriteFailed
+from storage.pace import Pace, at_once
 
 
 class SimSnapshot:
@@ -57,13 +58,13 @@ class SimKv:
         """See `storage.kv.KeyValueStore`."""
         return self._snapshot
 
-    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
+    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         """See `storage.kv.KeyValueStore`."""
         fails = self.fail_writes_from is not None and self.writes >= self.fail_writes_from
         self.writes += 1
         if not fails or self.applies_failed_write:
             data = dict(self._snapshot._data)
-            for key in deletes:
+            for key in pace(deletes):
                 data.pop(key, None)
             data.update(puts)
             self._snapshot = SimSnapshot(data)

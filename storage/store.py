@@ -11,20 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from chain.blocks import Block, Header
 from chain.environment import BlockEnvironment
 from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
-from storage.answers import Answered, Answers
+from storage.answers import Answered, Answers, dump
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
 from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
+from storage.pace import Pace, at_once
 from storage.sessions import SessionShelf
 from storage.state.store import StateStore
 from storage.wal import Wal
+from storage.wal.delta import Deltas, encode_delta
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal, encode_session
 
 GENESIS_LSN = 1
@@ -70,6 +74,8 @@ class CheckpointNote(NamedTuple):
     lsn: int
     """Of the block's seal."""
     settings: Settings
+    """Without ``answers``."""
+    answers: list[tuple[str, Answered]]
     sessions: tuple[dict[bytes, bytes], list[bytes]]
     """Puts and deletes of session records."""
 
@@ -97,6 +103,8 @@ class Store:
         self.answers = Answers()
         """What requests with idempotency keys were answered."""
         self.sessions = SessionShelf()
+        self.deltas = Deltas.AUTO
+        """Which blocks get a record of what they did."""
         self.needed_lsn: int | None = None
         """Oldest POOL_ADMIT record recovery still needs."""
         self.checkpoint_lsn = 0
@@ -135,8 +143,18 @@ class Store:
         for raw in sealed.raws:
             self.wal.append(RecordType.TRANSACTION, raw)
         reach("block.transactions.appended")
+        self._append_delta(sealed)
         self.adopt(sealed, self.wal.append(RecordType.BLOCK_SEAL, encode_seal(sealed.seal())))
         reach("block.seal.appended")
+
+    def _append_delta(self, sealed: SealedBlock) -> None:
+        """Log what the block did, if the setting says so and it fits into a record."""
+        header = sealed.block.header
+        if self.deltas.wants(header.gas_used, len(sealed.raws)):
+            assert self.last_delta is not None
+            payload = encode_delta(self.last_delta, sealed.receipts, sealed.senders, header)
+            if len(payload) <= self.wal.max_payload:
+                self.wal.append(RecordType.BLOCK_DELTA, payload, optional=True)
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN in the log, the tip."""
@@ -177,8 +195,10 @@ class Store:
         reach("freeze.before")
         number = self.state.freeze()
         lsn = self._seal_lsns.get(number, GENESIS_LSN)
-        settings = Settings(self.needed_lsn, dict(self.settings), self.answers.dump())
-        self._frozen = CheckpointNote(number, lsn, settings, self.sessions.take_changes())
+        # The checkpoint's own record is read at the next start: it proves that the place is one of this history.
+        place = self.wal.place_before(min(lsn, self.needed_lsn or lsn))
+        settings = Settings(self.needed_lsn, dict(self.settings), place=place)
+        self._frozen = CheckpointNote(number, lsn, settings, self.answers.items(), self.sessions.take_changes())
         reach("freeze.after")
         return number
 
@@ -205,14 +225,15 @@ class Store:
 
     # Behind
 
-    def write_frozen(self) -> str:
+    def write_frozen(self, pace: Pace = at_once) -> str:
         """Write the frozen state, which must be durable in the log, as one synced batch. Any one thread."""
         with self._checkpoint_lock:
             note = self._frozen
             if note is None:
                 return "nothing new"
             assert note.lsn <= self.wal.durable_lsn, "a checkpoint would hold what the log may lose"
-            write_checkpoint(self.kv, self.state, self.chain, note.lsn, note.settings, note.sessions)
+            settings = replace(note.settings, answers=dump(pace(note.answers)))
+            write_checkpoint(self.kv, self.state, self.chain, note.lsn, settings, note.sessions, pace)
             self.checkpoint_lsn = note.lsn
             for number in [number for number in self._seal_lsns.copy() if number < note.block]:
                 del self._seal_lsns[number]

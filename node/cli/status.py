@@ -35,6 +35,10 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']} s"
     click.echo(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
+    own, files = (answer["memory"][name] / 2**20 for name in ("own", "files"))
+    click.echo(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
+    for name, size in answer["limits"].items():
+        click.echo(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
     for job in answer["jobs"]:
         last = job["last_error"] or job["last_result"] or "not yet run"
         click.echo(f"job         {job['name']}: every {job['interval_seconds']:g} s, {job['runs']} runs, "

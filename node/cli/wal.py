@@ -12,6 +12,7 @@ from storage import layout
 from storage.errors import EXIT_CORRUPT
 from storage.fs import RealFs
 from storage.wal import Finding, RecordType, inspect
+from storage.wal.delta import decode_delta
 from storage.wal.inspect import OK
 from storage.wal.records import decode_command, decode_environment, decode_seal, decode_session
 from zvmd.endpoint import data_directory
@@ -102,6 +103,9 @@ def meaning(finding: Finding) -> str:
     elif record.type == RecordType.SESSION:
         session, content = decode_session(record.payload)
         text = f"session {session} " + ("closed" if content is None else f"{len(content)} bytes")
+    elif record.type == RecordType.BLOCK_DELTA:
+        known = decode_delta(record.payload)
+        text = f"{len(known.delta.accounts)} accounts, {sum(map(len, known.delta.storage.values()))} slots"
     elif record.type in (RecordType.TRANSACTION, RecordType.POOL_ADMIT):
         text = "0x" + record.payload.hex()
     return text if len(text) <= 2 * DETAIL_CHARACTERS else text[:DETAIL_CHARACTERS] + "..."

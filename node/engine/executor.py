@@ -13,7 +13,8 @@ from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import Transaction, decode_transaction, recover_sender
 from chain.types import Address, Hash32
 from storage.store import SealedBlock
-from vm.block import VM_FINGERPRINT, BlockExecution, build_header
+from storage.wal.delta import KnownOutcome
+from vm.block import VM_FINGERPRINT, BlockExecution, BlockResult, build_header
 from vm.machine import Machine
 
 
@@ -86,11 +87,32 @@ class BlockBuilder:
 
 
 def replay_block(
-    machine: Machine, environment: BlockEnvironment, raws: Sequence[bytes], state: ChainState
+    machine: Machine,
+    environment: BlockEnvironment,
+    raws: Sequence[bytes],
+    state: ChainState,
+    known: KnownOutcome | None = None,
 ) -> SealedBlock:
-    """Run a logged block again. Raises `InvalidTransaction` if a transaction in it cannot be executed."""
+    """Run a logged block again, or apply what it is known to have done; the caller compares either with the seal.
+
+    Raises `InvalidTransaction` if a transaction in it cannot be executed.
+    """
+    if known is not None:
+        return _reapply(environment, raws, state, known)
     builder = BlockBuilder(machine, environment, state)
     for raw in raws:
         transaction = decode_transaction(raw)
         builder.add(Candidate(transaction, recover_sender(transaction), raw))
     return builder.seal()
+
+
+def _reapply(
+    environment: BlockEnvironment, raws: Sequence[bytes], state: ChainState, known: KnownOutcome
+) -> SealedBlock:
+    transactions = tuple(decode_transaction(raw) for raw in raws)
+    result = BlockResult(
+        known.delta, list(known.receipts), known.gas_used, known.blob_gas_used, None, known.requests_hash
+    )
+    header = build_header(environment, result, state.apply(environment.number, known.delta), transactions)
+    block = Block(header, transactions, (), environment.withdrawals)
+    return SealedBlock(environment, block, known.senders, tuple(raws), known.receipts, VM_FINGERPRINT)

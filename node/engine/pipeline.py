@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -119,8 +120,12 @@ class Pipeline:
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
         self._stopping = False
+        self._gate = threading.Lock()
+        """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
         self.published_lsn = ledger.last_lsn
         """Everything in the log up to here is durable and seen by readers."""
+        self.work_seconds = 0.0
+        """CPU time the writer has spent on requests: replaying what it did takes about as long."""
         self.disk_full = False
         """The log could not be written for want of room."""
         self.no_room = False
@@ -143,10 +148,16 @@ class Pipeline:
 
     def stop(self) -> None:
         """Finish what was taken, make it durable, and end both threads."""
-        self._stopping = True
-        self._inbox.put(None)
+        with self._gate:
+            self._stopping = True
+            self._inbox.put(None)
         for thread in self._threads:
             thread.join()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the inbox."""
+        return self._inbox.qsize()
 
     @property
     def read_only(self) -> bool:
@@ -155,16 +166,17 @@ class Pipeline:
 
     def put(self, request: Request) -> None:
         """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
-        if self._stopping:
-            raise NodeStopping("the node is stopping")
         if self.read_only and not isinstance(request, Freeze):
             raise ReadOnly("the log's disk is full" if self.disk_full else "the log's disk is nearly full")
         if self._ledger.overlay_bytes > OVERLAY_BYTES_MAX and not isinstance(request, Freeze):
             raise WriterBusy("blocks are made faster than checkpoints write them down")
-        try:
-            self._inbox.put_nowait(request)
-        except queue.Full:
-            raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+        with self._gate:
+            if self._stopping:
+                raise NodeStopping("the node is stopping")
+            try:
+                self._inbox.put_nowait(request)
+            except queue.Full:
+                raise WriterBusy(f"{INBOX_MAX} requests wait") from None
 
     # The writer thread
 
@@ -173,7 +185,10 @@ class Pipeline:
         while not stop:
             requests, stop = self._take()
             if requests:
-                self._hand_over(self.turn(requests))
+                begin = time.thread_time()
+                group = self.turn(requests)
+                self.work_seconds += time.thread_time() - begin
+                self._hand_over(group)
             self.heartbeat()
         for requests_left in self._waiting_mined.values():
             for request in requests_left:

@@ -87,13 +87,19 @@ class Jobs:
             steady, timezone="UTC", executors={"default": ThreadPoolExecutor(WORKERS)}, job_defaults=JOB_DEFAULTS
         )
 
-    def register(self, name: str, work: Callable[[], object], interval_seconds: float) -> None:
-        """Run ``work`` every ``interval_seconds``, first after one interval; it returns its result."""
+    def register(
+        self, name: str, work: Callable[[], object], interval_seconds: float, first_seconds: float | None = None
+    ) -> None:
+        """Run ``work`` every ``interval_seconds``, first after ``first_seconds``, else after one interval.
+
+        It returns its result.
+        """
         assert name not in self._work, f"job {name!r} is registered twice"
         assert interval_seconds > 0
         self._work[name] = work
         self._statuses[name] = JobStatus(name, interval_seconds)
-        self._scheduler.add_job(self._run, "interval", args=[name], id=name, seconds=interval_seconds)
+        first = {} if first_seconds is None else {"next_run_time": datetime.now(UTC) + timedelta(seconds=first_seconds)}
+        self._scheduler.add_job(self._run, "interval", args=[name], id=name, seconds=interval_seconds, **first)
 
     def start(self) -> None:
         """Begin running jobs on threads of their own."""

@@ -12,6 +12,7 @@ from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
 from node.sessions.service import SessionService
+from storage.errors import StateStoreCorrupt
 
 
 @dataclass(slots=True)
@@ -22,6 +23,8 @@ class Context:
     limits: RpcLimits = field(default_factory=RpcLimits)
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
+    damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
+    """Told of damage that a request met in the state store. Any thread."""
     filters: FilterStore = field(init=False)
 
     def __post_init__(self) -> None:

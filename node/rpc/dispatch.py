@@ -19,6 +19,7 @@ from node.rpc import strict_json
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method
+from storage.errors import StateStoreCorrupt
 
 _log = structlog.get_logger("rpc")
 _encode = msgspec.json.Encoder().encode
@@ -68,6 +69,9 @@ class Call:
         """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
         try:
             return self.method.handler(self.context, *self.arguments)
+        except StateStoreCorrupt as damage:
+            self.context.damaged(damage)
+            raise
         except ZvmdError:
             raise
         except Exception as error:
@@ -80,6 +84,9 @@ class Call:
     async def _guard(self) -> Any:
         try:
             return await self.method.handler(self.context, *self.arguments)
+        except StateStoreCorrupt as damage:
+            self.context.damaged(damage)
+            raise
         except ZvmdError:
             raise
         except Exception as error:

@@ -14,8 +14,8 @@ from storage.errors import IndexDamaged, StorageFull, StoragePanic
 
 BUSY_TIMEOUT_MS = 5_000
 READERS_MAX = 8
-CACHE_KIB = 8_192
-"""SQLite's page cache for each connection."""
+CACHE_KIB = 2_048
+"""SQLite's page cache for each connection; readers forget theirs with every commit, and the system keeps the pages."""
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
 _TRANSIENT = ("database is locked", "database table is locked", "interrupted")
@@ -89,6 +89,15 @@ def damage_reported(engine: Engine) -> Iterator[None]:
         raise
     except UnicodeError as error:  # text of a damaged SQLite file, even in its error messages
         raise IndexDamaged(f"index: {error}") from error
+
+
+def size_in_bytes(engine: Engine) -> int:
+    """Size of an SQLite database, 0 if it is new or another kind. Raises `IndexDamaged`."""
+    if engine.dialect.name != "sqlite":
+        return 0
+    with damage_reported(engine), engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar() or 0
+        return int(pages) * int(connection.execute(text("PRAGMA page_size")).scalar() or 0)
 
 
 def check_sqlite(engine: Engine, thorough: bool) -> None:

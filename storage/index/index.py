@@ -11,12 +11,14 @@ from chain.types import Address, Hash32
 from storage.errors import IndexDamaged
 from storage.failpoints import reach
 from storage.index import queries, writer
-from storage.index.engine import check_sqlite, damage_reported, open_engines
+from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
 from storage.index.migrate import migrate
 from storage.index.models import metadata
 from storage.index.queries import ContractOrigin, LogFilter, LogPosition, TransactionPosition
 from storage.index.writer import IndexedBlock, Watermark
 
+CHECKED_AT_OPEN_BYTES = 16 * 2**20
+"""Larger databases are checked by `storage.following.IndexFollower.maintain` only, while the node serves."""
 
 class Index:
     """A rebuildable index over the chain. One thread writes, any thread reads."""
@@ -29,13 +31,15 @@ class Index:
     def open(cls, url: str, script_location: Path, *, thorough: bool = False) -> Index:
         """Connect, check and migrate the database ``url`` (``sqlite:////path`` or ``postgresql+driver://...``).
 
-        ``thorough`` runs SQLite's full integrity check instead of the quick one.
+        A large one is not checked here: a node shall not be late for what only answers lookups, and what it answers is
+        compared with the blocks. ``thorough`` runs SQLite's full integrity check, whatever the size.
         Raises `IndexDamaged` (call `destroy` and open again, then index from block 0) and `StoreTooNew`.
         """
         writing, reading = open_engines(url)
         try:
             with damage_reported(writing):
-                check_sqlite(writing, thorough)
+                if thorough or size_in_bytes(writing) <= CHECKED_AT_OPEN_BYTES:
+                    check_sqlite(writing, thorough)
                 migrate(writing, script_location)
                 with reading.connect() as connection:
                     for table in metadata.sorted_tables:  # a revision number without its tables is damage

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
@@ -77,11 +78,11 @@ def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: in
         log_rows += _log_rows(item)
         contract_rows += _contract_rows(item, senders)
     if transaction_rows:
-        connection.execute(_upsert(connection, transactions, "hash"), transaction_rows)
+        connection.execute(_upsert(connection.dialect.name, transactions, "hash"), transaction_rows)
     if log_rows:
         connection.execute(insert(logs), log_rows)
     if contract_rows:
-        connection.execute(_upsert(connection, contracts, "address", "block"), contract_rows)
+        connection.execute(_upsert(connection.dialect.name, contracts, "address", "block"), contract_rows)
     last = blocks[-1].block
     mark = Watermark(lsn, last.header.number, last.hash)
     _set_watermark(connection, mark)
@@ -107,9 +108,10 @@ def _set_watermark(connection: Connection, mark: Watermark | None) -> None:
         connection.execute(insert(watermark), row)
 
 
-def _upsert(connection: Connection, table: Any, *key: str) -> Any:
+@cache
+def _upsert(dialect_name: str, table: Any, *key: str) -> Any:
     """Insert, later rows replacing those of the same key (a dev chain can include a transaction twice)."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = postgresql if dialect_name == "postgresql" else sqlite
     statement = dialect.insert(table)
     changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
     return statement.on_conflict_do_update(index_elements=list(key), set_=changed)

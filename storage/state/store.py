@@ -15,6 +15,7 @@ from chain.state import StateDelta
 from chain.types import Hash32
 from storage.errors import StateStoreCorrupt, StateUnavailable
 from storage.kv import KeyValueSnapshot, KeyValueStore
+from storage.pace import Pace, at_once
 from storage.state.apply import BlockApplication, DecodedBranches
 from storage.state.batch import expire, layer_batch, oldest_after
 from storage.state.changes import flatten, rewound_layer
@@ -90,6 +91,11 @@ class StateStore:
         """First block whose state can be read."""
         return self._epoch.oldest
 
+    def cached(self) -> tuple[int, int, int]:
+        """Accounts, slots and bytes of code in memory that are in the store too."""
+        epoch = self._epoch
+        return len(epoch.accounts), len(epoch.slots), epoch.codes.size_in_bytes
+
     @property
     def overlay_bytes(self) -> int:
         """Estimate of the memory that changes since the last checkpoint take."""
@@ -151,7 +157,7 @@ class StateStore:
         """Block of the frozen layer that waits to be written, if any."""
         return None if self._frozen is None else self._frozen.number
 
-    def checkpoint_batch(self, upto: int) -> tuple[dict[bytes, bytes], list[bytes]]:
+    def checkpoint_batch(self, upto: int, pace: Pace = at_once) -> tuple[dict[bytes, bytes], list[bytes]]:
         """Puts and deletes that bring the store to the frozen block ``upto``; freezes the head if none is.
 
         Only for blocks which are durable in the log.
@@ -164,26 +170,36 @@ class StateStore:
             raise ValueError(f"block {frozen.number} is frozen, not block {upto}")
         epoch = self._epoch
         frozen.flat = flat = flatten(frozen.layers)
-        batch = layer_batch(flat, upto, frozen.oldest)
-        expire(batch, epoch.snapshot, epoch.oldest + 1, min(frozen.oldest, epoch.floor))
+        batch = layer_batch(flat, upto, frozen.oldest, pace)
+        expire(batch, epoch.snapshot, epoch.oldest + 1, min(frozen.oldest, epoch.floor), pace)
         # What is stored of blocks that a rewind took out of the chain; new blocks may have the same numbers.
-        expire(batch, epoch.snapshot, flat.floor + 1, epoch.floor)
+        expire(batch, epoch.snapshot, flat.floor + 1, epoch.floor, pace)
         return batch.puts, batch.deletes
 
-    def checkpoint_done(self, number: int) -> None:
+    def checkpoint_done(self, number: int, pace: Pace = at_once) -> None:
         """The batch is on disk: new views use it, and the frozen layer goes when its last view does."""
+        left = self._move_floor(number, pace)
+        for _ in pace(range(len(left))):  # freed at once, a layer would take milliseconds in which no other thread runs
+            left.pop()
+
+    def _move_floor(self, number: int, pace: Pace) -> list[object]:
+        """Make the checkpoint the floor of new views; returns what the frozen layer held."""
         frozen = self._frozen
         if frozen is None or frozen.number != number or frozen.flat is None:
             raise ValueError(f"no checkpoint at block {number} is being written")
         epoch = self._epoch
         accounts, slots = epoch.accounts.copy(), epoch.slots.copy()
-        for address, account_versions in frozen.flat.accounts.items():
+        for address, account_versions in pace(frozen.flat.accounts.items()):
             accounts.put(address, StoredAccount(*account_versions[-1][1:]))
         for address, changed in frozen.flat.slots.items():
-            for slot, slot_versions in changed.items():
+            for slot, slot_versions in pace(changed.items()):
                 slots.put((address, slot), slot_versions[-1][1])
         for code_hash, code in frozen.flat.codes.items():
             epoch.codes.put(code_hash, code)
         layers = epoch.layers[len(frozen.layers) :]
         self._epoch = Epoch(self._kv.snapshot(), number, frozen.oldest, layers, epoch.codes, accounts, slots)
         self._frozen = None
+        held: list[object] = list(frozen.flat.accounts.values())
+        for changed in pace(frozen.flat.slots.values()):
+            held += changed.values()
+        return held

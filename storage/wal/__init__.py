@@ -21,10 +21,12 @@ from collections.abc import Callable, Iterator
 
 from storage.errors import WalCorrupt
 from storage.fs import FileSystem
+from storage.pace import Pace, at_once
 from storage.wal.failures import reading
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
-from storage.wal.reader import Stop, Walk
+from storage.wal.packed import Unpacked, pack, unpacked
+from storage.wal.reader import Place, Stop, Walk
 from storage.wal.records import RecordType, Seal
 from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
 from storage.wal.repair import Cut
@@ -35,6 +37,7 @@ from storage.wal.writer import LogWriter
 __all__ = [
     "Cut",
     "Finding",
+    "Place",
     "Record",
     "RecordType",
     "ScanReport",
@@ -50,7 +53,7 @@ PAGE = 4096
 class Wal:
     """An open log. ``append`` and ``flush`` may be called from any thread; so may ``records``."""
 
-    def __init__(self, fs: FileSystem, writer: LogWriter, recovered: Recovered) -> None:
+    def __init__(self, fs: Unpacked, writer: LogWriter, recovered: Recovered) -> None:
         self._fs = fs
         self._writer = writer
         self.scan_report: ScanReport = recovered.report
@@ -58,6 +61,9 @@ class Wal:
         self.append = writer.append
         self.flush = writer.flush
         self.close = writer.close
+        self.place_before = writer.place_before
+        self.max_payload = writer.max_payload
+        """Bytes that one record may hold."""
 
     @classmethod
     def open(
@@ -69,16 +75,19 @@ class Wal:
         witness_lsn: int = 0,
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
+        start: Place | None = None,
     ) -> Wal:
         """Recover the log in ``directory``, or begin it, and open it for appending.
 
-        ``witness_lsn`` is the highest LSN that a derived store has seen: a shorter log is refused.
+        ``witness_lsn`` is the highest LSN that a derived store has seen: a shorter log is refused. ``start`` is a place
+        that a derived store remembers: records before it are verified when they are read, not now.
         Raises `WalCorrupt` (exit 65), `StoreTooNew` (67), `StorageUnreadable`, `StorageFull`, `StoragePanic`.
         """
         if segment_size < MIN_SEGMENT_SIZE or segment_size % PAGE:
             raise ValueError(f"segments are multiples of {PAGE} bytes, at least {MIN_SEGMENT_SIZE}")
         if len(identity.genesis_hash) != 32 or not 0 <= identity.chain_id <= MAX_CHAIN_ID:
             raise ValueError("a log's identity is a 32-byte genesis hash and a 64-bit chain id")
+        fs = unpacked(fs)
         prepare_directory(fs, directory)
         mark = read_mark(fs, directory, identity)
         recovered = recover(
@@ -89,6 +98,7 @@ class Wal:
             witness_lsn=witness_lsn,
             segment_size=segment_size,
             random_bytes=random_bytes,
+            start=start,
         )
         writer = LogWriter(
             fs,
@@ -97,15 +107,33 @@ class Wal:
             recovered.sealed,
             recovered.tail,
             Watermark(fs, directory, identity, mark),
+            recovered.places,
             segment_size=segment_size,
             random_bytes=random_bytes,
         )
         return cls(fs, writer, recovered)
 
+    def pack_one(self, pace: Pace = at_once) -> str:
+        """Compress the oldest sealed segment that is not yet; its path, empty if there is none. Any one thread.
+
+        Raises `WalCorrupt`, `StorageFull`, `StoragePanic`, `StorageUnreadable`.
+        """
+        plain = self._fs.fs
+        for segment in self._writer.segments()[0][:-1]:  # the last may be open
+            if plain.exists(segment.path):
+                pack(plain, segment, pace)
+                return segment.path
+        return ""
+
     @property
     def next_lsn(self) -> int:
         """What the next append will return."""
         return self._writer.next_lsn
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for a flush."""
+        return self._writer.pending_bytes
 
     @property
     def durable_lsn(self) -> int:
@@ -122,15 +150,16 @@ class Wal:
         starts = [segment.header.first_lsn for segment in segments] + [durable_lsn + 1]
         for segment, following in zip(segments, starts[1:], strict=True):
             if following > from_lsn:
-                for record in self._segment_records(segment, following - 1):
+                start = self.place_before(from_lsn, segment.header.salt)
+                for record in self._segment_records(segment, following - 1, start):
                     if record.lsn >= from_lsn and check_type(record, segment.path):
                         yield record
 
-    def _segment_records(self, segment: SegmentFile, last_lsn: int) -> Iterator[Record]:
+    def _segment_records(self, segment: SegmentFile, last_lsn: int, start: Place | None) -> Iterator[Record]:
         with reading(segment.path):
             file = self._fs.open(segment.path, writable=False)
         try:
-            walk = Walk(file, segment.header, segment.path, segment.limit)
+            walk = Walk(file, segment.header, segment.path, segment.limit, start)
             yield from walk
             whole = walk.stop is Stop.END and walk.last_lsn == last_lsn
             if not whole or (segment.footer and walk.chain != segment.footer.chain):

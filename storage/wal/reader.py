@@ -47,86 +47,94 @@ class Stop(Enum):
     """Intact, but with flags of a later version."""
 
 
-class Walk:
-    """The records of one segment, in order. Iterate it once; then its fields say how it went."""
+class Place(NamedTuple):
+    """Between two groups of a segment: reading may begin there, if all before it was durable."""
 
-    def __init__(self, file: File, header: SegmentHeader, path: str, limit: int) -> None:
+    salt: bytes
+    """Of the segment: offsets in another file, or another life of it, mean nothing."""
+    offset: int
+    last_lsn: int
+    """Of the record before."""
+    chain: bytes
+    """Chain value after that record."""
+
+
+class Walk:
+    """The records of one segment, in order. Iterate it once; then its fields say how it went.
+
+    ``start`` leaves out what is before it.
+    """
+
+    def __init__(
+        self, file: File, header: SegmentHeader, path: str, limit: int, start: Place | None = None
+    ) -> None:
+        assert start is None or start.salt == header.salt, "a place in another segment"
         self._file = file
         self._run = header.checksum.run
         self._salted = header.start
         self._path = path
         self._limit = limit
         """No record reaches beyond this offset."""
-        self.position = SEGMENT_HEADER_SIZE
+        begin = start or Place(header.salt, SEGMENT_HEADER_SIZE, header.first_lsn - 1, header.previous_chain)
+        self.position = begin.offset
         """Where the record just given begins."""
-        self.end = SEGMENT_HEADER_SIZE
+        self.end = begin.offset
         """Where the last valid record ends."""
-        self.last_lsn = header.first_lsn - 1
-        self.chain = header.previous_chain
-        self.durable_lsn = header.first_lsn - 1
+        self.last_lsn = begin.last_lsn
+        self.chain = begin.chain
+        self.durable_lsn = begin.last_lsn
         """The highest LSN that some record read, or the segment's existence, witnesses to be durable."""
-        self.group_start = SEGMENT_HEADER_SIZE
+        self.group_start = begin.offset
         """Where the last group begins: nothing in the log itself witnesses what follows."""
         self.records = 0
         self.stop = Stop.END
 
     def __iter__(self) -> Iterator[Record]:
+        unpack, run, salted = RECORD.unpack_from, self._run, self._salted
         buffer, base = b"", self.end
         while True:
             at = self.end - base
             if len(buffer) - at < RECORD_HEADER_SIZE:
                 base, at = self.end, 0
                 buffer = self._read(base, CHUNK)
-            length = self._payload_length(buffer, at)
-            if length < 0:
+            start = at + RECORD_HEADER_SIZE
+            if self._limit - self.end < RECORD_HEADER_SIZE:
                 return
-            if len(buffer) - at < record_size(length):
-                base, at = self.end, 0
-                buffer = self._read(base, max(CHUNK, record_size(length)))
-            record = self._record(buffer, at)
-            if record is None:
+            if len(buffer) < start:
+                self.stop = Stop.DAMAGED
                 return
-            yield record
-
-    def _payload_length(self, buffer: bytes, at: int) -> int:
-        """Length of the next payload, if its header is valid; -1 with ``stop`` set if none follows."""
-        head = buffer[at : at + RECORD_HEADER_SIZE]
-        if head == ZERO_RECORD_HEADER or self._limit - self.end < RECORD_HEADER_SIZE:
-            return -1
-        if len(head) == RECORD_HEADER_SIZE:
-            _, header_crc, length, *_ = RECORD.unpack(head)
-            fits = length <= MAX_PAYLOAD and self.end + record_size(length) <= self._limit
-            if fits and header_crc == self._run(head[8:], self._salted):
-                return int(length)
-        self.stop = Stop.DAMAGED
-        return -1
-
-    def _record(self, buffer: bytes, at: int) -> Record | None:
-        """The next record, whose header is valid; None with ``stop`` set if the rest is not."""
-        body_crc, _, length, kind, flags, schema, lsn, durable, link = RECORD.unpack_from(buffer, at)
-        start = at + RECORD_HEADER_SIZE
-        payload = buffer[start : start + length]
-        padding = buffer[start + length : at + record_size(length)]
-        crc = self._run(payload, self._run(buffer[at + 4 : start], self._salted))
-        if crc != body_crc or padding != PADDING[length % ALIGNMENT]:
-            self.stop = Stop.DAMAGED
-            return None
-        chain = next_chain(self.chain, buffer[at + 8 : start - 8], payload)
-        if lsn != self.last_lsn + 1 or link != chain[:8] or not self.durable_lsn <= durable < lsn:
-            self.stop = Stop.MISPLACED
-            return None
-        if flags & ~KNOWN_FLAGS:
-            self.stop = Stop.TOO_NEW
-            return None
-        if durable != self.durable_lsn:
-            self.durable_lsn = durable
-            self.group_start = self.end
-        self.position = self.end
-        self.end += record_size(length)
-        self.last_lsn = lsn
-        self.chain = chain
-        self.records += 1
-        return Record(lsn, kind, payload, flags, schema, durable)
+            body_crc, header_crc, length, kind, flags, schema, lsn, durable, link = unpack(buffer, at)
+            if not lsn and buffer[at:start] == ZERO_RECORD_HEADER:
+                return
+            size = RECORD_HEADER_SIZE + length + -length % ALIGNMENT
+            fits = length <= MAX_PAYLOAD and self.end + size <= self._limit
+            if not fits or header_crc != run(buffer[at + 8 : start], salted):
+                self.stop = Stop.DAMAGED
+                return
+            if len(buffer) - at < size:
+                base, at, start = self.end, 0, RECORD_HEADER_SIZE
+                buffer = self._read(base, max(CHUNK, size))
+            end = start + length
+            if body_crc != run(buffer[at + 4 : end], salted) or buffer[end : at + size] != PADDING[length % ALIGNMENT]:
+                self.stop = Stop.DAMAGED
+                return
+            payload = buffer[start:end]
+            chain = next_chain(self.chain, buffer[at + 8 : start - 8], payload)
+            if lsn != self.last_lsn + 1 or link != chain[:8] or not self.durable_lsn <= durable < lsn:
+                self.stop = Stop.MISPLACED
+                return
+            if flags & ~KNOWN_FLAGS:
+                self.stop = Stop.TOO_NEW
+                return
+            if durable != self.durable_lsn:
+                self.durable_lsn = durable
+                self.group_start = self.end
+            self.position = self.end
+            self.end += size
+            self.last_lsn = lsn
+            self.chain = chain
+            self.records += 1
+            yield Record(lsn, kind, payload, flags, schema, durable)
 
     def _read(self, offset: int, count: int) -> bytes:
         with reading(self._path):

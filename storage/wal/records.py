@@ -9,6 +9,7 @@
 | COMMAND | MessagePack array: name, arguments |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
 | SESSION | MessagePack array: session id, record (binary) or nil |
+| BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
 raise `InvalidRecord`. Integers that may exceed 64 bits travel as minimal big-endian bytes.
@@ -65,6 +66,8 @@ class RecordType(IntEnum):
     """The owner accepted that records were lost before this one: JSON with ``lsn`` and ``at``. Says so, no more."""
     SESSION = 8
     """A debug session as it is after a command; without a record it was closed."""
+    BLOCK_DELTA = 9
+    """What the block begun last changed and answered (storage/wal/delta.py): with it replay need not run it."""
 
 
 SCHEMA = 1

@@ -21,8 +21,9 @@ from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
 from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of
 from storage.wal.failures import reading, syncing, writing
-from storage.wal.format import OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
-from storage.wal.reader import Beyond, Stop, Walk, look_beyond, written_end
+from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
+from storage.wal.places import Places
+from storage.wal.reader import Beyond, Place, Stop, Walk, look_beyond, written_end
 from storage.wal.records import SCHEMAS
 from storage.wal.repair import Cut, cut, move_to_quarantine, rewrite_unwitnessed
 from storage.wal.segment import OpenSegment, SegmentFile, create_segment
@@ -55,6 +56,7 @@ class Recovered:
 
     sealed: list[SegmentFile]
     tail: OpenSegment
+    places: Places
     report: ScanReport
 
 
@@ -67,13 +69,17 @@ def recover(
     witness_lsn: int,
     segment_size: int,
     random_bytes: Callable[[int], bytes],
+    start: Place | None = None,
 ) -> Recovered:
-    """Bring the log in ``directory`` into a state that is valid and durable, or refuse and change nothing."""
+    """Bring the log in ``directory`` into a state that is valid and durable, or refuse and change nothing.
+
+    What is before ``start``, if that is in the last segment, is not read now: a checkpoint holds what it did.
+    """
     found = survey(fs, directory, identity)
     witness_lsn = max(witness_lsn, mark.durable_lsn if mark else 0)
     if found.headless:
         _judge_headless(fs, found, witness_lsn)
-    scan = _Scan(fs, found.segments[-1], mark, witness_lsn) if found.segments else None
+    scan = _Scan(fs, found.segments[-1], mark, witness_lsn, start) if found.segments else None
     if scan is None and witness_lsn:
         raise WalShort(
             f"the log is gone: records 1 to {witness_lsn} were durable", witness=witness_lsn, lsn=1
@@ -110,7 +116,7 @@ def recover(
     reach("wal.recovery.settled")
     count = len(found.segments) + 1
     report = ScanReport(tail.last_lsn, witness_lsn, count, scanned, rewritten, taken, dropped)
-    return Recovered(found.segments, tail, report)
+    return Recovered(found.segments, tail, scan.places if scan is not None else Places(), report)
 
 
 def prepare_directory(fs: FileSystem, directory: str) -> None:
@@ -119,6 +125,15 @@ def prepare_directory(fs: FileSystem, directory: str) -> None:
         fs.makedirs(directory)
     with syncing(directory):
         fs.sync_directory(parent_of(directory))
+
+
+def forget_cached(fs: FileSystem, directory: str) -> None:
+    """Read the log from the disk, not from memory: after a failed sync, pages that look clean may never get there."""
+    with reading(directory):
+        for name in fs.listdir(directory):
+            file = fs.open(f"{directory}/{name}", writable=False)
+            file.forget_cached()
+            file.close()
 
 
 def check_type(record: Record, path: str) -> bool:
@@ -148,17 +163,24 @@ def _judge_headless(fs: FileSystem, found: Survey, witness_lsn: int) -> None:
 
 
 class _Scan:
-    """The last segment: read it all, judge what is wrong, put it right."""
+    """The last segment: read it, judge what is wrong, put it right."""
 
-    def __init__(self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int) -> None:
+    def __init__(
+        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, start: Place | None
+    ) -> None:
         self.segment = segment
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
+        self.places = Places()
         self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
-        self.walk = Walk(self.file, segment.header, segment.path, segment.limit)
+        if start is not None and (start.salt != segment.header.salt or start.offset > segment.limit):
+            start = None
+        if start is not None:
+            self.places.note(start)
+        self.walk = Walk(self.file, segment.header, segment.path, segment.limit, start)
         try:
             self._examine(mark, witness_lsn)
         except BaseException:
@@ -187,6 +209,8 @@ class _Scan:
             check_type(record, path)
             if record.lsn == marked:
                 chains[marked] = walk.chain
+            if record.flags & GROUP_END:
+                self.places.note(Place(self.segment.header.salt, walk.end, walk.last_lsn, walk.chain))
         if mark and chains.get(marked, mark.chain) != mark.chain:
             raise WalForeign(
                 f"{path} holds another history than the watermark remembers at LSN {marked}",

@@ -27,6 +27,8 @@ from storage.wal.format import (
     encode_group,
     record_size,
 )
+from storage.wal.places import Places
+from storage.wal.reader import Place
 from storage.wal.records import SCHEMA
 from storage.wal.segment import OpenSegment, SegmentFile, create_segment
 from storage.wal.watermark import Watermark
@@ -56,6 +58,7 @@ class LogWriter:
         sealed: list[SegmentFile],
         tail: OpenSegment,
         watermark: Watermark,
+        places: Places,
         *,
         segment_size: int,
         random_bytes: Callable[[int], bytes],
@@ -66,6 +69,7 @@ class LogWriter:
         self._sealed = sealed
         self._tail = tail
         self._watermark = watermark
+        self._places = places
         self._segment_size = segment_size
         self._random_bytes = random_bytes
         self._memory = threading.Lock()
@@ -92,6 +96,11 @@ class LogWriter:
     def durable_lsn(self) -> int:
         """Every record up to here survives a power loss."""
         return self._durable_lsn
+
+    @property
+    def pending_bytes(self) -> int:
+        """Of records that wait for a flush."""
+        return self._queued
 
     def append(self, type: int, payload: bytes, *, optional: bool = False) -> int:  # noqa: A002
         """Queue a record and return its LSN. Not durable before `flush`."""
@@ -138,6 +147,11 @@ class LogWriter:
             last = SegmentFile(tail.path, tail.header, None, self._durable_end)
             return [*self._sealed, *([] if tail.sealed else [last])], self._durable_lsn
 
+    def place_before(self, lsn: int, salt: bytes | None = None) -> Place | None:
+        """See `Places.before`."""
+        with self._memory:
+            return self._places.before(lsn, salt)
+
     def close(self) -> None:
         """Flush, unless the log has failed, and give the files back."""
         try:
@@ -172,6 +186,7 @@ class LogWriter:
             tail.end += len(group.data)
             tail.last_lsn, tail.chain = group.last_lsn, group.chain
             self._durable_end, self._durable_lsn = tail.end, group.last_lsn
+            self._places.note(Place(tail.header.salt, tail.end, tail.last_lsn, tail.chain))
             self._group = None
         self._watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
         reach("wal.mark.after")

@@ -10,7 +10,7 @@ import pytest
 import zvmd
 from chain.types import Address
 from node.engine.pipeline import Control, Mine, Submit
-from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers
+from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import Daemon
@@ -100,7 +100,7 @@ def test_answers_are_forgotten_by_age_and_by_number() -> None:
     assert answers.get("k49") is None
     assert answers.get("k50") == (1000, 50)
     copy = Answers()
-    copy.load(answers.dump())
+    copy.load(dump(answers.items()))
     copy.put("late", Answered(1000 + ANSWER_SECONDS, 1))
     assert len(copy) == 1
 

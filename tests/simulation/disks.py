@@ -20,6 +20,7 @@ from sqlalchemy.pool import StaticPool
 from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.writer import IndexedBlock, Watermark
+from storage.pace import Pace, at_once
 from storage.simfs import SimFs
 from storage.simkv import SimKv
 from storage.state.keys import META_HEAD
@@ -35,9 +36,9 @@ class MachineKv(SimKv):
         super().__init__(data)
         self._fs = fs
 
-    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes]) -> None:
+    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         self._fs.count_call("kv write")
-        super().write(puts, deletes)
+        super().write(puts, deletes, pace)
         self._fs.count_call("kv written")
 
 

@@ -1,0 +1,49 @@
+"""Garbage is collected in quiet moments, or after a long time without one; never twice for nothing."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from node.ops.memory import PATIENCE_SECONDS, QuietCollector, resident_bytes
+
+
+class Cycle:
+    """Garbage that only a full collection frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_it_waits_for_a_pause_and_then_for_new_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    collections: list[int] = []
+    monkeypatch.setattr(gc, "collect", lambda: collections.append(1) or 7)
+    activity, clock = [0.0], [0.0]
+    collector = QuietCollector(lambda: activity[0], lambda: clock[0])
+    assert collector.run() == "none yet"  # nothing has happened since the start
+    activity[0] = 1.0
+    assert collector.run() == "none yet"  # something just did
+    assert collector.run() == "7 objects in cycles"
+    collector.run()
+    assert len(collections) == 1
+    for second in range(1, 4):
+        activity[0], clock[0] = activity[0] + 1, PATIENCE_SECONDS * second / 2
+        collector.run()
+    assert len(collections) == 2
+
+
+def test_a_collection_frees_cycles() -> None:
+    activity = [0.0]
+    collector = QuietCollector(lambda: activity[0])
+    gc.collect()
+    Cycle()
+    activity[0] = 1.0
+    collector.run()
+    assert int(collector.run().split()[0]) >= 1
+
+
+def test_memory_is_told() -> None:
+    told = resident_bytes()
+    assert told["own"] > 2**20
+    assert told["files"] > 2**20
