@@ -36,7 +36,6 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
 from storage.fs import FileSystem
-from storage.kv import LevelStore
 from storage.opening import note_panic, suspect
 from storage.pace import Slices
 from storage.session_files import SessionFiles
@@ -85,8 +84,6 @@ async def run_daemon(
     opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
     recovery_ms = (time.perf_counter() - begun) * 1000
     panic = partial(_panic, opened.fs)
-    if isinstance(opened.store.kv, LevelStore):  # a reader that meets damage: the next start builds the store again
-        opened.store.kv.on_corrupt = panic
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=panic)
     node = Node(opened, pipeline, settings.limits.call_gas)
     sessions = SessionService(
@@ -103,7 +100,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
-    servers.service.context.damaged = panic
+    servers.service.context.damaged = partial(_distrust, opened.fs)
     interval = asyncio.create_task(_seal_at_intervals(opened, pipeline))
     _register_jobs(jobs, settings, opened, pipeline, servers)
     _register_session_job(jobs, settings, sessions)
@@ -148,6 +145,12 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
     sys.stderr.flush()
     os._exit(exit_code)
+
+
+def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
+    """A read met damage: it was answered with an error, and the next start makes the state store again."""
+    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    suspect(fs, str(damage))
 
 
 def _or_panic(fs: FileSystem, work: Callable[[], str]) -> str:

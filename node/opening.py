@@ -22,7 +22,7 @@ from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
 from storage import layout
-from storage.errors import CheckpointBroken, StateStoreCorrupt
+from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, RealFs, write_atomically
@@ -84,12 +84,7 @@ def open_chain(
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
     try:
-        try:
-            return _open(fs, lock, settings, origins, now, accept_data_loss)
-        except (StateStoreCorrupt, CheckpointBroken) as error:
-            # Damage where the checks at the start did not look, met by the replay: once more, without that store.
-            suspect(fs, str(error))
-            return _open(fs, lock, settings, origins, now, 0)
+        return _open(fs, lock, settings, origins, now, accept_data_loss)
     except BaseException:
         lock.release()
         raise

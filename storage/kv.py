@@ -8,7 +8,7 @@ always, and `plyvel.repair_db` is never called (it brings half-written values ba
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,18 +63,17 @@ class KeyValueStore(Protocol):
 class LevelSnapshot:
     """A LevelDB snapshot whose every read verifies checksums."""
 
-    __slots__ = ("_snapshot", "_store")
+    __slots__ = ("_snapshot",)
 
-    def __init__(self, snapshot: Any, store: LevelStore) -> None:
+    def __init__(self, snapshot: Any) -> None:
         self._snapshot = snapshot
-        self._store = store
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueSnapshot`."""
         try:
             value: bytes | None = self._snapshot.get(key, verify_checksums=True)
         except (plyvel.Error, OSError) as error:
-            raise self._store.corrupt(f"reading key {key[:64].hex()}: {error}") from error
+            raise StateStoreCorrupt(f"reading key {key[:64].hex()}: {error}") from error
         return value
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
@@ -90,8 +89,8 @@ class LevelSnapshot:
                         return
                     yield pair
         except (plyvel.Error, OSError) as error:
-            raise self._store.corrupt(f"iterating from key {start[:64].hex()}: {error}") from error
-        raise self._store.corrupt(f"iterating from key {start[:64].hex()}: the last key is not reached")
+            raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: {error}") from error
+        raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: the last key is not reached")
 
     def close(self) -> None:
         """See `KeyValueSnapshot`."""
@@ -103,8 +102,6 @@ class LevelStore:
 
     def __init__(self, database: Any, path: Path) -> None:
         self._database = database
-        self.on_corrupt: Callable[[StateStoreCorrupt], None] = lambda _: None
-        """Called, on the thread that reads, before damage is reported: whoever answers clients must not go on."""
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def get(self, key: bytes) -> bytes | None:
@@ -112,18 +109,12 @@ class LevelStore:
         try:
             value: bytes | None = self._database.get(key, verify_checksums=True)
         except (plyvel.Error, OSError) as error:
-            raise self.corrupt(f"reading key {key[:64].hex()}: {error}") from error
+            raise StateStoreCorrupt(f"reading key {key[:64].hex()}: {error}") from error
         return value
 
     def snapshot(self) -> LevelSnapshot:
         """See `KeyValueStore`."""
-        return LevelSnapshot(self._database.snapshot(), self)
-
-    def corrupt(self, what: str) -> StateStoreCorrupt:
-        """Tell of damage, and the error to raise."""
-        error = StateStoreCorrupt(what)
-        self.on_corrupt(error)
-        return error
+        return LevelSnapshot(self._database.snapshot())
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         """See `KeyValueStore`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.durability import machines, processes
+from tests.durability import hurts, machines, processes
 from tests.durability.results import Campaign
 
 
@@ -42,9 +42,25 @@ LINES: dict[str, Entry] = {
     "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
     "places": Entry(processes.places, 61, 1_220, "kill -9 at named places of the sources (T5)"),
     "stops": Entry(processes.stops, 8, 50, "SIGTERM of whole daemons under load (T16)"),
+    "bits": Entry(hurts.bits, 20_000, 200_000, "bits flipped in a log (T7)"),
+    "bytes": Entry(hurts.changed_bytes, 5_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
+    "cuts": Entry(hurts.cuts, 1_500, 40_000, "lengths at which a log was cut (T8)"),
+    "mixes": Entry(hurts.mixes, 1_000, 10_000, "logs cut and grown again by zeros, garbage and old bytes (T8)"),
+    "segments": Entry(hurts.segments, 50, 2_000, "segments deleted, doubled, exchanged, renamed, of other chains (T9)"),
+    "state-damage": Entry(hurts.state_damage, 40, 20_000, "damaged LevelDB directories (T10)"),
+    "index-damage": Entry(hurts.index_damage, 40, 5_000, "damaged SQLite files (T11)"),
+    "migrations": Entry(hurts.migrations, 40, 1_000, "kill -9 at statements of a schema upgrade (T11)"),
+    "full-disks": Entry(hurts.full_disks, 5, 200, "a disk really filled under load and freed (T14)"),
+    "clocks": Entry(hurts.clocks, 10, 500, "seeds of a clock that jumps by up to ten years, over restarts (T17)"),
+    "resends": Entry(hurts.resends, 100, 20_000, "transactions sent again after their answer was lost (T19)"),
+    "own-reads": Entry(hurts.own_reads, 124, 1_000, "own writes read back over the other transport (T20)"),
+    "golden": Entry(hurts.golden_kills, 20, 1_000, "first starts over golden directories, killed at places (T21)"),
+    "backups": Entry(hurts.backups, 10, 200, "backups taken under load and restored (T30)"),
 }  # fmt: skip
 
 TOTALS = (
-    ("crash states", ("log-crashes", "node-crashes", "sequences", "recovery-crashes")),
-    ("`kill -9`", ("daemons", "kills", "places")),
+    ("crash states of whole nodes", ("node-crashes", "sequences", "recovery-crashes")),
+    ("of the log alone", ("log-crashes",)),
+    ("`kill -9` of whole daemons", ("daemons",)),
+    ("of the engine's process", ("kills", "places")),
 )

@@ -12,6 +12,7 @@ from chain.types import Address
 from node.engine.requests import Control, Mine, Submit
 from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
 from tests.contracts import dev_account
+from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import Daemon
 from tests.durability.nodes import LocalNode
 from tests.rpc import Rpc, RpcFailed
@@ -29,11 +30,21 @@ def again(node: LocalNode, *, checkpoint: bool = False) -> LocalNode:
 
 
 def test_the_same_bytes_are_included_once_over_any_number_of_crashes(tmp_path: Path) -> None:
+    send_again_and_again(tmp_path, SEED, RESENDS)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_the_same_bytes_are_included_once_over_very_many_crashes(tmp_path: Path) -> None:
+    send_again_and_again(tmp_path, SEED + 1, 1000)
+
+
+def send_again_and_again(place: Path, seed: int, resends: int) -> None:
     """T19: the answer is lost at every step of the way, and the client sends again after the restart."""
-    node, chance = LocalNode(tmp_path / "d"), random.Random(SEED)
+    node, chance = LocalNode(place / "d"), random.Random(seed)
     (waits,) = (node.transfer(1, Address(b"\x77" * 20), 5, nonce=500),)
     assert node.send(waits) == waits.transaction.hash
-    for _ in range(RESENDS):
+    for _ in range(resends):
         candidate = node.transfer(0, Address(b"\x78" * 20), chance.randrange(1, 99))
         head = node.store.head.number
         moment = chance.choice(("executed", "durable", "answered"))
@@ -116,42 +127,58 @@ def signed(nonce: int) -> str:
 
 @pytest.mark.timeout(240)
 def test_levels_keys_and_minimum_lsn_on_both_transports_over_a_restart(tmp_path: Path) -> None:
-    """T20: whoever was answered an LSN reads its own writes, on either transport, before and after a kill."""
     daemon = Daemon(tmp_path / "d")
     try:
-        daemon.start()
-        nonce = 0
-        for life in range(2):
-            http = daemon.rpc()
-            quic = zvmd.SyncClient(f"quic://127.0.0.1:{daemon.quic_port}", data_dir=daemon.data_dir)
-            ask = [http.call, quic.rpc]
-            for number in range(20):
-                level = ("accepted", "durable", "mined", "indexed")[number % 4]
-                write, read = (ask[number % 2], ask[(number + 1) % 2])
-                sent = write("zvmd_sendRawTransaction", signed(nonce), level)
-                assert sent == {**sent, "level": level}
-                nonce += 1
-                if level == "accepted":
-                    continue
-                seen = read("zvmd_read", sent["lsn"], "eth_getTransactionCount", [dev_account(0).address, "latest"])
-                assert seen["result"] == hex(nonce)
-                assert seen["lsn"] >= sent["lsn"]
-                if level == "indexed":
-                    assert http.call("zvmd_status")["index"]["block"] >= sent["blockNumber"]
-            mined = http.call("zvmd_mine", 2, f"life {life}")
-            assert quic.rpc("zvmd_mine", 2, f"life {life}")["blockNumber"] == mined["blockNumber"]
-            with pytest.raises(RpcFailed, match=r"LSN 999999 is not visible"):
-                http.call("zvmd_read", 999_999, "eth_blockNumber")
-            last = sent["lsn"]
-            quic.close()
-            http.close()
-            daemon.kill()
-            daemon.start()
-            fresh: Rpc = daemon.rpc()
-            assert fresh.call("zvmd_read", last, "eth_getTransactionCount", [dev_account(0).address, "latest"])[
-                "result"
-            ] == hex(nonce)
-            assert fresh.call("zvmd_mine", 2, f"life {life}")["blockNumber"] == mined["blockNumber"]
-            fresh.close()
+        read_own_writes(daemon, lives=2, writes=20)
     finally:
         daemon.close()
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_levels_keys_and_minimum_lsn_over_many_restarts(tmp_path: Path) -> None:
+    zygote = Zygote(tmp_path / "zygote.log")
+    daemon = ForkedDaemon(zygote, tmp_path / "d")
+    try:
+        read_own_writes(daemon, lives=25, writes=40)
+    finally:
+        daemon.close()
+        zygote.close()
+
+
+def read_own_writes(daemon: Daemon, lives: int, writes: int) -> None:
+    """T20: whoever was answered an LSN reads its own writes, on either transport, before and after a kill."""
+    daemon.start()
+    nonce = 0
+    for life in range(lives):
+        http = daemon.rpc()
+        quic = zvmd.SyncClient(f"quic://127.0.0.1:{daemon.quic_port}", data_dir=daemon.data_dir)
+        ask = [http.call, quic.rpc]
+        for number in range(writes):
+            level = ("accepted", "durable", "mined", "indexed")[number % 4]
+            write, read = (ask[number % 2], ask[(number + 1) % 2])
+            sent = write("zvmd_sendRawTransaction", signed(nonce), level)
+            assert sent == {**sent, "level": level}
+            nonce += 1
+            if level == "accepted":
+                continue
+            seen = read("zvmd_read", sent["lsn"], "eth_getTransactionCount", [dev_account(0).address, "latest"])
+            assert seen["result"] == hex(nonce)
+            assert seen["lsn"] >= sent["lsn"]
+            if level == "indexed":
+                assert http.call("zvmd_status")["index"]["block"] >= sent["blockNumber"]
+        mined = http.call("zvmd_mine", 2, f"life {life}")
+        assert quic.rpc("zvmd_mine", 2, f"life {life}")["blockNumber"] == mined["blockNumber"]
+        with pytest.raises(RpcFailed, match=r"LSN 999999 is not visible"):
+            http.call("zvmd_read", 999_999, "eth_blockNumber")
+        last = sent["lsn"]
+        quic.close()
+        http.close()
+        daemon.kill()
+        daemon.start()
+        fresh: Rpc = daemon.rpc()
+        assert fresh.call("zvmd_read", last, "eth_getTransactionCount", [dev_account(0).address, "latest"])[
+            "result"
+        ] == hex(nonce)
+        assert fresh.call("zvmd_mine", 2, f"life {life}")["blockNumber"] == mined["blockNumber"]
+        fresh.close()

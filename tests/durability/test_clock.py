@@ -65,7 +65,7 @@ CLOCK_READERS = (
     "apscheduler.triggers.interval",
     "node.ops.jobs",
 )
-LONGEST_LOOK = 1.0 + LOOK_SECONDS
+LONGEST_LOOK = 1.001 + LOOK_SECONDS
 """So late may a job be: the scheduler looks at the clock so often, and passes over jumps of a second."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import random
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from storage.errors import StateStoreCorrupt
 from tests.daemon import Daemon
 from tests.durability.damage import copy_of, damage_index, damage_state, make
 from tests.durability.nodes import LocalNode
+from tests.rpc import RpcFailed
 
 SEED = 10
 
@@ -82,18 +82,19 @@ def damaged_where_only_readers_look(tmp_path: Path) -> tuple[Path, dict[str, obj
     raise AssertionError("no such place found")
 
 
-def test_a_reader_who_meets_damage_ends_the_daemon_and_the_next_start_repairs_it(tmp_path: Path) -> None:
+def test_a_reader_who_meets_damage_is_told_and_the_next_start_repairs_it(tmp_path: Path) -> None:
     directory, facts, number = damaged_where_only_readers_look(tmp_path)
+    blocks = facts["blocks"]
+    assert isinstance(blocks, list)
     daemon = Daemon(directory)
     try:
         daemon.start()
-        with pytest.raises((OSError, http.client.HTTPException)):
+        with pytest.raises(RpcFailed) as told:
             daemon.rpc().call("eth_getBlockByNumber", hex(number), True)
-        assert daemon.wait() == 70, daemon.log()
+        assert told.value.data["code"] == StateStoreCorrupt.code
+        daemon.kill()
         daemon.start()
         rpc = daemon.rpc()
-        blocks = facts["blocks"]
-        assert isinstance(blocks, list)
         assert [rpc.call("eth_getBlockByNumber", hex(n), False)["hash"][2:] for n in range(len(blocks))] == blocks
         assert daemon.stop() == 0
     finally:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import shutil
+import signal
 import tarfile
 from pathlib import Path
 
@@ -11,11 +14,14 @@ import pytest
 
 from storage import layout
 from storage.errors import StoreTooNew
+from storage.failpoints import arm
 from storage.layout import CURRENT, Stamp, Version, decode_stamp, encode_stamp
+from tests.crash.forked import failpoints
 from tests.durability.nodes import LocalNode
 from tests.golden.make import HERE, facts_of
 
 ARCHIVES = sorted(HERE.glob("*.tar.xz"))
+AT_THE_START = ("open.", "wal.", "recovery", "index.", "file.", "export.", "kv.")
 
 
 def unpack(archive: Path, place: Path) -> tuple[Path, dict[str, object]]:
@@ -46,6 +52,45 @@ def test_a_golden_directory_opens_to_the_same_chain_and_goes_on(tmp_path: Path, 
     again = LocalNode(place, segment_size_bytes=65_536)
     assert again.digest() == after
     again.close()
+
+
+PLACES = sorted(name for name in failpoints() if name.startswith(AT_THE_START))
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
+def test_its_first_start_is_killed_anywhere(tmp_path: Path, archive: Path) -> None:
+    chosen = random.Random(archive.name).sample(PLACES, 5)
+    assert sum(killed_at_the_start(tmp_path / place, archive, place) for place in chosen) >= 1
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.partition(".")[0])
+def test_its_first_start_is_killed_everywhere(tmp_path: Path, archive: Path) -> None:
+    assert sum(killed_at_the_start(tmp_path / place, archive, place) for place in PLACES) >= 8
+
+
+def killed_at_the_start(place: Path, archive: Path, failpoint: str) -> bool:
+    """Start over a directory of another format without its state store and index, so that all is built again; killed at
+    a named place, if the start comes by it, which is returned. The next start finds the chain.
+    """
+    place.mkdir()
+    directory, facts = unpack(archive, place / "d")
+    (directory / layout.INDEX).unlink()
+    (directory / layout.SUSPECT).write_text("a test said so")
+    child = os.fork()
+    if not child:
+        arm(failpoint)
+        LocalNode(directory, segment_size_bytes=65_536)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    ended = os.waitstatus_to_exitcode(status)
+    assert ended in (0, -signal.SIGKILL)
+    node = LocalNode(directory, segment_size_bytes=65_536)
+    assert facts_of(node) == facts
+    node.grow(1)
+    node.close()
+    return ended != 0
 
 
 def test_there_is_one() -> None:

@@ -206,9 +206,15 @@ def test_misdirected_records_are_refused() -> None:
 
 
 def test_segments_deleted_swapped_doubled_renamed() -> None:
-    base = build(groups=GROUPS + GROUPS)
+    assert check_arrangements(1) > 15
+
+
+def check_arrangements(seed: int) -> int:
+    """Every segment deleted and renamed, every pair doubled and exchanged: refused, and the file is named."""
+    base = build(seed=seed, groups=GROUPS + GROUPS)
     names = [FIRST, SECOND, THIRD]
     contents = {name: base.content(name) for name in names}
+    cases = 0
     for place, name in enumerate(names):
         fs = base.restart()
         fs.remove(name)
@@ -216,6 +222,7 @@ def test_segments_deleted_swapped_doubled_renamed() -> None:
         assert isinstance(got, WalCorrupt), name
         if place < 2:
             assert names[place] in str(got)
+        cases += 1
     for one, other in itertools.permutations(names, 2):
         fs = base.restart()
         fs.replace(one, contents[other])  # doubled
@@ -223,6 +230,7 @@ def test_segments_deleted_swapped_doubled_renamed() -> None:
         assert one in str(history(fs))
         fs.replace(other, contents[one])  # swapped
         assert isinstance(history(fs), WalForeign)
+        cases += 2
     for name in names:
         fs = base.restart()
         fs.rename(name, "wal/0000000000000009.seg")
@@ -231,6 +239,35 @@ def test_segments_deleted_swapped_doubled_renamed() -> None:
         fs.rename("wal/0000000000000003.seg", "wal/0000000000000004.seg")
         fs.rename(name, "wal/0000000000000003.seg")
         assert isinstance(history(fs), WalCorrupt)
+        cases += 2
+    for other_log in (build(WalIdentity(bytes(32), CHAIN.chain_id)), build(WalIdentity(CHAIN.genesis_hash, 1))):
+        for name in (FIRST, SECOND):
+            fs = base.restart()
+            fs.replace(name, other_log.content(name))
+            assert isinstance(history(fs), WalForeign)
+            cases += 1
+    return cases
+
+
+def test_files_cut_and_grown_again() -> None:
+    chance, foreign = random.Random(8), build(seed=9).content(SECOND)
+    for _ in range(300):
+        check_mix(chance, foreign)
+
+
+def check_mix(chance: random.Random, foreign: bytes) -> None:
+    """Cut anywhere, then filled up or lengthened with zeros, garbage, stale or foreign bytes: never another history."""
+    path, mark = chance.choice((FIRST, SECOND)), chance.random() < 0.5
+    content = BASE.content(path)
+    end = chance.randrange(written(path) + 64)
+    extra = chance.choice((chance.randrange(64), chance.randrange(4096), len(content)))
+    stale = BASE.content(chance.choice((FIRST, SECOND)))
+    offset = chance.randrange(len(stale)) // 8 * 8
+    tail = chance.choice((bytes(extra), chance.randbytes(extra), stale[offset:][:extra], foreign[offset:][:extra]))
+    changed = content[:end] + tail
+    if chance.random() < 0.7:
+        changed = changed[: len(content)].ljust(len(content), b"\0")
+    judge(damaged(path, changed, mark=mark), len(WHOLE) if mark else 0, (path, end, extra, offset))
 
 
 @pytest.mark.parametrize("place", [FIRST, SECOND])
