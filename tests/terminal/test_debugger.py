@@ -114,12 +114,12 @@ def play(node: Node, program: dict[str, Any], story: Story, size: tuple[int, int
 
 def test_screens_of_a_token_transfer(node: Node) -> None:
     async def story(user: User) -> None:
-        check_screen(user.app, "start")
+        await check_screen(user.pilot, "start")
         await user.type("B", "slot_write")
         await user.press("r")
-        check_screen(user.app, "at_a_write")
+        await check_screen(user.pilot, "at_a_write")
         await user.press("G", "m")
-        check_screen(user.app, "end")
+        await check_screen(user.pilot, "end")
 
     play(node, {"template": "erc20-transfer"}, story)
 
@@ -128,9 +128,9 @@ def test_screens_of_a_token_transfer(node: Node) -> None:
 def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("C", "j", "j")
-        check_screen(user.app, "in_a_call")
+        await check_screen(user.pilot, "in_a_call")
         await user.press("left_square_bracket")
-        check_screen(user.app, "calling_frame")
+        await check_screen(user.pilot, "calling_frame")
         await user.press("right_square_bracket")
         assert user.app.view.options.frame is None
 
@@ -140,7 +140,7 @@ def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
 def test_screen_of_a_revert_in_a_small_terminal(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("G")
-        check_screen(user.app, "small_revert")
+        await check_screen(user.pilot, "small_revert")
 
     play(node, {"template": "panic"}, story, (80, 24))
 
@@ -148,7 +148,7 @@ def test_screen_of_a_revert_in_a_small_terminal(node: Node) -> None:
 def test_screen_of_help(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("h")
-        check_screen(user.app, "help")
+        await check_screen(user.pilot, "help")
         await user.press("j", "h")
         assert user.step == 0
 
@@ -247,7 +247,7 @@ def test_what_if_branches_and_values(node: Node) -> None:
         assert user.app.view.length == length + 2 * 7
         await user.type("equals_sign", "stack[0] * 2")
         assert "stack[0] * 2 = 0xa (10)" in user.screen
-        check_screen(user.app, "what_if")
+        await check_screen(user.pilot, "what_if")
         await user.type("v", "")
         assert "there are branches 0, 1" in user.screen
         await user.type("v", "0")
