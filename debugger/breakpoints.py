@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -146,6 +146,7 @@ class Condition:
         return self.holds(position)
 
 
+_PUSH0: Final = 0x5F
 _ADDRESS_MASK: Final = 2**160 - 1
 
 
@@ -170,6 +171,22 @@ def _check_fields(point: Breakpoint) -> None:
         raise InvalidBreakpoint(f"{point.kind} needs {', '.join(sorted(needed - given))}")
     if given - needed - taken:
         raise InvalidBreakpoint(f"{point.kind} takes no {', '.join(sorted(given - needed - taken))}")
+
+
+def marks_at(chosen: Collection[int]) -> Callable[[Frame], bytes]:
+    """Gives a frame's code its marks: 1 before each of the opcodes."""
+    sizes = bytes(1 + (op - _PUSH0 if _PUSH0 < op <= _PUSH0 + 32 else 0) for op in range(256))
+
+    def marks(frame: Frame) -> bytes:
+        code = frame.code.bytes
+        found = bytearray(len(code) + MARKS_PADDING)
+        pc = 0
+        while pc < len(code):
+            found[pc] = code[pc] in chosen
+            pc += sizes[code[pc]]
+        return bytes(found)
+
+    return marks
 
 
 def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], bytes]:

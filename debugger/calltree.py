@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from chain.receipts import Log
 from debugger.halts import HaltState, halt_state
-from debugger.limits import CALL_NODES
+from debugger.limits import CALL_NODES, REPLAY_STEPS
 from debugger.session import Session
+from debugger.slices import end_slices, finish
 from debugger.words import hex_of, word_text
 from vm.evm.execution import Execution
 from vm.evm.frame import Frame
@@ -115,11 +118,16 @@ class _Recorder:
 
 def call_tree(session: Session, limit: int | None = None) -> CallTree:
     """The tree of the current branch's run, followed for ``limit`` steps; the session does not move."""
+    return finish(call_tree_slices(session, REPLAY_STEPS if limit is None else limit))
+
+
+def call_tree_slices(session: Session, limit: int) -> Generator[None, None, CallTree]:
+    """`call_tree` in slices: others may work after every ``yield``."""
     recorder = _Recorder()
     timeline = session.twin(tracer=recorder)
     recorder.execution = timeline.execution
     try:
-        timeline.to_end(*(() if limit is None else (limit,)))
-        return CallTree(recorder.nodes, recorder.omitted, timeline.step, timeline.outcome is not None)
+        has_ended = yield from end_slices(timeline, limit)
+        return CallTree(recorder.nodes, recorder.omitted, timeline.step, has_ended)
     finally:
         timeline.close()

@@ -180,6 +180,8 @@ _SLICED: Final[dict[type[Any], Callable[[Session, Any, WantsPause], Slices]]] = 
 
 def perform_sliced(session: Session, command: Command, wants_pause: WantsPause) -> Moves:
     """`perform` in slices: others may work after every ``yield``; a long move ends early once a pause is wanted."""
+    if isinstance(command, Checkout):
+        return (yield from session.checkout_slices(command.branch, command.step, wants_pause))
     begin = _SLICED.get(type(command))
     if begin is None:
         return perform(session, command)

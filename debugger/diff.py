@@ -1,21 +1,27 @@
 """Comparing runs: the first step at which two sessions differ, with what led there.
 
-Runs are compared natively by trace digests, chunk by chunk, and a chunk that differs is bisected; what a digest
-does not cover (memory, return data) is compared where chunks end.
+Runs are compared natively by digests of all they do (`debugger.evidence`), chunk by chunk, and a chunk that differs is
+bisected. Stack, memory, return data and storage are compared exactly; where an edit changes a run, both states are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
+
 import msgspec
 
+from chain.types import Address
+from debugger.evidence import Side
 from debugger.halts import HaltState, halt_state
 from debugger.limits import DIFF_CHUNK, DIFF_CONTEXT
 from debugger.position import FrameView
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state import opcode_name
 from debugger.timeline import Timeline
 from debugger.words import hex_of, word_text
-from vm.evm.watch import TraceDigest
+from vm.evm.execution import Execution
 
 _MEMORY_SHOWN = 64
 
@@ -40,7 +46,8 @@ class Divergence(msgspec.Struct, frozen=True, rename="camel"):
 
     step: int
     fields: list[str]
-    """What differs: pc, opcode, gas, depth, stack, memory, returnData, logs, halt."""
+    """What differs: pc, opcode, gas, depth, stack, memory, returnData, storage, logs, halt, or outer frame (an edit
+    changed what is not running or transient storage)."""
     left: StepLine
     right: StepLine
     before: list[StepLine]
@@ -60,21 +67,6 @@ class Comparison(msgspec.Struct, frozen=True, rename="camel"):
     divergence: Divergence | None
 
 
-class _Side:
-    """One timeline with a trace digest that goes along."""
-
-    def __init__(self, session: Session, with_gas: bool) -> None:
-        self.timeline: Timeline = session.twin(spacing=DIFF_CHUNK)
-        self.digest = TraceDigest(with_gas)
-
-    def forward(self, count: int) -> None:
-        self.timeline.forward(count, self.digest)
-
-    def back_to(self, step: int, digest: int) -> None:
-        self.timeline.seek(step)
-        self.digest.value = digest
-
-
 def compare(
     left: Session,
     right: Session,
@@ -83,43 +75,91 @@ def compare(
     limit: int | None = None,
 ) -> Comparison:
     """Compare the current branches from step 0 on, for ``limit`` steps at most; the sessions do not move."""
-    sides = _Side(left, not ignoring_gas), _Side(right, not ignoring_gas)
+    return finish(compare_slices(left, right, ignoring_gas=ignoring_gas, limit=limit))
+
+
+def compare_slices(
+    left: Session,
+    right: Session,
+    *,
+    ignoring_gas: bool = False,
+    limit: int | None = None,
+    wants_pause: Callable[[], bool] = lambda: False,
+) -> Generator[None, None, Comparison]:
+    """`compare` in slices: others may work after every ``yield``; a pause ends it where it got."""
+    sides: list[Side] = []
     try:
-        return _compare(sides[0], sides[1], not ignoring_gas, limit)
+        sides.extend(Side(session, not ignoring_gas) for session in (left, right))
+        found = yield from _compare(sides[0], sides[1], not ignoring_gas, limit, wants_pause)
+        return found
     finally:
         for side in sides:
             side.timeline.close()
 
 
-def _compare(a: _Side, b: _Side, with_gas: bool, limit: int | None) -> Comparison:
+def _compare(
+    a: Side, b: Side, with_gas: bool, limit: int | None, wants_pause: Callable[[], bool]
+) -> Generator[None, None, Comparison]:
     start = 0
     known = 0
-    if _differ(a, b, with_gas):
+    edits = sorted({edit.step for side in (a, b) for edit in side.timeline.edits})
+    if _differ(a, b, with_gas) or (0 in edits and _states_differ(a, b)):
         return _report(a, b, 0, with_gas)
     while a.timeline.outcome is None and (limit is None or start < limit):
-        count = DIFF_CHUNK - start % DIFF_CHUNK
+        count = min(DIFF_CHUNK - start % DIFF_CHUNK, next((e - start for e in edits if e > start), DIFF_CHUNK))
         if limit is not None:
             count = min(count, limit - start)
         a.forward(count)
         b.forward(count)
         if _differ(a, b, with_gas):
-            low, high = start, start + count
-            while high - low > 1:
-                middle = (low + high) // 2
-                for side in (a, b):
-                    side.back_to(start, known)
-                    side.forward(middle - start)
-                if _differ(a, b, with_gas):
-                    high = middle
-                else:
-                    low = middle
-            return _report(a, b, high, with_gas)
-        start, known = a.timeline.step, a.digest.value
+            return _report(a, b, _first(a, b, start, count, known, with_gas), with_gas)
+        # What an edit changes is on no stack.
+        if a.timeline.step in edits and _states_differ(a, b):
+            return _report(a, b, a.timeline.step, with_gas)
+        start, known = a.timeline.step, a.value
+        yield
+        if wants_pause():
+            break
     return Comparison(True, start, a.timeline.outcome is not None, None)
 
 
-def _differ(a: _Side, b: _Side, with_gas: bool) -> bool:
-    if a.timeline.step != b.timeline.step or a.digest.value != b.digest.value:
+def _first(a: Side, b: Side, start: int, count: int, known: int, with_gas: bool) -> int:
+    """The first step after ``start`` at which the sides differ; they are equal there, with digest ``known``."""
+    low, high = start, start + count
+    while high - low > 1:
+        middle = (low + high) // 2
+        for side in (a, b):
+            side.back_to(low, known)
+            side.forward(middle - low)
+        if _differ(a, b, with_gas):
+            high = middle
+        else:
+            low, known = middle, a.value
+    return high
+
+
+def _states_differ(a: Side, b: Side) -> bool:
+    """Whether anything an edit can change differs at this position: frames, storage, transient storage."""
+    one, two = a.timeline.execution, b.timeline.execution
+    if [FrameView.of(frame).contents for frame in one.frames] != [FrameView.of(f).contents for f in two.frames]:
+        return True
+    return next(_different_slots(one, two), None) is not None or one.journal.transients() != two.journal.transients()
+
+
+def _different_slots(one: Execution, two: Execution) -> Iterator[tuple[Address, int, int, int]]:
+    """Slots that one of the runs has touched, and what they hold."""
+    addresses: set[Address] = set()
+    for execution in (one, two):
+        addresses |= {*execution.journal.delta().storage, *(frame.message.to for frame in execution.frames)}
+    for address in sorted(addresses):
+        for slot in sorted({*one.journal.known_storage(address), *two.journal.known_storage(address)}):
+            ours, theirs = one.journal.storage(address, slot), two.journal.storage(address, slot)
+            if ours != theirs:
+                yield address, slot, ours, theirs
+
+
+def _differ(a: Side, b: Side, with_gas: bool) -> bool:
+    if a.timeline.step != b.timeline.step or a.value != b.value:
         return True
     return bool(_fields(a.timeline, b.timeline, with_gas))
 
@@ -169,18 +209,25 @@ def step_line(timeline: Timeline) -> StepLine:
     )
 
 
-def _report(a: _Side, b: _Side, step: int, with_gas: bool) -> Comparison:
+def _report(a: Side, b: Side, step: int, with_gas: bool) -> Comparison:
     """Both sides brought to the first difference; a side that ended earlier stands at its end."""
     for side in (a, b):
-        side.timeline.seek(0)
-        side.timeline.forward(max(0, step - DIFF_CONTEXT))
+        side.back_to(max(0, step - DIFF_CONTEXT), 0)
     before = []
     while a.timeline.step < step and a.timeline.outcome is None and b.timeline.outcome is None:
         before.append(step_line(a.timeline))
-        a.timeline.forward(1)
-        b.timeline.forward(1)
-    fields = _fields(a.timeline, b.timeline, with_gas) or ["trace"]
+        a.forward(1)
+        b.forward(1)
+    fields = _fields(a.timeline, b.timeline, with_gas)
     notes = _notes(a.timeline, b.timeline, fields)
+    held = [(side.last_seen[2] if side.last_seen[0] == step - 1 else "") for side in (a, b)]
+    if held[0] != held[1]:
+        fields.append("storage")
+        notes += [f"on the {name}, {text}" for name, text in zip(("left", "right"), held, strict=True) if text]
+    for address, slot, *values in islice(_different_slots(a.timeline.execution, b.timeline.execution), 1):
+        notes.append(f"slot {slot:#x} of {hex_of(address)}: {values[0]:#x} and {values[1]:#x}")
+        fields += ["storage"] * ("storage" not in fields)
+    fields = fields or ["outer frame"]
     divergence = Divergence(step, fields, step_line(a.timeline), step_line(b.timeline), before, notes)
     return Comparison(False, step, True, divergence)
 

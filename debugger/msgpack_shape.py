@@ -7,8 +7,8 @@ from typing import Final
 from debugger.errors import SessionFileMalformed, SessionFileTooLarge
 from debugger.limits import CALLDATA_BYTES, FILE_DEPTH
 
-ITEMS: Final = 2_000_000
-"""Values in a section."""
+ITEMS: Final = 600_000
+"""Values in a section: a look at each of them takes about a microsecond."""
 
 _TEXT_BYTES: Final = 2 * CALLDATA_BYTES + 2
 """Longest text: calldata in hex."""

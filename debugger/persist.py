@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from chain.hashing import keccak256
@@ -30,6 +32,7 @@ from debugger.limits import (
 )
 from debugger.program import Program
 from debugger.session import Session
+from debugger.slices import end_slices, finish, seek_slices
 from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
@@ -81,13 +84,18 @@ def record_of(session: Session) -> SessionRecord:
     )
 
 
-def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> bool:
-    """Follow every branch to its end so that the record holds all they read; whether all ends were reached."""
+def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> Generator[None, None, bool]:
+    """Follow every branch to its end so that the record holds all they read; whether all ends were reached.
+
+    In slices: others may work after every ``yield``.
+    """
     is_complete = True
-    for branch in session.branches.values():
+    for branch in tuple(session.branches.values()):
         timeline = session.twin_of(branch)
-        is_complete &= timeline.to_end(limit)
-        timeline.close()
+        try:
+            is_complete &= yield from end_slices(timeline, limit)
+        finally:
+            timeline.close()
     return is_complete
 
 
@@ -103,6 +111,17 @@ def restore(
     Without ``base`` the record's own witness is the base state. Raises `SessionDiverged` if the replay does not
     give the recorded state.
     """
+    return finish(restore_slices(record, machine, base, block_hash, keyframe_bytes))
+
+
+def restore_slices(
+    record: SessionRecord,
+    machine: Machine,
+    base: StateReader | None = None,
+    block_hash: BlockHashes | None = None,
+    keyframe_bytes: int = KEYFRAME_BYTES,
+) -> Generator[None, None, Session]:
+    """`restore` in slices: others may work after every ``yield``."""
     check_record(record)
     if base is None:
         state = WitnessState(record.witness)
@@ -116,16 +135,19 @@ def restore(
         tags=record.tags,
         keyframe_bytes=keyframe_bytes,
     )
-    session.branches = {branch.id: branch for branch in record.branches}
-    session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
     try:
-        session.checkout(record.branch, record.position)
+        session.branches = {branch.id: branch for branch in record.branches}
+        session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
+        session.checkout(record.branch, 0)
+        yield from seek_slices(session.timeline, record.position, lambda: False)
+        if session.digest() != record.digest:
+            raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     except StepOutOfRange as error:
         session.close()
         raise SessionDiverged(str(error)) from None
-    if session.digest() != record.digest:
+    except BaseException:
         session.close()
-        raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
+        raise
     session.base.know(record.witness)
     session.is_running = record.is_running
     return session

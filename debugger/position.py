@@ -139,6 +139,11 @@ class FrameView:
         return [int.from_bytes(raw[i : i + 32], "little") for i in range(0, len(raw), 32)]
 
     @property
+    def contents(self) -> tuple[object, ...]:
+        """What a comparison looks at, gas aside."""
+        return self.pc, self.stack, self.memory, self.returndata
+
+    @property
     def is_create(self) -> bool:
         """Whether it runs init code."""
         return self.message.kind in (CallKind.CREATE, CallKind.CREATE2)

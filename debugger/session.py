@@ -42,6 +42,8 @@ from debugger.limits import (
 from debugger.program import Program
 from debugger.slices import (
     Slices,
+    WantsPause,
+    finish,
     out_back_slices,
     out_slices,
     over_back_slices,
@@ -199,13 +201,7 @@ class Session:
         return self._stopped(reached.reason, reached.breakpoints)
 
     def _at_once(self, slices: Slices) -> list[Event]:
-        moves = self.sliced(slices)
-        while True:
-            try:
-                next(moves)
-            except StopIteration as end:
-                events: list[Event] = end.value
-                return events
+        return finish(self.sliced(slices))
 
     def _is_pause_wanted(self) -> bool:
         return self._pause_wanted
@@ -356,14 +352,19 @@ class Session:
         return [Branched(branch), *self._stopped("edit")]
 
     def checkout(self, branch: int, step: int | None = None) -> list[Event]:
-        """Go to a branch, at a step or where it left its parent."""
+        """Go to a branch, at a step or where it left its parent. Raises `SessionNotFound`, `StepOutOfRange`."""
+        return finish(self.checkout_slices(branch, step, self._is_pause_wanted))
+
+    def checkout_slices(self, branch: int, step: int | None, wants_pause: WantsPause) -> Moves:
+        """`checkout` in slices: others may work after every ``yield``; a pause ends it on the branch, where it got."""
         if branch not in self.branches:
             raise SessionNotFound(f"no branch {branch}")
         chosen = self.branches[branch]
         before, position = self.branches[self.branch], self.step_index
+        self._pause_wanted = False
         self._switch(chosen)
         try:
-            self.timeline.seek(chosen.step if step is None else step)
+            yield from seek_slices(self.timeline, chosen.step if step is None else step, wants_pause)
         except StepOutOfRange:
             self._switch(before)
             self.timeline.seek(position)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Generator
 from hashlib import blake2b
 from typing import Final
 
@@ -35,6 +36,7 @@ from debugger.limits import (
 from debugger.msgpack_shape import check_shape
 from debugger.persist import SessionRecord, check_record, complete_witness, decode_record, encode_record, record_of
 from debugger.session import Session
+from debugger.slices import finish
 
 MAGIC: Final = b"ZVMDSESS"
 VERSION: Final = 1
@@ -72,7 +74,12 @@ def export_session(session: Session, note: str = "") -> bytes:
 
     Raises `SessionFileTooLarge`.
     """
-    is_complete = complete_witness(session)
+    return finish(export_slices(session, note))
+
+
+def export_slices(session: Session, note: str = "") -> Generator[None, None, bytes]:
+    """`export_session` in slices: others may work after every ``yield``."""
+    is_complete = yield from complete_witness(session)
     record = record_of(session)
     about = About(
         record.name, record.tags, session.launch.environment.fork.name.lower(), record.position, is_complete, note

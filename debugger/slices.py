@@ -7,7 +7,7 @@ the last step executed, backwards before a stretch that has been searched withou
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from debugger.breakpoints import Condition
 from debugger.errors import InvalidProgram, StepOutOfRange
@@ -16,6 +16,7 @@ from debugger.limits import RUN_SLICE, RUN_SLICE_CHECKED
 from debugger.timeline import Timeline
 from vm.evm.watch import Watch
 
+T = TypeVar("T")
 WantsPause = Callable[[], bool]
 
 
@@ -27,6 +28,24 @@ class Reached(NamedTuple):
 
 
 Slices = Generator[None, None, Reached]
+
+
+def finish(slices: Generator[None, None, T]) -> T:
+    """Carry something out in one piece."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def end_slices(timeline: Timeline, limit: int) -> Generator[None, None, bool]:
+    """Run to the end past all breakpoints, ``limit`` steps at most; whether the end is reached."""
+    while timeline.outcome is None and timeline.step < limit:
+        timeline.forward(min(RUN_SLICE, limit - timeline.step))
+        yield
+    return timeline.outcome is not None
 
 
 def _count(count: int) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from debugger.diff import step_line
 from debugger.errors import InvalidProgram
 from debugger.position import FrameView
 from debugger.session import Session
+from debugger.slices import finish, seek_slices
 from debugger.timeline import Timeline
 from debugger.words import hex_of, word_text
 
@@ -42,10 +45,17 @@ def diff_states(left: Session, left_step: int, right: Session, right_step: int) 
 
     Raises `StepOutOfRange`.
     """
+    return finish(diff_state_slices(left, left_step, right, right_step))
+
+
+def diff_state_slices(
+    left: Session, left_step: int, right: Session, right_step: int
+) -> Generator[None, None, StateDiff]:
+    """`diff_states` in slices: others may work after every ``yield``."""
     a, b = left.twin(), right.twin()
     try:
-        a.seek(left_step)
-        b.seek(right_step)
+        yield from seek_slices(a, left_step, lambda: False)
+        yield from seek_slices(b, right_step, lambda: False)
         addresses = set()
         slots: set[tuple[bytes, int]] = set()
         for session, timeline in ((left, a), (right, b)):

@@ -5,13 +5,14 @@ The lines are those of the execution specification's tool, as `zvmd statetest --
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 import msgspec
 
 from debugger.limits import TRACE_LINES
 from debugger.session import Session
+from debugger.slices import finish, seek_slices
 from debugger.timeline import Timeline
 from vm.evm.layout import Field
 from vm.message import Halt
@@ -46,9 +47,16 @@ def trace_page(
     session: Session, start: int = 0, limit: int = TRACE_LINES, *, memory: bool = False
 ) -> TracePage:
     """A page of the current branch's trace; the session does not move. Raises `StepOutOfRange`."""
+    return finish(trace_slices(session, start, limit, memory=memory))
+
+
+def trace_slices(
+    session: Session, start: int, limit: int, *, memory: bool = False
+) -> Generator[None, None, TracePage]:
+    """`trace_page` in slices: others may work after every ``yield``."""
     timeline = session.twin()
     try:
-        timeline.seek(start)
+        yield from seek_slices(timeline, start, lambda: False)
         writer = _Writer(timeline, memory)
         lines = []
         for _ in range(min(limit, TRACE_LINES)):

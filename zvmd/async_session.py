@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView
+from zvmd.session_view import QUERY, SessionView, shown
 
 Where = dict[str, Any]
 """Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
@@ -32,7 +32,8 @@ class AsyncSession:
     A session does one thing after the other; `pause` may be called while another call waits, and ends a long move.
     """
 
-    def __init__(self, node: AsyncRpc, number: int) -> None:
+    def __init__(self, node: AsyncRpc, number: int | str) -> None:
+        """``number`` is the session's, or a share token somebody gave you."""
         self.node = node
         self.id = number
 
@@ -139,4 +140,4 @@ class AsyncSession:
         await self.call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.AsyncSession {self.id}>"
+        return f"<zvmd.AsyncSession {shown(self.id)}>"

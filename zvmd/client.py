@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from zvmd.abi import encode_values, parse_signature
-from zvmd.connection import Event, WireConnection, open_connection, shut
+from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
 from zvmd.errors import NotFound, Reverted, ZvmdClientError
 from zvmd.frames import (
@@ -36,6 +36,7 @@ from zvmd.frames import (
     Result,
     SendTransaction,
     Sent,
+    SessionEvent,
 )
 from zvmd.signing import complete_and_sign
 
@@ -228,9 +229,29 @@ class Client:
         stream = connection.events(queue)
         try:
             async for event in stream:
+                assert not isinstance(event, SessionEvent), "of another subscription"
                 yield event
         finally:
             connection.unsubscribe(queue)
+
+    async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[dict[str, Any]]:
+        """What is done to a debug session from now on, live: its number or a share token names it.
+
+        ``async for event in await client.watch(token)``. Each event has cursor, command, driver, position and what
+        changed; the ``cursor`` of the last one seen resumes behind it. The stream raises `ZvmdClientError` when the
+        access ends (``session.token_expired``) or too much was missed (``session.slow_watcher``).
+        """
+        resume = None if cursor is None else (cursor, 0)
+        queue = await self._connection.subscribe("session", [], [], resume, session)
+        return self._session_events(queue)
+
+    async def _session_events(self, queue: EventQueue) -> AsyncIterator[dict[str, Any]]:
+        try:
+            async for event in self._connection.events(queue):
+                assert isinstance(event, SessionEvent)
+                yield event.event
+        finally:
+            self._connection.unsubscribe(queue)
 
     async def _dev_account(self, sender: AddressLike | None) -> bytes:
         if sender is not None:

@@ -29,6 +29,7 @@ from zvmd.frames import (
     HeadEvent,
     Hello,
     LogEvent,
+    SessionEvent,
     Subscribe,
     Subscribed,
     SubscriptionEnded,
@@ -40,6 +41,7 @@ from zvmd.frames import (
 
 AnswerT = TypeVar("AnswerT", bound=Frame)
 Event = HeadEvent | LogEvent
+AnyEvent = Event | SessionEvent
 
 REQUEST_STREAM = 0
 SERVER_NAME = "zvmd"
@@ -59,11 +61,11 @@ class EventQueue:
     def __init__(self) -> None:
         self.number = 0
         self.stream_id = 0
-        self._events: deque[Event] = deque()
+        self._events: deque[AnyEvent] = deque()
         self._error: ZvmdClientError | None = None
         self._wake = asyncio.Event()
 
-    def put(self, event: Event) -> None:
+    def put(self, event: AnyEvent) -> None:
         """Add an event."""
         if len(self._events) >= EVENTS_QUEUED_MAX:
             message = f"{EVENTS_QUEUED_MAX} events were not consumed"
@@ -79,7 +81,7 @@ class EventQueue:
         self._error = self._error or error
         self._wake.set()
 
-    async def get(self) -> Event:
+    async def get(self) -> AnyEvent:
         """The next event. Raises the error that ended the stream."""
         while not self._events:
             if self._error is not None:
@@ -173,7 +175,12 @@ class WireConnection(QuicConnectionProtocol):
         self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
 
     async def subscribe(
-        self, kind: str, addresses: list[bytes], topics: list[list[bytes]], cursor: Cursor | None
+        self,
+        kind: str,
+        addresses: list[bytes],
+        topics: list[list[bytes]],
+        cursor: Cursor | None,
+        session: int | str | None = None,
     ) -> EventQueue:
         """Start an event stream on a QUIC stream of its own."""
         stream_id, self._next_stream = self._next_stream, self._next_stream + 4
@@ -181,7 +188,7 @@ class WireConnection(QuicConnectionProtocol):
         queue = EventQueue()
         queue.stream_id = stream_id
         self._queue_of_request[request_id] = queue
-        message = Subscribe(request_id, kind, addresses, topics, cursor)
+        message = Subscribe(request_id, kind, addresses, topics, cursor, session)
         try:
             await self.request(message, request_id, Subscribed, stream_id)
         finally:
@@ -236,7 +243,7 @@ class WireConnection(QuicConnectionProtocol):
             self._lose(_ended(event.reason_phrase))
 
     def _answered(self, answer: Answer) -> None:
-        if isinstance(answer, (HeadEvent, LogEvent)):
+        if isinstance(answer, (HeadEvent, LogEvent, SessionEvent)):
             queue = self._queues.get(answer.subscription)
             if queue is not None:
                 queue.put(answer)
@@ -298,7 +305,7 @@ class WireConnection(QuicConnectionProtocol):
                 ConnectionFailed("nothing listens there", code="client.refused", hint="is the node running?")
             )
 
-    async def events(self, queue: EventQueue) -> AsyncIterator[Event]:
+    async def events(self, queue: EventQueue) -> AsyncIterator[AnyEvent]:
         """Events of a subscription until it ends."""
         try:
             while True:

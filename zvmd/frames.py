@@ -117,6 +117,8 @@ class Subscribe(Frame, tag=7):
     topics: list[list[bytes]] = msgspec.field(default_factory=list)
     cursor: Cursor | None = None
     """Resume behind this position; None starts with the next block."""
+    session: Natural | str | None = None
+    """For kind ``session``: number or share token; the cursor is then [cursor of the last event, 0]."""
 
 
 class Unsubscribe(Frame, tag=8):
@@ -268,6 +270,14 @@ class SubscriptionEnded(Frame, tag=74):
     message: str
 
 
+class SessionEvent(Frame, tag=75):
+    """A change of a debug session, in JSON-RPC's own forms, with the cursor to resume behind it."""
+
+    subscription: int
+    cursor: Cursor
+    event: dict[str, Any]
+
+
 Request = (
     Hello
     | CallMethod
@@ -291,6 +301,7 @@ Answer = (
     | HeadEvent
     | LogEvent
     | SubscriptionEnded
+    | SessionEvent
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView
+from zvmd.session_view import QUERY, SessionView, shown
 
 
 class Rpc(Protocol):
@@ -13,6 +14,9 @@ class Rpc(Protocol):
 
     def rpc(self, method: str, *params: Any) -> Any:
         """Result of a JSON-RPC method."""
+
+    def watch(self, session: int | str, cursor: int | None = None) -> Iterator[dict[str, Any]]:
+        """Events of a session."""
 
 
 class Session:
@@ -27,7 +31,8 @@ class Session:
     Moves return where the session stands: step, pc, opcode, gasLeft, depth, halt, reason.
     """
 
-    def __init__(self, node: Rpc, number: int) -> None:
+    def __init__(self, node: Rpc, number: int | str) -> None:
+        """``number`` is the session's, or a share token somebody gave you (`share`)."""
         self.node = node
         self.id = number
 
@@ -122,12 +127,46 @@ class Session:
         """The first step at which the two runs differ."""
         return dict(self._call("compare", other.id, {"ignoringGas": ignoring_gas}))
 
+    def state_diff(self, step: int | None = None, other_step: int | None = None, other: Session | None = None) -> Any:
+        """What differs between two positions, here or in another session: accounts, storage, stack, memory.
+
+        A step that is not given is where the session stands.
+        """
+        return self._call("state_diff", step, other_step, None if other is None else other.id)
+
+    def share(self, role: str = "watch", ttl: int = 3600, name: str = "") -> str:
+        """A token to ``watch`` or ``drive`` this session with for ``ttl`` seconds: ``Session(node, token)``.
+
+        Who has no token of the node connects with it alone: ``zvmd.Node(url, token=token, certificate=...)``.
+        """
+        return str(self._call("share", role, ttl, name)["token"])
+
+    def shares(self) -> dict[str, Any]:
+        """Who has a token, and who drives."""
+        return dict(self._call("shares"))
+
+    def unshare(self, share: int) -> None:
+        """Revoke a share by its number."""
+        self._call("unshare", share)
+
+    def drive(self, *, take_over: bool = False) -> None:
+        """Take the wheel: free, or with ``take_over`` from whoever holds it."""
+        self._call("drive", {"takeOver": take_over})
+
+    def release(self) -> None:
+        """Let go of the wheel: whoever moves next drives."""
+        self._call("release")
+
+    def watch(self, cursor: int | None = None) -> Iterator[dict[str, Any]]:
+        """What is done to the session, live; the ``cursor`` of the last event seen resumes behind it."""
+        return self.node.watch(self.id, cursor)
+
     def close(self) -> None:
         """End the session for good."""
         self._call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.Session {self.id}>"
+        return f"<zvmd.Session {shown(self.id)}>"
 
     def __str__(self) -> str:
         return str(self.view())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -100,7 +100,13 @@ class SyncClient:
 
     def events(self, kind: str = "logs", **options: Any) -> Generator[Event, None, None]:
         """See `Client.events`."""
-        stream = self._client.events(kind, **options)
+        yield from self._each(self._client.events(kind, **options))
+
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+        """See `Client.watch`."""
+        return self._each(self._wait(self._client.watch(session, cursor)))
+
+    def _each(self, stream: AsyncIterator[T]) -> Generator[T, None, None]:
         try:
             while True:
                 yield self._wait(_next(stream))
@@ -113,9 +119,8 @@ async def _opened(connecting: Connecting) -> Client:
     return await connecting
 
 
-async def _next(stream: Any) -> Event:
-    event: Event = await anext(stream)
-    return event
+async def _next(stream: AsyncIterator[T]) -> T:
+    return await anext(stream)
 
 
 Node = SyncClient

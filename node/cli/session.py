@@ -12,7 +12,7 @@ from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
 from node.cli.session_debug import debug
-from node.cli.session_program import program_options, request_of
+from node.cli.session_program import SESSION, program_options, request_of
 from node.cli.session_view import show_list, show_state, show_where
 
 S = "zvmd_session_"
@@ -23,11 +23,11 @@ def session() -> None:
     """Debug programs, contracts and past transactions, forwards and backwards."""
 
 
-def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(link_options(command))
 
 
-def _ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
+def ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
     with open_link(http, url, data_dir) as link:
         return link.rpc(S + name, *params)
 
@@ -41,10 +41,10 @@ def _print_where(answer: dict[str, Any], as_json: bool) -> None:
 
 @session.command()
 @program_options
-@_json_option
+@json_option
 def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
     """Begin a session; prints its id."""
-    answer = _ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
+    answer = ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
     print_json(answer) if as_json else click.echo(answer["id"])
 
 
@@ -64,16 +64,16 @@ _METHODS = {
 def _move(name: str, summary: str, argument: str | None = None, default: int | None = None) -> None:
     """Add a command that moves a session, with a number or without."""
 
-    def command(session_id: int, as_json: bool, number: int | None = None, **link: Any) -> None:
+    def command(session_id: int | str, as_json: bool, number: int | None = None, **link: Any) -> None:
         numbers = () if number is None else (number,)
-        _print_where(_ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
+        _print_where(ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
 
-    decorated = _json_option(command)
+    decorated = json_option(command)
     if argument is not None:
         decorated = click.argument("number", metavar=argument, type=int, required=default is None, default=default)(
             decorated
         )
-    session.command(name, help=summary)(click.argument("session_id", metavar="ID", type=int)(decorated))
+    session.command(name, help=summary)(click.argument("session_id", metavar="ID", type=SESSION)(decorated))
 
 
 _move("step", "Execute N operations, entering calls.", "[N]", 1)
@@ -89,11 +89,11 @@ _move("reset", "Back to the start, without edits.")
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=int)
-@_json_option
-def state(session_id: int, as_json: bool, **link: Any) -> None:
+@click.argument("session_id", metavar="ID", type=SESSION)
+@json_option
+def state(session_id: int | str, as_json: bool, **link: Any) -> None:
     """Show everything at the position."""
-    answer = _ask("state", session_id, **link)
+    answer = ask("state", session_id, **link)
     if as_json:
         print_json(answer)
     else:
@@ -101,14 +101,14 @@ def state(session_id: int, as_json: bool, **link: Any) -> None:
 
 
 @session.command("break")
-@click.argument("session_id", metavar="ID", type=int)
+@click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("kind", required=False)
 @click.argument("value", required=False)
 @click.option("--address", help="Only in this account.")
 @click.option("--remove", type=int, help="Remove the breakpoint with this id.")
-@_json_option
+@json_option
 def break_(
-    session_id: int, kind: str | None, value: str | None, address: str | None, remove: int | None, as_json: bool,
+    session_id: int | str, kind: str | None, value: str | None, address: str | None, remove: int | None, as_json: bool,
     **link: Any,
 ) -> None:  # fmt: skip
     """Set a breakpoint of a KIND: pc, opcode, slot_write, slot_read, log, depth, call, revert, gas, expression.
@@ -116,39 +116,39 @@ def break_(
     Without KIND, list them.
     """
     if remove is not None:
-        _ask("breakpoint_remove", session_id, remove, **link)
+        ask("breakpoint_remove", session_id, remove, **link)
     elif kind is None:
-        print_json(_ask("breakpoint_list", session_id, **link))
+        print_json(ask("breakpoint_list", session_id, **link))
     else:
-        answer = _ask("breakpoint_add", session_id, breakpoint_of(kind, value, address), **link)
+        answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address), **link)
         print_json(answer) if as_json else click.echo(answer["id"])
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=int)
+@click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("name", required=False)
 @link_options
-def save(session_id: int, name: str | None, **link: Any) -> None:
+def save(session_id: int | str, name: str | None, **link: Any) -> None:
     """Copy the session as it stands; prints the copy's id."""
-    click.echo(_ask("save", session_id, name, **link)["id"])
+    click.echo(ask("save", session_id, name, **link)["id"])
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=int)
+@click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("saved", type=int)
-@_json_option
-def load(session_id: int, saved: int, as_json: bool, **link: Any) -> None:
+@json_option
+def load(session_id: int | str, saved: int, as_json: bool, **link: Any) -> None:
     """Make the session what the SAVED one is."""
-    _print_where(_ask("restore", session_id, saved, **link), as_json)
+    _print_where(ask("restore", session_id, saved, **link), as_json)
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=int)
+@click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @link_options
-def export(session_id: int, file: Path, **link: Any) -> None:
+def export(session_id: int | str, file: Path, **link: Any) -> None:
     """Write the session to a FILE that any zvmd can import."""
-    content = bytes.fromhex(_ask("export", session_id, **link)[2:])
+    content = bytes.fromhex(ask("export", session_id, **link)[2:])
     file.write_bytes(content)
     click.echo(f"{len(content)} bytes")
 
@@ -158,17 +158,17 @@ def export(session_id: int, file: Path, **link: Any) -> None:
 @link_options
 def import_(file: Path, **link: Any) -> None:
     """Begin a session of an exported FILE; prints its id."""
-    click.echo(_ask("import", "0x" + file.read_bytes().hex(), **link)["id"])
+    click.echo(ask("import", "0x" + file.read_bytes().hex(), **link)["id"])
 
 
 @session.command()
 @click.argument("left", type=int)
 @click.argument("right", type=int)
 @click.option("--ignoring-gas", is_flag=True)
-@_json_option
+@json_option
 def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) -> None:
     """Find the first step at which two runs differ; exit status 1 if they do."""
-    answer = _ask("compare", left, right, {"ignoringGas": ignoring_gas}, **link)
+    answer = ask("compare", left, right, {"ignoringGas": ignoring_gas}, **link)
     found = answer["divergence"]
     if as_json:
         print_json(answer)
@@ -181,11 +181,22 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
         raise SystemExit(1)
 
 
+@session.command("state-diff")
+@click.argument("session_id", metavar="ID", type=SESSION)
+@click.argument("step", type=int)
+@click.argument("other_step", type=int)
+@click.option("--other", type=int, help="OTHER_STEP is one of this session.")
+@link_options
+def state_diff(session_id: int | str, step: int, other_step: int, other: int | None, **link: Any) -> None:
+    """Show what differs between two positions: accounts, storage, stack, memory."""
+    print_json(ask("state_diff", session_id, step, other_step, other, **link))
+
+
 @session.command("list")
-@_json_option
+@json_option
 def list_(as_json: bool, **link: Any) -> None:
     """Show all sessions."""
-    answer = _ask("list", **link)
+    answer = ask("list", **link)
     if as_json:
         print_json(answer)
     else:
@@ -193,8 +204,8 @@ def list_(as_json: bool, **link: Any) -> None:
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=int)
+@click.argument("session_id", metavar="ID", type=SESSION)
 @link_options
-def close(session_id: int, **link: Any) -> None:
+def close(session_id: int | str, **link: Any) -> None:
     """End a session for good."""
-    _ask("close", session_id, **link)
+    ask("close", session_id, **link)

@@ -26,6 +26,27 @@ def show_where(answer: dict[str, Any]) -> str:
     return f"{line}  ({answer['reason']}{points})" if "reason" in answer else line
 
 
+def show_event(event: dict[str, Any]) -> str:
+    """
+    >>> position = {"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None}
+    >>> change = {"stack": {"0": {"before": None, "after": "0x1"}}}
+    >>> show_event({"cursor": 7, "command": "step", "driver": "owner", "position": position, "changed": change})
+    '7  owner: step  step 2  pc 3  ADD  gas 9  depth 1  stack[0]: - > 0x1'
+    """
+    line = f"{event['cursor']}  {event['driver']}: {event['command']}"
+    if "position" in event:
+        line += f"  {show_where(event['position'])}"
+    changed = event.get("changed", {})
+    for part in ("stack", "memory", "storage", "transientStorage"):
+        for key, change in changed.get(part, {}).items():
+            line += f"  {part}[{key}]: {change['before'] or '-'} > {change['after'] or '-'}"
+    if changed.get("omitted"):
+        line += f"  and {changed['omitted']} more"
+    if event.get("missed"):
+        line += f"  ({event['missed']} events missed)"
+    return line
+
+
 def _rows(title: str, rows: list[tuple[str, str]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     for name, value in rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,15 +14,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from chain.errors import ZvmdError
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
-from node.rpc.errors import InvalidParams, LimitExceeded
+from node.rpc.errors import InvalidParams, LimitExceeded, error_object
 from node.rpc.format import data, header_object, log_object
+from node.rpc.methods.session_sharing import watch_params
 from node.rpc.params import check_keys, json_object, shown
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 
 Item = TypeVar("Item")
 
-SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe")
+WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
+SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe", WATCH, UNWATCH)
 REQUESTS_MAX = 1024
 """Unanswered messages of a connection; reading pauses above."""
 
@@ -92,19 +95,26 @@ class WebSocketSession:
 
     def _subscription_call(self, request: Request) -> Any:
         params = request.params
+        if request.method == WATCH:
+            ref, cursor = watch_params(params)
+            sessions = self._service.context.need_sessions()
+            return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event")
         if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
             raise InvalidParams(f"{request.method} takes a list beginning with a string")
-        if request.method == "eth_unsubscribe":
+        if request.method in ("eth_unsubscribe", UNWATCH):
             task = self._subscriptions.pop(params[0], None)
             if task is not None:
                 task.cancel()
             return task is not None
+        return self._subscribed(self._pages(params[0], params[1] if len(params) > 1 else None), "eth_subscription")
+
+    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str) -> str:
+        """The name of a new subscription, whose items are sent as notifications of the method."""
         limit = self._service.context.limits.subscriptions_max
         if len(self._subscriptions) >= limit:
             raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
         name = f"0x{secrets.randbits(128):032x}"
-        pages = self._pages(params[0], params[1] if len(params) > 1 else None)
-        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages))
+        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method))
         return name
 
     def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
@@ -127,17 +137,21 @@ class WebSocketSession:
             blocks = [backend.block(header.number) for header in headers]
             yield [data(tx.hash) for block in blocks if block is not None for tx in block.transactions]
 
-    async def _stream(self, name: str, pages: AsyncIterator[list[Any]]) -> None:
+    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str) -> None:
         # The answer that names the subscription leaves first: this task starts after the one that made it.
         await asyncio.sleep(0)
         try:
-            async for page in pages:
-                for item in page:
-                    params = {"subscription": name, "result": item}
-                    event = {"jsonrpc": "2.0", "method": "eth_subscription", "params": params}
-                    await self._send(msgspec.json.encode(event))
+            async with aclosing(pages):  # type: ignore[type-var]
+                async for page in pages:
+                    for item in page:
+                        await self._notify(method, {"subscription": name, "result": item})
+        except ZvmdError as error:
+            await self._notify(method, {"subscription": name, "error": error_object(error)})
         finally:
             self._subscriptions.pop(name, None)
+
+    async def _notify(self, method: str, params: dict[str, Any]) -> None:
+        await self._send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
 
 
 async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:

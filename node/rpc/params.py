@@ -19,6 +19,8 @@ LooseInt = NewType("LooseInt", int)
 """A number however it is written."""
 Slot = NewType("Slot", int)
 """A storage key: data of at most 32 bytes, or a quantity."""
+SessionRef = int | str
+"""A session's number, or a share token."""
 FilterId = NewType("FilterId", int)
 JsonObject = NewType("JsonObject", dict)  # type: ignore[type-arg]
 """Any JSON object; the handler reads it."""
@@ -82,6 +84,11 @@ def loose_int(value: Any) -> LooseInt:
     if not isinstance(value, int) or not 0 <= value <= UINT256_MAX:
         raise InvalidParams(f"expected a number from 0 to 2**256 - 1, got {shown(value)}")
     return LooseInt(value)
+
+
+def session_ref(value: Any) -> SessionRef:
+    """A session's number however it is written, or a share token."""
+    return value if isinstance(value, str) and value.startswith("zvs-") else loose_int(value)
 
 
 def data(value: Any) -> bytes:
@@ -182,6 +189,7 @@ def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> Non
 PARSERS: dict[Any, Callable[[Any], Any]] = {
     int: quantity,
     LooseInt: loose_int,
+    SessionRef: session_ref,
     Slot: slot,
     FilterId: filter_id,
     bytes: data,

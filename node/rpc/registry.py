@@ -12,6 +12,8 @@ import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.rpc.errors import InvalidParams, MethodNotFound
@@ -94,8 +96,8 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
-    if get_origin(hint) in (Union, type(int | None)):
-        hint = next(option for option in get_args(hint) if option is not type(None))
+    if hint not in PARSERS and get_origin(hint) in (Union, type(int | None)):
+        hint = reduce(or_, [option for option in get_args(hint) if option is not type(None)])
     required = parameter.default is inspect.Parameter.empty
     return Parameter(_camel(parameter.name), PARSERS[hint], required, None if required else parameter.default)
 

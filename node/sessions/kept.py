@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from debugger.errors import SessionFileMalformed, SessionLimitReached
-from debugger.persist import decode_record, encode_record, record_of, restore
+from debugger.persist import decode_record, encode_record, record_of, restore_slices
 from debugger.ports import SessionSummary
 from debugger.session import Session
 from node.sessions.origin import Ground, Origin
+from node.sessions.shares import Sharing
 from storage.errors import StateUnavailable
 
 KEPT_VERSION = 1
+UNSHARED = Sharing()
 KEYFRAME_BYTES = 16 << 20
 """Keyframes of one session in the node: it has many."""
 
@@ -24,9 +28,12 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     summary: SessionSummary
     record: bytes
     """`debugger.persist.encode_record`."""
+    sharing: Sharing = UNSHARED
 
 
-def encode_kept(session_id: int, session: Session, origin: Origin, limit: int) -> bytes:
+def encode_kept(
+    session_id: int, session: Session, origin: Origin, limit: int, sharing: Sharing = UNSHARED
+) -> bytes:
     """The session as it is now. Raises `SessionLimitReached` beyond ``limit`` bytes."""
     halt = session.halt()
     summary = SessionSummary(
@@ -37,7 +44,7 @@ def encode_kept(session_id: int, session: Session, origin: Origin, limit: int) -
         session.step_index,
         None if halt is None else halt.reason,
     )
-    kept = Kept(KEPT_VERSION, origin, summary, encode_record(record_of(session)))
+    kept = Kept(KEPT_VERSION, origin, summary, encode_record(record_of(session)), sharing)
     data = msgspec.msgpack.encode(kept)
     if len(data) > limit:
         raise SessionLimitReached(f"the session takes {len(data)} bytes to keep; {limit} are the most")
@@ -47,12 +54,19 @@ def encode_kept(session_id: int, session: Session, origin: Origin, limit: int) -
 def copied(data: bytes, session_id: int, over: bytes | None) -> bytes:
     """The same session under another id; with the name and the tags of the record it takes the place of."""
     kept = decode_kept(data)
-    label = kept.summary if over is None else decode_kept(over).summary
+    replaced = None if over is None else decode_kept(over)
+    label = kept.summary if replaced is None else replaced.summary
+    sharing = UNSHARED if replaced is None else replaced.sharing
     summary = msgspec.structs.replace(kept.summary, id=session_id, name=label.name, tags=label.tags)
     record = msgspec.structs.replace(decode_record(kept.record), name=label.name, tags=label.tags)
     return msgspec.msgpack.encode(
-        msgspec.structs.replace(kept, summary=summary, record=encode_record(record))
+        msgspec.structs.replace(kept, summary=summary, record=encode_record(record), sharing=sharing)
     )
+
+
+def with_sharing(data: bytes, sharing: Sharing) -> bytes:
+    """The same session, shared otherwise."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(decode_kept(data), sharing=sharing))
 
 
 def decode_kept(data: bytes) -> Kept:
@@ -66,16 +80,17 @@ def decode_kept(data: bytes) -> Kept:
     return kept
 
 
-def bring_back(data: bytes, ground: Ground) -> tuple[Session, Origin]:
+def bring_back(data: bytes, ground: Ground) -> Generator[None, None, tuple[Session, Origin]]:
     """The session replayed to its position; over its record's witness once the chain has forgotten the base state.
 
-    Raises `SessionDiverged`.
+    In slices: others may work after every ``yield``. Raises `SessionDiverged`.
     """
     kept = decode_kept(data)
     try:
         base, block_hash = ground.base(kept.origin)
     except StateUnavailable:
         base, block_hash = None, None
-    session = restore(decode_record(kept.record), ground.machine, base, block_hash, KEYFRAME_BYTES)
+    record = decode_record(kept.record)
+    session = yield from restore_slices(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
     session.is_running = False
     return session, kept.origin

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from debugger.commands import Command, Run, Seek, Step, StepOut, StepOver, perform_sliced
+from debugger.commands import Checkout, Command, Run, Seek, Step, StepOut, StepOver, perform_sliced
 from debugger.errors import SessionLimitReached
 from debugger.limits import REPLAY_STEPS
 from debugger.session import Moves, Session
@@ -27,6 +27,6 @@ def _bounded(command: Command, here: int) -> Command:
         return replace(command, n=min(command.n, left))
     if isinstance(command, Run | StepOver | StepOut):
         return replace(command, limit=left if command.limit is None else min(command.limit, left))
-    if isinstance(command, Seek) and command.step > REPLAY_STEPS:
+    if isinstance(command, Seek | Checkout) and (command.step or 0) > REPLAY_STEPS:
         raise SessionLimitReached(f"sessions stand at step {REPLAY_STEPS} at most")
     return command

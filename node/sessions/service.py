@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
+
 from debugger.errors import SessionLimitReached, SessionNotFound
 from debugger.limits import SESSIONS
-from debugger.persist import restore
+from debugger.persist import restore_slices
 from debugger.ports import SessionSummary
 from debugger.program import Program
 from debugger.session import Session
-from debugger.sharing import import_session
-from node.sessions.kept import KEYFRAME_BYTES, bring_back, copied, decode_kept, encode_kept
+from node.sessions.import_worker import import_apart
+from node.sessions.kept import KEYFRAME_BYTES, UNSHARED, bring_back, copied, decode_kept, encode_kept, with_sharing
+from node.sessions.live import Live, Ref
 from node.sessions.origin import Ground, Origin
+from node.sessions.shares import OWNER, Access, Sharing
+from node.sessions.watching import watching
+from node.sessions.where import Json, event_of, where
 from storage.sessions import SessionShelf
 from storage.wal.records import MAX_SESSION
 from vm.evm.layout import Field
@@ -66,6 +72,7 @@ class SessionService:
     def __init__(self, ground: Ground, shelf: SessionShelf, keep: Keep, record_bytes_max: int = MAX_SESSION) -> None:
         """``keep`` returns once the record is durable and on the shelf."""
         self.ground = ground
+        self.live = Live(shelf)
         self._shelf = shelf
         self._keep = keep
         self._record_bytes_max = min(record_bytes_max, MAX_SESSION)
@@ -75,6 +82,8 @@ class SessionService:
         self._creating = 0
         self._kept_bytes = sum(len(shelf.get(session) or b"") for session in shelf)
         self._pool = ThreadPoolExecutor(THREADS, "session")
+        self._importing = asyncio.Lock()
+        """One worker process at a time."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Life
@@ -82,17 +91,18 @@ class SessionService:
     async def create(self, program: Program, origin: Origin, name: str = "", tags: tuple[str, ...] = ()) -> int:
         """A new session. Raises `InvalidProgram`, `SessionLimitReached`, errors of the transaction."""
 
-        def make(_: int) -> Session:
+        def make() -> Work[Session]:
+            yield from ()
             base, block_hash = self.ground.base(origin)
             return Session(
                 program, self.ground.machine, base, block_hash, name=name, tags=tags, keyframe_bytes=KEYFRAME_BYTES
             )
 
-        return await self._shielded(self._add(make, origin))
+        return await self._shielded(self._add(make(), origin))
 
     async def create_plain(self, program: Program, name: str) -> int:
         """A new session over an empty state."""
-        return await self.create(program, Origin(), name)
+        return await self.create(program, NOWHERE, name)
 
     async def on_thread(self, job: Callable[[], T]) -> T:
         """Something long that concerns no session."""
@@ -101,22 +111,21 @@ class SessionService:
     async def import_file(self, data: bytes) -> int:
         """A session of a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
 
-        def make(_: int) -> Session:
-            session = restore(import_session(data).record, self.ground.machine, keyframe_bytes=KEYFRAME_BYTES)
-            session.is_running = False
-            return session
+        async def importing() -> int:
+            async with self._importing:
+                record = msgspec.structs.replace(await import_apart(data), is_running=False)
+            return await self._add(restore_slices(record, self.ground.machine, None, None, KEYFRAME_BYTES), NOWHERE)
 
-        return await self._shielded(self._add(make, Origin()))
+        return await self._shielded(importing())
 
-    async def _add(self, make: Callable[[int], Session], origin: Origin) -> int:
+    async def _add(self, make: Work[Session], origin: Origin) -> int:
         if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
             raise SessionLimitReached(f"at most {SESSIONS} sessions, of {KEPT_BYTES} bytes, are kept at once")
         number, self._next_id = self._next_id, self._next_id + 1
         self._creating += 1
         try:
-            session = await self._on_thread(lambda: make(number))
-            seat = Seat(number, session=session, origin=origin)
-            await self._keep_now(seat)
+            seat = Seat(number, session=await self._drive(make), origin=origin)
+            await self._keep_now(seat, UNSHARED)
         finally:
             self._creating -= 1
         self._seats[number] = seat
@@ -124,7 +133,7 @@ class SessionService:
         return number
 
     async def copy(self, source: int, target: int | None = None) -> int:
-        """The session ``source`` once more under a new id, or in place of ``target``."""
+        """The session ``source`` once more under a new id, or in place of ``target``. Raises `NotDriving`."""
         if target is None:
             if len(self._shelf) + self._creating >= SESSIONS or self._kept_bytes > KEPT_BYTES:
                 raise SessionLimitReached(f"at most {SESSIONS} sessions are kept at once")
@@ -135,9 +144,16 @@ class SessionService:
 
     async def _copy(self, source: int, target: int) -> int:
         async with self._held(target, new=True) as seat:
-            data = copied(self._record(source), target, self._shelf.get(target))
+            over = self._shelf.get(target)
+            sharing = UNSHARED if over is None else self.live.changed(Access(target, OWNER, True))
+            data = with_sharing(copied(self._record(source), target, over), sharing)
             await self._put(target, data)
             self._give_up(seat)
+            self.live.kept(target, sharing)
+            if self.live.is_watched(target):
+                session = await self._ready(seat)
+                position = await self._on_thread(lambda: where(session, []))
+                self.live.publish(target, sharing, "restore", {"position": position})
         return target
 
     async def close(self, session: int) -> None:
@@ -146,6 +162,7 @@ class SessionService:
         async def work() -> None:
             async with self._held(session) as seat:
                 await self._put(session, None)
+                self.live.kept(session, None)
                 self._give_up(seat)
 
         await self._shielded(work())
@@ -165,41 +182,91 @@ class SessionService:
 
     # Use
 
-    async def change(self, session: int, work: Callable[[Session, Callable[[], bool]], Work[T]]) -> T:
+    async def change(
+        self, ref: Ref, work: Callable[[Session, Callable[[], bool]], Work[T]], command: str = "change"
+    ) -> T:
         """Do something to a session and keep it; ``work`` may ask whether a pause is wanted.
 
-        Raises `SessionNotFound` and what the work raises; then the session is as it was.
+        Watchers are told of it under the name ``command``. Raises `SessionNotFound`, `WatchOnly`, `NotDriving`, errors
+        of the token, and what the work raises; then the session is as it was.
         """
+        access = self.live.driver(ref)
 
         async def changing() -> T:
-            async with self._held(session) as seat:
+            async with self._held(access.session) as seat:
                 seat.pause = False
+                sharing = self.live.changed(access)
                 try:
-                    result = await self._drive(work(await self._ready(seat), lambda: seat.pause))
-                    await self._keep_now(seat)
+                    session = await self._ready(seat)
+                    moves = work(session, lambda: seat.pause)
+                    result, event = await self._drive(
+                        _observed(session, moves, self.live.is_watched(access.session))
+                    )
+                    await self._keep_now(seat, sharing)
                 except BaseException:
                     self._give_up(seat)
                     raise
+                self.live.publish(access.session, sharing, command, event)
                 return result
 
         return await self._shielded(changing())
 
-    async def read(self, work: Callable[..., T], *sessions: int) -> T:
-        """Look at one session or several at once; ``work`` leaves them where they are. Raises `SessionNotFound`."""
+    async def read(self, work: Callable[..., T], *refs: Ref) -> T:
+        """Look at one session or several at once in one piece; see `look`."""
 
-        async def reading() -> T:
+        def at_once(_: Callable[[], bool], *found: Session) -> Work[T]:
+            yield from ()
+            return work(*found)
+
+        return await self.look(at_once, *refs)
+
+    async def look(self, work: Callable[..., Work[T]], *refs: Ref) -> T:
+        """Look at one session or several at once; ``work`` leaves them where they are, and may ask whether a pause is
+        wanted. Raises like `Live.enter`.
+        """
+        sessions = [self.live.enter(ref).session for ref in refs]
+
+        async def looking() -> T:
             async with contextlib.AsyncExitStack() as stack:
                 seats = {n: await stack.enter_async_context(self._held(n)) for n in sorted(set(sessions))}
+                for seat in seats.values():
+                    seat.pause = False
                 ready = {number: await self._ready(seat) for number, seat in seats.items()}
-                return await self._on_thread(lambda: work(*(ready[number] for number in sessions)))
+                wants_pause = lambda: any(seat.pause for seat in seats.values())  # noqa: E731
+                return await self._drive(work(wants_pause, *(ready[number] for number in sessions)))
 
-        return await self._shielded(reading())
+        return await self._shielded(looking())
 
-    def pause(self, session: int) -> None:
-        """Have a run of the session stop at its next slice. Raises `SessionNotFound`."""
-        self._record(session)
+    def pause(self, ref: Ref) -> None:
+        """Have a move of the session stop at its next slice. Raises like `Live.driver`."""
+        session = self.live.driver(ref).session
         if session in self._seats:
             self._seats[session].pause = True
+
+    async def share(self, session: int, change: Callable[[Sharing], Sharing], command: str = "") -> Sharing:
+        """Change how a session is shared and keep that; with ``command`` its watchers are told.
+
+        Raises `SessionNotFound` and what ``change`` raises.
+        """
+
+        async def sharing_now() -> Sharing:
+            async with self._held(session):
+                sharing = change(self.live.sharing(session))
+                await self._put(session, with_sharing(self._record(session), sharing))
+                self.live.kept(session, sharing)
+                if command:
+                    self.live.publish(session, sharing, command, {})
+                self.live.wake(session)
+                return sharing
+
+        return await self._shielded(sharing_now())
+
+    def watch(self, ref: Ref, cursor: int | None = None) -> AsyncGenerator[list[Json], None]:
+        """Events behind the cursor for ever; first the position of now if there is no cursor, or a gap behind it.
+
+        Raises like `Live.enter`, also later when the access ends, and `SlowWatcher`.
+        """
+        return watching(self.live, self.read, ref, self.live.enter(ref), cursor)
 
     # Within
 
@@ -229,7 +296,7 @@ class SessionService:
     async def _ready(self, seat: Seat) -> Session:
         if seat.session is None:
             data = self._record(seat.id)
-            session, origin = await self._on_thread(lambda: bring_back(data, self.ground))
+            session, origin = await self._drive(bring_back(data, self.ground))
             seat.session, seat.origin, seat.bytes = session, origin, memory_of(session)
         return seat.session
 
@@ -248,11 +315,11 @@ class SessionService:
             pass
         return ends[0]
 
-    async def _keep_now(self, seat: Seat) -> None:
+    async def _keep_now(self, seat: Seat, sharing: Sharing) -> None:
         session = seat.session
         assert session is not None
         limit = self._record_bytes_max
-        data = await self._on_thread(lambda: encode_kept(seat.id, session, seat.origin, limit))
+        data = await self._on_thread(lambda: encode_kept(seat.id, session, seat.origin, limit, sharing))
         seat.bytes = memory_of(session)
         await self._put(seat.id, data)
 
@@ -291,6 +358,13 @@ class SessionService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)
+
+
+def _observed(session: Session, work: Work[T], is_watched: bool) -> Work[tuple[T, Json]]:
+    """The work with what there is to tell watchers of it."""
+    before = session.state() if is_watched else None
+    result = yield from work
+    return result, event_of(session, before, result)
 
 
 def memory_of(session: Session) -> int:

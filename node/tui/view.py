@@ -41,7 +41,7 @@ class Options:
 class View:
     """A session as it was looked at last, and the user's options."""
 
-    session: int
+    session: int | str
     state: Json = field(default_factory=dict)
     """``zvmd_session_state``: the first page of everything."""
     pages: Mapping[tuple[str, int], Any] = field(default_factory=dict)

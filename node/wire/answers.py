@@ -37,6 +37,7 @@ from zvmd.frames import (
     Result,
     SendTransaction,
     Sent,
+    SessionEvent,
     Subscribe,
     Subscribed,
     SubscriptionEnded,
@@ -243,14 +244,29 @@ class Answerer:
 
     def _pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
         backend, readers = self._context.backend, self._service.readers
+        if request.kind == "session":
+            return self._session_pages(request, number)
         cursor = codec.cursor_of(request.cursor)
         if request.kind == "heads":
             return self._head_pages(number, head_stream(backend, readers, cursor))
         if request.kind != "logs":
-            raise InvalidParams(f"kind is 'heads' or 'logs', not {request.kind[:60]!r}")
+            raise InvalidParams(f"kind is 'heads', 'logs' or 'session', not {request.kind[:60]!r}")
         addresses = frozenset(codec.address_of(item) for item in request.addresses)
         logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
         return self._log_pages(number, logs)
+
+    def _session_pages(self, request: Subscribe, number: int) -> AsyncIterator[bytes]:
+        if request.session is None:
+            raise InvalidParams("a subscription of kind 'session' names the session")
+        cursor = None if request.cursor is None else request.cursor[0]
+        events = self._context.need_sessions().watch(request.session, cursor)
+
+        async def pages() -> AsyncIterator[bytes]:
+            async with aclosing(events):
+                async for page in events:
+                    yield b"".join(encode_frame(SessionEvent(number, (event["cursor"], 0), event)) for event in page)
+
+        return pages()
 
     async def _head_pages(self, number: int, headers: AsyncIterator[list[Header]]) -> AsyncIterator[bytes]:
         backend = self._context.backend

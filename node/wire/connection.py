@@ -53,13 +53,23 @@ class State(Enum):
 class ServerConnection:
     """Protocol state of one peer."""
 
-    def __init__(self, limits: WireLimits, is_token: Callable[[bytes], bool], now: float) -> None:
+    def __init__(
+        self,
+        limits: WireLimits,
+        is_token: Callable[[bytes], bool],
+        now: float,
+        is_guest: Callable[[bytes], bool] = lambda _: False,
+    ) -> None:
+        """``is_guest`` tells the share tokens of sessions."""
         self.state = State.GREETING
+        self.guest: str | None = None
+        """The share token the peer said Hello with."""
         self.in_flight = 0
         """Requests not answered yet."""
         self.hello_deadline = now + limits.hello_within_s
         self._limits = limits
         self._is_token = is_token
+        self._is_guest = is_guest
         self._streams: dict[int, FrameBuffer] = {}
         self._ended: set[int] = set()
         """Streams refused earlier: what still arrives on them is dropped."""
@@ -152,7 +162,10 @@ class ServerConnection:
                 stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
             )
         if not self._is_token(request.token):
-            return self._close(stream_id, WrongToken("the token is not the node's"))
+            if not self._is_guest(request.token):
+                message = "the token is neither the node's nor one of a shared session that still counts"
+                return self._close(stream_id, WrongToken(message))
+            self.guest = request.token.decode()
         self.state = State.OPEN
         return Greeted(stream_id, request.client[:200])
 

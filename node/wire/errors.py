@@ -15,6 +15,7 @@ ZvmdError
     ├── HelloAgain             wire.hello_again
     ├── UnknownVersion *       wire.version
     ├── WrongToken *           wire.token
+    ├── GuestRefused           wire.guest
     ├── SlowReader *           wire.slow_reader
     ├── WrongStream *          wire.stream_kind
     └── PeerFault *            wire.fault
@@ -144,6 +145,15 @@ class WrongToken(WireError):
     rpc_code = -32001
     quic_code = 14
     hint = "use the token file in the node's data directory (--data-dir, ZVMD_TOKEN)"
+
+
+class GuestRefused(WireError):
+    """A peer with a share token asked for something else than its session."""
+
+    code = "wire.guest"
+    rpc_code = -32001
+    quic_code = 18
+    hint = "with a share token, call the session's methods with that token as the session"
 
 
 class SlowReader(WireError):

@@ -19,6 +19,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.retry import QuicRetryTokenHandler
 
+from chain.errors import ZvmdError
 from node.auth.tls import TlsFiles
 from node.rpc.service import RpcService
 from node.wire import codec
@@ -26,6 +27,7 @@ from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
 from node.wire.errors import PeerFault, SlowReader, WireError, WrongToken
 from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
+from node.wire.guests import check_guest
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome, encode_frame
 
@@ -45,7 +47,7 @@ class WirePeer(QuicConnectionProtocol):
         self.subscriptions: dict[int, asyncio.Task[None]] = {}
         self._listener = listener
         self._limits = listener.limits
-        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time())
+        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_guest)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
         self._out: dict[int, list[bytes]] = {}
         self._out_scheduled = False
@@ -122,7 +124,7 @@ class WirePeer(QuicConnectionProtocol):
             self._end()
 
     def _handle(self, event: object) -> None:
-        if isinstance(event, RequestReceived):
+        if isinstance(event, RequestReceived) and self._admits(event):
             self._unanswered[event.stream_id] += 1
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
         elif isinstance(event, Greeted):
@@ -141,6 +143,19 @@ class WirePeer(QuicConnectionProtocol):
             self._stop(event.stream_id, event.error)
         elif isinstance(event, ConnectionRefused):
             self._refuse(event.stream_id, event.error)
+
+    def _admits(self, event: RequestReceived) -> bool:
+        """Whether the peer may ask this; if not, it is answered here."""
+        if self._state.guest is None:
+            return True
+        try:
+            check_guest(event.request, self._state.guest)
+        except WireError as error:
+            self._state.answered(event.size_bytes)
+            request_id = getattr(event.request, "id", 0)
+            self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))
+            return False
+        return True
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -242,6 +257,14 @@ class WireListener(QuicServer):
             limits.request_frame_max_bytes,
             limits.in_flight_max,
         )
+
+    def is_guest(self, token: bytes) -> bool:
+        """Whether it is a share token of a session that still counts."""
+        sessions = self._service.context.sessions
+        try:
+            return sessions is not None and sessions.live.enter(token.decode("ascii")).share > 0
+        except (ZvmdError, UnicodeDecodeError):
+            return False
 
     def use_certificate(self, tls: TlsFiles) -> None:
         """New connections get this certificate."""

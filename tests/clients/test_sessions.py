@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,13 @@ def test_save_export_compare_and_trace(rpc: Rpc) -> None:
     assert rpc.call(S + "compare", session, imported)["isEqual"]
     other = rpc.call(S + "create", {"code": COUNT, "gas": "0x186a1"})["id"]
     assert rpc.call(S + "compare", session, other)["divergence"]["fields"] == ["gas"]
+    changed = rpc.call(S + "state_diff", session, 0)
+    assert changed["position"]["pc"]["left"] == "0"
+    assert changed["memory"]["0"]["right"] == before["memory"]
+    assert rpc.call(S + "state_diff", session, 500, 500, other)["stack"] == {}
+    assert rpc.call(S + "state_diff", session, 500, 600, other) == rpc.call(S + "state_diff", session, 500, 600) | {
+        "position": rpc.call(S + "state_diff", session, 500, 600, other)["position"]
+    }
     page = rpc.call(S + "trace", session, 10, 3)
     assert len([json.loads(line)["pc"] for line in page["lines"]]) == 3
     assert (page["start"], page["stop"]) == (10, 13)
@@ -154,7 +161,7 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
             capture_output=True, text=True, cwd=REPO, env=clean_environment(), timeout=60, check=False,
         )  # fmt: skip
         assert result.returncode == status, result.stderr
-        return result.stdout.strip()
+        return (result.stdout or result.stderr).strip()
 
     number = session("new", "--code", ADD, "--name", "by hand")
     assert session("break", number, "opcode", "SSTORE") == "1"
@@ -170,4 +177,20 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
     other = session("new", "--code", ADD, "--gas", "99999")
     assert session("diff", number, other, status=1).startswith("step 0: gas differ")
     assert "by hand" in session("list")
+    assert session("over-back", number).startswith("step 1")
+    assert session("out-back", number).startswith("step 0")
+    if transport == "quic":
+        share_from_the_shell(session, number)
     session("close", number)
+
+
+def share_from_the_shell(session: Callable[..., str], number: str) -> None:
+    """Give a token, drive with it, watch with it, and revoke it."""
+    token = session("share", number, "--role", "drive", "--ttl", "5m", "--name", "ann")
+    assert "owner drives" in session("step", token, status=1)
+    session("drive", token, "--take-over")
+    assert session("step", token).startswith("step 1")
+    assert '"driver": 1' in session("shares", number)
+    assert "share 1 (ann): watch  step 1  pc 2" in session("watch", token, "--count", 1)
+    session("release", token)
+    session("unshare", number, 1)

@@ -23,6 +23,13 @@ LOOKS = 100
 """How often a screen is looked at until it shows what it should: what scrolls, scrolls after it was drawn."""
 
 
+_SESSION = re.compile(r"session (\d+) ")
+
+
+def _without_number(title: re.Match[str]) -> str:
+    return "session N " + "─" * (len(title[1]) - 1)
+
+
 def screen_of(app: App[Any]) -> str:
     """What is on the screen, a line a row, without colours."""
     width, height = app.size
@@ -38,7 +45,7 @@ async def check_screen(pilot: Pilot[Any], name: str) -> None:
     shown, before, looks = "", "", 0
     while shown != before or not looks or (looks < LOOKS and not updates and shown != file.read_text(encoding="utf-8")):
         await pilot.pause(LOOK_S)
-        before, shown, looks = shown, re.sub(r"session \d+", "session N", screen_of(pilot.app)), looks + 1
+        before, shown, looks = shown, _SESSION.sub(_without_number, screen_of(pilot.app)), looks + 1
     if updates:
         file.write_text(shown, encoding="utf-8")
     expected = file.read_text(encoding="utf-8")

@@ -90,7 +90,7 @@ async def debugging(
             session = await zvmd.AsyncSession.from_template(line, program["template"])
         else:
             session = await zvmd.AsyncSession.create(line, **program)
-        app = Debugger(Source(session))
+        app = Debugger(Source(session, line))
         async with app.run_test(size=size) as pilot:
             user = User(app, pilot, session)
             await user.settle()
@@ -331,6 +331,22 @@ def test_a_run_does_not_block_keys_and_escape_pauses_it(node: Node) -> None:
         assert user.step > 0
 
     play(node, {"code": ENDLESS, "gas": 1 << 36}, story)
+
+
+@pytest.mark.full
+def test_what_others_do_is_seen_at_once(node: Node) -> None:
+    async def story(user: User) -> None:
+        assert node.daemon is not None
+        async with zvmd.connect(
+            f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir
+        ) as client:
+            other = zvmd.AsyncSession(client, user.session.id)
+            await other.step(4)
+            await other.add_breakpoint("opcode", opcode="STOP")
+            while user.step != 4 or not user.app.view.breakpoints:
+                await user.settle()
+
+    play(node, {"code": LOOP}, story)
 
 
 @pytest.mark.full

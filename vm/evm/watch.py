@@ -110,8 +110,17 @@ def _watch() -> str:
 
 
 def _digest() -> str:
-    """Mix pc, opcode, masked gas, stack height and top word of every step into the digest."""
+    """Stop at a marked place; mix pc, opcode, masked gas, stack height and top word of every step into the digest."""
+    check = (
+        "  %at.skip = getelementptr i8, ptr %block, i64 32\n  %skip = load i64, ptr %at.skip\n"
+        "  %at.marks = getelementptr i8, ptr %block, i64 24\n  %marks = load ptr, ptr %at.marks\n"
+        "  %at.mark = getelementptr i8, ptr %marks, i64 %pc\n  %mark = load i8, ptr %at.mark\n"
+        "  %is_unmarked = icmp eq i8 %mark, 0\n  %is_skipped = icmp ne i64 %skip, 0\n"
+        "  %passes = or i1 %is_unmarked, %is_skipped\n  br i1 %passes, label %mix, label %break\n"
+        f"break:\n{_tail(f'leave{int(Exit.BREAK)}')}mix:\n  store i64 0, ptr %at.skip\n"
+    )
     lines = [
+        check,
         "  %at.digest = getelementptr i8, ptr %block, i64 8\n  %h0 = load i64, ptr %at.digest\n",
         "  %at.mask = getelementptr i8, ptr %block, i64 16\n  %mask = load i64, ptr %at.mask\n",
         "  %x1 = and i64 %gas, %mask\n",
@@ -254,12 +263,15 @@ class Watch:
 class TraceDigest:
     """A 64-bit digest of all steps: equal traces give equal digests, and a difference stays for ever.
 
-    It covers pc, opcode, gas (unless left out), stack height and top word at every step, hence all values that
-    ever come onto a stack; memory and storage only through them.
+    It covers pc, opcode, gas (unless left out), stack height and top word at every step, hence all values that ever
+    come onto a stack; what reaches memory and storage another way only if it is mixed in: ``marks`` says where to stop
+    for that, before the opcode, as in `Watch`.
     """
 
-    def __init__(self, with_gas: bool = True) -> None:
+    def __init__(self, with_gas: bool = True, marks: Callable[[Frame], bytes] | None = None) -> None:
         self.table = _tables().digest
+        self._marks = marks
+        self._maps: dict[tuple[Code, bytes], bytes] = {}
         self._block, self._address = _control_block()
         self._block[2] = _MASK if with_gas else 0
 
@@ -272,11 +284,26 @@ class TraceDigest:
     def value(self, digest: int) -> None:
         self._block[1] = digest
 
+    def mix(self, number: int) -> None:
+        """Have 64 bits more in the digest."""
+        mixed = (self.value ^ number) * _MIX & _MASK
+        self.value = mixed ^ mixed >> 29
+
+    def skip_mark(self) -> None:
+        """The opcode of this position will run though it is marked."""
+        self._block[4] = 1
+
     def arm(self, frame: Frame) -> None:
+        key = frame.code, frame.message.code_address
+        marks = self._maps.get(key)
+        if marks is None:
+            marks = bytes(frame.code.length + MARKS_PADDING) if self._marks is None else self._marks(frame)
+            self._maps[key] = marks
+        self._block[3] = address_of(marks)
         frame.words[_BLOCK] = self._address
 
     def stops(self, _: Execution) -> bool:
-        """A digest never stops."""
+        """A digest stops at marks only."""
         return False
 
 

@@ -16,6 +16,7 @@ NAMESPACES = (
     "zvmd",
     "sessions",
     "session_views",
+    "session_sharing",
 )
 
 

@@ -9,29 +9,25 @@ import msgspec
 
 from debugger import commands
 from debugger.breakpoints import Breakpoint
-from debugger.calltree import call_tree as tree_of
-from debugger.diff import compare
+from debugger.calltree import call_tree_slices
+from debugger.diff import compare_slices
 from debugger.edits import Edit
 from debugger.errors import InvalidBreakpoint, InvalidEdit, InvalidProgram, SessionError
-from debugger.events import Event, Stopped
 from debugger.limits import EXPORT_STEPS, TRACE_LINES
-from debugger.session import Moves, Session
-from debugger.sharing import export_session
+from debugger.session import Session
+from debugger.sharing import export_slices
 from debugger.state import StateQuery
-from debugger.trace3155 import trace_page
+from debugger.state_diff import diff_state_slices
+from debugger.trace3155 import trace_slices
 from node.rpc.context import Context
-from node.rpc.params import JsonObject, LooseInt
+from node.rpc.params import JsonObject, LooseInt, SessionRef
 from node.rpc.registry import method
 from node.sessions import gallery, moves
 from node.sessions.creating import program_of
+from node.sessions.where import Json, plain, where
 
-Json = dict[str, Any]
 T = TypeVar("T")
 S = "zvmd_session_"
-
-
-def _plain(value: object) -> Any:
-    return msgspec.to_builtins(value, str_keys=True)
 
 
 def _convert(value: object, kind: type[T], error: type[SessionError]) -> T:
@@ -41,41 +37,16 @@ def _convert(value: object, kind: type[T], error: type[SessionError]) -> T:
         raise error(str(failure)[:300]) from None
 
 
-def _where(session: Session, events: list[Event]) -> Json:
-    """Where a session stands, why it stopped there, and what else a command did."""
-    state = session.state(_BRIEF)
-    stopped = next((event for event in events if isinstance(event, Stopped)), None)
-    answer: Json = {
-        "step": state.step,
-        "pc": state.pc,
-        "opcode": state.opcode,
-        "gasLeft": state.gas_left,
-        "depth": state.depth,
-        "halt": _plain(state.halt),
-        "branch": session.branch,
-    }
-    if stopped is not None:
-        answer |= {"reason": stopped.reason, "breakpoints": list(stopped.breakpoints)}
-    return answer
+async def _command(context: Context, ref: SessionRef, command: commands.Command) -> Json:
+    """Carry out a command; where the session stands then."""
+    work = moves.move(command)
 
-
-_NOTHING = {"offset": 0, "limit": 0}
-_BRIEF = msgspec.convert(
-    dict.fromkeys(("stack", "memory", "returnData", "storage", "transientStorage", "logs", "callFrames"), _NOTHING),
-    StateQuery,
-)
-
-
-async def _move(context: Context, session: int, work: Callable[[Session, Callable[[], bool]], Moves]) -> Json:
     def answered(found: Session, wants_pause: Callable[[], bool]) -> Any:
-        return _where(found, (yield from work(found, wants_pause)))
+        return where(found, (yield from work(found, wants_pause)))
 
-    answer: Json = await context.need_sessions().change(session, answered)
+    name = type(command).__struct_config__.tag
+    answer: Json = await context.need_sessions().change(ref, answered, str(name))
     return answer
-
-
-async def _command(context: Context, session: int, command: commands.Command) -> Json:
-    return await _move(context, session, moves.move(command))
 
 
 @method(S + "create")
@@ -91,135 +62,135 @@ async def create(context: Context, program: JsonObject) -> Json:
 
 
 @method(S + "step")
-async def step(context: Context, id_: LooseInt, n: LooseInt | None = None) -> Json:
+async def step(context: Context, id_: SessionRef, n: LooseInt | None = None) -> Json:
     """Execute operations, entering calls."""
     return await _command(context, id_, commands.Step(1 if n is None else n))
 
 
 @method(S + "step_back", S + "stepBack")
-async def step_back(context: Context, id_: LooseInt, n: LooseInt | None = None) -> Json:
+async def step_back(context: Context, id_: SessionRef, n: LooseInt | None = None) -> Json:
     """Undo operations."""
     return await _command(context, id_, commands.StepBack(1 if n is None else n))
 
 
 @method(S + "step_over", S + "stepOver")
-async def step_over(context: Context, id_: LooseInt) -> Json:
+async def step_over(context: Context, id_: SessionRef) -> Json:
     """Execute an operation and all that it calls."""
     return await _command(context, id_, commands.StepOver())
 
 
 @method(S + "step_out", S + "stepOut")
-async def step_out(context: Context, id_: LooseInt) -> Json:
+async def step_out(context: Context, id_: SessionRef) -> Json:
     """Run until the caller goes on."""
     return await _command(context, id_, commands.StepOut())
 
 
 @method(S + "step_over_back", S + "stepOverBack")
-async def step_over_back(context: Context, id_: LooseInt) -> Json:
+async def step_over_back(context: Context, id_: SessionRef) -> Json:
     """Undo an operation and all that it called."""
     return await _command(context, id_, commands.StepOverBack())
 
 
 @method(S + "step_out_back", S + "stepOutBack")
-async def step_out_back(context: Context, id_: LooseInt) -> Json:
+async def step_out_back(context: Context, id_: SessionRef) -> Json:
     """Return to the operation that called this frame."""
     return await _command(context, id_, commands.StepOutBack())
 
 
 @method(S + "seek")
-async def seek(context: Context, id_: LooseInt, step: LooseInt) -> Json:
+async def seek(context: Context, id_: SessionRef, step: LooseInt) -> Json:
     """Stand at a step."""
     return await _command(context, id_, commands.Seek(step))
 
 
 @method(S + "run")
-async def run(context: Context, id_: LooseInt, limit: LooseInt | None = None) -> Json:
+async def run(context: Context, id_: SessionRef, limit: LooseInt | None = None) -> Json:
     """Run to a breakpoint, the end or a pause."""
     return await _command(context, id_, commands.Run(limit))
 
 
 @method(S + "pause")
-async def pause(context: Context, id_: LooseInt) -> bool:
+async def pause(context: Context, id_: SessionRef) -> bool:
     """Have a move or a comparison that takes long stop soon, where it got."""
     context.need_sessions().pause(id_)
     return True
 
 
 @method(S + "reverse_run", S + "reverseRun")
-async def reverse_run(context: Context, id_: LooseInt) -> Json:
+async def reverse_run(context: Context, id_: SessionRef) -> Json:
     """Run backwards to a breakpoint or the start."""
     return await _command(context, id_, commands.ReverseRun())
 
 
 @method(S + "reset")
-async def reset(context: Context, id_: LooseInt) -> Json:
+async def reset(context: Context, id_: SessionRef) -> Json:
     """Back to the start, without edits."""
     return await _command(context, id_, commands.Reset())
 
 
 @method(S + "state")
-async def state(context: Context, id_: LooseInt, query: JsonObject | None = None) -> Json:
+async def state(context: Context, id_: SessionRef, query: JsonObject | None = None) -> Json:
     """The whole state, in pages: ``{frame?, stack?: {offset, limit}, memory?, storage?, logs? ...}``."""
     wanted = _convert(query or {}, StateQuery, InvalidProgram)
-    answer: Json = await context.need_sessions().read(lambda found: _plain(found.state(wanted)), id_)
+    answer: Json = await context.need_sessions().read(lambda found: plain(found.state(wanted)), id_)
     return answer
 
 
 @method(S + "breakpoint_add", S + "breakpointAdd")
-async def breakpoint_add(context: Context, id_: LooseInt, breakpoint_: JsonObject) -> Json:
+async def breakpoint_add(context: Context, id_: SessionRef, breakpoint_: JsonObject) -> Json:
     """Set a breakpoint ``{kind, pc?, opcode?, slot?, ...}``; with the id of one, in its place."""
     point = _convert(breakpoint_, Breakpoint, InvalidBreakpoint)
 
     def work(found: Session, _: object) -> Any:
         yield
-        return _plain(found.set_breakpoint(point)[0])["breakpoint"]
+        return plain(found.set_breakpoint(point)[0])["breakpoint"]
 
-    answer: Json = await context.need_sessions().change(id_, work)
+    answer: Json = await context.need_sessions().change(id_, work, "set_breakpoint")
     return answer
 
 
 @method(S + "breakpoint_remove", S + "breakpointRemove")
-async def breakpoint_remove(context: Context, id_: LooseInt, breakpoint_: LooseInt) -> bool:
+async def breakpoint_remove(context: Context, id_: SessionRef, breakpoint_: LooseInt) -> bool:
     """Remove a breakpoint."""
     await _command(context, id_, commands.RemoveBreakpoint(breakpoint_))
     return True
 
 
 @method(S + "breakpoint_list", S + "breakpointList")
-async def breakpoint_list(context: Context, id_: LooseInt) -> list[Json]:
+async def breakpoint_list(context: Context, id_: SessionRef) -> list[Json]:
     """All breakpoints, with ``holds`` for those that hold here."""
 
     def look(found: Session) -> list[Json]:
         holding = set(found.holding())
-        return [{**_plain(b), "id": b.id, "holds": b.id in holding} for b in found.breakpoints.values()]
+        return [{**plain(b), "id": b.id, "holds": b.id in holding} for b in found.breakpoints.values()]
 
     return await context.need_sessions().read(look, id_)
 
 
 @method(S + "edit")
-async def edit(context: Context, id_: LooseInt, edit: JsonObject) -> Json:
+async def edit(context: Context, id_: SessionRef, edit: JsonObject) -> Json:
     """Change the position on a new branch: ``{kind, index?, value?, data?, address?}``."""
     return await _command(context, id_, commands.MakeEdit(_convert(edit, Edit, InvalidEdit)))
 
 
 @method(S + "branches")
-async def branches(context: Context, id_: LooseInt) -> list[Json]:
+async def branches(context: Context, id_: SessionRef) -> list[Json]:
     """All branches, with ``current`` for the one the session is on."""
 
     def look(found: Session) -> list[Json]:
-        return [{**_plain(b), "current": b.id == found.branch} for _, b in sorted(found.branches.items())]
+        return [{**plain(b), "current": b.id == found.branch} for _, b in sorted(found.branches.items())]
 
     return await context.need_sessions().read(look, id_)
 
 
 @method(S + "checkout")
-async def checkout(context: Context, id_: LooseInt, branch: LooseInt, step: LooseInt | None = None) -> Json:
+async def checkout(context: Context, id_: SessionRef, branch: LooseInt, step: LooseInt | None = None) -> Json:
     """Go to a branch."""
     return await _command(context, id_, commands.Checkout(branch, step))
 
 
 @method(S + "rename")
-async def rename(context: Context, id_: LooseInt, name: str | None = None, tags: object = None) -> bool:
+async def rename(context: Context, id_: SessionRef, name: str | None = None, tags: object = None) -> bool:
     """Set name and tags, each if given."""
     chosen = None if tags is None else _convert(tags, tuple[str, ...], InvalidProgram)
     await _command(context, id_, commands.Rename(name, chosen))
@@ -227,25 +198,28 @@ async def rename(context: Context, id_: LooseInt, name: str | None = None, tags:
 
 
 @method(S + "save")
-async def save(context: Context, id_: LooseInt, name: str | None = None) -> Json:
+async def save(context: Context, id_: SessionRef, name: str | None = None) -> Json:
     """A copy of the session as it stands, to come back to with ``_restore``."""
-    copied = await context.need_sessions().copy(id_)
+    service = context.need_sessions()
+    copied = await service.copy(service.live.owned(id_))
     if name is not None:
         await _command(context, copied, commands.Rename(name))
     return {"id": copied}
 
 
 @method(S + "restore")
-async def restore(context: Context, id_: LooseInt, saved: LooseInt) -> Json:
+async def restore(context: Context, id_: SessionRef, saved: LooseInt) -> Json:
     """Make the session what the saved one is."""
-    await context.need_sessions().copy(saved, id_)
-    return await context.need_sessions().read(lambda found: _where(found, []), id_)
+    service = context.need_sessions()
+    await service.copy(saved, service.live.owned(id_))
+    return await service.read(lambda found: where(found, []), id_)
 
 
 @method(S + "export")
-async def export(context: Context, id_: LooseInt, note: str | None = None) -> str:
+async def export(context: Context, id_: SessionRef, note: str | None = None) -> str:
     """The session as one file, in hex."""
-    return await context.need_sessions().read(lambda found: "0x" + export_session(found, note or "").hex(), id_)
+    file = await context.need_sessions().look(lambda _, found: export_slices(found, note or ""), id_)
+    return "0x" + file.hex()
 
 
 @method(S + "import")
@@ -260,11 +234,33 @@ async def compare_(context: Context, left: LooseInt, right: LooseInt, options: J
     chosen = _convert(options or {}, _CompareOptions, InvalidProgram)
     limit = min(chosen.limit, EXPORT_STEPS)
 
-    def look(one: Session, two: Session) -> Json:
-        found: Json = _plain(compare(one, two, ignoring_gas=chosen.ignoring_gas, limit=limit))
-        return found
+    def look(wants_pause: Callable[[], bool], one: Session, two: Session) -> Any:
+        return compare_slices(one, two, ignoring_gas=chosen.ignoring_gas, limit=limit, wants_pause=wants_pause)
 
-    return await context.need_sessions().read(look, left, right)
+    found: Json = plain(await context.need_sessions().look(look, left, right))
+    return found
+
+
+@method(S + "state_diff", S + "stateDiff")
+async def state_diff(
+    context: Context,
+    id_: SessionRef,
+    left_step: LooseInt | None = None,
+    right_step: LooseInt | None = None,
+    right: SessionRef | None = None,
+) -> Json:
+    """What differs between two positions of one session, or of two: accounts, storage, stack, memory.
+
+    A step that is not given is where the session stands.
+    """
+    service = context.need_sessions()
+
+    def look(_: object, one: Session, two: Session) -> Any:
+        steps = [found.step_index if step is None else step for found, step in ((one, left_step), (two, right_step))]
+        return diff_state_slices(one, steps[0], two, steps[1])
+
+    found: Json = plain(await service.look(look, id_, id_ if right is None else service.live.owned(right)))
+    return found
 
 
 class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -274,27 +270,33 @@ class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"
 
 @method(S + "trace")
 async def trace(
-    context: Context, id_: LooseInt, start: LooseInt | None = None, limit: LooseInt | None = None, memory: bool = False
+    context: Context,
+    id_: SessionRef,
+    start: LooseInt | None = None,
+    limit: LooseInt | None = None,
+    memory: bool = False,
 ) -> Json:
     """A page of the run's EIP-3155 lines."""
     count = min(TRACE_LINES if limit is None else limit, TRACE_LINES)
-    answer: Json = await context.need_sessions().read(
-        lambda found: _plain(trace_page(found, start or 0, count, memory=memory)), id_
+    page: Json = plain(
+        await context.need_sessions().look(lambda _, found: trace_slices(found, start or 0, count, memory=memory), id_)
     )
-    return answer
+    return page
 
 
 @method(S + "call_tree", S + "callTree")
-async def call_tree(context: Context, id_: LooseInt) -> Json:
+async def call_tree(context: Context, id_: SessionRef) -> Json:
     """Every message of the run."""
-    answer: Json = await context.need_sessions().read(lambda found: _plain(tree_of(found, EXPORT_STEPS)), id_)
-    return answer
+    tree: Json = plain(
+        await context.need_sessions().look(lambda _, found: call_tree_slices(found, EXPORT_STEPS), id_)
+    )
+    return tree
 
 
 @method(S + "templates")
 def templates(context: Context) -> list[Json]:  # noqa: ARG001
     """The gallery."""
-    return [_plain(template) for template in gallery.templates()]
+    return [plain(template) for template in gallery.templates()]
 
 
 @method(S + "from_template", S + "fromTemplate")
@@ -307,11 +309,12 @@ async def from_template(context: Context, name: str) -> Json:
 @method(S + "list")
 def list_(context: Context) -> list[Json]:
     """All sessions, the newest first."""
-    return [_plain(summary) for summary in context.need_sessions().summaries()]
+    return [plain(summary) for summary in context.need_sessions().summaries()]
 
 
 @method(S + "close")
-async def close(context: Context, id_: LooseInt) -> bool:
+async def close(context: Context, id_: SessionRef) -> bool:
     """End a session."""
-    await context.need_sessions().close(id_)
+    service = context.need_sessions()
+    await service.close(service.live.owned(id_))
     return True

@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 
 from debugger import diff
 from debugger.calltree import call_tree
-from debugger.diff import compare
+from debugger.diff import Comparison, compare, compare_slices
 from debugger.edits import Edit
-from debugger.program import Program
+from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.state_diff import diff_states
 from debugger.trace3155 import trace_lines, trace_page
 from node.conformance.trace import TraceWriter
 from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
 from tests.unit.vm.programs import OTHER, code
+from vm.machine import ENGINES, Machine
 
 
 def naive_steps(run: Session, with_gas: bool) -> list[object]:
@@ -28,13 +29,15 @@ def naive_steps(run: Session, with_gas: bool) -> list[object]:
     timeline = run.twin()
     steps: list[object] = []
     while timeline.outcome is None:
-        frame = timeline.execution.frames[-1]
+        execution = timeline.execution
+        frame, journal = execution.frames[-1], execution.journal
         gas = frame.gas if with_gas else 0
-        logs = [log[1:] for log in timeline.execution.journal.logs]
+        logs = [log[1:] for log in journal.logs]
         op = frame.code.padded[frame.pc]
-        steps.append(
-            (frame.pc, op, gas, len(timeline.execution.frames), frame.stack(), frame.memory_bytes(), logs)
-        )
+        frames = [(f.stack(), f.memory_bytes(), f.returndata) for f in execution.frames]
+        held = {a: dict(slots) for a, slots in journal._base_storage.items()}
+        holds = {a: dict(slots) for a, slots in journal._storage.items() if slots}
+        steps.append((frame.pc, op, gas, frames, logs, held, holds))
         timeline.forward(1)
     end = timeline.outcome
     steps.append((end.halt, end.output, end.gas_left if with_gas else 0))
@@ -53,8 +56,8 @@ def test_the_first_divergence_is_the_naive_one(
     a, b = session(one), session(two)
     if how == 1:
         b.seek(seed % (b.length() + 1))
-        if b.halt() is None and int(b.state().stack[-1] if b.state().stack else "0x0", 16) != 5:
-            b.edit(Edit("push", value=1) if not b.state().stack else Edit("stack", index=0, value=5))
+        if b.halt() is None:
+            b.edit(an_edit(b, seed))
     left, right = naive_steps(a, not ignoring_gas), naive_steps(b, not ignoring_gas)
     wanted = next((i for i, (x, y) in enumerate(zip_longest(left, right)) if x != y), None)
     before, diff.DIFF_CHUNK = diff.DIFF_CHUNK, chunk
@@ -67,6 +70,86 @@ def test_the_first_divergence_is_the_naive_one(
         assert found.divergence is not None
         assert found.divergence.step == wanted
         assert len(found.divergence.before) == min(wanted, diff.DIFF_CONTEXT)
+
+
+def an_edit(run: Session, seed: int) -> Edit:
+    """One that changes something at the position."""
+    state = run.state()
+    deep = seed % (len(state.stack) or 1)
+    if seed % 3 == 0 and state.stack:
+        return Edit("stack", index=deep, value=int(state.stack[-1 - deep], 16) ^ 5)
+    if seed % 3 == 1 and len(state.memory) > 2:
+        at = seed % (len(state.memory) // 2 - 1)
+        return Edit("memory", index=at, data=f"0x{int(state.memory[2 + 2 * at : 4 + 2 * at], 16) ^ 1:02x}")
+    return Edit("storage", index=3, value=2**200 + seed)
+
+
+def at_different_memory(one: Program, two: Program, ignoring_gas: bool = True) -> tuple[int, list[str], list[str]]:
+    found = compare(session(one), session(two), ignoring_gas=ignoring_gas)
+    assert found.divergence is not None
+    return found.divergence.step, found.divergence.fields, found.divergence.notes
+
+
+def test_what_is_copied_and_forgotten_is_seen() -> None:
+    """The copy is overwritten by the same words and never looked at; chunk ends would not show it."""
+    copy = code(32, 0, 0, "CALLDATACOPY", 7, 0, "MSTORE STOP")
+    one, two = program(copy, calldata=b"\1"), program(copy, calldata=b"\2")
+    assert at_different_memory(one, two)[:2] == (4, ["memory"])
+    padded = program(copy, calldata=b"\1\0\0")
+    assert compare(session(one), session(padded)).is_equal, "zeros that pad are no difference"
+    of_code = code(1, 17, 0, "CODECOPY", 7, 0, "MSTORE STOP")
+    assert at_different_memory(program(of_code + bytes(4) + b"\1"), program(of_code + bytes(4) + b"\2"))[:2] == (
+        4, ["memory"]
+    )  # fmt: skip
+    other = code(2, 0, 0, int.from_bytes(OTHER, "big"), "EXTCODECOPY", 7, 0, "MSTORE STOP")
+    assert at_different_memory(program(other, code(1, "STOP")), program(other, code(2, "STOP")))[:2] == (5, ["memory"])
+
+
+def test_what_an_inner_frame_reads_and_drops_is_seen() -> None:
+    inner = code(1, 4, 0, "CODECOPY STOP")
+    one = program(CALL_OTHER + code("STOP"), inner + b"\0\0\1")
+    two = program(CALL_OTHER + code("STOP"), inner + b"\0\0\2")
+    assert compare(session(one), session(two)).is_equal, "another byte was copied"
+    inner = code(1, 10, 0, "CODECOPY STOP")
+    one, two = (program(CALL_OTHER + code("STOP"), inner + b"\0\0" + last) for last in (b"\1", b"\2"))
+    assert at_different_memory(one, two)[1] == ["memory"]
+
+
+def test_what_a_slot_held_before_it_was_written_is_seen() -> None:
+    write = program(code(9, 3, "SSTORE STOP"))
+    state = {"0x" + bytes(18).hex() + "c0de": AccountSetup(storage={"0x3": 4})}
+    kept = msgspec.structs.replace(write, state={**write.state, **state})
+    step, fields, notes = at_different_memory(write, kept)
+    assert (step, fields) == (3, ["storage"])
+    assert notes == [
+        "on the left, slot 0x3 held 0x0 before it was written", "on the right, slot 0x3 held 0x4 before it was written"
+    ]  # fmt: skip
+
+
+def test_precompiles_of_other_forks_are_seen() -> None:
+    """Without a precompile the call succeeds as well and returns nothing, and nothing of it comes onto the stack."""
+    add = code(0, 0, 256, 0, 0, 0xB, 50_000, "CALL POP STOP")
+    old = Program(code="0x" + add.hex(), fork="cancun")
+    new = Program(code="0x" + add.hex(), fork="prague")
+    found = compare(session(old), session(new), ignoring_gas=True)
+    assert found.divergence is not None
+    assert found.divergence.fields == ["returnData"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_machines_of_other_engines_step_alike(engine: str) -> None:
+    """Code that is compiled has no steps: a session of any engine is stepped by the interpreter, beside the maps."""
+    one = session(LOOP)
+    two = Session(one.program, Machine(engine=engine))
+    assert compare(one, two, limit=100_000).is_equal
+
+
+def test_a_comparison_comes_in_slices_and_can_be_paused() -> None:
+    slices = compare_slices(session(LOOP), session(LOOP), wants_pause=lambda: True)
+    next(slices)
+    with pytest.raises(StopIteration) as ended:
+        next(slices)
+    assert ended.value.value == Comparison(True, diff.DIFF_CHUNK, False, None)
 
 
 def test_a_late_divergence_is_found_with_its_context() -> None:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from debugger.commands import Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
+from debugger.calltree import call_tree_slices
+from debugger.commands import Checkout, Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
+from debugger.diff import compare_slices
 from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
-from debugger.sharing import export_session
+from debugger.sharing import export_session, export_slices
 from node.errors import WriterBusy
 from node.sessions import service
 from node.sessions.moves import move
@@ -48,6 +50,9 @@ class Log:
             raise WriterBusy("busy")
         self.kept += 1
         self.shelf.put(session, record)
+
+    def records(self) -> list[bytes]:
+        return [record for session in self.shelf if (record := self.shelf.get(session)) is not None]
 
     def service(self) -> SessionService:
         return SessionService(Ground(None, MACHINE), self.shelf, self.keep)  # type: ignore[arg-type]
@@ -110,7 +115,7 @@ def test_what_is_not_kept_did_not_happen() -> None:
 
 def test_long_moves_let_others_work_and_can_be_paused() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        moves = [Run(), Seek(900_000_000), Step(800_000_000), StepOver()]
+        moves = [Run(), Seek(900_000_000), Step(800_000_000), Checkout(0, 900_000_000), StepOver()]
         long = [await sessions.create(CALLING if isinstance(m, StepOver) else ENDLESS, Origin()) for m in moves]
         await sessions.change(long[-1], move(Step(CALL_AT)))
         short = await sessions.create(SHORT, Origin())
@@ -124,9 +129,34 @@ def test_long_moves_let_others_work_and_can_be_paused() -> None:
         assert not any(task.done() for task in tasks)
         for number in long:
             sessions.pause(number)
-        assert {(await task)[0].reason for task in tasks} == {"paused"}
+        reasons = {(await task)[0].reason for task in tasks}
+        assert reasons == {"paused", "branch"}
         for number in long:
             assert 0 < (await state(sessions, number))[0].step < 800_000_000
+
+    run(work)
+
+
+def test_long_looks_let_others_work_and_comparisons_can_be_paused() -> None:
+    async def work(log: Log, sessions: SessionService) -> None:
+        long, short = await sessions.create(ENDLESS, Origin()), await sessions.create(SHORT, Origin())
+        comparing = asyncio.create_task(
+            sessions.look(lambda pause, one: compare_slices(one, one, limit=900_000_000, wants_pause=pause), long)
+        )
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await sessions.change(short, move(Step(1)))
+        assert not comparing.done()
+        sessions.pause(long)
+        found = await comparing
+        assert (found.is_equal, found.has_ended) == (True, False)
+        assert 0 < found.steps < 900_000_000
+        for look in (lambda _, one: call_tree_slices(one, 3_000_000), lambda _, one: export_slices(one)):
+            tree = asyncio.create_task(sessions.look(look, await sessions.create(LOOP, Origin())))
+            await asyncio.sleep(0)
+            await sessions.change(short, move(StepBack(1)))
+            assert not tree.done()
+            await tree
 
     run(work)
 

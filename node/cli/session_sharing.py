@@ -1,0 +1,104 @@
+"""``zvmd session share|watch|drive ...``: sessions together with others."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+import click
+
+from node.cli.link import QuicLink, link_options, open_link
+from node.cli.output import print_json
+from node.cli.session import ask, json_option, session
+from node.cli.session_program import SESSION
+from node.cli.session_view import show_event
+from zvmd.abi import bad_input
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """
+        >>> _Duration().convert("90m", None, None)
+        5400
+        """
+        text = str(value)
+        number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
+        if not number.isdecimal():
+            self.fail(f"{text!r} is no duration like 45s, 90m, 12h or 7d", param, ctx)
+        return int(number) * unit
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=SESSION)
+@click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
+@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is good.")
+@click.option("--name", default="", help="Whom it is for.")
+@json_option
+def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, **link: Any) -> None:
+    """Print a token for somebody else; it is shown this once. They give it instead of ID, and as ZVMD_TOKEN."""
+    answer = ask("share", session_id, role, ttl, name, **link)
+    print_json(answer) if as_json else click.echo(answer["token"])
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=SESSION)
+@link_options
+def shares(session_id: int | str, **link: Any) -> None:
+    """List who has a token, and who drives."""
+    print_json(ask("shares", session_id, **link))
+
+
+@session.command()
+@click.argument("session_id", metavar="ID", type=SESSION)
+@click.argument("number", metavar="SHARE", type=int)
+@link_options
+def unshare(session_id: int | str, number: int, **link: Any) -> None:
+    """Revoke a token."""
+    ask("unshare", session_id, number, **link)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
+@click.option("--take-over", is_flag=True, help="Also if somebody else drives now.")
+@link_options
+def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
+    """Take the wheel: one drives at a time, all others watch."""
+    ask("drive", session_id, {"takeOver": take_over}, **link)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
+@link_options
+def release(session_id: int | str, **link: Any) -> None:
+    """Let go of the wheel: whoever moves next drives."""
+    ask("release", session_id, **link)
+
+
+@session.command()
+@click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
+@click.option("--resume", type=int, metavar="CURSOR", help="Go on behind this event.")
+@click.option("--count", type=int, help="Stop after so many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one a line.")
+@link_options
+def watch(
+    session_id: int | str,
+    resume: int | None,
+    count: int | None,
+    as_json: bool,
+    http: bool,
+    url: str | None,
+    data_dir: str | None,
+) -> None:
+    """Follow a session live: every command its driver gives, where it then stands, what it changed."""
+    with open_link(http, url, data_dir) as link:
+        if not isinstance(link, QuicLink):
+            raise bad_input("watching needs QUIC", "leave --http out, or call zvmd_session_watch on /ws")
+        with closing(link.client.watch(session_id, resume)) as events:
+            for event in islice(events, count):
+                click.echo(json.dumps(event) if as_json else show_event(event))

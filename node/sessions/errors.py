@@ -1,0 +1,80 @@
+"""Errors of sharing sessions, and of importing them.
+
+SessionError
+├── InvalidShare     session.token
+├── ShareExpired     session.token_expired
+├── WatchOnly        session.watch_only
+├── NotDriving       session.driver
+├── OwnersOnly       session.owner
+├── SlowWatcher      session.slow_watcher
+├── NoPush           session.no_push
+└── WorkerFailed     session_file.worker
+"""
+
+from __future__ import annotations
+
+from debugger.errors import SessionError, SessionFileRefused
+
+
+class InvalidShare(SessionError):
+    """The token belongs to no share of a session: it was never given, or it was revoked."""
+
+    code = "session.token"
+    rpc_code = -32001
+    hint = "ask the session's owner for a new one (zvmd session share)"
+
+
+class ShareExpired(SessionError):
+    """The token was good until its time was over."""
+
+    code = "session.token_expired"
+    rpc_code = -32001
+    hint = "ask the session's owner for a new one (zvmd session share)"
+
+
+class WatchOnly(SessionError):
+    """A token to watch with cannot move or change the session."""
+
+    code = "session.watch_only"
+    rpc_code = -32001
+    hint = "ask the session's owner for a token of the role drive, or for a copy (zvmd session export)"
+
+
+class NotDriving(SessionError):
+    """Somebody else drives the session: one drives at a time."""
+
+    code = "session.driver"
+    rpc_code = -32000
+    hint = "wait until it is released, or take over: zvmd_session_drive with takeOver true (zvmd session drive)"
+
+
+class OwnersOnly(SessionError):
+    """Only who has the node's own token may do this, by the session's number."""
+
+    code = "session.owner"
+    rpc_code = -32001
+    hint = "share tokens look at, move and change the one session they were given for"
+
+
+class SlowWatcher(SessionError):
+    """A watcher is so far behind that events it has not seen are no longer kept."""
+
+    code = "session.slow_watcher"
+    rpc_code = -32005
+    hint = "watch again with the last cursor: the position of now comes first, then every event"
+
+
+class NoPush(SessionError):
+    """Over plain HTTP nothing can be pushed."""
+
+    code = "session.no_push"
+    rpc_code = -32601
+    hint = "watch over QUIC (zvmd session watch) or call zvmd_session_watch on the WebSocket /ws"
+
+
+class WorkerFailed(SessionFileRefused):
+    """The process that looks at a file ended without an answer, but not for a limit."""
+
+    code = "session_file.worker"
+    rpc_code = -32000
+    hint = "this is a bug in zvmd or the machine is out of memory; please report it with the file"

@@ -1,0 +1,108 @@
+"""Session files of strangers are taken apart in a process of their own, which can neither take much nor open anything.
+
+    python -m node.sessions.import_worker [address MiB] [CPU seconds]
+
+The file comes on standard input; the answer, an `Answer` as MessagePack, goes to standard output. The process may use
+512 MiB of addresses and 10 s of processor time, and opens no file and no socket once it is ready. What the worker found
+well-formed is well-formed: its answer is decoded and not checked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+
+import msgspec
+
+from debugger.errors import SessionFileRefused, SessionFileTooLarge
+from debugger.persist import SessionRecord, decode_record, encode_record
+from debugger.sharing import import_session
+from node.sessions.errors import WorkerFailed
+
+ADDRESS_MIB = 512
+CPU_SECONDS = 10
+COMMAND = ("-m", "node.sessions.import_worker")
+_WALL_SECONDS = 120.0
+"""For a machine so busy that the worker does not get its seconds."""
+
+
+class Answer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What the worker found: the record, or why it refuses the file."""
+
+    record: bytes | None
+    slug: str = ""
+    message: str = ""
+
+
+def take_apart(data: bytes) -> bytes:
+    """The answer for a file. Never raises for what is in the file."""
+    try:
+        record = encode_record(import_session(data).record)
+    except SessionFileRefused as error:
+        return msgspec.msgpack.encode(Answer(None, error.code, str(error)))
+    except MemoryError:
+        message = "it needs more memory than importing may use"
+        return msgspec.msgpack.encode(Answer(None, SessionFileTooLarge.code, message))
+    return msgspec.msgpack.encode(Answer(record))
+
+
+def confine(address_mib: int, cpu_seconds: int) -> None:
+    """From now on this process is limited; none of it can be taken back."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + cpu_seconds
+    resource.setrlimit(resource.RLIMIT_AS, (address_mib << 20, address_mib << 20))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds: int = CPU_SECONDS) -> SessionRecord:
+    """The record of a file, checked in a worker. Raises a `SessionFileRefused` subclass."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *(*COMMAND, str(address_mib), str(cpu_seconds)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(_WALL_SECONDS):
+            answer, _ = await process.communicate(data)
+    except TimeoutError:
+        raise SessionFileTooLarge(f"not taken apart within {_WALL_SECONDS:g} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise SessionFileTooLarge(f"taking it apart needs more than {cpu_seconds} s or {address_mib} MiB")
+    return await asyncio.to_thread(_answered, answer, process.returncode)
+
+
+def _answered(answer: bytes, status: int | None) -> SessionRecord:
+    try:
+        found = msgspec.msgpack.decode(answer, type=Answer)
+    except msgspec.MsgspecError:
+        raise WorkerFailed(f"the worker ended with status {status}") from None
+    if found.record is not None:
+        return decode_record(found.record)
+    refusals = {kind.code: kind for kind in SessionFileRefused.__subclasses__()}
+    raise refusals.get(found.slug, SessionFileRefused)(found.message)
+
+
+def main() -> None:
+    """Answer for one file."""
+    given = [int(argument) for argument in sys.argv[1:3]]
+    confine(*(given if len(given) == 2 else (ADDRESS_MIB, CPU_SECONDS)))
+    answer = take_apart(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+    os._exit(0)  # nothing to clean up, and no room to do it in
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Who may do what with a session: the node's owner everything, others what their token's role allows until it expires.
+
+A token is ``zvs-SESSION-SHARE-SECRET``; of the secret, 256 random bits, only the hash is kept. The wheel: while
+nobody holds it, whoever may drive and moves takes it. Held, others' moves are refused until the holder releases it,
+its token ends, or somebody takes over and says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from math import ceil
+from typing import Final, NamedTuple
+
+import msgspec
+
+from debugger.errors import InvalidProgram, SessionLimitReached
+from debugger.limits import NAME_CHARACTERS
+from node.sessions.errors import InvalidShare, NotDriving, ShareExpired
+
+WATCH: Final = "watch"
+DRIVE: Final = "drive"
+ROLES: Final = (WATCH, DRIVE)
+SHARES: Final = 32
+"""Shares of one session at once."""
+TTL_SECONDS: Final = 3_600
+TTL_MAX_SECONDS: Final = 30 * 24 * 3_600
+OWNER: Final = 0
+"""Share number of the owner."""
+_TOKEN: Final = re.compile(r"zvs-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})-([0-9a-f]{64})")
+
+
+class Share(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One token that was given out."""
+
+    id: int
+    role: str
+    digest: bytes
+    """SHA-256 of the secret."""
+    expires: int
+    """Unix time, seconds; from then on the token is refused."""
+    name: str = ""
+    """Whom it was given to, as the owner calls them."""
+
+
+class Sharing(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What a session's record keeps of its sharing."""
+
+    shares: tuple[Share, ...] = ()
+    given: int = 0
+    """The highest share number ever given."""
+    driver: int | None = None
+    """Share that holds the wheel, `OWNER`, or None: it is free."""
+    changes: int = 0
+    """Changes of the session so far: the cursor of its events."""
+
+
+class Access(NamedTuple):
+    """What a reference to a session allows."""
+
+    session: int
+    share: int
+    may_drive: bool
+
+
+def parse_token(token: str) -> tuple[int, int, str]:
+    """Session, share and secret. Raises `InvalidShare`."""
+    found = _TOKEN.fullmatch(token)
+    if found is None:
+        raise InvalidShare("this is no session token")
+    return int(found[1]), int(found[2]), found[3]
+
+
+def is_token(text: str) -> bool:
+    """Whether it has the form of a token."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def given(sharing: Sharing, session: int, role: str, ttl: int, name: str, now: float) -> tuple[Sharing, Share, str]:
+    """The sharing with one more share, that share, and its token. Raises `InvalidProgram`, `SessionLimitReached`."""
+    if role not in ROLES:
+        raise InvalidProgram(f"a role is watch or drive, not {role[:60]!r}")
+    if not 1 <= ttl <= TTL_MAX_SECONDS:
+        raise InvalidProgram(f"a token is good for 1 to {TTL_MAX_SECONDS} seconds, not {ttl}")
+    if len(name) > NAME_CHARACTERS or not name.isprintable():
+        raise InvalidProgram(f"names have at most {NAME_CHARACTERS} characters, all of them printable")
+    alive = tuple(share for share in sharing.shares if now < share.expires)
+    if len(alive) >= SHARES:
+        raise SessionLimitReached(f"a session has at most {SHARES} shares at once")
+    secret = secrets.token_hex(32)
+    share = Share(sharing.given + 1, role, _digest(secret), ceil(now) + ttl, name)
+    token = f"zvs-{session}-{share.id}-{secret}"
+    return msgspec.structs.replace(sharing, shares=(*alive, share), given=share.id), share, token
+
+
+def revoked(sharing: Sharing, share: int) -> Sharing:
+    """The sharing without a share. Raises `InvalidShare` if there is none of that number."""
+    left = tuple(other for other in sharing.shares if other.id != share)
+    if len(left) == len(sharing.shares):
+        raise InvalidShare(f"no share {share}")
+    driver = None if sharing.driver == share else sharing.driver
+    return msgspec.structs.replace(sharing, shares=left, driver=driver)
+
+
+def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> Access:
+    """What a token allows. Raises `InvalidShare`, `ShareExpired`."""
+    found = next((other for other in sharing.shares if other.id == share), None)
+    if found is None or not hmac.compare_digest(found.digest, _digest(secret)):
+        raise InvalidShare(f"this token is not, or no longer, one of session {session}'s")
+    if now >= found.expires:
+        raise ShareExpired(f"share {share} of session {session} has expired")
+    return Access(session, share, found.role == DRIVE)
+
+
+def holder(sharing: Sharing, now: float) -> int | None:
+    """Who holds the wheel: a share that still counts, `OWNER`, or None."""
+    if sharing.driver is None or sharing.driver == OWNER:
+        return sharing.driver
+    return next((s.id for s in sharing.shares if s.id == sharing.driver and now < s.expires), None)
+
+
+def wheel_taken(sharing: Sharing, share: int, now: float, take_over: bool = False) -> Sharing:
+    """The sharing with the wheel in the hands of a share. Raises `NotDriving` if somebody else holds it."""
+    held = holder(sharing, now)
+    if held not in (None, share) and not take_over:
+        assert held is not None
+        raise NotDriving(f"{holder_name(sharing, held)} drives this session")
+    return msgspec.structs.replace(sharing, driver=share)
+
+
+def wheel_released(sharing: Sharing, share: int, now: float) -> Sharing:
+    """The sharing with the wheel free. Raises `NotDriving` if somebody else holds it."""
+    return msgspec.structs.replace(wheel_taken(sharing, share, now), driver=None)
+
+
+def holder_name(sharing: Sharing, share: int | None) -> str:
+    """How events and errors call whoever holds the wheel: the owner, a share by number and name, or nobody."""
+    if share is None:
+        return "nobody"
+    if share == OWNER:
+        return "owner"
+    name = next((s.name for s in sharing.shares if s.id == share), "")
+    return f"share {share}" + (f" ({name})" if name else "")
+
+
+def _digest(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
