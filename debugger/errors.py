@@ -17,7 +17,8 @@
             ├── SessionFileTooLarge      session_file.size
             ├── SessionFileDamaged       session_file.damaged
             ├── SessionFileMalformed     session_file.malformed
-            └── SessionStateMismatch     session_file.state
+            ├── SessionStateMismatch     session_file.state
+            └── SessionSignatureWrong    session_file.signature
 
 What the debugged program does wrong is no error here: it is the session's halt.
 """
@@ -147,3 +148,10 @@ class SessionStateMismatch(SessionFileRefused):
 
     code = "session_file.state"
     hint = "do not trust this file: its state was altered after the export"
+
+
+class SessionSignatureWrong(SessionFileRefused):
+    """The file is signed, but not by the key it names."""
+
+    code = "session_file.signature"
+    hint = "do not trust this file: it was altered after it was signed"

@@ -1,7 +1,8 @@
 """Session files: one self-contained, versioned, compressed, digested file; strangers' files are taken apart warily.
 
     magic "ZVMDSESS" · version u16 · header length u16 (header: BLAKE2b-256 of all that follows the header,
-    section count u32) · compressed sections: for each, kind u8, length u32, bytes · little-endian
+    section count u32, and if it is signed Ed25519 public key and signature) · compressed sections: for each,
+    kind u8, length u32, bytes · little-endian
 
 Section 1 is JSON for people (who wrote it, names), section 2 the `SessionRecord` as MessagePack. No paths, no
 code of ours, nothing compressed twice; importing runs nothing. Limits are those of `debugger.limits`.
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from hashlib import blake2b
 from typing import Final
 
 import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from chain.errors import ZvmdError
 from debugger.errors import (
@@ -25,6 +28,7 @@ from debugger.errors import (
     SessionFileRefused,
     SessionFileTooLarge,
     SessionFileTooNew,
+    SessionSignatureWrong,
 )
 from debugger.limits import (
     FILE_BYTES,
@@ -42,7 +46,10 @@ MAGIC: Final = b"ZVMDSESS"
 VERSION: Final = 1
 _START: Final = struct.Struct("<8sHH")
 _HEADER: Final = struct.Struct("<32sI")
+_SEAL: Final = struct.Struct("<32s64s")
 _SECTION: Final = struct.Struct("<BI")
+_SIGNED: Final = b"ZVMDSESS signed\0"
+"""Before digest and section count in what is signed."""
 ABOUT: Final = 1
 RECORD: Final = 2
 _SLICE: Final = 65_536
@@ -101,6 +108,27 @@ def pack(sections: dict[int, bytes]) -> bytes:
     return data
 
 
+def sign_file(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
+    """The file of `pack`, signed. ``sign`` gives Ed25519 public key and signature of a message."""
+    header = data[_START.size : _START.size + _HEADER.size]
+    seal = sign(_SIGNED + header)
+    return _START.pack(MAGIC, VERSION, len(header) + len(seal)) + header + seal + data[_START.size + _HEADER.size :]
+
+
+def signer_of(data: bytes) -> bytes | None:
+    """Public key of whoever signed a file that was imported; None: nobody."""
+    _, _, header_size = _START.unpack_from(data)
+    return data[_START.size + _HEADER.size :][:32] if header_size > _HEADER.size else None
+
+
+def _check_seal(header: bytes, seal: bytes) -> None:
+    public, signature = _SEAL.unpack(seal)
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, _SIGNED + header)
+    except (InvalidSignature, ValueError):
+        raise SessionSignatureWrong("the signature is not that of the key beside it") from None
+
+
 def import_session(data: bytes) -> Imported:
     """Take a file apart and check it; nothing of it is run.
 
@@ -139,7 +167,7 @@ def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
     if version < 1:
         raise NotASessionFile(f"format {version}")
     body_at = _START.size + header_size
-    if header_size != _HEADER.size:
+    if header_size not in (_HEADER.size, _HEADER.size + _SEAL.size):
         raise SessionFileMalformed(f"a header of {header_size} bytes")
     if len(data) < body_at:
         raise SessionFileDamaged("cut short in its header")
@@ -149,6 +177,9 @@ def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
     body = data[body_at:]
     if blake2b(body, digest_size=32).digest() != digest:
         raise SessionFileDamaged("the content has another digest")
+    if header_size > _HEADER.size:
+        header = data[_START.size : _START.size + _HEADER.size]
+        _check_seal(header, data[_START.size + _HEADER.size : body_at])
     return digest, _sections(_inflate(body), count)
 
 

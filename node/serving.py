@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.errors import PortUnavailable
@@ -58,6 +59,7 @@ async def start_servers(settings: Settings, backend: Backend, sessions: SessionS
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = "{}:{}".format(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings), sessions)
+    service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
     http_address = "{}:{}".format(*gateway.address)

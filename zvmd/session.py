@@ -119,9 +119,9 @@ class Session:
         """A copy as it stands now."""
         return Session(self.node, self._call("save", name)["id"])
 
-    def export(self, file: str | Path) -> None:
-        """Write the session to a file."""
-        Path(file).write_bytes(bytes.fromhex(self._call("export")[2:]))
+    def export(self, file: str | Path, *, sign: bool = False) -> None:
+        """Write the session to a file, signed by the node if wanted."""
+        Path(file).write_bytes(bytes.fromhex(self._call("export", None, sign)[2:]))
 
     def compare(self, other: Session, *, ignoring_gas: bool = False) -> dict[str, Any]:
         """The first step at which the two runs differ."""

@@ -145,10 +145,11 @@ def load(session_id: int | str, saved: int, as_json: bool, **link: Any) -> None:
 @session.command()
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--sign", is_flag=True, help="Sign it with the node's key.")
 @link_options
-def export(session_id: int | str, file: Path, **link: Any) -> None:
+def export(session_id: int | str, file: Path, sign: bool, **link: Any) -> None:
     """Write the session to a FILE that any zvmd can import."""
-    content = bytes.fromhex(ask("export", session_id, **link)[2:])
+    content = bytes.fromhex(ask("export", session_id, None, sign, **link)[2:])
     file.write_bytes(content)
     click.echo(f"{len(content)} bytes")
 
@@ -157,8 +158,10 @@ def export(session_id: int | str, file: Path, **link: Any) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @link_options
 def import_(file: Path, **link: Any) -> None:
-    """Begin a session of an exported FILE; prints its id."""
-    click.echo(ask("import", "0x" + file.read_bytes().hex(), **link)["id"])
+    """Begin a session of an exported FILE; prints its id, and on standard error who signed the file."""
+    answer = ask("import", "0x" + file.read_bytes().hex(), **link)
+    click.echo(f"signed by {answer['signedBy']}" if answer["signedBy"] else "not signed", err=True)
+    click.echo(answer["id"])
 
 
 @session.command()

@@ -12,6 +12,15 @@ from rich.text import Text
 BYTES_A_ROW = 32
 
 
+def printable(text: str) -> str:
+    """Text of strangers for a terminal: what would steer it is spelled out.
+
+    >>> printable("plain \x1b[2J")
+    'plain \\\\x1b[2J'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_where(answer: dict[str, Any]) -> str:
     """
     >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
@@ -83,6 +92,6 @@ def show_list(sessions: list[dict[str, Any]]) -> None:
     """All sessions as a table."""
     table = Table("id", "name", "fork", "step", "halt", "tags", box=None, pad_edge=False)
     for line in sessions:
-        tags = ", ".join(line["tags"])
-        table.add_row(str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", tags)
+        tags, name = Text(printable(", ".join(line["tags"]))), Text(printable(line["name"]))
+        table.add_row(str(line["id"]), name, line["fork"], str(line["position"]), line["halt"] or "", tags)
     Console().print(table)

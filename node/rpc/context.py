@@ -22,6 +22,8 @@ class Context:
     limits: RpcLimits = field(default_factory=RpcLimits)
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
+    sign: Callable[[bytes], bytes] | None = None
+    """Public key and signature of the node for a message."""
     filters: FilterStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -32,6 +34,12 @@ class Context:
         if self.sessions is None:
             raise MethodNotFound("this node has no debug sessions")
         return self.sessions
+
+    def need_signer(self) -> Callable[[bytes], bytes]:
+        """The node's signing. Raises `MethodNotFound` where there is none."""
+        if self.sign is None:
+            raise MethodNotFound("this node has no key to sign with")
+        return self.sign
 
     def find_block(self, ref: BlockRef) -> int | None:
         """Number of the block meant, or None if there is none.

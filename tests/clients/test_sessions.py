@@ -88,6 +88,7 @@ def test_save_export_compare_and_trace(rpc: Rpc) -> None:
     rpc.call(S + "run", session)
     assert rpc.call(S + "restore", session, saved)["step"] == 1000
     imported = rpc.call(S + "import", rpc.call(S + "export", session))["id"]
+    assert rpc.call(S + "import", rpc.call(S + "export", session))["signedBy"] is None
     assert [rpc.call(S + "state", found) for found in (saved, session, imported)] == [before] * 3
     assert rpc.call(S + "compare", session, imported)["isEqual"]
     other = rpc.call(S + "create", {"code": COUNT, "gas": "0x186a1"})["id"]
@@ -140,7 +141,10 @@ def test_the_handle_of_the_sdk(quic: zvmd.Node, tmp_path: Path) -> None:
     assert "step 2  pc 4  ADD" in str(session)
     session.add_breakpoint("opcode", opcode="SLOAD")
     assert session.run()["reason"] == "breakpoint"
-    session.export(tmp_path / "file")
+    session.export(tmp_path / "file", sign=True)
+    signed = [quic.rpc(S + "import", "0x" + (tmp_path / "file").read_bytes().hex())["signedBy"] for _ in range(2)]
+    assert signed[0] == signed[1]
+    assert len(signed[0]) == 66
     other = zvmd.Session.load(quic, tmp_path / "file")
     assert other.state() == session.state()
     assert other.compare(session)["isEqual"]

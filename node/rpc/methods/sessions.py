@@ -15,7 +15,7 @@ from debugger.edits import Edit
 from debugger.errors import InvalidBreakpoint, InvalidEdit, InvalidProgram, SessionError
 from debugger.limits import EXPORT_STEPS, TRACE_LINES
 from debugger.session import Session
-from debugger.sharing import export_slices
+from debugger.sharing import export_slices, sign_file, signer_of
 from debugger.state import StateQuery
 from debugger.state_diff import diff_state_slices
 from debugger.trace3155 import trace_slices
@@ -216,16 +216,20 @@ async def restore(context: Context, id_: SessionRef, saved: LooseInt) -> Json:
 
 
 @method(S + "export")
-async def export(context: Context, id_: SessionRef, note: str | None = None) -> str:
-    """The session as one file, in hex."""
+async def export(context: Context, id_: SessionRef, note: str | None = None, sign: bool = False) -> str:
+    """The session as one file, in hex; with ``sign`` signed by the node's own key (owners only)."""
+    if sign:
+        context.need_sessions().live.owned(id_)
     file = await context.need_sessions().look(lambda _, found: export_slices(found, note or ""), id_)
-    return "0x" + file.hex()
+    return "0x" + (sign_file(file, context.need_signer()) if sign else file).hex()
 
 
 @method(S + "import")
 async def import_(context: Context, file: bytes) -> Json:
-    """A session of an exported file."""
-    return {"id": await context.need_sessions().import_file(file)}
+    """A session of an exported file, and the public key it is signed with (null: it is not signed)."""
+    number = await context.need_sessions().import_file(file)
+    signer = signer_of(file)
+    return {"id": number, "signedBy": None if signer is None else "0x" + signer.hex()}
 
 
 @method(S + "compare", S + "diff")

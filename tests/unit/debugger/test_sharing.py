@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ from debugger.errors import (
     SessionFileRefused,
     SessionFileTooLarge,
     SessionFileTooNew,
+    SessionSignatureWrong,
     SessionStateMismatch,
 )
 from debugger.limits import FILE_BYTES, INFLATE_FREE, INFLATE_RATIO
@@ -38,7 +40,7 @@ from debugger.msgpack_shape import check_shape
 from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.program import Program
 from debugger.session import Session
-from debugger.sharing import ABOUT, MAGIC, RECORD, export_session, import_session, pack, unpack
+from debugger.sharing import ABOUT, MAGIC, RECORD, export_session, import_session, pack, sign_file, signer_of, unpack
 from debugger.trace3155 import trace_lines
 from tests.paths import REPO
 from tests.unit.debugger.programs import CALL_OTHER, MACHINE, REVERTING, programs, session
@@ -113,6 +115,20 @@ def test_equal_exports_are_equal_files() -> None:
     assert export_session(called()) == export_session(called())
 
 
+def called_elsewhere() -> bytes:
+    """The file of another session."""
+    run = called()
+    run.step()
+    return export_session(run)
+
+
+def test_a_signed_file_says_by_whom() -> None:
+    imported = import_session(SIGNED)
+    assert imported.record == import_session(GOOD).record
+    assert signer_of(SIGNED) == KEY.public_key().public_bytes_raw()
+    assert signer_of(GOOD) is None
+
+
 # Files of strangers
 
 GOOD = export_session(called())
@@ -168,6 +184,14 @@ def flipped(at: int) -> bytes:
 
 SMALL = bytes(byte & 0x7F for byte in range(256))
 """Makes any bytes MessagePack's one-byte numbers."""
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def sealed(message: bytes) -> bytes:
+    return KEY.public_key().public_bytes_raw() + KEY.sign(message)
+
+
+SIGNED = sign_file(GOOD, sealed)
 CONTENT = section(ABOUT, SECTIONS[ABOUT]) + section(RECORD, SECTIONS[RECORD])
 NESTED = b"\x91" * 100_000 + b"\xc0"
 DOUBLED = b"\x82" + b"\xa4name\xa1x" * 2
@@ -287,6 +311,13 @@ HOSTILE: dict[str, tuple[bytes, type[Exception]]] = {
     "slots unordered": (other_witness(lambda w: w[0][-1][6].reverse()), SessionFileMalformed),
     "slot number padded": (other_witness(assign(0, -1, 6, 0, 0, value=b"\0\1")), SessionFileMalformed),
     "slot value too long": (other_witness(assign(0, -1, 6, 0, 1, value=b"\1" * 33)), SessionFileMalformed),
+    "signature of other content": (
+        SIGNED[:12] + called_elsewhere()[12:48] + SIGNED[48:144] + called_elsewhere()[48:], SessionSignatureWrong
+    ),
+    "signature altered": (SIGNED[:100] + bytes([SIGNED[100] ^ 1]) + SIGNED[101:], SessionSignatureWrong),
+    "another's key": (SIGNED[:48] + bytes(32) + SIGNED[80:], SessionSignatureWrong),
+    "signature cut": (SIGNED[:120], SessionFileDamaged),
+    "signature of half": (struct.pack("<8sHH", MAGIC, 1, 84) + SIGNED[12:96] + SIGNED[144:], SessionFileMalformed),
     "block hash too short": (other_witness(assign(2, value=[[1, b"\1"]])), SessionFileMalformed),
 }  # fmt: skip
 
