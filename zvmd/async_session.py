@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView, shown_id
+from zvmd.session_view import QUERY, SessionView, shown
 
 Where = dict[str, Any]
 """Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
@@ -140,4 +140,4 @@ class AsyncSession:
         await self.call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.AsyncSession {shown_id(self.id)}>"
+        return f"<zvmd.AsyncSession {shown(self.id)}>"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView, shown_id
+from zvmd.session_view import QUERY, SessionView, shown
 
 
 class Rpc(Protocol):
@@ -166,7 +166,7 @@ class Session:
         self._call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.Session {shown_id(self.id)}>"
+        return f"<zvmd.Session {shown(self.id)}>"
 
     def __str__(self) -> str:
         return str(self.view())

@@ -36,11 +36,6 @@ class Part(NamedTuple):
     """What is not shown, in words."""
 
 
-def shown_id(number: int | str) -> str:
-    """The number; of a share token only what is no secret."""
-    return str(number).rpartition("-")[0] or str(number)
-
-
 @dataclass(frozen=True)
 class SessionView:
     """A session as it stood when it was looked at."""
@@ -54,7 +49,7 @@ class SessionView:
         """Where it stands, in a line."""
         state = self.state
         halt = state["halt"]
-        line = f"session {shown_id(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
+        line = f"session {shown(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
         line += f"  gas {state['gasLeft']}  depth {state['depth']}"
         if halt is None:
             return line
@@ -64,8 +59,8 @@ class SessionView:
         """The tables, without empty ones; the stack is always there."""
         state, pages = self.state, self.state["pages"]
         words = state["stack"][::-1]
-        shown = [(str(at), word) for at, word in enumerate(words[:STACK_ROWS])]
-        yield Part("stack, top first", shown, _rest(len(shown), len(words), "words"))
+        top = [(str(at), word) for at, word in enumerate(words[:STACK_ROWS])]
+        yield Part("stack, top first", top, _rest(len(top), len(words), "words"))
         for title, field in (("memory", "memory"), ("return data", "returnData")):
             if pages[field]["total"]:
                 omitted = _rest(pages[field]["count"], pages[field]["total"], "bytes")
@@ -95,14 +90,14 @@ class SessionView:
         from rich.table import Table
         from rich.text import Text
 
-        shown: list[RenderableType] = []
+        blocks: list[RenderableType] = []
         for part in self.parts():
             table = Table(title=part.title, title_justify="left", show_header=False, box=None)
             for name, value in part.rows:
                 table.add_row(Text(printable(name), "dim"), Text(printable(value), overflow="fold"))
-            shown.append(table if part.rows else Text(f"{part.title}: empty", "dim"))
-            shown += [Text(part.omitted)] if part.omitted else []
-        return Panel(Group(*shown), title=Text(self.head), title_align="left")
+            blocks.append(table if part.rows else Text(f"{part.title}: empty", "dim"))
+            blocks += [Text(part.omitted)] if part.omitted else []
+        return Panel(Group(*blocks), title=Text(self.head), title_align="left")
 
     def _repr_html_(self) -> str:
         cells = "style='text-align:left;font-family:monospace;word-break:break-all'"
@@ -136,6 +131,15 @@ def _call(frame: dict[str, Any]) -> str:
     if frame["codeAddress"] != frame["address"]:
         line += f" code of {frame['codeAddress']}"
     return f"{line} at pc {frame['pc']} {frame['opcode']}"
+
+
+def shown(number: int | str) -> str:
+    """The session's number; of a share token only what is no secret.
+
+    >>> shown(7), shown("zvs-7-1-secret")
+    ('7', 'zvs-7-1')
+    """
+    return str(number).rpartition("-")[0] or str(number)
 
 
 def printable(text: str) -> str:

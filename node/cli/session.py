@@ -13,8 +13,7 @@ from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
 from node.cli.session_debug import debug
-from node.cli.session_id import SESSION
-from node.cli.session_program import program_options, request_of
+from node.cli.session_program import SESSION, program_options, request_of
 from node.cli.session_view import show_state, show_where
 
 S = "zvmd_session_"

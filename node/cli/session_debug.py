@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from node.cli.link import http_address, link_options
-from node.cli.session_id import SESSION
-from node.cli.session_program import program_options, request_of
+from node.cli.session_program import SESSION, program_options, request_of
 from zvmd.http import HttpClient
+from zvmd.session_view import shown
 
 
 class HttpConnection:
@@ -28,7 +28,7 @@ class HttpConnection:
 
 
 @click.command()
-@click.argument("session_id", metavar="[ID]", type=SESSION, required=False)
+@click.argument("session_id", metavar="[ID|TOKEN]", type=SESSION, required=False)
 @program_options
 @link_options
 def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
@@ -36,8 +36,9 @@ def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: s
     wanted = any(value is not None for value in fields.values())
     if (session_id is not None) == wanted:
         raise click.UsageError("give the ID of a session, or what a new one is of: --code, --to, --tx or --template")
-    shown = asyncio.run(_debug(session_id, fields, http, url, data_dir))
-    click.echo(f"session {shown} stays as it is: zvmd session debug {shown}")
+    left = asyncio.run(_debug(session_id, fields, http, url, data_dir))
+    again = f": zvmd session debug {left}" if isinstance(left, int) else ""
+    click.echo(f"session {shown(left)} stays as it is{again}")
 
 
 async def _debug(
@@ -59,7 +60,7 @@ async def _debug(
         if session_id is None:
             name, parameter = request_of(**fields)
             session_id = int((await line.rpc(f"zvmd_session_{name}", parameter))["id"])
-        await Debugger(Source(AsyncSession(line, session_id))).run_async()
+        await Debugger(Source(AsyncSession(line, session_id), line)).run_async()
         return session_id
     finally:
         await line.close()

@@ -10,7 +10,7 @@ import node.cli.session_sharing  # noqa: F401 - adds its commands to the group
 from node.cli.link import link_options
 from node.cli.output import print_json
 from node.cli.session import ask, json_option, print_where, session
-from node.cli.session_id import SESSION
+from node.cli.session_program import SESSION
 
 TRACE_PAGE = 1_000
 """Lines asked for at once."""

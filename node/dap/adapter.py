@@ -10,6 +10,7 @@ from node.dap import listing, stops, values
 from node.dap.debuggee import Debuggee, Refused
 from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdClientError
+from zvmd.session_view import shown
 
 Json = dict[str, Any]
 
@@ -71,10 +72,10 @@ def initialize(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
 
 
 def launch(it: Debuggee, arguments: Json) -> Then:
-    """A session of its own of a program or a template, or ``session``: one that is there."""
+    """A session of its own of a program or a template, or ``session``: number or share token of one that is there."""
     if "session" in arguments:
-        it.session = int(arguments["session"])
-        it.call("state", {})
+        it.session = arguments["session"]
+        it.call("timeline")
     elif "template" in arguments:
         it.session = int(it.ask("zvmd_session_from_template", arguments["template"])["id"])
     else:
@@ -90,7 +91,7 @@ def configuration_done(it: Debuggee, arguments: Json) -> Then:  # noqa: ARG001
 
 
 def threads(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
-    return {"threads": [{"id": THREAD, "name": f"session {it.session}"}]}
+    return {"threads": [{"id": THREAD, "name": f"session {shown(it.session)}"}]}
 
 
 def _move(name: str) -> Callable[[Debuggee, Json], Then]:

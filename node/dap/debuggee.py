@@ -52,7 +52,8 @@ class Debuggee:
     """State of one editor's debugging."""
 
     ask: Ask
-    session: int = 0
+    session: int | str = 0
+    """Its number, or a share token."""
     is_own: bool = False
     """It was made for this editor."""
     codes: list[Code] = field(default_factory=list)

@@ -22,9 +22,10 @@ from node.tui.listings import LISTINGS, Row, status, timeline
 from node.tui.pane import STYLES, Pane
 from node.tui.source import Source
 from node.tui.view import View
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ConnectionFailed, ZvmdClientError
 
 COUNT_DIGITS = 9
+LISTEN_AGAIN_S = 1.0
 QUEUE_MAX = 10_000
 """Keys pressed ahead of the node; further ones are refused with a message."""
 
@@ -48,12 +49,13 @@ class Prompt(Input):
 
 
 class Status(Static):
-    """The bottom line; lines, if it is long."""
+    """The bottom lines, two or as many as it takes."""
 
     def show(self, row: Row) -> None:
         """Draw this; the screen is laid out anew only if it takes more lines or fewer."""
         text = Text.assemble(*((piece, STYLES[style]) for piece, style in row))
-        lines = -(-text.cell_len // max(1, self.size.width))
+        width = max(1, self.size.width)
+        lines = sum(max(1, -(-line.cell_len // width)) for line in text.split("\n", allow_blank=True))
         self.update(text, layout=lines != self.size.height)
 
 
@@ -73,7 +75,7 @@ class Debugger(App[int | str]):
     #stack, #memory { height: 2fr; }
     #slots, #outputs { height: 1fr; }
     #timeline { height: 4; }
-    #status { height: auto; min-height: 1; max-height: 5; }
+    #status { height: auto; min-height: 2; max-height: 6; }
     Prompt { height: 1; border: none; padding: 0; }
     Keys { align: center middle; }
     #keys { width: auto; height: auto; max-height: 100%; border: round $accent; padding: 0 1; overflow-y: auto; }
@@ -116,6 +118,7 @@ class Debugger(App[int | str]):
         """Look for the first time."""
         self.query_one("#code").focus()
         self.run_worker(self._work_on(), name="work")
+        self.run_worker(self._listen(), name="listen")
         self._queue(_look, "")
 
     # The view, drawn
@@ -175,7 +178,7 @@ class Debugger(App[int | str]):
 
     async def _perform(self, command: Command, text: str) -> None:
         """Do it, then look: also after an error, since the session is where it is."""
-        view = self.view = replace(self.view, is_busy=True)
+        view = self.view = replace(self.view, is_busy=command is not _look)
         try:
             message = await command(self._source.session, view, text)
         except ZvmdClientError as error:
@@ -187,6 +190,20 @@ class Debugger(App[int | str]):
         self.view = replace(looked, message=message, is_busy=False, count=self.view.count, options=self.view.options)
         if self.view.is_loaded and self.view.tree is None:
             self.run_worker(self._follow(), name="tree", exclusive=True, group="tree")
+
+    async def _listen(self) -> None:
+        """Look again when somebody did something, oneself included; connect again when the node was away."""
+        while True:
+            try:
+                async for _ in self._source.changes():
+                    if not self._work:
+                        self._queue(_look, "")
+                return
+            except ConnectionFailed:
+                await asyncio.sleep(LISTEN_AGAIN_S)
+            except ZvmdClientError as error:
+                self._say(error.message)
+                return
 
     async def _follow(self) -> None:
         try:

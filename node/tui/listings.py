@@ -8,7 +8,7 @@ from typing import Any
 
 from node.tui.view import PAGES, View
 from vm.evm.opcodes import BY_NAME
-from zvmd.session_view import printable
+from zvmd.session_view import printable, shown
 
 Row = list[tuple[str, str]]
 """Pieces of text, each with the name of its style: plain, dim, here, mark, good, bad."""
@@ -216,16 +216,16 @@ def timeline(view: View, width: int) -> Listing:
     put([n["endStep"] for n in nodes if n["halt"] is not None and not n["halt"]["success"]], "✗")
     put(marks["edits"], "◆")
     put([step], "▲")
-    return _lines("timeline", [[("".join(cells), "plain")], [(words, "dim")]])
+    return _lines(f"session {shown(view.session)}", [[("".join(cells), "plain")], [(words, "dim")]])
 
 
 def status(view: View) -> Row:
-    """The bottom line: where it stands, and the last answer."""
+    """The bottom lines: where it stands, and the last answer."""
     if not view.is_loaded:
         return [(printable(view.message) or "looking …", "plain")]
     state = view.state
-    where = f"session {view.session}  step {view.step}  pc {state['pc']:#x}  {state['opcode']}  gas {state['gasLeft']}"
-    where += f"  depth {state['depth']}"
+    where = f"step {view.step}  pc {state['pc']:#x}  {state['opcode']}"
+    where += f"  gas {state['gasLeft']}  depth {state['depth']}"
     if state["callFrames"]:
         where += f" in {state['callFrames'][state['depth'] - 1]['address']}"
     if view.options.frame is not None:
@@ -233,7 +233,7 @@ def status(view: View) -> Row:
     halt: Row = _ended(state["halt"]) if state["halt"] else []
     busy: Row = [("  running, Esc pauses", "mark")] if view.is_busy else []
     count: Row = [(f"  {view.count}", "mark")] if view.count else []
-    return [(where, "here"), *halt, *busy, *count, ("  " + printable(view.message), "plain")]
+    return [(where, "here"), *halt, *busy, *count, ("\n" + printable(view.message), "plain")]
 
 
 LISTINGS: dict[str, Callable[[View], Listing]] = {

@@ -62,7 +62,7 @@ class Pane(ScrollView, can_focus=True):
     def _bring_into_sight(self, row: int) -> None:
         top, height = self.scroll_offset.y, max(1, self.size.height)
         if not top <= row < top + height:
-            self.scroll_to(y=max(0, row - height // 3), animate=False, force=True)
+            self.scroll_to(y=max(0, row - height // 3), animate=False, force=True, immediate=True)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Other rows are in sight."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from chain.forks import Fork
 from debugger.frontend import disassemble
 from node.tui.view import PAGES, Code, Json, View, query
 from zvmd.async_session import AsyncSession
+from zvmd.client import Client
 from zvmd.errors import ConnectionFailed
 
 CODES_KEPT = 64
@@ -44,6 +45,14 @@ class Line:
                 await connection.close()
             raise
 
+    async def watch(self, session: int | str) -> AsyncIterator[Json]:
+        """Events of a session, as `zvmd.Client.watch`; none over a transport that cannot push."""
+        async with self._connecting:
+            connection = self._connection = self._connection or await self._connect()
+        if isinstance(connection, Client):
+            async for event in await connection.watch(session):
+                yield event
+
     async def close(self) -> None:
         """Leave; sessions stay in the node."""
         if self._connection is not None:
@@ -53,8 +62,8 @@ class Line:
 class Source:
     """Looks at one session."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self.session = session
+    def __init__(self, session: AsyncSession, line: Line) -> None:
+        self.session, self.line = session, line
         self._codes: dict[str, Code] = {}
 
     async def look(self, before: View) -> View:
@@ -71,6 +80,10 @@ class Source:
         return replace(
             before, state=state, pages={}, code=code, breakpoints=tuple(points), marks=marks, tree=tree
         )
+
+    def changes(self) -> AsyncIterator[Json]:
+        """What is done to the session, by whomever; first how it is now."""
+        return self.line.watch(self.session.id)
 
     async def tree(self) -> Json:
         """The call tree of the whole run."""

@@ -178,6 +178,22 @@ def test_a_run_is_paused_and_the_session_stays(editor: Editor, node: Node) -> No
 
 
 @pytest.mark.full
+def test_attaching_with_a_share_token_that_may_only_watch(editor: Editor, node: Node) -> None:
+    rpc = node.rpc()
+    number = rpc.call("zvmd_session_create", {"code": CODE})["id"]
+    token = rpc.call("zvmd_session_share", number, "watch")["token"]
+    assert "no session" in editor.refusal("attach", session=10**9)
+    editor.ask("attach", session=token)
+    assert editor.move("configurationDone")["reason"] == "entry"
+    assert token not in str(editor.ask("threads"))
+    assert len(editor.variables("position")) == 7
+    editor.ask("next", threadId=1)
+    assert "watch" in editor.event("stopped")["description"]
+    editor.leave(terminateDebuggee=True)
+    assert rpc.call("zvmd_session_state", number)["step"] == 0
+
+
+@pytest.mark.full
 def test_an_editor_that_vanishes_leaves_the_session(editor: Editor, node: Node) -> None:
     editor.begin(template="memory")
     number = editor.ask("threads")["threads"][0]["name"].split()[1]

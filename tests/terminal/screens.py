@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import re
@@ -13,9 +14,20 @@ from typing import Any
 
 from rich.console import Console
 from textual.app import App
+from textual.pilot import Pilot
 
 FOLDER = Path(__file__).with_name("screens")
 SIZE = (120, 40)
+LOOK_S = 0.05
+LOOKS = 100
+"""How often a screen is looked at until it shows what it should: what scrolls, scrolls after it was drawn."""
+
+
+_SESSION = re.compile(r"session (\d+) ")
+
+
+def _without_number(title: re.Match[str]) -> str:
+    return "session N " + "─" * (len(title[1]) - 1)
 
 
 def screen_of(app: App[Any]) -> str:
@@ -27,10 +39,15 @@ def screen_of(app: App[Any]) -> str:
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
 
 
-def check_screen(app: App[Any], name: str) -> None:
-    """Compare the screen with the file ``name``, but for the number of the session."""
-    shown = re.sub(r"session \d+", "session N", screen_of(app))
-    file = FOLDER / f"{name}.txt"
-    if os.environ.get("ZVMD_UPDATE_SCREENS"):
+async def check_screen(pilot: Pilot[Any], name: str) -> None:
+    """Compare the screen with the file ``name``, but for the number of the session, once it has come to rest."""
+    file, updates = FOLDER / f"{name}.txt", "ZVMD_UPDATE_SCREENS" in os.environ
+    shown, before, looks = "", "", 0
+    while shown != before or not looks or (looks < LOOKS and not updates and shown != file.read_text(encoding="utf-8")):
+        await pilot.pause(LOOK_S)
+        before, shown, looks = shown, _SESSION.sub(_without_number, screen_of(pilot.app)), looks + 1
+    if updates:
         file.write_text(shown, encoding="utf-8")
-    assert shown == file.read_text(encoding="utf-8")
+    expected = file.read_text(encoding="utf-8")
+    difference = difflib.unified_diff(expected.splitlines(), shown.splitlines(), "expected", "shown", n=0, lineterm="")
+    assert shown == expected, "\n".join(difference)

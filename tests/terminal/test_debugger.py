@@ -90,7 +90,7 @@ async def debugging(
             session = await zvmd.AsyncSession.from_template(line, program["template"])
         else:
             session = await zvmd.AsyncSession.create(line, **program)
-        app = Debugger(Source(session))
+        app = Debugger(Source(session, line))
         async with app.run_test(size=size) as pilot:
             user = User(app, pilot, session)
             await user.settle()
@@ -114,12 +114,12 @@ def play(node: Node, program: dict[str, Any], story: Story, size: tuple[int, int
 
 def test_screens_of_a_token_transfer(node: Node) -> None:
     async def story(user: User) -> None:
-        check_screen(user.app, "start")
+        await check_screen(user.pilot, "start")
         await user.type("B", "slot_write")
         await user.press("r")
-        check_screen(user.app, "at_a_write")
+        await check_screen(user.pilot, "at_a_write")
         await user.press("G", "m")
-        check_screen(user.app, "end")
+        await check_screen(user.pilot, "end")
 
     play(node, {"template": "erc20-transfer"}, story)
 
@@ -128,9 +128,9 @@ def test_screens_of_a_token_transfer(node: Node) -> None:
 def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("C", "j", "j")
-        check_screen(user.app, "in_a_call")
+        await check_screen(user.pilot, "in_a_call")
         await user.press("left_square_bracket")
-        check_screen(user.app, "calling_frame")
+        await check_screen(user.pilot, "calling_frame")
         await user.press("right_square_bracket")
         assert user.app.view.options.frame is None
 
@@ -140,7 +140,7 @@ def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
 def test_screen_of_a_revert_in_a_small_terminal(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("G")
-        check_screen(user.app, "small_revert")
+        await check_screen(user.pilot, "small_revert")
 
     play(node, {"template": "panic"}, story, (80, 24))
 
@@ -148,7 +148,7 @@ def test_screen_of_a_revert_in_a_small_terminal(node: Node) -> None:
 def test_screen_of_help(node: Node) -> None:
     async def story(user: User) -> None:
         await user.press("h")
-        check_screen(user.app, "help")
+        await check_screen(user.pilot, "help")
         await user.press("j", "h")
         assert user.step == 0
 
@@ -247,7 +247,7 @@ def test_what_if_branches_and_values(node: Node) -> None:
         assert user.app.view.length == length + 2 * 7
         await user.type("equals_sign", "stack[0] * 2")
         assert "stack[0] * 2 = 0xa (10)" in user.screen
-        check_screen(user.app, "what_if")
+        await check_screen(user.pilot, "what_if")
         await user.type("v", "")
         assert "there are branches 0, 1" in user.screen
         await user.type("v", "0")
@@ -331,6 +331,22 @@ def test_a_run_does_not_block_keys_and_escape_pauses_it(node: Node) -> None:
         assert user.step > 0
 
     play(node, {"code": ENDLESS, "gas": 1 << 36}, story)
+
+
+@pytest.mark.full
+def test_what_others_do_is_seen_at_once(node: Node) -> None:
+    async def story(user: User) -> None:
+        assert node.daemon is not None
+        async with zvmd.connect(
+            f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir
+        ) as client:
+            other = zvmd.AsyncSession(client, user.session.id)
+            await other.step(4)
+            await other.add_breakpoint("opcode", opcode="STOP")
+            while user.step != 4 or not user.app.view.breakpoints:
+                await user.settle()
+
+    play(node, {"code": LOOP}, story)
 
 
 @pytest.mark.full
