@@ -6,14 +6,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zvmd.async_session import AsyncSession
     from zvmd.client import Client, Deployed, connect
     from zvmd.errors import ConnectionFailed, NotFound, Reverted, ZvmdClientError
     from zvmd.session import Session
+    from zvmd.session_view import SessionView
     from zvmd.shelf import Templates, find_sessions, pin_session
     from zvmd.sync import SyncClient
     from zvmd.sync import SyncClient as Node
 
 _HOMES = {
+    "AsyncSession": "zvmd.async_session",
     "Client": "zvmd.client",
     "ConnectionFailed": "zvmd.errors",
     "Deployed": "zvmd.client",
@@ -21,6 +24,7 @@ _HOMES = {
     "NotFound": "zvmd.errors",
     "Reverted": "zvmd.errors",
     "Session": "zvmd.session",
+    "SessionView": "zvmd.session_view",
     "SyncClient": "zvmd.sync",
     "Templates": "zvmd.shelf",
     "ZvmdClientError": "zvmd.errors",
@@ -31,6 +35,7 @@ _HOMES = {
 """Where each name lives; loaded when it is first used, so that ``zvmd --help`` does not load QUIC."""
 
 __all__ = [
+    "AsyncSession",
     "Client",
     "ConnectionFailed",
     "Deployed",
@@ -38,6 +43,7 @@ __all__ = [
     "NotFound",
     "Reverted",
     "Session",
+    "SessionView",
     "SyncClient",
     "Templates",
     "ZvmdClientError",

@@ -13,7 +13,7 @@ from qh3.asyncio._transport import create_optimized_datagram_transport
 from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic import events as quic
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection
+from qh3.quic.connection import QuicConnection, QuicConnectionError
 
 from zvmd.endpoint import Endpoint
 from zvmd.errors import ConnectionFailed, ZvmdClientError, error_from
@@ -49,6 +49,8 @@ SERVER_NAME = "zvmd"
 SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 PING_SECONDS = 1.0
 """While something is awaited: nothing else would be sent, and only what is sent finds a killed node's port closed."""
+SILENCE_SECONDS = 20.0
+"""Pings without any answer for so long: another process has the port by now, and knows nothing of this connection."""
 EVENTS_QUEUED_MAX = 65_536
 """Events not yet consumed; above, the subscription ends and can be resumed with its cursor."""
 
@@ -109,6 +111,8 @@ class WireConnection(QuicConnectionProtocol):
         self._in_flight_max = 1
         self._lost: ZvmdClientError | None = None
         self._pings = 0
+        self._heard = 0.0
+        """When the node's last datagram came, or the first of the pings that ask for one was sent."""
 
     # Requests
 
@@ -147,16 +151,27 @@ class WireConnection(QuicConnectionProtocol):
         self._write(REQUEST_STREAM, encode_frame(Hello(PROTOCOL_VERSION, token.encode(), client)))
         self.welcome = await self._greeting
         self._in_flight_max = self.welcome.in_flight_max
+        self._heard = self._loop.time()
         self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
         return self.welcome
 
     def _ping_while_waiting(self) -> None:
         if self._lost is not None:
             return
-        if self._waiting or self._queues:
+        now = self._loop.time()
+        if not (self._waiting or self._queues):
+            self._heard = now
+        elif now - self._heard > SILENCE_SECONDS:
+            self._lose(_ended(f"no answer for {SILENCE_SECONDS:g} s"))
+            return
+        else:
             self._pings += 1
-            self._quic.send_ping(self._pings)
-            self.transmit()
+            try:
+                self._quic.send_ping(self._pings)
+                self.transmit()
+            except QuicConnectionError as error:
+                self._lose(_ended(error.reason_phrase))
+                return
         self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
 
     async def subscribe(
@@ -184,8 +199,12 @@ class WireConnection(QuicConnectionProtocol):
         """End an event stream without waiting."""
         if self._queues.pop(queue.number, None) is not None and self._lost is None:
             farewell = encode_frame(Unsubscribe(self.next_id(), queue.number))
-            self._quic.send_stream_data(queue.stream_id, farewell, end_stream=True)
-            self._transmit_soon()
+            try:
+                self._quic.send_stream_data(queue.stream_id, farewell, end_stream=True)
+            except QuicConnectionError as error:
+                self._lose(_ended(error.reason_phrase))
+            else:
+                self._transmit_soon()
 
     # Bytes
 
@@ -200,9 +219,12 @@ class WireConnection(QuicConnectionProtocol):
         if self._lost is not None:
             return
         out, self._out = self._out, {}
-        for stream_id, frames in out.items():
-            self._quic.send_stream_data(stream_id, b"".join(frames))
-        self.transmit()
+        try:
+            for stream_id, frames in out.items():
+                self._quic.send_stream_data(stream_id, b"".join(frames))
+            self.transmit()
+        except QuicConnectionError as error:
+            self._lose(_ended(error.reason_phrase))
 
     def quic_event_received(self, event: quic.QuicEvent) -> None:
         """Called by qh3."""
@@ -218,9 +240,7 @@ class WireConnection(QuicConnectionProtocol):
             if buffer.oversized_bytes:
                 self._lose(ConnectionFailed("an answer is too large", code="client.protocol"))
         elif isinstance(event, quic.ConnectionTerminated):
-            reason = event.reason_phrase or "the connection ended"
-            hint = "is the node running? what was not answered may have happened"
-            self._lose(ConnectionFailed(reason, code="client.lost", hint=hint))
+            self._lose(_ended(event.reason_phrase))
 
     def _answered(self, answer: Answer) -> None:
         if isinstance(answer, (HeadEvent, LogEvent, SessionEvent)):
@@ -273,7 +293,8 @@ class WireConnection(QuicConnectionProtocol):
 
     def datagrams_received(self, data: list[bytes], addr: Any) -> None:
         """A burst: one acknowledgement for all, with what we have to send."""
-        self._quic.receive_many_datagrams(data, addr, now=self._loop.time())
+        self._heard = self._loop.time()
+        self._quic.receive_many_datagrams(data, addr, now=self._heard)
         self._process_events()
         self._transmit_soon()
 
@@ -291,6 +312,13 @@ class WireConnection(QuicConnectionProtocol):
                 yield await queue.get()
         finally:
             self.unsubscribe(queue)
+
+
+def _ended(reason: str) -> ConnectionFailed:
+    """The error of a connection that is over. qh3 tells so by an event or, when the event comes later, by an
+    exception from whatever is called before."""
+    hint = "is the node running? what was not answered may have happened"
+    return ConnectionFailed(reason or "the connection ended", code="client.lost", hint=hint)
 
 
 async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> WireConnection:

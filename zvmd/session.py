@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-SHOWN = 8
-"""Stack words that the short view shows."""
+from zvmd.session_view import QUERY, SessionView, shown
 
 
 class Rpc(Protocol):
@@ -95,6 +94,15 @@ class Session:
         """Everything at this position; ``memory={"offset": 0, "limit": 64}`` and the like choose pages."""
         return dict(self._call("state", query))
 
+    def view(self) -> SessionView:
+        """A look at it, for terminals and notebooks; a notebook shows it for the session itself."""
+        return SessionView(self.id, self.state(**QUERY))
+
+    def evaluate(self, expression: str) -> int | None:
+        """Value of an expression of the breakpoint language here; None where it has none."""
+        value = self._call("evaluate", expression)
+        return None if value is None else int(value, 16)
+
     def add_breakpoint(self, kind: str, **fields: Any) -> int:
         """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""
         return int(self._call("breakpoint_add", {"kind": kind, **fields})["id"])
@@ -158,17 +166,16 @@ class Session:
         self._call("close")
 
     def __repr__(self) -> str:
-        return f"<zvmd.Session {_shown(self.id)}>"
+        return f"<zvmd.Session {shown(self.id)}>"
 
     def __str__(self) -> str:
-        state = self.state(stack={"offset": 0, "limit": 1024}, memory={"offset": 0, "limit": 0})
-        halt = state["halt"]
-        ended = f"  halted: {halt['reason']}" if halt else ""
-        head = f"session {_shown(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}{ended}"
-        words = [f"  {word}" for word in reversed(state["stack"][-SHOWN:])]
-        return "\n".join([head, f"gas {state['gasLeft']}  depth {state['depth']}  stack, top first:", *words])
+        return str(self.view())
 
+    def __rich__(self) -> SessionView:
+        return self.view()
 
-def _shown(number: int | str) -> str:
-    """The number; of a share token only what is no secret."""
-    return str(number).rpartition("-")[0] or str(number)
+    def _repr_html_(self) -> str:
+        return self.view()._repr_html_()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.view()._repr_mimebundle_(include, exclude)

@@ -1,45 +1,74 @@
-"""``zvmd dap``: a debug adapter on standard input and output."""
+"""``zvmd dap``: a debug adapter on standard input and output, or on a port."""
 
 from __future__ import annotations
 
-import json
+import queue
+import socketserver
 import sys
+import threading
 from typing import Any, BinaryIO
 
 import click
 
 from node.cli.link import link_options, open_link
-from node.dap.adapter import Adapter
+from node.dap.adapter import AT_ONCE, answer
+from node.dap.debuggee import Ask, Debuggee
+from node.dap.protocol import Writer, read_message
 
-MESSAGE_BYTES_MAX = 16 << 20
+REQUESTS_WAITING = 1_000
+PAUSE_AGAIN_S = 0.2
 
 
 @click.command()
+@click.option("--port", type=int, help="Serve editors that connect to this port of 127.0.0.1, until interrupted.")
 @link_options
-def dap(http: bool, url: str | None, data_dir: str | None) -> None:
+def dap(port: int | None, http: bool, url: str | None, data_dir: str | None) -> None:
     """Serve the Debug Adapter Protocol to an editor, on sessions of a running node."""
     with open_link(http, url, data_dir) as link:
-        adapter = Adapter(link.rpc)
-        while not adapter.is_over and (request := read_message(sys.stdin.buffer)) is not None:
-            for message in adapter.handle(request):
-                body = json.dumps(message).encode()
-                sys.stdout.buffer.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-            sys.stdout.buffer.flush()
+        if port is None:
+            serve(link.rpc, sys.stdin.buffer, sys.stdout.buffer)
+            return
+
+        class Editor(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                serve(link.rpc, self.rfile, self.wfile)  # type: ignore[arg-type]
+
+        with _Server(("127.0.0.1", port), Editor) as server:
+            click.echo(f"READY dap=127.0.0.1:{server.server_address[1]}")
+            server.serve_forever()
 
 
-def read_message(stream: BinaryIO) -> dict[str, Any] | None:
-    """The next request; None at the end, or when what comes is none."""
-    length = 0
-    while (line := stream.readline(4096).strip()) or not length:
-        if not line:
-            return None
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            length = int(value)
-    if length > MESSAGE_BYTES_MAX:
-        return None
-    try:
-        request = json.loads(stream.read(length))
-    except ValueError:
-        return None
-    return request if isinstance(request, dict) else None
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+def serve(ask: Ask, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answer an editor until it leaves: requests in their order in one thread, a pause at once in this one."""
+    debuggee, writer = Debuggee(ask), Writer(answers)
+    waiting: queue.Queue[dict[str, Any] | None] = queue.Queue(REQUESTS_WAITING)
+
+    def work() -> None:
+        while not debuggee.is_over and (request := waiting.get()) is not None:
+            try:
+                for message in answer(debuggee, request):
+                    writer.write(message)
+            except OSError:  # the editor is gone; the session stays
+                return
+
+    worker = threading.Thread(target=work, name="dap", daemon=True)
+    worker.start()
+    while (request := read_message(requests)) is not None:
+        if request.get("command") in AT_ONCE:
+            for message in answer(debuggee, request):
+                writer.write(message)
+            continue
+        if request.get("command") == "disconnect":
+            break
+        waiting.put(request)
+    waiting.put(request)
+    waiting.put(None)
+    while worker.is_alive():
+        # a run under way would keep the rest waiting, and one that is just beginning does not hear the first pause
+        list(answer(debuggee, {"command": "pause"}))
+        worker.join(PAUSE_AGAIN_S)

@@ -117,19 +117,18 @@ def account_options(command: CommandT) -> CommandT:
     return command
 
 
+def http_address(http: bool, url: str | None, data_dir: str | None) -> str | None:
+    """Where JSON-RPC is asked by the shared options; None if it is to be QUIC."""
+    if url is not None and url.startswith("http"):
+        return url
+    return announced(data_directory(data_dir), "http", DEFAULT_HTTP) if http else None
+
+
 @contextmanager
 def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
     """A link by the shared options. Raises `ZvmdClientError`."""
-    link: Link
-    if http or (url or "").startswith("http"):
-        chosen = (
-            url
-            if url and url.startswith("http")
-            else announced(data_directory(data_dir), "http", DEFAULT_HTTP)
-        )
-        link = HttpLink(HttpClient(chosen))
-    else:
-        link = QuicLink(SyncClient(url, data_dir=data_dir))
+    address = http_address(http, url, data_dir)
+    link: Link = HttpLink(HttpClient(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
     try:
         yield link
     finally:

@@ -9,8 +9,11 @@ from typing import Any
 import click
 
 from node.cli import session_shelf
+from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
+from node.cli.session_debug import debug
+from node.cli.session_program import SESSION, program_options, request_of
 from node.cli.session_view import show_state, show_where
 
 S = "zvmd_session_"
@@ -19,22 +22,6 @@ S = "zvmd_session_"
 @click.group()
 def session() -> None:
     """Debug programs, contracts and past transactions, forwards and backwards."""
-
-
-class _Session(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    name = "session"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """A session's number, or a share token as it is."""
-        text = str(value)
-        if text.isdecimal():
-            return int(text)
-        if not text.startswith("zvs-"):
-            self.fail(f"{text!r} is neither a session's number nor a share token", param, ctx)
-        return text
-
-
-SESSION = _Session()
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,26 +42,15 @@ def print_where(answer: dict[str, Any], as_json: bool) -> None:
 
 
 @session.command()
-@click.option("--code", help="Bytecode, hex.")
-@click.option("--to", help="A contract of the chain.")
-@click.option("--transaction", help="Hash of a mined transaction, or a signed one.")
-@click.option("--template", help="Name of a template.")
-@click.option("--fork")
-@click.option("--caller")
-@click.option("--value")
-@click.option("--calldata")
-@click.option("--gas")
-@click.option("--block", help="A block's number, hash or tag: its state and environment.")
-@click.option("--name")
+@program_options
 @json_option
-def new(template: str | None, as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
+def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
     """Begin a session; prints its id."""
-    program = {name: value for name, value in fields.items() if value is not None}
-    if program.get("block", "").isdecimal():
-        program["block"] = hex(int(program["block"]))
-    name, argument = ("from_template", template) if template else ("create", program)
-    answer = ask(name, argument, http=http, url=url, data_dir=data_dir)
+    answer = ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
     print_json(answer) if as_json else click.echo(answer["id"])
+
+
+session.add_command(debug)
 
 
 _METHODS = {
@@ -146,17 +122,8 @@ def break_(
     elif kind is None:
         print_json(ask("breakpoint_list", session_id, **link))
     else:
-        point: dict[str, Any] = {"kind": kind}
-        if value is not None:
-            point[_FIELD.get(kind, kind)] = int(value, 0) if kind in ("pc", "depth", "gas") else value
-        if address is not None:
-            point["address"] = address
-        answer = ask("breakpoint_add", session_id, point, **link)
+        answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address), **link)
         print_json(answer) if as_json else click.echo(answer["id"])
-
-
-_FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
-"""Which field VALUE is, where it is not named like the kind."""
 
 
 @session.command()

@@ -9,7 +9,8 @@ import click
 import node.cli.session_sharing  # noqa: F401 - adds its commands to the group
 from node.cli.link import link_options
 from node.cli.output import print_json
-from node.cli.session import SESSION, ask, json_option, print_where, session
+from node.cli.session import ask, json_option, print_where, session
+from node.cli.session_program import SESSION
 
 TRACE_PAGE = 1_000
 """Lines asked for at once."""

@@ -11,7 +11,8 @@ import click
 
 from node.cli.link import QuicLink, link_options, open_link
 from node.cli.output import print_json
-from node.cli.session import SESSION, ask, json_option, session
+from node.cli.session import ask, json_option, session
+from node.cli.session_program import SESSION
 from node.cli.session_view import show_event
 from zvmd.abi import bad_input
 

@@ -1,191 +1,200 @@
-"""Answers of the Debug Adapter Protocol: a request in, its response and events out; the session lives in the node."""
+"""The Debug Adapter Protocol: a request in, its response and events out; the session lives in the node."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from chain.errors import ZvmdError
-from chain.forks import Fork
-from vm.evm.opcodes import opcodes
+from node.dap import listing, stops, values
+from node.dap.debuggee import Debuggee, Refused
+from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdClientError
+from zvmd.session_view import shown
 
 Json = dict[str, Any]
-Ask = Callable[..., Any]
-"""Calls a method of the node: name, parameters."""
 
 THREAD = 1
-SCOPES = ("stack", "storage", "transientStorage", "position")
-"""Variables references, from 1."""
-INSTRUCTIONS_MAX = 10_000
-CAPABILITIES = {
-    "supportsConfigurationDoneRequest": True,
-    "supportsStepBack": True,
-    "supportsInstructionBreakpoints": True,
-    "supportsDisassembleRequest": True,
-    "supportsReadMemoryRequest": True,
-    "supportsSteppingGranularity": True,
-}
+PROGRAM = frozenset(
+    ("code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create", "address")
+)
+"""Fields of a launch that are the session's program."""
 MOVES = {
     "next": "step_over",
     "stepIn": "step",
     "stepOut": "step_out",
-    "stepBack": "step_back",
+    "stepBack": "step_over_back",
     "continue": "run",
     "reverseContinue": "reverse_run",
 }
+"""``stepBack`` undoes ``next``: what a call did is undone with the call."""
+FORWARD = frozenset(("step_over", "step", "step_out", "run"))
 
 
-class Adapter:
-    """One editor's session."""
+class Then(NamedTuple):
+    """A response's body, and events that come after it, perhaps much later."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._session = 0
-        self._is_own = False
-        self._breakpoints: list[int] = []
-        self._code = ""
-        self._sequence = 0
-        self.is_over = False
-
-    def handle(self, request: Json) -> list[Json]:
-        """The response and the events that follow it."""
-        command, arguments = str(request.get("command", "")), request.get("arguments") or {}
-        response: Json = {"type": "response", "request_seq": request.get("seq", 0), "command": command}
-        events: list[Json] = []
-        try:
-            if command in MOVES:
-                body, events = {}, self._move(MOVES[command])
-            else:
-                handler = getattr(self, f"_on_{command}", None)
-                if handler is None:
-                    raise LookupError(f"{command} is not supported")
-                body, events = handler(arguments)
-            response |= {"success": True, "body": body}
-        except (ZvmdError, ZvmdClientError, LookupError, ValueError, TypeError) as error:
-            response |= {"success": False, "message": str(error) or type(error).__name__}
-        messages = [response, *({"type": "event", **event} for event in events)]
-        for message in messages:
-            self._sequence += 1
-            message["seq"] = self._sequence
-        return messages
-
-    def _call(self, name: str, *params: Any) -> Any:
-        return self._ask(f"zvmd_session_{name}", self._session, *params)
-
-    def _move(self, name: str) -> list[Json]:
-        answer = self._call(name)
-        if answer["halt"] is not None and name in ("step", "step_over", "step_out", "run"):
-            text = f"halted: {answer['halt']['reason']}\n"
-            return [{"event": "output", "body": {"output": text}}, _stopped("pause", text.strip())]
-        return [_stopped("breakpoint" if answer.get("reason") == "breakpoint" else "step")]
-
-    # Requests
-
-    def _on_initialize(self, _: Json) -> tuple[Json, list[Json]]:
-        return CAPABILITIES, [{"event": "initialized"}]
-
-    def _on_launch(self, arguments: Json) -> tuple[Json, list[Json]]:
-        if "session" in arguments:
-            self._session = int(arguments["session"])
-        else:
-            fields = {name: value for name, value in arguments.items() if name in PROGRAM}
-            self._session = int(self._ask("zvmd_session_create", fields)["id"])
-            self._is_own = True
-        self._code = str(arguments.get("code", ""))
-        return {}, []
-
-    def _on_configurationDone(self, _: Json) -> tuple[Json, list[Json]]:
-        return {}, [_stopped("entry")]
-
-    def _on_threads(self, _: Json) -> tuple[Json, list[Json]]:
-        return {"threads": [{"id": THREAD, "name": f"session {self._session}"}]}, []
-
-    def _on_setInstructionBreakpoints(self, arguments: Json) -> tuple[Json, list[Json]]:
-        for number in self._breakpoints:
-            self._call("breakpoint_remove", number)
-        self._breakpoints = []
-        for point in arguments.get("breakpoints", []):
-            pc = int(point["instructionReference"], 0) + int(point.get("offset", 0))
-            self._breakpoints.append(self._call("breakpoint_add", {"kind": "pc", "pc": pc})["id"])
-        return {"breakpoints": [{"id": number, "verified": True} for number in self._breakpoints]}, []
-
-    def _on_stackTrace(self, _: Json) -> tuple[Json, list[Json]]:
-        state = self._call("state")
-        frames = [
-            {
-                "id": frame["depth"],
-                "name": f"{frame['opcode']} at pc {frame['pc']} of {frame['codeAddress']}",
-                "line": 0,
-                "column": 0,
-                "instructionPointerReference": hex(frame["pc"]),
-            }
-            for frame in reversed(state["callFrames"])
-        ]
-        return {"stackFrames": frames, "totalFrames": len(frames)}, []
-
-    def _on_scopes(self, _: Json) -> tuple[Json, list[Json]]:
-        scopes = [{"name": name, "variablesReference": at, "expensive": False} for at, name in enumerate(SCOPES, 1)]
-        return {"scopes": scopes}, []
-
-    def _on_variables(self, arguments: Json) -> tuple[Json, list[Json]]:
-        state, scope = self._call("state"), SCOPES[int(arguments["variablesReference"]) - 1]
-        if scope == "stack":
-            pairs = [(str(at), word) for at, word in enumerate(reversed(state["stack"]))]
-        elif scope == "position":
-            pairs = [(name, str(state[name])) for name in ("step", "pc", "opcode", "gasLeft", "depth", "halt")]
-        else:
-            pairs = list(state[scope].items())
-        return {"variables": [{"name": n, "value": v, "variablesReference": 0} for n, v in pairs]}, []
-
-    def _on_readMemory(self, arguments: Json) -> tuple[Json, list[Json]]:
-        offset, count = int(arguments.get("offset", 0)), int(arguments["count"])
-        memory = self._call("state", {"memory": {"offset": offset, "limit": count}})["memory"]
-        content = bytes.fromhex(memory[2:])
-        body = {"address": hex(offset), "data": base64.b64encode(content).decode()}
-        return body | {"unreadableBytes": count - len(content)}, []
-
-    def _on_disassemble(self, arguments: Json) -> tuple[Json, list[Json]]:
-        code = self._running_code()
-        lines = list(_instructions(code))
-        start = int(arguments["memoryReference"], 0) + int(arguments.get("offset", 0))
-        first = next((at for at, (pc, _) in enumerate(lines) if pc >= start), len(lines))
-        first = max(0, first + int(arguments.get("instructionOffset", 0)))
-        count = min(int(arguments["instructionCount"]), INSTRUCTIONS_MAX)
-        shown = [{"address": hex(pc), "instruction": text} for pc, text in lines[first : first + count]]
-        return {"instructions": shown}, []
-
-    def _running_code(self) -> bytes:
-        frames = self._call("state")["callFrames"]
-        if self._code and len(frames) <= 1:
-            return bytes.fromhex(self._code.removeprefix("0x"))
-        return bytes.fromhex(self._ask("eth_getCode", frames[-1]["codeAddress"], "latest")[2:]) if frames else b""
-
-    def _on_disconnect(self, arguments: Json) -> tuple[Json, list[Json]]:
-        if self._is_own and arguments.get("terminateDebuggee", False):
-            self._call("close")
-        self.is_over = True
-        return {}, [{"event": "terminated"}]
+    body: Json
+    events: Callable[[], list[Json]]
 
 
-PROGRAM = frozenset(
-    ("code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create", "address")
-)
+def _event(name: str, **body: Any) -> Json:
+    return {"event": name, "body": body}
 
 
-def _stopped(reason: str, text: str = "") -> Json:
-    body: Json = {"reason": reason, "threadId": THREAD, "allThreadsStopped": True}
-    return {"event": "stopped", "body": body | ({"text": text} if text else {})}
+def _stopped(reason: str, **more: Any) -> Json:
+    return _event("stopped", reason=reason, threadId=THREAD, allThreadsStopped=True, **more)
 
 
-def _instructions(code: bytes) -> list[tuple[int, str]]:
-    table, pc, lines = opcodes(max(Fork)), 0, []
-    while pc < len(code):
-        row = table.get(code[pc])
-        size = row.immediate if row is not None else 0
-        immediate = code[pc + 1 : pc + 1 + size]
-        name = f"UNKNOWN_{code[pc]:02x}" if row is None else row.name
-        lines.append((pc, f"{name} 0x{immediate.hex()}" if immediate else name))
-        pc += 1 + size
-    return lines
+def _moved(it: Debuggee, name: str) -> list[Json]:
+    """Perform a move; the events that tell where it ended."""
+    answer = it.call(name)
+    halt, hit = answer["halt"], list(answer.get("breakpoints", ()))
+    it.exception = None
+    if halt is not None and name in FORWARD:
+        text = f"halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
+        output = _event("output", category="console", output=text + "\n")
+        if halt["success"]:
+            return [output, _stopped("pause", description=text)]
+        it.exception = {"exceptionId": halt["reason"], "description": halt.get("message") or text}
+        return [output, _stopped("exception", description=text, text=text)]
+    if answer.get("reason") == "breakpoint":
+        reason = stops.reason_of(it, hit)
+        if reason == "exception":
+            text = f"{answer['opcode']} at pc {answer['pc']} fails"
+            it.exception = {"exceptionId": "failure", "description": text}
+        return [_stopped(reason, hitBreakpointIds=hit)]
+    return [_stopped("pause" if answer.get("reason") == "paused" else "step")]
+
+
+def initialize(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+    return CAPABILITIES
+
+
+def launch(it: Debuggee, arguments: Json) -> Then:
+    """A session of its own of a program or a template, or ``session``: number or share token of one that is there."""
+    if "session" in arguments:
+        it.session = arguments["session"]
+        it.call("timeline")
+    elif "template" in arguments:
+        it.session = int(it.ask("zvmd_session_from_template", arguments["template"])["id"])
+    else:
+        fields = {name: value for name, value in arguments.items() if name in PROGRAM}
+        it.session = int(it.ask("zvmd_session_create", fields)["id"])
+    it.is_own = "session" not in arguments and not arguments.get("keep", False)
+    it.runs_at_once = not arguments.get("stopOnEntry", True)
+    return Then({}, lambda: [{"event": "initialized"}])
+
+
+def configuration_done(it: Debuggee, arguments: Json) -> Then:  # noqa: ARG001
+    return Then({}, lambda: _moved(it, "run") if it.runs_at_once else [_stopped("entry")])
+
+
+def threads(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+    return {"threads": [{"id": THREAD, "name": f"session {shown(it.session)}"}]}
+
+
+def _move(name: str) -> Callable[[Debuggee, Json], Then]:
+    body: Json = {"allThreadsContinued": True} if name == "run" else {}
+    return lambda it, _: Then(body, lambda: _moved(it, name))
+
+
+def restart(it: Debuggee, arguments: Json) -> Then:  # noqa: ARG001
+    """Back to the start, without edits; breakpoints stay."""
+    it.call("reset")
+    return Then({}, lambda: [_stopped("entry")])
+
+
+def restart_frame(it: Debuggee, arguments: Json) -> Then:
+    """Back to where the frame began."""
+    it.call("seek", listing.first_step_of_frame(it, int(arguments["frameId"])))
+    return Then({}, lambda: [_stopped("restart")])
+
+
+def goto(it: Debuggee, arguments: Json) -> Then:
+    """Go on at another instruction, without executing those between: an edit, on a branch of its own."""
+    it.call("edit", {"kind": "pc", "value": int(arguments["targetId"])})
+    return Then({}, lambda: [_stopped("goto")])
+
+
+def exception_info(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+    if it.exception is None:
+        raise Refused("it did not stop at a failure")
+    return {**it.exception, "breakMode": "always"}
+
+
+def pause(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+    """Ends a run in another thread, whose stopped event tells where."""
+    it.call("pause")
+    return {}
+
+
+def disconnect(it: Debuggee, arguments: Json) -> Then:
+    """Leave; a session made here is closed if that is wanted."""
+    if it.is_own and arguments.get("terminateDebuggee", False):
+        it.call("close")
+    it.is_over = True
+    return Then({}, lambda: [{"event": "terminated"}])
+
+
+Handler = Callable[[Debuggee, Json], Json | Then]
+HANDLERS: dict[str, Handler] = {
+    "initialize": initialize,
+    "launch": launch,
+    "attach": launch,
+    "configurationDone": configuration_done,
+    "threads": threads,
+    "restart": restart,
+    "restartFrame": restart_frame,
+    "goto": goto,
+    "exceptionInfo": exception_info,
+    "pause": pause,
+    "disconnect": disconnect,
+    **{command: _move(name) for command, name in MOVES.items()},
+    **listing.HANDLERS,
+    **stops.HANDLERS,
+    **values.HANDLERS,
+}
+AT_ONCE = frozenset(("pause",))
+"""Requests that do not wait for those before them."""
+
+
+def answer(it: Debuggee, request: Json) -> Iterator[Json]:
+    """The response, and the events after it as they come; without their ``seq``."""
+    command, arguments = str(request.get("command", "")), request.get("arguments") or {}
+    response: Json = {"type": "response", "request_seq": request.get("seq", 0), "command": command}
+    handler = HANDLERS.get(command)
+    later: Callable[[], list[Json]] = list
+    try:
+        if handler is None:
+            raise Refused(f"{command} is not supported")
+        body = handler(it, arguments)
+        if isinstance(body, Then):
+            body, later = body
+        yield response | {"success": True, "body": body}
+    except FAILURES as error:
+        yield response | _failed(error)
+        return
+    try:
+        events = later()
+    except FAILURES as error:
+        text = _failed(error)["message"]
+        events = [_event("output", category="stderr", output=text + "\n"), _stopped("pause", description=text)]
+    yield from ({"type": "event", **event} for event in events)
+
+
+FAILURES = (ZvmdError, ZvmdClientError, Refused, LookupError, ValueError, TypeError)
+"""What a request may fail with: errors of the node and of what was asked."""
+
+
+def _failed(error: BaseException) -> Json:
+    hint = getattr(error, "hint", "")
+    text = (f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)) or type(error).__name__
+    shown = f"{text} ({hint})" if hint else text
+    return {
+        "success": False,
+        "message": shown,
+        "body": {"error": {"id": 1, "format": "{text}", "variables": {"text": shown}, "showUser": True}},
+    }
+
+

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 import pytest
 
 import zvmd
+import zvmd.connection
 from node.auth.tls import load_or_create_certificate
 from tests.conftest import Node
 from tests.contracts import dev_account, published
+from tests.daemon import Daemon
 from zvmd.abi import constructor_types, keccak
 from zvmd.frames import LogEvent
 
@@ -193,3 +195,35 @@ def test_the_blocking_client(door: dict[str, Any]) -> None:
         assert receipt.status == 1
         head = next(iter(node.events("heads", cursor=(0, 0))))
         assert head.cursor[0] == 1
+
+
+@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.full)])
+def test_a_node_started_again_fails_what_waits_and_nothing_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """A stopped node says farewell, after which qh3 refuses every call; a killed one's port is another's by then."""
+    monkeypatch.setattr(zvmd.connection, "SILENCE_SECONDS", 2.0)
+    daemon = Daemon(tmp_path / "data")
+    daemon.start()
+
+    async def work() -> list[str]:
+        loop = asyncio.get_running_loop()
+        printed: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: printed.append(context))
+        door = {"url": f"quic://127.0.0.1:{daemon.quic_port}", "data_dir": daemon.data_dir}
+        async with zvmd.connect(**door) as watcher, zvmd.connect(**door) as asker:
+            heads = asyncio.ensure_future(anext(watcher.events("heads", cursor=(9, 0))))
+            await asker.rpc("eth_chainId")
+            getattr(daemon, end)()  # in this thread: the client hears nothing until the port is in use again
+            daemon.start()
+            with pytest.raises(zvmd.ConnectionFailed):
+                await asyncio.wait_for(heads, 30)
+            for _ in range(2):
+                with pytest.raises(zvmd.ConnectionFailed):
+                    await asyncio.wait_for(asker.rpc("eth_chainId"), 30)
+        return [context["message"] for context in printed]
+
+    try:
+        assert asyncio.run(work()) == []
+    finally:
+        daemon.close()

@@ -17,6 +17,7 @@ NAMESPACES = (
     "sessions",
     "session_shelf",
     "original_sessions",
+    "session_views",
     "session_sharing",
 )
 

@@ -1,0 +1,22 @@
+"""A breakpoint as people write it, a kind and a value, in the API's form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
+"""Which field the value is, where it is not named like the kind."""
+_NUMBERS = frozenset(("pc", "depth", "gas"))
+
+
+def breakpoint_of(kind: str, value: str | None, address: str | None = None) -> dict[str, Any]:
+    """
+    >>> breakpoint_of("slot_write", "0x1")
+    {'kind': 'slot_write', 'slot': '0x1'}
+
+    Raises ValueError for what should be a number and is not.
+    """
+    point: dict[str, Any] = {"kind": kind}
+    if value is not None:
+        point[_FIELD.get(kind, kind)] = int(value, 0) if kind in _NUMBERS else value
+    return point if address is None else point | {"address": address}

@@ -1,0 +1,66 @@
+"""``zvmd session debug``: the terminal debugger."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from node.cli.link import http_address, link_options
+from node.cli.session_program import SESSION, program_options, request_of
+from zvmd.http import HttpClient
+from zvmd.session_view import shown
+
+
+class HttpConnection:
+    """JSON-RPC over HTTP for an event loop: each request waits in a thread."""
+
+    def __init__(self, url: str) -> None:
+        self._client = HttpClient(url)
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a method. Raises `ZvmdClientError`."""
+        return await asyncio.to_thread(self._client.rpc, method, *params)
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@click.command()
+@click.argument("session_id", metavar="[ID|TOKEN]", type=SESSION, required=False)
+@program_options
+@link_options
+def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
+    """Debug in the terminal: a session by its ID, or a new one. Press h there for the keys."""
+    wanted = any(value is not None for value in fields.values())
+    if (session_id is not None) == wanted:
+        raise click.UsageError("give the ID of a session, or what a new one is of: --code, --to, --tx or --template")
+    left = asyncio.run(_debug(session_id, fields, http, url, data_dir))
+    again = f": zvmd session debug {left}" if isinstance(left, int) else ""
+    click.echo(f"session {shown(left)} stays as it is{again}")
+
+
+async def _debug(
+    session_id: int | str | None, fields: dict[str, Any], http: bool, url: str | None, data_dir: str | None
+) -> int | str:
+    # here, since textual takes a while to load
+    from node.tui.app import Debugger
+    from node.tui.source import Connection, Line, Source
+    from zvmd.async_session import AsyncSession
+    from zvmd.client import connect
+
+    address = http_address(http, url, data_dir)
+
+    async def open_connection() -> Connection:
+        return HttpConnection(address) if address else await connect(url, data_dir=data_dir)
+
+    line = Line(open_connection)
+    try:
+        if session_id is None:
+            name, parameter = request_of(**fields)
+            session_id = int((await line.rpc(f"zvmd_session_{name}", parameter))["id"])
+        await Debugger(Source(AsyncSession(line, session_id), line)).run_async()
+        return session_id
+    finally:
+        await line.close()

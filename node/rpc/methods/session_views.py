@@ -1,0 +1,48 @@
+"""``zvmd_session_``: what front ends show besides the state: code, timeline marks, values of expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from debugger import frontend
+from debugger.limits import PAGE_MAX
+from node.rpc.context import Context
+from node.rpc.params import LooseInt, SessionRef
+from node.rpc.registry import method
+
+Json = dict[str, Any]
+S = "zvmd_session_"
+
+
+@method(S + "code")
+async def code(
+    context: Context,
+    id_: SessionRef,
+    frame: LooseInt | None = None,
+    offset: LooseInt | None = None,
+    limit: LooseInt | None = None,
+) -> Json:
+    """Code of a frame (none: the running one, 0: the outermost), init code and code in a fork alike."""
+    count = PAGE_MAX if limit is None else limit
+    answer: Json = await context.need_sessions().read(
+        lambda found: msgspec.to_builtins(frontend.read_code(found, frame, offset or 0, count)), id_
+    )
+    return answer
+
+
+@method(S + "timeline")
+async def timeline(context: Context, id_: SessionRef) -> Json:
+    """Position, keyframes and edits of the current branch."""
+    answer: Json = await context.need_sessions().read(
+        lambda found: msgspec.to_builtins(frontend.timeline_marks(found)), id_
+    )
+    return answer
+
+
+@method(S + "evaluate")
+async def evaluate(context: Context, id_: SessionRef, expression: str) -> str | None:
+    """Value of an expression of the breakpoint language here; null where it has none."""
+    answer: str | None = await context.need_sessions().read(lambda found: frontend.evaluate(found, expression), id_)
+    return answer

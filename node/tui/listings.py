@@ -1,0 +1,249 @@
+"""Each pane as rows of styled text, made of a view when a row is drawn: pure functions, however long the thing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from node.tui.view import PAGES, View
+from vm.evm.opcodes import BY_NAME
+from zvmd.session_view import printable, shown
+
+Row = list[tuple[str, str]]
+"""Pieces of text, each with the name of its style: plain, dim, here, mark, good, bad."""
+
+WORD_BYTES = 32
+NOT_HERE = "…"
+"""Stands for a row whose page is on its way."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a pane shows."""
+
+    title: str
+    rows: int
+    row: Callable[[int], Row | None]
+    """A row; None if its page is not here."""
+    focus: int | None = None
+    """The row to keep in sight."""
+    page_of: Callable[[int], tuple[str, int]] | None = None
+    """Field and number of the page a row is on."""
+
+
+def _lines(title: str, rows: list[Row], focus: int | None = None) -> Listing:
+    return Listing(title, len(rows), rows.__getitem__, focus)
+
+
+def code(view: View) -> Listing:
+    """The frame's listing: ``▶`` at the pc, ``●`` at breakpoints on a pc."""
+    assert view.code is not None
+    frames, state, lines = view.state["callFrames"], view.state, view.code.lines
+    index = len(frames) - 1 if view.options.frame is None else view.options.frame
+    address = frames[index]["codeAddress"] if frames else ""
+    stops = {
+        point["pc"]
+        for point in view.breakpoints
+        if point["kind"] == "pc" and point.get("enabled", True) and point.get("address") in (None, address)
+    }
+    width = max(4, len(f"{state['codeSize']:x}"))
+
+    def row(number: int) -> Row:
+        line = lines[number]
+        is_here = line.pc == state["pc"]
+        marks = ("▶" if is_here else " ") + ("●" if line.pc in stops else " ")
+        return [(marks, "mark"), (f" {line.pc:0{width}x} ", "dim"), (line.text, "here" if is_here else "plain")]
+
+    focus = view.code.row_of_pc.get(state["pc"])
+    return Listing(f"code {state['codeSize']} bytes", len(lines), row, focus)
+
+
+def stack(view: View) -> Listing:
+    """Words, the top first; ``◂`` at those the next operation takes."""
+    words = view.state["stack"][::-1]
+    opcode = BY_NAME.get(view.state["opcode"])
+    taken = 0 if opcode is None or not view.options.marks_operands or view.state["halt"] else opcode.pops
+
+    def row(number: int) -> Row:
+        if number < taken:
+            return [(f"{number:4}", "dim"), ("◂", "mark"), (words[number], "here")]
+        return [(f"{number:4} ", "dim"), (words[number], "plain")]
+
+    return Listing(f"stack {view.total('stack')}, top first", len(words), row)
+
+
+def _bytes(name: str, title: str) -> Callable[[View], Listing]:
+    rows_a_page = PAGES[name] // WORD_BYTES
+
+    def listing(view: View) -> Listing:
+        total = view.total(name)
+
+        def row(number: int) -> Row | None:
+            content = view.page(name, number // rows_a_page)
+            if content is None:
+                return None
+            at = 2 + 2 * WORD_BYTES * (number % rows_a_page)
+            digits = content[at : at + 2 * WORD_BYTES]
+            pieces = [(f"{number * WORD_BYTES:05x} ", "dim"), (digits, "dim" if not digits.strip("0") else "plain")]
+            return [*pieces, (" " + _text(digits), "good")] if view.options.shows_text else pieces
+
+        rows = -(-total // WORD_BYTES)
+        return Listing(f"{title} {total} bytes", rows, row, page_of=lambda number: (name, number // rows_a_page))
+
+    return listing
+
+
+memory = _bytes("memory", "memory")
+returned = _bytes("returnData", "return data")
+
+
+def _text(digits: str) -> str:
+    """
+    >>> _text("48690a")
+    'Hi.'
+    """
+    return "".join(chr(byte) if 32 <= byte < 127 else "." for byte in bytes.fromhex(digits))
+
+
+def _slots(name: str, title: str) -> Callable[[View], Listing]:
+    def listing(view: View) -> Listing:
+        def row(number: int) -> Row | None:
+            content = view.page(name, number // PAGES[name])
+            if content is None:
+                return None
+            slot, value = _entry(content, number % PAGES[name])
+            return [(f"{slot} ", "dim"), (value, "plain")]
+
+        total = view.total(name)
+        return Listing(f"{title} {total}", total, row, page_of=lambda number: (name, number // PAGES[name]))
+
+    return listing
+
+
+def _entry(content: dict[str, str], number: int) -> tuple[str, str]:
+    return list(content.items())[number]  # at most a page
+
+
+storage = _slots("storage", "storage")
+transient = _slots("transientStorage", "transient")
+
+
+def logs(view: View) -> Listing:
+    """A log a row: address, topics, data."""
+
+    def row(number: int) -> Row | None:
+        content = view.page("logs", number // PAGES["logs"])
+        if content is None:
+            return None
+        log = content[number % PAGES["logs"]]
+        return [(f"{log['address']} ", "dim"), (" ".join([*log["topics"], log["data"]]), "plain")]
+
+    total = view.total("logs")
+    return Listing(f"logs {total}", total, row, page_of=lambda number: ("logs", number // PAGES["logs"]))
+
+
+def calls(view: View) -> Listing:
+    """The tree of messages of the whole run, the current one marked."""
+    if view.tree is None:
+        return _lines("calls", [[("following the run …", "dim")]])
+    nodes = view.tree["nodes"]
+    inside = [n for n in nodes if n["firstStep"] <= view.step and (n["endStep"] is None or view.step < n["endStep"])]
+    here = max(inside, key=lambda node: node["depth"])["index"] if inside and not view.state["halt"] else None
+
+    def row(number: int) -> Row:
+        node = nodes[number]
+        style = "here" if number == here else "plain"
+        pieces = [("▶" if number == here else " ", "mark"), ("  " * (node["depth"] - 1) + node["kind"], style)]
+        pieces.append((f" {node['address']} @{node['firstStep']} gas {node['gasUsed']}", "dim"))
+        return [*pieces, *_ended(node["halt"])]
+
+    omitted, rest = view.tree["omitted"], "" if view.tree["hasEnded"] else f", followed for {view.tree['steps']} steps"
+    title = f"calls {len(nodes)}" + (f", {omitted} more not listed" if omitted else "") + rest
+    return Listing(title, len(nodes), row, here)
+
+
+def _ended(halt: dict[str, Any] | None) -> Row:
+    if halt is None:
+        return [(" not ended", "dim")]
+    text = f" {halt['reason']}" + (f" {printable(halt['message'])}" if halt.get("message") else "")
+    return [(text, "good" if halt["success"] else "bad")]
+
+
+def breakpoints(view: View) -> Listing:
+    """A breakpoint a row, each with the letter that ``'`` jumps by."""
+    rows: list[Row] = []
+    for at, point in enumerate(view.breakpoints):
+        wanted = ("pc", "opcode", "slot", "topic", "target", "depth", "gas", "expression", "address", "name")
+        value = " ".join(_shown(name, point[name]) for name in wanted if point.get(name) not in (None, ""))
+        off = "" if point.get("enabled", True) else " off"
+        rows.append(
+            [
+                ("●" if point["holds"] else " ", "mark"),
+                (f"{letter_of(at)} {point['id']} ", "dim"),
+                (f"{point['kind']} {printable(value)}{off}", "here" if point["holds"] else "plain"),
+            ]
+        )
+    return _lines(f"breakpoints {len(rows)}", rows)
+
+
+def _shown(name: str, value: object) -> str:
+    return hex(value) if name == "pc" and isinstance(value, int) else str(value)
+
+
+def letter_of(position: int) -> str:
+    """The letter of a breakpoint by its place in the list; none after z."""
+    return chr(ord("a") + position) if position < 26 else " "
+
+
+def timeline(view: View, width: int) -> Listing:
+    """A bar of the whole run: ``▲`` position, ``┆`` keyframes, ``✗`` failed messages, ``◆`` edits; then in words."""
+    length, step, marks = view.length, view.step, view.marks
+    keyframes = f"keyframes {len(marks['keyframes'])}"
+    edits = f"   edits at {', '.join(map(str, marks['edits']))}" if marks["edits"] else ""
+    where = f"step {step} of {'?' if length is None else length}"
+    words = f"{where}   branch {marks['branch']}   {keyframes}{edits}"
+    span = max(length or 0, step, 1)
+    cells = ["─"] * width
+
+    def put(steps: list[int], sign: str) -> None:
+        for at in steps:
+            if at <= span:
+                cells[at * (width - 1) // span] = sign
+
+    put(marks["keyframes"], "┆")
+    nodes = [] if view.tree is None else view.tree["nodes"]
+    put([n["endStep"] for n in nodes if n["halt"] is not None and not n["halt"]["success"]], "✗")
+    put(marks["edits"], "◆")
+    put([step], "▲")
+    return _lines(f"session {shown(view.session)}", [[("".join(cells), "plain")], [(words, "dim")]])
+
+
+def status(view: View) -> Row:
+    """The bottom lines: where it stands, and the last answer."""
+    if not view.is_loaded:
+        return [(printable(view.message) or "looking …", "plain")]
+    state = view.state
+    where = f"step {view.step}  pc {state['pc']:#x}  {state['opcode']}"
+    where += f"  gas {state['gasLeft']}  depth {state['depth']}"
+    if state["callFrames"]:
+        where += f" in {state['callFrames'][state['depth'] - 1]['address']}"
+    if view.options.frame is not None:
+        where += f"  FRAME {view.options.frame}"
+    halt: Row = _ended(state["halt"]) if state["halt"] else []
+    busy: Row = [("  running, Esc pauses", "mark")] if view.is_busy else []
+    count: Row = [(f"  {view.count}", "mark")] if view.count else []
+    return [(where, "here"), *halt, *busy, *count, ("\n" + printable(view.message), "plain")]
+
+
+LISTINGS: dict[str, Callable[[View], Listing]] = {
+    "code": code,
+    "stack": stack,
+    "memory": memory,
+    "storage": storage,
+    "transient": transient,
+    "calls": calls,
+    "breakpoints": breakpoints,
+    "logs": logs,
+    "returned": returned,
+}

@@ -1,0 +1,118 @@
+"""Where the terminal debugger's views come from: the node, over QUIC or HTTP, connected again when it was away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Protocol
+
+from chain.forks import Fork
+from debugger.frontend import disassemble
+from node.tui.view import PAGES, Code, Json, View, query
+from zvmd.async_session import AsyncSession
+from zvmd.client import Client
+from zvmd.errors import ConnectionFailed
+
+CODES_KEPT = 64
+
+
+class Connection(Protocol):
+    """A client with an event loop."""
+
+    async def rpc(self, method: str, *params: Any) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Line:
+    """A connection that is made when it is needed; after it was lost, the next request makes another."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._connect = connect
+        self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a method. Raises `ZvmdClientError`."""
+        async with self._connecting:
+            connection = self._connection = self._connection or await self._connect()
+        try:
+            return await connection.rpc(method, *params)
+        except ConnectionFailed:
+            if self._connection is connection:
+                self._connection = None
+                await connection.close()
+            raise
+
+    async def watch(self, session: int | str) -> AsyncIterator[Json]:
+        """Events of a session, as `zvmd.Client.watch`; none over a transport that cannot push."""
+        async with self._connecting:
+            connection = self._connection = self._connection or await self._connect()
+        if isinstance(connection, Client):
+            async for event in await connection.watch(session):
+                yield event
+
+    async def close(self) -> None:
+        """Leave; sessions stay in the node."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+class Source:
+    """Looks at one session."""
+
+    def __init__(self, session: AsyncSession, line: Line) -> None:
+        self.session, self.line = session, line
+        self._codes: dict[str, Code] = {}
+
+    async def look(self, before: View) -> View:
+        """The session as it stands now, with the message and the options of the view before."""
+        session, frame = self.session, before.options.frame
+        state, brief, points, marks = await asyncio.gather(
+            session.call("state", query(before.options)),
+            session.call("code", frame, 0, 0),
+            session.call("breakpoint_list"),
+            session.call("timeline"),
+        )
+        tree = before.tree if _run_of(marks) == _run_of(before.marks) else None
+        code = await self._code(brief["hash"], frame)
+        return replace(
+            before, state=state, pages={}, code=code, breakpoints=tuple(points), marks=marks, tree=tree
+        )
+
+    def changes(self) -> AsyncIterator[Json]:
+        """What is done to the session, by whomever; first how it is now."""
+        return self.line.watch(self.session.id)
+
+    async def tree(self) -> Json:
+        """The call tree of the whole run."""
+        return dict(await self.session.call("call_tree"))
+
+    async def page(self, view: View, name: str, number: int) -> View:
+        """The view with a page of a field more."""
+        size = PAGES[name]
+        window = {name: {"offset": number * size, "limit": size}}
+        asked = {**{other: {"offset": 0, "limit": 0} for other in PAGES}, **window}
+        frame = view.options.frame
+        state = await self.session.call("state", asked if frame is None else {**asked, "frame": frame})
+        return view.with_page(int(state["step"]), name, number, state[name])
+
+    async def _code(self, code_hash: str, frame: int | None) -> Code:
+        if code_hash not in self._codes:
+            if len(self._codes) >= CODES_KEPT:
+                self._codes.pop(next(iter(self._codes)))
+            answer = await self.session.call("code", frame)
+            self._codes[answer["hash"]] = await asyncio.to_thread(_listed, answer)
+            code_hash = answer["hash"]
+        return self._codes[code_hash]
+
+
+def _run_of(marks: Json) -> tuple[Any, Any]:
+    """What tells one run from another of the same session."""
+    return marks.get("branch"), marks.get("edits")
+
+
+def _listed(answer: Json) -> Code:
+    lines = tuple(disassemble(bytes.fromhex(answer["code"][2:]), Fork[answer["fork"].upper()]))
+    return Code(answer["hash"], lines, {line.pc: row for row, line in enumerate(lines)})

@@ -1,0 +1,76 @@
+"""What users type at a prompt, read: a step, a breakpoint, an edit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.cli.breakpoint_fields import breakpoint_of
+from zvmd.errors import ZvmdClientError
+
+Json = dict[str, Any]
+
+
+class Unreadable(ZvmdClientError):
+    """What was typed cannot be understood; the message says what could."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="client.input", hint="")
+
+
+def step_of(text: str, here: int) -> int:
+    """A step, or so many forward or back.
+
+    >>> step_of("1_000", 5), step_of("+3", 5), step_of("-0x2", 5)
+    (1000, 8, 3)
+    """
+    wanted = text.strip()
+    try:
+        number = int(wanted.lstrip("+-"), 0)
+    except ValueError:
+        raise Unreadable(f"{wanted!r} is no step: 120, +5 or -5") from None
+    return max(0, here + number if wanted[:1] == "+" else here - number if wanted[:1] == "-" else number)
+
+
+def point_of(text: str) -> Json:
+    """A breakpoint.
+
+    >>> point_of("pc 0x10"), point_of("slot_write 3"), point_of("revert")
+    ({'kind': 'pc', 'pc': 16}, {'kind': 'slot_write', 'slot': '3'}, {'kind': 'revert'})
+    """
+    kind, _, value = text.strip().partition(" ")
+    if not kind:
+        raise Unreadable("pc 0x10, opcode SSTORE, slot_write 3, depth 2, call, revert, gas 5000, expression ...")
+    try:
+        return breakpoint_of(kind, value.strip() or None)
+    except ValueError:
+        raise Unreadable(f"{value.strip()!r} is no number") from None
+
+
+_EDITS = {
+    "stack": ("index", "value"),
+    "push": ("value",),
+    "pop": (),
+    "memory": ("index", "data"),
+    "storage": ("index", "value"),
+    "transient": ("index", "value"),
+    "calldata": ("data",),
+    "gas": ("value",),
+    "pc": ("value",),
+    "balance": ("address", "value"),
+}
+"""What follows each kind of edit."""
+
+
+def edit_of(text: str) -> Json:
+    """An edit; ``=`` may stand before the new value.
+
+    >>> edit_of("stack 0 = 0x5")
+    {'kind': 'stack', 'index': '0', 'value': '0x5'}
+    """
+    kind, *words = text.replace("=", " ").split()[:4] or [""]
+    fields = _EDITS.get(kind)
+    if fields is None:
+        raise Unreadable(f"there are {', '.join(_EDITS)}")
+    if len(words) != len(fields):
+        raise Unreadable(f"{kind} is followed by {' and '.join(fields) or 'nothing'}")
+    return {"kind": kind, **dict(zip(fields, words, strict=True))}

@@ -1,0 +1,143 @@
+"""`AsyncSession`: a debug session of a node for programs with an event loop; `zvmd.Session` says more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from zvmd.session_view import QUERY, SessionView, shown
+
+Where = dict[str, Any]
+"""Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
+
+
+class AsyncRpc(Protocol):
+    """A client with an event loop, as `zvmd.Client` is."""
+
+    async def rpc(self, method: str, *params: Any) -> Any:
+        """Result of a JSON-RPC method."""
+
+
+class AsyncSession:
+    """A handle: the session lives in the node, and survives it.
+
+    >>> async with zvmd.connect() as client:  # doctest: +SKIP
+    ...     session = await zvmd.AsyncSession.create(client, code="0x6001600201")
+    ...     await session.step(2)
+    ...     (await session.state())["stack"]
+    ['0x1', '0x2']
+
+    A session does one thing after the other; `pause` may be called while another call waits, and ends a long move.
+    """
+
+    def __init__(self, node: AsyncRpc, number: int | str) -> None:
+        """``number`` is the session's, or a share token somebody gave you."""
+        self.node = node
+        self.id = number
+
+    @classmethod
+    async def create(cls, node: AsyncRpc, **program: Any) -> AsyncSession:
+        """A new session of code, a contract (``to``) or a ``transaction``; fields as in ``zvmd_session_create``."""
+        return cls(node, (await node.rpc("zvmd_session_create", program))["id"])
+
+    @classmethod
+    async def from_template(cls, node: AsyncRpc, name: str) -> AsyncSession:
+        """A new session of a template's program."""
+        return cls(node, (await node.rpc("zvmd_session_from_template", name))["id"])
+
+    @classmethod
+    async def load(cls, node: AsyncRpc, file: str | Path) -> AsyncSession:
+        """A new session of an exported file."""
+        content = await asyncio.to_thread(Path(file).read_bytes)
+        return cls(node, (await node.rpc("zvmd_session_import", "0x" + content.hex()))["id"])
+
+    async def call(self, name: str, *params: Any) -> Any:
+        """Any method ``zvmd_session_<name>`` of this session."""
+        return await self.node.rpc(f"zvmd_session_{name}", self.id, *params)
+
+    async def step(self, n: int = 1) -> Where:
+        """Execute operations, entering calls."""
+        return dict(await self.call("step", n))
+
+    async def step_back(self, n: int = 1) -> Where:
+        """Undo operations."""
+        return dict(await self.call("step_back", n))
+
+    async def step_over(self) -> Where:
+        """Execute an operation and all that it calls."""
+        return dict(await self.call("step_over"))
+
+    async def step_out(self) -> Where:
+        """Run until the caller goes on."""
+        return dict(await self.call("step_out"))
+
+    async def step_over_back(self) -> Where:
+        """Undo an operation and all that it called."""
+        return dict(await self.call("step_over_back"))
+
+    async def step_out_back(self) -> Where:
+        """Return to the operation that called this frame."""
+        return dict(await self.call("step_out_back"))
+
+    async def seek(self, step: int) -> Where:
+        """Stand at a step."""
+        return dict(await self.call("seek", step))
+
+    async def run(self) -> Where:
+        """Run to a breakpoint or the end."""
+        return dict(await self.call("run"))
+
+    async def reverse_run(self) -> Where:
+        """Run backwards to a breakpoint or the start."""
+        return dict(await self.call("reverse_run"))
+
+    async def pause(self) -> None:
+        """Have a move that takes long end where it is."""
+        await self.call("pause")
+
+    async def state(self, **query: Any) -> dict[str, Any]:
+        """Everything at this position; ``memory={"offset": 0, "limit": 64}`` and the like choose pages."""
+        return dict(await self.call("state", query))
+
+    async def view(self) -> SessionView:
+        """A look at it, for terminals and notebooks."""
+        return SessionView(self.id, await self.state(**QUERY))
+
+    async def evaluate(self, expression: str) -> int | None:
+        """Value of an expression of the breakpoint language here; None where it has none."""
+        value = await self.call("evaluate", expression)
+        return None if value is None else int(value, 16)
+
+    async def add_breakpoint(self, kind: str, **fields: Any) -> int:
+        """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""
+        return int((await self.call("breakpoint_add", {"kind": kind, **fields}))["id"])
+
+    async def remove_breakpoint(self, number: int) -> None:
+        """Remove a breakpoint."""
+        await self.call("breakpoint_remove", number)
+
+    async def edit(self, kind: str, **fields: Any) -> Where:
+        """Change the position on a new branch, such as ``("stack", index=0, value=5)``."""
+        return dict(await self.call("edit", {"kind": kind, **fields}))
+
+    async def save(self, name: str | None = None) -> AsyncSession:
+        """A copy as it stands now."""
+        return AsyncSession(self.node, (await self.call("save", name))["id"])
+
+    async def export(self, file: str | Path) -> int:
+        """Write the session to a file; its size in bytes."""
+        content = bytes.fromhex((await self.call("export"))[2:])
+        return await asyncio.to_thread(Path(file).write_bytes, content)
+
+    async def compare(self, other: AsyncSession, *, ignoring_gas: bool = False) -> Mapping[str, Any]:
+        """The first step at which the two runs differ."""
+        return dict(await self.call("compare", other.id, {"ignoringGas": ignoring_gas}))
+
+    async def close(self) -> None:
+        """End the session for good."""
+        await self.call("close")
+
+    def __repr__(self) -> str:
+        return f"<zvmd.AsyncSession {shown(self.id)}>"
