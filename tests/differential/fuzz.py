@@ -2,8 +2,8 @@
 
 Every program runs in the interpreter, step by step with its EIP-3155 trace, and compiled; of some compiled code takes
 over in the middle, some run out of gas at every step. Traces and ends are compared with those of the execution
-specification, ends with those of revm. Runs in processes of its own: what kills or hangs one is found by another. A case
-that fails is made small and saved in ``regressions/``, where the tests find it. ``--case FILE`` runs a saved one.
+specification, ends with those of revm. Runs in processes of its own: what kills or hangs one is found by another. A
+case that fails is made small and saved in ``regressions/``, where the tests find it. ``--case FILE`` runs a saved one.
 """
 
 from __future__ import annotations
