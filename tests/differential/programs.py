@@ -110,9 +110,9 @@ class Writer:
     def who(self) -> int:
         """An address to call or to look at."""
         kind = self.chance.random()
-        if kind < 0.4:
+        if kind < 0.55:
             return int(self.chance.choice(CONTRACTS), 16)
-        if kind < 0.75:
+        if kind < 0.8:
             return self.chance.randrange(1, 10)
         return self.chance.choice((int(CALLER, 16), int(NOBODY, 16), 0, 10, 0x100, _M - 1, 0xC0FFEE))
 
@@ -154,6 +154,13 @@ class Writer:
         self.op(name)
 
     def call(self) -> None:
+        """A call; often the same once more, which native code may then make alone."""
+        begin = len(self.out)
+        self._one_call()
+        if self.chance.random() < 0.5:
+            self.out += self.out[begin:] * self.chance.randrange(1, 4)
+
+    def _one_call(self) -> None:
         names = ["CALL", "CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"]
         name = self.chance.choice(names)
         if self.chance.random() < 0.5:
