@@ -2,10 +2,11 @@
 
     python -m benchmarks.vm [--rounds 5] [--level 1] [--match REGEX]
 
-Every engine's output is checked first, and the gas where it is told. Times are the best of the rounds, whose order
-is mixed. The JIT's are of warm code; what compiling took and the size of the code stand beside. Anvil's are the best
-of eth_call less the best of calling nobody with the same data, so that JSON and HTTP are not counted; where hardly
-more than those is left there is none.
+Every engine's output is checked first, and the gas where it is told. Times are the best of the rounds, whose order is
+mixed; the machine's and revm's are of the processor, so that other work on the computer counts little. The JIT's are
+of warm code; what compiling took and the size of the code stand beside. Anvil's are the best of eth_call less the
+best of calling nobody with the same data, so that JSON and HTTP are not counted; where hardly more than those is left
+there is none.
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ def ours(machine: Machine) -> Runner:
         journal.warm_account(TARGET)
         journal.warm_account(CALLER)
         message = Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, case.data, GAS)
-        start = time.perf_counter()
+        start = time.thread_time()
         outcome = machine.execute(message, context)
-        return Ran(time.perf_counter() - start, outcome.output, GAS - outcome.gas_left)
+        return Ran(time.thread_time() - start, outcome.output, GAS - outcome.gas_left)
 
     return run
 
@@ -129,9 +130,9 @@ def revm() -> Runner | None:
             evms[case.name] = evm, target
         evm, target = evms[case.name]
         checkpoint = evm.snapshot()
-        start = time.perf_counter()
+        start = time.thread_time()
         output = evm.message_call(caller, target, case.data, gas=GAS, gas_price=0)
-        seconds = time.perf_counter() - start
+        seconds = time.thread_time() - start
         gas = evm.result.gas_used
         evm.revert(checkpoint)
         return Ran(seconds, bytes(output), gas)

@@ -33,6 +33,7 @@ LOADS_BEFORE_ASKING: Final = 16
 """Slots of an account brought in one by one before the state is asked whether it has any storage below."""
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
+_CHANGED: Final = struct.Struct("<QQ16x32s32s")
 _CHANGE: Final = struct.Struct("<QQQ8x32s")
 _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
@@ -116,9 +117,8 @@ class SlotLedger:
     def registers(self, address: Address) -> LedgerRegisters:
         """For a frame of the account that begins now."""
         tag, header = self.tag(address), self.header
-        return LedgerRegisters(
-            self.address, tag, tag in self._complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
-        )
+        complete = tag in self._complete
+        return self.address, tag, complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
 
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""
@@ -186,9 +186,9 @@ class SlotLedger:
     def settle(self, journal: Journal, frames: list[Frame]) -> bool:
         """Move all that has happened to the journal, frame by frame; whether there was anything."""
         header = self.header
-        end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
-        if not any(end):
+        if not (header[_UNDO] or header[_LOGS_END]):
             return False
+        end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
         lowest = max(0, len(frames) - 1)
         while lowest and any(frames[lowest].words[_MARKS]):
             lowest -= 1
@@ -216,28 +216,29 @@ class SlotLedger:
             journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
 
     def _tell_changes(self, journal: Journal, begin: int, end: int) -> None:
-        view, mine, entry_of, number_of = self.view, self.address, _ENTRY.unpack_from, int.from_bytes
+        view, mine, entry_of, number_of = self.view, self.address, _CHANGED.unpack_from, int.from_bytes
         undo, warm_slots, transient, absent = containers_of(journal)
         last_tag = -1
         changes = view[_CHANGES + UNDO_BYTES * begin : _CHANGES + UNDO_BYTES * end]
         for number, (place, kept, was_cold, before) in enumerate(_CHANGE.iter_unpack(changes), begin + 1):
             at = place - mine
-            tag, last, _, _, key, value, _ = entry_of(view, at)
+            tag, last, key, value = entry_of(view, at)
             if tag != last_tag:
                 last_tag, address = tag, self._addresses[tag >> 1]
                 slots, originals = ({}, {}) if tag & 1 else slots_of(journal, address)
             slot = number_of(key, "little")
             if last == number:
                 view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
-            if was_cold and (address, slot) not in warm_slots:
-                warm_slots[address, slot] = True
-                undo.append((warm_slots, (address, slot), absent))
+            pair = (address, slot)
+            if was_cold and pair not in warm_slots:
+                warm_slots[pair] = True
+                undo.append((warm_slots, pair, absent))
             if before == value and last == number and not kept:
                 continue  # only read
             old = number_of(before, "little")
             if tag & 1:
-                undo.append((transient, (address, slot), old))
-                transient[address, slot] = number_of(value, "little")
+                undo.append((transient, pair, old))
+                transient[pair] = number_of(value, "little")
             else:
                 originals.setdefault(slot, old)
                 undo.append((slots, slot, old))
