@@ -28,8 +28,8 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 bench: $(VENV)/dev.stamp tools ## Throughput, latency and recovery, beside anvil where it is present
 	$(BIN)/python -m benchmarks.node_throughput
 
-durability: $(VENV)/dev.stamp ## Crash states, kills, flips and faults, counted into docs/durability.md
-	$(BIN)/python -m tests.durability.campaign
+durability: $(VENV)/dev.stamp ## Crash states, kills, flips and faults, counted into docs/durability.md; FULL=1: for hours
+	$(BIN)/python -m tests.durability.campaign $(if $(FULL),--full)
 
 wheel: $(VENV)/dev.stamp ## Build dist/zvmd-*.whl
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .

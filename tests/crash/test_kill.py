@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.harness import KillHarness
+from tests.crash.forked_daemon import ForkedDaemon, Zygote
+from tests.crash.harness import FAST, KillHarness, Pace
 from tests.crash.quic import quic_to
 from tests.daemon import Daemon
 
@@ -19,10 +20,9 @@ def seed() -> int:
     return int(os.environ.get("ZVMD_TEST_SEED", random.SystemRandom().getrandbits(32)))
 
 
-def run(tmp_path: Path, cycles: int, end: Callable[[Daemon], None] = Daemon.kill) -> None:
+def run(daemon: Daemon, cycles: int, end: Callable[[Daemon], None] = Daemon.kill, pace: Pace | None = None) -> None:
     """End the process and check; prints the report also when it fails."""
-    daemon = Daemon(tmp_path / "data")
-    harness = KillHarness(daemon, seed(), quic_to(daemon), end=end)
+    harness = KillHarness(daemon, seed(), quic_to(daemon), end=end, pace=pace)
     try:
         harness.run(cycles)
     finally:
@@ -30,25 +30,46 @@ def run(tmp_path: Path, cycles: int, end: Callable[[Daemon], None] = Daemon.kill
         print(harness.report)
 
 
+def run_forked(place: Path, cycles: int, end: Callable[[Daemon], None] = Daemon.kill) -> None:
+    """The same on daemons that start in a moment."""
+    zygote = Zygote(place / "zygote.log")
+    try:
+        run(ForkedDaemon(zygote, place / "data"), cycles, end, FAST)
+    finally:
+        zygote.close()
+
+
+def stop(daemon: Daemon) -> None:
+    """SIGTERM: what was answered is there, and the process says it ended well."""
+    assert daemon.stop() == 0, daemon.log()
+
+
 @pytest.mark.timeout(600)
-def test_kill_5_times(tmp_path: Path) -> None:
-    run(tmp_path, 5)
+def test_kill_twice(tmp_path: Path) -> None:
+    """A process as users start it."""
+    run(Daemon(tmp_path / "data"), 2)
+
+
+@pytest.mark.timeout(600)
+def test_kill_forked_daemons(tmp_path: Path) -> None:
+    run_forked(tmp_path, 12)
 
 
 @pytest.mark.timeout(600)
 def test_stop_in_order_under_load(tmp_path: Path) -> None:
-    """SIGTERM: what was answered is there, and the process says it ended well."""
-
-    def stop(daemon: Daemon) -> None:
-        assert daemon.stop() == 0, daemon.log()
-
-    run(tmp_path, 2, stop)
+    run_forked(tmp_path, 4, stop)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3_600)
 def test_kill_50_times(tmp_path: Path) -> None:
-    run(tmp_path, 50)
+    run(Daemon(tmp_path / "data"), 50)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3_600)
+def test_stop_50_times_in_order_under_load(tmp_path: Path) -> None:
+    run_forked(tmp_path, 50, stop)
 
 
 def test_a_stop_the_moment_it_is_ready_is_in_order(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ LINES: dict[str, Entry] = {
         "kill -9 of whole daemons, 4 clients on JSON-RPC and QUIC and one on debug sessions (T4)",
     ),
     "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
-    "places": Entry(processes.places, 61, 1_220, "kill -9 at named places of the sources (T5)"),
+    "places": Entry(processes.places, 64, 1_280, "kill -9 at named places of the sources (T5)"),
     "stops": Entry(processes.stops, 8, 50, "SIGTERM of whole daemons under load (T16)"),
     "bits": Entry(hurts.bits, 20_000, 200_000, "bits flipped in a log (T7)"),
     "bytes": Entry(hurts.changed_bytes, 5_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),

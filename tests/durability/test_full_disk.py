@@ -20,7 +20,7 @@ def run(place: Path, cycles: int) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_disk_is_filled_and_freed(tmp_path: Path) -> None:
-    run(tmp_path, 3)
+    run(tmp_path, 2)
 
 
 @pytest.mark.full
