@@ -149,17 +149,17 @@ class WireConnection(QuicConnectionProtocol):
     async def greet(self, token: str, client: str) -> Welcome:
         """Say Hello. Raises `ConnectionFailed`."""
         self._write(REQUEST_STREAM, encode_frame(Hello(PROTOCOL_VERSION, token.encode(), client)))
-        self.welcome = await self._greeting
-        self._in_flight_max = self.welcome.in_flight_max
         self._heard = self._loop.time()
         self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
+        self.welcome = await self._greeting
+        self._in_flight_max = self.welcome.in_flight_max
         return self.welcome
 
     def _ping_while_waiting(self) -> None:
         if self._lost is not None:
             return
         now = self._loop.time()
-        if not (self._waiting or self._queues):
+        if not (self._waiting or self._queues) and self._greeting.done():
             self._heard = now
         elif now - self._heard > SILENCE_SECONDS:
             self._lose(_ended(f"no answer for {SILENCE_SECONDS:g} s"))
