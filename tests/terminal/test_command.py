@@ -6,7 +6,6 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,14 +18,14 @@ def zvmd(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "node.cli.main", "session", "debug", *arguments]
 
 
-def until(terminal: int, wanted: bytes) -> Iterator[bytes]:
-    """What the terminal shows, until it has shown something. A missing thing is a time-out of the test."""
+def until(terminal: int, *wanted: bytes) -> bytes:
+    """What the terminal shows until it has shown all of some things. A missing one is a time-out of the test."""
     seen = b""
-    while wanted not in seen:
+    while not all(text in seen for text in wanted):
         piece = os.read(terminal, 65536)
         assert piece, seen
         seen += piece
-        yield piece
+    return seen
 
 
 @pytest.mark.parametrize("transport", ["quic", pytest.param("http", marks=pytest.mark.full)])
@@ -40,12 +39,11 @@ def test_it_draws_obeys_keys_and_leaves_the_session(node: Node, transport: str) 
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=REPO, env=environment)
     os.close(slave)
     try:
-        assert b"PUSH1 0x02" in b"".join(until(master, b"step 0  pc 0x0"))
+        until(master, b"step 0  pc 0x0", b"PUSH1 0x02")
         os.write(master, b"jj")
-        list(until(master, b"step 2  pc 0x4"))
+        until(master, b"step 2  pc 0x4")
         os.write(master, b"q")
-        end = b"".join(until(master, b"zvmd session debug "))
-        assert b"stays as it is" in end
+        until(master, b"stays as it is: zvmd session debug ")
         assert process.wait(20) == 0
     finally:
         process.kill()
