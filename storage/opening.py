@@ -130,6 +130,8 @@ def assemble(
         settings = read_settings(kv)
         store.needed_lsn, store.settings = settings.needed_lsn, settings.values
         store.answers.load(settings.answers)
+        store.snapshots = {kept[0]: kept for kept in settings.snapshots}
+        store.next_snapshot = settings.next_snapshot
         store.sessions.load(kv)
     return store
 

@@ -10,7 +10,7 @@ from chain.environment import BlockEnvironment
 from chain.fees import blob_gas_of
 from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
-from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from storage.store import SealedBlock
 from vm.block import VM_FINGERPRINT, BlockExecution, build_header
@@ -38,6 +38,12 @@ class Candidate:
     transaction: Transaction
     sender: Address
     raw: bytes
+
+
+def candidate_of(raw: bytes) -> Candidate:
+    """A transaction of the log; impersonated ones are in it too."""
+    transaction = decode_transaction(raw)
+    return Candidate(transaction, sender_of(transaction), raw)
 
 
 class BlockBuilder:
@@ -91,6 +97,5 @@ def replay_block(
     """Run a logged block again. Raises `InvalidTransaction` if a transaction in it cannot be executed."""
     builder = BlockBuilder(machine, environment, state)
     for raw in raws:
-        transaction = decode_transaction(raw)
-        builder.add(Candidate(transaction, recover_sender(transaction), raw))
+        builder.add(candidate_of(raw))
     return builder.seal()

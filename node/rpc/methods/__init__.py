@@ -13,6 +13,7 @@ NAMESPACES = (
     "net_web3",
     "txpool",
     "evm",
+    "cheats",
     "zvmd",
     "sessions",
 )
