@@ -189,9 +189,9 @@ def _later_snapshots(ledger: Ledger, position: int) -> int:
 
 
 def _go_back(ledger: Ledger, back: Revert) -> None:
-    oldest = ledger.store.state.oldest
-    if ledger.store.state.positions.of(oldest) > back.position:
-        raise OutOfReach(f"block {back.block} cannot be gone back to: states are kept from block {oldest} on")
+    state = ledger.store.state
+    if not state.keeps(back.position):
+        raise OutOfReach(f"block {back.block} cannot be gone back to: states are kept from block {state.oldest} on")
     ledger.cheat("revert", list(back))
 
 

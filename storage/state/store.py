@@ -99,6 +99,10 @@ class StateStore:
         """First block whose state can be read."""
         return self.positions.block_of(self._epoch.oldest)
 
+    def keeps(self, position: int) -> bool:
+        """Whether the state at a position has not expired."""
+        return position >= max(self._epoch.oldest, 0)
+
     @property
     def overlay_bytes(self) -> int:
         """Estimate of the memory that changes since the last checkpoint take."""
