@@ -57,8 +57,8 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(1, 0),
-    "state": Version(1, 1),
+    "wal": Version(1, 1),
+    "state": Version(1, 2),
     "index": Version(1, 0),
     "sessions": Version(1, 0),
 }

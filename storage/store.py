@@ -24,6 +24,7 @@ from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.sessions import SessionShelf
+from storage.state.reader import StateView
 from storage.state.store import StateStore
 from storage.wal import Wal
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal, encode_session
@@ -124,8 +125,8 @@ class Store:
     # Writer thread
 
     def tip_state(self) -> StateReader:
-        """State after the newest applied block."""
-        return self.state.view(self.tip.number)
+        """The newest applied state."""
+        return self.state.view_at(self.state.position)
 
     def block_hash(self, number: int) -> Hash32:
         """Hash of an applied block, zero if there is none."""
@@ -277,10 +278,13 @@ class Store:
         """Names the newest published state for caches: position, and how often the chain was brought back."""
         return self._published, len(self.rewinds)
 
-    def view(self, number: int) -> StateReader:
-        """The published state that follows a block. Raises `StateUnavailable`."""
+    def view(self, number: int, position: int | None = None) -> StateView:
+        """The published state that follows a block, or the one before at a position. Raises `StateUnavailable`."""
         rewinds, published = len(self.rewinds), self._published
-        view = self.state.view_at(min(self.state.positions.of(number), published))
+        newest = min(self.state.positions.of(number), published)
+        if position is not None and not self.state.positions.sealed(number) <= position <= newest:
+            raise StateUnavailable(f"that state after block {number} was reverted")
+        view = self.state.view_at(newest if position is None else position)
         if number > self.head.number or len(self.rewinds) != rewinds:
             raise StateUnavailable(f"block {number} is not in the chain any more")
         return view

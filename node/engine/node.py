@@ -136,6 +136,14 @@ class Node:
         """State after a published block. Raises StateUnavailable outside retention."""
         return self._store.view(number)
 
+    def state_position(self, number: int) -> int:
+        """Position of the newest published state that follows a block (`storage.state.positions`)."""
+        return self._store.view(number).number
+
+    def view_at(self, number: int, position: int) -> StateReader:
+        """A published state that followed a block. Raises StateUnavailable, also after it was reverted."""
+        return self._store.view(number, position)
+
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
         return run_call(self._situation(number), fields, overrides)

@@ -244,3 +244,26 @@ def test_the_sender_of_an_impersonated_transaction_is_shown(node: Node) -> None:
     raw = rpc.call("eth_getRawTransactionByHash", digest)
     with pytest.raises(RpcFailed):  # nobody may send one from outside
         rpc.call("eth_sendRawTransaction", raw[:-2] + "fe")
+
+
+def test_a_session_at_a_reverted_block_goes_on(daemon: Daemon) -> None:
+    """Live over the state it pinned; after a restart over what its own record holds."""
+    rpc = daemon.rpc()
+    rpc.call("anvil_setStorageAt", C, "0x0", WORD)
+    snapshot = rpc.call("evm_snapshot")
+    rpc.call("anvil_setCode", C, COUNTER)
+    rpc.call("evm_mine")
+    session = rpc.call("zvmd_session_create", {"to": C, "gas": 100_000, "block": "latest"})["id"]
+    assert rpc.call("evm_revert", snapshot) is True
+    rpc.call("anvil_setStorageAt", C, "0x0", "0x5")
+    rpc.call("evm_mine")
+    rpc.call("zvmd_session_step", session, 2)
+    state = rpc.call("zvmd_session_state", session)
+    assert int(state["stack"][-1], 16) == 7
+    daemon.kill()
+    daemon.start()
+    rpc = daemon.rpc()
+    again = rpc.call("zvmd_session_state", session)
+    assert {key: again[key] for key in ("stack", "pc", "step")} == {key: state[key] for key in ("stack", "pc", "step")}
+    rpc.call("zvmd_session_run", session)
+    assert rpc.call("zvmd_session_state", session)["halt"] is not None
