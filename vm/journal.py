@@ -336,7 +336,7 @@ class Journal:
     def end_transaction(self) -> None:
         """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction.
 
-        Since the merge no empty account has storage (EIP-7523), but one that a development call gave a slot to: it stays.
+        Since the merge no empty account has storage (EIP-7523), but where a development call set a slot: that stays.
         """
         for address in self._scheduled:
             self._delete(address)

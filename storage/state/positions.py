@@ -1,4 +1,4 @@
-"""Positions of states: block N's is N plus the amendments before it; an amendment is a state of its own, without a block.
+"""Positions of states: block N's is N plus the amendments before it, each of which is a state without a block.
 
 A development call (set a balance, a slot ...) changes the state between two blocks. The state after it has a position
 as the state after a block has one, so that change sets, views, checkpoints and rewinds treat both alike.

@@ -1,4 +1,4 @@
-"""Development calls on a real daemon: the answers anvil gives, nothing lost by ``kill -9``, both transports, streams."""
+"""Development calls on a real daemon: anvil's answers, nothing lost by ``kill -9``, both transports, streams."""
 
 from __future__ import annotations
 
@@ -214,7 +214,8 @@ def test_over_quic_and_streams_go_on_after_a_revert(daemon: Daemon) -> None:
             connect(data_dir=daemon.data_dir) as client,
             websockets.connect(daemon.http_url.replace("http", "ws") + "/ws") as socket,
         ):
-            await socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}))
+            request = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
+            await socket.send(json.dumps(request))
             await socket.recv()
             polled = rpc.call("eth_newBlockFilter")
             snapshot = await client.rpc("evm_snapshot")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 from random import Random
@@ -22,6 +23,7 @@ from node.engine.pipeline import Submit
 from node.engine.requests import Cheat, Request, is_alone
 from storage.following import LogQuery
 from storage.simfaults import READING
+from storage.state.proof import prove
 from tests.simulation.disks import Disk, MachineKv, empty_index
 from tests.simulation.life import ACCOUNTS, Life, raise_error
 from tests.simulation.programs import token
@@ -251,6 +253,70 @@ def test_random_sequences_replay_to_the_same_chain() -> None:
         except Exception as error:
             error.add_note(f"{names}, seed {seed}")
             raise
+
+
+@dataclass
+class Model:
+    """What one account has after each block, amendments included, and the same at each snapshot."""
+
+    blocks: list[tuple[int, int]]
+    """Balance and slot 0, by block."""
+    snapshots: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    next_snapshot: int = 0
+
+    def do(self, life: CheatLife, name: str, source: Random) -> None:
+        """One operation on both; their answers agree."""
+        wei, word = self.blocks[-1]
+        if name == "balance":
+            wei = source.randrange(2**256)
+            life.cheat("amend", [STRANGER, None, wei, None, []])
+            self.blocks[-1] = wei, word
+        elif name == "slot":
+            word = source.choice((0, 1, 2**256 - 1))
+            life.cheat("amend", [STRANGER, None, None, None, [[0, word]]])
+            self.blocks[-1] = wei, word
+        elif name == "mine":
+            life.turn(life.mine(2))
+            self.blocks += [(wei, word)] * 2
+        elif name == "snapshot":
+            assert life.cheat("snapshot") == self.next_snapshot
+            self.snapshots[self.next_snapshot] = list(self.blocks)
+            self.next_snapshot += 1
+        elif name == "revert":
+            number = source.randrange(self.next_snapshot + 1)
+            assert life.cheat("revert", number) == (number in self.snapshots)
+            if number in self.snapshots:
+                self.blocks = self.snapshots[number]
+                self.snapshots = {known: kept for known, kept in self.snapshots.items() if known < number}
+
+    def compare(self, life: CheatLife) -> None:
+        """Every block of the chain reads as in the model."""
+        store = life.store
+        assert store.head.number + 1 == len(self.blocks)
+        for number, facts in enumerate(self.blocks):
+            view = store.view(number)
+            account = view.account(STRANGER)
+            assert (account.balance if account else 0, view.storage(STRANGER, 0)) == facts
+        proof = prove(store.view(store.head.number), STRANGER, [0])
+        assert proof.state_root == store.state.head_root
+        assert proof.slots[0].value == self.blocks[-1][1]
+
+
+def test_random_calls_against_a_model() -> None:
+    for seed in range(SEED, SEED + 12):
+        source = Random(seed)
+        life, model = start(Disk.new(seed), seed), Model([(0, 0)])
+        for _ in range(40):
+            name = source.choice(("balance", "balance", "slot", "mine", "snapshot", "revert", "checkpoint", "kill"))
+            if name == "checkpoint":
+                life.checkpoint()
+            elif name == "kill":
+                killed = life.kill()
+                assert isinstance(killed, CheatLife)
+                life = killed
+            else:
+                model.do(life, name, source)
+            model.compare(life)
 
 
 @pytest.mark.full
