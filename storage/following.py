@@ -125,20 +125,31 @@ class IndexFollower:
     def rewind(self, number: int, lsn: int, take_out: Callable[[], None]) -> None:
         """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread."""
         with self._lock:
+            kept = self._kept_by_rewind(number, lsn)
             take_out()
             for transaction_hash, (block, _) in self._places.copy().items():
                 if block > number:
                     self._places.pop(transaction_hash, None)
             self._remembered = min(self._remembered, number + 1)
             self._scrubbed = min(self._scrubbed, number)
-            if self.reached > number:
-                block_hash = self._chain.hash_of(number)
-                assert block_hash is not None
-                self.reached = number
+            if kept < self.reached:
+                block_hash = self._chain.hash_of(kept)
+                self.reached = kept
                 try:
-                    self._index.rewind(Watermark(lsn, number, block_hash))
+                    self._index.rewind(None if block_hash is None else Watermark(lsn, kept, block_hash))
                 except IndexDamaged as error:
                     self._begin_again(error)
+
+    def _kept_by_rewind(self, number: int, lsn: int) -> int:
+        """Last block whose rows stay. A replay may find an index of an older chain, or one later than this rewind."""
+        try:
+            mark = self._index.watermark()
+        except IndexDamaged as error:
+            self._begin_again(error)
+            return -1
+        if mark is None or mark.block <= number or mark.lsn > lsn:
+            return self.reached
+        return number if self._chain.hash_of(mark.block) == mark.block_hash else -1
 
     def _begin_again(self, error: IndexDamaged) -> None:
         """Delete the index; until it is built again, lookups go through the blocks."""

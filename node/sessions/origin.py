@@ -101,7 +101,7 @@ class Ground:
         return program, Origin(place.block_number, place.transaction_index, block.hash)
 
     def base(self, origin: Origin) -> tuple[StateReader | None, BlockHashes | None]:
-        """The base state. Raises `StateUnavailable` if it expired or was reverted, `InvalidProgram` if none ever was."""
+        """The base state. Raises `StateUnavailable` if it expired or was reverted, `InvalidProgram` if none was."""
         if origin.block is None:
             return None, None
         if origin.hash is not None and self._chain.block_hash(origin.block) != origin.hash:
