@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from chain.hashing import keccak256
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta
 from chain.types import Address
-from storage.errors import InvalidRecord, SnapshotUnknown
+from storage.errors import InvalidRecord
 from storage.state.reader import StateView
 from storage.store import Store
 
@@ -141,11 +141,3 @@ def perform(store: Store, name: str, arguments: list[Any], lsn: int) -> None:
     if cheat is None or len(arguments) != 1:
         raise InvalidRecord(f"LSN {lsn}: no development call {name!r} with {len(arguments)} arguments")
     cheat(store, arguments[0], lsn)
-
-
-def find_snapshot(store: Store, number: int) -> Snapshot:
-    """A snapshot that was not forgotten. Raises `SnapshotUnknown`."""
-    fields = store.snapshots.get(number)
-    if fields is None:
-        raise SnapshotUnknown(f"there is no snapshot {number:#x}")
-    return Snapshot(*fields)

@@ -19,7 +19,6 @@
         ├── StateStoreCorrupt      store.corrupt        exit 65: a checksum or hash is wrong
         ├── StateStoreWriteFailed  store.write          exit 70: end the process, recover at start
         ├── StateUnavailable       state.unavailable    the state of that block is not kept
-        ├── SnapshotUnknown        snapshot.unknown     reverted to, or older than one that was, or never taken
         ├── CheckpointBroken       checkpoint.broken    exit 65: checkpoints missing or unlinked
         ├── ExportDamaged          export.damaged       exit 65: a state export is not what was written
         ├── DataLossRefused        wal.data_loss        exit 65: --accept-data-loss names another LSN
@@ -225,10 +224,3 @@ class IndexDamaged(StorageError):
 
     code = "index.damaged"
     hint = "the index is deleted and built again from the chain; lookups are incomplete meanwhile"
-
-
-class SnapshotUnknown(StorageError):
-    """No snapshot has this id, or a revert has consumed it."""
-
-    code = "snapshot.unknown"
-    hint = "evm_snapshot takes one; a revert forgets its snapshot and all later ones"

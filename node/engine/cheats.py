@@ -14,7 +14,7 @@ from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.engine.producer import ROLLED_BACK, Controls
 from node.errors import CheatRefused, OutOfReach
-from storage.cheats import Revert, Snapshot, find_snapshot
+from storage.cheats import Revert, Snapshot
 
 Answer = int | str | bool | None
 IMPERSONATED_MAX = 1_000
@@ -132,10 +132,10 @@ def drop_all(ledger: Ledger, _now: int) -> Answer:
 
 def _drop(ledger: Ledger, entries: Iterable[PoolEntry]) -> int:
     entries = list(entries)
-    for entry in entries:
-        ledger.pool.remove(entry)
     if lsns := [entry.lsn for entry in entries if entry.lsn is not None]:
         ledger.cheat("drop", lsns)
+    for entry in entries:
+        ledger.pool.remove(entry)
     return len(entries)
 
 
@@ -156,7 +156,7 @@ def revert(ledger: Ledger, now: int, number: int) -> Answer:
     """Bring everything back to a snapshot, which is used up with all later ones; whether there was one."""
     if number not in ledger.store.snapshots:
         return False
-    kept = find_snapshot(ledger.store, number)
+    kept = Snapshot(*ledger.store.snapshots[number])
     # The clock goes on from where it stood then.
     offset = kept.settings["time_offset_seconds"] + kept.at - now
     settings = {**kept.settings, "time_offset_seconds": offset}

@@ -15,8 +15,10 @@ from chain.types import Address, Hash32
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import ONE_BLOCK, Controls, next_environment
+from node.errors import CheatRefused
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
+from storage.errors import RecordTooLarge
 from storage.store import SealedBlock, Store, TransactionPlace
 from vm.machine import Machine
 
@@ -108,8 +110,14 @@ class Ledger:
         return self._store
 
     def cheat(self, name: str, argument: list[Any]) -> None:
-        """Log a development call and do it; a revert once it is durable, for readers see it at once."""
-        lsn = self._store.append_cheat(name, argument)
+        """Log a development call and do it; a revert once it is durable, for readers see it at once.
+
+        Raises `CheatRefused` for more than a record of the log takes.
+        """
+        try:
+            lsn = self._store.append_cheat(name, argument)
+        except RecordTooLarge as error:
+            raise CheatRefused(f"{name}: {error}") from None
         if name == "revert":
             self.sync()
             self._take_pool_back(Revert(*argument))

@@ -226,7 +226,7 @@ class Node:
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
-        while self._store.follower.reached < number:
+        while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
     async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:

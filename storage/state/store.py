@@ -100,8 +100,9 @@ class StateStore:
         return self.positions.block_of(self._epoch.oldest)
 
     def keeps(self, position: int) -> bool:
-        """Whether the state at a position has not expired."""
-        return position >= max(self._epoch.oldest, 0)
+        """Whether the state at a position has not expired and will not with the checkpoint under way. Writer thread."""
+        frozen = self._frozen
+        return position >= max(self._epoch.oldest if frozen is None else frozen.oldest, 0)
 
     @property
     def overlay_bytes(self) -> int:

@@ -22,6 +22,7 @@ from chain.transactions import (
 from chain.types import UINT64_MAX, Address
 from node.engine import admission
 from node.engine.node import Node
+from node.engine.pipeline import Freeze
 from node.engine.requests import Cheat, parts
 from node.errors import CheatRefused, CheatsDisabled, OutOfReach
 from tests.durability.nodes import LocalNode
@@ -69,6 +70,12 @@ def test_what_cannot_be_is_refused_and_changes_nothing(local: LocalNode, name: s
     assert (local.digest(), local.store.last_lsn) == (before, lsn)
 
 
+def test_what_no_record_of_the_log_takes_is_refused(local: LocalNode) -> None:
+    with pytest.raises(CheatRefused):
+        cheat(local, "amend", [STRANGER, None, None, bytes(2**20), []])
+    assert cheat(local, "amend", [STRANGER, None, None, bytes(2**19), []]) is None
+
+
 def test_a_snapshot_whose_state_expired_is_out_of_reach(local: LocalNode) -> None:
     number = cheat(local, "snapshot")
     local.grow(8)
@@ -80,6 +87,16 @@ def test_a_snapshot_whose_state_expired_is_out_of_reach(local: LocalNode) -> Non
     kept = cheat(local, "snapshot")
     local.grow(2)
     assert cheat(local, "revert", kept) is True
+    assert local.store.head.number == 8
+
+
+def test_a_checkpoint_under_way_expires_states_too(local: LocalNode) -> None:
+    number = cheat(local, "snapshot")
+    local.grow(8)
+    local.ask(Freeze)
+    with pytest.raises(OutOfReach):
+        cheat(local, "revert", number)
+    local.store.write_frozen()
     assert local.store.head.number == 8
 
 
