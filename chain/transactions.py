@@ -13,7 +13,7 @@ from chain import rlp
 from chain.crypto import HALF_CURVE_ORDER, recover, sign
 from chain.errors import InvalidAuthorizationList, InvalidRlp, InvalidSignature, MalformedTransaction
 from chain.hashing import keccak256
-from chain.types import Address, Hash32
+from chain.types import UINT256_MAX, Address, Hash32
 
 LEGACY, ACCESS_LIST, DYNAMIC_FEE, BLOB, SET_CODE = range(5)
 
@@ -22,6 +22,9 @@ FIELD_COUNT = (9, 11, 12, 14, 13)
 
 AUTHORIZATION_MAGIC = b"\x05"
 """Prefix of what an authorization signs (EIP-7702)."""
+
+IMPERSONATED_S = UINT256_MAX
+"""In place of a signature's s where nobody signed: see `impersonate`."""
 
 AccessList = tuple[tuple[Address, tuple[int, ...]], ...]
 """Addresses and their storage slots (EIP-2930)."""
@@ -153,6 +156,24 @@ def recover_sender(tx: Transaction, *, allow_high_s: bool = False) -> Address:
     if tx.s > HALF_CURVE_ORDER and not allow_high_s:
         raise InvalidSignature("s is in the upper half of the curve order (EIP-2)")
     return recover(signing_hash(tx), tx.y_parity, tx.r, tx.s)
+
+
+def impersonate(tx: Transaction, sender: Address) -> Transaction:
+    """A copy that names its sender in place of a signature: r is the address, s no signature ever has.
+
+    Development chains execute it; `recover_sender` refuses it, so that nobody can send one from outside.
+    """
+    return replace(tx, y_parity=0, r=int.from_bytes(sender, "big"), s=IMPERSONATED_S)
+
+
+def is_impersonated(tx: Transaction) -> bool:
+    """Whether nobody signed the transaction: see `impersonate`."""
+    return tx.s == IMPERSONATED_S and tx.r < 1 << 160 and not tx.y_parity
+
+
+def sender_of(tx: Transaction) -> Address:
+    """Sender of a transaction that this node has taken, signed or impersonated. Raises `InvalidSignature`."""
+    return Address(tx.r.to_bytes(20, "big")) if is_impersonated(tx) else recover_sender(tx)
 
 
 def sign_transaction(tx: Transaction, secret: bytes) -> Transaction:

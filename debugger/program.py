@@ -13,7 +13,7 @@ from chain.environment import BlockEnvironment
 from chain.errors import ZvmdError
 from chain.forks import CANCUN_BLOBS, PRAGUE_BLOBS, BlobSchedule, Fork
 from chain.state import BlockHashes, StateReader
-from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import UINT64_MAX, ZERO_ADDRESS, Address, Hash32
 from debugger.errors import InvalidProgram
 from debugger.limits import CALLDATA_BYTES, CODE_BYTES, PROGRAM_GAS, STATE_ENTRIES
@@ -103,7 +103,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return Launch(
             environment,
             tx,
-            recover_sender(tx) if tx is not None else caller,
+            sender_of(tx) if tx is not None else caller,
             code,
             self.create,
             DEFAULT_TARGET if target is None else address_of(target, "to"),

@@ -6,6 +6,10 @@ ZvmdError
 ├── ReadOnly               node.read_only
 ├── PoolFull               pool.full
 ├── UnknownAccount         node.account_unknown
+├── CheatsDisabled         cheat.disabled
+├── CheatRefused           cheat.refused
+├── OutOfReach             cheat.out_of_reach
+├── Reverted               cheat.reverted
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 └── ExecutionFault         node.execution_fault
 """
@@ -58,6 +62,38 @@ class UnknownAccount(ZvmdError):
     code = "node.account_unknown"
     rpc_code = -32000
     hint = "sign the transaction yourself and send it with eth_sendRawTransaction"
+
+
+class CheatsDisabled(ZvmdError):
+    """Calls that change the chain as no transaction could are for development chains."""
+
+    code = "cheat.disabled"
+    rpc_code = -32601
+    hint = "start the node with --dev, or set node.cheats = true"
+
+
+class CheatRefused(ZvmdError):
+    """A development call asks for what cannot be."""
+
+    code = "cheat.refused"
+    rpc_code = -32602
+    hint = "see the message"
+
+
+class OutOfReach(ZvmdError):
+    """The state that a revert asks for has expired."""
+
+    code = "cheat.out_of_reach"
+    rpc_code = -32000
+    hint = "raise storage.retention_blocks (0 keeps all states), or take snapshots later"
+
+
+class Reverted(ZvmdError):
+    """The transaction waited, and a development call took it out of the pool."""
+
+    code = "cheat.reverted"
+    rpc_code = -32003
+    hint = "send the same bytes again"
 
 
 class GenesisMismatch(ZvmdError):

@@ -12,12 +12,12 @@ from pathlib import Path
 from chain.forks import ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
-from chain.transactions import decode_transaction, recover_sender
 from node import resources
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
-from node.engine.executor import Candidate, ChainState, replay_block
+from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
+from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.settings import Settings
@@ -53,6 +53,8 @@ class OpenedChain:
     lock: Lock
     fs: FileSystem
     space: SpaceWatch
+    cheats: bool = False
+    """Development calls are taken."""
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
@@ -120,8 +122,9 @@ def _open(
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
-        genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space
-    )
+        genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
+        settings.node.dev or settings.node.cheats,
+    )  # fmt: skip
 
 
 def _recovered(
@@ -232,8 +235,16 @@ def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, st
 def _refill_pool(ledger: Ledger, report: Recovery) -> None:
     """Put the logged transactions back whose nonce is not used yet."""
     state = ledger.state()
-    for lsn, raw in report.admissions:
-        transaction = decode_transaction(raw)
-        sender = recover_sender(transaction)
-        if transaction.nonce >= (state.account(sender) or EMPTY_ACCOUNT).nonce:
-            ledger.readmit(Candidate(transaction, sender, raw), lsn)
+    for lsn, raw in report.waiting.admissions:
+        candidate = candidate_of(raw)
+        if candidate.transaction.nonce >= (state.account(candidate.sender) or EMPTY_ACCOUNT).nonce:
+            ledger.readmit(candidate, lsn)
+
+    def entry_of(lsn: int) -> PoolEntry | None:
+        raw = report.waiting.admitted.get(lsn)
+        if raw is None:
+            return None
+        candidate = candidate_of(raw)
+        return PoolEntry(candidate.transaction, candidate.sender, raw, lsn, lsn)
+
+    ledger.keep_pools_of(entry_of)

@@ -36,6 +36,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: str = "~/.local/share/zvmd"
     chain_id: Positive = 31_337
     dev: bool = False
+    cheats: bool = False
+    """Take calls that change the chain as no transaction could (``evm_*``, ``anvil_*`` ...); ``dev`` has them too."""
     genesis: str = ""
     accounts: Annotated[int, Meta(ge=0, le=1_000)] = 10
     mnemonic: str = DEV_MNEMONIC

@@ -15,7 +15,7 @@ from chain import rlp
 from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header
 from chain.errors import InvalidRlp, InvalidTransaction
 from chain.receipts import Receipt
-from chain.transactions import recover_sender
+from chain.transactions import sender_of
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 from storage.kv import KeyValueStore
@@ -146,7 +146,7 @@ class ChainData:
         if outcome is None or len(outcome[1]) == len(outcome[0]):
             return None if outcome is None else outcome[1]
         block = self.block(number)
-        return None if block is None else tuple(recover_sender(tx) for tx in block.transactions)
+        return None if block is None else tuple(sender_of(tx) for tx in block.transactions)
 
     def hash_of(self, number: int) -> Hash32 | None:
         """Hash of a block; None if there is no such block. Raises `StateStoreCorrupt`."""

@@ -23,6 +23,7 @@ from storage.failpoints import reach
 from storage.kv import KeyValueSnapshot, KeyValueStore
 from storage.pace import Pace, at_once
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
+from storage.state.positions import stored_positions
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
 from storage.wal.reader import Place
@@ -46,6 +47,7 @@ class Checkpoint:
     block: int
     block_hash: Hash32
     state_root: Hash32
+    """Of the stored state: the block's, or that after its amendments."""
     previous: Hash32
     """Hash of the record before; zero for the first."""
     schema_version: int = SCHEMA_VERSION
@@ -113,8 +115,10 @@ def verify_checkpoints(
                 raise CheckpointBroken(f"the store has no checkpoint but holds key {key[:40]!r}")
             return None
         _check_links(snapshot, head, links)
-        _check_block(kv, head)
-        if stored_head(snapshot) != (head.block, head.state_root):
+        positions = stored_positions(snapshot)
+        position = positions.of(head.block)
+        _check_block(kv, head, amended=position != positions.sealed(head.block))
+        if stored_head(snapshot) != (position, head.state_root):
             raise CheckpointBroken(f"the stored state is not that of checkpoint {head.number}")
         check_sample(snapshot, head.state_root, paths, rng)
         return head
@@ -142,10 +146,11 @@ def _check_links(snapshot: KeyValueSnapshot, head: Checkpoint, links: int) -> No
         raise CheckpointBroken("checkpoint 1 links to an earlier one")
 
 
-def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
-    """The checkpoint's block is the last one stored, and has the recorded hash and root."""
+def _check_block(kv: KeyValueStore, head: Checkpoint, *, amended: bool) -> None:
+    """The checkpoint's block is the last one stored, has the recorded hash and, unless it was amended, root."""
     header = ChainData(kv).header(head.block)
-    if header is None or header.hash != head.block_hash or header.state_root != head.state_root:
+    same_root = header is not None and (amended or header.state_root == head.state_root)
+    if header is None or header.hash != head.block_hash or not same_root:
         raise CheckpointBroken(f"block {head.block} is not the one checkpoint {head.number} names")
     if kv.get(META_BLOCK) != head.block.to_bytes(8, "big"):
         raise CheckpointBroken(f"the last stored block is not block {head.block}")
@@ -154,7 +159,7 @@ def _check_block(kv: KeyValueStore, head: Checkpoint) -> None:
 class Settings(msgspec.Struct, frozen=True, array_like=True):
     """What replay after a checkpoint needs besides the state.
 
-    Stores of format 1.0 have no ``answers``, those before 1.2 no ``place``.
+    Stores of format 1.0 have no ``answers``, those before 1.2 no ``place``, those before 1.4 no ``snapshots``.
     """
 
     needed_lsn: int | None = None
@@ -165,6 +170,9 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     """Of `storage.answers.Answers`."""
     place: Place | None = None
     """Where in the log recovery begins to read; None: at the beginning of a segment."""
+    snapshots: list[list[Any]] = msgspec.field(default_factory=list)
+    """`storage.cheats.Snapshot` of each that is not forgotten, oldest first."""
+    next_snapshot: int = 0
 
 
 def read_settings(kv: KeyValueStore) -> Settings:
@@ -203,7 +211,8 @@ def write_checkpoint(
         raise ValueError(f"block {block} is not in the chain data")
     puts, deletes = state.checkpoint_batch(block, pace)
     root = Hash32(puts[META_STATE][8:])
-    if header.state_root != root:
+    position = int.from_bytes(puts[META_STATE][:8], "big")
+    if header.state_root != root and position == state.positions.sealed(block):
         raise ValueError(f"block {block} has another state root than the state")
     more_puts, more_deletes = chain_data.checkpoint_batch(block, pace)
     before = last_checkpoint(kv)

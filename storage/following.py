@@ -18,7 +18,7 @@ from storage.errors import IndexDamaged
 from storage.failpoints import reach
 from storage.index.index import Index
 from storage.index.queries import LogFilter, LogPosition
-from storage.index.writer import IndexedBlock
+from storage.index.writer import IndexedBlock, Watermark
 
 log = structlog.get_logger(__name__)
 
@@ -105,17 +105,51 @@ class IndexFollower:
         for index, transaction in enumerate(block.transactions):
             self._places[transaction.hash] = (number, index)
 
-    def catch_up(self, head: int, lsn: int) -> int:
-        """Index all blocks up to ``head``; returns how many. A damaged index is deleted and built again."""
+    def catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
+        """Index all blocks up to ``head()``, a number and its LSN; returns how many.
+
+        A damaged index is deleted and built again. A `rewind` may come in between.
+        """
+        indexed = 0
+        while True:
+            with self._lock:
+                try:
+                    more = self._write_some(*head())
+                except IndexDamaged as error:
+                    self._begin_again(error)
+                    more = self._write_some(*head())
+            indexed += more
+            if not more:
+                return indexed
+
+    def rewind(self, number: int, lsn: int, take_out: Callable[[], None]) -> None:
+        """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread."""
         with self._lock:
-            before = self.reached
-            try:
-                self._write_up_to(head, lsn)
-            except IndexDamaged as error:
-                self._begin_again(error)
-                self._write_up_to(head, lsn)
-                return head + 1
-            return self.reached - before
+            kept = self._kept_by_rewind(number, lsn)
+            take_out()
+            for transaction_hash, (block, _) in self._places.copy().items():
+                if block > number:
+                    self._places.pop(transaction_hash, None)
+            self._remembered = min(self._remembered, number + 1)
+            self._scrubbed = min(self._scrubbed, number)
+            if kept < self.reached:
+                block_hash = self._chain.hash_of(kept)
+                self.reached = kept
+                try:
+                    self._index.rewind(None if block_hash is None else Watermark(lsn, kept, block_hash))
+                except IndexDamaged as error:
+                    self._begin_again(error)
+
+    def _kept_by_rewind(self, number: int, lsn: int) -> int:
+        """Last block whose rows stay. A replay may find an index of an older chain, or one later than this rewind."""
+        try:
+            mark = self._index.watermark()
+        except IndexDamaged as error:
+            self._begin_again(error)
+            return -1
+        if mark is None or mark.block <= number or mark.lsn > lsn:
+            return self.reached
+        return number if self._chain.hash_of(mark.block) == mark.block_hash else -1
 
     def write_with(self, work: Callable[[Index], int]) -> int:
         """Have another writer write into the index; found damaged, it is deleted and ``work`` done on an empty one."""
@@ -134,17 +168,20 @@ class IndexFollower:
         self._index.close()
         self._index = self._reopen()
 
-    def _write_up_to(self, head: int, lsn: int) -> None:
-        while self.reached < head:
-            last = min(head, self.reached + BLOCKS_PER_TRANSACTION)
-            blocks = [self._indexed(number) for number in range(self.reached + 1, last + 1)]
-            reach("index.write.before")
-            self._index.write(blocks, lsn)
-            reach("index.write.after")
-            self.reached = last
-            for item in blocks:
-                for transaction in item.block.transactions:
-                    self._places.pop(transaction.hash, None)
+    def _write_some(self, head: int, lsn: int) -> int:
+        """Index the next blocks up to ``head``, as many as one transaction takes; returns how many."""
+        first, last = self.reached + 1, min(head, self.reached + BLOCKS_PER_TRANSACTION)
+        if last < first:
+            return 0
+        blocks = [self._indexed(number) for number in range(first, last + 1)]
+        reach("index.write.before")
+        self._index.write(blocks, lsn)
+        reach("index.write.after")
+        self.reached = last
+        for item in blocks:
+            for transaction in item.block.transactions:
+                self._places.pop(transaction.hash, None)
+        return len(blocks)
 
     def _indexed(self, number: int) -> IndexedBlock:
         block, receipts = self._chain.block(number), self._chain.receipts(number)

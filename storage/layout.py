@@ -59,8 +59,8 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(2, 0),
-    "state": Version(1, 3),
+    "wal": Version(2, 2),
+    "state": Version(1, 4),
     "index": Version(1, 1),
     "sessions": Version(1, 1),
 }

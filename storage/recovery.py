@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
 from chain.environment import BlockEnvironment
 from storage.answers import Answered
+from storage.cheats import Revert, perform
 from storage.errors import StateRootMismatch, WalCorrupt
 from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
@@ -34,14 +35,43 @@ Replay = Callable[[BlockEnvironment, Sequence[bytes], KnownOutcome | None], Seal
 
 
 @dataclass(slots=True)
+class Waiting:
+    """Which of the logged pool transactions wait at the log's end."""
+
+    admitted: dict[int, bytes] = field(default_factory=dict)
+    """Raw transaction by LSN of every POOL_ADMIT record that was read."""
+    lsns: dict[bytes, int] = field(default_factory=dict)
+    """Of those that wait, by raw transaction, in order of arrival."""
+
+    def admit(self, lsn: int, raw: bytes) -> None:
+        """One more waits."""
+        self.admitted[lsn] = raw
+        self.lsns.pop(raw, None)
+        self.lsns[raw] = lsn
+
+    def cheat(self, name: str, argument: list[Any]) -> None:
+        """Some are dropped, or others wait again."""
+        if name == "drop":
+            for lsn in argument:
+                self.lsns.pop(self.admitted.get(lsn, b""), None)
+        elif name == "revert":
+            pool = [lsn for lsn in Revert(*argument).pool if lsn in self.admitted]
+            self.lsns = {self.admitted[lsn]: lsn for lsn in pool}
+
+    @property
+    def admissions(self) -> list[tuple[int, bytes]]:
+        """(LSN, raw transaction) in order of arrival."""
+        return [(lsn, raw) for raw, lsn in self.lsns.items()]
+
+
+@dataclass(slots=True)
 class Recovery:
     """What a recovery found and did."""
 
     blocks: int = 0
     """Blocks executed again."""
     transactions: int = 0
-    admissions: list[tuple[int, bytes]] = field(default_factory=list)
-    """(LSN, raw transaction) of POOL_ADMIT records; those in a block are still among them."""
+    waiting: Waiting = field(default_factory=Waiting)
 
 
 def recover(store: Store, replay: Replay) -> Recovery:
@@ -51,15 +81,30 @@ def recover(store: Store, replay: Replay) -> Recovery:
     and `StateRootMismatch`; nothing is repaired.
     """
     report = Recovery()
+    waiting = report.waiting
     environment: BlockEnvironment | None = None
     raws: list[bytes] = []
     known: KnownOutcome | None = None
     checkpoint_lsn = store.checkpoint_lsn
+    # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
+    retention, store.state.retention = store.state.retention, None
     for record in store.wal.records(min(checkpoint_lsn + 1, store.needed_lsn or checkpoint_lsn + 1)):
         if record.type == RecordType.POOL_ADMIT:
-            report.admissions.append((record.lsn, record.payload))
+            waiting.admit(record.lsn, record.payload)
             if store.needed_lsn is None:  # perhaps more than needed, until the pool has said
                 store.needed_lsn = record.lsn
+        elif record.type == RecordType.CHEAT:
+            name, arguments = decode_command(record.payload)
+            if record.lsn > checkpoint_lsn:
+                perform(store, name, arguments, record.lsn)
+            waiting.cheat(name, arguments[0])
+        elif record.type == RecordType.TRANSACTION:
+            raws.append(record.payload)
+        elif record.type == RecordType.BLOCK_ENV:
+            raws = []
+        elif record.type == RecordType.BLOCK_SEAL:
+            for raw in raws:
+                waiting.lsns.pop(raw, None)
         if record.lsn <= checkpoint_lsn:
             continue
         if record.type == RecordType.COMMAND:
@@ -75,9 +120,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
         elif record.type == RecordType.TEMPLATE:
             store.templates.put(*decode_template(record.payload))
         elif record.type == RecordType.BLOCK_ENV:
-            environment, raws, known = decode_environment(record.payload), [], None
-        elif record.type == RecordType.TRANSACTION:
-            raws.append(record.payload)
+            environment, known = decode_environment(record.payload), None
         elif record.type == RecordType.BLOCK_DELTA:
             known = decode_delta(record.payload)
         elif record.type == RecordType.BLOCK_SEAL:
@@ -91,7 +134,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
             report.transactions += len(raws)
             if report.blocks % CHECKPOINT_BLOCKS == 0:
                 store.publish(store.tip.number)
-                store.checkpoint()
+                store.checkpoint(record.lsn)
+    store.state.retention = retention
     reach("recovery.replayed")
     store.publish(store.tip.number)
     store.follower.rewind_to_chain()

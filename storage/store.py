@@ -21,12 +21,14 @@ from chain.types import ZERO_HASH, Address, Hash32
 from storage.answers import Answered, Answers, dump
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
+from storage.errors import StateUnavailable
 from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.pace import Pace, at_once
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
+from storage.state.reader import StateView
 from storage.state.store import StateStore
 from storage.templates import TemplateShelf
 from storage.wal import Wal
@@ -75,7 +77,7 @@ class CheckpointNote(NamedTuple):
 
     block: int
     lsn: int
-    """Of the newest record whose effects are in it: the block's seal, or a later one of a session."""
+    """Of the last record that was applied."""
     settings: Settings
     """Without ``answers``."""
     answers: list[tuple[str, Answered]]
@@ -118,6 +120,14 @@ class Store:
         self._head_lsn = 0
         self._frozen: CheckpointNote | None = None
         self._checkpoint_lock = threading.Lock()
+        self.snapshots: dict[int, list[Any]] = {}
+        """Moments that `storage.cheats` can bring the chain back to, by id."""
+        self.next_snapshot = 0
+        """Ids are never given twice."""
+        self.rewinds: list[int] = []
+        """Blocks that the chain was brought back to since the start, for those who follow it."""
+        self._published = -1
+        """Position of the newest published state."""
         self.last_delta: StateDelta | None = None
         """What the newest applied block changed, for reports."""
         self.tip: Header
@@ -128,8 +138,8 @@ class Store:
     # Writer thread
 
     def tip_state(self) -> StateReader:
-        """State after the newest applied block."""
-        return self.state.view(self.tip.number)
+        """The newest applied state."""
+        return self.state.view_at(self.state.position)
 
     def block_hash(self, number: int) -> Hash32:
         """Hash of an applied block, zero if there is none."""
@@ -178,6 +188,33 @@ class Store:
         reach("command.before")
         self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
 
+    def append_cheat(self, name: str, argument: object) -> int:
+        """Log a development call, for `storage.cheats.perform` to do; returns its LSN."""
+        reach("cheat.before")
+        return self.wal.append(RecordType.CHEAT, encode_command(name, [argument]))
+
+    def rewind(self, number: int, position: int, lsn: int) -> None:
+        """Make block ``number`` the head again, with the state at ``position``; the record that says so is durable.
+
+        Nothing else may be under way in writer and committer. Raises `StateUnavailable`.
+        """
+        self.write_frozen()
+        header = self.chain.header(number)
+        assert header is not None, f"block {number} is not in the chain"
+        reach("rewind.before")
+
+        def take_out() -> None:
+            self.state.view_at(position)  # raises unless it is kept, before anything is changed
+            self.rewinds.append(number)
+            self.head, self._head_lsn, self._published = header, lsn, position
+            self.chain.rewind(number)
+            self.state.rewind(position)
+
+        self.follower.rewind(number, lsn, take_out)
+        self.tip = header
+        self._seal_lsns = {block: at for block, at in self._seal_lsns.items() if block <= number}
+        reach("rewind.after")
+
     def append_answer(self, key: str, answered: Answered) -> None:
         """Log an answer to a request with an idempotency key."""
         self.wal.append(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
@@ -198,18 +235,22 @@ class Store:
         """LSN of the newest record, durable or not."""
         return self.wal.next_lsn - 1
 
-    def freeze(self) -> int | None:
-        """Freeze the state at the tip for a checkpoint; None if it has one or another is under way."""
-        has_blocks = self.state.checkpointed < self.tip.number
-        if self._frozen is not None or not (has_blocks or self.sessions.has_changes or self.templates.has_changes):
+    def freeze(self, lsn: int | None = None) -> int | None:
+        """Freeze the state at the tip for a checkpoint; None if it has one or another is under way.
+
+        ``lsn``: of the last record that was applied, if that is not the last in the log.
+        """
+        if self._frozen is not None or not (
+            self.state.has_changes or self.sessions.has_changes or self.templates.has_changes
+        ):
             return None
         reach("freeze.before")
         number = self.state.freeze()
-        # A session's move says nothing without the record before it: whoever has taken one has taken all before.
-        lsn = max(self._seal_lsns.get(number, GENESIS_LSN), self.checkpoint_lsn, self.sessions.last_lsn)
+        lsn = self.last_lsn if lsn is None else lsn
         # The checkpoint's own record is read at the next start: it proves that the place is one of this history.
         place = self.wal.place_before(min(lsn, self.needed_lsn or lsn))
-        settings = Settings(self.needed_lsn, dict(self.settings), place=place)
+        snapshots = list(self.snapshots.values())
+        settings = Settings(self.needed_lsn, dict(self.settings), [], place, snapshots, self.next_snapshot)
         puts, deletes = self.sessions.take_changes()
         more_puts, more_deletes = self.templates.take_changes()
         shelves = (puts | more_puts, deletes + more_deletes)
@@ -229,12 +270,13 @@ class Store:
         while self.wal.durable_lsn < lsn:
             self.wal.flush()
 
-    def publish(self, number: int) -> None:
-        """Show a durable block to readers."""
+    def publish(self, number: int, position: int | None = None) -> None:
+        """Show a durable block to readers, and the state at a position, by default the block's newest."""
         header = self.chain.header(number)
         assert header is not None, f"block {number} is not applied"
         reach("publish.before")
-        self._head_lsn = self._seal_lsns.get(number, self.checkpoint_lsn)
+        self._head_lsn = self._seal_lsns.get(number, max(self._head_lsn, self.checkpoint_lsn))
+        self._published = self.state.positions.of(number) if position is None else position
         self.head = header
         reach("publish.after")
 
@@ -255,12 +297,28 @@ class Store:
             self._frozen = None
             return f"block {note.block}, LSN {note.lsn}"
 
-    def checkpoint(self) -> str:
+    def checkpoint(self, lsn: int | None = None) -> str:
         """Freeze and write on the calling thread: for recovery and shutdown, when no writer runs."""
-        self.freeze()
+        self.freeze(lsn)
         return self.write_frozen()
 
     # Readers
+
+    @property
+    def published(self) -> tuple[int, int]:
+        """Names the newest published state for caches: position, and how often the chain was brought back."""
+        return self._published, len(self.rewinds)
+
+    def view(self, number: int, position: int | None = None) -> StateView:
+        """The published state that follows a block, or the one before at a position. Raises `StateUnavailable`."""
+        rewinds, published = len(self.rewinds), self._published
+        newest = min(self.state.positions.of(number), published)
+        if position is not None and not self.state.positions.sealed(number) <= position <= newest:
+            raise StateUnavailable(f"that state after block {number} was reverted")
+        view = self.state.view_at(newest if position is None else position)
+        if number > self.head.number or len(self.rewinds) != rewinds:
+            raise StateUnavailable(f"block {number} is not in the chain any more")
+        return view
 
     def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a transaction in an applied block."""
@@ -273,8 +331,7 @@ class Store:
 
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Any one thread."""
-        head, lsn = self.head.number, self._head_lsn
-        blocks = self.follower.catch_up(head, lsn)
+        blocks = self.follower.catch_up(lambda: (self.head.number, self._head_lsn))
         return f"{blocks} blocks, {self.session_search.catch_up(self.durable_lsn)} sessions"
 
     def status(self) -> dict[str, Any]:

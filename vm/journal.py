@@ -340,13 +340,18 @@ class Journal:
         self._forget_transaction()
 
     def end_transaction(self) -> None:
-        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction."""
+        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction.
+
+        Since the merge no empty account has storage (EIP-7523), but where a development call set a slot: that stays.
+        """
         for address in self._scheduled:
             self._delete(address)
         if self._clears_empty:
             for address in self._touched:
                 account = self._accounts[address] if address in self._accounts else self._load(address)
-                if account is not None and account.is_empty:
+                if account is None or not account.is_empty:
+                    continue
+                if self.fork < Fork.PARIS or not self.has_storage(address):
                     self._delete(address)
         self._forget_transaction()
 

@@ -36,6 +36,7 @@ from chain.transactions import (
     Authorization,
     Transaction,
     effective_gas_price,
+    is_impersonated,
 )
 from chain.types import UINT64_MAX, Address, Hash32
 from chain.validity import FORK_OF_TYPE, MAX_INITCODE_BYTES, check_static
@@ -185,7 +186,7 @@ def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork
         raise NonceTooHigh(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
     if account.nonce >= UINT64_MAX:
         raise NonceOverflow("the sender's nonce is at its maximum (EIP-2681)")
-    if account.code_hash == EMPTY_CODE_HASH:
+    if account.code_hash == EMPTY_CODE_HASH or is_impersonated(tx):
         return
     # EIP-3607, which clients apply to all blocks.
     if fork < Fork.PRAGUE or delegation_target(journal.code(sender)) is None:

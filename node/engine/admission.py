@@ -14,7 +14,7 @@ from chain.fees import blob_gas_of
 from chain.forks import ChainConfig, Fork
 from chain.sidecars import decode_network_transaction
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
-from chain.transactions import Transaction, encode_transaction, recover_sender
+from chain.transactions import Transaction, encode_transaction, is_impersonated, recover_sender
 from chain.types import Address
 from chain.validity import check_static
 from node.engine.executor import Candidate
@@ -58,5 +58,7 @@ def check_against_state(
     cost = transaction.gas_limit * transaction.max_fee_per_gas + transaction.value + blob_cost
     if cost > account.balance:
         raise InsufficientFunds(f"needs {cost} wei; {sender.hex()} has {account.balance} wei")
+    if is_impersonated(transaction):
+        return
     if account.code_hash != EMPTY_CODE_HASH and not state.code(account.code_hash).startswith(DELEGATION_PREFIX):
         raise SenderNotEoa(f"0x{sender.hex()} has code")

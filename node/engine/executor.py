@@ -10,7 +10,7 @@ from chain.environment import BlockEnvironment
 from chain.fees import blob_gas_of
 from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
-from chain.transactions import Transaction, decode_transaction, recover_sender
+from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from storage.store import SealedBlock
 from storage.wal.delta import KnownOutcome
@@ -39,6 +39,12 @@ class Candidate:
     transaction: Transaction
     sender: Address
     raw: bytes
+
+
+def candidate_of(raw: bytes) -> Candidate:
+    """A transaction of the log; impersonated ones are in it too."""
+    transaction = decode_transaction(raw)
+    return Candidate(transaction, sender_of(transaction), raw)
 
 
 class BlockBuilder:
@@ -101,8 +107,7 @@ def replay_block(
         return _reapply(environment, raws, state, known)
     builder = BlockBuilder(machine, environment, state)
     for raw in raws:
-        transaction = decode_transaction(raw)
-        builder.add(Candidate(transaction, recover_sender(transaction), raw))
+        builder.add(candidate_of(raw))
     return builder.seal()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -13,8 +14,11 @@ from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
-from node.engine.producer import Controls, base_fee_after, next_environment
+from node.engine.producer import ONE_BLOCK, Controls, next_environment
+from node.errors import CheatRefused
 from storage.answers import Answered
+from storage.cheats import Revert, Snapshot, perform
+from storage.errors import RecordTooLarge
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
 from vm.machine import Machine
@@ -29,8 +33,14 @@ class Ledger:
         self._config = config
         self.controls = controls
         self.pool = Pool()
+        self.sync: Callable[[], None] = lambda: self.make_durable(self.last_lsn)
+        """Returns when everything logged is durable; the pipeline's is patient with a full disk."""
         self._arrivals = 0
         self._unlogged: list[PoolEntry] = []
+        self._kept_pools: dict[int, list[PoolEntry]] = {}
+        """What waited when a snapshot was taken, by its id."""
+        self._kept_lsn: int | None = None
+        """Oldest LSN among them."""
         self._chain_state = ChainState(self.state, store.block_hash, store.apply)
 
     @property
@@ -54,7 +64,7 @@ class Ledger:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the tip, wei."""
-        return base_fee_after(self.tip)
+        return self.controls.next_base_fee_after(self.tip)
 
     def location(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a mined transaction."""
@@ -86,13 +96,55 @@ class Ledger:
             if self.pool.get(entry.transaction.hash) is entry:
                 entry.lsn = self._store.append_admission(entry.raw)
         self._unlogged.clear()
-        self._store.needed_lsn = self.pool.oldest_lsn()
+        oldest = (self.pool.oldest_lsn(), self._kept_lsn)
+        self._store.needed_lsn = min((lsn for lsn in oldest if lsn is not None), default=None)
 
     def control(self, name: str, value: object) -> None:
         """Change a setting and log it."""
         self.controls = msgspec.structs.replace(self.controls, **{name: value})
         self._store.append_command(name, value)
         self._store.settings = {**self._store.settings, name: value}
+
+    @property
+    def store(self) -> Store:
+        """The stores, for development calls."""
+        return self._store
+
+    def cheat(self, name: str, argument: list[Any]) -> None:
+        """Log a development call and do it; a revert once it is durable, for readers see it at once.
+
+        Raises `CheatRefused` for more than a record of the log takes.
+        """
+        try:
+            lsn = self._store.append_cheat(name, argument)
+        except RecordTooLarge as error:
+            raise CheatRefused(f"{name}: {error}") from None
+        if name == "revert":
+            self.sync()
+            self._take_pool_back(Revert(*argument))
+        perform(self._store, name, [argument], lsn)
+        if name == "snapshot":
+            self._kept_pools[self._store.next_snapshot - 1] = self.pool.entries()
+        self._keep_pools(self._kept_pools)
+
+    def keep_pools_of(self, entry_of: Callable[[int], PoolEntry | None]) -> None:
+        """After a restart: the pools of all snapshots, from what the log holds."""
+        pools = {known: map(entry_of, Snapshot(*kept).pool) for known, kept in self._store.snapshots.items()}
+        self._keep_pools({known: [entry for entry in pool if entry] for known, pool in pools.items()})
+
+    def _keep_pools(self, pools: dict[int, list[PoolEntry]]) -> None:
+        self._kept_pools = {known: pool for known, pool in pools.items() if pool and known in self._store.snapshots}
+        lsns = (entry.lsn for pool in self._kept_pools.values() for entry in pool)
+        self._kept_lsn = min((lsn for lsn in lsns if lsn is not None), default=None)
+
+    def _take_pool_back(self, back: Revert) -> None:
+        known = {entry.lsn: entry for pool in (self.pool.entries(), *self._kept_pools.values()) for entry in pool}
+        self.controls = msgspec.structs.replace(self.controls, **back.settings)
+        self.pool.clear()
+        for lsn in back.pool:
+            self._arrivals += 1
+            known[lsn].arrival = self._arrivals
+            self.pool.put(known[lsn])
 
     def answer_to(self, key: str) -> Answered | None:
         """What a request with this key was answered, if one came lately."""
@@ -129,12 +181,15 @@ class Ledger:
         for candidate in builder.included:
             self.admit(candidate)
 
-    def append(self, builder: BlockBuilder) -> SealedBlock:
+    def append(self, builder: BlockBuilder, now: int) -> SealedBlock:
         """Seal the block, apply it in memory and log it."""
         sealed = builder.seal()
         self._store.append_block(sealed)
-        if self.controls.next_timestamp is not None:
-            self.control("next_timestamp", None)
+        if self.controls.next_timestamp is not None:  # time goes on from there
+            self.control("time_offset_seconds", sealed.environment.timestamp - now)
+        for name in ONE_BLOCK:
+            if getattr(self.controls, name) is not None:
+                self.control(name, None)
         return sealed
 
     def freeze(self) -> int | None:
@@ -145,6 +200,11 @@ class Ledger:
         """Sync the log at least up to ``lsn``. Committer thread."""
         self._store.make_durable(lsn)
 
-    def publish(self, number: int) -> None:
-        """Show a durable block to readers. Committer thread."""
-        self._store.publish(number)
+    @property
+    def position(self) -> int:
+        """Of the newest state (`storage.state.positions`)."""
+        return self._store.state.position
+
+    def publish(self, number: int, position: int) -> None:
+        """Show a durable block, and the state at a position, to readers. Committer thread."""
+        self._store.publish(number, position)

@@ -15,19 +15,16 @@ from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import (
-    Transaction,
-    encode_transaction,
-    sign_transaction,
-)
+from chain.transactions import Transaction, encode_transaction, impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
-from node.engine.producer import base_fee_after, excess_blob_gas_after
-from node.engine.requests import Control, KeepSession, KeepTemplate, Mine, Request, Submit
+from node.engine.producer import excess_blob_gas_after
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import trace_block
+from node.errors import CheatsDisabled
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
@@ -52,7 +49,8 @@ class Node:
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
         self._outbox: list[Request] = []
-        self._last_situation: Situation | None = None
+        self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
+        self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
@@ -86,8 +84,9 @@ class Node:
         }
 
     def accounts(self) -> Sequence[Address]:
-        """Accounts the node holds keys of."""
-        return self._dev.addresses
+        """Accounts the node holds keys of, and those it impersonates."""
+        keys = self._dev.addresses
+        return [*keys, *(Address(known) for known in self._ledger.controls.impersonated if known not in keys)]
 
     # Blocks
 
@@ -139,7 +138,15 @@ class Node:
 
     def view(self, number: int) -> StateReader:
         """State after a published block. Raises StateUnavailable outside retention."""
-        return self._store.state.view(number)
+        return self._store.view(number)
+
+    def state_position(self, number: int) -> int:
+        """Position of the newest published state that follows a block (`storage.state.positions`)."""
+        return self._store.view(number).number
+
+    def view_at(self, number: int, position: int) -> StateReader:
+        """A published state that followed a block. Raises StateUnavailable, also after it was reverted."""
+        return self._store.view(number, position)
 
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
@@ -171,19 +178,21 @@ class Node:
         return trace_block(self._machine, environment, block, senders, parent, self.block_hash, make, index)
 
     def _situation(self, number: int) -> Situation:
-        situation = self._last_situation
-        if situation is not None and situation.environment.number == number:
-            return situation
+        name = (number, *self._store.published)
+        known = self._last_situation
+        if known is not None and known[0] == name:
+            return known[1]
         header = self.header(number)
         if header is None:
             raise UnknownBlock(f"there is no block {number}")
-        self._last_situation = situation = Situation(
+        situation = Situation(
             machine=self._machine,
             environment=environment_of(header, self._config),
             block_hash=self._store.block_hash,
             state=self.view(number),
             gas_max=self._call_gas_max,
         )
+        self._last_situation = name, situation
         return situation
 
     # Pool and fees
@@ -204,7 +213,7 @@ class Node:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
-        return base_fee_after(self.head())
+        return self._ledger.controls.next_base_fee_after(self.head())
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
@@ -242,7 +251,7 @@ class Node:
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
-        while self._store.follower.reached < number:
+        while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
     async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
@@ -282,7 +291,8 @@ class Node:
 
     def _complete(self, fields: CallFields) -> Candidate:
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
-        secret = self._dev.secret(sender)
+        impersonated = self._impersonates(sender)
+        secret = b"" if impersonated else self._dev.secret(sender)
         gas = fields.gas
         if gas is None:
             estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
@@ -315,8 +325,22 @@ class Node:
             access_list=fields.access_list or (),
             authorization_list=fields.authorization_list or (),
         )
-        signed = sign_transaction(transaction, secret)
+        signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
         return Candidate(signed, sender, encode_transaction(signed))
+
+    def _impersonates(self, sender: Address) -> bool:
+        controls = self._ledger.controls
+        return sender in controls.impersonated or (controls.impersonate_all and sender not in self._dev.addresses)
+
+    async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
+        """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
+
+        Raises `CheatsDisabled` unless this is a development chain.
+        """
+        if not self._cheats:
+            raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
+        answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
+        return answer  # type: ignore[no-any-return]
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""
@@ -358,10 +382,14 @@ class Node:
         """Whether transactions are sealed at once."""
         return self._ledger.controls.automine
 
-    async def wait_for_block(self, number: int) -> int:
-        """Return the head's number as soon as it is at least ``number``."""
+    def rewinds(self) -> Sequence[int]:
+        """Blocks that the chain was brought back to since the start."""
+        return self._store.rewinds
+
+    async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
+        """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
         self._loop = asyncio.get_running_loop()
-        while self.head().number < number:
+        while self.head().number < number and (rewinds is None or len(self._store.rewinds) <= rewinds):
             published = self._published
             await published.wait()
         return self.head().number

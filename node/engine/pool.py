@@ -85,6 +85,10 @@ class Pool:
         if not nonces:
             del self._by_sender[entry.sender]
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._by_hash, self._by_sender = {}, {}
+
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
         """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
         nonces = self._by_sender.get(sender, {})

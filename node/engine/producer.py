@@ -27,6 +27,25 @@ class Controls(msgspec.Struct):
     """Timestamp of the next block only."""
     coinbase: bytes = ZERO_ADDRESS
     gas_limit: int = 30_000_000
+    timestamp_interval: int | None = None
+    """Seconds from block to block, whatever the clock says; None follows the clock."""
+    next_base_fee: int | None = None
+    """Of the next block only, wei."""
+    next_prevrandao: bytes | None = None
+    """Of the next block only."""
+    impersonated: list[bytes] = []
+    """Accounts that may send transactions which nobody signed."""
+    impersonate_all: bool = False
+
+    def next_base_fee_after(self, parent: Header) -> int:
+        """Base fee of the block after ``parent``, wei per gas: the one asked for, or that of EIP-1559."""
+        return base_fee_after(parent) if self.next_base_fee is None else self.next_base_fee
+
+
+ONE_BLOCK = ("next_timestamp", "next_base_fee", "next_prevrandao")
+"""Controls that the next block consumes."""
+ROLLED_BACK = (*ONE_BLOCK, "time_offset_seconds", "timestamp_interval", "coinbase", "gas_limit")
+"""Controls that a snapshot keeps and a revert brings back."""
 
 
 def next_environment(
@@ -37,7 +56,11 @@ def next_environment(
     Timestamps strictly rise. ``prevrandao`` is derived from the parent, so that runs can be repeated.
     """
     if timestamp is None:
-        timestamp = controls.next_timestamp or now + controls.time_offset_seconds
+        timestamp = controls.next_timestamp
+    if timestamp is None and controls.timestamp_interval is not None:
+        timestamp = parent.timestamp + controls.timestamp_interval
+    if timestamp is None:
+        timestamp = now + controls.time_offset_seconds
     timestamp = max(timestamp, parent.timestamp + 1)
     number = parent.number + 1
     fork = config.fork_at(number, timestamp)
@@ -50,8 +73,8 @@ def next_environment(
         gas_limit=controls.gas_limit,
         coinbase=Address(controls.coinbase),
         parent_hash=parent.hash,
-        base_fee=base_fee_after(parent) if fork >= Fork.LONDON else 0,
-        prevrandao=Hash32(keccak256(parent.hash)) if fork >= Fork.PARIS else ZERO_HASH,
+        base_fee=controls.next_base_fee_after(parent) if fork >= Fork.LONDON else 0,
+        prevrandao=Hash32(controls.next_prevrandao or keccak256(parent.hash)) if fork >= Fork.PARIS else ZERO_HASH,
         excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= Fork.CANCUN else 0,
         blob_schedule=schedule,
         extra_data=EXTRA_DATA,

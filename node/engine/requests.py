@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
+from node.engine.cheats import ALONE
 from node.engine.executor import Candidate
 from storage.wal.session_records import Kept, Place
 
@@ -68,3 +71,25 @@ class KeepTemplate(Request):
 @dataclass(slots=True, eq=False)
 class Freeze(Request):
     """Freeze the newest state for a checkpoint; answered, with the block number, when that block is durable."""
+
+
+@dataclass(slots=True, eq=False)
+class Cheat(Request):
+    """Do a development call."""
+
+    name: str
+    """Of `node.engine.cheats.CHEATS`."""
+    arguments: tuple[Any, ...] = ()
+    key: str = ""
+    """The same key later gets the same answer and nothing is done again; empty: no key."""
+
+
+def is_alone(request: Request) -> bool:
+    """Nothing may be under way before it, and nothing new begins with it."""
+    return isinstance(request, Cheat) and request.name in ALONE
+
+
+def parts(requests: list[Request]) -> Iterator[list[Request]]:
+    """In order, each that must be alone in a part of its own."""
+    for _, part in groupby(enumerate(requests), lambda item: item[0] if is_alone(item[1]) else -1):
+        yield [request for _, request in part]

@@ -233,5 +233,16 @@ class Backend(Protocol):
 
     def automine(self) -> bool: ...
 
-    async def wait_for_block(self, number: int) -> int:
-        """Return the head's number once it is at least ``number``. Event streams are built on this."""
+    async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
+        """Return the head's number once it is at least ``number``. Event streams are built on this.
+
+        Also returns as soon as there are more than ``rewinds`` entries in `rewinds`.
+        """
+
+    def rewinds(self) -> Sequence[int]:
+        """Blocks that development calls brought the chain back to since the node started, oldest first."""
+
+    async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
+        """Do a development call (``node/engine/cheats.py``). The same ``key`` again: the answer given then, and
+        nothing is done.
+        """

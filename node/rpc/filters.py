@@ -30,6 +30,8 @@ class Filter:
     """Last block of interest; None follows the head."""
     seen: frozenset[Hash32] = frozenset()
     """Pending transactions already reported."""
+    rewinds: int = 0
+    """How often the chain had been brought back at the last poll."""
     polled_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -2,7 +2,7 @@
 
 There are no queues to overflow: a slow reader is simply further behind, and resuming after a lost connection
 is the same thing as reading on. What is sent is durable, so a cursor never points at something that could
-vanish.
+vanish, unless a development call brings the chain back: the stream goes on from there with the blocks that follow.
 """
 
 from __future__ import annotations
@@ -20,11 +20,29 @@ PAGE_BLOCKS = 256
 END_OF_BLOCK = 2**62
 
 
+class Rewinds:
+    """How much of the chain's way back a stream has taken notice of."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.seen = len(backend.rewinds())
+
+    def following(self, number: int) -> int:
+        """The next block to look at: ``number``, or the first that came in place of one looked at before."""
+        targets = self._backend.rewinds()[self.seen :]
+        self.seen += len(targets)
+        return min([number, *(target + 1 for target in targets)])
+
+
 async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
     """Headers behind the cursor, for ever; without a cursor those after the head of now."""
     following = (cursor.block_number if cursor else backend.head().number) + 1
+    rewinds = Rewinds(backend)
     while True:
-        head = await backend.wait_for_block(following)
+        head = await backend.wait_for_block(following, rewinds.seen)
+        following = rewinds.following(following)
+        if head < following:
+            continue
         last = min(head, following + PAGE_BLOCKS - 1)
 
         def read(first: int = following, last: int = last) -> list[Header]:
@@ -47,10 +65,15 @@ async def log_stream(
 ) -> AsyncIterator[list[FoundLog]]:
     """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
     position = cursor or LogPosition(backend.head().number, END_OF_BLOCK)
+    rewinds = Rewinds(backend)
     while True:
         whole = position.log_index == END_OF_BLOCK
-        head = await backend.wait_for_block(position.block_number + 1 if whole else position.block_number)
         first = position.block_number + 1 if whole else position.block_number
+        head = await backend.wait_for_block(first, rewinds.seen)
+        if (again := rewinds.following(first)) <= position.block_number:
+            position = LogPosition(again - 1, END_OF_BLOCK)
+        if again != first or head < first:
+            continue
         last = min(head, first + PAGE_BLOCKS - 1)
         query = LogQuery(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
         entries = list(await readers.run(lambda query=query: backend.logs(query)))  # type: ignore[misc]

@@ -16,6 +16,7 @@ from debugger.base_state import OverlayState
 from debugger.errors import InvalidProgram
 from debugger.program import BlockSetup, Program, block_setup
 from debugger.words import hex_of
+from storage.errors import StateUnavailable
 from vm.block import BlockExecution
 from vm.importing import environment_of
 from vm.machine import Machine
@@ -28,6 +29,10 @@ class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """The state after this block, or for ``index`` the one its transactions start from; None: no state."""
     index: int | None = None
     """Position in the block of the transaction that is debugged."""
+    hash: bytes | None = None
+    """Of the block: another may have come in its place since (``evm_revert``). None in old records."""
+    state: int | None = None
+    """Position of the state after the block: development calls may have changed it since."""
 
 
 class Chain(Protocol):
@@ -46,6 +51,12 @@ class Chain(Protocol):
     def transaction_location(self, transaction_hash: Hash32) -> Any: ...
 
     def view(self, number: int) -> StateReader: ...
+
+    def state_position(self, number: int) -> int:
+        """Position of the newest state that follows a block."""
+
+    def view_at(self, number: int, position: int) -> StateReader:
+        """The state that followed a block at a position."""
 
     def block_hash(self, number: int) -> Hash32:
         """Hash of a block, zero if there is none."""
@@ -73,7 +84,7 @@ class Ground:
         environment = self.environment(number)
         setup: BlockSetup = block_setup(environment)
         completed = {"fork": environment.fork.name.lower(), **fields, "block": msgspec.to_builtins(setup)}
-        return completed, Origin(number)
+        return completed, Origin(number, None, self._chain.block_hash(number), self._chain.state_position(number))
 
     def past_transaction(self, transaction_hash: Hash32) -> tuple[Program, Origin]:
         """The program that repeats a mined transaction. Raises `InvalidProgram` if there is none."""
@@ -87,13 +98,17 @@ class Ground:
             fork=environment.fork.name.lower(),
             block=block_setup(environment),
         )
-        return program, Origin(place.block_number, place.transaction_index)
+        return program, Origin(place.block_number, place.transaction_index, block.hash)
 
     def base(self, origin: Origin) -> tuple[StateReader | None, BlockHashes | None]:
-        """The base state. Raises `StateUnavailable` outside retention, `InvalidProgram` if there is no such block."""
+        """The base state. Raises `StateUnavailable` if it expired or was reverted, `InvalidProgram` if none was."""
         if origin.block is None:
             return None, None
+        if origin.hash is not None and self._chain.block_hash(origin.block) != origin.hash:
+            raise StateUnavailable(f"block {origin.block} is not the one the session began at: it was reverted")
         if origin.index is None:
+            if origin.state is not None:
+                return self._chain.view_at(origin.block, origin.state), self._chain.block_hash
             return self._chain.view(origin.block), self._chain.block_hash
         block = self._chain.block(origin.block)
         senders: list[Address] | None = self._chain.senders(origin.block)

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chain.blocks import Block
 from chain.receipts import Receipt
-from chain.transactions import recover_sender
+from chain.transactions import sender_of
 from chain.types import Address, Hash32
 from storage.index.models import contracts, logs, transactions, watermark
 
@@ -73,7 +73,7 @@ def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: in
     for item in blocks:
         senders = item.senders
         if senders is None:
-            senders = [recover_sender(tx) for tx in item.block.transactions]
+            senders = [sender_of(tx) for tx in item.block.transactions]
         transaction_rows += _transaction_rows(item, senders)
         log_rows += _log_rows(item)
         contract_rows += _contract_rows(item, senders)

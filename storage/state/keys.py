@@ -5,17 +5,19 @@
     b + code hash                     byte code, kept for good
     n + path                          account trie node (RLP) at that path; a path byte is one hex digit
     o + keccak(address) + path        storage trie node
-    h + a|s + key + block (8)         change set: the value before that block changed it; empty = absent
-    t + block (8)                     the keys that block changed, to find its change sets when they expire
+    h + a|s + key + position (8)      change set: the value before that state changed it; empty = absent
+    t + position (8)                  the keys that state changed, to find its change sets when they expire
     H|B|R + block (8)                 header, body, receipts
     N + block hash                    block number (8)
+    A + block (8)                     amendments (8) up to this block, which was amended itself
     S + id (8)                        a debug session as it was when its content changed last
     P + id (8)                        where the session stands now
     T + name                          a user's template
     ckpt/ + number (8)                checkpoint record
     meta/...                          single facts
 
-Numbers are big endian, so key order is number order.
+Numbers are big endian, so key order is number order. Positions (`storage.state.positions`) are block numbers in a chain
+that no development call has amended.
 """
 
 from __future__ import annotations
@@ -32,18 +34,19 @@ ACCOUNT_NODE, STORAGE_NODE = b"n", b"o"
 HISTORY, TOUCHED = b"h", b"t"
 HEADER, BODY, RECEIPTS, NUMBER = b"H", b"B", b"R", b"N"
 SESSION, SESSION_PLACE, TEMPLATE = b"S", b"P", b"T"
+AMENDED = b"A"
 CHECKPOINT = b"ckpt/"
 META_HEAD = b"meta/head"
 META_BLOCK = b"meta/block"
 """Last stored block; 8 bytes."""
 META_STATE = b"meta/state"
-"""Block (8) and state root of the stored values."""
+"""Position (8) and state root of the stored values."""
 META_SETTINGS = b"meta/settings"
 """Settings that users changed at run time, and the oldest log record recovery needs besides later ones."""
 META_SESSIONS = b"meta/sessions"
 """The highest session id ever given; 8 bytes."""
 META_OLDEST = b"meta/oldest"
-"""Oldest block whose state can be read; 8 bytes."""
+"""Position of the oldest state that can be read; 8 bytes."""
 
 ACCOUNT_KEY_LENGTH = 21
 SLOT_KEY_LENGTH = 53

@@ -21,11 +21,12 @@ from storage.state.batch import expire, layer_batch, oldest_after
 from storage.state.changes import flatten, rewound_layer
 from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
 from storage.state.overlay import Layer
+from storage.state.positions import Positions, stored_positions
 from storage.state.reader import CodeCache, Epoch, StateView
 
 
 def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
-    """Block and state root of the last checkpoint; -1 and the empty root if there is none.
+    """Position and state root of the last checkpoint; -1 and the empty root if there is none.
 
     Raises `StateStoreCorrupt`.
     """
@@ -37,7 +38,7 @@ def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
     number, root = int.from_bytes(record[:8], "big"), Hash32(record[8:])
     node = snapshot.get(ACCOUNT_NODE)
     if (node is None) != (root == EMPTY_ROOT) or (node is not None and keccak256(node) != root):
-        raise StateStoreCorrupt(f"the root node of block {number} is missing or is another one")
+        raise StateStoreCorrupt(f"the root node of state {number} is missing or is another one")
     return number, root
 
 
@@ -46,8 +47,10 @@ class _Frozen:
     """Layers on their way to disk."""
 
     number: int
+    """The block."""
+    positions: Positions
     oldest: int
-    """First readable block once they are there."""
+    """First readable position once they are there."""
     layers: tuple[Layer, ...]
     flat: Layer | None = None
     """The layers as one, made by the checkpoint's thread."""
@@ -57,24 +60,30 @@ class StateStore:
     """Flat values, trie and change sets over a key-value store.
 
     ``retention`` is the number of blocks before the last checkpoint whose states stay readable; None keeps
-    all.
+    all. Epochs, layers and change sets count positions (`storage.state.positions`), callers mostly blocks.
     """
 
     def __init__(self, kv: KeyValueStore, retention: int | None = None) -> None:
         self._kv = kv
-        self._retention = retention
+        self.retention = retention
         snapshot = kv.snapshot()
         floor, root = stored_head(snapshot)
         oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
         self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), CodeCache())
-        self._head = floor
+        self.positions = self._stored_positions = stored_positions(snapshot)
+        """Where the blocks' states are; replaced, never changed."""
+        self.position = floor
+        """Of the newest state; -1 before genesis."""
+        self.has_changes = False
+        """Since the last `freeze`."""
+        self._checkpointed = self.head
         self._branches = DecodedBranches()
         self._frozen: _Frozen | None = None
 
     @property
     def head(self) -> int:
         """Last applied block; -1 before genesis."""
-        return self._head
+        return self.positions.block_of(self.position)
 
     @property
     def head_root(self) -> Hash32:
@@ -83,13 +92,18 @@ class StateStore:
 
     @property
     def checkpointed(self) -> int:
-        """Block of the last checkpoint on disk; -1 before the first."""
-        return self._epoch.floor
+        """Last block of the chain that is in the last checkpoint on disk; -1 before the first."""
+        return self._checkpointed
 
     @property
     def oldest(self) -> int:
         """First block whose state can be read."""
-        return self._epoch.oldest
+        return self.positions.block_of(self._epoch.oldest)
+
+    def keeps(self, position: int) -> bool:
+        """Whether the state at a position has not expired and will not with the checkpoint under way. Writer thread."""
+        frozen = self._frozen
+        return position >= max(self._epoch.oldest if frozen is None else frozen.oldest, 0)
 
     def cached(self) -> tuple[int, int, int]:
         """Accounts, slots and bytes of code in memory that are in the store too."""
@@ -106,20 +120,37 @@ class StateStore:
 
         Genesis is block 0, applied to the empty store. Raises `StateStoreCorrupt`.
         """
-        if number != self._head + 1:
-            raise ValueError(f"block {number} does not follow block {self._head}")
-        epoch = self._epoch
-        root = BlockApplication(epoch, StateView(epoch, self._head), number, self._branches).apply(delta)
-        self._head = number
+        if number != self.head + 1:
+            raise ValueError(f"block {number} does not follow block {self.head}")
+        return self._apply(delta)
+
+    def amend(self, delta: StateDelta) -> Hash32:
+        """Change the state that the next block starts from; returns its root. As `apply`, after genesis."""
+        positions = self.positions.amended(self.head)
+        root = self._apply(delta)
+        self.positions = positions
+        return root
+
+    def _apply(self, delta: StateDelta) -> Hash32:
+        epoch, position = self._epoch, self.position
+        application = BlockApplication(epoch, StateView(epoch, position), position + 1, self._branches)
+        root = application.apply(delta)
+        self.position = position + 1
+        self.has_changes = True
         return root
 
     def view(self, number: int) -> StateView:
-        """The state after block ``number``; any thread. Raises `StateUnavailable`."""
-        head = self._head  # before the epoch: an epoch taken later holds every block up to this head
-        epoch = self._epoch
-        if not max(epoch.oldest, 0) <= number <= head:
-            raise StateUnavailable(f"block {number} is not between {epoch.oldest} and {head}")
-        return StateView(epoch, number)
+        """The state that follows block ``number``, amendments included; any thread. Raises `StateUnavailable`."""
+        return self.view_at(self.positions.of(number))
+
+    def view_at(self, position: int) -> StateView:
+        """The state at a position; any thread. Raises `StateUnavailable`."""
+        head = self.position  # before the epoch: an epoch taken later holds every state up to this one
+        epoch, block_of = self._epoch, self.positions.block_of
+        if not max(epoch.oldest, 0) <= position <= head:
+            range_kept = f"between {block_of(epoch.oldest)} and {block_of(head)}"
+            raise StateUnavailable(f"block {block_of(position)} is not {range_kept}")
+        return StateView(epoch, position)
 
     def freeze(self) -> int:
         """Close the newest layer for a checkpoint at the head; returns the head. Writer thread only.
@@ -128,15 +159,17 @@ class StateStore:
         """
         if self._frozen is not None:
             raise RuntimeError(f"the checkpoint at block {self._frozen.number} is not done yet")
-        epoch = self._epoch
-        oldest = oldest_after(epoch.oldest, self._head, self._retention)
-        self._frozen = _Frozen(self._head, oldest, epoch.layers)
-        layers = (*epoch.layers, Layer(self._head, self.head_root))
+        epoch, head = self._epoch, self.head
+        kept = None if self.retention is None else self.position - self.positions.of(head - self.retention)
+        oldest = oldest_after(epoch.oldest, self.position, kept)
+        self._frozen = _Frozen(head, self.positions, oldest, epoch.layers)
+        layers = (*epoch.layers, Layer(self.position, self.head_root))
         self._epoch = replace(epoch, layers=layers)
-        return self._head
+        self.has_changes = False
+        return head
 
-    def rewind(self, number: int) -> Hash32:
-        """Make block ``number`` the head again, in memory; returns its state root. Writer thread only.
+    def rewind(self, position: int) -> Hash32:
+        """Make the state at a position the newest again, in memory; returns its root. Writer thread only.
 
         Views taken before stay as they are. Raises RuntimeError while a frozen layer is not written yet,
         `StateUnavailable`, `StateStoreCorrupt`.
@@ -144,12 +177,14 @@ class StateStore:
         if self._frozen is not None:
             raise RuntimeError(f"the checkpoint at block {self._frozen.number} is not done yet")
         epoch = self._epoch
-        self.view(number)  # raises unless the block is kept
-        if number == self._head:
+        self.view_at(position)  # raises unless the state is kept
+        if position == self.position:
             return self.head_root
-        layer = rewound_layer(epoch, self._head, number, self._branches)
-        self._head = number
+        layer = rewound_layer(epoch, self.position, position, self._branches)
+        self.position, self.positions = position, self.positions.cut(position)
         self._epoch = replace(epoch, layers=(*epoch.layers, layer))
+        self._checkpointed = min(self._checkpointed, self.head)
+        self.has_changes = True
         return layer.root
 
     @property
@@ -170,11 +205,12 @@ class StateStore:
             raise ValueError(f"block {frozen.number} is frozen, not block {upto}")
         epoch = self._epoch
         frozen.flat = flat = flatten(frozen.layers)
-        batch = layer_batch(flat, upto, frozen.oldest, pace)
+        batch = layer_batch(flat, frozen.positions.of(upto), frozen.oldest, pace)
         expire(batch, epoch.snapshot, epoch.oldest + 1, min(frozen.oldest, epoch.floor), pace)
-        # What is stored of blocks that a rewind took out of the chain; new blocks may have the same numbers.
+        # What is stored of states that a rewind took out of the chain; new ones may have the same positions.
         expire(batch, epoch.snapshot, flat.floor + 1, epoch.floor, pace)
-        return batch.puts, batch.deletes
+        puts, deletes = frozen.positions.changes(self._stored_positions)
+        return batch.puts | puts, batch.deletes + deletes
 
     def checkpoint_done(self, number: int, pace: Pace = at_once) -> None:
         """The batch is on disk: new views use it, and the frozen layer goes when its last view does."""
@@ -197,7 +233,9 @@ class StateStore:
         for code_hash, code in frozen.flat.codes.items():
             epoch.codes.put(code_hash, code)
         layers = epoch.layers[len(frozen.layers) :]
-        self._epoch = Epoch(self._kv.snapshot(), number, frozen.oldest, layers, epoch.codes, accounts, slots)
+        floor = frozen.positions.of(number)
+        self._epoch = Epoch(self._kv.snapshot(), floor, frozen.oldest, layers, epoch.codes, accounts, slots)
+        self._stored_positions, self._checkpointed = frozen.positions, number
         self._frozen = None
         held: list[object] = list(frozen.flat.accounts.values())
         for changed in pace(frozen.flat.slots.values()):

@@ -6,7 +6,8 @@
 | BLOCK_ENV | MessagePack array, fields as in `_Environment` |
 | TRANSACTION, POOL_ADMIT | the raw signed transaction |
 | BLOCK_SEAL | MessagePack array, fields as in `_Seal` |
-| COMMAND | MessagePack array: name, arguments |
+| COMMAND | MessagePack array: name of a setting, array of its value |
+| CHEAT | MessagePack array: name, arguments, as `storage.cheats` says |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
 | SESSION ..., TEMPLATE | MessagePack array: see `storage.wal.session_records` |
 | BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
@@ -59,7 +60,7 @@ class RecordType(IntEnum):
     POOL_ADMIT = 5
     """A transaction that was accepted and waits."""
     COMMAND = 6
-    """A state-changing call outside transactions: setBalance, increaseTime, snapshot ..."""
+    """A setting that users changed at run time: instant sealing, chain time, fee recipient ..."""
     DATA_LOSS = 7
     """The owner accepted that records were lost before this one: JSON with ``lsn`` and ``at``. Says so, no more."""
     SESSION = 8
@@ -72,6 +73,8 @@ class RecordType(IntEnum):
     """Where a debug session stands after a command that changed nothing else."""
     TEMPLATE = 12
     """A user's template, or that it was removed."""
+    CHEAT = 13
+    """A development call that changes the chain itself: setBalance, snapshot, revert, dropTransaction ..."""
 
 
 SCHEMA = 1
@@ -212,7 +215,7 @@ def decode_seal(payload: bytes) -> Seal:
 
 
 def encode_command(name: str, arguments: list[Any]) -> bytes:
-    """Payload of a COMMAND record. Arguments: None, bool, int, str, bytes, and lists or dicts of them.
+    """Payload of a COMMAND or CHEAT record. Arguments: None, bool, int, str, bytes, and lists or dicts of them.
 
     >>> decode_command(encode_command("set_balance", [b"address", 10**30]))
     ('set_balance', [b'address', 1000000000000000000000000000000])
@@ -222,7 +225,7 @@ def encode_command(name: str, arguments: list[Any]) -> bytes:
 
 
 def decode_command(payload: bytes) -> tuple[str, list[Any]]:
-    """Name and arguments of a COMMAND record. Raises `InvalidRecord`."""
+    """Name and arguments of a COMMAND or CHEAT record. Raises `InvalidRecord`."""
     try:
         command = msgspec.msgpack.decode(payload)
     except UNDECODABLE as error:

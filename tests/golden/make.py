@@ -15,7 +15,7 @@ from pathlib import Path
 from chain.types import Address
 from debugger.program import Program
 from debugger.session import Session
-from node.engine.requests import Control, KeepSession, KeepTemplate, Mine
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
 from node.sessions.kept import bring_back, content_of, label_of, place_of
 from node.sessions.origin import Ground, Origin
 from storage import layout
@@ -24,6 +24,7 @@ from storage.wal.session_records import Kept, Snapshot
 from tests.durability.nodes import LocalNode
 
 HERE = Path(__file__).parent
+STRANGER = Address(b"\x77" * 20)
 LEFT_OUT = {layout.CACHE, layout.LOCK, layout.BALLAST}
 
 
@@ -39,6 +40,8 @@ def facts_of(node: LocalNode) -> dict[str, object]:
         "balances": [account.balance if account else 0 for account in accounts],
         "pool": [entry.raw.hex() for entry in node.ledger.pool.entries()],
         "gas_limit": node.ledger.controls.gas_limit,
+        "amended": [state.storage(STRANGER, slot) for slot in range(3)],
+        "snapshots": sorted(node.store.snapshots),
     }
     sessions = [session_facts(node, number) for number in node.store.sessions]
     return facts if not sessions else {**facts, "sessions": sessions, "templates": list(node.store.templates)}
@@ -81,6 +84,33 @@ def keep_sessions(node: LocalNode) -> None:
     node.ask(lambda done: KeepSession(done, 3, None), lambda done: KeepTemplate(done, "mine", b"content"))
 
 
+def change_history(node: LocalNode) -> None:
+    """Development calls: states between blocks, snapshots, blocks that are gone; before a checkpoint and after it."""
+
+    def cheat(name: str, *arguments: object) -> None:
+        (answer,) = node.ask(lambda done: Cheat(done, name, arguments))
+        if isinstance(answer, Exception):
+            raise answer
+
+    def slot(number: int, value: int) -> None:
+        cheat("amend", [STRANGER, None, None, b"\x60\x01", [[number, value]]])
+
+    slot(0, 7)
+    cheat("snapshot")
+    node.grow(3)
+    slot(1, 8)
+    node.checkpoint()
+    cheat("revert", 0)
+    slot(2, 9)
+    cheat("snapshot")
+    node.checkpoint()
+    slot(1, 1)
+    node.grow(1)
+    cheat("snapshot")
+    cheat("increase_time", 1000)
+    slot(2, 2)
+
+
 def main(name: str) -> None:
     """Live a little of everything, and pack what is left on the disk after a kill."""
     place = Path(tempfile.mkdtemp())
@@ -96,6 +126,7 @@ def main(name: str) -> None:
     node.grow(8)
     node.store.index_new_blocks()
     node.send(node.transfer(0, Address(b"\x42" * 20), nonce=10_000))
+    change_history(node)
     node.grow(2)
     facts = facts_of(node)
     assert node.store.wal.pack_one()

@@ -40,7 +40,8 @@ def test_a_golden_directory_opens_to_the_same_chain_and_goes_on(tmp_path: Path, 
         shutil.rmtree(place / layout.EXPORTS, ignore_errors=True)
         (place / layout.INDEX).unlink()
     node = LocalNode(place, segment_size_bytes=65_536)
-    assert facts_of(node) == facts
+    found = facts_of(node)
+    assert {name: found[name] for name in facts} == facts
     while node.store.wal.pack_one():
         pass
     assert decode_stamp((place / layout.FORMAT).read_bytes()).stores == CURRENT

@@ -177,7 +177,7 @@ class Life:
         fs.calls, fs.trace = before.calls, before.trace
         disk.observe(self.disk.observer)
         fs._faults, fs._crash_at = before._faults, before._crash_at
-        life = Life(disk, self.record, self.options)
+        life = type(self)(disk, self.record, self.options)
         life.serve()
         life.check()
         return life

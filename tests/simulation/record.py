@@ -248,6 +248,8 @@ def _check_commands(ledger: Ledger, record: Record, mark: Mark) -> None:
             possible[name] = [value, None] if name == "next_timestamp" else [value]
         else:
             possible.setdefault(name, []).append(value)
+        if name == "next_timestamp":  # a block at that time moves the clock
+            possible.pop("time_offset_seconds", None)
     for name, values in possible.items():
         value = getattr(ledger.controls, name)
         first = all(given != name for given, _ in record.commands[: mark.commands_answered])

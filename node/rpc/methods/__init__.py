@@ -14,6 +14,7 @@ NAMESPACES = (
     "txpool",
     "evm",
     "debug",
+    "cheats",
     "zvmd",
     "sessions",
     "session_views",

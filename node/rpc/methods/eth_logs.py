@@ -77,21 +77,24 @@ def new_filter(context: Context, filter_: JsonObject) -> str:
     open_ended = to_given is None or block_ref(to_given).tag in ("latest", "pending", "safe", "finalized")
     # What is in the chain already is not a change, unless the filter begins there explicitly.
     first = query.from_block if filter_.get("fromBlock") is not None else context.backend.head().number + 1
-    installed = Filter("logs", first, query, None if open_ended else query.to_block)
-    return quantity(context.filters.add(installed, context.clock()))
+    return _install(context, Filter("logs", first, query, None if open_ended else query.to_block))
 
 
 @method("eth_newBlockFilter")
 def new_block_filter(context: Context) -> str:
     """Install a filter that reports hashes of new blocks."""
-    return quantity(context.filters.add(Filter("blocks", context.backend.head().number + 1), context.clock()))
+    return _install(context, Filter("blocks", context.backend.head().number + 1))
 
 
 @method("eth_newPendingTransactionFilter")
 def new_pending_transaction_filter(context: Context) -> str:
     """Install a filter that reports hashes of transactions, waiting or mined since."""
-    installed = Filter("pending", context.backend.head().number + 1)
-    return quantity(context.filters.add(installed, context.clock()))
+    return _install(context, Filter("pending", context.backend.head().number + 1))
+
+
+def _install(context: Context, new: Filter) -> str:
+    new.rewinds = len(context.backend.rewinds())
+    return quantity(context.filters.add(new, context.clock()))
 
 
 @method("eth_uninstallFilter", inline=True)
@@ -105,8 +108,10 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
     """What is new since the last poll."""
     found = context.filters.get(filter_identifier, context.clock())
     with found.lock:
+        targets = context.backend.rewinds()[found.rewinds :]
+        found.rewinds += len(targets)
         head = context.backend.head().number
-        first = found.next_block
+        first = min([found.next_block, *(target + 1 for target in targets)])
         changes: list[Any]
         if found.kind == "logs":
             assert found.query is not None
@@ -117,7 +122,7 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
             # A poller that was away for long gets the newest blocks within the limit.
             first = max(first, head - context.limits.log_blocks_max)
             changes = _hashes(context, found, first, head)
-        found.next_block = max(found.next_block, head + 1)
+        found.next_block = max(first, head + 1)
     return changes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from node.rpc.context import Context
 from node.rpc.errors import LimitExceeded
 from node.rpc.format import quantity
-from node.rpc.params import JsonObject, LooseInt, json_object, loose_int
+from node.rpc.params import JsonObject, LooseInt, check_keys, loose_int
 from node.rpc.registry import method
 
 
@@ -17,11 +17,12 @@ async def _mine(context: Context, count: int, interval: int) -> None:
 
 @method("evm_mine")
 async def evm_mine(context: Context, options: object = None) -> str:
-    """Seal a block (ganache takes ``{blocks: n}``)."""
-    count = 1
-    if isinstance(options, dict):
-        count = loose_int(json_object(options).get("blocks", 1))
-    await _mine(context, count, 0)
+    """Seal a block: with a timestamp, as a number, or several, as ``{timestamp, blocks}``."""
+    fields = options if isinstance(options, dict) else {"timestamp": options}
+    check_keys(fields, frozenset(("timestamp", "blocks")), "evm_mine")
+    if fields.get("timestamp") is not None:
+        await context.backend.cheat("set_next_timestamp", loose_int(fields["timestamp"]))
+    await _mine(context, loose_int(fields.get("blocks") or 1), 0)
     return "0x0"
 
 

@@ -40,21 +40,21 @@ async def mine(context: Context, count: LooseInt | None = None, key: str = "") -
     count = LooseInt(1) if count is None else count
     if count > context.limits.mine_blocks_max:
         raise LimitExceeded(f"{count} blocks at once; the limit is {context.limits.mine_blocks_max}")
-    number = await context.backend.mine(count, 0, _key(key))
+    number = await context.backend.mine(count, 0, idempotency_key(key))
     return JsonObject({"blockNumber": number, "lsn": context.backend.published_lsn()})
 
 
 @rpc_method("zvmd_setAutomine")
 async def set_automine(context: Context, enabled: bool, key: str = "") -> JsonObject:
     """Whether each transaction is sealed at once; a key as in zvmd_mine."""
-    await context.backend.set_automine(enabled, _key(key))
+    await context.backend.set_automine(enabled, idempotency_key(key))
     return JsonObject({"lsn": context.backend.published_lsn()})
 
 
 @rpc_method("zvmd_setIntervalMining")
 async def set_interval_mining(context: Context, milliseconds: LooseInt, key: str = "") -> JsonObject:
     """Seal every so many milliseconds, 0 stops; a key as in zvmd_mine."""
-    await context.backend.set_interval_mining(milliseconds / 1000, _key(key))
+    await context.backend.set_interval_mining(milliseconds / 1000, idempotency_key(key))
     return JsonObject({"lsn": context.backend.published_lsn()})
 
 
@@ -76,7 +76,8 @@ async def read(context: Context, min_lsn: LooseInt, method: str, params: object 
     return JsonObject({"lsn": lsn, "result": await asyncio.to_thread(found.handler, context, *arguments)})
 
 
-def _key(key: str) -> str:
+def idempotency_key(key: str) -> str:
+    """A key of bounded length. Raises `InvalidParams`."""
     if len(key) > KEY_CHARACTERS_MAX:
         raise InvalidParams(f"a key of {len(key)} characters; at most {KEY_CHARACTERS_MAX}")
     return key

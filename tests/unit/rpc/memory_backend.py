@@ -210,7 +210,13 @@ class MemoryBackend:
     def automine(self) -> bool:
         return True
 
-    async def wait_for_block(self, number: int) -> int:
+    def rewinds(self) -> Sequence[int]:
+        return ()
+
+    async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
+        raise ZvmdError("no development chain")
+
+    async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         while self.head().number < number:
             await self._published.wait()
         return self.head().number

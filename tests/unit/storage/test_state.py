@@ -107,7 +107,7 @@ def deltas(draw: st.DrawFn) -> StateDelta:
     return StateDelta(changed, storage, wiped, {keccak256(b"code"): b"code"})
 
 
-STEPS = ("apply", "apply", "apply", "freeze", "write", "done", "reopen", "rewind")
+STEPS = ("apply", "apply", "apply", "amend", "amend", "freeze", "write", "done", "reopen", "rewind")
 
 
 @settings(max_examples=250, deadline=None)
@@ -121,14 +121,19 @@ def test_every_kept_block_reads_as_in_the_model(
     kv = SimKv()
     store = StateStore(kv, retention)
     worlds: list[World] = []
+    """By position."""
+    blocks: list[range] = []
+    """The positions of each block."""
     held: list[tuple[StateView, World]] = []
     written = False
     for step, delta, back in [("apply", StateDelta(), 0), *steps]:
-        if step == "apply":
+        if step in ("apply", "amend"):
             worlds.append(advance(worlds[-1] if worlds else {}, delta))
-            root = store.apply(len(worlds) - 1, delta)
+            first = len(worlds) - 1 if step == "apply" else blocks.pop().start
+            blocks.append(range(first, len(worlds)))
+            root = store.apply(len(blocks) - 1, delta) if step == "apply" else store.amend(delta)
             assert root == state_root_of(worlds[-1]) == store.head_root
-            held.append((store.view(len(worlds) - 1), worlds[-1]))
+            held.append((store.view(len(blocks) - 1), worlds[-1]))
         elif step == "freeze" and store.frozen is None:
             store.freeze()
         elif step == "write" and store.frozen is not None and not written:
@@ -137,19 +142,22 @@ def test_every_kept_block_reads_as_in_the_model(
         elif step == "done" and store.frozen is not None and written:
             store.checkpoint_done(store.frozen)
             written = False
-        elif step == "rewind" and store.frozen is None and store.head - back >= store.oldest:
+        elif step == "rewind" and store.frozen is None and store.position - back >= max(store._epoch.oldest, 0):
             del worlds[-back:]
-            assert store.rewind(store.head - back) == state_root_of(worlds[-1]) == store.head_root
+            blocks = [range(b.start, min(b.stop, len(worlds))) for b in blocks if b.start < len(worlds)]
+            assert store.rewind(store.position - back) == state_root_of(worlds[-1]) == store.head_root
         elif step == "reopen" and store.frozen is None and store.head >= 0:
             write_down(store, kv)
             assert_only(kv, worlds[-1])
             kv = kv.copy()
             store = StateStore(kv, retention)
-            assert store.head == len(worlds) - 1
             assert store.head_root == state_root_of(worlds[-1])
-        for number in range(max(store.oldest, 0), len(worlds)):
-            assert_same(store, number, worlds[number])
-        for number in (store.oldest - 1, len(worlds)):
+        assert store.head == len(blocks) - 1
+        for number in range(max(store.oldest, 0), len(blocks)):
+            assert_same(store, number, worlds[blocks[number].stop - 1])
+            assert store.positions.sealed(number) == blocks[number].start
+            assert {store.positions.block_of(position) for position in blocks[number]} == {number}
+        for number in (store.oldest - 1, len(blocks)):
             with pytest.raises(StateUnavailable):
                 store.view(number)
     for view, world in held:  # views taken long ago still see their block, even of a chain that is gone
