@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import logging
+import os
 import shutil
 import tempfile
 import threading
@@ -69,10 +70,17 @@ def grow(node: LocalNode, transactions: int, secrets: list[bytes]) -> None:
     node.pipeline.commit(node.pipeline.turn([Mine(lambda _: None)]))
 
 
-def ready_times(data_dir: Path, kills: int) -> tuple[list[float], list[float]]:
-    """Seconds to READY, and of those in recovery, after each kill under load."""
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far: what other work on the machine does not lengthen."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ready_times(data_dir: Path, kills: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds to READY, of those in recovery, and CPU time to READY, after each kill under load."""
     total: list[float] = []
     inside: list[float] = []
+    worked: list[float] = []
     daemon = Daemon(data_dir)
     try:
         daemon.start()
@@ -87,10 +95,11 @@ def ready_times(data_dir: Path, kills: int) -> tuple[list[float], list[float]]:
             begin = time.perf_counter()
             line = daemon.start()
             total.append(time.perf_counter() - begin)
+            worked.append(cpu_seconds(daemon.pid))
             inside.append(float(line.split(" recovered in ")[1].split()[0]) / 1000)
     finally:
         daemon.close()
-    return total, inside
+    return total, inside, worked
 
 
 def load(daemon: Daemon, stop: threading.Event) -> None:
@@ -148,9 +157,9 @@ def main() -> None:
             shutil.rmtree(place / "rebuilt")
             rebuilt = True
         shutil.copytree(place / "chain", place / "killed")
-        total, inside = ready_times(place / "killed", wanted.kills)
+        total, inside, worked = ready_times(place / "killed", wanted.kills)
         shutil.rmtree(place / "killed")
-        times = f"{spread(total)}; recovery alone {spread(inside)}"
+        times = f"{spread(total)}; recovery alone {spread(inside)}; CPU {spread(worked)}"
         print(f"  ready after kill -9, {wanted.kills} times: {times}", flush=True)
     if wanted.directory is None:
         shutil.rmtree(place)

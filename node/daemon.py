@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
 from node.engine.pipeline import Pipeline
@@ -47,6 +48,7 @@ log = structlog.get_logger(__name__)
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 INDEX_SECONDS = 1.0
+COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
@@ -106,6 +108,7 @@ async def run_daemon(
     node.status_sources["disk"] = opened.space.status
     node.status_sources["sessions"] = sessions.status
     node.status_sources["memory"] = resident_bytes
+    node.status_sources["limits"] = partial(bounds, opened.store, opened.ledger, pipeline)
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
@@ -193,6 +196,9 @@ def _register_jobs(
         jobs.register("export", export, settings.storage.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
     jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    if settings.storage.compress_segments:
+        pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
+        jobs.register("log-compression", pack, COMPRESSION_SECONDS)
     jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
     jobs.register(
         "index-maintenance",

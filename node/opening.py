@@ -116,6 +116,7 @@ def _open(
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
         suspect(fs, str(damage))
         store, ledger, report = _recovered(fs, genesis, replace(options, accept_data_loss=0), machine, controls)
+    ledger.pool.transactions_max = settings.limits.pool_transactions
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(

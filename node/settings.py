@@ -68,6 +68,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
     block_deltas: Literal["auto", "on", "off"] = "auto"
     """Whether the log also holds what a block did, so that replay need not run it: ``auto``, for heavy blocks."""
+    compress_segments: bool = True
+    """Sealed segments of the log are compressed; those that are stay readable either way."""
     retention_blocks: Annotated[int, Meta(ge=0)] = 0
     space_warn_bytes: Annotated[int, Meta(ge=0)] = 2 * 2**30
     space_read_only_bytes: Annotated[int, Meta(ge=0)] = 512 * 2**20

@@ -25,6 +25,7 @@ from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.failures import reading
 from storage.wal.format import OPTIONAL
+from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.segment import sequence_of
 from storage.wal.watermark import read_mark
 
@@ -67,9 +68,9 @@ def write_backup(source: Path, target: Path) -> Manifest:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     paths = [layout.GENESIS, layout.FORMAT]
-    paths += [f"{layout.WAL}/{name}" for name in fs.listdir(layout.WAL) if sequence_of(name) is not None]
+    paths += [f"{layout.WAL}/{name}" for name in unpacked(fs).listdir(layout.WAL) if sequence_of(name) is not None]
     digests = _copy_files(fs, to, session_files(fs))
-    digests |= {path: _copy(fs, to, path) for path in paths}
+    digests |= dict(_copy_segment(fs, to, path) for path in paths)
     # Again, for what the copied log names and was written meanwhile; and exports, of which the log has everything.
     digests |= _copy_files(fs, to, [path for path in (*session_files(fs), *exports(fs)[:1]) if path not in digests])
     lsn = mark.durable_lsn if mark else 0
@@ -89,6 +90,14 @@ def _copy_files(fs: FileSystem, to: FileSystem, paths: list[str]) -> dict[str, s
         with suppress(FileNotFoundError):
             digests[path] = _copy(fs, to, path)
     return digests
+
+
+def _copy_segment(fs: FileSystem, to: FileSystem, path: str) -> tuple[str, str]:
+    """Copy a file as it is, packed or not: it may be packed at this moment. Returns its path and digest."""
+    try:
+        return path, _copy(fs, to, path)
+    except FileNotFoundError:
+        return path + SUFFIX, _copy(fs, to, path + SUFFIX)
 
 
 def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:

@@ -24,8 +24,9 @@ from storage.receiptcodec import decode_receipts, encode_receipts
 from storage.state.keys import BODY, HEADER, META_BLOCK, NUMBER, RECEIPTS, block_key
 
 HEADERS_CACHED = 2_048
-BLOCKS_CACHED = 128
-RECEIPTS_CACHED = 128
+TRANSACTIONS_CACHED = 8_192
+"""In decoded blocks, each counted as one more; one takes about 1.5 KiB."""
+RECEIPTS_CACHED = 8_192
 
 Outcome = tuple[tuple[Receipt, ...], tuple[Address, ...]]
 """Receipts of a block and senders of its transactions; no senders if none were given."""
@@ -34,11 +35,13 @@ T = TypeVar("T")
 
 
 class _Recent(Generic[T]):
-    """Decoded things by block number, the least recently used forgotten first."""
+    """Decoded things by block number, the least recently used forgotten first, limited by their weight together."""
 
-    def __init__(self, limit: int, read: Callable[[int], T | None]) -> None:
+    def __init__(self, limit: int, read: Callable[[int], T | None], weigh: Callable[[T], int]) -> None:
         self._limit = limit
         self._read = read
+        self._weigh = weigh
+        self._weight = 0
         self._items: OrderedDict[int, T] = OrderedDict()
         self._lock = Lock()
         self._rewinds = 0
@@ -54,18 +57,24 @@ class _Recent(Generic[T]):
         item = self._read(number)
         if item is not None:
             with self._lock:
-                if rewinds == self._rewinds:  # else what was read may be gone
+                if rewinds == self._rewinds and number not in self._items:  # else what was read may be gone
                     self._items[number] = item
-                if len(self._items) > self._limit:
-                    self._items.popitem(last=False)
+                    self._weight += self._weigh(item)
+                while self._weight > self._limit and len(self._items) > 1:
+                    self._weight -= self._weigh(self._items.popitem(last=False)[1])
         return item
+
+    @property
+    def weight(self) -> int:
+        """Of all together."""
+        return self._weight
 
     def forget_after(self, number: int) -> None:
         """Forget everything above a block number."""
         with self._lock:
             self._rewinds += 1
             for later in [key for key in self._items if key > number]:
-                del self._items[later]
+                self._weight -= self._weigh(self._items.pop(later))
 
 
 class ChainData:
@@ -78,9 +87,9 @@ class ChainData:
         self._stored = int.from_bytes(kv.get(META_BLOCK) or b"\xff" * 8, "big", signed=True)
         self._head = self._checkpointed = self._stored
         self._abandoned: set[Hash32] = set()  # stored blocks that a rewind took out of the chain
-        self._headers = _Recent(HEADERS_CACHED, self._read_header)
-        self._blocks = _Recent(BLOCKS_CACHED, self._read_block)
-        self._outcomes = _Recent(RECEIPTS_CACHED, self._read_outcome)
+        self._headers = _Recent(HEADERS_CACHED, self._read_header, lambda _: 1)
+        self._blocks = _Recent(TRANSACTIONS_CACHED, self._read_block, lambda block: 1 + len(block.transactions))
+        self._outcomes = _Recent(RECEIPTS_CACHED, self._read_outcome, lambda outcome: 1 + len(outcome[0]))
 
     @property
     def head(self) -> int:
@@ -91,6 +100,10 @@ class ChainData:
     def checkpointed(self) -> int:
         """Number of the last block in the store; -1 before the first checkpoint."""
         return self._checkpointed
+
+    def cached(self) -> tuple[int, int, int]:
+        """Headers, transactions and receipts in memory that are in the store too."""
+        return self._headers.weight, self._blocks.weight, self._outcomes.weight
 
     def add(self, block: Block, receipts: Sequence[Receipt], senders: Sequence[Address] = ()) -> None:
         """Append the next block, in memory. Writer thread only.

@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 
 REMEMBERED_AT_START = 50_000
 """Blocks whose transactions are taken into memory at start if the index has not reached them."""
-BLOCKS_PER_SCRUB = 2_000
-"""Blocks compared with the index in one turn of `maintain`."""
+TRANSACTIONS_PER_SCRUB = 5_000
+"""Compared with the index in one turn of `maintain`, a block counted as one more: new blocks wait meanwhile."""
 BLOCKS_PER_TRANSACTION = 256
 """Blocks indexed in one SQL transaction."""
 
@@ -250,10 +250,13 @@ class IndexFollower:
     def _scrub(self) -> int:
         """Compare the rows of some blocks, from where the last scrub ended, with the blocks. Raises `IndexDamaged`."""
         first = self._scrubbed + 1 if self._scrubbed < self.reached else 0
-        last = min(self.reached, first + BLOCKS_PER_SCRUB - 1)
-        for number in range(first, last + 1):
+        last, left = first - 1, TRANSACTIONS_PER_SCRUB
+        for number in range(first, self.reached + 1):
+            if left <= 0:
+                break
             block = self._chain.block(number)
             assert block is not None
+            last, left = number, left - 1 - len(block.transactions)
             for index, transaction in enumerate(block.transactions):
                 found = self._index.transaction(transaction.hash)
                 if found is None or (found.block, found.tx_index) != (number, index):

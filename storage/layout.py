@@ -59,12 +59,12 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(1, 1),
+    "wal": Version(2, 1),
     "state": Version(1, 3),
     "index": Version(1, 1),
     "sessions": Version(1, 1),
 }
-"""What this version writes, and reads up to."""
+"""What this version writes, and reads up to. Logs of 1.0 have no packed segments, which its readers would miss."""
 
 
 class Stamp(NamedTuple):

@@ -104,6 +104,11 @@ class Pipeline:
             thread.join()
 
     @property
+    def waiting(self) -> int:
+        """Requests in the inbox."""
+        return self._inbox.qsize()
+
+    @property
     def read_only(self) -> bool:
         """Changes are refused until the disk has room again."""
         return self.disk_full or self.no_room

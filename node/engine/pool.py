@@ -33,6 +33,7 @@ class Pool:
     """Admitted transactions in the order a block takes them: a sender's by nonce, then by tip, then by arrival."""
 
     def __init__(self) -> None:
+        self.transactions_max = TRANSACTIONS_MAX
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
         self._by_hash: dict[Hash32, PoolEntry] = {}
 
@@ -56,7 +57,7 @@ class Pool:
         replaced = nonces.get(entry.transaction.nonce)
         if replaced is not None:
             self._check_replacement(replaced.transaction, entry.transaction)
-        elif len(self._by_hash) >= TRANSACTIONS_MAX or len(nonces) >= TRANSACTIONS_PER_SENDER_MAX:
+        elif len(self._by_hash) >= self.transactions_max or len(nonces) >= TRANSACTIONS_PER_SENDER_MAX:
             raise PoolFull(f"{len(self._by_hash)} transactions wait, {len(nonces)} of them from this sender")
         self.put(entry)
         return replaced

@@ -28,7 +28,7 @@ from storage.state.keys import (
 from storage.state.overlay import Layer
 from storage.state.trie import NodeMap
 
-EXPIRED_BLOCKS_MAX = 4_096
+EXPIRED_BLOCKS_MAX = 512
 """Blocks whose change sets one checkpoint deletes at most; a shortened retention takes several."""
 
 

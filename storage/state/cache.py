@@ -21,6 +21,9 @@ class ReadCache(Generic[K, V]):
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
 
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
     def get(self, key: K) -> V | None:
         """The value, None if not cached."""
         value = self._young.get(key)

@@ -45,7 +45,7 @@ class CodeCache:
     def __init__(self, limit_bytes: int = CODE_CACHE_BYTES) -> None:
         self._limit_bytes = limit_bytes
         self._codes: OrderedDict[Hash32, bytes] = OrderedDict()
-        self._size_in_bytes = 0
+        self.size_in_bytes = 0
         self._lock = Lock()
 
     def get(self, code_hash: Hash32) -> bytes | None:
@@ -58,9 +58,9 @@ class CodeCache:
             if code_hash in self._codes:
                 return
             self._codes[code_hash] = code
-            self._size_in_bytes += len(code)
-            while self._size_in_bytes > self._limit_bytes and len(self._codes) > 1:
-                self._size_in_bytes -= len(self._codes.popitem(last=False)[1])
+            self.size_in_bytes += len(code)
+            while self.size_in_bytes > self._limit_bytes and len(self._codes) > 1:
+                self.size_in_bytes -= len(self._codes.popitem(last=False)[1])
 
 
 def _account_cache() -> ReadCache[Address, StoredAccount]:

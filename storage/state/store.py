@@ -91,6 +91,11 @@ class StateStore:
         """First block whose state can be read."""
         return self._epoch.oldest
 
+    def cached(self) -> tuple[int, int, int]:
+        """Accounts, slots and bytes of code in memory that are in the store too."""
+        epoch = self._epoch
+        return len(epoch.accounts), len(epoch.slots), epoch.codes.size_in_bytes
+
     @property
     def overlay_bytes(self) -> int:
         """Estimate of the memory that changes since the last checkpoint take."""

@@ -21,9 +21,11 @@ from collections.abc import Callable, Iterator
 
 from storage.errors import WalCorrupt
 from storage.fs import FileSystem
+from storage.pace import Pace, at_once
 from storage.wal.failures import reading
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
+from storage.wal.packed import Unpacked, pack, unpacked
 from storage.wal.reader import Place, Stop, Walk
 from storage.wal.records import RecordType, Seal
 from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
@@ -51,7 +53,7 @@ PAGE = 4096
 class Wal:
     """An open log. ``append`` and ``flush`` may be called from any thread; so may ``records``."""
 
-    def __init__(self, fs: FileSystem, writer: LogWriter, recovered: Recovered) -> None:
+    def __init__(self, fs: Unpacked, writer: LogWriter, recovered: Recovered) -> None:
         self._fs = fs
         self._writer = writer
         self.scan_report: ScanReport = recovered.report
@@ -85,6 +87,7 @@ class Wal:
             raise ValueError(f"segments are multiples of {PAGE} bytes, at least {MIN_SEGMENT_SIZE}")
         if len(identity.genesis_hash) != 32 or not 0 <= identity.chain_id <= MAX_CHAIN_ID:
             raise ValueError("a log's identity is a 32-byte genesis hash and a 64-bit chain id")
+        fs = unpacked(fs)
         prepare_directory(fs, directory)
         mark = read_mark(fs, directory, identity)
         recovered = recover(
@@ -110,10 +113,27 @@ class Wal:
         )
         return cls(fs, writer, recovered)
 
+    def pack_one(self, pace: Pace = at_once) -> str:
+        """Compress the oldest sealed segment that is not yet; its path, empty if there is none. Any one thread.
+
+        Raises `WalCorrupt`, `StorageFull`, `StoragePanic`, `StorageUnreadable`.
+        """
+        plain = self._fs.fs
+        for segment in self._writer.segments()[0][:-1]:  # the last may be open
+            if plain.exists(segment.path):
+                pack(plain, segment, pace)
+                return segment.path
+        return ""
+
     @property
     def next_lsn(self) -> int:
         """What the next append will return."""
         return self._writer.next_lsn
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for a flush."""
+        return self._writer.pending_bytes
 
     @property
     def durable_lsn(self) -> int:

@@ -9,6 +9,7 @@ from storage.errors import StoreTooNew, WalForeign
 from storage.fs import File, FileSystem
 from storage.wal.failures import reading
 from storage.wal.format import FOOTER_SIZE, Record
+from storage.wal.packed import unpacked
 from storage.wal.reader import Stop, Walk, records_beyond, written_end
 from storage.wal.segment import SegmentFile, segment_name, sequence_of
 from storage.wal.survey import check_place, read_ends
@@ -38,6 +39,7 @@ class Finding(NamedTuple):
 
 def inspect(fs: FileSystem, directory: str) -> Iterator[Finding]:
     """Everything in the log, file by file. Changes nothing; unreadable files raise `StorageUnreadable`."""
+    fs = unpacked(fs)
     with reading(directory):
         names = fs.listdir(directory)
     sequences = sorted(number for number in map(sequence_of, names) if number is not None)

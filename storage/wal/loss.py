@@ -10,6 +10,7 @@ from storage.errors import DataLossRefused
 from storage.fs import FileSystem
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import WalIdentity
+from storage.wal.packed import unpacked
 from storage.wal.reader import Walk, look_beyond, written_end
 from storage.wal.repair import cut, move_to_quarantine
 from storage.wal.segment import SegmentFile, segment_name, sequence_of
@@ -23,6 +24,7 @@ def accept_loss(fs: FileSystem, directory: str, identity: WalIdentity, lsn: int)
     A crash in between leaves a log to which the same call may be made again. Raises `DataLossRefused`, and then
     nothing was changed.
     """
+    fs = unpacked(fs)
     with reading(directory):
         names = fs.listdir(directory)
     sequences = sorted(number for number in map(sequence_of, names) if number is not None)

@@ -97,6 +97,11 @@ class LogWriter:
         """Every record up to here survives a power loss."""
         return self._durable_lsn
 
+    @property
+    def pending_bytes(self) -> int:
+        """Of records that wait for a flush."""
+        return self._queued
+
     def append(self, type: int, payload: bytes, *, optional: bool = False) -> int:  # noqa: A002
         """Queue a record and return its LSN. Not durable before `flush`."""
         size = len(payload)

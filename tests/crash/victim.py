@@ -191,6 +191,7 @@ class Life:
         store = self.opened.store
         self.every(CHECKPOINT_SECONDS, lambda: checkpoint(self.pipeline, store))
         self.every(INDEX_SECONDS, store.index_new_blocks)
+        self.every(INDEX_SECONDS, store.wal.pack_one)
         self.every(EXPORT_SECONDS, lambda: self.opened.export(1))
         self.opened.space.look()
         for sender, nonce, to, wei in self.order.resend:

@@ -84,8 +84,8 @@ def keep_sessions(node: LocalNode) -> None:
 def main(name: str) -> None:
     """Live a little of everything, and pack what is left on the disk after a kill."""
     place = Path(tempfile.mkdtemp())
-    node = LocalNode(place / "data", segment_size_bytes=65_536)
-    node.grow(40)
+    node = LocalNode(place / "data", segment_size_bytes=65_536, block_deltas="on")
+    node.grow(90)
     node.checkpoint()
     node.store.index_new_blocks()
     node.ask(lambda done: Control(done, "gas_limit", 29_000_000))
@@ -98,6 +98,7 @@ def main(name: str) -> None:
     node.send(node.transfer(0, Address(b"\x42" * 20), nonce=10_000))
     node.grow(2)
     facts = facts_of(node)
+    assert node.store.wal.pack_one()
     node.close()
     (place / "data" / "facts.json").write_text(json.dumps(facts, indent=1))
     with tarfile.open(HERE / f"{name}.tar.xz", "w:xz") as archive:

@@ -23,7 +23,7 @@ def test_the_first_boot_writes_the_stamp_and_later_ones_read_it() -> None:
 
 
 def test_later_formats_are_refused_with_exit_67() -> None:
-    for stores in ({**CURRENT, "wal": Version(2, 0)}, {**CURRENT, "unheard of": Version(1, 0)}):
+    for stores in ({**CURRENT, "wal": Version(CURRENT["wal"].major + 1, 0)}, {**CURRENT, "unheard of": Version(1, 0)}):
         fs = SimFs()
         write_stamp(fs, Stamp(stores, "9.1.0", "9.0.0"))
         with pytest.raises(StoreTooNew, match=r"9\.0\.0") as caught:

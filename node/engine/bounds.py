@@ -1,0 +1,37 @@
+"""Everything that grows in memory, how large it is now and how large it may get: a part of ``zvmd status``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from node.engine.ledger import Ledger
+from node.engine.pipeline import INBOX_MAX, OVERLAY_BYTES_MAX, Pipeline
+from storage.answers import ANSWERS_MAX
+from storage.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
+from storage.index.engine import CACHE_KIB, READERS_MAX
+from storage.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
+from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
+from storage.store import Store
+from storage.wal.writer import MAX_PENDING
+
+
+def bounds(store: Store, ledger: Ledger, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """By name: ``used`` and ``max``; docs/operations.md says what happens at the limit. ``used`` None: not measured."""
+    headers, transactions, receipts = store.chain.cached()
+    accounts, slots, code = store.state.cached()
+    table: dict[str, tuple[int | None, int]] = {
+        "inbox requests": (pipeline.waiting, INBOX_MAX),
+        "pool transactions": (len(ledger.pool), ledger.pool.transactions_max),
+        "overlay bytes": (store.state.overlay_bytes, OVERLAY_BYTES_MAX),
+        "unwritten log bytes": (store.wal.pending_bytes, MAX_PENDING),
+        "answers kept": (len(store.answers), ANSWERS_MAX),
+        "cached headers": (headers, HEADERS_CACHED),
+        "cached transactions": (transactions, TRANSACTIONS_CACHED),
+        "cached receipts": (receipts, RECEIPTS_CACHED),
+        "cached accounts": (accounts, 2 * ACCOUNT_CACHE_ENTRIES),
+        "cached slots": (slots, 2 * SLOT_CACHE_ENTRIES),
+        "cached code bytes": (code, CODE_CACHE_BYTES),
+        "leveldb bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
+        "sqlite bytes": (None, (READERS_MAX + 1) * CACHE_KIB * 1024),
+    }
+    return {name: {"used": used, "max": most} for name, (used, most) in table.items()}

@@ -1,0 +1,40 @@
+"""Every limit that ``zvmd status`` shows holds under load and stands in the operations page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node.engine.bounds import bounds
+from storage.chaindata import _Recent
+from tests.durability.nodes import LocalNode
+from tests.paths import REPO
+
+
+def test_each_is_told_and_written_down(tmp_path: Path) -> None:
+    node = LocalNode(tmp_path / "d")
+    node.grow(5)
+    told = bounds(node.store, node.ledger, node.pipeline)
+    page = (REPO / "docs" / "operations.md").read_text()
+    for name, size in told.items():
+        assert size["used"] is None or 0 <= size["used"] <= size["max"], name
+        assert all(word in page for word in name.split()), name
+    assert told["overlay bytes"]["used"] > 0
+    node.close()
+
+
+def test_decoded_blocks_are_limited_by_their_transactions() -> None:
+    read: list[int] = []
+
+    def load(number: int) -> list[int] | None:
+        read.append(number)
+        return [0] * number if number else None
+
+    recent = _Recent(100, load, len)
+    for number in (40, 50, 60, 200, 10):
+        assert recent.get(number) == [0] * number
+        assert recent.weight <= 100 or len(recent._items) == 1
+    assert recent.get(0) is None
+    assert recent.get(10) == [0] * 10
+    assert read == [40, 50, 60, 200, 10, 0]
+    recent.forget_after(9)
+    assert recent.weight == 0
