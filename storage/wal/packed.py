@@ -170,7 +170,7 @@ class Unpacked:
         return self.fs.read_file(path)
 
     def modified(self, path: str) -> float:
-        return self.fs.modified(path + SUFFIX if self._is_packed(path) else path)
+        return self.fs.modified(path)
 
     def lock(self, path: str) -> Lock:
         return self.fs.lock(path)
