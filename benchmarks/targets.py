@@ -45,11 +45,11 @@ def zvmd(folder: Path) -> Iterator[Target]:
 
 
 @contextlib.contextmanager
-def anvil(program: str) -> Iterator[Target]:
+def anvil(program: str, *more: str, gas_limit: int = BLOCK_GAS_LIMIT) -> Iterator[Target]:
     """A new anvil with the same accounts, chain id and gas limit; it keeps everything in memory."""
     port = free_port(socket.SOCK_STREAM)
     options = ["--port", str(port), "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--quiet"]
-    process = subprocess.Popen([program, *options, "--gas-limit", str(BLOCK_GAS_LIMIT)])
+    process = subprocess.Popen([program, *options, "--gas-limit", str(gas_limit), *more])
     try:
         target = Target("anvil", f"http://127.0.0.1:{port}")
         _await_answer(target)

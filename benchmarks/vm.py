@@ -1,24 +1,30 @@
-"""The machine's engines on the shared compute cases, beside revm (pyrevm) in the same run.
+"""The machine's engines on the shared compute cases, beside revm (pyrevm) and anvil in the same run.
 
     python -m benchmarks.vm [--rounds 5] [--level 1] [--match REGEX]
 
-Output and gas of every engine are checked first. Times are the best of the rounds, whose order is mixed. The
-JIT's are of warm code; what compiling took and the size of the code stand beside.
+Every engine's output is checked first, and the gas where it is told. Times are the best of the rounds, whose order is
+mixed; the machine's and revm's are of the processor, so that other work on the computer counts little. The JIT's are
+of warm code; what compiling took and the size of the code stand beside. Anvil's are the best of eth_call less the
+best of calling nobody with the same data, so that JSON and HTTP are not counted; where hardly more than those is left
+there is none.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import hashlib
 import json
+import math
 import re
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.targets import anvil, find_anvil
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from chain.types import ZERO_HASH, Address
@@ -95,9 +101,9 @@ def ours(machine: Machine) -> Runner:
         journal.warm_account(TARGET)
         journal.warm_account(CALLER)
         message = Message(CallKind.CALL, CALLER, TARGET, TARGET, 0, case.data, GAS)
-        start = time.perf_counter()
+        start = time.thread_time()
         outcome = machine.execute(message, context)
-        return Ran(time.perf_counter() - start, outcome.output, GAS - outcome.gas_left)
+        return Ran(time.thread_time() - start, outcome.output, GAS - outcome.gas_left)
 
     return run
 
@@ -124,9 +130,9 @@ def revm() -> Runner | None:
             evms[case.name] = evm, target
         evm, target = evms[case.name]
         checkpoint = evm.snapshot()
-        start = time.perf_counter()
+        start = time.thread_time()
         output = evm.message_call(caller, target, case.data, gas=GAS, gas_price=0)
-        seconds = time.perf_counter() - start
+        seconds = time.thread_time() - start
         gas = evm.result.gas_used
         evm.revert(checkpoint)
         return Ran(seconds, bytes(output), gas)
@@ -134,8 +140,45 @@ def revm() -> Runner | None:
     return run
 
 
-def intrinsic(case: Case) -> int:
-    return 21_000 + sum(16 if byte else 4 for byte in case.data)
+@contextlib.contextmanager
+def anvil_runner(floors: dict[str, float]) -> Iterator[Runner | None]:
+    """Anvil with every case's contract, None where there is no anvil; ``floors`` gets what calling nobody takes."""
+    program = find_anvil()
+    if program is None:
+        yield None
+        return
+    with anvil(program, "--hardfork", "cancun", "--disable-code-size-limit", gas_limit=GAS + 10**8) as target:
+        rpc, caller = target.rpc(), "0x" + CALLER.hex()
+        rpc.call("anvil_impersonateAccount", caller)
+        rpc.call("anvil_setBalance", caller, hex(10**24))
+        targets: dict[str, str] = {}
+
+        def deployed(case: Case) -> str:
+            if case.creation is None:
+                at = "0x" + (len(targets) + 0xCC0000).to_bytes(20, "big").hex()
+                rpc.call("anvil_setCode", at, "0x" + case.runtime.hex())
+                return at
+            transaction = {"from": caller, "data": "0x" + case.creation.hex(), "gas": hex(30_000_000)}
+            created = rpc.call("eth_sendTransaction", transaction)
+            while (receipt := rpc.call("eth_getTransactionReceipt", created)) is None:
+                time.sleep(0.01)  # mined, but not yet stored
+            return str(receipt["contractAddress"])
+
+        def asked(to: str, data: bytes) -> tuple[float, bytes]:
+            request = {"from": caller, "to": to, "data": "0x" + data.hex(), "gas": hex(GAS), "gasPrice": "0x0"}
+            start = time.perf_counter()
+            output = rpc.call("eth_call", request, "latest")
+            return time.perf_counter() - start, from_hex(str(output))
+
+        def run(case: Case) -> Ran:
+            if case.name not in targets:
+                targets[case.name] = deployed(case)
+            nobody = asked("0x" + "ee" * 20, case.data)[0]
+            floors[case.name] = min(nobody, floors.get(case.name, nobody))
+            seconds, output = asked(targets[case.name], case.data)
+            return Ran(seconds, output, case.gas)
+
+        yield run
 
 
 def measure(case: Case, engines: dict[str, Runner], rounds: int) -> dict[str, float]:
@@ -143,7 +186,7 @@ def measure(case: Case, engines: dict[str, Runner], rounds: int) -> dict[str, fl
     for name, runner in engines.items():
         ran = runner(case)
         assert hashlib.sha256(ran.output).hexdigest() == case.digest, f"{case.name}: {name} gave another output"
-        if name != "revm":  # its gas is after refunds
+        if name not in ("revm", "anvil"):  # after refunds, and not told
             assert ran.gas == case.gas, f"{case.name}: {name} used {ran.gas} gas, not {case.gas}"
         runner(case)
     best = dict.fromkeys(engines, float("inf"))
@@ -170,30 +213,49 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=objects.LEVEL, choices=(0, 1, 2))
     parser.add_argument("--match", default="", help="only cases whose name this regular expression is found in")
     options = parser.parse_args()
-    engines = {
-        "interpreter": ours(Machine()),
-        "jit": ours(Machine(engine="jit", level=options.level)),
-    }
-    peer = revm()
-    if peer is None:
-        print("pyrevm is not installed: no ratios", file=sys.stderr)
-    else:
-        engines = {"revm": peer, **engines}
-    print(f"{'case':24}{'Mgas':>7}" + "".join(f"{name + ' ms':>15}" for name in engines), end="")
-    print(f"{'interpreter x':>15}{'jit x':>8}{'jit/interp':>11}{'compile s':>11}{'object KB':>11}")
-    ratios: dict[str, list[float]] = {"interpreter": [], "jit": [], "gain": []}
-    for case in cases(options.match):
-        best = measure(case, engines, options.rounds)
+    floors: dict[str, float] = {}
+    with anvil_runner(floors) as its:
+        peers = {name: peer for name, peer in (("revm", revm()), ("anvil", its)) if peer is not None}
+        for name in {"revm", "anvil"} - peers.keys():
+            print(f"{name} is not installed: no ratios", file=sys.stderr)
+        engines = peers | {
+            "interpreter": ours(Machine()),
+            "jit": ours(Machine(engine="jit", level=options.level)),
+        }
+        report(cases(options.match), engines, floors, options)
+
+
+def shown(number: float, places: int) -> str:
+    return "-" if math.isnan(number) else f"{number:.{places}f}"
+
+
+ABOVE_FLOOR = 1.2
+"""An eth_call is compared only if it takes so many times what calling nobody does."""
+RATIOS = (("interpreter", "revm"), ("jit", "revm"), ("jit", "anvil"), ("jit", "interpreter"))
+
+
+def report(
+    chosen: list[Case], engines: dict[str, Runner], floors: dict[str, float], options: argparse.Namespace
+) -> None:
+    """Print a row of times and ratios for each case, and the medians."""
+    names = ("revm", "anvil", "interpreter", "jit")
+    heads = [f"{name} ms" for name in names] + [f"{ours}/{peer}" for ours, peer in RATIOS]
+    print("| case | Mgas | " + " | ".join(heads) + " | compile s | object KB |")
+    print("|---" + "|---:" * (len(heads) + 3) + "|")
+    ratios: dict[tuple[str, str], list[float]] = {pair: [] for pair in RATIOS}
+    for case in chosen:
+        best = dict.fromkeys(names, float("nan")) | measure(case, engines, options.rounds)
+        floor = floors.get(case.name, 0)
+        best["anvil"] = best["anvil"] - floor if best["anvil"] > ABOVE_FLOOR * floor else float("nan")
         seconds, size = compile_cost(case, options.level)
-        peer_time = best.get("revm", float("nan"))
-        row = (peer_time / best["interpreter"], peer_time / best["jit"], best["interpreter"] / best["jit"])
-        for kind, ratio in zip(ratios, row, strict=True):
-            ratios[kind].append(ratio)
-        print(f"{case.name:24}{case.gas / 1e6:7.2f}" + "".join(f"{t * 1e3:15.3f}" for t in best.values()), end="")
-        print(f"{row[0]:15.2f}{row[1]:8.2f}{row[2]:11.2f}{seconds:11.2f}{size / 1e3:11.0f}", flush=True)
-    middle = {kind: statistics.median(values) for kind, values in ratios.items()}
-    print(f"median: interpreter {middle['interpreter']:.2f} x revm, jit {middle['jit']:.2f} x revm,", end=" ")
-    print(f"jit {middle['gain']:.2f} x interpreter; lowest jit {min(ratios['jit']):.2f} x revm")
+        for (mine, peer), found in ratios.items():
+            found.append(best[peer] / best[mine])
+        cells = [case.name, f"{case.gas / 1e6:.2f}", *[shown(best[name] * 1e3, 3) for name in names]]
+        cells += [shown(found[-1], 2) for found in ratios.values()]
+        print("| " + " | ".join([*cells, f"{seconds:.2f}", f"{size / 1e3:.0f}"]) + " |", flush=True)
+    for (mine, peer), all_found in ratios.items():
+        found = [ratio for ratio in all_found if not math.isnan(ratio)] or [float("nan")]
+        print(f"{mine}/{peer}: median {statistics.median(found):.2f}, lowest {min(found):.2f}")
 
 
 if __name__ == "__main__":

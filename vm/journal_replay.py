@@ -5,10 +5,10 @@ This module is a friend of `Journal`, whose undo list it takes apart and joins a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from chain.types import Address
-from vm.journal import Journal
+from vm.journal import _ABSENT, Journal
 
 UndoEntries = list[tuple[Any, Any, Any]]
 
@@ -31,18 +31,24 @@ def knows_all_slots(journal: Journal, address: Address, count: int) -> bool:
     return address in journal._wiped or not journal._state.has_storage(address)
 
 
-def replay_slot(journal: Journal, address: Address, slot: int, before: int, value: int) -> None:
-    """Set a slot that held ``before``, whatever the journal knows of what it held since."""
-    journal._original.setdefault(address, {}).setdefault(slot, before)
-    slots = journal._slots(address)
-    journal._undo.append((slots, slot, before))
-    slots[slot] = value
+class Containers(NamedTuple):
+    """What changes of slots are written to, by somebody who keeps the undo list right."""
+
+    undo: UndoEntries
+    warm_slots: dict[tuple[Address, int], bool]
+    transient: dict[tuple[Address, int], int]
+    absent: object
+    """In the undo list: there was no such key."""
 
 
-def replay_transient(journal: Journal, address: Address, slot: int, before: int, value: int) -> None:
-    """The same for a transient slot."""
-    journal._undo.append((journal._transient, (address, slot), before))
-    journal._transient[address, slot] = value
+def containers_of(journal: Journal) -> Containers:
+    """Those of all accounts."""
+    return Containers(journal._undo, journal._warm_slots, journal._transient, _ABSENT)
+
+
+def slots_of(journal: Journal, address: Address) -> tuple[dict[int, int], dict[int, int]]:
+    """An account's slots, and what those that changed in this transaction held when it began."""
+    return journal._slots(address), journal._original.setdefault(address, {})
 
 
 def cut_undo(journal: Journal, checkpoint: int) -> UndoEntries:

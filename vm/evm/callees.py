@@ -32,22 +32,30 @@ class _Known(NamedTuple):
 class Callees:
     """Of one ledger. An account is in it while it is warm and its code, tag and completeness are as they were."""
 
-    __slots__ = ("_known", "_ledger", "_view")
+    __slots__ = ("_called", "_known", "_ledger", "_view")
 
     def __init__(self, ledger: SlotLedger) -> None:
         self._ledger = ledger
         self._view = ledger.view[Ledger.CALLEES : Ledger.INDEX]
         self._known: dict[Address, _Known] = {}
+        self._called: set[Address] = set()
+        """What Python has called once."""
 
-    def __contains__(self, address: Address) -> bool:
-        return address in self._known
+    def is_worthwhile(self, address: Address) -> bool:
+        """Whether to `add` an account that Python calls: the second time, as most are called once."""
+        if address in self._known:
+            return False
+        if address in self._called:
+            return True
+        self._called.add(address)
+        return False
 
     def add(self, frame: Frame) -> None:
         """Let native code call the account whose code the frame runs."""
         address, words = frame.message.code_address, frame.words
         self._known[address] = _Known(address, frame.code, frame.maps)
-        registers = self._ledger.registers(address)
-        own = {Field.STORAGE_TAG: registers.storage_tag, Field.COMPLETE: registers.complete}
+        _, tag, complete, *_ = self._ledger.registers(address)
+        own = {Field.STORAGE_TAG: tag, Field.COMPLETE: complete}
         _ENTRY.pack_into(
             self._view,
             CALLEE_BYTES * (address[-1] % CALLEES_MAX),
@@ -61,6 +69,7 @@ class Callees:
         if self._known:
             self._view[:] = _NOBODY
             self._known.clear()
+        self._called.clear()
 
     def meet(self, frames: list[Frame], chain: list[Frame], journal: Journal) -> None:
         """Make ``frames`` the ones that run now: native code has begun and ended some of the chain."""

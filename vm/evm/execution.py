@@ -89,7 +89,6 @@ class Execution:
         """Whether calls may be carried out by native code: nobody counts steps or listens."""
         self.ledger = pool.ledger
         """State that native code keeps."""
-        pool.ledger.discard()
         pool.ledger.set_blob_hashes(context.blob_hashes)
         self._is_settled = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
@@ -196,7 +195,7 @@ class Execution:
         message, callees = frame.message, self.ledger.callees
         address = message.code_address
         if (
-            address not in callees
+            callees.is_worthwhile(address)
             and message.kind not in _CREATES
             and (frame.maps is not None or self.engine.tier is None)  # else the tier is still counting calls
             and (not self.has_access_lists or self.journal.is_warm_account(address))
@@ -216,8 +215,6 @@ class Execution:
         self._use_table(self.engine.interpreter.plain_table)
         self.forget_slots()
         self._is_native = True
-        for frame in self.frames:
-            self._allow_calls(frame)
         frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
         header, journal = self.ledger.header, self.journal
         while self.outcome is None:

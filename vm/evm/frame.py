@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from typing import Final, NamedTuple
+from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
@@ -33,17 +33,8 @@ _START: Final = struct.Struct("<25Qq4Q")
 assert int(Field.PROFILE) + 1 == _START.size // 8
 
 
-
-class LedgerRegisters(NamedTuple):
-    """What a frame's registers from LEDGER to REFUND_MARK hold at its beginning."""
-
-    ledger: int
-    storage_tag: int
-    complete: bool
-    undo_mark: int
-    log_mark: int
-    refund_mark: int
-
+LedgerRegisters = tuple[int, int, bool, int, int, int]
+"""What a frame's registers from LEDGER to REFUND_MARK hold at its beginning."""
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"

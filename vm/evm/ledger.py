@@ -27,12 +27,13 @@ from vm.evm.layout import (
     Slot,
 )
 from vm.journal import Journal
-from vm.journal_replay import cut_undo, join_undo, knows_all_slots, replay_slot, replay_transient
+from vm.journal_replay import containers_of, cut_undo, join_undo, knows_all_slots, slots_of
 
 LOADS_BEFORE_ASKING: Final = 16
 """Slots of an account brought in one by one before the state is asked whether it has any storage below."""
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
+_CHANGED: Final = struct.Struct("<QQ16x32s32s")
 _CHANGE: Final = struct.Struct("<QQQ8x32s")
 _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
@@ -116,9 +117,8 @@ class SlotLedger:
     def registers(self, address: Address) -> LedgerRegisters:
         """For a frame of the account that begins now."""
         tag, header = self.tag(address), self.header
-        return LedgerRegisters(
-            self.address, tag, tag in self._complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
-        )
+        complete = tag in self._complete
+        return self.address, tag, complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
 
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""
@@ -186,9 +186,9 @@ class SlotLedger:
     def settle(self, journal: Journal, frames: list[Frame]) -> bool:
         """Move all that has happened to the journal, frame by frame; whether there was anything."""
         header = self.header
-        end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
-        if not any(end):
+        if not (header[_UNDO] or header[_LOGS_END]):
             return False
+        end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
         lowest = max(0, len(frames) - 1)
         while lowest and any(frames[lowest].words[_MARKS]):
             lowest -= 1
@@ -208,25 +208,38 @@ class SlotLedger:
 
     def _tell(self, journal: Journal, begin: _Position, end: _Position) -> None:
         """What happened between two positions."""
-        for number in range(begin.changes, end.changes):
-            self._tell_change(journal, number)
+        if end.changes != begin.changes:
+            self._tell_changes(journal, begin.changes, end.changes)
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
             journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
 
-    def _tell_change(self, journal: Journal, number: int) -> None:
-        view = self.view
-        place, kept, was_cold, before = _CHANGE.unpack_from(view, _CHANGES + UNDO_BYTES * number)
-        at = place - self.address
-        tag, last, _, _, key, value, _ = _ENTRY.unpack_from(view, at)
-        address, slot = self._addresses[tag >> 1], int.from_bytes(key, "little")
-        is_last = last == number + 1
-        if is_last:
-            view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
-        if was_cold:
-            journal.warm_slot(address, slot)
-            if before == value and is_last and not kept:
-                return  # only read
-        replay = replay_transient if tag & 1 else replay_slot
-        replay(journal, address, slot, int.from_bytes(before, "little"), int.from_bytes(value, "little"))
+    def _tell_changes(self, journal: Journal, begin: int, end: int) -> None:
+        view, mine, entry_of, number_of = self.view, self.address, _CHANGED.unpack_from, int.from_bytes
+        undo, warm_slots, transient, absent = containers_of(journal)
+        last_tag = -1
+        changes = view[_CHANGES + UNDO_BYTES * begin : _CHANGES + UNDO_BYTES * end]
+        for number, (place, kept, was_cold, before) in enumerate(_CHANGE.iter_unpack(changes), begin + 1):
+            at = place - mine
+            tag, last, key, value = entry_of(view, at)
+            if tag != last_tag:
+                last_tag, address = tag, self._addresses[tag >> 1]
+                slots, originals = ({}, {}) if tag & 1 else slots_of(journal, address)
+            slot = number_of(key, "little")
+            if last == number:
+                view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
+            pair = (address, slot)
+            if was_cold and pair not in warm_slots:
+                warm_slots[pair] = True
+                undo.append((warm_slots, pair, absent))
+            if before == value and last == number and not kept:
+                continue  # only read
+            old = number_of(before, "little")
+            if tag & 1:
+                undo.append((transient, pair, old))
+                transient[pair] = number_of(value, "little")
+            else:
+                originals.setdefault(slot, old)
+                undo.append((slots, slot, old))
+                slots[slot] = number_of(value, "little")

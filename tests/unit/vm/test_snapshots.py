@@ -180,3 +180,21 @@ def test_equal_containers_are_not_mistaken_for_each_other() -> None:
         journal.set_storage(OTHER, 1, 7)
         journal.revert(start)
         assert journal.storage(OTHER, 1) == 5
+
+
+def test_a_watched_opcode_that_must_run_again_is_seen_once() -> None:
+    # The slot must be brought in and the memory must grow: both opcodes run twice natively.
+    program = code(5, "SLOAD POP", 1, 9_000, "MSTORE STOP")
+    watched = [pc for pc in range(len(program)) if program[pc] in (0x54, 0x52)]
+    world = World()
+    world.journal.set_code(world.message().to, program)
+    execution = MACHINE.begin(world.message(), world.context)
+    size = len(program) + MARKS_PADDING
+    watch = Watch(lambda _: bytes(int(pc in watched) for pc in range(size)))
+    seen = []
+    watch.begin(execution)
+    while execution.step(1_000, watch) is None:
+        seen.append((execution.frames[-1].pc, execution.steps))
+        watch.begin(execution)
+    assert seen == [(watched[0], 1), (watched[1], 5)]
+    assert execution.steps == 7

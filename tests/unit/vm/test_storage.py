@@ -141,3 +141,31 @@ def test_a_failing_frame_forgets_its_native_writes() -> None:
     assert world.journal.storage(TARGET, 1) == 7
     assert world.top(1, "SLOAD") == 7
     assert world.journal.balance(CALLER) == 10**18
+
+
+def test_more_slots_than_the_ledger_holds() -> None:
+    # Stores n at slot n for n from 17,000 down to 1; a callee writes over all of them in vain before the end.
+    world = World()
+    loop = code(17_000, "JUMPDEST DUP1 DUP1 SSTORE", 1, "SWAP1 SUB DUP1", 3, "JUMPI")
+    clear = code(17_000, "JUMPDEST", 0, "DUP2 SSTORE", 1, "SWAP1 SUB DUP1", 3, "JUMPI", 0, 0, "REVERT")
+    world.journal.set_code(OTHER, clear)
+    other = int.from_bytes(OTHER, "big")
+    world.journal.set_code(TARGET, loop + code(0, 0, 0, 0, other, "GAS DELEGATECALL STOP"))
+    outcome = MACHINE.execute(world.message(gas=900_000_000), world.context)
+    assert outcome.success
+    assert world.journal.known_storage(TARGET) == {n: n for n in range(1, 17_001)}
+    assert world.journal.refund == 0
+    world.journal.revert(0)
+    assert not world.journal.delta().storage
+
+
+def test_logs_larger_than_the_ledger_keep_their_order() -> None:
+    world = World()
+    inner = code(1, 0, "MSTORE", 7, 1, 31, "LOG1", 300_000, 0, "LOG0", 0, 0, "REVERT")
+    world.journal.set_code(OTHER, inner)
+    other = int.from_bytes(OTHER, "big")
+    call: list[str | int] = [0, 0, 0, 0, 0, other, "GAS CALL POP"]
+    program = code(*call, 5, 2, 0, "LOG1", 300_000, 0, "LOG0", 6, 2, 0, "LOG1", *call, *call)
+    assert world.call(program, gas=90_000_000).success
+    found = [(log.address, [int.from_bytes(t, "big") for t in log.topics], len(log.data)) for log in world.journal.logs]
+    assert found == [(TARGET, [5], 2), (TARGET, [], 300_000), (TARGET, [6], 2)]
