@@ -29,8 +29,11 @@ MEMORY_BYTES = 1 << 30
 MEMORY_START_BYTES = 4096
 """Memory a fresh frame has room for before its buffer grows."""
 
-MEMORY_KEPT_BYTES = 1 << 18
+MEMORY_KEPT_BYTES = 1 << 20
 """A pooled frame gives back a buffer larger than this."""
+
+FRAMES_WITH_MEMORY = 4
+"""Outermost frames that keep such a buffer; all others give back what they grew by."""
 
 FRAMES_KEPT = 64
 """Frames a thread keeps for reuse, about 37 KiB each."""

@@ -13,7 +13,7 @@ from vm.evm.jit.maps import Maps
 from vm.evm.layout import Field
 from vm.evm.ledger import SlotLedger
 from vm.evm.native import Interpreter
-from vm.limits import FRAMES_KEPT
+from vm.limits import FRAMES_KEPT, FRAMES_WITH_MEMORY, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
 from vm.precompiles import precompile_addresses
 
 
@@ -68,8 +68,8 @@ class Pool:
         frames = self.frames
         if self.has_grown:
             self.has_grown = False
-            for frame in frames:
-                frame.finish()
+            for depth, frame in enumerate(frames):
+                frame.finish(MEMORY_KEPT_BYTES if depth < FRAMES_WITH_MEMORY else MEMORY_START_BYTES)
         if len(frames) > FRAMES_KEPT:
             del frames[FRAMES_KEPT:]
             frames[-1].words[Field.NEXT] = 0

@@ -141,9 +141,9 @@ class Frame:
             )
         )
 
-    def finish(self) -> None:
-        """Make the frame ready for reuse: memory zero again where it was used."""
-        if len(self.memory) > MEMORY_KEPT_BYTES:
+    def finish(self, kept: int = MEMORY_KEPT_BYTES) -> None:
+        """Make the frame ready for reuse: memory zero again where it was used, at most ``kept`` bytes of it."""
+        if len(self.memory) > kept:
             self._allocate_memory(MEMORY_START_BYTES)
         else:
             self._clear_memory()
