@@ -27,11 +27,11 @@ class Rewinds:
         self._backend = backend
         self.seen = len(backend.rewinds())
 
-    def following(self, number: int) -> int:
-        """The next block to look at: ``number``, or the first that came in place of one looked at before."""
+    def target(self) -> int | None:
+        """The lowest block that the chain was brought back to since the last look, None if it was not."""
         targets = self._backend.rewinds()[self.seen :]
         self.seen += len(targets)
-        return min([number, *(target + 1 for target in targets)])
+        return min(targets, default=None)
 
 
 async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
@@ -40,7 +40,8 @@ async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | 
     rewinds = Rewinds(backend)
     while True:
         head = await backend.wait_for_block(following, rewinds.seen)
-        following = rewinds.following(following)
+        if (target := rewinds.target()) is not None:
+            following = min(following, target + 1)
         if head < following:
             continue
         last = min(head, following + PAGE_BLOCKS - 1)
@@ -70,9 +71,10 @@ async def log_stream(
         whole = position.log_index == END_OF_BLOCK
         first = position.block_number + 1 if whole else position.block_number
         head = await backend.wait_for_block(first, rewinds.seen)
-        if (again := rewinds.following(first)) <= position.block_number:
-            position = LogPosition(again - 1, END_OF_BLOCK)
-        if again != first or head < first:
+        target = rewinds.target()
+        if target is not None and target < position.block_number:
+            position = LogPosition(target, END_OF_BLOCK)
+        if target is not None or head < first:
             continue
         last = min(head, first + PAGE_BLOCKS - 1)
         query = LogQuery(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
