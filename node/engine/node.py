@@ -15,9 +15,10 @@ from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import Transaction, encode_transaction, impersonate, sign_transaction
+from chain.transactions import encode_transaction, impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
+from node.engine.completion import completed
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.producer import excess_blob_gas_after
@@ -33,8 +34,6 @@ from storage.following import FoundLog, LogQuery
 from storage.state.proof import AccountProof, prove
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
-
-PRIORITY_FEE_DEFAULT = 1_000_000_000
 
 
 class Node:
@@ -301,30 +300,8 @@ class Node:
                     raise ExecutionReverted(estimate.output)
                 raise ExecutionFailed(f"execution failed: {estimate.halt}")
             gas = estimate
-        legacy = fields.gas_price is not None or fields.type in (0, 1)
-        tip = fields.max_priority_fee_per_gas
-        if tip is None:
-            tip = min(PRIORITY_FEE_DEFAULT, fields.max_fee_per_gas or PRIORITY_FEE_DEFAULT)
-        cap = fields.max_fee_per_gas if fields.max_fee_per_gas is not None else 2 * self.next_base_fee() + tip
-        price = fields.gas_price if fields.gas_price is not None else self.next_base_fee() + tip
-        kind = fields.type
-        if kind is None:
-            kind = (1 if fields.access_list is not None else 0) if legacy else 2
-            kind = 4 if fields.authorization_list else kind
-        transaction = Transaction(
-            type=kind,
-            chain_id=self._config.chain_id,
-            nonce=fields.nonce if fields.nonce is not None else self.pending_nonce(sender),
-            gas_price=price if legacy else 0,
-            max_fee_per_gas=price if legacy else cap,
-            max_priority_fee_per_gas=price if legacy else tip,
-            gas_limit=gas,
-            to=fields.to,
-            value=fields.value,
-            data=fields.data,
-            access_list=fields.access_list or (),
-            authorization_list=fields.authorization_list or (),
-        )
+        nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
+        transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
         signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
         return Candidate(signed, sender, encode_transaction(signed))
 
