@@ -36,7 +36,7 @@ def codes() -> list[bytes]:
 
 
 def main() -> None:
-    """Print memory before, and after each round of calls."""
+    """Print memory before, and after 1, 2, 4, 8 ... rounds of calls."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", choices=ENGINES, default="interpreter")
     parser.add_argument("--rounds", type=int, default=5)
@@ -55,6 +55,8 @@ def main() -> None:
         for address in targets:
             message = Message(CallKind.CALL, caller, address, address, 0, bytes(36), 100_000)
             machine.execute(message, world.context)
+        if number & (number - 1) and number != options.rounds:
+            continue
         after = settled(machine)
         grown = after - before
         did = machine.status()
