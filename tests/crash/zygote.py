@@ -33,6 +33,7 @@ MESSAGE_BYTES = 65_536
 INDEX_SECONDS = 0.1
 CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
+COMPRESSION_SECONDS = 0.2
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
 
@@ -45,6 +46,7 @@ def main() -> None:
     node.daemon.INDEX_SECONDS = INDEX_SECONDS
     node.daemon.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     node.daemon.SPACE_SECONDS = SPACE_SECONDS
+    node.daemon.COMPRESSION_SECONDS = COMPRESSION_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc]
     warm_up()

@@ -23,8 +23,8 @@ LINES: dict[str, Entry] = {
         "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call (T1)",
     ),
     "sequences": Entry(
-        machines.node_sequences, 60, 6_174,
-        "crash states of whole nodes after every sequence of up to 3 of 18 operations (T2)",
+        machines.node_sequences, 60, 7_239,
+        "crash states of whole nodes after every sequence of up to 3 of 19 operations (T2)",
     ),
     "recovery-crashes": Entry(
         machines.recovery_crashes, 500, 20_000,

@@ -86,6 +86,10 @@ class Script:
         """One turn with a session's record."""
         self.life.turn(self.life.keep(session, content), commit=commit)
 
+    def compress(self) -> None:
+        """Compress a sealed segment of the log, if there is one."""
+        self.life.store.wal.pack_one()
+
     def stop(self) -> None:
         """Stop and start again."""
         self.life = self.life.stop()

@@ -9,12 +9,16 @@ from random import Random
 
 import pytest
 
+from storage.wal.delta import Deltas
 from tests.simulation.disks import empty_index
 from tests.simulation.explore import Picture, Run, survive
 from tests.simulation.script import GWEI, Script, Workload
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))
 SEQUENCES = 30
+
+DELTAS = (Deltas.ON, Deltas.OFF)
+
 
 def lose_the_index(s: Script) -> None:
     """The next start finds the index as its migrations leave it, and fills it again."""
@@ -36,6 +40,7 @@ OPERATIONS: dict[str, Callable[[Script], None]] = {
     "import a session": lambda s: s.keep(len(s.life.record.kept) + 2, b"imported" * 300, commit=False),
     "close a session": lambda s: s.keep(1, None),
     "rotate": lambda s: s.keep(1, b"%d" % len(s.life.record.kept) * 5000),
+    "compress": lambda s: s.compress(),
     "freeze": lambda s: s.life.freeze(),
     "write frozen": lambda s: s.life.write_frozen(),
     "index": lambda s: s.life.index(),
@@ -52,7 +57,7 @@ def sequences() -> list[tuple[str, ...]]:
 
 def explore(names: Sequence[str], cases: int, seed: int = SEED) -> int:
     """Crash in the last operation of a sequence: what comes before is another sequence."""
-    before = 0
+    before, chance = 0, Random(f"{seed} {names}")
 
     def script(s: Script) -> None:
         nonlocal before
@@ -63,9 +68,9 @@ def explore(names: Sequence[str], cases: int, seed: int = SEED) -> int:
         s.life.commit()
 
     seen: list[Picture] = []
-    run = Run.of(", ".join(names), seed, Workload(script, options={"retention_blocks": 2}), seen)
+    options = {"retention_blocks": 2, "deltas": chance.choice(DELTAS)}
+    run = Run.of(", ".join(names), seed, Workload(script, options=options), seen)
     possible = run.cases(8, before)
-    chance = Random(f"{seed} {names}")
     chosen = chance.sample(possible, min(cases, len(possible)))
     return sum(survive(run, case, twice=number == 0) for number, case in enumerate(chosen))
 
@@ -80,6 +85,6 @@ def test_some_sequences() -> None:
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_all_sequences(first: str) -> None:
     chosen = [names for names in sequences() if names[0] == first]
-    assert len(chosen) == 1 + 18 + 18**2
+    assert len(chosen) == 1 + 19 + 19**2
     states = sum(explore(names, 6) for names in chosen)
     print(f"{first}: {len(chosen)} sequences, {states} crash states")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chain.crypto import create2_address, create_address
 from chain.types import Address
+from storage.wal.delta import Deltas
 from tests.simulation.life import ACCOUNTS
 from tests.simulation.money import Sent
 from tests.simulation.programs import (
@@ -249,6 +250,8 @@ def rotation(s: Script) -> None:
             *(s.transfer(2, 3, number * 9 + i) for i in range(6)),
         )
         s.keep(number % 2 + 1, b"%d" % number * 700)
+        if number % 3 == 1:
+            s.compress()
         if number % 3 == 2:
             s.life.checkpoint()
     s.life.index()
@@ -278,17 +281,20 @@ TOKEN_SLOTS = tuple((FIRST, word(account)) for account in ACCOUNTS[:4])
 OZ = create_address(ACCOUNTS[0], 3)
 OZ_SLOTS = (*((OZ, mapping_slot(account, 0)) for account in ACCOUNTS[:3]), (OZ, 2))
 
+WITH_DELTAS = {"deltas": Deltas.ON}
+"""Every block's outcome is in the log, and replayed without executing it."""
+
 WORKLOADS: dict[str, Workload] = {
     "transfers": Workload(transfers),
-    "tokens": Workload(tokens, (FIRST, OZ), TOKEN_SLOTS + OZ_SLOTS),
+    "tokens": Workload(tokens, (FIRST, OZ), TOKEN_SLOTS + OZ_SLOTS, WITH_DELTAS),
     "creations": CREATIONS,
     "reverts and refusals": Workload(reverts, (FIRST, create_address(ACCOUNTS[2], 1)), ((FIRST, 0),)),
     "nonce gaps": Workload(gaps),
     "replacement": Workload(replacement),
     "intervals": Workload(intervals),
     "commands": Workload(commands, (BENEFICIARY,)),
-    "checkpoints": Workload(checkpoints, options={"retention_blocks": 2}),
+    "checkpoints": Workload(checkpoints, options={"retention_blocks": 2, **WITH_DELTAS}),
     "late checkpoints": Workload(late_checkpoints, (FIRST,), TOKEN_SLOTS),
-    "rotation and retention": Workload(rotation, (FIRST,), TOKEN_SLOTS, {"retention_blocks": 3}),
-    "groups": Workload(groups),
+    "rotation and retention": Workload(rotation, (FIRST,), TOKEN_SLOTS, {"retention_blocks": 3, **WITH_DELTAS}),
+    "groups": Workload(groups, options=WITH_DELTAS),
 }
