@@ -340,14 +340,13 @@ class Journal:
         self._forget_transaction()
 
     def end_transaction(self) -> None:
-        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction.
-
-        Since the merge only a development call gives an empty account storage (EIP-7523): that stays."""
+        """Delete scheduled accounts, then touched empty ones (EIP-161); forget what lasts one transaction."""
         for address in self._scheduled:
             self._delete(address)
         if self._clears_empty:
             for address in self._touched:
                 account = self._accounts[address] if address in self._accounts else self._load(address)
+                # Since the merge only a development call gives an empty account storage (EIP-7523): that stays.
                 is_empty = account is not None and account.is_empty
                 if is_empty and (self.fork < Fork.PARIS or not self.has_storage(address)):
                     self._delete(address)
