@@ -13,7 +13,7 @@ from qh3.asyncio._transport import create_optimized_datagram_transport
 from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic import events as quic
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection
+from qh3.quic.connection import QuicConnection, QuicConnectionError
 
 from zvmd.endpoint import Endpoint
 from zvmd.errors import ConnectionFailed, ZvmdClientError, error_from
@@ -153,7 +153,11 @@ class WireConnection(QuicConnectionProtocol):
             return
         if self._waiting or self._queues or not self._greeting.done():
             self._pings += 1
-            self._quic.send_ping(self._pings)
+            try:
+                self._quic.send_ping(self._pings)
+            except QuicConnectionError as error:
+                self._ended(str(error))
+                return
             self.transmit()
         self._loop.call_later(PING_SECONDS, self._ping_while_waiting)
 
@@ -193,8 +197,12 @@ class WireConnection(QuicConnectionProtocol):
         if self._lost is not None:
             return
         out, self._out = self._out, {}
-        for stream_id, frames in out.items():
-            self._quic.send_stream_data(stream_id, b"".join(frames))
+        try:
+            for stream_id, frames in out.items():
+                self._quic.send_stream_data(stream_id, b"".join(frames))
+        except QuicConnectionError as error:  # the node has said farewell; its end is told a little later
+            self._ended(str(error))
+            return
         self.transmit()
 
     def quic_event_received(self, event: quic.QuicEvent) -> None:
@@ -211,9 +219,11 @@ class WireConnection(QuicConnectionProtocol):
             if buffer.oversized_bytes:
                 self._lose(ConnectionFailed("an answer is too large", code="client.protocol"))
         elif isinstance(event, quic.ConnectionTerminated):
-            reason = event.reason_phrase or "the connection ended"
-            hint = "is the node running? what was not answered may have happened"
-            self._lose(ConnectionFailed(reason, code="client.lost", hint=hint))
+            self._ended(event.reason_phrase or "the connection ended")
+
+    def _ended(self, reason: str) -> None:
+        hint = "is the node running? what was not answered may have happened"
+        self._lose(ConnectionFailed(reason, code="client.lost", hint=hint))
 
     def _answered(self, answer: Answer) -> None:
         if isinstance(answer, (HeadEvent, LogEvent)):
