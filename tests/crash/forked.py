@@ -268,7 +268,7 @@ class Slaughter:
             else:
                 self.life(self.chance.uniform(0, LIFE_SECONDS))
                 while not prepare(point, self.directory):
-                    self.life(self.chance.uniform(0, LIFE_SECONDS))
+                    self.life(self.chance.uniform(0, 10 * LIFE_SECONDS))  # long enough for an export
             rare = point.startswith((*FIRST_START, *ONCE))
             hit = 1 if rare else self.chance.choice((1, 1, 2, 5))
             reached += self.life(PATIENCE_SECONDS, failpoint=f"{point}:{hit}")
@@ -290,6 +290,8 @@ def prepare(point: str, directory: Path) -> bool:
     """Bring a directory into the state in which a place is reached; False: it has to live on a little first."""
     if point.startswith("wal.cut"):
         return tear_tail(directory)
+    if point.startswith("export.restore") and not list((directory / layout.EXPORTS).glob("*.snap")):
+        return False
     if point.startswith(("open.quarantined", "export.restore", "recovery.block")):
         (directory / layout.SUSPECT).write_text("a test said so")
         if point.startswith("recovery.block"):

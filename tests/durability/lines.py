@@ -24,7 +24,7 @@ LINES: dict[str, Entry] = {
     ),
     "sequences": Entry(
         machines.node_sequences, 60, 7_239,
-        "crash states of whole nodes after every sequence of up to 3 of 19 operations (T2)",
+        "crash states of whole nodes after sequences of up to 3 operations of a node (T2)",
     ),
     "recovery-crashes": Entry(
         machines.recovery_crashes, 500, 20_000,

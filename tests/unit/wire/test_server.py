@@ -209,3 +209,18 @@ def test_a_node_that_dies_before_its_welcome_is_noticed(tmp_path: Path) -> None:
         assert lost.value.code == "client.refused"
 
     asyncio.run(die())
+
+
+def test_a_node_that_stops_in_order_is_noticed_without_noise(tmp_path: Path) -> None:
+    """Found by SIGTERM under load: what was sent between the node's farewell and its end raised in the event loop."""
+
+    async def work(server: Server) -> None:
+        client, errors = await server.client(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
+        server.listener.close()
+        await asyncio.sleep(0.02)
+        with pytest.raises(zvmd.ConnectionFailed):
+            await client.rpc("eth_chainId")
+        assert errors == []
+
+    run(tmp_path, work)
