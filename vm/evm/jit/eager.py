@@ -15,8 +15,8 @@ from vm.evm.jit.module import compile_ir
 from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
 
-CONTRACTS_MAX = 512
-"""Contracts kept compiled."""
+CONTRACTS_MAX = 192
+"""Contracts kept compiled; the linker takes some 150 KiB for each besides its code."""
 LOADED_BYTES_MAX = 48 << 20
 """Of their objects."""
 

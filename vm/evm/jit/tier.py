@@ -38,7 +38,8 @@ ROUNDS_MAX: Final = 6
 COUNTED_BYTES_MAX: Final = 12 << 20
 """Maps of contracts that are only counted; the oldest are given up for new ones."""
 LOADED_BYTES_MAX: Final = 48 << 20
-LOADED_CONTRACTS_MAX: Final = 512
+LOADED_CONTRACTS_MAX: Final = 192
+"""Each takes some 150 KiB besides its code, which are the linker's: see `benchmarks.memory`."""
 
 
 class BackgroundTier:
