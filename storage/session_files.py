@@ -80,7 +80,7 @@ class SessionFiles:
 
     def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]:
         """Remove files that no record names and that are older than a day; how many went, how many are left."""
-        found, removed = _listed(self._fs), 0
+        found, removed = session_files(self._fs), 0  # those being written come and go as they please
         for path in found:
             if now - self._fs.modified(path) <= KEPT_SECONDS:
                 continue

@@ -41,12 +41,17 @@ class Memory:
     mined: dict[str, int] = field(default_factory=dict)
     received: list[int] = field(default_factory=lambda: [0] * RECEIVERS)
     nonces: list[int] = field(default_factory=lambda: [0] * SENDERS)
+    moved: dict[int, int] = field(default_factory=dict)
+    """Debug session -> the newest step asked for."""
+    kept: dict[int, int] = field(default_factory=dict)
+    """Debug session -> the newest step acknowledged."""
     unanswered: set[str] = field(default_factory=set)
     """Sent in the last life and not answered."""
 
     def judge(self, lines: list[list[str]]) -> None:
         """Hold what a recovered node shows against this."""
         pool: set[str] = set()
+        steps: dict[int, int] = {}
         for kind, *words in lines:
             if kind == "B":
                 self._block(words)
@@ -56,6 +61,11 @@ class Memory:
                 assert int(words[1]) == self.received[int(words[0])], f"receiver {words}: {self.received}"
             elif kind == "N":
                 assert int(words[1]) == self.nonces[int(words[0])], f"sender {words}: {self.nonces}"
+            elif kind == "D":
+                steps[int(words[0])] = int(words[1])
+        for session in self.moved:
+            oldest, shown, newest = self.kept.get(session, 0), steps.get(session, 0), self.moved[session]
+            assert oldest <= shown <= newest, f"session {session} is at {shown}, not from {oldest} to {newest}"
         lost = self.acknowledged - self.mined.keys() - pool
         assert not lost, f"acknowledged and lost: {lost}"
         unknown = pool - self.sent.keys()
@@ -90,6 +100,10 @@ class Memory:
         elif kind == "A":
             self.acknowledged.add(words[0])
             self.unanswered.discard(words[0])
+        elif kind == "K":
+            self.moved[int(words[0])] = int(words[1])
+        elif kind == "L":
+            self.kept[int(words[0])] = int(words[1])
 
 
 @dataclass

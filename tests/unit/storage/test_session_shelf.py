@@ -249,6 +249,16 @@ def test_files(tmp_path: Path) -> None:
         files.read(7, snapshot)
 
 
+def test_a_file_being_written_is_not_swept_whatever_the_clock_says(tmp_path: Path) -> None:
+    fs = RealFs(tmp_path)
+    files = SessionFiles(fs)
+    path = tmp_path / path_of(7, files.write(7, b"session"))
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_bytes(b"half")
+    assert files.sweep(set, path.stat().st_mtime + 10 * KEPT_SECONDS) == (0, 1)
+    assert unfinished.exists()
+
+
 def test_a_damaged_or_unfinished_file(tmp_path: Path) -> None:
     fs = RealFs(tmp_path)
     files = SessionFiles(fs)
