@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from chain.receipts import Log
 from chain.types import Hash32
 from vm.eip3155 import encode_line, operation_line
 from vm.limits import STACK_ITEMS
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.message import CREATES, ExecutionContext, Message, Outcome
 from vm.pricing import Pricing
 from vm.trace import Tracer
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
-_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
 
 
 class TraceWriter:
@@ -43,7 +42,7 @@ class TraceWriter:
         """The execution of the message ended, having been given ``gas``."""
         assert self._pricing is not None
         output = outcome.output
-        if outcome.success and message.kind in _CREATES:
+        if outcome.success and message.kind in CREATES:
             output = self._pricing.journal.code(message.to)
         self._summary = {"output": output.hex(), "gasUsed": hex(gas - outcome.gas_left)}
         self._summary["pass"] = outcome.success

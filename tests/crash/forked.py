@@ -130,7 +130,6 @@ class Slaughter:
         self._place = place
         self._directories = 0
         self._buffer = b""
-        self.last_words = ""
         self.directory = place
         self.fresh()
         environment = {**os.environ, "PYTHONPATH": str(REPO)}
