@@ -16,8 +16,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
+from hashlib import blake2b
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import structlog
@@ -30,11 +32,14 @@ from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
-from node.engine.requests import Control, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
 from node.opening import OpenedChain, open_chain
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage.errors import StorageError
 from storage.failpoints import arm
+from storage.session_files import KEPT_SECONDS, SessionFiles
+from storage.wal.session_records import Snapshot
+from tests.simulation.record import kept
 from vm.machine import Machine
 
 SENDERS = 3
@@ -43,6 +48,11 @@ IN_FLIGHT = 6
 CHECKPOINT_SECONDS = 0.02
 INDEX_SECONDS = 0.015
 EXPORT_SECONDS = 0.1
+SESSIONS = 6
+INLINE_BYTES = 1_000
+"""A session's content above this is a file."""
+LATER_SECONDS = 2 * KEPT_SECONDS
+"""How far ahead the clock is that tells which files are old enough to go. Not while one is written: it would go too."""
 
 
 class Order(NamedTuple):
@@ -167,7 +177,18 @@ def show(opened: OpenedChain, order: Order) -> None:
         say("N", number, account.nonce if account else 0)
     for entry in opened.ledger.pool.entries():
         say("P", entry.transaction.hash.hex())
+    files = SessionFiles(opened.fs)
+    for session in opened.store.sessions:
+        found = opened.store.sessions.get(session)
+        assert found is not None
+        content = found.content
+        say("D", session, digest_of(files.read(session, content) if isinstance(content, Snapshot) else content))
     say("F")
+
+
+def digest_of(content: bytes) -> str:
+    """How the record knows a session's content."""
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 class Life:
@@ -178,6 +199,8 @@ class Life:
         self.order = order
         self.chance = random.Random(order.seed)
         self.room = threading.Semaphore(IN_FLIGHT)
+        self.files = SessionFiles(opened.fs)
+        self.files.remove_unfinished()
         self.pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=self.end)
 
     def end(self, error: BaseException) -> None:
@@ -208,6 +231,10 @@ class Life:
                 self.ask(lambda done: Mine(done, key=f"{self.order.seed}-{self.chance.random()}"))
             if self.chance.random() < 0.03:
                 self.ask(lambda done: Control(done, "time_offset_seconds", self.chance.randrange(100)))
+            if self.chance.random() < 0.2:
+                self.keep_session(1 + self.chance.randrange(SESSIONS))
+            if self.chance.random() < 0.05:
+                self.there_and_back()
 
     def nonces(self, sender: int) -> Iterator[int]:
         """Nonces of an account that nothing was sent with."""
@@ -238,6 +265,37 @@ class Life:
             self.room.release()
 
         self.pipeline.put(make(done))
+
+    def keep_session(self, session: int) -> None:
+        """Some other content for a session, small or in a file."""
+        content = self.chance.randbytes(self.chance.choice((100, 5_000)))
+        digest = digest_of(content)
+        self.files.sweep(self.opened.store.sessions.snapshots, time.time() + LATER_SECONDS)
+        held = content if len(content) <= INLINE_BYTES else self.files.write(session, content)
+        say("K", session, digest)
+
+        def keep(done: Callable[[object], None]) -> Request:
+            def answered(answer: object) -> None:
+                if isinstance(held, Snapshot):
+                    self.files.settled(session, held)
+                if answer is None:
+                    say("L", session, digest)
+                done(answer)
+
+            return KeepSession(answered, session, kept(held))
+
+        self.ask(keep)
+
+    def there_and_back(self) -> None:
+        """Take a snapshot and go back to it at once; everybody else was answered before, so nothing is lost by it."""
+        for _ in range(IN_FLIGHT):
+            self.room.acquire()
+        answers: SimpleQueue[object] = SimpleQueue()
+        self.pipeline.put(Cheat(answers.put, "snapshot"))
+        self.pipeline.put(Cheat(answers.put, "revert", (answers.get(),)))
+        if (answer := answers.get()) is not True:
+            say("E", f"going back to a snapshot was answered {answer!r}")
+        self.room.release(IN_FLIGHT)
 
     def send(self, sender: int, nonce: int, to: int, wei: int, *, again: bool = False) -> None:
         """A transfer; the record hears of it before the node does, and of the answer."""
