@@ -296,7 +296,7 @@ class Slaughter:
         return reached
 
 
-PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = 30.0
 """How long a load may take to reach a place."""
 FIRST_START = ("open.genesis", "open.stamp", "file.replace")
 ONCE = ("open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast")
