@@ -19,7 +19,6 @@ from vm.machine import ENGINES, Machine
 from vm.message import CallKind, Message
 
 CONTRACTS = 1_000
-ROUNDS = 5
 
 
 def private_mib(process: str = "self") -> float:

@@ -20,23 +20,11 @@ from debugger.persist import restore
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import export_session, import_session
-from vm.evm.opcodes import BY_NAME
+from tests.bytecode import code
 from vm.machine import Machine
 
 MACHINE = Machine()
 GAS = 5 * 10**10
-
-
-def code(*parts: str | int) -> bytes:
-    """Bytecode of opcode names and numbers to push."""
-    out = bytearray()
-    for part in parts:
-        if isinstance(part, int):
-            size = max(1, (part.bit_length() + 7) // 8)
-            out += bytes([0x5F + size]) + part.to_bytes(size, "big")
-        else:
-            out += bytes(BY_NAME[name].byte for name in part.split())
-    return bytes(out)
 
 
 def plain(rounds: int) -> bytes:

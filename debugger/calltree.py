@@ -14,9 +14,7 @@ from debugger.slices import end_slices, finish
 from debugger.words import hex_of, word_text
 from vm.evm.execution import Execution
 from vm.evm.frame import Frame
-from vm.message import CallKind, Message, Outcome
-
-_CREATES = (CallKind.CREATE, CallKind.CREATE2)
+from vm.message import Message, Outcome
 
 
 class CallNode(msgspec.Struct, rename="camel"):

@@ -18,7 +18,7 @@ from vm.evm.gas import MEMORY_QUADRATIC_DIVISOR, MEMORY_WORD
 from vm.evm.layout import STACK_END, STACK_OFFSET, Field
 from vm.evm.opcodes import opcodes
 from vm.limits import STACK_ITEMS
-from vm.message import CallKind
+from vm.message import CREATES
 
 
 class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -108,7 +108,7 @@ def _balance(execution: Execution, edit: Edit) -> None:
 
 def _calldata(execution: Execution, edit: Edit) -> None:
     frame = execution.frames[-1]
-    if frame.message.kind in (CallKind.CREATE, CallKind.CREATE2):
+    if frame.message.kind in CREATES:
         raise InvalidEdit("init code has no calldata")
     data = _data(edit)
     frame.message = replace(frame.message, data=data)

@@ -20,7 +20,7 @@ from debugger.timeline import Timeline
 from vm.evm.execution import Execution
 from vm.evm.opcodes import BY_NAME
 from vm.evm.watch import TraceDigest
-from vm.message import CallKind
+from vm.message import CREATES
 
 _CALLDATACOPY: Final = BY_NAME["CALLDATACOPY"].byte
 _CODECOPY: Final = BY_NAME["CODECOPY"].byte
@@ -105,7 +105,7 @@ def _copied(position: Position) -> bytes:
         source = position.execution.journal.code(address)
     else:
         message = frame.message
-        source = b"" if message.kind in (CallKind.CREATE, CallKind.CREATE2) else message.data
+        source = b"" if message.kind in CREATES else message.data
     return source[offset : offset + size].rstrip(b"\0")
 
 

@@ -9,7 +9,7 @@ from vm.evm.execution import Execution
 from vm.evm.frame import Frame
 from vm.evm.layout import STACK_OFFSET, Env, Field
 from vm.evm.opcodes import BY_NAME
-from vm.message import CallKind, Message
+from vm.message import CREATES, Message
 
 _PC: Final = int(Field.PC)
 _GAS: Final = int(Field.GAS)
@@ -146,4 +146,4 @@ class FrameView:
     @property
     def is_create(self) -> bool:
         """Whether it runs init code."""
-        return self.message.kind in (CallKind.CREATE, CallKind.CREATE2)
+        return self.message.kind in CREATES

@@ -5,8 +5,8 @@ The lines are those of the execution specification's tool, as `zvmd statetest --
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
-from typing import Any, Final
 
 import msgspec
 
@@ -14,23 +14,8 @@ from debugger.limits import TRACE_LINES
 from debugger.session import Session
 from debugger.slices import finish, seek_slices
 from debugger.timeline import Timeline
-from vm.evm.layout import Field
-from vm.message import Halt
+from vm.eip3155 import encode_line, operation_line
 from vm.pricing import Pricing
-
-_MAX_COST: Final = 2**64 - 1
-"""A price above is left out: numbers of EIP-3155 have 64 bits."""
-
-_ERRORS: Final = {
-    Halt.OUT_OF_GAS: "OutOfGasError",
-    Halt.STACK_UNDERFLOW: "StackUnderflowError",
-    Halt.STACK_OVERFLOW: "StackOverflowError",
-    Halt.INVALID_JUMP: "InvalidJumpDestError",
-    Halt.INVALID_OPCODE: "InvalidOpcode",
-    Halt.STATIC_VIOLATION: "WriteInStaticContext",
-    Halt.RETURN_DATA_OUT_OF_BOUNDS: "OutOfBoundsRead",
-}
-"""How lines name what ends a frame."""
 
 
 class TracePage(msgspec.Struct, frozen=True):
@@ -57,13 +42,7 @@ def trace_slices(
     timeline = session.twin()
     try:
         yield from seek_slices(timeline, start, lambda: False)
-        writer = _Writer(timeline, memory)
-        lines = []
-        for _ in range(min(limit, TRACE_LINES)):
-            if timeline.outcome is not None:
-                break
-            lines += writer.line()
-            timeline.forward(1)
+        lines = list(_operations(timeline, start + min(limit, TRACE_LINES), memory))
         has_ended = timeline.outcome is not None
         if has_ended:
             lines.append(_summary(session, timeline))
@@ -76,57 +55,27 @@ def trace_lines(session: Session, *, memory: bool = False) -> Iterator[str]:
     """All lines of the current branch's run, as they come; the session does not move."""
     timeline = session.twin()
     try:
-        writer = _Writer(timeline, memory)
-        while timeline.outcome is None:
-            yield from writer.line()
-            timeline.forward(1)
+        yield from _operations(timeline, math.inf, memory)
         yield _summary(session, timeline)
     finally:
         timeline.close()
 
 
-class _Writer:
-    """Writes the line of a timeline's position."""
-
-    def __init__(self, timeline: Timeline, memory: bool) -> None:
-        self._timeline = timeline
-        self._memory = memory
-        self._pricing = Pricing(timeline.execution.fork, timeline.execution.journal)
-
-    def line(self) -> list[str]:
-        """The line; none for an account without code, whose implicit STOP is no operation of the trace."""
-        execution = self._timeline.execution
-        frame = execution.frames[-1]
-        if not frame.code.length:
-            return []
-        prospect = self._pricing.look(frame)
-        row, failure = prospect.opcode, prospect.failure
-        size = frame.words[Field.MEMORY_SIZE]
-        line: dict[str, Any] = {"pc": frame.pc, "op": prospect.byte, "gas": hex(frame.gas)}
-        if prospect.gas <= _MAX_COST:
-            line["gasCost"] = hex(prospect.gas)
-        if self._memory and size:
-            line["memory"] = "0x" + frame.memory_bytes().hex()
-        line |= {
-            "memSize": size,
-            "stack": [hex(word) for word in frame.stack()],
-            "returnData": "0x" + frame.returndata.hex(),
-            "depth": frame.message.depth + 1,
-            "refund": execution.journal.refund + prospect.refund,
-            "opName": "InvalidOpcode" if row is None else row.name,
-        }
-        if failure is not None:
-            line["error"] = _ERRORS[failure]
-        elif row is not None and row.name == "REVERT":
-            line["error"] = "Revert"
-        return [_encode(line)]
+def _operations(timeline: Timeline, stop: float, memory: bool) -> Iterator[str]:
+    """Lines of the operations before step ``stop`` or the end; the timeline moves along."""
+    pricing = Pricing(timeline.execution.fork, timeline.execution.journal)
+    while timeline.outcome is None and timeline.step < stop:
+        line = operation_line(pricing, timeline.execution.frames[-1], memory=memory)
+        if line is not None:
+            yield encode_line(line)
+        timeline.forward(1)
 
 
 def _summary(session: Session, timeline: Timeline) -> str:
     outcome, launch = timeline.outcome, session.launch
     assert outcome is not None
     gas = launch.gas if launch.transaction is None else launch.transaction.gas_limit
-    return _encode(
+    return encode_line(
         {
             "output": outcome.output.hex(),
             "gasUsed": hex(gas - outcome.gas_left),
@@ -134,7 +83,3 @@ def _summary(session: Session, timeline: Timeline) -> str:
             "fork": launch.environment.fork.name.title(),
         }
     )
-
-
-def _encode(line: dict[str, Any]) -> str:
-    return msgspec.json.encode(line).decode()

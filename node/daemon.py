@@ -108,7 +108,7 @@ async def run_daemon(
     node.status_sources["disk"] = opened.space.status
     node.status_sources["sessions"] = sessions.status
     node.status_sources["memory"] = resident_bytes
-    node.status_sources["limits"] = partial(bounds, opened.store, opened.ledger, pipeline)
+    node.status_sources["limits"] = partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds)
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:

@@ -120,7 +120,6 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions_per_connection: Positive = 64
     log_query_blocks: Positive = 10_000
     log_query_results: Positive = 10_000
-    call_seconds: Annotated[float, Meta(gt=0)] = 5.0
     call_gas: Positive = 1_000_000_000
     pool_transactions: Positive = 10_000
 

@@ -86,6 +86,9 @@ class FileSystem(Protocol):
     def unlink(self, path: str) -> None:
         """Remove a file's name."""
 
+    def rmdir(self, path: str) -> None:
+        """Remove an empty directory."""
+
     def sync_directory(self, path: str) -> None:
         """Make the entries of a directory durable. ``""`` is the data directory itself."""
 
@@ -247,6 +250,9 @@ class RealFs:
 
     def unlink(self, path: str) -> None:
         (self.root / path).unlink()
+
+    def rmdir(self, path: str) -> None:
+        (self.root / path).rmdir()
 
     def sync_directory(self, path: str) -> None:
         descriptor = os.open(self.root / path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

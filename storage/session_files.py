@@ -79,7 +79,10 @@ class SessionFiles:
             return self._fs.read_file(path)
 
     def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]:
-        """Remove files that no record names and that are older than a day; how many went, how many are left."""
+        """Remove files that no record names and that are older than a day, and empty folders.
+
+        How many files went, and how many are left. Raises `StoragePanic`.
+        """
         found, removed = session_files(self._fs), 0  # those being written come and go as they please
         for path in found:
             if now - self._fs.modified(path) <= KEPT_SECONDS:
@@ -91,7 +94,16 @@ class SessionFiles:
                     with writing(path):
                         self._fs.unlink(path)
                     removed += 1
+        self._remove_empty_folders()
         return removed, len(found) - removed
+
+    def _remove_empty_folders(self) -> None:
+        for folder in _folders(self._fs):
+            with self._lock:  # `write` has made its file pending before it makes the folder
+                is_wanted = any(path.startswith(f"{folder}/") for path in self._pending)
+                if not is_wanted and not self._fs.listdir(folder):
+                    with writing(folder):
+                        self._fs.rmdir(folder)
 
 
 def session_files(fs: FileSystem) -> list[str]:
@@ -99,12 +111,24 @@ def session_files(fs: FileSystem) -> list[str]:
     return [path for path in _listed(fs) if path.endswith(SUFFIX)]
 
 
-def _listed(fs: FileSystem) -> list[str]:
+def _folders(fs: FileSystem) -> list[str]:
     top = layout.SESSIONS
     if not fs.exists(top):
         return []
     with reading(top):
-        return [f"{top}/{folder}/{name}" for folder in fs.listdir(top) for name in fs.listdir(f"{top}/{folder}")]
+        return [f"{top}/{folder}" for folder in fs.listdir(top)]
+
+
+def _listed(fs: FileSystem) -> list[str]:
+    with reading(layout.SESSIONS):
+        return [f"{folder}/{name}" for folder in _folders(fs) for name in _names(fs, folder)]
+
+
+def _names(fs: FileSystem, folder: str) -> list[str]:
+    try:
+        return fs.listdir(folder)
+    except FileNotFoundError:  # swept meanwhile: a backup reads while the node works
+        return []
 
 
 def _path(session: int, digest: bytes) -> str:

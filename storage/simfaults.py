@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 SUBSETS = 16
 """Random subsets tried when every prefix is asked for."""
 
-WRITING = frozenset(("create", "makedirs", "pwrite", "ftruncate", "fallocate", "rename", "unlink"))
+WRITING = frozenset(("create", "makedirs", "pwrite", "ftruncate", "fallocate", "rename", "unlink", "rmdir"))
 SYNCING = frozenset(("fdatasync", "fsync", "sync_directory"))
 READING = frozenset(("open", "listdir", "pread", "data_ranges"))
 

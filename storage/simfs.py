@@ -101,8 +101,6 @@ class SimFs:
                 raise OSError(fault.error, os.strerror(fault.error))
         return None
 
-    # --- file system port ---
-
     def open(self, path: str, *, create: bool = False, writable: bool = True) -> SimFile:
         self._enter("create" if create else "open")
         directory, name = self._place(path)
@@ -111,8 +109,7 @@ class SimFs:
             if name in entries:
                 raise FileExistsError(errno.EEXIST, "exists", path)
             inode = self._new_inode()
-            self._files[inode] = bytearray()
-            self._durable_files[inode] = b""
+            self._files[inode], self._durable_files[inode] = bytearray(), b""
             self._change_entries((directory, name, inode))
         elif entries.get(name) not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
@@ -136,8 +133,7 @@ class SimFs:
         for name in path.split("/"):
             if name not in self._directories[here]:
                 inode = self._new_inode()
-                self._directories[inode] = {}
-                self._durable_directories[inode] = {}
+                self._directories[inode], self._durable_directories[inode] = {}, {}
                 self._change_entries((here, name, inode))
             here = self._directories[here][name]
 
@@ -156,6 +152,12 @@ class SimFs:
         if self._directories[directory].get(name) not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", path)
         self._change_entries((directory, name, None))
+
+    def rmdir(self, path: str) -> None:
+        self._enter("rmdir")
+        if self._directories[self._directory(path)]:
+            raise OSError(errno.ENOTEMPTY, "not empty", path)
+        self._change_entries((*self._place(path), None))
 
     def sync_directory(self, path: str) -> None:
         fault = self._enter("sync_directory")

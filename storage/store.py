@@ -36,7 +36,6 @@ from storage.wal.delta import Deltas, encode_delta
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
 from storage.wal.session_records import Kept, Place, encode_template, session_record
 
-GENESIS_LSN = 1
 ANSWER = "answer"
 """Command that says how a request with an idempotency key was answered: [key, time, result]."""
 

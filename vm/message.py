@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from chain.environment import BlockEnvironment
 from chain.state import BlockHashes
@@ -23,6 +23,10 @@ class CallKind(IntEnum):
     STATICCALL = 3
     CREATE = 4
     CREATE2 = 5
+
+
+CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
+"""Kinds whose data is init code."""
 
 
 class Halt(IntEnum):

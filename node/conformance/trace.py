@@ -1,43 +1,22 @@
-"""EIP-3155 traces: one JSON object per opcode, with the values before it, and one at the end.
-
-Where the EIP leaves room, lines are those of the execution specification's ``ethereum-spec-evm statetest --json``:
-the gas cost is what the opcode asked for, paid or not, with the gas given along to a call and without that of a
-creation; the refund counter is that of execution, with what the opcode itself changes.
-"""
+"""EIP-3155 traces of test cases: one JSON object per opcode (`vm.eip3155`), and one at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from chain.receipts import Log
 from chain.types import Hash32
-from vm.evm.layout import Field
+from vm.eip3155 import encode_line, operation_line
 from vm.limits import STACK_ITEMS
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.message import CREATES, ExecutionContext, Message, Outcome
 from vm.pricing import Pricing
 from vm.trace import Tracer
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
-_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
-_MAX_COST: Final = 2**64 - 1
-"""A price above is left out: numbers of EIP-3155 have 64 bits."""
-
-_ERRORS: Final = {
-    Halt.OUT_OF_GAS: "OutOfGasError",
-    Halt.STACK_UNDERFLOW: "StackUnderflowError",
-    Halt.STACK_OVERFLOW: "StackOverflowError",
-    Halt.INVALID_JUMP: "InvalidJumpDestError",
-    Halt.INVALID_OPCODE: "InvalidOpcode",
-    Halt.STATIC_VIOLATION: "WriteInStaticContext",
-    Halt.RETURN_DATA_OUT_OF_BOUNDS: "OutOfBoundsRead",
-}
-"""How lines name what ends a frame."""
 
 
 class TraceWriter:
@@ -63,7 +42,7 @@ class TraceWriter:
         """The execution of the message ended, having been given ``gas``."""
         assert self._pricing is not None
         output = outcome.output
-        if outcome.success and message.kind in _CREATES:
+        if outcome.success and message.kind in CREATES:
             output = self._pricing.journal.code(message.to)
         self._summary = {"output": output.hex(), "gasUsed": hex(gas - outcome.gas_left)}
         self._summary["pass"] = outcome.success
@@ -76,36 +55,19 @@ class TraceWriter:
         if error is not None:
             line["error"] = error
         self._summary = {}
-        self._write(_encode(line))
+        self._write(encode_line(line))
 
     def step(self, frame: Frame) -> None:
         """An opcode is about to run."""
-        if frame.code.length:  # calls and creations without code have no opcodes
-            self._write(_encode(self.line(frame)))
+        if (line := self.line(frame)) is not None:
+            self._write(encode_line(line))
 
-    def line(self, frame: Frame) -> dict[str, Any]:
-        """The line of the opcode that is about to run."""
+    def line(self, frame: Frame) -> dict[str, Any] | None:
+        """The line of the opcode that is about to run, if the frame has code."""
         assert self._pricing is not None
-        prospect = self._pricing.look(frame)
-        row, failure = prospect.opcode, prospect.failure
-        line: dict[str, Any] = {"pc": frame.pc, "op": prospect.byte, "gas": hex(frame.gas)}
-        if prospect.gas <= _MAX_COST:
-            line["gasCost"] = hex(prospect.gas)
-        if self._memory and frame.words[Field.MEMORY_SIZE]:
-            line["memory"] = "0x" + frame.memory_bytes().hex()
-        line |= {
-            "memSize": frame.words[Field.MEMORY_SIZE],
-            "stack": [hex(word) for word in frame.stack(self._words)],
-            "returnData": "0x" + frame.returndata.hex(),
-            "depth": frame.message.depth + 1,
-            "refund": self._pricing.journal.refund - self._refund_before + prospect.refund,
-            "opName": "InvalidOpcode" if row is None else row.name,
-        }
-        if failure is not None:
-            line["error"] = _ERRORS[failure]
-        elif row is not None and row.name == "REVERT":
-            line["error"] = "Revert"
-        return line
+        return operation_line(
+            self._pricing, frame, memory=self._memory, words=self._words, refund_before=self._refund_before
+        )
 
     def enter(self, message: Message) -> None:
         """Calls show in the depth of lines."""
@@ -132,7 +94,3 @@ class TracedMachine(Machine):
         outcome = super().execute(message, context, tracer or self.writer)
         self.writer.end(message, outcome, gas)
         return outcome
-
-
-def _encode(line: dict[str, Any]) -> str:
-    return msgspec.json.encode(line).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from node.engine.ledger import Ledger
@@ -14,12 +15,17 @@ from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_C
 from storage.store import Store
 from storage.wal.writer import MAX_PENDING
 
+Bound = tuple[int | None, int]
+"""How large it is now, None if that is not measured, and how large it may get."""
 
-def bounds(store: Store, ledger: Ledger, pipeline: Pipeline) -> dict[str, dict[str, Any]]:
-    """By name: ``used`` and ``max``; docs/operations.md says what happens at the limit. ``used`` None: not measured."""
+
+def bounds(
+    store: Store, ledger: Ledger, pipeline: Pipeline, others: Callable[[], Mapping[str, Bound]] = dict
+) -> dict[str, dict[str, Any]]:
+    """By name: ``used`` and ``max``, also of ``others``; docs/operations.md says what happens at the limit."""
     headers, transactions, receipts = store.chain.cached()
     accounts, slots, code = store.state.cached()
-    table: dict[str, tuple[int | None, int]] = {
+    table: dict[str, Bound] = {
         "inbox requests": (pipeline.waiting, INBOX_MAX),
         "pool transactions": (len(ledger.pool), ledger.pool.transactions_max),
         "overlay bytes": (store.state.overlay_bytes, OVERLAY_BYTES_MAX),
@@ -33,5 +39,6 @@ def bounds(store: Store, ledger: Ledger, pipeline: Pipeline) -> dict[str, dict[s
         "cached code bytes": (code, CODE_CACHE_BYTES),
         "leveldb bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
         "sqlite bytes": (None, (READERS_MAX + 1) * CACHE_KIB * 1024),
+        **others(),
     }
     return {name: {"used": used, "max": most} for name, (used, most) in table.items()}

@@ -23,8 +23,6 @@ Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 Parser = Callable[[Any], Any]
 
-PARAMS_MAX = 16
-
 
 @dataclass(frozen=True, slots=True)
 class Parameter:

@@ -50,6 +50,11 @@ class Gallery:
             raise SessionNotFound(f"no template {name[:60]!r}; there are {', '.join((*_shipped(), *self._shelf))}")
         return found
 
+    @property
+    def own(self) -> int:
+        """How many the users saved."""
+        return len(self._shelf)
+
     def is_own(self, name: str) -> bool:
         """Whether a user saved it."""
         return self._shelf.get(name) is not None

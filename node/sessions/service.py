@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from debugger.errors import SessionLimitReached
-from debugger.limits import SESSIONS
+from debugger.limits import SESSIONS, TEMPLATES
 from debugger.persist import restore_slices
 from debugger.program import Program
 from debugger.session import Session
@@ -25,7 +25,7 @@ from node.sessions.keeping import Keeper
 from node.sessions.kept import KEYFRAME_BYTES, copied
 from node.sessions.live import Live, Ref
 from node.sessions.origin import Ground, Origin
-from node.sessions.seats import NOWHERE, Seats, Work
+from node.sessions.seats import LIVE_BYTES, LIVE_MAX, NOWHERE, Seats, Work
 from node.sessions.shares import OWNER, UNSHARED, Access, Sharing, encode_sharing
 from node.sessions.watching import watching
 from node.sessions.where import Json, event_of, where
@@ -181,6 +181,17 @@ class SessionService:
             "files": len(self.keeper.shelf.snapshots()),
             "removed": self._removed,
             "active": self.active,
+        }
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """By name: how large what grows in memory is, and how large it may get."""
+        ready = [seat.bytes for seat in self.seats if seat.session is not None]
+        return {
+            "debug sessions": (len(self.keeper.shelf), SESSIONS),
+            "debug session bytes": (self.keeper.bytes, KEPT_BYTES),
+            "ready sessions": (len(ready), LIVE_MAX),
+            "ready session bytes": (sum(ready), LIVE_BYTES),
+            "templates": (self.gallery.own, TEMPLATES),
         }
 
     async def stop(self) -> None:

@@ -11,7 +11,7 @@ from node.rpc.errors import LimitExceeded, revert_reason
 from node.rpc.format import data, quantity
 from node.tracers.run import RunTracer, TracedRun
 from node.tracers.touched import opcode_at
-from vm.message import CallKind, Halt, Message, Outcome
+from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.transaction import TransactionResult
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ ANSWER_BYTES_MAX: Final = 20_000_000
 """Input, output and log data written down, two hex digits a byte, and a share for each call."""
 _CALL_BYTES: Final = 400
 _SELFDESTRUCT: Final = 0xFF
-_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
 
 _ERRORS: Final = {
     Halt.REVERT: "execution reverted",
@@ -83,7 +82,7 @@ class CallTracer(RunTracer):
 
     def _node(self, message: Message) -> dict[str, Any]:
         self._count(_CALL_BYTES + 2 * len(message.data))
-        is_create = message.kind in _CREATES
+        is_create = message.kind in CREATES
         is_delegate = message.kind in (CallKind.DELEGATECALL, CallKind.CALLCODE)
         node: dict[str, Any] = {
             "type": message.kind.name,
@@ -147,7 +146,7 @@ class CallTracer(RunTracer):
             if halt.is_revert and (reason := revert_reason(output)):
                 node["revertReason"] = reason
             node.pop("logs", None)
-            if message.kind in _CREATES:
+            if message.kind in CREATES:
                 del node["to"]
         if not self._open:
             self._root = node

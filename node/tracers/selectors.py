@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from node.tracers.run import RunTracer, TracedRun
-from vm.message import CallKind, Message
+from vm.message import CREATES, Message
 from vm.precompiles import precompile_addresses
 from vm.transaction import TransactionResult
-
-_CREATES = (CallKind.CREATE, CallKind.CREATE2)
 
 
 class SelectorTracer(RunTracer):
@@ -21,7 +19,7 @@ class SelectorTracer(RunTracer):
 
     def enter(self, message: Message) -> None:
         """A call begins."""
-        if message.kind in _CREATES or len(message.data) < 4 or message.code_address in self._precompiles:
+        if message.kind in CREATES or len(message.data) < 4 or message.code_address in self._precompiles:
             return
         self._counts[f"0x{message.data[:4].hex()}-{len(message.data) - 4}"] += 1
 

@@ -154,6 +154,9 @@ class Unpacked:
         self._drop_twin(path)
         self.fs.unlink(path + SUFFIX if self._is_packed(path) else path)
 
+    def rmdir(self, path: str) -> None:
+        self.fs.rmdir(path)
+
     def _drop_twin(self, path: str) -> None:
         """A crash may have left a segment in both forms: the packed one must not come back for the other."""
         if path.endswith(".seg") and self.fs.exists(path) and self.fs.exists(path + SUFFIX):

@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,6 @@ COUNT = "0x5f5b60010180600052600156"
 S = "zvmd_session_"
 Session = Callable[..., str]
 _ids = itertools.count()
-
-
-@pytest.fixture
-def rpc(node: Node) -> Rpc:
-    if node.daemon is None:
-        pytest.skip("an outside node has no sessions")
-    return node.rpc()
-
-
-@pytest.fixture
-def quic(node: Node) -> Iterator[zvmd.Node]:
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
-        yield client
 
 
 @pytest.fixture(params=["quic", "http"])

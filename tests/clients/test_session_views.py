@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -17,14 +16,6 @@ from tests.conftest import Node
 
 LONG = "0x" + assemble("PUSH 9 PUSH 0x0400 MSTORE PUSH 5 PUSH 1 SSTORE " + "PUSH 7 " * 20 + "STOP").hex()
 HOSTILE = "<script>alert(1)</script>[red]\x1b[2J&"
-
-
-@pytest.fixture
-def quic(node: Node) -> Iterator[zvmd.Node]:
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
-        yield client
 
 
 def hostile_revert() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,6 @@ from tests.rpc import Rpc, RpcFailed
 ADD = "0x6001600201600055600054600052602060" + "00f3"
 COUNT = "0x5f5b60010180600052600156"
 S = "zvmd_session_"
-
-
-@pytest.fixture
-def rpc(node: Node) -> Rpc:
-    if node.daemon is None:
-        pytest.skip("an outside node has no sessions")
-    return node.rpc()
-
-
-@pytest.fixture
-def quic(node: Node) -> Iterator[zvmd.Node]:
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
-        yield client
 
 
 def test_forth_and_back(rpc: Rpc) -> None:

@@ -52,6 +52,35 @@ def cases(archive: str, match: str = "") -> Iterator[tuple[str, str, Any]]:
                 yield path, name, case
 
 
+PRECOMPILES = {
+    "add_G1": 0x0B,
+    "mul_G1": 0x0C,
+    "msm_G1": 0x0C,
+    "add_G2": 0x0D,
+    "mul_G2": 0x0E,
+    "msm_G2": 0x0E,
+    "pairing_check": 0x0F,
+    "map_fp_to_G1": 0x10,
+    "map_fp2_to_G2": 0x11,
+    "test-vectors": 0x100,
+}
+"""Address of a precompile by the name of its vectors' file, in EIP-2537 and EIP-7951."""
+P256 = 0x100
+"""Whose vectors still carry RIP-7212's price, 3,450."""
+
+
+def precompile_cases() -> list[tuple[str, int, dict[str, Any]]]:
+    """Name, address and vector of each; none without the archive."""
+    archive = "eips-precompile-vectors"
+    if not (FIXTURES / f"{archive}.tar.xz").exists():
+        return []
+    found = []
+    for path, data in files(archive):
+        stem = path.rsplit("/", 1)[1].removesuffix(".json").removesuffix("_bls").removeprefix("fail-")
+        found += [(f"{stem}-{case['Name']}", PRECOMPILES[stem], case) for case in json.loads(data)]
+    return found
+
+
 def unhex(text: str) -> bytes:
     """Bytes of hex text with or without 0x."""
     return bytes.fromhex(text.removeprefix("0x"))

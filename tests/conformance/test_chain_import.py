@@ -13,13 +13,13 @@ from chain.genesis import Genesis
 from node.conformance.blocktest import BlockTree
 from node.conformance.memory_state import MemoryState
 from tests.conformance.test_genesis_vectors import RPC_COMPAT, chain_blocks
-from vm.machine import Machine
+from tests.unit.vm.programs import MACHINE
 
 
 def test_the_chain_imports_block_by_block() -> None:
     genesis = Genesis.from_json(json.loads(RPC_COMPAT["genesis.json"]))
     state = MemoryState().after(genesis.delta())
-    tree = BlockTree(Machine(), genesis.config, Block(genesis.header()), state)
+    tree = BlockTree(MACHINE, genesis.config, Block(genesis.header()), state)
     forks, blob_targets = set(), set()
     for block in chain_blocks():
         assert tree.add(encode_block(block)).hash == block.hash
@@ -38,7 +38,7 @@ def test_a_chain_with_other_rules_refuses_it() -> None:
     document["config"]["byzantiumBlock"] = 8
     genesis = Genesis.from_json(document)
     tree = BlockTree(
-        Machine(), genesis.config, Block(genesis.header()), MemoryState().after(genesis.delta())
+        MACHINE, genesis.config, Block(genesis.header()), MemoryState().after(genesis.delta())
     )
     *before, eighth = (encode_block(block) for block in chain_blocks()[:8])
     for raw in before:

@@ -16,7 +16,7 @@ from node.cache import FileObjectCache
 from tests.differential.oracles import FORKS_OF_REVM, Oracle
 from tests.differential.programs import Case
 from tests.differential.running import Run, Way, differences, gas_limits, run_case
-from tests.paths import REPO
+from tests.paths import OBJECTS
 from vm.evm.native import load_interpreter
 
 EVERY_STEP = 0.08
@@ -66,7 +66,7 @@ class Checker:
     """All ways to run a case. ``running`` is a file that names the case being run, for whoever survives a crash."""
 
     def __init__(self, oracles: list[Oracle], running: Path | None = None) -> None:
-        cache = FileObjectCache(REPO / ".cache" / "objects")
+        cache = FileObjectCache(OBJECTS)
         for fork in Fork:
             load_interpreter(fork, cache)
         self.counts = Counts()

@@ -65,9 +65,9 @@ class Steps(TraceWriter):
         self.steps: list[Step] = []
 
     def step(self, frame: Frame) -> None:
-        if not frame.code.length:
-            return
         line = self.line(frame)
+        if line is None:
+            return
         cost = line.get("gasCost")
         self.steps.append(
             (

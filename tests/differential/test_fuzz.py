@@ -14,7 +14,7 @@ from tests.differential.fuzz import REGRESSIONS, load, run_processes, shrink
 from tests.differential.oracles import MODULES, Oracle, is_installed
 from tests.differential.programs import Case, random_case
 
-PER_COMMIT = 150
+PER_COMMIT = 60
 FULL = dict.fromkeys(range(2, 12), 10_000)
 """Programs by seed: 100,000 in all."""
 

@@ -13,9 +13,6 @@ from tests.durability.results import Budget, Line
 from tests.golden import test_golden as golden
 from tests.unit.storage import test_wal_damage as log
 
-DIRECTORIES_AT_ONCE = 200
-"""Damaged copies made of one sound directory before the next one."""
-
 
 def bits(line: Line, budget: Budget, _: Path) -> None:
     """Every bit of the log, one after another; a part of them, or other logs, as the budget has it."""

@@ -15,6 +15,7 @@ from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
+from node.cache import FileObjectCache
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Group, Pipeline
@@ -24,7 +25,7 @@ from node.errors import ReadOnly
 from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints
 from storage.opening import StoreOptions, assemble
-from tests.paths import REPO
+from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
 from tests.simulation.record import Ask, Record, check, check_transactions, kept, state_of
@@ -45,7 +46,7 @@ node.opening.version = cache(version)
 @cache
 def machine() -> Machine:
     """The machine, compiled once."""
-    return Machine()
+    return Machine(cache=FileObjectCache(OBJECTS))
 
 
 class WaitingClock(FixedClock):

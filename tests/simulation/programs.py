@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from chain.hashing import keccak256
 from chain.types import Address
+from tests.bytecode import code
 from tests.contracts import published
-from vm.evm.opcodes import BY_NAME
 
 TRANSFER_EVENT = keccak256(b"Transfer(address,address,uint256)")
-
-
-def code(*parts: str | int | bytes) -> bytes:
-    """Bytecode of opcode names, ints (pushed by the shortest PUSH) and raw bytes."""
-    out = bytearray()
-    for part in parts:
-        if isinstance(part, bytes):
-            out += part
-        elif isinstance(part, int):
-            size = max(1, (part.bit_length() + 7) // 8)
-            out.append(0x5F + size)
-            out += part.to_bytes(size, "big")
-        else:
-            out += bytes([BY_NAME[name].byte for name in part.split()])
-    return bytes(out)
 
 
 def push2(value: int) -> bytes:

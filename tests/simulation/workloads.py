@@ -22,7 +22,6 @@ from tests.simulation.script import ETHER, GWEI, Script, Workload
 FIRST = create_address(ACCOUNTS[0], 0)
 SECOND = create_address(ACCOUNTS[0], 1)
 THIRD = create_address(ACCOUNTS[0], 2)
-POOR = 7 * ETHER
 GENESIS_BALANCE = 10_000 * ETHER
 
 

@@ -17,7 +17,7 @@ from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
 from vm.limits import GAS_MAX
-from vm.message import CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
@@ -34,7 +34,6 @@ _TRANSIENT: Final = int(Exit.TRANSIENT)
 _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
 _STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
-_CREATES: Final = (CallKind.CREATE, CallKind.CREATE2)
 
 
 class Execution:
@@ -101,7 +100,7 @@ class Execution:
         message.gas = min(message.gas, GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
             self._end(message, Halt.INSUFFICIENT_BALANCE, message.gas, b"")
-        elif message.kind in _CREATES:
+        elif message.kind in CREATES:
             self.begin_create(message)
         else:
             self.begin_call(message)
@@ -167,7 +166,7 @@ class Execution:
         self.ledger.forget_balance()
         frame = self._pool.frame_at(len(self.frames))
         caller = 0
-        if self._is_native and self.frames and message.kind not in _CREATES:
+        if self._is_native and self.frames and message.kind not in CREATES:
             parent = self.frames[-1]
             caller = parent.address
             parent.words[_JOURNALED] = checkpoint != parent.checkpoint
@@ -196,7 +195,7 @@ class Execution:
         address = message.code_address
         if (
             callees.is_worthwhile(address)
-            and message.kind not in _CREATES
+            and message.kind not in CREATES
             and (frame.maps is not None or self.engine.tier is None)  # else the tier is still counting calls
             and (not self.has_access_lists or self.journal.is_warm_account(address))
             and self.code_of(address) is frame.code
@@ -341,7 +340,7 @@ class Execution:
         message, journal = frame.message, self.journal
         left = frame.words[_GAS]
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
-        if halt < 16 and message.kind in _CREATES:
+        if halt < 16 and message.kind in CREATES:
             halt, left = deploy(self, message, halt, left, output)
             output = b""
         if self.tracer is not None:
@@ -373,7 +372,7 @@ class Execution:
         """Tell the calling frame, or the caller of the whole execution, how the message ended."""
         self.last_halt = halt
         self.ledger.forget_balance()
-        is_create = message.kind in _CREATES
+        is_create = message.kind in CREATES
         created = message.to if is_create and halt < 16 else None
         if self.tracer is not None:
             self.tracer.leave(message, Outcome(halt, left, output, created))

@@ -11,7 +11,6 @@ MEMORY_WORD: Final = 3
 MEMORY_QUADRATIC_DIVISOR: Final = 512
 COPY_WORD: Final = 3
 KECCAK_WORD: Final = 6
-LOG_TOPIC: Final = 375
 LOG_BYTE: Final = 8
 INITCODE_WORD: Final = 2
 """EIP-3860, from Shanghai."""

@@ -86,27 +86,6 @@ class Field(IntEnum):
     """And the `vm.message.CallKind`."""
 
 
-POINTER_FIELDS: Final = (
-    Field.CODE,
-    Field.JUMP_MAP,
-    Field.CALLDATA,
-    Field.RETURNDATA,
-    Field.MEMORY,
-    Field.TABLE,
-    Field.PLAIN_TABLE,
-    Field.LEDGER,
-    Field.TARGETS,
-    Field.ENTRIES,
-    Field.FUNCTIONS,
-    Field.PROFILE,
-    Field.BREAKPOINTS,
-    Field.STORAGE_ENTRY,
-    Field.NEXT,
-    Field.CALLER,
-)
-"""Registers that mean nothing in another process: a snapshot leaves them out."""
-
-
 class Env(IntEnum):
     """Index of a 32-byte word the environment opcodes read. From `ORIGIN` on they last a transaction."""
 

@@ -15,7 +15,7 @@ from vm.evm.execution import Execution
 from vm.evm.frame import Frame
 from vm.evm.layout import Field
 from vm.journal_snapshot import JournalSnapshot, restore_journal, snapshot_journal
-from vm.message import CallKind, Halt, Message, Outcome
+from vm.message import CREATES, Halt, Message, Outcome
 
 PAGE_BYTES: Final = 4096
 """Memory is shared in pages of this size."""
@@ -91,7 +91,7 @@ def restore_snapshot(execution: Execution, snapshot: ExecutionSnapshot) -> None:
     restore_journal(snapshot.journal)
     for kept in snapshot.frames:
         message = kept.message
-        data = b"" if message.kind in (CallKind.CREATE, CallKind.CREATE2) else message.data
+        data = b"" if message.kind in CREATES else message.data
         frame = execution.push_frame(message, kept.code, data, kept.checkpoint)
         frame.words[Field.OUTPUT_OFFSET] = kept.output_offset
         frame.words[Field.OUTPUT_LENGTH] = kept.output_length

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,7 +230,8 @@ def test_missing_tables_are_damage(index: Index, url: str, tmp_path: Path, table
         Index.open(url, MIGRATIONS)
 
 
-def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 400), marks=pytest.mark.full)])
+def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path, seeds: range) -> None:
     chain = entries(30)
     index = Index.open(url, MIGRATIONS)
     index.write(chain, 30)
@@ -240,7 +240,7 @@ def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path) -> None:
     good, path = dump(url), tmp_path / "index.sqlite"
     pristine = path.read_bytes()
     damaged = 0
-    for seed in range(150):
+    for seed in seeds:
         rng = random.Random(seed)
         data = bytearray(pristine)
         at = rng.randrange(len(data))
@@ -272,7 +272,7 @@ def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path) -> None:
             rebuilt.write(chain, 30)
             rebuilt.close()
             assert dump(url) == good
-    assert damaged > 60
+    assert damaged > 0.4 * len(seeds)
 
 
 def test_readers_see_whole_ranges_while_a_writer_writes(index: Index) -> None:
@@ -303,14 +303,19 @@ def test_readers_see_whole_ranges_while_a_writer_writes(index: Index) -> None:
     assert not failures
 
 
-def test_a_block_of_a_thousand_transactions_is_one_quick_write(index: Index) -> None:
-    import time
+def test_a_block_of_a_thousand_transactions_takes_no_more_statements_than_one_of_ten(index: Index) -> None:
+    statements: list[list[str]] = [[]]
 
-    chain = entries(3, transactions=1000)
-    index.write(chain[:2], 1)
-    start = time.perf_counter()
-    index.write(chain[2:], 2)
-    seconds = time.perf_counter() - start
-    count = sum(len(receipt.logs) for receipt in chain[2].receipts)
-    sys.stdout.write(f"1,000 transactions, {count} logs: {seconds * 1000:.1f} ms\n")
-    assert seconds < 0.5  # a loose bound: the machine is shared
+    def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements[-1].append(statement)
+
+    event.listen(index._writing, "before_cursor_execute", executed)
+    for count in (10, 1_000):
+        chain = entries(3, transactions=count)
+        index.write(chain[:2], 1)
+        statements.append([])
+        index.write(chain[2:], 2)
+        statements.append([])
+    few, many = statements[1], statements[3]
+    assert many == few
+    assert 0 < len(many) < 20

@@ -247,6 +247,22 @@ def test_files(tmp_path: Path) -> None:
     assert files.sweep(lambda: {(8, snapshot.blake2b)}, later) == (1, 0)
     with pytest.raises(SnapshotLost, match="missing"):
         files.read(7, snapshot)
+    assert not path.parent.exists()
+    assert files.read(7, files.write(7, content)) == content
+
+
+def test_an_empty_folder_stays_while_a_file_is_made_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = SessionFiles(RealFs(tmp_path))
+    swept: list[tuple[int, int]] = []
+
+    def reach(place: str) -> None:
+        if place == "session.file.before":
+            swept.append(files.sweep(set, 0))
+
+    monkeypatch.setattr("storage.session_files.reach", reach)
+    snapshot = files.write(3, b"large")
+    assert swept == [(0, 0)]
+    assert files.read(3, snapshot) == b"large"
 
 
 def test_a_file_being_written_is_not_swept_whatever_the_clock_says(tmp_path: Path) -> None:

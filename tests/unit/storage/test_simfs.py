@@ -214,8 +214,14 @@ def test_both_file_systems_agree(kind: str, tmp_path: Path) -> None:
     write_atomically(fs, "a/other", b"new")
     write_atomically(fs, "a/other", b"newer")
     assert fs.read_file("a/other") == b"newer"
+    with pytest.raises(OSError, match="not empty"):
+        fs.rmdir("a")
     fs.unlink("a/other")
     assert fs.listdir("a") == ["b"]
+    fs.rmdir("a/b")
+    assert fs.listdir("a") == []
+    with pytest.raises(FileNotFoundError):
+        fs.rmdir("a/b")
     lock = fs.lock("LOCK")
     with pytest.raises(DataDirectoryLocked) as caught:
         fs.lock("LOCK")

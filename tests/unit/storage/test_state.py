@@ -110,14 +110,28 @@ def deltas(draw: st.DrawFn) -> StateDelta:
 STEPS = ("apply", "apply", "apply", "amend", "amend", "freeze", "write", "done", "reopen", "rewind")
 
 
-@settings(max_examples=250, deadline=None)
-@given(
+histories = given(
     st.lists(st.tuples(st.sampled_from(STEPS), deltas(), st.integers(1, 4)), min_size=1, max_size=18),
     st.sampled_from([None, 0, 2, 5]),
 )
+
+
+@settings(max_examples=80, deadline=None)
+@histories
 def test_every_kept_block_reads_as_in_the_model(
     steps: list[tuple[str, StateDelta, int]], retention: int | None
 ) -> None:
+    check_kept_blocks(steps, retention)
+
+
+@pytest.mark.full
+@settings(max_examples=2_000, deadline=None)
+@histories
+def test_kept_blocks_of_many_histories(steps: list[tuple[str, StateDelta, int]], retention: int | None) -> None:
+    check_kept_blocks(steps, retention)
+
+
+def check_kept_blocks(steps: list[tuple[str, StateDelta, int]], retention: int | None) -> None:
     kv = SimKv()
     store = StateStore(kv, retention)
     worlds: list[World] = []

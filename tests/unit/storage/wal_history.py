@@ -24,7 +24,6 @@ def group(*sizes: int) -> list[Step]:
     return [*append(*sizes), ("flush", 0)]
 
 
-FLUSH: Step = ("flush", 0)
 CLOSE: Step = ("close", 0)
 KILL: Step = ("kill", 0)
 

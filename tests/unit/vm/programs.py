@@ -1,4 +1,4 @@
-"""Small programs for the machine's tests: a sort of assembler, a state in memory, one call to run code."""
+"""What the machine's tests run code in: a state in memory, a journal, one call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.state import Account
 from chain.types import Address, Hash32
-from vm.evm.opcodes import BY_NAME
+from node.cache import FileObjectCache
+from tests.bytecode import code
+from tests.paths import OBJECTS
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import CallKind, ExecutionContext, Message, Outcome
@@ -18,22 +20,7 @@ from vm.message import CallKind, ExecutionContext, Message, Outcome
 CALLER = Address(b"\xca" * 20)
 TARGET = Address(b"\x7a" * 20)
 OTHER = Address(b"\x07" * 20)
-MACHINE = Machine(engine=os.environ.get("ZVMD_TEST_ENGINE", "interpreter"))
-
-
-def code(*parts: str | int | bytes) -> bytes:
-    """Bytecode of opcode names, ints (pushed by the shortest PUSH) and raw bytes."""
-    out = bytearray()
-    for part in parts:
-        if isinstance(part, bytes):
-            out += part
-        elif isinstance(part, int):
-            size = max(1, (part.bit_length() + 7) // 8)
-            out.append(0x5F + size)
-            out += part.to_bytes(size, "big")
-        else:
-            out += bytes([BY_NAME[name].byte for name in part.split()])
-    return bytes(out)
+MACHINE = Machine(engine=os.environ.get("ZVMD_TEST_ENGINE", "interpreter"), cache=FileObjectCache(OBJECTS))
 
 
 def returning_top(*parts: str | int | bytes) -> bytes:

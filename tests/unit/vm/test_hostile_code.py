@@ -17,12 +17,8 @@ PREFIX = """
 import resource, sys
 from chain.forks import Fork
 from chain.types import Address
-from node.cache import FileObjectCache
-from tests.paths import REPO
 from tests.unit.vm.programs import *
-from vm.evm.native import load_interpreter
 from vm.message import Halt
-load_interpreter(Fork.OSAKA, FileObjectCache(REPO / ".cache" / "objects"))
 SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
 MACHINE.engine(Fork.OSAKA)

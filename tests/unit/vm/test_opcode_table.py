@@ -13,7 +13,6 @@ from vm.message import Halt
 ROWS = list(opcodes(LATEST_FORK).values())
 names = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 
-FRAME_CHANGING = {"CREATE", "CREATE2", "CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"}
 JUMPING = {"JUMP", "JUMPI"}
 
 

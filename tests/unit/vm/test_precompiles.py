@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import struct
-import tarfile
 from typing import Any
 
 import pytest
 
 from chain.forks import Fork
 from chain.types import Address
-from tests.paths import FIXTURES
+from tests.conformance.archives import P256, precompile_cases
 from vm.errors import PrecompileError
 from vm.precompiles import precompile, precompile_addresses
 
 py_ecc = pytest.importorskip("py_ecc.optimized_bn128")
-
-_ADDRESS_OF = {
-    "add_G1": 0x0B,
-    "mul_G1": 0x0C,
-    "msm_G1": 0x0C,
-    "add_G2": 0x0D,
-    "mul_G2": 0x0E,
-    "msm_G2": 0x0E,
-    "pairing_check": 0x0F,
-    "map_fp_to_G1": 0x10,
-    "map_fp2_to_G2": 0x11,
-    "test-vectors": 0x100,
-}
 
 
 def contract(number: int, fork: Fork = Fork.OSAKA) -> Any:
@@ -39,23 +24,7 @@ def contract(number: int, fork: Fork = Fork.OSAKA) -> Any:
     return found
 
 
-def _vectors() -> list[tuple[str, int, dict[str, Any]]]:
-    path = FIXTURES / "eips-precompile-vectors.tar.xz"
-    if not path.exists():
-        return []
-    found = []
-    with tarfile.open(path, "r|xz") as archive:
-        for member in archive:
-            data = archive.extractfile(member)
-            if data is None:
-                continue
-            stem = member.name.rsplit("/", 1)[1].removesuffix(".json")
-            stem = stem.removesuffix("_bls").removeprefix("fail-")
-            found += [(f"{stem}-{case['Name']}", _ADDRESS_OF[stem], case) for case in json.load(data)]
-    return found
-
-
-@pytest.mark.parametrize(("number", "case"), [pytest.param(n, c, id=i) for i, n, c in _vectors()])
+@pytest.mark.parametrize(("number", "case"), [pytest.param(n, c, id=i) for i, n, c in precompile_cases()])
 def test_eip_vectors(number: int, case: dict[str, Any]) -> None:
     data, contract_ = bytes.fromhex(case["Input"]), contract(number)
     if "ExpectedError" in case:
@@ -63,7 +32,7 @@ def test_eip_vectors(number: int, case: dict[str, Any]) -> None:
             contract_.run(data)
         return
     assert contract_.run(data).hex() == case["Expected"]
-    if number != 0x100:  # those vectors still carry RIP-7212's 3,450
+    if number != P256:
         assert contract_.gas(data) == case["Gas"]
 
 

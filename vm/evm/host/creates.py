@@ -9,7 +9,7 @@ from chain.forks import Fork
 from vm.evm import gas
 from vm.evm.layout import Field
 from vm.limits import CALL_DEPTH, CODE_BYTES, INITCODE_BYTES, NONCE_MAX
-from vm.message import CallKind, Halt, Message
+from vm.message import CREATES, CallKind, Halt, Message
 
 if TYPE_CHECKING:
     from vm.evm.execution import Execution
@@ -68,5 +68,5 @@ def deploy(run: Execution, message: Message, halt: Halt, left: int, code: bytes)
 
 
 HANDLERS: Final[dict[str, Handler]] = {
-    kind.name: _create(kind) for kind in (CallKind.CREATE, CallKind.CREATE2)
+    kind.name: _create(kind) for kind in CREATES
 }

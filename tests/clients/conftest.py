@@ -1,0 +1,28 @@
+"""The shared node as clients of sessions reach it: over JSON-RPC, and with the SDK over QUIC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import zvmd
+from tests.conftest import Node
+from tests.rpc import Rpc
+
+
+@pytest.fixture
+def rpc(node: Node) -> Rpc:
+    """JSON-RPC to a node that has sessions."""
+    if node.daemon is None:
+        pytest.skip("an outside node has no sessions")
+    return node.rpc()
+
+
+@pytest.fixture
+def quic(node: Node) -> Iterator[zvmd.Node]:
+    """The SDK's client."""
+    if node.daemon is None:
+        pytest.skip("an outside node has no QUIC")
+    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
+        yield client
