@@ -24,6 +24,7 @@ from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of, write_all
 from storage.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
+from storage.wal.beginning import read_beginning
 from storage.wal.failures import reading, syncing, writing
 
 MAGIC = b"ZVMDSNP1"
@@ -146,9 +147,16 @@ def exports(fs: FileSystem) -> list[str]:
     return [f"{layout.EXPORTS}/{name}" for name in sorted(names, reverse=True) if name.endswith(SUFFIX)]
 
 
+def founding_export(fs: FileSystem) -> str:
+    """Path of the export that holds what a pruned log does not; empty if the log is whole. Raises `WalCorrupt`."""
+    beginning = read_beginning(fs, layout.WAL)
+    return beginning.export if beginning is not None else ""
+
+
 def prune_exports(fs: FileSystem, kept: int) -> int:
-    """Remove all but the newest; returns how many went."""
-    old = exports(fs)[kept:]
+    """Remove all but the newest and the one that a pruned log begins with; returns how many went."""
+    founding = founding_export(fs)
+    old = [path for path in exports(fs)[kept:] if path != founding]
     for path in old:
         with writing(path):
             fs.unlink(path)
