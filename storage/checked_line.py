@@ -14,7 +14,7 @@ def encode_checked(document: object) -> bytes:
     """Both lines.
 
     >>> encode_checked({"a": 1})
-    b'{"a":1}\\n561cb0b1\\n'
+    b'{"a":1}\\n561bacaf\\n'
     """
     line = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
     return line + f"\n{CRC32.run(line, 0):08x}\n".encode("ascii")

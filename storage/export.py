@@ -81,8 +81,11 @@ def write_export(fs: FileSystem, kv: KeyValueStore, path: str = "") -> str | Non
         target = path or f"{layout.EXPORTS}/{export_name(header)}"
         if fs.exists(target):
             return target
+        folder = parent_of(target)
         with writing(target):
-            fs.makedirs(parent_of(target))
+            fs.makedirs(folder)
+        with syncing(folder):
+            fs.sync_directory(parent_of(folder))
         write_file(fs, target, _encode(header, snapshot.iterate(b"", LAST_KEY)))
         return target
     finally:

@@ -32,12 +32,12 @@ from storage.errors import (
 )
 from storage.export import exports, read_header, restore_export
 from storage.failpoints import reach
-from storage.fs import FileSystem
+from storage.fs import FileSystem, parent_of
 from storage.kv import KeyValueStore, open_leveldb
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
 from storage.wal.beginning import Beginning, remove_pruned, write_beginning
-from storage.wal.failures import reading
+from storage.wal.failures import reading, syncing
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal
@@ -214,9 +214,23 @@ def neighbours(records: Iterable[Record], lsn: int) -> set[Hash32]:
     return {block_hash for block_hash in (before, after) if block_hash is not None}
 
 
+def _make_durable(fs: FileSystem, path: str) -> None:
+    """Whoever made the export may have been killed before it was, or have copied it here."""
+    with reading(path):
+        file = fs.open(path)
+    try:
+        with syncing(path):
+            file.fsync()
+            for folder in (parent_of(path), ""):
+                fs.sync_directory(folder)
+    finally:
+        file.close()
+
+
 def _remove(fs: FileSystem, found: Survey, beginning: Beginning, paths: list[str]) -> None:
     reach("wal.prune.before")
     if beginning != found.beginning:
+        _make_durable(fs, beginning.export)
         write_beginning(fs, layout.WAL, beginning)
     reach("wal.prune.noted")
     remove_pruned(unpacked(fs), layout.WAL, paths)

@@ -1,4 +1,4 @@
-"""A pruned log is the same chain, whatever is lost beside it; what is needed stays, what is unproven is not believed."""
+"""A pruned log is the same chain, whatever is lost beside it; what is needed stays, nothing unproven is believed."""
 
 from __future__ import annotations
 
