@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
-
-from storage.wal.checksum import CRC32
 
 MAX_BYTES = 64 * 1024
 
@@ -17,12 +16,12 @@ def encode_checked(document: object) -> bytes:
     b'{"a":1}\\n561bacaf\\n'
     """
     line = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return line + f"\n{CRC32.run(line, 0):08x}\n".encode("ascii")
+    return line + f"\n{zlib.crc32(line):08x}\n".encode("ascii")
 
 
 def decode_checked(data: bytes) -> Any:
     """What such a file says. Raises `ValueError`."""
     line, _, check = data.partition(b"\n")
-    if len(data) > MAX_BYTES or check != f"{CRC32.run(line, 0):08x}\n".encode("ascii"):
+    if len(data) > MAX_BYTES or check != f"{zlib.crc32(line):08x}\n".encode("ascii"):
         raise ValueError("wrong checksum")
     return json.loads(line)
