@@ -109,7 +109,7 @@ class WalCorrupt(StorageError):
 
     code = "wal.corrupt"
     exit_code = EXIT_CORRUPT
-    hint = "look with `zvmd wal verify --all` and `zvmd wal inspect`, then restore it from a backup"
+    hint = "look with `zvmd wal verify` and `zvmd wal inspect`, then restore it from a backup"
 
     def __init__(self, message: str, *, path: str = "", offset: int = 0, lsn: int = 0, witness: int = 0) -> None:
         super().__init__(message)

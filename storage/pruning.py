@@ -75,7 +75,7 @@ class Pruned(NamedTuple):
 def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genesis) -> Proven:
     """Restore an export into an empty store and check everything in it.
 
-    Takes some 0.1 ms a value and 0.1 ms a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
+    Takes some 40 us a value and 35 us a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
     """
     header = restore_export(fs, path, store, encode_header(genesis.header()))
     checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is no secret

@@ -111,7 +111,7 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int) 
     Without this command the log is kept whole. What goes is gone: older moments can then be restored only from backups
     made before. The newest state export is restored into a store of its own (which takes as much room as `state/`, and
     is removed again), every block and value in it is checked, the state root is computed anew, and the rest of the log
-    is read to its end: about a minute for each 300,000 accounts and slots, 500,000 transactions, or GiB of log that
+    is read to its end: about a minute for each million accounts and slots, million transactions, or 4 GiB of log that
     stays. Only segments that neither recovery, nor waiting transactions, nor snapshots of development calls need go.
     """
     from node.pruning import prune_data_directory  # it brings the whole node along, which the other commands need not
