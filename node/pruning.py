@@ -13,8 +13,10 @@ from storage.kv import open_leveldb
 from storage.pruning import Pruned, prune, scratch_store
 
 
-def prune_data_directory(data_dir: Path, *, dry_run: bool = False, fresh: bool = False, below: int = 0) -> Pruned:
-    """See `storage.pruning.prune`. ``fresh``: export the last checkpoint first.
+def prune_data_directory(
+    data_dir: Path, *, dry_run: bool = False, fresh: bool = False, below: int = 0, scratch: Path | None = None
+) -> Pruned:
+    """See `storage.pruning.prune`. ``fresh``: export the last checkpoint first. ``scratch``: restore it there.
 
     Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
     """
@@ -33,7 +35,7 @@ def prune_data_directory(data_dir: Path, *, dry_run: bool = False, fresh: bool =
         try:
             if fresh:
                 write_export(fs, live)
-            return prune(fs, live, lambda: scratch_store(data_dir), genesis, below=below, dry_run=dry_run)
+            return prune(fs, live, lambda: scratch_store(data_dir, scratch), genesis, below=below, dry_run=dry_run)
         finally:
             live.close()
     finally:

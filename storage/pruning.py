@@ -8,6 +8,7 @@ goes on from its block. Then the log's new beginning, with the export's name, is
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from storage.errors import (
     PruneRefused,
     StateStoreCorrupt,
     StateStoreRefused,
+    StateStoreWriteFailed,
     StorageUnreadable,
 )
 from storage.export import exports, read_header, restore_export
@@ -133,28 +135,36 @@ def prune(
 
 
 @contextmanager
-def scratch_store(data_dir: Path) -> Iterator[KeyValueStore]:
-    """An empty LevelDB in the data directory, which takes as much room as the state does."""
+def scratch_store(data_dir: Path, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
+    """An empty LevelDB, for as much as the state is, in the data directory or in another, and removed again."""
     place = data_dir / layout.VERIFYING
+    if elsewhere is not None:
+        place = Path(tempfile.mkdtemp(prefix="zvmd-", dir=elsewhere))
     shutil.rmtree(place, ignore_errors=True)
-    store = open_leveldb(place)
     try:
-        yield store
+        store = open_leveldb(place)
+        try:
+            yield store
+        finally:
+            store.close()
     finally:
-        store.close()
         shutil.rmtree(place, ignore_errors=True)
 
 
 def _newest_proven(fs: FileSystem, scratch: Scratch, genesis: Genesis, until: int, beginning: Beginning) -> Proven:
+    last = ""
     for path in exports(fs):
         try:
             lsn = read_header(fs, path).lsn
             if beginning.last_lsn <= lsn <= until:
                 with scratch() as store:
                     return prove_export(fs, path, store, genesis)
+        except StateStoreWriteFailed as error:
+            raise PruneRefused(f"no room to restore {path}, see `--scratch`: {error}") from error
         except UNTRUSTED as error:
             log.warning("a state export proves nothing", path=path, error=str(error))
-    raise PruneRefused(f"no state export up to LSN {until} could be restored and checked")
+            last = f": {error}"
+    raise PruneRefused(f"no state export up to LSN {until} could be restored and checked{last}")
 
 
 def _size(fs: FileSystem, path: str) -> int:

@@ -105,19 +105,24 @@ def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
 @click.option("--dry-run", is_flag=True, help="Check everything and tell what would go; remove nothing.")
 @click.option("--export", "fresh", is_flag=True, help="First write a state export of the last checkpoint.")
 @click.option("--below", type=int, default=0, metavar="LSN", help="Keep what `restore --until` needs from LSN on.")
-def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int) -> None:
+@click.option(
+    "--scratch",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Where the export is restored to be checked.  [the data directory]",
+)
+def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, scratch: Path | None) -> None:
     """Remove the log's oldest segments, below a state export that was proven. The node must be stopped.
 
     Without this command the log is kept whole. What goes is gone: older moments can then be restored only from backups
-    made before. The newest state export is restored into a store of its own (which takes as much room as `state/`, and
-    is removed again), every block and value in it is checked, the state root is computed anew, and the rest of the log
-    is read to its end: about a minute for each million accounts and slots, million transactions, or 4 GiB of log that
-    stays. Only segments that neither recovery, nor waiting transactions, nor snapshots of development calls need go.
+    made before. The newest state export is restored into a store of its own, with as much room as `state/` takes, every
+    block and value in it is checked, the state root is computed anew, and the rest of the log is read to its end: about
+    a minute for each million accounts and slots, million transactions, or 4 GiB of log that stays. Segments that
+    recovery, waiting transactions or snapshots of development calls need do not go.
     """
     from node.pruning import prune_data_directory  # it brings the whole node along, which the other commands need not
 
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
-    pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below)
+    pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
     export = pruned.export
     click.echo(
         f"{export.path}: block {export.checkpoint.block}, LSN {export.checkpoint.lsn}, "

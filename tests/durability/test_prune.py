@@ -164,7 +164,9 @@ def test_an_export_of_the_last_checkpoint_is_made_on_demand(tmp_path: Path) -> N
     dry = prune_data_directory(tmp_path, fresh=True, dry_run=True)
     before = segments(tmp_path)
     assert [path.removeprefix("wal/") for path in dry.paths] == before[: len(dry.paths)] != []
-    assert prune_data_directory(tmp_path).paths == dry.paths
+    (tmp_path / "elsewhere").mkdir()
+    assert prune_data_directory(tmp_path, scratch=tmp_path / "elsewhere").paths == dry.paths
+    assert not list((tmp_path / "elsewhere").iterdir())
     assert segments(tmp_path) == before[len(dry.paths) :]
     assert not (tmp_path / layout.VERIFYING).exists()
     remove_state(tmp_path)
@@ -369,7 +371,7 @@ def test_what_is_not_proven_is_not_pruned(tmp_path: Path) -> None:
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 4
     (tmp_path / export).write_bytes(damaged)
-    with pytest.raises(PruneRefused, match="no state export"):
+    with pytest.raises(PruneRefused, match=r"no state export .*: .* wrong digest"):
         prune_data_directory(tmp_path)
     (tmp_path / export).write_bytes(content)
     for marker in (layout.SUSPECT, layout.PANIC):
