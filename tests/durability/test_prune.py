@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,13 +28,11 @@ from storage.errors import (
     WalPruned,
 )
 from storage.export import exports, prune_exports, read_header
-from storage.failpoints import ENVIRONMENT
 from storage.fs import RealFs
 from storage.wal import inspect
 from storage.wal.beginning import BEGINNING_NAME, read_beginning
 from storage.wal.segment import segment_name
 from tests.durability.nodes import LocalNode
-from tests.paths import REPO
 
 SEGMENT = 12288
 STRANGER = Address(b"\x42" * 20)
@@ -362,52 +355,6 @@ def test_without_its_export_and_its_state_it_is_refused(pruned: Path) -> None:
     assert refused.value.exit_code == 65
 
 
-def test_what_is_not_proven_is_not_pruned(tmp_path: Path) -> None:
-    live(tmp_path).close()
-    fs = RealFs(tmp_path)
-    (export,) = exports(fs)
-    content = (tmp_path / export).read_bytes()
-    before = segments(tmp_path)
-    damaged = bytearray(content)
-    damaged[len(content) // 2] ^= 4
-    (tmp_path / export).write_bytes(damaged)
-    with pytest.raises(PruneRefused, match=r"no state export .*: .* wrong digest"):
-        prune_data_directory(tmp_path)
-    (tmp_path / export).write_bytes(content)
-    for marker in (layout.SUSPECT, layout.PANIC):
-        (tmp_path / marker).write_text("x")
-        with pytest.raises(PruneRefused, match="recover first"):
-            prune_data_directory(tmp_path)
-        (tmp_path / marker).unlink()
-    last = tmp_path / layout.WAL / before[-2]
-    sound = last.read_bytes()
-    last.write_bytes(sound[:4200] + bytes((sound[4200] ^ 1,)) + sound[4201:])
-    with pytest.raises(PruneRefused, match="is damaged"):
-        prune_data_directory(tmp_path)
-    last.write_bytes(sound)
-    assert segments(tmp_path) == before
-    assert read_beginning(fs, layout.WAL) is None
-    assert prune_data_directory(tmp_path).paths
-
-
-def test_an_export_of_another_history_is_not_believed(tmp_path: Path) -> None:
-    node = opened(tmp_path / "d")
-    node.grow(6)
-    node.close()
-    shutil.copytree(tmp_path / "d", tmp_path / "other")
-    other = opened(tmp_path / "other")
-    other.ask(lambda done: Control(done, "coinbase", STRANGER))
-    other.grow(19)
-    other.checkpoint()
-    other.opened.export(1)
-    other.close()
-    live(tmp_path / "d").close()
-    shutil.rmtree(tmp_path / "d" / layout.EXPORTS)
-    shutil.copytree(tmp_path / "other" / layout.EXPORTS, tmp_path / "d" / layout.EXPORTS)
-    with pytest.raises(PruneRefused, match="the log around its LSN"):
-        prune_data_directory(tmp_path / "d")
-
-
 def test_data_loss_is_accepted_behind_the_export_only(pruned: Path) -> None:
     fs = RealFs(pruned)
     (export,) = exports(fs)
@@ -428,73 +375,3 @@ def test_data_loss_is_accepted_behind_the_export_only(pruned: Path) -> None:
     node.grow(1)
     node.close()
     assert exports(fs) == [export]
-
-
-POINTS = ("wal.prune.before", "wal.prune.noted", "wal.prune.unlinked", "wal.prune.unlinked:2", "wal.prune.done")
-
-
-def pruning(place: Path, point: str = "") -> subprocess.Popen[bytes]:
-    """A process of its own, to be killed: LevelDB has threads, which a fork would not take along."""
-    command = [sys.executable, "-m", "node.cli.main", "wal", "prune", "--data-dir", str(place)]
-    return subprocess.Popen(command, cwd=REPO, env={**os.environ, ENVIRONMENT: point}, stdout=subprocess.DEVNULL)
-
-
-@pytest.mark.full
-@pytest.mark.parametrize("after", ["start", "prune", "start without the state store"])
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_places(tmp_path: Path, point: str, after: str) -> None:
-    kill_in_prune(tmp_path, point, after)
-
-
-def test_killed_between_two_segments(tmp_path: Path) -> None:
-    kill_in_prune(tmp_path, "wal.prune.unlinked", "start without the state store")
-
-
-def kill_in_prune(place: Path, point: str, after: str) -> None:
-    """The next start, or the next prune, finishes what was begun; the chain is the same."""
-    node = live(place)
-    digest = node.digest()
-    node.close()
-    before = segments(place)
-    assert pruning(place, point).wait(60) == -signal.SIGKILL, f"{point} was not reached"
-    assert verify_data_directory(place).problems == []
-    if after == "prune":
-        prune_data_directory(place)
-    elif "without" in after:
-        remove_state(place)
-    node = opened(place)
-    assert node.digest() == digest
-    beginning = read_beginning(RealFs(place), layout.WAL)
-    first = beginning.sequence if beginning is not None else 0
-    assert (first > 0) == (point != "wal.prune.before" or after == "prune")
-    assert segments(place) == before[first:]
-    node.grow(1)
-    node.close()
-
-
-@pytest.mark.full
-@pytest.mark.timeout(600)
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    """A prune that is killed at any moment, again and again, while the chain grows in between."""
-    source, seconds, done = random.Random(5), 1.0, 0
-    for number in range(40):
-        node = opened(tmp_path)
-        node.grow(12)
-        node.checkpoint()
-        node.opened.export(2)
-        digest = node.digest()
-        node.close()
-        begin = time.monotonic()
-        process = pruning(tmp_path)
-        if number > 1:
-            time.sleep(source.uniform(seconds / 3, seconds))
-            process.kill()
-        if not process.wait(60):
-            done += 1
-            seconds = time.monotonic() - begin
-        if number % 3 == 0:
-            remove_state(tmp_path)
-        node = opened(tmp_path)
-        assert node.digest() == digest
-        node.close()
-    assert 2 <= done < 40
