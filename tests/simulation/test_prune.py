@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from functools import cache
+from functools import lru_cache
 from itertools import islice
 from random import Random
 
@@ -50,8 +50,8 @@ def before_the_prunes(s: Script) -> None:
     s.stop()
 
 
-@cache
-def run(*, again: bool) -> Run:
+@lru_cache(maxsize=2)
+def run(*, again: bool, seed: int = SEED) -> Run:
     """A run before a prune; ``again``: of a log that was pruned already."""
 
     def script(s: Script) -> None:
@@ -62,21 +62,22 @@ def run(*, again: bool) -> Run:
             s.turn(s.transfer(1, 2, 5))
             s.stop()
 
-    return Run.of("prune", SEED, Workload(script))
+    return Run.of("prune", seed, Workload(script))
 
 
-def machine(*, again: bool) -> Disk:
+def machine(*, again: bool, seed: int = SEED) -> Disk:
     """A machine on which nothing runs, to be pruned."""
-    last = run(again=again).last
+    last = run(again=again, seed=seed).last
     assert last is not None
     disk = last.disk.picture()
     assert (read_beginning(disk.fs, "wal") is not None) == again
     return disk
 
 
-def every_crash(*, again: bool, variants: int | None) -> list[Case]:
-    record, pictures = run(again=again).record, list[Picture]()
-    disk = machine(again=again)
+def every_crash(*, again: bool, variants: int | None, seed: int = SEED) -> list[Case]:
+    """What a crash at each call of a prune may leave."""
+    record, pictures = run(again=again, seed=seed).record, list[Picture]()
+    disk = machine(again=again, seed=seed)
 
     def picture(at: Disk, kind: str) -> None:
         if kind not in HARMLESS:
@@ -85,7 +86,7 @@ def every_crash(*, again: bool, variants: int | None) -> list[Case]:
     disk.observe(picture)
     assert prune_disk(disk).paths
     picture(disk, "end")
-    return distinct(crashes(pictures, SEED, variants))
+    return distinct(crashes(pictures, seed, variants))
 
 
 @pytest.mark.parametrize("again", [False, True])
