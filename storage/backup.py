@@ -193,7 +193,7 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
 def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> int:
     """Write the records up to ``until`` into a new log."""
     if not 1 <= until <= log.durable_lsn:
-        raise ExportDamaged(f"the backup holds records 1 to {log.durable_lsn}, not {until}")
+        raise ExportDamaged(f"the backup holds records {log.first_lsn} to {log.durable_lsn}, not {until}")
     beginning = read_beginning(fs, WHOLE)
     if beginning is not None:
         fs.makedirs(layout.WAL)

@@ -13,6 +13,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -110,7 +111,8 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> None:
             file.fsync()
     except BaseException:
         file.close()
-        fs.unlink(temporary)
+        with suppress(OSError):  # what went wrong first is what is told
+            fs.unlink(temporary)
         raise
     file.close()
     reach("export.synced")

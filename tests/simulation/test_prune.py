@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from storage.errors import StorageError
+from storage.errors import StorageError, StoragePanic
 from storage.simfaults import Fault
 from storage.wal.beginning import read_beginning
 from tests.simulation.disks import Disk
@@ -155,6 +155,17 @@ def fails(fault: Fault, *, again: bool) -> None:
         check(life.store, life.ledger, record, record.mark())
         bare = Life(life.disk.bare(), record, run(again=again).options, SEED)
         check(bare.store, bare.ledger, record, record.mark())
+
+
+def test_a_disk_that_dies_while_the_export_is_written_is_told_as_what_it_is() -> None:
+    disk = machine(again=False)
+    first = disk.fs.calls
+    prune_disk(disk)
+    writes = [at for at, kind in enumerate(disk.fs.trace) if kind == "pwrite" and at >= first]
+    disk = machine(again=False)
+    disk.fs.fail_at(Fault(writes[0], errno.EIO, forever=True))
+    with pytest.raises(StoragePanic):
+        prune_disk(disk)
 
 
 @pytest.mark.parametrize("again", [False, True])
