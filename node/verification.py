@@ -8,12 +8,10 @@ from pathlib import Path
 import rlp
 from trie.hexary import HexaryTrie
 
-from chain.blocks import transactions_root
 from chain.hashing import keccak256
-from chain.receipts import receipts_root
 from chain.types import Hash32
 from storage import layout
-from storage.chaindata import ChainData
+from storage.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.errors import SnapshotLost
 from storage.fs import FileSystem, RealFs
@@ -93,21 +91,7 @@ def _verify_sessions(
 
 def _verify_blocks(chain: ChainData, head: int, report: Report) -> None:
     """Parent hashes, transaction roots and receipt roots of all blocks in the store."""
-    parent: Hash32 | None = None
-    for number in range(head + 1):
-        block, receipts = chain.block(number), chain.receipts(number)
-        if block is None or receipts is None:
-            report.problems.append(f"block {number} is missing")
-            parent = None
-            continue
-        header = block.header
-        if parent is not None and header.parent_hash != parent:
-            report.problems.append(f"block {number} does not follow block {number - 1}")
-        if transactions_root(block.transactions) != header.transactions_root:
-            report.problems.append(f"block {number}: its transactions have another root")
-        if receipts_root(receipts) != header.receipts_root:
-            report.problems.append(f"block {number}: its receipts have another root")
-        parent = header.hash
+    report.problems += wrong_blocks(chain, head)
     report.lines.append(f"blocks: 0 to {head}")
 
 

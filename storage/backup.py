@@ -1,9 +1,9 @@
 """Backups of a running node, and their way back, whole or up to a chosen log record.
 
 A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the files of large sessions, the
-newest state export if there is one, and ``BACKUP``, which says what is in it with digests and is written last: a backup
-without it is none. The log is append only, so it is copied while it grows; it is promised to reach what was durable
-when copying began.
+newest state export if there is one and the one a pruned log begins with, and ``BACKUP``, which says what is in it with
+digests and is written last: a backup without it is none. The log is append only, so it is copied while it grows; it is
+promised to reach what was durable when copying began.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from chain.genesis import Genesis
 from storage import layout
-from storage.errors import DataDirectoryDamaged, ExportDamaged
-from storage.export import exports, read_header, write_file
+from storage.errors import DataDirectoryDamaged, ExportDamaged, WalPruned
+from storage.export import exports, founding_export, read_header, write_file
 from storage.fs import FileSystem, RealFs, parent_of, write_atomically
 from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
+from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
 from storage.wal.failures import reading
 from storage.wal.format import OPTIONAL
 from storage.wal.packed import SUFFIX, unpacked
@@ -68,11 +69,18 @@ def write_backup(source: Path, target: Path) -> Manifest:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     paths = [layout.GENESIS, layout.FORMAT]
-    paths += [f"{layout.WAL}/{name}" for name in unpacked(fs).listdir(layout.WAL) if sequence_of(name) is not None]
+    names = unpacked(fs).listdir(layout.WAL)
+    paths += [f"{layout.WAL}/{name}" for name in names if sequence_of(name) is not None or name == BEGINNING_NAME]
     digests = _copy_files(fs, to, session_files(fs))
     digests |= dict(_copy_segment(fs, to, path) for path in paths)
     # Again, for what the copied log names and was written meanwhile; and exports, of which the log has everything.
-    digests |= _copy_files(fs, to, [path for path in (*session_files(fs), *exports(fs)[:1]) if path not in digests])
+    more = (*session_files(fs), *exports(fs)[:1])
+    digests |= _copy_files(fs, to, [path for path in more if path not in digests])
+    founding = founding_export(to)
+    if founding and founding not in digests:
+        digests |= _copy_files(fs, to, [founding])
+    if founding and founding not in digests:
+        raise WalPruned(f"{founding}, which the pruned log begins with, is gone")
     lsn = mark.durable_lsn if mark else 0
     last = max((f.record.lsn for f in inspect(to, layout.WAL) if f.record is not None and f.sound), default=0)
     if last < lsn:
@@ -94,10 +102,10 @@ def _copy_files(fs: FileSystem, to: FileSystem, paths: list[str]) -> dict[str, s
 
 def _copy_segment(fs: FileSystem, to: FileSystem, path: str) -> tuple[str, str]:
     """Copy a file as it is, packed or not: it may be packed at this moment. Returns its path and digest."""
-    try:
-        return path, _copy(fs, to, path)
-    except FileNotFoundError:
-        return path + SUFFIX, _copy(fs, to, path + SUFFIX)
+    for name in (path, path + SUFFIX):
+        with suppress(FileNotFoundError):
+            return name, _copy(fs, to, name)
+    raise WalPruned(f"{path} went away while it was to be copied: back up again, when nobody prunes the log")
 
 
 def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
@@ -162,6 +170,10 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
         if until is None or not path.startswith(layout.EXPORTS) or read_header(fs, path).lsn <= until:
             _copy(fs, to, path)
     identity = identity_of(_genesis(to))
+    founding = founding_export(to)
+    if until is not None and founding and founding not in exports(to):
+        lsn = read_header(fs, founding).lsn
+        raise WalPruned(f"LSN {until} was pruned: the log goes on from {founding}, which ends at LSN {lsn}")
     if until is not None:
         to.rename(layout.WAL, WHOLE)
     log = Wal.open(to, layout.WAL if until is None else WHOLE, identity, witness_lsn=manifest.lsn)
@@ -181,7 +193,11 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
 def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> int:
     """Write the records up to ``until`` into a new log."""
     if not 1 <= until <= log.durable_lsn:
-        raise ExportDamaged(f"the backup holds records 1 to {log.durable_lsn}, not {until}")
+        raise ExportDamaged(f"the backup holds records {log.first_lsn} to {log.durable_lsn}, not {until}")
+    beginning = read_beginning(fs, WHOLE)
+    if beginning is not None:
+        fs.makedirs(layout.WAL)
+        begin_pruned(fs, layout.WAL, identity, beginning)
     part = Wal.open(fs, layout.WAL, identity)
     for record in log.records():
         if record.lsn > until:

@@ -7,14 +7,14 @@ first and at the store then: a block leaves the tail only after it is in the sto
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
 from chain import rlp
-from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header
+from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header, transactions_root
 from chain.errors import InvalidRlp, InvalidTransaction
-from chain.receipts import Receipt
+from chain.receipts import Receipt, receipts_root
 from chain.transactions import sender_of
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
@@ -248,6 +248,25 @@ class ChainData:
         if record is None:
             raise StateStoreCorrupt(f"the {what} of block {number} is missing from the store")
         return record
+
+
+def wrong_blocks(chain: ChainData, head: int) -> Iterator[str]:
+    """What is wrong with the blocks up to ``head``: parent hashes, transaction roots and receipt roots."""
+    parent: Hash32 | None = None
+    for number in range(head + 1):
+        block, receipts = chain.block(number), chain.receipts(number)
+        if block is None or receipts is None:
+            yield f"block {number} is missing"
+            parent = None
+            continue
+        header = block.header
+        if parent is not None and header.parent_hash != parent:
+            yield f"block {number} does not follow block {number - 1}"
+        if transactions_root(block.transactions) != header.transactions_root:
+            yield f"block {number}: its transactions have another root"
+        if receipts_root(receipts) != header.receipts_root:
+            yield f"block {number}: its receipts have another root"
+        parent = header.hash
 
 
 def _encode_body(block: Block) -> bytes:

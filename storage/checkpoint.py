@@ -175,6 +175,11 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     next_snapshot: int = 0
 
 
+def replay_from(checkpoint_lsn: int, needed_lsn: int | None) -> int:
+    """The first log record that recovery reads over a checkpoint: the one after it, or an older one of the pool."""
+    return min(checkpoint_lsn + 1, needed_lsn or checkpoint_lsn + 1)
+
+
 def read_settings(kv: KeyValueStore) -> Settings:
     """The settings of the last checkpoint. Raises `CheckpointBroken`."""
     record = kv.get(META_SETTINGS)

@@ -11,6 +11,8 @@
         ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
         │   ├── WalShort           wal.short            exit 65: acknowledged records are gone
         │   └── WalForeign         wal.foreign          exit 65: a segment of another chain or place
+        ├── WalPruned              wal.pruned           exit 65: a record before the log's beginning is needed
+        ├── PruneRefused           wal.prune            nothing proves that the log is not needed
         ├── WalClosed              wal.closed
         ├── RecordTooLarge         wal.record_size
         ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
@@ -107,7 +109,7 @@ class WalCorrupt(StorageError):
 
     code = "wal.corrupt"
     exit_code = EXIT_CORRUPT
-    hint = "look with `zvmd wal verify --all` and `zvmd wal inspect`, then restore it from a backup"
+    hint = "look with `zvmd wal verify` and `zvmd wal inspect`, then restore it from a backup"
 
     def __init__(self, message: str, *, path: str = "", offset: int = 0, lsn: int = 0, witness: int = 0) -> None:
         super().__init__(message)
@@ -132,6 +134,21 @@ class WalForeign(WalCorrupt):
 
     code = "wal.foreign"
     hint = "look with `zvmd wal inspect`; put back the segment files that belong to this data directory"
+
+
+class WalPruned(StorageError):
+    """A record is asked for, or needed, that `zvmd wal prune` has removed."""
+
+    code = "wal.pruned"
+    exit_code = EXIT_CORRUPT
+    hint = "name a later LSN, or use a backup from before the log was pruned; `zvmd wal inspect` shows where it begins"
+
+
+class PruneRefused(StorageError):
+    """The log is not pruned, since nothing proves that what would go is not needed. Nothing was changed."""
+
+    code = "wal.prune"
+    hint = "start the node once and stop it, then `zvmd wal prune --export`; `zvmd wal verify` looks at the log"
 
 
 class WalClosed(StorageError):

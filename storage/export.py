@@ -13,6 +13,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of, write_all
 from storage.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
+from storage.wal.beginning import read_beginning
 from storage.wal.failures import reading, syncing, writing
 
 MAGIC = b"ZVMDSNP1"
@@ -80,8 +82,11 @@ def write_export(fs: FileSystem, kv: KeyValueStore, path: str = "") -> str | Non
         target = path or f"{layout.EXPORTS}/{export_name(header)}"
         if fs.exists(target):
             return target
+        folder = parent_of(target)
         with writing(target):
-            fs.makedirs(parent_of(target))
+            fs.makedirs(folder)
+        with syncing(folder):
+            fs.sync_directory(parent_of(folder))
         write_file(fs, target, _encode(header, snapshot.iterate(b"", LAST_KEY)))
         return target
     finally:
@@ -106,7 +111,8 @@ def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> None:
             file.fsync()
     except BaseException:
         file.close()
-        fs.unlink(temporary)
+        with suppress(OSError):  # what went wrong first is what is told
+            fs.unlink(temporary)
         raise
     file.close()
     reach("export.synced")
@@ -146,9 +152,16 @@ def exports(fs: FileSystem) -> list[str]:
     return [f"{layout.EXPORTS}/{name}" for name in sorted(names, reverse=True) if name.endswith(SUFFIX)]
 
 
+def founding_export(fs: FileSystem) -> str:
+    """Path of the export that holds what a pruned log does not; empty if the log is whole. Raises `WalCorrupt`."""
+    beginning = read_beginning(fs, layout.WAL)
+    return beginning.export if beginning is not None else ""
+
+
 def prune_exports(fs: FileSystem, kept: int) -> int:
-    """Remove all but the newest; returns how many went."""
-    old = exports(fs)[kept:]
+    """Remove all but the newest and the one that a pruned log begins with; returns how many went."""
+    founding = founding_export(fs)
+    old = [path for path in exports(fs)[kept:] if path != founding]
     for path in old:
         with writing(path):
             fs.unlink(path)

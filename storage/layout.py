@@ -14,18 +14,18 @@
   suspect       there if the state store was seen damaged: the next start does not trust it
   panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
+  verifying/    a state store made of an export to prove it; removed by who made it, or by the next
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from storage.checked_line import decode_checked, encode_checked
 from storage.errors import DataDirectoryDamaged, StoreTooNew
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, write_atomically
-from storage.wal.checksum import CRC32
 from storage.wal.failures import reading, syncing, writing
 
 FORMAT = "FORMAT"
@@ -41,11 +41,10 @@ SUSPECT = "suspect"
 PANIC = "panic"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
+VERIFYING = "verifying"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)
 """What cannot be there before the stamp is."""
-MAX_STAMP = 64 * 1024
-"""Bytes."""
 
 
 class Version(NamedTuple):
@@ -59,7 +58,7 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(2, 2),
+    "wal": Version(2, 3),
     "state": Version(1, 4),
     "index": Version(1, 1),
     "sessions": Version(1, 1),
@@ -85,17 +84,13 @@ def encode_stamp(stamp: Stamp) -> bytes:
     d552b53f
     """
     document = {"stores": stamp.stores, "writer": stamp.writer, "reader": stamp.reader}
-    line = json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
-    return line + f"\n{CRC32.run(line, 0):08x}\n".encode("ascii")
+    return encode_checked(document)
 
 
 def decode_stamp(data: bytes) -> Stamp:
     """What a FORMAT file says. Raises `DataDirectoryDamaged`."""
-    line, _, check = data.partition(b"\n")
-    if len(data) > MAX_STAMP or check != f"{CRC32.run(line, 0):08x}\n".encode("ascii"):
-        raise DataDirectoryDamaged(f"{FORMAT} has a wrong checksum")
     try:
-        document = json.loads(line)
+        document = decode_checked(data)
         stores = {
             str(name): Version(int(major), int(minor)) for name, (major, minor) in document["stores"].items()
         }

@@ -18,17 +18,19 @@ from chain.blocks import Block, encode_header
 from chain.genesis import Genesis
 from storage import layout
 from storage.chaindata import ChainData
-from storage.checkpoint import Checkpoint, read_settings, verify_checkpoints
+from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    DataLossRefused,
     ExportDamaged,
     IndexDamaged,
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
     StorageUnreadable,
+    WalPruned,
 )
-from storage.export import exports, restore_export
+from storage.export import exports, founding_export, read_header, restore_export
 from storage.failpoints import reach
 from storage.following import IndexFollower
 from storage.fs import FileSystem, write_atomically
@@ -37,6 +39,7 @@ from storage.kv import KeyValueStore, open_leveldb
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
+from storage.wal.beginning import read_beginning
 from storage.wal.delta import Deltas
 from storage.wal.failures import syncing, writing
 from storage.wal.loss import accept_loss
@@ -65,8 +68,8 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `StoreTooNew` and `StoragePanic`. A state store that LevelDB refuses to open, or that does not
-    hold what its checkpoints say, is moved to quarantine and built again from the log.
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew` and `StoragePanic`. A state store that LevelDB refuses to open, or
+    that does not hold what its checkpoints say, is moved to quarantine and built again from the log.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
@@ -149,11 +152,17 @@ def assemble(
 
 
 def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
-    """The state store; if it cannot be trusted, what the newest good export makes of it, or an empty one."""
+    """The state store; if it cannot be trusted, what the newest good export makes of it, or an empty one.
+
+    Raises `WalPruned` if it would have to be empty, but the log does not begin with genesis any more.
+    """
+    shutil.rmtree(data_dir / layout.VERIFYING, ignore_errors=True)
+    beginning = read_beginning(fs, layout.WAL)
+    first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
         if fs.exists(layout.SUSPECT):
             raise StateStoreCorrupt(f"an earlier run has met damage in it: {fs.read_file(layout.SUSPECT).decode()}")
-        kv, checkpoint = _trusted(data_dir)
+        kv, checkpoint = _trusted(data_dir, first_lsn)
         if checkpoint is not None or not exports(fs):
             return kv, checkpoint
         kv.close()
@@ -168,18 +177,24 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
             header = restore_export(fs, path, kv, encode_header(genesis.header()))
             kv.close()
             log.warning("state restored from an export", path=path, block=header.block, lsn=header.lsn)
-            return _trusted(data_dir)
+            return _trusted(data_dir, first_lsn)
         except (StorageUnreadable, ExportDamaged, StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
             kv.close()
             log.error("a state export cannot be used", path=path, error=str(error), target=_put_aside(data_dir))
+    if beginning is not None:
+        raise WalPruned(f"the log begins at LSN {first_lsn}, and {beginning.export} cannot be used or is gone")
     return open_leveldb(data_dir / layout.STATE), None
 
 
-def _trusted(data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
-    """The state store, if it opens and holds what its checkpoints say."""
+def _trusted(data_dir: Path, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
+    """The state store, if it opens, holds what its checkpoints say, and needs no log before ``first_lsn``."""
     kv = open_leveldb(data_dir / layout.STATE)
     try:
-        return kv, verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+        checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+        from_lsn = replay_from(checkpoint.lsn, read_settings(kv).needed_lsn) if checkpoint is not None else 1
+        if from_lsn < first_lsn:
+            raise CheckpointBroken(f"it needs the log from LSN {from_lsn} on, which begins at LSN {first_lsn}")
+        return kv, checkpoint
     except BaseException:
         kv.close()
         raise
@@ -196,12 +211,16 @@ def _put_aside(data_dir: Path) -> str:
 def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> None:
     """End the log where its owner says; what was derived from the lost part is put aside and derived again."""
     identity = WalIdentity(genesis.header().hash, genesis.config.chain_id)
+    founding = founding_export(fs)
+    if founding and (last := read_header(fs, founding).lsn) >= options.accept_data_loss:
+        raise DataLossRefused(f"the log goes on from {founding}, of LSN {last}: it cannot end before LSN {last + 1}")
     accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
     log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
     _put_aside(options.data_dir)
     for path in exports(fs):
-        with writing(path):
-            fs.unlink(path)
+        if path != founding:
+            with writing(path):
+                fs.unlink(path)
     destroy(_index_url(options))
 
 

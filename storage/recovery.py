@@ -11,6 +11,7 @@ import structlog
 from chain.environment import BlockEnvironment
 from storage.answers import Answered
 from storage.cheats import Revert, perform
+from storage.checkpoint import replay_from
 from storage.errors import StateRootMismatch, WalCorrupt
 from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
@@ -77,8 +78,8 @@ class Recovery:
 def recover(store: Store, replay: Replay) -> Recovery:
     """Bring the state, the blocks and the settings up to the log's durable end.
 
-    Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Raises `WalCorrupt`
-    and `StateRootMismatch`; nothing is repaired.
+    Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Raises `WalCorrupt`,
+    `WalPruned` and `StateRootMismatch`; nothing is repaired.
     """
     report = Recovery()
     waiting = report.waiting
@@ -88,7 +89,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
     checkpoint_lsn = store.checkpoint_lsn
     # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
     retention, store.state.retention = store.state.retention, None
-    for record in store.wal.records(min(checkpoint_lsn + 1, store.needed_lsn or checkpoint_lsn + 1)):
+    for record in store.wal.records(replay_from(checkpoint_lsn, store.needed_lsn)):
         if record.type == RecordType.POOL_ADMIT:
             waiting.admit(record.lsn, record.payload)
             if store.needed_lsn is None:  # perhaps more than needed, until the pool has said

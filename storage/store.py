@@ -338,6 +338,7 @@ class Store:
         return {
             "head": {"number": self.head.number, "hash": "0x" + self.head.hash.hex()},
             "log": {
+                "firstLsn": self.wal.first_lsn,
                 "lastLsn": self.last_lsn,
                 "durableLsn": self.durable_lsn,
                 "checkpointLsn": self.checkpoint_lsn,

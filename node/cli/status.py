@@ -27,7 +27,8 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
     log, index = answer["log"], answer["index"]
     click.echo(f"{answer['version']}  chain {answer['chainId']}  {'READ-ONLY' if answer['readOnly'] else 'serving'}")
     click.echo(f"head        block {answer['head']['number']}  {answer['head']['hash']}")
-    click.echo(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written")
+    since = f", from LSN {log['firstLsn']} on (pruned)" if log["firstLsn"] > 1 else ""
+    click.echo(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written{since}")
     click.echo(f"checkpoint  block {answer['checkpointBlock']}, LSN {log['checkpointLsn']}; states from block "
                f"{answer['oldestState']}; {answer['overlayBytes'] / 2**20:.1f} MiB above it")
     click.echo(f"index       block {index['block']}{' (catching up)' if index['indexing'] else ''}")

@@ -1,17 +1,21 @@
-"""``zvmd wal``: look at the log on disk without touching it, also while a node runs."""
+"""``zvmd wal``: look at the log on disk without touching it, also while a node runs; prune it, while none does."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
+from pathlib import Path
 
 import click
 
 from storage import layout
-from storage.errors import EXIT_CORRUPT
+from storage.errors import EXIT_CORRUPT, ExportDamaged, StorageUnreadable
+from storage.export import founding_export, read_header
 from storage.fs import RealFs
 from storage.wal import Finding, Record, RecordType, inspect
+from storage.wal.beginning import read_beginning
 from storage.wal.delta import decode_delta
 from storage.wal.inspect import OK
 from storage.wal.records import decode_command, decode_environment, decode_seal
@@ -23,17 +27,19 @@ DETAIL_CHARACTERS = 96
 
 @click.group()
 def wal() -> None:
-    """Look at the write-ahead log. Nothing is changed, and a node may be running."""
+    """Look at the write-ahead log, also while a node runs; or, stopped, remove its oldest segments."""
 
 
 @wal.command("inspect")
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
-@click.option("--from-lsn", type=int, default=1, help="First record to print.")
+@click.option("--from-lsn", type=int, default=0, help="First record to print, 0 for all.")
 @click.option("--limit", type=int, default=0, help="Records to print at most, 0 for all.")
 def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
     """Print every segment and record: offset, LSN, type, size, meaning."""
     printed = 0
-    for finding in inspect(RealFs(data_directory(data_dir)), layout.WAL):
+    fs = RealFs(data_directory(data_dir))
+    require(fs, from_lsn)
+    for finding in inspect(fs, layout.WAL):
         record = finding.record
         if record is None:
             click.echo(f"{finding.path} {finding.offset:#010x} {finding.verdict}: {finding.detail}")
@@ -49,16 +55,26 @@ def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
 @wal.command("verify")
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
 def verify_command(data_dir: str | None) -> None:
-    """Check every byte of every segment. Exit code 65 if anything is not as a sound log has it."""
+    """Check every byte of every segment, and of the state export that a pruned log begins with.
+
+    Exit code 65 if anything is not as a sound log has it.
+    """
     verdicts: Counter[str] = Counter()
     last_lsn = 0
-    for finding in inspect(RealFs(data_directory(data_dir)), layout.WAL):
+    fs = RealFs(data_directory(data_dir))
+    for finding in inspect(fs, layout.WAL):
         verdicts[finding.verdict] += 1
         if finding.record is not None and finding.sound:
             last_lsn = finding.record.lsn
-        if not finding.sound:
+        if not finding.sound or finding.verdict in ("beginning", "pruned"):
             click.echo(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}")
     bad = sum(count for verdict, count in verdicts.items() if verdict not in OK)
+    if verdicts["beginning"]:
+        try:
+            read_header(fs, founding_export(fs))
+        except (ExportDamaged, StorageUnreadable) as error:
+            click.echo(str(error))
+            bad += 1
     click.echo(f"{verdicts['segment']} segments, {verdicts['record']} records up to LSN {last_lsn}, {bad} findings")
     if bad:
         click.echo("hint: a damaged tail of a killed node is cut at the next start; anything else is refused then")
@@ -67,11 +83,13 @@ def verify_command(data_dir: str | None) -> None:
 
 @wal.command("export")
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
-@click.option("--from-lsn", type=int, default=1, help="First record.")
+@click.option("--from-lsn", type=int, default=0, help="First record, 0 for the oldest.")
 @click.option("--until", type=int, default=0, metavar="LSN", help="Last record, 0 for all.")
 def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
     """Write records as lines of JSON: lsn, type, payload in hex. Ends with exit code 65 at the first damage."""
-    for finding in inspect(RealFs(data_directory(data_dir)), layout.WAL):
+    fs = RealFs(data_directory(data_dir))
+    require(fs, from_lsn, until)
+    for finding in inspect(fs, layout.WAL):
         record = finding.record
         if not finding.sound:
             click.echo(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}", err=True)
@@ -80,6 +98,49 @@ def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
             continue
         line = {"lsn": record.lsn, "type": type_name(record.type), "payload": "0x" + record.payload.hex()}
         click.echo(json.dumps(line))
+
+
+@wal.command("prune")
+@click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
+@click.option("--dry-run", is_flag=True, help="Check everything and tell what would go; remove nothing.")
+@click.option("--export", "fresh", is_flag=True, help="First write a state export of the last checkpoint.")
+@click.option("--below", type=int, default=0, metavar="LSN", help="Keep what `restore --until` needs from LSN on.")
+@click.option(
+    "--scratch",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Where the export is restored to be checked.  [the data directory]",
+)
+def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, scratch: Path | None) -> None:
+    """Remove the log's oldest segments, below a state export that was proven. The node must be stopped.
+
+    Without this command the log is kept whole. What goes is gone: older moments can then be restored only from backups
+    made before. The newest state export is restored into a store of its own, with as much room as `state/` takes, every
+    block and value in it is checked, the state root is computed anew, and the rest of the log is read to its end: about
+    a minute for each million accounts and slots, million transactions, or 4 GiB of log that stays. Segments that
+    recovery, waiting transactions or snapshots of development calls need do not go.
+    """
+    from node.pruning import prune_data_directory  # it brings the whole node along, which the other commands need not
+
+    place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
+    pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
+    export = pruned.export
+    click.echo(
+        f"{export.path}: block {export.checkpoint.block}, LSN {export.checkpoint.lsn}, "
+        f"{export.accounts} accounts and {export.slots} slots, restored and checked"
+    )
+    for path in pruned.paths:
+        click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
+    begins = "would begin" if dry_run else "begins"
+    size = f"{pruned.bytes / 2**20:.1f} MiB"
+    click.echo(f"{len(pruned.paths)} segments, {size}; the log {begins} at LSN {pruned.first_lsn}")
+
+
+def require(fs: RealFs, *lsns: int) -> None:
+    """Raises `WalPruned` if one of these records, 0 for none, was there once and is not any more."""
+    beginning = read_beginning(fs, layout.WAL)
+    for lsn in lsns:
+        if beginning is not None and lsn:
+            beginning.require(lsn)
 
 
 def type_name(number: int) -> str:

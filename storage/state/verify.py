@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from chain.hashing import EMPTY_ROOT, keccak256
-from chain.trie import EMPTY_REFERENCE
+from chain.trie import EMPTY_REFERENCE, secure_trie_root, storage_root_of
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 from storage.kv import KeyValueSnapshot
@@ -114,6 +114,24 @@ def check_sample(snapshot: KeyValueSnapshot, root: Hash32, samples: int, rng: Ra
         if slot is not None:
             number = int.from_bytes(slot[0][21:], "big")
             check_slot(snapshot, stored.root, address, number, decode_slot(slot[1]))
+
+
+def recompute_root(snapshot: KeyValueSnapshot) -> tuple[Hash32, int, int]:
+    """State root of the flat values, computed anew without the stored tries; and how many accounts and slots there are.
+
+    Holds a leaf of every account in memory, and of one account's slots. Raises `StateStoreCorrupt`.
+    """
+    leaves: dict[bytes, bytes] = {}
+    count = 0
+    for key, record in snapshot.iterate(ACCOUNT, ACCOUNT + b"\xff" * 21):
+        address, stored = Address(key[1:]), decode_account(record)
+        pairs = snapshot.iterate(SLOT + address, SLOT + address + b"\xff" * 33)
+        slots = {int.from_bytes(slot_key[21:], "big"): decode_slot(value) for slot_key, value in pairs}
+        if storage_root_of(slots) != stored.root:
+            raise StateStoreCorrupt(f"the slots of 0x{address.hex()} have another root than it says")
+        leaves[address] = account_leaf(stored)
+        count += len(slots)
+    return secure_trie_root(leaves), len(leaves), count
 
 
 def check_all(snapshot: KeyValueSnapshot, root: Hash32) -> tuple[int, int]:

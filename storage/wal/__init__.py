@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from storage.errors import WalCorrupt
+from storage.errors import WalCorrupt, WalPruned
 from storage.fs import FileSystem
 from storage.pace import Pace, at_once
 from storage.wal.failures import reading
@@ -140,13 +140,20 @@ class Wal:
         """Every record up to here survives a power loss."""
         return self._writer.durable_lsn
 
-    def records(self, from_lsn: int = 1) -> Iterator[Record]:
-        """Durable records from ``from_lsn`` on, in order, verified; those durable when the iteration begins.
+    @property
+    def first_lsn(self) -> int:
+        """The oldest record that was not pruned; what the first append returns, if there is none."""
+        return self._writer.segments()[0][0].header.first_lsn
 
-        Optional records of types unknown to this version are left out. Raises `WalCorrupt`, also for damage
-        in sealed segments, whose bodies opening does not read.
+    def records(self, from_lsn: int = 0) -> Iterator[Record]:
+        """Durable records from ``from_lsn`` on, or all there are; those durable when the iteration begins. Verified.
+
+        Optional records of types unknown to this version are left out. Raises `WalPruned`; and `WalCorrupt`, also for
+        damage in sealed segments, whose bodies opening does not read.
         """
         segments, durable_lsn = self._writer.segments()
+        if 0 < from_lsn < segments[0].header.first_lsn:
+            raise WalPruned(f"LSN {from_lsn} was pruned: the log begins at LSN {segments[0].header.first_lsn}")
         starts = [segment.header.first_lsn for segment in segments] + [durable_lsn + 1]
         for segment, following in zip(segments, starts[1:], strict=True):
             if following > from_lsn:

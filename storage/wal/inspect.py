@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
-from storage.errors import StoreTooNew, WalForeign
+from storage.errors import StoreTooNew, WalCorrupt, WalForeign
 from storage.fs import File, FileSystem
+from storage.wal.beginning import BEGINNING_NAME, Beginning, read_beginning
 from storage.wal.failures import reading
 from storage.wal.format import FOOTER_SIZE, Record
 from storage.wal.packed import unpacked
 from storage.wal.reader import Stop, Walk, records_beyond, written_end
-from storage.wal.segment import SegmentFile, segment_name, sequence_of
-from storage.wal.survey import check_place, read_ends
+from storage.wal.segment import SegmentFile, segment_name
+from storage.wal.survey import check_place, read_ends, split_sequences
 
-OK = frozenset(("segment", "record", "footer", "open end"))
+OK = frozenset(("beginning", "pruned", "segment", "record", "footer", "open end"))
 """Verdicts of a sound log. All others are findings."""
 
 
@@ -26,7 +27,7 @@ class Finding(NamedTuple):
     """Where it begins, in bytes."""
     record: Record | None
     verdict: str
-    """``segment``, ``record``, ``footer``, ``open end``: sound. ``invalid header``, ``too new``, ``foreign``,
+    """`OK`: sound. ``invalid beginning``, ``invalid header``, ``too new``, ``foreign``,
     ``missing segment``, ``damaged``, ``misplaced``, ``stray record``, ``unsealed``, ``seal mismatch``,
     ``trailing bytes``: not."""
     detail: str
@@ -37,23 +38,33 @@ class Finding(NamedTuple):
         return self.verdict in OK
 
 
-def inspect(fs: FileSystem, directory: str) -> Iterator[Finding]:
-    """Everything in the log, file by file. Changes nothing; unreadable files raise `StorageUnreadable`."""
+def inspect(fs: FileSystem, directory: str, beginning: Beginning | None = None) -> Iterator[Finding]:
+    """Everything in the log, file by file. Changes nothing; unreadable files raise `StorageUnreadable`.
+
+    ``beginning``: what the log would hold if it began there, instead of where it does.
+    """
     fs = unpacked(fs)
     with reading(directory):
         names = fs.listdir(directory)
-    sequences = sorted(number for number in map(sequence_of, names) if number is not None)
+    if beginning is None:
+        beginning = yield from _beginning(fs, directory)
+    pruned, sequences = split_sequences(names, beginning)
+    for sequence in pruned:
+        yield Finding(f"{directory}/{segment_name(sequence)}", 0, None, "pruned", "the next start removes it")
+    if beginning is not None and not sequences:
+        path = f"{directory}/{segment_name(beginning.sequence)}"
+        yield Finding(path, 0, None, "missing segment", "the log begins with it")
     previous: SegmentFile | None = None
     for place, sequence in enumerate(sequences):
         path = f"{directory}/{segment_name(sequence)}"
-        if sequence != (sequences[place - 1] + 1 if place else 0):
+        if sequence != (sequences[place - 1] + 1 if place else beginning.sequence if beginning else 0):
             yield Finding(path, 0, None, "missing segment", "a segment before this one is missing")
             previous = None
         with reading(path):
             file = fs.open(path, writable=False)
         try:
             last = sequence == sequences[-1]
-            segment = yield from _ends(file, path, sequence, previous, place)
+            segment = yield from _ends(file, path, sequence, previous, None if place else beginning, place)
             if segment is not None:
                 yield from _bodies(file, segment, last=last)
             previous = segment
@@ -61,8 +72,25 @@ def inspect(fs: FileSystem, directory: str) -> Iterator[Finding]:
             file.close()
 
 
+def _beginning(fs: FileSystem, directory: str) -> Generator[Finding, None, Beginning | None]:
+    """Where the log begins; None if it is whole, or if that cannot be told."""
+    path = f"{directory}/{BEGINNING_NAME}"
+    try:
+        found = read_beginning(fs, directory)
+    except StoreTooNew as error:
+        yield Finding(path, 0, None, "too new", str(error))
+        return None
+    except WalCorrupt as error:
+        yield Finding(path, 0, None, "invalid beginning", str(error))
+        return None
+    if found is not None:
+        detail = f"segment {found.sequence}, LSN {found.first_lsn}; what was before is in {found.export}"
+        yield Finding(path, 0, None, "beginning", detail)
+    return found
+
+
 def _ends(
-    file: File, path: str, sequence: int, previous: SegmentFile | None, place: int
+    file: File, path: str, sequence: int, previous: SegmentFile | None, beginning: Beginning | None, place: int
 ) -> Generator[Finding, None, SegmentFile | None]:
     """Header and place of one segment; the segment if it can be read further."""
     try:
@@ -80,7 +108,8 @@ def _ends(
     yield Finding(path, 0, None, "segment", detail)
     if previous is not None or place == 0:
         try:
-            check_place(path, header, sequence, header.identity, previous)
+            before = beginning or Beginning.whole(header.identity)
+            check_place(path, header, sequence, header.identity, previous, before)
             if previous is not None and previous.header.identity != header.identity:
                 raise WalForeign(f"{path} belongs to another chain than {previous.path}")
         except WalForeign as error:

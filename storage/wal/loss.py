@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from storage.errors import DataLossRefused
 from storage.fs import FileSystem
+from storage.wal.beginning import Beginning, read_beginning
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import WalIdentity
 from storage.wal.packed import unpacked
 from storage.wal.reader import Walk, look_beyond, written_end
 from storage.wal.repair import cut, move_to_quarantine
-from storage.wal.segment import SegmentFile, segment_name, sequence_of
-from storage.wal.survey import check_place, read_ends
+from storage.wal.segment import SegmentFile, segment_name
+from storage.wal.survey import check_place, read_ends, split_sequences
 from storage.wal.watermark import WATERMARK_NAME
 
 
@@ -27,35 +28,43 @@ def accept_loss(fs: FileSystem, directory: str, identity: WalIdentity, lsn: int)
     fs = unpacked(fs)
     with reading(directory):
         names = fs.listdir(directory)
-    sequences = sorted(number for number in map(sequence_of, names) if number is not None)
+    beginning = read_beginning(fs, directory) or Beginning.whole(identity)
+    _, sequences = split_sequences(names, beginning)
+    first_lsn = beginning.first_lsn
     previous: SegmentFile | None = None
     for place, sequence in enumerate(sequences):
         path = f"{directory}/{segment_name(sequence)}"
-        expected = previous.footer.last_lsn + 1 if previous and previous.footer else 1
-        segment = _segment(fs, path, place, identity, previous) if sequence == place else None
+        expected = previous.footer.last_lsn + 1 if previous and previous.footer else first_lsn
+        in_place = sequence == beginning.sequence + place
+        segment = _segment(fs, path, sequence, identity, previous, beginning) if in_place else None
         if segment is None:  # it cannot even be told what it is: all of it goes
-            _require(lsn, expected)
+            _require(lsn, expected, first_lsn)
             _set_aside(fs, directory, sequences[place:])
             return
         last = _last_readable(fs, segment)
         footer = segment.footer
         if footer is None or last != footer.last_lsn:
-            _require(lsn, last + 1)
+            _require(lsn, last + 1, first_lsn)
             _set_aside(fs, directory, sequences[place + 1 :])
             _cut(fs, directory, segment)
             return
         previous = segment
-    _require(lsn, previous.footer.last_lsn + 1 if previous and previous.footer else 1)
+    _require(lsn, previous.footer.last_lsn + 1 if previous and previous.footer else first_lsn, first_lsn)
     _set_aside(fs, directory, [])
 
 
-def _require(lsn: int, first_lost: int) -> None:
-    if lsn != first_lost or lsn <= 1:
+def _require(lsn: int, first_lost: int, first_lsn: int) -> None:
+    if lsn != first_lost or lsn <= first_lsn:
         raise DataLossRefused(f"the first record that cannot be read is LSN {first_lost}, not {lsn}")
 
 
 def _segment(
-    fs: FileSystem, path: str, sequence: int, identity: WalIdentity, previous: SegmentFile | None
+    fs: FileSystem,
+    path: str,
+    sequence: int,
+    identity: WalIdentity,
+    previous: SegmentFile | None,
+    beginning: Beginning,
 ) -> SegmentFile | None:
     with reading(path):
         file = fs.open(path, writable=False)
@@ -65,7 +74,7 @@ def _segment(
         file.close()
     if header is None:
         return None
-    check_place(path, header, sequence, identity, previous)
+    check_place(path, header, sequence, identity, previous, beginning)
     return SegmentFile(path, header, footer, size)
 
 

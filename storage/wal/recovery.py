@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
 from storage.failpoints import reach
 from storage.fs import File, FileSystem, parent_of
+from storage.wal.beginning import remove_pruned
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
 from storage.wal.places import Places
@@ -80,13 +81,16 @@ def recover(
     if found.headless:
         _judge_headless(fs, found, witness_lsn)
     scan = _Scan(fs, found.segments[-1], mark, witness_lsn, start) if found.segments else None
-    if scan is None and witness_lsn:
+    beginning = found.beginning
+    if scan is None and witness_lsn > beginning.last_lsn:
         raise WalShort(
             f"the log is gone: records 1 to {witness_lsn} were durable", witness=witness_lsn, lsn=1
         )
     reach("wal.recovery.surveyed")
     # Nothing was refused: from here on the directory is changed.
     dropped = move_to_quarantine(fs, directory, found.headless) if found.headless else ""
+    if found.pruned:
+        remove_pruned(fs, directory, found.pruned)
     with writing(directory):
         for path in found.leftovers:
             fs.unlink(path)
@@ -107,9 +111,9 @@ def recover(
             fs,
             directory,
             identity,
-            sequence=len(found.segments),
-            last_lsn=footer.last_lsn if footer else 0,
-            chain=footer.chain if footer else identity.first_chain(),
+            sequence=beginning.sequence + len(found.segments),
+            last_lsn=footer.last_lsn if footer else beginning.last_lsn,
+            chain=footer.chain if footer else beginning.chain,
             size=segment_size,
             random_bytes=random_bytes,
         )
@@ -155,7 +159,7 @@ def _judge_headless(fs: FileSystem, found: Survey, witness_lsn: int) -> None:
         file.close()
     if last is not None and last.footer is None:
         raise WalCorrupt(f"{last.path} has no valid footer, but {path} follows it", path=last.path)
-    last_lsn = last.footer.last_lsn if last and last.footer else 0
+    last_lsn = last.footer.last_lsn if last and last.footer else found.beginning.last_lsn
     if not empty or witness_lsn > last_lsn:
         raise WalCorrupt(
             f"{path} has an invalid header and is not empty", path=path, lsn=last_lsn + 1, witness=witness_lsn

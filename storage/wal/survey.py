@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from storage.errors import WalCorrupt, WalForeign
 from storage.fs import File, FileSystem
+from storage.wal.beginning import Beginning, read_beginning
 from storage.wal.failures import reading
 from storage.wal.format import (
     FOOTER_SIZE,
@@ -31,6 +32,10 @@ class Survey(NamedTuple):
     """Path of a last segment whose header is invalid; empty if there is none."""
     leftovers: list[str]
     """Paths of files to remove."""
+    beginning: Beginning
+    """What was before the first segment."""
+    pruned: list[str]
+    """Paths of segments before it, which a crash kept a prune from removing."""
 
 
 def read_ends(file: File, path: str) -> tuple[SegmentHeader | None, Footer | None, int]:
@@ -56,9 +61,15 @@ def survey(fs: FileSystem, directory: str, identity: WalIdentity) -> Survey:
     """Look at every file's ends. Raises `WalCorrupt`, `WalForeign` for what no crash can leave behind."""
     with reading(directory):
         names = fs.listdir(directory)
-    found = Survey([], "", [f"{directory}/{name}" for name in names if name.endswith(LEFTOVERS)])
-    sequences = sorted(number for number in map(sequence_of, names) if number is not None)
-    for expected, sequence in enumerate(sequences):
+    noted = read_beginning(fs, directory)
+    beginning = noted or Beginning.whole(identity)
+    pruned, sequences = split_sequences(names, beginning)
+    leftovers = [f"{directory}/{name}" for name in names if name.endswith(LEFTOVERS)]
+    found = Survey([], "", leftovers, beginning, [f"{directory}/{segment_name(number)}" for number in pruned])
+    if noted is not None and not sequences:
+        missing = f"{directory}/{segment_name(noted.sequence)}"
+        raise WalCorrupt(f"{missing} is missing: the log begins with it", path=missing)
+    for expected, sequence in enumerate(sequences, beginning.sequence):
         path = f"{directory}/{segment_name(sequence)}"
         if sequence != expected:
             missing = f"{directory}/{segment_name(expected)}"
@@ -76,13 +87,25 @@ def survey(fs: FileSystem, directory: str, identity: WalIdentity) -> Survey:
             if sequence != sequences[-1]:
                 raise WalCorrupt(f"{path} has an invalid header", path=path)
             return found._replace(headless=path)
-        check_place(path, header, sequence, identity, found.segments[-1] if found.segments else None)
+        check_place(path, header, sequence, identity, found.segments[-1] if found.segments else None, beginning)
         found.segments.append(SegmentFile(path, header, footer, size))
     return found
 
 
+def split_sequences(names: list[str], beginning: Beginning | None) -> tuple[list[int], list[int]]:
+    """Numbers of the segments among file names: those before the beginning, and the log's; ascending."""
+    sequences = sorted(number for number in map(sequence_of, names) if number is not None)
+    first = beginning.sequence if beginning is not None else 0
+    return [number for number in sequences if number < first], [number for number in sequences if number >= first]
+
+
 def check_place(
-    path: str, header: SegmentHeader, sequence: int, identity: WalIdentity, previous: SegmentFile | None
+    path: str,
+    header: SegmentHeader,
+    sequence: int,
+    identity: WalIdentity,
+    previous: SegmentFile | None,
+    beginning: Beginning,
 ) -> None:
     """Refuse a segment that is intact but does not belong where it lies. Raises `WalForeign`."""
     if header.identity != identity:
@@ -93,7 +116,7 @@ def check_place(
         )
     if header.sequence != sequence:
         raise WalForeign(f"{path} is segment {header.sequence:#x}, renamed or copied", path=path)
-    last_lsn, chain = 0, identity.first_chain()
+    last_lsn, chain = beginning.last_lsn, beginning.chain
     if previous and previous.footer:
         last_lsn, chain = previous.footer.last_lsn, previous.footer.chain
     if (header.first_lsn, header.previous_chain) != (last_lsn + 1, chain):

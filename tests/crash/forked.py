@@ -15,7 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node.pruning import prune_data_directory
 from storage import layout
+from storage.errors import PruneRefused
+from storage.export import exports, founding_export
 from storage.fs import RealFs
 from storage.wal import inspect
 from tests.crash.victim import RECEIVERS, SENDERS, Order
@@ -297,19 +300,27 @@ class Slaughter:
 PATIENCE_SECONDS = 4.0
 """How long a load may take to reach a place."""
 FIRST_START = ("open.genesis", "open.stamp", "file.replace")
-ONCE = ("open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast")
+ONCE = ("open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast", "wal.prune")
 
 
 def prepare(point: str, directory: Path) -> bool:
     """Bring a directory into the state in which a place is reached; False: it has to live on a little first."""
     if point.startswith("wal.cut"):
         return tear_tail(directory)
+    if point.startswith("wal.prune"):
+        try:
+            return bool(prune_data_directory(directory, fresh=True, dry_run=True).paths)
+        except PruneRefused:
+            return False
     if point.startswith("export.restore") and not list((directory / layout.EXPORTS).glob("*.snap")):
         return False
     if point.startswith(("open.quarantined", "export.restore", "recovery.block")):
         (directory / layout.SUSPECT).write_text("a test said so")
         if point.startswith("recovery.block"):
-            shutil.rmtree(directory / layout.EXPORTS, ignore_errors=True)
+            fs = RealFs(directory)
+            for path in exports(fs):
+                if path != founding_export(fs):
+                    fs.unlink(path)
     elif point.startswith("index.migrate"):
         for path in directory.glob("index.sqlite*"):
             path.unlink()

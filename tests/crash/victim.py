@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -33,8 +34,10 @@ from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
 from node.opening import OpenedChain, open_chain
+from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
-from storage.errors import StorageError
+from storage import layout
+from storage.errors import PruneRefused, StorageError
 from storage.failpoints import arm
 from storage.session_files import KEPT_SECONDS, SessionFiles
 from storage.wal.session_records import Kept, Label, Place, Snapshot
@@ -48,6 +51,8 @@ NO_LABEL = Label("", (), "Osaka", b"", b"", b"", 1_700_000_000)
 CHECKPOINT_SECONDS = 0.02
 INDEX_SECONDS = 0.015
 EXPORT_SECONDS = 0.1
+LIVES_PER_PRUNE = 16
+"""In one of so many the log is pruned before the start."""
 
 
 class Order(NamedTuple):
@@ -144,6 +149,11 @@ def transfer(sender: int, nonce: int, to: int, wei: int) -> Candidate:
 def live(order: Order) -> None:
     """Recover, show what is there, and work until killed."""
     arm(order.failpoint)
+    place = Path(order.directory)
+    due = order.seed % LIVES_PER_PRUNE == 0 and (place / layout.STATE).exists()
+    if due or order.failpoint.startswith("wal.prune"):
+        with suppress(PruneRefused):  # it was killed before its first checkpoint, or has to recover first
+            prune_data_directory(place, fresh=True)
     began = time.perf_counter()
     opened = open_chain(settings_of(order), {})
     say("READY", f"{time.perf_counter() - began:.4f}", opened.store.head.number, opened.recovery.blocks)

@@ -23,8 +23,11 @@ LINES: dict[str, Entry] = {
         "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call (T1)",
     ),
     "sequences": Entry(
-        machines.node_sequences, 60, 7_239,
+        machines.node_sequences, 60, 16_275,
         "crash states of whole nodes after sequences of up to 3 operations of a node (T2)",
+    ),
+    "prune-crashes": Entry(
+        machines.prune_crashes, 300, 20_000, "crash states of whole nodes, every call of a prune of their log (T1)"
     ),
     "recovery-crashes": Entry(
         machines.recovery_crashes, 500, 20_000,
@@ -59,7 +62,7 @@ LINES: dict[str, Entry] = {
 }  # fmt: skip
 
 TOTALS = (
-    ("crash states of whole nodes", ("node-crashes", "sequences", "recovery-crashes")),
+    ("crash states of whole nodes", ("node-crashes", "sequences", "prune-crashes", "recovery-crashes")),
     ("of the log alone", ("log-crashes",)),
     ("`kill -9` of whole daemons", ("daemons",)),
     ("of the engine's process", ("kills", "places")),

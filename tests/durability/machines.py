@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.durability.results import Budget, Line
 from tests.simulation import test_faults as failing
+from tests.simulation import test_prune as prunes
 from tests.simulation import test_sequences as sequences
 from tests.simulation.explore import Run, survive, survive_interrupted_recovery
 from tests.simulation.workloads import WORKLOADS
@@ -66,6 +67,22 @@ def node_sequences(line: Line, budget: Budget, _: Path) -> None:
         line.count += sequences.explore(names, CASES_A_SEQUENCE, seed=1)
         line.add("sequences")
     line.most["sequences there are"] = len(order)
+
+
+def prune_crashes(line: Line, budget: Budget, _: Path) -> None:
+    """Every call of a first prune and of a later one, seed after seed; after one of four the next start crashes too."""
+    seed = line.seed * SEED_STEP
+    while budget.left(line.count):
+        for again in (False, True):
+            run = prunes.run(again=again, seed=seed)
+            for number, case in enumerate(prunes.every_crash(again=again, variants=VARIANTS, seed=seed)):
+                line.count += survive(run, case, twice=number % TWICE == 0)
+                if number % TWICE == 1:
+                    line.count += survive_interrupted_recovery(run, case, 1, random.Random(seed + number), 3)
+                    line.add("starts interrupted")
+                if not budget.left(line.count):
+                    return
+        seed += 1
 
 
 def recovery_crashes(line: Line, budget: Budget, _: Path) -> None:

@@ -16,6 +16,7 @@ from chain.types import Address
 from debugger.program import Program
 from debugger.session import Session
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
+from node.pruning import prune_data_directory
 from node.sessions.kept import bring_back, content_of, label_of, place_of
 from node.sessions.origin import Ground, Origin
 from storage import layout
@@ -131,6 +132,7 @@ def main(name: str) -> None:
     facts = facts_of(node)
     assert node.store.wal.pack_one()
     node.close()
+    assert prune_data_directory(place / "data").paths
     (place / "data" / "facts.json").write_text(json.dumps(facts, indent=1))
     with tarfile.open(HERE / f"{name}.tar.xz", "w:xz") as archive:
         for path in sorted((place / "data").rglob("*")):

@@ -17,6 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_url
 from sqlalchemy.pool import StaticPool
 
+from chain.blocks import encode_header
+from node.opening import stored_genesis
+from storage.export import founding_export, restore_export
 from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.sessions import SessionRow
@@ -28,6 +31,8 @@ from storage.state.keys import META_HEAD
 from tests.paths import REPO
 
 MIGRATIONS = REPO / "migrations"
+OLDER = "0001"
+"""Schema before the newest one."""
 
 
 class MachineKv(SimKv):
@@ -85,14 +90,27 @@ def empty_index() -> bytes:
     return connection.serialize()
 
 
+def older_index(image: bytes) -> bytes:
+    """An index as the version before would have it: without the tables of the newest migration."""
+    connection = connect(image)
+    for table in ("sessions", "session_tags", "session_watermark"):
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"UPDATE alembic_version SET version_num = '{OLDER}'")
+    return connection.serialize()
+
+
 class MachineIndex(Index):
-    """The index of a machine; remembers what each transaction left."""
+    """The index of a machine, migrated if it is older; remembers what each transaction left."""
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self._connection = connect(disk.index[-1])
         engine = engine_over(self._connection)
         super().__init__(engine, engine)
+        if self._connection.execute("SELECT version_num FROM alembic_version").fetchone() == (OLDER,):
+            disk.fs.count_call("index write")
+            assert migrate(engine, MIGRATIONS)
+            self._committed()
 
     def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
         self._disk.fs.count_call("index write")
@@ -120,6 +138,13 @@ class MachineIndex(Index):
     def close(self) -> None:
         super().close()
         self._connection.close()
+
+
+def genesis_header(fs: SimFs) -> bytes:
+    """Block 0's header of the chain on a machine."""
+    genesis = stored_genesis(fs)
+    assert genesis is not None
+    return encode_header(genesis.header())
 
 
 def nobody(_disk: Disk, _kind: str) -> None:
@@ -164,6 +189,17 @@ class Disk:
 
     def _with(self, fs: SimFs, index: list[bytes]) -> Disk:
         return Disk(fs, MachineKv(fs, self.kv.items()), list(index))
+
+    def bare(self) -> Disk:
+        """The machine with every derived store lost; the state is what the export makes that the log begins with."""
+        left = self.picture()
+        left.kv, left.index = MachineKv(left.fs), [empty_index()]
+        founding = founding_export(left.fs)
+        if founding:
+            store = SimKv()
+            restore_export(left.fs, founding, store, genesis_header(left.fs))
+            left.kv = MachineKv(left.fs, store.items())
+        return left
 
     def fingerprint(self) -> bytes:
         """The same for machines on which the next process does the same."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from storage.export import founding_export
 from storage.simfaults import READING
 from tests.simulation.disks import Disk
 from tests.simulation.life import LAST, Life
@@ -106,6 +107,9 @@ def survive(run: Run, case: Case, *, twice: bool = True) -> int:
     try:
         life = run.life(case.disk)
         check(life.store, life.ledger, run.record, case.mark)
+        if twice and founding_export(case.disk.fs):
+            bare = run.life(case.disk.bare())
+            check(bare.store, bare.ledger, run.record, case.mark)
         if twice:
             again = run.life(life.disk)
             oldest = again.store.state.oldest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from hashlib import blake2b
 from importlib.metadata import version
@@ -24,7 +25,10 @@ from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Su
 from node.errors import ReadOnly
 from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints
+from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
+from storage.pruning import Pruned, prune
+from storage.simkv import SimKv
 from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex
 from tests.simulation.money import Sent
@@ -161,12 +165,21 @@ class Life:
 
     def stop(self) -> Life:
         """What the daemon does on SIGTERM, and the next start."""
+        self._end()
+        return self._next(self.disk)
+
+    def prune(self) -> Life:
+        """The daemon stops, its log is pruned to the last checkpoint, and it starts again."""
+        self._end()
+        prune_disk(self.disk)
+        return self._next(self.disk)
+
+    def _end(self) -> None:
         self.commit()
         self.store.checkpoint()
         self.store.index_new_blocks()
         self.store.close()
         self.lock.release()
-        return self._next(self.disk)
 
     def kill(self) -> Life:
         """The process is gone at once; the machine, and the next process, go on."""
@@ -211,6 +224,18 @@ class Life:
             digest.update(repr((session, store.sessions.get(session))).encode())
         digest.update(repr(self.ledger.controls).encode())
         return digest.digest()
+
+
+def prune_disk(disk: Disk) -> Pruned:
+    """What `zvmd wal prune --export` does, and the export job afterwards."""
+    lock = take_directory(disk.fs)
+    try:
+        write_export(disk.fs, disk.kv)
+        pruned = prune(disk.fs, disk.kv, lambda: nullcontext(SimKv()), GENESIS)
+        prune_exports(disk.fs, 1)
+        return pruned
+    finally:
+        lock.release()
 
 
 def raise_error(answer: object) -> None:

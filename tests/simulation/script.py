@@ -9,13 +9,16 @@ from typing import Any
 from chain.crypto import create_address
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from tests.simulation.disks import Disk
+from storage.layout import CURRENT, Stamp, Version, write_stamp
+from tests.simulation.disks import Disk, older_index
 from tests.simulation.life import ACCOUNTS, GENESIS, SECRETS, Life, tracked
 from tests.simulation.money import Money, Sent, Slot
 from tests.simulation.record import Record
 
 GWEI = 10**9
 ETHER = 10**18
+OLD_STAMP = Stamp({store: Version(version.major, 0) for store, version in CURRENT.items()}, "0.0.1", "0.0.1")
+"""Of a version that wrote the first minor format of everything."""
 
 
 @dataclass
@@ -89,6 +92,19 @@ class Script:
     def compress(self) -> None:
         """Compress a sealed segment of the log, if there is one."""
         self.life.store.wal.pack_one()
+
+    def prune(self) -> None:
+        """Stop, prune the log and start again; with two segments more before, so that there is something to prune."""
+        for content in (b"p", b"q"):
+            self.keep(9, content * 7_000)
+        self.life = self.life.prune()
+
+    def migrate(self) -> None:
+        """The next start finds the stores as an older version has left them, and brings them up to date."""
+        self.life.commit()
+        write_stamp(self.life.disk.fs, OLD_STAMP)
+        self.life.disk.index[:] = [older_index(self.life.disk.index[-1])]
+        self.kill()
 
     def stop(self) -> None:
         """Stop and start again."""

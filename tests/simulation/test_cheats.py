@@ -7,7 +7,7 @@ back at that LSN or a later one, and equal to what was written down for it; also
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
@@ -24,7 +24,7 @@ from node.engine.requests import Cheat, Request, is_alone
 from storage.following import LogQuery
 from storage.simfaults import READING
 from storage.state.proof import prove
-from tests.simulation.disks import Disk, MachineKv, empty_index
+from tests.simulation.disks import Disk
 from tests.simulation.life import ACCOUNTS, Life, raise_error
 from tests.simulation.programs import token
 from tests.simulation.record import Record
@@ -122,7 +122,9 @@ def balance(s: Script) -> None:
     cheat(s, "amend", [STRANGER, None, s.life.store.last_lsn * ETHER, None, []])
 
 
-OPERATIONS: dict[str, Callable[[Script], None]] = {
+Operations = Mapping[str, Callable[[Script], None]]
+
+OPERATIONS: Operations = {
     "send": lambda s: sent(s, 0),
     "create": lambda s: sent(s, 1, data=True),
     "send in flight": lambda s: sent(s, 2, commit=False),
@@ -165,17 +167,19 @@ def start(disk: Disk, seed: int = SEED) -> CheatLife:
 class History:
     """One life, what it was after each LSN at which it could be asked, and every moment at which it may crash."""
 
-    def __init__(self, names: tuple[str, ...], seed: int) -> None:
+    def __init__(self, names: Sequence[str], seed: int, operations: Operations = OPERATIONS) -> None:
         self.seen: dict[int, bytes] = {}
         self.pictures: list[tuple[str, Disk, int]] = []
         self.acknowledged = 0
         self.seed = seed
+        self.last = 0
+        """The first picture of the last operation."""
         disk = Disk.new(seed)
         disk.observe(self._picture)
         script = Script(start(disk, seed))
         for name in names:
-            self.doing = name
-            OPERATIONS[name](script)
+            self.doing, self.last = name, len(self.pictures)
+            operations[name](script)
             if not script.life.groups:
                 self._note(script.life)
         script.life.commit()
@@ -223,9 +227,7 @@ class History:
         assert lsn >= acknowledged, f"LSN {acknowledged} was acknowledged, the log ends at {lsn}"
         digest = life.digest()
         assert self.seen.get(lsn, digest) == digest, f"LSN {lsn} is another chain"
-        bare = life.disk.picture()
-        bare.kv, bare.index = MachineKv(bare.fs), [empty_index()]
-        assert start(bare).digest() == digest, f"LSN {lsn}, from the log alone"
+        assert start(life.disk.bare()).digest() == digest, f"LSN {lsn}, from the log alone"
 
 
 def test_the_script_does_what_it_says() -> None:

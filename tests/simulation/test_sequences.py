@@ -1,4 +1,7 @@
-"""Every sequence of up to three of the things a node does, crashed at every call of the last (T2)."""
+"""Every sequence of up to three of the things a node does, crashed at every call of the last (T2).
+
+With a development call in it the chain may be brought back: then `tests.simulation.test_cheats.History` is the judge.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from storage.wal.delta import Deltas
 from tests.simulation.disks import empty_index
 from tests.simulation.explore import Picture, Run, survive
 from tests.simulation.script import GWEI, Script, Workload
+from tests.simulation.test_cheats import History, back, balance, cheat
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))
 SEQUENCES = 30
@@ -40,6 +44,12 @@ OPERATIONS: dict[str, Callable[[Script], None]] = {
     "import a session": lambda s: s.keep(len(s.life.record.kept) + 2, b"imported" * 300, commit=False),
     "close a session": lambda s: s.keep(1, None),
     "rotate": lambda s: s.keep(1, b"%d" % len(s.life.record.kept) * 5000),
+    "checkpoint": lambda s: s.life.checkpoint(),
+    "evm_snapshot": lambda s: cheat(s, "snapshot"),
+    "evm_revert": lambda s: back(s, newest=True),
+    "cheat": balance,
+    "prune": lambda s: s.prune(),
+    "migrate": lambda s: s.migrate(),
     "compress": lambda s: s.compress(),
     "freeze": lambda s: s.life.freeze(),
     "write frozen": lambda s: s.life.write_frozen(),
@@ -48,7 +58,8 @@ OPERATIONS: dict[str, Callable[[Script], None]] = {
     "stop": lambda s: s.stop(),
     "kill": lambda s: s.life.commit() or s.kill(),
 }
-"""Checkpoints drop states older than two blocks."""
+"""Checkpoints drop states older than two blocks, unless there is a development call."""
+DEVELOPMENT = {"evm_snapshot", "evm_revert", "cheat"}
 
 
 def sequences() -> list[tuple[str, ...]]:
@@ -56,7 +67,11 @@ def sequences() -> list[tuple[str, ...]]:
 
 
 def explore(names: Sequence[str], cases: int, seed: int = SEED) -> int:
-    """Crash in the last operation of a sequence: what comes before is another sequence."""
+    """Crash in the last operation of a sequence: what comes before is another sequence. Returns the machines."""
+    if DEVELOPMENT.intersection(names):
+        history, source = History(names, seed, OPERATIONS), Random(f"{seed} {names}")
+        chosen = history.pictures[history.last :]
+        return sum(history.survive(one, source) for one in source.sample(chosen, min(cases, len(chosen))))
     before, chance = 0, Random(f"{seed} {names}")
 
     def script(s: Script) -> None:
@@ -71,8 +86,21 @@ def explore(names: Sequence[str], cases: int, seed: int = SEED) -> int:
     options = {"retention_blocks": 2, "deltas": chance.choice(DELTAS)}
     run = Run.of(", ".join(names), seed, Workload(script, options=options), seen)
     possible = run.cases(8, before)
-    chosen = chance.sample(possible, min(cases, len(possible)))
-    return sum(survive(run, case, twice=number == 0) for number, case in enumerate(chosen))
+    some = chance.sample(possible, min(cases, len(possible)))
+    return sum(survive(run, case, twice=number == 0) for number, case in enumerate(some))
+
+
+def test_all_that_a_node_does_is_among_them() -> None:
+    """The twelve of the plan; a session is saved or imported."""
+    assert set(OPERATIONS) >= {
+        "send", "mine", "checkpoint", "rotate", "save a session", "import a session", "evm_snapshot", "evm_revert",
+        "cheat", "prune", "migrate", "stop",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["prune", "migrate"])
+def test_crashes_in_what_ends_the_process(name: str) -> None:
+    assert explore(("save a session", "evm_snapshot", name), 6) + explore(("send", "rotate", name), 6) > 24
 
 
 def test_some_sequences() -> None:
@@ -85,6 +113,6 @@ def test_some_sequences() -> None:
 @pytest.mark.parametrize("first", OPERATIONS)
 def test_all_sequences(first: str) -> None:
     chosen = [names for names in sequences() if names[0] == first]
-    assert len(chosen) == 1 + 19 + 19**2
+    assert len(chosen) == 1 + len(OPERATIONS) + len(OPERATIONS) ** 2
     states = sum(explore(names, 6) for names in chosen)
     print(f"{first}: {len(chosen)} sequences, {states} crash states")

@@ -24,7 +24,7 @@ from storage.kv import KeyValueStore, open_leveldb
 from storage.simkv import SimKv
 from storage.state.keys import CHECKPOINT, META_HEAD, META_OLDEST, META_STATE
 from storage.state.store import StateStore
-from storage.state.verify import check_all
+from storage.state.verify import check_all, recompute_root
 from tests.unit.storage.chains import make_block
 
 REFUSALS = (CheckpointBroken, StateStoreCorrupt, StateStoreRefused)
@@ -72,6 +72,7 @@ def test_a_good_store_verifies_and_goes_on() -> None:
     accounts, slots = check_all(kv.snapshot(), head.state_root)
     assert accounts > 20
     assert slots > 20
+    assert recompute_root(kv.snapshot()) == (head.state_root, accounts, slots)
 
 
 def test_every_missing_or_altered_key_that_is_checked_is_refused() -> None:
@@ -120,6 +121,25 @@ def test_flat_values_that_differ_from_the_trie_are_found() -> None:
         copy.write({key: value[:-1] + bytes([value[-1] ^ 1])}, ())
         with pytest.raises(StateStoreCorrupt):
             check_all(copy.snapshot(), head.state_root)
+
+
+def test_a_root_computed_anew_tells_a_missing_value_too() -> None:
+    """`check_all` asks the tries about every value that is there; one that is not, nobody asks about."""
+    kv = SimKv()
+    grow(kv, 4)
+    head = last_checkpoint(kv)
+    assert head is not None
+    found = 0
+    for key, value in kv.items().items():
+        if key[:1] in b"as":
+            for left in ({}, {key: value[:-1] + bytes([value[-1] ^ 1])}):
+                copy = kv.copy()
+                copy.write(left, () if left else [key])
+                try:
+                    assert recompute_root(copy.snapshot())[0] != head.state_root
+                except StateStoreCorrupt:
+                    found += 1
+    assert found > 20
 
 
 def test_a_later_schema_is_not_touched() -> None:

@@ -1,0 +1,42 @@
+"""Prunes the log of a stopped node's data directory: its lock, its stores, and what is made to prove the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from node.opening import stored_genesis, take_directory
+from storage import layout
+from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
+from storage.export import write_export
+from storage.fs import RealFs
+from storage.kv import open_leveldb
+from storage.pruning import Pruned, prune, scratch_store
+
+
+def prune_data_directory(
+    data_dir: Path, *, dry_run: bool = False, fresh: bool = False, below: int = 0, scratch: Path | None = None
+) -> Pruned:
+    """See `storage.pruning.prune`. ``fresh``: export the last checkpoint first. ``scratch``: restore it there.
+
+    Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
+    """
+    fs = RealFs(data_dir)
+    genesis = stored_genesis(fs)
+    if genesis is None or not fs.exists(layout.WAL):
+        raise DataDirectoryDamaged(f"{data_dir} holds no chain")
+    lock = take_directory(fs)
+    try:
+        if not fs.exists(layout.STATE):
+            raise PruneRefused("there is no state store: the next start has to make it")
+        try:
+            live = open_leveldb(data_dir / layout.STATE)
+        except StateStoreRefused as error:
+            raise PruneRefused(f"the state store cannot be opened: {error}") from error
+        try:
+            if fresh:
+                write_export(fs, live)
+            return prune(fs, live, lambda: scratch_store(data_dir, scratch), genesis, below=below, dry_run=dry_run)
+        finally:
+            live.close()
+    finally:
+        lock.release()
