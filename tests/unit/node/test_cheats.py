@@ -22,8 +22,7 @@ from chain.transactions import (
 from chain.types import UINT64_MAX, Address
 from node.engine import admission
 from node.engine.node import Node
-from node.engine.pipeline import Freeze
-from node.engine.requests import Cheat, parts
+from node.engine.requests import Cheat, Freeze, parts
 from node.errors import CheatRefused, CheatsDisabled, OutOfReach
 from tests.durability.nodes import LocalNode
 
