@@ -34,7 +34,7 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
-from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
+from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 from storage.pace import Slices
