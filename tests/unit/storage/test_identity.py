@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,7 @@ from storage.fs import RealFs
 from storage.identity import CHECKSUM, read_genesis, write_genesis
 from storage.layout import GENESIS, WAL
 
-SMALL = dev_genesis(31_337, [], Fork.OSAKA, 30_000_000, timestamp=1_700_000_000)
-SMALL.alloc.clear()
+SMALL = replace(dev_genesis(31_337, [], Fork.OSAKA, 30_000_000, timestamp=1_700_000_000), alloc={})
 
 
 def read(directory: Path, content: bytes) -> Genesis | None:
