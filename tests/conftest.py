@@ -13,7 +13,6 @@ import eth_account  # noqa: F401 - imported here for what it does to the interpr
 import pytest
 
 from node.cache import FileObjectCache
-from node.opening import CACHE_BYTES_MAX
 from tests.daemon import Daemon
 from tests.paths import OBJECTS
 from tests.programs import NODE_MODULES, find_program
@@ -24,9 +23,12 @@ sys.setrecursionlimit(1000)
 hostile nesting would crash the interpreter in C decoders. The daemon imports neither (test_daemon_imports)."""
 
 
+OBJECTS_BYTES_MAX = 256 * 2**20
+
+
 def pytest_sessionfinish() -> None:
     """Compiled code of programs that were tried once does not pile up."""
-    FileObjectCache(OBJECTS).prune(CACHE_BYTES_MAX)
+    FileObjectCache(OBJECTS).prune(OBJECTS_BYTES_MAX)
 
 
 class Node(NamedTuple):
