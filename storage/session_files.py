@@ -83,7 +83,7 @@ class SessionFiles:
 
         How many files went, and how many are left. Raises `StoragePanic`.
         """
-        found, removed = _listed(self._fs), 0
+        found, removed = session_files(self._fs), 0  # those being written come and go as they please
         for path in found:
             if now - self._fs.modified(path) <= KEPT_SECONDS:
                 continue

@@ -93,7 +93,7 @@ OWN_WAY = {"evm_setAutomine"}
 def play(rpc: Rpc) -> list[tuple[Step, Any]]:
     """The script's answers, without what cannot be the same on two nodes."""
     answers: list[tuple[Step, Any]] = []
-    last_hash = snapshot = ""
+    last_hash, snapshot, automine = "", "", True
     for method, params in SCRIPT:
         params = tuple({"$hash": last_hash, "$snapshot": snapshot}.get(str(item), item) for item in params)
         try:
@@ -102,6 +102,10 @@ def play(rpc: Rpc) -> list[tuple[Step, Any]]:
             answer = "refused"
         if method == "eth_sendTransaction" and answer != "refused":
             last_hash, answer = answer, "sent"
+            while automine and rpc.call("eth_getTransactionReceipt", last_hash) is None:
+                time.sleep(0.01)  # anvil answers before it mines
+        elif method == "evm_setAutomine":
+            automine = params[0]
         elif method == "evm_snapshot":
             snapshot, answer = snapshot or answer, "taken"
         elif method == "eth_getBlockByNumber":

@@ -27,8 +27,6 @@ KILLED_IN_RECOVERY = 0.25
 CYCLES_PER_DIRECTORY = 100
 LOOKED_BACK = 3
 ANSWER_SECONDS = 60.0
-NOT_KEPT = "-"
-"""In place of a digest: there is no such session."""
 
 
 @dataclass
@@ -43,15 +41,17 @@ class Memory:
     mined: dict[str, int] = field(default_factory=dict)
     received: list[int] = field(default_factory=lambda: [0] * RECEIVERS)
     nonces: list[int] = field(default_factory=lambda: [0] * SENDERS)
+    moved: dict[int, int] = field(default_factory=dict)
+    """Debug session -> the newest step asked for."""
+    kept: dict[int, int] = field(default_factory=dict)
+    """Debug session -> the newest step acknowledged."""
     unanswered: set[str] = field(default_factory=set)
     """Sent in the last life and not answered."""
-    sessions: dict[int, list[str]] = field(default_factory=dict)
-    """What may have been kept of a session: what was answered last, and what was asked after it."""
 
     def judge(self, lines: list[list[str]]) -> None:
         """Hold what a recovered node shows against this."""
         pool: set[str] = set()
-        sessions: dict[int, list[str]] = {}
+        steps: dict[int, int] = {}
         for kind, *words in lines:
             if kind == "B":
                 self._block(words)
@@ -59,19 +59,17 @@ class Memory:
                 pool.add(words[0])
             elif kind == "V":
                 assert int(words[1]) == self.received[int(words[0])], f"receiver {words}: {self.received}"
-            elif kind == "D":
-                sessions[int(words[0])] = [words[1]]
             elif kind == "N":
                 assert int(words[1]) == self.nonces[int(words[0])], f"sender {words}: {self.nonces}"
+            elif kind == "D":
+                steps[int(words[0])] = int(words[1])
+        for session in self.moved:
+            oldest, shown, newest = self.kept.get(session, 0), steps.get(session, 0), self.moved[session]
+            assert oldest <= shown <= newest, f"session {session} is at {shown}, not from {oldest} to {newest}"
         lost = self.acknowledged - self.mined.keys() - pool
         assert not lost, f"acknowledged and lost: {lost}"
         unknown = pool - self.sent.keys()
         assert not unknown, f"in the pool, but nobody sent: {unknown}"
-        for session, possible in self.sessions.items():
-            found = sessions.get(session, [NOT_KEPT])
-            assert found[0] in possible, f"session {session} is {found[0]}, not one of {possible}"
-        assert sessions.keys() <= self.sessions.keys(), f"sessions nobody asked to keep: {sessions}"
-        self.sessions = sessions
 
     def _block(self, words: list[str]) -> None:
         number, line = int(words[0]), " ".join(words)
@@ -103,10 +101,9 @@ class Memory:
             self.acknowledged.add(words[0])
             self.unanswered.discard(words[0])
         elif kind == "K":
-            self.sessions.setdefault(int(words[0]), [NOT_KEPT]).append(words[1])
+            self.moved[int(words[0])] = int(words[1])
         elif kind == "L":
-            possible = self.sessions[int(words[0])]
-            del possible[: possible.index(words[1])]
+            self.kept[int(words[0])] = int(words[1])
 
 
 @dataclass

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
@@ -38,21 +37,17 @@ from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage.errors import StorageError
 from storage.failpoints import arm
 from storage.session_files import KEPT_SECONDS, SessionFiles
-from storage.wal.session_records import Snapshot
-from tests.simulation.record import kept
+from storage.wal.session_records import Kept, Label, Place, Snapshot
 from vm.machine import Machine
 
 SENDERS = 3
 RECEIVERS = 16
 IN_FLIGHT = 6
+SESSIONS = 8
+NO_LABEL = Label("", (), "Osaka", b"", b"", b"", 1_700_000_000)
 CHECKPOINT_SECONDS = 0.02
 INDEX_SECONDS = 0.015
 EXPORT_SECONDS = 0.1
-SESSIONS = 6
-INLINE_BYTES = 1_000
-"""A session's content above this is a file."""
-LATER_SECONDS = 2 * KEPT_SECONDS
-"""How far ahead the clock is that tells which files are old enough to go. Not while one is written: it would go too."""
 
 
 class Order(NamedTuple):
@@ -177,18 +172,28 @@ def show(opened: OpenedChain, order: Order) -> None:
         say("N", number, account.nonce if account else 0)
     for entry in opened.ledger.pool.entries():
         say("P", entry.transaction.hash.hex())
-    files = SessionFiles(opened.fs)
-    for session in opened.store.sessions:
-        found = opened.store.sessions.get(session)
-        assert found is not None
-        content = found.content
-        say("D", session, digest_of(files.read(session, content) if isinstance(content, Snapshot) else content))
+    for session, step in steps_of(opened).items():
+        say("D", session, step)
     say("F")
 
 
-def digest_of(content: bytes) -> str:
-    """How the record knows a session's content."""
-    return blake2b(content, digest_size=8).hexdigest()
+def content_of(session: int, step: int) -> bytes:
+    """Content of a debug session that was kept as a whole at a step."""
+    return f"{session} {step} ".encode() + bytes(3_000)
+
+
+def steps_of(opened: OpenedChain) -> dict[int, int]:
+    """Where each debug session stands; its file is what it was then."""
+    shelf, files, steps = opened.store.sessions, SessionFiles(opened.fs), {}
+    for session in shelf:
+        kept = shelf.get(session)
+        assert kept is not None
+        assert isinstance(kept.content, Snapshot)
+        name, kept_at = files.read(session, kept.content).split()[:2]
+        assert int(name) == session
+        assert int(kept_at) <= kept.place.step
+        steps[session] = kept.place.step
+    return steps
 
 
 class Life:
@@ -199,9 +204,9 @@ class Life:
         self.order = order
         self.chance = random.Random(order.seed)
         self.room = threading.Semaphore(IN_FLIGHT)
-        self.files = SessionFiles(opened.fs)
-        self.files.remove_unfinished()
         self.pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=self.end)
+        self.steps = steps_of(opened)
+        self.files = SessionFiles(opened.fs)
 
     def end(self, error: BaseException) -> None:
         """As the daemon's panic."""
@@ -216,6 +221,7 @@ class Life:
         self.every(INDEX_SECONDS, store.index_new_blocks)
         self.every(INDEX_SECONDS, store.wal.pack_one)
         self.every(EXPORT_SECONDS, lambda: self.opened.export(1))
+        self.every(EXPORT_SECONDS, lambda: self.files.sweep(store.sessions.snapshots, time.time() + 2 * KEPT_SECONDS))
         self.opened.space.look()
         for sender, nonce, to, wei in self.order.resend:
             self.send(sender, nonce, to, wei, again=True)
@@ -231,10 +237,10 @@ class Life:
                 self.ask(lambda done: Mine(done, key=f"{self.order.seed}-{self.chance.random()}"))
             if self.chance.random() < 0.03:
                 self.ask(lambda done: Control(done, "time_offset_seconds", self.chance.randrange(100)))
-            if self.chance.random() < 0.2:
-                self.keep_session(1 + self.chance.randrange(SESSIONS))
-            if self.chance.random() < 0.05:
+            if self.chance.random() < 0.03:
                 self.there_and_back()
+            if self.chance.random() < 0.1:
+                self.keep(self.chance.randrange(1, 1 + SESSIONS))
 
     def nonces(self, sender: int) -> Iterator[int]:
         """Nonces of an account that nothing was sent with."""
@@ -266,36 +272,42 @@ class Life:
 
         self.pipeline.put(make(done))
 
-    def keep_session(self, session: int) -> None:
-        """Some other content for a session, small or in a file."""
-        content = self.chance.randbytes(self.chance.choice((100, 5_000)))
-        digest = digest_of(content)
-        self.files.sweep(self.opened.store.sessions.snapshots, time.time() + LATER_SECONDS)
-        held = content if len(content) <= INLINE_BYTES else self.files.write(session, content)
-        say("K", session, digest)
+    def keep(self, session: int) -> None:
+        """A debug session moves one step on, or is kept as a whole again, in a file."""
+        self.steps[session] = step = self.steps.get(session, 0) + 1
+        say("K", session, step)
+        self.room.acquire()
+        place = Place(step, 0, bytes(32), "", 1_700_000_000)
+        change: Kept | Place = place
+        if step == 1 or self.chance.random() < 0.3:
+            change = Kept(NO_LABEL, place, self.files.write(session, content_of(session, step)))
 
-        def keep(done: Callable[[object], None]) -> Request:
-            def answered(answer: object) -> None:
-                if isinstance(held, Snapshot):
-                    self.files.settled(session, held)
-                if answer is None:
-                    say("L", session, digest)
-                done(answer)
+        def done(answer: object) -> None:
+            if isinstance(change, Kept):
+                assert isinstance(change.content, Snapshot)
+                self.files.settled(session, change.content)
+            say(*("L", session, step) if answer == session else ("E", f"session {session} was answered {answer!r}"))
+            self.room.release()
 
-            return KeepSession(answered, session, kept(held))
-
-        self.ask(keep)
+        self.pipeline.put(KeepSession(done, session, change))
 
     def there_and_back(self) -> None:
-        """Take a snapshot and go back to it at once; everybody else was answered before, so nothing is lost by it."""
+        """Snapshot, a block, revert, with nothing else under way: a kill leaves that block or not, and nothing else."""
         for _ in range(IN_FLIGHT):
             self.room.acquire()
-        answers: SimpleQueue[object] = SimpleQueue()
-        self.pipeline.put(Cheat(answers.put, "snapshot"))
-        self.pipeline.put(Cheat(answers.put, "revert", (answers.get(),)))
-        if (answer := answers.get()) is not True:
-            say("E", f"going back to a snapshot was answered {answer!r}")
+        snapshot = self.answer(lambda done: Cheat(done, "snapshot"))
+        self.answer(Mine)
+        assert self.answer(lambda done: Cheat(done, "revert", (snapshot,))) is True
         self.room.release(IN_FLIGHT)
+
+    def answer(self, make: Callable[[Callable[[object], None]], Request]) -> object:
+        """Ask, and wait for it."""
+        answers: SimpleQueue[object] = SimpleQueue()
+        self.pipeline.put(make(answers.put))
+        answer = answers.get()
+        if isinstance(answer, Exception):
+            say("E", f"an answer: {answer!r}")
+        return answer
 
     def send(self, sender: int, nonce: int, to: int, wei: int, *, again: bool = False) -> None:
         """A transfer; the record hears of it before the node does, and of the answer."""

@@ -265,6 +265,16 @@ def test_an_empty_folder_stays_while_a_file_is_made_for_it(tmp_path: Path, monke
     assert files.read(3, snapshot) == b"large"
 
 
+def test_a_file_being_written_is_not_swept_whatever_the_clock_says(tmp_path: Path) -> None:
+    fs = RealFs(tmp_path)
+    files = SessionFiles(fs)
+    path = tmp_path / path_of(7, files.write(7, b"session"))
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_bytes(b"half")
+    assert files.sweep(set, path.stat().st_mtime + 10 * KEPT_SECONDS) == (0, 1)
+    assert unfinished.exists()
+
+
 def test_a_damaged_or_unfinished_file(tmp_path: Path) -> None:
     fs = RealFs(tmp_path)
     files = SessionFiles(fs)
