@@ -1,4 +1,4 @@
-"""Commands as plain data: what a service stores in its log and a client sends, and `perform` for all of them."""
+"""Commands as plain data: what a service stores in its log and a client sends, and `perform_sliced` for all of them."""
 
 from __future__ import annotations
 
@@ -144,26 +144,16 @@ Command = (
     | Rename
 )
 
-_PERFORM: Final[dict[type[Any], Callable[[Session, Any], list[Event]]]] = {
+_AT_ONCE: Final[dict[type[Any], Callable[[Session, Any], list[Event]]]] = {
     Load: lambda s, c: s.load(c.program),
     Reset: lambda s, _: s.reset(),
-    Step: lambda s, c: s.step(c.n),
     StepBack: lambda s, c: s.step_back(c.n),
-    StepOver: lambda s, c: s.step_over(c.limit),
-    StepOut: lambda s, c: s.step_out(c.limit),
-    StepOverBack: lambda s, _: s.step_over_back(),
-    StepOutBack: lambda s, _: s.step_out_back(),
-    Seek: lambda s, c: s.seek(c.step),
-    Run: lambda s, c: s.run(c.limit),
-    ReverseRun: lambda s, _: s.reverse_run(),
     ToEnd: lambda s, _: s.to_end(),
     SetBreakpoint: lambda s, c: s.set_breakpoint(c.breakpoint),
     RemoveBreakpoint: lambda s, c: s.remove_breakpoint(c.id),
     MakeEdit: lambda s, c: s.edit(c.edit),
-    Checkout: lambda s, c: s.checkout(c.branch, c.step),
     Rename: lambda s, c: s.rename(c.name, c.tags),
 }
-
 
 _SLICED: Final[dict[type[Any], Callable[[Session, Any, WantsPause], Slices]]] = {
     Step: lambda s, c, p: step_slices(s.timeline, c.n, p),
@@ -179,15 +169,13 @@ _SLICED: Final[dict[type[Any], Callable[[Session, Any, WantsPause], Slices]]] = 
 
 
 def perform_sliced(session: Session, command: Command, wants_pause: WantsPause) -> Moves:
-    """`perform` in slices: others may work after every ``yield``; a long move ends early once a pause is wanted."""
+    """Carry out a command; its events. Errors leave the session as it was.
+
+    In slices: others may work after every ``yield``; a long move ends early once a pause is wanted.
+    """
     if isinstance(command, Checkout):
         return (yield from session.checkout_slices(command.branch, command.step, wants_pause))
     begin = _SLICED.get(type(command))
     if begin is None:
-        return perform(session, command)
+        return _AT_ONCE[type(command)](session, command)
     return (yield from session.sliced(begin(session, command, wants_pause)))
-
-
-def perform(session: Session, command: Command) -> list[Event]:
-    """Carry out a command; its events. Errors leave the session as it was."""
-    return _PERFORM[type(command)](session, command)

@@ -12,13 +12,23 @@ from typing import NamedTuple
 import eth_account  # noqa: F401 - imported here for what it does to the interpreter, see below
 import pytest
 
+from node.cache import FileObjectCache
 from tests.daemon import Daemon
+from tests.paths import OBJECTS
 from tests.programs import NODE_MODULES, find_program
 from tests.rpc import Rpc
 
 sys.setrecursionlimit(1000)
 """Python's default. py_ecc, which eth_account imports, raises it to 100,000: far more than the C stack bears, so that
 hostile nesting would crash the interpreter in C decoders. The daemon imports neither (test_daemon_imports)."""
+
+
+OBJECTS_BYTES_MAX = 256 * 2**20
+
+
+def pytest_sessionfinish() -> None:
+    """Compiled code of programs that were tried once does not pile up."""
+    FileObjectCache(OBJECTS).prune(OBJECTS_BYTES_MAX)
 
 
 class Node(NamedTuple):

@@ -14,7 +14,7 @@ from chain.types import Address, Hash32
 from node.engine.ledger import Ledger
 from storage.following import FoundLog, LogQuery
 from storage.store import Store
-from storage.wal.session_records import Kept, Label, Place, Snapshot
+from storage.wal.session_records import Kept, Label, Place
 from tests.simulation.money import Money, Sent, Slot
 
 
@@ -187,7 +187,7 @@ def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
     sessions_kept(store, record, mark)
 
 
-def kept(content: bytes | Snapshot) -> Kept:
+def kept(content: bytes) -> Kept:
     """A debug session with this content, as the session service hands it to the log."""
     label = Label("", (), "OSAKA", b"", b"", b"", created=0)
     return Kept(label, Place(0, 0, bytes(32), "", used=0), content)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import methodcaller
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from debugger.breakpoints import Breakpoint
 from debugger.commands import Command, ReverseRun, Run, Seek, Step, StepBack, StepOutBack, StepOverBack, perform_sliced
-from debugger.commands import perform as perform_at_once
 from debugger.events import Event, Stopped
 from debugger.limits import RUN_SLICE
 from debugger.program import Program
@@ -72,10 +74,18 @@ def test_over_back_undoes_what_over_did() -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
-    [Run(), Step(1_200_000), Seek(1_200_000), ReverseRun(), StepOverBack(), StepOutBack(), StepBack(5)],
+    ("command", "at_once"),
+    [
+        (Run(), methodcaller("run")),
+        (Step(1_200_000), methodcaller("step", 1_200_000)),
+        (Seek(1_200_000), methodcaller("seek", 1_200_000)),
+        (ReverseRun(), methodcaller("reverse_run")),
+        (StepOverBack(), methodcaller("step_over_back")),
+        (StepOutBack(), methodcaller("step_out_back")),
+        (StepBack(5), methodcaller("step_back", 5)),
+    ],
 )
-def test_slices_end_where_the_whole_does(command: Command) -> None:
+def test_slices_end_where_the_whole_does(command: Command, at_once: Callable[[Session], list[Event]]) -> None:
     whole, sliced = session(LOOP), session(LOOP)
     for run in (whole, sliced):
         run.step(RUN_SLICE + 5)
@@ -89,7 +99,7 @@ def test_slices_end_where_the_whole_does(command: Command) -> None:
             events = end.value
             break
         slices += 1
-    assert events == perform_at_once(whole, command)
+    assert events == at_once(whole)
     assert sliced.digest() == whole.digest()
     if isinstance(command, Step | Seek):
         assert slices >= 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 
 from chain.crypto import address_of_secret
 from chain.transactions import DYNAMIC_FEE, Transaction, encode_transaction, sign_transaction
+from debugger import commands
 from debugger.breakpoints import Breakpoint
-from debugger.commands import Command, Seek, Step, StepBack, perform
+from debugger.commands import Command, Seek, Step, StepBack, perform_sliced
 from debugger.desk import Desk
 from debugger.edits import Edit
 from debugger.errors import InvalidEdit, InvalidProgram, SessionNotFound, StepOutOfRange
@@ -18,6 +21,7 @@ from debugger.events import Running, Stopped
 from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.program import AccountSetup, Program, block_setup, parse_program
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state import StateQuery, Window
 from tests.unit.debugger.programs import LOOP, MACHINE, programs, session
 from tests.unit.vm.programs import OTHER, code
@@ -264,11 +268,16 @@ def test_programs_are_checked() -> None:
     assert run.state().stack == ["0x5"]
 
 
+def test_each_command_is_done_in_one_way() -> None:
+    assert not commands._AT_ONCE.keys() & commands._SLICED.keys()
+    assert commands._AT_ONCE.keys() | commands._SLICED.keys() | {commands.Checkout} == set(get_args(Command))
+
+
 def test_commands_are_plain_data() -> None:
     run = session(LOOP)
     for command in (Step(10), StepBack(3), Seek(100)):
         data = msgspec.msgpack.encode(command)
-        perform(run, msgspec.msgpack.decode(data, type=Command))
+        finish(perform_sliced(run, msgspec.msgpack.decode(data, type=Command), lambda: False))
     assert run.step_index == 100
 
 
