@@ -108,7 +108,7 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         except InvalidHex as error:
             raise InvalidGenesis(f"config.depositContractAddress: {error}") from None
     return ChainConfig(
-        number_of(config.get("chainId"), "config.chainId"),
+        number_of(config.get("chainId"), "config.chainId", UINT64_MAX),
         tuple(block_forks),
         tuple(time_forks),
         _blob_forks(config),

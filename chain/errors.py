@@ -107,6 +107,12 @@ class InvalidTransaction(ZvmdError):
     code = "tx.invalid"
     rpc_code = -32003
     hint = "the transaction was refused and changed nothing"
+    phrase: ClassVar[str] = ""
+    """How geth says it. Messages begin with it: ethers, viem and web3.py tell refusals apart by these words."""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.phrase}: {message}" if self.phrase else message
 
 
 class MalformedTransaction(InvalidTransaction):
@@ -122,6 +128,7 @@ class UnsupportedTransactionType(InvalidTransaction):
 
     code = "tx.type_unsupported"
     hint = "use a type the chain's fork knows"
+    phrase = "transaction type not supported"
 
 
 class InvalidSignature(InvalidTransaction):
@@ -136,6 +143,7 @@ class WrongChainId(InvalidTransaction):
 
     code = "tx.chain_id"
     hint = "sign with the chain id eth_chainId returns"
+    phrase = "invalid chain id for signer"
 
 
 class NonceTooLow(InvalidTransaction):
@@ -143,6 +151,7 @@ class NonceTooLow(InvalidTransaction):
 
     code = "tx.nonce_low"
     hint = "use the pending nonce: eth_getTransactionCount(sender, 'pending')"
+    phrase = "nonce too low"
 
 
 class NonceTooHigh(InvalidTransaction):
@@ -150,6 +159,7 @@ class NonceTooHigh(InvalidTransaction):
 
     code = "tx.nonce_high"
     hint = "send the missing nonces first"
+    phrase = "nonce too high"
 
 
 class NonceOverflow(InvalidTransaction):
@@ -157,6 +167,7 @@ class NonceOverflow(InvalidTransaction):
 
     code = "tx.nonce_max"
     hint = "use another account"
+    phrase = "nonce has max value"
 
 
 class InsufficientFunds(InvalidTransaction):
@@ -164,6 +175,7 @@ class InsufficientFunds(InvalidTransaction):
 
     code = "tx.funds"
     hint = "fund the sender, or lower value, gas limit or fee"
+    phrase = "insufficient funds for gas * price + value"
 
 
 class GasLimitTooHigh(InvalidTransaction):
@@ -171,6 +183,7 @@ class GasLimitTooHigh(InvalidTransaction):
 
     code = "tx.gas_limit_high"
     hint = "lower the gas limit"
+    phrase = "gas limit reached"
 
 
 class IntrinsicGasTooLow(InvalidTransaction):
@@ -178,6 +191,7 @@ class IntrinsicGasTooLow(InvalidTransaction):
 
     code = "tx.gas_intrinsic"
     hint = "raise the gas limit; eth_estimateGas tells how much"
+    phrase = "intrinsic gas too low"
 
 
 class FeeTooLow(InvalidTransaction):
@@ -185,6 +199,7 @@ class FeeTooLow(InvalidTransaction):
 
     code = "tx.fee_low"
     hint = "raise maxFeePerGas or gasPrice to at least the base fee"
+    phrase = "max fee per gas less than block base fee"
 
 
 class PriorityFeeAboveMaxFee(InvalidTransaction):
@@ -192,6 +207,7 @@ class PriorityFeeAboveMaxFee(InvalidTransaction):
 
     code = "tx.fee_order"
     hint = "lower the priority fee or raise the max fee"
+    phrase = "max priority fee per gas higher than max fee per gas"
 
 
 class BlobFeeTooLow(InvalidTransaction):
@@ -199,6 +215,7 @@ class BlobFeeTooLow(InvalidTransaction):
 
     code = "tx.blob_fee_low"
     hint = "raise maxFeePerBlobGas"
+    phrase = "max fee per blob gas less than block blob gas fee"
 
 
 class InvalidBlobs(InvalidTransaction):
@@ -220,6 +237,7 @@ class SenderNotEoa(InvalidTransaction):
 
     code = "tx.sender_code"
     hint = "send from an externally owned account"
+    phrase = "sender not an eoa"
 
 
 class InitcodeTooLarge(InvalidTransaction):
@@ -227,6 +245,7 @@ class InitcodeTooLarge(InvalidTransaction):
 
     code = "tx.initcode_size"
     hint = "make the contract smaller"
+    phrase = "max initcode size exceeded"
 
 
 class UnderpricedReplacement(InvalidTransaction):
@@ -234,3 +253,4 @@ class UnderpricedReplacement(InvalidTransaction):
 
     code = "tx.replacement"
     hint = "raise both fees by at least 10 %"
+    phrase = "replacement transaction underpriced"

@@ -34,7 +34,7 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
-from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StorageError, StoragePanic
+from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 from storage.pace import Slices
@@ -50,6 +50,7 @@ PANIC_EXIT = 70
 INDEX_SECONDS = 1.0
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
+INTERVAL_LOOK_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
 """Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
@@ -135,16 +136,17 @@ def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
 
 
 def _panic(fs: FileSystem, error: BaseException) -> None:
-    """The writer or the committer died: stop at once, before anything else can be answered."""
-    exit_code = getattr(error, "exit_code", PANIC_EXIT) if isinstance(error, StorageError) else PANIC_EXIT
-    if isinstance(error, StateStoreCorrupt):  # the next start builds it again, so restarting does help
+    """The writer or the committer died: stop at once, before anything else can be answered.
+
+    Always with 70: whether the directory is damaged is for the next start to say, and 65 would keep systemd from it.
+    """
+    if isinstance(error, StateStoreCorrupt):
         suspect(fs, str(error))
-        exit_code = PANIC_EXIT
     if isinstance(error, StoragePanic):
         note_panic(fs, str(error))
-    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=exit_code, exc_info=error)
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=PANIC_EXIT, exc_info=error)
     sys.stderr.flush()
-    os._exit(exit_code)
+    os._exit(PANIC_EXIT)
 
 
 def _distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
@@ -279,12 +281,17 @@ def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[]
 
 async def _seal_at_intervals(opened: OpenedChain, pipeline: Pipeline) -> None:
     """Ask the writer for a block whenever the interval that users set has passed."""
+    begun, before = time.monotonic(), 0.0
     while True:
-        seconds = opened.ledger.controls.interval_milliseconds / 1000
-        await asyncio.sleep(seconds or 0.2)
-        if seconds:
+        seconds, now = opened.ledger.controls.interval_milliseconds / 1000, time.monotonic()
+        if seconds != before:
+            begun, before = now, seconds
+        elif seconds and now - begun >= seconds:
+            begun = now
             with suppress(ReadOnly, WriterBusy):  # the next interval tries again
                 pipeline.put(Mine(lambda _: None))
+        left = begun + seconds - now if seconds else INTERVAL_LOOK_SECONDS
+        await asyncio.sleep(min(left, INTERVAL_LOOK_SECONDS))  # the interval may be another one soon
 
 
 def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from chain.errors import InvalidGenesis
 from chain.forks import ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
@@ -20,18 +21,20 @@ from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
+from node.ops.errors import InvalidSetting
 from node.settings import Settings
 from storage import layout
 from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, RealFs, write_atomically
+from storage.fs import FileSystem, Lock, RealFs
+from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.delta import Deltas
-from storage.wal.failures import reading, writing
+from storage.wal.failures import entering
 from vm.machine import Machine
 
 CACHE_BYTES_MAX = 256 * 2**20
@@ -141,9 +144,9 @@ def _recovered(
 def take_directory(fs: FileSystem) -> Lock:
     """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
 
-    Raises `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
     """
-    with writing("the data directory"):
+    with entering("the data directory"):
         fs.makedirs("")
     lock, stamp = layout.boot(fs, version("zvmd"))
     if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
@@ -160,13 +163,11 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
 
     Raises `StoreTooNew`, `DataDirectoryDamaged`, `StorageUnreadable`, `StorageFull`, `StoragePanic`.
     """
-    with reading(layout.GENESIS):
-        genesis = stored_genesis(fs)
+    genesis = read_genesis(fs)
     if genesis is None:
         genesis = make()
         reach("open.genesis.file")
-        with writing(layout.GENESIS):
-            write_atomically(fs, layout.GENESIS, json.dumps(genesis.to_json()).encode())
+        write_genesis(fs, genesis)
     return genesis
 
 
@@ -198,17 +199,16 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
-def stored_genesis(fs: FileSystem) -> Genesis | None:
-    """The genesis a data directory began with, None if it is new."""
-    if not fs.exists(layout.GENESIS):
-        return None
-    return Genesis.from_json(json.loads(fs.read_file(layout.GENESIS)))
-
-
 def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
-    """The genesis that the settings describe: a file in geth's format, or a development chain."""
+    """The genesis that the settings describe: a file in geth's format, or a development chain.
+
+    Raises `InvalidSetting` for a file that is none.
+    """
     if settings.node.genesis:
-        return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_text()))
+        try:
+            return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_bytes()))
+        except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
+            raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
     fork = Fork[settings.node.hardfork.upper()]
     return dev_genesis(
         settings.node.chain_id, dev_accounts.addresses, fork, settings.node.block_gas_limit, timestamp=now

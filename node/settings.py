@@ -34,7 +34,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The chain and where it is kept."""
 
     data_dir: str = "~/.local/share/zvmd"
-    chain_id: Positive = 31_337
+    chain_id: Annotated[int, Meta(ge=1, le=2**63 - 37)] = 31_337
+    """The most is that of EIP-2294."""
     dev: bool = False
     cheats: bool = False
     """Take calls that change the chain as no transaction could (``evm_*``, ``anvil_*`` ...); ``dev`` has them too."""

@@ -21,6 +21,7 @@ from storage import layout
 from storage.errors import DataDirectoryDamaged, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header, write_file
 from storage.fs import FileSystem, RealFs, parent_of, write_atomically
+from storage.identity import read_genesis
 from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
@@ -53,10 +54,10 @@ def identity_of(genesis: Genesis) -> WalIdentity:
 
 
 def _genesis(fs: FileSystem) -> Genesis:
-    if not fs.exists(layout.GENESIS):
+    genesis = read_genesis(fs)
+    if genesis is None:
         raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is no data directory")
-    with reading(layout.GENESIS):
-        return Genesis.from_json(json.loads(fs.read_file(layout.GENESIS)))
+    return genesis
 
 
 def write_backup(source: Path, target: Path) -> Manifest:

@@ -6,7 +6,8 @@
         ├── StorageFull            storage.full         not fatal: wait for space
         ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
-        ├── DataDirectoryDamaged   storage.directory    exit 65: the FORMAT stamp is missing or damaged
+        ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written
+        ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
         ├── StoreTooNew            store.too_new        exit 67: written by a later version
         ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
         │   ├── WalShort           wal.short            exit 65: acknowledged records are gone
@@ -42,6 +43,7 @@ EXIT_TOO_NEW = 67
 EXIT_PANIC = 70
 EXIT_FULL = 73
 EXIT_LOCKED = 75
+EXIT_CONFIG = 78
 
 
 class StorageError(ZvmdError):
@@ -88,12 +90,20 @@ class DataDirectoryLocked(StorageError):
     hint = "stop the other zvmd first, or use another --data-dir"
 
 
+class DataDirectoryUnusable(StorageError):
+    """The data directory cannot be made, or this user may not write in it."""
+
+    code = "storage.unusable"
+    exit_code = EXIT_CONFIG
+    hint = "give a --data-dir that is a directory, or can be made, and that this user may write"
+
+
 class DataDirectoryDamaged(StorageError):
-    """The FORMAT stamp is damaged, or missing beside existing data."""
+    """FORMAT or genesis.json is damaged, or missing beside existing data."""
 
     code = "storage.directory"
     exit_code = EXIT_CORRUPT
-    hint = "restore the FORMAT file from a backup, or give an empty --data-dir"
+    hint = "put that file back from a backup, or give an empty --data-dir"
 
 
 class StoreTooNew(StorageError):

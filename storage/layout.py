@@ -26,7 +26,7 @@ from storage.checked_line import decode_checked, encode_checked
 from storage.errors import DataDirectoryDamaged, StoreTooNew
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock, write_atomically
-from storage.wal.failures import reading, syncing, writing
+from storage.wal.failures import entering, reading, syncing, writing
 
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
@@ -117,7 +117,7 @@ def boot(fs: FileSystem, program: str) -> tuple[Lock, Stamp]:
     after which `write_stamp` records them. Raises `DataDirectoryLocked`, `DataDirectoryDamaged` and
     `StoreTooNew`.
     """
-    with writing(LOCK):
+    with entering(LOCK):
         lock = fs.lock(LOCK)
     try:
         return lock, _checked_stamp(fs, program)

@@ -14,7 +14,7 @@ from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
-from chain.types import Address, Hash32
+from chain.types import UINT256_MAX, Address, Hash32
 from vm.evm.raw_logs import logs_of
 from vm.precompiles import precompile_addresses
 
@@ -138,12 +138,12 @@ class Journal:
         self._put(address, Account(account.nonce, balance, account.code_hash))
 
     def add_balance(self, address: Address, amount: int) -> None:
-        """Add wei (or remove, if negative) and touch. Adding 0 creates an account only before EIP-161."""
+        """Add wei, to 2**256 - 1 at most, or remove some; touch. Adding 0 creates an account only before EIP-161."""
         account = self.account(address)
         if amount == 0 and self._clears_empty:
             self.touch(address)
             return
-        balance = account.balance + amount
+        balance = min(account.balance + amount, UINT256_MAX)
         assert balance >= 0, "balance below zero"
         self._put(address, Account(account.nonce, balance, account.code_hash))
 

@@ -269,7 +269,8 @@ def _prepare(
     fork = environment.fork
     price = effective_gas_price(tx, environment.base_fee)
     blob_price = _blob_price(environment) if fork >= Fork.CANCUN else 0
-    bought = tx.gas_limit * price + blob_gas_of(tx) * blob_price
+    # A simulated call may offer nothing for its blobs, as it may offer nothing for gas.
+    bought = tx.gas_limit * price + blob_gas_of(tx) * min(blob_price, tx.max_fee_per_blob_gas)
     if bought:
         journal.add_balance(sender, -bought)
     message = _message_of(tx, sender, tx.gas_limit - intrinsic_gas(tx, fork))

@@ -133,11 +133,14 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 def _load(certificate_path: Path, key_path: Path) -> Pair:
     try:
         certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-        key = serialization.load_pem_private_key(key_path.read_bytes(), None)
+        key_pem = key_path.read_bytes()
+        key = serialization.load_pem_private_key(key_pem, None)
     except (OSError, ValueError, TypeError) as error:
         raise UnusableCertificate(f"{certificate_path.parent}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise UnusableCertificate(f"{key_path} is no elliptic curve key")
+    if not key_pem.rstrip().endswith(b"-----"):  # QUIC's library would not take it
+        raise UnusableCertificate(f"{key_path} has something behind its key")
     if key_path.stat().st_mode & 0o077:
         raise UnusableCertificate(f"{key_path} can be read by others; chmod 600 it")
     return certificate, key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import NamedTuple
@@ -10,6 +11,9 @@ import click
 
 from chain.errors import ZvmdError
 from zvmd.errors import ZvmdClientError
+
+EXIT_FULL = 73
+"""As `storage.errors` has it, which would be slow to import here."""
 
 
 class Row(NamedTuple):
@@ -78,6 +82,10 @@ def main() -> None:
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
         sys.exit(exit_code_of(error))
+    except OSError as error:
+        click.echo(f"error[os]: {error}", err=True)
+        click.echo("hint: look at this path or address: does it exist, what is it, may this user use it?", err=True)
+        sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1)
 
 
 def exit_code_of(error: Exception) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from chain.types import UINT64_MAX, UINT256_MAX, Address, Hash32
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
-from node.engine.producer import ROLLED_BACK, Controls
+from node.engine.producer import ROLLED_BACK, TIMESTAMP_MAX, Controls
 from node.errors import CheatRefused, OutOfReach
 from storage.cheats import Revert, Snapshot
 
@@ -26,14 +26,14 @@ IMPERSONATED_MAX = 1_000
 def increase_time(ledger: Ledger, now: int, seconds: int) -> Answer:
     """Move the chain's clock; returns its total lead over the wall clock, seconds."""
     offset = ledger.controls.time_offset_seconds + seconds
-    _check_time(now + offset)
+    check_time(now + offset)
     ledger.control("time_offset_seconds", offset)
     return offset
 
 
 def set_time(ledger: Ledger, now: int, timestamp: int) -> Answer:
     """Set the chain's clock; returns by how many seconds it was moved forwards, 0 for backwards."""
-    _check_time(timestamp)
+    check_time(timestamp)
     moved = timestamp - now - ledger.controls.time_offset_seconds
     ledger.control("time_offset_seconds", timestamp - now)
     return max(moved, 0)
@@ -41,7 +41,7 @@ def set_time(ledger: Ledger, now: int, timestamp: int) -> Answer:
 
 def set_next_timestamp(ledger: Ledger, _now: int, timestamp: int) -> Answer:
     """Timestamp of the next block; the clock goes on from there."""
-    _check_time(timestamp)
+    check_time(timestamp)
     if timestamp <= ledger.tip.timestamp:
         raise CheatRefused(f"timestamp {timestamp} is not after the newest block's, {ledger.tip.timestamp}")
     ledger.control("next_timestamp", timestamp)
@@ -52,13 +52,14 @@ def set_interval(ledger: Ledger, _now: int, seconds: int | None) -> Answer:
     """Seconds between the timestamps of blocks, None for the clock's; whether there was an interval before."""
     before = ledger.controls.timestamp_interval
     if seconds is not None:
-        _check_time(seconds)
+        check_time(seconds)
     ledger.control("timestamp_interval", seconds)
     return before is not None
 
 
-def _check_time(seconds: int) -> None:
-    if not 0 <= seconds < 2**62:
+def check_time(seconds: int) -> None:
+    """Raises `CheatRefused` for seconds that no block may have."""
+    if not 0 <= seconds <= TIMESTAMP_MAX:
         raise CheatRefused(f"{seconds} seconds are no time of a block")
 
 

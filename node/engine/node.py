@@ -21,11 +21,11 @@ from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
-from node.engine.producer import excess_blob_gas_after
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import trace_block
-from node.errors import CheatsDisabled
+from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
@@ -342,7 +342,9 @@ class Node:
         await self._ask(lambda done: Control(done, "automine", enabled, key))
 
     async def set_interval_mining(self, seconds: float, key: str = "") -> None:
-        """0 switches interval sealing off."""
+        """0 switches interval sealing off. Raises `CheatRefused` above `INTERVAL_MILLISECONDS_MAX`."""
+        if seconds * 1000 > INTERVAL_MILLISECONDS_MAX:
+            raise CheatRefused(f"an interval of {seconds:g} s; the longest is a year")
         await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
 
     def published_lsn(self) -> int:

@@ -18,7 +18,7 @@ import structlog
 from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
-from node.engine.cheats import perform
+from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
 from node.engine.executor import Candidate
 from node.engine.ledger import Ledger
@@ -226,6 +226,7 @@ class Pipeline:
     def _mine(self, request: Mine, group: Group) -> None:
         if self._answered_before(request, group):
             return
+        check_time(self._ledger.tip.timestamp + request.count * request.interval_seconds)
         for index in range(request.count):
             timestamp = None
             if index and request.interval_seconds:

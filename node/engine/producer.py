@@ -12,6 +12,10 @@ from chain.hashing import keccak256
 from chain.types import ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 
 EXTRA_DATA = b"zvmd"
+TIMESTAMP_MAX = 2**62
+"""Seconds; no block is set later than this, so that those after it still fit the 64 bits of a header."""
+INTERVAL_MILLISECONDS_MAX = 1000 * 86_400 * 365
+"""Longest pause between blocks sealed by the clock."""
 
 
 class Controls(msgspec.Struct):
@@ -53,7 +57,8 @@ def next_environment(
 ) -> BlockEnvironment:
     """Environment of the block after ``parent``. ``now`` is the wall clock in seconds.
 
-    Timestamps strictly rise. ``prevrandao`` is derived from the parent, so that runs can be repeated.
+    Timestamps strictly rise, at `TIMESTAMP_MAX` by a second. ``prevrandao`` is derived from the parent, so that runs
+    can be repeated.
     """
     if timestamp is None:
         timestamp = controls.next_timestamp
@@ -61,7 +66,7 @@ def next_environment(
         timestamp = parent.timestamp + controls.timestamp_interval
     if timestamp is None:
         timestamp = now + controls.time_offset_seconds
-    timestamp = max(timestamp, parent.timestamp + 1)
+    timestamp = max(min(timestamp, TIMESTAMP_MAX), parent.timestamp + 1)
     number = parent.number + 1
     fork = config.fork_at(number, timestamp)
     schedule = config.blobs_at(timestamp)

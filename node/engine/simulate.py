@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chain.environment import BlockEnvironment
-from chain.errors import IntrinsicGasTooLow
+from chain.errors import InsufficientFunds, IntrinsicGasTooLow
 from chain.state import BlockHashes, StateReader
 from chain.types import ZERO_ADDRESS, Address
 from debugger.base_state import OverlayState
@@ -78,8 +78,12 @@ def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | 
 
 
 def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int | CallResult:
-    """Smallest sufficient gas limit within `ESTIMATE_TOLERANCE_PERCENT`, or the failed result when none suffices."""
-    high = min(fields.gas or situation.gas_max, situation.environment.gas_limit, situation.gas_max)
+    """Smallest sufficient gas limit within `ESTIMATE_TOLERANCE_PERCENT`, or the failed result when none suffices.
+
+    Raises `InsufficientFunds` if the sender can pay for less than any call takes, at the price given.
+    """
+    affordable = _affordable_gas(situation, fields, overrides)
+    high = min(fields.gas or situation.gas_max, situation.environment.gas_limit, situation.gas_max, affordable)
 
     def run(gas: int) -> CallResult | None:
         try:
@@ -88,6 +92,8 @@ def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides 
             return None
 
     best = run(high)
+    if best is None and high == affordable:
+        raise InsufficientFunds(f"the sender's balance pays for {affordable} gas")
     if best is None or not best.success:
         return best or CallResult(False, False, "out_of_gas", b"", high)
     low = best.gas_used - 1
@@ -103,6 +109,15 @@ def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides 
             low = middle
     exact = run(low + 1)
     return low + 1 if exact is not None and exact.success else high
+
+
+def _affordable_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int:
+    """How much gas the sender's balance pays for beside the value, as in geth; any if no price is given."""
+    price = fields.max_fee_per_gas or fields.gas_price
+    if not price:
+        return situation.gas_max
+    _, journal, request = _prepare(situation, fields, overrides)
+    return max(journal.balance(request.sender) - request.value, 0) // price
 
 
 def _with_gas(fields: CallFields, gas: int) -> CallFields:

@@ -11,6 +11,7 @@ from node.rpc.errors import LimitExceeded, revert_reason
 from node.rpc.format import data, quantity
 from node.tracers.run import RunTracer, TracedRun
 from node.tracers.touched import opcode_at
+from vm.evm.opcodes import BY_NAME
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.transaction import TransactionResult
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 ANSWER_BYTES_MAX: Final = 20_000_000
 """Input, output and log data written down, two hex digits a byte, and a share for each call."""
 _CALL_BYTES: Final = 400
-_SELFDESTRUCT: Final = 0xFF
+_SELFDESTRUCT: Final = BY_NAME["SELFDESTRUCT"].byte
 
-_ERRORS: Final = {
+GETH_ERRORS: Final = {
     Halt.REVERT: "execution reverted",
     Halt.OUT_OF_GAS: "out of gas",
     Halt.STACK_UNDERFLOW: "stack underflow",
@@ -39,9 +40,9 @@ _ERRORS: Final = {
     Halt.INSUFFICIENT_BALANCE: "insufficient balance for transfer",
     Halt.NONCE_OVERFLOW: "nonce uint64 overflow",
 }
-"""Geth's words."""
+"""How geth names what ends a call."""
 _PARITY_ERRORS: Final = {
-    _ERRORS[halt]: words
+    GETH_ERRORS[halt]: words
     for halt, words in {
         Halt.REVERT: "Reverted",
         Halt.OUT_OF_GAS: "Out of gas",
@@ -142,7 +143,7 @@ class CallTracer(RunTracer):
             self._count(2 * len(output))
             node["output"] = data(output)
         if not halt.is_success:
-            node["error"] = _ERRORS[halt]
+            node["error"] = GETH_ERRORS[halt]
             if halt.is_revert and (reason := revert_reason(output)):
                 node["revertReason"] = reason
             node.pop("logs", None)

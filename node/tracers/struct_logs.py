@@ -10,9 +10,10 @@ import msgspec
 from chain.types import Address
 from node.rpc.errors import LimitExceeded
 from node.rpc.format import word
+from node.tracers.calls import GETH_ERRORS
 from node.tracers.run import RunTracer, TracedRun
 from vm.evm.layout import Field
-from vm.message import Halt
+from vm.evm.opcodes import BY_NAME
 from vm.pricing import Pricing
 from vm.transaction import TransactionResult
 
@@ -23,18 +24,8 @@ ANSWER_BYTES_MAX: Final = 20_000_000
 """Written down so far, about: the answer itself may have 25 MB."""
 _WORD_BYTES: Final = 70
 _LINE_BYTES: Final = 90
-_SLOAD: Final = 0x54
-_SSTORE: Final = 0x55
-
-_ERRORS: Final = {
-    Halt.OUT_OF_GAS: "out of gas",
-    Halt.STACK_UNDERFLOW: "stack underflow",
-    Halt.STACK_OVERFLOW: "stack limit reached 1024",
-    Halt.INVALID_JUMP: "invalid jump destination",
-    Halt.INVALID_OPCODE: "invalid opcode",
-    Halt.STATIC_VIOLATION: "write protection",
-    Halt.RETURN_DATA_OUT_OF_BOUNDS: "return data out of bounds",
-}
+_SLOAD: Final = BY_NAME["SLOAD"].byte
+_SSTORE: Final = BY_NAME["SSTORE"].byte
 
 
 class StructLogOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -75,7 +66,7 @@ class StructLogTracer(RunTracer):
         }
         self._bytes += _LINE_BYTES
         if prospect.failure is not None:
-            line["error"] = _ERRORS[prospect.failure]
+            line["error"] = GETH_ERRORS[prospect.failure]
         if not options.disable_stack:
             line["stack"] = [hex(word) for word in frame.stack()]
             self._bytes += _WORD_BYTES * len(line["stack"])

@@ -7,27 +7,26 @@ from typing import TYPE_CHECKING, Final
 from chain.crypto import create2_address, create_address
 from chain.types import Address
 from node.tracers.run import TracedRun
+from vm.evm.opcodes import BY_NAME
 from vm.pricing import Pricing
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
-_SLOT_OPCODES: Final = frozenset((0x54, 0x55))
-"""SLOAD, SSTORE: the slot is on top."""
+
+def _bytes(*names: str) -> frozenset[int]:
+    return frozenset(BY_NAME[name].byte for name in names)
+
+
+_SLOT_OPCODES: Final = _bytes("SLOAD", "SSTORE")
+"""The slot is on top."""
 _ACCOUNT_OPERAND: Final = {
-    0x31: 0,  # BALANCE
-    0x3B: 0,  # EXTCODESIZE
-    0x3C: 0,  # EXTCODECOPY
-    0x3F: 0,  # EXTCODEHASH
-    0xF1: 1,  # CALL
-    0xF2: 1,  # CALLCODE
-    0xF4: 1,  # DELEGATECALL
-    0xFA: 1,  # STATICCALL
-    0xFF: 0,  # SELFDESTRUCT
+    **dict.fromkeys(_bytes("BALANCE", "EXTCODESIZE", "EXTCODECOPY", "EXTCODEHASH", "SELFDESTRUCT"), 0),
+    **dict.fromkeys(_bytes("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1),
 }
 """Opcode -> operand, from the top, that is an address."""
-_CREATE: Final = 0xF0
-_CREATE2: Final = 0xF5
+_CREATE: Final = BY_NAME["CREATE"].byte
+_CREATE2: Final = BY_NAME["CREATE2"].byte
 _OF_INTEREST: Final = _SLOT_OPCODES | _ACCOUNT_OPERAND.keys() | {_CREATE, _CREATE2}
 _ADDRESS_MASK: Final = (1 << 160) - 1
 

@@ -14,9 +14,15 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from storage.errors import StorageFull, StoragePanic, StorageUnreadable
+from storage.errors import DataDirectoryUnusable, StorageFull, StoragePanic, StorageUnreadable
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
+
+
+UNUSABLE = frozenset(
+    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
+)
+"""Errors of a path that is wrong or that this user may not write: neither the disk's nor a bug's."""
 
 
 @contextmanager
@@ -46,3 +52,15 @@ def syncing(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoragePanic(f"cannot sync {what}: {error}") from error
+
+
+@contextmanager
+def entering(what: str) -> Iterator[None]:
+    """Around the first calls in a data directory: what the operator has to mend is `DataDirectoryUnusable`."""
+    try:
+        with writing(what):
+            yield
+    except StoragePanic as panic:
+        if isinstance(panic.__cause__, OSError) and panic.__cause__.errno in UNUSABLE:
+            raise DataDirectoryUnusable(str(panic.__cause__)) from panic.__cause__
+        raise

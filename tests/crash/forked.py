@@ -318,9 +318,9 @@ def prepare(point: str, directory: Path) -> bool:
         (directory / layout.SUSPECT).write_text("a test said so")
         if point.startswith("recovery.block"):
             fs = RealFs(directory)
-            for path in exports(fs):
-                if path != founding_export(fs):
-                    fs.unlink(path)
+            for export in exports(fs):
+                if export != founding_export(fs):
+                    fs.unlink(export)
     elif point.startswith("index.migrate"):
         for path in directory.glob("index.sqlite*"):
             path.unlink()

@@ -91,7 +91,7 @@ def main() -> None:
     """Fork a child for each order, and say how it ended."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     machine, known = Machine(engine="interpreter"), accounts()
-    node.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc]
+    node.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc, attr-defined]
     DevAccounts.of_mnemonic = classmethod(lambda *_: known)  # type: ignore[method-assign, assignment]
     warm_up()
     for line in sys.stdin:

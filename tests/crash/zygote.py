@@ -48,7 +48,7 @@ def main() -> None:
     node.daemon.SPACE_SECONDS = SPACE_SECONDS
     node.daemon.COMPRESSION_SECONDS = COMPRESSION_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
-    qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc]
+    qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()
     gc.freeze()
     orders.send(WARM)

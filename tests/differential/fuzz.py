@@ -174,7 +174,8 @@ def main() -> int:
         print("\n".join(failures) or "no difference")
         checker.finish()
         return bool(failures)
-    failures = fuzz(*options.range, checker)
+    first, count = options.range
+    failures = fuzz(first, count, checker)
     print(json.dumps({"counts": asdict(checker.finish()), "failures": failures}))
     return bool(failures)
 

@@ -40,9 +40,9 @@ def run(case: dict[str, Any], contracts: list[str], watched: list[str]) -> dict[
             excess_blob_gas=0,
         )
     )
-    evm.insert_account_info(CALLER, pyrevm.AccountInfo(balance=10**18))
+    evm.insert_account_info(CALLER, pyrevm.AccountInfo(balance=10**18))  # type: ignore[call-arg]
     for address, code in zip(contracts, case["codes"], strict=True):
-        info = pyrevm.AccountInfo(balance=5, nonce=1, code=bytes.fromhex(code))
+        info = pyrevm.AccountInfo(balance=5, nonce=1, code=bytes.fromhex(code))  # type: ignore[call-arg]
         evm.insert_account_info("0x" + address, info)
     failure, output = "", ""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import datetime, tzinfo
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,17 +82,21 @@ def jobs_keep_their_periods(seed: int, steps: int = 300) -> int:
         jobs = Jobs(clock=lambda: time_.wall, steady=lambda: time_.steady)
         scheduler = jobs._scheduler
         scheduler.configure(executors={"default": DebugExecutor()}, timezone="UTC", job_defaults=JOB_DEFAULTS)
+
+        def note(name: str) -> None:
+            runs[name].append(time_.steady)
+
         for name, seconds in INTERVALS.items():
-            jobs.register(name, lambda name=name: runs[name].append(time_.steady), seconds)
+            jobs.register(name, partial(note, name), seconds)
         jobs.start()
-        wait = scheduler._process_jobs()
+        wait = scheduler._process_jobs() or 0.0
         for _ in range(steps):
             passed = min(wait, chance.choice((wait, wait, 0.01, 0.3)))
             time_.steady += passed
             time_.wall += passed
             if chance.random() < 0.1:
                 time_.wall = max(0.0, time_.wall + chance.choice(JUMPS))
-            wait = scheduler._process_jobs()
+            wait = scheduler._process_jobs() or 0.0
         jobs.stop()
     for name, seconds in INTERVALS.items():
         moments = [1000.0, *runs[name], time_.steady]

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_u
 from sqlalchemy.pool import StaticPool
 
 from chain.blocks import encode_header
-from node.opening import stored_genesis
 from storage.export import founding_export, restore_export
+from storage.identity import read_genesis
 from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.sessions import SessionRow
@@ -142,7 +142,7 @@ class MachineIndex(Index):
 
 def genesis_header(fs: SimFs) -> bytes:
     """Block 0's header of the chain on a machine."""
-    genesis = stored_genesis(fs)
+    genesis = read_genesis(fs)
     assert genesis is not None
     return encode_header(genesis.header())
 

@@ -43,7 +43,7 @@ GENESIS_TIME = 1_700_000_000
 GENESIS = dev_genesis(31337, ACCOUNTS, timestamp=GENESIS_TIME)
 
 
-node.opening.version = cache(version)
+node.opening.version = cache(version)  # type: ignore[attr-defined]
 """Found in the package's metadata once, not at each of a hundred thousand starts."""
 
 

@@ -19,8 +19,7 @@ import pytest
 from chain.transactions import decode_transaction, encode_transaction, impersonate
 from chain.types import Address
 from node.engine.executor import Candidate
-from node.engine.pipeline import Submit
-from node.engine.requests import Cheat, Request, is_alone
+from node.engine.requests import Cheat, Request, Submit, is_alone
 from storage.following import LogQuery
 from storage.simfaults import READING
 from storage.state.proof import prove

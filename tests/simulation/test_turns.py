@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chain.transactions import decode_transaction, encode_transaction, sign_transaction
+from chain.types import Hash32
 from tests.simulation.disks import Disk
 from tests.simulation.life import SECRETS, Life
 from tests.simulation.money import Sent
@@ -27,7 +28,7 @@ def with_blobs(s: Script, sender: int, count: int) -> Sent:
         decode_transaction(sent.raw),
         type=3,
         max_fee_per_blob_gas=10,
-        blob_versioned_hashes=tuple(bytes([1, number]) + bytes(30) for number in range(count)),
+        blob_versioned_hashes=tuple(Hash32(bytes([1, number]) + bytes(30)) for number in range(count)),
     )
     signed = sign_transaction(unsigned, SECRETS[sender])
     return replace(sent, hash=signed.hash, raw=encode_transaction(signed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -56,6 +57,25 @@ def test_an_expected_error_is_a_line_and_a_hint_with_its_own_status() -> None:
     first, second = result.stderr.splitlines()
     assert first.startswith("error[settings.unknown]: ")
     assert second.startswith("hint: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "slug"),
+    [
+        (("--genesis", "no.json"), 78, "settings.invalid"),
+        (("--genesis", "text.json"), 78, "settings.invalid"),
+        (("--dev", "--chain-id", str(2**64)), 78, "settings.invalid"),
+        (("--data-dir", "text.json/below"), 78, "storage.unusable"),
+    ],
+)
+def test_a_start_that_cannot_be_is_a_line_and_a_hint(
+    tmp_path: Path, arguments: tuple[str, ...], status: int, slug: str
+) -> None:
+    (tmp_path / "text.json").write_text("no genesis")
+    words = [str(tmp_path / word) if ".json" in word else word for word in arguments]
+    result = zvmd("start", *words, ZVMD_NODE__DATA_DIR=str(tmp_path / "data"))
+    first, second = result.stderr.splitlines()
+    assert (result.returncode, first.partition(":")[0], second[:6]) == (status, f"error[{slug}]", "hint: ")
 
 
 def test_an_unknown_command_is_wrong_usage() -> None:

@@ -14,6 +14,7 @@ from debugger import diff
 from debugger.calltree import call_tree
 from debugger.diff import Comparison, compare, compare_slices
 from debugger.edits import Edit
+from debugger.limits import DIFF_CHUNK, DIFF_CONTEXT
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.state_diff import diff_states
@@ -60,16 +61,16 @@ def test_the_first_divergence_is_the_naive_one(
             b.edit(an_edit(b, seed))
     left, right = naive_steps(a, not ignoring_gas), naive_steps(b, not ignoring_gas)
     wanted = next((i for i, (x, y) in enumerate(zip_longest(left, right)) if x != y), None)
-    before, diff.DIFF_CHUNK = diff.DIFF_CHUNK, chunk
+    diff.DIFF_CHUNK = chunk  # type: ignore[attr-defined]
     try:
         found = compare(a, b, ignoring_gas=ignoring_gas)
     finally:
-        diff.DIFF_CHUNK = before
+        diff.DIFF_CHUNK = DIFF_CHUNK  # type: ignore[attr-defined]
     assert found.is_equal == (wanted is None)
     if wanted is not None:
         assert found.divergence is not None
         assert found.divergence.step == wanted
-        assert len(found.divergence.before) == min(wanted, diff.DIFF_CONTEXT)
+        assert len(found.divergence.before) == min(wanted, DIFF_CONTEXT)
 
 
 def an_edit(run: Session, seed: int) -> Edit:
@@ -149,7 +150,7 @@ def test_a_comparison_comes_in_slices_and_can_be_paused() -> None:
     next(slices)
     with pytest.raises(StopIteration) as ended:
         next(slices)
-    assert ended.value.value == Comparison(True, diff.DIFF_CHUNK, False, None)
+    assert ended.value.value == Comparison(True, DIFF_CHUNK, False, None)
 
 
 def test_a_late_divergence_is_found_with_its_context() -> None:

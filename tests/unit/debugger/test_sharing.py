@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from chain.hashing import keccak256
 from chain.state import Account
-from chain.types import Address
+from chain.types import Address, Hash32
 from debugger import msgpack_shape, sharing
 from debugger.breakpoints import Breakpoint
 from debugger.diff import compare
@@ -77,7 +77,7 @@ def world() -> MemoryState:
 
 
 def called() -> Session:
-    run = Session(Program(to="0x" + TARGET.hex()), MACHINE, world(), lambda n: bytes([n]) * 32)
+    run = Session(Program(to="0x" + TARGET.hex()), MACHINE, world(), lambda n: Hash32(bytes([n]) * 32))
     run.step(11)
     return run
 

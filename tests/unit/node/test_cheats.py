@@ -22,8 +22,8 @@ from chain.transactions import (
 from chain.types import UINT64_MAX, Address
 from node.engine import admission
 from node.engine.node import Node
-from node.engine.pipeline import Freeze
-from node.engine.requests import Cheat, parts
+from node.engine.producer import TIMESTAMP_MAX
+from node.engine.requests import Cheat, Freeze, Mine, parts
 from node.errors import CheatRefused, CheatsDisabled, OutOfReach
 from tests.durability.nodes import LocalNode
 
@@ -68,6 +68,20 @@ def test_what_cannot_be_is_refused_and_changes_nothing(local: LocalNode, name: s
     with pytest.raises(CheatRefused):
         cheat(local, name, argument)
     assert (local.digest(), local.store.last_lsn) == (before, lsn)
+
+
+def test_time_never_leaves_the_64_bits_of_a_header(local: LocalNode) -> None:
+    (refusal,) = local.ask(lambda done: Mine(done, 2, 2**63))
+    assert isinstance(refusal, CheatRefused)
+    cheat(local, "set_interval", TIMESTAMP_MAX)
+    for _ in range(5):
+        local.ask(Mine)
+    assert TIMESTAMP_MAX < local.store.head.timestamp < TIMESTAMP_MAX + 10
+
+
+def test_an_interval_no_clock_can_wait_for_is_refused(local: LocalNode) -> None:
+    with pytest.raises(CheatRefused, match="a year"):
+        asyncio.run(Node(local.opened, local.pipeline, 10**7).set_interval_mining(1e30))
 
 
 def test_what_no_record_of_the_log_takes_is_refused(local: LocalNode) -> None:

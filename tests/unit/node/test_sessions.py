@@ -68,7 +68,7 @@ class Log:
         self.shelf.put(*decode_session(kind, payload), len(self.records))
 
     def service(self, inline_bytes: int = 2**20) -> SessionService:
-        search = SessionSearch(None, self.shelf)  # type: ignore[arg-type] - no index: it looks at the shelf
+        search = SessionSearch(None, self.shelf)  # type: ignore[arg-type]  # no index: it looks at the shelf
         keeper = Keeper(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
         gallery = Gallery(TemplateShelf(), self.keep)  # type: ignore[arg-type]
         return SessionService(Ground(self.chain, MACHINE), keeper, gallery)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -255,7 +256,7 @@ def test_a_slow_read_does_not_hold_up_the_others() -> None:
     async def work(service: RpcService) -> list[int]:
         release = threading.Event()
         slow = asyncio.ensure_future(service.readers.run(lambda: release.wait(5)))
-        quick = [asyncio.ensure_future(service.readers.run(lambda number=number: number)) for number in range(3)]
+        quick = [asyncio.ensure_future(service.readers.run(partial(abs, number))) for number in range(3)]
         numbers = await asyncio.wait_for(asyncio.gather(*quick), 2)
         assert not slow.done()
         release.set()

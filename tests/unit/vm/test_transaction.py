@@ -285,3 +285,18 @@ def test_calls_with_fees_are_checked(machine: Machine) -> None:
         simulate(machine, to=None, data=bytes(49_153), gas=10**7)
     warm = simulate(machine, state_with(bytes.fromhex("5f5450")), access_list=((CONTRACT, (0,)),))
     assert warm.gas_used == 21_000 + 2_400 + 1_900 + 2 + 100 + 2
+
+
+def test_a_balance_stays_a_word(machine: Machine) -> None:
+    state = state_with()
+    state.accounts[COINBASE] = state.accounts[CONTRACT] = Account(0, 2**256 - 1)
+    _, journal = run(machine, TRANSFER, state)
+    assert (journal.balance(CONTRACT), journal.balance(COINBASE)) == (2**256 - 1, 2**256 - 1)
+
+
+def test_a_call_that_offers_nothing_for_its_blobs_pays_nothing(machine: Machine) -> None:
+    state = MemoryState()
+    journal = Journal(state, Fork.OSAKA)
+    request = CallRequest(SENDER, CONTRACT, 100_000, blob_versioned_hashes=(Hash32(b"\x01" * 32),))
+    result = simulate_call(machine, ENVIRONMENT, lambda _: ZERO_HASH, journal, request)
+    assert (result.outcome.halt.is_success, journal.balance(SENDER)) == (True, 0)
