@@ -78,12 +78,14 @@ class Pool:
                 raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
 
     def remove(self, entry: PoolEntry) -> None:
-        """Forget a transaction: it is in a block, replaced, or invalid for ever."""
-        self._by_hash.pop(entry.transaction.hash, None)
-        nonces = self._by_sender[entry.sender]
-        nonces.pop(entry.transaction.nonce, None)
-        if not nonces:
-            del self._by_sender[entry.sender]
+        """Forget a transaction: it is in a block, replaced, or invalid for ever. What took its place stays."""
+        if self._by_hash.get(entry.transaction.hash) is entry:
+            del self._by_hash[entry.transaction.hash]
+        nonces = self._by_sender.get(entry.sender, {})
+        if nonces.get(entry.transaction.nonce) is entry:
+            del nonces[entry.transaction.nonce]
+            if not nonces:
+                del self._by_sender[entry.sender]
 
     def clear(self) -> None:
         """Forget everything."""

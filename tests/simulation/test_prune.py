@@ -29,8 +29,8 @@ from tests.simulation.record import check
 from tests.simulation.script import GWEI, Script, Workload
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))
-CRASHES = 16
-FAULTS = 16
+CRASHES = 8
+FAULTS = 8
 
 
 def before_the_prunes(s: Script) -> None:

@@ -100,7 +100,7 @@ def test_all_that_a_node_does_is_among_them() -> None:
 
 @pytest.mark.parametrize("name", ["prune", "migrate"])
 def test_crashes_in_what_ends_the_process(name: str) -> None:
-    assert explore(("save a session", "evm_snapshot", name), 6) + explore(("send", "rotate", name), 6) > 24
+    assert explore(("save a session", "evm_snapshot", name), 3) + explore(("send", "rotate", name), 3) > 12
 
 
 def test_some_sequences() -> None:
