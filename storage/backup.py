@@ -70,10 +70,11 @@ def write_backup(source: Path, target: Path) -> Manifest:
     to.makedirs(layout.EXPORTS)
     paths = [layout.GENESIS, layout.FORMAT]
     paths += [f"{layout.WAL}/{name}" for name in unpacked(fs).listdir(layout.WAL) if sequence_of(name) is not None]
-    digests = _copy_files(fs, to, session_files(fs))
+    # An export before the log, which then has everything of it; of one made meanwhile it may not.
+    digests = _copy_files(fs, to, [*session_files(fs), *exports(fs)[:1]])
     digests |= dict(_copy_segment(fs, to, path) for path in paths)
-    # Again, for what the copied log names and was written meanwhile; and exports, of which the log has everything.
-    digests |= _copy_files(fs, to, [path for path in (*session_files(fs), *exports(fs)[:1]) if path not in digests])
+    # Again, for what the copied log names and was written meanwhile.
+    digests |= _copy_files(fs, to, [path for path in session_files(fs) if path not in digests])
     lsn = mark.durable_lsn if mark else 0
     last = max((f.record.lsn for f in inspect(to, layout.WAL) if f.record is not None and f.sound), default=0)
     if last < lsn:
