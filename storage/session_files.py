@@ -6,6 +6,7 @@ day: until then a log that lost its last records, or a backup begun earlier, may
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from hashlib import blake2b
@@ -19,6 +20,8 @@ from storage.wal.failures import reading, syncing, writing
 from storage.wal.session_records import DIGEST_BYTES, Snapshot
 
 SUFFIX = ".sess"
+_OURS = re.compile(rf"[0-9a-f]+{re.escape(SUFFIX)}(\.tmp)?")
+"""Names this program gives; what else people or file managers leave in these folders is not looked at."""
 KEPT_SECONDS = 86_400
 """Age at which a file that no record names is removed."""
 
@@ -104,7 +107,8 @@ def _listed(fs: FileSystem) -> list[str]:
     if not fs.exists(top):
         return []
     with reading(top):
-        return [f"{top}/{folder}/{name}" for folder in fs.listdir(top) for name in fs.listdir(f"{top}/{folder}")]
+        folders = [f"{top}/{folder}" for folder in fs.listdir(top) if folder.isdecimal()]
+        return [f"{folder}/{name}" for folder in folders for name in fs.listdir(folder) if _OURS.fullmatch(name)]
 
 
 def _path(session: int, digest: bytes) -> str:
