@@ -306,9 +306,10 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT, from the first moment on: a signal during recovery stops the node in order after it."""
+    """Set by SIGTERM, SIGINT or a closing terminal, from the first moment on: during recovery it counts afterwards."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
+            loop.add_signal_handler(number, stopped.set)
     return stopped

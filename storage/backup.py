@@ -72,11 +72,11 @@ def write_backup(source: Path, target: Path) -> Manifest:
     paths = [layout.GENESIS, layout.FORMAT]
     names = unpacked(fs).listdir(layout.WAL)
     paths += [f"{layout.WAL}/{name}" for name in names if sequence_of(name) is not None or name == BEGINNING_NAME]
-    digests = _copy_files(fs, to, session_files(fs))
+    # An export before the log, which then has everything of it; of one made meanwhile it may not.
+    digests = _copy_files(fs, to, [*session_files(fs), *exports(fs)[:1]])
     digests |= dict(_copy_segment(fs, to, path) for path in paths)
-    # Again, for what the copied log names and was written meanwhile; and exports, of which the log has everything.
-    more = (*session_files(fs), *exports(fs)[:1])
-    digests |= _copy_files(fs, to, [path for path in more if path not in digests])
+    # Again, for what the copied log names and was written meanwhile.
+    digests |= _copy_files(fs, to, [path for path in session_files(fs) if path not in digests])
     founding = founding_export(to)
     if founding and founding not in digests:
         digests |= _copy_files(fs, to, [founding])

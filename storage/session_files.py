@@ -6,8 +6,10 @@ day: until then a log that lost its last records, or a backup begun earlier, may
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 
 from storage import layout
@@ -19,6 +21,8 @@ from storage.wal.failures import reading, syncing, writing
 from storage.wal.session_records import DIGEST_BYTES, Snapshot
 
 SUFFIX = ".sess"
+_OURS = re.compile(rf"[0-9a-f]+{re.escape(SUFFIX)}(\.tmp)?")
+"""Names this program gives; what else people or file managers leave in these folders is not looked at."""
 KEPT_SECONDS = 86_400
 """Age at which a file that no record names is removed."""
 
@@ -111,24 +115,21 @@ def session_files(fs: FileSystem) -> list[str]:
     return [path for path in _listed(fs) if path.endswith(SUFFIX)]
 
 
-def _folders(fs: FileSystem) -> list[str]:
-    top = layout.SESSIONS
-    if not fs.exists(top):
-        return []
-    with reading(top):
-        return [f"{top}/{folder}" for folder in fs.listdir(top)]
+def _folders(fs: FileSystem) -> dict[str, list[str]]:
+    """Names in each session's folder. Others' files are passed over, and folders that go meanwhile."""
+    found: dict[str, list[str]] = {}
+    if fs.exists(layout.SESSIONS):
+        with reading(layout.SESSIONS):
+            for name in filter(str.isdecimal, fs.listdir(layout.SESSIONS)):
+                folder = f"{layout.SESSIONS}/{name}"
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    found[folder] = fs.listdir(folder)
+    return found
 
 
 def _listed(fs: FileSystem) -> list[str]:
-    with reading(layout.SESSIONS):
-        return [f"{folder}/{name}" for folder in _folders(fs) for name in _names(fs, folder)]
-
-
-def _names(fs: FileSystem, folder: str) -> list[str]:
-    try:
-        return fs.listdir(folder)
-    except FileNotFoundError:  # swept meanwhile: a backup reads while the node works
-        return []
+    folders = _folders(fs).items()
+    return [f"{folder}/{name}" for folder, names in folders for name in names if _OURS.fullmatch(name)]
 
 
 def _path(session: int, digest: bytes) -> str:

@@ -232,6 +232,7 @@ class Pipeline:
             if index and request.interval_seconds:
                 timestamp = self._ledger.tip.timestamp + request.interval_seconds
             self._seal(group, allow_empty=True, timestamp=timestamp)
+            self.heartbeat()  # ten thousand blocks take longer than the watchdog waits
         self._answer(request, self._ledger.tip.number, group)
 
     def _control(self, request: Control, group: Group) -> None:

@@ -18,6 +18,7 @@ from starlette.websockets import WebSocket
 from node.auth.errors import UnsafeBind
 from node.gateway.guard import GuardRules
 from node.gateway.http import App, Guard, JsonRpcEndpoint
+from node.gateway.patience import REQUEST_S, impatient
 from node.gateway.websocket import WebSocketSession
 from node.rpc.service import RpcService
 
@@ -103,10 +104,12 @@ async def serve_http(
     rules: GuardRules | None = None,
     is_ready: Callable[[], bool] = lambda: True,
     connections_max: int = CONNECTIONS_MAX,
+    request_seconds: float = REQUEST_S,
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or one passed in by the service manager)."""
     config = uvicorn.Config(
         build_app(service, rules or GuardRules(), is_ready),
+        http=impatient(request_seconds),
         lifespan="off",
         log_config=None,
         access_log=False,

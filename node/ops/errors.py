@@ -1,12 +1,11 @@
-"""Errors of operating the daemon: settings, data files, supervision.
+"""Errors of operating the daemon: settings, data files, units.
 
 ZvmdError
 ├── InvalidSetting             settings.invalid    a value is out of range or of the wrong kind
 │   └── UnknownSetting         settings.unknown    a section or key that does not exist
 ├── UnreadableSettings         settings.file       zvmd.toml is missing or is no TOML
 ├── ResourceMissing            install.resource    a data file is not in the installation
-├── UnitsNotInstalled          systemd.install     a unit file could not be written
-└── SupervisorUnreachable      systemd.notify      NOTIFY_SOCKET is set but nobody listens
+└── UnitsNotInstalled          systemd.install     a unit file could not be written
 """
 
 from __future__ import annotations
@@ -55,12 +54,4 @@ class UnitsNotInstalled(ZvmdError):
 
     code = "systemd.install"
     hint = "run as root, or use --user for your own units"
-    exit_code: ClassVar[int] = 1
-
-
-class SupervisorUnreachable(ZvmdError):
-    """NOTIFY_SOCKET names a socket that does not answer."""
-
-    code = "systemd.notify"
-    hint = "unset NOTIFY_SOCKET when no service manager supervises the node"
     exit_code: ClassVar[int] = 1

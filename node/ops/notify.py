@@ -11,8 +11,6 @@ from collections.abc import Mapping
 
 import structlog
 
-from node.ops.errors import SupervisorUnreachable
-
 log = structlog.get_logger("zvmd.notify")
 
 SEND_TIMEOUT_SECONDS = 1.0
@@ -22,8 +20,8 @@ STATUS_LIMIT_CHARS = 256
 class Notifier:
     """The line to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
 
-    Raises ``SupervisorUnreachable`` when a socket is named but cannot be written; only the watchdog logs
-    instead, because a manager that misses its food acts on its own.
+    A manager that cannot be told is logged and no reason to stop: one that misses a message acts on its own, and
+    ``NOTIFY_SOCKET`` is often inherited from a unit that has ended.
     """
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
@@ -59,12 +57,8 @@ class Notifier:
 
     def watchdog(self) -> None:
         """The writer is alive. Called by the writer itself, so that a stuck writer is noticed."""
-        if self.watchdog_seconds is None:
-            return
-        try:
+        if self.watchdog_seconds is not None:
             self._send("WATCHDOG=1")
-        except SupervisorUnreachable as error:
-            log.warning("watchdog not fed", error=str(error))
 
     def stopping(self) -> None:
         """Shutdown has begun."""
@@ -79,7 +73,7 @@ class Notifier:
                 channel.sendto(message.encode(), self._address)
             except OSError as error:
                 name = self._address.replace("\0", "@")
-                raise SupervisorUnreachable(f"cannot notify the service manager at {name}: {error}") from error
+                log.warning("the service manager was not told", message=message, socket=name, error=str(error))
 
 
 def _one_line(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 import random
 import threading
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from node.cli.main import cli
 from node.engine.requests import KeepSession
 from node.verification import verify_data_directory
-from storage import layout
+from storage import backup, layout
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup
 from storage.errors import DataDirectoryDamaged, ExportDamaged, StorageError
 from storage.fs import RealFs
@@ -76,6 +77,29 @@ def back_up_under_load(tmp_path: Path, backups: int) -> None:
         assert restored.store.durable_lsn >= reached
         restored.grow(2)
         restored.close()
+
+
+def test_an_export_made_while_the_log_is_copied_does_not_belong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the test below: the export was beyond the copied log, so the restored node refused to start (65)."""
+    node = lived(tmp_path / "d")
+    copy = backup._copy_segment
+
+    def copy_and_go_on(*arguments: Any) -> tuple[str, str]:
+        copied = copy(*arguments)
+        node.grow(5)
+        node.checkpoint()
+        node.opened.export(2)
+        return copied
+
+    monkeypatch.setattr(backup, "_copy_segment", copy_and_go_on)
+    promised = write_backup(tmp_path / "d", tmp_path / "b").lsn
+    node.close()
+    assert restore_backup(tmp_path / "b", tmp_path / "r") >= promised
+    restored = LocalNode(tmp_path / "r", segment_size_bytes=SEGMENT)
+    assert restored.store.head.number >= 60
+    restored.close()
 
 
 @pytest.mark.full

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from node.ops.errors import SupervisorUnreachable
 from node.ops.notify import STATUS_LIMIT_CHARS, Notifier
 
 
@@ -61,12 +60,12 @@ def test_a_watchdog_meant_for_nobody_or_another_process_is_not_fed(environ: dict
     assert Notifier.from_environment(environ, pid=2).watchdog_seconds is None
 
 
-def test_a_manager_that_is_gone_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SupervisorUnreachable, match="gone"):
-        Notifier(str(tmp_path / "gone")).ready("hello")
-
-
-def test_the_writer_survives_a_manager_that_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["gone", "x" * 300])
+def test_the_node_survives_a_manager_that_is_gone(tmp_path: Path, name: str) -> None:
+    """READY=1 that could not be delivered ended the node right after it had said READY."""
     with capture_logs() as logs:
-        Notifier(str(tmp_path / "gone"), watchdog_seconds=30.0).watchdog()
-    assert [entry["event"] for entry in logs] == ["watchdog not fed"]
+        notifier = Notifier(str(tmp_path / name), watchdog_seconds=30.0)
+        notifier.ready("hello")
+        notifier.watchdog()
+        notifier.stopping()
+    assert [entry["message"].partition("\n")[0] for entry in logs] == ["READY=1", "WATCHDOG=1", "STOPPING=1"]

@@ -8,9 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
 
 from node.auth.errors import UnsafeBind
-from node.gateway.app import build_app, open_socket
+from node.gateway.app import build_app, open_socket, serve_http
 from node.gateway.guard import GuardRules
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -130,3 +131,49 @@ def test_only_loopback_is_bound() -> None:
     with pytest.raises(UnsafeBind):
         open_socket("0.0.0.0", 0)
     open_socket("127.0.0.1", 0).close()
+
+
+HEADER = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+WHOLE = HEADER + b"%d\r\n\r\n" % len(CALL) + CALL
+
+
+@pytest.mark.parametrize("part", [b"", b"P", HEADER, HEADER + b"9\r\n\r\n{", WHOLE + HEADER])
+def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> None:
+    """Half-open ones stayed for ever, and 256 of them were all that the node takes."""
+
+    async def run() -> bytes:
+        service = RpcService(MemoryBackend())
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.2)
+        try:
+            reader, writer = await asyncio.open_connection(*gateway.address)
+            writer.write(part)
+            received = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            return received
+        finally:
+            await gateway.close()
+            service.close()
+
+    assert (b"200 OK" in asyncio.run(run())) == part.startswith(WHOLE)
+
+
+def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
+    async def run() -> None:
+        service = RpcService(MemoryBackend())
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.1)
+        host, port = gateway.address
+        try:
+            reader, writer = await asyncio.open_connection(host, port)
+            async with websockets.connect(f"ws://{host}:{port}/ws") as socket:
+                for _ in range(3):
+                    writer.write(WHOLE)
+                    assert b"0x7a69" in await asyncio.wait_for(reader.read(1000), 30)
+                    await asyncio.sleep(0.3)
+                    await socket.send(CALL.decode())
+                    assert "0x7a69" in str(await socket.recv())
+            writer.close()
+        finally:
+            await gateway.close()
+            service.close()
+
+    asyncio.run(run())

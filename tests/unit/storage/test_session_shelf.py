@@ -20,7 +20,7 @@ from storage.following import IndexFollower
 from storage.fs import RealFs
 from storage.index.index import Index
 from storage.index.sessions import SessionFilter, SessionRow
-from storage.session_files import KEPT_SECONDS, SessionFiles, path_of
+from storage.session_files import KEPT_SECONDS, SessionFiles, path_of, session_files
 from storage.session_search import SessionSearch, row_of
 from storage.sessions import Entry, SessionShelf
 from storage.simkv import SimKv
@@ -288,3 +288,18 @@ def test_a_damaged_or_unfinished_file(tmp_path: Path) -> None:
     (tmp_path / layout.SESSIONS / "1" / "aa.sess.tmp").write_bytes(b"o")
     SessionFiles(fs).remove_unfinished()
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_what_others_leave_in_the_folder_is_not_looked_at(tmp_path: Path) -> None:
+    """A file there kept the node from starting (65), a folder ended the start as a failed disk would (70)."""
+    fs = RealFs(tmp_path)
+    files = SessionFiles(fs)
+    kept = files.write(3, b"content")
+    (tmp_path / "sessions" / ".DS_Store").write_text("x")
+    (tmp_path / "sessions" / "4").write_text("x")
+    (tmp_path / "sessions" / "3" / "notes.txt").write_text("x")
+    (tmp_path / "sessions" / "3" / "folder").mkdir()
+    SessionFiles(fs).remove_unfinished()
+    assert session_files(fs) == [path_of(3, kept)]
+    assert files.sweep(lambda: {(3, kept.blake2b)}, 2**40) == (0, 1)
+    assert (tmp_path / "sessions" / "3" / "notes.txt").exists()

@@ -1,0 +1,58 @@
+"""HTTP connections whose request never becomes whole are closed, so that they do not take the places of others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+REQUEST_S = 15.0
+"""For a request to arrive whole, header and body, from its first byte or from the connection's beginning."""
+
+
+class ImpatientProtocol(HttpToolsProtocol):
+    """uvicorn's, which waits for ever for the rest of a request."""
+
+    request_seconds = REQUEST_S
+    _deadline: asyncio.TimerHandle | None = None
+    _in_request = True
+    """The first request may take no longer to begin either."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._in_request = False
+        self._watch()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._in_request = False
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        self._in_request = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        self._in_request = False
+        super().on_message_complete()
+
+    def _watch(self) -> None:
+        if not self._in_request:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.request_seconds, self.transport.close)
+
+
+def impatient(seconds: float) -> type[Any]:
+    """The protocol with another patience."""
+    return type("ImpatientProtocol", (ImpatientProtocol,), {"request_seconds": seconds})
