@@ -1,10 +1,11 @@
 """Whether a daemon under steady load keeps its memory, and its disk grows as foretold.
 
-    python -m benchmarks.soak [--seconds 600] [--rate 50] [--every 5] [--set storage.retention_blocks=256]
+    python -m benchmarks.soak [--seconds 600] [--rate 50] [--every 5] [--retention 256]
 
 A real daemon; one client sends transfers at a steady rate, reads balances, blocks and receipts between them. Printed:
 private memory (RssAnon) and mapped files (RssFile) over time, their slopes after warming up, threads and file
-descriptors, and bytes on disk a block beside what `storage.growth` foretells.
+descriptors, and what the log, the state store and the index have grown by, beside what `A_BLOCK` and `A_TRANSFER`
+foretell (docs/performance.md, Growth; all states kept, `--retention 0`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from storage import layout
+from storage.fs import RealFs
+from storage.wal import inspect
+from storage.wal.format import record_size
 from tests.daemon import Daemon
 from tests.rpc import Rpc
 
@@ -24,6 +29,10 @@ WARM_BLOCKS = 36_000
 MINED_AT_ONCE = 2_000
 WARM_TRANSACTIONS = 9_000
 MIB = 2**20
+A_BLOCK = {"wal": 376, "state": 779, "index.sqlite": 0}
+"""Bytes a block without transactions adds to each store; the log not compressed yet."""
+A_TRANSFER = {"wal": 160, "state": 177, "index.sqlite": 142}
+"""Bytes a transfer adds in a block of its own."""
 
 
 def memory(pid: int) -> tuple[float, float, int]:
@@ -41,6 +50,20 @@ def disk_bytes(place: Path) -> dict[str, int]:
         if path.is_file() and name not in ("cache", "ballast"):
             found[name] = found.get(name, 0) + path.stat().st_blocks * 512
     return found
+
+
+def log_bytes(place: Path) -> int:
+    """Written in the log's segments, which are longer than that; compressed ones count as they were."""
+    ends: dict[str, int] = {}
+    for finding in inspect(RealFs(place), layout.WAL):
+        if finding.record is not None:
+            ends[finding.path] = finding.offset + record_size(len(finding.record.payload))
+    return sum(ends.values())
+
+
+def grown(place: Path) -> dict[str, int]:
+    """Bytes of each store that grows with the chain."""
+    return {**disk_bytes(place), "wal": log_bytes(place)}
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -103,6 +126,7 @@ def watch(daemon: Daemon, seconds: float, rate: float, every: float) -> None:
     accounts = rpc.call("eth_accounts")
     fill_caches(rpc, accounts)
     points: list[tuple[float, float, float, float]] = []
+    before = grown(daemon.data_dir)
     begin, sent, next_look = time.monotonic(), 0, 0.0
     while (now := time.monotonic() - begin) < seconds:
         if now >= next_look:
@@ -124,6 +148,10 @@ def watch(daemon: Daemon, seconds: float, rate: float, every: float) -> None:
     late = [point for point in points if point[0] > seconds * WARM_SHARE]
     own, files = (slope([(point[0], point[at]) for point in late]) * 3600 for at in (1, 2))
     print(f"{sent} transactions; own memory {own:+.2f} MiB/h, mapped files {files:+.2f} MiB/h after warming up")
+    after = grown(daemon.data_dir)
+    for name in A_BLOCK:
+        actual, foretold = after[name] - before[name], sent * (A_BLOCK[name] + A_TRANSFER[name])
+        print(f"{name}: {actual / MIB:.1f} MiB more, foretold {foretold / MIB:.1f}, ratio {actual / foretold:.2f}")
 
 
 if __name__ == "__main__":
