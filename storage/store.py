@@ -265,9 +265,8 @@ class Store:
         return self.wal.durable_lsn
 
     def make_durable(self, lsn: int) -> None:
-        """Sync the log at least up to ``lsn``. Raises `StorageFull` and `StoragePanic`."""
-        while self.wal.durable_lsn < lsn:
-            self.wal.flush()
+        """Sync the log at least up to ``lsn``. Raises `StorageFull`, `StoragePanic`, and `WalClosed` after it."""
+        self.wal.flush(lsn)
 
     def publish(self, number: int, position: int | None = None) -> None:
         """Show a durable block to readers, and the state at a position, by default the block's newest."""

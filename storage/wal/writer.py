@@ -120,18 +120,23 @@ class LogWriter:
             self._queue.append(Record(lsn, type, payload, flags, SCHEMA))
         return lsn
 
-    def flush(self) -> int:
-        """Make everything appended before this call durable; returns the highest durable LSN.
+    def flush(self, lsn: int | None = None) -> int:
+        """Make everything appended before this call durable, or nothing if the record ``lsn`` is already.
+
+        Returns the highest durable LSN.
 
         Raises `StorageFull` if there is no space: the records stay queued and the next flush tries again.
-        Raises `StoragePanic` if the disk fails: nothing more can be appended, and the process should end.
+        Raises `StoragePanic` if the disk fails: nothing more can be appended, and the process should end. From then
+        on, and after `close`, raises `WalClosed`, so that nobody is answered after a panic.
         """
         with self._memory:
             wanted = self._next_lsn - 1
         with self._disk:
+            if self._failure is not None:
+                raise WalClosed("the log cannot be written any more") from self._failure
+            if lsn is not None and self._durable_lsn >= lsn:
+                return self._durable_lsn
             while self._durable_lsn < wanted:
-                if self._failure is not None:
-                    raise WalClosed("the log cannot be written any more") from self._failure
                 try:
                     self._flush_group()
                 except StoragePanic as failure:

@@ -165,6 +165,19 @@ def test_a_failed_sync_is_never_retried() -> None:
     assert fs.calls == calls, "the disk was not touched again"
 
 
+def test_a_failed_log_refuses_also_what_is_durable_already() -> None:
+    """The watermark fails right after a sync: a second waiter for the same records got its answer after the panic."""
+    fs = SimFs()
+    log = opened(fs)
+    log.append(RecordType.TRANSACTION, b"one")
+    fs.fail_at(Fault(fs.calls + 2, errno.EIO))
+    with pytest.raises(StoragePanic, match="watermark"):
+        log.flush()
+    assert log.durable_lsn == 1
+    with pytest.raises(WalClosed):
+        log.flush()
+
+
 def test_pages_that_a_failed_sync_dropped_are_written_again() -> None:
     """ATC'20: afterwards the cache shows the record, and a second sync would succeed without writing."""
     fs = SimFs()
