@@ -55,17 +55,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The framed protocol (and JSON-RPC over HTTP/3) on QUIC."""
+    """The framed protocol on QUIC."""
 
     host: str = "127.0.0.1"
     port: Port = 4433
-    library: Literal["qh3", "aioquic"] = "qh3"
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log, the checkpoints and how much history stays."""
 
-    engine: Literal["leveldb"] = "leveldb"
     segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32)] = 64 * 1024 * 1024
     checkpoint_blocks: Positive = 256
     checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
