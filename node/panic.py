@@ -8,14 +8,12 @@ from collections.abc import Callable
 
 import structlog
 
+from chain.errors import EXIT_PANIC
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 
 log = structlog.get_logger(__name__)
-
-PANIC_EXIT = 70
-"""A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
 
 
 def panic(fs: FileSystem, error: BaseException) -> None:
@@ -27,9 +25,9 @@ def panic(fs: FileSystem, error: BaseException) -> None:
         suspect(fs, str(error))
     if isinstance(error, StoragePanic):
         note_panic(fs, str(error))
-    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=PANIC_EXIT, exc_info=error)
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=error)
     sys.stderr.flush()
-    os._exit(PANIC_EXIT)
+    os._exit(EXIT_PANIC)
 
 
 def distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:

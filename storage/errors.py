@@ -33,24 +33,22 @@ Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: r
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from chain.errors import ZvmdError
-
-EXIT_CORRUPT = 65
-EXIT_ROOT_MISMATCH = 66
-EXIT_TOO_NEW = 67
-EXIT_PANIC = 70
-EXIT_FULL = 73
-EXIT_LOCKED = 75
-EXIT_CONFIG = 78
+from chain.errors import (
+    EXIT_CONFIG,
+    EXIT_CORRUPT,
+    EXIT_FULL,
+    EXIT_LOCKED,
+    EXIT_PANIC,
+    EXIT_ROOT_MISMATCH,
+    EXIT_TOO_NEW,
+    ZvmdError,
+)
 
 
 class StorageError(ZvmdError):
-    """Something about the data directory. ``exit_code`` is the process's if this ends it."""
+    """Something about the data directory."""
 
     code = "storage.error"
-    exit_code: ClassVar[int] = 1
     hint = "see the node's log; `zvmd wal verify` and `zvmd verify` look at the data directory"
 
 

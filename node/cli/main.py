@@ -9,11 +9,8 @@ from typing import NamedTuple
 
 import click
 
-from chain.errors import ZvmdError
+from chain.errors import EXIT_FAILED, EXIT_FULL, ZvmdError
 from zvmd.errors import ZvmdClientError
-
-EXIT_FULL = 73
-"""As `storage.errors` has it, which would be slow to import here."""
 
 
 class Row(NamedTuple):
@@ -81,16 +78,11 @@ def main() -> None:
         click.echo(f"error[{error.code}]: {message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(exit_code_of(error))
+        sys.exit(error.exit_code if isinstance(error, ZvmdError) else EXIT_FAILED)
     except OSError as error:
         click.echo(f"error[os]: {error}", err=True)
         click.echo("hint: look at this path or address: does it exist, what is it, may this user use it?", err=True)
-        sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1)
-
-
-def exit_code_of(error: Exception) -> int:
-    """The process exit status an error asks for: its ``exit_code`` (docs/operations.md), else 1."""
-    return int(getattr(error, "exit_code", 1))
+        sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
+from chain.errors import EXIT_CORRUPT
 from storage import layout
-from storage.errors import EXIT_CORRUPT, ExportDamaged, StorageUnreadable
+from storage.errors import ExportDamaged, StorageUnreadable
 from storage.export import founding_export, read_header
 from storage.fs import RealFs
 from storage.wal import Finding, Record, RecordType, inspect

@@ -9,8 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from chain.errors import NonceTooLow
-from node.cli.main import COMMANDS, cli, exit_code_of
+from node.cli.main import COMMANDS, cli
 from node.ops.errors import InvalidSetting
 from tests.daemon import clean_environment
 from tests.paths import REPO
@@ -80,7 +79,3 @@ def test_a_start_that_cannot_be_is_a_line_and_a_hint(
 
 def test_an_unknown_command_is_wrong_usage() -> None:
     assert zvmd("strat").returncode == 2
-
-
-def test_an_error_without_a_status_of_its_own_is_1() -> None:
-    assert exit_code_of(NonceTooLow("nonce 1, expected 2")) == 1
