@@ -6,7 +6,7 @@
         ├── StorageFull            storage.full         not fatal: wait for space
         ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
-        ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written
+        ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written, or is not empty
         ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
         ├── StoreTooNew            store.too_new        exit 67: written by a later version
         ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
@@ -89,11 +89,11 @@ class DataDirectoryLocked(StorageError):
 
 
 class DataDirectoryUnusable(StorageError):
-    """The data directory cannot be made, or this user may not write in it."""
+    """A directory cannot be made, is not empty where it should be, or this user may not write in it."""
 
     code = "storage.unusable"
     exit_code = EXIT_CONFIG
-    hint = "give a --data-dir that is a directory, or can be made, and that this user may write"
+    hint = "give a directory that is there or can be made, that this user may write, and for a copy an empty one"
 
 
 class DataDirectoryDamaged(StorageError):
