@@ -10,7 +10,9 @@ import click
 import pytest
 
 from node.cli.main import COMMANDS, cli
+from node.cli.wal import MEANINGS, meaning
 from node.ops.errors import InvalidSetting
+from storage.wal import Record, RecordType
 from tests.daemon import clean_environment
 from tests.paths import REPO
 
@@ -79,3 +81,9 @@ def test_a_start_that_cannot_be_is_a_line_and_a_hint(
 
 def test_an_unknown_command_is_wrong_usage() -> None:
     assert zvmd("strat").returncode == 2
+
+
+def test_every_kind_of_record_has_a_meaning_that_wal_inspect_shows() -> None:
+    assert set(MEANINGS) == set(RecordType)
+    for kind in RecordType:
+        assert meaning(Record(1, kind, b"{\xc1"))
