@@ -12,7 +12,12 @@ from structlog.typing import Processor
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "pretty", "json"]
 
-TALKATIVE = ("uvicorn.access", "uvicorn.error", "apscheduler", "alembic")
+NOISY = {
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "alembic": logging.WARNING,
+}
 """Libraries that say at INFO what nobody asked; their warnings still come through."""
 
 
@@ -44,8 +49,8 @@ def configure_logging(level: Level, form: Format, stream: TextIO | None = None) 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
