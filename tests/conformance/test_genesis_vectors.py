@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from chain import rlp
 from chain.blocks import (
     Block,
@@ -16,7 +18,13 @@ from chain.blocks import (
 )
 from chain.genesis import Genesis
 from chain.hashing import keccak256
+from node.cache import FileObjectCache
+from node.conformance.blocktest import BlockTree
+from node.conformance.memory_state import MemoryState
 from tests.conformance.archives import cases, files
+from tests.conformance.matrix import ENGINES
+from tests.paths import OBJECTS
+from vm.machine import Machine
 
 RPC_COMPAT = {
     path.rsplit("/")[-1]: data for path, data in files("execution-apis-rpc-compat") if ".io" not in path
@@ -70,6 +78,25 @@ def test_forks_of_the_chain_show_in_its_headers() -> None:
         expected = {"LONDON": 16, "PARIS": 16, "SHANGHAI": 17, "CANCUN": 20, "PRAGUE": 21, "OSAKA": 21}
         assert fields == expected.get(fork, 15), fork
         assert (block.header.difficulty == 0) == (fork == "PARIS" or fields > 16)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_chain_imports_through_every_fork(engine: str) -> None:
+    """Frontier to Osaka and two changes of the blob schedule, mined, merged and withdrawn from."""
+    document = json.loads(RPC_COMPAT["genesis.json"])
+    genesis = Genesis.from_json(document)
+    accounts = {
+        f"0x{address.removeprefix('0x')}": {"code": "0x", "nonce": "0x0", "storage": {}, **account}
+        for address, account in document["alloc"].items()
+    }
+    state = MemoryState.from_json(accounts)
+    assert state.root() == genesis.header().state_root
+    machine = Machine(engine=engine, cache=FileObjectCache(OBJECTS))
+    tree = BlockTree(machine, genesis.config, Block(genesis.header(), withdrawals=None), state)
+    for block in chain_blocks():
+        tree.add(encode_block(block))
+    head = json.loads(RPC_COMPAT["headfcu.json"])["params"][0]["headBlockHash"]
+    assert tree.head.block.hash.hex() == head.removeprefix("0x")
 
 
 def test_basic_genesis_tests() -> None:

@@ -1,6 +1,6 @@
 """``make durability``: crashes, kills, flips and faults, counted, and the table of them in docs/durability.md.
 
-    python -m tests.durability.campaign                            every line, small: under six minutes on two cores
+    python -m tests.durability.campaign                            every line, small: minutes on two cores
     python -m tests.durability.campaign --full                     every line as large as it needs to be: hours
     python -m tests.durability.campaign kills --count 5000         one line, so often
     python -m tests.durability.campaign kills --seed 7 --part DIR  a part of a line, kept in DIR for later
@@ -19,6 +19,9 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 
 import structlog
@@ -27,8 +30,9 @@ from storage import recovery
 from tests.durability.lines import LINES, TOTALS
 from tests.durability.results import PAGE, Budget, Line, OtherCommit, collect, commit, keep, more, page, write_part
 
-SECONDS = 45.0
+SECONDS = 120.0
 FULL_SECONDS = 36_000.0
+JOBS = 2
 
 
 def run(name: str, seed: int, count: int, seconds: float) -> Line:
@@ -51,11 +55,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="campaign", description="Counted crashes, kills, flips and faults.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(LINES)}; default: all")
     parser.add_argument("--count", type=int, help="repetitions; default: a small number for each line")
-    parser.add_argument("--full", action="store_true", help="as many as the nightly numbers of the reliability notes")
+    parser.add_argument("--full", action="store_true", help="as large as the nightly numbers of the reliability notes")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("ZVMD_TEST_SEED", "1")))
     parser.add_argument("--seconds", type=float, help=f"no line longer than about this; default: {SECONDS:.0f}")
     parser.add_argument("--part", type=Path, metavar="DIR", help="keep what was done there instead of in the table")
     parser.add_argument("--collect", type=Path, metavar="DIR", help="only add up the parts kept there")
+    parser.add_argument("--jobs", type=int, default=JOBS, help=f"lines at once, each in a process; default: {JOBS}")
     parser.add_argument("--any-commit", action="store_true", help="also parts of other sources; their rows say so")
     wanted = parser.parse_args()
     if wanted.collect:
@@ -64,14 +69,9 @@ def main() -> int:
         except OtherCommit as error:
             parser.error(str(error))
         return write(lines)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    recovery.CHECKPOINT_BLOCKS = 3  # so that short logs have checkpoints in the middle of their replay
-    gc.set_threshold(50_000, 20, 50)  # machines come and go by the hundred thousand
     failures = 0
-    for name in wanted.names or LINES:
-        count = wanted.count or (LINES[name].full if wanted.full else LINES[name].normal)
-        line = run(name, wanted.seed, count, wanted.seconds or (FULL_SECONDS if wanted.full else SECONDS))
-        said = f"{name}: {line.count:,} in {line.seconds} s, {line.failures} failures. {more(line)} {line.failure}"
+    for line in done(wanted):
+        said = f"{line.name}: {line.count:,} in {line.seconds} s, {line.failures} failures. {more(line)} {line.failure}"
         print(said, flush=True)
         failures += line.failures
         if wanted.part:
@@ -79,6 +79,26 @@ def main() -> int:
         else:
             write([line])
     return min(failures, 1)
+
+
+def done(wanted: argparse.Namespace) -> Iterator[Line]:
+    """The lines asked for, each as soon as it is done."""
+    seconds = wanted.seconds or (FULL_SECONDS if wanted.full else SECONDS)
+    size = "full" if wanted.full else "normal"
+    with ProcessPoolExecutor(wanted.jobs, get_context("spawn"), prepare, max_tasks_per_child=1) as pool:
+        running = [
+            pool.submit(run, name, wanted.seed, wanted.count or getattr(LINES[name], size), seconds)
+            for name in wanted.names or LINES
+        ]
+        for future in as_completed(running):
+            yield future.result()
+
+
+def prepare() -> None:
+    """Settings of the processes that run lines."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    recovery.CHECKPOINT_BLOCKS = 3  # so that short logs have checkpoints in the middle of their replay
+    gc.set_threshold(50_000, 20, 50)  # machines come and go by the hundred thousand
 
 
 def write(lines: list[Line]) -> int:

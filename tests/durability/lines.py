@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 LINES: dict[str, Entry] = {
     "node-crashes": Entry(
-        machines.node_crashes, 1_500, 100_000,
+        machines.node_crashes, 10_000, 100_000,
         "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call (T1)",
     ),
     "sequences": Entry(
@@ -30,7 +30,7 @@ LINES: dict[str, Entry] = {
         machines.prune_crashes, 300, 20_000, "crash states of whole nodes, every call of a prune of their log (T1)"
     ),
     "recovery-crashes": Entry(
-        machines.recovery_crashes, 500, 20_000,
+        machines.recovery_crashes, 5_000, 20_000,
         "crash states of whole nodes whose recovery crashed, to depth 3 (T3)",
     ),
     "log-crashes": Entry(
@@ -39,26 +39,26 @@ LINES: dict[str, Entry] = {
     "faults": Entry(machines.faults, 120, 20_000, "failing calls of a whole node's disk, once or for ever (T12)"),
     "failing-syncs": Entry(machines.failing_syncs, 48, 2_000, "failing syncs over a cache that lies (T13)"),
     "daemons": Entry(
-        processes.daemons, 40, 5_000,
+        processes.daemons, 100, 5_000,
         "kill -9 of whole daemons, 4 clients on JSON-RPC and QUIC and one on debug sessions (T4)",
     ),
     "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
-    "places": Entry(processes.places, 64, 1_280, "kill -9 at named places of the sources (T5)"),
-    "stops": Entry(processes.stops, 8, 50, "SIGTERM of whole daemons under load (T16)"),
-    "bits": Entry(hurts.bits, 20_000, 200_000, "bits flipped in a log (T7)"),
-    "bytes": Entry(hurts.changed_bytes, 5_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
-    "cuts": Entry(hurts.cuts, 1_500, 40_000, "lengths at which a log was cut (T8)"),
+    "places": Entry(processes.places, 142, 1_280, "kill -9 at named places of the sources (T5)"),
+    "stops": Entry(processes.stops, 12, 50, "SIGTERM of whole daemons under load (T16)"),
+    "bits": Entry(hurts.bits, 131_072, 200_000, "bits flipped in a log (T7)"),
+    "bytes": Entry(hurts.changed_bytes, 50_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
+    "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut (T8)"),
     "mixes": Entry(hurts.mixes, 1_000, 10_000, "logs cut and grown again by zeros, garbage and old bytes (T8)"),
     "segments": Entry(hurts.segments, 50, 2_000, "segments deleted, doubled, exchanged, renamed, of other chains (T9)"),
-    "state-damage": Entry(hurts.state_damage, 40, 20_000, "damaged LevelDB directories (T10)"),
-    "index-damage": Entry(hurts.index_damage, 40, 5_000, "damaged SQLite files (T11)"),
+    "state-damage": Entry(hurts.state_damage, 60, 20_000, "damaged LevelDB directories (T10)"),
+    "index-damage": Entry(hurts.index_damage, 60, 5_000, "damaged SQLite files (T11)"),
     "migrations": Entry(hurts.migrations, 40, 1_000, "kill -9 at statements of a schema upgrade (T11)"),
     "full-disks": Entry(hurts.full_disks, 5, 200, "a disk really filled under load and freed (T14)"),
-    "clocks": Entry(hurts.clocks, 10, 500, "seeds of a clock that jumps by up to ten years, over restarts (T17)"),
-    "resends": Entry(hurts.resends, 100, 20_000, "transactions sent again after their answer was lost (T19)"),
+    "clocks": Entry(hurts.clocks, 20, 500, "seeds of a clock that jumps by up to ten years, over restarts (T17)"),
+    "resends": Entry(hurts.resends, 1_000, 20_000, "transactions sent again after their answer was lost (T19)"),
     "own-reads": Entry(hurts.own_reads, 124, 1_000, "own writes read back over the other transport (T20)"),
     "golden": Entry(hurts.golden_kills, 20, 1_000, "first starts over golden directories, killed at places (T21)"),
-    "backups": Entry(hurts.backups, 10, 200, "backups taken under load and restored (T30)"),
+    "backups": Entry(hurts.backups, 20, 200, "backups taken under load and restored (T30)"),
 }  # fmt: skip
 
 TOTALS = (
