@@ -13,12 +13,23 @@
     └── InvalidTransaction         tx.*  (one subclass per reason, below)
 
 Each package draws its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is
-what JSON-RPC and QUIC answers carry; ``hint`` tells the user what to do.
+what JSON-RPC and QUIC answers carry; ``hint`` tells the user what to do; ``exit_code`` is the status of a process
+that the error ends (docs/operations.md; most are those of sysexits.h).
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+EXIT_FAILED = 1
+EXIT_CORRUPT = 65
+EXIT_ROOT_MISMATCH = 66
+EXIT_TOO_NEW = 67
+EXIT_UNAVAILABLE = 69
+EXIT_PANIC = 70
+EXIT_FULL = 73
+EXIT_LOCKED = 75
+EXIT_CONFIG = 78
 
 
 class ZvmdError(Exception):
@@ -27,6 +38,7 @@ class ZvmdError(Exception):
     code: ClassVar[str] = "zvmd.error"
     rpc_code: ClassVar[int] = -32000
     hint: ClassVar[str] = ""
+    exit_code: ClassVar[int] = EXIT_FAILED
 
 
 class InvalidHex(ZvmdError):
@@ -50,7 +62,7 @@ class InvalidGenesis(ZvmdError):
 
     code = "input.genesis"
     rpc_code = -32602
-    hint = "use geth's genesis.json format; see docs/tour.md"
+    hint = "use geth's genesis.json format"
 
 
 class InvalidBlock(ZvmdError):

@@ -8,14 +8,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from chain import rlp
-from chain.errors import InvalidRlp
 from chain.hashing import keccak256
 from chain.trie import ordered_root
 from chain.types import Address, Hash32
 
 BLOOM_BYTES = 256
 EMPTY_BLOOM = bytes(BLOOM_BYTES)
-MAX_TOPICS = 4
 
 BLOOM_CACHE_ENTRIES = 4096
 """Words whose bits are remembered: event signatures and busy contracts come again and again. About 2 MB."""
@@ -112,49 +110,6 @@ def encode_receipt(receipt: Receipt) -> bytes:
     fields = (outcome, rlp.encode_int(receipt.cumulative_gas_used), receipt.bloom, receipt.logs)
     encoded = rlp.encode(fields)
     return bytes((receipt.type,)) + encoded if receipt.type else encoded
-
-
-def decode_receipt(raw: bytes) -> Receipt:
-    """Receipt of its consensus encoding; other fields keep their defaults. Raises `InvalidRlp`."""
-    if not raw:
-        raise InvalidRlp("no bytes")
-    kind = raw[0] if raw[0] < 0xC0 else 0
-    if kind > 0x7F or (kind == 0 and raw[0] < 0xC0):
-        raise InvalidRlp(f"a receipt of type {raw[0]}")
-    fields = rlp.decode_list(raw[1:] if kind else raw)
-    if len(fields) != 4:
-        raise InvalidRlp(f"a receipt of {len(fields)} fields")
-    outcome, cumulative, bloom, logs = fields
-    if isinstance(logs, bytes):
-        raise InvalidRlp("bytes where logs should be")
-    status: int | None = None
-    post_state: bytes | None = None
-    if outcome in (b"", b"\x01"):
-        status = int(outcome == b"\x01")
-    elif isinstance(outcome, bytes) and len(outcome) == 32:
-        post_state = outcome
-    else:
-        raise InvalidRlp("neither a receipt status nor a state root")
-    receipt = Receipt(kind, status, post_state, rlp.decode_int(cumulative, 8), tuple(map(_decode_log, logs)))
-    if bloom != receipt.bloom:
-        raise InvalidRlp("a receipt whose bloom does not match its logs")
-    return receipt
-
-
-def _decode_log(item: rlp.Decoded) -> Log:
-    if isinstance(item, list) and len(item) == 3:
-        address, topics, data = item
-        if (
-            isinstance(address, bytes)
-            and len(address) == 20
-            and isinstance(data, bytes)
-            and isinstance(topics, list)
-            and len(topics) <= MAX_TOPICS
-        ):
-            words = [Hash32(topic) for topic in topics if isinstance(topic, bytes) and len(topic) == 32]
-            if len(words) == len(topics):
-                return Log(Address(address), tuple(words), data)
-    raise InvalidRlp("not a log: address, up to four topics and data are expected")
 
 
 def receipts_root(receipts: Iterable[Receipt]) -> Hash32:

@@ -40,13 +40,3 @@ def parse_hex(text: str, length: int | None = None) -> bytes:
     if length is not None and len(data) != length:
         raise InvalidHex(f"expected {length} bytes, got {len(data)}")
     return data
-
-
-def parse_address(text: str) -> Address:
-    """Address of a ``0x``-prefixed string of 40 hex digits. Raises `InvalidHex`."""
-    return Address(parse_hex(text, 20))
-
-
-def parse_hash(text: str) -> Hash32:
-    """Hash of a ``0x``-prefixed string of 64 hex digits. Raises `InvalidHex`."""
-    return Hash32(parse_hex(text, 32))

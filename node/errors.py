@@ -11,17 +11,14 @@ ZvmdError
 ├── OutOfReach             cheat.out_of_reach
 ├── Reverted               cheat.reverted
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
-└── ExecutionFault         node.execution_fault
+├── PortUnavailable        node.port                exit 69
+└── InvalidTransaction
+    └── ExecutionFault     node.execution_fault
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from chain.errors import InvalidTransaction, ZvmdError
-
-EX_UNAVAILABLE = 69
-EX_CONFIG = 78
+from chain.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, InvalidTransaction, ZvmdError
 
 
 class WriterBusy(ZvmdError):
@@ -101,7 +98,7 @@ class GenesisMismatch(ZvmdError):
 
     code = "node.genesis_mismatch"
     hint = "use another --data-dir, or start without the conflicting option"
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code = EXIT_CONFIG
 
 
 class PortUnavailable(ZvmdError):
@@ -109,7 +106,7 @@ class PortUnavailable(ZvmdError):
 
     code = "node.port"
     hint = "choose another with --http-port or --quic-port (0: any), or stop what listens there"
-    exit_code: ClassVar[int] = EX_UNAVAILABLE
+    exit_code = EXIT_UNAVAILABLE
 
 
 class ExecutionFault(InvalidTransaction):

@@ -18,11 +18,12 @@ from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
 from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
+from node.engine.mnemonic import fault_of
 from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
-from node.settings import Settings
+from node.settings import DEV_MNEMONIC, Settings
 from storage import layout
 from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
@@ -84,7 +85,7 @@ def open_chain(
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
+    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`, `InvalidSetting`.
     """
     fs = RealFs(settings.data_dir)
     lock = take_directory(fs)
@@ -105,6 +106,8 @@ def _open(
 ) -> OpenedChain:
     dev_accounts = DevAccounts([])
     if settings.node.dev:
+        if settings.node.mnemonic != DEV_MNEMONIC and (fault := fault_of(settings.node.mnemonic)):
+            raise InvalidSetting(f"node.mnemonic cannot be used: {fault}")
         dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
     genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
     check_genesis(genesis, settings, origins)

@@ -14,6 +14,7 @@ from node.auth.tokens import TokenChecker, load_or_create_token
 from node.errors import PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
+from node.ops.errors import InvalidSetting
 from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -51,7 +52,10 @@ class Servers:
 
 
 async def start_servers(settings: Settings, backend: Backend, sessions: SessionService | None = None) -> Servers:
-    """Bind both ports, then listen. Raises `UnsafeBind`, `UnusableCertificate`, `UnusableToken`, `PortUnavailable`."""
+    """Bind both ports, then listen.
+
+    Raises `UnsafeBind`, `InvalidSetting`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    """
     data_dir = settings.data_dir
     tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
@@ -80,6 +84,8 @@ def wire_limits(settings: Settings) -> WireLimits:
 def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: str, port: int) -> socket.socket:
     try:
         return open_socket(host, port)
+    except ValueError:
+        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
     except OSError as error:
         raise PortUnavailable(f"cannot listen on {host} port {port} ({section}.port): {error.strerror}") from error
 

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,8 @@ from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
+DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
+"""Also what clients look at (`zvmd.endpoint`)."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
@@ -55,17 +57,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The framed protocol (and JSON-RPC over HTTP/3) on QUIC."""
+    """The framed protocol on QUIC."""
 
     host: str = "127.0.0.1"
     port: Port = 4433
-    library: Literal["qh3", "aioquic"] = "qh3"
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log, the checkpoints and how much history stays."""
 
-    engine: Literal["leveldb"] = "leveldb"
     segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32)] = 64 * 1024 * 1024
     checkpoint_blocks: Positive = 256
     checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
@@ -225,9 +225,14 @@ def _layers(
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
         yield from _from_credentials(Path(directory))
     for variable, value in sorted(environ.items()):
-        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
-            section, _, key = variable.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            yield f"{section}.{key}", value, f"env {variable}"
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if variable == DATA_DIR_VARIABLE:
+            yield "node.data_dir", value, f"env {variable}"
+        elif name != variable.lower() and "__" in name:
+            yield name.replace("__", ".", 1), value, f"env {variable}"
+        elif name != variable.lower() and (meant := _NEARLY.get(name.replace("_", ""))):
+            right = ENVIRONMENT_PREFIX + meant.replace(".", "__").upper()
+            raise UnknownSetting(f"{variable} sets nothing; did you mean {right}?")
     for flag, given in flags.items():
         if given is not None and given is not False:
             yield FLAGS[flag], given, f"flag --{flag.replace('_', '-')}"
@@ -259,6 +264,11 @@ def _names() -> list[str]:
     return [f"{section}.{field.name}" for section, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)]
 
 
+_NEARLY = {flag.replace("_", ""): name for flag, name in FLAGS.items()}
+_NEARLY |= {name.replace(".", "").replace("_", ""): name for name in _names()}
+"""What variables are called by those who forget the section or one of the two underscores: ``ZVMD_HTTP_PORT``."""
+
+
 def _field_type(name: str, origin: str) -> Any:
     """The declared type of setting ``section.key``; raises ``UnknownSetting`` with the nearest name."""
     section, _, key = name.partition(".")
@@ -278,6 +288,10 @@ def _unknown(name: str, known: Mapping[str, object] | list[str], what: str, orig
 
 
 def _convert(name: str, value: object, kind: Any, origin: str) -> object:
+    if get_origin(kind) is Literal and str(value).lower() in (known := get_args(kind)):
+        return str(value).lower()
+    if get_origin(kind) is Literal:
+        raise InvalidSetting(f"{name} = {value!r} cannot be used: it is one of {', '.join(known)} ({origin})")
     try:
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from chain.genesis import Genesis
 from storage import layout
-from storage.errors import DataDirectoryDamaged, ExportDamaged, WalPruned
+from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header, write_file
 from storage.fs import FileSystem, RealFs, parent_of, write_atomically
 from storage.identity import read_genesis
@@ -61,11 +61,14 @@ def _genesis(fs: FileSystem) -> Genesis:
 
 
 def write_backup(source: Path, target: Path) -> Manifest:
-    """Copy a data directory, in use or not, to a new directory. Raises `DataDirectoryDamaged`, `StorageUnreadable`."""
+    """Copy a data directory, in use or not, to a new one.
+
+    Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StorageUnreadable`.
+    """
     fs, to = RealFs(source), RealFs(target)
     genesis = _genesis(fs)
     if target.exists() and any(target.iterdir()):
-        raise DataDirectoryDamaged(f"{target} is not empty")
+        raise DataDirectoryUnusable(f"{target} is not empty")
     mark = read_mark(fs, layout.WAL, identity_of(genesis))
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
@@ -160,7 +163,7 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
     """
     manifest = read_manifest(backup)
     if target.exists() and any(target.iterdir()):
-        raise DataDirectoryDamaged(f"{target} is not empty")
+        raise DataDirectoryUnusable(f"{target} is not empty")
     unfinished = target.with_name(f"{target.name}.restoring")
     shutil.rmtree(unfinished, ignore_errors=True)
     fs, to = RealFs(backup), RealFs(unfinished)

@@ -6,7 +6,7 @@
         ├── StorageFull            storage.full         not fatal: wait for space
         ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
-        ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written
+        ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written, or is not empty
         ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
         ├── StoreTooNew            store.too_new        exit 67: written by a later version
         ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
@@ -33,24 +33,22 @@ Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: r
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from chain.errors import ZvmdError
-
-EXIT_CORRUPT = 65
-EXIT_ROOT_MISMATCH = 66
-EXIT_TOO_NEW = 67
-EXIT_PANIC = 70
-EXIT_FULL = 73
-EXIT_LOCKED = 75
-EXIT_CONFIG = 78
+from chain.errors import (
+    EXIT_CONFIG,
+    EXIT_CORRUPT,
+    EXIT_FULL,
+    EXIT_LOCKED,
+    EXIT_PANIC,
+    EXIT_ROOT_MISMATCH,
+    EXIT_TOO_NEW,
+    ZvmdError,
+)
 
 
 class StorageError(ZvmdError):
-    """Something about the data directory. ``exit_code`` is the process's if this ends it."""
+    """Something about the data directory."""
 
     code = "storage.error"
-    exit_code: ClassVar[int] = 1
     hint = "see the node's log; `zvmd wal verify` and `zvmd verify` look at the data directory"
 
 
@@ -91,11 +89,11 @@ class DataDirectoryLocked(StorageError):
 
 
 class DataDirectoryUnusable(StorageError):
-    """The data directory cannot be made, or this user may not write in it."""
+    """A directory cannot be made, is not empty where it should be, or this user may not write in it."""
 
     code = "storage.unusable"
     exit_code = EXIT_CONFIG
-    hint = "give a --data-dir that is a directory, or can be made, and that this user may write"
+    hint = "give a directory that is there or can be made, that this user may write, and for a copy an empty one"
 
 
 class DataDirectoryDamaged(StorageError):

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import eth_account  # noqa: F401 - imported here for what it does to the interpreter, see below
 import pytest
+from hypothesis import HealthCheck, settings
 
 from node.cache import FileObjectCache
+from tests import effort
 from tests.daemon import Daemon
 from tests.paths import OBJECTS
 from tests.programs import NODE_MODULES, find_program
@@ -24,6 +26,15 @@ hostile nesting would crash the interpreter in C decoders. The daemon imports ne
 
 
 OBJECTS_BYTES_MAX = 256 * 2**20
+
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests know how much to try."""
+    effort.look_at(config)
 
 
 def pytest_sessionfinish() -> None:

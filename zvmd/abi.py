@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 from zvmd.errors import ZvmdClientError
 
 UNITS_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
+TYPES = ("address", "bool", "bytes", "string", "function", "int", "uint", "fixed", "ufixed")
+"""Of the ABI, without their sizes."""
+
+AddressLike = bytes | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,9 @@ def _type(text: str) -> str:
     if plain is None:
         raise bad_input(f"{text!r} is no ABI type", "like uint256, address, bytes32[], (uint256,address)")
     kind = {"uint": "uint256", "int": "int256", "byte": "bytes1"}.get(plain.group(1), plain.group(1))
+    if (name := kind.rstrip("0123456789x")) not in TYPES:
+        near = difflib.get_close_matches(name, TYPES, n=1) or TYPES
+        raise bad_input(f"{kind!r} is no ABI type", f"did you mean {' or '.join(near)}?")
     return kind + plain.group(2)
 
 
@@ -188,7 +196,24 @@ def parse_value(kind: str, value: Any) -> Any:
         return parse_amount(text)
     if kind.startswith("bytes"):
         return bytes.fromhex(text.removeprefix("0x"))
-    return text.lower() if kind == "address" else text
+    return address_bytes(text) if kind == "address" else text
+
+
+def address_bytes(value: AddressLike) -> bytes:
+    """20 bytes of an address. Raises `ZvmdClientError`, also when capitals are not those of EIP-55's checksum."""
+    digits = value.removeprefix("0x") if isinstance(value, str) else value.hex()
+    if not re.fullmatch(r"[0-9a-fA-F]{40}", digits):
+        raise bad_input(f"{value!r} is no address", "20 bytes, or 0x and 40 digits")
+    if digits not in (digits.lower(), digits.upper(), _with_checksum(digits)):
+        raise bad_input(f"0x{digits} fails its checksum", "a digit is wrong; one in lower case is not checked")
+    return bytes.fromhex(digits)
+
+
+def _with_checksum(digits: str) -> str:
+    """Hex digits with the capitals of EIP-55."""
+    low = digits.lower()
+    pairs = zip(low, keccak(low.encode()).hex(), strict=False)
+    return "".join(digit.upper() if nibble >= "8" else digit for digit, nibble in pairs)
 
 
 def _list(text: str, brackets: str) -> list[str]:
@@ -199,7 +224,7 @@ def _list(text: str, brackets: str) -> list[str]:
 
 
 def parse_amount(text: str) -> int:
-    """An integer: decimal, hex, scientific or with a unit.
+    """An integer: decimal, hex, scientific or with a unit. Raises `ZvmdClientError`.
 
     >>> parse_amount("1.5ether"), parse_amount("0x10"), parse_amount("1e3")
     (1500000000000000000, 16, 1000)
@@ -211,8 +236,8 @@ def parse_amount(text: str) -> int:
         return int(text, 16)
     match = re.fullmatch(r"(-?\d{1,80}(?:\.\d{1,80})?(?:e\d{1,2})?)\s*([a-z]*)", text)
     if match is None or match.group(2) not in ("", *UNITS_WEI):
-        raise ValueError(f"{text!r} is no amount")
+        raise bad_input(f"{text!r} is no amount", "like 1000, 0x3e8, 1e3, 1.5ether or 2gwei")
     amount = Fraction(match.group(1)) * UNITS_WEI.get(match.group(2), 1)
     if amount.denominator != 1:
-        raise ValueError(f"{text!r} is no whole number of wei")
+        raise bad_input(f"{text!r} is no whole number of wei", "an ether has 18 decimals, a gwei 9")
     return int(amount)

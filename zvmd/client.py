@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from zvmd.abi import encode_values, parse_signature
+from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
 from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
 from zvmd.errors import NotFound, Reverted, ZvmdClientError
@@ -40,7 +40,6 @@ from zvmd.frames import (
 )
 from zvmd.signing import complete_and_sign
 
-AddressLike = str | bytes
 MINED_WITHIN_S = 60.0
 
 
@@ -299,19 +298,6 @@ def connect(
 ) -> Connecting:
     """Connect to a node; see `zvmd.endpoint` for what is found by itself. Raises `ConnectionFailed`."""
     return Connecting(find_endpoint(url, token, certificate, data_dir), timeout)
-
-
-def address_bytes(value: AddressLike) -> bytes:
-    """20 bytes of an address. Raises `ZvmdClientError`."""
-    try:
-        data = bytes.fromhex(value.removeprefix("0x")) if isinstance(value, str) else bytes(value)
-    except ValueError:
-        data = b""
-    if len(data) != 20:
-        raise ZvmdClientError(
-            f"{value!r} is no address", code="client.input", hint="20 bytes, or 0x and 40 digits"
-        )
-    return data
 
 
 def amount_bytes(value: int) -> bytes:

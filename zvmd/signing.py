@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from zvmd.abi import bad_input
+
 MAX_FEE_FACTOR = 2
 """The base fee may rise by half in the next blocks without the transaction getting stuck."""
 
@@ -19,10 +21,13 @@ class Rpc(Protocol):
 async def complete_and_sign(
     client: Rpc, key: bytes | str, to: bytes | None, data: bytes, value: int, gas: int | None
 ) -> bytes:
-    """Raw type-2 transaction with nonce, fees and gas limit asked from the node."""
+    """Raw type-2 transaction with nonce, fees and gas limit asked from the node. Raises `ZvmdClientError`."""
     from eth_account import Account
 
-    account = Account.from_key(key)
+    try:
+        account = Account.from_key(key)
+    except (ValueError, TypeError):  # neither says more than this, and an error should not quote a key
+        raise bad_input("that is no private key", "give 32 bytes, or 0x and 64 digits") from None
     call: dict[str, Any] = {"from": account.address, "value": hex(value), "data": "0x" + data.hex()}
     if to is not None:
         call["to"] = "0x" + to.hex()

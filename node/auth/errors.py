@@ -8,11 +8,7 @@ ZvmdError
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from chain.errors import ZvmdError
-
-EX_CONFIG = 78
+from chain.errors import EXIT_CONFIG, ZvmdError
 
 
 class UnusableToken(ZvmdError):
@@ -20,7 +16,7 @@ class UnusableToken(ZvmdError):
 
     code = "auth.token_file"
     hint = "delete the file to have a new token made, or restrict it with chmod 600"
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code = EXIT_CONFIG
 
 
 class UnusableCertificate(ZvmdError):
@@ -28,12 +24,12 @@ class UnusableCertificate(ZvmdError):
 
     code = "auth.certificate"
     hint = "delete both files in the data directory's tls folder to have new ones made"
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code = EXIT_CONFIG
 
 
 class UnsafeBind(ZvmdError):
     """A listener would be reachable from other machines without protection."""
 
     code = "auth.bind"
-    hint = "listen on 127.0.0.1 or ::1; HTTP on other addresses needs TLS and a token"
-    exit_code: ClassVar[int] = EX_CONFIG
+    hint = "listen on 127.0.0.1 or ::1; from other machines use QUIC (quic.host), which has TLS and a token"
+    exit_code = EXIT_CONFIG

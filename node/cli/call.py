@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from node.cli.link import link_options, open_link
+from node.cli.logs import block_name
 from node.cli.output import show_value
-from zvmd.abi import parse_amount, parse_signature
+from zvmd.abi import Signature, bad_input, parse_amount, parse_signature
 
 
 @click.command()
@@ -32,12 +35,8 @@ def call(
 
     Without output types the raw result is printed. SIGNATURE may also be 0x-calldata.
     """
-    if signature.startswith("0x"):
-        parsed, data = None, bytes.fromhex(signature[2:])
-    else:
-        parsed = parse_signature(signature)
-        data = parsed.encode(list(args))
-    number = hex(int(block)) if block is not None and block.isdigit() else block
+    parsed, data = calldata(signature, args)
+    number = None if block is None else block_name(block)
     with open_link(http, url, data_dir) as link:
         output = link.call_raw(to, data, sender=sender, value=parse_amount(value), block=number)
     if parsed is None or not parsed.outputs:
@@ -45,3 +44,17 @@ def call(
         return
     for item in parsed.decode(output):
         click.echo(show_value(item))
+
+
+def calldata(text: str, args: Sequence[str]) -> tuple[Signature | None, bytes]:
+    """What to send for a signature and its arguments, or for 0x-calldata, which has none. Raises `ZvmdClientError`."""
+    if not text.startswith("0x"):
+        signature = parse_signature(text)
+        return signature, signature.encode(list(args))
+    try:
+        data = bytes.fromhex(text[2:])
+    except ValueError:
+        raise bad_input(f"{text[:80]!r} is no calldata", "0x and pairs of hex digits, or a signature") from None
+    if args:
+        raise bad_input("arguments behind 0x-calldata", "give a signature in its place, or nothing behind it")
+    return None, data

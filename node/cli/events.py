@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from node.cli.link import QuicLink, link_options, open_link
+from node.cli.link import QuicLink, http_address, link_options, open_link
 from node.cli.logs import event_topic
 from zvmd.abi import bad_input
 from zvmd.client import hex_of
@@ -35,8 +35,8 @@ def events(
     data_dir: str | None,
 ) -> None:
     """Follow KIND, one JSON object a line, over QUIC."""
-    if http:
-        raise bad_input("event streams need QUIC", "leave --http out, or use eth_subscribe on /ws")
+    if http_address(http, url, data_dir):
+        raise bad_input("event streams need QUIC", "leave --http and an http URL out, or use eth_subscribe on /ws")
     cursor = None
     if resume is not None:
         block, _, index = resume.partition(":")

@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from zvmd.client import address_bytes, hex_of
+from zvmd.abi import address_bytes
+from zvmd.client import hex_of
 from zvmd.endpoint import DEFAULT_HTTP, announced, data_directory
 from zvmd.errors import NotFound, ZvmdClientError
 from zvmd.http import HttpClient
@@ -74,7 +75,8 @@ class HttpLink:
 
     def call_raw(self, to: str, data: bytes, *, sender: str | None, value: int, block: str | None) -> bytes:
         """See `Link`."""
-        call = {"to": to, "input": hex_of(data), "value": hex(value)} | ({"from": sender} if sender else {})
+        call = {"to": hex_of(address_bytes(to)), "input": hex_of(data), "value": hex(value)}
+        call |= {"from": hex_of(address_bytes(sender))} if sender else {}
         return bytes.fromhex(self._client.rpc("eth_call", call, block or "latest")[2:])
 
     def send_raw(self, raw: bytes) -> str:
@@ -146,14 +148,16 @@ def send_transaction(
     gas: int | None,
 ) -> dict[str, Any]:
     """Send and wait: the receipt in JSON-RPC's form. Raises `ZvmdClientError`."""
+    target = None if to is None else address_bytes(to)
     if private_key is not None:
-        target = None if to is None else address_bytes(to)
         digest = link.send_raw(
             asyncio.run(complete_and_sign(_Awaitable(link), private_key, target, data, value, gas))
         )
     else:
-        fields = {"from": sender or _first_account(link), "data": hex_of(data), "value": hex(value)}
-        fields |= ({"to": to} if to is not None else {}) | ({"gas": hex(gas)} if gas is not None else {})
+        account = _first_account(link) if sender is None else hex_of(address_bytes(sender))
+        fields = {"from": account, "data": hex_of(data), "value": hex(value)}
+        fields |= {"to": hex_of(target)} if target is not None else {}
+        fields |= {"gas": hex(gas)} if gas is not None else {}
         digest = link.rpc("eth_sendTransaction", fields)
     deadline = time.monotonic() + MINED_WITHIN_S
     while time.monotonic() < deadline:

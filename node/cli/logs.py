@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from node.cli.link import link_options, open_link
-from zvmd.abi import keccak, parse_signature
+from zvmd.abi import address_bytes, keccak, parse_signature
+from zvmd.client import hex_of
 
 
 @click.command()
@@ -32,7 +33,8 @@ def logs(
     wanted: list[Any] = [event_topic(event)] if event is not None else []
     wanted += [None if topic == "-" else "0x" + topic.removeprefix("0x").rjust(64, "0") for topic in topics]
     query: dict[str, Any] = {"fromBlock": block_name(from_block), "toBlock": block_name(to_block)}
-    query |= ({"address": list(addresses)} if addresses else {}) | ({"topics": wanted} if wanted else {})
+    query |= {"address": [hex_of(address_bytes(item)) for item in addresses]} if addresses else {}
+    query |= {"topics": wanted} if wanted else {}
     with open_link(http, url, data_dir) as link:
         for entry in link.rpc("eth_getLogs", query):
             click.echo(json.dumps(entry))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import sys
@@ -9,11 +10,8 @@ from typing import NamedTuple
 
 import click
 
-from chain.errors import ZvmdError
+from chain.errors import EXIT_FAILED, EXIT_FULL, ZvmdError
 from zvmd.errors import ZvmdClientError
-
-EXIT_FULL = 73
-"""As `storage.errors` has it, which would be slow to import here."""
 
 
 class Row(NamedTuple):
@@ -61,6 +59,21 @@ class CommandTable(click.Group):
         assert isinstance(command, click.Command), f"{row.module}.{row.attribute} is no click command"
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Click's, which does not tell the nearest name."""
+        if args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, n=1)):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Click's; who puts an option of a command before it is told so."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            ctx.fail(f"{error.format_message()} Options stand behind the command: zvmd COMMAND [OPTIONS].")
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
@@ -81,16 +94,11 @@ def main() -> None:
         click.echo(f"error[{error.code}]: {message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-        sys.exit(exit_code_of(error))
+        sys.exit(error.exit_code if isinstance(error, ZvmdError) else EXIT_FAILED)
     except OSError as error:
         click.echo(f"error[os]: {error}", err=True)
         click.echo("hint: look at this path or address: does it exist, what is it, may this user use it?", err=True)
-        sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else 1)
-
-
-def exit_code_of(error: Exception) -> int:
-    """The process exit status an error asks for: its ``exit_code`` (docs/operations.md), else 1."""
-    return int(getattr(error, "exit_code", 1))
+        sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
 
 
 if __name__ == "__main__":

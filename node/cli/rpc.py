@@ -9,6 +9,7 @@ import click
 
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json
+from zvmd.abi import bad_input
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -32,5 +33,7 @@ def parameter(text: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if text.startswith(("{", "[", '"')):
+            raise bad_input(f"{text[:80]} is no JSON: {error}", "quote names and strings") from None
         return text

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from node.cli.call import calldata
 from node.cli.link import account_options, link_options, open_link, send_transaction
 from node.cli.output import print_receipt
-from zvmd.abi import parse_amount, parse_signature
+from zvmd.abi import parse_amount
 
 
 @click.command()
@@ -32,10 +33,7 @@ def send(
 
     SIGNATURE is called if given, like 'transfer(address,uint256)' with ARGS. It may also be 0x-calldata.
     """
-    data = b""
-    if signature is not None:
-        raw = signature.startswith("0x")
-        data = bytes.fromhex(signature[2:]) if raw else parse_signature(signature).encode(list(args))
+    data = calldata(signature, args)[1] if signature is not None else b""
     with open_link(http, url, data_dir) as link:
         receipt = send_transaction(
             link, to, data, sender=sender, private_key=private_key, value=parse_amount(value), gas=gas

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from chain.errors import EXIT_CORRUPT
 from node.verification import Report, verify_data_directory
-from storage.errors import EXIT_CORRUPT
 from zvmd.endpoint import data_directory
 
 

@@ -6,19 +6,21 @@ import json
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from chain.errors import EXIT_CORRUPT
 from storage import layout
-from storage.errors import EXIT_CORRUPT, ExportDamaged, StorageUnreadable
+from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
 from storage.fs import RealFs
-from storage.wal import Finding, Record, RecordType, inspect
+from storage.wal import Record, RecordType, inspect
 from storage.wal.beginning import read_beginning
 from storage.wal.delta import decode_delta
 from storage.wal.inspect import OK
-from storage.wal.records import decode_command, decode_environment, decode_seal
+from storage.wal.records import decode_command, decode_environment, decode_genesis, decode_seal
 from storage.wal.session_records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
 from zvmd.endpoint import data_directory
 
@@ -48,7 +50,7 @@ def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
             mark = "" if finding.sound else f" {finding.verdict.upper()}"
             click.echo(
                 f"{finding.offset:#010x} lsn {record.lsn} durable {record.durable_lsn} "
-                f"{type_name(record.type)} {len(record.payload)} B{mark}  {meaning(finding)}"
+                f"{type_name(record.type)} {len(record.payload)} B{mark}  {meaning(record)}"
             )
 
 
@@ -148,33 +150,48 @@ def type_name(number: int) -> str:
     return RecordType(number).name if number in frozenset(RecordType) else f"type {number}"
 
 
-def meaning(finding: Finding) -> str:
+def meaning(record: Record) -> str:
     """One line of what a record says."""
-    record = finding.record
-    assert record is not None
-    text = ""
-    if record.type == RecordType.BLOCK_ENV:
-        environment = decode_environment(record.payload)
-        text = f"block {environment.number} {environment.fork.name} time {environment.timestamp}"
-    elif record.type == RecordType.BLOCK_SEAL:
-        seal = decode_seal(record.payload)
-        text = f"hash 0x{seal.block_hash.hex()} root 0x{seal.state_root.hex()} gas {seal.gas_used}"
-    elif record.type == RecordType.COMMAND:
-        name, arguments = decode_command(record.payload)
-        text = f"{name} {arguments}"
-    elif record.type in SESSION_TYPES:
-        text = _session(record)
-    elif record.type == RecordType.TEMPLATE:
-        name, content = decode_template(record.payload)
-        text = f"template {name!r} " + ("removed" if content is None else f"{len(content)} bytes")
-    elif record.type == RecordType.BLOCK_DELTA:
-        known = decode_delta(record.payload)
-        text = f"{len(known.delta.accounts)} accounts, {sum(map(len, known.delta.storage.values()))} slots"
-    elif record.type in (RecordType.TRANSACTION, RecordType.POOL_ADMIT):
-        text = "0x" + record.payload.hex()
+    tell = MEANINGS.get(record.type)
+    try:
+        text = tell(record) if tell is not None else ""
+    except InvalidRecord as error:
+        text = str(error)
     return text if len(text) <= 2 * DETAIL_CHARACTERS else text[:DETAIL_CHARACTERS] + "..."
 
 
+def _genesis(record: Record) -> str:
+    document = decode_genesis(record.payload)
+    return f"chain {document.get('config', {}).get('chainId')}, {len(document.get('alloc', {}))} accounts"
+
+
+def _environment(record: Record) -> str:
+    environment = decode_environment(record.payload)
+    return f"block {environment.number} {environment.fork.name} time {environment.timestamp}"
+
+
+def _seal(record: Record) -> str:
+    seal = decode_seal(record.payload)
+    return f"hash 0x{seal.block_hash.hex()} root 0x{seal.state_root.hex()} gas {seal.gas_used}"
+
+
+def _raw(record: Record) -> str:
+    return "0x" + record.payload.hex()
+
+
+def _command(record: Record) -> str:
+    name, arguments = decode_command(record.payload)
+    return f"{name} {arguments}"
+
+
+def _delta(record: Record) -> str:
+    delta = decode_delta(record.payload).delta
+    return f"{len(delta.accounts)} accounts, {sum(map(len, delta.storage.values()))} slots"
+
+
+def _template(record: Record) -> str:
+    name, content = decode_template(record.payload)
+    return f"template {name!r} " + ("removed" if content is None else f"{len(content)} bytes")
 
 
 def _session(record: Record) -> str:
@@ -186,3 +203,18 @@ def _session(record: Record) -> str:
     content = change.content
     size = f"file {content.blake2b.hex()}" if isinstance(content, Snapshot) else f"{len(content)} bytes"
     return f"session {session} {change.label.name!r} at step {change.place.step}, {size}"
+
+
+MEANINGS: dict[int, Callable[[Record], str]] = {
+    RecordType.GENESIS: _genesis,
+    RecordType.BLOCK_ENV: _environment,
+    RecordType.TRANSACTION: _raw,
+    RecordType.POOL_ADMIT: _raw,
+    RecordType.BLOCK_SEAL: _seal,
+    RecordType.BLOCK_DELTA: _delta,
+    RecordType.COMMAND: _command,
+    RecordType.CHEAT: _command,
+    RecordType.DATA_LOSS: lambda record: record.payload.decode("ascii", "replace"),
+    RecordType.TEMPLATE: _template,
+    **dict.fromkeys(SESSION_TYPES, _session),
+}

@@ -46,7 +46,8 @@ class DevAccounts:
     @classmethod
     def of_mnemonic(cls, mnemonic: str, count: int) -> DevAccounts:
         """The first ``count`` keys on path ``m/44'/60'/0'/0/i``, as anvil and Hardhat have them (BIP-39, BIP-32)."""
-        seed = hashlib.pbkdf2_hmac("sha512", normalize("NFKD", mnemonic).encode(), b"mnemonic", 2048)
+        words = " ".join(normalize("NFKD", mnemonic).split())
+        seed = hashlib.pbkdf2_hmac("sha512", words.encode(), b"mnemonic", 2048)
         key = ExtendedKey.of(b"Bitcoin seed", seed)
         for index in (44 | HARDENED, 60 | HARDENED, HARDENED, 0):
             key = key.child(index)

@@ -18,13 +18,12 @@ from chain.transactions import Transaction, encode_transaction, is_impersonated,
 from chain.types import Address
 from chain.validity import check_static
 from node.engine.executor import Candidate
+from vm.delegation import delegation_target
 
 SUBMISSION_BYTES_MAX = 2 * 2**20
 """Largest submission taken: a blob transaction with the blobs of a block."""
 TRANSACTION_BYTES_MAX = 128 * 1024
 """Largest transaction without blobs, as in geth's pool."""
-
-DELEGATION_PREFIX = b"\xef\x01\x00"
 
 
 def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
@@ -57,8 +56,8 @@ def check_against_state(
     blob_cost = blob_gas_of(transaction) * transaction.max_fee_per_blob_gas
     cost = transaction.gas_limit * transaction.max_fee_per_gas + transaction.value + blob_cost
     if cost > account.balance:
-        raise InsufficientFunds(f"needs {cost} wei; {sender.hex()} has {account.balance} wei")
+        raise InsufficientFunds(f"needs {cost} wei; 0x{sender.hex()} has {account.balance} wei")
     if is_impersonated(transaction):
         return
-    if account.code_hash != EMPTY_CODE_HASH and not state.code(account.code_hash).startswith(DELEGATION_PREFIX):
+    if account.code_hash != EMPTY_CODE_HASH and delegation_target(state.code(account.code_hash)) is None:
         raise SenderNotEoa(f"0x{sender.hex()} has code")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from chain.transactions import Transaction
-from node.rpc.backend import CallFields
-
-PRIORITY_FEE_DEFAULT = 1_000_000_000
+from node.rpc.backend import PRIORITY_FEE_WEI, CallFields
 
 
 def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee: int) -> Transaction:
@@ -13,7 +11,7 @@ def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee:
     legacy = fields.gas_price is not None or fields.type in (0, 1)
     tip = fields.max_priority_fee_per_gas
     if tip is None:
-        tip = min(PRIORITY_FEE_DEFAULT, fields.max_fee_per_gas or PRIORITY_FEE_DEFAULT)
+        tip = min(PRIORITY_FEE_WEI, fields.max_fee_per_gas or PRIORITY_FEE_WEI)
     cap = fields.max_fee_per_gas if fields.max_fee_per_gas is not None else 2 * base_fee + tip
     price = fields.gas_price if fields.gas_price is not None else base_fee + tip
     kind = fields.type

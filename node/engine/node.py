@@ -28,7 +28,7 @@ from node.engine.tracing import trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
-from node.rpc.errors import ExecutionFailed, ExecutionReverted, UnknownBlock
+from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
 from storage.state.proof import AccountProof, prove
@@ -296,9 +296,7 @@ class Node:
         if gas is None:
             estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
             if isinstance(estimate, CallResult):
-                if estimate.reverted:
-                    raise ExecutionReverted(estimate.output)
-                raise ExecutionFailed(f"execution failed: {estimate.halt}")
+                raise estimate.failure()
             gas = estimate
         nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
         transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())

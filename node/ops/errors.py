@@ -10,12 +10,7 @@ ZvmdError
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from chain.errors import ZvmdError
-
-EX_CONFIG = 78
-"""Exit status of sysexits.h for a configuration that cannot be used."""
+from chain.errors import EXIT_CONFIG, ZvmdError
 
 
 class InvalidSetting(ZvmdError):
@@ -24,7 +19,7 @@ class InvalidSetting(ZvmdError):
     code = "settings.invalid"
     rpc_code = -32602
     hint = "see `zvmd config init --stdout` for every setting, its kind and its default"
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code = EXIT_CONFIG
 
 
 class UnknownSetting(InvalidSetting):
@@ -38,7 +33,7 @@ class UnreadableSettings(ZvmdError):
 
     code = "settings.file"
     hint = "check the file; `zvmd config init` writes an annotated one"
-    exit_code: ClassVar[int] = EX_CONFIG
+    exit_code = EXIT_CONFIG
 
 
 class ResourceMissing(ZvmdError):
@@ -46,7 +41,6 @@ class ResourceMissing(ZvmdError):
 
     code = "install.resource"
     hint = "install zvmd again; the installation is incomplete"
-    exit_code: ClassVar[int] = 1
 
 
 class UnitsNotInstalled(ZvmdError):
@@ -54,4 +48,3 @@ class UnitsNotInstalled(ZvmdError):
 
     code = "systemd.install"
     hint = "run as root, or use --user for your own units"
-    exit_code: ClassVar[int] = 1

@@ -12,7 +12,12 @@ from structlog.typing import Processor
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "pretty", "json"]
 
-NOISY = {"uvicorn.access": logging.WARNING, "apscheduler": logging.WARNING, "alembic": logging.WARNING}
+NOISY = {
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "alembic": logging.WARNING,
+}
 """Libraries that say at INFO what nobody asked; their warnings still come through."""
 
 

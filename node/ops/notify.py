@@ -1,4 +1,4 @@
-"""sd_notify(3): tells the service manager READY, STATUS, WATCHDOG and STOPPING over its datagram socket.
+"""sd_notify(3): tells the service manager READY, WATCHDOG and STOPPING over its datagram socket.
 
 The protocol is small enough to speak ourselves: newline-separated assignments in one AF_UNIX datagram.
 """
@@ -38,22 +38,9 @@ class Notifier:
         seconds = int(microseconds) / 1e6 if ours and microseconds.isdecimal() and int(microseconds) else None
         return cls(environ.get("NOTIFY_SOCKET", ""), seconds)
 
-    @property
-    def supervised(self) -> bool:
-        """Whether a service manager listens."""
-        return bool(self._address)
-
     def ready(self, status: str) -> None:
         """Start-up (recovery included) is over and requests are answered."""
         self._send(f"READY=1\nSTATUS={_one_line(status)}")
-
-    def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
-        self._send(f"STATUS={_one_line(text)}")
-
-    def extend_timeout(self, seconds: float) -> None:
-        """A long recovery goes on: do not give up on the start for this much longer."""
-        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def watchdog(self) -> None:
         """The writer is alive. Called by the writer itself, so that a stuck writer is noticed."""

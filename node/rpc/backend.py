@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from chain.forks import ChainConfig
 from chain.state import StateReader
 from chain.types import Address, Hash32
+from node.rpc.errors import ExecutionFailed, ExecutionReverted, RpcError
 from storage.following import FoundLog, LogQuery
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 Wait = Literal["accepted", "durable", "mined", "indexed"]
 """How far a transaction must have come before its sender is answered. Only ``accepted`` may be lost by a crash."""
-"""When a submission is answered: once it cannot be lost, or once it is in a block."""
+PRIORITY_FEE_WEI = 1_000_000_000
+"""The tip where the sender names none: blocks of a development chain are never full; 1 gwei is what wallets expect."""
 
 
 class Submitted(NamedTuple):
@@ -128,6 +130,12 @@ class CallResult(NamedTuple):
     output: bytes
     gas_used: int
     created: Address | None = None
+
+    def failure(self) -> RpcError:
+        """What one that did not succeed is answered with."""
+        if self.reverted:
+            return ExecutionReverted(self.output)
+        return ExecutionFailed(f"execution failed: {self.halt.replace('_', ' ')}")
 
 
 class Backend(Protocol):

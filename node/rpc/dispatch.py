@@ -69,13 +69,9 @@ class Call:
         """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
         try:
             return self.method.handler(self.context, *self.arguments)
-        except StateStoreCorrupt as damage:
-            self.context.damaged(damage)
-            raise
-        except ZvmdError:
-            raise
         except Exception as error:
-            raise internal_error(self.method.name, error) from error
+            self._tell(error)
+            raise
 
     def start(self) -> Coroutine[Any, Any, Any]:
         """The coroutine that answers."""
@@ -84,12 +80,15 @@ class Call:
     async def _guard(self) -> Any:
         try:
             return await self.method.handler(self.context, *self.arguments)
-        except StateStoreCorrupt as damage:
-            self.context.damaged(damage)
-            raise
-        except ZvmdError:
-            raise
         except Exception as error:
+            self._tell(error)
+            raise
+
+    def _tell(self, error: Exception) -> None:
+        """Tell the node of damage. Raises `InternalError` for a bug."""
+        if isinstance(error, StateStoreCorrupt):
+            self.context.damaged(error)
+        elif not isinstance(error, ZvmdError):
             raise internal_error(self.method.name, error) from error
 
 

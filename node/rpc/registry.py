@@ -16,6 +16,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from node.rpc.elsewhere import instead_of
 from node.rpc.errors import InvalidParams, MethodNotFound
 from node.rpc.params import PARSERS
 
@@ -73,6 +74,8 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
+NEAR = 0.8
+"""Names less alike than this are no typing errors of each other."""
 
 
 def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callable[[HandlerT], HandlerT]:
@@ -106,11 +109,12 @@ def _camel(name: str) -> str:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name. Raises `MethodNotFound` with the nearest name."""
+    """The method of that name. Raises `MethodNotFound` with what to use instead, or the nearest name."""
     found = _METHODS.get(name)
     if found is None:
-        near = difflib.get_close_matches(name[:100], _METHODS, n=1, cutoff=0.6)
-        raise MethodNotFound(f"no method {name[:100]!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        near = difflib.get_close_matches(name[:100], _METHODS, n=1, cutoff=NEAR)
+        advice = instead_of(name) or (f"did you mean {near[0]!r}?" if near else "")
+        raise MethodNotFound("; ".join(filter(None, (f"no method {name[:100]!r}", advice))))
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.commands import run_command
 from tests.conftest import Node
 from tests.contracts import dev_account
 from tests.daemon import clean_environment
@@ -26,15 +27,7 @@ def zvmd(request: pytest.FixtureRequest, node: Node) -> Zvmd:
     transport = ["--data-dir", str(node.daemon.data_dir)] + (["--http"] if request.param == "http" else [])
 
     def run(command: str, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "node.cli.main", command, *transport, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=REPO,
-            env=clean_environment(),
-            timeout=60,
-            check=False,
-        )
+        result = run_command(command, *transport, *arguments)
         assert (result.returncode == 0) == ok, result.stderr
         return result
 

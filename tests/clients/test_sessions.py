@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,8 @@ from typing import Any
 import pytest
 
 import zvmd
+from tests.commands import run_command
 from tests.conftest import Node
-from tests.daemon import clean_environment
-from tests.paths import REPO
 from tests.rpc import Rpc, RpcFailed
 
 ADD = "0x6001600201600055600054600052602060" + "00f3"
@@ -145,10 +142,7 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
     link = ["--data-dir", str(node.daemon.data_dir)] + (["--http"] if transport == "http" else [])
 
     def session(command: str, *arguments: object, status: int = 0) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "node.cli.main", "session", command, *link, *map(str, arguments)],
-            capture_output=True, text=True, cwd=REPO, env=clean_environment(), timeout=60, check=False,
-        )  # fmt: skip
+        result = run_command("session", command, *link, *map(str, arguments))
         assert result.returncode == status, result.stderr
         return (result.stdout or result.stderr).strip()
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, clean_environment
-from tests.paths import REPO
+from tests.commands import run_command
+from tests.daemon import Daemon
 from tests.rpc import RpcFailed
 
 S = "zvmd_session_"
@@ -45,10 +43,7 @@ def test_unused_sessions_go_and_stay_gone(tmp_path: Path) -> None:
         status = rpc.call("zvmd_status")["sessions"]
         assert (status["sessions"], status["pinned"], status["removed"]) == (1, 1, 2)
         assert len(list((daemon.data_dir / "sessions" / str(large)).iterdir())) == 1, "its file stays for a day"
-        shown = subprocess.run(
-            [sys.executable, "-m", "node.cli.main", "status", "--data-dir", str(daemon.data_dir)],
-            capture_output=True, text=True, cwd=REPO, env=clean_environment(), timeout=60, check=True,
-        ).stdout  # fmt: skip
+        shown = run_command("status", "--data-dir", str(daemon.data_dir)).stdout
         assert "sessions    1 kept (1 pinned)" in shown
         assert "job         sessions: every 0.2 s" in shown
 

@@ -27,13 +27,13 @@ import structlog
 import node.opening
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from node.daemon import checkpoint
 from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
 from node.opening import OpenedChain, open_chain
+from node.periodic import checkpoint
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage import layout

@@ -24,6 +24,7 @@ import qh3.quic.retry
 
 import node.cli.main
 import node.daemon
+import node.periodic
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
 from storage.failpoints import arm
@@ -43,10 +44,10 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     die_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
     die_with_parent()
-    node.daemon.INDEX_SECONDS = INDEX_SECONDS
-    node.daemon.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
-    node.daemon.SPACE_SECONDS = SPACE_SECONDS
-    node.daemon.COMPRESSION_SECONDS = COMPRESSION_SECONDS
+    node.periodic.INDEX_SECONDS = INDEX_SECONDS
+    node.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
+    node.periodic.SPACE_SECONDS = SPACE_SECONDS
+    node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()

@@ -17,7 +17,7 @@ from node.engine.requests import KeepSession
 from node.verification import verify_data_directory
 from storage import backup, layout
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup
-from storage.errors import DataDirectoryDamaged, ExportDamaged, StorageError
+from storage.errors import DataDirectoryUnusable, ExportDamaged, StorageError
 from storage.fs import RealFs
 from storage.session_files import SessionFiles, path_of
 from storage.wal.session_records import Kept, Label, Place
@@ -148,7 +148,7 @@ def test_a_damaged_backup_is_refused(tmp_path: Path) -> None:
             assert not (tmp_path / "r").exists()
             file.write_bytes(content)
     restore_backup(tmp_path / "b", tmp_path / "r")
-    with pytest.raises(DataDirectoryDamaged):
+    with pytest.raises(DataDirectoryUnusable):
         restore_backup(tmp_path / "b", tmp_path / "r")
 
 

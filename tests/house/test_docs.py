@@ -15,6 +15,7 @@ from node.cli.main import cli
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
 from node.settings import SECTIONS
+from tests.house.test_style import PACKAGES
 from tests.paths import REPO
 
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
@@ -89,3 +90,10 @@ def test_the_annotated_settings_file_is_complete_and_says_the_defaults() -> None
     assert {f"{section}.{key}" for section, values in given.items() for key in values} == settings()
     for section, values in given.items():
         assert msgspec.structs.asdict(SECTIONS[section]()) == values
+
+
+def test_the_tour_names_every_package() -> None:
+    tour = (REPO / "docs" / "tour.md").read_text()
+    folders = [folder for top in (*PACKAGES, "tests") for folder in (REPO / top, *(REPO / top).rglob("*"))]
+    packages = [str(folder.relative_to(REPO)) for folder in folders if (folder / "__init__.py").exists()]
+    assert not [name for name in packages if not name.startswith("tests/unit/") if f"`{name}/`" not in tour]

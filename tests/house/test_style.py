@@ -97,6 +97,14 @@ def test_every_error_has_a_unique_slug_a_meaning_and_a_hint() -> None:
             assert kind.hint, f"{kind.code} has no hint"
 
 
+@pytest.mark.parametrize("module", sorted({kind.__module__ for kind in error_classes()} - {"chain.errors"}))
+def test_every_error_hangs_in_the_tree_drawn_above_it(module: str) -> None:
+    tree = importlib.import_module(module).__doc__ or ""
+    for kind in error_classes():
+        if kind.__module__ == module:
+            assert re.search(rf"─ {kind.__name__}\b", tree), f"{kind.__name__} ({kind.code}) is not drawn"
+
+
 def test_no_path_of_one_machine_and_no_registry_host_is_in_the_repository() -> None:
     pattern = re.compile(
         r"/(?:work)/|/bash_jobs|py[p]i\.org|python[h]osted\.org|reg[i]stry\.npmjs|deb\.de[b]ian\.org"

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
-from chain.errors import NonceTooLow
-from node.cli.main import COMMANDS, cli, exit_code_of
+from node.cli.main import COMMANDS, cli
+from node.cli.wal import MEANINGS, meaning
 from node.ops.errors import InvalidSetting
+from storage.wal import Record, RecordType
 from tests.daemon import clean_environment
 from tests.paths import REPO
 
@@ -82,5 +83,7 @@ def test_an_unknown_command_is_wrong_usage() -> None:
     assert zvmd("strat").returncode == 2
 
 
-def test_an_error_without_a_status_of_its_own_is_1() -> None:
-    assert exit_code_of(NonceTooLow("nonce 1, expected 2")) == 1
+def test_every_kind_of_record_has_a_meaning_that_wal_inspect_shows() -> None:
+    assert set(MEANINGS) == set(RecordType)
+    for kind in RecordType:
+        assert meaning(Record(1, kind, b"{\xc1"))

@@ -27,18 +27,13 @@ def test_each_message_is_one_datagram(manager: tuple[socket.socket, str]) -> Non
     listener, name = manager
     environ = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}
     notifier = Notifier.from_environment(environ)
-    assert notifier.supervised
     assert notifier.watchdog_seconds == 30.0
-    notifier.extend_timeout(1.5)
-    notifier.ready("head 7,\nchain 31337")
-    notifier.status("x" * 1_000)
+    notifier.ready("head 7,\nchain 31337" + "x" * 1_000)
     notifier.watchdog()
     notifier.stopping()
-    received = [listener.recv(4_096).decode() for _ in range(5)]
+    received = [listener.recv(4_096).decode() for _ in range(3)]
     assert received == [
-        "EXTEND_TIMEOUT_USEC=1500000",
-        "READY=1\nSTATUS=head 7, chain 31337",
-        "STATUS=" + "x" * STATUS_LIMIT_CHARS,
+        "READY=1\nSTATUS=" + ("head 7, chain 31337" + "x" * 1_000)[:STATUS_LIMIT_CHARS],
         "WATCHDOG=1",
         "STOPPING=1",
     ]
@@ -46,7 +41,6 @@ def test_each_message_is_one_datagram(manager: tuple[socket.socket, str]) -> Non
 
 def test_without_a_manager_nothing_happens() -> None:
     notifier = Notifier.from_environment({})
-    assert not notifier.supervised
     notifier.ready("alone")
     notifier.watchdog()
     notifier.stopping()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from node import resources
 from node.cli.config import config
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.settings import FLAGS, find_settings_file, load_settings
+from tests.paths import REPO
 
 
 def write(folder: Path, text: str) -> Path:
@@ -133,3 +135,10 @@ def test_config_init_writes_once(tmp_path: Path) -> None:
     assert load_settings(flags={}, environ={}, file=target).settings.http.port == 8545
     again = CliRunner().invoke(config, ["init", str(target)])
     assert isinstance(again.exception, UnreadableSettings)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in load_settings(flags={}, environ={}).items()])
+def test_a_setting_sets_something(name: str) -> None:
+    section, key = name.split(".")
+    read = re.compile(rf"\b(?:settings|wanted|limits|{section})\.{key}\b")
+    assert any(read.search(path.read_text()) for path in (REPO / "node").rglob("*.py") if path.stem != "settings")

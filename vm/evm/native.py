@@ -89,9 +89,8 @@ def compiler() -> tuple[Any, Any]:
     return _engine
 
 
-def compile_object(ir: str) -> bytes:
-    """Machine code of a module's text for this computer. Raises `NativeCodeUnavailable`."""
-    machine, _ = compiler()
+def parse(ir: str, machine: Any) -> Any:
+    """The checked module of a text, for a target machine. Raises `NativeCodeUnavailable`."""
     try:
         module = llvm.parse_assembly(ir)
         module.triple = machine.triple
@@ -99,6 +98,13 @@ def compile_object(ir: str) -> bytes:
         module.verify()
     except RuntimeError as error:
         raise NativeCodeUnavailable(str(error)[:500]) from error
+    return module
+
+
+def compile_object(ir: str) -> bytes:
+    """Machine code of a module's text for this computer. Raises `NativeCodeUnavailable`."""
+    machine, _ = compiler()
+    module = parse(ir, machine)
     options = llvm.create_pipeline_tuning_options(speed_level=_OPTIMISATION)
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)

@@ -7,16 +7,13 @@ from typing import Any
 from chain.blocks import Header
 from chain.receipts import Receipt
 from chain.transactions import Transaction, effective_gas_price
+from node.rpc.backend import PRIORITY_FEE_WEI
 from node.rpc.context import Context
 from node.rpc.errors import InvalidParams
 from node.rpc.format import quantity
 from node.rpc.params import BlockRef, JsonList, LooseInt
 from node.rpc.registry import method
 
-PRIORITY_FEE_WEI = 1_000_000_000
-"""Suggested tip: blocks of a development chain are never full, so any tip is enough; 1 gwei is what wallets
-expect.
-"""
 PERCENTILES_MAX = 100
 
 

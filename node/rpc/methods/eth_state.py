@@ -11,7 +11,7 @@ from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import ExecutionFailed, ExecutionReverted, InvalidParams
+from node.rpc.errors import InvalidParams
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
 from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.registry import method
@@ -117,7 +117,8 @@ def call_checked(context: Context, fields: CallFields, number: int, overrides: O
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
     limit_gas(context, fields)
     result = context.backend.call(fields, number, overrides)
-    check_success(result)
+    if not result.success:
+        raise result.failure()
     return result
 
 
@@ -125,14 +126,6 @@ def limit_gas(context: Context, fields: CallFields) -> None:
     """Give a call the gas it asks for, or all that a call may have."""
     if fields.gas is None or fields.gas > context.limits.call_gas_max:
         fields.gas = context.limits.call_gas_max
-
-
-def check_success(result: CallResult) -> None:
-    """Raise what a failed execution means."""
-    if result.reverted:
-        raise ExecutionReverted(result.output)
-    if not result.success:
-        raise ExecutionFailed(f"execution failed: {result.halt.replace('_', ' ')}")
 
 
 @method("eth_estimateGas")
@@ -146,10 +139,9 @@ def estimate_gas(
     """Smallest gas limit with which the transaction succeeds."""
     overrides = overrides_of(state_overrides, block_overrides)
     result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
-    if isinstance(result, int):
-        return quantity(result)
-    check_success(result)
-    raise AssertionError("an estimate is a number or a failed result")
+    if isinstance(result, CallResult):
+        raise result.failure()
+    return quantity(result)
 
 
 @method("eth_accounts", inline=True)

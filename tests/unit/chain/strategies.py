@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from chain.crypto import CURVE_ORDER
-from chain.receipts import Log, Receipt
+from chain.receipts import Log
 from chain.transactions import ACCESS_LIST, BLOB, LEGACY, SET_CODE, Authorization, Transaction
 from chain.types import Address, Hash32
 
@@ -44,16 +44,3 @@ def transactions(draw: st.DrawFn) -> Transaction:
 
 
 logs = st.builds(Log, addresses, st.lists(hashes, max_size=4).map(tuple), st.binary(max_size=70))
-
-
-@st.composite
-def receipts(draw: st.DrawFn) -> Receipt:
-    """A receipt as its consensus encoding knows it."""
-    status = draw(st.sampled_from([0, 1, None]))
-    return Receipt(
-        draw(st.integers(0, 4)),
-        status,
-        None if status is not None else draw(hashes),
-        draw(uint64),
-        tuple(draw(st.lists(logs, max_size=4))),
-    )

@@ -10,7 +10,7 @@ from chain.errors import InvalidHex
 from chain.forks import ChainConfig, Fork
 from chain.hashing import keccak256
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account
-from chain.types import Hash32, parse_address, parse_hash, parse_hex
+from chain.types import Hash32, parse_hex
 
 
 @given(st.binary(max_size=40))
@@ -26,11 +26,10 @@ def test_bad_hex(text: str) -> None:
 
 
 def test_lengths() -> None:
-    assert parse_address("0x" + "11" * 20) == b"\x11" * 20
-    assert parse_hash("0x" + "11" * 32) == b"\x11" * 32
-    for parse in (parse_address, parse_hash):
+    assert parse_hex("0x" + "11" * 20, 20) == b"\x11" * 20
+    for length in (20, 22, 32):
         with pytest.raises(InvalidHex):
-            parse("0x" + "11" * 21)
+            parse_hex("0x" + "11" * 21, length)
 
 
 def test_empty_accounts() -> None:

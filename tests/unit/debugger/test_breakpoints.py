@@ -13,6 +13,7 @@ from debugger.limits import BREAKPOINTS
 from debugger.position import Position
 from debugger.program import Program
 from debugger.session import Session
+from tests.effort import tries
 from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
 from tests.unit.vm.programs import OTHER, TARGET, code
 
@@ -65,7 +66,7 @@ def naive_hits(run: Session, conditions: list[Condition]) -> list[int]:
     return sorted(hits)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(25, 300), deadline=None)
 @given(programs(), st.lists(st.sampled_from(POINTS), min_size=1, max_size=4), st.sampled_from([3, 50, 9999]))
 def test_running_stops_where_naive_stepping_finds_a_hit(
     chosen: Program, points: list[Breakpoint], spacing: int

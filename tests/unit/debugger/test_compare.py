@@ -20,6 +20,7 @@ from debugger.session import Session
 from debugger.state_diff import diff_states
 from debugger.trace3155 import trace_lines, trace_page
 from node.conformance.trace import TraceWriter
+from tests.effort import tries
 from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
 from tests.unit.vm.programs import OTHER, code
 from vm.machine import ENGINES, Machine
@@ -45,7 +46,7 @@ def naive_steps(run: Session, with_gas: bool) -> list[object]:
     return steps
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(25, 300), deadline=None)
 @given(programs(), programs(), st.booleans(), st.integers(0, 2), st.integers(0, 2**20), st.integers(3, 200))
 def test_the_first_divergence_is_the_naive_one(
     one: Program, two: Program, ignoring_gas: bool, how: int, seed: int, chunk: int

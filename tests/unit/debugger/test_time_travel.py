@@ -14,7 +14,6 @@ from chain.transactions import DYNAMIC_FEE, Transaction, encode_transaction, sig
 from debugger import commands
 from debugger.breakpoints import Breakpoint
 from debugger.commands import Command, Seek, Step, StepBack, perform_sliced
-from debugger.desk import Desk
 from debugger.edits import Edit
 from debugger.errors import InvalidEdit, InvalidProgram, SessionNotFound, StepOutOfRange
 from debugger.events import Running, Stopped
@@ -279,26 +278,6 @@ def test_commands_are_plain_data() -> None:
         data = msgspec.msgpack.encode(command)
         finish(perform_sliced(run, msgspec.msgpack.decode(data, type=Command), lambda: False))
     assert run.step_index == 100
-
-
-def test_the_eight_operations_of_old() -> None:
-    desk = Desk(MACHINE)
-    first, second = desk.create_session(), desk.create_session()
-    assert (first, second, desk.active) == (1, 2, 1)
-    desk.load_bytecode(second, "0x6001600201")
-    assert desk.step_evm(second).stack == ["0x1"]
-    assert desk.get_evm_state(first).code_size == 0
-    assert desk.toggle_run_pause(second)
-    desk[second].run_slice()
-    assert desk.get_evm_state(second).stack == ["0x3"]
-    assert desk.reset_evm(second).step == 0
-    desk.set_active_session(second)
-    assert desk.close_session(second)
-    assert not desk.close_session(second)
-    assert desk.active == first
-    with pytest.raises(SessionNotFound):
-        desk.step_evm(second)
-    desk[first].set_breakpoint(Breakpoint("revert"))
 
 
 def test_a_refused_program_leaves_the_session_alone() -> None:

@@ -160,15 +160,15 @@ def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> 
 def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
     async def run() -> None:
         service = RpcService(MemoryBackend())
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.1)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.5)
         host, port = gateway.address
         try:
-            reader, writer = await asyncio.open_connection(host, port)
             async with websockets.connect(f"ws://{host}:{port}/ws") as socket:
-                for _ in range(3):
+                reader, writer = await asyncio.open_connection(host, port)
+                for _ in range(2):
                     writer.write(WHOLE)
                     assert b"0x7a69" in await asyncio.wait_for(reader.read(1000), 30)
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(0.8)
                     await socket.send(CALL.decode())
                     assert "0x7a69" in str(await socket.recv())
             writer.close()

@@ -20,6 +20,7 @@ from storage.state.apply import hashed_address
 from storage.state.keys import CODE, HISTORY, STORAGE_NODE, TOUCHED
 from storage.state.reader import StateView
 from storage.state.store import StateStore
+from tests.effort import tries
 
 World = dict[Address, tuple[Account, dict[int, int]]]
 ADDRESSES = [Address(bytes([n]) * 20) for n in range(1, 7)]
@@ -116,7 +117,7 @@ histories = given(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(30, 400), deadline=None)
 @histories
 def test_every_kept_block_reads_as_in_the_model(
     steps: list[tuple[str, StateDelta, int]], retention: int | None
@@ -181,7 +182,7 @@ def check_kept_blocks(steps: list[tuple[str, StateDelta, int]], retention: int |
             assert view.slots_of(address) == slots
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(20, 300), deadline=None)
 @given(st.lists(deltas(), min_size=2, max_size=10))
 def test_the_store_holds_no_garbage(changes: list[StateDelta]) -> None:
     """After a checkpoint the nodes are those of a store built in one go; no zero or expired value is kept."""

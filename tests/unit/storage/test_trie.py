@@ -13,6 +13,7 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.trie import reference
 from storage.errors import StateStoreCorrupt
 from storage.state.trie import BranchCache, Committer, NodeMap, split_node, unpack_path
+from tests.effort import tries
 
 Batch = dict[bytes, bytes]
 
@@ -78,13 +79,13 @@ deep_keys = st.tuples(
 trie_values = st.one_of(st.just(b""), st.binary(min_size=1, max_size=4), st.binary(min_size=30, max_size=110))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(60, 1_500), deadline=None)
 @given(st.lists(st.dictionaries(narrow_keys, trie_values, max_size=12), min_size=1, max_size=6))
 def test_roots_equal_py_trie_on_narrow_keys(batches: list[Batch]) -> None:
     check(batches)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(40, 700), deadline=None)
 @given(st.lists(st.dictionaries(deep_keys, trie_values, max_size=12), min_size=1, max_size=5))
 def test_roots_equal_py_trie_on_long_shared_prefixes(batches: list[Batch]) -> None:
     check(batches)

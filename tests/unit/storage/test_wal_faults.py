@@ -12,6 +12,7 @@ from storage.errors import StorageError, StorageFull, StoragePanic, StorageUnrea
 from storage.simfaults import APPLICABLE, READING, SYNCING, Fault, SimCrash
 from storage.simfs import SimFs
 from storage.wal import RecordType, Wal
+from tests.effort import tries
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE, WORKLOADS, History, counted_calls
 
 SHORT = 0
@@ -104,9 +105,9 @@ def test_a_crash_after_the_disk_was_full(name: str) -> None:
             with suppress(SimCrash, StorageFull):
                 history.live(fs, steps)
             fs.crash()
-            for seed, (_, image) in enumerate(fs.survivors(call + later, 40)):
+            for seed, (_, image) in enumerate(fs.survivors(call + later, tries(10, 40))):
                 images += copy.deepcopy(history).continues(image, seed)
-    assert images > 500
+    assert images > tries(120, 500)
 
 
 def opened(fs: SimFs) -> Wal:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.forks import Fork
+from tests.effort import tries
 from tests.unit.vm.programs import World, code
 
 M = 2**256
@@ -78,7 +79,7 @@ words = st.one_of(
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=tries(60, 2_000), deadline=None)
 @given(data=st.data())
 def test_operation_agrees_with_python(name: str, data: st.DataObject) -> None:
     meaning = OPERATIONS[name]

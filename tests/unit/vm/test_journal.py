@@ -15,6 +15,7 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta
 from chain.types import Address, Hash32
+from tests.effort import tries
 from vm.journal import Journal
 
 A, B, C, RIPEMD = (Address(n.to_bytes(20, "big")) for n in (0xAA, 0xBB, 0xCC, 3))
@@ -179,7 +180,7 @@ def compare(journal: Journal, model: Model) -> None:
     assert journal.logs == model.logs
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(150, 3_000), deadline=None)
 @given(st.sampled_from([Fork.FRONTIER, Fork.SPURIOUS_DRAGON, Fork.OSAKA]), st.lists(operation, max_size=40))
 def test_journal_does_what_copying_would(fork: Fork, operations: list[Any]) -> None:
     journal, model = Journal(base(), fork), Model(base(), fork)

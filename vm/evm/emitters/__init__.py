@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vm.evm.emitters import (
+from vm.evm.emitters import (  # noqa: F401 (a family registers its emitters when it is imported)
     arithmetic,
     bitwise,
     block,
@@ -19,18 +19,3 @@ from vm.evm.emitters import (
 from vm.evm.emitters.registry import EMITTERS
 
 __all__ = ["EMITTERS"]
-
-FAMILIES = (
-    arithmetic,
-    bitwise,
-    block,
-    comparison,
-    control_flow,
-    environment,
-    keccak,
-    log,
-    memory,
-    stack,
-    storage,
-    system,
-)

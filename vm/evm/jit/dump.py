@@ -7,8 +7,9 @@ from pathlib import Path
 from chain.forks import Fork
 from chain.types import Hash32
 from vm.code import Code
-from vm.evm.jit.objects import parse
+from vm.evm.jit.objects import target_machine
 from vm.evm.jit.program import Program
+from vm.evm.native import parse
 
 
 class Dump:
@@ -23,8 +24,8 @@ class Dump:
         stem = f"{code_hash.hex()[:16]}-{fork.name.lower()}-{kind}"
         (self._directory / f"{stem}.blocks.txt").write_text(_blocks(code, fork))
         (self._directory / f"{stem}.ll").write_text(text)
-        machine, module = parse(text, level)
-        (self._directory / f"{stem}.s").write_text(machine.emit_assembly(module))
+        machine = target_machine(level)
+        (self._directory / f"{stem}.s").write_text(machine.emit_assembly(parse(text, machine)))
 
 
 def _blocks(code: Code, fork: Fork) -> str:

@@ -14,9 +14,8 @@ from llvmlite import binding as llvm
 
 from chain.forks import Fork
 from chain.types import Hash32
-from vm.errors import NativeCodeUnavailable
 from vm.evm.interpreter import interpreter_ir
-from vm.evm.native import Interpreter, compiler
+from vm.evm.native import Interpreter, compiler, parse
 
 FORMAT: Final = 1
 """Raised when what an object exports changes its meaning."""
@@ -42,7 +41,7 @@ class Loaded(NamedTuple):
     """Keeps them there."""
 
 
-def _machine(level: int) -> Any:
+def target_machine(level: int) -> Any:
     """This thread's target machine: costly to make and not to be shared."""
     machines = _machines.__dict__
     key = f"level{level}"
@@ -58,23 +57,10 @@ def _machine(level: int) -> Any:
     return machines[key]
 
 
-def parse(ir: str, level: int = LEVEL) -> tuple[Any, Any]:
-    """Target machine and checked module. Raises `NativeCodeUnavailable`."""
-    machine = _machine(level)
-    try:
-        module = llvm.parse_assembly(ir)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        module.verify()
-    except RuntimeError as error:
-        raise NativeCodeUnavailable(str(error)[:500]) from error
-    return machine, module
-
-
 def compile_module(ir: str, level: int = LEVEL) -> bytes:
     """The object of a module's text. Raises `NativeCodeUnavailable`."""
-    machine, module = parse(ir, level)
-    return bytes(machine.emit_object(module))
+    machine = target_machine(level)
+    return bytes(machine.emit_object(parse(ir, machine)))
 
 
 def load(code: bytes, interpreter: Interpreter) -> Loaded:

@@ -21,7 +21,6 @@ from vm.evm.convention import (
 )
 from vm.evm.layout import Field
 
-BAD_JUMP: Final = 0
 INTERPRET: Final = 1
 FIRST_INDEX: Final = 2
 DEOPTIMISED: Final = 1

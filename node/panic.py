@@ -1,0 +1,45 @@
+"""When the disk or the writer fails under a running node: what the next start has to know, and the end at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import structlog
+
+from chain.errors import EXIT_PANIC
+from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
+from storage.fs import FileSystem
+from storage.opening import note_panic, suspect
+
+log = structlog.get_logger(__name__)
+
+
+def panic(fs: FileSystem, error: BaseException) -> None:
+    """The writer or the committer died: stop at once, before anything else can be answered.
+
+    Always with 70: whether the directory is damaged is for the next start to say, and 65 would keep systemd from it.
+    """
+    if isinstance(error, StateStoreCorrupt):
+        suspect(fs, str(error))
+    if isinstance(error, StoragePanic):
+        note_panic(fs, str(error))
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=error)
+    sys.stderr.flush()
+    os._exit(EXIT_PANIC)
+
+
+def distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
+    """A read met damage: it was answered with an error, and the next start makes the state store again."""
+    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    suspect(fs, str(damage))
+
+
+def or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
+    """Do a job on the stores. When their disk fails the process ends: what is on it is unknown until the next start."""
+    try:
+        return work()
+    except (StoragePanic, StateStoreWriteFailed, StateStoreCorrupt) as error:
+        panic(fs, error)
+        raise

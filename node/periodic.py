@@ -1,0 +1,151 @@
+"""What a node does by the clock: checkpoints, the index, its room on disk, and what it no longer keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import structlog
+
+from node.engine.pipeline import Pipeline
+from node.engine.producer import Controls
+from node.engine.requests import Freeze, Mine
+from node.errors import ReadOnly, WriterBusy
+from node.opening import OpenedChain
+from node.ops.jobs import Jobs
+from node.ops.memory import QuietCollector
+from node.panic import or_panic
+from node.serving import Servers
+from node.sessions.expiry import Policy, expire
+from node.sessions.service import SessionService
+from node.settings import SessionSettings, Settings
+from storage.pace import Slices
+from storage.space import Room
+from storage.store import Store
+
+log = structlog.get_logger(__name__)
+
+INDEX_SECONDS = 1.0
+COMPRESSION_SECONDS = 10.0
+SPACE_SECONDS = 1.0
+INTERVAL_LOOK_SECONDS = 0.2
+CHECKPOINT_LOOK_SECONDS = 0.25
+REPLAY_SECONDS = 1.0
+"""Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
+OVERLAY_BYTES = 32 * 2**20
+"""Memory of blocks and records of sessions in no checkpoint yet, above which one is due. At eight times this, the
+writer refuses."""
+RETENTION_SECONDS = 60.0
+INDEX_MAINTENANCE_SECONDS = 3600.0
+INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
+CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
+GARBAGE_SECONDS = 10.0
+_URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
+
+
+def register_jobs(
+    jobs: Jobs,
+    settings: Settings,
+    opened: OpenedChain,
+    pipeline: Pipeline,
+    servers: Servers,
+    sessions: SessionService,
+) -> None:
+    """Hand the scheduler everything it runs. Each job may run at any time, twice, or not at all before a crash."""
+    store = opened.store
+    guarded = partial(partial, or_panic, opened.fs)
+    write_down = guarded(partial(checkpoint, pipeline, store))
+    wanted = settings.storage
+    due = CheckpointDue(store, lambda: pipeline.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
+    jobs.register("checkpoint", partial(due.run, write_down), min(CHECKPOINT_LOOK_SECONDS, wanted.checkpoint_seconds))
+    jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
+    if wanted.export_seconds:
+        jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
+    jobs.register("retention", opened.retain, RETENTION_SECONDS)
+    jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    if wanted.compress_segments:
+        pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
+        jobs.register("log-compression", pack, COMPRESSION_SECONDS)
+    jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
+    jobs.register(
+        "index-maintenance",
+        guarded(store.follower.maintain),
+        INDEX_MAINTENANCE_SECONDS,
+        INDEX_MAINTENANCE_FIRST_SECONDS,
+    )
+    jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
+    jobs.register("sessions", _session_expiry(settings.sessions, sessions), settings.sessions.expiry_seconds)
+
+
+def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Callable[[], str]:
+    """Has the running loop remove sessions by the policy, and files that no session names."""
+    loop = asyncio.get_running_loop()
+    policy = Policy(settings.keep_days, settings.max_sessions, settings.max_bytes)
+    return lambda: asyncio.run_coroutine_threadsafe(expire(sessions, policy), loop).result()
+
+
+def checkpoint(pipeline: Pipeline, store: Store) -> str:
+    """Let the writer freeze the state, wait until that is durable, write it. History retention is part of the batch."""
+    frozen = threading.Event()
+    pipeline.put(Freeze(lambda _: frozen.set()))
+    frozen.wait()
+    return store.write_frozen(Slices())
+
+
+class CheckpointDue:
+    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by what blocks and sessions take."""
+
+    def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
+        self._store = store
+        self._work = work
+        self._worked = 0.0
+        self._seconds = seconds
+        self._blocks = blocks
+        self._last = time.monotonic()
+        self._said = "none yet"
+
+    def run(self, write_down: Callable[[], str]) -> str:
+        """Write one if it is due; what the last one said."""
+        store, now = self._store, time.monotonic()
+        blocks = store.head.number - store.state.checkpointed
+        worked, held = self._work(), store.state.overlay_bytes + store.sessions.unwritten_bytes
+        if (
+            now - self._last >= self._seconds
+            or blocks >= self._blocks
+            or worked - self._worked >= REPLAY_SECONDS
+            or held >= OVERLAY_BYTES
+        ):
+            self._last, self._worked = now, worked
+            self._said = write_down()
+        return self._said
+
+
+def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[], str]) -> str:
+    """Look at the disk; without room the node becomes read-only, and writes a checkpoint where the ballast was."""
+    before, room = opened.space.room, opened.space.look()
+    pipeline.no_room = room is Room.NONE
+    if room is not before:
+        log.log(_URGENCY[room], "room on disk", room=room.value, free_bytes=opened.space.free)
+    if pipeline.no_room and before is not Room.NONE:
+        write_down()
+    return f"{room.value}: {opened.space.free // 2**20} MiB"
+
+
+async def seal_at_intervals(controls: Controls, pipeline: Pipeline) -> None:
+    """Ask the writer for a block whenever the interval that users set has passed."""
+    begun, before = time.monotonic(), 0.0
+    while True:
+        seconds, now = controls.interval_milliseconds / 1000, time.monotonic()
+        if seconds != before:
+            begun, before = now, seconds
+        elif seconds and now - begun >= seconds:
+            begun = now
+            with suppress(ReadOnly, WriterBusy):  # the next interval tries again
+                pipeline.put(Mine(lambda _: None))
+        left = begun + seconds - now if seconds else INTERVAL_LOOK_SECONDS
+        await asyncio.sleep(min(left, INTERVAL_LOOK_SECONDS))  # the interval may be another one soon
