@@ -24,10 +24,11 @@ from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
 from node.settings import Settings
 from storage import layout
+from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, RealFs
+from storage.fs import FileSystem, Lock
 from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
@@ -84,9 +85,9 @@ def open_chain(
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
+    Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`.
     """
-    fs = RealFs(settings.data_dir)
+    fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:
         return _open(fs, lock, settings, origins, now, accept_data_loss)
