@@ -41,6 +41,7 @@ from storage.pace import Slices
 from storage.session_files import SessionFiles
 from storage.space import Room
 from storage.store import Store
+from storage.wal.failures import entering
 from zvmd.endpoint import announce
 
 log = structlog.get_logger(__name__)
@@ -113,7 +114,8 @@ async def run_daemon(
     node.status_sources["jobs"] = lambda: [asdict(status) for status in jobs.status()]
     jobs.start()
     try:
-        announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+        with entering("endpoints.json"):
+            announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()

@@ -21,6 +21,7 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    DataDirectoryUnusable,
     DataLossRefused,
     ExportDamaged,
     IndexDamaged,
@@ -68,7 +69,7 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew` and `StoragePanic`. A state store that LevelDB refuses to open, or
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that LevelDB refuses to open, or
     that does not hold what its checkpoints say, is moved to quarantine and built again from the log.
     """
     if options.accept_data_loss:
@@ -249,6 +250,9 @@ def _index_url(options: StoreOptions) -> str:
 
 
 def _open_index(options: StoreOptions) -> Index:
+    for path in options.data_dir.glob(f"{layout.INDEX}*"):
+        if not os.access(path, os.W_OK):  # SQLite would tell late, and of no file
+            raise DataDirectoryUnusable(f"{path} cannot be written")
     try:
         return Index.open(_index_url(options), options.migrations)
     except IndexDamaged as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from node.verification import verify_data_directory
 from storage import layout
 from storage.backup import write_backup
 from storage.entries import WANTED, looked_over
-from storage.errors import EntryUnusable
+from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.export import write_export
+from tests.daemon import Daemon, DaemonFailed
 from tests.durability.damage import copy_of
 from tests.durability.nodes import LocalNode
 
@@ -98,3 +101,33 @@ def test_commands_on_a_directory_look_before_they_read(sound: Path, tmp_path: Pa
     for command in (verify_data_directory, lambda source: write_backup(source, tmp_path / "backup")):
         with pytest.raises(EntryUnusable):
             command(directory)
+
+
+@contextmanager
+def unwritable(path: Path) -> Iterator[None]:
+    """A file that this user may not write, root neither."""
+    if os.geteuid():
+        path.chmod(0o400)
+    elif subprocess.run(["chattr", "+i", path], check=False).returncode:
+        pytest.skip("this file system cannot keep root from writing")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=False, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("name", [layout.LOCK, layout.INDEX])
+def test_a_file_that_may_not_be_written_is_named(sound: Path, tmp_path: Path, name: str) -> None:
+    """With an unwritable index the node said READY, and ended with 70 at the first block."""
+    directory = copy_of(sound, tmp_path / "d")
+    with unwritable(directory / name), pytest.raises(DataDirectoryUnusable, match=name):
+        LocalNode(directory)
+
+
+def test_a_node_that_cannot_tell_its_address_ends_with_the_status_of_settings(sound: Path, tmp_path: Path) -> None:
+    """It was 1, after which systemd starts it again, for ever."""
+    directory = copy_of(sound, tmp_path / "d")
+    (directory / "endpoints.json").mkdir()
+    daemon = Daemon(directory)
+    with pytest.raises(DaemonFailed, match="ended with status 78"):
+        daemon.start()
