@@ -69,8 +69,8 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that LevelDB refuses to open, or
-    that does not hold what its checkpoints say, is moved to quarantine and built again from the log.
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that
+    LevelDB refuses to open, or that does not hold what its checkpoints say, is moved to quarantine and built again.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
