@@ -35,7 +35,7 @@ from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.delta import Deltas
-from storage.wal.failures import entering
+from storage.wal.failures import entering, starting
 from vm.machine import Machine
 
 CACHE_BYTES_MAX = 256 * 2**20
@@ -90,7 +90,8 @@ def open_chain(
     fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:
-        return _open(fs, lock, settings, origins, now, accept_data_loss)
+        with starting():
+            return _open(fs, lock, settings, origins, now, accept_data_loss)
     except BaseException:
         lock.release()
         raise

@@ -12,8 +12,9 @@ from structlog.typing import Processor
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "pretty", "json"]
 
-NOISY = {"uvicorn.access": logging.WARNING, "apscheduler": logging.WARNING, "alembic": logging.WARNING}
-"""Libraries that say at INFO what nobody asked; their warnings still come through."""
+NOISY = {"uvicorn.access": logging.WARNING, "apscheduler": logging.ERROR, "alembic": logging.WARNING}
+"""Libraries that say at INFO what nobody asked. The scheduler warns four times a second while a job takes longer than
+its interval, as a checkpoint may; `node.ops.jobs` tells of those that fail."""
 
 
 def configure_logging(level: Level, form: Format, stream: TextIO | None = None) -> None:

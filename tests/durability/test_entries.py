@@ -116,7 +116,7 @@ def unwritable(path: Path) -> Iterator[None]:
         subprocess.run(["chattr", "-i", path], check=False, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("name", [layout.LOCK, layout.INDEX])
+@pytest.mark.parametrize("name", [layout.LOCK, layout.INDEX, "wal/watermark", "wal/0000000000000000.seg"])
 def test_a_file_that_may_not_be_written_is_named(sound: Path, tmp_path: Path, name: str) -> None:
     """With an unwritable index the node said READY, and ended with 70 at the first block."""
     directory = copy_of(sound, tmp_path / "d")
