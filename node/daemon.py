@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from chain.errors import ZvmdError
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
@@ -48,6 +49,7 @@ log = structlog.get_logger(__name__)
 
 PANIC_EXIT = 70
 """A failed sync or a bug in the writer: nothing more is acknowledged; the restart recovers from the log."""
+BUG_HINT = "start it again, it comes back with everything it acknowledged; please report this with the lines above"
 INDEX_SECONDS = 1.0
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
@@ -146,7 +148,10 @@ def _panic(fs: FileSystem, error: BaseException) -> None:
         suspect(fs, str(error))
     if isinstance(error, StoragePanic):
         note_panic(fs, str(error))
-    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=PANIC_EXIT, exc_info=error)
+    trace = None if isinstance(error, ZvmdError) else error
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=PANIC_EXIT, exc_info=trace)
+    slug, hint = (error.code, error.hint) if isinstance(error, ZvmdError) else ("node.bug", BUG_HINT)
+    sys.stderr.write(f"error[{slug}]: {error}\nhint: {hint}\n")
     sys.stderr.flush()
     os._exit(PANIC_EXIT)
 

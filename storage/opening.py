@@ -103,7 +103,7 @@ def assemble(
     """
     panicked = fs.exists(layout.PANIC)
     if panicked and fs.exists(layout.WAL):
-        log.warning("the last run ended because a sync or write failed", error=fs.read_file(layout.PANIC).decode())
+        log.warning("the last run ended because a sync or write failed", error=_note(fs, layout.PANIC))
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     settings = read_settings(kv)
@@ -162,8 +162,8 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
         if fs.exists(layout.SUSPECT):
-            raise StateStoreCorrupt(f"an earlier run has met damage in it: {fs.read_file(layout.SUSPECT).decode()}")
-        kv, checkpoint = _trusted(data_dir, first_lsn)
+            raise StateStoreCorrupt(f"an earlier run has met damage in it: {_note(fs, layout.SUSPECT)}")
+        kv, checkpoint = _trusted(data_dir, genesis, first_lsn)
         if checkpoint is not None or not exports(fs):
             return kv, checkpoint
         kv.close()
@@ -178,7 +178,7 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
             header = restore_export(fs, path, kv, encode_header(genesis.header()))
             kv.close()
             log.warning("state restored from an export", path=path, block=header.block, lsn=header.lsn)
-            return _trusted(data_dir, first_lsn)
+            return _trusted(data_dir, genesis, first_lsn)
         except (StorageUnreadable, ExportDamaged, StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
             kv.close()
             log.error("a state export cannot be used", path=path, error=str(error), target=_put_aside(data_dir))
@@ -187,11 +187,14 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     return open_leveldb(data_dir / layout.STATE), None
 
 
-def _trusted(data_dir: Path, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
-    """The state store, if it opens, holds what its checkpoints say, and needs no log before ``first_lsn``."""
+def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
+    """The state store, if it opens, holds what its checkpoints say of this chain, and needs no log before that LSN."""
     kv = open_leveldb(data_dir / layout.STATE)
     try:
         checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+        first = ChainData(kv).header(0) if checkpoint is not None else None
+        if first is not None and first.hash != genesis.header().hash:
+            raise CheckpointBroken(f"it is of another chain, with genesis 0x{first.hash.hex()}")
         from_lsn = replay_from(checkpoint.lsn, read_settings(kv).needed_lsn) if checkpoint is not None else 1
         if from_lsn < first_lsn:
             raise CheckpointBroken(f"it needs the log from LSN {from_lsn} on, which begins at LSN {first_lsn}")
@@ -203,9 +206,10 @@ def _trusted(data_dir: Path, first_lsn: int) -> tuple[KeyValueStore, Checkpoint 
 
 def _put_aside(data_dir: Path) -> str:
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileNotFoundError):  # a start that was killed has moved it already
-        shutil.move(data_dir / layout.STATE, target)
+    with writing(str(target.parent)):
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+    with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
+        (data_dir / layout.STATE).rename(target)
     return str(target)
 
 
@@ -235,6 +239,11 @@ def note_panic(fs: FileSystem, reason: str) -> None:
     """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
     with suppress(OSError):
         write_atomically(fs, layout.PANIC, reason.encode("utf-8", "replace")[:1000])
+
+
+def _note(fs: FileSystem, path: str) -> str:
+    """What `suspect` or `note_panic` wrote, for people: it may be damaged too."""
+    return fs.read_file(path).decode("utf-8", "replace")
 
 
 def _remove(fs: FileSystem, path: str) -> None:
