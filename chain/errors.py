@@ -237,6 +237,14 @@ class InvalidBlobs(InvalidTransaction):
     hint = "check the blob versioned hashes"
 
 
+class BlobsMissing(InvalidTransaction):
+    """A blob transaction was sent without its blobs (EIP-4844)."""
+
+    code = "tx.blobs_missing"
+    hint = "send the network form: the transaction with its blobs, commitments and proofs"
+    phrase = "missing sidecar in blob transaction"
+
+
 class InvalidAuthorizationList(InvalidTransaction):
     """A set-code transaction has an empty or malformed authorization list, or no recipient (EIP-7702)."""
 

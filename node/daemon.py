@@ -31,6 +31,7 @@ from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
 from storage.session_files import SessionFiles
+from storage.wal.failures import entering
 from zvmd.endpoint import announce
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,8 @@ async def run_daemon(
     }
     jobs.start()
     try:
-        announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+        with entering("endpoints.json"):
+            announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()

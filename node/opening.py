@@ -25,17 +25,18 @@ from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
 from node.settings import DEV_MNEMONIC, Settings
 from storage import layout
+from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, RealFs
+from storage.fs import FileSystem, Lock
 from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.delta import Deltas
-from storage.wal.failures import entering
+from storage.wal.failures import entering, starting
 from vm.machine import Machine
 
 CACHE_BYTES_MAX = 256 * 2**20
@@ -85,12 +86,14 @@ def open_chain(
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    Raises `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`, `InvalidSetting`.
+    Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
+    `InvalidSetting`.
     """
-    fs = RealFs(settings.data_dir)
+    fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:
-        return _open(fs, lock, settings, origins, now, accept_data_loss)
+        with starting():
+            return _open(fs, lock, settings, origins, now, accept_data_loss)
     except BaseException:
         lock.release()
         raise

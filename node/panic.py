@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import structlog
 
-from chain.errors import EXIT_PANIC
+from chain.errors import EXIT_PANIC, ZvmdError
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 
 log = structlog.get_logger(__name__)
+
+BUG_HINT = "start it again, it comes back with everything it acknowledged; please report this with the lines above"
 
 
 def panic(fs: FileSystem, error: BaseException) -> None:
@@ -25,7 +27,10 @@ def panic(fs: FileSystem, error: BaseException) -> None:
         suspect(fs, str(error))
     if isinstance(error, StoragePanic):
         note_panic(fs, str(error))
-    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=error)
+    trace = None if isinstance(error, ZvmdError) else error
+    log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=trace)
+    slug, hint = (error.code, error.hint) if isinstance(error, ZvmdError) else ("node.bug", BUG_HINT)
+    sys.stderr.write(f"error[{slug}]: {error}\nhint: {hint}\n")
     sys.stderr.flush()
     os._exit(EXIT_PANIC)
 

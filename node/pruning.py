@@ -6,9 +6,9 @@ from pathlib import Path
 
 from node.opening import take_directory
 from storage import layout
+from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.export import write_export
-from storage.fs import RealFs
 from storage.identity import read_genesis
 from storage.kv import open_leveldb
 from storage.pruning import Pruned, prune, scratch_store
@@ -21,7 +21,7 @@ def prune_data_directory(
 
     Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
     """
-    fs = RealFs(data_dir)
+    fs = looked_over(data_dir)
     genesis = read_genesis(fs)
     if genesis is None or not fs.exists(layout.WAL):
         raise DataDirectoryDamaged(f"{data_dir} holds no chain")

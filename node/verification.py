@@ -13,8 +13,9 @@ from chain.types import Hash32
 from storage import layout
 from storage.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
+from storage.entries import looked_over
 from storage.errors import SnapshotLost
-from storage.fs import FileSystem, RealFs
+from storage.fs import FileSystem
 from storage.kv import KeyValueStore, open_leveldb
 from storage.session_files import SessionFiles
 from storage.sessions import SessionShelf
@@ -37,7 +38,7 @@ def verify_data_directory(data_dir: Path) -> Report:
 
     Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
     """
-    fs = RealFs(data_dir)
+    fs = looked_over(data_dir)
     lock = fs.lock(layout.LOCK)
     report = Report()
     try:

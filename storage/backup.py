@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from chain.genesis import Genesis
 from storage import layout
+from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header, write_file
 from storage.fs import FileSystem, RealFs, parent_of, write_atomically
@@ -65,7 +66,7 @@ def write_backup(source: Path, target: Path) -> Manifest:
 
     Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StorageUnreadable`.
     """
-    fs, to = RealFs(source), RealFs(target)
+    fs, to = looked_over(source), RealFs(target)
     genesis = _genesis(fs)
     if target.exists() and any(target.iterdir()):
         raise DataDirectoryUnusable(f"{target} is not empty")
@@ -134,7 +135,7 @@ def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
 
 def read_manifest(backup: Path) -> Manifest:
     """Check every file of a backup against its digest. Raises `ExportDamaged`."""
-    fs = RealFs(backup)
+    fs = looked_over(backup)
     try:
         manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
     except (OSError, ValueError, TypeError) as error:

@@ -8,6 +8,7 @@
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
         ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written, or is not empty
         ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
+        │   └── EntryUnusable      storage.entry        exit 65: a FIFO, a device, a directory in place of a file
         ├── StoreTooNew            store.too_new        exit 67: written by a later version
         ├── WalCorrupt             wal.corrupt          exit 65: damage before the durable end
         │   ├── WalShort           wal.short            exit 65: acknowledged records are gone
@@ -102,6 +103,13 @@ class DataDirectoryDamaged(StorageError):
     code = "storage.directory"
     exit_code = EXIT_CORRUPT
     hint = "put that file back from a backup, or give an empty --data-dir"
+
+
+class EntryUnusable(DataDirectoryDamaged):
+    """Something in the data directory is neither file nor directory, or the wrong one of the two."""
+
+    code = "storage.entry"
+    hint = "move it away; index.sqlite, cache/ and state/ are made again, anything else put back from a backup"
 
 
 class StoreTooNew(StorageError):

@@ -7,6 +7,7 @@ always, and `plyvel.repair_db` is never called (it brings half-written values ba
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,15 @@ from typing import Any, Protocol
 
 import plyvel
 
-from storage.errors import StateStoreCorrupt, StateStoreRefused, StateStoreWriteFailed
+from storage.errors import (
+    DataDirectoryUnusable,
+    StateStoreCorrupt,
+    StateStoreRefused,
+    StateStoreWriteFailed,
+    StorageError,
+    StorageFull,
+    StoragePanic,
+)
 from storage.failpoints import reach
 from storage.pace import Pace, at_once
 
@@ -26,6 +35,13 @@ BLOOM_BITS_PER_KEY = 10
 LAST_KEY = b"\xff" * 32
 """Sorts behind every other key. An iterator that ends without having met it has met damage: LevelDB's iterators skip
 a damaged block, and plyvel asks for the reason only while there are more keys."""
+
+NOT_DAMAGE: dict[int, type[StorageError]] = {
+    errno.ENOSPC: StorageFull, errno.EDQUOT: StorageFull,
+    errno.EACCES: DataDirectoryUnusable, errno.EPERM: DataDirectoryUnusable, errno.EROFS: DataDirectoryUnusable,
+    errno.EMFILE: StoragePanic, errno.ENFILE: StoragePanic, errno.ENOMEM: StoragePanic,
+}  # fmt: skip
+"""Errors for which a store is not put aside and made again: a full disk would have no room for that either."""
 
 
 class KeyValueSnapshot(Protocol):
@@ -138,7 +154,10 @@ class LevelStore:
 
 
 def open_leveldb(path: Path) -> LevelStore:
-    """Open or create the LevelDB in directory ``path``. Raises `StateStoreRefused`."""
+    """Open or create the LevelDB in directory ``path``.
+
+    Raises `StateStoreRefused`; and what `NOT_DAMAGE` says where the files are as good as ever.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         database = plyvel.DB(
@@ -156,5 +175,8 @@ def open_leveldb(path: Path) -> LevelStore:
                 raise StateStoreRefused(f"{path}: the last key is missing")
             database.put(LAST_KEY, b"", sync=True)
     except (plyvel.Error, OSError) as error:
+        for code, kind in NOT_DAMAGE.items():
+            if os.strerror(code) in str(error):  # all that LevelDB tells
+                raise kind(f"{path}: {error}") from error
         raise StateStoreRefused(f"{path}: {error}") from error
     return LevelStore(database, path)

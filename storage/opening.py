@@ -21,6 +21,7 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    DataDirectoryUnusable,
     DataLossRefused,
     ExportDamaged,
     IndexDamaged,
@@ -68,8 +69,8 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew` and `StoragePanic`. A state store that LevelDB refuses to open, or
-    that does not hold what its checkpoints say, is moved to quarantine and built again from the log.
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that
+    LevelDB refuses to open, or that does not hold what its checkpoints say, is moved to quarantine and built again.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
@@ -102,7 +103,7 @@ def assemble(
     """
     panicked = fs.exists(layout.PANIC)
     if panicked and fs.exists(layout.WAL):
-        log.warning("the last run ended because a sync or write failed", error=fs.read_file(layout.PANIC).decode())
+        log.warning("the last run ended because a sync or write failed", error=_note(fs, layout.PANIC))
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     settings = read_settings(kv)
@@ -161,8 +162,8 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
         if fs.exists(layout.SUSPECT):
-            raise StateStoreCorrupt(f"an earlier run has met damage in it: {fs.read_file(layout.SUSPECT).decode()}")
-        kv, checkpoint = _trusted(data_dir, first_lsn)
+            raise StateStoreCorrupt(f"an earlier run has met damage in it: {_note(fs, layout.SUSPECT)}")
+        kv, checkpoint = _trusted(data_dir, genesis, first_lsn)
         if checkpoint is not None or not exports(fs):
             return kv, checkpoint
         kv.close()
@@ -177,7 +178,7 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
             header = restore_export(fs, path, kv, encode_header(genesis.header()))
             kv.close()
             log.warning("state restored from an export", path=path, block=header.block, lsn=header.lsn)
-            return _trusted(data_dir, first_lsn)
+            return _trusted(data_dir, genesis, first_lsn)
         except (StorageUnreadable, ExportDamaged, StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
             kv.close()
             log.error("a state export cannot be used", path=path, error=str(error), target=_put_aside(data_dir))
@@ -186,11 +187,14 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     return open_leveldb(data_dir / layout.STATE), None
 
 
-def _trusted(data_dir: Path, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
-    """The state store, if it opens, holds what its checkpoints say, and needs no log before ``first_lsn``."""
+def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
+    """The state store, if it opens, holds what its checkpoints say of this chain, and needs no log before that LSN."""
     kv = open_leveldb(data_dir / layout.STATE)
     try:
         checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+        first = ChainData(kv).header(0) if checkpoint is not None else None
+        if first is not None and first.hash != genesis.header().hash:
+            raise CheckpointBroken(f"it is of another chain, with genesis 0x{first.hash.hex()}")
         from_lsn = replay_from(checkpoint.lsn, read_settings(kv).needed_lsn) if checkpoint is not None else 1
         if from_lsn < first_lsn:
             raise CheckpointBroken(f"it needs the log from LSN {from_lsn} on, which begins at LSN {first_lsn}")
@@ -202,9 +206,10 @@ def _trusted(data_dir: Path, first_lsn: int) -> tuple[KeyValueStore, Checkpoint 
 
 def _put_aside(data_dir: Path) -> str:
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileNotFoundError):  # a start that was killed has moved it already
-        shutil.move(data_dir / layout.STATE, target)
+    with writing(str(target.parent)):
+        target.parent.mkdir(mode=0o700, exist_ok=True)
+    with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
+        (data_dir / layout.STATE).rename(target)
     return str(target)
 
 
@@ -236,6 +241,11 @@ def note_panic(fs: FileSystem, reason: str) -> None:
         write_atomically(fs, layout.PANIC, reason.encode("utf-8", "replace")[:1000])
 
 
+def _note(fs: FileSystem, path: str) -> str:
+    """What `suspect` or `note_panic` wrote, for people: it may be damaged too."""
+    return fs.read_file(path).decode("utf-8", "replace")
+
+
 def _remove(fs: FileSystem, path: str) -> None:
     if fs.exists(path):
         with writing(path):
@@ -249,6 +259,9 @@ def _index_url(options: StoreOptions) -> str:
 
 
 def _open_index(options: StoreOptions) -> Index:
+    for path in options.data_dir.glob(f"{layout.INDEX}*"):
+        if not os.access(path, os.W_OK):  # SQLite would tell late, and of no file
+            raise DataDirectoryUnusable(f"{path} cannot be written")
     try:
         return Index.open(_index_url(options), options.migrations)
     except IndexDamaged as error:

@@ -12,7 +12,7 @@ from chain.environment import BlockEnvironment
 from storage.answers import Answered
 from storage.cheats import Revert, perform
 from storage.checkpoint import replay_from
-from storage.errors import StateRootMismatch, WalCorrupt
+from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
 from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
 from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
@@ -79,7 +79,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
     """Bring the state, the blocks and the settings up to the log's durable end.
 
     Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Raises `WalCorrupt`,
-    `WalPruned` and `StateRootMismatch`; nothing is repaired.
+    `WalPruned`, `StateRootMismatch` and, for a state store of another history, `StateStoreCorrupt`; nothing is
+    repaired.
     """
     report = Recovery()
     waiting = report.waiting
@@ -89,6 +90,7 @@ def recover(store: Store, replay: Replay) -> Recovery:
     checkpoint_lsn = store.checkpoint_lsn
     # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
     retention, store.state.retention = store.state.retention, None
+    _compare_with_log(store)
     for record in store.wal.records(replay_from(checkpoint_lsn, store.needed_lsn)):
         if record.type == RecordType.POOL_ADMIT:
             waiting.admit(record.lsn, record.payload)
@@ -125,6 +127,8 @@ def recover(store: Store, replay: Replay) -> Recovery:
         elif record.type == RecordType.BLOCK_DELTA:
             known = decode_delta(record.payload)
         elif record.type == RecordType.BLOCK_SEAL:
+            if checkpoint_lsn and not report.blocks and environment and environment.parent_hash != store.tip.hash:
+                raise _of_another_history(store, record.lsn)
             if environment is None or environment.number != store.tip.number + 1:
                 raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
             reach("recovery.block.before")
@@ -142,6 +146,20 @@ def recover(store: Store, replay: Replay) -> Recovery:
     store.follower.rewind_to_chain()
     reach("recovery.done")
     return report
+
+
+def _compare_with_log(store: Store) -> None:
+    """Refuse a checkpoint of a block that the log has otherwise. Raises `StateStoreCorrupt`."""
+    lsn = store.checkpoint_lsn
+    own = next(store.wal.records(lsn), None) if lsn >= store.wal.first_lsn else None
+    sealed = own is not None and own.type == RecordType.BLOCK_SEAL  # a session's record tells of no block
+    if own and sealed and decode_seal(own.payload).block_hash != store.tip.hash:
+        raise _of_another_history(store, lsn)
+
+
+def _of_another_history(store: Store, lsn: int) -> StateStoreCorrupt:
+    """The log is the truth: a state store put here from a copy that went on by itself is made again."""
+    return StateStoreCorrupt(f"its block {store.tip.number}, 0x{store.tip.hash.hex()}, is not the log's at LSN {lsn}")
 
 
 class _Sealed(NamedTuple):

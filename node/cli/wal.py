@@ -13,6 +13,7 @@ import click
 
 from chain.errors import EXIT_CORRUPT
 from storage import layout
+from storage.entries import looked_over
 from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
 from storage.fs import RealFs
@@ -39,7 +40,7 @@ def wal() -> None:
 def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
     """Print every segment and record: offset, LSN, type, size, meaning."""
     printed = 0
-    fs = RealFs(data_directory(data_dir))
+    fs = looked_over(data_directory(data_dir))
     require(fs, from_lsn)
     for finding in inspect(fs, layout.WAL):
         record = finding.record
@@ -63,7 +64,7 @@ def verify_command(data_dir: str | None) -> None:
     """
     verdicts: Counter[str] = Counter()
     last_lsn = 0
-    fs = RealFs(data_directory(data_dir))
+    fs = looked_over(data_directory(data_dir))
     for finding in inspect(fs, layout.WAL):
         verdicts[finding.verdict] += 1
         if finding.record is not None and finding.sound:
@@ -89,7 +90,7 @@ def verify_command(data_dir: str | None) -> None:
 @click.option("--until", type=int, default=0, metavar="LSN", help="Last record, 0 for all.")
 def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
     """Write records as lines of JSON: lsn, type, payload in hex. Ends with exit code 65 at the first damage."""
-    fs = RealFs(data_directory(data_dir))
+    fs = looked_over(data_directory(data_dir))
     require(fs, from_lsn, until)
     for finding in inspect(fs, layout.WAL):
         record = finding.record

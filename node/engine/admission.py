@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chain.errors import (
+    BlobsMissing,
     FeeTooLow,
     GasLimitTooHigh,
     InsufficientFunds,
@@ -14,7 +15,7 @@ from chain.fees import blob_gas_of
 from chain.forks import ChainConfig, Fork
 from chain.sidecars import decode_network_transaction
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
-from chain.transactions import Transaction, encode_transaction, is_impersonated, recover_sender
+from chain.transactions import BLOB, Transaction, encode_transaction, is_impersonated, recover_sender
 from chain.types import Address
 from chain.validity import check_static
 from node.engine.executor import Candidate
@@ -29,12 +30,14 @@ TRANSACTION_BYTES_MAX = 128 * 1024
 def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
     """Decode a signed transaction as clients send it, recover its sender, check what needs no state. Any thread.
 
-    Blobs beside a transaction are checked and left out. Raises `MalformedTransaction`, `InvalidSignature` and the
-    other static subclasses of `InvalidTransaction`.
+    Blobs beside a transaction are checked and left out. Raises `MalformedTransaction`, `BlobsMissing`,
+    `InvalidSignature` and the other static subclasses of `InvalidTransaction`.
     """
     if len(raw) > SUBMISSION_BYTES_MAX:
         raise MalformedTransaction(f"{len(raw)} bytes; the limit is {SUBMISSION_BYTES_MAX}")
-    transaction, _ = decode_network_transaction(raw)
+    transaction, sidecar = decode_network_transaction(raw)
+    if transaction.type == BLOB and not sidecar:
+        raise BlobsMissing("as it is in a block, with hashes only")
     encoded = encode_transaction(transaction)
     if len(encoded) > TRANSACTION_BYTES_MAX:
         raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")

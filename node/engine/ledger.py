@@ -142,8 +142,8 @@ class Ledger:
         self.controls = msgspec.structs.replace(self.controls, **back.settings)
         self.pool.clear()
         for lsn in back.pool:
-            self._arrivals += 1
             known[lsn].arrival = self._arrivals
+            self._arrivals += 1
             self.pool.put(known[lsn])
 
     def answer_to(self, key: str) -> Answered | None:

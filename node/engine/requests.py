@@ -38,6 +38,8 @@ class Mine(Request):
     interval_seconds: int = 0
     key: str = ""
     """The same key later gets the same answer and nothing is done again; empty: no key."""
+    sealed: int = 0
+    """So many blocks are; the writer seals a few in each turn."""
 
 
 @dataclass(slots=True, eq=False)

@@ -25,6 +25,8 @@ from node.rpc.service import RpcService
 CONNECTIONS_MAX = 256
 KEEP_ALIVE_S = 75
 START_POLL_S = 0.005
+STOP_S = 5
+"""A stop ends requests that take longer."""
 
 
 def build_app(service: RpcService, rules: GuardRules, is_ready: Callable[[], bool]) -> App:
@@ -105,6 +107,7 @@ async def serve_http(
     is_ready: Callable[[], bool] = lambda: True,
     connections_max: int = CONNECTIONS_MAX,
     request_seconds: float = REQUEST_S,
+    stop_seconds: int = STOP_S,
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or one passed in by the service manager)."""
     config = uvicorn.Config(
@@ -118,7 +121,7 @@ async def serve_http(
         proxy_headers=False,
         limit_concurrency=connections_max,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=stop_seconds,
         ws_max_size=service.context.limits.body_size_max_bytes,
     )
     server = EmbeddedServer(config)

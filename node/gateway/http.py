@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
+from node.errors import NodeStopping
 from node.gateway.guard import GuardRules, is_json, origin_allowed, refusal
 from node.rpc.service import RpcService
 
@@ -102,7 +104,12 @@ class JsonRpcEndpoint:
             message = f"the body exceeds {self._body_max} bytes"
             await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
             return
-        answer = await self._service.answer(body)
+        try:
+            answer = await self._service.answer(body)
+        except asyncio.CancelledError:  # by the server, which stops and has waited for it
+            stopping = NodeStopping("the node stopped before this was answered")
+            await refuse(send, 503, stopping.code, str(stopping), stopping.hint)
+            return
         if answer is None:
             await respond(send, 204)
         else:

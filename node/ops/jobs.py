@@ -13,6 +13,8 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from chain.errors import ZvmdError
+
 log = structlog.get_logger("zvmd.jobs")
 
 WORKERS: Final = 2
@@ -136,7 +138,8 @@ class Jobs:
             result = "done" if outcome is None else str(outcome)
         except Exception as failure:  # the scheduler must outlive any job; the failure is logged and shown
             error = f"{type(failure).__name__}: {failure}"
-            log.exception("job failed", job=name)
+            expected = isinstance(failure, ZvmdError)  # a full disk is no bug: nobody needs its traceback
+            log.error("job failed", job=name, error=error, exc_info=None if expected else failure)
         duration = time.perf_counter() - begin
         with self._lock:
             before = self._statuses[name]

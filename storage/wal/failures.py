@@ -18,10 +18,8 @@ from storage.errors import DataDirectoryUnusable, StorageFull, StoragePanic, Sto
 
 NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT))
 
-
-UNUSABLE = frozenset(
-    (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
-)
+NOT_ALLOWED = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+UNUSABLE = NOT_ALLOWED | {errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG}
 """Errors of a path that is wrong or that this user may not write: neither the disk's nor a bug's."""
 
 
@@ -55,12 +53,19 @@ def syncing(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def entering(what: str) -> Iterator[None]:
-    """Around the first calls in a data directory: what the operator has to mend is `DataDirectoryUnusable`."""
+def starting() -> Iterator[None]:
+    """Around a start: what the operator has to mend is `DataDirectoryUnusable`, not damage, and no panic."""
     try:
-        with writing(what):
-            yield
-    except StoragePanic as panic:
-        if isinstance(panic.__cause__, OSError) and panic.__cause__.errno in UNUSABLE:
-            raise DataDirectoryUnusable(str(panic.__cause__)) from panic.__cause__
+        yield
+    except (StoragePanic, StorageUnreadable) as error:
+        wrong = UNUSABLE if isinstance(error, StoragePanic) else NOT_ALLOWED
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in wrong:
+            raise DataDirectoryUnusable(str(error.__cause__)) from error.__cause__
         raise
+
+
+@contextmanager
+def entering(what: str) -> Iterator[None]:
+    """Around the first calls in a data directory, as `writing` and `starting`."""
+    with starting(), writing(what):
+        yield

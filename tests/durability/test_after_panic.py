@@ -133,3 +133,17 @@ def test_a_request_taken_while_the_pipeline_stops_is_answered(tmp_path: Path) ->
     with pytest.raises(NodeStopping):
         pipeline.put(Mine(partial(answers.append)))
     node.close()
+
+
+@pytest.mark.parametrize("name", [layout.SUSPECT, layout.PANIC])
+def test_a_damaged_note_is_a_note(tmp_path: Path, name: str) -> None:
+    """It ended the start with a traceback, each time."""
+    node = LocalNode(tmp_path / "d")
+    node.grow(2)
+    before = node.digest()
+    node.close()
+    (node.data_dir / name).write_bytes(b"\xff\xfe")
+    again = LocalNode(node.data_dir)
+    assert again.digest() == before
+    assert not (node.data_dir / name).exists()
+    again.close()

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.durability.full_disk import fill_and_free
+from storage import layout
+from storage.errors import StorageFull
+from tests.durability.full_disk import Filler, fill_and_free, small_disk
+from tests.durability.nodes import LocalNode
 
 
 def run(place: Path, cycles: int) -> None:
@@ -27,3 +30,33 @@ def test_a_disk_is_filled_and_freed(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_a_disk_is_filled_and_freed_often(tmp_path: Path) -> None:
     run(tmp_path, 200)
+
+
+def kept(directory: Path) -> Path:
+    node = LocalNode(directory)
+    node.grow(2)
+    node.checkpoint()
+    node.close()
+    return directory
+
+
+def comes_back_with_its_state(directory: Path) -> None:
+    node = LocalNode(directory)
+    assert (node.store.head.number, node.opened.recovery.blocks) == (2, 0)
+    assert not (directory / layout.QUARANTINE).exists()
+    node.close()
+
+
+def test_a_start_on_a_full_disk_leaves_the_state_where_it_is(tmp_path: Path) -> None:
+    """It was taken for damaged, put aside, and could not be made again either: 65."""
+    try:
+        with small_disk(tmp_path) as disk:
+            directory = kept(disk / "d")
+            filler = Filler(disk)
+            filler.fill()
+            with pytest.raises(StorageFull):
+                LocalNode(directory)
+            filler.free()
+            comes_back_with_its_state(directory)
+    except PermissionError as error:
+        pytest.skip(str(error))

@@ -61,6 +61,7 @@ def test_a_failure_is_logged_shown_and_survived(jobs: Jobs) -> None:
     assert failed.failures == 1
     assert logs[0]["job"] == "index"
     assert logs[0]["log_level"] == "error"
+    assert logs[0]["exc_info"], "a bug: where it is"
     healed = jobs.run_now("index")
     assert (healed.last_error, healed.last_result, healed.runs, healed.failures) == (None, "fine", 2, 1)
 

@@ -157,6 +157,30 @@ def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> 
     assert (b"200 OK" in asyncio.run(run())) == part.startswith(WHOLE)
 
 
+def test_a_request_that_outlasts_the_stop_is_told_so(caplog: pytest.LogCaptureFixture) -> None:
+    """It got a page of text that is no JSON, and the log a traceback."""
+
+    async def run() -> bytes:
+        service = RpcService(MemoryBackend())
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), stop_seconds=1)
+        reader, writer = await asyncio.open_connection(*gateway.address)
+        later = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_read", "params": ["0x7fffffff", "eth_chainId", []]}
+        future = json.dumps(later)
+        writer.write(HEADER + b"%d\r\n\r\n" % len(future) + future.encode())
+        while not gateway._server.server_state.tasks:
+            await asyncio.sleep(0.01)
+        await gateway.close()
+        service.close()
+        received = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        return received
+
+    head, _, body = asyncio.run(run()).partition(b"\r\n\r\n")
+    assert b" 503 " in head
+    assert json.loads(body)["error"]["data"]["code"] == "node.stopping"
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
     async def run() -> None:
         service = RpcService(MemoryBackend())

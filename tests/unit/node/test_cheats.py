@@ -23,7 +23,7 @@ from chain.types import UINT64_MAX, Address
 from node.engine import admission
 from node.engine.node import Node
 from node.engine.producer import TIMESTAMP_MAX
-from node.engine.requests import Cheat, Freeze, Mine, parts
+from node.engine.requests import Cheat, Control, Freeze, Mine, parts
 from node.errors import CheatRefused, CheatsDisabled, OutOfReach
 from tests.durability.nodes import LocalNode
 
@@ -165,3 +165,15 @@ def test_an_impersonated_transaction_names_its_sender_and_cannot_be_sent(local: 
 def test_a_signed_transaction_is_nobody_elses() -> None:
     secret = b"\x11" * 32
     assert sender_of(sign_transaction(PLAIN, secret)) == address_of_secret(secret)
+
+
+def test_what_comes_after_a_revert_waits_behind_what_the_revert_brought_back(local: LocalNode) -> None:
+    """Both had the same place in line, and comparing them ended the node: found by killing one under such calls."""
+    local.ask(lambda done: Control(done, "automine", False))
+    first = local.send(local.transfer(0, STRANGER))
+    cheat(local, "revert", cheat(local, "snapshot"))
+    second = local.send(local.transfer(1, STRANGER))
+    assert local.mine() == 1
+    block = local.store.chain.block(1)
+    assert block is not None
+    assert [transaction.hash for transaction in block.transactions] == [first, second]

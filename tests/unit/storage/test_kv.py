@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import resource
 import shutil
 from pathlib import Path
 
 import plyvel
 import pytest
 
-from storage.errors import StateStoreCorrupt, StateStoreRefused
+from storage.errors import StateStoreCorrupt, StateStoreRefused, StoragePanic
 from storage.kv import LAST_KEY, open_leveldb
 
 
@@ -67,3 +69,17 @@ def test_a_store_without_its_last_key_is_refused(tmp_path: Path) -> None:
         open_leveldb(tmp_path / "other")
     shutil.rmtree(tmp_path / "other")
     open_leveldb(tmp_path / "other").close()
+
+
+def test_what_is_no_damage_is_not_taken_for_it(tmp_path: Path) -> None:
+    open_leveldb(tmp_path / "kv").close()
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, hard))
+    try:
+        with pytest.raises(StoragePanic, match="Too many open files"):
+            open_leveldb(tmp_path / "kv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    open_leveldb(tmp_path / "kv").close()

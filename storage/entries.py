@@ -1,0 +1,57 @@
+"""Looks at what kinds of things lie in a data directory before any of them is opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from storage import layout
+from storage.errors import EntryUnusable
+from storage.fs import RealFs
+
+DIRECTORIES = (
+    layout.WAL, layout.STATE, layout.SESSIONS, layout.EXPORTS, layout.CACHE, layout.QUARANTINE, layout.VERIFYING,
+)  # fmt: skip
+FILES = (
+    layout.FORMAT, layout.GENESIS, layout.LOCK, layout.SUSPECT, layout.PANIC, layout.BALLAST,
+    *(layout.INDEX + suffix for suffix in ("", "-wal", "-shm", "-journal")),
+)  # fmt: skip
+WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file")
+
+
+def looked_over(data_dir: Path) -> RealFs:
+    """The file system of a data directory without anything in it that would hang or confuse who opens it.
+
+    Opening a FIFO waits for ever and a device never ends, also inside LevelDB and SQLite, which open files by
+    themselves. Links to files and directories are as good as those. Raises `EntryUnusable`.
+    """
+    for path, kind in _entries(data_dir, ""):
+        wanted = WANTED.get(path, "file")
+        if kind != wanted and (path in WANTED or kind != "directory"):
+            raise EntryUnusable(f"{data_dir / path} is a {kind}, not a {wanted}")
+    return RealFs(data_dir)
+
+
+def _entries(root: Path, below: str) -> Iterator[tuple[str, str]]:
+    """Path and kind of everything below. What cannot be listed has none: who opens it tells why."""
+    try:
+        found = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in found:
+        path = f"{below}{entry.name}"
+        kind = _kind(entry)
+        yield path, kind
+        if kind == "directory" and path != layout.QUARANTINE and (path in WANTED or not entry.is_symlink()):
+            yield from _entries(root, f"{path}/")
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    try:
+        if entry.is_file() or entry.is_dir():
+            return "file" if entry.is_file() else "directory"
+        return "FIFO" if stat.S_ISFIFO(entry.stat().st_mode) else "device or socket"
+    except OSError:
+        return "link to nowhere" if entry.is_symlink() else "file"  # which a running node has just removed
