@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -49,16 +50,41 @@ class BlockCase:
         self.tried.append(raw.hex())
         self.made_by.append(how)
 
+    def network_of(self, raw: str) -> str:
+        """The fork by which a block is judged, that of the first one if its header cannot be read."""
+        try:
+            header = decode_block(bytes.fromhex(raw)).header
+        except (InvalidRlp, InvalidTransaction):
+            return network_at(self.network, 0, 0)
+        return network_at(self.network, header.number, header.timestamp)
+
     def for_the_oracle(self) -> dict[str, Any]:
         """As plain data."""
         return {
-            "fork": specification_of(self.network),
+            "fork": specification_of(network_at(self.network, 0, 0)),
             "chain_id": 1,
             "accounts": sent_accounts(MemoryState.from_json(self.pre)),
             "genesis": bytes.fromhex(self.genesis),
-            "before": [bytes.fromhex(raw) for raw in self.before],
-            "tried": [bytes.fromhex(raw) for raw in self.tried],
+            "before": [(specification_of(self.network_of(raw)), bytes.fromhex(raw)) for raw in self.before],
+            "tried": [(specification_of(self.network_of(raw)), bytes.fromhex(raw)) for raw in self.tried],
+            "london_at": int(self.network.rpartition("At")[2]) if "ToLondon" in self.network else 0,
         }
+
+
+TRANSITION = re.compile(r"(\w+?)To(\w+?)At(Time)?(\d+)(k?)")
+
+
+def network_at(network: str, number: int, timestamp: int) -> str:
+    """The fork of a block with this number and timestamp (seconds).
+
+    >>> network_at("BerlinToLondonAt5", 5, 0)
+    'London'
+    """
+    found = TRANSITION.fullmatch(network)
+    if not found:
+        return network
+    point = int(found[4]) * (1_000 if found[5] else 1)
+    return found[2] if (timestamp if found[3] else number) >= point else found[1]
 
 
 def tree_of(case: BlockCase, machine: Machine) -> BlockTree:
@@ -115,9 +141,11 @@ def official_blocks(chance: random.Random, networks: tuple[str, ...]) -> BlockCa
 
 def genesis_of(case: StateCase, network: str, chance: random.Random) -> Block:
     """A genesis with the state of a state test, and its block's limits."""
-    fork, env = FORK_NAMES[network], case["env"]
+    fork, env = FORK_NAMES[network_at(network, 0, 0)], case["env"]
     limit = min(max(int(env["currentGasLimit"], 16), 5_000), 2**40)
     timestamp = min(int(env["currentTimestamp"], 16), 2**40)
+    if "AtTime" in network:
+        timestamp = 15_000 - chance.choice((12, 24))
     cancun, shanghai = fork >= Fork.CANCUN, fork >= Fork.SHANGHAI
     header = Header(
         parent_hash=ZERO_HASH,
@@ -151,6 +179,10 @@ def next_template(tree: BlockTree) -> Header:
     number, timestamp = parent.number + 1, parent.timestamp + 12
     fork = config.fork_at(number, timestamp)
     values: dict[str, Any] = {"parent_hash": parent.hash, "number": number, "timestamp": timestamp}
+    if fork >= Fork.LONDON and parent.base_fee is None:
+        values["gas_limit"] = 2 * parent.gas_limit
+    if fork >= Fork.CANCUN:
+        values["parent_beacon_root"] = ZERO_HASH
     return with_fees(tree, replace(parent, **values), fork)
 
 

@@ -6,6 +6,7 @@ import random
 from copy import deepcopy
 from dataclasses import fields, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from tests.differential.block_cases import (
     built,
     genesis_of,
     in_order,
+    network_at,
     next_template,
     official_blocks,
     raw_of,
@@ -44,6 +46,13 @@ from tests.differential.transaction_mutations import hexed
 from vm.block import BlockExecution
 from vm.machine import Machine
 
+TRANSITION = 0.3
+"""Share of new chains in which the fork changes."""
+TRANSITIONS = tuple(
+    f"{one}To{two}At{'2' if FORK_NAMES[two] < Fork.PARIS else 'Time15k'}"
+    for one, two in pairwise(NETWORKS)
+    if two != "Paris"
+)
 TRIED = 10
 """Mutations of each block."""
 OF_TRANSACTIONS = ("gas", "kind", "fees", "value", "data", "recipient", "access_list", "blobs", "authorizations")
@@ -155,13 +164,14 @@ def some_withdrawals(chance: random.Random) -> list[Withdrawal]:
 def another_template(chance: random.Random, tree: BlockTree, block: Block) -> Block:
     """The block with other fields that its parent allows; its roots do not hold any more."""
     header, parent = block.header, tree.head.block.header
+    limit = header.gas_limit if parent.base_fee is None else parent.gas_limit  # London's first doubles it
     values: dict[str, Any] = {}
     for name, choices in (
         ("coinbase", (bytes(20), bytes(19) + b"\x04", chance.randbytes(20), bytes.fromhex(SYSTEM[0][2:]))),
         ("extra_data", (b"", chance.randbytes(32))),
         ("prevrandao", (bytes(32), chance.randbytes(32))),
         ("timestamp", (parent.timestamp + 1, parent.timestamp + 8_191, header.timestamp + 40)),
-        ("gas_limit", (parent.gas_limit, parent.gas_limit + parent.gas_limit // 1_024 - 1)),
+        ("gas_limit", (limit, limit + limit // 1_024 - 1)),
         ("parent_beacon_root", (bytes(32), chance.randbytes(32))),
     ):
         if getattr(header, name) is not None and chance.random() < 0.4:
@@ -308,29 +318,50 @@ def new_blocks(
         state["pre"] |= deepcopy(system_contracts())
         entry = {"nonce": "0x1", "balance": "0x0", "code": LOGS_ITS_CALLDATA, "storage": {}}
         state["pre"]["0x" + DEPOSIT_CONTRACT.hex()] = entry
+    if chance.random() < TRANSITION:
+        network = chance.choice([name for name in TRANSITIONS if f"To{network}At" in name] or [network])
     case = BlockCase(network, state["pre"], raw_of(genesis_of(state, network, chance)).hex())
     tree = tree_of(case, machine)
-    for _ in range(chance.choice((1, 1, 2, 3))):
-        template = Block(next_template(tree), withdrawals=() if fork >= Fork.SHANGHAI else None)
+    chain = [tree.head.block]
+    count = chance.choice((1, 1, 2, 3)) if fork >= Fork.PARIS or chance.random() < 0.5 else chance.randrange(2, 10)
+    for left in reversed(range(count)):
+        header = next_template(tree)
+        fork = tree.config.fork_at(header.number, header.timestamp)
+        uncles = some_uncles(chance, chain) if fork < Fork.PARIS else ()
+        template = Block(header, uncles=uncles, withdrawals=() if fork >= Fork.SHANGHAI else None)
         template = another_template(chance, tree, template)
-        writer = Writer(chance, state, other, chance.randrange(6))
+        state["post"] = {network_at(network, header.number, header.timestamp): next(iter(state["post"].values()))}
+        writer = Writer(chance, state, other, chance.randrange(6) if left < 2 else 0)
         try:
             block, refused = built(tree, machine, template, writer)
         except InvalidBlock:
             break
+        case.tried, case.made_by = [], []
         case.attempt("new", raw_of(block))
         for tx in refused[:2]:
-            body = [*block.transactions, tx]
-            case.attempt("with a refused transaction", raw_of(with_transactions(block, body)))
-        attempts(chance, case, tree, block, machine)
-        if chance.random() < 0.5:
+            case.attempt("with a refused transaction", raw_of(with_transactions(block, [*block.transactions, tx])))
+        if not left:
+            attempts(chance, case, tree, block, machine)
             break
         try:
             tree.add(raw_of(block))
         except ZvmdError:
             break
+        chain.append(block)
         case.before.append(raw_of(block).hex())
-        case.tried, case.made_by = [], []
     return case if case.tried else None
 
 
+def some_uncles(chance: random.Random, chain: list[Block]) -> tuple[Header, ...]:
+    """Siblings of blocks of the chain, sometimes too old, sometimes ones that were there already."""
+    found = []
+    for _ in range(chance.choice((0, 0, 1, 1, 2, 3)) if chance.random() < 0.2 else chance.randrange(3)):
+        back = chance.randrange(1, min(len(chain) + 1, 9)) if chance.random() < 0.3 else 1
+        sibling = chain[-back].header
+        if not sibling.number:
+            continue
+        header = replace(sibling, extra_data=bytes([chance.randrange(3)]), nonce=bytes(8))
+        if chance.random() < 0.15:
+            _, header = mutated_header(chance, header)
+        found.append(header)
+    return tuple(found)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ethereum.crypto.hash import keccak256
 from ethereum.exceptions import EthereumException
+from ethereum.fork_criteria import ByBlockNumber
 from ethereum.trace import OpStart, PrecompileStart, set_evm_trace
 from ethereum_rlp import exceptions as rlp_errors
 from ethereum_rlp import rlp
@@ -61,9 +62,9 @@ class Fork:
         self.vm = import_module(f"{package}.vm")
         self.state = import_module(f"{package}.state")
         self.types = import_module(f"{package}.fork_types")
-        self.trie = import_module(f"{package}.trie")
         self.transactions = import_module(f"{package}.transactions")
         self.state_root = self.fork.state_root
+        import_module(f"{package}.vm.gas")
         if hasattr(self.fork, "validate_proof_of_work"):
             vars(self.fork)["validate_proof_of_work"] = lambda header: None
 
@@ -87,13 +88,6 @@ class Fork:
             for slot, value in slots.items():
                 self.state.set_storage(state, address, Bytes32(slot.to_bytes(32, "big")), U256(value))
         return state
-
-    def copied(self, state: Any) -> Any:
-        """The state once more, to be changed."""
-        copy = self.state.State()
-        copy._main_trie = self.trie.copy_trie(state._main_trie)
-        copy._storage_tries = {name: self.trie.copy_trie(t) for name, t in state._storage_tries.items()}
-        return copy
 
 
 @cache
@@ -159,22 +153,54 @@ def run_blocks(case: dict[str, Any]) -> dict[str, Any]:
     fork = fork_of(case["fork"])
     genesis = rlp.decode_to(fork.blocks.Block, case["genesis"])
     chain = fork.fork.BlockChain([genesis], fork.state_of(case["accounts"]), U64(case["chain_id"]))
-    for raw in case["before"]:
+    for name, raw in case["before"]:
+        fork = following(fork_of(name), chain, case)
         fork.fork.state_transition(chain, rlp.decode_to(fork.blocks.Block, raw))
-    verdicts = []
-    for raw in case["tried"]:
-        copy = fork.fork.BlockChain(list(chain.blocks), fork.copied(chain.state), chain.chain_id)
-        verdicts.append(tried(fork, copy, raw))
-    return {"verdicts": verdicts}
+    return {"verdicts": [tried(name, chain, raw, case) for name, raw in case["tried"]]}
 
 
-def tried(fork: Fork, chain: Any, raw: bytes) -> str:
+def following(fork: Fork, chain: Any, case: dict[str, Any]) -> Fork:
+    """The fork of the next block, made ready for it: a state of another fork's is made one of its own."""
+    if not isinstance(chain.state, fork.state.State):
+        codes = {bytes(name): account.code for name, account in chain.state._main_trie._data.items() if account}
+        accounts = {name: (n, b, codes[name], slots) for name, (n, b, _, slots) in told(chain.state).items()}
+        chain.state = fork.state_of(accounts)
+    names = vars(fork.fork)
+    if "INITIAL_BASE_FEE" in names:  # London's first block has no base fee to follow; a genesis has
+        names["FORK_CRITERIA"] = ByBlockNumber(case["london_at"])
+    gas = getattr(fork.vm, "gas", None)
+    if gas is not None and hasattr(gas, "calculate_excess_blob_gas"):
+        # A parent of the fork before is told from one without blobs by its class.
+        gas.Header = tuple({fork.blocks.Header, *(type(b.header) for b in chain.blocks if has_blobs(b.header))})
+    return fork
+
+
+def has_blobs(header: Any) -> bool:
+    """Whether a header is one of Cancun's or later."""
+    return hasattr(header, "excess_blob_gas")
+
+
+def tried(name: str, chain: Any, raw: bytes, case: dict[str, Any]) -> str:
     """How a block is refused, empty if it is not."""
+    copy = dataclasses.replace(chain, blocks=list(chain.blocks), state=copied(chain.state))
+    fork = following(fork_of(name), copy, case)
     try:
-        fork.fork.state_transition(chain, rlp.decode_to(fork.blocks.Block, raw))
+        fork.fork.state_transition(copy, rlp.decode_to(fork.blocks.Block, raw))
     except Exception as error:
         return refusal(error)
     return ""
+
+
+def copied(state: Any) -> Any:
+    """The state once more, to be changed."""
+    copy = type(state)()
+    for name, trie in (("_main_trie", state._main_trie), *state._storage_tries.items()):
+        twin = dataclasses.replace(trie, _data=dict(trie._data))
+        if name == "_main_trie":
+            copy._main_trie = twin
+        else:
+            copy._storage_tries[name] = twin
+    return copy
 
 
 def refusal(error: Exception) -> str:

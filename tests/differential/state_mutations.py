@@ -7,9 +7,10 @@ import random
 from chain.forks import Fork
 from node.conformance.state_case import environment_of
 from tests.differential.precompile_inputs import precompile_input
-from tests.differential.programs import EDGES
-from tests.differential.state_cases import NETWORKS, StateCase, network_of, transaction_of_case
+from tests.differential.programs import CONTRACTS, EDGES, calldata, random_case, write_program
+from tests.differential.state_cases import NETWORKS, StateCase, encoded, network_of, transaction_of_case
 from tests.differential.transaction_mutations import MAX64, TransactionMutation, hexed
+from tests.differential.wire_mutations import mutated_wire
 
 MOST_GAS = 3_000_000
 """Gas limits are mostly cut to it: the specification runs slowly."""
@@ -39,6 +40,7 @@ class Mutation(TransactionMutation):
 
     def repair(self) -> None:
         """Mostly mend what would have the transaction refused before anything of it is run."""
+
         def mends() -> bool:
             return self.chance.random() < MENDED
 
@@ -132,6 +134,25 @@ class Mutation(TransactionMutation):
         else:
             env["currentDifficulty"] = hexed(chance.choice((0, 1, 2**64, 2**200)))
 
+    def wire(self) -> None:
+        """Other bytes than the fields give; ``expectException`` keeps the reader from comparing them."""
+        raw = encoded(self.case)
+        if raw is not None:
+            (expected,) = self.case["post"][network_of(self.case)]
+            expected["txbytes"] = "0x" + mutated_wire(self.chance, raw).hex()
+            expected["expectException"] = "unknown"
+
+    def programs(self) -> None:
+        """Four contracts of the program fuzz, one of them called."""
+        chance = self.chance
+        codes = random_case(chance.randrange(2**40)).codes if chance.random() < 0.3 else []
+        for place, name in enumerate(CONTRACTS):
+            code = codes[place] if codes else write_program(chance, self.fork.name, chance.randrange(3, 20)).hex()
+            balance = hexed(chance.choice((0, 5, 10**18)))
+            self.account("0x" + name).update(code="0x" + code, nonce="0x1", balance=balance)
+        self.tx["to"] = "0x" + chance.choice(CONTRACTS[:2])
+        self.tx["data"] = ["0x" + calldata(chance).hex()]
+
     # Precompiles
 
     def precompile(self) -> None:
@@ -173,10 +194,13 @@ WEIGHTS = {
     "code": 6,
     "block": 2,
     "precompile": 1.5,
+    "programs": 2.5,
 }
 """How often each mutation is made."""
 ANOTHER_FORK = 0.6
 MENDED = 0.92
+WIRE = 0.12
+"""Share of transactions whose bytes are changed after they were signed."""
 
 
 def mutated(
@@ -194,4 +218,6 @@ def mutated(
     if chance.random() < 0.1:
         mutation.exact_balance()
     mutation.funds()
+    if chance.random() < WIRE:
+        mutation.wire()
     return mutation.case

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.blocks import Block, encode_block
-from chain.errors import InvalidHeader, NonceTooLow
+from chain.errors import InvalidHeader, InvalidUncles, NonceTooLow
 from chain.forks import BPO_BLOBS, Fork
 from node.cli.blocktest import blocktest
 from node.conformance.memory_state import MemoryState
@@ -120,6 +120,8 @@ def test_reasons_are_told_apart() -> None:
     assert not explains("InvalidNumber", InvalidHeader("timestamp", ""))
     assert explains("ExtraDataTooBig|TransactionException.NONCE_MISMATCH_TOO_LOW", NonceTooLow(""))
     assert explains("a name nobody knows", NonceTooLow(""))
+    assert explains("InvalidTimestampOlderParent", InvalidUncles("an uncle's timestamp"))
+    assert not explains("TR_NonceTooHigh", InvalidUncles(""))
 
 
 def test_networks() -> None:
