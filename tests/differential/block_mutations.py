@@ -15,7 +15,7 @@ from chain import rlp
 from chain.blocks import Block, Header, decode_block, uncles_hash, withdrawals_root
 from chain.environment import Withdrawal
 from chain.errors import InvalidBlock, ZvmdError
-from chain.forks import DEPOSIT_CONTRACT, Fork
+from chain.forks import DEPOSIT_CONTRACT, ChainConfig, Fork
 from chain.transactions import Transaction
 from chain.types import Address
 from node.conformance.blocktest import BlockTree
@@ -327,7 +327,7 @@ def new_blocks(
     for left in reversed(range(count)):
         header = next_template(tree)
         fork = tree.config.fork_at(header.number, header.timestamp)
-        uncles = some_uncles(chance, chain) if fork < Fork.PARIS else ()
+        uncles = some_uncles(chance, chain, tree.config, fork) if fork < Fork.PARIS else ()
         template = Block(header, uncles=uncles, withdrawals=() if fork >= Fork.SHANGHAI else None)
         template = another_template(chance, tree, template)
         state["post"] = {network_at(network, header.number, header.timestamp): next(iter(state["post"].values()))}
@@ -336,7 +336,6 @@ def new_blocks(
             block, refused = built(tree, machine, template, writer)
         except InvalidBlock:
             break
-        case.tried, case.made_by = [], []
         case.attempt("new", raw_of(block))
         for tx in refused[:2]:
             case.attempt("with a refused transaction", raw_of(with_transactions(block, [*block.transactions, tx])))
@@ -349,17 +348,18 @@ def new_blocks(
             break
         chain.append(block)
         case.before.append(raw_of(block).hex())
+        case.tried, case.made_by = [], []
     return case if case.tried else None
 
 
-def some_uncles(chance: random.Random, chain: list[Block]) -> tuple[Header, ...]:
-    """Siblings of blocks of the chain, sometimes too old, sometimes ones that were there already."""
+def some_uncles(chance: random.Random, chain: list[Block], config: ChainConfig, fork: Fork) -> tuple[Header, ...]:
+    """Siblings of the chain's blocks, sometimes too old, sometimes ones that were there already."""
     found = []
     for _ in range(chance.choice((0, 0, 1, 1, 2, 3)) if chance.random() < 0.2 else chance.randrange(3)):
         back = chance.randrange(1, min(len(chain) + 1, 9)) if chance.random() < 0.3 else 1
         sibling = chain[-back].header
-        if not sibling.number:
-            continue
+        if not sibling.number or config.fork_at(sibling.number, 0) != fork:
+            continue  # EELS judges an uncle by the rules of the block's fork
         header = replace(sibling, extra_data=bytes([chance.randrange(3)]), nonce=bytes(8))
         if chance.random() < 0.15:
             _, header = mutated_header(chance, header)

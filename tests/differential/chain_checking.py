@@ -67,9 +67,19 @@ KNOWN = (
         "no gas limit above 2**63 - 1: clients' rule, tested by ethereum/tests; EELS has none",
     ),
     Known(
+        "",
+        "!OverflowError modexp",
+        "lengths of MODEXP whose sum is above 2**256: Python raises; the call runs out of gas (EIP-198)",
+    ),
+    Known(
         r"block\.header: gas_limit: \d+ is too far from the parent's",
         "$",
         "EELS does not look at the gas limit of London's first block; EIP-1559 does",
+    ),
+    Known(
+        r"block\.uncles",
+        "!AttributeError validate_header: 'Header' object has no attribute 'base_fee_per_gas'",
+        "EELS looks for a base fee in the parent of an uncle of London's first block",
     ),
     Known(
         r"input\.rlp: an integer of \d+ bytes where 8 are the most",
