@@ -155,7 +155,7 @@ def genesis_of(case: StateCase, network: str, chance: random.Random) -> Block:
         transactions_root=EMPTY_ROOT,
         receipts_root=EMPTY_ROOT,
         bloom=bytes(256),
-        difficulty=0 if fork >= Fork.PARIS else 0x20000,
+        difficulty=0 if fork >= Fork.PARIS else chance.choice((0x20000, 2**24, 2**40)),
         number=0,
         gas_limit=limit,
         gas_used=chance.choice((0, 0, limit // 2, limit)) if fork >= Fork.LONDON else 0,

@@ -16,7 +16,7 @@ from tests.differential.oracles import Oracle
 from tests.differential.state_cases import official_case
 from tests.paths import FIXTURES
 
-PER_COMMIT = 60
+PER_COMMIT = 40
 FORKS_PER_COMMIT = ("Osaka", "London", "EIP150")
 """The specification takes a while to import each of its forks."""
 FULL = dict.fromkeys(range(20, 24), 2_500)
