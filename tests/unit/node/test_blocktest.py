@@ -136,3 +136,26 @@ def test_networks() -> None:
     london = config_of("BerlinToLondonAt5", {})
     assert [london.fork_at(number, 0) for number in (4, 5)] == [Fork.BERLIN, Fork.LONDON]
     assert config_of("ShanghaiToCancunAtTime15k", {}).blobs_at(0).max == 6
+    dao = config_of("HomesteadToDaoAt5", {})
+    assert (dao.dao_fork, dao.dao_support, dao.fork_at(5, 0)) == (5, True, Fork.HOMESTEAD)
+    glacier = config_of("ArrowGlacier", {})
+    assert (glacier.fork_at(1, 0), glacier.bomb_delay_at(1)) == (Fork.LONDON, 10_700_000)
+
+
+def test_the_merge_comes_at_a_total_difficulty(tmp_path: Path) -> None:
+    tree = tree_of(Fork.LONDON)
+    genesis, pre = tree.head.block, tree.head.state
+    last = add(tree, mint(tree, genesis))
+    late = mint(tree, last, [transfer(0)])
+    tree.config = config_of("Paris", {})
+    early, first = mint(tree, genesis), mint(tree, last, [transfer(0)])
+    blocks = [entry(early, expectException="X"), entry(last), entry(late, expectException="X"), entry(first)]
+    document = {
+        "network": f"ArrowGlacierToParisAtDiff{genesis.header.difficulty + 1:X}",
+        "genesisRLP": "0x" + encode_block(genesis).hex(),
+        "genesisBlockHeader": {"hash": "0x" + genesis.hash.hex()},
+        "pre": alloc(pre),
+        "blocks": blocks,
+        "lastblockhash": "0x" + first.hash.hex(),
+    }
+    assert run(tmp_path / "merge.json", {"one": document})[2] == "1 passed, 0 failed"
