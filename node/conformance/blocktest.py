@@ -13,7 +13,7 @@ from chain.forks import ChainConfig
 from chain.types import ZERO_HASH, Hash32
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.memory_state import MemoryState
-from node.conformance.networks import config_of
+from node.conformance.networks import Merge, config_of, merge_of
 from node.conformance.refusals import explains
 from node.conformance.running import INTERPRETED, CaseResult, MachineChoice, Selection, cases_of, run_files
 from node.conformance.vectors import VectorFile
@@ -38,8 +38,16 @@ class Known:
 class BlockTree:
     """All blocks of a case, side chains included, and the head among them."""
 
-    def __init__(self, machine: Machine, config: ChainConfig, genesis: Block, state: MemoryState) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        config: ChainConfig,
+        genesis: Block,
+        state: MemoryState,
+        merge: Merge | None = None,
+    ) -> None:
         self.config = config
+        self.merge = merge
         self.head = Known(genesis, state, genesis.header.difficulty)
         self._machine = machine
         self._known = {genesis.hash: self.head}
@@ -52,10 +60,13 @@ class BlockTree:
         parent = self._known.get(header.parent_hash)
         if parent is None:
             raise InvalidBlock(f"its parent 0x{header.parent_hash.hex()} is not known")
+        config = self.config
+        if self.merge is not None and parent.total_difficulty >= self.merge.total_difficulty:
+            config = self.merge.config
         ancestors = self._ancestors(parent.block)
         result = import_block(
             self._machine,
-            self.config,
+            config,
             block,
             ancestors,
             parent.state,
@@ -147,7 +158,7 @@ class BlockTestRunner:
             raise CaseFailed("the state root of the genesis differs")
         if genesis.hash != _bytes(case["genesisBlockHeader"]["hash"]):
             raise CaseFailed("the hash of the genesis differs")
-        return BlockTree(self.machine, config, genesis, state)
+        return BlockTree(self.machine, config, genesis, state, merge_of(network, case.get("config", {})))
 
 
 def _import_entry(chain: BlockTree, index: int, entry: dict[str, Any]) -> None:

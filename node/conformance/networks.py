@@ -1,14 +1,37 @@
-"""How block tests name networks, as chain configs: a fork from genesis on, or ``AToBAtTime15k``."""
+"""How block tests name networks: a fork from genesis on, ``AToBAtTime15k``, ``AToBAt5`` or ``AToParisAtDiffC0000``."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from chain.forks import ChainConfig, Fork
 from node.conformance.state_case import FORK_NAMES, blob_schedule_of
 
 _TRANSITION: Final = re.compile(r"(\w+?)To(\w+?)At(Time)?(\d+)(k?)")
+_MERGE: Final = re.compile(r"(\w+?)To(?:Paris|Merge)AtDiff([0-9a-fA-F]+)")
+_DAO: Final = re.compile(r"HomesteadToDaoAt(\d+)")
+_GLACIERS: Final = {
+    "MuirGlacier": (Fork.ISTANBUL, 9_000_000),
+    "ArrowGlacier": (Fork.LONDON, 10_700_000),
+    "GrayGlacier": (Fork.LONDON, 11_400_000),
+}
+"""Forks that only put the difficulty bomb off: the one before, and the delay in blocks."""
+
+
+class Merge(NamedTuple):
+    """Where a network leaves proof of work."""
+
+    total_difficulty: int
+    """Of a block whose children are judged by ``config``."""
+    config: ChainConfig
+
+
+def merge_of(network: str, config: dict[str, Any]) -> Merge | None:
+    """The merge of a network that begins with proof of work, None for others."""
+    found = _MERGE.fullmatch(network)
+    return Merge(int(found[2], 16), config_of("Paris", config)) if found else None
 
 
 def config_of(network: str, config: dict[str, Any]) -> ChainConfig:
@@ -17,6 +40,14 @@ def config_of(network: str, config: dict[str, Any]) -> ChainConfig:
     >>> config_of("BerlinToLondonAt5", {}).fork_at(5, 0).name
     'LONDON'
     """
+    if found := _MERGE.fullmatch(network):
+        network = found[1]
+    if network in _GLACIERS:
+        fork, delay = _GLACIERS[network]
+        before = next(name for name, known in FORK_NAMES.items() if known == fork)
+        return replace(config_of(before, config), bomb_delays=((0, delay),))
+    if found := _DAO.fullmatch(network):
+        return replace(config_of("Homestead", config), dao_fork=int(found[1]), dao_support=True)
     chain_id = int(config.get("chainid", "0x1"), 16)
     found = _TRANSITION.fullmatch(network)
     steps: list[tuple[int, str]] = [(0, network)]

@@ -6,8 +6,10 @@ import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Self
 
 import msgspec
 
@@ -28,11 +30,34 @@ FROM_THE_MIDDLE = 0.3
 
 
 HANG_SECONDS = 30
-"""No run takes a hundredth of it."""
+"""Of processor time, which stands still while the process does; no run takes a hundredth of it."""
+
+
+class Summed:
+    """Counts that can be added up."""
+
+    def add(self, other: Self) -> None:
+        """Sum up."""
+        for entry in fields(self):  # type: ignore[arg-type]
+            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
+
+    def __str__(self) -> str:
+        counts = asdict(self)  # type: ignore[call-overload]
+        return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in counts.items())
+
+
+@contextmanager
+def ended_if_it_hangs() -> Iterator[None]:
+    """Nobody handles the signal: it ends the process, native code or not."""
+    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 @dataclass
-class Counts:
+class Counts(Summed):
     """What was run."""
 
     programs: int = 0
@@ -53,14 +78,6 @@ class Counts:
     left: int = 0
     """Times compiled code left an opcode to the interpreter."""
 
-    def add(self, other: Counts) -> None:
-        """Sum up."""
-        for entry in fields(self):
-            setattr(self, entry.name, getattr(self, entry.name) + getattr(other, entry.name))
-
-    def __str__(self) -> str:
-        return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in asdict(self).items())
-
 
 class Checker:
     """All ways to run a case. ``running`` is a file that names the case being run, for whoever survives a crash."""
@@ -79,11 +96,8 @@ class Checker:
         if self._running is not None:
             os.pwrite(self._running, msgspec.json.encode(case) + b"\n", 0)
         self.counts.runs += 1
-        signal.alarm(HANG_SECONDS)  # nobody handles it: it ends the process, native code or not
-        try:
+        with ended_if_it_hangs():
             return run_case(case, way or self._interpreter, trace=trace, steps_before=steps_before)
-        finally:
-            signal.alarm(0)
 
     def check(self, cases: list[Case], share: float = EVERY_STEP) -> list[tuple[Case, list[str]]]:
         """The cases that differ anywhere and what differs; ``share`` of them is run out of gas at every step."""

@@ -19,9 +19,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from tests.differential.checking import EVERY_STEP, Checker, Counts
-from tests.differential.oracles import MODULES, Oracle
+from tests.differential.oracles import OF_PROGRAMS, Oracle
 from tests.differential.programs import Case, random_case
 from tests.differential.running import starved
 from tests.paths import REPO
@@ -36,6 +37,16 @@ SHRINK_TRIES_IN_PROCESSES = 60
 """A case that kills a process is tried in a new one each time."""
 STOP_AFTER = 5
 """Failures of a process after which it ends."""
+
+
+class Campaign(NamedTuple):
+    """What runs in processes of its own."""
+
+    module: str
+    """Has a command with ``--range FIRST COUNT --running FILE``, which says last what it counted and what failed."""
+    counts: Callable[..., Any]
+    after_a_crash: Callable[[Path, int], str]
+    """Is given the file of what ran, and how the process ended."""
 
 
 def cases(first: int, count: int, checker: Checker) -> Iterator[Case]:
@@ -56,20 +67,34 @@ def shrink(case: Case, fails: Callable[[Case], bool], tries: int = SHRINK_TRIES)
         if fails(smaller):
             case = smaller
     for which in range(len(case.codes)):
-        size = len(case.codes[which]) // 2
-        while size and tries:
-            at = 0
-            while at < len(case.codes[which]) // 2 and tries:
-                code = case.codes[which]
-                cut = code[: 2 * at] + code[2 * (at + size) :]
-                smaller = replace(case, codes=[*case.codes[:which], cut, *case.codes[which + 1 :]])
-                tries -= 1
-                if fails(smaller):
-                    case = smaller
-                else:
-                    at += size
-            size //= 2
+        case, tries = _with_less_code(case, which, fails, tries)
     return case
+
+
+def _with_less_code(
+    case: Case, which: int, fails: Callable[[Case], bool], tries: int
+) -> tuple[Case, int]:
+    def with_code(code: str) -> Case:
+        return replace(case, codes=[*case.codes[:which], code, *case.codes[which + 1 :]])
+
+    code, tries = cut(case.codes[which], lambda code: fails(with_code(code)), tries)
+    return with_code(code), tries
+
+
+def cut(code: str, fails: Callable[[str], bool], tries: int) -> tuple[str, int]:
+    """Hex code without the pieces that it fails without, and how many tries are left: halves, then smaller ones."""
+    size = len(code) // 2
+    while size and tries:
+        at = 0
+        while at < len(code) // 2 and tries:
+            smaller = code[: 2 * at] + code[2 * (at + size) :]
+            tries -= 1
+            if fails(smaller):
+                code = smaller
+            else:
+                at += size
+        size //= 2
+    return code, tries
 
 
 def save(case: Case, found: list[str]) -> Path:
@@ -108,25 +133,28 @@ def fuzz(first: int, count: int, checker: Checker, *, keep: bool = True) -> list
     return failures
 
 
-def run_processes(seed: int, programs: int, jobs: int, *, alone: bool) -> tuple[Counts, list[str]]:
+def run_processes(
+    seed: int, programs: int, jobs: int, *, alone: bool = False, campaign: Campaign | None = None
+) -> tuple[Any, list[str]]:
     """Run so many programs in so many processes: what was run, and a line for each failure."""
-    counts, failures = Counts(), []
+    module, make_counts, after_a_crash = campaign or PROGRAMS
+    counts, failures = make_counts(), []
     with tempfile.TemporaryDirectory() as folder:
         children = []
         for job in range(jobs):
             first, end = (seed * SEED_STRIDE + programs * part // jobs for part in (job, job + 1))
             running = Path(folder) / f"{job}.json"
-            command = [sys.executable, "-m", "tests.differential.fuzz", "--range", str(first), str(end - first)]
+            command = [sys.executable, "-m", module, "--range", str(first), str(end - first)]
             command += ["--running", str(running), *(["--alone"] if alone else [])]
             children.append((subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, text=True), running))
         for child, running in children:
             said, _ = child.communicate()
             if child.returncode in (0, 1):
                 ended = json.loads(said.splitlines()[-1])
-                counts.add(Counts(**ended["counts"]))
+                counts.add(make_counts(**ended["counts"]))
                 failures += ended["failures"]
             else:
-                failures.append(_after_a_crash(running, child.returncode))
+                failures.append(after_a_crash(running, child.returncode))
     return counts, failures
 
 
@@ -146,6 +174,9 @@ def _after_a_crash(running: Path, code: int) -> str:
     return f"{save(small, [f'the process ended with {code}'])}: the process ended with {code}"
 
 
+PROGRAMS = Campaign("tests.differential.fuzz", Counts, _after_a_crash)
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -163,7 +194,7 @@ def main() -> int:
         print("\n".join(failures))
         print(f"seed {options.seed}: {counts}, {len(failures)} differ, {time.monotonic() - start:.0f} s")
         return bool(failures)
-    oracles = [] if options.alone else [Oracle.start(name) for name in MODULES]
+    oracles = [] if options.alone else [Oracle.start(name) for name in OF_PROGRAMS]
     if None in oracles:
         print("no oracles here: `make oracles` installs them, --alone does without", file=sys.stderr)
         return 2

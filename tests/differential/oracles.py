@@ -12,8 +12,10 @@ from tests.differential.running import NUMBER, WATCHED, Run, block_hash, message
 from tests.programs import find_oracle
 
 FOLDER = Path(__file__).parent
-MODULES = {"eels": "ethereum.forks.osaka", "revm": "pyrevm"}
+MODULES = {"eels": "ethereum.forks.osaka", "revm": "pyrevm", "eels_chain": "ethereum.forks.osaka"}
 """What each needs in the oracles' environment."""
+OF_PROGRAMS = ("eels", "revm")
+"""Those that run programs; `eels_chain` runs whole transactions and blocks."""
 FORKS_OF_REVM = frozenset(
     ("SPURIOUS_DRAGON", "BYZANTIUM", "PETERSBURG", "ISTANBUL", "BERLIN", "LONDON", "PARIS", "SHANGHAI", "CANCUN")
 )
@@ -52,14 +54,22 @@ class Oracle:
             "watched": WATCHED,
             "block_hashes": [block_hash(number) for number in range(NUMBER - 256, NUMBER)],
         }
+        self.put(batch)
+
+    def receive(self) -> list[Run | None]:
+        """What came of the batch; None for cases that were refused. Raises `EOFError` if the worker died."""
+        return [None if end is None else Run(**end) for end in self.take()]
+
+    def put(self, batch: dict[str, Any]) -> None:
+        """Begin to run ``cases`` as the worker wants them; `take` must be called before the next batch."""
         assert self._process.stdin is not None
         pickle.dump(batch, self._process.stdin, protocol=5)
         self._process.stdin.flush()
 
-    def receive(self) -> list[Run | None]:
-        """What came of the batch; None for cases that were refused. Raises `EOFError` if the worker died."""
+    def take(self) -> list[Any]:
+        """What the worker said of each case. Raises `EOFError` if it died."""
         assert self._process.stdout is not None
-        return [None if end is None else Run(**end) for end in pickle.load(self._process.stdout)]
+        return pickle.load(self._process.stdout)
 
     def close(self) -> None:
         """End the worker."""

@@ -11,7 +11,7 @@ import pytest
 from tests.differential import fuzz
 from tests.differential.checking import Checker
 from tests.differential.fuzz import REGRESSIONS, load, run_processes, shrink
-from tests.differential.oracles import MODULES, Oracle, is_installed
+from tests.differential.oracles import OF_PROGRAMS, Oracle, is_installed
 from tests.differential.programs import Case, random_case
 
 PER_COMMIT = 60
@@ -21,7 +21,7 @@ FULL = dict.fromkeys(range(2, 12), 10_000)
 
 @pytest.fixture(scope="module")
 def checker() -> Iterator[Checker]:
-    oracles = [Oracle.start(name) for name in MODULES]
+    oracles = [Oracle.start(name) for name in OF_PROGRAMS]
     if None in oracles:
         pytest.skip("no oracles here: `make oracles` installs them")
     made = Checker([oracle for oracle in oracles if oracle is not None])
@@ -35,7 +35,7 @@ def test_saved_case(path: Path, checker: Checker) -> None:
 
 
 def check_programs(seed: int, programs: int) -> None:
-    if not all(is_installed(name) for name in MODULES):
+    if not all(is_installed(name) for name in OF_PROGRAMS):
         pytest.skip("no oracles here: `make oracles` installs them")
     counts, failures = run_processes(seed, programs, 1, alone=False)
     print(f"seed {seed}: {counts}")

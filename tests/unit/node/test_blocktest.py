@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from chain.blocks import Block, encode_block
-from chain.errors import InvalidHeader, NonceTooLow
+from chain.errors import InvalidHeader, InvalidUncles, NonceTooLow
 from chain.forks import BPO_BLOBS, Fork
 from node.cli.blocktest import blocktest
 from node.conformance.memory_state import MemoryState
@@ -120,6 +120,8 @@ def test_reasons_are_told_apart() -> None:
     assert not explains("InvalidNumber", InvalidHeader("timestamp", ""))
     assert explains("ExtraDataTooBig|TransactionException.NONCE_MISMATCH_TOO_LOW", NonceTooLow(""))
     assert explains("a name nobody knows", NonceTooLow(""))
+    assert explains("InvalidTimestampOlderParent", InvalidUncles("an uncle's timestamp"))
+    assert not explains("TR_NonceTooHigh", InvalidUncles(""))
 
 
 def test_networks() -> None:
@@ -134,3 +136,26 @@ def test_networks() -> None:
     london = config_of("BerlinToLondonAt5", {})
     assert [london.fork_at(number, 0) for number in (4, 5)] == [Fork.BERLIN, Fork.LONDON]
     assert config_of("ShanghaiToCancunAtTime15k", {}).blobs_at(0).max == 6
+    dao = config_of("HomesteadToDaoAt5", {})
+    assert (dao.dao_fork, dao.dao_support, dao.fork_at(5, 0)) == (5, True, Fork.HOMESTEAD)
+    glacier = config_of("ArrowGlacier", {})
+    assert (glacier.fork_at(1, 0), glacier.bomb_delay_at(1)) == (Fork.LONDON, 10_700_000)
+
+
+def test_the_merge_comes_at_a_total_difficulty(tmp_path: Path) -> None:
+    tree = tree_of(Fork.LONDON)
+    genesis, pre = tree.head.block, tree.head.state
+    last = add(tree, mint(tree, genesis))
+    late = mint(tree, last, [transfer(0)])
+    tree.config = config_of("Paris", {})
+    early, first = mint(tree, genesis), mint(tree, last, [transfer(0)])
+    blocks = [entry(early, expectException="X"), entry(last), entry(late, expectException="X"), entry(first)]
+    document = {
+        "network": f"ArrowGlacierToParisAtDiff{genesis.header.difficulty + 1:X}",
+        "genesisRLP": "0x" + encode_block(genesis).hex(),
+        "genesisBlockHeader": {"hash": "0x" + genesis.hash.hex()},
+        "pre": alloc(pre),
+        "blocks": blocks,
+        "lastblockhash": "0x" + first.hash.hex(),
+    }
+    assert run(tmp_path / "merge.json", {"one": document})[2] == "1 passed, 0 failed"
