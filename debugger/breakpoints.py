@@ -66,7 +66,9 @@ _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
 }
 """What each kind needs and what else it takes."""
 
-_SPECIFIC: Final = ("pc", "opcode", "address", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression")
+_SPECIFIC: Final = (
+    "pc", "opcode", "address", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression"
+)  # fmt: skip
 WORD_BYTES: Final = 32
 """Length of an area of memory unless told."""
 

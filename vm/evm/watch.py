@@ -243,7 +243,8 @@ class Watch:
     """Stop before opcodes at marked places, when gas falls below thresholds, at depths, and after failures.
 
     ``marks(frame)`` gives one byte per code byte and `MARKS_PADDING` more, not 0 where to stop; it is asked once
-    per code and address; where it is a `memory_mark` only opcodes stop that touch the ``area`` of memory. ``depths`` are numbers of frames: stop when an opcode has made them that many.
+    per code and address. At a `memory_mark` only what touches the ``area`` of memory stops. ``depths`` are numbers of
+    frames: stop when an opcode has made them that many.
     A threshold does not stop where the step before was below it already.
     """
 
