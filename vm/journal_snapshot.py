@@ -70,7 +70,7 @@ def _containers(journal: Journal) -> Iterator[dict[Any, Any] | list[Any]]:
 
 
 def _cost(items: list[Any]) -> int:
-    """Bytes of items that nothing else holds, roughly: those of a container are alike, but for logs, which are bytes."""
+    """Bytes of items that nothing else holds: those of a container are alike, but for logs, which are bytes."""
     if not items or type(items[-1]) is dict:
         return 0
     if type(items[-1]) is bytes:

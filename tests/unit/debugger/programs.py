@@ -16,7 +16,7 @@ CALL_OTHER = code(
     0, 0, 32, 0, 0, int.from_bytes(OTHER, "big"), 50_000, "CALL POP",
 )  # fmt: skip
 RECURSING = code(0, 0, 32, 0, 0, int.from_bytes(OTHER, "big"), 8, 7, "GAS MUL DIV CALL POP")
-"""Calls itself with seven eighths of its gas: some 40 frames deep, where 63 of 64 would be some 400 and take minutes."""
+"""Calls itself with seven eighths of its gas: some 40 frames deep; with 63 of 64 it would be 400, and take minutes."""
 LOOP = code(
     0, "JUMPDEST", 1, "ADD DUP1 DUP1 MUL POP DUP1", 0, "MSTORE DUP1", 100_000, "GT", 2, "JUMPI STOP"
 )

@@ -24,7 +24,6 @@ from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, p
 from tests.unit.vm.programs import OTHER, code
 from vm.machine import ENGINES, Machine
 
-
 STEPS = 500
 """Compared of two runs: a change of one bit can make a loop go on until millions of gas are spent."""
 
