@@ -11,6 +11,7 @@ from chain.forks import Fork
 from chain.types import Address
 from debugger.errors import InvalidBreakpoint, InvalidProgram
 from debugger.expressions import Expression
+from debugger.limits import EXPRESSION_CHARACTERS, NAME_CHARACTERS
 from debugger.memory_access import EVERYWHERE, TOUCHES, mark_of, overlap, touched
 from debugger.position import CALLS, LOGS, SLOAD, SSTORE, Position
 from debugger.words import Number, address_of, number_of
@@ -195,6 +196,9 @@ def _check_fields(point: Breakpoint) -> None:
     if known is None:
         raise InvalidBreakpoint(f"no kind {point.kind!r}"[:60])
     needed, taken = known
+    texts = [text for text in msgspec.structs.astuple(point) if isinstance(text, str)]
+    if len(point.name) > NAME_CHARACTERS or max(map(len, texts)) > EXPRESSION_CHARACTERS:
+        raise InvalidBreakpoint(f"names have at most {NAME_CHARACTERS} characters, other texts {EXPRESSION_CHARACTERS}")
     given = {name for name in _SPECIFIC if getattr(point, name) is not None}
     if needed - given:
         raise InvalidBreakpoint(f"{point.kind} needs {', '.join(sorted(needed - given))}")
