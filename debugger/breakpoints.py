@@ -11,6 +11,8 @@ from chain.forks import Fork
 from chain.types import Address
 from debugger.errors import InvalidBreakpoint, InvalidProgram
 from debugger.expressions import Expression
+from debugger.limits import EXPRESSION_CHARACTERS, NAME_CHARACTERS
+from debugger.memory_access import EVERYWHERE, TOUCHES, mark_of, overlap, touched
 from debugger.position import CALLS, LOGS, SLOAD, SSTORE, Position
 from debugger.words import Number, address_of, number_of
 from vm.evm.frame import Frame
@@ -23,11 +25,13 @@ class Breakpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Where to stop, always before the opcode concerned.
 
     pc: at ``pc`` · opcode: before ``opcode`` · slot_write, slot_read: before SSTORE, SLOAD of ``slot`` (any) ·
+    memory_write, memory_read: before an opcode that writes or reads one of ``length`` bytes (32) of memory from
+    ``offset`` on (any byte) ·
     log: before LOG0 to LOG4 with first topic ``topic`` (any) · depth: when a frame begins as number ``depth`` ·
     call: before a call of ``target`` (any) · revert: before an opcode that makes a message fail ·
     gas: when the frame's gas is below ``gas`` and was not before · expression: where ``expression`` holds; if it
-    names no opcode or pc, only where it did not hold the step before. ``address`` limits pc, slots and logs to
-    one account (for pc: the account whose code runs).
+    names no opcode or pc, only where it did not hold the step before. ``address`` limits pc, slots, memory and logs
+    to one account (for pc: the account whose code runs).
     """
 
     kind: str
@@ -36,6 +40,8 @@ class Breakpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     opcode: str | None = None
     address: str | None = None
     slot: Number | None = None
+    offset: Number | None = None
+    length: Number | None = None
     topic: str | None = None
     target: str | None = None
     depth: int | None = None
@@ -50,6 +56,8 @@ _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "opcode": (frozenset({"opcode"}), frozenset({"address"})),
     "slot_write": (frozenset(), frozenset({"slot", "address"})),
     "slot_read": (frozenset(), frozenset({"slot", "address"})),
+    "memory_write": (frozenset(), frozenset({"offset", "length", "address"})),
+    "memory_read": (frozenset(), frozenset({"offset", "length", "address"})),
     "log": (frozenset(), frozenset({"topic", "address"})),
     "depth": (frozenset({"depth"}), frozenset()),
     "call": (frozenset(), frozenset({"target"})),
@@ -59,7 +67,11 @@ _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
 }
 """What each kind needs and what else it takes."""
 
-_SPECIFIC: Final = ("pc", "opcode", "address", "slot", "topic", "target", "depth", "gas", "expression")
+_SPECIFIC: Final = (
+    "pc", "opcode", "address", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression"
+)  # fmt: skip
+WORD_BYTES: Final = 32
+"""Length of an area of memory unless told."""
 
 
 class Condition:
@@ -73,6 +85,8 @@ class Condition:
         """It can hold only before these, if not None."""
         self.pcs: frozenset[int] | None = None
         self.address: Address | None = None
+        self.area: range | None = None
+        """Bytes of memory one of which is touched where it holds."""
         self.gas: int | None = None
         self.depth: int | None = None
         self.is_edge = False
@@ -96,6 +110,10 @@ class Condition:
             case "slot_write" | "slot_read":
                 self.opcodes = frozenset([SSTORE if point.kind == "slot_write" else SLOAD])
                 self._operand(0, point.slot, "slot")
+            case "memory_write" | "memory_read":
+                kind, area = point.kind, _area(point)
+                self.opcodes, self.area = frozenset(TOUCHES[kind]), area
+                self.holds = lambda p: overlap(touched(p, kind), area)
             case "log":
                 self.opcodes = LOGS
                 self._operand(2, point.topic, "topic")
@@ -161,11 +179,26 @@ def _opcode(name: str) -> int:
     return row.byte
 
 
+def _area(point: Breakpoint) -> range:
+    if point.offset is None:
+        if point.length is not None:
+            raise InvalidBreakpoint("a length needs an offset")
+        return EVERYWHERE
+    start = number_of(point.offset, "offset", GAS_MAX)
+    length = WORD_BYTES if point.length is None else number_of(point.length, "length", GAS_MAX)
+    if not length:
+        raise InvalidBreakpoint("an area of memory has at least 1 byte")
+    return range(start, min(start + length, EVERYWHERE.stop))
+
+
 def _check_fields(point: Breakpoint) -> None:
     known = _FIELDS.get(point.kind)
     if known is None:
         raise InvalidBreakpoint(f"no kind {point.kind!r}"[:60])
     needed, taken = known
+    texts = [text for text in msgspec.structs.astuple(point) if isinstance(text, str)]
+    if len(point.name) > NAME_CHARACTERS or max(map(len, texts)) > EXPRESSION_CHARACTERS:
+        raise InvalidBreakpoint(f"names have at most {NAME_CHARACTERS} characters, other texts {EXPRESSION_CHARACTERS}")
     given = {name for name in _SPECIFIC if getattr(point, name) is not None}
     if needed - given:
         raise InvalidBreakpoint(f"{point.kind} needs {', '.join(sorted(needed - given))}")
@@ -190,7 +223,7 @@ def marks_at(chosen: Collection[int]) -> Callable[[Frame], bytes]:
 
 
 def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], bytes]:
-    """Gives a frame's code its marks: 1 where a condition can hold."""
+    """Gives a frame's code its marks: where a condition can hold, 1 or which area of memory to look at."""
     table = opcodes(fork)
     sizes = bytes(1 + (table[byte].immediate if byte in table else 0) for byte in range(256))
 
@@ -200,8 +233,10 @@ def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], 
         pc = 0
         while pc < len(found):
             op = code[pc] if pc < len(code) else 0
-            if any(condition.is_at(op, pc, address) for condition in conditions):
-                found[pc] = 1
+            here = [condition for condition in conditions if condition.is_at(op, pc, address)]
+            if here:
+                is_plain = any(condition.area is None for condition in here)
+                found[pc] = 1 if is_plain else mark_of({condition.kind for condition in here}, op)
             pc += sizes[op]
         return bytes(found)
 
@@ -213,9 +248,11 @@ def watch_for(conditions: Iterable[Condition], fork: Fork, depth: int | None = N
     conditions = tuple(conditions)
     depths = {condition.depth for condition in conditions if condition.depth is not None}
     placed = [c for c in conditions if c.opcodes is not None or c.pcs is not None]
+    areas = [condition.area for condition in conditions if condition.area is not None]
     return Watch(
         marks_for(placed, fork) if placed else None,
         {condition.gas for condition in conditions if condition.gas is not None},
         depths if depth is None else depths | {depth},
         on_failure=any(condition.kind == "revert" for condition in conditions),
+        area=range(min(area.start for area in areas), max(area.stop for area in areas)) if areas else range(0),
     )

@@ -47,7 +47,9 @@ class InvalidBreakpoint(SessionError):
     """A breakpoint lacks what its kind needs, or names something that does not exist."""
 
     code = "session.breakpoint"
-    hint = "kinds: pc, opcode, slot_write, slot_read, log, depth, call, revert, gas, expression"
+    hint = (
+        "kinds: pc, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call, revert, gas, expression"
+    )
 
 
 class InvalidExpression(SessionError):

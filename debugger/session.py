@@ -300,8 +300,9 @@ class Session:
             if len(self.breakpoints) >= BREAKPOINTS:
                 raise SessionLimitReached(f"a session has at most {BREAKPOINTS} breakpoints")
             point = msgspec.structs.replace(point, id=self._breakpoint_ids + 1)
-        if point.slot is not None:
-            point = msgspec.structs.replace(point, slot=storable(point.slot))
+        numbers = {"slot": point.slot, "offset": point.offset, "length": point.length}
+        safe = {name: storable(number) for name, number in numbers.items() if number is not None}
+        point = msgspec.structs.replace(point, **safe)
         condition = Condition(point)
         self._breakpoint_ids = max(self._breakpoint_ids, point.id)
         self.breakpoints[point.id], self._conditions[point.id] = point, condition

@@ -37,13 +37,15 @@ from debugger.limits import (
     INFLATE_RATIO,
     INFLATED_BYTES,
 )
+from debugger.memory_access import TOUCHES
 from debugger.msgpack_shape import check_shape
 from debugger.persist import SessionRecord, check_record, complete_witness, decode_record, encode_record, record_of
 from debugger.session import Session
 from debugger.slices import finish
 
 MAGIC: Final = b"ZVMDSESS"
-VERSION: Final = 1
+VERSION: Final = 2
+"""The latest format. A file has the lowest that tells all it holds (`version_of`), so that older programs open it."""
 _START: Final = struct.Struct("<8sHH")
 _HEADER: Final = struct.Struct("<32sI")
 _SEAL: Final = struct.Struct("<32s64s")
@@ -91,10 +93,15 @@ def export_slices(session: Session, note: str = "") -> Generator[None, None, byt
     about = About(
         record.name, record.tags, session.launch.environment.fork.name.lower(), record.position, is_complete, note
     )
-    return pack({ABOUT: msgspec.json.encode(about), RECORD: encode_record(record)})
+    return pack({ABOUT: msgspec.json.encode(about), RECORD: encode_record(record)}, version_of(record))
 
 
-def pack(sections: dict[int, bytes]) -> bytes:
+def version_of(record: SessionRecord) -> int:
+    """The format a record needs: 2 brought breakpoints on memory."""
+    return 2 if any(point.kind in TOUCHES for point in record.breakpoints) else 1
+
+
+def pack(sections: dict[int, bytes], version: int = 1) -> bytes:
     """A file of sections. Raises `SessionFileTooLarge`."""
     content = b"".join(_SECTION.pack(kind, len(data)) + data for kind, data in sections.items())
     # A level that keeps ordinary content below the ratio limit; content of mere repetition is stored.
@@ -102,7 +109,7 @@ def pack(sections: dict[int, bytes]) -> bytes:
     if len(content) > max(INFLATE_FREE, INFLATE_RATIO * len(body)):
         body = zlib.compress(content, 0)
     header = _HEADER.pack(blake2b(body, digest_size=32).digest(), len(sections))
-    data = _START.pack(MAGIC, VERSION, len(header)) + header + body
+    data = _START.pack(MAGIC, version, len(header)) + header + body
     if len(data) > FILE_BYTES or len(content) > INFLATED_BYTES:
         raise SessionFileTooLarge(f"{len(data)} bytes; session files have at most {FILE_BYTES}")
     return data
@@ -110,9 +117,10 @@ def pack(sections: dict[int, bytes]) -> bytes:
 
 def sign_file(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
     """The file of `pack`, signed. ``sign`` gives Ed25519 public key and signature of a message."""
+    _, version, _ = _START.unpack_from(data)
     header = data[_START.size : _START.size + _HEADER.size]
     seal = sign(_SIGNED + header)
-    return _START.pack(MAGIC, VERSION, len(header) + len(seal)) + header + seal + data[_START.size + _HEADER.size :]
+    return _START.pack(MAGIC, version, len(header) + len(seal)) + header + seal + data[_START.size + _HEADER.size :]
 
 
 def signer_of(data: bytes) -> bytes | None:
@@ -143,6 +151,8 @@ def import_session(data: bytes) -> Imported:
         record = decode_record(sections[RECORD])
         if encode_record(record) != sections[RECORD]:
             raise SessionFileMalformed("the record is not in canonical form")
+        if _START.unpack_from(data)[1] != version_of(record):
+            raise SessionFileMalformed(f"a record of format {version_of(record)} in a file of another")
         check_record(record)
     except SessionFileRefused:
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from chain.errors import InvalidHex
 from chain.types import UINT256_MAX, Address, parse_hex
 from debugger.errors import InvalidProgram
@@ -11,6 +13,7 @@ Number = int | str
 
 
 _SAFE = 2**53 - 1
+_TEXT = re.compile("0[xX][0-9a-fA-F]{1,64}|[0-9]{1,78}")
 
 
 def hex_of(data: bytes) -> str:
@@ -31,10 +34,9 @@ def number_of(value: Number, field: str, largest: int = UINT256_MAX) -> int:
 
     Raises `InvalidProgram`.
     """
-    try:
-        number = value if isinstance(value, int) else int(value, 16 if value[:2] in ("0x", "0X") else 10)
-    except ValueError:
-        raise InvalidProgram(f"{field}: not a number: {value!r}"[:200]) from None
+    if isinstance(value, str) and not _TEXT.fullmatch(value):
+        raise InvalidProgram(f"{field}: not a number: {value!r}"[:200])
+    number = value if isinstance(value, int) else int(value, 16 if value[:2] in ("0x", "0X") else 10)
     if not 0 <= number <= largest:
         raise InvalidProgram(f"{field}: outside 0 .. {hex(largest)}")
     return number

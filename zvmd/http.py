@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import AsyncGenerator, Generator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -40,8 +41,27 @@ class HttpClient:
             hint = "is the node running?"
             raise ConnectionFailed(f"{self.url}: {error}", code="client.connect", hint=hint) from None
         if "error" in answer:
-            raise _typed(answer["error"])
+            raise typed_error(answer["error"])
         return answer["result"]
+
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+        """Events of a debug session as those of `zvmd.Client.watch`, over a WebSocket of its own."""
+        # Here, since few who speak HTTP need it.
+        import asyncio
+
+        from zvmd.following import follow
+
+        with asyncio.Runner() as runner:
+            events = follow(self.url, session, cursor)
+            try:
+                while True:
+                    yield runner.run(_next(events))
+            finally:
+                runner.run(events.aclose())
+
+
+async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
+    return await anext(events)
 
 
 def _refusal(error: urllib.error.HTTPError) -> dict[str, Any]:
@@ -55,7 +75,8 @@ def _refusal(error: urllib.error.HTTPError) -> dict[str, Any]:
     return answer
 
 
-def _typed(error: dict[str, Any]) -> Exception:
+def typed_error(error: dict[str, Any]) -> Exception:
+    """The error of a JSON-RPC error object."""
     data = error.get("data")
     if error.get("code") == 3:
         raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""

@@ -5,18 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 _FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
+_FIELD |= {"memory_write": "offset", "memory_read": "offset"}
 """Which field the value is, where it is not named like the kind."""
 _NUMBERS = frozenset(("pc", "depth", "gas"))
 
 
-def breakpoint_of(kind: str, value: str | None, address: str | None = None) -> dict[str, Any]:
+def breakpoint_of(
+    kind: str, value: str | None, address: str | None = None, length: str | None = None
+) -> dict[str, Any]:
     """
     >>> breakpoint_of("slot_write", "0x1")
     {'kind': 'slot_write', 'slot': '0x1'}
+    >>> breakpoint_of("memory_write", "0x40", length="64")
+    {'kind': 'memory_write', 'offset': '0x40', 'length': '64'}
 
     Raises ValueError for what should be a number and is not.
     """
     point: dict[str, Any] = {"kind": kind}
     if value is not None:
         point[_FIELD.get(kind, kind)] = int(value, 0) if kind in _NUMBERS else value
-    return point if address is None else point | {"address": address}
+    more = {"address": address, "length": length}
+    return point | {name: text for name, text in more.items() if text is not None}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +36,9 @@ class Link(Protocol):
     def send_raw(self, raw: bytes) -> str:
         """Hash of a transaction sent."""
 
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+        """Events of a debug session, for ever."""
+
     def close(self) -> None:
         """End the connection."""
 
@@ -57,6 +60,10 @@ class QuicLink:
     def send_raw(self, raw: bytes) -> str:
         """See `Link`."""
         return hex_of(self.client.send_raw(raw).hash)
+
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+        """See `Link`."""
+        return self.client.watch(session, cursor)
 
     def close(self) -> None:
         """See `Link`."""
@@ -82,6 +89,10 @@ class HttpLink:
     def send_raw(self, raw: bytes) -> str:
         """See `Link`."""
         return str(self._client.rpc("eth_sendRawTransaction", hex_of(raw)))
+
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+        """See `Link`."""
+        return self._client.watch(session, cursor)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -106,14 +106,18 @@ def state(session_id: int | str, as_json: bool, **link: Any) -> None:
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("kind", required=False)
 @click.argument("value", required=False)
+@click.argument("length", required=False)
 @click.option("--address", help="Only in this account.")
 @click.option("--remove", type=int, help="Remove the breakpoint with this id.")
 @json_option
 def break_(
-    session_id: int | str, kind: str | None, value: str | None, address: str | None, remove: int | None, as_json: bool,
-    **link: Any,
+    session_id: int | str, kind: str | None, value: str | None, length: str | None, address: str | None,
+    remove: int | None, as_json: bool, **link: Any,
 ) -> None:  # fmt: skip
-    """Set a breakpoint of a KIND: pc, opcode, slot_write, slot_read, log, depth, call, revert, gas, expression.
+    """Set a breakpoint of a KIND: pc, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call,
+    revert, gas, expression.
+
+    A kind of memory takes an offset and a LENGTH in bytes (32).
 
     Without KIND, list them.
     """
@@ -122,7 +126,7 @@ def break_(
     elif kind is None:
         print_json(ask("breakpoint_list", session_id, **link))
     else:
-        answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address), **link)
+        answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address, length), **link)
         print_json(answer) if as_json else click.echo(answer["id"])
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import click
 
 from node.cli.link import http_address, link_options
 from node.cli.session_program import SESSION, program_options, request_of
+from zvmd.following import follow
 from zvmd.http import HttpClient
 from zvmd.session_view import shown
 
@@ -22,6 +24,10 @@ class HttpConnection:
     async def rpc(self, method: str, *params: Any) -> Any:
         """Result of a method. Raises `ZvmdClientError`."""
         return await asyncio.to_thread(self._client.rpc, method, *params)
+
+    async def watch(self, session: int | str) -> AsyncIterator[dict[str, Any]]:
+        """Events of a session, as `zvmd.Client.watch`."""
+        return follow(self._client.url, session)
 
     async def close(self) -> None:
         """Nothing to close."""

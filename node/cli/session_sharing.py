@@ -9,12 +9,11 @@ from typing import Any
 
 import click
 
-from node.cli.link import QuicLink, link_options, open_link
+from node.cli.link import link_options, open_link
 from node.cli.output import print_json
 from node.cli.session import ask, json_option, session
 from node.cli.session_program import SESSION
 from node.cli.session_view import show_event
-from zvmd.abi import bad_input
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -96,9 +95,6 @@ def watch(
     data_dir: str | None,
 ) -> None:
     """Follow a session live: every command its driver gives, where it then stands, what it changed."""
-    with open_link(http, url, data_dir) as link:
-        if not isinstance(link, QuicLink):
-            raise bad_input("watching needs QUIC", "leave --http out, or call zvmd_session_watch on /ws")
-        with closing(link.client.watch(session_id, resume)) as events:
-            for event in islice(events, count):
-                click.echo(json.dumps(event) if as_json else show_event(event))
+    with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
+        for event in islice(events, count):
+            click.echo(json.dumps(event) if as_json else show_event(event))

@@ -23,6 +23,7 @@ CAPABILITIES: Json = {
     "supportsInstructionBreakpoints": True,
     "supportsFunctionBreakpoints": True,
     "supportsDataBreakpoints": True,
+    "supportsDataBreakpointBytes": True,
     "supportsExceptionInfoRequest": True,
     "exceptionBreakpointFilters": [
         {"filter": "failure", "label": "Reverts and faults", "description": "Before an operation that fails a message"}

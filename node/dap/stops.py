@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from node.dap.debuggee import CODE_SHIFT, PC_MASK, Code, Debuggee, Refused
-from node.dap.values import frame_and_scope
+from node.dap.values import WORD_BYTES, frame_and_scope
 from zvmd.errors import ZvmdClientError
 
 Json = dict[str, Any]
@@ -15,20 +15,28 @@ Json = dict[str, Any]
 REASONS = {"lines": "breakpoint", "instructions": "instruction breakpoint", "data": "data breakpoint"}
 REASONS |= {"functions": "function breakpoint", "exceptions": "exception"}
 """Reason of a stop by the kind of request that set the breakpoint."""
-_SLOT = re.compile(r"(storage|transient)\[(0x[0-9a-fA-F]+|\d+)\]")
+_NUMBER = r"(0x[0-9a-fA-F]+|\d+)"
+_SLOT = re.compile(rf"(storage|transient)\[{_NUMBER}\]")
+_MEMORY = re.compile(rf"mem(?:ory)?\[{_NUMBER}:{_NUMBER}\]")
 
 
 class DataId(NamedTuple):
     """What a data breakpoint is on."""
 
     kind: str
-    """storage or transient."""
+    """storage, transient or memory."""
     address: str
     slot: str
+    """Or the first byte of memory."""
+    length: str = "0"
+    """Bytes of memory."""
 
     def points(self, access: str) -> list[Json]:
         """The node's breakpoints for read, write or readWrite."""
         wanted = ("write", "read") if access == "readWrite" else (access,)
+        if self.kind == "memory":
+            area = {"offset": self.slot, "length": self.length, "address": self.address}
+            return [{"kind": f"memory_{way}", **area} for way in wanted]
         if self.kind == "storage":
             return [{"kind": f"slot_{way}", "slot": self.slot, "address": self.address} for way in wanted]
         names = {"write": "TSTORE", "read": "TLOAD"}
@@ -129,33 +137,54 @@ def set_exception_breakpoints(it: Debuggee, arguments: Json) -> Json:
 
 
 def data_breakpoint_info(it: Debuggee, arguments: Json) -> Json:
-    """For a slot in a storage scope, or ``storage[5]`` of the running account."""
-    found = _SLOT.fullmatch(str(arguments["name"]).strip())
+    """For a slot in a storage scope or bytes in a memory scope, ``storage[5]`` or ``mem[0:32]`` of the running account,
+    or with ``asAddress`` for bytes of its memory.
+    """
     reference = int(arguments.get("variablesReference") or 0)
     frame, scope = frame_and_scope(reference) if reference else (None, "")
-    if found is None and scope not in ("storage", "transientStorage"):
-        return {"dataId": None, "description": "only slots of storage and transient storage can be watched"}
-    kind = found[1] if found is not None else {"storage": "storage", "transientStorage": "transient"}[scope]
-    slot = hex(int(found[2], 0)) if found is not None else str(arguments["name"])
+    name = str(arguments["name"]).strip()
+    place = _bytes_of(arguments, name) if arguments.get("asAddress") else _place(arguments, name, scope)
+    if place is None:
+        return {"dataId": None, "description": "only memory and slots of storage can be watched: mem[0:32], storage[5]"}
     frames = it.state(None, callFrames=(0, 2_000))["callFrames"]
     if not frames:
         return {"dataId": None, "description": "the run has ended: step back first"}
     address = frames[-1 if frame is None else min(frame, len(frames) - 1)]["address"]
+    kind, slot, length = place
+    what = f"{length} bytes of memory at {slot}" if kind == "memory" else f"{kind} slot {slot}"
     return {
-        "dataId": ":".join(DataId(kind, address, slot)),
-        "description": f"{kind} slot {slot} of {address}",
+        "dataId": ":".join(DataId(kind, address, slot, length)),
+        "description": f"{what} of {address}",
         "accessTypes": ["write", "read", "readWrite"],
         "canPersist": True,
     }
 
 
+def _bytes_of(arguments: Json, name: str) -> tuple[str, str, str]:
+    """An address in the memory, and how many bytes."""
+    return "memory", hex(int(name, 0)), str(int(arguments.get("bytes") or WORD_BYTES))
+
+
+def _place(arguments: Json, name: str, scope: str) -> tuple[str, str, str] | None:
+    """Kind, slot or first byte, and length, of what a name in a scope (none: anywhere) means."""
+    if found := _SLOT.fullmatch(name):
+        return found[1], hex(int(found[2], 0)), "0"
+    if found := _MEMORY.fullmatch(name):
+        start, stop = int(found[1], 0), int(found[2], 0)
+        return ("memory", hex(start), str(stop - start)) if start < stop else None
+    if scope == "memory":
+        return _bytes_of(arguments, name)
+    kind = {"storage": "storage", "transientStorage": "transient"}.get(scope)
+    return None if kind is None else (kind, name, "0")
+
+
 def set_data_breakpoints(it: Debuggee, arguments: Json) -> Json:
-    """On slots."""
+    """On slots and memory."""
     points: list[list[Json] | str] = []
     for wanted in arguments.get("breakpoints") or []:
         parts = str(wanted["dataId"]).split(":")
-        if len(parts) != 3 or parts[0] not in ("storage", "transient"):
-            points.append("no slot")
+        if len(parts) != 4 or parts[0] not in ("storage", "transient", "memory"):
+            points.append("no slot and no memory")
         else:
             points.append(DataId(*parts).points(wanted.get("accessType") or "write"))
     return _set(it, "data", points)

@@ -24,6 +24,10 @@ from __future__ import annotations
 from typing import Any
 
 from chain.errors import ZvmdError
+from chain.reverts import decode_revert
+
+REASON_CHARACTERS = 4096
+"""Of what a revert says in the message of an error; all of it is in the data."""
 
 
 class RpcError(ZvmdError):
@@ -163,17 +167,9 @@ class ExecutionFailed(RpcError):
 
 
 def revert_reason(output: bytes) -> str:
-    """Human text of ``Error(string)`` or ``Panic(uint256)`` revert data, else an empty string.
-
-    >>> revert_reason(bytes.fromhex("4e487b71") + (0x11).to_bytes(32, "big"))
-    'panic 0x11'
-    """
-    if output[:4] == b"\x08\xc3\x79\xa0" and len(output) >= 68:
-        length = int.from_bytes(output[36:68], "big")
-        return output[68 : 68 + min(length, 4096)].decode("utf-8", "replace")
-    if output[:4] == b"\x4e\x48\x7b\x71" and len(output) >= 36:
-        return f"panic {int.from_bytes(output[4:36], 'big'):#x}"
-    return ""
+    """What revert data says in plain words, `REASON_CHARACTERS` of it; empty for custom errors and raw data."""
+    revert = decode_revert(output)
+    return "" if revert is None else revert.reason[:REASON_CHARACTERS]
 
 
 def error_object(error: ZvmdError) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from debugger.footprint import footprint
 from debugger.session import Session
 from node.errors import NodeStopping
 from node.sessions.keeping import Keeper
 from node.sessions.kept import bring_back, content_of, label_of, place_of, traits
 from node.sessions.origin import Ground, Origin
 from storage.wal.session_records import Kept, Place
-from vm.evm.layout import Field
 
 T = TypeVar("T")
 Work = Generator[None, None, T]
@@ -26,8 +26,6 @@ LIVE_MAX = 64
 """Sessions kept ready in memory; the others are brought back from their records when they are used."""
 LIVE_BYTES = 512 << 20
 """Memory of all ready sessions."""
-SESSION_BYTES = 1 << 20
-"""What a ready session takes besides keyframes and memory."""
 STOP_SECONDS = 5.0
 
 NOWHERE = Origin()
@@ -101,7 +99,7 @@ class Seats:
             kept = self._keeper.kept(seat.id)
             content = await self.on_thread(lambda: self._keeper.content(seat.id, kept))
             session, origin = await self.drive(bring_back(content, kept.place, self._ground))
-            seat.session, seat.origin, seat.bytes = session, origin, memory_of(session)
+            seat.session, seat.origin, seat.bytes = session, origin, footprint(session)
             seat.traits = traits(session, origin)
         return seat.session
 
@@ -120,7 +118,7 @@ class Seats:
             return Kept(label, place, keeper.store(seat.id, content)), traits(session, seat.origin)
 
         change, found = await self.on_thread(kept)
-        seat.bytes = memory_of(session)
+        seat.bytes = footprint(session)
         await keeper.put(seat.id, change)
         seat.traits = found
 
@@ -193,10 +191,3 @@ class Seats:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def memory_of(session: Session) -> int:
-    """Bytes a ready session takes, roughly."""
-    timeline = session.timeline
-    frames = sum(int(frame.words[Field.MEMORY_SIZE]) for frame in timeline.execution.frames)
-    return SESSION_BYTES + timeline.keyframes.bytes + frames

@@ -170,12 +170,17 @@ def _ended(halt: dict[str, Any] | None) -> Row:
     return [(text, "good" if halt["success"] else "bad")]
 
 
+POINT_FIELDS = (
+    "pc", "opcode", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression", "address", "name"
+)  # fmt: skip
+"""What tells breakpoints of a kind apart."""
+
+
 def breakpoints(view: View) -> Listing:
     """A breakpoint a row, each with the letter that ``'`` jumps by."""
     rows: list[Row] = []
     for at, point in enumerate(view.breakpoints):
-        wanted = ("pc", "opcode", "slot", "topic", "target", "depth", "gas", "expression", "address", "name")
-        value = " ".join(_shown(name, point[name]) for name in wanted if point.get(name) not in (None, ""))
+        value = " ".join(_shown(name, point[name]) for name in POINT_FIELDS if point.get(name) not in (None, ""))
         off = "" if point.get("enabled", True) else " off"
         rows.append(
             [

@@ -11,7 +11,6 @@ from chain.forks import Fork
 from debugger.frontend import disassemble
 from node.tui.view import PAGES, Code, Json, View, query
 from zvmd.async_session import AsyncSession
-from zvmd.client import Client
 from zvmd.errors import ConnectionFailed
 
 CODES_KEPT = 64
@@ -21,6 +20,8 @@ class Connection(Protocol):
     """A client with an event loop."""
 
     async def rpc(self, method: str, *params: Any) -> Any: ...
+
+    async def watch(self, session: int | str) -> AsyncIterator[Json]: ...
 
     async def close(self) -> None: ...
 
@@ -46,12 +47,11 @@ class Line:
             raise
 
     async def watch(self, session: int | str) -> AsyncIterator[Json]:
-        """Events of a session, as `zvmd.Client.watch`; none over a transport that cannot push."""
+        """Events of a session, as `zvmd.Client.watch`."""
         async with self._connecting:
             connection = self._connection = self._connection or await self._connect()
-        if isinstance(connection, Client):
-            async for event in await connection.watch(session):
-                yield event
+        async for event in await connection.watch(session):
+            yield event
 
     async def close(self) -> None:
         """Leave; sessions stay in the node."""

@@ -36,12 +36,17 @@ def point_of(text: str) -> Json:
 
     >>> point_of("pc 0x10"), point_of("slot_write 3"), point_of("revert")
     ({'kind': 'pc', 'pc': 16}, {'kind': 'slot_write', 'slot': '3'}, {'kind': 'revert'})
+    >>> point_of("memory_write 0x40 64")
+    {'kind': 'memory_write', 'offset': '0x40', 'length': '64'}
     """
     kind, _, value = text.strip().partition(" ")
     if not kind:
-        raise Unreadable("pc 0x10, opcode SSTORE, slot_write 3, depth 2, call, revert, gas 5000, expression ...")
+        raise Unreadable("pc 16, opcode SSTORE, slot_write 3, memory_write 0x40 32, depth 2, call, revert, gas 9 ...")
+    length = None
+    if kind in ("memory_write", "memory_read"):
+        value, _, length = value.strip().partition(" ")
     try:
-        return breakpoint_of(kind, value.strip() or None)
+        return breakpoint_of(kind, value.strip() or None, length=length or None)
     except ValueError:
         raise Unreadable(f"{value.strip()!r} is no number") from None
 

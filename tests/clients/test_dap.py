@@ -124,6 +124,29 @@ def test_breakpoints_on_data_lines_opcodes_and_failures(editor: Editor) -> None:
     editor.leave(terminateDebuggee=True)
 
 
+def test_breakpoints_on_memory(editor: Editor) -> None:
+    editor.begin(code="0x600160205260096000526020515000")  # MSTORE at 32, MSTORE at 0, MLOAD of 32
+    word = editor.ask("dataBreakpointInfo", name="mem[32:64]")
+    part = editor.ask("dataBreakpointInfo", name="0x1f", asAddress=True, bytes=1)
+    assert word["description"].startswith("32 bytes of memory at 0x20 of 0x")
+    data = [{"dataId": word["dataId"], "accessType": "readWrite"}, {"dataId": part["dataId"], "accessType": "write"}]
+    assert all(p["verified"] for p in editor.ask("setDataBreakpoints", breakpoints=data)["breakpoints"])
+    seen = []
+    while (stop := editor.move("continue", threadId=1))["reason"] == "data breakpoint":
+        seen.append((int(editor.variables("position")["pc"]), editor.variables("position")["opcode"]))
+    assert seen == [(4, "MSTORE"), (9, "MSTORE"), (12, "MLOAD")]
+    assert stop["description"] == "halted: stop"
+    assert editor.move("reverseContinue", threadId=1)["reason"] == "data breakpoint"
+    assert editor.variables("position")["pc"] == "12"
+    scopes = editor.ask("scopes", frameId=1)["scopes"]
+    reference = next(scope["variablesReference"] for scope in scopes if scope["name"] == "memory")
+    assert editor.ask("dataBreakpointInfo", variablesReference=reference, name="0x0020")["dataId"] == word["dataId"]
+    assert editor.ask("dataBreakpointInfo", name="mem[5:5]")["dataId"] is None
+    [none] = editor.ask("setDataBreakpoints", breakpoints=[{"dataId": "memory:0x0:0x0:0"}])["breakpoints"]
+    assert not none["verified"]
+    editor.leave(terminateDebuggee=True)
+
+
 @pytest.mark.full
 def test_failures_and_what_they_say(editor: Editor) -> None:
     editor.begin(template="panic")

@@ -148,6 +148,7 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
 
     number = session("new", "--code", ADD, "--name", "by hand")
     assert session("break", number, "opcode", "SSTORE") == "1"
+    assert session("break", number, "memory_write", "0x40", 64) == "2"
     assert session("run", number).endswith("(breakpoint 1)")
     assert session("back", number, 2).startswith("step 2  pc 4  ADD")
     assert "0x2" in session("state", number)
@@ -162,8 +163,7 @@ def test_commands(node: Node, tmp_path: Path, transport: str) -> None:
     assert "by hand" in session("list")
     assert session("over-back", number).startswith("step 1")
     assert session("out-back", number).startswith("step 0")
-    if transport == "quic":
-        share_from_the_shell(session, number)
+    share_from_the_shell(session, number)
     session("close", number)
 
 

@@ -124,6 +124,16 @@ def test_screens_of_a_token_transfer(node: Node) -> None:
     play(node, {"template": "erc20-transfer"}, story)
 
 
+def test_a_breakpoint_on_memory(node: Node) -> None:
+    async def story(user: User) -> None:
+        await user.type("B", "memory_write 0x40 64")
+        await user.press("r")
+        assert "memory_write 0x40 64" in user.screen
+        assert user.step == 5
+
+    play(node, {"code": "0x6001600052600160605200"}, story)
+
+
 @pytest.mark.full
 def test_screen_inside_a_call_and_of_its_caller(node: Node) -> None:
     async def story(user: User) -> None:

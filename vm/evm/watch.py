@@ -2,8 +2,8 @@
 
 A mode is one more dispatch table over the interpreter's functions. The two here need nothing of a fork, so they
 are a small module of machine code of their own. Their operands are in a control block that the frame's
-BREAKPOINTS register points to: gas below which to stop, digest, gas mask, address of the marks, and whether the
-first opcode is to run unchecked.
+BREAKPOINTS register points to: gas below which to stop, digest, gas mask, address of the marks, whether the
+first opcode is to run unchecked, and the first byte of an area of memory and the one behind its last.
 """
 
 from __future__ import annotations
@@ -33,6 +33,20 @@ _MIX: Final = 0x9E3779B97F4A7C15
 _MASK: Final = 2**64 - 1
 MARKS_PADDING: Final = 40
 """Marks beyond the end of the code: the pc may stand behind the data of a last PUSH32."""
+AREA_END: Final = 1 << 63
+"""Areas of memory that are looked for end here at the latest."""
+_AREA_MARK: Final = 0x80
+_SIZES: Final = {-32: 0, -1: 7}
+"""How a mark tells sizes that are no operand."""
+
+
+def memory_mark(offset: int, size: int) -> int:
+    """The mark of an opcode that is to stop only if it touches the area.
+
+    ``offset`` and ``size`` are indexes of its operands from the top of the stack; size -1 and -32 are that many bytes.
+    """
+    assert 0 <= offset < 8 and 0 < _SIZES.get(size, size) + (size == -32) <= 7  # noqa: PT018
+    return _AREA_MARK | offset << 3 | _SIZES.get(size, size)
 
 
 class Mode(Protocol):
@@ -92,8 +106,42 @@ _GO: Final = (
 )
 
 
+def _operand(name: str, index: str) -> str:
+    """Load a stack word by its index from the top: its lowest limb, and the others or-ed. Missing ones read garbage."""
+    text = (
+        f"  %down.{name} = shl i64 {index}, 5\n  %below.{name} = sub i64 %sp, %down.{name}\n"
+        f"  %word.{name} = getelementptr i8, ptr %frame, i64 %below.{name}\n"
+    )
+    for limb in range(4):
+        text += (
+            f"  %at.{name}{limb} = getelementptr i8, ptr %word.{name}, i64 {8 * limb - 32}\n"
+            f"  %{name}{limb} = load i64, ptr %at.{name}{limb}\n"
+        )
+    return text + f"  %both.{name} = or i64 %{name}1, %{name}2\n  %{name}.more = or i64 %both.{name}, %{name}3\n"
+
+
+def _area() -> str:
+    """Go to ``break`` if what the mark names has a byte in common with the area, else to ``go``."""
+    return (
+        "area:\n  %bits = zext i8 %mark to i64\n  %bits.high = lshr i64 %bits, 3\n"
+        "  %at.start = and i64 %bits.high, 7\n  %at.size = and i64 %bits, 7\n"
+        + _operand("start", "%at.start")
+        + _operand("size", "%at.size")
+        + "  %is_huge = icmp ne i64 %size.more, 0\n  %given = select i1 %is_huge, i64 -1, i64 %size0\n"
+        "  %is_byte = icmp eq i64 %at.size, 7\n  %short = select i1 %is_byte, i64 1, i64 %given\n"
+        "  %is_word = icmp eq i64 %at.size, 0\n  %size = select i1 %is_word, i64 32, i64 %short\n"
+        "  %at.first = getelementptr i8, ptr %block, i64 40\n  %first.byte = load i64, ptr %at.first\n"
+        "  %at.end = getelementptr i8, ptr %block, i64 48\n  %end.byte = load i64, ptr %at.end\n"
+        "  %is_near = icmp eq i64 %start.more, 0\n  %is_before = icmp ult i64 %start0, %end.byte\n"
+        "  %may = and i1 %is_near, %is_before\n"
+        "  %is_inside = icmp uge i64 %start0, %first.byte\n  %way = sub i64 %first.byte, %start0\n"
+        "  %needed = select i1 %is_inside, i64 0, i64 %way\n  %reaches = icmp ugt i64 %size, %needed\n"
+        "  %touches = and i1 %may, %reaches\n  br i1 %touches, label %break, label %go\n"
+    )
+
+
 def _watch() -> str:
-    """Stop at a marked place and where gas is low."""
+    """Stop at a marked place, if its mark says so only where it touches the area, and where gas is low."""
     return (
         f"define internal {_SIGNATURE} @watch_one({_PARAMETERS}) nounwind {{\n"
         + _BEGIN
@@ -104,8 +152,10 @@ def _watch() -> str:
         "  %at.marks = getelementptr i8, ptr %block, i64 24\n  %marks = load ptr, ptr %at.marks\n"
         "  %at.mark = getelementptr i8, ptr %marks, i64 %pc\n  %mark = load i8, ptr %at.mark\n"
         "  %is_marked = icmp ne i8 %mark, 0\n  %hit = or i1 %is_low, %is_marked\n"
-        "  br i1 %hit, label %break, label %go\n"
-        f"break:\n{_tail(f'leave{int(Exit.BREAK)}')}go:\n{_GO}}}\n"
+        "  br i1 %hit, label %look, label %go\nlook:\n  %is_area = icmp slt i8 %mark, 0\n"
+        "  %is_high = xor i1 %is_low, true\n  %only_area = and i1 %is_area, %is_high\n"
+        "  br i1 %only_area, label %area, label %break\n"
+        f"{_area()}break:\n{_tail(f'leave{int(Exit.BREAK)}')}go:\n{_GO}}}\n"
     )
 
 
@@ -185,7 +235,7 @@ def _tables() -> _Tables:
 
 
 def _control_block() -> tuple[Any, int]:
-    block = (ctypes.c_uint64 * 5)()
+    block = (ctypes.c_uint64 * 7)()
     return block, ctypes.addressof(block)
 
 
@@ -193,7 +243,8 @@ class Watch:
     """Stop before opcodes at marked places, when gas falls below thresholds, at depths, and after failures.
 
     ``marks(frame)`` gives one byte per code byte and `MARKS_PADDING` more, not 0 where to stop; it is asked once
-    per code and address. ``depths`` are numbers of frames: stop when an opcode has made them that many.
+    per code and address. At a `memory_mark` only what touches the ``area`` of memory stops. ``depths`` are numbers of
+    frames: stop when an opcode has made them that many.
     A threshold does not stop where the step before was below it already.
     """
 
@@ -203,11 +254,14 @@ class Watch:
         gas_below: Collection[int] = (),
         depths: Collection[int] = (),
         on_failure: bool = False,
+        area: range = range(0),
     ) -> None:
+        assert 0 <= area.start <= area.stop <= AREA_END
         self.table = _tables().watch
         self._marks = marks
         self._maps: dict[tuple[Code, bytes], bytes] = {}
         self._block, self._address = _control_block()
+        self._block[5], self._block[6] = area.start, area.stop
         self.armed = dict.fromkeys(gas_below, False)
         """For each threshold of gas whether a frame has been at or above it since `begin`."""
         self.depths = frozenset(depths)

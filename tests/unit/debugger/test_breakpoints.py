@@ -143,6 +143,12 @@ def test_a_disabled_breakpoint_is_passed_and_ids_stay() -> None:
         Breakpoint("call", target="0x12"),
         Breakpoint("depth", depth=5000),
         Breakpoint("slot_write", slot="many"),
+        Breakpoint("slot_write", slot="٣"),
+        Breakpoint("slot_write", slot="1_0"),
+        Breakpoint("slot_write", slot=" 5 "),
+        Breakpoint("slot_write", slot="0x" + "0" * 1000 + "5"),
+        Breakpoint("log", name="x" * 201),
+        Breakpoint("opcode", opcode=" " * 501 + "SSTORE"),
     ],
 )
 def test_bad_breakpoints_are_refused(point: Breakpoint) -> None:

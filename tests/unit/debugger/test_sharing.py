@@ -129,6 +129,17 @@ def test_a_signed_file_says_by_whom() -> None:
     assert signer_of(GOOD) is None
 
 
+def test_a_file_says_the_lowest_format_that_tells_all_it_holds() -> None:
+    """Who reads format 1 only is told to use a later version, not that the file is damaged."""
+    run = called()
+    run.set_breakpoint(Breakpoint("memory_read", offset=4, length=8))
+    newer = export_session(run)
+    signed = sign_file(newer, lambda m: KEY.public_key().public_bytes_raw() + KEY.sign(m))
+    assert [struct.unpack_from("<8sH", data)[1] for data in (GOOD, SIGNED, newer, signed)] == [1, 1, 2, 2]
+    for data in (newer, signed):
+        assert import_session(data).record.breakpoints == tuple(run.breakpoints.values())
+
+
 # Files of strangers
 
 GOOD = export_session(called())
@@ -203,7 +214,11 @@ HOSTILE: dict[str, tuple[bytes, type[Exception]]] = {
     "pickle": (b"\x80\x04\x95" + bytes(50), NotASessionFile),
     "magic alone": (MAGIC, SessionFileDamaged),
     "version 0": (container(CONTENT, version=0), NotASessionFile),
-    "future version": (container(CONTENT, version=2), SessionFileTooNew),
+    "future version": (container(CONTENT, version=3), SessionFileTooNew),
+    "later version than needed": (container(CONTENT, version=2), SessionFileMalformed),
+    "breakpoint of a later version": (
+        changed(breakpoints=[{"kind": "memory_write", "id": 1}], breakpoint_ids=1), SessionFileMalformed
+    ),
     "far future": (container(CONTENT, version=65535), SessionFileTooNew),
     "cut in the header": (GOOD[:30], SessionFileDamaged),
     "cut after the header": (GOOD[:48], SessionFileDamaged),

@@ -1,0 +1,40 @@
+"""Following a debug session over the WebSocket ``/ws`` of a node's HTTP port: where QUIC cannot pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from zvmd.errors import ConnectionFailed
+from zvmd.http import TIMEOUT_S, typed_error
+
+EVENT_BYTES_MAX = 4 << 20
+"""Largest event taken; a node keeps 1 MiB of a session's."""
+
+
+async def follow(url: str, session: int | str, cursor: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
+    """Events as those of `zvmd.Client.watch`. ``url`` is the node's HTTP address.
+
+    Raises `ConnectionFailed` when the node goes away, and `ZvmdClientError` when the access ends.
+    """
+    address = url.replace("http", "ws", 1).rstrip("/") + "/ws"
+    params = [session] if cursor is None else [session, cursor]
+    request = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_session_watch", "params": params}
+    reason = "the node closed the connection"
+    try:
+        async with connect(address, open_timeout=TIMEOUT_S, max_size=EVENT_BYTES_MAX) as socket:
+            await socket.send(json.dumps(request))
+            async for text in socket:
+                message = json.loads(text)
+                told = message.get("params", message)
+                if "error" in told:
+                    raise typed_error(told["error"])
+                if told is not message:
+                    yield told["result"]
+    except (OSError, ValueError, WebSocketException) as error:
+        reason = str(error)
+    raise ConnectionFailed(f"{address}: {reason}", code="client.connect", hint="watch again with the last cursor")
