@@ -9,9 +9,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import partial
 
+import msgspec
 import structlog
 
 from node.engine.bounds import bounds
@@ -83,7 +83,7 @@ async def run_daemon(
         "sessions": sessions.status,
         "memory": resident_bytes,
         "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
-        "jobs": lambda: [asdict(status) for status in jobs.status()],
+        "jobs": lambda: msgspec.to_builtins(jobs.status()),
     }
     jobs.start()
     try:

@@ -146,9 +146,11 @@ class Machine:
         workshop = self._workshop
         self.metrics.deoptimised = sum(tier.deoptimised() for tier in self._tiers)
         self.metrics.interpreted = sum(tier.interpreted() for tier in self._tiers)
+        counted = asdict(self.metrics)
         return {
             "engine": self.engine_name,
-            **asdict(self.metrics),
+            "machineCodeBytes": counted.pop("machine_code_bytes"),
+            **counted,
             "waiting": workshop.waiting if workshop is not None else 0,
             "workersKilled": workshop.killed if workshop is not None else 0,
         }

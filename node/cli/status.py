@@ -40,11 +40,15 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
         click.echo(f"sessions    {kept['sessions']} kept ({kept['pinned']} pinned), {kept['ready']} ready, "
                    f"{kept['inUse']} in use; {kept['bytes'] / 2**20:.1f} MiB, {kept['files']} in files; "
                    f"{kept['removed']} removed")
+    vm = answer["vm"]
+    click.echo(f"engine      {vm['engine']}; {vm['compiled']} contracts compiled ({vm['machineCodeBytes'] / 2**20:.1f} "
+               f"MiB), {vm['loaded']} from the cache ({vm['rejected']} refused); {vm['entered']} frames began in "
+               f"compiled code, {vm['deoptimised']} opcodes left to the interpreter")
     own, files = (answer["memory"][name] / 2**20 for name in ("own", "files"))
     click.echo(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
     for name, size in answer["limits"].items():
         click.echo(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
     for job in answer["jobs"]:
-        last = job["last_error"] or job["last_result"] or "not yet run"
-        click.echo(f"job         {job['name']}: every {job['interval_seconds']:g} s, {job['runs']} runs, "
+        last = job["lastError"] or job["lastResult"] or "not yet run"
+        click.echo(f"job         {job['name']}: every {job['intervalSeconds']:g} s, {job['runs']} runs, "
                    f"{job['failures']} failures, last: {last}")

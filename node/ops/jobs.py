@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import msgspec
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from msgspec.structs import replace
 
 from chain.errors import ZvmdError
 
@@ -26,8 +27,7 @@ JUMP_SECONDS: Final = 1.0
 """The wall clock was set if it differs by more from what the steady clock expects."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobStatus:
+class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
     """What ``zvmd status`` says of a job. Times are Unix seconds; ``None`` means it has not happened yet."""
 
     name: str

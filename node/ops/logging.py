@@ -18,8 +18,8 @@ NOISY = {
     "apscheduler": logging.ERROR,
     "alembic": logging.WARNING,
 }
-"""Libraries that say at INFO what nobody asked. Their warnings still come through, but for the scheduler's, four a second
-while a job takes longer than its interval, as a checkpoint may: `node.ops.jobs` tells of jobs that fail."""
+"""Libraries that say at INFO what nobody asked. Their warnings still come through, but for the scheduler's, four a
+second while a job takes longer than its interval, as a checkpoint may: `node.ops.jobs` tells of jobs that fail."""
 
 
 def configure_logging(level: Level, form: Format, stream: TextIO | None = None) -> None:

@@ -38,6 +38,20 @@ def fields(output: str) -> dict[str, str]:
     return {name.strip(): value for name, value in (line.rsplit(maxsplit=1) for line in output.splitlines())}
 
 
+def test_status(zvmd: Zvmd) -> None:
+    lines = dict(line.split(maxsplit=1) for line in zvmd("status").stdout.splitlines()[1:])
+    parts = ("head", "log", "checkpoint", "index", "pool", "sessions", "engine", "memory", "limit", "job")
+    assert tuple(lines) == parts
+    assert lines["engine"].startswith("auto; ")
+
+    def names(value: object) -> list[str]:
+        if isinstance(value, dict):
+            return [*value, *(name for inner in value.values() for name in names(inner))]
+        return [name for inner in value for name in names(inner)] if isinstance(value, list) else []
+
+    assert not [name for name in names(json.loads(zvmd("status", "--json").stdout)) if "_" in name]
+
+
 def test_deploy_call_send_logs(zvmd: Zvmd) -> None:
     owner, friend = dev_account(3), "0x" + "e1" * 20
     made = fields(zvmd("deploy", TOKEN, "Command", "CMD", "1000000", owner.address, "--from", owner.address).stdout)
