@@ -15,6 +15,9 @@ from tests.durability.results import Budget, Line
 
 CYCLES_PER_DIRECTORY = 40
 
+LIVES = 3
+"""Lives in which a place must be reached: on a busy machine seconds may pass without much being done."""
+
 
 def daemons(line: Line, budget: Budget, place: Path) -> None:
     """Counts kills, those in recovery among them."""
@@ -73,7 +76,7 @@ def places(line: Line, budget: Budget, place: Path) -> None:
         for name in names:
             if not budget.left(line.count):
                 break
-            assert harness.at(name, 1), f"{name} was not reached"
+            assert any(harness.at(name, 1) for _ in range(LIVES)), f"{name} was not reached"
             reached.add(name)
             line.count += 1
             line.most["places reached"] = len(reached)
