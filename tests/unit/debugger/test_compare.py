@@ -37,7 +37,7 @@ def naive_steps(run: Session, with_gas: bool) -> list[object]:
         op = frame.code.padded[frame.pc]
         frames = [(f.stack(), f.memory_bytes(), f.returndata) for f in execution.frames]
         held = {a: dict(slots) for a, slots in journal._base_storage.items()}
-        holds = {a: dict(slots) for a, slots in journal._storage.items() if slots}
+        holds = {a: dict(slots) for a, slots in journal._slots.storage.items() if slots}
         steps.append((frame.pc, op, gas, frames, logs, held, holds))
         timeline.forward(1)
     end = timeline.outcome
