@@ -53,8 +53,9 @@ def extcodesize(run: Execution, frame: Frame) -> Halt | None:
     address = Address(bytes(frame.view[at : at + 20])[::-1])
     if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
         return Halt.OUT_OF_GAS
-    code = run.code_of(address)
-    frame.view[at : at + 32] = (0 if code is None else code.length).to_bytes(32, "little")
+    known = run.engine.codes.get(run.journal.code_hash(address))
+    size = len(run.journal.code(address)) if known is None else known.length
+    frame.view[at : at + 32] = size.to_bytes(32, "little")
     return None
 
 
