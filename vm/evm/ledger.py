@@ -18,6 +18,7 @@ from vm.evm.callees import Callees
 from vm.evm.frame import Frame, LedgerRegisters
 from vm.evm.layout import (
     ALIGNMENT,
+    BLOCK_HASH_BYTES,
     SLOT_BYTES,
     SLOTS_MAX,
     UNDO_BYTES,
@@ -29,11 +30,13 @@ from vm.evm.layout import (
 from vm.evm.raw_changes import RawChanges
 from vm.journal import Journal
 from vm.journal_replay import cut_undo, join_undo, knows_all_slots, read_changes
+from vm.limits import BLOCK_HASH_WINDOW
 
 LOADS_BEFORE_ASKING: Final = 16
 """Slots of an account brought in one by one before the state is asked whether it has any storage below."""
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
+_HASH: Final = struct.Struct("<Q24x32s")
 _PLACE: Final = struct.Struct(f"<Q{UNDO_BYTES - 8}x")
 _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
@@ -45,11 +48,12 @@ _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
 _ENTRIES: Final = int(Ledger.ENTRIES)
 _CHANGES: Final = int(Ledger.CHANGES)
 _LOGS: Final = int(Ledger.LOGS)
+_HASHES: Final = int(Ledger.BLOCK_HASHES)
 _ENTRY_UNDO: Final = int(Slot.UNDO)
 _MARKS: Final = slice(Field.UNDO_MARK, Field.REFUND_MARK + 1)
 _ZERO: Final = bytes(8)
 _SIGN: Final = 1 << 63
-assert _ENTRY.size == SLOT_BYTES
+assert (_ENTRY.size, _HASH.size) == (SLOT_BYTES, BLOCK_HASH_BYTES)
 
 
 class _Position(NamedTuple):
@@ -74,6 +78,7 @@ class SlotLedger:
         "_buffer",
         "_cells",
         "_complete",
+        "_knows_hashes",
         "_loads",
         "_tags",
         "address",
@@ -96,11 +101,15 @@ class SlotLedger:
         """Slots brought in by tag."""
         self._complete: set[int] = set()
         """Tags of accounts whose other slots are all zero and cold."""
+        self._knows_hashes = False
         self._blob_hashes = bytes(32)
         self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
 
-    def set_blob_hashes(self, hashes: tuple[Hash32, ...]) -> None:
-        """Those of the transaction that begins."""
+    def begin(self, hashes: tuple[Hash32, ...]) -> None:
+        """Another execution, of a transaction with these blob hashes."""
+        if self._knows_hashes:
+            self.view[_HASHES : Ledger.END] = bytes(Ledger.END - _HASHES)
+            self._knows_hashes = False
         if hashes or self.header[_BLOB_COUNT]:
             self._blob_hashes = b"".join((bytes(32), *(digest[::-1] for digest in hashes)))
             self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
@@ -119,6 +128,13 @@ class SlotLedger:
         tag, header = self.tag(address), self.header
         complete = tag in self._complete
         return self.address, tag, complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
+
+    def know_hash(self, number: int, word: bytes) -> None:
+        """The hash of one of the last blocks, until another execution begins."""
+        _HASH.pack_into(
+            self.view, _HASHES + BLOCK_HASH_BYTES * (number % BLOCK_HASH_WINDOW), number + 1, word
+        )
+        self._knows_hashes = True
 
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""

@@ -8,7 +8,6 @@ from chain.forks import Fork
 from chain.types import Address
 from vm.evm import gas
 from vm.evm.layout import Field
-from vm.limits import BLOCK_HASH_WINDOW
 from vm.message import Halt
 
 if TYPE_CHECKING:
@@ -85,11 +84,11 @@ def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
 
 
 def blockhash(run: Execution, frame: Frame) -> Halt | None:
-    """BLOCKHASH: 0 outside the 256 blocks before this one."""
+    """BLOCKHASH of one of the 256 blocks before this one, the first time."""
     at = frame.words[SP] - 32
     number = int.from_bytes(frame.view[at : at + 32], "little")
-    known = 0 < run.context.environment.number - number <= BLOCK_HASH_WINDOW
-    frame.view[at : at + 32] = run.context.block_hash(number)[::-1] if known else bytes(32)
+    frame.view[at : at + 32] = word = run.context.block_hash(number)[::-1]
+    run.ledger.know_hash(number, word)
     return None
 
 
