@@ -93,10 +93,12 @@ class CodeCache:
 
     def get(self, code_hash: Hash32) -> Code | None:
         """The code if it is known."""
+        if code_hash not in self._entries:
+            return None
         try:
             self._entries.move_to_end(code_hash)
             return self._entries[code_hash]
-        except KeyError:
+        except KeyError:  # another thread has just dropped it
             return None
 
     def add(self, code_hash: Hash32, code: bytes) -> Code:

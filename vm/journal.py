@@ -3,7 +3,7 @@
 One undo list holds entries of a single form, ``(container, key, previous)``: reverting walks it backwards and
 puts each previous value back (or removes the key when there was none). Accounts, slots, transient slots, warm
 sets, the refund counter, logs and the sets of created, touched and scheduled accounts are all dicts or lists,
-so nothing needs an undo rule of its own.
+so nothing needs an undo rule of its own. What native code did to slots is read when somebody looks at slots.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import UINT256_MAX, Address, Hash32
+from vm.evm.raw_changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
 from vm.evm.raw_logs import logs_of
 from vm.precompiles import precompile_addresses
-
-_ABSENT: Final[Any] = object()
-"""Stands in an undo entry for "the key was not there"."""
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
@@ -42,17 +40,15 @@ class Journal:
         "_codes",
         "_created",
         "_log_parts",
-        "_original",
         "_precompiles",
         "_refund",
         "_scheduled",
         "_state",
-        "_storage",
+        "_tables",
         "_touched",
-        "_transient",
         "_undo",
+        "_unread",
         "_warm_accounts",
-        "_warm_slots",
         "_wiped",
         "fork",
     )
@@ -62,20 +58,18 @@ class Journal:
         self.fork = fork
         self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
-        self._undo: list[tuple[Any, Any, Any]] = []
+        self._undo: UndoEntries = []
         # Values now and, for what was read, values in the state below.
         self._accounts: dict[Address, Account | None] = {}
         self._base_accounts: dict[Address, Account | None] = {}
-        self._storage: dict[Address, dict[int, int]] = {}
+        self._tables = SlotTables({}, {}, {}, {})
+        self._unread: list[RawChanges] = []
         self._base_storage: dict[Address, dict[int, int]] = {}
         self._codes: dict[Hash32, bytes] = {}
         self._wiped: dict[Address, bool] = {}
         # One transaction only.
         self._log_parts: list[Log | bytes] = []
-        self._original: dict[Address, dict[int, int]] = {}
-        self._transient: dict[tuple[Address, int], int] = {}
         self._warm_accounts: dict[Address, bool] = {}
-        self._warm_slots: dict[tuple[Address, int], bool] = {}
         self._refund: dict[int, int] = {_REFUND: 0}
         self._created: dict[Address, bool] = {}
         self._touched: dict[Address, bool] = {}
@@ -161,11 +155,8 @@ class Journal:
     def set_code(self, address: Address, code: bytes) -> None:
         """Set the code, creating the account if needed."""
         account = self.account(address)
-        if code:
-            code_hash = keccak256(code)
-            self._codes[code_hash] = code
-        else:
-            code_hash = EMPTY_CODE_HASH
+        code_hash = keccak256(code)
+        self._codes[code_hash] = code
         self._put(address, Account(account.nonce, account.balance, code_hash))
 
     def touch(self, address: Address) -> None:
@@ -173,14 +164,14 @@ class Journal:
         if address not in self._touched:
             self._touched[address] = True
             if address != _RIPEMD:
-                self._undo.append((self._touched, address, _ABSENT))
+                self._undo.append((self._touched, address, ABSENT))
 
     def create_account(self, address: Address) -> None:
         """Begin a contract at the address: storage is reset, the balance stays, `was_created` is true."""
         account = self.account(address)
         self._put(address, Account(account.nonce, account.balance, account.code_hash))
         self._mark(self._created, address)
-        if self._storage.get(address) or (address not in self._wiped and self._state.has_storage(address)):
+        if self._slots.storage.get(address) or (address not in self._wiped and self._state.has_storage(address)):
             self._wipe(address)
 
     def was_created(self, address: Address) -> bool:
@@ -203,16 +194,27 @@ class Journal:
         if member in members:
             return False
         members[member] = True
-        self._undo.append((members, member, _ABSENT))
+        self._undo.append((members, member, ABSENT))
         return True
 
     # Storage
 
-    def _slots(self, address: Address) -> dict[int, int]:
-        return self._storage.setdefault(address, {})
+    @property
+    def _slots(self) -> SlotTables:
+        """All about slots."""
+        if self._unread:
+            for changes in self._unread:
+                changes.read(self._tables)
+            self._unread.clear()
+        return self._tables
+
+    def tell(self, changes: RawChanges) -> None:
+        """Take over what native code did to slots; it is read when somebody looks."""
+        self._undo.append((changes, None, ABSENT))
+        self._unread.append(changes)
 
     def _load_slot(self, address: Address, slot: int) -> int:
-        slots = self._slots(address)
+        slots = self._slots.storage.setdefault(address, {})
         if address in self._wiped:
             value = 0
         else:
@@ -224,7 +226,7 @@ class Journal:
     def storage(self, address: Address, slot: int) -> int:
         """Value of a slot now."""
         try:
-            return self._storage[address][slot]
+            return self._slots.storage[address][slot]
         except KeyError:
             return self._load_slot(address, slot)
 
@@ -233,7 +235,7 @@ class Journal:
         if address in self._created:
             return 0
         try:
-            return self._original[address][slot]
+            return self._slots.original[address][slot]
         except KeyError:
             return self.storage(address, slot)
 
@@ -242,32 +244,33 @@ class Journal:
         previous = self.storage(address, slot)
         if previous == value:
             return
-        self._original.setdefault(address, {}).setdefault(slot, previous)
-        slots = self._storage[address]
+        self._tables.original.setdefault(address, {}).setdefault(slot, previous)
+        slots = self._tables.storage[address]
         self._undo.append((slots, slot, previous))
         slots[slot] = value
 
     def has_storage(self, address: Address) -> bool:
         """Whether any slot is set (EIP-7610). Slots of the state below count although cleared since."""
-        if any(self._storage.get(address, {}).values()):
+        if any(self._slots.storage.get(address, {}).values()):
             return True
         return address not in self._wiped and self._state.has_storage(address)
 
     def _wipe(self, address: Address) -> None:
         """Forget the whole storage of the account, also that of the state below."""
-        self._undo.append((self._storage, address, self._storage.get(address, _ABSENT)))
-        self._storage[address] = {}
+        storage = self._slots.storage
+        self._undo.append((storage, address, storage.get(address, ABSENT)))
+        storage[address] = {}
         self._mark(self._wiped, address)
 
     def transient(self, address: Address, slot: int) -> int:
         """Value of a transient slot (EIP-1153)."""
-        return self._transient.get((address, slot), 0)
+        return self._slots.transient.get((address, slot), 0)
 
     def set_transient(self, address: Address, slot: int, value: int) -> None:
         """Set a transient slot (EIP-1153)."""
-        key = (address, slot)
-        self._undo.append((self._transient, key, self._transient.get(key, 0)))
-        self._transient[key] = value
+        key, transient = (address, slot), self._slots.transient
+        self._undo.append((transient, key, transient.get(key, 0)))
+        transient[key] = value
 
     # Warm sets, refund, logs
 
@@ -281,11 +284,11 @@ class Journal:
 
     def warm_slot(self, address: Address, slot: int) -> bool:
         """Warm the slot (EIP-2929); whether it was cold."""
-        return self._mark(self._warm_slots, (address, slot))
+        return self._mark(self._slots.warm, (address, slot))
 
     def is_warm_slot(self, address: Address, slot: int) -> bool:
         """Whether the slot is warm (EIP-2929)."""
-        return (address, slot) in self._warm_slots
+        return (address, slot) in self._slots.warm
 
     @property
     def refund(self) -> int:
@@ -305,7 +308,7 @@ class Journal:
 
     def emit(self, log: Log | bytes) -> None:
         """Append a log, or several as native code recorded them, to the transaction's."""
-        self._undo.append((self._log_parts, len(self._log_parts), _ABSENT))
+        self._undo.append((self._log_parts, len(self._log_parts), ABSENT))
         self._log_parts.append(log)
 
     # Checkpoints and transactions
@@ -318,11 +321,7 @@ class Journal:
         """Undo everything since the checkpoint, which ends it and those inside it."""
         undo = self._undo
         while len(undo) > checkpoint:
-            container, key, previous = undo.pop()
-            if previous is _ABSENT:
-                del container[key]
-            else:
-                container[key] = previous
+            put_back(*undo.pop())
 
     def commit(self, checkpoint: int) -> None:
         """Keep what happened since the checkpoint; an outer one can still undo it."""
@@ -361,21 +360,22 @@ class Journal:
         self._undo.clear()
         self._log_parts = []
         self._refund[_REFUND] = 0
-        self._original.clear()
-        self._transient.clear()
+        for changes in self._unread:
+            changes.has_ended = True
+        for table in self._tables[1:]:  # all but the values of storage
+            table.clear()
         self._warm_accounts.clear()
-        self._warm_slots.clear()
         self._created.clear()
         self._touched.clear()
         self._scheduled.clear()
 
     def known_storage(self, address: Address) -> dict[int, int]:
         """Slots read or written so far, and their values now."""
-        return dict(self._storage.get(address, {}))
+        return dict(self._slots.storage.get(address, {}))
 
     def transients(self) -> dict[tuple[Address, int], int]:
         """All transient slots set in this transaction, and their values now."""
-        return dict(self._transient)
+        return dict(self._slots.transient)
 
     def delta(self) -> StateDelta:
         """Net changes since construction; values equal to the state below are left out."""
@@ -389,7 +389,7 @@ class Journal:
             if code_hash != EMPTY_CODE_HASH and (before is None or before.code_hash != code_hash):
                 delta.codes[code_hash] = self._codes[code_hash]
         delta.wiped = {address for address in self._wiped if self._state.has_storage(address)}
-        for address, slots in self._storage.items():
+        for address, slots in self._slots.storage.items():
             if address in delta.wiped:
                 changed = {slot: value for slot, value in slots.items() if value}
             else:

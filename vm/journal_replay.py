@@ -5,50 +5,33 @@ This module is a friend of `Journal`, whose undo list it takes apart and joins a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from chain.types import Address
-from vm.journal import _ABSENT, Journal
-
-UndoEntries = list[tuple[Any, Any, Any]]
+from vm.evm.raw_changes import RawChanges, UndoEntries
+from vm.journal import Journal
 
 
 def slot_of(journal: Journal, address: Address, slot: int) -> tuple[int, int, bool]:
     """Value of a slot, its value when the transaction began, and whether it is cold."""
+    slots = journal._slots
     try:
-        value = journal._storage[address][slot]
+        value = slots.storage[address][slot]
     except KeyError:
         value = journal.storage(address, slot)
-    original = journal.original_storage(address, slot) if journal._original or journal._created else value
-    return value, original, (address, slot) not in journal._warm_slots
+    original = journal.original_storage(address, slot) if slots.original or journal._created else value
+    return value, original, (address, slot) not in slots.warm
 
 
 def knows_all_slots(journal: Journal, address: Address, count: int) -> bool:
     """Whether only ``count`` slots of the account were ever looked at or warmed, and all others are 0."""
-    slots = journal._storage.get(address, {})
-    if len(slots) != count or any(a == address and s not in slots for a, s in journal._warm_slots):
+    slots = journal._slots.storage.get(address, {})
+    if len(slots) != count or any(a == address and s not in slots for a, s in journal._slots.warm):
         return False
     return address in journal._wiped or not journal._state.has_storage(address)
 
 
-class Containers(NamedTuple):
-    """What changes of slots are written to, by somebody who keeps the undo list right."""
-
-    undo: UndoEntries
-    warm_slots: dict[tuple[Address, int], bool]
-    transient: dict[tuple[Address, int], int]
-    absent: object
-    """In the undo list: there was no such key."""
-
-
-def containers_of(journal: Journal) -> Containers:
-    """Those of all accounts."""
-    return Containers(journal._undo, journal._warm_slots, journal._transient, _ABSENT)
-
-
-def slots_of(journal: Journal, address: Address) -> tuple[dict[int, int], dict[int, int]]:
-    """An account's slots, and what those that changed in this transaction held when it began."""
-    return journal._slots(address), journal._original.setdefault(address, {})
+def read_changes(journal: Journal, changes: RawChanges) -> None:
+    """Read them at once, while native code still has them, with an entry in the undo list for each."""
+    changes.read(journal._slots, journal._undo)
 
 
 def cut_undo(journal: Journal, checkpoint: int) -> UndoEntries:

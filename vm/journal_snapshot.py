@@ -20,10 +20,10 @@ ENTRY_BYTES: Final = 32
 
 
 _UNDOABLE: Final = (
-    "_undo", "_accounts", "_storage", "_wiped", "_log_parts", "_original", "_transient", "_warm_accounts",
-    "_warm_slots", "_refund", "_created", "_touched", "_scheduled",
+    "_undo", "_accounts", "_wiped", "_log_parts", "_warm_accounts", "_refund", "_created", "_touched",
+    "_scheduled", "_unread",
 )  # fmt: skip
-"""The containers of a `Journal`, whose friend this module is."""
+"""The containers of a `Journal`, whose friend this module is, besides those of slots."""
 
 
 class Chunk(NamedTuple):
@@ -63,8 +63,8 @@ class JournalSnapshot(NamedTuple):
 
 def _containers(journal: Journal) -> Iterator[dict[Any, Any] | list[Any]]:
     """All that may be undone and the undo list itself, each once. Wiped storage hangs on the undo list alone."""
-    undo = journal._undo
-    nested = (*journal._storage.values(), *journal._original.values())
+    undo, slots = journal._undo, journal._slots
+    nested = (*slots, *slots.storage.values(), *slots.original.values())
     wiped = [held for _, _, held in undo if type(held) is dict] if journal._wiped else []
     yield from {id(c): c for c in (*(getattr(journal, n) for n in _UNDOABLE), *nested, *wiped)}.values()
 

@@ -88,7 +88,7 @@ class Execution:
         """Whether calls may be carried out by native code: nobody counts steps or listens."""
         self.ledger = pool.ledger
         """State that native code keeps."""
-        pool.ledger.set_blob_hashes(context.blob_hashes)
+        pool.ledger.begin(context.blob_hashes)
         self._is_settled = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
         self._table = engine.interpreter.plain_table

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from vm.limits import STACK_ITEMS
+from vm.limits import BLOCK_HASH_WINDOW, STACK_ITEMS
 
 
 class Field(IntEnum):
@@ -124,6 +124,7 @@ CALLEES_MAX: Final = 64
 SLOT_BYTES: Final = 128
 UNDO_BYTES: Final = 64
 CALLEE_BYTES: Final = 128
+BLOCK_HASH_BYTES: Final = 64
 
 
 class Ledger(IntEnum):
@@ -152,7 +153,9 @@ class Ledger(IntEnum):
     ENTRIES = INDEX + (4 << CELL_BITS)
     CHANGES = ENTRIES + SLOTS_MAX * SLOT_BYTES
     LOGS = CHANGES + UNDO_MAX * UNDO_BYTES
-    END = LOGS + LOG_BYTES
+    BLOCK_HASHES = LOGS + LOG_BYTES
+    """What BLOCKHASH gave in this execution: a `BlockHash` by the low bits of the block's number."""
+    END = BLOCK_HASHES + BLOCK_HASH_WINDOW * BLOCK_HASH_BYTES
 
 
 class Slot(IntEnum):
@@ -201,6 +204,14 @@ class Change(IntEnum):
     UNDO = 8
     COLD = 16
     VALUE = 32
+
+
+class BlockHash(IntEnum):
+    """Byte offsets in what native code knows of a block before this one."""
+
+    AFTER = 0
+    """Number of the block after it; 0 if there is none."""
+    HASH = 32
 
 
 class LogRecord(IntEnum):

@@ -18,6 +18,7 @@ from vm.evm.callees import Callees
 from vm.evm.frame import Frame, LedgerRegisters
 from vm.evm.layout import (
     ALIGNMENT,
+    BLOCK_HASH_BYTES,
     SLOT_BYTES,
     SLOTS_MAX,
     UNDO_BYTES,
@@ -26,15 +27,17 @@ from vm.evm.layout import (
     Ledger,
     Slot,
 )
+from vm.evm.raw_changes import RawChanges
 from vm.journal import Journal
-from vm.journal_replay import containers_of, cut_undo, join_undo, knows_all_slots, slots_of
+from vm.journal_replay import cut_undo, join_undo, knows_all_slots, read_changes
+from vm.limits import BLOCK_HASH_WINDOW
 
 LOADS_BEFORE_ASKING: Final = 16
 """Slots of an account brought in one by one before the state is asked whether it has any storage below."""
 
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
-_CHANGED: Final = struct.Struct("<QQ16x32s32s")
-_CHANGE: Final = struct.Struct("<QQQ8x32s")
+_HASH: Final = struct.Struct("<Q24x32s")
+_PLACE: Final = struct.Struct(f"<Q{UNDO_BYTES - 8}x")
 _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
     for offset in (
@@ -45,11 +48,12 @@ _SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
 _ENTRIES: Final = int(Ledger.ENTRIES)
 _CHANGES: Final = int(Ledger.CHANGES)
 _LOGS: Final = int(Ledger.LOGS)
+_HASHES: Final = int(Ledger.BLOCK_HASHES)
 _ENTRY_UNDO: Final = int(Slot.UNDO)
 _MARKS: Final = slice(Field.UNDO_MARK, Field.REFUND_MARK + 1)
 _ZERO: Final = bytes(8)
 _SIGN: Final = 1 << 63
-assert (_ENTRY.size, _CHANGE.size) == (SLOT_BYTES, UNDO_BYTES)
+assert (_ENTRY.size, _HASH.size) == (SLOT_BYTES, BLOCK_HASH_BYTES)
 
 
 class _Position(NamedTuple):
@@ -74,6 +78,7 @@ class SlotLedger:
         "_buffer",
         "_cells",
         "_complete",
+        "_knows_hashes",
         "_loads",
         "_tags",
         "address",
@@ -96,11 +101,15 @@ class SlotLedger:
         """Slots brought in by tag."""
         self._complete: set[int] = set()
         """Tags of accounts whose other slots are all zero and cold."""
+        self._knows_hashes = False
         self._blob_hashes = bytes(32)
         self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
 
-    def set_blob_hashes(self, hashes: tuple[Hash32, ...]) -> None:
-        """Those of the transaction that begins."""
+    def begin(self, hashes: tuple[Hash32, ...]) -> None:
+        """Another execution, of a transaction with these blob hashes."""
+        if self._knows_hashes:
+            self.view[_HASHES : Ledger.END] = bytes(Ledger.END - _HASHES)
+            self._knows_hashes = False
         if hashes or self.header[_BLOB_COUNT]:
             self._blob_hashes = b"".join((bytes(32), *(digest[::-1] for digest in hashes)))
             self.header[_BLOB_HASHES] = address_of(self._blob_hashes)
@@ -119,6 +128,13 @@ class SlotLedger:
         tag, header = self.tag(address), self.header
         complete = tag in self._complete
         return self.address, tag, complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
+
+    def know_hash(self, number: int, word: bytes) -> None:
+        """The hash of one of the last blocks, until another execution begins."""
+        _HASH.pack_into(
+            self.view, _HASHES + BLOCK_HASH_BYTES * (number % BLOCK_HASH_WINDOW), number + 1, word
+        )
+        self._knows_hashes = True
 
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""
@@ -189,57 +205,44 @@ class SlotLedger:
         if not (header[_UNDO] or header[_LOGS_END]):
             return False
         end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
-        lowest = max(0, len(frames) - 1)
-        while lowest and any(frames[lowest].words[_MARKS]):
-            lowest -= 1
-        stack = frames[lowest:]
-        marks = [_mark(frame) for frame in stack] or [_Position(0, 0, 0)]
-        later = [(frame, cut_undo(journal, frame.checkpoint)) for frame in reversed(stack[1:])]
-        for begin, until in zip(marks, [*marks[1:], end], strict=True):
-            self._tell(journal, begin, until)
-            if later:
-                frame, entries = later.pop()
-                frame.checkpoint = join_undo(journal, entries)
-        for frame in stack:
-            frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
-            frame.words[Field.IS_JOURNALED] = 1
+        if frames:
+            self._settle_frames(journal, frames, end)
+        else:
+            self._tell(journal, _Position(0, 0, 0), end, is_last=True)
         header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
         return True
 
-    def _tell(self, journal: Journal, begin: _Position, end: _Position) -> None:
-        """What happened between two positions."""
+    def _settle_frames(self, journal: Journal, frames: list[Frame], end: _Position) -> None:
+        lowest = len(frames) - 1
+        while lowest and any(frames[lowest].words[_MARKS]):
+            lowest -= 1
+        stack = frames[lowest:]
+        marks = [_mark(frame) for frame in stack]
+        later = [(frame, cut_undo(journal, frame.checkpoint)) for frame in reversed(stack[1:])]
+        for begin, until in zip(marks, [*marks[1:], end], strict=True):
+            self._tell(journal, begin, until, is_last=False)
+            if later:
+                frame, entries = later.pop()
+                frame.checkpoint = join_undo(journal, entries)
+        for (place,) in _PLACE.iter_unpack(self.view[_CHANGES : _CHANGES + UNDO_BYTES * end.changes]):
+            at = place - self.address + _ENTRY_UNDO
+            self.view[at : at + 8] = _ZERO
+        for frame in stack:
+            frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
+            frame.words[Field.IS_JOURNALED] = 1
+
+    def _tell(self, journal: Journal, begin: _Position, end: _Position, *, is_last: bool) -> None:
+        """What happened between two positions; if that was the last, the journal reads of slots what it wants."""
         if end.changes != begin.changes:
-            self._tell_changes(journal, begin.changes, end.changes)
+            first, until = _CHANGES + UNDO_BYTES * begin.changes, _CHANGES + UNDO_BYTES * end.changes
+            changes, entries = self.view[first:until], self.view[_ENTRIES:_CHANGES]
+            place = self.address + _ENTRIES
+            if is_last:
+                entries = entries[: SLOT_BYTES * self.header[_SLOTS]]
+                journal.tell(RawChanges(tuple(self._addresses), bytes(changes), 1, bytes(entries), place))
+            else:
+                read_changes(journal, RawChanges(self._addresses, changes, begin.changes + 1, entries, place))
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
             journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
-
-    def _tell_changes(self, journal: Journal, begin: int, end: int) -> None:
-        view, mine, entry_of, number_of = self.view, self.address, _CHANGED.unpack_from, int.from_bytes
-        undo, warm_slots, transient, absent = containers_of(journal)
-        last_tag = -1
-        changes = view[_CHANGES + UNDO_BYTES * begin : _CHANGES + UNDO_BYTES * end]
-        for number, (place, kept, was_cold, before) in enumerate(_CHANGE.iter_unpack(changes), begin + 1):
-            at = place - mine
-            tag, last, key, value = entry_of(view, at)
-            if tag != last_tag:
-                last_tag, address = tag, self._addresses[tag >> 1]
-                slots, originals = ({}, {}) if tag & 1 else slots_of(journal, address)
-            slot = number_of(key, "little")
-            if last == number:
-                view[at + _ENTRY_UNDO : at + _ENTRY_UNDO + 8] = _ZERO
-            pair = (address, slot)
-            if was_cold and pair not in warm_slots:
-                warm_slots[pair] = True
-                undo.append((warm_slots, pair, absent))
-            if before == value and last == number and not kept:
-                continue  # only read
-            old = number_of(before, "little")
-            if tag & 1:
-                undo.append((transient, pair, old))
-                transient[pair] = number_of(value, "little")
-            else:
-                originals.setdefault(slot, old)
-                undo.append((slots, slot, old))
-                slots[slot] = number_of(value, "little")

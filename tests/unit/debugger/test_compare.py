@@ -45,7 +45,7 @@ def naive_steps(run: Session, with_gas: bool) -> list[object]:
         op = frame.code.padded[frame.pc]
         frames = [*waiting, (frame.stack(), frame.memory_bytes(), frame.returndata)]
         held = {a: dict(slots) for a, slots in journal._base_storage.items()}
-        holds = {a: dict(slots) for a, slots in journal._storage.items() if slots}
+        holds = {a: dict(slots) for a, slots in journal._slots.storage.items() if slots}
         steps.append((frame.pc, op, gas, frames, logs, held, holds))
         if len(steps) > STEPS:
             return steps

@@ -8,7 +8,6 @@ from chain.forks import Fork
 from chain.types import Address
 from vm.evm import gas
 from vm.evm.layout import Field
-from vm.limits import BLOCK_HASH_WINDOW
 from vm.message import Halt
 
 if TYPE_CHECKING:
@@ -53,8 +52,9 @@ def extcodesize(run: Execution, frame: Frame) -> Halt | None:
     address = Address(bytes(frame.view[at : at + 20])[::-1])
     if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
         return Halt.OUT_OF_GAS
-    code = run.code_of(address)
-    frame.view[at : at + 32] = (0 if code is None else code.length).to_bytes(32, "little")
+    known = run.engine.codes.get(run.journal.code_hash(address))
+    size = len(run.journal.code(address)) if known is None else known.length
+    frame.view[at : at + 32] = size.to_bytes(32, "little")
     return None
 
 
@@ -84,11 +84,11 @@ def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
 
 
 def blockhash(run: Execution, frame: Frame) -> Halt | None:
-    """BLOCKHASH: 0 outside the 256 blocks before this one."""
+    """BLOCKHASH of one of the 256 blocks before this one, the first time."""
     at = frame.words[SP] - 32
     number = int.from_bytes(frame.view[at : at + 32], "little")
-    known = 0 < run.context.environment.number - number <= BLOCK_HASH_WINDOW
-    frame.view[at : at + 32] = run.context.block_hash(number)[::-1] if known else bytes(32)
+    frame.view[at : at + 32] = word = run.context.block_hash(number)[::-1]
+    run.ledger.know_hash(number, word)
     return None
 
 
