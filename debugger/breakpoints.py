@@ -226,21 +226,34 @@ def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], 
     """Gives a frame's code its marks: where a condition can hold, 1 or which area of memory to look at."""
     table = opcodes(fork)
     sizes = bytes(1 + (table[byte].immediate if byte in table else 0) for byte in range(256))
+    anywhere = [condition for condition in conditions if condition.pcs is None]
+    of_op = bytes(_mark([c for c in anywhere if c.opcodes is not None and op in c.opcodes], op) for op in range(256))
+    by_pc: dict[int, list[Condition]] = {}
+    for condition in conditions:
+        for pc in condition.pcs or ():
+            by_pc.setdefault(pc, []).append(condition)
 
     def marks(frame: Frame) -> bytes:
         code, address = frame.code.bytes, frame.message.code_address
         found = bytearray(len(code) + MARKS_PADDING)
+        padded = code + bytes(MARKS_PADDING)
         pc = 0
         while pc < len(found):
-            op = code[pc] if pc < len(code) else 0
-            here = [condition for condition in conditions if condition.is_at(op, pc, address)]
-            if here:
-                is_plain = any(condition.area is None for condition in here)
-                found[pc] = 1 if is_plain else mark_of({condition.kind for condition in here}, op)
+            op = padded[pc]
+            found[pc] = of_op[op]
+            if pc in by_pc and any(condition.is_at(op, pc, address) for condition in by_pc[pc]):
+                found[pc] = 1
             pc += sizes[op]
         return bytes(found)
 
     return marks
+
+
+def _mark(conditions: Sequence[Condition], op: int) -> int:
+    """The mark of an opcode at which, wherever it stands, some conditions can hold."""
+    if any(condition.area is None for condition in conditions):
+        return 1
+    return mark_of({condition.kind for condition in conditions}, op)
 
 
 def watch_for(conditions: Iterable[Condition], fork: Fork, depth: int | None = None) -> Watch:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from debugger.breakpoints import Condition, watch_for
 from debugger.position import Position
 from debugger.timeline import Timeline
+from vm.evm.watch import Watch
 
 
 class Hit(NamedTuple):
@@ -27,17 +28,19 @@ class Hunt:
         until_depth: int | None = None,
         *,
         includes_start: bool = False,
+        watch: Watch | None = None,
     ) -> None:
         """``until_depth``: stop also when an ended call leaves so many frames.
 
-        ``includes_start``: a failure of the very first operation counts.
+        ``includes_start``: a failure of the very first operation counts. ``watch``: that of an earlier hunt for the
+        same conditions, which has marked the codes already.
         """
         self._first = timeline.step if includes_start else timeline.step + 1
         self._timeline = timeline
         self._conditions = conditions
         self._edges = {c.id: c for c in conditions if c.is_edge}
         self._until_depth = until_depth
-        self._watch = watch_for(conditions, timeline.execution.fork, until_depth)
+        self._watch = watch or watch_for(conditions, timeline.execution.fork, until_depth)
         self._has_revert = self._watch.on_failure
         self._known: dict[int, bool] = {}
         self.is_back = False

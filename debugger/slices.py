@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeVar
 
-from debugger.breakpoints import Condition
+from debugger.breakpoints import Condition, watch_for
 from debugger.errors import InvalidProgram, StepOutOfRange
 from debugger.hunt import Hunt, hits_at_start
 from debugger.limits import RUN_SLICE, RUN_SLICE_CHECKED
@@ -150,9 +150,10 @@ def reverse_slices(
     one after the other, the latest first.
     """
     here = end = timeline.step
+    watch = watch_for(conditions, timeline.execution.fork)
     while end > 0:
         start = timeline.rewind_to_keyframe(end)
-        found = yield from _last_in_stretch(timeline, conditions, start, end, here, depth)
+        found = yield from _last_in_stretch(timeline, conditions, watch, (start, end, here), depth)
         if found is not None:
             step, ids = found
             timeline.seek(step)
@@ -169,16 +170,17 @@ _Found = tuple[int, tuple[int, ...]]
 
 
 def _last_in_stretch(
-    timeline: Timeline, conditions: Sequence[Condition], start: int, end: int, here: int, depth: int | None
+    timeline: Timeline, conditions: Sequence[Condition], watch: Watch, steps: tuple[int, int, int], depth: int | None
 ) -> Generator[None, None, _Found | None]:
-    """The last find earlier than ``here`` in the stretch from a keyframe, at which the timeline stands, to ``end``."""
+    """The last find in a stretch: from a keyframe, where the timeline stands, to a step, and earlier than another."""
+    start, end, here = steps
     last: _Found | None = None
     if start == 0 and (ids := hits_at_start(timeline, conditions)):
         last = 0, ids
     if depth is not None and not conditions:
         shallow = yield from _last_at_depth(timeline, end, depth)
         return None if shallow is None else (shallow, ())
-    hunt = Hunt(timeline, conditions, includes_start=True)
+    hunt = Hunt(timeline, conditions, includes_start=True, watch=watch)
     size = RUN_SLICE_CHECKED if hunt.looks_at_every_step else RUN_SLICE
     while timeline.step < end and timeline.outcome is None:
         for hit in hunt.forward(min(size, end - timeline.step)):

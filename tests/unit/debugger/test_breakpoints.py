@@ -213,3 +213,17 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
     value = expression.value(Position(run.timeline.execution))
     assert value is None or 0 <= value < 2**256
     run.close()
+
+
+def test_many_breakpoints_in_much_code_cost_one_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one look for each breakpoint, nor one for each stretch of a way back."""
+    run = session(Program(code="0x" + "5b" * 20_000), spacing=1_000)
+    for at in range(BREAKPOINTS // 2):
+        run.set_breakpoint(Breakpoint("pc", pc=at))
+        run.set_breakpoint(Breakpoint("opcode", opcode="SSTORE"))
+    looks: list[int] = []
+    is_at = Condition.is_at
+    monkeypatch.setattr(Condition, "is_at", lambda self, op, pc, to: looks.append(pc) or is_at(self, op, pc, to))
+    run.to_end()
+    assert run.reverse_run()[0].step == BREAKPOINTS // 2 - 1  # type: ignore[union-attr]
+    assert len(looks) == BREAKPOINTS // 2
