@@ -99,17 +99,19 @@ class JsonRpcEndpoint:
             hint = "send Content-Type: application/json"
             await refuse(send, 415, "http.content_type", "the body is not declared as JSON", hint)
             return
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:  # by the server, which stops and has waited for it
+            stopping = NodeStopping("the node stopped before this was answered")
+            await refuse(send, 503, stopping.code, str(stopping), stopping.hint)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._body(scope, receive)
         if body is None:
             message = f"the body exceeds {self._body_max} bytes"
             await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
             return
-        try:
-            answer = await self._service.answer(body)
-        except asyncio.CancelledError:  # by the server, which stops and has waited for it
-            stopping = NodeStopping("the node stopped before this was answered")
-            await refuse(send, 503, stopping.code, str(stopping), stopping.hint)
-            return
+        answer = await self._service.answer(body)
         if answer is None:
             await respond(send, 204)
         else:

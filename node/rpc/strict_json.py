@@ -7,6 +7,7 @@ disagree somewhere before; a node answers them with -32700 or -32600.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any, NoReturn
 
@@ -34,7 +35,9 @@ def decode(body: bytes, limits: RpcLimits) -> Any:
 
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=integer)
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=integer, parse_float=_number
+        )
     except UnicodeDecodeError as error:
         raise ParseError(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -55,6 +58,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise ParseError(f"{name} is not JSON")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):  # it would be answered as null, or as what is not JSON
+        raise ParseError(f"{text[:20]} is out of range")
+    return value
 
 
 def _check_depth(body: bytes, depth_max: int) -> None:

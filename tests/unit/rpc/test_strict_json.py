@@ -22,6 +22,8 @@ LIMITS = RpcLimits()
         (b'{"a": 1, "a": 2}', "rpc.parse"),
         (b'[{"a": {"b": 1, "b": 1}}]', "rpc.parse"),
         (b"[NaN]", "rpc.parse"),
+        (b"[1e400]", "rpc.parse"),
+        (b"[-1e400]", "rpc.parse"),
         (b"[Infinity]", "rpc.parse"),
         (b"[-Infinity]", "rpc.parse"),
         (b'["\\ud800"]', "rpc.parse"),
