@@ -15,6 +15,7 @@ from storage.checkpoint import replay_from
 from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
 from storage.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
+from storage.wal import Record
 from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.wal.records import (
     RecordType,
@@ -82,70 +83,116 @@ def recover(store: Store, replay: Replay) -> Recovery:
     `WalPruned`, `StateRootMismatch` and, for a state store of another history, `StateStoreCorrupt`; nothing is
     repaired.
     """
-    report = Recovery()
-    waiting = report.waiting
-    environment: BlockEnvironment | None = None
-    raws: list[bytes] = []
-    known: KnownOutcome | None = None
-    checkpoint_lsn = store.checkpoint_lsn
+    reading = _Reading(store, replay)
     # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
     retention, store.state.retention = store.state.retention, None
     _compare_with_log(store)
-    for record in store.wal.records(replay_from(checkpoint_lsn, store.needed_lsn)):
-        if record.type == RecordType.POOL_ADMIT:
-            waiting.admit(record.lsn, record.payload)
-            if store.needed_lsn is None:  # perhaps more than needed, until the pool has said
-                store.needed_lsn = record.lsn
-        elif record.type == RecordType.CHEAT:
-            name, arguments = decode_command(record.payload)
-            if record.lsn > checkpoint_lsn:
-                perform(store, name, arguments, record.lsn)
-            waiting.cheat(name, arguments[0])
-        elif record.type == RecordType.TRANSACTION:
-            raws.append(record.payload)
-        elif record.type == RecordType.BLOCK_ENV:
-            raws = []
-        elif record.type == RecordType.BLOCK_SEAL:
-            for raw in raws:
-                waiting.lsns.pop(raw, None)
-        if record.lsn <= checkpoint_lsn:
-            continue
-        if record.type == RecordType.COMMAND:
-            name, arguments = decode_command(record.payload)
-            if name == ANSWER:
-                key, at, result = arguments[0]
-                store.answers.put(key, Answered(at, result))
-            else:
-                store.settings[name] = arguments[0]
-        elif record.type in SESSION_TYPES:
-            session, change = decode_session(record.type, record.payload)
-            store.sessions.put(session, change, record.lsn, len(record.payload))
-        elif record.type == RecordType.TEMPLATE:
-            store.templates.put(*decode_template(record.payload))
-        elif record.type == RecordType.BLOCK_ENV:
-            environment, known = decode_environment(record.payload), None
-        elif record.type == RecordType.BLOCK_DELTA:
-            known = decode_delta(record.payload)
-        elif record.type == RecordType.BLOCK_SEAL:
-            if checkpoint_lsn and not report.blocks and environment and environment.parent_hash != store.tip.hash:
-                raise _of_another_history(store, record.lsn)
-            if environment is None or environment.number != store.tip.number + 1:
-                raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
-            reach("recovery.block.before")
-            sealed = _Sealed(environment, raws, known, decode_seal(record.payload), record.lsn)
-            _replay_block(store, replay, sealed)
-            environment = None
-            report.blocks += 1
-            report.transactions += len(raws)
-            if report.blocks % CHECKPOINT_BLOCKS == 0:
-                store.publish(store.tip.number)
-                store.checkpoint(record.lsn)
+    for record in store.wal.records(replay_from(reading.checkpoint_lsn, store.needed_lsn)):
+        if note := _NOTED.get(record.type):
+            note(reading, record)
+        if record.lsn > reading.checkpoint_lsn and (apply := _APPLIED.get(record.type)):
+            apply(reading, record)
     store.state.retention = retention
     reach("recovery.replayed")
     store.publish(store.tip.number)
     store.follower.rewind_to_chain()
     reach("recovery.done")
-    return report
+    return reading.report
+
+
+class _Reading:
+    """What is open between two records: the block whose parts came, and what waits for a block."""
+
+    def __init__(self, store: Store, replay: Replay) -> None:
+        self.store = store
+        self.replay = replay
+        self.checkpoint_lsn = store.checkpoint_lsn
+        self.report = Recovery()
+        self.environment: BlockEnvironment | None = None
+        self.raws: list[bytes] = []
+        self.known: KnownOutcome | None = None
+
+    def admitted(self, record: Record) -> None:
+        self.report.waiting.admit(record.lsn, record.payload)
+        if self.store.needed_lsn is None:  # perhaps more than needed, until the pool has said
+            self.store.needed_lsn = record.lsn
+
+    def pool_cheated(self, record: Record) -> None:
+        name, arguments = decode_command(record.payload)
+        self.report.waiting.cheat(name, arguments[0])
+
+    def block_began(self, _: Record) -> None:
+        self.raws = []
+
+    def transaction(self, record: Record) -> None:
+        self.raws.append(record.payload)
+
+    def mined(self, _: Record) -> None:
+        for raw in self.raws:
+            self.report.waiting.lsns.pop(raw, None)
+
+    def cheat(self, record: Record) -> None:
+        name, arguments = decode_command(record.payload)
+        perform(self.store, name, arguments, record.lsn)
+
+    def command(self, record: Record) -> None:
+        name, arguments = decode_command(record.payload)
+        if name == ANSWER:
+            key, at, result = arguments[0]
+            self.store.answers.put(key, Answered(at, result))
+        else:
+            self.store.settings[name] = arguments[0]
+
+    def session(self, record: Record) -> None:
+        session, change = decode_session(record.type, record.payload)
+        self.store.sessions.put(session, change, record.lsn, len(record.payload))
+
+    def template(self, record: Record) -> None:
+        self.store.templates.put(*decode_template(record.payload))
+
+    def opened(self, record: Record) -> None:
+        self.environment, self.known = decode_environment(record.payload), None
+
+    def delta(self, record: Record) -> None:
+        self.known = decode_delta(record.payload)
+
+    def sealed(self, record: Record) -> None:
+        store, report, environment = self.store, self.report, self.environment
+        if self.checkpoint_lsn and not report.blocks and environment and environment.parent_hash != store.tip.hash:
+            raise _of_another_history(store, record.lsn)
+        if environment is None or environment.number != store.tip.number + 1:
+            raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
+        reach("recovery.block.before")
+        _replay_block(
+            store, self.replay, _Sealed(environment, self.raws, self.known, decode_seal(record.payload), record.lsn)
+        )
+        self.environment = None
+        report.blocks += 1
+        report.transactions += len(self.raws)
+        if report.blocks % CHECKPOINT_BLOCKS == 0:
+            store.publish(store.tip.number)
+            store.checkpoint(record.lsn)
+
+
+_NOTED: dict[int, Callable[[_Reading, Record], None]] = {
+    RecordType.POOL_ADMIT: _Reading.admitted,
+    RecordType.CHEAT: _Reading.pool_cheated,
+    RecordType.BLOCK_ENV: _Reading.block_began,
+    RecordType.TRANSACTION: _Reading.transaction,
+    RecordType.BLOCK_SEAL: _Reading.mined,
+}
+"""What tells which transactions wait: read from where the oldest of them was admitted, before the checkpoint too."""
+
+_APPLIED: dict[int, Callable[[_Reading, Record], None]] = {
+    RecordType.CHEAT: _Reading.cheat,
+    RecordType.COMMAND: _Reading.command,
+    **dict.fromkeys(SESSION_TYPES, _Reading.session),
+    RecordType.TEMPLATE: _Reading.template,
+    RecordType.BLOCK_ENV: _Reading.opened,
+    RecordType.BLOCK_DELTA: _Reading.delta,
+    RecordType.BLOCK_SEAL: _Reading.sealed,
+}
+"""What a record after the checkpoint does to the store."""
 
 
 def _compare_with_log(store: Store) -> None:
