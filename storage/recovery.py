@@ -79,9 +79,8 @@ class Recovery:
 def recover(store: Store, replay: Replay) -> Recovery:
     """Bring the state, the blocks and the settings up to the log's durable end.
 
-    Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Raises `WalCorrupt`,
-    `WalPruned`, `StateRootMismatch` and, for a state store of another history, `StateStoreCorrupt`; nothing is
-    repaired.
+    Idempotent: a crash in the middle leaves a log and a checkpoint from which it starts again. Repairs nothing, raises
+    `WalCorrupt`, `WalPruned`, `StateRootMismatch`, and `StateStoreCorrupt` for a state store of another history.
     """
     reading = _Reading(store, replay)
     # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
