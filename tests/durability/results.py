@@ -107,7 +107,7 @@ def collect(directory: Path, *, any_commit: bool = False) -> list[Line]:
 def merge(parts: list[Line]) -> Line:
     """One line of several with different seeds."""
     parts.sort(key=lambda part: part.seed)
-    whole = Line(parts[0].name, parts[0].seed, parts[0].asked)
+    whole = Line(parts[0].name, parts[0].seed, max(part.asked for part in parts))
     for part in parts:
         whole.count += part.count
         whole.seconds += part.seconds
@@ -120,7 +120,7 @@ def merge(parts: list[Line]) -> Line:
         for what, times in part.times.items():
             whole.times.setdefault(what, []).extend(times)
     whole.commit = ", ".join(dict.fromkeys(part.commit for part in parts))
-    whole.seeds = [part.seed for part in parts]
+    whole.seeds = [seed for part in parts for seed in part.seeds or [part.seed]]
     return whole
 
 
@@ -166,7 +166,18 @@ def repeat(line: Line) -> str:
     command = f"python -m tests.durability.campaign {line.name} --seed {line.seed}"
     if len(line.seeds) < 2:
         return f"`{command} --count {line.asked}`"
-    return f"`{command} --count {line.asked}`, and so on to seed {line.seeds[-1]}"
+    return f"`{command} --count {line.asked}`, and the other seeds likewise"
+
+
+def spans(seeds: list[int]) -> str:
+    """Numbers in ascending order, told by where they run on.
+
+    >>> spans([1, 2, 3, 11, 21, 22])
+    '1-3, 11, 21-22'
+    """
+    begins = [seed for seed in seeds if seed - 1 not in seeds]
+    ends = [seed for seed in seeds if seed + 1 not in seeds]
+    return ", ".join(str(begin) if begin == end else f"{begin}-{end}" for begin, end in zip(begins, ends, strict=True))
 
 
 def page(titles: dict[str, str], totals: Iterable[tuple[str, tuple[str, ...]]]) -> str:
@@ -187,7 +198,7 @@ def page(titles: dict[str, str], totals: Iterable[tuple[str, tuple[str, ...]]]) 
             continue
         beside = f"<br>{more(line)}" if more(line) else ""
         beside += f"<br>**{line.failure}**" if line.failures else ""
-        seeds = f"{line.seeds[0]}-{line.seeds[-1]}" if len(line.seeds) > 1 else str(line.seed)
+        seeds = spans(line.seeds or [line.seed])
         numbers = f"{line.count:,} | {line.failures} | {seeds} | {line.seconds:.0f} | {line.commit}"
         rows.append(f"| {title}{beside} | {numbers} | {repeat(line)} |")
     sums = [f"{sum(known[name].count for name in names if name in known):,} {what}" for what, names in totals]
