@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from traceback import extract_tb
 
 import pytest
 
+from node.engine.pipeline import Pipeline
 from storage.errors import (
     StateStoreCorrupt,
     StateStoreWriteFailed,
@@ -60,8 +62,10 @@ class Victim:
         self.disk = latest[0]
 
     def nothing_is_answered_any_more(self) -> None:
-        """After a failed sync the committer must not get another group through."""
+        """After a panic of its own the committer must not get another group through; a job's ends the process."""
         if self.script is None or not isinstance(self.failure, StoragePanic):
+            return
+        if all(frame.name != Pipeline.commit.__name__ for frame in extract_tb(self.failure.__traceback__)):
             return
         life, answered = self.script.life, len(self.record.answered)
         if life.disk is not self.disk:  # it was killed before; the next one failed to start
