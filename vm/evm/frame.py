@@ -27,6 +27,8 @@ from vm.message import Message
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
 _MEMORY_SIZE: Final = int(Field.MEMORY_SIZE)
+_RETURNDATA: Final = int(Field.RETURNDATA)
+_RETURNDATA_LENGTH: Final = int(Field.RETURNDATA_LENGTH)
 
 # One packing of all registers that a new frame needs, from PC to PROFILE.
 _START: Final = struct.Struct("<25Qq4Q")
@@ -209,9 +211,11 @@ class Frame:
 
     def set_returndata(self, data: bytes) -> None:
         """What RETURNDATASIZE and RETURNDATACOPY see."""
+        words = self.words
         self.returndata = data
-        self.words[Field.RETURNDATA] = address_of(data)
-        self.words[Field.RETURNDATA_LENGTH] = len(data)
+        words[_RETURNDATA_LENGTH] = len(data)
+        if data:
+            words[_RETURNDATA] = address_of(data)
 
     def grow(self) -> bool:
         """After `Exit.GROW`: give the memory room. False if it would exceed `MEMORY_BYTES`."""

@@ -24,4 +24,4 @@ def blake2f(data: bytes) -> bytes:
         raise PrecompileError("final flag is neither 0 nor 1")
     compress = native("blake2b", "blake2f", 0x09).compress
     words = _LAYOUT.unpack(data[4:212])
-    return bytes(compress(gas(data), words[:8], words[8:24], words[24:], data[212] == 1))
+    return bytes(compress(int.from_bytes(data[:4], "big"), words[:8], words[8:24], words[24:], data[212] == 1))

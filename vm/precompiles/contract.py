@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -21,6 +22,7 @@ class Precompile:
     """Output for this input. Raises `vm.errors.PrecompileError`, or `vm.errors.PrecompileUnavailable`."""
 
 
+@cache
 def native(module: str, name: str, address: int) -> Any:
     """The library a contract stands on, loaded when first needed. Raises `PrecompileUnavailable`."""
     try:
