@@ -18,7 +18,7 @@ from vm.eip3155 import encode_line, operation_line
 from vm.pricing import Pricing
 
 
-class TracePage(msgspec.Struct, frozen=True):
+class TracePage(msgspec.Struct, frozen=True, rename="camel"):
     """Lines of the operations from ``start`` up to ``stop``, where the next page begins."""
 
     start: int

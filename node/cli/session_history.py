@@ -77,7 +77,7 @@ def trace(session_id: int | str, start: int, count: int | None, memory: bool, **
         page = ask("trace", session_id, at, TRACE_PAGE if left is None else min(TRACE_PAGE, left), memory, **link)
         for line in page["lines"]:
             click.echo(line)
-        if page["has_ended"] or page["stop"] == at:
+        if page["hasEnded"] or page["stop"] == at:
             return
         left = None if left is None else left - (page["stop"] - at)
         at = page["stop"]

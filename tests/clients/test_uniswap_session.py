@@ -76,7 +76,7 @@ def lines_of(swap: Swap, session: int) -> list[dict[str, Any]]:
         page = swap.rpc.call(S + "trace", session, at, 1_000, True)
         lines += page["lines"]
         at = page["stop"]
-        if page["has_ended"]:
+        if page["hasEnded"]:
             return [json.loads(line) for line in lines[:-1]]
 
 

@@ -122,7 +122,7 @@ def test_a_past_transaction_runs_as_it_did(tmp_path: Path) -> None:
             rpc.call("zvmd_session_run", found)
         tree = rpc.call("zvmd_session_call_tree", session)
         assert len(tree["nodes"]) == 1
-        assert rpc.call("zvmd_session_trace", session)["has_ended"]
+        assert rpc.call("zvmd_session_trace", session)["hasEnded"]
         same = rpc.call("zvmd_session_compare", at[number], at[number - 1])
         assert same["isEqual"] is False or same["hasEnded"]
     finally:
