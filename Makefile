@@ -17,8 +17,9 @@ run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, ke
 test: $(VENV)/dev.stamp tools lint ## Set up, check style, types and layers, run the suite
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not full"
 
-test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices
+test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices, and `make durability FULL=1`: for hours
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m tests.durability.campaign --full
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

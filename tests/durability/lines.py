@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
 LINES: dict[str, Entry] = {
     "node-crashes": Entry(
-        machines.node_crashes, 10_000, 100_000,
+        machines.node_crashes, 10_000, 200_000,
         "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call (T1)",
     ),
     "sequences": Entry(
@@ -30,7 +30,7 @@ LINES: dict[str, Entry] = {
         machines.prune_crashes, 300, 20_000, "crash states of whole nodes, every call of a prune of their log (T1)"
     ),
     "recovery-crashes": Entry(
-        machines.recovery_crashes, 5_000, 20_000,
+        machines.recovery_crashes, 5_000, 100_000,
         "crash states of whole nodes whose recovery crashed, to depth 3 (T3)",
     ),
     "log-crashes": Entry(
@@ -43,8 +43,8 @@ LINES: dict[str, Entry] = {
         "kill -9 of whole daemons, 4 clients on JSON-RPC and QUIC and one on debug sessions (T4)",
     ),
     "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
-    "places": Entry(processes.places, 142, 1_280, "kill -9 at named places of the sources (T5)"),
-    "stops": Entry(processes.stops, 12, 50, "SIGTERM of whole daemons under load (T16)"),
+    "places": Entry(processes.places, 142, 1_500, "kill -9 at named places of the sources (T5)"),
+    "stops": Entry(processes.stops, 12, 1_000, "SIGTERM of whole daemons under load (T16)"),
     "bits": Entry(hurts.bits, 131_072, 200_000, "bits flipped in a log (T7)"),
     "bytes": Entry(hurts.changed_bytes, 50_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
     "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut (T8)"),
