@@ -8,10 +8,8 @@ from typing import Final
 from gmpy2 import invert
 
 from vm.errors import PrecompileError
-from vm.precompiles import bn254_pairing
 from vm.precompiles.bn254_native import library
-from vm.precompiles.bn254_native.elements import FIELD
-from vm.precompiles.bn254_pairing import Fp2
+from vm.precompiles.bn254_native.elements import FIELD, U
 from vm.precompiles.contract import padded
 
 _Point = tuple[int, int] | None
@@ -19,12 +17,13 @@ _Point = tuple[int, int] | None
 
 ORDER: Final = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 _PAIR_BYTES: Final = 192
+_TWIST: Final = (27 * pow(82, -1, FIELD), -3 * pow(82, -1, FIELD))
+"""3 / (9 + u)"""
 
 # The curve's endomorphism (x, y) -> (_BETA x, y) multiplies by _LAMBDA = 36 u^3 + 18 u^2 + 6 u + 1. What two short
 # numbers m + n _LAMBDA are 0 modulo ORDER is a lattice with this basis (Gallant, Lambert, Vanstone 2001).
-_U: Final = 4965661367192848881
-_BETA: Final = (18 * _U**3 + 18 * _U**2 + 9 * _U + 1) % FIELD
-_BASIS: Final = ((6 * _U**2 + 4 * _U + 1, 2 * _U + 1), (-2 * _U - 1, 6 * _U**2 + 2 * _U))
+_BETA: Final = (18 * U**3 + 18 * U**2 + 9 * U + 1) % FIELD
+_BASIS: Final = ((6 * U**2 + 4 * U + 1, 2 * U + 1), (-2 * U - 1, 6 * U**2 + 2 * U))
 
 
 def pairing_gas(fixed: int, per_pair: int) -> Callable[[bytes], int]:
@@ -59,9 +58,8 @@ def mul(data: bytes) -> bytes:
         return _encode(None)
     x, y = point
     m, n = _halves(int.from_bytes(padded(data, 64, 32), "big") % ORDER)
-    points = (x, y if m >= 0 else FIELD - y, x * _BETA % FIELD, y if n >= 0 else FIELD - y)
     total = library.g1_sum(
-        b"".join(value.to_bytes(32, "little") for value in points),
+        _words(x, y if m >= 0 else FIELD - y, x * _BETA % FIELD, y if n >= 0 else FIELD - y),
         abs(m).to_bytes(16, "little") + abs(n).to_bytes(16, "little"),
     )
     return _encode(_affine(*(int.from_bytes(total[at : at + 32], "little") for at in (0, 32, 64))))
@@ -75,8 +73,8 @@ def pairing(data: bytes) -> bytes:
     for at in range(0, len(data), _PAIR_BYTES):
         point, twisted = _read_g1(data, at), _read_g2(data, at + 64)
         if point is not None and twisted is not None:
-            pairs.append((point, twisted))
-    return int(bn254_pairing.product_is_one(pairs)).to_bytes(32, "big")
+            pairs.append(_words(*point, *twisted))
+    return int(library.product_is_one(pairs)).to_bytes(32, "big")
 
 
 def _coordinate(data: bytes, offset: int) -> int:
@@ -95,15 +93,27 @@ def _read_g1(data: bytes, offset: int) -> _Point:
     return x, y
 
 
-def _read_g2(data: bytes, offset: int) -> tuple[Fp2, Fp2] | None:
-    """A point of the twist, None at infinity; imaginary parts come first."""
+def _read_g2(data: bytes, offset: int) -> tuple[int, int, int, int] | None:
+    """A point of the twist, None at infinity; in the input the imaginary parts come first."""
     x_imaginary, x, y_imaginary, y = (_coordinate(data, offset + 32 * i) for i in range(4))
-    if not (x or x_imaginary or y or y_imaginary):
+    point = x, x_imaginary, y, y_imaginary
+    if not any(point):
         return None
-    point = (x, x_imaginary), (y, y_imaginary)
-    if not bn254_pairing.is_in_g2(point):
+    if not (_is_on_twist(*point) and library.is_in_subgroup(_words(*point))):
         raise PrecompileError("point is not in G2")
     return point
+
+
+def _is_on_twist(x: int, x_imaginary: int, y: int, y_imaginary: int) -> bool:
+    """Whether y^2 = x^3 + 3 / (9 + u), where u^2 = -1."""
+    square, twice = x * x, x_imaginary * x_imaginary
+    real = (y + y_imaginary) * (y - y_imaginary) - x * (square - 3 * twice) - _TWIST[0]
+    imaginary = 2 * y * y_imaginary - x_imaginary * (3 * square - twice) - _TWIST[1]
+    return not (real % FIELD or imaginary % FIELD)
+
+
+def _words(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(32, "little") for number in numbers)
 
 
 def _halves(scalar: int) -> tuple[int, int]:

@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 from vm.evm.builder import Builder
 
 FIELD: Final = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
+U: Final = 4965661367192848881
+"""The number that field and curve are made from (Barreto, Naehrig 2005)."""
 RADIX: Final = 1 << 256
 """An integer n is represented by n * RADIX modulo FIELD (Montgomery 1985)."""
 
