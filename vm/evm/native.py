@@ -188,7 +188,7 @@ def load_interpreter(fork: Fork, cache: ObjectCache | None = None) -> Interprete
     """The interpreter of a fork, built at most once in a process."""
     global _cache
     with _lock:
-        _cache = cache or _cache
+        _cache = _cache if cache is None else cache
         if fork not in _loaded:
             _loaded[fork] = _load(fork, cache)
         return _loaded[fork]
@@ -199,4 +199,5 @@ def load_library(ir: str, name: str, exported: tuple[str, ...]) -> tuple[Any, di
 
     The text lists the functions in ``@exports``. Raises `NativeCodeUnavailable`.
     """
-    return _link(object_for(ir, name, _cache), name, exported)
+    with _lock:
+        return _link(object_for(ir, name, _cache), name, exported)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from gmpy2 import invert
+from gmpy2 import invert, mpz
 
 from vm.errors import PrecompileError
-from vm.precompiles.bn254_native import library
-from vm.precompiles.bn254_native.elements import FIELD, U
+from vm.precompiles.bn254_native import elements, library
+from vm.precompiles.bn254_native.elements import U
 from vm.precompiles.contract import padded
 
-_Point = tuple[int, int] | None
-"""A point of G1, None at infinity."""
+_Point = tuple[Any, Any]
+"""A point of G1 in GMP's integers."""
+
+FIELD: Final = mpz(elements.FIELD)
 
 ORDER: Final = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 _PAIR_BYTES: Final = 192
-_TWIST: Final = (27 * pow(82, -1, FIELD), -3 * pow(82, -1, FIELD))
+_TWIST: Final = (27 * invert(82, FIELD), -3 * invert(82, FIELD))
 """3 / (9 + u)"""
 
 # The curve's endomorphism (x, y) -> (_BETA x, y) multiplies by _LAMBDA = 36 u^3 + 18 u^2 + 6 u + 1. What two short
@@ -37,16 +39,19 @@ def pairing_gas(fixed: int, per_pair: int) -> Callable[[bytes], int]:
 
 def add(data: bytes) -> bytes:
     """Sum of two points of G1."""
-    left, right = _read_g1(data, 0), _read_g1(data, 64)
-    if left is None or right is None:
-        return _encode(left or right)
-    (x1, y1), (x2, y2) = left, right
+    x1, y1, x2, y2 = _coordinates(data, 0, 4)
+    if not (_is_on_curve(x1, y1) and _is_on_curve(x2, y2)):
+        raise PrecompileError("point is not on the curve")
+    if not y1:
+        return _encode((x2, y2))
+    if not y2:
+        return _encode((x1, y1))
     if x1 != x2:
-        slope = (y2 - y1) * int(invert(x2 - x1, FIELD)) % FIELD
+        slope = (y2 - y1) * invert(x2 - x1, FIELD) % FIELD
     elif y1 == y2:
-        slope = 3 * x1 * x1 * int(invert(2 * y1, FIELD)) % FIELD
+        slope = 3 * x1 * x1 * invert(2 * y1, FIELD) % FIELD
     else:
-        return _encode(None)
+        return bytes(64)
     x3 = (slope * slope - x1 - x2) % FIELD
     return _encode((x3, (slope * (x1 - x3) - y1) % FIELD))
 
@@ -55,14 +60,19 @@ def mul(data: bytes) -> bytes:
     """Multiple of a point of G1."""
     point = _read_g1(data, 0)
     if point is None:
-        return _encode(None)
+        return bytes(64)
     x, y = point
     m, n = _halves(int.from_bytes(padded(data, 64, 32), "big") % ORDER)
     total = library.g1_sum(
         _words(x, y if m >= 0 else FIELD - y, x * _BETA % FIELD, y if n >= 0 else FIELD - y),
         abs(m).to_bytes(16, "little") + abs(n).to_bytes(16, "little"),
     )
-    return _encode(_affine(*(int.from_bytes(total[at : at + 32], "little") for at in (0, 32, 64))))
+    x, y, z = (mpz.from_bytes(total[at : at + 32], "little") for at in (0, 32, 64))
+    if not z:
+        return bytes(64)
+    inverse = invert(z, FIELD)
+    square = inverse * inverse % FIELD
+    return _encode((x * square % FIELD, y * square * inverse % FIELD))
 
 
 def pairing(data: bytes) -> bytes:
@@ -77,25 +87,30 @@ def pairing(data: bytes) -> bytes:
     return int(library.product_is_one(pairs)).to_bytes(32, "big")
 
 
-def _coordinate(data: bytes, offset: int) -> int:
-    value = int.from_bytes(padded(data, offset, 32), "big")
-    if value >= FIELD:
+def _coordinates(data: bytes, offset: int, count: int) -> list[Any]:
+    words, read = padded(data, offset, 32 * count), mpz.from_bytes
+    values = [read(words[at : at + 32], "big") for at in range(0, 32 * count, 32)]
+    if max(values) >= FIELD:
         raise PrecompileError("coordinate is not below the field modulus")
-    return value
+    return values
 
 
-def _read_g1(data: bytes, offset: int) -> _Point:
-    x, y = _coordinate(data, offset), _coordinate(data, offset + 32)
-    if not x and not y:
-        return None
-    if (y * y - x * x * x - 3) % FIELD:
+def _is_on_curve(x: Any, y: Any) -> bool:
+    """Whether y^2 = x^3 + 3; the point at infinity is written (0, 0), and no other has y = 0."""
+    return not (y * y - x * x * x - 3) % FIELD or not (x or y)
+
+
+def _read_g1(data: bytes, offset: int) -> _Point | None:
+    """A point of G1, None at infinity."""
+    x, y = _coordinates(data, offset, 2)
+    if not _is_on_curve(x, y):
         raise PrecompileError("point is not on the curve")
-    return x, y
+    return (x, y) if y else None
 
 
-def _read_g2(data: bytes, offset: int) -> tuple[int, int, int, int] | None:
+def _read_g2(data: bytes, offset: int) -> tuple[Any, Any, Any, Any] | None:
     """A point of the twist, None at infinity; in the input the imaginary parts come first."""
-    x_imaginary, x, y_imaginary, y = (_coordinate(data, offset + 32 * i) for i in range(4))
+    x_imaginary, x, y_imaginary, y = _coordinates(data, offset, 4)
     point = x, x_imaginary, y, y_imaginary
     if not any(point):
         return None
@@ -104,7 +119,7 @@ def _read_g2(data: bytes, offset: int) -> tuple[int, int, int, int] | None:
     return point
 
 
-def _is_on_twist(x: int, x_imaginary: int, y: int, y_imaginary: int) -> bool:
+def _is_on_twist(x: Any, x_imaginary: Any, y: Any, y_imaginary: Any) -> bool:
     """Whether y^2 = x^3 + 3 / (9 + u), where u^2 = -1."""
     square, twice = x * x, x_imaginary * x_imaginary
     real = (y + y_imaginary) * (y - y_imaginary) - x * (square - 3 * twice) - _TWIST[0]
@@ -112,7 +127,7 @@ def _is_on_twist(x: int, x_imaginary: int, y: int, y_imaginary: int) -> bool:
     return not (real % FIELD or imaginary % FIELD)
 
 
-def _words(*numbers: int) -> bytes:
+def _words(*numbers: Any) -> bytes:
     return b"".join(number.to_bytes(32, "little") for number in numbers)
 
 
@@ -123,15 +138,7 @@ def _halves(scalar: int) -> tuple[int, int]:
     return scalar - first * a1 - second * a2, -first * b1 - second * b2
 
 
-def _affine(x: int, y: int, z: int) -> _Point:
-    if not z:
-        return None
-    inverse = int(invert(z, FIELD))
-    square = inverse * inverse % FIELD
-    return x * square % FIELD, y * square * inverse % FIELD
-
-
 def _encode(point: _Point) -> bytes:
-    if point is None:
-        return bytes(64)
-    return point[0].to_bytes(32, "big") + point[1].to_bytes(32, "big")
+    x, y = point
+    encoded: bytes = x.to_bytes(32, "big") + y.to_bytes(32, "big")
+    return encoded

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from chain.forks import Fork
 from tests.unit.vm import bn254_pairing_reference as reference
-from vm.evm.native import load_library
+from vm.evm import native
+from vm.evm.native import load_interpreter
 from vm.precompiles.bn254_native import base_field, tower
 from vm.precompiles.bn254_native.elements import FIELD, FP12, RADIX, U, define, power
 
@@ -38,7 +40,7 @@ def functions() -> tuple[Any, dict[str, int]]:
     listed = ", ".join(f"ptr @{name}" for name in BASE + UPPER)
     ir = base_field.functions() + tower.functions() + define(FP12, "cube", lambda a: power(a, 3))
     text = ir + f"@exports = constant [{len(BASE + UPPER)} x ptr] [{listed}]\n"
-    return load_library(text, "bn254-fields", BASE + UPPER)
+    return native.load_library(text, "bn254-fields", BASE + UPPER)
 
 
 def run(name: str, *operands: list[int]) -> list[int]:
@@ -118,6 +120,25 @@ def test_inverses_and_squares_in_the_cyclotomic_group(a: list[int]) -> None:
     easy = run("fp12_mul", run("fp12_conjugate", a), inverse)
     cyclotomic = run("fp12_mul", run("fp12_frobenius", run("fp12_frobenius", easy)), easy)
     assert run("fp12_cyclotomic_square", cyclotomic) == run("fp12_square", cyclotomic)
+
+
+def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the process's interpreters, so that the next process finds it (`object_for`, tested with theirs)."""
+    kept: dict[str, bytes] = {}
+
+    class Cache:
+        def get(self, key: str) -> bytes | None:
+            return kept.get(key)
+
+        def put(self, key: str, data: bytes) -> None:
+            kept[key] = data
+
+    monkeypatch.setattr(native, "_cache", None)
+    load_interpreter(Fork.OSAKA, Cache())
+    text = base_field.functions() + "@exports = constant [1 x ptr] [ptr @fp_add]\n"
+    native.load_library(text, "bn254-cached", ("fp_add",))
+    key = native.object_key(text, "bn254-cached")
+    assert native.unseal(key, kept[key]) == native.compile_object(text)
 
 
 def test_field_and_order_come_from_one_number() -> None:
