@@ -64,7 +64,7 @@ def _is_in_subgroup() -> str:
 def _enter(element: Element) -> None:
     """Make Montgomery forms of integers, in place."""
     for leaf in element.leaves():
-        element.code.call("fp_enter", leaf, leaf)
+        Element(element.code, FP, leaf).become("enter")
 
 
 def _jacobian(affine: Element) -> Element:
@@ -80,7 +80,7 @@ def _jacobian(affine: Element) -> Element:
 def _advance(total: Element, value: Element, point: Parts, line: Parts) -> None:
     for target, source in zip(total.parts, point, strict=True):
         target.put(source)
-    value.become("line", value, *line)
+    value.become("line", *line)
     value.code.do("ret void")
 
 
@@ -175,7 +175,7 @@ def _miller_loop(value: Element) -> None:
     each("begin")
     *digits, _ = _signed_digits(6 * U + 2)
     for digit in reversed(digits):
-        value.become("square", value)
+        value.become("square")
         each("tangents")
         if digit:
             each("chords" if digit > 0 else "chords_back")

@@ -47,7 +47,7 @@ def _add(kind: Kind) -> str:
     h, r = x2.times(zz1).minus(u1), y2.times(z1).times(zz1).minus(s1)
 
     def same_x() -> None:
-        finish(r.is_zero(), lambda: out.become("double", left))
+        finish(r.is_zero(), lambda: out.put(left.doubled()))
         for leaf in out.part(2).leaves():
             code.store(0, leaf)
 
@@ -79,10 +79,10 @@ def _table(code: Code, points: list[Element]) -> str:
     for point, step in zip(points, (_SIDE, 1), strict=True):
         entry(step).put(point)
         for i in range(2, _SIDE):
-            entry(step * i).become("add", entry(step * (i - 1)), point)
+            entry(step * i).be("add", entry(step * (i - 1)), point)
     for i in range(1, _SIDE):
         for j in range(1, _SIDE):
-            entry(_SIDE * i + j).become("add", entry(_SIDE * i), entry(j))
+            entry(_SIDE * i + j).be("add", entry(_SIDE * i), entry(j))
     return table
 
 
@@ -108,7 +108,7 @@ def sum_of_two_multiples() -> str:
     for i in range(2):
         point = code.constant(G1, 0, 0, 1)
         for j in range(2):
-            point.part(j).become("enter", Element(code, FP, code.offset("%points", 32 * (2 * i + j))))
+            point.part(j).be("enter", Element(code, FP, code.offset("%points", 32 * (2 * i + j))))
         points.append(point)
     table = _table(code, points)
     places = [code.offset("%multipliers", i * MULTIPLIER_BITS // 8) for i in range(2)]
@@ -117,17 +117,17 @@ def sum_of_two_multiples() -> str:
 
     def step(index: str) -> None:
         for _ in range(WINDOW_BITS):
-            total.become("double", total)
+            total.become("double")
         digit = _digit(code, multipliers, index)
 
         def add() -> None:
             at = code.let(f"mul i64 {digit}, {G1.size_bytes}")
-            total.become("add", total, Element(code, G1, code.offset(table, at)))
+            total.become("add", Element(code, G1, code.offset(table, at)))
 
         code.unless(code.let(f"icmp eq i64 {digit}, 0"), add)
 
     code.repeat(str(MULTIPLIER_BITS // WINDOW_BITS), step)
     for target, source in zip(Element(code, G1, "%out").parts, total.parts, strict=True):
-        target.become("leave", source)
+        target.be("leave", source)
     code.do("ret void")
     return code.function("define internal void @g1_sum(ptr %out, ptr %points, ptr %multipliers) nounwind noinline")

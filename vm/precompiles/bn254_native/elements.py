@@ -58,7 +58,7 @@ class Code(Builder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._slots: list[str] = []
+        self._slots: dict[str, str] = {}
 
     def slot(self, kind: Kind) -> Element:
         """Memory for an element, for as long as the function runs."""
@@ -67,7 +67,7 @@ class Code(Builder):
     def room(self, leaves: int) -> str:
         """Address of memory for so many elements of the base field."""
         name = "%" + self.fresh("slot")
-        self._slots.append(f"  {name} = alloca [{leaves} x i256], align 8")
+        self._slots[name] = f"alloca [{leaves} x i256], align 8"
         return name
 
     def offset(self, pointer: str, distance: str | int) -> str:
@@ -121,7 +121,15 @@ class Code(Builder):
 
     def function(self, head: str) -> str:
         """The text of the function that ends here; ``head`` is all up to the brace."""
-        return "\n".join([head + " {", *self._slots, *self.lines, "}", ""])
+        slots = [f"  {name} = {place}" for name, place in self._slots.items()]
+        return "\n".join([head + " {", *slots, *self.lines, "}", ""])
+
+    def lay(self, slot: str, pointer: str, distance: int) -> bool:
+        """Put a slot into memory of the caller's; False if this is no slot, or one already put there."""
+        if not self._slots.get(slot, "").startswith("alloca"):
+            return False
+        self._slots[slot] = f"getelementptr i8, ptr {pointer}, i64 {distance}"
+        return True
 
 
 class Element(NamedTuple):
@@ -131,15 +139,19 @@ class Element(NamedTuple):
     kind: Kind
     at: str
 
-    def apply(self, operation: str, *operands: Element) -> Element:
-        """Result of a function that gives the same kind."""
-        result = self.code.slot(self.kind)
-        self.become(operation, self, *operands, at=result.at)
-        return result
+    def be(self, operation: str, first: Element, *others: Element) -> None:
+        """Take the result of a function of the first operand's kind. This element may be none of the operands."""
+        self.code.call(f"{first.kind.name}_{operation}", self.at, first.at, *(x.at for x in others))
 
-    def become(self, operation: str, *operands: Element, at: str | None = None) -> None:
-        """Call a function of this kind that writes here; it may be given this element too."""
-        self.code.call(f"{self.kind.name}_{operation}", at or self.at, *(x.at for x in operands))
+    def become(self, operation: str, *others: Element) -> None:
+        """Take the result of a function of this element and others."""
+        self.put(self.apply(operation, *others))
+
+    def apply(self, operation: str, *others: Element) -> Element:
+        """Result of a function of this element and others, of the same kind."""
+        result = self.code.slot(self.kind)
+        result.be(operation, self, *others)
+        return result
 
     def part(self, i: int) -> Element:
         """One of the parts it is made of, in place."""
@@ -201,16 +213,16 @@ Formula = Callable[..., "Element | Sequence[Element]"]
 
 
 def define(kind: Kind, operation: str, formula: Formula, *others: Kind, attributes: str = "noinline") -> str:
-    """``@kind_operation(result, element, others...)``: the formula's value, written when all has been read."""
+    """``@kind_operation(result, element, others...)``, the result being no operand: the formula's value."""
     code = Code()
     operands = [Element(code, each, f"%a{i}") for i, each in enumerate((kind, *others))]
     value = formula(*operands)
-    result = Element(code, kind, "%out")
-    if isinstance(value, Element):
-        result.put(value)
-    else:
-        for target, source in zip(result.parts, value, strict=True):
-            target.put(source)
+    at = 0
+    for source in (value,) if isinstance(value, Element) else value:
+        if not code.lay(source.at, "%out", at):
+            Element(code, source.kind, code.offset("%out", at)).put(source)
+        at += source.kind.size_bytes
+    assert at == kind.size_bytes
     code.do("ret void")
     names = ", ".join(["ptr %out", *(f"ptr %a{i}" for i in range(len(operands)))])
     return code.function(f"define internal void @{kind.name}_{operation}({names}) nounwind {attributes}")
@@ -218,10 +230,10 @@ def define(kind: Kind, operation: str, formula: Formula, *others: Kind, attribut
 
 def power(element: Element, exponent: int, square: str = "square", mul: str = "mul") -> Element:
     """A power with a known exponent above 0, or a multiple of a point, by doubling and adding."""
-    result = element.code.slot(element.kind)
-    result.put(element)
+    code, kind = element.code, element.kind
+    result, spare, other = element, code.slot(kind), code.slot(kind)
     for bit in bin(exponent)[3:]:
-        result.become(square, result)
-        if bit == "1":
-            result.become(mul, result, element)
+        for operation, operands in ((square, ()), (mul, (element,)))[: 1 + int(bit)]:
+            spare.be(operation, result, *operands)
+            result, spare, other = spare, other, spare
     return result
