@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from chain.forks import Fork
 from tests.unit.vm import bn254_pairing_reference as reference
+from tests.unit.vm.bn254_reference import affine_multiple
+from tests.unit.vm.test_bn254 import in_g2
 from vm.evm import native
 from vm.evm.native import load_interpreter
-from vm.precompiles.bn254_native import base_field, tower
-from vm.precompiles.bn254_native.elements import FIELD, FP12, RADIX, U, define, power
+from vm.precompiles.bn254_native import ate, base_field, curve, tower
+from vm.precompiles.bn254_native.elements import FIELD, FP12, G2, RADIX, Code, Element, U, define, power
 
 BASE = ("fp_mul", "fp_square", "fp_add", "fp_sub", "fp_double", "fp_neg", "fp_enter", "fp_leave", "fp_inverse")
 UPPER = tuple(
@@ -120,6 +123,39 @@ def test_inverses_and_squares_in_the_cyclotomic_group(a: list[int]) -> None:
     easy = run("fp12_mul", run("fp12_conjugate", a), inverse)
     cyclotomic = run("fp12_mul", run("fp12_frobenius", run("fp12_frobenius", easy)), easy)
     assert run("fp12_cyclotomic_square", cyclotomic) == run("fp12_square", cyclotomic)
+
+
+def pairing_value() -> str:
+    """``@pairing_value(out, pairs, count)``: what the product's check compares with one."""
+    code = Code()
+    value = code.constant(FP12, 1, *[0] * 11)
+    ate._miller_loop(value)
+    Element(code, FP12, "%out").put(ate._final_exponentiation(value))
+    code.do("ret void")
+    return code.function("define internal void @pairing_value(ptr %out, ptr %pairs, i64 %count) nounwind")
+
+
+def test_the_value_of_a_pairing() -> None:
+    """All twelve coefficients, not only whether they are one's."""
+    text = base_field.functions() + tower.functions() + curve.functions(G2) + ate.functions() + pairing_value()
+    text += "@exports = constant [1 x ptr] [ptr @pairing_value]\n"
+    _keep, at = native.load_library(text, "bn254-value", ("pairing_value",))
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64)(at["pairing_value"])
+    rng = random.Random(11)
+    for count in (1, 1, 2, 3):
+        pairs, records = [], b""
+        for _ in range(count):
+            point = affine_multiple((1, 2), rng.randrange(1, reference.ORDER))
+            twisted = in_g2(rng.randrange(1, reference.ORDER))
+            assert point is not None
+            assert twisted is not None
+            pairs.append((point, twisted))
+            numbers = [*point, *twisted[0], *twisted[1]]
+            records += b"".join(int(n).to_bytes(32, "little") for n in numbers).ljust(ate.PAIR.size_bytes, b"\0")
+        out, given_pairs = (ctypes.create_string_buffer(data, len(data)) for data in (bytes(FP12.size_bytes), records))
+        function(out, given_pairs, count)
+        value = [int.from_bytes(out.raw[i : i + 32], "little") for i in range(0, FP12.size_bytes, 32)]
+        assert to_reference(value) == reference._final_exponentiation(reference._miller_loop(pairs))
 
 
 def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
