@@ -70,6 +70,8 @@ class Interpreter(NamedTuple):
 _lock = threading.Lock()
 _loaded: dict[Fork, Interpreter] = {}
 _engine: tuple[Any, Any] | None = None
+_cache: ObjectCache | None = None
+"""Where the interpreters of this process came from; what is not bound to a machine is kept there too."""
 
 
 def compiler() -> tuple[Any, Any]:
@@ -184,7 +186,18 @@ def _load(fork: Fork, cache: ObjectCache | None) -> Interpreter:
 
 def load_interpreter(fork: Fork, cache: ObjectCache | None = None) -> Interpreter:
     """The interpreter of a fork, built at most once in a process."""
+    global _cache
     with _lock:
+        _cache = _cache if cache is None else cache
         if fork not in _loaded:
             _loaded[fork] = _load(fork, cache)
         return _loaded[fork]
+
+
+def load_library(ir: str, name: str, exported: tuple[str, ...]) -> tuple[Any, dict[str, int]]:
+    """Functions beside the interpreter: what keeps them alive, and their addresses by name.
+
+    The text lists the functions in ``@exports``. Raises `NativeCodeUnavailable`.
+    """
+    with _lock:
+        return _link(object_for(ir, name, _cache), name, exported)

@@ -12,6 +12,7 @@ import pytest
 from chain.forks import Fork
 from chain.types import Address
 from tests.conformance.archives import P256, precompile_cases
+from tests.unit.vm import bn254_pairing_reference as tower
 from vm.errors import PrecompileError
 from vm.precompiles import precompile, precompile_addresses
 
@@ -182,19 +183,36 @@ def _root2(value: tuple[int, int], field: int) -> tuple[int, int] | None:
 
 
 def test_bn254_pairing_refuses_points_outside_g2() -> None:
-    """A point of the twist, but of another order."""
-    from vm.precompiles import bn254_pairing as tower
-
-    field = int(tower.FIELD)
+    """Points of the twist, but of another order; of a small one, at which doubling and adding meets infinity."""
+    field, order = int(tower.FIELD), tower.ORDER
+    cofactor, small = 2 * field - order, 10_069
     rng = random.Random(8)
     y = None
     while y is None:
         x = (rng.randrange(field), rng.randrange(field))
         cube = tower._mul2(tower._square2(x), x)
         y = _root2((int(cube[0] + tower._TWIST_B[0]), int(cube[1] + tower._TWIST_B[1])), field)
-    data = _g1(py_ecc.G1) + b"".join(int(c).to_bytes(32, "big") for c in (x[1], x[0], y[1], y[0]))
-    with pytest.raises(PrecompileError, match="G2"):
-        contract(8).run(data)
+
+    def multiple(point: Any, scalar: int) -> Any:
+        total = None
+        for bit in bin(scalar)[2:]:
+            total = tower._add_points(total, total)
+            if bit == "1":
+                total = tower._add_points(total, point)
+        return total
+
+    point = (x, y)
+    inside, few = multiple(point, cofactor), multiple(point, order * (cofactor // small))
+    assert multiple(few, small) is None
+    outside = [point, multiple(point, order), *(multiple(few, n) for n in (1, 2, 3)), tower._add_points(inside, few)]
+
+    def pair(twisted: Any) -> bytes:
+        return _g1(py_ecc.G1) + b"".join(int(c).to_bytes(32, "big") for part in twisted for c in reversed(part))
+
+    assert contract(8).run(pair(inside)) == bytes(32)
+    for each in outside:
+        with pytest.raises(PrecompileError, match="G2"):
+            contract(8).run(pair(each))
 
 
 def test_kzg_point_evaluation() -> None:
