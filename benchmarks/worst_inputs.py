@@ -147,6 +147,8 @@ def secondary_programs() -> Iterator[Program]:
     other = int.from_bytes(OTHER, "big")
     yield Program("SLOAD, cold", loop(code("GAS SLOAD POP")))
     yield Program("SSTORE, new slots", loop(code(1, "GAS SSTORE")))
+    yield Program("TLOAD, new slots", loop(code("GAS TLOAD POP")))
+    yield Program("TSTORE, new slots", loop(code(1, "GAS TSTORE")))
     for name in ("BALANCE", "EXTCODESIZE", "EXTCODEHASH"):
         yield Program(f"{name}, cold accounts", loop(code("GAS", name, "POP")))
     yield Program("EXTCODECOPY, cold accounts", loop(code(0, 0, 0, "GAS EXTCODECOPY")))

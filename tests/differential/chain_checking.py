@@ -60,6 +60,9 @@ class Known:
         self.reason = reason
 
 
+HANG_SECONDS = 300
+"""Of processor time: a dozen blocks that spend all their gas on the dearest opcodes take a third of it."""
+
 KNOWN = (
     Known(
         r"block\.header: gas_limit: \d+ is not in",
@@ -128,7 +131,7 @@ class ChainChecker:
     def _run(self, case: ChainCase, machine: Machine) -> Any:
         if self._running is not None:
             os.pwrite(self._running, msgspec.json.encode(document_of(case)) + b"\n", 0)
-        with ended_if_it_hangs():
+        with ended_if_it_hangs(HANG_SECONDS):
             return verdicts(case, machine) if isinstance(case, BlockCase) else run_state_case(case, machine)
 
     def _against(self, case: ChainCase, ours: Any, theirs: dict[str, Any]) -> Iterator[str]:

@@ -47,9 +47,9 @@ class Summed:
 
 
 @contextmanager
-def ended_if_it_hangs() -> Iterator[None]:
+def ended_if_it_hangs(seconds: float = HANG_SECONDS) -> Iterator[None]:
     """Nobody handles the signal: it ends the process, native code or not."""
-    signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
