@@ -93,6 +93,7 @@ class State(msgspec.Struct, frozen=True, rename="camel"):
     storage: dict[str, str]
     """Slots of the running account that the run has read or written so far, ascending."""
     transient_storage: dict[str, str]
+    """Of the running account, slots that are not zero, ascending."""
     logs: list[LogState]
     return_data: str
     call_frames: list[CallFrame]
@@ -215,5 +216,5 @@ def state_digest(execution: Execution) -> bytes:
     put(sorted(delta.accounts.items()), sorted(delta.wiped))
     put(sorted((address, sorted(slots.items())) for address, slots in delta.storage.items()))
     put(list(journal.logs), journal.refund)
-    put(sorted(item for item in journal.transients().items() if item[1]))
+    put(sorted(journal.transients().items()))
     return digest.digest()

@@ -374,8 +374,8 @@ class Journal:
         return dict(self._slots.storage.get(address, {}))
 
     def transients(self) -> dict[tuple[Address, int], int]:
-        """All transient slots set in this transaction, and their values now."""
-        return dict(self._slots.transient)
+        """All transient slots that are not zero; whether one was set and is zero again, nobody can tell (EIP-1153)."""
+        return {key: value for key, value in self._slots.transient.items() if value}
 
     def delta(self) -> StateDelta:
         """Net changes since construction; values equal to the state below are left out."""

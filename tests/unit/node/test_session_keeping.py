@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from chain.state import Account
@@ -203,6 +203,10 @@ moving = st.one_of(
 )
 
 
+REVERTED_TSTORE = Program(code="0x60016080525b600860085d60085c6001608051038060805260055760206000fd", gas=30_000)
+
+
+@example(REVERTED_TSTORE, [StepOut(), ReverseRun(), Run(None)])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(programs(), st.lists(moving, min_size=1, max_size=10))
 def test_what_comes_back_is_what_was_kept(program: Program, commands: list[Command]) -> None:

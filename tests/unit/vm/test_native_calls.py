@@ -102,7 +102,7 @@ def _ran(seed: int, tracer: Quiet | None) -> object:
         (journal.balance(a), journal.nonce(a), {s: v for s, v in journal.known_storage(a).items() if v})
         for a in (*CONTRACTS, NOBODY, CALLER)
     ]
-    kept = journal.logs, journal.refund, known, {k: v for k, v in journal.transients().items() if v}
+    kept = journal.logs, journal.refund, known, journal.transients()
     warm = [(a, journal.is_warm_account(a)) for a in (*CONTRACTS, NOBODY)]
     warm_slots = [journal.is_warm_slot(a, s) for a in CONTRACTS for s in range(30)]
     journal.revert(0)
