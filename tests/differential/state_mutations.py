@@ -38,6 +38,17 @@ class Mutation(TransactionMutation):
         else:
             account.update(balance=hexed(self.chance.choice((1, 10**18, 2**255))))
 
+    def no_empty_accounts(self) -> None:
+        """From EIP-161 on there are none (EIP-7523); EELS' later forks no longer clear those that are touched."""
+        if self.fork >= Fork.SPURIOUS_DRAGON:
+            empty = [
+                address
+                for address, account in self.pre.items()
+                if account["code"] == "0x" and not int(account["nonce"], 16) | int(account["balance"], 16)
+            ]
+            for address in empty:
+                del self.pre[address]
+
     def repair(self) -> None:
         """Mostly mend what would have the transaction refused before anything of it is run."""
 
@@ -218,6 +229,7 @@ def mutated(
     if chance.random() < 0.1:
         mutation.exact_balance()
     mutation.funds()
+    mutation.no_empty_accounts()
     if chance.random() < WIRE:
         mutation.wire()
     return mutation.case
