@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from chain.environment import BlockEnvironment
 from chain.errors import InvalidTransaction, ZvmdError
 from chain.fees import GAS_PER_BLOB
 from chain.receipts import logs_hash
@@ -28,7 +29,7 @@ from node.conformance.vectors import VectorFile
 from vm.evm.jit.metrics import Metrics
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.transaction import apply_transaction
+from vm.transaction import TransactionResult, apply_transaction
 
 
 class StateTestRunner:
@@ -124,17 +125,7 @@ class StateTestRunner:
         environment = environment_of(case, fork_name)
         journal = Journal(state, environment.fork)
         try:
-            tx, sender = signed_transaction(case, expected, indexes, environment.fork, environment.chain_id)
-            result = apply_transaction(
-                self.machine,
-                environment,
-                block_hashes_of(case),
-                journal,
-                tx,
-                sender,
-                block_gas_left=environment.gas_limit,
-                blob_gas_left=environment.blob_schedule.max * GAS_PER_BLOB,
-            )
+            result = apply_case(self.machine, case, expected, indexes, environment, journal)
         except (InvalidTransaction, ValueError) as error:
             reason = f"{getattr(error, 'code', 'input')}: {error}"
             if "config" not in case:
@@ -143,6 +134,28 @@ class StateTestRunner:
                 journal.add_balance(environment.coinbase, 0)
             return state.root_after(journal.delta()), logs_hash(()), reason
         return state.root_after(journal.delta()), logs_hash(result.logs), None
+
+
+def apply_case(
+    machine: Machine,
+    case: dict[str, Any],
+    expected: dict[str, Any],
+    indexes: Indexes,
+    environment: BlockEnvironment,
+    journal: Journal,
+) -> TransactionResult:
+    """Sign the transaction of a subtest and apply it to the journal. Raises `InvalidTransaction`, `ValueError`."""
+    tx, sender = signed_transaction(case, expected, indexes, environment.fork, environment.chain_id)
+    return apply_transaction(
+        machine,
+        environment,
+        block_hashes_of(case),
+        journal,
+        tx,
+        sender,
+        block_gas_left=environment.gas_limit,
+        blob_gas_left=environment.blob_schedule.max * GAS_PER_BLOB,
+    )
 
 
 def run_state_tests(

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from chain.errors import InvalidTransaction
-from chain.fees import GAS_PER_BLOB
 from chain.transactions import Transaction, encode_transaction
 from chain.types import Hash32
 from node.conformance.memory_state import MemoryState
@@ -23,11 +22,11 @@ from node.conformance.state_case import (
     environment_of,
     signed_transaction,
 )
+from node.conformance.statetest import apply_case
 from tests.conformance.archives import files
 from vm.errors import PrecompileUnavailable
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.transaction import apply_transaction
 
 NETWORKS = (
     *("Frontier", "Homestead", "EIP150", "EIP158", "Byzantium", "ConstantinopleFix"),
@@ -109,19 +108,7 @@ def run_state_case(case: StateCase, machine: Machine) -> End:
     state = MemoryState.from_json(case["pre"])
     journal = Journal(state, environment.fork)
     try:
-        tx, sender = signed_transaction(
-            case, expected, Indexes(0, 0, 0), environment.fork, environment.chain_id
-        )
-        result = apply_transaction(
-            machine,
-            environment,
-            block_hashes_of(case),
-            journal,
-            tx,
-            sender,
-            block_gas_left=environment.gas_limit,
-            blob_gas_left=environment.blob_schedule.max * GAS_PER_BLOB,
-        )
+        result = apply_case(machine, case, expected, Indexes(0, 0, 0), environment, journal)
     except PrecompileUnavailable:
         raise
     except (InvalidTransaction, ValueError) as error:

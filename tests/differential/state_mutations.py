@@ -8,7 +8,7 @@ from chain.forks import Fork
 from node.conformance.state_case import environment_of
 from tests.differential.precompile_inputs import precompile_input
 from tests.differential.programs import CONTRACTS, EDGES, calldata, random_case, write_program
-from tests.differential.state_cases import NETWORKS, StateCase, encoded, network_of, transaction_of_case
+from tests.differential.state_cases import NETWORKS, StateCase, encoded, network_of
 from tests.differential.transaction_mutations import MAX64, TransactionMutation, hexed
 from tests.differential.wire_mutations import mutated_wire
 
@@ -83,14 +83,8 @@ class Mutation(TransactionMutation):
 
     def funds(self) -> None:
         """Mostly enough."""
-        try:
-            tx = transaction_of_case(self.case)
-        except Exception:
-            return
-        need = tx.gas_limit * tx.max_fee_per_gas + tx.value
-        need += len(tx.blob_versioned_hashes) * 2**17 * tx.max_fee_per_blob_gas
-        balance = int(self.account(self.sender)["balance"], 16)
-        if balance < need < 2**255 and self.chance.random() < MENDED:
+        need, balance = self.need(), int(self.account(self.sender)["balance"], 16)
+        if need is not None and balance < need < 2**255 and self.chance.random() < MENDED:
             self.account(self.sender)["balance"] = hexed(need + 10**9)
 
     def storage(self) -> None:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 from chain.crypto import CURVE_ORDER, HALF_CURVE_ORDER, address_of_secret, create_address, sign
-from chain.fees import blob_base_fee, floor_gas, intrinsic_gas
+from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
 from chain.forks import Fork
 from chain.transactions import Authorization
 from chain.types import Address
@@ -229,14 +229,17 @@ class TransactionMutation:
         if self.chance.random() < 0.7:
             self.tx["nonce"] = hexed(nonce)
 
-    def exact_balance(self) -> None:
+    def need(self) -> int | None:
+        """Wei the sender must have; None of a transaction mutated until it has no encoding, which has to be refused."""
         try:
             tx = transaction_of_case(self.case)
         except Exception:
-            return
-        need = tx.gas_limit * tx.max_fee_per_gas + tx.value
-        need += len(tx.blob_versioned_hashes) * 2**17 * tx.max_fee_per_blob_gas
-        if need < 2**256:
+            return None
+        return tx.gas_limit * tx.max_fee_per_gas + tx.value + blob_gas_of(tx) * tx.max_fee_per_blob_gas
+
+    def exact_balance(self) -> None:
+        need = self.need()
+        if need is not None and need < 2**256:
             self.account(self.sender)["balance"] = hexed(max(need + self.chance.choice((0, 0, -1)), 0))
 
     def creation(self) -> None:

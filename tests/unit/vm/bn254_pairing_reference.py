@@ -89,6 +89,16 @@ def _add_points(left: TwistPoint | None, right: TwistPoint | None) -> TwistPoint
     return None if slope is None else _third(left, right[0], slope)
 
 
+def multiple(point: TwistPoint, scalar: int) -> TwistPoint | None:
+    """By doubling and adding; None at infinity."""
+    total: TwistPoint | None = None
+    for bit in bin(scalar)[2:]:
+        total = _add_points(total, total)
+        if bit == "1":
+            total = _add_points(total, point)
+    return total
+
+
 def is_in_g2(point: TwistPoint) -> bool:
     """Whether the point is on the twist and in the subgroup of order `ORDER` (EIP-197)."""
     x, y = point
@@ -96,16 +106,12 @@ def is_in_g2(point: TwistPoint) -> bool:
     if any((square[i] - cube[i] - _TWIST_B[i]) % FIELD for i in (0, 1)):
         return False
     # In the subgroup, and only there, [u + 1]Q + psi([u]Q) + psi^2([u]Q) = psi^3([2u]Q) (eprint 2022/352).
-    multiple: TwistPoint | None = point
-    for bit in bin(_U)[3:]:
-        multiple = _add_points(multiple, multiple)
-        if bit == "1":
-            multiple = _add_points(multiple, point)
-    if multiple is None:
+    by_u = multiple(point, _U)
+    if by_u is None:
         return False
-    first = _frobenius_point(multiple)
-    total = _add_points(_add_points(multiple, point), _add_points(first, _frobenius_point(first)))
-    double = _add_points(multiple, multiple)
+    first = _frobenius_point(by_u)
+    total = _add_points(_add_points(by_u, point), _add_points(first, _frobenius_point(first)))
+    double = _add_points(by_u, by_u)
     if double is None:
         return False
     return total == _frobenius_point(_frobenius_point(_frobenius_point(double)))

@@ -89,12 +89,7 @@ def in_g2(scalar: int) -> bn254_pairing_reference.TwistPoint | None:
             0x090689D0585FF075EC9E99AD690C3395BC4B313370B38EF355ACDADCD122975B,
         ),
     )
-    total = None
-    for bit in bin(scalar)[2:]:
-        total = bn254_pairing_reference._add_points(total, total)
-        if bit == "1":
-            total = bn254_pairing_reference._add_points(total, generator)
-    return total
+    return bn254_pairing_reference.multiple(generator, scalar)
 
 
 def pair(left: int, right: int) -> bytes:

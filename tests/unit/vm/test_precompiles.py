@@ -193,15 +193,7 @@ def test_bn254_pairing_refuses_points_outside_g2() -> None:
         cube = tower._mul2(tower._square2(x), x)
         y = _root2((int(cube[0] + tower._TWIST_B[0]), int(cube[1] + tower._TWIST_B[1])), field)
 
-    def multiple(point: Any, scalar: int) -> Any:
-        total = None
-        for bit in bin(scalar)[2:]:
-            total = tower._add_points(total, total)
-            if bit == "1":
-                total = tower._add_points(total, point)
-        return total
-
-    point = (x, y)
+    point, multiple = (x, y), tower.multiple
     inside, few = multiple(point, cofactor), multiple(point, order * (cofactor // small))
     assert multiple(few, small) is None
     outside = [point, multiple(point, order), *(multiple(few, n) for n in (1, 2, 3)), tower._add_points(inside, few)]
