@@ -15,6 +15,8 @@ ZvmdError
     ├── HelloAgain             wire.hello_again
     ├── UnknownVersion *       wire.version
     ├── WrongToken *           wire.token
+    ├── HelloTooLong *         wire.hello_datagrams
+    ├── PlaceNeeded *          wire.place
     ├── GuestRefused           wire.guest
     ├── SlowReader *           wire.slow_reader
     ├── WrongStream *          wire.stream_kind
@@ -145,6 +147,24 @@ class WrongToken(WireError):
     rpc_code = -32001
     quic_code = 14
     hint = "use the token file in the node's data directory (--data-dir, ZVMD_TOKEN)"
+
+
+class HelloTooLong(WireError):
+    """More datagrams came before Hello than a handshake and a Hello need."""
+
+    code = "wire.hello_datagrams"
+    rpc_code = -32005
+    quic_code = 19
+    hint = "send Hello right after connecting"
+
+
+class PlaceNeeded(WireError):
+    """All places for connections were taken, and this one had not said Hello."""
+
+    code = "wire.place"
+    rpc_code = -32005
+    quic_code = 20
+    hint = "connect again; limits.quic_connections and limits.connections_per_peer are the numbers of places"
 
 
 class GuestRefused(WireError):

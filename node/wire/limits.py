@@ -16,6 +16,8 @@ class WireLimits:
     hello_frame_max_bytes: int = 1024
     connection_buffer_max_bytes: int = 8 * 1024 * 1024
     """Unfinished frames and unanswered requests of a connection together."""
+    receive_window_bytes: int = 256 * 1024
+    """QUIC's window of a stream and of a connection. Frames of one byte with gaps of one byte cost 44 times of it."""
     in_flight_max: int = 8192
     """Unanswered requests of a connection."""
     streams_max: int = 32
@@ -27,8 +29,25 @@ class WireLimits:
     connections_per_address_max: int = 16
     half_open_before_retry: int = 64
     """Handshakes not finished, above which new addresses are validated by Retry."""
+    unproved_per_s: int = 32
+    """Connections begun by addresses that have proved nothing; above it they are validated by Retry."""
+    unproved_per_source_per_s: int = 16
+    """The same of one address and port."""
+    proved_per_s: int = 200
+    """Connections begun by addresses that a Retry reached."""
+    proved_per_network_per_s: int = 100
+    """The same of one /24 or /64."""
+    retries_per_s: int = 10_000
+    """Packets of Retry and of Version Negotiation."""
+    retries_per_source_per_s: int = 32
+    """The same to one address and port."""
+    strangers_per_turn_max: int = 256
+    """Datagrams of no known connection that are looked at in one turn of the event loop; the rest is dropped."""
+    hello_datagrams_max: int = 64
+    """Datagrams from a peer that has not said Hello."""
     hello_failures_per_s: int = 5
-    """Wrong tokens of one address within a second, after which it is not listened to for a second."""
+    """Wrong tokens of one address within a second, above which each is answered `wrong_token_delay_s` later."""
+    wrong_token_delay_s: float = 1.0
     unconfirmed_pause_bytes: int = 1024 * 1024
     """Event streams wait when so much is under way to the peer."""
     unconfirmed_max_bytes: int = 64 * 1024 * 1024

@@ -1,224 +1,44 @@
-"""The QUIC listener: qh3 around `ServerConnection`, with caps on connections, handshakes and answers."""
+"""The QUIC listener: which datagram is whose, and who may connect."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import logging
+import os
 import socket
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import structlog
 from qh3.asyncio._transport import create_optimized_datagram_transport
-from qh3.asyncio.protocol import QuicConnectionProtocol
-from qh3.asyncio.server import QuicServer
-from qh3.quic import events as quic
 from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.connection import QuicConnection, QuicConnectionError
-from qh3.quic.retry import QuicRetryTokenHandler
+from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
 
 from chain.errors import ZvmdError
 from node.auth.tls import TlsFiles
 from node.rpc.service import RpcService
-from node.wire import codec
+from node.wire.admission import Places, Rate, network_of
 from node.wire.answers import Answerer
-from node.wire.connection import ServerConnection, State
-from node.wire.errors import PeerFault, SlowReader, WireError, WrongToken
-from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
-from node.wire.guests import check_guest
+from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.limits import WireLimits
-from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome, encode_frame
+from node.wire.peer import WirePeer
+from node.wire.quic import ServerQuic
+from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome
 
 _log = structlog.get_logger("wire")
 
 CONNECTION_ID_BYTES = 8
-DRAIN_POLL_S = 0.005
 SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 
 
-class WirePeer(QuicConnectionProtocol):
-    """One connection: moves bytes between qh3 and the sans-IO state, and collects answers per loop turn."""
+class WireListener(asyncio.DatagramProtocol):
+    """All connections of a UDP socket.
 
-    def __init__(self, connection: QuicConnection, listener: WireListener, address: str) -> None:
-        super().__init__(connection)
-        self.address = address
-        self.subscriptions: dict[int, asyncio.Task[None]] = {}
-        self._listener = listener
-        self._limits = listener.limits
-        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_guest)
-        self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
-        self._out: dict[int, list[bytes]] = {}
-        self._out_scheduled = False
-        self._unanswered: Counter[int] = Counter()
-        self._half_closed: set[int] = set()
-        self._ending: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._gone = False
-
-    # -- for the answerer --------------------------------------------------------------------------
-
-    def write(self, stream_id: int, frames: bytes) -> None:
-        """Queue frames; all of one loop turn leave together."""
-        if self._gone:
-            return
-        self._out.setdefault(stream_id, []).append(frames)
-        if not self._out_scheduled:
-            self._out_scheduled = True
-            self._loop.call_soon(self._flush)
-
-    def answered(self, stream_id: int, size_bytes: int) -> None:
-        """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
-        self._state.answered(size_bytes)
-        self._unanswered[stream_id] -= 1
-        if not self._unanswered[stream_id]:
-            del self._unanswered[stream_id]
-            if stream_id in self._half_closed:
-                self._half_closed.remove(stream_id)
-                self._end_stream(stream_id)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a task that is cancelled when the connection ends."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def drained(self) -> None:
-        """Return when little is waiting to be sent."""
-        while not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_pause_bytes:
-            await asyncio.sleep(DRAIN_POLL_S)
-
-    # -- from qh3 ----------------------------------------------------------------------------------
-
-    def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        assert isinstance(data, bytes)
-        self._quic.receive_datagram(data, addr, now=self._loop.time())
-        self._process_events()
-        self._transmit_soon()
-
-    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
-        self._quic.receive_many_datagrams(data, addr, now=self._loop.time())
-        self._process_events()
-        self._transmit_soon()
-
-    def quic_event_received(self, event: quic.QuicEvent) -> None:
-        """Called by qh3. A bug costs this connection, not the listener."""
-        try:
-            self._receive(event)
-        except Exception as error:
-            _log.error("connection_failed", peer=self.address, exc_info=error)
-            self._refuse(1, PeerFault("a bug met on this connection"))
-
-    def _receive(self, event: quic.QuicEvent) -> None:
-        if isinstance(event, quic.StreamDataReceived):
-            now = self._loop.time()
-            for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
-                self._handle(happened)
-        elif isinstance(event, quic.StreamReset):
-            self._state.stream_reset(event.stream_id)
-        elif isinstance(event, quic.HandshakeCompleted):
-            self._listener.handshake_done(self)
-        elif isinstance(event, quic.ConnectionTerminated):
-            self._end()
-
-    def _handle(self, event: object) -> None:
-        if isinstance(event, RequestReceived) and self._admits(event):
-            self._unanswered[event.stream_id] += 1
-            self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
-        elif isinstance(event, Greeted):
-            self._hello_timer.cancel()
-            self.write(event.stream_id, encode_frame(self._listener.welcome()))
-        elif isinstance(event, StreamEnded):
-            if event.stream_id in self._unanswered:
-                self._half_closed.add(event.stream_id)
-            else:
-                self._end_stream(event.stream_id)
-        elif isinstance(event, Refused):
-            self.write(event.stream_id, encode_frame(codec.failure_of(event.request_id, event.error)))
-        elif isinstance(event, StreamRefused):
-            self.write(event.stream_id, encode_frame(codec.failure_of(0, event.error)))
-            self._end_stream(event.stream_id)
-            self._stop(event.stream_id, event.error)
-        elif isinstance(event, ConnectionRefused):
-            self._refuse(event.stream_id, event.error)
-
-    def _admits(self, event: RequestReceived) -> bool:
-        """Whether the peer may ask this; if not, it is answered here."""
-        if self._state.guest is None:
-            return True
-        try:
-            check_guest(event.request, self._state.guest)
-        except WireError as error:
-            self._state.answered(event.size_bytes)
-            request_id = getattr(event.request, "id", 0)
-            self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))
-            return False
-        return True
-
-    # -- the end -----------------------------------------------------------------------------------
-
-    def _refuse(self, stream_id: int, error: WireError) -> None:
-        if isinstance(error, WrongToken):
-            self._listener.hello_failed(self.address)
-        _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
-        if stream_id % 4 == 0:
-            self.write(stream_id, encode_frame(codec.failure_of(0, error)))
-            self._flush()
-            self.transmit()
-        self._quic.close(error_code=error.quic_code, reason_phrase=error.code)
-        self._transmit_soon()
-        self._end()
-
-    def _hello_expired(self) -> None:
-        for event in self._state.expire(self._loop.time()):
-            self._handle(event)
-
-    def _stop(self, stream_id: int, error: WireError) -> None:
-        try:
-            self._quic.stop_stream(stream_id, error.quic_code)
-        except (QuicConnectionError, ValueError, AssertionError):
-            return  # the peer has ended it already
-
-    def _end(self) -> None:
-        if self._gone:
-            return
-        self._gone = True
-        self._state.state = State.CLOSED
-        self._hello_timer.cancel()
-        self._out.clear()
-        for task in self._tasks:
-            task.cancel()
-        self._listener.peer_gone(self)
-
-    def _end_stream(self, stream_id: int) -> None:
-        self._ending.add(stream_id)
-        self.write(stream_id, b"")
-
-    def _flush(self) -> None:
-        self._out_scheduled = False
-        if self._gone:
-            return
-        out, self._out = self._out, {}
-        for stream_id, frames in out.items():
-            try:
-                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
-            except (QuicConnectionError, ValueError, AssertionError, KeyError):
-                self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
-        self._ending.clear()
-        if self._transmit_task is not None:
-            self._transmit_task.cancel()
-        self.transmit()
-        if self._quic.get_send_buffer_size() > self._limits.unconfirmed_max_bytes:
-            self._refuse(1, SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting"))
-
-    def error_received(self, exc: Exception) -> None:
-        """ICMP errors of a UDP socket: loss recovery deals with them."""
-
-
-class WireListener(QuicServer):
-    """All connections of a UDP socket."""
+    A datagram of no known connection costs a dictionary's look-up and, for an Initial, a look at its header. What
+    costs more is limited in number (`WireLimits`): a Retry packet, or a handshake, of which an address that has proved
+    nothing gets few.
+    """
 
     def __init__(
         self,
@@ -228,23 +48,36 @@ class WireListener(QuicServer):
         tls: TlsFiles,
         retry: bool,
     ) -> None:
-        super().__init__(configuration=_configuration(limits, tls), create_protocol=self._make_peer)
         self.limits = limits
         self.is_token = is_token
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.DatagramTransport | None = None
+        self._configuration = _configuration(limits, tls)
         self._service = service
-        self._peers: set[WirePeer] = set()
-        self._half_open: set[WirePeer] = set()
-        self._per_address: Counter[str] = Counter()
-        self._hello_failures: dict[str, list[float]] = {}
+        self._peers: dict[bytes, WirePeer] = {}
+        """By each of their connection IDs; also those that have ended and still answer with their close."""
+        self._places: Places[WirePeer] = Places(limits)
         self._retry_always = retry
-        self._retry_tokens = QuicRetryTokenHandler()
-        self._from = ""
+        self._tokens = RetryTokens()
+        self._retries = Rate(limits.retries_per_source_per_s, limits.retries_per_s, limits.strangers_per_turn_max)
+        self._unproved = Rate(limits.unproved_per_source_per_s, limits.unproved_per_s, limits.unproved_per_s)
+        self._proved = Rate(limits.proved_per_network_per_s, limits.proved_per_s, limits.proved_per_s)
+        self._wrong_tokens = Rate(limits.hello_failures_per_s, 1_000_000, 1_000_000)
+        self._strangers = 0
+        """Datagrams of strangers looked at in this turn of the loop."""
 
     @property
     def connections(self) -> int:
         """Open connections, greeted or not."""
+        return len(self._places)
+
+    @property
+    def names(self) -> int:
+        """Connection IDs that datagrams are accepted for."""
         return len(self._peers)
+
+    # -- for the connections -----------------------------------------------------------------------
 
     def welcome(self) -> Welcome:
         """Answer to a good Hello."""
@@ -266,39 +99,56 @@ class WireListener(QuicServer):
         except (ZvmdError, UnicodeDecodeError):
             return False
 
-    def use_certificate(self, tls: TlsFiles) -> None:
-        """New connections get this certificate."""
-        self._configuration = _configuration(self.limits, tls)
+    def hello_failed(self, address: str) -> float:
+        """Count a wrong token; seconds to wait before it is answered.
 
-    def hello_failed(self, address: str) -> None:
-        """Count a wrong token."""
-        times = self._hello_failures.setdefault(address, [])
-        times.append(self._loop.time())
-        del times[: -self.limits.hello_failures_per_s]
-        if len(self._hello_failures) > 4096:
-            self._hello_failures.clear()
+        Only the answer to a wrong token waits: a client with the right one is not kept out by others at its address.
+        """
+        admitted = self._wrong_tokens.admits(address, self._loop.time())
+        return 0.0 if admitted else self.limits.wrong_token_delay_s
 
-    def handshake_done(self, peer: WirePeer) -> None:
-        """A peer proved its address."""
-        self._half_open.discard(peer)
+    def proved(self, peer: WirePeer) -> None:
+        """The handshake is finished."""
+        self._places.proved(peer)
+
+    def greeted(self, peer: WirePeer) -> None:
+        """A good Hello came."""
+        self._places.greeted(peer)
 
     def peer_gone(self, peer: WirePeer) -> None:
-        """A connection ended."""
-        if peer in self._peers:
-            self._peers.remove(peer)
-            self._half_open.discard(peer)
-            self._per_address[peer.address] -= 1
-            if not self._per_address[peer.address]:
-                del self._per_address[peer.address]
+        """The connection has ended; its place is free."""
+        self._places.release(peer)
+
+    def forget(self, peer: WirePeer) -> None:
+        """No datagram is handed to this connection any more."""
+        for name in tuple(peer.names):
+            self.unnamed(peer, name)
+        peer.forgotten()
+
+    def named(self, peer: WirePeer, connection_id: bytes) -> None:
+        """Datagrams with this connection ID are the peer's."""
+        peer.names.add(connection_id)
+        self._peers[connection_id] = peer
+
+    def unnamed(self, peer: WirePeer, connection_id: bytes) -> None:
+        """Not any more."""
+        peer.names.discard(connection_id)
+        if self._peers.get(connection_id) is peer:
+            del self._peers[connection_id]
+
+    # -- from the socket ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagrams_received(self, data: list[bytes], addr: Any) -> None:
         """A burst of one sender: short-header packets of one connection are taken together."""
         first = data[0]
-        if not first[0] & 0x80:
+        if first and not first[0] & 0x80:
             name = first[1 : 1 + CONNECTION_ID_BYTES]
-            peer = self._protocols.get(name)
+            peer = self._peers.get(name)
             if peer is not None and all(
-                not item[0] & 0x80 and item[1 : 1 + CONNECTION_ID_BYTES] == name for item in data
+                item and not item[0] & 0x80 and item[1 : 1 + CONNECTION_ID_BYTES] == name for item in data
             ):
                 peer.datagrams_received(data, addr)
                 return
@@ -307,46 +157,107 @@ class WireListener(QuicServer):
 
     def datagram_received(self, data: bytes | str, addr: Any) -> None:
         assert isinstance(data, bytes)
-        if not data:
+        if len(data) <= CONNECTION_ID_BYTES:
             return
-        if data[0] & 0x80 and len(data) > 6 and data[6 : 6 + data[5]] not in self._protocols:
-            self._from = addr[0]
-            if not self._admits(self._from):
-                return
-            busy = len(self._half_open) >= self.limits.half_open_before_retry
-            self._retry = self._retry_tokens if busy or self._retry_always else None  # type: ignore[assignment]
-        super().datagram_received(data, addr)
+        is_long = data[0] & 0x80
+        name = data[6 : 6 + data[5]] if is_long else data[1 : 1 + CONNECTION_ID_BYTES]
+        peer = self._peers.get(name)
+        if peer is not None:
+            peer.datagram_received(data, addr)
+            return
+        if self._strangers >= self.limits.strangers_per_turn_max:
+            return
+        if not self._strangers:
+            self._loop.call_soon(self._new_turn)
+        self._strangers += 1
+        if is_long and (initial := read_initial(data)) is not None:
+            try:
+                self._newcomer(initial, data, addr)
+            except Exception as error:
+                _log.error("newcomer_failed", peer=addr[0], exc_info=error)
 
     def error_received(self, exc: Exception) -> None:
         """ICMP errors of the socket are no news: peers that are gone time out."""
 
     def close(self) -> None:
         """Close every connection and the socket."""
-        for peer in list(self._peers):
+        for peer in self._places:
             peer.close()
-            peer._end()
-        super().close()  # type: ignore[no-untyped-call]
+            peer.drop()
+        if self._transport is not None:
+            self._transport.close()
 
-    def _admits(self, address: str) -> bool:
-        failures = self._hello_failures.get(address, [])
-        if len(failures) >= self.limits.hello_failures_per_s and self._loop.time() - failures[-1] < 1.0:
-            return False
-        return (
-            len(self._peers) < self.limits.connections_max
-            and self._per_address[address] < self.limits.connections_per_address_max
+    def use_certificate(self, tls: TlsFiles) -> None:
+        """New connections get this certificate."""
+        self._configuration = _configuration(self.limits, tls)
+
+    # -- who connects ------------------------------------------------------------------------------
+
+    def _new_turn(self) -> None:
+        self._strangers = 0
+
+    def _newcomer(self, initial: Initial, data: bytes, addr: Any) -> None:
+        """Begin a connection, ask for a proof of the address, or do nothing: a good client sends again."""
+        now = self._loop.time()
+        if initial.version != VERSION_1:
+            if self._retries.admits(addr, now):
+                self._send(_other_versions(initial), addr)
+            return
+        proof: Validated | None = None
+        if initial.token:
+            proof = self._tokens.validate(addr, initial.token, initial.destination, now)
+            if proof is None or not self._proved.admits(network_of(addr[0]), now):
+                return
+        elif (
+            self._retry_always
+            or self._places.half_open >= self.limits.half_open_before_retry
+            or not self._unproved.admits(addr, now)
+        ):
+            if self._retries.admits(addr, now):
+                self._send(self._retry(initial, addr, now), addr)
+            return
+        self._begin(initial, proof, data, addr)
+
+    def _begin(self, initial: Initial, proof: Validated | None, data: bytes, addr: Any) -> None:
+        if not self._places.has_room(addr[0]):
+            return
+        leaving = self._places.to_leave(addr[0])
+        if leaving is not None:
+            leaving.give_way()
+        connection = ServerQuic(
+            configuration=self._configuration,
+            original_destination_connection_id=proof.original_destination if proof else initial.destination,
+            retry_source_connection_id=proof.retry_source if proof else None,
+        )
+        peer = WirePeer(connection, self, addr[0])
+        assert self._transport is not None
+        peer.connection_made(self._transport)
+        for name in (initial.destination, connection.host_cid):
+            self.named(peer, name)
+        self._places.take(peer)
+        peer.datagram_received(data, addr)
+        if not peer.has_authenticated:
+            peer.drop()
+
+    def _retry(self, initial: Initial, addr: Any, now: float) -> bytes:
+        source = os.urandom(CONNECTION_ID_BYTES)
+        return encode_quic_retry(
+            version=initial.version,
+            source_cid=source,
+            destination_cid=initial.source,
+            original_destination_cid=initial.destination,
+            retry_token=self._tokens.create(addr, initial.destination, source, now),
         )
 
-    def _make_peer(self, connection: QuicConnection, stream_handler: object = None) -> WirePeer:  # noqa: ARG002
-        peer = WirePeer(connection, self, self._from)
-        self._peers.add(peer)
-        self._half_open.add(peer)
-        self._per_address[self._from] += 1
-        return peer
+    def _send(self, datagram: bytes, addr: Any) -> None:
+        assert self._transport is not None
+        self._transport.sendto(datagram, addr)
 
-    def _connection_terminated(self, protocol: QuicConnectionProtocol) -> None:
-        super()._connection_terminated(protocol)
-        if isinstance(protocol, WirePeer):
-            self.peer_gone(protocol)
+
+def _other_versions(initial: Initial) -> bytes:
+    return encode_quic_version_negotiation(
+        source_cid=initial.destination, destination_cid=initial.source, supported_versions=[VERSION_1]
+    )
 
 
 def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
@@ -355,8 +266,8 @@ def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
         alpn_protocols=[ALPN],
         connection_id_length=CONNECTION_ID_BYTES,
         idle_timeout=limits.idle_timeout_s,
-        max_data=limits.connection_buffer_max_bytes,
-        max_stream_data=limits.request_frame_max_bytes * 2,
+        max_data=limits.receive_window_bytes,
+        max_stream_data=limits.receive_window_bytes,
     )
     configuration.load_cert_chain(str(tls.certificate), str(tls.key))
     return configuration

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,51 +15,11 @@ from qh3.quic.events import QuicEvent, StreamDataReceived
 
 import zvmd
 from node.auth.tls import load_or_create_certificate, rotate_certificate
-from node.auth.tokens import TokenChecker, load_or_create_token
-from node.rpc.service import RpcService
+from node.auth.tokens import load_or_create_token
 from node.wire.limits import WireLimits
-from node.wire.server import WireListener, open_socket, serve_wire
-from tests.unit.rpc.memory_backend import MemoryBackend
-from zvmd.client import Client
+from node.wire.server import open_socket
+from tests.unit.wire.listening import NOW, Server, run
 from zvmd.frames import ALPN
-
-NOW = datetime.datetime.now(datetime.UTC)
-
-
-class Server:
-    """A listener over a memory backend."""
-
-    def __init__(self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend) -> None:
-        self.listener = listener
-        self.port = port
-        self.data_dir = data_dir
-        self.backend = backend
-
-    async def client(self, token: str | None = None) -> Client:
-        return await zvmd.connect(f"quic://127.0.0.1:{self.port}", token=token, data_dir=self.data_dir, timeout=1.5)
-
-
-@asynccontextmanager
-async def serving(data_dir: Path, limits: WireLimits) -> AsyncIterator[Server]:
-    tls = load_or_create_certificate(data_dir / "tls", NOW)
-    is_token = TokenChecker(load_or_create_token(data_dir))
-    backend = MemoryBackend()
-    service = RpcService(backend)
-    bound = open_socket("127.0.0.1", 0)
-    listener = await serve_wire(service, bound, tls, is_token, limits)
-    try:
-        yield Server(listener, bound.getsockname()[1], data_dir, backend)
-    finally:
-        listener.close()
-        service.close()
-
-
-def run(data_dir: Path, work: Callable[[Server], Awaitable[None]], limits: WireLimits | None = None) -> None:
-    async def served() -> None:
-        async with serving(data_dir, limits or WireLimits()) as server:
-            await asyncio.wait_for(work(server), 30)
-
-    asyncio.run(served())
 
 
 def test_connections_are_capped_and_room_returns(tmp_path: Path) -> None:

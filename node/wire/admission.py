@@ -1,0 +1,132 @@
+"""Who may connect: rates by source before any cryptography, and places that peers without Hello give up first.
+
+Pure: time is an argument. All sources are spoofable until a Retry token or a handshake came back from them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from typing import Any, Generic, Protocol, TypeVar
+
+from node.wire.limits import WireLimits
+
+SOURCES_MAX = 4096
+"""Sources counted within a second; those beyond share the limit for all."""
+
+
+class Rate:
+    """At most so many a second of one source; of all together so many a second on average, ``burst`` at once."""
+
+    def __init__(self, each_per_s: int, all_per_s: int, burst: int) -> None:
+        self._each = each_per_s
+        self._all = all_per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._filled_at = 0.0
+        self._second = -1
+        self._counts: dict[Any, int] = {}
+
+    def admits(self, source: Any, now: float) -> bool:
+        """Count one and say whether it is within the limits; what is refused does not count for all."""
+        if int(now) != self._second:
+            self._second = int(now)
+            self._counts.clear()
+        count = self._counts.get(source, 0)
+        if count >= self._each:
+            return False
+        self._left = min(self._burst, self._left + (now - self._filled_at) * self._all)
+        self._filled_at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        if count or len(self._counts) < SOURCES_MAX:
+            self._counts[source] = count + 1
+        return True
+
+
+def network_of(address: str) -> str:
+    """The /24 or /64 an address is in: what one stranger can be expected to have."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    bits = 24 if parsed.version == 4 else 64
+    return str(ipaddress.ip_network((parsed, bits), strict=False))
+
+
+class Holder(Protocol):
+    """Who holds a place."""
+
+    @property
+    def address(self) -> str: ...
+
+
+H = TypeVar("H", bound=Holder)
+
+
+class Places(Generic[H]):
+    """The places for connections, in all and of one address.
+
+    A peer that has not said Hello gives its place to the next one when there is no other, the oldest first: neither
+    half-open handshakes nor silent peers keep anybody out.
+    """
+
+    def __init__(self, limits: WireLimits) -> None:
+        self._limits = limits
+        self._held: dict[H, None] = {}
+        self._greeting: dict[H, None] = {}
+        """Those without Hello, oldest first."""
+        self._half_open: set[H] = set()
+        self._of_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def __iter__(self) -> Any:
+        return iter(tuple(self._held))
+
+    @property
+    def half_open(self) -> int:
+        """Handshakes not finished."""
+        return len(self._half_open)
+
+    def has_room(self, address: str) -> bool:
+        """Whether a newcomer gets a place, be it another's."""
+        return not self._is_full(address) or self._to_leave(address) is not None
+
+    def to_leave(self, address: str) -> H | None:
+        """Who has to leave for a newcomer of ``address``; None if there is room, or nobody can be asked to."""
+        return self._to_leave(address) if self._is_full(address) else None
+
+    def take(self, holder: H) -> None:
+        """Give the newcomer its place."""
+        self._held[holder] = self._greeting[holder] = None
+        self._half_open.add(holder)
+        self._of_address[holder.address] += 1
+
+    def proved(self, holder: H) -> None:
+        """Its handshake is finished."""
+        self._half_open.discard(holder)
+
+    def greeted(self, holder: H) -> None:
+        """It said Hello: the place is its own until it ends."""
+        self._greeting.pop(holder, None)
+
+    def release(self, holder: H) -> None:
+        """It ended. May be called again."""
+        if holder not in self._held:
+            return
+        del self._held[holder]
+        self._greeting.pop(holder, None)
+        self._half_open.discard(holder)
+        self._of_address[holder.address] -= 1
+        if not self._of_address[holder.address]:
+            del self._of_address[holder.address]
+
+    def _is_full(self, address: str) -> bool:
+        return len(self._held) >= self._limits.connections_max or self._address_is_full(address)
+
+    def _address_is_full(self, address: str) -> bool:
+        return self._of_address[address] >= self._limits.connections_per_address_max
+
+    def _to_leave(self, address: str) -> H | None:
+        only_its_own = self._address_is_full(address)
+        return next((held for held in self._greeting if not only_its_own or held.address == address), None)

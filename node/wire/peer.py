@@ -1,0 +1,317 @@
+"""One QUIC connection of the listener: moves bytes between qh3 and the sans-IO state, and ends in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import structlog
+from qh3.asyncio.protocol import QuicConnectionProtocol
+from qh3.quic import events as quic
+from qh3.quic.connection import QuicConnectionError
+
+from node.wire import codec
+from node.wire.answers import Answerer
+from node.wire.connection import ServerConnection, State
+from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
+from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
+from node.wire.guests import check_guest
+from node.wire.limits import WireLimits
+from node.wire.quic import ServerQuic
+from zvmd.frames import Welcome, encode_frame
+
+_log = structlog.get_logger("wire")
+
+DRAIN_POLL_S = 0.005
+CLOSING_S = 3.0
+"""An ended connection answers with its close for so long at most (RFC 9000, 10.2); then nothing of it is kept."""
+
+
+class Listener(Protocol):
+    """What a connection needs of its listener."""
+
+    limits: WireLimits
+    answerer: Answerer
+
+    def is_token(self, token: bytes, /) -> bool: ...
+
+    def is_guest(self, token: bytes, /) -> bool: ...
+
+    def welcome(self) -> Welcome: ...
+
+    def proved(self, peer: WirePeer) -> None:
+        """The handshake is finished."""
+
+    def greeted(self, peer: WirePeer) -> None:
+        """A good Hello came."""
+
+    def hello_failed(self, address: str) -> float:
+        """Count a wrong token; seconds to wait before it is answered."""
+
+    def peer_gone(self, peer: WirePeer) -> None:
+        """The connection has ended; its place is free."""
+
+    def forget(self, peer: WirePeer) -> None:
+        """No datagram is handed to this connection any more."""
+
+    def named(self, peer: WirePeer, connection_id: bytes) -> None:
+        """Datagrams with this connection ID are the peer's."""
+
+    def unnamed(self, peer: WirePeer, connection_id: bytes) -> None:
+        """Not any more."""
+
+
+class WirePeer(QuicConnectionProtocol):
+    """One connection. Answers of one turn of the loop leave together.
+
+    Whatever is raised while its datagrams, timers and answers are dealt with ends this connection only, and however it
+    ends, `_end` frees its place.
+    """
+
+    def __init__(self, connection: ServerQuic, listener: Listener, address: str) -> None:
+        super().__init__(connection)
+        self.address = address
+        self.names: set[bytes] = set()
+        """Connection IDs by which the listener knows it."""
+        self.subscriptions: dict[int, asyncio.Task[None]] = {}
+        self._listener = listener
+        self._limits = listener.limits
+        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_guest)
+        self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
+        self._datagrams_before_hello = 0
+        self._connection_id_issued_handler = lambda name: listener.named(self, name)
+        self._connection_id_retired_handler = lambda name: listener.unnamed(self, name)
+        self._connection_terminated_handler = lambda: listener.forget(self)
+        self._out: dict[int, list[bytes]] = {}
+        self._out_scheduled = False
+        self._unanswered: Counter[int] = Counter()
+        self._half_closed: set[int] = set()
+        self._ending: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gone = False
+        self._forgotten = False
+
+    @property
+    def has_authenticated(self) -> bool:
+        """Whether any of its packets could be decrypted."""
+        assert isinstance(self._quic, ServerQuic)
+        return self._quic.has_authenticated
+
+    # -- for the answerer --------------------------------------------------------------------------
+
+    def write(self, stream_id: int, frames: bytes) -> None:
+        """Queue frames; all of one loop turn leave together."""
+        if self._gone:
+            return
+        self._out.setdefault(stream_id, []).append(frames)
+        if not self._out_scheduled:
+            self._out_scheduled = True
+            self._loop.call_soon(self._guarded, self._flush)
+
+    def answered(self, stream_id: int, size_bytes: int) -> None:
+        """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
+        self._state.answered(size_bytes)
+        self._unanswered[stream_id] -= 1
+        if not self._unanswered[stream_id]:
+            del self._unanswered[stream_id]
+            if stream_id in self._half_closed:
+                self._half_closed.remove(stream_id)
+                self._end_stream(stream_id)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a task that is cancelled when the connection ends."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def drained(self) -> None:
+        """Return when little is waiting to be sent."""
+        while not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_pause_bytes:
+            await asyncio.sleep(DRAIN_POLL_S)
+
+    # -- from qh3 ----------------------------------------------------------------------------------
+
+    def datagram_received(self, data: bytes | str, addr: Any) -> None:
+        assert isinstance(data, bytes)
+        self.datagrams_received([data], addr)
+
+    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
+        self._guarded(self._take, data, addr)
+
+    def _take(self, data: list[bytes], addr: Any) -> None:
+        if self._state.state is not State.OPEN and not self._gone:
+            self._datagrams_before_hello += len(data)
+            if self._datagrams_before_hello > self._limits.hello_datagrams_max:
+                self._refuse(1, HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
+                return
+        self._quic.receive_many_datagrams(data, addr, now=self._loop.time())
+        self._process_events()
+        self._transmit_soon()
+
+    def transmit(self) -> None:
+        if not self._forgotten:
+            self._guarded(super().transmit)
+
+    def _handle_timer(self) -> None:
+        self._guarded(super()._handle_timer)
+
+    def quic_event_received(self, event: quic.QuicEvent) -> None:
+        self._receive(event)
+
+    def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do something for this connection; what it raises ends the connection, not the listener."""
+        try:
+            work(*arguments)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic in qh3's Rust is no Exception
+            trace = None if isinstance(error, QuicConnectionError) else error
+            _log.error("connection_failed", peer=self.address, reason=str(error), exc_info=trace)
+            self.drop(PeerFault("a bug met on this connection"))
+
+    def drop(self, reason: WireError | None = None) -> None:
+        """End it at once. With a reason the peer is told, if that can still be sent."""
+        try:
+            if reason is not None and not self._gone:
+                self._quic.close(error_code=reason.quic_code, reason_phrase=reason.code)
+                super().transmit()
+        except Exception as error:
+            _log.debug("close_not_sent", peer=self.address, reason=str(error))
+        finally:
+            self._end()
+            self.forgotten()
+            self._listener.forget(self)
+
+    def forgotten(self) -> None:
+        """The listener hands it nothing any more: it sends nothing either."""
+        self._forgotten = True
+        for handle in (self._timer, self._transmit_task):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._transmit_task = None
+
+    def give_way(self) -> None:
+        """Leave for another who connects."""
+        self._guarded(self._refuse, 1, PlaceNeeded("it had not said Hello"))
+
+    def _receive(self, event: quic.QuicEvent) -> None:
+        if isinstance(event, quic.StreamDataReceived):
+            now = self._loop.time()
+            for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
+                self._handle(happened)
+        elif isinstance(event, quic.StreamReset):
+            self._state.stream_reset(event.stream_id)
+        elif isinstance(event, quic.HandshakeCompleted):
+            self._listener.proved(self)
+        elif isinstance(event, quic.ConnectionTerminated):
+            self._end()
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, RequestReceived) and self._admits(event):
+            self._unanswered[event.stream_id] += 1
+            self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
+        elif isinstance(event, Greeted):
+            self._hello_timer.cancel()
+            self._listener.greeted(self)
+            self.write(event.stream_id, encode_frame(self._listener.welcome()))
+        elif isinstance(event, StreamEnded):
+            if event.stream_id in self._unanswered:
+                self._half_closed.add(event.stream_id)
+            else:
+                self._end_stream(event.stream_id)
+        elif isinstance(event, Refused):
+            self.write(event.stream_id, encode_frame(codec.failure_of(event.request_id, event.error)))
+        elif isinstance(event, StreamRefused):
+            self.write(event.stream_id, encode_frame(codec.failure_of(0, event.error)))
+            self._end_stream(event.stream_id)
+            self._stop(event.stream_id, event.error)
+        elif isinstance(event, ConnectionRefused):
+            delay = self._listener.hello_failed(self.address) if isinstance(event.error, WrongToken) else 0.0
+            if delay:
+                self._hello_timer.cancel()
+                self._hello_timer = self._loop.call_later(
+                    delay, self._guarded, self._refuse, event.stream_id, event.error
+                )
+            else:
+                self._refuse(event.stream_id, event.error)
+
+    def _admits(self, event: RequestReceived) -> bool:
+        """Whether the peer may ask this; if not, it is answered here."""
+        if self._state.guest is None:
+            return True
+        try:
+            check_guest(event.request, self._state.guest)
+        except WireError as error:
+            self._state.answered(event.size_bytes)
+            request_id = getattr(event.request, "id", 0)
+            self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))
+            return False
+        return True
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def _refuse(self, stream_id: int, error: WireError) -> None:
+        if self._gone:
+            return
+        _log.warning("connection_refused", peer=self.address, code=error.code, reason=str(error))
+        try:
+            if stream_id % 4 == 0:
+                self.write(stream_id, encode_frame(codec.failure_of(0, error)))
+                self._send()
+            self._quic.close(error_code=error.quic_code, reason_phrase=error.code)
+            self._transmit_soon()
+        finally:
+            self._end()
+
+    def _hello_expired(self) -> None:
+        for event in self._state.expire(self._loop.time()):
+            self._handle(event)
+
+    def _stop(self, stream_id: int, error: WireError) -> None:
+        try:
+            self._quic.stop_stream(stream_id, error.quic_code)
+        except (QuicConnectionError, ValueError, AssertionError):
+            return  # the peer has ended it already
+
+    def _end(self) -> None:
+        """The only place where a connection ends: its work is cancelled, its place is free."""
+        if self._gone:
+            return
+        self._gone = True
+        self._state.state = State.CLOSED
+        self._hello_timer.cancel()
+        self._out.clear()
+        for task in self._tasks:
+            task.cancel()
+        self._listener.peer_gone(self)
+        self._loop.call_later(CLOSING_S, self._listener.forget, self)
+
+    def _end_stream(self, stream_id: int) -> None:
+        self._ending.add(stream_id)
+        self.write(stream_id, b"")
+
+    def _flush(self) -> None:
+        self._send()
+        if not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_max_bytes:
+            self._refuse(1, SlowReader(f"{self._limits.unconfirmed_max_bytes} bytes are waiting"))
+
+    def _send(self) -> None:
+        self._out_scheduled = False
+        if self._gone:
+            return
+        out, self._out = self._out, {}
+        for stream_id, frames in out.items():
+            try:
+                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
+            except (QuicConnectionError, ValueError, AssertionError, KeyError):
+                self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
+        self._ending.clear()
+        if self._transmit_task is not None:
+            self._transmit_task.cancel()
+        self.transmit()
+
+    def error_received(self, exc: Exception) -> None:
+        """ICMP errors of a UDP socket: loss recovery deals with them."""
