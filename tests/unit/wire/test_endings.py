@@ -1,0 +1,261 @@
+"""However a connection ends, its place and its connection IDs are free again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qh3.quic.connection import QuicConnection, QuicConnectionError
+
+import node.wire.peer
+from node.wire.connection import ServerConnection
+from node.wire.limits import WireLimits
+from node.wire.quic import ServerQuic
+from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
+
+LIMITS = WireLimits(
+    hello_within_s=0.3, idle_timeout_s=0.5, wrong_token_delay_s=0.1, unconfirmed_max_bytes=65_536
+)
+CHAIN_ID = frame(1, 7, "eth_chainId", [])
+
+
+class Panic(BaseException):
+    """As a panic in Rust arrives: no `Exception`."""
+
+
+async def open_puppet(server: Server) -> Puppet:
+    client = await puppet(server)
+    client.say(0, hello(server))
+    await client.hear()
+    return client
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
+
+
+async def closes_before_hello(server: Server) -> None:
+    (await puppet(server)).close()
+
+
+async def closes_after_welcome(server: Server) -> None:
+    (await open_puppet(server)).close()
+
+
+async def vanishes_before_its_handshake(server: Server) -> None:
+    (await puppet(server, shaken=False)).vanish()
+
+
+async def vanishes_after_its_handshake(server: Server) -> None:
+    (await puppet(server)).vanish()
+
+
+async def vanishes_after_welcome(server: Server) -> None:
+    (await open_puppet(server)).vanish()
+
+
+async def never_says_hello(server: Server) -> None:
+    await refused(await puppet(server), "wire.hello_late")
+
+
+async def says_something_else_first(server: Server) -> None:
+    client = await puppet(server)
+    client.say(0, CHAIN_ID)
+    await refused(client, "wire.hello_missing")
+
+
+async def says_hello_on_another_stream(server: Server) -> None:
+    client = await puppet(server)
+    client.say(4, hello(server))
+    await refused(client, "wire.hello_missing")
+
+
+async def speaks_another_version(server: Server) -> None:
+    client = await puppet(server)
+    client.say(0, frame(0, 9, b"", ""))
+    await refused(client, "wire.version")
+
+
+async def has_a_wrong_token(server: Server) -> None:
+    client = await puppet(server)
+    client.say(0, frame(0, 1, b"wrong", ""))
+    await refused(client, "wire.token")
+
+
+async def has_wrong_tokens_and_waits(server: Server) -> None:
+    for _ in range(LIMITS.hello_failures_per_s + 1):
+        await has_a_wrong_token(server)
+
+
+async def has_wrong_tokens_and_vanishes(server: Server) -> None:
+    for _ in range(LIMITS.hello_failures_per_s):
+        await has_a_wrong_token(server)
+    client = await puppet(server)
+    client.say(0, frame(0, 1, b"wrong", ""))
+    await asyncio.sleep(0.02)
+    client.vanish()
+
+
+async def talks_without_hello(server: Server) -> None:
+    client = await puppet(server)
+    server.listener.limits = LIMITS
+    for _ in range(LIMITS.hello_datagrams_max + 1):
+        client.quic.send_ping(1)
+        client.transmit()
+    await refused(client, "wire.hello_datagrams")
+
+
+async def opens_a_stream_of_the_wrong_kind(server: Server) -> None:
+    client = await open_puppet(server)
+    client.say(2, b"x")
+    await refused(client, "wire.stream_kind")
+
+
+async def sends_rubbish_for_long(server: Server) -> None:
+    client = await open_puppet(server)
+    for _ in range(LIMITS.malformed_max + 1):
+        client.say(0, b"\0\0\0\x01\xc1")
+    await refused(client, "wire.malformed_often")
+
+
+async def meets_a_bug_of_the_answerer(server: Server) -> None:
+    client = await open_puppet(server)
+    server.listener.answerer.start = raising(ValueError("a bug"))  # type: ignore[method-assign]
+    client.say(0, CHAIN_ID)
+    await refused(client, "wire.fault")
+
+
+async def meets_a_bug_of_the_protocol(server: Server) -> None:
+    client = await open_puppet(server)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerConnection, "receive", raising(KeyError("a bug")))
+        client.say(0, CHAIN_ID)
+        await refused(client, "wire.fault")
+
+
+async def meets_an_error_while_receiving(server: Server) -> None:
+    client = await open_puppet(server)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QuicConnection, "receive_many_datagrams", raising(QuicConnectionError(1, None, "core")))
+        client.say(0, CHAIN_ID)
+        await gone(server)
+
+
+async def meets_an_error_while_sending(server: Server) -> None:
+    client = await open_puppet(server)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerQuic, "datagrams_to_send", raising(QuicConnectionError(1, None, "core")))
+        client.say(0, CHAIN_ID)
+        await gone(server)
+
+
+async def meets_a_panic_in_its_timer(server: Server) -> None:
+    (await puppet(server, shaken=False)).vanish()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerQuic, "handle_timer", raising(Panic("in Rust")))
+        await gone(server)
+
+
+async def cannot_be_refused_in_order(server: Server) -> None:
+    """The original of this test: what raised while a half-open connection was refused kept its place for ever."""
+    (await puppet(server, shaken=False)).vanish()
+    await asyncio.sleep(0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServerQuic, "datagrams_to_send", raising(QuicConnectionError(1, None, "capacity exhausted")))
+        await gone(server)
+
+
+async def reads_nothing(server: Server) -> None:
+    client = await open_puppet(server)
+    client.say(0, frame(2, 9, b"\x01" * 20, bytes(200_000)))
+    await refused(client, "wire.slow_reader")
+
+
+async def sends_random_initials(server: Server) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for _ in range(40):
+            stranger.sendto(initial(os.urandom(16)), ("127.0.0.1", server.port))
+    await asyncio.sleep(0.1)
+
+
+async def speaks_another_protocol(server: Server) -> None:
+    client = await puppet(server, alpn="h3", shaken=False)
+    await asyncio.wait_for(client.ended, 5)
+
+
+async def gives_its_place_to_another(server: Server) -> None:
+    clients = [await puppet(server) for _ in range(3)]
+    assert server.listener.connections == 3
+    server.listener._places._limits = WireLimits(connections_max=3)
+    last = await open_puppet(server)
+    await refused(clients[0], "wire.place")
+    last.close()
+
+
+async def stops_with_the_node(server: Server) -> None:
+    await puppet(server, shaken=False)
+    await puppet(server)
+    await open_puppet(server)
+    server.listener.close()
+
+
+WAYS: tuple[Callable[[Server], Awaitable[None]], ...] = (
+    closes_before_hello,
+    closes_after_welcome,
+    vanishes_before_its_handshake,
+    vanishes_after_its_handshake,
+    vanishes_after_welcome,
+    never_says_hello,
+    says_something_else_first,
+    says_hello_on_another_stream,
+    speaks_another_version,
+    has_a_wrong_token,
+    has_wrong_tokens_and_waits,
+    has_wrong_tokens_and_vanishes,
+    talks_without_hello,
+    opens_a_stream_of_the_wrong_kind,
+    sends_rubbish_for_long,
+    meets_a_bug_of_the_answerer,
+    meets_a_bug_of_the_protocol,
+    meets_an_error_while_receiving,
+    meets_an_error_while_sending,
+    meets_a_panic_in_its_timer,
+    cannot_be_refused_in_order,
+    reads_nothing,
+    sends_random_initials,
+    speaks_another_protocol,
+    gives_its_place_to_another,
+    stops_with_the_node,
+)
+
+
+async def refused(client: Puppet, code: str) -> None:
+    assert (await asyncio.wait_for(client.ended, 5)).reason_phrase == code
+
+
+async def gone(server: Server) -> None:
+    while server.listener.connections or server.listener.names:
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_connection_that_ends_leaves_nothing(
+    way: Callable[[Server], Awaitable[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node.wire.peer, "CLOSING_S", 0.1)
+
+    async def work(server: Server) -> None:
+        await way(server)
+        await gone(server)
+        assert not server.listener._places.half_open
+        assert not server.listener._places._of_address
+
+    run(tmp_path, work, LIMITS)
