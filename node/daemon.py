@@ -20,6 +20,7 @@ from node.engine.node import Node
 from node.engine.pipeline import Pipeline
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
+from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.panic import distrust, panic
@@ -83,6 +84,7 @@ async def run_daemon(
         "sessions": sessions.status,
         "memory": resident_bytes,
         "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
+        "logging": log_status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),
     }
     jobs.start()

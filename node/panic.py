@@ -9,9 +9,11 @@ from collections.abc import Callable
 import structlog
 
 from chain.errors import EXIT_PANIC, ZvmdError
+from node.ops.lines import flush_standard_streams
 from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
+from zvmd.printable import printable
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +32,8 @@ def panic(fs: FileSystem, error: BaseException) -> None:
     trace = None if isinstance(error, ZvmdError) else error
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=trace)
     slug, hint = (error.code, error.hint) if isinstance(error, ZvmdError) else ("node.bug", BUG_HINT)
-    sys.stderr.write(f"error[{slug}]: {error}\nhint: {hint}\n")
-    sys.stderr.flush()
+    sys.stderr.write(f"error[{slug}]: {printable(str(error))}\nhint: {hint}\n")
+    flush_standard_streams()
     os._exit(EXIT_PANIC)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zvmd.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -140,12 +142,3 @@ def shown(number: int | str) -> str:
     ('7', 'zvs-7-1')
     """
     return str(number).rpartition("-")[0] or str(number)
-
-
-def printable(text: str) -> str:
-    """The text without what a terminal would obey: contracts choose what their reverts say.
-
-    >>> printable("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

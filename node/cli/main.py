@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from chain.errors import EXIT_FAILED, EXIT_FULL, ZvmdError
+from node.ops.lines import hold_standard_descriptors
 from zvmd.errors import ZvmdClientError
 
 
@@ -87,6 +88,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an expected error is a line, a hint and its own exit code."""
+    hold_standard_descriptors()
     try:
         cli.main(prog_name="zvmd", standalone_mode=True)
     except (ZvmdError, ZvmdClientError) as error:

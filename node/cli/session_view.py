@@ -13,15 +13,6 @@ from rich.text import Text
 BYTES_A_ROW = 32
 
 
-def printable(text: str) -> str:
-    """Text of strangers for a terminal: what would steer it is spelled out.
-
-    >>> printable("plain \x1b[2J")
-    'plain \\\\x1b[2J'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def show_where(answer: dict[str, Any]) -> str:
     """
     >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})

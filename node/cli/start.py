@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from pathlib import Path
 
 import click
 
 from node.settings import find_settings_file, load_settings
+from zvmd.printable import printable
 
 
 @click.command()
@@ -51,8 +53,14 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     import uvloop
 
     from node.daemon import run_daemon
-    from node.ops.logging import configure_logging
+    from node.ops.lines import replace_standard_streams
+    from node.ops.logging import configure_logging, log_thread_ends
 
-    configure_logging(settings.log.level, settings.log.format)
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    output, errors = replace_standard_streams()
+    handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
+    errors.notice = handler.dropped_line
+    log_thread_ends()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run_daemon(settings, loaded.origins, lambda line: click.echo(line), accept_data_loss or 0))
+        say = lambda line: output.put(printable(line) + "\n")  # noqa: E731
+        runner.run(run_daemon(settings, loaded.origins, say, accept_data_loss or 0))

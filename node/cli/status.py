@@ -46,6 +46,9 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
                f"compiled code, {vm['deoptimised']} opcodes left to the interpreter")
     own, files = (answer["memory"][name] / 2**20 for name in ("own", "files"))
     click.echo(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
+    if logged := answer.get("logging"):
+        click.echo(f"logging     {logged['lines']} lines, {logged['suppressed']} left out as there were many of their "
+                   f"kind, {logged['dropped']} lost as nobody read them")
     for name, size in answer["limits"].items():
         click.echo(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
     for job in answer["jobs"]:

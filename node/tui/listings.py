@@ -8,7 +8,8 @@ from typing import Any
 
 from node.tui.view import PAGES, View
 from vm.evm.opcodes import BY_NAME
-from zvmd.session_view import printable, shown
+from zvmd.printable import printable
+from zvmd.session_view import shown
 
 Row = list[tuple[str, str]]
 """Pieces of text, each with the name of its style: plain, dim, here, mark, good, bad."""
