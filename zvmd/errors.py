@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from zvmd.printable import printable
+
 
 class ZvmdClientError(Exception):
     """A failure with the node's stable slug (``code``), its JSON-RPC number and a hint."""
@@ -25,7 +27,7 @@ class ZvmdClientError(Exception):
         self.data = data
 
     def __str__(self) -> str:
-        return f"{self.message} [{self.code}]" + (f" ({self.hint})" if self.hint else "")
+        return printable(f"{self.message} [{self.code}]" + (f" ({self.hint})" if self.hint else ""), lines=True)
 
 
 class ConnectionFailed(ZvmdClientError):

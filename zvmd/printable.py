@@ -1,4 +1,4 @@
-"""`printable`: text of strangers as a terminal may show it. Everything that chains and files say is printed through it."""
+"""`printable`: text of strangers as a terminal may show it. What chains and files say is printed through it."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from node.cli.output import say
 from storage.backup import restore_backup, write_backup
 from zvmd.endpoint import data_directory
 
@@ -16,7 +17,7 @@ from zvmd.endpoint import data_directory
 def backup(directory: Path, data_dir: str | None) -> None:
     """Copy the chain to a new DIRECTORY. A node may be running, and is not slowed by more than the copying."""
     manifest = write_backup(Path(data_directory(data_dir)), directory)
-    click.echo(f"backup {directory}: {len(manifest.digests)} files, log up to LSN {manifest.lsn}")
+    say(f"backup {directory}: {len(manifest.digests)} files, log up to LSN {manifest.lsn}")
 
 
 @click.command()
@@ -26,4 +27,4 @@ def backup(directory: Path, data_dir: str | None) -> None:
 def restore(directory: Path, data_dir: Path, until: int | None) -> None:
     """Make a new data directory of a backup in DIRECTORY, whole or up to a log record."""
     lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
-    click.echo(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")
+    say(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")

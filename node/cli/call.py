@@ -8,7 +8,7 @@ import click
 
 from node.cli.link import link_options, open_link
 from node.cli.logs import block_name
-from node.cli.output import show_value
+from node.cli.output import say, show_value
 from zvmd.abi import Signature, bad_input, parse_amount, parse_signature
 
 
@@ -40,10 +40,10 @@ def call(
     with open_link(http, url, data_dir) as link:
         output = link.call_raw(to, data, sender=sender, value=parse_amount(value), block=number)
     if parsed is None or not parsed.outputs:
-        click.echo("0x" + output.hex())
+        say("0x" + output.hex())
         return
     for item in parsed.decode(output):
-        click.echo(show_value(item))
+        say(show_value(item))
 
 
 def calldata(text: str, args: Sequence[str]) -> tuple[Signature | None, bytes]:

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from node import resources
+from node.cli.output import say, show
 from node.ops.errors import UnreadableSettings
 from node.settings import DEV_MNEMONIC, find_settings_file, load_settings
 
@@ -28,10 +29,10 @@ def show(origin: bool, file: Path | None) -> None:
     for name, value, source in loaded.items():
         table, _, key = name.partition(".")
         if table != section:
-            click.echo(f"{'' if not section else chr(10)}[{table}]")
+            say(f"{'' if not section else chr(10)}[{table}]")
             section = table
         line = f"{key} = {_toml(name, value)}"
-        click.echo(f"{line:<48} # {source}" if origin else line)
+        say(f"{line:<48} # {source}" if origin else line)
 
 
 @config.command()
@@ -41,7 +42,7 @@ def init(target: Path, stdout: bool) -> None:
     """Write the annotated default settings to TARGET (default ./zvmd.toml); never overwrites."""
     content = resources.text("config/zvmd.toml")
     if stdout:
-        click.echo(content, nl=False)
+        say(content, nl=False)
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def init(target: Path, stdout: bool) -> None:
             handle.write(content)
     except OSError as error:
         raise UnreadableSettings(f"cannot write {target}: {error.strerror}") from error
-    click.echo(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 def _toml(name: str, value: object) -> str:

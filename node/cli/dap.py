@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import click
 
 from node.cli.link import link_options, open_link
+from node.cli.output import say
 from node.dap.adapter import AT_ONCE, answer
 from node.dap.debuggee import Ask, Debuggee
 from node.dap.protocol import Writer, read_message
@@ -34,7 +35,7 @@ def dap(port: int | None, http: bool, url: str | None, data_dir: str | None) -> 
                 serve(link.rpc, self.rfile, self.wfile)  # type: ignore[arg-type]
 
         with _Server(("127.0.0.1", port), Editor) as server:
-            click.echo(f"READY dap=127.0.0.1:{server.server_address[1]}")
+            say(f"READY dap=127.0.0.1:{server.server_address[1]}")
             server.serve_forever()
 
 

@@ -11,6 +11,7 @@ import click
 
 from node.cli.link import QuicLink, http_address, link_options, open_link
 from node.cli.logs import event_topic
+from node.cli.output import say
 from zvmd.abi import bad_input
 from zvmd.client import hex_of
 from zvmd.connection import Event
@@ -48,7 +49,7 @@ def events(
         assert isinstance(link, QuicLink)
         with closing(link.client.events(kind, addresses=addresses, topics=topics, cursor=cursor)) as stream:
             for item in islice(stream, count):
-                click.echo(line(item))
+                say(line(item))
 
 
 def line(event: Event) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from node.cli.link import link_options, open_link
+from node.cli.output import print_json_line
 from zvmd.abi import address_bytes, keccak, parse_signature
 from zvmd.client import hex_of
 
@@ -37,7 +37,7 @@ def logs(
     query |= {"topics": wanted} if wanted else {}
     with open_link(http, url, data_dir) as link:
         for entry in link.rpc("eth_getLogs", query):
-            click.echo(json.dumps(entry))
+            print_json_line(entry)
 
 
 def event_topic(signature: str) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
+import os
 import sys
 from typing import NamedTuple
 
 import click
 
 from chain.errors import EXIT_FAILED, EXIT_FULL, ZvmdError
+from node.cli.output import say, say_error
 from node.ops.lines import hold_standard_descriptors
 from zvmd.errors import ZvmdClientError
 
@@ -90,16 +93,25 @@ def main() -> None:
     """Run the command line; an expected error is a line, a hint and its own exit code."""
     hold_standard_descriptors()
     try:
-        cli.main(prog_name="zvmd", standalone_mode=True)
+        status = cli.main(prog_name="zvmd", standalone_mode=False)
+        sys.exit(status if isinstance(status, int) else 0)
+    except click.ClickException as error:
+        shown = io.StringIO()
+        error.show(shown)
+        say(shown.getvalue(), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        say("Aborted!", err=True)
+        sys.exit(EXIT_FAILED)
     except (ZvmdError, ZvmdClientError) as error:
         message = error.message if isinstance(error, ZvmdClientError) else str(error)
-        click.echo(f"error[{error.code}]: {message}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        say_error(error.code, message, error.hint)
         sys.exit(error.exit_code if isinstance(error, ZvmdError) else EXIT_FAILED)
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at its end
+        sys.exit(EXIT_FAILED)
     except OSError as error:
-        click.echo(f"error[os]: {error}", err=True)
-        click.echo("hint: look at this path or address: does it exist, what is it, may this user use it?", err=True)
+        say_error("os", str(error), "look at this path or address: does it exist, what is it, may this user use it?")
         sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
 
 

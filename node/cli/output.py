@@ -1,18 +1,50 @@
-"""Values and receipts as people read them."""
+"""Everything that commands print: values and receipts as people read them, and JSON.
+
+Other files of this package do not print: what a chain or a file says reaches a terminal through `printable` only.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from zvmd.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text of one line or several to standard output, or to standard error."""
+    click.echo(printable(text, lines=True), err=err, nl=nl)
+
+
+def show(content: RenderableType) -> None:
+    """Print a table or panel of rich."""
+    from rich.console import Console, ConsoleOptions
+    from rich.segment import Segment
+
+    class PlainConsole(Console):
+        """Draws no text that steers the terminal, whoever made the content."""
+
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control:
+                    yield segment
+                else:
+                    yield Segment(printable(segment.text, lines=True), segment.style)
+
+    PlainConsole(markup=False, emoji=False, highlight=False).print(content)
 
 
 def show_value(value: Any) -> str:
     """A decoded ABI value on one line.
 
-    >>> show_value((1, b"\\x01", ["a", True]))
-    '(1, 0x01, [a, true])'
+    >>> show_value((1, b"\\x01", ["a\\n", True]))
+    '(1, 0x01, [a\\\\n, true])'
     """
     if isinstance(value, bytes):
         return "0x" + value.hex()
@@ -22,12 +54,25 @@ def show_value(value: Any) -> str:
         return "(" + ", ".join(map(show_value, value)) + ")"
     if isinstance(value, list):
         return "[" + ", ".join(map(show_value, value)) + "]"
-    return str(value)
+    return printable(str(value))
+
+
+def say_error(code: str, message: str, hint: str) -> None:
+    """An error and its hint on standard error; further lines of a message are indented, so that none looks like ours."""
+    indented = message.replace("\n", "\n  ")
+    say(f"error[{code}]: {indented}", err=True)
+    if hint:
+        say(f"hint: {hint}", err=True)
 
 
 def print_json(value: Any) -> None:
-    """Indented JSON."""
+    """Indented JSON: complete, and ASCII."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_json_line(value: Any) -> None:
+    """JSON on one line: complete, and ASCII."""
+    click.echo(json.dumps(value))
 
 
 def print_receipt(receipt: dict[str, Any], as_json: bool) -> None:
@@ -46,6 +91,6 @@ def print_receipt(receipt: dict[str, Any], as_json: bool) -> None:
         if receipt.get("contractAddress"):
             lines.insert(1, ("contract", receipt["contractAddress"]))
         for name, value in lines:
-            click.echo(f"{name:12} {value}")
+            say(f"{name:12} {value}")
     if not good:
         raise SystemExit(1)

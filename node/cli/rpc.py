@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json
+from node.cli.output import print_json, say
 from zvmd.abi import bad_input
 
 
@@ -21,7 +21,7 @@ def rpc(method: str, params: tuple[str, ...], http: bool, url: str | None, data_
     with open_link(http, url, data_dir) as link:
         result = link.rpc(method, *map(parameter, params))
     if isinstance(result, str):
-        click.echo(result)
+        say(result)
     else:
         print_json(result)
 

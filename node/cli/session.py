@@ -11,7 +11,7 @@ import click
 from node.cli import session_shelf
 from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json
+from node.cli.output import print_json, say
 from node.cli.session_debug import debug
 from node.cli.session_program import SESSION, program_options, request_of
 from node.cli.session_view import show_state, show_where
@@ -38,7 +38,7 @@ def print_where(answer: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        click.echo(show_where(answer))
+        say(show_where(answer))
 
 
 @session.command()
@@ -47,7 +47,7 @@ def print_where(answer: dict[str, Any], as_json: bool) -> None:
 def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
     """Begin a session; prints its id."""
     answer = ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
-    print_json(answer) if as_json else click.echo(answer["id"])
+    print_json(answer) if as_json else say(answer["id"])
 
 
 session.add_command(debug)
@@ -127,7 +127,7 @@ def break_(
         print_json(ask("breakpoint_list", session_id, **link))
     else:
         answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address, length), **link)
-        print_json(answer) if as_json else click.echo(answer["id"])
+        print_json(answer) if as_json else say(answer["id"])
 
 
 @session.command()
@@ -136,7 +136,7 @@ def break_(
 @link_options
 def save(session_id: int | str, name: str | None, **link: Any) -> None:
     """Copy the session as it stands; prints the copy's id."""
-    click.echo(ask("save", session_id, name, **link)["id"])
+    say(ask("save", session_id, name, **link)["id"])
 
 
 @session.command()
@@ -171,7 +171,7 @@ def export(session_id: int | str, file: Path, sign: bool, **link: Any) -> None:
     """Write the session to a FILE that any zvmd can import."""
     content = bytes.fromhex(ask("export", session_id, None, sign, **link)[2:])
     file.write_bytes(content)
-    click.echo(f"{len(content)} bytes")
+    say(f"{len(content)} bytes")
 
 
 @session.command("import")
@@ -180,8 +180,8 @@ def export(session_id: int | str, file: Path, sign: bool, **link: Any) -> None:
 def import_(file: Path, **link: Any) -> None:
     """Begin a session of an exported FILE; prints its id, and on standard error who signed the file."""
     answer = ask("import", "0x" + file.read_bytes().hex(), **link)
-    click.echo(f"signed by {answer['signedBy']}" if answer["signedBy"] else "not signed", err=True)
-    click.echo(answer["id"])
+    say(f"signed by {answer['signedBy']}" if answer["signedBy"] else "not signed", err=True)
+    say(answer["id"])
 
 
 @session.command()
@@ -196,9 +196,9 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
     if as_json:
         print_json(answer)
     elif answer["isEqual"]:
-        click.echo(f"equal for {answer['steps']} steps")
+        say(f"equal for {answer['steps']} steps")
     else:
-        click.echo(f"step {found['step']}: {', '.join(found['fields'])} differ")
+        say(f"step {found['step']}: {', '.join(found['fields'])} differ")
         print_json({"left": found["left"], "right": found["right"], "notes": found["notes"]})
     if not answer["isEqual"]:
         raise SystemExit(1)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from node.cli.link import http_address, link_options
+from node.cli.output import say
 from node.cli.session_program import SESSION, program_options, request_of
 from zvmd.following import follow
 from zvmd.http import HttpClient
@@ -44,7 +45,7 @@ def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: s
         raise click.UsageError("give the ID of a session, or what a new one is of: --code, --to, --tx or --template")
     left = asyncio.run(_debug(session_id, fields, http, url, data_dir))
     again = f": zvmd session debug {left}" if isinstance(left, int) else ""
-    click.echo(f"session {shown(left)} stays as it is{again}")
+    say(f"session {shown(left)} stays as it is{again}")
 
 
 async def _debug(

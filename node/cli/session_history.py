@@ -8,7 +8,7 @@ import click
 
 import node.cli.session_sharing  # noqa: F401 - adds its commands to the group
 from node.cli.link import link_options
-from node.cli.output import print_json
+from node.cli.output import print_json, say
 from node.cli.session import ask, json_option, print_where, session
 from node.cli.session_program import SESSION
 
@@ -51,7 +51,7 @@ def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
         here = "*" if branch["current"] else " "
         origin = "as loaded" if branch["parent"] is None else f"from {branch['parent']} at step {branch['step']}"
         edits = ", ".join(f"{edit['kind']} at {edit['step']}" for edit in branch["edits"])
-        click.echo(f"{here} {branch['id']}  {origin}" + (f": {edits}" if edits else ""))
+        say(f"{here} {branch['id']}  {origin}" + (f": {edits}" if edits else ""))
 
 
 @session.command()
@@ -76,7 +76,7 @@ def trace(session_id: int | str, start: int, count: int | None, memory: bool, **
     while left is None or left > 0:
         page = ask("trace", session_id, at, TRACE_PAGE if left is None else min(TRACE_PAGE, left), memory, **link)
         for line in page["lines"]:
-            click.echo(line)
+            say(line)
         if page["hasEnded"] or page["stop"] == at:
             return
         left = None if left is None else left - (page["stop"] - at)
@@ -104,6 +104,6 @@ def calls(session_id: int | str, as_json: bool, **link: Any) -> None:
         halt = message["halt"]["reason"] if message["halt"] else "goes on"
         indent = "  " * (message["depth"] - 1)
         line = f"{message['kind']} {message['address']}  step {message['firstStep']}  gas {message['gasUsed']}"
-        click.echo(f"{indent}{line}  {halt}")
+        say(f"{indent}{line}  {halt}")
     if answer["omitted"]:
-        click.echo(f"{answer['omitted']} more")
+        say(f"{answer['omitted']} more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from itertools import islice
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json
+from node.cli.output import print_json, print_json_line, say
 from node.cli.session import ask, json_option, session
 from node.cli.session_program import SESSION
 from node.cli.session_view import show_event
@@ -42,7 +41,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, **link: Any) -> None:
     """Print a token for somebody else; it is shown this once. They give it instead of ID, and as ZVMD_TOKEN."""
     answer = ask("share", session_id, role, ttl, name, **link)
-    print_json(answer) if as_json else click.echo(answer["token"])
+    print_json(answer) if as_json else say(answer["token"])
 
 
 @session.command()
@@ -97,4 +96,4 @@ def watch(
     """Follow a session live: every command its driver gives, where it then stands, what it changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
-            click.echo(json.dumps(event) if as_json else show_event(event))
+            print_json_line(event) if as_json else say(show_event(event))

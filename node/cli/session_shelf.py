@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json
+from node.cli.output import print_json, say
 from node.cli.session_view import show_list, show_template, show_templates
 
 S = "zvmd_session_"
@@ -93,7 +93,7 @@ def template_save(source: str, name: str | None, title: str, explanation: str, *
     else:
         wanted = {"toml": Path(source).read_text(encoding="utf-8")}
     answer = _ask("template_save", wanted, **link)
-    click.echo(f"{answer['name']}: ends with {answer['expected']['halt']} after {answer['expected']['steps']} steps"
+    say(f"{answer['name']}: ends with {answer['expected']['halt']} after {answer['expected']['steps']} steps"
                if "steps" in answer["expected"] else answer["name"])
 
 

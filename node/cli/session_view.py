@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from node.cli.output import show
+from zvmd.printable import printable
 
 BYTES_A_ROW = 32
 
@@ -22,7 +25,8 @@ def show_where(answer: dict[str, Any]) -> str:
     line = f"step {answer['step']}  pc {answer['pc']}  {answer['opcode']}  gas {answer['gasLeft']}"
     line += f"  depth {answer['depth']}"
     if halt:
-        return f"{line}  halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
+        message = printable(halt.get("message") or "")
+        return f"{line}  halted: {halt['reason']}" + (f" {message}" if message else "")
     points = "".join(f" {number}" for number in answer.get("breakpoints", ()))
     return f"{line}  ({answer['reason']}{points})" if "reason" in answer else line
 
@@ -77,7 +81,7 @@ def show_state(state: dict[str, Any]) -> None:
     for name, page in state["pages"].items():
         if page["count"] < page["total"]:
             parts.append(Text(f"{name}: {page['count']} of {page['total']} shown", "yellow"))
-    Console().print(Panel(Group(*parts), title=show_where(state), title_align="left"))
+    show(Panel(Group(*parts), title=Text(printable(show_where(state))), title_align="left"))
 
 
 def show_list(sessions: list[dict[str, Any]]) -> None:
@@ -88,7 +92,7 @@ def show_list(sessions: list[dict[str, Any]]) -> None:
         contract = line["contract"] or ""
         cells = [str(line["id"]), line["name"], line["fork"], str(line["position"]), line["halt"] or "", contract, used]
         table.add_row(*(Text(printable(cell)) for cell in (*cells, ", ".join(line["tags"]))))
-    Console().print(table)
+    show(table)
 
 
 def show_templates(templates: list[dict[str, Any]]) -> None:
@@ -97,7 +101,7 @@ def show_templates(templates: list[dict[str, Any]]) -> None:
     for line in templates:
         tags = ", ".join([*line["tags"], *(["own"] if line["own"] else [])])
         table.add_row(Text(printable(line["name"])), Text(printable(line["title"])), Text(printable(tags)))
-    Console().print(table)
+    show(table)
 
 
 def show_template(template: dict[str, Any]) -> None:
@@ -106,4 +110,4 @@ def show_template(template: dict[str, Any]) -> None:
     expected = ", ".join(f"{field} {value}" for field, value in template["expected"].items())
     lines = f"{template['explanation'].strip()}\n\n{program}\n\nends: {expected}".splitlines()
     text = Text("\n".join(map(printable, lines)))
-    Console().print(Panel(text, title=Text(printable(template["title"])), title_align="left"))
+    show(Panel(text, title=Text(printable(template["title"])), title_align="left"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from node.cli.output import say
 from node.cli.vectors import machine_choice, report, vector_options
 from node.conformance.running import Selection
 from node.conformance.state_case import FORK_NAMES
@@ -30,7 +31,7 @@ def statetest(
     trace: bool,
 ) -> None:
     """Run the state tests in PATHS: JSON files, folders, or .tar.xz archives."""
-    write = partial(click.echo, err=True) if trace else None
+    write = partial(say, err=True) if trace else None
     report(
         lambda choice, did: run_state_tests(
             vector_files(paths), Selection(fork, match), choice=choice, jobs=jobs, did=did, trace=write

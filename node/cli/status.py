@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json
+from node.cli.output import print_json, say
 
 
 @click.command()
@@ -25,33 +25,33 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
         print_json(answer)
         return
     log, index = answer["log"], answer["index"]
-    click.echo(f"{answer['version']}  chain {answer['chainId']}  {'READ-ONLY' if answer['readOnly'] else 'serving'}")
-    click.echo(f"head        block {answer['head']['number']}  {answer['head']['hash']}")
+    say(f"{answer['version']}  chain {answer['chainId']}  {'READ-ONLY' if answer['readOnly'] else 'serving'}")
+    say(f"head        block {answer['head']['number']}  {answer['head']['hash']}")
     since = f", from LSN {log['firstLsn']} on (pruned)" if log["firstLsn"] > 1 else ""
-    click.echo(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written{since}")
-    click.echo(f"checkpoint  block {answer['checkpointBlock']}, LSN {log['checkpointLsn']}; states from block "
+    say(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written{since}")
+    say(f"checkpoint  block {answer['checkpointBlock']}, LSN {log['checkpointLsn']}; states from block "
                f"{answer['oldestState']}; {answer['overlayBytes'] / 2**20:.1f} MiB above it")
-    click.echo(f"index       block {index['block']}{' (catching up)' if index['indexing'] else ''}")
+    say(f"index       block {index['block']}{' (catching up)' if index['indexing'] else ''}")
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']} s"
-    click.echo(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
+    say(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
     if kept := answer.get("sessions"):
-        click.echo(f"sessions    {kept['sessions']} kept ({kept['pinned']} pinned), {kept['ready']} ready, "
+        say(f"sessions    {kept['sessions']} kept ({kept['pinned']} pinned), {kept['ready']} ready, "
                    f"{kept['inUse']} in use; {kept['bytes'] / 2**20:.1f} MiB, {kept['files']} in files; "
                    f"{kept['removed']} removed")
     vm = answer["vm"]
-    click.echo(f"engine      {vm['engine']}; {vm['compiled']} contracts compiled ({vm['machineCodeBytes'] / 2**20:.1f} "
+    say(f"engine      {vm['engine']}; {vm['compiled']} contracts compiled ({vm['machineCodeBytes'] / 2**20:.1f} "
                f"MiB), {vm['loaded']} from the cache ({vm['rejected']} refused); {vm['entered']} frames began in "
                f"compiled code, {vm['deoptimised']} opcodes left to the interpreter")
     own, files = (answer["memory"][name] / 2**20 for name in ("own", "files"))
-    click.echo(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
+    say(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
     if logged := answer.get("logging"):
-        click.echo(f"logging     {logged['lines']} lines, {logged['suppressed']} left out as there were many of their "
+        say(f"logging     {logged['lines']} lines, {logged['suppressed']} left out as there were many of their "
                    f"kind, {logged['dropped']} lost as nobody read them")
     for name, size in answer["limits"].items():
-        click.echo(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
+        say(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
     for job in answer["jobs"]:
         last = job["lastError"] or job["lastResult"] or "not yet run"
-        click.echo(f"job         {job['name']}: every {job['intervalSeconds']:g} s, {job['runs']} runs, "
+        say(f"job         {job['name']}: every {job['intervalSeconds']:g} s, {job['runs']} runs, "
                    f"{job['failures']} failures, last: {last}")

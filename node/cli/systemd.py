@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from node import resources
+from node.cli.output import say
 from node.ops.errors import UnitsNotInstalled
 
 
@@ -44,7 +45,7 @@ def systemd() -> None:
 def print_files(user: bool) -> None:
     """Print the files that `install` would write."""
     for file in USER_FILES if user else SYSTEM_FILES:
-        click.echo(f"#### {file.target}\n{render(file.source, executable())}")
+        say(f"#### {file.target}\n{render(file.source, executable())}")
 
 
 @systemd.command()
@@ -63,8 +64,8 @@ def install(user: bool, root: Path) -> None:
             target.write_text(content, encoding="utf-8")
         except OSError as error:
             raise UnitsNotInstalled(f"cannot write {target}: {error.strerror}") from error
-        click.echo(f"wrote {target}")
-    click.echo(f"next: {NEXT_STEPS[user]}")
+        say(f"wrote {target}")
+    say(f"next: {NEXT_STEPS[user]}")
 
 
 def render(source: str, command: str) -> str:

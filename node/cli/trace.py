@@ -10,6 +10,7 @@ import click
 
 from chain.errors import ZvmdError
 from chain.types import parse_hex
+from node.cli.output import say
 from node.cli.vectors import DUMP_OPTION, check_pattern, machine_choice
 from node.conformance.codetrace import DEFAULT_GAS, CodeCall, trace_code
 from node.conformance.running import MachineChoice, Selection
@@ -64,8 +65,8 @@ def _trace_file(path: Path, selection: Selection, memory: bool, choice: MachineC
     for result in run_state_tests(files, selection, choice=choice, trace=_write, memory=memory):
         if not result.passed:
             passed = False
-            click.echo(f"FAIL {result.name}: {result.error}", err=True)
+            say(f"FAIL {result.name}: {result.error}", err=True)
     return passed
 
 
-_write: Callable[[str], None] = click.echo
+_write: Callable[[str], None] = say

@@ -14,6 +14,7 @@ import msgspec
 
 from chain.errors import ZvmdError
 from node.cache import FileObjectCache
+from node.cli.output import print_json_line, say, say_error
 from node.conformance.running import CaseResult, MachineChoice
 from vm.evm.jit.metrics import Metrics
 
@@ -90,21 +91,21 @@ def report(
             passed += result.passed
             failed += not result.passed
             if as_json:
-                click.echo(msgspec.json.encode(result.to_json()))
+                print_json_line(msgspec.to_builtins(result.to_json()))
             elif not result.passed and failed <= _SHOWN_FAILURES:
-                click.echo(f"FAIL {result.name}: {result.error}")
+                say(f"FAIL {result.name}: {result.error}")
     except ZvmdError as error:
-        click.echo(f"error: {error}\nhint: {error.hint}", err=True)
+        say_error(error.code, str(error), error.hint)
         sys.exit(2)
     if failed > _SHOWN_FAILURES and not as_json:
-        click.echo(f"... and {failed - _SHOWN_FAILURES} more failures; --json lists all")
+        say(f"... and {failed - _SHOWN_FAILURES} more failures; --json lists all")
     if not passed + failed:
-        click.echo("warning: nothing was selected", err=True)
+        say("warning: nothing was selected", err=True)
     if choice.engine == "jit":
-        click.echo(describe(did), err=as_json)
+        say(describe(did), err=as_json)
     if choice.cache is not None:
         FileObjectCache(choice.cache).prune(CACHE_BYTES_MAX)
-    click.echo(f"{passed} passed, {failed} failed")
+    say(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from chain.errors import EXIT_CORRUPT
+from node.cli.output import say
 from node.verification import Report, verify_data_directory
 from zvmd.endpoint import data_directory
 
@@ -19,10 +20,10 @@ def verify(data_dir: str | None) -> None:
     """Check log, blocks and state of a stopped node; every root is computed again with the py-trie library."""
     report: Report = verify_data_directory(Path(os.path.abspath(data_directory(data_dir))))  # noqa: PTH100
     for line in report.lines:
-        click.echo(line)
+        say(line)
     if report.problems:
         for problem in report.problems:
-            click.echo(f"PROBLEM {problem}")
-        click.echo("hint: `zvmd start` puts a damaged state store aside and builds it again from the log")
+            say(f"PROBLEM {problem}")
+        say("hint: `zvmd start` puts a damaged state store aside and builds it again from the log")
         sys.exit(EXIT_CORRUPT)
-    click.echo("everything agrees")
+    say("everything agrees")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 
 from chain.errors import EXIT_CORRUPT
+from node.cli.output import print_json_line, say
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
@@ -45,11 +45,11 @@ def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
     for finding in inspect(fs, layout.WAL):
         record = finding.record
         if record is None:
-            click.echo(f"{finding.path} {finding.offset:#010x} {finding.verdict}: {finding.detail}")
+            say(f"{finding.path} {finding.offset:#010x} {finding.verdict}: {finding.detail}")
         elif record.lsn >= from_lsn and not (limit and printed >= limit):
             printed += 1
             mark = "" if finding.sound else f" {finding.verdict.upper()}"
-            click.echo(
+            say(
                 f"{finding.offset:#010x} lsn {record.lsn} durable {record.durable_lsn} "
                 f"{type_name(record.type)} {len(record.payload)} B{mark}  {meaning(record)}"
             )
@@ -70,17 +70,17 @@ def verify_command(data_dir: str | None) -> None:
         if finding.record is not None and finding.sound:
             last_lsn = finding.record.lsn
         if not finding.sound or finding.verdict in ("beginning", "pruned"):
-            click.echo(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}")
+            say(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}")
     bad = sum(count for verdict, count in verdicts.items() if verdict not in OK)
     if verdicts["beginning"]:
         try:
             read_header(fs, founding_export(fs))
         except (ExportDamaged, StorageUnreadable) as error:
-            click.echo(str(error))
+            say(str(error))
             bad += 1
-    click.echo(f"{verdicts['segment']} segments, {verdicts['record']} records up to LSN {last_lsn}, {bad} findings")
+    say(f"{verdicts['segment']} segments, {verdicts['record']} records up to LSN {last_lsn}, {bad} findings")
     if bad:
-        click.echo("hint: a damaged tail of a killed node is cut at the next start; anything else is refused then")
+        say("hint: a damaged tail of a killed node is cut at the next start; anything else is refused then")
         sys.exit(EXIT_CORRUPT)
 
 
@@ -95,12 +95,12 @@ def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
     for finding in inspect(fs, layout.WAL):
         record = finding.record
         if not finding.sound:
-            click.echo(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}", err=True)
+            say(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}", err=True)
             sys.exit(EXIT_CORRUPT)
         if record is None or record.lsn < from_lsn or (until and record.lsn > until):
             continue
         line = {"lsn": record.lsn, "type": type_name(record.type), "payload": "0x" + record.payload.hex()}
-        click.echo(json.dumps(line))
+        print_json_line(line)
 
 
 @wal.command("prune")
@@ -127,15 +127,15 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
     pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
     export = pruned.export
-    click.echo(
+    say(
         f"{export.path}: block {export.checkpoint.block}, LSN {export.checkpoint.lsn}, "
         f"{export.accounts} accounts and {export.slots} slots, restored and checked"
     )
     for path in pruned.paths:
-        click.echo(f"{'would remove' if dry_run else 'removed'} {path}")
+        say(f"{'would remove' if dry_run else 'removed'} {path}")
     begins = "would begin" if dry_run else "begins"
     size = f"{pruned.bytes / 2**20:.1f} MiB"
-    click.echo(f"{len(pruned.paths)} segments, {size}; the log {begins} at LSN {pruned.first_lsn}")
+    say(f"{len(pruned.paths)} segments, {size}; the log {begins} at LSN {pruned.first_lsn}")
 
 
 def require(fs: RealFs, *lsns: int) -> None:

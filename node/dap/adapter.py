@@ -10,6 +10,7 @@ from node.dap import listing, stops, values
 from node.dap.debuggee import Debuggee, Refused
 from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdClientError
+from zvmd.printable import printable
 from zvmd.session_view import shown
 
 Json = dict[str, Any]
@@ -53,7 +54,7 @@ def _moved(it: Debuggee, name: str) -> list[Json]:
     it.exception = None
     if halt is not None and name in FORWARD:
         text = f"halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
-        output = _event("output", category="console", output=text + "\n")
+        output = _event("output", category="console", output=printable(text, lines=True) + "\n")
         if halt["success"]:
             return [output, _stopped("pause", description=text)]
         it.exception = {"exceptionId": halt["reason"], "description": halt.get("message") or text}
@@ -179,7 +180,8 @@ def answer(it: Debuggee, request: Json) -> Iterator[Json]:
         events = later()
     except FAILURES as error:
         text = _failed(error)["message"]
-        events = [_event("output", category="stderr", output=text + "\n"), _stopped("pause", description=text)]
+        output = printable(text, lines=True) + "\n"
+        events = [_event("output", category="stderr", output=output), _stopped("pause", description=text)]
     yield from ({"type": "event", **event} for event in events)
 
 

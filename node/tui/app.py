@@ -23,6 +23,7 @@ from node.tui.pane import STYLES, Pane
 from node.tui.source import Source
 from node.tui.view import View
 from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.printable import printable
 
 COUNT_DIGITS = 9
 LISTEN_AGAIN_S = 1.0
@@ -53,7 +54,7 @@ class Status(Static):
 
     def show(self, row: Row) -> None:
         """Draw this; the screen is laid out anew only if it takes more lines or fewer."""
-        text = Text.assemble(*((piece, STYLES[style]) for piece, style in row))
+        text = Text.assemble(*((printable(piece, lines=True), STYLES[style]) for piece, style in row))
         width = max(1, self.size.width)
         lines = sum(max(1, -(-line.cell_len // width)) for line in text.split("\n", allow_blank=True))
         self.update(text, layout=lines != self.size.height)

@@ -11,6 +11,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from node.tui.listings import NOT_HERE, Listing, Row
+from zvmd.printable import printable
 
 STYLES = {
     "plain": Style(),
@@ -24,7 +25,7 @@ STYLES = {
 
 def strip_of(row: Row) -> Strip:
     """The row as textual draws it."""
-    return Strip([Segment(text, STYLES[style]) for text, style in row])
+    return Strip([Segment(printable(text), STYLES[style]) for text, style in row])
 
 
 class Pane(ScrollView, can_focus=True):

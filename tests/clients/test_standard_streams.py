@@ -39,7 +39,7 @@ def pipe_without_reader() -> int:
 
 
 @contextlib.contextmanager
-def node(data_dir: Path, close: tuple[int, ...] = (), **streams: int) -> Iterator[tuple[int, int, Rpc]]:
+def node(data_dir: Path, output: int | None = None, errors: int | None = None, close: tuple[int, ...] = ()) -> Iterator[tuple[int, int, Rpc]]:
     port = free_port(socket.SOCK_STREAM)
     arguments = ["start", "--dev", "--data-dir", str(data_dir), "--http-port", str(port), "--quic-port", "0"]
     process = subprocess.Popen(
@@ -47,7 +47,8 @@ def node(data_dir: Path, close: tuple[int, ...] = (), **streams: int) -> Iterato
         cwd=REPO,
         env=clean_environment(),
         preexec_fn=lambda: [os.close(number) for number in close],
-        **streams,
+        stdout=output,
+        stderr=errors,
     )
     rpc = Rpc(f"http://127.0.0.1:{port}")
     end = time.monotonic() + SECONDS  # there is no READY line to wait for
@@ -79,7 +80,7 @@ def garbage(port: int, count: int) -> None:
 @pytest.mark.parametrize("make", [full_pipe, pipe_without_reader], ids=lambda make: make.__name__)
 def test_pipes_that_nobody_reads(make: Callable[[], int], tmp_path: Path) -> None:
     output, errors = make(), make()
-    with node(tmp_path / "node", stdout=output, stderr=errors) as (_, port, rpc):
+    with node(tmp_path / "node", output, errors) as (_, port, rpc):
         garbage(port, 30)
         assert rpc.call("eth_blockNumber") == "0x0"
         logging = rpc.call("zvmd_status")["logging"]
@@ -92,7 +93,7 @@ def test_pipes_that_nobody_reads(make: Callable[[], int], tmp_path: Path) -> Non
 def test_no_standard_streams(tmp_path: Path) -> None:
     """With descriptors 0 to 2 closed a file of the database would be standard error."""
     with node(tmp_path / "node", close=(0, 1, 2)) as (pid, port, rpc):
-        held = [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+        held = [str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)]
         assert held == [os.devnull] * 3
         garbage(port, 3)
         assert rpc.call("eth_blockNumber") == "0x0"

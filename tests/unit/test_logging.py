@@ -1,4 +1,4 @@
-"""Logs: JSON off a terminal, one formatter for structlog and the standard library, levels kept, limits for each kind."""
+"""Logs: JSON off a terminal, one formatter for structlog and the standard library, levels, limits for each kind."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_nothing_in_a_line_steers_a_terminal(form: ours.Format) -> None:
     sink = Kept()
     configure_logging("info", form, sink)
     hostile = "\x1b]0;title\x07\x9b2J\u202e\r\x7f"
-    structlog.get_logger("zvmd").error(hostile, reason=hostile, raw=hostile.encode("latin-1", "ignore"), more={1: hostile})
+    structlog.get_logger("zvmd").error(hostile, reason=hostile, raw=hostile.encode(), more={1: hostile})
     logging.getLogger("uvicorn.error").warning(hostile)
     try:
         raise ValueError(hostile)
