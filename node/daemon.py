@@ -20,9 +20,11 @@ from node.engine.node import Node
 from node.engine.pipeline import Pipeline
 from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
+from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
+from node.ops.restarts import Restarts
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
 from node.serving import Servers, start_servers
@@ -76,7 +78,9 @@ async def run_daemon(
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
     servers.service.context.damaged = partial(distrust, opened.fs)
-    interval = asyncio.create_task(seal_at_intervals(opened.ledger.controls, pipeline))
+    restarts = _restarts(jobs, opened)
+    sealing = partial(seal_at_intervals, opened.ledger.controls, pipeline)
+    interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
     register_jobs(jobs, settings, opened, pipeline, servers, sessions)
     node.status_sources |= {
         "vm": opened.machine.status,
@@ -85,6 +89,7 @@ async def run_daemon(
         "memory": resident_bytes,
         "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
         "logging": log_status,
+        "restarts": restarts.status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),
     }
     jobs.start()
@@ -94,7 +99,7 @@ async def run_daemon(
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
-        await stopped.wait()
+        await servers.until(stopped)
         log.info("stopping")
         notifier.stopping()
     finally:
@@ -137,6 +142,14 @@ def _session_keeper(
     files = SessionFiles(opened.fs)
     files.remove_unfinished()
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
+
+
+def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
+    restarts = Restarts()
+    restarts.watch("job scheduler", lambda: jobs.faults)
+    restarts.watch("compiler", lambda: opened.machine.compiler_restarts)
+    restarts.watch("log writers", restarts_of_standard_streams)
+    return restarts
 
 
 def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ ZvmdError
 ├── Reverted               cheat.reverted
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 ├── PortUnavailable        node.port                exit 69
+├── ListenerEnded          node.listener
 └── InvalidTransaction
     └── ExecutionFault     node.execution_fault
 """
@@ -107,6 +108,14 @@ class PortUnavailable(ZvmdError):
     code = "node.port"
     hint = "choose another with --http-port or --quic-port (0: any), or stop what listens there"
     exit_code = EXIT_UNAVAILABLE
+
+
+class ListenerEnded(ZvmdError):
+    """A listener ended though nobody stopped the node, which ends with it."""
+
+    code = "node.listener"
+    rpc_code = -32000
+    hint = "start the node again; please report this with the log"
 
 
 class ExecutionFault(InvalidTransaction):

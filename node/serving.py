@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
-from node.errors import PortUnavailable
+from node.errors import ListenerEnded, PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
 from node.ops.errors import InvalidSetting
@@ -43,6 +44,15 @@ class Servers:
         tls = load_or_create_certificate(self.tls_directory, datetime.datetime.now(datetime.UTC))
         self.wire.use_certificate(tls)
         return f"valid until {tls.not_after:%Y-%m-%d}"
+
+    async def until(self, stopped: asyncio.Event) -> None:
+        """Wait for an order to stop. Raises what ended the HTTP listener before that: such a node is to be restarted."""
+        order = asyncio.ensure_future(stopped.wait())
+        await asyncio.wait([order, self.gateway.task], return_when=asyncio.FIRST_COMPLETED)
+        order.cancel()
+        if not stopped.is_set():
+            self.gateway.task.result()
+            raise ListenerEnded("the HTTP listener ended by itself")
 
     async def stop(self) -> None:
         """Take no more requests; those under way are finished."""

@@ -39,7 +39,7 @@ _check_layout()
 class Heat:
     """How often code ran under one fork, and what was made of that (see `vm.evm.jit.tier`)."""
 
-    __slots__ = ("calls", "code_hash", "counted", "fork", "is_waiting", "maps", "next_look", "rounds")
+    __slots__ = ("calls", "code_hash", "counted", "failures", "fork", "is_waiting", "maps", "next_look", "rounds")
 
     def __init__(self, fork: Fork, next_look: int) -> None:
         self.fork = fork
@@ -54,6 +54,8 @@ class Heat:
         self.maps: Maps | None = None
         self.rounds = 0
         """Objects compiled."""
+        self.failures = 0
+        """Times it was not compiled."""
         self.is_waiting = False
         """In the workshop's queue."""
         self.counted: dict[int, int] = {}

@@ -141,6 +141,11 @@ class Machine:
         """Process id of what compiles in the background, if it runs."""
         return self._workshop.process_id if self._workshop is not None else None
 
+    @property
+    def compiler_restarts(self) -> int:
+        """How often the compiler's thread or process had to be replaced."""
+        return self._workshop.killed + self._workshop.faults if self._workshop is not None else 0
+
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: the engine, and what the JIT has done."""
         workshop = self._workshop
@@ -153,6 +158,8 @@ class Machine:
             **counted,
             "waiting": workshop.waiting if workshop is not None else 0,
             "workersKilled": workshop.killed if workshop is not None else 0,
+            "compilerFaults": workshop.faults if workshop is not None else 0,
+            "lastCompilerFault": workshop.last_fault if workshop is not None else "",
         }
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from node import resources
-from node.cli.output import say, show
+from node.cli.output import say
 from node.ops.errors import UnreadableSettings
 from node.settings import DEV_MNEMONIC, find_settings_file, load_settings
 

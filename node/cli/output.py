@@ -58,7 +58,7 @@ def show_value(value: Any) -> str:
 
 
 def say_error(code: str, message: str, hint: str) -> None:
-    """An error and its hint on standard error; further lines of a message are indented, so that none looks like ours."""
+    """An error and its hint on standard error; further lines of a message are indented, so none looks like ours."""
     indented = message.replace("\n", "\n  ")
     say(f"error[{code}]: {indented}", err=True)
     if hint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
@@ -49,9 +50,13 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
     if logged := answer.get("logging"):
         say(f"logging     {logged['lines']} lines, {logged['suppressed']} left out as there were many of their "
                    f"kind, {logged['dropped']} lost as nobody read them")
+    if restarts := answer.get("restarts"):
+        say("restarts    " + ", ".join(f"{name}: {count}" for name, count in restarts.items()))
     for name, size in answer["limits"].items():
         say(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
     for job in answer["jobs"]:
         last = job["lastError"] or job["lastResult"] or "not yet run"
+        if job["runningSince"] is not None:
+            last += f"; running for {time.time() - job['runningSince']:.0f} s"
         say(f"job         {job['name']}: every {job['intervalSeconds']:g} s, {job['runs']} runs, "
                    f"{job['failures']} failures, last: {last}")

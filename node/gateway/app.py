@@ -76,13 +76,14 @@ class Gateway:
 
     def __init__(self, server: EmbeddedServer, task: asyncio.Task[None], address: tuple[str, int]) -> None:
         self._server = server
-        self._task = task
+        self.task = task
+        """Ends when the listener does."""
         self.address = address
 
     async def close(self) -> None:
         """Finish running requests and stop."""
         self._server.should_exit = True
-        await self._task
+        await asyncio.wait([self.task])
 
 
 def open_socket(host: str, port: int) -> socket.socket:

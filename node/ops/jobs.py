@@ -21,6 +21,7 @@ log = structlog.get_logger("zvmd.jobs")
 WORKERS: Final = 2
 MISFIRE_GRACE_SECONDS: Final = 60
 JOB_DEFAULTS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS}
+START_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 1.0
 """The scheduler looks at the clocks at least so often."""
 JUMP_SECONDS: Final = 1.0
@@ -39,6 +40,8 @@ class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
     last_result: str | None = None
     last_error: str | None = None
     next_run: float | None = None
+    running_since: float | None = None
+    """When the run under way began; a job that hangs is seen by it."""
 
 
 class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
@@ -52,10 +55,17 @@ class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
         super().__init__(**options)
         self._steady = steady
         self._ahead: float | None = None
+        self.faults = 0
+        """Times that handing out jobs failed."""
 
     def _process_jobs(self) -> float | None:
-        self._follow_the_wall_clock()
-        wait: float | None = super()._process_jobs()
+        try:
+            self._follow_the_wall_clock()
+            wait: float | None = super()._process_jobs()
+        except Exception as error:  # the thread that calls this would end, and with it every job
+            self.faults += 1
+            log.error("the job scheduler failed", exc_info=error)
+            return LOOK_SECONDS
         return None if wait is None else min(wait, LOOK_SECONDS)
 
     def _follow_the_wall_clock(self) -> None:
@@ -85,8 +95,9 @@ class Jobs:
         self._lock = threading.Lock()
         self._statuses: dict[str, JobStatus] = {}
         self._work: dict[str, Callable[[], object]] = {}
+        self._executor = ThreadPoolExecutor(WORKERS)
         self._scheduler = SteadyScheduler(
-            steady, timezone="UTC", executors={"default": ThreadPoolExecutor(WORKERS)}, job_defaults=JOB_DEFAULTS
+            steady, timezone="UTC", executors={"default": self._executor}, job_defaults=JOB_DEFAULTS
         )
 
     def register(
@@ -104,8 +115,16 @@ class Jobs:
         self._scheduler.add_job(self._run, "interval", args=[name], id=name, seconds=interval_seconds, **first)
 
     def start(self) -> None:
-        """Begin running jobs on threads of their own."""
+        """Begin running jobs on threads of their own, which exist from now on: later there may be none to be had."""
+        together = threading.Barrier(WORKERS)
+        for _ in range(WORKERS):
+            self._executor._pool.submit(together.wait, START_SECONDS)
         self._scheduler.start()
+
+    @property
+    def faults(self) -> int:
+        """Times that handing out jobs failed; they were handed out again a second later."""
+        return int(self._scheduler.faults)
 
     def stop(self) -> None:
         """Run no more jobs; returns when the running ones have ended."""
@@ -131,12 +150,14 @@ class Jobs:
     def _run(self, name: str) -> None:
         started = self._clock()
         begin = time.perf_counter()
+        with self._lock:
+            self._statuses[name] = replace(self._statuses[name], running_since=started)
         result: str | None = None
         error: str | None = None
         try:
             outcome = self._work[name]()
             result = "done" if outcome is None else str(outcome)
-        except Exception as failure:  # the scheduler must outlive any job; the failure is logged and shown
+        except BaseException as failure:  # the scheduler must outlive any job; the failure is logged and shown
             error = f"{type(failure).__name__}: {failure}"
             expected = isinstance(failure, ZvmdError)  # a full disk is no bug: nobody needs its traceback
             log.error("job failed", job=name, error=error, exc_info=None if expected else failure)
@@ -151,4 +172,5 @@ class Jobs:
                 last_duration_seconds=duration,
                 last_result=before.last_result if error else result,
                 last_error=error,
+                running_since=None,
             )

@@ -29,7 +29,9 @@ DISCARDED: Final = -1
 class Lines:
     """Writes text to one file descriptor, in order. Any thread may call it; none ever waits but in `flush`."""
 
-    def __init__(self, descriptor: int, notice: Callable[[int], str] = lambda count: f"{count} lines dropped\n") -> None:
+    def __init__(
+        self, descriptor: int, notice: Callable[[int], str] = lambda count: f"{count} lines dropped\n"
+    ) -> None:
         self._descriptor = descriptor
         self.notice = notice
         """The line that tells how many were dropped."""
@@ -39,6 +41,8 @@ class Lines:
         self._is_writing = False
         self._thread: threading.Thread | None = None
         self._untold = 0
+        self.restarts = 0
+        """Times its thread had ended."""
         self.dropped = 0
         """Lines that found no room, or that could not be written."""
 
@@ -58,6 +62,7 @@ class Lines:
             self._waiting_bytes += len(data)
             self._changed.notify_all()
             if self._thread is None or not self._thread.is_alive():
+                self.restarts += self._thread is not None
                 self._begin()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
@@ -177,6 +182,11 @@ def replace_standard_streams() -> tuple[Lines, Lines]:
     sys.stdout, sys.stderr = LineStream(output), LineStream(errors)
     atexit.register(flush_standard_streams)
     return output, errors
+
+
+def restarts_of_standard_streams() -> int:
+    """Times that the threads which write them had ended."""
+    return sum(stream.lines.restarts for stream in (sys.stderr, sys.stdout) if isinstance(stream, LineStream))
 
 
 def flush_standard_streams(seconds: float = FLUSH_SECONDS) -> None:

@@ -62,13 +62,16 @@ def confine(address_mib: int, cpu_seconds: int) -> None:
 
 async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds: int = CPU_SECONDS) -> SessionRecord:
     """The record of a file, checked in a worker. Raises a `SessionFileRefused` subclass."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *(*COMMAND, str(address_mib), str(cpu_seconds)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *(*COMMAND, str(address_mib), str(cpu_seconds)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except OSError as error:
+        raise WorkerFailed(f"no process could be started: {error.strerror or error}") from None
     try:
         async with asyncio.timeout(_WALL_SECONDS):
             answer, _ = await process.communicate(data)

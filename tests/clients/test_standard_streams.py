@@ -39,7 +39,10 @@ def pipe_without_reader() -> int:
 
 
 @contextlib.contextmanager
-def node(data_dir: Path, output: int | None = None, errors: int | None = None, close: tuple[int, ...] = ()) -> Iterator[tuple[int, int, Rpc]]:
+def node(
+    data_dir: Path, output: int | None = None, errors: int | None = None, close: tuple[int, ...] = ()
+) -> Iterator[tuple[int, int, Rpc]]:
+    """A node's process id, its HTTP port and a connection; at the end it has to stop in order."""
     port = free_port(socket.SOCK_STREAM)
     arguments = ["start", "--dev", "--data-dir", str(data_dir), "--http-port", str(port), "--quic-port", "0"]
     process = subprocess.Popen(

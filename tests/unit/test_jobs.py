@@ -119,3 +119,52 @@ def test_the_same_name_twice_is_a_bug(jobs: Jobs) -> None:
     jobs.register("checkpoint", lambda: None, interval_seconds=1)
     with pytest.raises(AssertionError, match="twice"):
         jobs.register("checkpoint", lambda: None, interval_seconds=1)
+
+
+def test_a_scheduler_that_fails_goes_on(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread would end, and with it every checkpoint."""
+    runs, failed = threading.Semaphore(0), threading.Event()
+    monkeypatch.setattr("node.ops.jobs.LOOK_SECONDS", 0.01)
+
+    def fail() -> None:
+        failed.set()
+        monkeypatch.undo()
+        raise RuntimeError("no thread to be had")
+
+    jobs.register("checkpoint", lambda: runs.release(), interval_seconds=0.02)
+    jobs.start()
+    assert runs.acquire(timeout=WAIT_SECONDS)
+    monkeypatch.setattr(jobs._scheduler, "_follow_the_wall_clock", fail)
+    assert failed.wait(WAIT_SECONDS)
+    for _ in range(3):
+        assert runs.acquire(timeout=WAIT_SECONDS)
+    assert jobs.faults == 1
+
+
+def test_what_ends_a_thread_does_not_end_a_job(jobs: Jobs) -> None:
+    def work() -> None:
+        raise SystemExit(3)
+
+    jobs.register("index", work, interval_seconds=60)
+    status = jobs.run_now("index")
+    assert (status.last_error, status.failures, status.running_since) == ("SystemExit: 3", 1, None)
+
+
+def test_a_job_that_hangs_is_seen(jobs: Jobs) -> None:
+    begun, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        end.wait(WAIT_SECONDS)
+
+    jobs.register("checkpoint", work, interval_seconds=0.02)
+    jobs.start()
+    assert begun.wait(WAIT_SECONDS)
+    assert jobs.status()[0].running_since == 1_000.0
+    end.set()
+
+
+def test_the_threads_of_jobs_exist_from_the_start(jobs: Jobs) -> None:
+    """None may be to be had when the first job is due."""
+    jobs.start()
+    assert len(jobs._executor._pool._threads) == 2

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import queue
 import random
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,9 @@ from tests.unit.vm.programs import World, code, returning_top
 from vm.code import Code
 from vm.evm.jit.maps import Maps
 from vm.evm.jit.program import Program
+from vm.evm.jit.tier import FAILURES_MAX
 from vm.evm.jit.wire import Request, decode_request, encode_request
-from vm.evm.jit.workshop import Workshop
+from vm.evm.jit.workshop import PROCESS_LOST, Workshop
 from vm.evm.native import load_interpreter
 from vm.machine import Machine
 from vm.message import Halt, Outcome  # noqa: F401 - Halt is for the programs run in a process of their own
@@ -160,6 +163,107 @@ def test_a_compiling_process_that_hangs_is_killed_and_the_next_one_works() -> No
     assert answers[1][0]
     shop.close()
     assert shop.process_id is None
+
+
+class Shop:
+    """A workshop, and the answers it gave."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vm.evm.jit.workshop.PAUSE_SECONDS", 0.0)
+        self.shop = Workshop()
+        self.answers: queue.Queue[tuple[bytes | None, str]] = queue.Queue()
+
+    def ask(self, prepare: Callable[[], Request | None] = lambda: Request(Fork.CANCUN, 0, LOOP, (2,))) -> bool:
+        return self.shop.submit(prepare, lambda _, found, reason: self.answers.put((found, reason)))
+
+    def answer(self) -> tuple[bytes | None, str]:
+        return self.answers.get(timeout=60)
+
+
+def test_a_fault_of_the_workshop_costs_one_contract_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by taking all file descriptors: the thread ended, and nothing was compiled until the next start."""
+    it = Shop(monkeypatch)
+
+    def fail() -> Request:
+        raise OSError(24, "Too many open files")
+
+    assert it.ask(fail)
+    with monkeypatch.context() as patch:
+        patch.setattr("vm.evm.jit.workshop.subprocess.Popen", lambda *_, **__: fail())
+        assert it.ask()
+        assert it.answer() == (None, PROCESS_LOST)
+    assert it.ask()
+    assert it.answer()[0]
+    assert it.shop.faults == 2
+    assert "Too many open files" in it.shop.last_fault
+    it.shop.close()
+
+
+def test_a_compiling_process_that_was_killed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Shop(monkeypatch)
+    assert it.ask()
+    assert it.answer()[0]
+    process = it.shop._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert it.ask()
+    assert it.answer()[0], "no contract is to blame for what died while it waited"
+    assert it.shop.killed == 1
+    it.shop.close()
+
+
+def test_a_thread_that_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Shop(monkeypatch)
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def panic() -> Request:
+        raise SystemExit
+
+    assert it.ask(panic)
+    thread = it.shop._thread
+    assert thread is not None
+    thread.join(30)
+    assert it.ask()
+    assert it.answer()[0]
+    assert it.shop.faults == 1
+    it.shop.close()
+
+
+def test_without_a_thread_contracts_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    it = Shop(monkeypatch)
+
+    def fail(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        assert not it.ask()
+    assert it.ask()
+    assert it.answer()[0]
+    it.shop.close()
+
+
+def test_a_contract_is_compiled_though_the_process_was_lost_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Objects(), "auto")
+    assert machine._workshop is not None
+    lost = [(None, PROCESS_LOST)] * 2
+    real = machine._workshop._compile
+    monkeypatch.setattr(machine._workshop, "_compile", lambda request: lost.pop() if lost else real(request))
+    until(lambda: machine.metrics.compiled, machine, LOOP)
+    assert machine.metrics.failed == 2
+    machine.close()
+
+
+def test_a_contract_that_costs_the_process_each_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(Objects(), "auto")
+    assert machine._workshop is not None
+    monkeypatch.setattr(machine._workshop, "_compile", lambda _: (None, PROCESS_LOST))
+    until(lambda: machine.metrics.failed >= FAILURES_MAX, machine, LOOP)
+    for _ in range(200):
+        call(machine, LOOP)
+    assert machine.metrics.failed == FAILURES_MAX
+    machine.close()
 
 
 def test_the_queue_is_bounded() -> None:

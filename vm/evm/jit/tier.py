@@ -22,7 +22,7 @@ from vm.evm.jit.module import compile_ir
 from vm.evm.jit.runtime import FIRST_INDEX
 from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.wire import Request
-from vm.evm.jit.workshop import Workshop
+from vm.evm.jit.workshop import PROCESS_LOST, Workshop
 from vm.evm.native import Interpreter
 
 COUNTED_FROM_CALL: Final = 2
@@ -35,6 +35,8 @@ CALLS_WORTH_COMPILING: Final = 64
 """Calls after which the contract's begin is compiled with the rest."""
 ROUNDS_MAX: Final = 6
 """Objects per contract: later ones have what became hot later."""
+FAILURES_MAX: Final = 3
+"""Times a contract is given to the compiling process again after that was lost."""
 COUNTED_BYTES_MAX: Final = 12 << 20
 """Maps of contracts that are only counted; the oldest are given up for new ones."""
 LOADED_BYTES_MAX: Final = 48 << 20
@@ -125,7 +127,7 @@ class BackgroundTier:
         heat.is_waiting = True  # before the workshop's thread can set it back
         if not self._workshop.submit(
             lambda: self._prepare(code, heat, maps, hot),
-            lambda request, found, _: self._compiled(code, heat, maps, request, found),
+            lambda request, found, reason: self._compiled(code, heat, maps, request, found, reason),
         ):
             heat.is_waiting = False
 
@@ -133,6 +135,14 @@ class BackgroundTier:
 
     def _prepare(self, code: Code, heat: Heat, maps: Maps, hot: tuple[int, ...]) -> Request | None:
         """Install what the cache has; what must be compiled besides."""
+        wanted: Request | None = None
+        try:
+            wanted = self._wanted(code, heat, maps, hot)
+        finally:
+            heat.is_waiting = wanted is not None
+        return wanted
+
+    def _wanted(self, code: Code, heat: Heat, maps: Maps, hot: tuple[int, ...]) -> Request | None:
         if heat.code_hash is None:
             heat.code_hash = keccak256(code.bytes)
         while heat.rounds < ROUNDS_MAX:
@@ -143,14 +153,23 @@ class BackgroundTier:
         indexes = maps.jumpdests() | {0: FIRST_INDEX}
         missing = tuple(pc for pc in hot if indexes[pc] not in maps.compiled)
         if not missing or heat.rounds >= ROUNDS_MAX:
-            heat.is_waiting = False
             return None
         return Request(self._fork, self._level, code.bytes, missing)
 
-    def _compiled(self, code: Code, heat: Heat, maps: Maps, request: Request, found: bytes | None) -> None:
+    def _compiled(
+        self, code: Code, heat: Heat, maps: Maps, request: Request, found: bytes | None, reason: str
+    ) -> None:
+        try:
+            self._take(code, heat, maps, request, found, reason)
+        finally:
+            heat.is_waiting = False
+
+    def _take(self, code: Code, heat: Heat, maps: Maps, request: Request, found: bytes | None, reason: str) -> None:
         if found is None:
             self._metrics.failed += 1
-            heat.rounds = ROUNDS_MAX
+            heat.failures += 1
+            if reason != PROCESS_LOST or heat.failures >= FAILURES_MAX:
+                heat.rounds = ROUNDS_MAX
         else:
             assert heat.code_hash is not None
             kind = self._kind(heat)
@@ -160,7 +179,6 @@ class BackgroundTier:
                 text = compile_ir(code.bytes, self._fork, frozenset(request.hot)).ir
                 self._dump.write(code, heat.code_hash, self._fork, kind, text, self._level)
             self._install(heat, maps, found)
-        heat.is_waiting = False
 
     def _kind(self, heat: Heat) -> str:
         return f"hot{heat.rounds}-{self._level}"

@@ -1,4 +1,8 @@
-"""Compiles in another process, one contract at a time, from a bounded queue; a process that hangs is killed."""
+"""Compiles in another process, one contract at a time, from a bounded queue.
+
+A process that hangs is killed, one that died is replaced, and so is the thread that feeds it. What fails for want of
+file descriptors, memory or processes is asked for again later.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -17,6 +22,10 @@ QUEUE_MAX: Final = 64
 COMPILE_SECONDS_MAX: Final = 60.0
 IDLE_SECONDS: Final = 20.0
 """Without work the process ends: it holds some 60 MB."""
+PAUSE_SECONDS: Final = 0.2
+"""After a fault: what is exhausted now may be there then."""
+PROCESS_LOST: Final = "the compiling process hung, died or could not be started"
+"""The reason why a contract was not compiled that says nothing about the contract."""
 
 Prepare = Callable[[], Request | None]
 """Called in the workshop's thread first: what is to be compiled, None if nothing is."""
@@ -38,20 +47,39 @@ class Workshop:
         self._closed = False
         self.killed = 0
         """Processes that hung or died."""
+        self.faults = 0
+        """Times the thread met an exception, or had to be replaced."""
+        self.last_fault = ""
+        """What it was."""
 
     def submit(self, prepare: Prepare, done: Done) -> bool:
-        """Queue a contract; False if there is no room."""
+        """Queue a contract; False if there is no room, or no thread to be had. Contracts run meanwhile: never raises."""
         with self._lock:
-            if self._closed:
+            if self._closed or not self._has_thread():
                 return False
             try:
                 self._waiting.put_nowait((prepare, done))
             except queue.Full:
                 return False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="jit", daemon=True)
-                self._thread.start()
         return True
+
+    def _has_thread(self) -> bool:
+        """Start the thread unless it works; called with the lock held."""
+        if self._thread is not None and self._thread.is_alive():
+            return True
+        if self._thread is not None:
+            self._note("the thread ended")
+        self._thread = threading.Thread(target=self._work, name="jit", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread for us
+            self._thread = None
+            self._note(str(error))
+        return self._thread is not None
+
+    def _note(self, fault: str) -> None:
+        self.faults += 1
+        self.last_fault = fault[:200]
 
     @property
     def waiting(self) -> int:
@@ -92,15 +120,30 @@ class Workshop:
                         self._stop()
                         return
                 continue
-            prepare, done = job
-            request = prepare()
-            if request is None:
-                continue
+            try:
+                self._do(*job)
+            except Exception as error:  # whose contract it was is told by `prepare` or `done`; the others wait
+                self._note(f"{type(error).__name__}: {error}")
+                time.sleep(PAUSE_SECONDS)
+
+    def _do(self, prepare: Prepare, done: Done) -> None:
+        request = prepare()
+        if request is None:
+            return
+        try:
             code, reason = self._compile(request)
-            if not self._closed:
-                done(request, code, reason)
+        except Exception as error:
+            self._note(f"{type(error).__name__}: {error}")
+            self._stop()
+            code, reason = None, PROCESS_LOST
+            time.sleep(PAUSE_SECONDS)
+        if not self._closed:
+            done(request, code, reason)
 
     def _compile(self, request: Request) -> tuple[bytes | None, str]:
+        if self._process is not None and self._process.poll() is not None:
+            self.killed += 1  # it died while it waited: no contract is to blame
+            self._stop()
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
@@ -125,7 +168,7 @@ class Workshop:
         if not answer:
             self.killed += 1
             self._stop()
-            return None, "the compiling process hung or died"
+            return None, PROCESS_LOST
         return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
 
     def _stop(self) -> None:

@@ -1,0 +1,56 @@
+"""Work that has no end is begun again when it fails, and that is counted for ``zvmd status``.
+
+| thread or process | when it fails |
+|---|---|
+| writer, committer | the node ends with 70 and recovers at its start (`node.panic`) |
+| readers | what a call raises is its answer (`node.rpc.readers`) |
+| session threads, asyncio's default threads | what a job raises is its result; the threads stay |
+| the job scheduler | hands out jobs again a second later; a job that raises stays scheduled (`node.ops.jobs`) |
+| the compiler's thread and process | replaced when there is work (`vm.evm.jit.workshop`) |
+| the process that reads session files | one a file: the import is refused (`node.sessions.import_worker`) |
+| the threads that write log lines | replaced at the next line (`node.ops.lines`) |
+| interval sealing | begun again a second later, here |
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger("zvmd.restarts")
+
+PAUSE_SECONDS: Final = 1.0
+
+
+class Restarts:
+    """Runs endless work, and counts how often each had to be begun again."""
+
+    def __init__(self, pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._pause_seconds = pause_seconds
+        self._counts: Counter[str] = Counter()
+        self._sources: dict[str, Callable[[], int]] = {}
+
+    def watch(self, name: str, count: Callable[[], int]) -> None:
+        """Show how often something was restarted that sees to that itself."""
+        self._sources[name] = count
+
+    async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do work that never ends; when it raises, or ends, do it again. Ends when it is cancelled."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                log.error("restarted", work=name, exc_info=error)
+            else:
+                log.error("restarted", work=name, reason="it ended")
+            self._counts[name] += 1
+            await asyncio.sleep(self._pause_seconds)
+
+    def status(self) -> dict[str, int]:
+        """Restarts by name, those of nothing left out."""
+        counted = self._counts | Counter({name: source() for name, source in self._sources.items()})
+        return {name: count for name, count in sorted(counted.items()) if count}
