@@ -46,7 +46,7 @@ class Servers:
         return f"valid until {tls.not_after:%Y-%m-%d}"
 
     async def until(self, stopped: asyncio.Event) -> None:
-        """Wait for an order to stop. Raises what ended the HTTP listener before that: such a node is to be restarted."""
+        """Wait for an order to stop. Raises what ended the HTTP listener before: such a node is to be restarted."""
         order = asyncio.ensure_future(stopped.wait())
         await asyncio.wait([order, self.gateway.task], return_when=asyncio.FIRST_COMPLETED)
         order.cancel()

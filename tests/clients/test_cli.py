@@ -40,7 +40,7 @@ def fields(output: str) -> dict[str, str]:
 
 def test_status(zvmd: Zvmd) -> None:
     lines = dict(line.split(maxsplit=1) for line in zvmd("status").stdout.splitlines()[1:])
-    parts = ("head", "log", "checkpoint", "index", "pool", "sessions", "engine", "memory", "limit", "job")
+    parts = ("head", "log", "checkpoint", "index", "pool", "sessions", "engine", "memory", "logging", "limit", "job")
     assert tuple(lines) == parts
     assert lines["engine"].startswith("auto; ")
 

@@ -11,7 +11,6 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -45,6 +44,7 @@ class Workshop:
         self._thread: threading.Thread | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
+        self._ending = threading.Event()
         self.killed = 0
         """Processes that hung or died."""
         self.faults = 0
@@ -53,7 +53,7 @@ class Workshop:
         """What it was."""
 
     def submit(self, prepare: Prepare, done: Done) -> bool:
-        """Queue a contract; False if there is no room, or no thread to be had. Contracts run meanwhile: never raises."""
+        """Queue a contract; False if there is no room, or no thread to be had. Never raises: contracts run on."""
         with self._lock:
             if self._closed or not self._has_thread():
                 return False
@@ -96,6 +96,7 @@ class Workshop:
         """Stop compiling at once; what waits is dropped."""
         with self._lock:
             self._closed = True
+            self._ending.set()
             thread = self._thread
         process = self._process
         if process is not None:
@@ -124,7 +125,7 @@ class Workshop:
                 self._do(*job)
             except Exception as error:  # whose contract it was is told by `prepare` or `done`; the others wait
                 self._note(f"{type(error).__name__}: {error}")
-                time.sleep(PAUSE_SECONDS)
+                self._ending.wait(PAUSE_SECONDS)
 
     def _do(self, prepare: Prepare, done: Done) -> None:
         request = prepare()
@@ -136,7 +137,7 @@ class Workshop:
             self._note(f"{type(error).__name__}: {error}")
             self._stop()
             code, reason = None, PROCESS_LOST
-            time.sleep(PAUSE_SECONDS)
+            self._ending.wait(PAUSE_SECONDS)
         if not self._closed:
             done(request, code, reason)
 
