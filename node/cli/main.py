@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from typing import NamedTuple
 
 import click
@@ -113,6 +114,9 @@ def main() -> None:
     except OSError as error:
         say_error("os", str(error), "look at this path or address: does it exist, what is it, may this user use it?")
         sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
+    except Exception:  # a bug; what was being read may be in its message
+        say(traceback.format_exc(), err=True, nl=False)
+        sys.exit(EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-def say(text: str, *, err: bool = False, nl: bool = True) -> None:
+def say(text: object, *, err: bool = False, nl: bool = True) -> None:
     """Print text of one line or several to standard output, or to standard error."""
-    click.echo(printable(text, lines=True), err=err, nl=nl)
+    click.echo(printable(str(text), lines=True), err=err, nl=nl)
 
 
 def show(content: RenderableType) -> None:
