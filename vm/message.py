@@ -105,6 +105,10 @@ class Outcome:
     """Return data, or revert data; deployed code is not repeated here."""
     created: Address | None = None
     """Address of a successful creation."""
+    fault: str = ""
+    """Why it failed, in geth's words (`vm.faults`). Told to tracers only."""
+    code: bytes = b""
+    """Code that a creation returned. Told to tracers only."""
 
     @property
     def success(self) -> bool:
