@@ -15,10 +15,11 @@ from vm.evm import gas
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
 from vm.limits import INITCODE_BYTES, STACK_ITEMS
 from vm.message import Halt
-from vm.pricing import FIXED_MEMORY, MEMORY_OPERANDS
+from vm.pricing import FIXED_MEMORY, MEMORY_OPERANDS, Pricing
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
+    from vm.journal import Journal
 
 OUT_OF_GAS: Final = "out of gas"
 CODE_STORE_OUT_OF_GAS: Final = "contract creation code storage out of gas"
@@ -38,6 +39,8 @@ _WORDS: Final = {
     Halt.NONCE_OVERFLOW: "nonce uint64 overflow",
 }
 """Halts whose words need nothing of the frame."""
+_AFTER_THE_PRICE: Final = (Halt.STATIC_VIOLATION, Halt.RETURN_DATA_OUT_OF_BOUNDS)
+"""What native code may find before it finds that the price cannot be paid; geth looks at the price first."""
 _OVERFLOW: Final = "gas uint64 overflow"
 _UINT64: Final = 2**64
 _MEMORY_MAX: Final = 0x1FFFFFFFE0
@@ -119,21 +122,22 @@ def _memory_end(name: str, stack: Sequence[int]) -> int:
     return max(ends)
 
 
-def fault_words(fork: Fork, frame: Frame, halt: Halt, host_opcode: int | None) -> str:
+def fault_words(fork: Fork, journal: Journal, frame: Frame, halt: Halt, host_opcode: int | None) -> str:
     """Why a frame failed. The frame is as the failed opcode left it.
 
     Native code gives an opcode up before it changes anything; ``host_opcode`` is the byte of one that Python gave up,
     whose operands are still there above the top.
     """
-    words = _WORDS.get(halt)
-    if words is not None and halt is not Halt.OUT_OF_GAS:
-        return words
+    if halt in _AFTER_THE_PRICE and Pricing(fork, journal).look(frame).failure is Halt.OUT_OF_GAS:
+        halt = Halt.OUT_OF_GAS
+    if halt in _WORDS and halt is not Halt.OUT_OF_GAS:
+        return _WORDS[halt]
     row = opcodes(fork).get(host_opcode if host_opcode is not None else _byte_at(frame))
     if halt is Halt.INVALID_OPCODE or row is None:
         return f"invalid opcode: {opcode_name(_byte_at(frame))}"
     given = 0 if host_opcode is None else row.pops - row.pushes
     found = refusal(fork, row, frame.operands(row.pops, given), frame.depth + given, frame.gas)
-    return OUT_OF_GAS if found is None or (host_opcode is not None and ":" not in found.words) else found.words
+    return OUT_OF_GAS if found is None else found.words
 
 
 def _byte_at(frame: Frame) -> int:

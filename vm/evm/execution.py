@@ -359,7 +359,7 @@ class Execution:
         if self.tracer is not None:
             self.settle()
             if halt >= 16:
-                outcome.fault = fault_words(self.fork, frame, halt, host_opcode)
+                outcome.fault = fault_words(self.fork, journal, frame, halt, host_opcode)
         if halt < 16 and message.kind in CREATES:
             outcome = deploy(self, message, outcome)
             halt = outcome.halt
