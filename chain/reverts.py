@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Final, NamedTuple
 
 _ERROR: Final = bytes.fromhex("08c379a0")
@@ -10,16 +11,17 @@ _PANIC: Final = bytes.fromhex("4e487b71")
 """Panic(uint256)"""
 _PANICS: Final[dict[int, str]] = {
     0x00: "generic panic",
-    0x01: "assertion failed",
-    0x11: "arithmetic overflow or underflow",
+    0x01: "assert(false)",
+    0x11: "arithmetic underflow or overflow",
     0x12: "division or modulo by zero",
-    0x21: "value outside the enumeration",
-    0x22: "incorrectly encoded storage byte array",
-    0x31: "pop of an empty array",
-    0x32: "array index out of bounds",
-    0x41: "too much memory allocated",
-    0x51: "call of an uninitialised internal function",
+    0x21: "enum overflow",
+    0x22: "invalid encoded storage byte array accessed",
+    0x31: "out-of-bounds array access; popping on an empty array",
+    0x32: "out-of-bounds access of an array or bytesN",
+    0x41: "out of memory",
+    0x51: "uninitialized function",
 }
+"""As in geth's ``accounts/abi/abi.go``, which has them from ethers.js."""
 
 
 class Revert(NamedTuple):
@@ -31,23 +33,48 @@ class Revert(NamedTuple):
     """The same in the form of the call that made it."""
 
 
+def unpack_revert(data: bytes) -> str | None:
+    """The reason as geth's ``abi.UnpackRevert`` gives it; None if the data is neither an Error nor a Panic.
+
+    >>> unpack_revert(bytes.fromhex("4e487b71") + (0x11).to_bytes(32, "big"))
+    'arithmetic underflow or overflow'
+    """
+    selector, arguments = data[:4], data[4:]
+    if len(arguments) < 32:
+        return None
+    first = int.from_bytes(arguments[:32], "big")
+    if selector == _PANIC:
+        return _PANICS.get(first) or f"unknown panic code: {first:#x}"
+    if selector != _ERROR or first + 32 > len(arguments):
+        return None
+    end = first + 32 + int.from_bytes(arguments[first : first + 32], "big")
+    return None if end > len(arguments) else _text(arguments[first + 32 : end])
+
+
+def _text(raw: bytes) -> str:
+    """UTF-8 with a replacement character for each byte that is none, as Go writes it into JSON."""
+    return raw.decode("utf-8", "replace-each-byte")
+
+
+def _replace_each_byte(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error("replace-each-byte", _replace_each_byte)
+
+
 def decode_revert(data: bytes) -> Revert | None:
     """What the data says; None for data of no known form.
 
     >>> decode_revert(bytes.fromhex("4e487b71") + (0x11).to_bytes(32, "big")).shown
-    'Panic(0x11): arithmetic overflow or underflow'
+    'Panic(0x11): arithmetic underflow or overflow'
     """
-    if data[:4] == _PANIC and len(data) == 36:
-        code = int.from_bytes(data[4:], "big")
-        text = f"Panic({code:#04x}): {_PANICS.get(code, 'unknown code')}"
-        return Revert(text, text)
-    if data[:4] == _ERROR and len(data) >= 68:
-        offset = int.from_bytes(data[4:36], "big")
-        if offset <= len(data) - 36:
-            length = int.from_bytes(data[4 + offset : 36 + offset], "big")
-            text = data[36 + offset : 36 + offset + length].decode(errors="replace")
-            if length <= len(data) - 36 - offset:
-                return Revert(text, f"Error({text!r})")
+    reason = unpack_revert(data)
+    if reason is not None:
+        is_panic = data[:4] == _PANIC
+        code = int.from_bytes(data[4:36], "big")
+        return Revert(reason, f"Panic({code:#04x}): {reason}" if is_panic else f"Error({reason!r})")
     if len(data) >= 4 and len(data) % 32 == 4:
         return Revert("", f"custom error 0x{data[:4].hex()}")
     return None

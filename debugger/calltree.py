@@ -13,8 +13,8 @@ from debugger.session import Session
 from debugger.slices import end_slices, finish
 from debugger.words import hex_of, word_text
 from vm.evm.execution import Execution
-from vm.evm.frame import Frame
 from vm.message import Message, Outcome
+from vm.trace import Tracer
 
 
 class CallNode(msgspec.Struct, rename="camel"):
@@ -42,6 +42,8 @@ class CallNode(msgspec.Struct, rename="camel"):
     logs: int = 0
     """Emitted by itself, undone ones included."""
     halt: HaltState | None = None
+    error: str | None = None
+    """Why it failed, in geth's words; a call that fails before it begins is here too."""
 
 
 class CallTree(msgspec.Struct, rename="camel"):
@@ -54,8 +56,8 @@ class CallTree(msgspec.Struct, rename="camel"):
     has_ended: bool
 
 
-class _Recorder:
-    """A tracer that hears no steps."""
+class _Recorder(Tracer):
+    """Builds the list."""
 
     def __init__(self) -> None:
         self.execution: Execution | None = None
@@ -89,13 +91,8 @@ class _Recorder:
         self.nodes.append(node)
         self._open.append(node)
 
-    def step(self, frame: Frame) -> None:
-        """Never called: the timeline steps natively."""
-
     def leave(self, message: Message, outcome: Outcome) -> None:
-        """The node ends, unless it never began."""
-        if len(self._open) <= message.depth:
-            return  # the caller could not pay the value
+        """The node ends, perhaps before it began."""
         node = self._open.pop()
         used = message.gas - outcome.gas_left
         above = next((n for n in reversed(self._open) if n is not None), None)
@@ -105,10 +102,11 @@ class _Recorder:
         node.gas_used = used
         node.gas_own += used
         node.halt = halt_state(outcome)
+        node.error = outcome.fault or None
         if above is not None:
             above.gas_own -= used
 
-    def log(self, log: Log) -> None:  # noqa: ARG002
+    def log(self, log: Log, position: int) -> None:  # noqa: ARG002
         """Counted where it was emitted."""
         if self._open and (node := self._open[-1]) is not None:
             node.logs += 1

@@ -28,6 +28,7 @@ class Rpc:
     """
 
     def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.url = url
         address = urlsplit(url)
         assert address.hostname is not None
         self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)

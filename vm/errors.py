@@ -22,7 +22,10 @@ from chain.errors import InvalidBlock, ZvmdError
 
 
 class PrecompileError(Exception):
-    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone."""
+    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone.
+
+    The message is geth's (``core/vm/contracts.go``): tracers show it as the error of the call.
+    """
 
 
 class PrecompileUnavailable(ZvmdError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -105,6 +105,10 @@ class Outcome:
     """Return data, or revert data; deployed code is not repeated here."""
     created: Address | None = None
     """Address of a successful creation."""
+    fault: str = field(default="", compare=False)
+    """Why it failed, in geth's words (`vm.faults`). For tracers: it may be empty if there is none."""
+    code: bytes = field(default=b"", compare=False)
+    """Code that a creation deployed; before Homestead also what it returned and could not pay for."""
 
     @property
     def success(self) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _WORD: Final = 32
 _REACH: Final = 17
 """Words of the stack any opcode looks at."""
-_MEMORY: Final[dict[str, tuple[tuple[int, int], ...]]] = {
+MEMORY_OPERANDS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "KECCAK256": ((0, 1),),
     "CALLDATACOPY": ((0, 2),),
     "CODECOPY": ((0, 2),),
@@ -45,7 +45,7 @@ _MEMORY: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     **{f"LOG{topics}": ((0, 1),) for topics in range(5)},
 }
 """Operands, counted from the top, that hold offset and size of memory used."""
-_FIXED_MEMORY: Final = {"MLOAD": 32, "MSTORE": 32, "MSTORE8": 1}
+FIXED_MEMORY: Final = {"MLOAD": 32, "MSTORE": 32, "MSTORE8": 1}
 _COPIES: Final = {"CALLDATACOPY": 2, "CODECOPY": 2, "RETURNDATACOPY": 2, "EXTCODECOPY": 3, "MCOPY": 2}
 _ACCOUNTS: Final = {"BALANCE": 0, "EXTCODESIZE": 0, "EXTCODECOPY": 0, "EXTCODEHASH": 0}
 _CALLS: Final = frozenset({"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"})
@@ -145,11 +145,10 @@ class Pricing:
         """Price of a call with the gas given along; ``price`` is that of access and memory."""
         journal, target = self.journal, _address(stack[1])
         price += self._cold(target, gas.COLD_ACCOUNT_EXTRA)
-        if self.fork >= Fork.PRAGUE:
-            delegate = delegation_target(journal.code(target))
-            if delegate is not None:
-                is_warm = delegate == target or journal.is_warm_account(delegate)
-                price += gas.WARM_ACCESS if is_warm else gas.COLD_ACCOUNT
+        delegate = self.delegate_of(target)
+        if delegate is not None:
+            is_warm = delegate == target or journal.is_warm_account(delegate)
+            price += gas.WARM_ACCESS if is_warm else gas.COLD_ACCOUNT
         value = stack[2] if name in _VALUE_CALLS else 0
         price += gas.CALL_VALUE if value else 0
         if name == "CALL" and self._is_new(target, value):
@@ -158,6 +157,10 @@ class Pricing:
         if left >= 0 and self.fork >= Fork.TANGERINE_WHISTLE:
             wanted = min(wanted, left - left // 64)
         return price + wanted
+
+    def delegate_of(self, address: Address) -> Address | None:
+        """The account whose code runs for this one (EIP-7702); None without delegation."""
+        return delegation_target(self.journal.code(address)) if self.fork >= Fork.PRAGUE else None
 
     def _is_new(self, address: Address, value: int) -> bool:
         """Whether sending this value brings an account into being (EIP-161)."""
@@ -224,11 +227,11 @@ _RULES: Final[dict[str, Callable[[Pricing, Frame, Sequence[int]], int]]] = {
 
 def _memory_gas(name: str, stack: Sequence[int], size: int) -> int:
     """Gas to extend a memory of ``size`` bytes as the opcode needs it."""
-    fixed = _FIXED_MEMORY.get(name)
+    fixed = FIXED_MEMORY.get(name)
     if fixed is not None:
         end = stack[0] + fixed
     else:
-        ends = [stack[offset] + stack[length] for offset, length in _MEMORY.get(name, ()) if stack[length]]
+        ends = [stack[offset] + stack[length] for offset, length in MEMORY_OPERANDS.get(name, ()) if stack[length]]
         end = max(ends, default=0)
     if end <= size:
         return 0

@@ -1,27 +1,38 @@
-"""What a tracer is told. Without one nothing here costs anything: tracing runs through the step table."""
+"""What a tracer is told. Without one nothing here costs anything."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from chain.receipts import Log
+from chain.types import Address
 from vm.message import Message, Outcome
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
 
-class Tracer(Protocol):
-    """Listens to one execution. The frame is live: read what is wanted, keep no reference, change nothing."""
+class Tracer:
+    """Listens to one execution; a subclass overrides what it wants to hear.
+
+    The order of events is that of geth's ``core/vm/evm.go``: a message that fails before it begins, for depth,
+    balance or nonce, is entered and left too.
+    """
+
+    hears_steps = False
+    """Whether `step` is called. If not, opcodes run natively between the other events."""
 
     def enter(self, message: Message) -> None:
         """A message begins. For creations ``to`` is the new address."""
 
     def step(self, frame: Frame) -> None:
-        """The opcode at ``frame.pc`` is about to run: nothing of it has happened yet (EIP-3155)."""
+        """The opcode at ``frame.pc`` is about to run (EIP-3155). Read the live frame, keep and change nothing."""
+
+    def selfdestruct(self, owner: Address, heir: Address, balance: int) -> None:
+        """SELFDESTRUCT ran in the running message and gave ``balance`` wei to the heir."""
 
     def leave(self, message: Message, outcome: Outcome) -> None:
         """The message ended."""
 
-    def log(self, log: Log) -> None:
-        """A log was emitted; it is void if a frame around it fails."""
+    def log(self, log: Log, position: int) -> None:
+        """A log was emitted, the transaction's ``position``-th that is not undone yet. It is void if a frame fails."""

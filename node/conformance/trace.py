@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from chain.receipts import Log
 from chain.types import Hash32
 from vm.eip3155 import encode_line, operation_line
 from vm.limits import STACK_ITEMS
@@ -19,8 +18,10 @@ if TYPE_CHECKING:
 
 
 
-class TraceWriter:
-    """A `vm.trace.Tracer` that writes a line per opcode, and `finish` the last one."""
+class TraceWriter(Tracer):
+    """Writes a line per opcode, and with `finish` the last one."""
+
+    hears_steps = True
 
     def __init__(
         self, write: Callable[[str], None], *, memory: bool = False, words: int = STACK_ITEMS
@@ -68,15 +69,6 @@ class TraceWriter:
         return operation_line(
             self._pricing, frame, memory=self._memory, words=self._words, refund_before=self._refund_before
         )
-
-    def enter(self, message: Message) -> None:
-        """Calls show in the depth of lines."""
-
-    def leave(self, message: Message, outcome: Outcome) -> None:
-        """The last opcode's line says how a frame ended."""
-
-    def log(self, log: Log) -> None:
-        """Logs are not part of EIP-3155."""
 
 
 class TracedMachine(Machine):

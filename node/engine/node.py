@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 from chain.blocks import Block, Header, encode_block
+from chain.environment import BlockEnvironment
 from chain.errors import ZvmdError
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
@@ -24,7 +25,7 @@ from node.engine.pipeline import Pipeline
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
-from node.engine.tracing import trace_block
+from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
@@ -34,6 +35,7 @@ from storage.following import FoundLog, LogQuery
 from storage.state.proof import AccountProof, prove
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
+from vm.machine import Machine
 
 
 class Node:
@@ -160,21 +162,34 @@ class Node:
         return prove(self._store.state.view(number), address, slots)
 
     def trace_call(
-        self, fields: CallFields, number: int, overrides: Overrides | None, make: MakeTracer
+        self,
+        fields: CallFields,
+        number: int,
+        overrides: Overrides | None,
+        make: MakeTracer,
+        index: int | None = None,
     ) -> Any:
-        """What a tracer says of a simulated call."""
-        return trace_call(self._situation(number), fields, overrides, make)
+        """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
+        if index is None:
+            situation = self._situation(number)
+        else:
+            situation = situation_before(*self._run_again(number), self.block_hash, index, self._call_gas_max)
+        return trace_call(situation, fields, overrides, make)
 
     def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
         """What tracers say of a block's transactions, run again; of one only with ``index``."""
-        block, senders = self.block(number), self.senders(number)
-        if block is None or senders is None:
-            raise UnknownBlock(f"there is no block {number}")
-        if not block.transactions:
+        block = self.block(number)
+        if block is not None and not block.transactions:
             return []
+        return trace_block(*self._run_again(number), self.block_hash, make, index)
+
+    def _run_again(self, number: int) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
+        """What running a block again takes: machine, environment, block, senders and the state before."""
+        block, senders = self.block(number), self.senders(number)
+        if block is None or senders is None or not number:
+            raise UnknownBlock(f"there is no block {number} to run again")
         environment = environment_of(block.header, self._config, block.withdrawals or ())
-        parent = self.view(number - 1)
-        return trace_block(self._machine, environment, block, senders, parent, self.block_hash, make, index)
+        return self._machine, environment, block, senders, self.view(number - 1)
 
     def _situation(self, number: int) -> Situation:
         name = (number, *self._store.published)

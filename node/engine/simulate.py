@@ -33,6 +33,8 @@ class Situation:
     state: StateReader
     gas_max: int
     """Gas given when the caller names none, and the most a caller gets."""
+    logs_before: int = 0
+    """Logs of the transactions before, in the same block."""
     free_environment: BlockEnvironment = field(init=False)
     """With a base fee of 0, for calls that pay nothing; one object, so that the machine knows it again."""
 
@@ -72,7 +74,17 @@ def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | 
     environment, journal, request = _prepare(situation, fields, overrides)
     before = OverlayState(situation.state, journal.delta())
     call = call_transaction(request, journal.nonce(request.sender))
-    tracer = make(TracedRun(call, request.sender, environment, situation.state, before, journal))
+    tracer = make(
+        TracedRun(
+            call,
+            request.sender,
+            environment,
+            situation.state,
+            before,
+            journal,
+            logs_before=situation.logs_before,
+        )
+    )
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, tracer)
     return tracer.result(result)
 

@@ -10,8 +10,10 @@ from chain.environment import BlockEnvironment
 from chain.state import BlockHashes, StateReader
 from chain.types import Address
 from debugger.base_state import OverlayState
+from node.engine.simulate import Situation
+from node.rpc.errors import InvalidParams
 from node.tracers.registry import MakeTracer
-from node.tracers.run import TracedRun
+from node.tracers.run import Place, TracedRun
 from vm.block import BlockExecution
 from vm.machine import Machine
 
@@ -29,18 +31,42 @@ def trace_block(
     """What a tracer made for each transaction of a block says; with ``index`` for that one only."""
     execution = BlockExecution(machine, environment, parent, block_hash)
     execution.begin()
-    answers = []
+    answers: list[Any] = []
+    logs = 0
     for place, (transaction, sender) in enumerate(zip(block.transactions, senders, strict=True)):
         if index is not None and place != index:
-            execution.add(transaction, sender)
+            logs += len(execution.add(transaction, sender).logs)
             continue
         journal = execution.journal
-        run = TracedRun(
-            transaction, sender, environment, parent, OverlayState(parent, journal.delta()), journal
-        )
+        before = OverlayState(parent, journal.delta())
+        where = Place(block.header.hash, block.header.number, transaction.hash, place)
+        run = TracedRun(transaction, sender, environment, parent, before, journal, where, logs)
         tracer = make(run)
         ended = execution.run(transaction, sender, tracer)
+        logs += len(ended.logs)
         answers.append(tracer.result(ended))
         if place == index:
             break
     return answers
+
+
+def situation_before(
+    machine: Machine,
+    environment: BlockEnvironment,
+    block: Block,
+    senders: Sequence[Address],
+    parent: StateReader,
+    block_hash: BlockHashes,
+    index: int,
+    gas_max: int,
+) -> Situation:
+    """Where a call starts that runs before transaction ``index`` of a block. Raises `InvalidParams` without such."""
+    count = len(block.transactions)
+    if index and index >= count:
+        raise InvalidParams(f"txIndex {index}: block {block.header.number} has {count} transactions")
+    execution = BlockExecution(machine, environment, parent, block_hash)
+    execution.begin()
+    before = zip(block.transactions[:index], senders[:index], strict=True)
+    logs = sum(len(execution.add(transaction, sender).logs) for transaction, sender in before)
+    state = OverlayState(parent, execution.journal.delta())
+    return Situation(machine, environment, block_hash, state, gas_max, logs)

@@ -193,8 +193,15 @@ class Backend(Protocol):
     def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof in the state after that block (EIP-1186). Raises StateUnavailable."""
 
-    def trace_call(self, fields: CallFields, number: int, overrides: Overrides | None, make: MakeTracer) -> Any:
-        """What a tracer says of a simulated call."""
+    def trace_call(
+        self,
+        fields: CallFields,
+        number: int,
+        overrides: Overrides | None,
+        make: MakeTracer,
+        index: int | None = None,
+    ) -> Any:
+        """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
 
     def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
         """What tracers say of a block's transactions, run again; of one only with ``index``."""

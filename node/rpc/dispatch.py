@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from chain.errors import ZvmdError
-from node.rpc import strict_json
+from node.rpc import deep_json, strict_json
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method
@@ -122,7 +122,11 @@ class Dispatcher:
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
         """One answer object; replaced by an error if it is too large."""
-        answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
+        value = {"jsonrpc": "2.0", "id": request_id, "result": result}
+        try:
+            answer = _encode(value)
+        except RecursionError:
+            answer = deep_json.encode(value)
         limit = self.context.limits.answer_size_max_bytes
         if len(answer) > limit:
             return self.encode_error(request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}"))

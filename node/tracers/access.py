@@ -29,6 +29,8 @@ class Access(NamedTuple):
 class AccessTracer(RunTracer):
     """Leaves out what is warm without a list: sender, recipient, precompiles (EIP-2929)."""
 
+    hears_steps = True
+
     def __init__(self, run: TracedRun, recipient: Address) -> None:
         """Begins with the access list that the run has."""
         self._touches = Touches(run)

@@ -1,4 +1,8 @@
-"""Geth's prestateTracer: what a transaction read, as it was before; with ``diffMode`` what it changed."""
+"""Geth's prestateTracer: what a transaction read, as it was before; with ``diffMode`` what it changed.
+
+Source: ``eth/tracers/native/prestate.go``. More than geth's is in it where a run from the prestate alone would differ:
+the code behind a delegation that the transaction itself sets, and what made an opcode too expensive.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chain.state import EMPTY_CODE_HASH, StateReader
+from chain.forks import Fork
+from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateReader
 from chain.types import Address
 from debugger.base_state import OverlayState
+from node.rpc.errors import InvalidParams
 from node.rpc.format import data, quantity, word
 from node.tracers.run import RunTracer, TracedRun
-from node.tracers.touched import Touches
+from node.tracers.touched import ReplayTouches
+from vm.delegation import delegation_target
 from vm.message import Message
 from vm.transaction import TransactionResult
 
@@ -21,21 +28,29 @@ if TYPE_CHECKING:
 Shown = dict[str, Any]
 
 
-class PrestateOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+class PrestateOptions(msgspec.Struct, rename="camel"):
     """``tracerConfig`` of prestateTracer."""
 
     diff_mode: bool = False
     disable_code: bool = False
     disable_storage: bool = False
+    include_empty: bool = False
+
+    def check(self) -> None:
+        """Raises `InvalidParams` for options that contradict each other."""
+        if self.diff_mode and self.include_empty:
+            raise InvalidParams("cannot use diffMode with includeEmpty")
 
 
 class PrestateTracer(RunTracer):
     """Collects the accounts and slots a run looks at."""
 
+    hears_steps = True
+
     def __init__(self, run: TracedRun, options: PrestateOptions) -> None:
         self._run = run
         self._options = options
-        self._touches = Touches(run)
+        self._touches = ReplayTouches(run)
         self._touches.add(run.sender)
         self._touches.add(run.environment.coinbase)
         for authorization in run.transaction.authorization_list:
@@ -44,7 +59,14 @@ class PrestateTracer(RunTracer):
 
     def enter(self, message: Message) -> None:
         """The first one names the recipient, or the contract being made."""
+        if message.depth:
+            return
         self._touches.add(message.to)
+        if self._run.environment.fork >= Fork.PRAGUE:
+            self._touches.called(message.to)
+            before = delegation_target(_code(self._run.before, message.to))
+            if before is not None:
+                self._touches.add(before)
 
     def step(self, frame: Frame) -> None:
         """Before the opcode looks."""
@@ -52,25 +74,30 @@ class PrestateTracer(RunTracer):
 
     def result(self, ended: TransactionResult) -> Shown:  # noqa: ARG002
         """Accounts by address; ``{pre, post}`` of the changed ones in diff mode."""
-        if not self._options.diff_mode:
-            before = self._run.before
-            return {
-                data(address): self._account(before, address, slots)
-                for address, slots in self._touches.slots.items()
-            }
-        return self._difference()
+        if self._options.diff_mode:
+            return self._difference()
+        before = self._run.before
+        return {
+            data(address): self._account(before, address) | self._storage(before, address, slots)
+            for address, slots in self._touches.slots.items()
+            if self._options.include_empty or not _of(before, address).is_empty
+        }
 
-    def _account(self, state: StateReader, address: Address, slots: set[int]) -> Shown:
-        account = state.account(address)
-        shown: Shown = {"balance": quantity(account.balance if account else 0)}
-        if account is not None:
-            if account.nonce:
-                shown["nonce"] = account.nonce
-            if account.code_hash != EMPTY_CODE_HASH and not self._options.disable_code:
+    def _account(self, state: StateReader, address: Address) -> Shown:
+        account = _of(state, address)
+        shown: Shown = {"balance": quantity(account.balance)}
+        if account.nonce:
+            shown["nonce"] = account.nonce
+        if account.code_hash != EMPTY_CODE_HASH:
+            shown["codeHash"] = data(account.code_hash)
+            if not self._options.disable_code:
                 shown["code"] = data(state.code(account.code_hash))
-        if slots and not self._options.disable_storage:
-            shown["storage"] = {word(slot): word(state.storage(address, slot)) for slot in sorted(slots)}
         return shown
+
+    def _storage(self, state: StateReader, address: Address, slots: set[int]) -> Shown:
+        if not slots or self._options.disable_storage:
+            return {}
+        return {"storage": {word(slot): word(state.storage(address, slot)) for slot in sorted(slots)}}
 
     def _difference(self) -> Shown:
         run = self._run
@@ -78,20 +105,46 @@ class PrestateTracer(RunTracer):
         pre: dict[str, Shown] = {}
         post: dict[str, Shown] = {}
         for address, slots in self._touches.slots.items():
-            old, new = self._account(run.before, address, slots), self._account(after, address, slots)
-            if old == new:
+            old = self._account(run.before, address)
+            is_empty = _of(run.before, address).is_empty
+            if not is_empty and after.account(address) is None:
+                pre[data(address)] = old | self._storage(run.before, address, slots)
                 continue
-            old_slots, new_slots = old.pop("storage", {}), new.pop("storage", {})
-            changed_slots = [slot for slot in old_slots if old_slots[slot] != new_slots[slot]]
-            if run.before.account(address) is not None:
-                pre[data(address)] = old | _storage_of(old_slots, changed_slots)
-            if after.account(address) is not None:
-                changed = {name: value for name, value in new.items() if old.get(name) != value}
-                post[data(address)] = changed | _storage_of(new_slots, changed_slots)
+            changed = self._changed(old, self._account(after, address))
+            old_slots, new_slots = ({}, {}) if self._options.disable_storage else _moved(run.before, after, address, slots)
+            if changed or old_slots or new_slots:
+                if not is_empty:
+                    pre[data(address)] = old | old_slots
+                post[data(address)] = changed | new_slots
         return {"pre": pre, "post": post}
 
+    def _changed(self, old: Shown, new: Shown) -> Shown:
+        """Fields that differ; code that is gone is ``0x``."""
+        changed = {name: value for name, value in new.items() if old.get(name) != value}
+        if "codeHash" in old and "codeHash" not in new:
+            changed["codeHash"] = data(EMPTY_CODE_HASH)
+            if not self._options.disable_code:
+                changed["code"] = "0x"
+        return changed
 
-def _storage_of(slots: dict[str, str], changed: list[str]) -> Shown:
-    """The changed slots that are not zero, as a field of an account; nothing without any."""
-    shown = {slot: slots[slot] for slot in changed if int(slots[slot], 16)}
-    return {"storage": shown} if shown else {}
+
+def _of(state: StateReader, address: Address) -> Account:
+    return state.account(address) or EMPTY_ACCOUNT
+
+
+def _code(state: StateReader, address: Address) -> bytes:
+    code_hash = _of(state, address).code_hash
+    return b"" if code_hash == EMPTY_CODE_HASH else state.code(code_hash)
+
+
+def _moved(before: StateReader, after: StateReader, address: Address, slots: set[int]) -> tuple[Shown, Shown]:
+    """Slots that changed, before and after; zeros are left out."""
+    old: dict[str, str] = {}
+    new: dict[str, str] = {}
+    for slot in sorted(slots):
+        values = before.storage(address, slot), after.storage(address, slot)
+        if values[0] != values[1]:
+            for side, value in zip((old, new), values, strict=True):
+                if value:
+                    side[word(slot)] = word(value)
+    return {"storage": old} if old else {}, {"storage": new} if new else {}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
-
-import msgspec
+from typing import Any, Final
 
 from chain.receipts import Log
+from chain.types import Address
 from node.rpc.errors import InvalidParams
-from node.tracers.calls import CallOptions, CallTracer, FlatCallTracer
+from node.tracers.calls import CallOptions, CallTracer
+from node.tracers.erc7562 import Erc7562Options, Erc7562Tracer
+from node.tracers.flat_calls import FlatCallOptions, FlatCallTracer
+from node.tracers.options import check_timeout, option, read_options
+from node.tracers.preimages import PreimageTracer
 from node.tracers.prestate import PrestateOptions, PrestateTracer
 from node.tracers.run import RunTracer, TracedRun
 from node.tracers.selectors import SelectorTracer
@@ -18,10 +21,16 @@ from vm.message import Message, Outcome
 from vm.transaction import TransactionResult
 
 MakeTracer = Callable[[TracedRun], RunTracer]
-OptionsT = TypeVar("OptionsT")
 
-_RUN_OPTIONS: Final = frozenset(("tracer", "tracerConfig", "timeout", "reexec", "stateOverrides", "blockOverrides"))
-"""Options of the request, not of the tracer; ``timeout`` and ``reexec`` mean nothing here: gas bounds a run."""
+NAME_CHARACTERS: Final = 60
+"""Of a name that is no tracer's, in the message about it."""
+_JAVASCRIPT: Final = frozenset(
+    (
+        *("4byteTracerLegacy", "bigramTracer", "callTracerLegacy", "evmdisTracer", "noopTracerLegacy"),
+        *("opcountTracer", "prestateTracerLegacy", "trigramTracer", "unigramTracer"),
+    )
+)
+"""Tracers that come with geth as scripts."""
 
 
 class NoopTracer(RunTracer):
@@ -37,6 +46,8 @@ class MuxTracer(RunTracer):
 
     def __init__(self, run: TracedRun, makers: Mapping[str, MakeTracer]) -> None:
         self._tracers = {name: make(run) for name, make in makers.items()}
+        self._stepping = [tracer for tracer in self._tracers.values() if tracer.hears_steps]
+        self.hears_steps = bool(self._stepping)
 
     def enter(self, message: Message) -> None:
         """To all."""
@@ -44,19 +55,24 @@ class MuxTracer(RunTracer):
             tracer.enter(message)
 
     def step(self, frame: Any) -> None:
+        """To those that hear steps."""
+        for tracer in self._stepping:
+            tracer.step(frame)
+
+    def selfdestruct(self, owner: Address, heir: Address, balance: int) -> None:
         """To all."""
         for tracer in self._tracers.values():
-            tracer.step(frame)
+            tracer.selfdestruct(owner, heir, balance)
 
     def leave(self, message: Message, outcome: Outcome) -> None:
         """To all."""
         for tracer in self._tracers.values():
             tracer.leave(message, outcome)
 
-    def log(self, log: Log) -> None:
+    def log(self, log: Log, position: int) -> None:
         """To all."""
         for tracer in self._tracers.values():
-            tracer.log(log)
+            tracer.log(log, position)
 
     def result(self, ended: TransactionResult) -> dict[str, Any]:
         """What each says, by its name."""
@@ -65,47 +81,60 @@ class MuxTracer(RunTracer):
 
 def tracer_of(options: dict[str, Any]) -> MakeTracer:
     """What makes the tracer that a request's options name. Raises `InvalidParams`."""
-    name = options.get("tracer")
+    check_timeout(options)
+    name = option(options, "tracer")
     if name in (None, ""):
-        lines = {key: value for key, value in options.items() if key not in _RUN_OPTIONS}
-        read = _read(StructLogOptions, lines, "the trace options")
+        read = read_options(StructLogOptions, options, "the trace options")
+        read.check()
         return lambda run: StructLogTracer(run, read)
-    return _named(name, options.get("tracerConfig") or {}, inside_mux=False)
+    return _named(name, option(options, "tracerConfig"))
 
 
-def _named(name: object, config: object, *, inside_mux: bool) -> MakeTracer:
-    if name == "muxTracer" and not inside_mux:
-        if not isinstance(config, dict) or not config:
-            raise InvalidParams("muxTracer takes an object of tracers and their options as tracerConfig")
-        makers = {inner: _named(inner, options or {}, inside_mux=True) for inner, options in config.items()}
-        return lambda run: MuxTracer(run, makers)
+def _named(name: object, config: object) -> MakeTracer:
     make = _TRACERS.get(name) if isinstance(name, str) else None
-    if make is None:
-        raise InvalidParams(f"no tracer {str(name)[:60]!r}; there are {', '.join(sorted(_TRACERS))}, muxTracer")
-    return make(config)
-
-
-def _read(form: type[OptionsT], given: object, what: str) -> OptionsT:
-    try:
-        return msgspec.convert(given, form)
-    except msgspec.ValidationError as error:
-        raise InvalidParams(f"{what}: {error}") from None
+    if make is not None:
+        return make(config)
+    if isinstance(name, str) and (name in _JAVASCRIPT or "{" in name):
+        raise InvalidParams(f"tracers in JavaScript are not run here; there are {', '.join(sorted(_TRACERS))}")
+    raise InvalidParams(f"no tracer {str(name)[:NAME_CHARACTERS]!r}; there are {', '.join(sorted(_TRACERS))}")
 
 
 def _calls(config: object) -> MakeTracer:
-    options = _read(CallOptions, config, "tracerConfig of callTracer")
+    options = read_options(CallOptions, config, "tracerConfig of callTracer")
     return lambda run: CallTracer(run, options)
 
 
+def _flat_calls(config: object) -> MakeTracer:
+    options = read_options(FlatCallOptions, config, "tracerConfig of flatCallTracer")
+    return lambda run: FlatCallTracer(run, options)
+
+
 def _prestate(config: object) -> MakeTracer:
-    options = _read(PrestateOptions, config, "tracerConfig of prestateTracer")
+    options = read_options(PrestateOptions, config, "tracerConfig of prestateTracer")
+    options.check()
     return lambda run: PrestateTracer(run, options)
+
+
+def _erc7562(config: object) -> MakeTracer:
+    options = read_options(Erc7562Options, config, "tracerConfig of erc7562Tracer")
+    options.check()
+    return lambda run: Erc7562Tracer(run, options)
+
+
+def _mux(config: object) -> MakeTracer:
+    if not isinstance(config or {}, dict):
+        raise InvalidParams("tracerConfig of muxTracer: expected an object of tracers and their options")
+    makers = {inner: _named(inner, options) for inner, options in dict(config or {}).items()}  # type: ignore[call-overload]
+    return lambda run: MuxTracer(run, makers)
 
 
 _TRACERS: Final[dict[str, Callable[[object], MakeTracer]]] = {
     "callTracer": _calls,
-    "flatCallTracer": lambda _config: FlatCallTracer,
+    "flatCallTracer": _flat_calls,
     "prestateTracer": _prestate,
+    "erc7562Tracer": _erc7562,
+    "muxTracer": _mux,
     "4byteTracer": lambda _config: SelectorTracer,
+    "keccak256PreimageTracer": lambda _config: lambda _run: PreimageTracer(),
     "noopTracer": lambda _config: lambda _run: NoopTracer(),
 }

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from chain.environment import BlockEnvironment
-from chain.receipts import Log
 from chain.state import StateReader
 from chain.transactions import Transaction
-from chain.types import Address
+from chain.types import Address, Hash32
 from vm.journal import Journal
-from vm.message import Message, Outcome
+from vm.trace import Tracer
 from vm.transaction import TransactionResult
 
-if TYPE_CHECKING:
-    from vm.evm.frame import Frame
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a transaction was mined."""
+
+    block_hash: Hash32
+    block_number: int
+    transaction_hash: Hash32
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +38,14 @@ class TracedRun:
     """The state it starts from, with the transactions of its block that came before it."""
     journal: Journal
     """The state while it runs, and after it."""
+    place: Place | None = None
+    """None for a call."""
+    logs_before: int = 0
+    """Logs of the block's earlier transactions: the ``logIndex`` of this one's first."""
 
 
-class RunTracer:
-    """A `vm.trace.Tracer` of one run, deaf to everything, that has something to say at its end."""
-
-    def enter(self, message: Message) -> None:
-        """A message begins."""
-
-    def step(self, frame: Frame) -> None:
-        """An opcode is about to run."""
-
-    def leave(self, message: Message, outcome: Outcome) -> None:
-        """A message ended, or failed before it began."""
-
-    def log(self, log: Log) -> None:
-        """A log was emitted."""
+class RunTracer(Tracer):
+    """A tracer of one run that has something to say at its end."""
 
     def result(self, ended: TransactionResult) -> Any:
         """The answer, ready for JSON."""

@@ -1,19 +1,23 @@
-"""The default tracer of ``debug_traceTransaction``: a structured log per opcode, as geth's StructLogger writes it."""
+"""The default tracer of ``debug_traceTransaction``: a structured log per opcode, as geth's StructLogger writes it.
+
+Source: ``eth/tracers/logger/logger.go``. ``error`` is what refused the opcode before it ran; how one failed that was
+paid for (a bad jump, INVALID) is not in its line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from chain.types import Address
-from node.rpc.errors import LimitExceeded
-from node.rpc.format import word
-from node.tracers.calls import GETH_ERRORS
+from node.rpc.errors import InvalidParams, LimitExceeded
+from node.rpc.format import data, word
 from node.tracers.run import RunTracer, TracedRun
 from vm.evm.layout import Field
-from vm.evm.opcodes import BY_NAME
+from vm.evm.opcodes import BY_NAME, opcodes
+from vm.faults import OUT_OF_GAS, opcode_name, refusal
+from vm.message import Message, Outcome
 from vm.pricing import Pricing
 from vm.transaction import TransactionResult
 
@@ -24,11 +28,15 @@ ANSWER_BYTES_MAX: Final = 20_000_000
 """Written down so far, about: the answer itself may have 25 MB."""
 _WORD_BYTES: Final = 70
 _LINE_BYTES: Final = 90
+_REACH: Final = 17
+"""Words of the stack any opcode looks at."""
 _SLOAD: Final = BY_NAME["SLOAD"].byte
 _SSTORE: Final = BY_NAME["SSTORE"].byte
+_SLOT_OPERANDS: Final = {_SLOAD: 1, _SSTORE: 2}
+"""Words on the stack without which the slot, or its new value, is not known."""
 
 
-class StructLogOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
+class StructLogOptions(msgspec.Struct, rename="camel"):
     """What a line holds; the names and defaults are geth's."""
 
     enable_memory: bool = False
@@ -36,52 +44,39 @@ class StructLogOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel
     disable_storage: bool = False
     enable_return_data: bool = False
     limit: int = 0
-    """Most lines; 0 is as many as the answer holds."""
-    debug: bool = False
+    """Bytes of lines, as JSON, after which no further line is written; 0 is as many as the answer holds."""
+
+    def check(self) -> None:
+        """Raises `InvalidParams` for a limit that is none."""
+        if self.limit < 0:
+            raise InvalidParams("limit: a number of bytes, 0 for none")
 
 
 class StructLogTracer(RunTracer):
     """Writes the lines. Raises `LimitExceeded` when they no longer fit an answer."""
 
+    hears_steps = True
+
     def __init__(self, run: TracedRun, options: StructLogOptions) -> None:
         self._options = options
         self._journal = run.journal
+        self._fork = run.environment.fork
         self._pricing = Pricing(run.environment.fork, run.journal)
+        self._opcodes = opcodes(run.environment.fork)
         self._lines: list[dict[str, Any]] = []
         self._storage: dict[Address, dict[str, str]] = {}
         self._bytes = 0
+        self._written = 0
+        self._output = b""
 
     def step(self, frame: Frame) -> None:
         """An opcode is about to run."""
-        options = self._options
-        if not frame.code.length or (options.limit and len(self._lines) >= options.limit):
+        limit = self._options.limit
+        if not frame.code.length or (limit and self._written > limit):
             return
-        prospect = self._pricing.look(frame)
-        line: dict[str, Any] = {
-            "pc": frame.pc,
-            "op": f"opcode {prospect.byte:#x} not defined" if prospect.opcode is None else prospect.opcode.name,
-            "gas": frame.gas,
-            "gasCost": prospect.gas,
-            "depth": frame.message.depth + 1,
-        }
-        self._bytes += _LINE_BYTES
-        if prospect.failure is not None:
-            line["error"] = GETH_ERRORS[prospect.failure]
-        if not options.disable_stack:
-            line["stack"] = [hex(word) for word in frame.stack()]
-            self._bytes += _WORD_BYTES * len(line["stack"])
-        if options.enable_memory:
-            memory = frame.memory_bytes().hex()
-            line["memory"] = ["0x" + memory[i : i + 64] for i in range(0, len(memory), 64)]
-            self._bytes += _WORD_BYTES * len(line["memory"])
-        if options.enable_return_data and frame.words[Field.RETURNDATA_LENGTH]:
-            line["returnData"] = "0x" + frame.returndata.hex()
-            self._bytes += len(line["returnData"])
-        if refund := self._journal.refund + prospect.refund:
-            line["refund"] = refund
-        if not options.disable_storage and prospect.byte in (_SLOAD, _SSTORE) and prospect.failure is None:
-            line["storage"] = self._storage_after(frame, prospect.byte)
-            self._bytes += 2 * _WORD_BYTES * len(line["storage"])
+        line = self._line(frame)
+        if limit:
+            self._written += _json_size(line)
         if self._bytes > ANSWER_BYTES_MAX:
             raise LimitExceeded(
                 f"the trace exceeds {ANSWER_BYTES_MAX} bytes after {len(self._lines)} opcodes; set disableStack, "
@@ -89,7 +84,50 @@ class StructLogTracer(RunTracer):
             )
         self._lines.append(line)
 
-    def _storage_after(self, frame: Frame, opcode: int) -> Mapping[str, str]:
+    def _line(self, frame: Frame) -> dict[str, Any]:
+        options = self._options
+        byte = frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
+        cost, refund, error = self._price(frame, byte)
+        line: dict[str, Any] = {
+            "pc": frame.pc,
+            "op": opcode_name(byte),
+            "gas": frame.gas,
+            "gasCost": cost,
+            "depth": frame.message.depth + 1,
+        }
+        self._bytes += _LINE_BYTES
+        if error is not None:
+            line["error"] = error
+        if not options.disable_stack:
+            line["stack"] = [hex(word) for word in frame.stack()]
+            self._bytes += _WORD_BYTES * len(line["stack"])
+        if options.enable_return_data and frame.words[Field.RETURNDATA_LENGTH]:
+            line["returnData"] = data(frame.returndata)
+            self._bytes += len(line["returnData"])
+        if options.enable_memory and frame.words[Field.MEMORY_SIZE]:
+            memory = frame.memory_bytes().hex()
+            line["memory"] = ["0x" + memory[i : i + 64] for i in range(0, len(memory), 64)]
+            self._bytes += _WORD_BYTES * len(line["memory"])
+        if not options.disable_storage and byte in _SLOT_OPERANDS and frame.depth >= _SLOT_OPERANDS[byte]:
+            line["storage"] = self._storage_after(frame, byte)
+            self._bytes += 2 * _WORD_BYTES * len(line["storage"])
+        if refund:
+            line["refund"] = refund
+        return line
+
+    def _price(self, frame: Frame, byte: int) -> tuple[int, int, str | None]:
+        """What geth shows as cost and refund counter, and why the opcode is refused."""
+        row, refund = self._opcodes.get(byte), self._journal.refund
+        if row is None:
+            return 0, refund, None
+        refused = refusal(self._fork, row, frame.operands(_REACH), frame.depth, frame.gas)
+        if refused is not None:
+            return refused.cost, refund, refused.words
+        prospect = self._pricing.look(frame)
+        error = OUT_OF_GAS if prospect.gas > frame.gas else None
+        return prospect.gas, refund + prospect.refund, error
+
+    def _storage_after(self, frame: Frame, opcode: int) -> dict[str, str]:
         """All slots the account's code has looked at so far, with what this opcode makes of its own."""
         owner, slot = frame.message.to, frame.peek()
         value = frame.peek(1) if opcode == _SSTORE else self._journal.storage(owner, slot)
@@ -97,11 +135,22 @@ class StructLogTracer(RunTracer):
         slots[word(slot)] = word(value)
         return dict(slots)
 
+    def leave(self, message: Message, outcome: Outcome) -> None:
+        """The outermost message's output is the trace's: of a creation its code."""
+        if not message.depth:
+            self._output = outcome.code if outcome.created is not None else outcome.output
+
     def result(self, ended: TransactionResult) -> dict[str, Any]:
         """Geth's ``ExecutionResult``."""
         return {
             "gas": ended.gas_used,
             "failed": not ended.outcome.success,
-            "returnValue": "0x" + ended.outcome.output.hex(),
+            "returnValue": data(self._output),
             "structLogs": self._lines,
         }
+
+
+def _json_size(line: dict[str, Any]) -> int:
+    """Bytes of the line as geth writes it, which escapes what HTML reads."""
+    raw = msgspec.json.encode(line)
+    return len(raw) + 5 * sum(map(raw.count, (b"<", b">", b"&")))

@@ -8,6 +8,7 @@ from chain.crypto import create2_address, create_address
 from chain.types import Address
 from node.tracers.run import TracedRun
 from vm.evm.opcodes import BY_NAME
+from vm.message import Halt
 from vm.pricing import Pricing
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ def _bytes(*names: str) -> frozenset[int]:
 
 _SLOT_OPCODES: Final = _bytes("SLOAD", "SSTORE")
 """The slot is on top."""
+CALLS: Final = _bytes("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL")
 _ACCOUNT_OPERAND: Final = {
     **dict.fromkeys(_bytes("BALANCE", "EXTCODESIZE", "EXTCODECOPY", "EXTCODEHASH", "SELFDESTRUCT"), 0),
-    **dict.fromkeys(_bytes("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"), 1),
+    **dict.fromkeys(CALLS, 1),
 }
 """Opcode -> operand, from the top, that is an address."""
 _CREATE: Final = BY_NAME["CREATE"].byte
@@ -51,9 +53,12 @@ class Touches:
     def step(self, frame: Frame) -> None:
         """Add what the opcode about to run looks at."""
         opcode = opcode_at(frame)
-        if opcode not in _OF_INTEREST or self._pricing.look(frame).failure is not None:
+        if opcode not in _OF_INTEREST:
             return
-        if opcode in _SLOT_OPCODES:
+        failure = self._pricing.look(frame).failure
+        if failure is not None:
+            self.failed(frame, opcode, failure)
+        elif opcode in _SLOT_OPCODES:
             self.add(frame.message.to, frame.peek())
         elif opcode == _CREATE:
             owner = frame.message.to
@@ -64,5 +69,40 @@ class Touches:
             initcode = bytes(frame.memory_bytes()[offset : offset + size]).ljust(size, b"\x00")
             self.add(create2_address(frame.message.to, salt, initcode))
         else:
-            operand = frame.peek(_ACCOUNT_OPERAND[opcode])
-            self.add(Address((operand & _ADDRESS_MASK).to_bytes(20, "big")))
+            address = _account(frame, opcode)
+            self.add(address)
+            if opcode in CALLS:
+                self.called(address)
+
+    def called(self, address: Address) -> None:
+        """An opcode calls the account."""
+
+    def failed(self, frame: Frame, opcode: int, failure: Halt) -> None:
+        """An opcode of interest fails."""
+
+
+def _account(frame: Frame, opcode: int) -> Address:
+    return Address((frame.peek(_ACCOUNT_OPERAND[opcode]) & _ADDRESS_MASK).to_bytes(20, "big"))
+
+
+class ReplayTouches(Touches):
+    """All that running again from the touched alone needs: the code behind delegations, and what prices depend on."""
+
+    def called(self, address: Address) -> None:
+        """The account's code runs, or that of the account it delegates to (EIP-7702)."""
+        delegate = self._pricing.delegate_of(address)
+        if delegate is not None:
+            self.add(delegate)
+
+    def failed(self, frame: Frame, opcode: int, failure: Halt) -> None:
+        """An opcode too expensive with a slot or account as it is might be paid for if it were empty."""
+        if failure is not Halt.OUT_OF_GAS:
+            return
+        if opcode in _SLOT_OPCODES:
+            owner, slot = frame.message.to, frame.peek()
+            if self._journal.storage(owner, slot):
+                self.add(owner, slot)
+        elif opcode in _ACCOUNT_OPERAND:
+            address = _account(frame, opcode)
+            if not self._journal.account(address).is_empty:
+                self.add(address)

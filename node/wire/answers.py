@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.rpc.dispatch import internal_error
-from node.rpc.errors import InvalidParams
+from node.rpc.errors import InvalidParams, LimitExceeded
 from node.rpc.methods.eth_logs import check_span
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
@@ -117,6 +117,9 @@ class Answerer:
                 return encode_frame(read())
             except ZvmdError as error:
                 return encode_frame(codec.failure_of(request_id, error))
+            except RecursionError:
+                deep = LimitExceeded("the answer is nested too deeply for a frame; ask over HTTP, or for flat calls")
+                return encode_frame(codec.failure_of(request_id, deep))
             except Exception as error:
                 return encode_frame(codec.failure_of(request_id, internal_error(type(request).__name__, error)))
 

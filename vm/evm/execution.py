@@ -16,6 +16,7 @@ from vm.evm.host.creates import deploy
 from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
+from vm.faults import fault_words, words_of
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
@@ -33,6 +34,7 @@ _SLOT: Final = int(Exit.SLOT)
 _TRANSIENT: Final = int(Exit.TRANSIENT)
 _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
 _STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
+_STEPS_MAX: Final = 2**63
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
@@ -99,7 +101,9 @@ class Execution:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
         message.gas = min(message.gas, GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
-            self._end(message, Halt.INSUFFICIENT_BALANCE, message.gas, b"")
+            if self.tracer is not None:
+                self.tell_refused(message, Halt.INSUFFICIENT_BALANCE)
+            self._return(Outcome(Halt.INSUFFICIENT_BALANCE, message.gas), message.kind in CREATES)
         elif message.kind in CREATES:
             self.begin_create(message)
         else:
@@ -117,19 +121,19 @@ class Execution:
         elif message.kind is CallKind.STATICCALL:
             journal.touch(message.to)
         if message.code_address in self.precompiles:
-            halt, left, output = run_precompile(self.fork, message)
-            if halt is Halt.STOP:
+            outcome = run_precompile(self.fork, message)
+            if outcome.success:
                 journal.commit(checkpoint)
             else:
                 journal.revert(checkpoint)
-            self._end(message, halt, left, output)
+            self._end(message, outcome)
             return
         code = self.code_of(message.code_address)
         if code is not None and code.delegate is not None and self.fork >= Fork.PRAGUE:
             code = self.code_of(code.delegate)
         if code is None:
             journal.commit(checkpoint)
-            self._end(message, Halt.STOP, message.gas, b"")
+            self._end(message, Outcome(Halt.STOP, message.gas))
             return
         self._push(message, code, message.data, checkpoint)
 
@@ -143,7 +147,7 @@ class Execution:
             self.tracer.enter(message)
         account = journal.account(address)
         if account.nonce or account.code_hash != EMPTY_CODE_HASH or journal.has_storage(address):
-            self._end(message, Halt.CREATE_COLLISION, 0, b"")
+            self._end(message, Outcome(Halt.CREATE_COLLISION, 0, fault=words_of(Halt.CREATE_COLLISION)))
             return
         self.ledger.forget(address)
         checkpoint = journal.checkpoint()
@@ -205,11 +209,12 @@ class Execution:
     # Running
 
     def run(self) -> Outcome:
-        """Run to the end at full speed (step by step if there is a tracer)."""
+        """Run to the end at full speed (step by step if a tracer hears steps)."""
         if self.tracer is not None:
             while self.outcome is None:
-                self.tracer.step(self.frames[-1])
-                self.step(1)
+                if self.tracer.hears_steps:
+                    self.tracer.step(self.frames[-1])
+                self.step(1 if self.tracer.hears_steps else _STEPS_MAX)
             return self.outcome
         self._use_table(self.engine.interpreter.plain_table)
         self.forget_slots()
@@ -258,7 +263,7 @@ class Execution:
             if code >= _HOST:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
-                    self._finish(frame, halt)
+                    self._finish(frame, halt, code - _HOST)
             else:
                 self._finish(frame, _HALTS[code])
             if mode is not None and self.outcome is None and mode.stops(self):
@@ -300,8 +305,15 @@ class Execution:
         if self.ledger.settle(self.journal, self.frames):
             self._is_settled = True
             if self.tracer is not None:
-                for log in self.journal.logs[known:]:
-                    self.tracer.log(log)
+                for position, log in enumerate(self.journal.logs[known:], known):
+                    self.tracer.log(log, position)
+
+    def tell_refused(self, message: Message, halt: Halt) -> None:
+        """Tell the tracer of a message that fails before it begins; its caller keeps the gas."""
+        assert self.tracer is not None
+        self.settle()
+        self.tracer.enter(message)
+        self.tracer.leave(message, Outcome(halt, message.gas, fault=words_of(halt)))
 
     def push_frame(self, message: Message, code: Code, data: bytes, checkpoint: int) -> Frame:
         """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
@@ -335,27 +347,33 @@ class Execution:
 
     # Ending
 
-    def _finish(self, frame: Frame, halt: Halt) -> None:
-        """End the running frame: keep or undo its changes and tell the caller."""
+    def _finish(self, frame: Frame, halt: Halt, host_opcode: int | None = None) -> None:
+        """End the running frame: keep or undo its changes and tell the caller.
+
+        ``host_opcode`` is the byte of the opcode that ended it, if Python carried that out.
+        """
         message, journal = frame.message, self.journal
         left = frame.words[_GAS]
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
-        if halt < 16 and message.kind in CREATES:
-            halt, left = deploy(self, message, halt, left, output)
-            output = b""
+        outcome = Outcome(halt, left, output)
         if self.tracer is not None:
             self.settle()
+            if halt >= 16:
+                outcome.fault = fault_words(self.fork, journal, frame, halt, host_opcode)
+        if halt < 16 and message.kind in CREATES:
+            outcome = deploy(self, message, outcome)
+            halt = outcome.halt
         self.frames.pop()
         if halt < 16:
             journal.commit(frame.checkpoint)
         else:
             self._undo(frame)
             if halt >= 32:
-                left, output = 0, b""
+                outcome.gas_left, outcome.output = 0, b""
         if not self.frames:
             self.settle()
         frame.finish()
-        self._end(message, halt, left, output)
+        self._end(message, outcome)
 
     def _undo(self, frame: Frame) -> None:
         """Take back all that happened since the frame, which is no longer on the list, began."""
@@ -368,20 +386,25 @@ class Execution:
                 self.settle()
                 self.ledger.clear(self.frames)
 
-    def _end(self, message: Message, halt: Halt, left: int, output: bytes) -> None:
-        """Tell the calling frame, or the caller of the whole execution, how the message ended."""
+    def _end(self, message: Message, outcome: Outcome) -> None:
+        """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
+        is_create = message.kind in CREATES
+        if is_create and outcome.halt < 16:
+            outcome.created = message.to
+        if self.tracer is not None:
+            self.tracer.leave(message, outcome)
+        self._return(outcome, is_create)
+
+    def _return(self, outcome: Outcome, is_create: bool) -> None:
+        halt, output, created = outcome.halt, outcome.output, outcome.created
         self.last_halt = halt
         self.ledger.forget_balance()
-        is_create = message.kind in CREATES
-        created = message.to if is_create and halt < 16 else None
-        if self.tracer is not None:
-            self.tracer.leave(message, Outcome(halt, left, output, created))
         if not self.frames:
-            self.outcome = Outcome(halt, left, output, created)
+            self.outcome = outcome
             return
         caller = self.frames[-1]
         words, view = caller.words, caller.view
-        words[_GAS] += left
+        words[_GAS] += outcome.gas_left
         at = words[_SP] - 32
         if output:
             caller.set_returndata(output)

@@ -19,9 +19,9 @@ def gas(data: bytes) -> int:
 def blake2f(data: bytes) -> bytes:
     """The state after ``rounds`` rounds: rounds, h[8], m[16], t[2], final flag."""
     if len(data) != _INPUT_BYTES:
-        raise PrecompileError("input is not 213 bytes")
+        raise PrecompileError("invalid input length")
     if data[212] not in (0, 1):
-        raise PrecompileError("final flag is neither 0 nor 1")
+        raise PrecompileError("invalid final flag")
     compress = native("blake2b", "blake2f", 0x09).compress
     words = _LAYOUT.unpack(data[4:212])
     return bytes(compress(int.from_bytes(data[:4], "big"), words[:8], words[8:24], words[24:], data[212] == 1))

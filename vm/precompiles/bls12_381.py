@@ -114,21 +114,23 @@ def _curve(address: int, name: str) -> Any:
 
 def _check_length(data: bytes, length: int) -> None:
     if len(data) != length:
-        raise PrecompileError(f"input is not {length} bytes")
+        raise PrecompileError("invalid input length")
 
 
 def _pairs(data: bytes, left: int, right: int) -> list[tuple[bytes, bytes]]:
     """The input cut into pairs of ``left`` and ``right`` bytes, at least one."""
     if not data or len(data) % (left + right):
-        raise PrecompileError("input is not one or more whole pairs")
+        raise PrecompileError("invalid input length")
     starts = range(0, len(data), left + right)
     return [(data[at : at + left], data[at + left : at + left + right]) for at in starts]
 
 
 def _field(data: bytes) -> bytes:
     """48 bytes of a field element, from the 64 of its encoding."""
+    if any(data[:16]):
+        raise PrecompileError("invalid field element top bytes")
     if int.from_bytes(data, "big") >= _FIELD:
-        raise PrecompileError("not a field element")
+        raise PrecompileError("invalid fp.Element encoding")
     return data[16:]
 
 
@@ -139,8 +141,17 @@ def _point(group: Any, read: Callable[[bytes], Any], data: bytes) -> Any:
         return group.identity()
     try:
         return read(raw)
-    except ValueError as error:
-        raise PrecompileError(str(error)) from None
+    except ValueError:
+        raise PrecompileError(_why_not(group, raw)) from None
+
+
+def _why_not(group: Any, raw: bytes) -> str:
+    """Geth's words for a point that is refused: off the curve, or outside the subgroup."""
+    try:
+        group.from_xy_bytes_unchecked_be(raw)
+    except ValueError:
+        return "invalid point: not on curve"
+    return f"g{len(raw) // 96} point is not on correct subgroup"
 
 
 def _msm(group: Any, scalar: Callable[[bytes], Any], pairs: list[tuple[bytes, bytes]]) -> bytes:

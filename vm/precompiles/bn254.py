@@ -41,7 +41,7 @@ def add(data: bytes) -> bytes:
     """Sum of two points of G1."""
     x1, y1, x2, y2 = _coordinates(data, 0, 4)
     if not (_is_on_curve(x1, y1) and _is_on_curve(x2, y2)):
-        raise PrecompileError("point is not on the curve")
+        raise PrecompileError("point is not on curve")
     if not y1:
         return _encode((x2, y2))
     if not y2:
@@ -78,7 +78,7 @@ def mul(data: bytes) -> bytes:
 def pairing(data: bytes) -> bytes:
     """The word 1 if the product of the pairings is one, else 0."""
     if len(data) % _PAIR_BYTES:
-        raise PrecompileError("input is not whole pairs of points")
+        raise PrecompileError("bad elliptic curve pairing size")
     pairs = []
     for at in range(0, len(data), _PAIR_BYTES):
         point, twisted = _read_g1(data, at), _read_g2(data, at + 64)
@@ -91,7 +91,7 @@ def _coordinates(data: bytes, offset: int, count: int) -> list[Any]:
     words, read = padded(data, offset, 32 * count), mpz.from_bytes
     values = [read(words[at : at + 32], "big") for at in range(0, 32 * count, 32)]
     if max(values) >= FIELD:
-        raise PrecompileError("coordinate is not below the field modulus")
+        raise PrecompileError("invalid fp.Element encoding")
     return values
 
 
@@ -104,7 +104,7 @@ def _read_g1(data: bytes, offset: int) -> _Point | None:
     """A point of G1, None at infinity."""
     x, y = _coordinates(data, offset, 2)
     if not _is_on_curve(x, y):
-        raise PrecompileError("point is not on the curve")
+        raise PrecompileError("point is not on curve")
     return (x, y) if y else None
 
 
@@ -114,8 +114,10 @@ def _read_g2(data: bytes, offset: int) -> tuple[Any, Any, Any, Any] | None:
     point = x, x_imaginary, y, y_imaginary
     if not any(point):
         return None
-    if not (_is_on_twist(*point) and library.is_in_subgroup(_words(*point))):
-        raise PrecompileError("point is not in G2")
+    if not _is_on_twist(*point):
+        raise PrecompileError("point is not on curve")
+    if not library.is_in_subgroup(_words(*point)):
+        raise PrecompileError("point is not in correct subgroup")
     return point
 
 

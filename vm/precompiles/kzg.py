@@ -24,18 +24,18 @@ _S_G2 = bytes.fromhex(
 def point_evaluation(data: bytes) -> bytes:
     """Blob size and field modulus, if the proof shows p(z) = y: versioned hash, z, y, commitment, proof."""
     if len(data) != 192:
-        raise PrecompileError("input is not 192 bytes")
+        raise PrecompileError("invalid input length")
     commitment = data[96:144]
     if data[:32] != b"\x01" + hashlib.sha256(commitment).digest()[1:]:
-        raise PrecompileError("the versioned hash is another commitment's")
+        raise PrecompileError("mismatched versioned hash")
     if max(data[32:64], data[64:96]) >= BLS_MODULUS.to_bytes(32, "big"):
-        raise PrecompileError("z or y is not a field element")
+        raise PrecompileError("error verifying kzg proof: scalar is not canonical")
     try:
         holds = _verify(commitment, data[32:64], data[64:96], data[144:])
     except ValueError as error:
-        raise PrecompileError(str(error)) from None
+        raise PrecompileError(f"error verifying kzg proof: {error}") from None
     if not holds:
-        raise PrecompileError("the proof does not hold")
+        raise PrecompileError("error verifying kzg proof: can't verify opening proof")
     return _RESULT
 
 

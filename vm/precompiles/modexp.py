@@ -64,5 +64,5 @@ def modexp(data: bytes) -> bytes:
 def modexp_bounded(data: bytes) -> bytes:
     """`modexp` which fails for operands longer than 1,024 bytes."""
     if max(word(data, 0), word(data, 32), word(data, 64)) > MAX_OPERAND_BYTES:
-        raise PrecompileError("operand longer than 1,024 bytes (EIP-7823)")
+        raise PrecompileError("one or more of base/exponent/modulus length exceeded 1024 bytes")
     return modexp(data)

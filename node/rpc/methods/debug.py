@@ -8,12 +8,13 @@ from chain.types import Hash32
 from node.rpc.backend import CallFields
 from node.rpc.call_fields import account_overrides, block_overrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import UnknownTransaction
+from node.rpc.errors import InvalidParams, UnknownTransaction
 from node.rpc.format import data
 from node.rpc.methods.eth_state import limit_gas
-from node.rpc.params import LATEST, BlockRef, JsonObject
+from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
 from node.rpc.registry import method
-from node.tracers.calls import FlatCallTracer
+from node.tracers.flat_calls import ParityTracer
+from node.tracers.options import option
 from node.tracers.registry import tracer_of
 
 
@@ -31,7 +32,10 @@ def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonO
 def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
     number = context.need_block(block)
-    traces = context.backend.trace_block(number, tracer_of(options or {}))
+    make = tracer_of(options or {})
+    if number == 0:
+        raise InvalidParams("genesis is not traceable: it has no transactions")
+    traces = context.backend.trace_block(number, make)
     found = context.backend.block(number)
     transactions = found.transactions if found is not None else ()
     return [
@@ -50,38 +54,27 @@ def trace_block_by_hash(context: Context, block_hash: Hash32, options: JsonObjec
 def trace_call(
     context: Context, transaction: CallFields, block: BlockRef = LATEST, options: JsonObject | None = None
 ) -> Any:
-    """A call by the rules of ``eth_call``; the options may hold its overrides."""
+    """A call by the rules of ``eth_call``; the options may hold its overrides.
+
+    With ``txIndex`` it runs before that transaction of the block, otherwise after the block.
+    """
     given = options or JsonObject({})
     make = tracer_of(given)
-    accounts, changes = given.get("stateOverrides"), given.get("blockOverrides")
+    accounts, changes = option(given, "stateOverrides"), option(given, "blockOverrides")
+    place = option(given, "txIndex")
+    index = None if place is None else quantity(place, 64)
     overrides = overrides_of(
         None if accounts is None else account_overrides(accounts),
         None if changes is None else block_overrides(changes),
     )
     limit_gas(context, transaction)
-    return context.backend.trace_call(transaction, context.need_block(block), overrides, make)
+    return context.backend.trace_call(transaction, context.need_block(block), overrides, make, index)
 
 
 def _flat_traces(context: Context, number: int, index: int | None = None) -> list[JsonObject]:
     """Parity's traces of a block's transactions, each with its place."""
-    block = context.backend.block(number)
-    if block is None:
-        return []
-    traces = context.backend.trace_block(number, FlatCallTracer, index)
-    first = 0 if index is None else index
-    return [
-        JsonObject(
-            entry
-            | {
-                "blockHash": data(block.header.hash),
-                "blockNumber": number,
-                "transactionHash": data(block.transactions[place].hash),
-                "transactionPosition": place,
-            }
-        )
-        for place, entries in enumerate(traces, first)
-        for entry in entries
-    ]
+    traces = context.backend.trace_block(number, ParityTracer, index)
+    return [JsonObject(entry) for entries in traces for entry in entries]
 
 
 @method("trace_transaction")

@@ -17,6 +17,7 @@ from vm.evm import native
 from vm.evm.frame import Frame
 from vm.machine import Machine
 from vm.message import Message, Outcome
+from vm.trace import Tracer
 
 LOOP = code(
     1, "DUP1 POP JUMPDEST", 3, "MUL DUP1", 0, "MSTORE", 64, 0, "KECCAK256 ADD",
@@ -72,8 +73,10 @@ def test_damaged_snapshots_are_refused(damage) -> None:  # type: ignore[no-untyp
     execution.close()
 
 
-class Recorder:
+class Recorder(Tracer):
     """Writes down what a tracer hears."""
+
+    hears_steps = True
 
     def __init__(self) -> None:
         self.heard: list[object] = []
@@ -87,8 +90,8 @@ class Recorder:
     def leave(self, message: Message, outcome: Outcome) -> None:
         self.heard.append(("leave", message.depth, outcome.halt))
 
-    def log(self, log: Log) -> None:
-        self.heard.append(log)
+    def log(self, log: Log, position: int) -> None:
+        self.heard.append(("log", position, log))
 
 
 def test_tracer_hears_steps_calls_and_logs() -> None:
@@ -99,7 +102,7 @@ def test_tracer_hears_steps_calls_and_logs() -> None:
     outcome = MACHINE.execute(world.message(), world.context, recorder)
     assert outcome.success
     assert recorder.heard[:3] == [("enter", 0), (0, 1_000_000, 0), (2, 999_997, 1)]
-    assert Log(OTHER, (), b"") in recorder.heard
+    assert ("log", 0, Log(OTHER, (), b"")) in recorder.heard
     assert ("leave", 1, 0) in recorder.heard
     assert recorder.heard[-1] == ("leave", 0, 0)
     assert sum(isinstance(h, tuple) and isinstance(h[0], int) for h in recorder.heard) == 8 + 1 + 4

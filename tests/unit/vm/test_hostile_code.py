@@ -19,6 +19,7 @@ from chain.forks import Fork
 from chain.types import Address
 from tests.unit.vm.programs import *
 from vm.message import Halt
+from vm.trace import Tracer
 SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
 MACHINE.engine(Fork.OSAKA)
@@ -29,12 +30,11 @@ for number in (*range(1, 18), 0x100):
     except Exception: pass
 import py_arkworks_bls12381, blake2b
 world.call(code(0, 0, 0, "CREATE", 0x1b, 32, "MSTORE", 1, 64, "MSTORE", 1, 96, "MSTORE", 0, 0, 128, 0, 1, "GAS STATICCALL"))
-class Counter:
+class Counter(Tracer):
+    hears_steps = True
     steps = deepest = 0
     def enter(self, message): self.deepest = max(self.deepest, message.depth)
     def step(self, frame): self.steps += 1
-    def leave(self, message, outcome): pass
-    def log(self, log): pass
 def deepest(program, gas, data=b""):
     # Counted step by step, then once more at full speed: only that runs compiled code.
     world.journal.set_code(TARGET, program)

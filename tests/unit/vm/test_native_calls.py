@@ -7,11 +7,9 @@ import random
 import pytest
 
 from chain.forks import Fork
-from chain.receipts import Log
 from chain.types import Address
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
-from vm.evm.frame import Frame
-from vm.message import Message, Outcome
+from vm.trace import Tracer
 
 THIRD = Address(b"\x33" * 20)
 CONTRACTS = (TARGET, OTHER, THIRD)
@@ -21,20 +19,10 @@ KINDS = ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL")
 FORKS = (Fork.CANCUN, Fork.CANCUN, Fork.PRAGUE, Fork.BERLIN, Fork.ISTANBUL, Fork.BYZANTIUM)
 
 
-class Quiet:
-    """A tracer that hears nothing: with it every call and slot goes through Python."""
+class Quiet(Tracer):
+    """A tracer that ignores what it hears: with it every call and slot goes through Python."""
 
-    def enter(self, message: Message) -> None:
-        """Nothing."""
-
-    def step(self, frame: Frame) -> None:
-        """Nothing."""
-
-    def leave(self, message: Message, outcome: Outcome) -> None:
-        """Nothing."""
-
-    def log(self, log: Log) -> None:
-        """Nothing."""
+    hears_steps = True
 
 
 def _call(source: random.Random, level: int) -> list[str | int]:

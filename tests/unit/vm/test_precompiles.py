@@ -203,7 +203,7 @@ def test_bn254_pairing_refuses_points_outside_g2() -> None:
 
     assert contract(8).run(pair(inside)) == bytes(32)
     for each in outside:
-        with pytest.raises(PrecompileError, match="G2"):
+        with pytest.raises(PrecompileError, match="subgroup"):
             contract(8).run(pair(each))
 
 

@@ -7,18 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.forks import Fork
-from chain.receipts import Log
 from tests.unit.vm.programs import MACHINE, OTHER, TARGET, World, code
 from vm.evm.frame import Frame
 from vm.evm.opcodes import opcodes
 from vm.message import Message, Outcome
 from vm.pricing import Pricing, Prospect
+from vm.trace import Tracer
 
 _TAKES_ALONG = {"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2"}
 
 
-class Auditor:
+class Auditor(Tracer):
     """A tracer that compares each prospect with what followed."""
+
+    hears_steps = True
 
     def __init__(self, world: World) -> None:
         self.pricing = Pricing(world.fork, world.journal)
@@ -50,9 +52,6 @@ class Auditor:
             prospect = self.last[1]
             assert (prospect.failure is not None) == outcome.halt.is_exceptional, (prospect, outcome)
         self.last = None
-
-    def log(self, log: Log) -> None:
-        """Logs cost nothing more."""
 
 
 def audit(

@@ -109,6 +109,9 @@ def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
         if left < 0:
             return Halt.OUT_OF_GAS
         frame.words[GAS] = left
+    if run.tracer is not None:
+        run.settle()
+        run.tracer.selfdestruct(address, heir, amount)
     deletes = fork < Fork.CANCUN or journal.was_created(address)
     if heir != address:
         journal.transfer(address, heir, amount)

@@ -10,8 +10,9 @@ from vm.errors import PrecompileError
 from vm.evm import gas
 from vm.evm.host.accounts import charge_cold_account
 from vm.evm.layout import Field
+from vm.faults import OUT_OF_GAS
 from vm.limits import CALL_DEPTH
-from vm.message import CallKind, Halt, Message
+from vm.message import CallKind, Halt, Message, Outcome
 from vm.precompiles import precompile
 
 if TYPE_CHECKING:
@@ -79,8 +80,13 @@ def _call(kind: CallKind) -> Handler:
         wanted = words[OUTPUT_LENGTH] = int.from_bytes(view[sp - 32 : sp - 24], "little")
         words[OUTPUT_OFFSET] = int.from_bytes(view[sp : sp + 8], "little") if wanted else 0
         view[sp - 32 : sp] = bytes(32)
-        if mine.depth >= CALL_DEPTH or (value and run.journal.balance(mine.to) < value):
+        is_deep = mine.depth >= CALL_DEPTH
+        if is_deep or (value and run.journal.balance(mine.to) < value):
             words[GAS] = left + granted
+            if run.tracer is not None:
+                data = bytes(frame.memory[start : start + size])
+                why = Halt.CALL_TOO_DEEP if is_deep else Halt.INSUFFICIENT_BALANCE
+                run.tell_refused(message_of(kind, mine, target, value, data, granted), why)
             return None
         data = bytes(frame.memory[start : start + size])
         run.begin_call(message_of(kind, mine, target, value, data, granted))
@@ -111,17 +117,17 @@ def message_of(
     return Message(kind, mine.to, to, target, value, data, granted, depth, is_static)
 
 
-def run_precompile(fork: Fork, message: Message) -> tuple[Halt, int, bytes]:
-    """How it ended, gas left, and output."""
+def run_precompile(fork: Fork, message: Message) -> Outcome:
+    """Run the precompiled contract that a message calls."""
     contract = precompile(fork, message.code_address)
     assert contract is not None
     left = message.gas - contract.gas(message.data)
     if left < 0:
-        return Halt.OUT_OF_GAS, 0, b""
+        return Outcome(Halt.OUT_OF_GAS, 0, fault=OUT_OF_GAS)
     try:
-        return Halt.STOP, left, contract.run(message.data)
-    except PrecompileError:
-        return Halt.PRECOMPILE_FAILURE, 0, b""
+        return Outcome(Halt.STOP, left, contract.run(message.data))
+    except PrecompileError as error:
+        return Outcome(Halt.PRECOMPILE_FAILURE, 0, fault=str(error))
 
 
 HANDLERS: Final[dict[str, Handler]] = {

@@ -8,8 +8,9 @@ from chain.crypto import create2_address, create_address
 from chain.forks import Fork
 from vm.evm import gas
 from vm.evm.layout import Field
+from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.limits import CALL_DEPTH, CODE_BYTES, INITCODE_BYTES, NONCE_MAX
-from vm.message import CREATES, CallKind, Halt, Message
+from vm.message import CREATES, CallKind, Halt, Message, Outcome
 
 if TYPE_CHECKING:
     from vm.evm.execution import Execution
@@ -36,35 +37,53 @@ def _create(kind: CallKind) -> Handler:
         view[sp - 32 : sp] = bytes(32)
         frame.set_returndata(b"")
         nonce = journal.nonce(mine.to)
-        if mine.depth >= CALL_DEPTH or nonce >= NONCE_MAX or journal.balance(mine.to) < value:
+        why = _refusal(mine.depth, nonce, journal.balance(mine.to), value)
+        if why is not None and run.tracer is None:
             return None
         initcode = bytes(frame.memory[start : start + size])
         left = words[GAS]
         granted = left - left // 64 if run.fork >= Fork.TANGERINE_WHISTLE else left
+        address = create_address(mine.to, nonce) if salt is None else create2_address(mine.to, salt, initcode)
+        message = Message(kind, mine.to, address, address, value, initcode, granted, mine.depth + 1, salt=salt)
+        if why is not None:
+            run.tell_refused(message, why)
+            return None
         words[GAS] = left - granted
         journal.set_nonce(mine.to, nonce + 1)
-        address = create_address(mine.to, nonce) if salt is None else create2_address(mine.to, salt, initcode)
-        run.begin_create(
-            Message(kind, mine.to, address, address, value, initcode, granted, mine.depth + 1, salt=salt)
-        )
+        run.begin_create(message)
         return None
 
     return create
 
 
-def deploy(run: Execution, message: Message, halt: Halt, left: int, code: bytes) -> tuple[Halt, int]:
+def _refusal(depth: int, nonce: int, balance: int, value: int) -> Halt | None:
+    """Why a creation does not begin, None if it does; the creator keeps its gas and nonce."""
+    if depth >= CALL_DEPTH:
+        return Halt.CALL_TOO_DEEP
+    if balance < value:
+        return Halt.INSUFFICIENT_BALANCE
+    return Halt.NONCE_OVERFLOW if nonce >= NONCE_MAX else None
+
+
+def deploy(run: Execution, message: Message, returned: Outcome) -> Outcome:
     """Check and pay for the code a creation returned, and install it."""
-    fork = run.fork
-    if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
-        return Halt.CODE_TOO_LARGE, 0
+    fork, code = run.fork, returned.output
     if code[:1] == b"\xef" and fork >= Fork.LONDON:
-        return Halt.CODE_STARTS_WITH_EF, 0
+        return _undeployed(Halt.CODE_STARTS_WITH_EF)
     deposit = gas.CODE_DEPOSIT_BYTE * len(code)
-    if deposit > left:
+    if deposit > returned.gas_left:
         # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
-        return (halt, left) if fork < Fork.HOMESTEAD else (Halt.OUT_OF_GAS, 0)
+        if fork < Fork.HOMESTEAD:
+            return Outcome(returned.halt, returned.gas_left, code=code)
+        return Outcome(Halt.OUT_OF_GAS, 0, fault=CODE_STORE_OUT_OF_GAS)
+    if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
+        return _undeployed(Halt.CODE_TOO_LARGE)
     run.journal.set_code(message.to, code)
-    return halt, left - deposit
+    return Outcome(returned.halt, returned.gas_left - deposit, code=code)
+
+
+def _undeployed(halt: Halt) -> Outcome:
+    return Outcome(halt, 0, fault=words_of(halt))
 
 
 HANDLERS: Final[dict[str, Handler]] = {
