@@ -117,9 +117,11 @@ class ChainConfig:
         return delay
 
     @classmethod
-    def all_at_genesis(cls, chain_id: int, fork: Fork = LATEST_FORK) -> ChainConfig:
-        """A chain that follows ``fork`` from its genesis on, as development chains do."""
-        blobs = CANCUN_BLOBS if fork == Fork.CANCUN else PRAGUE_BLOBS
+    def all_at_genesis(
+        cls, chain_id: int, fork: Fork = LATEST_FORK, blobs: BlobSchedule | None = None
+    ) -> ChainConfig:
+        """A chain that follows ``fork`` from its genesis on, as development chains do; its ``blobs`` by default."""
+        blobs = blobs or (CANCUN_BLOBS if fork == Fork.CANCUN else PRAGUE_BLOBS)
         return cls(
             chain_id,
             block_forks=tuple((0, f) for f in Fork if f <= min(fork, Fork.PARIS)),

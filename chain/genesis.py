@@ -10,7 +10,7 @@ from chain.blocks import EMPTY_REQUESTS_HASH, EMPTY_UNCLES_HASH, Header
 from chain.config_json import config_from_json, config_to_json, number_of, object_of
 from chain.errors import InvalidGenesis, InvalidHex
 from chain.fees import INITIAL_BASE_FEE
-from chain.forks import LATEST_FORK, ChainConfig, Fork
+from chain.forks import LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.hashing import EMPTY_ROOT, keccak256
 from chain.receipts import EMPTY_BLOOM
 from chain.state import EMPTY_CODE_HASH, Account, StateDelta
@@ -171,19 +171,22 @@ def dev_genesis(
     gas_limit: int = DEV_GAS_LIMIT,
     timestamp: int = 0,
     balance: int = DEV_BALANCE,
+    contracts: Mapping[Address, GenesisAccount] | None = None,
+    blobs: BlobSchedule | None = None,
 ) -> Genesis:
-    """Genesis of a development chain: funded accounts, and the system contracts of its fork.
+    """Genesis of a development chain: funded accounts, the system contracts of its fork, and ``contracts``.
 
-    ``balance`` is in wei, ``timestamp`` in seconds.
+    ``balance`` is in wei, ``timestamp`` in seconds; ``blobs`` None means those of the fork.
     """
     alloc = {
         address: GenesisAccount(nonce=1, code=code)
         for first_fork, address, code in SYSTEM_CONTRACTS
         if fork >= first_fork
     }
+    alloc |= contracts or {}
     alloc |= {address: GenesisAccount(balance=balance) for address in accounts}
     return Genesis(
-        ChainConfig.all_at_genesis(chain_id, fork), alloc, gas_limit=gas_limit, timestamp=timestamp
+        ChainConfig.all_at_genesis(chain_id, fork, blobs), alloc, gas_limit=gas_limit, timestamp=timestamp
     )
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
+from node.engine.dev_contracts import contract_names
 from node.engine.node import Node
 from node.engine.pipeline import Pipeline
 from node.opening import OpenedChain, open_chain
@@ -85,6 +86,7 @@ async def run_daemon(
     node.status_sources |= {
         "vm": opened.machine.status,
         "disk": opened.space.status,
+        "devContracts": lambda: contract_names(opened.genesis.alloc),
         "sessions": sessions.status,
         "memory": resident_bytes,
         "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),

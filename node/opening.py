@@ -10,12 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from chain.errors import InvalidGenesis
-from chain.forks import ChainConfig, Fork
+from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
 from node import resources
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
+from node.engine.dev_contracts import dev_alloc
 from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
 from node.engine.mnemonic import fault_of
@@ -58,6 +59,7 @@ class OpenedChain:
     lock: Lock
     fs: FileSystem
     space: SpaceWatch
+    genesis: Genesis
     cheats: bool = False
     """Development calls are taken."""
 
@@ -132,6 +134,7 @@ def _open(
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
         genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
+        genesis,
         settings.node.dev or settings.node.cheats,
     )  # fmt: skip
 
@@ -215,10 +218,22 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
             return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_bytes()))
         except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
             raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
-    fork = Fork[settings.node.hardfork.upper()]
+    fork, blobs = rules_of(settings.node.hardfork)
     return dev_genesis(
-        settings.node.chain_id, dev_accounts.addresses, fork, settings.node.block_gas_limit, timestamp=now
+        settings.node.chain_id,
+        dev_accounts.addresses,
+        fork,
+        settings.node.block_gas_limit,
+        timestamp=now,
+        contracts=dev_alloc() if settings.node.dev and settings.node.dev_contracts else {},
+        blobs=blobs,
     )
+
+
+def rules_of(hardfork: str) -> tuple[Fork, BlobSchedule | None]:
+    """Fork and blob parameters that a value of ``node.hardfork`` names; None: those of the fork."""
+    blobs = {"bpo1": BPO_BLOBS[0], "bpo2": BPO_BLOBS[1], "latest": BPO_BLOBS[1]}
+    return (LATEST_FORK, blobs[hardfork]) if hardfork in blobs else (Fork[hardfork.upper()], None)
 
 
 def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
@@ -232,10 +247,13 @@ def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, st
         if wanted != genesis.header().hash:
             raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")
     elif origins.get("node.hardfork"):
-        wanted_fork = Fork[settings.node.hardfork.upper()]
-        fork = genesis.config.fork_at(0, genesis.timestamp)
-        if wanted_fork != fork:
-            raise GenesisMismatch(f"fork {wanted_fork.name} was asked for; this chain began with {fork.name}")
+        wanted_config = ChainConfig.all_at_genesis(genesis.config.chain_id, *rules_of(settings.node.hardfork))
+        time = genesis.timestamp
+        wanted_rules, rules = ((c.fork_at(0, time), c.blobs_at(time)) for c in (wanted_config, genesis.config))
+        if wanted_rules != rules:
+            raise GenesisMismatch(
+                f"{settings.node.hardfork} was asked for; this chain began with {rules[0].name} and {rules[1]}"
+            )
 
 
 def _refill_pool(ledger: Ledger, report: Recovery) -> None:

@@ -28,7 +28,8 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
 Hardfork = Literal[
     "frontier", "homestead", "tangerine_whistle", "spurious_dragon", "byzantium", "constantinople",
-    "petersburg", "istanbul", "berlin", "london", "paris", "shanghai", "cancun", "prague", "osaka",
+    "petersburg", "istanbul", "berlin", "london", "paris", "shanghai", "cancun", "prague", "osaka", "bpo1", "bpo2",
+    "latest",
 ]  # fmt: skip
 
 
@@ -46,6 +47,9 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     mnemonic: str = DEV_MNEMONIC
     block_gas_limit: Annotated[int, Meta(ge=5_000, le=2**63 - 1)] = 30_000_000
     hardfork: Hardfork = "osaka"
+    """``bpo1`` and ``bpo2``: Osaka with their blob parameters (EIP-7892); ``latest``: the newest of these."""
+    dev_contracts: bool = True
+    """A new development chain begins with the CREATE2 deployer, Multicall3 and the ERC-1820 registry."""
     block_time_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 

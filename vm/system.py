@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
+from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_CODE_HASH, BlockHashes
 from chain.system_contracts import (
@@ -17,6 +18,7 @@ from chain.system_contracts import (
     CONSOLIDATION_REQUESTS_ADDRESS,
     HISTORY_STORAGE_ADDRESS,
     SYSTEM_ADDRESS,
+    SYSTEM_CONTRACTS,
     WITHDRAWAL_REQUESTS_ADDRESS,
 )
 from chain.types import Address
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
     from vm.machine import Machine
 
 SYSTEM_CALL_GAS = 30_000_000
+
+CANONICAL_CODES = {address: keccak256(code) for _, address, code in SYSTEM_CONTRACTS}
+"""Hashes of the codes that the EIPs give: what a call by the system does to those is known without running them."""
+BEACON_ROOTS_LENGTH = 8191
+"""HISTORY_BUFFER_LENGTH of EIP-4788."""
+HISTORY_LENGTH = 8191
+"""HISTORY_SERVE_WINDOW of EIP-2935."""
 
 WEI_PER_GWEI = 10**9
 
@@ -80,15 +89,42 @@ def begin_block(
 ) -> None:
     """Store the parent's beacon root and hash; failing and missing contracts are passed over."""
     calls = (
-        (Fork.CANCUN, BEACON_ROOTS_ADDRESS, environment.parent_beacon_root),
-        (Fork.PRAGUE, HISTORY_STORAGE_ADDRESS, environment.parent_hash),
+        (Fork.CANCUN, BEACON_ROOTS_ADDRESS, environment.parent_beacon_root, _stored_beacon_root),
+        (Fork.PRAGUE, HISTORY_STORAGE_ADDRESS, environment.parent_hash, _stored_parent_hash),
     )
-    for first_fork, address, data in calls:
-        if environment.fork >= first_fork:
-            try:
-                system_call(machine, environment, block_hash, journal, address, data)
-            except SystemCallFailed:
-                continue
+    for first_fork, address, data, stored in calls:
+        if environment.fork < first_fork:
+            continue
+        if journal.code_hash(address) == CANONICAL_CODES[address]:
+            journal.begin_transaction()
+            for slot, value in stored(environment).items():
+                journal.set_storage(address, slot, value)
+            journal.end_transaction()
+            continue
+        try:
+            system_call(machine, environment, block_hash, journal, address, data)
+        except SystemCallFailed:
+            continue
+
+
+def _stored_beacon_root(environment: BlockEnvironment) -> dict[int, int]:
+    """What EIP-4788's contract stores when the system calls it: the timestamp, and the root as far behind it again."""
+    index = environment.timestamp % BEACON_ROOTS_LENGTH
+    root = int.from_bytes(environment.parent_beacon_root, "big")
+    return {index: environment.timestamp, index + BEACON_ROOTS_LENGTH: root}
+
+
+def _stored_parent_hash(environment: BlockEnvironment) -> dict[int, int]:
+    """What EIP-2935's contract stores when the system calls it."""
+    return {(environment.number - 1) % HISTORY_LENGTH: int.from_bytes(environment.parent_hash, "big")}
+
+
+def _nothing_is_queued(journal: Journal, address: Address) -> bool:
+    """A call of this contract of EIP-7002 or EIP-7251 changes nothing and returns nothing: its excess, count, head and
+    tail (slots 0 to 3) are zero, and its code is the one of the EIP."""
+    if journal.code_hash(address) != CANONICAL_CODES[address]:
+        return False
+    return not any(journal.storage(address, slot) for slot in range(4))
 
 
 def pay_out(journal: Journal, amounts: Iterable[tuple[Address, int]]) -> None:
@@ -122,6 +158,8 @@ def collect_requests(
         (WITHDRAWAL_REQUEST, WITHDRAWAL_REQUESTS_ADDRESS),
         (CONSOLIDATION_REQUEST, CONSOLIDATION_REQUESTS_ADDRESS),
     ):
+        if _nothing_is_queued(journal, address):
+            continue
         output = system_call(machine, environment, block_hash, journal, address, b"")
         if output is None and contracts_required:
             raise SystemContractMissing(f"no code at 0x{address.hex()}")

@@ -25,5 +25,5 @@ class RpcLimits:
     """Per connection."""
     reads_queued_max: int = 65_536
     reader_threads: int = 4
-    mine_blocks_max: int = 10_000
+    mine_blocks_max: int = 1_000_000
     wait_mined_max_s: float = 30.0

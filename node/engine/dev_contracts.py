@@ -1,0 +1,65 @@
+"""Contracts that a new development chain begins with, as public chains have them: CREATE2 deployer, Multicall3 ...
+
+``config/dev-contracts.json`` holds, for each, the transaction that deployed it everywhere: signed for no chain in
+particular, by an account whose key nobody has ("Nick's method", EIP-1820). Address and code follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from chain.crypto import create_address
+from chain.genesis import GenesisAccount
+from chain.transactions import decode_transaction, recover_sender
+from chain.types import Address
+from node import resources
+
+FILE = "config/dev-contracts.json"
+
+
+class DevContract(NamedTuple):
+    """One contract of the genesis of development chains."""
+
+    name: str
+    deployer: Address
+    """The account of the deployment transaction: its nonce is used up."""
+    address: Address
+    code: bytes
+    """Runtime code."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    name: str
+    source: str
+    constructor_bytes: int
+    """Length of the code that returns the rest of itself as runtime code."""
+    deployment: str
+    """The signed transaction, hex."""
+
+
+def dev_contracts() -> Iterator[DevContract]:
+    """The contracts that this build gives to new development chains."""
+    for entry in msgspec.json.decode(resources.text(FILE), type=list[_Entry]):
+        transaction = decode_transaction(bytes.fromhex(entry.deployment[2:]))
+        deployer = recover_sender(transaction)
+        code = transaction.data[entry.constructor_bytes :]
+        yield DevContract(entry.name, deployer, create_address(deployer, transaction.nonce), code)
+
+
+def dev_alloc() -> dict[Address, GenesisAccount]:
+    """The genesis accounts of these contracts, and of their deployers, which sent their one transaction."""
+    alloc: dict[Address, GenesisAccount] = {}
+    for contract in dev_contracts():
+        alloc[contract.deployer] = GenesisAccount(nonce=1)
+        alloc[contract.address] = GenesisAccount(nonce=1, code=contract.code)
+    return alloc
+
+
+def contract_names(alloc: Mapping[Address, GenesisAccount]) -> Collection[str]:
+    """Which of them a chain began with: a data directory keeps the genesis that an earlier build gave it."""
+    return [
+        known.name for known in dev_contracts() if known.address in alloc and alloc[known.address].code == known.code
+    ]
