@@ -55,7 +55,7 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 tools: $(CLIENTS)/clients.stamp oracles
 	@tools/setup.sh debian
 
-$(CLIENTS)/clients.stamp: tests/clients/package.json
+$(CLIENTS)/clients.stamp: tests/clients/package.json tests/clients/hardhat/package.json tools/setup.sh
 	tools/setup.sh clients $(CLIENTS)
 	touch $@
 

@@ -59,6 +59,20 @@ client_tools() {
     if ! npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error >&2; then
         say "npm could not install cast, anvil and ethers: tests and benchmarks with them will be skipped"
     fi
+    hardhat_project "$1"
+}
+
+# Hardhat 3 wants Node.js 22, which npm brings as a package; npm itself runs with it too, because with an older one it
+# leaves out what belongs to Hardhat. `hardhat/` lies beside the other clients' modules.
+hardhat_project() {
+    local node
+    node=$(echo "$1"/node_modules/node-linux-*/bin)
+    mkdir -p "$1/hardhat"
+    cp tests/clients/hardhat/package.json "$1/hardhat/package.json"
+    if ! PATH="$(realpath "$node"):$PATH" npm install --prefix "$1/hardhat" --no-audit --no-fund --no-package-lock \
+        --loglevel=error >&2; then
+        say "npm could not install Hardhat and viem: tests with them will be skipped"
+    fi
 }
 
 oracles() {
