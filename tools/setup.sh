@@ -75,6 +75,14 @@ hardhat_project() {
     fi
 }
 
+more_clients() {
+    mkdir -p "$1"
+    cp tests/clients/more/package.json "$1/package.json"
+    npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error >&2
+    make_venv "$1/venv"
+    "$1/venv/bin/pip" install -qq --requirement tests/clients/more/requirements.txt
+}
+
 oracles() {
     mkdir -p "$1"
     if ! { make_venv "$1" && "$1/bin/pip" install -qq --requirement tests/differential/requirements.txt; } >&2; then
@@ -86,6 +94,7 @@ case "${1:-}" in
     venv) make_venv "$2" ;;
     debian) debian_tools ;;
     clients) client_tools "$2" ;;
+    more-clients) more_clients "$2" ;;
     oracles) oracles "$2" ;;
-    *) say "usage: setup.sh venv DIR | debian | clients DIR | oracles DIR"; exit 2 ;;
+    *) say "usage: setup.sh venv DIR | debian | clients DIR | more-clients DIR | oracles DIR"; exit 2 ;;
 esac

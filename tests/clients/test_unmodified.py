@@ -1,4 +1,4 @@
-"""Hardhat 3, forge and viem, as their users run them, against a node of their own."""
+"""Hardhat 3, forge, viem and, in `make test-full`, more clients, as their users run them, each against a node."""
 
 from __future__ import annotations
 
@@ -14,10 +14,23 @@ from tests.daemon import Daemon
 def test_everything_the_client_does_works(client: str, tmp_path: Path) -> None:
     if not unmodified.is_installed():
         pytest.skip("no npm here: `make test` installs the clients where it is")
-    daemon = Daemon(tmp_path / "node")
+    check(client, tmp_path)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("client", unmodified.MORE_CLIENTS)
+def test_everything_more_clients_do_works(client: str, tmp_path: Path) -> None:
+    if not (unmodified.MORE / "venv" / "bin" / "python").exists():
+        pytest.skip("`make more-clients` installs these")
+    check(client, tmp_path)
+
+
+def check(client: str, tmp_path: Path) -> None:
+    """Run the client against a node of its own; all that it did must have worked."""
+    daemon = Daemon(tmp_path / "node", *unmodified.START.get(client, ()))
     try:
         daemon.start()
-        done = list(unmodified.CLIENTS[client](daemon.http_url, tmp_path))
+        done = list((unmodified.CLIENTS | unmodified.MORE_CLIENTS)[client](daemon.http_url, tmp_path))
         assert daemon.stop() == 0, daemon.log()
     finally:
         daemon.close()

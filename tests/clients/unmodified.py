@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from tests.programs import CLIENT_TOOLS, NODE_MODULES, find_program
 HERE = Path(__file__).parent
 HARDHAT = CLIENT_TOOLS / "hardhat"
 """A project with Hardhat 3, its plugins, viem and the Solidity compiler installed."""
+MORE = Path(os.environ.get("ZVMD_MORE_CLIENTS", REPO / ".cache" / "more-clients"))
+"""What only `make test-full` installs: Hardhat 2, ethers, web3.js; a Python environment with web3.py, titanoboa, ape."""
 TIMEOUT_SECONDS = 240
 
 
@@ -62,19 +65,36 @@ def run(command: list[str], cwd: Path, body: str = "", **environment: str) -> su
     )
 
 
-def run_viem(url: str, place: Path) -> Iterator[Done]:
-    """Every action of viem that a node without a fork can serve."""
+def run_script(*command: str, place: Path) -> Iterator[Done]:
+    """A script that prints a line of JSON for each action, and one when it has ended; it reads a contract."""
     contract = published("ERC20PresetFixedSupply")
-    body = json.dumps({"abi": contract.abi, "bytecode": contract.bytecode})
+    result = run([*command], place, json.dumps({"abi": contract.abi, "bytecode": contract.bytecode}))
+    lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    for done in lines:
+        yield Done(done["action"], done.get("error", "" if done["ok"] else "failed"))
+    if not lines or lines[-1]["action"] != "the script ended":
+        yield Done("the script", result.stderr[-500:] or "ended early")
+
+
+def run_javascript(script: str, modules: Path, url: str, place: Path) -> Iterator[Done]:
+    """A script beside this file, run by Node.js 22 with the modules of that folder."""
     node = find_node()
     assert node is not None
-    script = HERE / "viem" / "actions.mjs"
-    result = run([node, str(script), str(HARDHAT / "node_modules"), url], place, body)
-    for line in result.stdout.splitlines():
-        done = json.loads(line)
-        yield Done(done["action"], done.get("error", "" if done["ok"] else "failed"))
-    if "reset" not in result.stdout:
-        yield Done("the script", result.stderr[-500:] or "ended early")
+    return run_script(node, str(HERE / script), str(modules / "node_modules"), url, place=place)
+
+
+def run_python(client: str, url: str, place: Path) -> Iterator[Done]:
+    """web3.py, titanoboa or ape, in their own environment."""
+    return run_script(str(MORE / "venv/bin/python"), str(HERE / "more/clients.py"), client, url, place=place)
+
+
+def run_hardhat2(url: str, place: Path) -> Iterator[Done]:
+    """The tests of a Hardhat 2 project whose network is the node."""
+    project = copied("more/hardhat2", place)
+    shutil.copy(HERE / "more/package.json", project)
+    (project / "node_modules").symlink_to(MORE / "node_modules")
+    result = run([str(MORE / "node_modules/.bin/hardhat"), "test", "--network", "zvmd"], project, NODE_URL=url)
+    yield from listed(result.stdout, result.stdout[-3000:] + result.stderr[-1000:], result.returncode)
 
 
 def run_hardhat(url: str, place: Path, toolbox: str) -> Iterator[Done]:
@@ -129,15 +149,27 @@ def run_forge(url: str, place: Path) -> Iterator[Done]:
 
 def copied(name: str, place: Path) -> Path:
     """A copy of one of the projects beside this file, for the client to build in."""
-    return Path(shutil.copytree(HERE / name, place / name, ignore=shutil.ignore_patterns("node_modules")))
+    return Path(shutil.copytree(HERE / name, place / Path(name).name, ignore=shutil.ignore_patterns("node_modules")))
 
 
 CLIENTS: dict[str, Callable[[str, Path], Iterator[Done]]] = {
     "forge": run_forge,
     "Hardhat 3 with viem": lambda url, place: run_hardhat(url, place, "viem"),
     "Hardhat 3 with ethers": lambda url, place: run_hardhat(url, place, "ethers"),
-    "viem": run_viem,
+    "viem": partial(run_javascript, "viem/actions.mjs", HARDHAT),
 }
+"""Those of `make test`."""
+MORE_CLIENTS: dict[str, Callable[[str, Path], Iterator[Done]]] = {
+    "Hardhat 2": run_hardhat2,
+    "ethers 6": partial(run_javascript, "more/ethers.mjs", MORE),
+    "web3.js 4": partial(run_javascript, "more/web3js.mjs", MORE),
+    "web3.py": partial(run_python, "web3.py"),
+    "titanoboa": partial(run_python, "titanoboa"),
+    "ape": partial(run_python, "ape"),
+}
+"""Those of `make test-full`."""
+START = {"ape": ("--chain-id", "1337")}
+"""What a client wants its node to be started with."""
 
 PAGE_HEAD = """# Clients, tried
 
@@ -151,9 +183,9 @@ Written by `python -m tests.clients.unmodified`: unmodified clients against one 
 def main() -> int:
     """Run every client, write the page; 1 if anything failed."""
     failures, rows = 0, []
-    for client, run_client in CLIENTS.items():
+    for client, run_client in (CLIENTS | MORE_CLIENTS).items():
         with tempfile.TemporaryDirectory(prefix="zvmd-clients-") as directory:
-            daemon = Daemon(Path(directory) / "node")
+            daemon = Daemon(Path(directory) / "node", *START.get(client, ()))
             try:
                 daemon.start()
                 for done in run_client(daemon.http_url, Path(directory)):

@@ -427,4 +427,5 @@ await action("reset", async () => {
   assert.equal(await client.getBlockNumber(), 0n);
 });
 await socket.transport.getRpcClient().then((rpc) => rpc.close());
+console.log(JSON.stringify({ action: "the script ended", ok: true }));
 process.exit(failed ? 1 : 0);
