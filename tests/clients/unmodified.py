@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 HARDHAT = CLIENT_TOOLS / "hardhat"
 """A project with Hardhat 3, its plugins, viem and the Solidity compiler installed."""
 MORE = Path(os.environ.get("ZVMD_MORE_CLIENTS", REPO / ".cache" / "more-clients"))
-"""What only `make test-full` installs: Hardhat 2, ethers, web3.js; a Python environment with web3.py, titanoboa, ape."""
+"""What only `make test-full` installs: Hardhat 2, ethers, web3.js; and in ``venv`` web3.py, titanoboa, ape."""
 TIMEOUT_SECONDS = 240
 
 
