@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .cache/clients
+MORE_CLIENTS := .cache/more-clients
 ORACLES := .cache/oracles
 WORKERS ?= 2
 
@@ -17,7 +18,7 @@ run: $(VENV)/run.stamp ## Set up and start a development node (data in .zvmd, ke
 test: $(VENV)/dev.stamp tools lint ## Set up, check style, types and layers, run the suite
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "not full"
 
-test-full: $(VENV)/dev.stamp tools lint ## The suite with its heavy matrices, and `make durability FULL=1`: for hours
+test-full: $(VENV)/dev.stamp tools more-clients lint ## The suite with its heavy matrices, and `make durability FULL=1`: for hours
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m tests.durability.campaign --full
 
@@ -51,12 +52,18 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 
 # Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm; the
 # execution specification, whose traces zvmd's are compared with.
-.PHONY: tools oracles
+.PHONY: tools more-clients oracles
 tools: $(CLIENTS)/clients.stamp oracles
 	@tools/setup.sh debian
 
-$(CLIENTS)/clients.stamp: tests/clients/package.json
+$(CLIENTS)/clients.stamp: tests/clients/package.json tests/clients/hardhat/package.json tools/setup.sh
 	tools/setup.sh clients $(CLIENTS)
+	touch $@
+
+more-clients: $(MORE_CLIENTS)/clients.stamp
+
+$(MORE_CLIENTS)/clients.stamp: tests/clients/more/package.json tests/clients/more/requirements.txt
+	tools/setup.sh more-clients $(MORE_CLIENTS)
 	touch $@
 
 oracles: $(ORACLES)/oracles.stamp

@@ -59,6 +59,28 @@ client_tools() {
     if ! npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error >&2; then
         say "npm could not install cast, anvil and ethers: tests and benchmarks with them will be skipped"
     fi
+    hardhat_project "$1"
+}
+
+# Hardhat 3 wants Node.js 22, which npm brings as a package; npm itself runs with it too, because with an older one it
+# leaves out what belongs to Hardhat. `hardhat/` lies beside the other clients' modules.
+hardhat_project() {
+    local node
+    node=$(echo "$1"/node_modules/node-linux-*/bin)
+    mkdir -p "$1/hardhat"
+    cp tests/clients/hardhat/package.json "$1/hardhat/package.json"
+    if ! PATH="$(realpath "$node"):$PATH" npm install --prefix "$1/hardhat" --no-audit --no-fund --no-package-lock \
+        --loglevel=error >&2; then
+        say "npm could not install Hardhat and viem: tests with them will be skipped"
+    fi
+}
+
+more_clients() {
+    mkdir -p "$1"
+    cp tests/clients/more/package.json "$1/package.json"
+    npm install --prefix "$1" --no-audit --no-fund --no-package-lock --loglevel=error >&2
+    make_venv "$1/venv"
+    "$1/venv/bin/pip" install -qq --requirement tests/clients/more/requirements.txt
 }
 
 oracles() {
@@ -72,6 +94,7 @@ case "${1:-}" in
     venv) make_venv "$2" ;;
     debian) debian_tools ;;
     clients) client_tools "$2" ;;
+    more-clients) more_clients "$2" ;;
     oracles) oracles "$2" ;;
-    *) say "usage: setup.sh venv DIR | debian | clients DIR | oracles DIR"; exit 2 ;;
+    *) say "usage: setup.sh venv DIR | debian | clients DIR | more-clients DIR | oracles DIR"; exit 2 ;;
 esac
