@@ -24,7 +24,7 @@ from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, start_servers
+from node.serving import Servers, local_address, shown_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
@@ -70,7 +70,7 @@ async def run_daemon(
     pipeline.start()
     jobs = Jobs()
     try:
-        servers = await start_servers(settings, node, sessions)
+        servers = await start_servers(settings, node, sessions, opened.public)
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
@@ -88,7 +88,8 @@ async def run_daemon(
     jobs.start()
     try:
         with entering("endpoints.json"):
-            announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+            quic, http = local_address(*servers.quic_address), local_address(*servers.http_address)
+            announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
@@ -142,8 +143,9 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
         say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
+    http, quic = shown_address(*servers.http_address), shown_address(*servers.quic_address)
     say(
-        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
+        f"READY http://{http} quic://{quic} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
     )
 
