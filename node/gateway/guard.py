@@ -85,7 +85,7 @@ def parse_host(value: str) -> Host | None:
         return None
     if (name := found["name"]) is None:
         try:
-            address = ip_address(found["v6"] or found["v4"])
+            address = IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["v4"])
         except ValueError:
             return None
         return Host(str(address), address)
@@ -211,15 +211,15 @@ def judge(rules: GuardRules, visitor: Visitor) -> Verdict:
         return _refused(403, "http.refused", f"Host {shown} is not allowed", "allow the name with [http] hosts")
     origin = visitor.origins[0] if visitor.origins else None
     own = origin is None or (host.cannot_be_rebound and origin.lower() == f"http://{given.lower()}")
-    """Such a page was served by this node, or it is none."""
-    if origin is not None and not own and not rules.accept_origin(origin):
-        hint = "allow it with [http] origins or --allow-origin"
-        return _refused(403, "http.refused", f"Origin {origin[:100]} is not allowed", hint)
+    welcome = origin is None or own or rules.accept_origin(origin)
     token = _bearer(visitor.authorizations)
     if token is not None and not rules.is_token(token):
         hint = "send the content of the file token in the node's data directory, or no token"
         refusal = Refusal(401, "http.token", "the token is not that of this node", hint)
-        return Verdict(origin=origin, refusal=refusal)
+        return Verdict(origin=origin if welcome else None, refusal=refusal)
+    if token is None and not welcome:
+        hint = "allow it with [http] origins or --allow-origin"
+        return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
     near = not visitor.forwarded and host.is_loopback and _is_loopback(visitor.address)
     return Verdict(EVERYTHING if token is not None or (own and near) else STANDARD, origin)
 
