@@ -139,7 +139,7 @@ def http_address(http: bool, url: str | None, data_dir: str | None) -> str | Non
 
 
 def http_client(address: str) -> HttpClient:
-    """A client that sends ``$ZVMD_TOKEN`` if it is set; the token in the data directory is only sent encrypted (QUIC)."""
+    """A client that sends ``$ZVMD_TOKEN`` if it is set. The token in the data directory is sent over QUIC only."""
     return HttpClient(address, os.environ.get(TOKEN_VARIABLE))
 
 

@@ -119,7 +119,7 @@ def test_what_is_not_permitted_is_refused_alone_and_in_a_batch(websocket: bool) 
 
 def test_a_new_method_is_for_the_owner_only(monkeypatch: pytest.MonkeyPatch) -> None:
     load_methods()
-    for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth", "zvmd_eth_"):
+    for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth"):
         monkeypatch.setitem(_METHODS, name, _METHODS["eth_chainId"])
         assert slug(answers(STANDARD, (name, []))) == "rpc.not_permitted"
         assert answers(EVERYTHING, (name, []))["result"] == "0x7a69"
