@@ -8,18 +8,17 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import websockets
 
+from tests.clients.conftest import OTHER_MNEMONIC
 from tests.conftest import Node
-from tests.daemon import Daemon, clean_environment
+from tests.daemon import clean_environment
 from tests.paths import REPO
 
-MNEMONIC = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 REBOUND = [
     "attacker.example", "attacker.example:{port}", "localhost.attacker.example", "127.0.0.1.nip.io",
     "127.0.0.1.attacker.example:{port}", "[127.0.0.1].attacker.example", "[localhost].attacker.example:80",
@@ -38,24 +37,12 @@ UPGRADE = {
 JSON = {"Content-Type": "application/json"}
 
 
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """A node that signs with keys of another mnemonic."""
-    daemon = Daemon(tmp_path_factory.mktemp("other") / "data", "--mnemonic", MNEMONIC)
-    daemon.start()
-    try:
-        yield Node(daemon.http_url, daemon)
-        assert daemon.stop() == 0, daemon.log()
-    finally:
-        daemon.close()
-
-
 @pytest.fixture(params=["public", "other"])
 def either(request: pytest.FixtureRequest, node: Node) -> Node:
     """A node of each kind."""
     if node.daemon is None:
         pytest.skip("other nodes let in whom they like")
-    chosen: Node = node if request.param == "public" else request.getfixturevalue("other")
+    chosen: Node = node if request.param == "public" else request.getfixturevalue("other_node")
     return chosen
 
 
@@ -172,7 +159,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages(either: Node, other: Node, page: str) -> None:
+def test_pages(either: Node, other_node: Node, page: str) -> None:
     asking = {
         "Origin": page,
         "Access-Control-Request-Method": "POST",
@@ -183,7 +170,7 @@ def test_pages(either: Node, other: Node, page: str) -> None:
     call = send(either, headers=JSON | {"Origin": page})
     upgrade = send(either, "GET", "/", headers=UPGRADE | {"Origin": page})
     simple = send(either, headers={"Content-Type": "text/plain", "Origin": page})
-    if either is other:
+    if either is other_node:
         assert {answer.status for answer in (preflight, call, upgrade, simple)} == {403}
         assert "access-control-allow-origin" not in call.headers | preflight.headers
         return
@@ -260,7 +247,7 @@ def start(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_no_other_chain_is_open_to_other_machines(tmp_path: Path) -> None:
-    for arguments in ((), ("--dev", "--mnemonic", MNEMONIC)):
+    for arguments in ((), ("--dev", "--mnemonic", OTHER_MNEMONIC)):
         ended = start(tmp_path / str(len(arguments)), *arguments, "--http-host", "0.0.0.0")
         assert ended.returncode == 78
         assert "error[auth.bind]" in ended.stderr
