@@ -139,8 +139,12 @@ def http_address(http: bool, url: str | None, data_dir: str | None) -> str | Non
 
 
 def http_client(address: str) -> HttpClient:
-    """A client that sends ``$ZVMD_TOKEN`` if it is set. The token in the data directory is sent over QUIC only."""
-    return HttpClient(address, os.environ.get(TOKEN_VARIABLE))
+    """A client that sends ``$ZVMD_TOKEN``, unless it is a share of a session: over HTTP that is a parameter.
+
+    The token in the data directory is sent over QUIC only: HTTP does not encrypt it.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    return HttpClient(address, None if token.startswith("zvs-") else token)
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _host_pattern(entry: str) -> str:
     if entry in (ANY, LOCAL) or _PATTERN.fullmatch(entry) or (parse_host(entry) or Host("")).address:
         return entry
     raise InvalidSetting(
-        f"http.hosts: {entry[:100]!r} is not a name without port, such as node.example.com, *.example.com, <local> or *"
+        f"http.hosts: {entry[:100]!r} is not a name without port, such as rpc.example.com, *.example.com, <local> or *"
     )
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
+from zvmd.errors import ZvmdClientError
+from zvmd.http import HttpClient
 
 HOST_ADDRESS, CONTAINER_ADDRESS = "198.18.77.1", "198.18.77.2"
 """Of the range for tests of networks (RFC 2544)."""
@@ -116,3 +118,27 @@ def test_the_node_warns_once_and_is_found_on_its_own_machine(open_node: Daemon) 
     environment = clean_environment() | {"PYTHONPATH": str(REPO)}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 0, told.stderr
+
+
+def test_the_command_line_from_another_address(open_node: Daemon, container: str) -> None:
+    """As on another machine: the address is not loopback, though the cable ends here."""
+    url = f"http://{HOST_ADDRESS}:{open_node.http_port}"
+    token = (open_node.data_dir / "token").read_text().strip()
+
+    def zvmd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "node.cli.main", *arguments, "--url", url]
+        settings = clean_environment() | {"PYTHONPATH": str(REPO)} | environment
+        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60, check=False)
+
+    assert zvmd("rpc", "eth_chainId").stdout.strip() == "0x7a69"
+    refused = zvmd("status")
+    assert refused.returncode != 0
+    assert "error[rpc.not_permitted]" in refused.stderr
+    assert "Authorization: Bearer" in refused.stderr
+    assert zvmd("status", ZVMD_TOKEN=token).returncode == 0
+    assert "error[http.token]" in zvmd("status", ZVMD_TOKEN="00" * 32).stderr
+    assert zvmd("rpc", "eth_chainId", ZVMD_TOKEN="zvs-1-1-" + "00" * 32).stdout.strip() == "0x7a69"
+    with pytest.raises(ZvmdClientError, match="may not be called"):
+        next(HttpClient(url).watch(1))
+    with pytest.raises(ZvmdClientError, match="session"):
+        next(HttpClient(url, token).watch(1))
