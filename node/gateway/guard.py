@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from node.ops.errors import InvalidSetting
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
@@ -60,17 +61,22 @@ class Host:
     """A valid ``Host`` without its port: an address, or a name in lower case."""
 
     name: str
-    address: IPv4Address | IPv6Address | None = None
+    is_address: bool
+    cannot_be_rebound: bool
+    """No answer of a name server makes a browser send this to another machine than the page came from."""
+    is_loopback: bool
+    """It means the machine on which it is used."""
 
-    @property
-    def cannot_be_rebound(self) -> bool:
-        """No answer of a name server makes a browser send this to another machine than the page came from."""
-        return self.address is not None or self.name == "localhost" or self.name.endswith(".localhost")
+    @classmethod
+    def of_address(cls, address: IPv4Address | IPv6Address) -> Host:
+        """An IP address in its usual form."""
+        return cls(str(address), True, True, loopback(address))
 
-    @property
-    def is_loopback(self) -> bool:
-        """It means the machine on which it is used."""
-        return self.cannot_be_rebound and (self.address is None or loopback(self.address))
+    @classmethod
+    def of_name(cls, name: str) -> Host:
+        """A name in lower case, without a dot behind it."""
+        local = name == "localhost" or name.endswith(".localhost")
+        return cls(name, False, local, local)
 
 
 @lru_cache(CACHED_HOSTS)
@@ -85,13 +91,12 @@ def parse_host(value: str) -> Host | None:
         return None
     if (name := found["name"]) is None:
         try:
-            address = IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["v4"])
+            return Host.of_address(IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["v4"]))
         except ValueError:
             return None
-        return Host(str(address), address)
     rooted = name.removesuffix(".")
     top_level = rooted != name and "." not in rooted and rooted != "localhost"  # "ai." is never a name of this network
-    return None if top_level or _NUMERIC_END.fullmatch(rooted) else Host(rooted)
+    return None if top_level or _NUMERIC_END.fullmatch(rooted) else Host.of_name(rooted)
 
 
 def loopback(address: IPv4Address | IPv6Address) -> bool:
@@ -146,7 +151,8 @@ def _origin_matches(entry: str, origin: str) -> bool:
 
 def _host_pattern(entry: str) -> str:
     entry = entry.lower()
-    if entry in (ANY, LOCAL) or _PATTERN.fullmatch(entry) or (parse_host(entry) or Host("")).address:
+    host = parse_host(entry)
+    if entry in (ANY, LOCAL) or _PATTERN.fullmatch(entry) or (host is not None and host.is_address):
         return entry
     raise InvalidSetting(
         f"http.hosts: {entry[:100]!r} is not a name without port, such as rpc.example.com, *.example.com, <local> or *"
@@ -166,8 +172,7 @@ def _origin_pattern(entry: str) -> str:
     return entry
 
 
-@dataclass(frozen=True, slots=True)
-class Visitor:
+class Visitor(NamedTuple):
     """What a request shows of who sends it. Headers that may be there once are given as often as they were sent."""
 
     hosts: tuple[str, ...]
@@ -189,8 +194,7 @@ class Refusal:
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What became of a visitor."""
 
     rights: Rights = STANDARD

@@ -36,9 +36,7 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def respond(
-    send: Send, status: int, body: bytes = b"", *headers: Header, kind: str = "http.response"
-) -> None:
+async def respond(send: Send, status: int, body: bytes = b"", *headers: Header, kind: str = "http.response") -> None:
     """Send a whole response; ``kind`` is another when it answers the handshake of a WebSocket."""
     length = () if status == 204 else ((b"content-length", str(len(body)).encode()),)
     await send({"type": f"{kind}.start", "status": status, "headers": [*length, *headers]})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge, parse_host
@@ -18,7 +16,7 @@ LOCAL = Visitor(hosts=("127.0.0.1:8545",), address="127.0.0.1")
 
 def outcome(rules: GuardRules, **changes: object) -> str:
     """``everything``, ``standard`` or the status of the refusal."""
-    verdict = judge(rules, replace(LOCAL, **changes))
+    verdict = judge(rules, LOCAL._replace(**changes))
     if verdict.refusal is not None:
         return str(verdict.refusal.status)
     return "everything" if verdict.rights.everything else "standard"
