@@ -24,7 +24,7 @@ from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, local_address, shown_address, start_servers
+from node.serving import Servers, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
@@ -88,7 +88,7 @@ async def run_daemon(
     jobs.start()
     try:
         with entering("endpoints.json"):
-            quic, http = local_address(*servers.quic_address), local_address(*servers.http_address)
+            quic, http = local_address(servers.quic_address), local_address(servers.http_address)
             announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
@@ -143,9 +143,8 @@ def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Ca
         say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
-    http, quic = shown_address(*servers.http_address), shown_address(*servers.quic_address)
     say(
-        f"READY http://{http} quic://{quic} chain {opened.config.chain_id} "
+        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
     )
 

@@ -24,7 +24,7 @@ from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
-from node.settings import DEV_MNEMONIC, Settings
+from node.settings import DEV_MNEMONIC, Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
@@ -148,7 +148,7 @@ def is_public(settings: Settings, genesis: Genesis) -> bool:
     protecting: ``dev`` also lets everybody change any balance.
     """
     node = settings.node
-    return node.dev and " ".join(node.mnemonic.split()) == DEV_MNEMONIC and PUBLIC_ACCOUNT in genesis.alloc
+    return node.dev and is_public_mnemonic(node.mnemonic) and PUBLIC_ACCOUNT in genesis.alloc
 
 
 def _recovered(

@@ -32,6 +32,8 @@ from node.wire.server import open_socket as open_udp_socket
 log = structlog.get_logger(__name__)
 
 TLS_DIRECTORY = "tls"
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
+"""Hosts that mean every address of the machine -> its loopback address."""
 OPEN_WARNING = "JSON-RPC is open to every machine that reaches this address: no TLS, and standard methods need no token"
 
 
@@ -43,8 +45,8 @@ class Servers:
     gateway: Gateway
     wire: WireListener
     tls_directory: Path
-    http_address: tuple[str, int]
-    quic_address: tuple[str, int]
+    http_address: str
+    quic_address: str
 
     def renew_certificate(self) -> str:
         """Renew the certificate if it ends soon; new connections get the new one. Safe to call at any time."""
@@ -72,24 +74,34 @@ async def start_servers(
     rules = GuardRules.of(settings.http, public, is_token)
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
+    quic_address = address_text(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings), sessions)
     service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
+    http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
-        log.warning(OPEN_WARNING, address=shown_address(*gateway.address))
-    return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, gateway.address, udp.getsockname()[:2])
+        log.warning(OPEN_WARNING, address=http_address)
+    return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
 
 
-def shown_address(host: str, port: int) -> str:
-    """``HOST:PORT`` as in a URL."""
+def address_text(host: str, port: int) -> str:
+    """As in a URL.
+
+    >>> address_text("127.0.0.1", 8545), address_text("::1", 8545)
+    ('127.0.0.1:8545', '[::1]:8545')
+    """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def local_address(host: str, port: int) -> str:
-    """How a client on this machine reaches a listener."""
-    unspecified = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
-    return shown_address(unspecified.get(host, host), port)
+def local_address(address: str) -> str:
+    """How a client on this machine reaches a listener, which may be on every address.
+
+    >>> local_address("0.0.0.0:8545"), local_address("[::]:8545"), local_address("10.0.0.1:8545")
+    ('127.0.0.1:8545', '[::1]:8545', '10.0.0.1:8545')
+    """
+    host, _, port = address.rpartition(":")
+    return f"{EVERY_ADDRESS.get(host, host)}:{port}"
 
 
 def wire_limits(settings: Settings) -> WireLimits:

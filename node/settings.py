@@ -243,6 +243,11 @@ def _layers(
             yield FLAGS[flag], given, f"flag --{flag.replace('_', '-')}"
 
 
+def is_public_mnemonic(mnemonic: object) -> bool:
+    """Whether it is the well-known one: its keys are no secret."""
+    return " ".join(str(mnemonic).split()) == DEV_MNEMONIC
+
+
 def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))

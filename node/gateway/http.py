@@ -160,7 +160,7 @@ class JsonRpcEndpoint:
             message = f"the body exceeds {self._body_max} bytes"
             await refuse(send, Refusal(413, "rpc.too_large", message, "send smaller requests or batches"))
             return
-        answer = await self._service.answer(body, scope["rights"])
+        answer = await self._service.answer(body, rights=scope["rights"])
         if answer is None:
             await respond(send, 204)
         else:

@@ -80,7 +80,7 @@ class WebSocketSession:
 
     async def _answer(self, body: bytes) -> bytes | None:
         if not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
-            return await self._service.answer(body, self._rights)
+            return await self._service.answer(body, rights=self._rights)
         dispatcher = self._service.dispatcher
         try:
             decoded = dispatcher.decode(body, self._rights)
@@ -88,7 +88,7 @@ class WebSocketSession:
             return dispatcher.encode_error(None, error)
         request = decoded.requests[0]
         if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
-            return await self._service.answer(body, self._rights)
+            return await self._service.answer(body, rights=self._rights)
         try:
             result = self._subscription_call(request)
         except ZvmdError as error:

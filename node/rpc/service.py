@@ -43,7 +43,7 @@ class RpcService:
             return call.run()
         return await self.readers.run(call.run)
 
-    async def answer(self, body: bytes, rights: Rights = EVERYTHING) -> bytes | None:
+    async def answer(self, body: bytes, *, rights: Rights = EVERYTHING) -> bytes | None:
         """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications."""
         try:
             decoded = self.dispatcher.decode(body, rights)

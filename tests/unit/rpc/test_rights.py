@@ -73,7 +73,7 @@ def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = Fal
         service = RpcService(MemoryBackend())
         try:
             session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
-            work = session._answer if websocket else lambda raw: service.answer(raw, rights)
+            work = session._answer if websocket else lambda raw: service.answer(raw, rights=rights)
             return json.loads(await work(body(*calls)) or b"null")
         finally:
             service.close()
@@ -152,7 +152,7 @@ def test_a_notification_that_is_not_permitted_does_nothing() -> None:
         service = RpcService(MemoryBackend())
         try:
             before = service.backend.head().number
-            answer = await service.answer(note, STANDARD)
+            answer = await service.answer(note, rights=STANDARD)
             return answer, service.backend.head().number - before
         finally:
             service.close()
