@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,6 +106,25 @@ def test_a_websocket_of_a_page(node: Node, page: Page, pages: int) -> None:
         return [head.params.subscription === subscription, refused.error.data.code];
     """  # fmt: skip
     assert page.run(script, url=node.http_url) == [True, "rpc.not_permitted"]
+
+
+def test_ethers_in_a_page(node: Node, page: Page, pages: int, node_modules: Path) -> None:
+    """The library's own bundle: a signer of the node over HTTP, events over a WebSocket."""
+    own(node)
+    page.go(f"http://localhost:{pages}/")
+    page.run("(0, eval)(bundle)", bundle=(node_modules / "ethers" / "dist" / "ethers.umd.min.js").read_text())
+    script = """
+        const http = new ethers.JsonRpcProvider(url), socket = new ethers.WebSocketProvider(url.replace("http", "ws"));
+        let seen = 0;
+        await socket.on("block", (number) => { seen = number; });
+        const signer = await http.getSigner(2);
+        const receipt = await (await signer.sendTransaction({to: await signer.getAddress(), value: 1n})).wait();
+        while (seen <= receipt.blockNumber) await http.send("evm_mine", []);
+        await socket.destroy();
+        http.destroy();
+        return receipt.status;
+    """
+    assert page.run(script, url=node.http_url) == 1
 
 
 def test_simple_requests_change_nothing(node: Node, page: Page, pages: int) -> None:
