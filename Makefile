@@ -50,8 +50,8 @@ $(VENV)/dev.stamp: $(VENV)/run.stamp
 	$(BIN)/pip install -qq --group dev
 	touch $@
 
-# Programs the tests use when they are there: systemd-analyze from Debian; cast, anvil and ethers from npm; the
-# execution specification, whose traces zvmd's are compared with.
+# Programs the tests use when they are there: systemd-analyze, ip and Chromium from Debian; cast, anvil and ethers from
+# npm; the execution specification, whose traces zvmd's are compared with.
 .PHONY: tools more-clients oracles
 tools: $(CLIENTS)/clients.stamp oracles
 	@tools/setup.sh debian

@@ -28,7 +28,7 @@ from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, start_servers
+from node.serving import Servers, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
@@ -74,7 +74,7 @@ async def run_daemon(
     pipeline.start()
     jobs = Jobs()
     try:
-        servers = await start_servers(settings, node, sessions)
+        servers = await start_servers(settings, node, sessions, opened.public)
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
@@ -97,7 +97,8 @@ async def run_daemon(
     jobs.start()
     try:
         with entering("endpoints.json"):
-            announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+            quic, http = local_address(servers.quic_address), local_address(servers.http_address)
+            announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()

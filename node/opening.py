@@ -13,6 +13,7 @@ from chain.errors import InvalidGenesis
 from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
+from chain.types import Address
 from node import resources
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
@@ -24,7 +25,7 @@ from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
-from node.settings import DEV_MNEMONIC, Settings
+from node.settings import DEV_MNEMONIC, Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
@@ -40,6 +41,8 @@ from storage.wal.delta import Deltas
 from storage.wal.failures import entering, starting
 from vm.machine import Machine
 
+PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
+"""The first account of the public test mnemonic."""
 CACHE_BYTES_MAX = 256 * 2**20
 """Compiled machine code kept on disk."""
 
@@ -62,6 +65,8 @@ class OpenedChain:
     genesis: Genesis
     cheats: bool = False
     """Development calls are taken."""
+    public: bool = False
+    """Of the public test mnemonic: see `is_public`."""
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
@@ -135,8 +140,18 @@ def _open(
     return OpenedChain(
         genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
         genesis,
-        settings.node.dev or settings.node.cheats,
+        settings.node.dev or settings.node.cheats, is_public(settings, genesis),
     )  # fmt: skip
+
+
+def is_public(settings: Settings, genesis: Genesis) -> bool:
+    """Whether the node signs with keys that everybody has, on a chain that began with money on them.
+
+    ``dev`` with the public test mnemonic, and a genesis that funds its first account. Nothing on such a chain is worth
+    protecting: ``dev`` also lets everybody change any balance.
+    """
+    node = settings.node
+    return node.dev and is_public_mnemonic(node.mnemonic) and PUBLIC_ACCOUNT in genesis.alloc
 
 
 def _recovered(

@@ -7,7 +7,11 @@ import datetime
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
+
+import structlog
 
 from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
@@ -15,6 +19,7 @@ from node.auth.tokens import TokenChecker, load_or_create_token
 from node.errors import ListenerEnded, PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
+from node.gateway.guard import GuardRules, loopback
 from node.ops.errors import InvalidSetting
 from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
@@ -25,7 +30,12 @@ from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
 
+log = structlog.get_logger(__name__)
+
 TLS_DIRECTORY = "tls"
+EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
+"""Hosts that mean every address of the machine -> its loopback address."""
+OPEN_WARNING = "JSON-RPC is open to every machine that reaches this address: no TLS, and standard methods need no token"
 
 
 @dataclass(slots=True)
@@ -61,23 +71,47 @@ class Servers:
         self.service.close()
 
 
-async def start_servers(settings: Settings, backend: Backend, sessions: SessionService | None = None) -> Servers:
-    """Bind both ports, then listen.
+async def start_servers(
+    settings: Settings, backend: Backend, sessions: SessionService | None = None, public: bool = False
+) -> Servers:
+    """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
     Raises `UnsafeBind`, `InvalidSetting`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
     """
     data_dir = settings.data_dir
     tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
-    tcp = _bind(open_tcp_socket, "http", settings.http.host, settings.http.port)
+    rules = GuardRules.of(settings.http, public, is_token)
+    tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
-    quic_address = "{}:{}".format(*udp.getsockname()[:2])
+    quic_address = address_text(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings), sessions)
     service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
-    gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
-    http_address = "{}:{}".format(*gateway.address)
+    gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
+    http_address = address_text(*gateway.address)
+    if not loopback(ip_address(gateway.address[0])):
+        log.warning(OPEN_WARNING, address=http_address)
     return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
+
+
+def address_text(host: str, port: int) -> str:
+    """As in a URL.
+
+    >>> address_text("127.0.0.1", 8545), address_text("::1", 8545)
+    ('127.0.0.1:8545', '[::1]:8545')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def local_address(address: str) -> str:
+    """How a client on this machine reaches a listener, which may be on every address.
+
+    >>> local_address("0.0.0.0:8545"), local_address("[::]:8545"), local_address("10.0.0.1:8545")
+    ('127.0.0.1:8545', '[::1]:8545', '10.0.0.1:8545')
+    """
+    host, _, port = address.rpartition(":")
+    return f"{EVERY_ADDRESS.get(host, host)}:{port}"
 
 
 def wire_limits(settings: Settings) -> WireLimits:

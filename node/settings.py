@@ -58,6 +58,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8545
+    hosts: tuple[str, ...] = ("*.internal", "<local>")
+    """Names in a request's ``Host`` that are accepted besides IP addresses, ``localhost`` and ``*.localhost``."""
+    origins: tuple[str, ...] = ("auto",)
+    """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +120,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     body_bytes: Positive = 5 * 1024 * 1024
     answer_bytes: Positive = 25 * 1024 * 1024
-    batch_calls: Positive = 100
+    batch_calls: Positive = 1_000
     json_depth: Positive = 64
     http_connections: Positive = 256
     quic_connections: Positive = 128
@@ -161,6 +165,7 @@ FLAGS: dict[str, str] = {
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",
+    "allow_origin": "http.origins",
     "quic_host": "quic.host",
     "quic_port": "quic.port",
     "engine": "vm.engine",
@@ -192,8 +197,8 @@ def load_settings(
 ) -> LoadedSettings:
     """The settings in force.
 
-    ``flags`` are the parameters of the command line as in ``FLAGS``; ``None`` (and ``False`` for a switch)
-    means not given. ``file`` is the chosen ``zvmd.toml``; see ``find_settings_file``.
+    ``flags`` are the parameters of the command line as in ``FLAGS``; ``None`` (``False`` for a switch, ``()`` for
+    an option that may be repeated) means not given. ``file`` is the chosen ``zvmd.toml``; see ``find_settings_file``.
     Raises ``UnknownSetting``, ``InvalidSetting`` or ``UnreadableSettings``.
     """
     tree: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
@@ -238,8 +243,13 @@ def _layers(
             right = ENVIRONMENT_PREFIX + meant.replace(".", "__").upper()
             raise UnknownSetting(f"{variable} sets nothing; did you mean {right}?")
     for flag, given in flags.items():
-        if given is not None and given is not False:
+        if given is not None and given is not False and given != ():
             yield FLAGS[flag], given, f"flag --{flag.replace('_', '-')}"
+
+
+def is_public_mnemonic(mnemonic: object) -> bool:
+    """Whether it is the well-known one: its keys are no secret."""
+    return " ".join(str(mnemonic).split()) == DEV_MNEMONIC
 
 
 def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
@@ -292,6 +302,9 @@ def _unknown(name: str, known: Mapping[str, object] | list[str], what: str, orig
 
 
 def _convert(name: str, value: object, kind: Any, origin: str) -> object:
+    if get_origin(kind) is tuple and isinstance(value, str | tuple):  # not from a file: entries are separated by commas
+        text = value if isinstance(value, str) else ",".join(value)
+        value = [entry.strip() for entry in text.split(",") if entry.strip()]
     if get_origin(kind) is Literal and str(value).lower() in (known := get_args(kind)):
         return str(value).lower()
     if get_origin(kind) is Literal:

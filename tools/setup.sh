@@ -40,13 +40,21 @@ make_venv() {
     "$1/bin/python" -m pip install -qq --upgrade 'pip>=25.1'
 }
 
+# Programs that tests use: command, Debian package, what is skipped without it.
+DEBIAN_TOOLS="systemd-analyze:systemd:the unit file tests
+ip:iproute2:the tests with a network namespace as a container
+chromium:chromium:the tests with pages in a browser"
+
 debian_tools() {
-    command -v systemd-analyze >/dev/null && return
-    if is_root && debian_install systemd; then
-        say "installed systemd (for systemd-analyze)"
-    else
-        say "no systemd-analyze and no way to install it: the unit file tests will be skipped"
-    fi
+    local command package skipped
+    while IFS=: read -r command package skipped; do
+        command -v "$command" >/dev/null && continue
+        if is_root && debian_install "$package" </dev/null; then
+            say "installed $package (for $command)"
+        else
+            say "no $command and no way to install it: $skipped will be skipped"
+        fi
+    done <<<"$DEBIAN_TOOLS"
 }
 
 client_tools() {

@@ -22,6 +22,7 @@ DEFAULT_DATA_DIR = "~/.local/share/zvmd"
 DEFAULT_QUIC = "quic://127.0.0.1:4433"
 DEFAULT_HTTP = "http://127.0.0.1:8545"
 ENDPOINTS_FILE = "endpoints.json"
+TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
 
@@ -78,7 +79,7 @@ def find_endpoint(
         raise ConnectionFailed(
             f"{target!r} is no QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
         )
-    secret = token or environ.get("ZVMD_TOKEN")
+    secret = token or environ.get(TOKEN_VARIABLE)
     if secret is None:
         try:
             secret = (directory / TOKEN_FILE).read_text().strip()

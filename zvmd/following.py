@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 from websockets.asyncio.client import connect
@@ -16,8 +16,10 @@ EVENT_BYTES_MAX = 4 << 20
 """Largest event taken; a node keeps 1 MiB of a session's."""
 
 
-async def follow(url: str, session: int | str, cursor: int | None = None) -> AsyncGenerator[dict[str, Any], None]:
-    """Events as those of `zvmd.Client.watch`. ``url`` is the node's HTTP address.
+async def follow(
+    url: str, session: int | str, cursor: int | None = None, headers: Mapping[str, str] | None = None
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Events as those of `zvmd.Client.watch`. ``url`` is the node's HTTP address, ``headers`` go with the handshake.
 
     Raises `ConnectionFailed` when the node goes away, and `ZvmdClientError` when the access ends.
     """
@@ -26,7 +28,9 @@ async def follow(url: str, session: int | str, cursor: int | None = None) -> Asy
     request = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_session_watch", "params": params}
     reason = "the node closed the connection"
     try:
-        async with connect(address, open_timeout=TIMEOUT_S, max_size=EVENT_BYTES_MAX) as socket:
+        async with connect(
+            address, additional_headers=headers, open_timeout=TIMEOUT_S, max_size=EVENT_BYTES_MAX
+        ) as socket:
             await socket.send(json.dumps(request))
             async for text in socket:
                 message = json.loads(text)

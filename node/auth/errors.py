@@ -31,5 +31,8 @@ class UnsafeBind(ZvmdError):
     """A listener would be reachable from other machines without protection."""
 
     code = "auth.bind"
-    hint = "listen on 127.0.0.1 or ::1; from other machines use QUIC (quic.host), which has TLS and a token"
+    hint = (
+        "listen on 127.0.0.1 or ::1; from other machines use QUIC (quic.host), which has TLS and a token; only a chain "
+        "begun and run with --dev and the public test mnemonic takes another [http] host"
+    )
     exit_code = EXIT_CONFIG

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import click
 
 from zvmd.abi import address_bytes
 from zvmd.client import hex_of
-from zvmd.endpoint import DEFAULT_HTTP, announced, data_directory
+from zvmd.endpoint import DEFAULT_HTTP, TOKEN_VARIABLE, announced, data_directory
 from zvmd.errors import NotFound, ZvmdClientError
 from zvmd.http import HttpClient
 from zvmd.signing import complete_and_sign
@@ -137,11 +138,20 @@ def http_address(http: bool, url: str | None, data_dir: str | None) -> str | Non
     return announced(data_directory(data_dir), "http", DEFAULT_HTTP) if http else None
 
 
+def http_client(address: str) -> HttpClient:
+    """A client that sends ``$ZVMD_TOKEN``, unless it is a share of a session: over HTTP that is a parameter.
+
+    The token in the data directory is sent over QUIC only: HTTP does not encrypt it.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    return HttpClient(address, None if token.startswith("zvs-") else token)
+
+
 @contextmanager
 def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
     """A link by the shared options. Raises `ZvmdClientError`."""
     address = http_address(http, url, data_dir)
-    link: Link = HttpLink(HttpClient(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+    link: Link = HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
     try:
         yield link
     finally:

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from node.cli.link import http_address, link_options
+from node.cli.link import http_address, http_client, link_options
 from node.cli.output import say
 from node.cli.session_program import SESSION, program_options, request_of
 from zvmd.following import follow
-from zvmd.http import HttpClient
 from zvmd.session_view import shown
 
 
@@ -20,7 +19,7 @@ class HttpConnection:
     """JSON-RPC over HTTP for an event loop: each request waits in a thread."""
 
     def __init__(self, url: str) -> None:
-        self._client = HttpClient(url)
+        self._client = http_client(url)
 
     async def rpc(self, method: str, *params: Any) -> Any:
         """Result of a method. Raises `ZvmdClientError`."""
@@ -28,7 +27,7 @@ class HttpConnection:
 
     async def watch(self, session: int | str) -> AsyncIterator[dict[str, Any]]:
         """Events of a session, as `zvmd.Client.watch`."""
-        return follow(self._client.url, session)
+        return follow(self._client.url, session, headers=self._client.headers)
 
     async def close(self) -> None:
         """Nothing to close."""

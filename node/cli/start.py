@@ -25,8 +25,14 @@ from zvmd.printable import printable
 @click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
 @click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
-@click.option("--http-host", help="Loopback address for JSON-RPC.  [127.0.0.1]")
+@click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; others may reach it.  [127.0.0.1]")
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
+@click.option(
+    "--allow-origin",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Web pages that may call the standard namespaces; * for all. May be repeated.  [with --dev: all]",
+)
 @click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
 @click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
 @click.option("--engine", type=click.Choice(["interpreter", "jit", "auto"]), help="How contracts are run.  [auto]")

@@ -16,7 +16,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from node.auth.errors import UnsafeBind
-from node.gateway.guard import GuardRules
+from node.gateway.guard import GuardRules, loopback
 from node.gateway.http import App, Guard, JsonRpcEndpoint
 from node.gateway.patience import REQUEST_S, impatient
 from node.gateway.websocket import WebSocketSession
@@ -29,8 +29,13 @@ STOP_S = 5
 """A stop ends requests that take longer."""
 
 
-def build_app(service: RpcService, rules: GuardRules, is_ready: Callable[[], bool]) -> App:
-    """The ASGI application."""
+def build_app(
+    service: RpcService,
+    rules: GuardRules,
+    is_ready: Callable[[], bool],
+    is_full: Callable[[], bool] = lambda: False,
+) -> App:
+    """The ASGI application; ``is_full``: there are more connections than are taken."""
     endpoint = JsonRpcEndpoint(service)
 
     async def health(_: Request) -> JSONResponse:
@@ -41,7 +46,7 @@ def build_app(service: RpcService, rules: GuardRules, is_ready: Callable[[], boo
         return JSONResponse({"ready": good, "block": service.backend.head().number}, 200 if good else 503)
 
     async def websocket(socket: WebSocket) -> None:
-        await WebSocketSession(service, socket).run()
+        await WebSocketSession(service, socket, socket.scope["rights"]).run()
 
     inner = Starlette(
         routes=[
@@ -59,7 +64,7 @@ def build_app(service: RpcService, rules: GuardRules, is_ready: Callable[[], boo
         else:
             await inner(scope, receive, send)  # type: ignore[arg-type]
 
-    return Guard(app, rules)
+    return Guard(app, rules, is_full)
 
 
 class EmbeddedServer(uvicorn.Server):
@@ -86,10 +91,10 @@ class Gateway:
         await asyncio.wait([self.task])
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """A bound TCP socket on a loopback address. Raises `UnsafeBind`."""
+def open_socket(host: str, port: int, open_to_others: bool = False) -> socket.socket:
+    """A bound TCP socket, unless ``open_to_others`` on a loopback address. Raises `UnsafeBind`."""
     address = ipaddress.ip_address(host)
-    if not address.is_loopback:
+    if not open_to_others and not loopback(address):
         raise UnsafeBind(f"HTTP on {host} would be open to other machines")
     opened = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
     try:
@@ -111,8 +116,12 @@ async def serve_http(
     stop_seconds: int = STOP_S,
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or one passed in by the service manager)."""
+
+    def is_full() -> bool:  # the connection that asks is one of them
+        return len(server.server_state.connections) > connections_max
+
     config = uvicorn.Config(
-        build_app(service, rules or GuardRules(), is_ready),
+        build_app(service, rules or GuardRules(), is_ready, is_full),
         http=impatient(request_seconds),
         lifespan="off",
         log_config=None,
@@ -120,7 +129,6 @@ async def serve_http(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=connections_max,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=stop_seconds,
         ws_max_size=service.context.limits.body_size_max_bytes,

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
 
 from node.errors import NodeStopping
-from node.gateway.guard import GuardRules, is_json, origin_allowed, refusal
+from node.gateway.guard import FORWARDED, GuardRules, Refusal, Visitor, is_json, judge
 from node.rpc.service import RpcService
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
 
 JSON = (b"content-type", b"application/json")
 PREFLIGHT_MAX_AGE_S = 600
+PREFLIGHT_HEADERS_MAX = 1_000
+"""Characters of the header names that are allowed because they were asked for."""
+DEFAULT_HEADERS = "authorization, content-type"
+HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -29,59 +36,100 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def respond(send: Send, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
-    """Send a whole response."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+async def respond(send: Send, status: int, body: bytes = b"", *headers: Header, kind: str = "http.response") -> None:
+    """Send a whole response; ``kind`` is another when it answers the handshake of a WebSocket."""
+    length = () if status == 204 else ((b"content-length", str(len(body)).encode()),)
+    await send({"type": f"{kind}.start", "status": status, "headers": [*length, *headers]})
+    await send({"type": f"{kind}.body", "body": body})
 
 
-async def refuse(send: Send, status: int, code: str, message: str, hint: str) -> None:
+async def refuse(send: Send, refusal: Refusal, *headers: Header, kind: str = "http.response") -> None:
     """Refuse in the shape of a JSON-RPC error, for people who read answers with curl."""
-    error = {"code": -32600, "message": message, "data": {"code": code, "hint": hint}}
-    await respond(send, status, msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error}), JSON)
+    error = {"code": -32600, "message": refusal.message, "data": {"code": refusal.code, "hint": refusal.hint}}
+    body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
+    await respond(send, refusal.status, body, JSON, *headers, kind=kind)
 
 
 class Guard:
-    """ASGI middleware: Host and Origin checks for HTTP and WebSocket, CORS for allowed origins."""
+    """ASGI middleware: lets in whom the rules let in, with the rights in ``scope["rights"]``, and speaks CORS."""
 
-    def __init__(self, app: App, rules: GuardRules) -> None:
+    def __init__(self, app: App, rules: GuardRules, is_full: Callable[[], bool] = lambda: False) -> None:
         self._app = app
         self._rules = rules
+        self._is_full = is_full
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        origin = header(scope, b"origin")
-        reason = refusal(self._rules, header(scope, b"host"), origin)
-        if reason is not None:
-            if scope["type"] == "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
-            else:
-                await refuse(send, 403, "http.refused", reason, "allow it with [http] hosts or origins")
-            return
-        if origin is None or scope["type"] == "websocket" or not origin_allowed(self._rules, origin):
-            await self._app(scope, receive, send)
-            return
-        cors = (b"access-control-allow-origin", origin.encode("latin-1"))
-        vary = (b"vary", b"origin")
-        if scope["method"] == "OPTIONS":
-            allow = (
-                (b"access-control-allow-methods", b"POST"),
-                (b"access-control-allow-headers", b"content-type"),
-            )
-            age = (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode())
-            await respond(send, 204, b"", cors, vary, *allow, age)
-            return
+        verdict = judge(self._rules, visitor_of(scope))
+        answer = send if verdict.origin is None else _with_headers(send, *readable_by(verdict.origin))
+        if verdict.refusal is None and self._is_full():
+            await refuse_visitor(scope, receive, answer, FULL)
+        elif verdict.refusal is not None:
+            await refuse_visitor(scope, receive, answer, verdict.refusal)
+        elif scope["type"] == "http" and scope["method"] == "OPTIONS" and verdict.origin is not None:
+            await respond(answer, 204, b"", *preflight(scope))
+        else:
+            scope["rights"] = verdict.rights
+            await self._app(scope, receive, send if scope["type"] == "websocket" else answer)
 
-        async def send_with_cors(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), cors, vary]
-            await send(message)
 
-        await self._app(scope, receive, send_with_cors)
+def visitor_of(scope: Scope) -> Visitor:
+    """What the guard looks at in a request."""
+    hosts, origins, authorizations, forwarded = [], [], [], False
+    for name, value in scope["headers"]:
+        if name == b"host":
+            hosts.append(str(value, "latin-1"))
+        elif name == b"origin":
+            origins.append(str(value, "latin-1"))
+        elif name == b"authorization":
+            authorizations.append(str(value, "latin-1"))
+        elif name in FORWARDED:
+            forwarded = True
+    client = scope.get("client")
+    address = client[0] if client else None
+    return Visitor(tuple(hosts), address, tuple(origins), tuple(authorizations), forwarded)
+
+
+async def refuse_visitor(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+    """Answer a request, or the handshake of a WebSocket, with a refusal."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        await receive()  # the request to connect
+        kind = "websocket.http.response"
+    close = ((b"connection", b"close"),) if refusal is FULL else ()
+    scheme = ((b"www-authenticate", b"Bearer"),) if refusal.status == 401 else ()
+    await refuse(send, refusal, *close, *scheme, kind=kind)
+
+
+def readable_by(origin: str) -> tuple[Header, ...]:
+    """The headers that let a page's scripts read an answer. No credentials: the node has no cookies."""
+    return (b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")
+
+
+def preflight(scope: Scope) -> list[Header]:
+    """What a browser may send next: the methods there are, and the headers it asked for (Fetch standard, 4.8).
+
+    Private Network Access (WICG): a page on the Internet asks whether it may reach this network.
+    """
+    asked = header(scope, b"access-control-request-headers") or ""
+    allowed = asked if len(asked) <= PREFLIGHT_HEADERS_MAX and HEADER_NAMES.fullmatch(asked) else DEFAULT_HEADERS
+    answer = [
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", allowed.encode()),
+        (b"access-control-max-age", str(PREFLIGHT_MAX_AGE_S).encode()),
+        (b"vary", b"Access-Control-Request-Headers, Access-Control-Request-Private-Network"),
+    ]
+    if header(scope, b"access-control-request-private-network") == "true":
+        answer.append((b"access-control-allow-private-network", b"true"))
+    return answer
+
+
+def _with_headers(send: Send, *headers: Header) -> Send:
+    async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *headers]
+        await send(message)
+
+    return send_with_headers
 
 
 class JsonRpcEndpoint:
@@ -93,25 +141,26 @@ class JsonRpcEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            await refuse(send, 405, "http.method", f"{scope['method']} is not served here", "POST a JSON-RPC request")
+            message = f"{scope['method']} is not served here"
+            await refuse(send, Refusal(405, "http.method", message, "POST a JSON-RPC request"), (b"allow", b"POST"))
             return
         if not is_json(header(scope, b"content-type")):
             hint = "send Content-Type: application/json"
-            await refuse(send, 415, "http.content_type", "the body is not declared as JSON", hint)
+            await refuse(send, Refusal(415, "http.content_type", "the body is not declared as JSON", hint))
             return
         try:
             await self._answer(scope, receive, send)
         except asyncio.CancelledError:  # by the server, which stops and has waited for it
             stopping = NodeStopping("the node stopped before this was answered")
-            await refuse(send, 503, stopping.code, str(stopping), stopping.hint)
+            await refuse(send, Refusal(503, stopping.code, str(stopping), stopping.hint))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._body(scope, receive)
         if body is None:
             message = f"the body exceeds {self._body_max} bytes"
-            await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
+            await refuse(send, Refusal(413, "rpc.too_large", message, "send smaller requests or batches"))
             return
-        answer = await self._service.answer(body)
+        answer = await self._service.answer(body, rights=scope["rights"])
         if answer is None:
             await respond(send, 204)
         else:

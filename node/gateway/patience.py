@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+"""The beginning of a target that names its host, which then counts in place of the Host header (RFC 9112, 3.2.2)."""
 REQUEST_S = 15.0
 """For a request to arrive whole, header and body, from its first byte or from the connection's beginning."""
 
@@ -35,6 +38,16 @@ class ImpatientProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._in_request = False
         super().handle_websocket_upgrade()
+
+    def on_headers_complete(self) -> None:
+        authority = ABSOLUTE_FORM.match(self.url)
+        if authority is not None:
+            target = self.url[authority.end() :]
+            self.url = target if target.startswith(b"/") else b"/" + target
+            others = [header for header in self.headers if header[0] != b"host"]
+            hosts = max(1, len(self.headers) - len(others))  # two are refused later, as they are without this
+            self.headers[:] = [(b"host", authority[1])] * hosts + others
+        super().on_headers_complete()
 
     def on_message_begin(self) -> None:
         self._in_request = True

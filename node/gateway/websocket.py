@@ -18,6 +18,7 @@ from node.rpc.errors import InvalidParams, LimitExceeded, error_object
 from node.rpc.format import data, header_object, log_object
 from node.rpc.methods.session_sharing import watch_params
 from node.rpc.params import check_keys, json_object, shown
+from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 
@@ -32,9 +33,10 @@ REQUESTS_MAX = 1024
 class WebSocketSession:
     """One connection."""
 
-    def __init__(self, service: RpcService, socket: WebSocket) -> None:
+    def __init__(self, service: RpcService, socket: WebSocket, rights: Rights) -> None:
         self._service = service
         self._socket = socket
+        self._rights = rights
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(REQUESTS_MAX)
@@ -78,15 +80,15 @@ class WebSocketSession:
 
     async def _answer(self, body: bytes) -> bytes | None:
         if not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
-            return await self._service.answer(body)
+            return await self._service.answer(body, rights=self._rights)
         dispatcher = self._service.dispatcher
         try:
-            decoded = dispatcher.decode(body)
+            decoded = dispatcher.decode(body, self._rights)
         except ZvmdError as error:
             return dispatcher.encode_error(None, error)
         request = decoded.requests[0]
         if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
-            return await self._service.answer(body)
+            return await self._service.answer(body, rights=self._rights)
         try:
             result = self._subscription_call(request)
         except ZvmdError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from node.rpc.errors import MethodNotFound, UnknownBlock
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
+from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.running import Runner
 from node.sessions.service import SessionService
 from storage.errors import StateStoreCorrupt
@@ -18,7 +20,7 @@ from storage.errors import StateStoreCorrupt
 
 @dataclass(slots=True)
 class Context:
-    """Shared by all requests of a node."""
+    """Shared by all requests of a node; only ``rights`` differ between callers."""
 
     backend: Backend
     limits: RpcLimits = field(default_factory=RpcLimits)
@@ -28,6 +30,8 @@ class Context:
     """Told of damage that a request met in the state store, before it is answered. Any thread."""
     sign: Callable[[bytes], bytes] | None = None
     """Public key and signature of the node for a message."""
+    rights: Rights = EVERYTHING
+    """Of the caller."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 
@@ -35,6 +39,14 @@ class Context:
         self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
         if self.sessions is not None:
             self.runner = Runner(self.sessions)
+
+    def with_rights(self, rights: Rights) -> Context:
+        """The same context for a caller with these rights."""
+        if rights is self.rights:
+            return self
+        seen = copy.copy(self)
+        seen.rights = rights
+        return seen
 
     def need_sessions(self) -> SessionService:
         """The debug sessions. Raises `MethodNotFound` where there are none."""

@@ -19,6 +19,7 @@ from node.rpc import deep_json, strict_json
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method
+from node.rpc.rights import EVERYTHING, Rights
 from storage.errors import StateStoreCorrupt
 
 _log = structlog.get_logger("rpc")
@@ -42,6 +43,7 @@ class Request:
     method: str
     params: list[Any] | dict[str, Any]
     refusal: ZvmdError | None = None
+    rights: Rights = EVERYTHING
 
     @property
     def is_notification(self) -> bool:
@@ -104,21 +106,24 @@ class Dispatcher:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def decode(self, body: bytes) -> Body:
-        """Requests of a body. Raises `ParseError` or `InvalidRequest` when the whole body is unusable."""
+    def decode(self, body: bytes, rights: Rights) -> Body:
+        """Requests of a body; those that the caller has no right to make carry their refusal.
+
+        Raises `ParseError` or `InvalidRequest` when the whole body is unusable.
+        """
         value = strict_json.decode(body, self.context.limits)
         if not isinstance(value, list):
-            return Body([_request(value)], is_batch=False)
+            return Body([_request(value, rights)], is_batch=False)
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
             raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
-        return Body([_request(item) for item in value], is_batch=True)
+        return Body([_request(item, rights) for item in value], is_batch=True)
 
-    def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
-        """The call meant. Raises `MethodNotFound` or `InvalidParams`."""
+    def prepare(self, name: str, params: list[Any] | dict[str, Any], rights: Rights = EVERYTHING) -> Call:
+        """The call meant, for a caller whose right to it was checked. Raises `MethodNotFound` or `InvalidParams`."""
         method = find_method(name)
-        return Call(method, self.context, method.arguments(params))
+        return Call(method, self.context.with_rights(rights), method.arguments(params))
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
         """One answer object; replaced by an error if it is too large."""
@@ -149,8 +154,8 @@ class Dispatcher:
         return b"[" + b",".join(answers) + b"]"
 
 
-def _request(value: Any) -> Request:
-    """Check the shape of one request object; a misfit becomes a `Request` with a refusal."""
+def _request(value: Any, rights: Rights) -> Request:
+    """Check the shape of one request object and its caller's rights; a misfit becomes a `Request` with a refusal."""
     if not isinstance(value, dict):
         return Request(None, "", [], InvalidRequest("a request is an object"))
     request_id = value.get("id", NO_ID)
@@ -163,7 +168,19 @@ def _request(value: Any) -> Request:
         return Request(_known(request_id), "", [], InvalidRequest('"method" must be a string'))
     if params is not None and not isinstance(params, (list, dict)):
         return Request(_known(request_id), name, [], InvalidRequest('"params" must be an array or an object'))
-    return Request(request_id, name, params if params is not None else [])
+    return Request(request_id, name, params if params is not None else [], _not_permitted(name, rights), rights)
+
+
+def _not_permitted(name: str, rights: Rights) -> ZvmdError | None:
+    """Why this caller may not call the method; None: it may. For a method that does not exist, what anybody is told."""
+    if rights.allow(name):
+        return None
+    try:
+        find_method(name)
+        rights.check(name)
+    except ZvmdError as refusal:
+        return refusal
+    raise AssertionError(name)
 
 
 def _known(request_id: RequestId | _NoId) -> RequestId:

@@ -6,6 +6,7 @@ ZvmdError
     ├── InvalidRequest         rpc.request            -32600
     │   └── RequestTooLarge    rpc.too_large          -32600
     ├── MethodNotFound         rpc.method             -32601
+    ├── NotPermitted           rpc.not_permitted      -32601
     ├── InvalidParams          rpc.params             -32602
     ├── InternalError          rpc.internal           -32603
     ├── UnknownBlock           rpc.unknown_block      -32001
@@ -61,7 +62,7 @@ class RequestTooLarge(InvalidRequest):
     """A body, batch, nesting or number above its limit."""
 
     code = "rpc.too_large"
-    hint = "send smaller requests; the limits are 5 MiB, 100 calls a batch, depth 64"
+    hint = "send smaller requests; [limits] body_bytes, batch_calls and json_depth say how large they may be"
 
 
 class MethodNotFound(RpcError):
@@ -70,6 +71,20 @@ class MethodNotFound(RpcError):
     code = "rpc.method"
     rpc_code = -32601
     hint = "rpc_methods lists every method"
+
+
+class NotPermitted(RpcError):
+    """The method is there, but not for this caller: a page of another origin, or another machine, without the token.
+
+    The code is that of a method that does not exist, as geth answers for a namespace that is not served.
+    """
+
+    code = "rpc.not_permitted"
+    rpc_code = -32601
+    hint = (
+        "send the header Authorization: Bearer TOKEN with the content of the file token in the node's data directory, "
+        "or call from the node's machine at http://127.0.0.1, not from a page of another origin"
+    )
 
 
 class InvalidParams(RpcError):

@@ -10,7 +10,7 @@ class RpcLimits:
     """What a local tool needs, and no more than a small machine bears."""
 
     body_size_max_bytes: int = 5 * 1024 * 1024
-    batch_size_max: int = 100
+    batch_size_max: int = 1_000
     answer_size_max_bytes: int = 25_000_000
     json_depth_max: int = 64
     integer_digits_max: int = 80

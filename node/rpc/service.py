@@ -14,6 +14,7 @@ from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method
+from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.service import SessionService
 
 
@@ -42,10 +43,10 @@ class RpcService:
             return call.run()
         return await self.readers.run(call.run)
 
-    async def answer(self, body: bytes) -> bytes | None:
-        """The answer to a JSON-RPC body; None if it held only notifications."""
+    async def answer(self, body: bytes, *, rights: Rights = EVERYTHING) -> bytes | None:
+        """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications."""
         try:
-            decoded = self.dispatcher.decode(body)
+            decoded = self.dispatcher.decode(body, rights)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
         if not decoded.is_batch:
@@ -88,7 +89,7 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params)
+            call = self.dispatcher.prepare(request.method, request.params, request.rights)
             self.readers.submit(self._encoded(request, call.run), lambda value: _settle(future, value))
         except ZvmdError as error:
             future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
@@ -111,7 +112,7 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params)
+            call = self.dispatcher.prepare(request.method, request.params, request.rights)
             if not call.method.is_coroutine:
                 job = self._encoded(request, call.run)
                 return job() if call.method.inline else await self.readers.run(job)

@@ -8,7 +8,22 @@ import pytest
 
 import zvmd
 from tests.conftest import Node
+from tests.daemon import Daemon
 from tests.rpc import Rpc
+
+OTHER_MNEMONIC = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+
+
+@pytest.fixture(scope="session")
+def other_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """A node that signs with keys which are not those of the public test mnemonic."""
+    daemon = Daemon(tmp_path_factory.mktemp("other") / "data", "--mnemonic", OTHER_MNEMONIC)
+    daemon.start()
+    try:
+        yield Node(daemon.http_url, daemon)
+        assert daemon.stop() == 0, daemon.log()
+    finally:
+        daemon.close()
 
 
 @pytest.fixture

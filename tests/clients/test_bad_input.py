@@ -128,7 +128,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "nested too deeply": (b"[" * 100_000, "rpc.too_large"),
     "an empty batch": (b"[]", "rpc.request"),
     "too many calls": (
-        b"[" + b",".join([b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'] * 101) + b"]",
+        b"[" + b",".join([b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'] * 1_001) + b"]",
         "rpc.too_large",
     ),
     "an unknown method": (b'{"jsonrpc":"2.0","id":1,"method":"eth_chainID"}', "rpc.method"),

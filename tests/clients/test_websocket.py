@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 
@@ -55,12 +54,3 @@ def test_errors(node: Node) -> None:
         assert json.loads(await socket.recv())["error"]["code"] == -32700
 
     run(node, work)
-
-
-def test_a_foreign_page_is_refused(node: Node) -> None:
-    async def work(socket: ClientConnection) -> None:
-        raise AssertionError("connected")
-
-    with pytest.raises(websockets.InvalidStatus) as caught:
-        run(node, work, origin="https://attacker.example")
-    assert caught.value.response.status_code == 403

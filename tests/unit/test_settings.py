@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -50,6 +51,22 @@ def test_a_flag_not_given_changes_nothing() -> None:
     loaded = load_settings(flags=dict.fromkeys(FLAGS), environ={"ZVMD_NODE__DEV": "true"})
     assert loaded.settings.node.dev is True
     assert load_settings(flags={"dev": False}, environ={"ZVMD_NODE__DEV": "1"}).settings.node.dev is True
+
+
+def test_lists_are_separated_by_commas_where_they_are_not_from_a_file(tmp_path: Path) -> None:
+    file = write(tmp_path, '[http]\norigins = ["http://a", "null"]\nhosts = []\n')
+    in_file = load_settings(flags={"allow_origin": ()}, environ={}, file=file).settings.http
+    assert (in_file.origins, in_file.hosts) == (("http://a", "null"), ())
+    environ = {"ZVMD_HTTP__ORIGINS": "http://a, http://b", "ZVMD_HTTP__HOSTS": ""}
+    from_environment = load_settings(flags={}, environ=environ, file=file).settings.http
+    assert (from_environment.origins, from_environment.hosts) == (("http://a", "http://b"), ())
+    flags = {"allow_origin": ("http://c,http://d", "null")}
+    loaded = load_settings(flags=flags, environ=environ, file=file)
+    assert loaded.settings.http.origins == ("http://c", "http://d", "null")
+    assert loaded.origins["http.origins"] == "flag --allow-origin"
+    for wrong in ("origins = 1", "origins = [1]", 'origins = [["a"]]', "hosts = true"):
+        with pytest.raises(InvalidSetting, match=r"http\."):
+            load_settings(flags={}, environ={}, file=write(tmp_path, f"[http]\n{wrong}\n"))
 
 
 def test_every_flag_names_a_setting() -> None:
@@ -115,7 +132,8 @@ def test_the_annotated_file_names_every_setting_with_its_default() -> None:
     uncommented = "\n".join(line.removeprefix("# ") if " = " in line else line for line in lines if line)
     tree = tomllib.loads(uncommented)
     said = {f"{section}.{key}": value for section, values in tree.items() for key, value in values.items()}
-    assert said == {name: value for name, value, _ in load_settings(flags={}, environ={}).items()}
+    defaults = {name: value for name, value, _ in load_settings(flags={}, environ={}).items()}
+    assert said == json.loads(json.dumps(defaults))  # TOML has lists where settings have tuples
 
 
 def test_config_show_is_toml_and_hides_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

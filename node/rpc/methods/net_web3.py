@@ -39,12 +39,12 @@ def sha3(_context: Context, message: bytes) -> str:
 
 
 @method("rpc_modules", inline=True)
-def rpc_modules(_context: Context) -> dict[str, str]:
-    """Namespaces and their versions."""
-    return {name.split("_", 1)[0]: "1.0" for name in method_names()}
+def rpc_modules(context: Context) -> dict[str, str]:
+    """Namespaces with methods that the caller may call, and their versions."""
+    return {name.split("_", 1)[0]: "1.0" for name in method_names() if context.rights.allow(name)}
 
 
 @method("rpc_methods", inline=True)
-def rpc_methods(_context: Context) -> dict[str, list[str]]:
-    """Every method."""
-    return {"methods": method_names()}
+def rpc_methods(context: Context) -> dict[str, list[str]]:
+    """Every method that the caller may call."""
+    return {"methods": [name for name in method_names() if context.rights.allow(name)]}

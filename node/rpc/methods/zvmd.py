@@ -61,6 +61,7 @@ async def set_interval_mining(context: Context, milliseconds: LooseInt, key: str
 @rpc_method("zvmd_read", overlaps=True)
 async def read(context: Context, min_lsn: LooseInt, method: str, params: object = None) -> JsonObject:
     """Answer of a read method that sees at least everything up to an LSN: read your writes, on any connection."""
+    context.rights.check(method)
     found = find_method(method)
     if found.is_coroutine:
         raise InvalidParams(f"{method} is not a read")

@@ -1,0 +1,160 @@
+"""Which of the registered methods each kind of caller may call, over HTTP and WebSocket, alone and in a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from node.gateway.guard import GuardRules, Visitor, judge
+from node.gateway.websocket import SUBSCRIPTION_METHODS, WebSocketSession
+from node.rpc.methods import load_methods
+from node.rpc.registry import _METHODS, method_names
+from node.rpc.rights import EVERYTHING, STANDARD, Rights
+from node.rpc.service import RpcService
+from node.settings import HttpSettings
+from tests.unit.rpc.memory_backend import MemoryBackend
+
+TOKEN = "ab" * 32
+RULES = GuardRules.of(HttpSettings(), public=True, is_token=TOKEN.__eq__)
+CALLERS = {
+    "own origin": Visitor(("localhost:1",), "127.0.0.1", ("http://localhost:1",)),
+    "no origin": Visitor(("localhost:1",), "::1"),
+    "token, foreign origin": Visitor(("localhost:1",), "127.0.0.1", ("http://a",), (f"Bearer {TOKEN}",)),
+    "token, other address": Visitor(("10.0.0.1:1",), "10.0.0.2", (), (f"Bearer {TOKEN}",)),
+    "foreign origin": Visitor(("localhost:1",), "127.0.0.1", ("http://localhost:3000",)),
+    "other address": Visitor(("10.0.0.1:1",), "10.0.0.2"),
+    "other address, own origin": Visitor(("10.0.0.1:1",), "10.0.0.2", ("http://10.0.0.1:1",)),
+    "container": Visitor(("host.docker.internal:1",), "127.0.0.1"),
+    "proxy": Visitor(("localhost:1",), "127.0.0.1", forwarded=True),
+}
+WITH_EVERYTHING = ("own origin", "no origin", "token, foreign origin", "token, other address")
+
+STANDARD_NAMESPACES = {"eth", "net", "web3", "anvil", "hardhat", "evm", "txpool", "trace"}
+BEYOND = {
+    "debug": {
+        "debug_traceTransaction", "debug_traceCall", "debug_traceBlockByHash", "debug_traceBlockByNumber",
+    },
+    "rpc": {"rpc_methods", "rpc_modules"},
+}  # fmt: skip
+"""Of namespaces that are standard in part."""
+
+
+def expected(name: str) -> bool:
+    namespace = name.split("_")[0]
+    return namespace in STANDARD_NAMESPACES or name in BEYOND.get(namespace, ())
+
+
+def names() -> list[str]:
+    load_methods()
+    return sorted({*method_names(), *SUBSCRIPTION_METHODS})
+
+
+def body(*calls: tuple[str, list[Any]]) -> bytes:
+    requests = [{"jsonrpc": "2.0", "id": i, "method": name, "params": params} for i, (name, params) in enumerate(calls)]
+    return json.dumps(requests if len(requests) != 1 else requests[0]).encode()
+
+
+class Socket:
+    """What a session sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    async def send_text(self, text: str) -> None:
+        self.sent.append(text)
+
+
+def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
+    async def run() -> Any:
+        service = RpcService(MemoryBackend())
+        try:
+            session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
+            work = session._answer if websocket else lambda raw: service.answer(raw, rights=rights)
+            return json.loads(await work(body(*calls)) or b"null")
+        finally:
+            service.close()
+
+    return asyncio.run(run())
+
+
+def slug(answer: dict[str, Any]) -> str:
+    data = answer.get("error", {}).get("data")
+    return data.get("code", "") if isinstance(data, dict) else ""
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_every_method_and_every_caller(caller: str) -> None:
+    verdict = judge(RULES, CALLERS[caller])
+    assert verdict.refusal is None
+    everything = caller in WITH_EVERYTHING
+    wanted = {name: everything or expected(name) for name in names()}
+    assert {name: verdict.rights.allow(name) for name in names()} == wanted
+
+
+def test_the_table_covers_what_it_should() -> None:
+    counted = Counter(expected(name) for name in names())
+    assert counted[False] > 80
+    assert counted[True] > 100
+
+
+@pytest.mark.parametrize("websocket", [False, True])
+def test_what_is_not_permitted_is_refused_alone_and_in_a_batch(websocket: bool) -> None:
+    """Before anything of it is read: the parameters here are of no method's form."""
+    registered = set(method_names()) if names() else set()
+    refused = [name for name in names() if not expected(name)]
+    wanted = {name: "rpc.not_permitted" if name in registered else "rpc.method" for name in refused}
+    batch = answers(STANDARD, *((name, [[[]]] * 20) for name in refused), websocket=websocket)
+    assert {refused[answer["id"]]: slug(answer) for answer in batch} == wanted
+    for name in refused[::20]:
+        answer = answers(STANDARD, (name, []), websocket=websocket)
+        assert (answer["error"]["code"], slug(answer)) == (-32601, wanted[name])
+    allowed = [name for name in names() if expected(name)]
+    batch = answers(STANDARD, *((name, [[[]]] * 20) for name in allowed), websocket=websocket)
+    assert "rpc.not_permitted" not in {slug(answer) for answer in batch}
+
+
+def test_a_new_method_is_for_the_owner_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_methods()
+    for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth"):
+        monkeypatch.setitem(_METHODS, name, _METHODS["eth_chainId"])
+        assert slug(answers(STANDARD, (name, []))) == "rpc.not_permitted"
+        assert answers(EVERYTHING, (name, []))["result"] == "0x7a69"
+
+
+def test_a_read_of_another_method_needs_the_right_to_that_one() -> None:
+    assert slug(answers(STANDARD, ("zvmd_read", ["0x0", "eth_chainId"]))) == "rpc.not_permitted"
+    service_rights = Rights(everything=False)
+    with pytest.raises(Exception, match="zvmd_status may not be called"):
+        service_rights.check("zvmd_status")
+
+
+@pytest.mark.parametrize("websocket", [False, True])
+def test_the_lists_name_what_the_caller_may_call(websocket: bool) -> None:
+    for rights in (STANDARD, EVERYTHING):
+        calls = ("rpc_methods", []), ("rpc_modules", []), ("eth_chainId", [])
+        for methods, modules in (
+            [answer["result"] for answer in answers(rights, *calls, websocket=websocket)[:2]],
+            [answers(rights, call, websocket=websocket)["result"] for call in calls[:2]],
+        ):
+            assert methods["methods"] == [name for name in method_names() if rights.allow(name)]
+            assert set(modules) == {name.split("_")[0] for name in methods["methods"]}
+    assert "zvmd" not in answers(STANDARD, ("rpc_modules", []))["result"]
+
+
+def test_a_notification_that_is_not_permitted_does_nothing() -> None:
+    note = json.dumps({"jsonrpc": "2.0", "method": "zvmd_mine", "params": ["0x5"]}).encode()
+
+    async def run() -> tuple[bytes | None, int]:
+        service = RpcService(MemoryBackend())
+        try:
+            before = service.backend.head().number
+            answer = await service.answer(note, rights=STANDARD)
+            return answer, service.backend.head().number - before
+        finally:
+            service.close()
+
+    assert asyncio.run(run()) == (None, 0)
