@@ -37,11 +37,11 @@ class WireLimits:
     """Connections begun by addresses that a Retry reached."""
     proved_per_network_per_s: int = 100
     """The same of one /24 or /64."""
-    retries_per_s: int = 10_000
+    retries_per_s: int = 3_000
     """Packets of Retry and of Version Negotiation."""
-    retries_per_source_per_s: int = 32
+    retries_per_source_per_s: int = 4
     """The same to one address and port."""
-    strangers_per_turn_max: int = 256
+    strangers_per_turn_max: int = 128
     """Datagrams of no known connection that are looked at in one turn of the event loop; the rest is dropped."""
     hello_datagrams_max: int = 64
     """Datagrams from a peer that has not said Hello."""
