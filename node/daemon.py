@@ -75,7 +75,7 @@ async def run_daemon(
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
     servers.service.context.damaged = partial(distrust, opened.fs)
-    interval = asyncio.create_task(seal_at_intervals(opened.ledger.controls, pipeline))
+    interval = asyncio.create_task(seal_at_intervals(lambda: opened.ledger.controls.interval_milliseconds, pipeline))
     register_jobs(jobs, settings, opened, pipeline, servers, sessions)
     node.status_sources |= {
         "vm": opened.machine.status,
