@@ -116,9 +116,16 @@ class Dispatcher:
         return Body([_request(item) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
-        """The call meant. Raises `MethodNotFound` or `InvalidParams`."""
+        """The call meant. Raises `MethodNotFound`, `InvalidParams`, and what `Live.check` raises for a session named.
+
+        Rights to sessions are checked here, for all methods and transports.
+        """
         method = find_method(name)
-        return Call(method, self.context, method.arguments(params))
+        arguments = method.arguments(params)
+        for parameter, value in zip(method.parameters, arguments, strict=True):
+            if parameter.right is not None and value is not None:
+                self.context.need_sessions().live.check(value, parameter.right)
+        return Call(method, self.context, arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
         """One answer object; replaced by an error if it is too large."""

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import InvalidParams, MethodNotFound
-from node.rpc.params import PARSERS
+from node.rpc.params import PARSERS, RIGHTS, Right
 
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -33,6 +33,8 @@ class Parameter:
     parse: Parser
     required: bool
     default: Any
+    right: Right | None
+    """Of parameters that name a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
     """Register the decorated handler under each of the names (spellings of other nodes included)."""
 
     def register(handler: HandlerT) -> HandlerT:
-        hints = get_type_hints(handler)
+        hints = get_type_hints(handler, include_extras=True)
         parameters = tuple(
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
@@ -100,7 +102,8 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
     if hint not in PARSERS and get_origin(hint) in (Union, type(int | None)):
         hint = reduce(or_, [option for option in get_args(hint) if option is not type(None)])
     required = parameter.default is inspect.Parameter.empty
-    return Parameter(_camel(parameter.name), PARSERS[hint], required, None if required else parameter.default)
+    default = None if required else parameter.default
+    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, RIGHTS.get(hint))
 
 
 def _camel(name: str) -> str:
