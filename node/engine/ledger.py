@@ -156,7 +156,8 @@ class Ledger:
         perform(self._store, name, [argument], lsn)
         if name == "snapshot":
             self._kept_pools[self._store.next_snapshot - 1] = self.pool.entries()
-        self._keep_pools(self._kept_pools)
+        if name in ("snapshot", "revert"):
+            self._keep_pools(self._kept_pools)
 
     def keep_pools_of(self, entry_of: Callable[[int], PoolEntry | None]) -> None:
         """After a restart: the pools of all snapshots, from what the log holds."""

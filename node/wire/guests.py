@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from chain.errors import ZvmdError
-from node.rpc.registry import Method, find_method
+from node.rpc.registry import Method, known_method
 from node.sessions.shares import Right
 from node.wire.errors import GuestRefused
 from zvmd.frames import CallMethod, Request, Subscribe, Unsubscribe
@@ -16,10 +15,7 @@ def check_guest(request: Request, token: str) -> None:
     if isinstance(request, Subscribe) and request.kind == "session" and request.session == token:
         return
     if isinstance(request, CallMethod) and isinstance(request.params, list):
-        try:
-            method = find_method(request.method)
-        except ZvmdError:
-            method = None
+        method = known_method(request.method)
         if method is not None and is_for_guests(method) and _names_only(method, request.params, token):
             return
     raise GuestRefused("a share token opens one session only, named by the token itself")
