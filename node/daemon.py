@@ -80,7 +80,7 @@ async def run_daemon(
         raise
     servers.service.context.damaged = partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
-    sealing = partial(seal_at_intervals, opened.ledger.controls, pipeline)
+    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
     register_jobs(jobs, settings, opened, pipeline, servers, sessions)
     node.status_sources |= {

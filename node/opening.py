@@ -125,10 +125,12 @@ def _open(
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = Machine(cache, settings.vm.engine, dump=dump)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    controls = Controls(gas_limit=settings.node.block_gas_limit)
-    if settings.node.block_time_seconds:
-        controls.automine = False
-        controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
+    block_time = settings.node.block_time_seconds
+    controls = Controls(
+        automine=not block_time,
+        interval_milliseconds=round(block_time * 1000),
+        gas_limit=settings.node.block_gas_limit,
+    )
     try:
         store, ledger, report = _recovered(fs, genesis, options, machine, controls)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
@@ -204,8 +206,6 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     report = recover(
         store, lambda environment, raws, known: replay_block(machine, environment, raws, chain_state, known)
     )
-    for name, value in store.settings.items():
-        setattr(controls, name, value)
     reach("open.pool.before")
     ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)

@@ -13,7 +13,6 @@ from functools import partial
 import structlog
 
 from node.engine.pipeline import Pipeline
-from node.engine.producer import Controls
 from node.engine.requests import Freeze, Mine
 from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain
@@ -136,11 +135,11 @@ def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[]
     return f"{room.value}: {opened.space.free // 2**20} MiB"
 
 
-async def seal_at_intervals(controls: Controls, pipeline: Pipeline) -> None:
-    """Ask the writer for a block whenever the interval that users set has passed."""
+async def seal_at_intervals(interval_milliseconds: Callable[[], int], pipeline: Pipeline) -> None:
+    """Ask the writer for a block whenever the interval has passed; it may change at any time, and 0 switches it off."""
     begun, before = time.monotonic(), 0.0
     while True:
-        seconds, now = controls.interval_milliseconds / 1000, time.monotonic()
+        seconds, now = interval_milliseconds() / 1000, time.monotonic()
         if seconds != before:
             begun, before = now, seconds
         elif seconds and now - begun >= seconds:

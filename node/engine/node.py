@@ -16,13 +16,13 @@ from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import encode_transaction, impersonate, sign_transaction
+from chain.transactions import impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
@@ -227,7 +227,7 @@ class Node:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
-        return self._ledger.controls.next_base_fee_after(self.head())
+        return next_base_fee(self.head(), self._next_fork(), self._ledger.controls)
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
@@ -251,8 +251,11 @@ class Node:
         return await self._submit(self._decode(raw), wait)
 
     def _decode(self, raw: bytes) -> Candidate:
+        return admission.decode(raw, self._config, self._next_fork())
+
+    def _next_fork(self) -> Fork:
         head = self.head()
-        return admission.decode(raw, self._config, self._config.fork_at(head.number + 1, head.timestamp + 1))
+        return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
     async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
@@ -316,7 +319,7 @@ class Node:
         nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
         transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
         signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
-        return Candidate(signed, sender, encode_transaction(signed))
+        return admission.own(signed, sender, self._config, self._next_fork())
 
     def _impersonates(self, sender: Address) -> bool:
         controls = self._ledger.controls

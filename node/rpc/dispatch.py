@@ -121,9 +121,17 @@ class Dispatcher:
         return Body([_request(item, rights) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any], rights: Rights = EVERYTHING) -> Call:
-        """The call meant, for a caller whose right to it was checked. Raises `MethodNotFound` or `InvalidParams`."""
+        """The call meant, for a caller whose right to the method was checked.
+
+        Rights to sessions are checked here, for all methods and transports. Raises `MethodNotFound`, `InvalidParams`,
+        and what `Live.check` raises for a session named.
+        """
         method = find_method(name)
-        return Call(method, self.context.with_rights(rights), method.arguments(params))
+        arguments = method.arguments(params)
+        for parameter, value in zip(method.parameters, arguments, strict=True):
+            if parameter.right is not None and value is not None:
+                self.context.need_sessions().live.check(value, parameter.right)
+        return Call(method, self.context.with_rights(rights), arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
         """One answer object; replaced by an error if it is too large."""

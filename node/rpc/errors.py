@@ -13,6 +13,7 @@ ZvmdError
     ├── UnknownTransaction     rpc.unknown_tx         -32000
     ├── UnknownFilter          rpc.unknown_filter     -32000
     ├── LimitExceeded          rpc.limit              -32005
+    │   └── AccessListUnsettled rpc.access_list       -32005
     ├── NodeBusy               rpc.busy               -32005
     ├── NotWaiting             rpc.wait_timeout       -32004
     ├── NotThereYet            rpc.min_lsn            -32004
@@ -131,6 +132,13 @@ class LimitExceeded(RpcError):
     code = "rpc.limit"
     rpc_code = -32005
     hint = "ask for a smaller range or page through it"
+
+
+class AccessListUnsettled(LimitExceeded):
+    """What the code uses changes with what is warm, and no list that fits into a transaction warms all of it."""
+
+    code = "rpc.access_list"
+    hint = "send the transaction without an access list, or with one of your own"
 
 
 class NodeBusy(RpcError):

@@ -13,7 +13,7 @@ from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
-from node.rpc.registry import find_method
+from node.rpc.registry import known_method
 from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.service import SessionService
 
@@ -75,11 +75,8 @@ class RpcService:
     @staticmethod
     def _kind(request: Request) -> str:
         """How a request of a batch may overlap with its neighbours: read, submit or alone."""
-        try:
-            method = find_method(request.method)
-        except ZvmdError:
-            return "read"
-        if not method.is_coroutine:
+        method = known_method(request.method)
+        if method is None or not method.is_coroutine:
             return "read"
         return "submit" if method.overlaps else "alone"
 
