@@ -348,3 +348,13 @@ def test_tracers_that_only_geth_had(rpc: Rpc) -> None:
 def test_genesis_is_not_traceable(rpc: Rpc) -> None:
     with pytest.raises(RpcFailed, match="genesis is not traceable"):
         rpc.call("debug_traceBlockByNumber", "0x0")
+
+
+def test_logs_too_large_for_native_code_have_their_index_too(rpc: Rpc) -> None:
+    logger = put(rpc, 0xA3, "PUSH 0 PUSH 0 LOG0 PUSH 270000 PUSH 0 LOG0 PUSH 7 PUSH 0 PUSH 0 LOG1")
+    top = put(rpc, 0xA1, call_to(logger) + "PUSH 0 PUSH 0 LOG0")
+    sent = send(rpc, top)
+    tree, receipt = trace(rpc, sent, WITH_LOG), rpc.call("eth_getTransactionReceipt", sent)
+    shown = [*tree["calls"][0]["logs"], *tree["logs"]]
+    assert [(log["index"], log["data"]) for log in shown] == [(log["logIndex"], log["data"]) for log in receipt["logs"]]
+    assert len(shown) == 4
