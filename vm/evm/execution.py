@@ -42,23 +42,8 @@ class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
-        "_is_native",
-        "_is_settled",
-        "_pool",
-        "_table",
-        "context",
-        "engine",
-        "environment",
-        "fork",
-        "frames",
-        "has_access_lists",
-        "journal",
-        "last_halt",
-        "ledger",
-        "outcome",
-        "precompiles",
-        "steps",
-        "tracer",
+        *("_is_native", "_is_settled", "_pool", "_table", "context", "engine", "environment", "fork", "frames"),
+        *("has_access_lists", "journal", "last_halt", "ledger", "outcome", "precompiles", "steps", "tracer"),
     )
 
     def __init__(
@@ -102,8 +87,9 @@ class Execution:
         message.gas = min(message.gas, GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
             if self.tracer is not None:
-                self.tell_refused(message, Halt.INSUFFICIENT_BALANCE)
-            self._return(Outcome(Halt.INSUFFICIENT_BALANCE, message.gas), message.kind in CREATES)
+                self.tracer.enter(message)
+            why = Halt.INSUFFICIENT_BALANCE
+            self._end(message, Outcome(why, message.gas, fault=words_of(why)))
         elif message.kind in CREATES:
             self.begin_create(message)
         else:
@@ -309,7 +295,7 @@ class Execution:
                     self.tracer.log(log, position)
 
     def tell_refused(self, message: Message, halt: Halt) -> None:
-        """Tell the tracer of a message that fails before it begins; its caller keeps the gas."""
+        """Tell the tracer of a call that fails before it begins; the caller keeps the gas."""
         assert self.tracer is not None
         self.settle()
         self.tracer.enter(message)
@@ -348,10 +334,7 @@ class Execution:
     # Ending
 
     def _finish(self, frame: Frame, halt: Halt, host_opcode: int | None = None) -> None:
-        """End the running frame: keep or undo its changes and tell the caller.
-
-        ``host_opcode`` is the byte of the opcode that ended it, if Python carried that out.
-        """
+        """End the running frame: keep or undo its changes. ``host_opcode`` ended it, if Python carried that out."""
         message, journal = frame.message, self.journal
         left = frame.words[_GAS]
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
@@ -388,17 +371,13 @@ class Execution:
 
     def _end(self, message: Message, outcome: Outcome) -> None:
         """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
-        is_create = message.kind in CREATES
-        if is_create and outcome.halt < 16:
+        halt, output, is_create = outcome.halt, outcome.output, message.kind in CREATES
+        if is_create and halt < 16:
             outcome.created = message.to
-        if self.tracer is not None:
-            self.tracer.leave(message, outcome)
-        self._return(outcome, is_create)
-
-    def _return(self, outcome: Outcome, is_create: bool) -> None:
-        halt, output, created = outcome.halt, outcome.output, outcome.created
         self.last_halt = halt
         self.ledger.forget_balance()
+        if self.tracer is not None:
+            self.tracer.leave(message, outcome)
         if not self.frames:
             self.outcome = outcome
             return
@@ -409,8 +388,8 @@ class Execution:
         if output:
             caller.set_returndata(output)
         if is_create:
-            if created is not None:
-                view[at : at + 20] = created[::-1]
+            if outcome.created is not None:
+                view[at : at + 20] = outcome.created[::-1]
             return
         if halt < 16:
             view[at] = 1
