@@ -120,7 +120,8 @@ class LimitedHandler(logging.Handler):
 
     def _allowance(self, record: logging.LogRecord) -> Allowance:
         said = record.msg
-        parts = [said.get(field) for field in KIND_FIELDS] if isinstance(said, dict) else [record.pathname, record.lineno]
+        place = (record.pathname, record.lineno)
+        parts = [said.get(field) for field in KIND_FIELDS] if isinstance(said, dict) else place
         key: Hashable = (record.name, *map(str, parts))
         found = self._kinds.get(key)
         if found is None:
