@@ -91,6 +91,7 @@ class WirePeer(QuicConnectionProtocol):
         self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
+        self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
 
     @property
@@ -188,10 +189,12 @@ class WirePeer(QuicConnectionProtocol):
     def forgotten(self) -> None:
         """The listener hands it nothing any more: it sends nothing either."""
         self._forgotten = True
-        for handle in (self._timer, self._transmit_task):
+        for handle in (self._timer, self._transmit_task, self._closing_timer):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._transmit_task = None
+        self._timer = self._transmit_task = self._closing_timer = None
+        assert isinstance(self._quic, ServerQuic)
+        self._quic.release()
 
     def give_way(self) -> None:
         """Leave for another who connects."""
@@ -287,7 +290,7 @@ class WirePeer(QuicConnectionProtocol):
         for task in self._tasks:
             task.cancel()
         self._listener.peer_gone(self)
-        self._loop.call_later(CLOSING_S, self._listener.forget, self)
+        self._closing_timer = self._loop.call_later(CLOSING_S, self._listener.forget, self)
 
     def _end_stream(self, stream_id: int) -> None:
         self._ending.add(stream_id)
