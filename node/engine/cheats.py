@@ -103,8 +103,14 @@ def impersonate(ledger: Ledger, _now: int, address: Address, enabled: bool) -> A
 
 
 def amend(ledger: Ledger, _now: int, *amendments: list[Any]) -> Answer:
-    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`)."""
+    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`).
+
+    What waits with a nonce below the new one is dropped: no block could take it, and a restart would not bring it back.
+    """
     ledger.cheat("amend", list(amendments))
+    nonces = {address: nonce for address, nonce, *_ in amendments if nonce is not None}
+    if nonces:
+        ledger.drop([e for e in ledger.pool.entries() if e.transaction.nonce < nonces.get(e.sender, 0)])
     return None
 
 

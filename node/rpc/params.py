@@ -26,7 +26,7 @@ SessionRef = int | str
 ToLook = Annotated[SessionRef, Right.LOOK]
 ToDrive = Annotated[SessionRef, Right.DRIVE]
 ToOwn = Annotated[int, Right.OWN]
-RIGHTS: Final[dict[Any, Right]] = {kind: kind.__metadata__[0] for kind in (ToLook, ToDrive, ToOwn)}  # type: ignore[attr-defined]
+RIGHTS: Final[dict[Any, Right]] = {ToLook: Right.LOOK, ToDrive: Right.DRIVE, ToOwn: Right.OWN}
 """By annotation of a parameter that names a session; `node.rpc.dispatch` checks them."""
 FilterId = NewType("FilterId", int)
 JsonObject = NewType("JsonObject", dict)  # type: ignore[type-arg]

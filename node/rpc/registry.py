@@ -17,7 +17,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import InvalidParams, MethodNotFound
-from node.rpc.params import PARSERS, RIGHTS, Right
+from node.rpc.params import PARSERS, RIGHTS
+from node.sessions.shares import Right
 
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
