@@ -18,7 +18,6 @@ from debugger.state import opcode_name
 from debugger.words import code_hash, hex_of, word_text
 from vm.evm.opcodes import opcodes
 
-
 WORD_BYTES = 32
 
 

@@ -39,7 +39,9 @@ class HttpClient:
             answer = _refusal(error)
         except (OSError, ValueError) as error:
             hint = "is the node running?"
-            raise ConnectionFailed(f"{self.url}: {error}", code="client.connect", hint=hint) from None
+            is_refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+            code = "client.unsent" if is_refused else "client.connect"
+            raise ConnectionFailed(f"{self.url}: {error}", code=code, hint=hint) from None
         if "error" in answer:
             raise typed_error(answer["error"])
         return answer["result"]

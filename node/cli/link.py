@@ -137,11 +137,16 @@ def http_address(http: bool, url: str | None, data_dir: str | None) -> str | Non
     return announced(data_directory(data_dir), "http", DEFAULT_HTTP) if http else None
 
 
+def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
+    """A link by the shared options, to be closed. Raises `ZvmdClientError`."""
+    address = http_address(http, url, data_dir)
+    return HttpLink(HttpClient(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+
+
 @contextmanager
 def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
     """A link by the shared options. Raises `ZvmdClientError`."""
-    address = http_address(http, url, data_dir)
-    link: Link = HttpLink(HttpClient(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+    link = connect(http, url, data_dir)
     try:
         yield link
     finally:

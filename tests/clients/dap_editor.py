@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
 import json
 import subprocess
@@ -21,9 +20,8 @@ Json = dict[str, Any]
 
 @cache
 def protocol() -> Json:
-    """``debugAdapterProtocol.json`` as Microsoft's debugpy ships it."""
-    folder = importlib.resources.files("debugpy") / "_vendored" / "pydevd" / "_pydevd_bundle" / "_debug_adapter"
-    schema: Json = json.loads((folder / "debugProtocol.json").read_text())
+    """The protocol's own JSON schema; see protocol/README.md."""
+    schema: Json = json.loads((Path(__file__).parent / "protocol" / "debugAdapterProtocol.json").read_text())
     return schema
 
 
@@ -36,7 +34,7 @@ def validator(definition: str) -> jsonschema.Draft4Validator:
 
 def check(message: Json) -> Json:
     """The message, which conforms to the protocol."""
-    name = message.get("command") or message["event"]
+    name = message.get("command") or message.get("event", "")
     kind = message["type"].title() if message.get("success", True) else "ErrorResponse"
     validator(kind if kind == "ErrorResponse" else name[0].upper() + name[1:] + kind).validate(message)
     return message
