@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import socketserver
 import sys
 from collections.abc import Callable
@@ -40,7 +42,11 @@ def serve_port(port: int, to_node: Callable[[], Link], caretaker: Caretaker) -> 
 
     class Editor(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            Conversation(to_node, caretaker, self.wfile).serve(self.rfile)  # type: ignore[arg-type]
+            try:
+                Conversation(to_node, caretaker, self.wfile).serve(self.rfile)  # type: ignore[arg-type]
+            finally:
+                with contextlib.suppress(OSError):  # ends the thread that still reads
+                    self.connection.shutdown(socket.SHUT_RDWR)
 
     with _Server(("127.0.0.1", port), Editor) as server:
         click.echo(f"READY dap=127.0.0.1:{server.server_address[1]}")

@@ -63,7 +63,7 @@ def launch(it: Debuggee, arguments: ask.Launch) -> Then:
     if it.session is not None:
         raise Refused("something is debugged already: disconnect or restart")
     _open(it, arguments)
-    return Then({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
+    return Then({}, lambda _: [{"event": "initialized"}, *moves.met(it)])
 
 
 def attach(it: Debuggee, arguments: ask.Launch) -> Then:
@@ -210,8 +210,8 @@ REQUESTS: dict[str, Request] = {
     },
 }
 AT_ONCE: dict[str, Request] = {
-    "pause": Request(ask.Thread, pause),
-    "cancel": Request(ask.Cancel, lambda *_: {}, needs_session=False),
+    "pause": Request(ask.Thread, pause, While.ANSWERED),
+    "cancel": Request(ask.Cancel, lambda *_: {}, While.ANSWERED, needs_session=False),
 }
 """Requests that overtake all others."""
 

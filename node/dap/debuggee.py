@@ -25,8 +25,9 @@ CODE_SHIFT = 32
 PC_MASK = (1 << CODE_SHIFT) - 1
 ROWS_OUTSIDE_MAX = 1 << 30
 """How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
-_NUMBER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18})")
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
 _NAME = re.compile(r"(0x[0-9a-f]{40})(\.init)?(?:\.([0-9a-f]{8}))?\.evm", re.IGNORECASE)
+_URI = re.compile("[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 CREATES = ("create", "create2")
 
 
@@ -38,7 +39,7 @@ def number_in(text: str, what: str) -> int:
     """A number of an argument that is text. Raises `Refused`."""
     if not _NUMBER.fullmatch(text):
         raise Refused(f"{what} is not a number: {text[:100]!r}")
-    return int(text, 0) if "x" in text.lower() else int(text)
+    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,9 @@ class Debuggee:
 
 
 def _base_name(path: str) -> str:
-    """The last part of a path or URI."""
-    return (unquote(path) if "://" in path else path).replace("\\", "/").rpartition("/")[2]
+    """The last part of a path or URI, such as ``debug:0x….evm?session=1``."""
+    whole = unquote(path.partition("?")[0]) if _URI.match(path) else path
+    return re.split(r"[/\\:]", whole)[-1]
 
 
 LONG = ("stack", "memory", "returnData", "calldata", "storage", "transientStorage", "logs", "callFrames")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from zvmd.errors import ConnectionFailed, ZvmdClientError
 
-RETRY_S = 5.0
+RETRY_S = 3.0
 """How long the request waits that finds the node away; those after it fail at once until it is back."""
 WAIT_FIRST_S, WAIT_MAX_S = 0.05, 2.0
 """Between attempts, doubled each time."""
