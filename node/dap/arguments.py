@@ -236,6 +236,8 @@ def read(arguments: object, kind: type[Arguments]) -> Any:
         return msgspec.convert(_without_nulls(arguments), kind)
     except msgspec.ValidationError as error:
         raise Refused(f"{error}"[:500]) from None
+    except UnicodeError:
+        raise Refused("a text has half a surrogate pair") from None
 
 
 def _without_nulls(value: Any) -> Any:

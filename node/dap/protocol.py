@@ -54,7 +54,7 @@ class Malformed(NamedTuple):
     """The number of the request that it seems to have been."""
 
 
-_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,12})\s*$", re.IGNORECASE)
+_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,12})[ \t]*\r?\n$", re.IGNORECASE)
 _SEQ = re.compile(rb'"seq"\s*:\s*(\d{1,15})\b')
 _BEFORE_HEADER_BYTES = 64
 """Kept of an over-long line: a header may begin in it."""
@@ -74,19 +74,19 @@ def messages(stream: io.BufferedIOBase | BinaryIO) -> Iterator[Json | Malformed]
 
 def _length(stream: Any) -> int | Malformed | None:
     """Reads a header: the length of what follows; None at the end of the stream."""
-    length, is_garbled, rest = None, False, b""
+    length, is_header, rest = None, False, b""
     while line := stream.readline(HEADER_BYTES_MAX):
         line, rest = rest + line, b""
         found = _LENGTH.search(line)
         if found is not None:
-            length, is_garbled = int(found[1]), False
+            length = int(found[1])
         elif not line.endswith(b"\n"):
-            is_garbled, rest = True, line[-_BEFORE_HEADER_BYTES:]
+            rest = line[-_BEFORE_HEADER_BYTES:]
         elif line.strip():
-            is_garbled |= b":" not in line or line.lower().startswith(b"content-length")
+            is_header = True
         elif length is not None:
             break
-        elif is_garbled:
+        elif is_header:
             return Malformed("a header without a Content-Length")
     else:
         return None

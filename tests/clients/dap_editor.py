@@ -38,6 +38,8 @@ def validator(definition: str) -> jsonschema.Draft4Validator:
 def check(message: Json) -> Json:
     """The message, which conforms to the protocol."""
     name = message.get("command") or message.get("event", "")
+    if message.get("request_seq", 1) < 1:  # as the request's own number was, which no valid response can answer
+        return message
     kind = message["type"].title() if message.get("success", True) else "ErrorResponse"
     validator(kind if kind == "ErrorResponse" else name[0].upper() + name[1:] + kind).validate(message)
     return message

@@ -42,7 +42,9 @@ async def timeline(context: Context, id_: SessionRef) -> Json:
 
 
 @method(S + "evaluate")
-async def evaluate(context: Context, id_: SessionRef, expression: str, frame: LooseInt | None = None) -> str | Json | None:
+async def evaluate(
+    context: Context, id_: SessionRef, expression: str, frame: LooseInt | None = None
+) -> str | Json | None:
     """Value of an expression of the breakpoint language in a frame (none: the running one); null where it has none.
 
     A word is a quantity; ``calldata``, ``mem`` and their parts of more than 32 bytes are ``{bytes}``.
