@@ -4,7 +4,8 @@
 
 Names: pc op gas depth step value caller address origin msize stacksize calldatasize, and opcodes by name.
 ``stack[i]`` counts from the top, ``mem[a:b]`` and ``calldata[a:b]`` are up to 32 bytes read big-endian,
-``calldata[i]`` is the word that CALLDATALOAD reads at ``i``, ``storage[k]`` belongs to the running account. Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
+``calldata[i]`` is the word that CALLDATALOAD reads at ``i``, ``storage[k]`` belongs to the running account.
+Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
 """
 
 from __future__ import annotations

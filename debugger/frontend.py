@@ -50,7 +50,8 @@ def read_code(session: Session, frame: int | None, offset: int = 0, limit: int =
         return CodePage("", hex_of(code_hash(b"")), 0, offset, "0x", fork)
     code = view.code
     page = hex_of(code[offset : offset + limit])
-    return CodePage(hex_of(view.message.code_address), hex_of(code_hash(code)), len(code), offset, page, fork, view.is_create)
+    address, digest = hex_of(view.message.code_address), hex_of(code_hash(code))
+    return CodePage(address, digest, len(code), offset, page, fork, view.is_create)
 
 
 class Marks(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,7 +85,8 @@ class Bytes(msgspec.Struct, frozen=True):
     """Hex digits behind ``0x``, two a byte."""
 
 
-_WHOLE = re.compile(r"(calldata|mem)(?:\[\s*(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})\s*:\s*(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})\s*\])?")
+_OFFSET = r"\s*(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})\s*"
+_WHOLE = re.compile(rf"(calldata|mem)(?:\[{_OFFSET}:{_OFFSET}\])?")
 
 
 def evaluate(session: Session, text: str, frame: int | None = None) -> str | Bytes | None:

@@ -10,6 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from zvmd.session_view import calldata_rows
+
 BYTES_A_ROW = 32
 
 
@@ -71,9 +73,12 @@ def _memory(content: str) -> list[tuple[str, str]]:
 
 
 def show_state(state: dict[str, Any]) -> None:
-    """A state as panels: position, stack, memory, storage, logs."""
+    """A state as panels: position, stack, calldata, memory, storage, logs."""
     stack = state["stack"]
     parts: list[Any] = [_rows("stack (top first)", [(str(i), word) for i, word in enumerate(reversed(stack))])]
+    if state["calldata"] != "0x":
+        given = calldata_rows(state["calldata"], state["pages"]["calldata"]["total"])
+        parts.append(_rows("calldata", list(given)))
     if state["memory"] != "0x":
         parts.append(_rows("memory", _memory(state["memory"])))
     for title, field in (("storage", "storage"), ("transient storage", "transientStorage")):

@@ -110,7 +110,8 @@ def set_function_breakpoints(it: Debuggee, arguments: ask.SetFunctionBreakpoints
     wanted = []
     for point in arguments.breakpoints:
         name = point.name.strip()
-        target: Json = {"kind": "call", "target": name} if name[:2] in ("0x", "0X") else {"kind": "opcode", "opcode": name}
+        is_address = name[:2] in ("0x", "0X")
+        target: Json = {"kind": "call", "target": name} if is_address else {"kind": "opcode", "opcode": name}
         wanted.append(_asked(point, fixed=_fixed(target)))
     return _set(it, "functions", wanted)
 
