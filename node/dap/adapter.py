@@ -63,7 +63,8 @@ def launch(it: Debuggee, arguments: ask.Launch) -> Then:
     if it.session is not None:
         raise Refused("something is debugged already: disconnect or restart")
     _open(it, arguments)
-    return Then({}, lambda _: [{"event": "initialized"}, *moves.met(it)])
+    # codes are not met before the program begins: what the editor kept of another session is pending until then
+    return Then({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
 
 
 def attach(it: Debuggee, arguments: ask.Launch) -> Then:

@@ -143,9 +143,8 @@ class Points:
         for point in self:
             if point.verified or point.has_failed or (point.numbers and _code_of(it, point) is None):
                 continue
-            before = point.shown(it)
             self._install(it, point)
-            if point.shown(it) != before:
+            if point.verified or point.has_failed:
                 events.append({"event": "breakpoint", "body": {"reason": "changed", "breakpoint": point.shown(it)}})
         return events
 

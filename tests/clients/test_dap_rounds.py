@@ -6,6 +6,7 @@ vimspector's debug_session.py.
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import time
@@ -252,7 +253,9 @@ def test_breakpoints_may_come_before_the_launch(opened: Callable[..., Editor]) -
     editor.ask("launch", **TWO_CODES, stopOnEntry=False)
     editor.event("initialized")
     assert editor.event("breakpoint")["breakpoint"]["verified"]
-    assert editor.move("configurationDone")["hitBreakpointIds"] == [point["id"]]  # the first instruction, not behind it
+    editor.ask("configurationDone")
+    assert editor.event("breakpoint")["breakpoint"]["id"] == point["id"]
+    assert editor.event("stopped")["hitBreakpointIds"] == [point["id"]]  # the first instruction, not behind it
     assert editor.move("continue", threadId=1)["reason"] == "function breakpoint"
 
 
@@ -572,3 +575,51 @@ def test_a_run_without_debugging(opened: Callable[..., Editor]) -> None:
         assert "halted" in editor.event("output")["output"]
         assert editor.event("exited")["exitCode"] == status
         editor.event("terminated")
+
+
+# Calldata
+
+
+def test_calldata_as_scope_expression_and_memory(opened: Callable[..., Editor]) -> None:
+    words = [f"{at:064x}" for at in range(3)]
+    editor = opened(**TWO_CODES, calldata="0xa9059cbb" + "".join(words))
+    editor.ask("setFunctionBreakpoints", breakpoints=[{"name": "SSTORE"}])
+    editor.move("configurationDone")
+    [scope] = [found for found in editor.ask("scopes", frameId=1)["scopes"] if found["name"] == "calldata"]
+    assert (scope["namedVariables"], scope["indexedVariables"]) == (1, 3)
+    expected = {"selector": "0xa9059cbb"} | {f"{4 + 32 * at:#06x}": "0x" + word for at, word in enumerate(words)}
+    assert editor.variables("calldata") == expected
+    assert list(editor.variables("calldata", filter="named")) == ["selector"]
+    assert list(editor.variables("calldata", filter="indexed", start=1, count=1)) == ["0x0024"]
+    assert list(editor.variables("calldata", start=0, count=2)) == ["selector", "0x0004"]
+    assert editor.variables("calldata", filter="indexed", start=3) == {}
+    assert editor.variables("stack", filter="named") == {}
+    assert editor.ask("evaluate", expression="calldata[0:4]", context="clipboard")["result"] == "0xa9059cbb"
+    assert editor.ask("evaluate", expression="calldata[36]", context="hover")["result"] == "0x1 (1)"
+    whole = editor.ask("evaluate", expression="calldata", context="watch", frameId=1)
+    assert whole["result"].endswith("… (100 bytes)")
+    assert (whole["variablesReference"], whole["indexedVariables"]) == (scope["variablesReference"], 3)
+    data = base64.b64decode(editor.ask("readMemory", memoryReference=whole["memoryReference"], count=200)["data"])
+    assert data.hex() == "a9059cbb" + "".join(words)
+    copied = editor.ask("evaluate", expression="calldata", context="clipboard", frameId=1)["result"]
+    assert copied == "0xa9059cbb" + "".join(words)
+    reference = scope["variablesReference"]
+    assert editor.ask("setVariable", variablesReference=reference, name="0x0024", value="7")["value"] == f"0x{7:064x}"
+    assert editor.ask("setExpression", expression="calldata[0:4]", value="0x11")["value"] == "0x00000011"
+    assert editor.variables("calldata") == expected | {"selector": "0x00000011", "0x0024": f"0x{7:064x}"}
+    assert editor.move("continue", threadId=1)["reason"] == "function breakpoint"
+    assert editor.variables("calldata") == {}
+    assert editor.ask("evaluate", expression="calldatasize", frameId=1)["result"] == "0x64 (100)"
+    assert "no such bytes" in editor.refusal("setVariable", variablesReference=reference + 256, name="0x0000", value="1")
+
+
+def test_more_variables_than_are_shown_at_once(opened: Callable[..., Editor]) -> None:
+    editor = opened(code="0x00", calldata="0x" + "ab" * 32 * 10_005)
+    editor.move("configurationDone")
+    [scope] = [found for found in editor.ask("scopes", frameId=1)["scopes"] if found["name"] == "calldata"]
+    assert (scope["namedVariables"], scope["indexedVariables"]) == (0, 10_005)
+    *shown, rest = editor.ask("variables", variablesReference=scope["variablesReference"])["variables"]
+    assert len(shown) == 10_000
+    assert rest["value"].startswith("5 more")
+    last = editor.ask("variables", variablesReference=scope["variablesReference"], start=10_000, count=100)["variables"]
+    assert len(last) == 5
