@@ -32,6 +32,12 @@ EDITS = 1_024
 EDIT_BYTES = 1 << 20
 """Memory or calldata of one edit."""
 
+LISTINGS_KEPT = 64
+"""Codes whose hash and listing's places are remembered, in the whole process."""
+
+VALUE_BYTES = 65_536
+"""Bytes of calldata or memory that one expression may have as its value."""
+
 NAME_CHARACTERS = 200
 """Name of a session, branch or tag."""
 

@@ -42,7 +42,9 @@ class HttpClient:
             answer = _refusal(error)
         except (OSError, ValueError, http.client.HTTPException) as error:
             hint = "is the node running?"
-            raise ConnectionFailed(f"{self.url}: {error}", code="client.connect", hint=hint) from None
+            is_refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+            code = "client.unsent" if is_refused else "client.connect"
+            raise ConnectionFailed(f"{self.url}: {error}", code=code, hint=hint) from None
         if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
             raise typed_error(answer["error"])
         if not isinstance(answer, dict) or "result" not in answer:

@@ -147,11 +147,16 @@ def http_client(address: str) -> HttpClient:
     return HttpClient(address, None if token.startswith("zvs-") else token)
 
 
+def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
+    """A link by the shared options, to be closed. Raises `ZvmdClientError`."""
+    address = http_address(http, url, data_dir)
+    return HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+
+
 @contextmanager
 def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
     """A link by the shared options. Raises `ZvmdClientError`."""
-    address = http_address(http, url, data_dir)
-    link: Link = HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+    link = connect(http, url, data_dir)
     try:
         yield link
     finally:

@@ -144,8 +144,10 @@ async def checkout(session: AsyncSession, _: View, text: str) -> str:
     return f"on branch {(await session.call('checkout', int(text)))['branch']}"
 
 
-async def evaluate(session: AsyncSession, _: View, text: str) -> str:
-    value = await session.evaluate(text)
+async def evaluate(session: AsyncSession, view: View, text: str) -> str:
+    value = await session.evaluate(text, view.options.frame)
+    if isinstance(value, bytes):
+        return f"{text} = 0x{value.hex()} ({len(value)} bytes)"
     return f"{text} has no value here" if value is None else f"{text} = {value:#x} ({value})"
 
 

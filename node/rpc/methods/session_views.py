@@ -42,7 +42,14 @@ async def timeline(context: Context, id_: ToLook) -> Json:
 
 
 @method(S + "evaluate")
-async def evaluate(context: Context, id_: ToLook, expression: str) -> str | None:
-    """Value of an expression of the breakpoint language here; null where it has none."""
-    answer: str | None = await context.need_sessions().read(lambda found: frontend.evaluate(found, expression), id_)
+async def evaluate(
+    context: Context, id_: ToLook, expression: str, frame: LooseInt | None = None
+) -> str | Json | None:
+    """Value of an expression of the breakpoint language in a frame (none: the running one); null where it has none.
+
+    A word is a quantity; ``calldata``, ``mem`` and their parts of more than 32 bytes are ``{bytes}``.
+    """
+    answer: str | Json | None = await context.need_sessions().read(
+        lambda found: msgspec.to_builtins(frontend.evaluate(found, expression, frame)), id_
+    )
     return answer
