@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 import structlog
 
+from node.doors import announce, try_doors
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
@@ -24,15 +25,13 @@ from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, start_servers
+from node.serving import Servers, check_addresses, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
-from node.settings import Settings
+from node.settings import Settings, is_public_mnemonic
 from storage.session_files import SessionFiles
-from storage.wal.failures import entering
-from zvmd.endpoint import announce
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +51,7 @@ async def run_daemon(
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
+    check_addresses(settings)
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
@@ -87,9 +87,9 @@ async def run_daemon(
     }
     jobs.start()
     try:
-        with entering("endpoints.json"):
-            announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
-        _announce(opened, servers, recovery_ms, say)
+        announce(opened.data_dir, servers.quic_address, servers.http_address)
+        await try_doors(opened.data_dir, opened.config.chain_id)
+        _announce(settings, opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await stopped.wait()
@@ -137,9 +137,16 @@ def _session_keeper(
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 
-def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:
+def _announce(
+    settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
+) -> None:
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # closed standard output is None
+    show_keys = on_terminal or is_public_mnemonic(settings.node.mnemonic)
     for index, address in enumerate(opened.dev_accounts.addresses):
-        say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
+        key = f"  key 0x{opened.dev_accounts.secret(address).hex()}" if show_keys else ""
+        say(f"account ({index}) 0x{address.hex()}{key}")
+    if opened.dev_accounts.addresses and not show_keys:
+        say("keys are shown on a terminal only: these accounts are not of the public test mnemonic")
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
     say(

@@ -12,6 +12,7 @@ ZvmdError
 ├── Reverted               cheat.reverted
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 ├── PortUnavailable        node.port                exit 69
+├── Unreachable            node.unreachable         exit 69
 └── InvalidTransaction
     └── ExecutionFault     node.execution_fault
 """
@@ -106,6 +107,14 @@ class PortUnavailable(ZvmdError):
 
     code = "node.port"
     hint = "choose another with --http-port or --quic-port (0: any), or stop what listens there"
+    exit_code = EXIT_UNAVAILABLE
+
+
+class Unreachable(ZvmdError):
+    """The node listens, but could not be reached from this machine when it tried before READY."""
+
+    code = "node.unreachable"
+    hint = "look at what filters local traffic (firewall, IPAddressDeny=), the loopback interface and [limits]"
     exit_code = EXIT_UNAVAILABLE
 
 

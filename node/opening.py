@@ -23,7 +23,8 @@ from node.engine.pool import PoolEntry
 from node.engine.producer import Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
-from node.settings import DEV_MNEMONIC, Settings
+from node.ops.reading import read_limited
+from node.settings import Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
@@ -39,6 +40,8 @@ from storage.wal.delta import Deltas
 from storage.wal.failures import entering, starting
 from vm.machine import Machine
 
+GENESIS_BYTES_MAX = 256 * 2**20
+"""Of a file named by ``node.genesis``: a million accounts are 100 MB."""
 CACHE_BYTES_MAX = 256 * 2**20
 """Compiled machine code kept on disk."""
 
@@ -87,13 +90,17 @@ def open_chain(
     """Recover the chain in the settings' data directory, or begin a new one there.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
-    `InvalidSetting`.
+    `InvalidSetting`. What the settings name is read first, so that nothing is made when it cannot be used.
     """
+    dev_accounts = dev_accounts_of(settings)
+    wanted = read_wanted_genesis(settings)
     fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:
         with starting():
-            return _open(fs, lock, settings, origins, now, accept_data_loss)
+            genesis = open_identity(fs, lambda: wanted or new_genesis(settings, dev_accounts, int(now())))
+            check_genesis(genesis, wanted, settings, origins)
+            return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss)
     except BaseException:
         lock.release()
         raise
@@ -103,17 +110,10 @@ def _open(
     fs: FileSystem,
     lock: Lock,
     settings: Settings,
-    origins: Mapping[str, str],
-    now: Callable[[], float],
+    genesis: Genesis,
+    dev_accounts: DevAccounts,
     accept_data_loss: int,
 ) -> OpenedChain:
-    dev_accounts = DevAccounts([])
-    if settings.node.dev:
-        if settings.node.mnemonic != DEV_MNEMONIC and (fault := fault_of(settings.node.mnemonic)):
-            raise InvalidSetting(f"node.mnemonic cannot be used: {fault}")
-        dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
-    genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
-    check_genesis(genesis, settings, origins)
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = Machine(cache, settings.vm.engine, dump=dump)
@@ -121,7 +121,7 @@ def _open(
     controls = Controls(gas_limit=settings.node.block_gas_limit)
     if settings.node.block_time_seconds:
         controls.automine = False
-        controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
+        controls.interval_milliseconds = max(1, round(settings.node.block_time_seconds * 1000))
     try:
         store, ledger, report = _recovered(fs, genesis, options, machine, controls)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
@@ -205,31 +205,44 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
-def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
-    """The genesis that the settings describe: a file in geth's format, or a development chain.
+def dev_accounts_of(settings: Settings) -> DevAccounts:
+    """The accounts of a development chain; none otherwise. Raises `InvalidSetting`."""
+    mnemonic = settings.node.mnemonic
+    if not settings.node.dev:
+        return DevAccounts([])
+    if not is_public_mnemonic(mnemonic) and (fault := fault_of(mnemonic)):
+        said = fault.partition(";")[0]  # without the word that was meant: it is a secret, and this goes to the journal
+        raise InvalidSetting(f"node.mnemonic cannot be used: {said}")
+    return DevAccounts.of_mnemonic(mnemonic, settings.node.accounts)
 
-    Raises `InvalidSetting` for a file that is none.
-    """
-    if settings.node.genesis:
-        try:
-            return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_bytes()))
-        except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
-            raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
+
+def read_wanted_genesis(settings: Settings) -> Genesis | None:
+    """The genesis of the file in geth's format that the settings name. Raises `InvalidSetting` for one that is none."""
+    if not settings.node.genesis:
+        return None
+    try:
+        content = read_limited(Path(settings.node.genesis).expanduser(), GENESIS_BYTES_MAX)
+        return Genesis.from_json(json.loads(content))
+    except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
+        raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
+
+
+def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
+    """The genesis of a development chain that the settings describe."""
     fork = Fork[settings.node.hardfork.upper()]
     return dev_genesis(
         settings.node.chain_id, dev_accounts.addresses, fork, settings.node.block_gas_limit, timestamp=now
     )
 
 
-def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
+def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
     if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
         raise GenesisMismatch(
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
         )
-    if settings.node.genesis:
-        wanted = new_genesis(settings, DevAccounts([]), 0).header().hash
-        if wanted != genesis.header().hash:
+    if wanted is not None:
+        if wanted.header().hash != genesis.header().hash:
             raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")
     elif origins.get("node.hardfork"):
         wanted_fork = Fork[settings.node.hardfork.upper()]

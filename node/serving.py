@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.auth.errors import UnsafeBind
 from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
@@ -23,8 +25,7 @@ from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
-
-TLS_DIRECTORY = "tls"
+from storage import layout
 
 
 @dataclass(slots=True)
@@ -54,20 +55,44 @@ class Servers:
 async def start_servers(settings: Settings, backend: Backend, sessions: SessionService | None = None) -> Servers:
     """Bind both ports, then listen.
 
-    Raises `UnsafeBind`, `InvalidSetting`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    Raises `InvalidSetting`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
     """
+    check_addresses(settings)
     data_dir = settings.data_dir
-    tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
+    tls = load_or_create_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
     tcp = _bind(open_tcp_socket, "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
-    quic_address = "{}:{}".format(*udp.getsockname()[:2])
+    quic_address = address_text(*udp.getsockname()[:2])
     service = RpcService(backend, rpc_limits(settings), sessions)
     service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
-    http_address = "{}:{}".format(*gateway.address)
-    return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
+    http_address = address_text(*gateway.address)
+    return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
+
+
+def address_text(host: str, port: int) -> str:
+    """As in a URL.
+
+    >>> address_text("127.0.0.1", 8545), address_text("::1", 8545)
+    ('127.0.0.1:8545', '[::1]:8545')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_addresses(settings: Settings) -> None:
+    """Refuse addresses that could never be listened on. Raises `InvalidSetting`, `UnsafeBind`."""
+    _parsed("quic", settings.quic.host)
+    if not _parsed("http", settings.http.host).is_loopback:
+        raise UnsafeBind(f"HTTP on {settings.http.host} would be open to other machines")
+
+
+def _parsed(section: str, host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
 
 
 def wire_limits(settings: Settings) -> WireLimits:
@@ -82,10 +107,9 @@ def wire_limits(settings: Settings) -> WireLimits:
 
 
 def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: str, port: int) -> socket.socket:
+    _parsed(section, host)
     try:
         return open_socket(host, port)
-    except ValueError:
-        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
     except OSError as error:
         raise PortUnavailable(f"cannot listen on {host} port {port} ({section}.port): {error.strerror}") from error
 

@@ -119,7 +119,7 @@ async def serve_http(
         server_header=False,
         date_header=False,
         proxy_headers=False,
-        limit_concurrency=connections_max,
+        limit_concurrency=connections_max + 1,  # uvicorn counts the connection that asks as one more
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=stop_seconds,
         ws_max_size=service.context.limits.body_size_max_bytes,
