@@ -45,7 +45,7 @@ async def _over_http(url: str) -> object:
     address = urlsplit(url)
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": METHOD, "params": []})
     head = (
-        f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     try:

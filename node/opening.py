@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ from storage.space import Marks, SpaceWatch
 from storage.store import Store
 from storage.wal.delta import Deltas
 from storage.wal.failures import entering, starting
+from storage.wal.records import encode_genesis
+from storage.wal.writer import largest_payload
 from vm.machine import Machine
 
 GENESIS_BYTES_MAX = 256 * 2**20
@@ -94,11 +97,14 @@ def open_chain(
     """
     dev_accounts = dev_accounts_of(settings)
     wanted = read_wanted_genesis(settings)
+    of_a_new_chain = wanted or new_genesis(settings, dev_accounts, int(now()))
+    if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - errors are told by who opens it
+        check_size(of_a_new_chain, settings.storage.segment_size_bytes)
     fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:
         with starting():
-            genesis = open_identity(fs, lambda: wanted or new_genesis(settings, dev_accounts, int(now())))
+            genesis = open_identity(fs, lambda: of_a_new_chain)
             check_genesis(genesis, wanted, settings, origins)
             return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss)
     except BaseException:
@@ -233,6 +239,16 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
     return dev_genesis(
         settings.node.chain_id, dev_accounts.addresses, fork, settings.node.block_gas_limit, timestamp=now
     )
+
+
+def check_size(genesis: Genesis, segment_size_bytes: int) -> None:
+    """Refuse a genesis that a file of the log cannot hold. Raises `InvalidSetting`."""
+    size, most = len(encode_genesis(genesis.to_json())), largest_payload(segment_size_bytes)
+    if size > most:
+        raise InvalidSetting(
+            f"the genesis takes {size} bytes of the log, and {most} fit: have fewer accounts (node.accounts, "
+            "node.genesis) or a larger storage.segment_size_bytes; 8 MiB is the most"
+        )
 
 
 def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, origins: Mapping[str, str]) -> None:

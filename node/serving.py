@@ -16,6 +16,7 @@ from node.auth.tokens import TokenChecker, load_or_create_token
 from node.errors import PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
+from node.gateway.guard import LOCAL_HOSTS, GuardRules
 from node.ops.errors import InvalidSetting
 from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
@@ -67,7 +68,8 @@ async def start_servers(settings: Settings, backend: Backend, sessions: SessionS
     service = RpcService(backend, rpc_limits(settings), sessions)
     service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
-    gateway = await serve_http(service, tcp, connections_max=settings.limits.http_connections)
+    rules = GuardRules((*LOCAL_HOSTS, str(ipaddress.ip_address(settings.http.host))))
+    gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
     http_address = address_text(*gateway.address)
     return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
 
@@ -83,7 +85,8 @@ def address_text(host: str, port: int) -> str:
 
 def check_addresses(settings: Settings) -> None:
     """Refuse addresses that could never be listened on. Raises `InvalidSetting`, `UnsafeBind`."""
-    _parsed("quic", settings.quic.host)
+    if _parsed("quic", settings.quic.host).is_multicast:
+        raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if not _parsed("http", settings.http.host).is_loopback:
         raise UnsafeBind(f"HTTP on {settings.http.host} would be open to other machines")
 

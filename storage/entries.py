@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from storage import layout
-from storage.errors import EntryUnusable
+from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.fs import RealFs
 from storage.wal.beginning import BEGINNING_NAME
 from storage.wal.watermark import WATERMARK_NAME
@@ -37,8 +37,10 @@ def looked_over(data_dir: Path) -> RealFs:
 
     Opening a FIFO waits for a writer and a device never ends, also inside LevelDB and SQLite, which open files by
     themselves; and what they write through a link to a file would overwrite another file. Links to directories are
-    followed: `state/` may be on another disk. Raises `EntryUnusable`.
+    followed: `state/` may be on another disk. Raises `EntryUnusable`; `DataDirectoryUnusable` for what is no directory.
     """
+    if os.path.lexists(data_dir) and not os.path.isdir(data_dir):  # noqa: PTH112 - which tells of no error
+        raise DataDirectoryUnusable(f"{data_dir} is not a directory")
     for path, kind in _entries(data_dir, ""):
         wanted = WANTED.get(path, "file")
         if kind != wanted and (path in WANTED or kind != "directory"):

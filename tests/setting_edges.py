@@ -31,7 +31,7 @@ ODD_NUMBERS = ("0", "1", "+1", "01", "1.0", "1.5", "-0.0", "1e-300", "1e300", " 
 TEXTS: dict[str, tuple[str, ...]] = {
     "node.data_dir": ("", "/proc/nothing", "/dev/null", "/dev/null/below", "x" * 300, "~nobody-of-this-name/x"),
     "node.genesis": ("/nowhere.json", "/dev/null", "/dev/zero", "/proc/self/mem", "/", "~nobody-of-this-name/x"),
-    "node.mnemonic": ("", "test", DEV_MNEMONIC, f" {DEV_MNEMONIC}\n", DEV_MNEMONIC.replace("junk", "test"), "\u00e9" * 9),
+    "node.mnemonic": ("", "test", DEV_MNEMONIC, f" {DEV_MNEMONIC}\n", DEV_MNEMONIC.upper(), "\u00e9" * 9),
     "http.host": (
         "127.0.0.1", "::1", "127.9.9.9", "localhost", "", "0.0.0.0", "::", "10.0.0.1", "[::1]", "::ffff:127.0.0.1",
         "127.0.0.1:80", "127.1", "1", "::1%lo", "256.0.0.1",

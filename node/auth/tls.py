@@ -60,7 +60,7 @@ class TlsFiles:
 def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
     """The certificate in ``directory``, with what is missing or no good made anew.
 
-    Raises `UnusableCertificate` for a damaged authority key, which clients elsewhere rely on; what `write_private` does.
+    Raises `UnusableCertificate` for a damaged authority key, which clients elsewhere rely on, and as `write_private`.
     """
     authority, authority_key = _authority(directory, now)
     key = _node_key(directory)

@@ -24,6 +24,7 @@ import qh3.quic.retry
 
 import node.cli.main
 import node.daemon
+import node.ops.reading
 import node.periodic
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
@@ -35,6 +36,7 @@ INDEX_SECONDS = 0.1
 CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
 COMPRESSION_SECONDS = 0.2
+PIPE_SECONDS = 0.2
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
@@ -49,6 +51,7 @@ def main() -> None:
     node.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     node.periodic.SPACE_SECONDS = SPACE_SECONDS
     node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
+    node.ops.reading.PIPE_SECONDS = PIPE_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()

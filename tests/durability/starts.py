@@ -18,23 +18,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zvmd
 from node.auth.tls import load_or_create_certificate
 from storage import layout
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import DaemonFailed
+from tests.durability.started import over_quic, refusal
 from tests.rpc import Rpc
 
-STATUSES = frozenset((65, 66, 67, 69, 70, 73, 75, 78))
-"""Those of docs/operations.md with which a start may end."""
 HUGE_BYTES = 2**30
 BLOCKS = 4
 HOLDER = "0x00000000000000000000000000000000000b0b00"
 CONFIG, GENESIS, CREDENTIALS = "zvmd.toml", "given.json", "credentials"
 """Beside the data directory: what the settings name."""
-LOG, WITNESSES = ("wal/",), ("wal/", "state/", "index")
-"""Damage to the log and to all that remembers how far it went is other lines' matter: it may be a shorter chain."""
-
 Damage = Callable[[Path, random.Random], object]
 
 
@@ -68,7 +63,7 @@ def _gone(path: Path, _: random.Random) -> None:
 
 
 def _socket(path: Path) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     os.chdir(path.parent)  # a socket's path is at most 108 bytes
     try:
         with socket.socket(socket.AF_UNIX) as made:
@@ -147,8 +142,15 @@ DIRECTORY_DAMAGES: dict[str, Damage] = {
     "open to others": _mode(0o777),
 }
 
+TLS = "data/tls"
+CLOCKS = {f"of a clock {days} days off": days for days in (-20_000, -4_000, -400, -31, 1, 30, 400, 36_500)}
+"""Certificates of a first start with a wrong clock."""
+ANOTHERS = "another node's"
+NEW_CHAINS = {("data", "missing"), ("data", "an empty directory")}
+"""Begin a new chain, rightly."""
 ABSENT = (
-    "data/panic", "data/suspect", "data/signing.key", "data/ballast", "data/token.new", "data/endpoints.json.new", "data/FORMAT.tmp",
+    "data/panic", "data/suspect", "data/signing.key", "data/ballast", "data/token.new", "data/endpoints.json.new",
+    "data/FORMAT.tmp",
     "data/genesis.json.tmp", "data/tls/key.pem.new", "data/tls/authority.pem.new", "data/wal/watermark.tmp",
     "data/wal/beginning", "data/index.sqlite-journal", "data/index.sqlite-wal", "data/index.sqlite-shm",
     "data/quarantine", "data/verifying", "data/cache", "data/unknown", "data/exports/unknown.snap",
@@ -168,12 +170,21 @@ class Sound(NamedTuple):
     place: Path
     facts: dict[str, Any]
     targets: tuple[str, ...]
+    other: Path
+    """A directory of the same kind, of another node and chain."""
 
 
 def make(zygote: Zygote, place: Path) -> Sound:
-    """A chain with everything that a data directory may hold, stopped in order."""
+    """A chain with everything that a data directory may hold, stopped in order; and another one beside it."""
+    facts, other = _grow(zygote, place), place.with_name(f"{place.name}-other")
+    _grow(zygote, other, "--chain-id", "7")
+    found = (str(path.relative_to(place)) for path in sorted(place.rglob("*")) if path.name != "data.log")
+    return Sound(place, facts, (*found, *ABSENT), other)
+
+
+def _grow(zygote: Zygote, place: Path, *arguments: str) -> dict[str, Any]:
     place.mkdir()
-    daemon = ForkedDaemon(zygote, place / "data")
+    daemon = ForkedDaemon(zygote, place / "data", *arguments)
     daemon.start()
     try:
         rpc = daemon.rpc()
@@ -195,8 +206,7 @@ def make(zygote: Zygote, place: Path) -> Sound:
     (place / CREDENTIALS / "limits.batch_calls").write_text("50\n")
     shutil.copy(place / "data" / layout.GENESIS, place / GENESIS)
     shutil.rmtree(place / "data" / layout.CACHE, ignore_errors=True)
-    found = (str(path.relative_to(place)) for path in sorted(place.rglob("*")) if path != daemon.log_file)
-    return Sound(place, facts, (*found, *ABSENT))
+    return facts
 
 
 def _facts(rpc: Rpc) -> dict[str, Any]:
@@ -210,25 +220,24 @@ def _facts(rpc: Rpc) -> dict[str, Any]:
 
 def cases(sound: Sound) -> list[tuple[str, str]]:
     """(path, damage) of every single damage."""
-    return [
-        (path, name)
-        for path in sound.targets
-        for name in (DIRECTORY_DAMAGES if (sound.place / path).is_dir() else DAMAGES)
-    ]
+    found = []
+    for path in sound.targets:
+        names = list(DIRECTORY_DAMAGES if (sound.place / path).is_dir() else DAMAGES)
+        names += CLOCKS if path == TLS else ()
+        names += [ANOTHERS] if (sound.other / path).is_file() else ()
+        found += [(path, name) for name in names if (path, name) not in NEW_CHAINS]
+    return found
 
 
 def some(sound: Sound, chance: random.Random) -> list[tuple[str, str]]:
     """Two or three damages at once."""
-    every = cases(sound)
-    chosen = {path: name for path, name in chance.sample(every, chance.choice((2, 3)))}
-    log = [path for path in chosen if path.startswith("data/wal")]
-    if log:
-        chosen = {path: name for path, name in chosen.items() if path == log[0] or not _remembers(path)}
-    return list(chosen.items())
+    chosen = dict(chance.sample(cases(sound), chance.choice((2, 3))))
+    log = next((path for path in chosen if path.startswith("data/wal")), "")
+    return [(path, name) for path, name in chosen.items() if path == log or not log or not _remembers(path)]
 
 
 def _remembers(path: str) -> bool:
-    """Whether it tells how far the log went."""
+    """Whether it tells how far the log went: with that damaged as well, a shorter chain may be all there is."""
     return path.startswith(("data/wal", "data/state", "data/index", "data/exports"))
 
 
@@ -236,9 +245,7 @@ def hurt(zygote: Zygote, sound: Sound, target: Path, damages: list[tuple[str, st
     """Start over the damages; says how it ended. Raises AssertionError if not rightly."""
     _copy(sound.place, target)
     for path, name in damages:
-        kinds = DIRECTORY_DAMAGES if (target / path).is_dir() else DAMAGES
-        (target / path).parent.mkdir(exist_ok=True)
-        (kinds if name in kinds else DAMAGES | DIRECTORY_DAMAGES)[name](target / path, chance)
+        _damage(sound, target, path, name, chance)
     outcome = _start(zygote, sound, target)
     if outcome != "READY":
         for path, _ in damages:
@@ -246,6 +253,18 @@ def hurt(zygote: Zygote, sound: Sound, target: Path, damages: list[tuple[str, st
         again = _start(zygote, sound, target)
         assert again == "READY", f"{outcome}, and {again} with the file put back"
     return outcome
+
+
+def _damage(sound: Sound, target: Path, path: str, name: str, chance: random.Random) -> None:
+    place = target / path
+    place.parent.mkdir(exist_ok=True)
+    if name in CLOCKS:
+        from_another_clock(place, CLOCKS[name])
+    elif name == ANOTHERS:
+        shutil.copy2(sound.other / path, place)
+    else:
+        kinds = DIRECTORY_DAMAGES if place.is_dir() else DAMAGES
+        (kinds if name in kinds else DAMAGES | DIRECTORY_DAMAGES)[name](place, chance)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -281,34 +300,19 @@ def _start(zygote: Zygote, sound: Sound, target: Path) -> str:
     daemon.log_file.unlink(missing_ok=True)
     try:
         daemon.start()
-    except DaemonFailed as failed:
-        said = daemon.log()
-        status = next((status for status in STATUSES if f"ended with status {status} before READY" in str(failed)), 0)
-        assert status, failed
-        assert "error[" in said, said
-        assert "\nhint: " in said, said
-        assert "Traceback" not in said, said
-        return f"status {status}"
-    finally:
-        if daemon.ready_line == "":
-            daemon.close()
-    try:
         rpc = daemon.rpc()
         found = _facts(rpc)
         rpc.close()
         assert found == sound.facts, found
-        assert asyncio.run(_over_quic(target / "data")) == hex(BLOCKS)
+        assert asyncio.run(over_quic(target / "data")) == hex(BLOCKS)
         assert "Traceback" not in daemon.log(), daemon.log()
         status = daemon.stop()
         assert status == 0, f"stopped with {status}: {daemon.log()}"
+    except DaemonFailed as failed:
+        return f"status {refusal(daemon, failed)}"
     finally:
         daemon.close()
     return "READY"
-
-
-async def _over_quic(data_dir: Path) -> Any:
-    async with zvmd.connect(data_dir=data_dir) as client:
-        return await client.rpc("eth_blockNumber")
 
 
 def from_another_clock(directory: Path, days: float) -> None:

@@ -1,0 +1,88 @@
+"""What a start reads may be missing, damaged, of another kind or from another clock; see `tests.durability.starts`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.forked_daemon import Zygote
+from tests.durability import starts
+from tests.durability.hurts import starts_over_damage
+from tests.durability.results import Budget, Line
+from tests.durability.started import REFUSED, started_with
+from tests.setting_edges import Edge, edges, variable
+
+ALWAYS = {
+    "authority-pem-missing": [("data/tls/authority.pem", name) for name in ("missing", "empty", "garbage")],
+    "certificate-from-a-wrong-clock": [("data/tls", f"of a clock {days} days off") for days in (30, -4_000)],
+}
+"""Cases reported from outside."""
+
+
+@pytest.fixture(scope="module")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    made = Zygote(tmp_path_factory.mktemp("zygote") / "log")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def sound(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> starts.Sound:
+    return starts.make(zygote, tmp_path_factory.mktemp("starts") / "sound")
+
+
+@pytest.mark.parametrize("case", ALWAYS)
+def test_reported_cases(zygote: Zygote, sound: starts.Sound, tmp_path: Path, case: str) -> None:
+    for damage in ALWAYS[case]:
+        assert starts.hurt(zygote, sound, tmp_path / "hurt", [damage], random.Random(1)) == "READY"
+
+
+def test_some_damages(zygote: Zygote, sound: starts.Sound, tmp_path: Path) -> None:
+    """Other ones with each kind of file: the campaign line ``starts`` does them all."""
+    chance = random.Random(7)
+    for damages in [[case] for case in chance.sample(starts.cases(sound), 8)] + [starts.some(sound, chance)]:
+        starts.hurt(zygote, sound, tmp_path / "hurt", damages, chance)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(7200)
+def test_every_damage(tmp_path: Path) -> None:
+    starts_over_damage(Line("starts", 1), Budget(3_000, time.monotonic() + 7000), tmp_path)
+
+
+def test_segment_size_not_a_multiple(zygote: Zygote, tmp_path: Path) -> None:
+    size = {"ZVMD_STORAGE__SEGMENT_SIZE_BYTES": "1000000"}
+    assert started_with(zygote, tmp_path / "data", size) == REFUSED
+
+
+FEW = {
+    "storage.segment_size_bytes": ("65536",), "node.accounts": ("0",), "limits.http_connections": ("1",),
+    "limits.quic_connections": ("1",), "limits.body_bytes": ("1024",), "limits.json_depth": ("8",),
+    "storage.export_seconds": ("5e-324",), "node.block_time_seconds": ("5e-324",), "http.host": ("::1", "127.9.9.9"),
+    "quic.host": ("::", "::1", "224.0.0.1"), "node.data_dir": ("/dev/null", ""), "node.genesis": ("/dev/zero",),
+}  # fmt: skip
+"""Values that once passed the check and did not start, or not rightly."""
+
+
+def started(zygote: Zygote, place: Path, edge: Edge) -> None:
+    place.mkdir()
+    status = started_with(zygote, place / "data", {variable(edge.name): edge.text})
+    allowed = (0, REFUSED, 69) if edge.name.endswith(".host") else (0,) if edge.limit else (0, REFUSED)
+    assert status in allowed, (edge, status)
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_a_setting_at_its_limit_starts_or_is_refused(zygote: Zygote, tmp_path: Path, name: str) -> None:
+    for number, text in enumerate(FEW[name]):
+        started(zygote, tmp_path / str(number), Edge(name, text, limit=False))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_every_setting_starts_or_is_refused(zygote: Zygote, tmp_path: Path) -> None:
+    for number, edge in enumerate(edges()):
+        started(zygote, tmp_path / str(number), edge)
