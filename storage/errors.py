@@ -226,7 +226,7 @@ class StateUnavailable(StorageError):
     """The state of that block is not kept, or the block does not exist."""
 
     code = "state.unavailable"
-    hint = "ask for a later block, or keep more history: [storage] retention"
+    hint = "ask for a later block, or keep more history: [storage] retention_blocks (0 keeps all)"
 
 
 class CheckpointBroken(StorageError):

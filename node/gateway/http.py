@@ -19,6 +19,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 PREFLIGHT_MAX_AGE_S = 600
+REFUSED_HINT = "name the node by its address, as in http://127.0.0.1:8545; pages of other origins are not answered"
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -60,7 +61,7 @@ class Guard:
                 await receive()
                 await send({"type": "websocket.close", "code": 1008})  # before accept: HTTP 403
             else:
-                await refuse(send, 403, "http.refused", reason, "allow it with [http] hosts or origins")
+                await refuse(send, 403, "http.refused", reason, REFUSED_HINT)
             return
         if origin is None or scope["type"] == "websocket" or not origin_allowed(self._rules, origin):
             await self._app(scope, receive, send)
