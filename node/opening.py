@@ -17,6 +17,7 @@ from chain.state import EMPTY_ACCOUNT
 from node import resources
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
+from node.engine.cheats import TIMESTAMP_MAX
 from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
 from node.engine.mnemonic import fault_of
@@ -28,7 +29,7 @@ from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
-from storage.errors import StateStoreCorrupt
+from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
 from storage.fs import FileSystem, Lock
@@ -101,6 +102,8 @@ def open_chain(
     if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - errors are told by who opens it
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
     fs = looked_over(settings.data_dir)
+    if settings.data_dir.is_dir() and not os.access(settings.data_dir, os.W_OK | os.X_OK):
+        raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
     lock = take_directory(fs)
     try:
         with starting():
@@ -228,7 +231,12 @@ def read_wanted_genesis(settings: Settings) -> Genesis | None:
         return None
     try:
         content = read_limited(Path(settings.node.genesis).expanduser(), GENESIS_BYTES_MAX)
-        return Genesis.from_json(json.loads(content))
+        genesis = Genesis.from_json(json.loads(content))
+        if genesis.number:
+            raise InvalidGenesis("number: a chain begins with block 0")
+        if genesis.timestamp > TIMESTAMP_MAX:
+            raise InvalidGenesis(f"timestamp: {genesis.timestamp} leaves no later one for block 1")
+        return genesis
     except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
         raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
 

@@ -65,8 +65,8 @@ def _entries(root: Path, below: str) -> Iterator[tuple[str, str]]:
 
 
 def _size(path: Path) -> int:
-    """In bytes; 0 for what a running node has just removed."""
-    with suppress(FileNotFoundError):
+    """In bytes; 0 for what a running node has just removed, or what cannot be looked at: who opens it tells why."""
+    with suppress(OSError):
         return path.stat().st_size
     return 0
 

@@ -203,7 +203,7 @@ def _grow(zygote: Zygote, place: Path, *arguments: str) -> dict[str, Any]:
         daemon.close()
     (place / CONFIG).write_text("[limits]\npool_transactions = 5000\n")
     (place / CREDENTIALS).mkdir()
-    (place / CREDENTIALS / "limits.batch_calls").write_text("50\n")
+    (place / CREDENTIALS / "sessions.expiry_seconds").write_text("50\n")
     shutil.copy(place / "data" / layout.GENESIS, place / GENESIS)
     shutil.rmtree(place / "data" / layout.CACHE, ignore_errors=True)
     return facts

@@ -79,7 +79,7 @@ def named_settings(text: str) -> set[str]:
         ("keep more history: [storage] retention", {"storage.retention"}),
         ("allow it with [http] hosts or origins", {"http.hosts", "http.origins"}),
         ("[storage] export_seconds, exports_kept", {"storage.export_seconds", "storage.exports_kept"}),
-        ("raise storage.retention_blocks (0 keeps all), see ZVMD_HTTP__PORT", {"storage.retention_blocks", "http.port"}),
+        ("raise storage.retention_blocks, see ZVMD_HTTP__PORT", {"storage.retention_blocks", "http.port"}),
         ("look at node.py and at the log.", set()),
     ],
 )
