@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from node.doors import announce, try_doors
+from node.doors import announce, seed, try_doors
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.node import Node
@@ -32,6 +32,7 @@ from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.session_files import SessionFiles
+from storage.wal.failures import starting
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,9 @@ async def run_daemon(
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
+    seeding = asyncio.create_task(asyncio.to_thread(seed))
     opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
+    await seeding
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
@@ -133,7 +136,8 @@ def _session_keeper(
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
-    files.remove_unfinished()
+    with starting():
+        files.remove_unfinished()
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 

@@ -7,16 +7,27 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from qh3._hazmat import X25519KeyExchange
+
 from node.auth.errors import UnusableCertificate, UnusableToken
 from node.auth.private import write_private
 from node.errors import Unreachable
-from zvmd.client import Connecting
+from zvmd.connection import open_connection, shut
 from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
 from zvmd.errors import ZvmdClientError
+from zvmd.frames import CallMethod, Result
 
 DOOR_SECONDS = 30.0
 """Each door takes milliseconds; a machine may be very busy while it boots."""
 METHOD = "eth_chainId"
+
+
+def seed() -> None:
+    """Make a key and forget it: the first one of a process takes 0.1 s, for which the library gathers randomness.
+
+    It lets other threads run meanwhile, so a start does this beside its recovery instead of in the first handshake.
+    """
+    X25519KeyExchange()
 
 
 def announce(data_dir: Path, quic_address: str, http_address: str) -> None:
@@ -64,8 +75,12 @@ async def _over_http(url: str) -> object:
 
 async def _over_quic(data_dir: Path) -> object:
     try:
-        async with Connecting(find_endpoint(data_dir=data_dir, environ={}), DOOR_SECONDS) as client:
-            return await client.rpc(METHOD)
+        connection = await open_connection(find_endpoint(data_dir=data_dir, environ={}), "zvmd", DOOR_SECONDS)
+        try:
+            request_id = connection.next_id()
+            return (await connection.request(CallMethod(request_id, METHOD, []), request_id, Result)).value
+        finally:
+            await shut(connection)
     except ZvmdClientError as error:
         kind = next((kind for word, kind in _KINDS.items() if word in f"{error.code} {error.message}"), Unreachable)
         raise kind(f"the node cannot connect to itself over QUIC: {error.message}") from None

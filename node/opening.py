@@ -163,7 +163,8 @@ def take_directory(fs: FileSystem) -> Lock:
     """
     with entering("the data directory"):
         fs.makedirs("")
-    lock, stamp = layout.boot(fs, version("zvmd"))
+    with starting():
+        lock, stamp = layout.boot(fs, version("zvmd"))
     if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
         try:
             layout.write_stamp(fs, layout.Stamp(layout.CURRENT, version("zvmd"), version("zvmd")))
