@@ -17,12 +17,11 @@ from chain.state import EMPTY_ACCOUNT
 from node import resources
 from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
-from node.engine.cheats import TIMESTAMP_MAX
 from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
 from node.engine.mnemonic import fault_of
 from node.engine.pool import PoolEntry
-from node.engine.producer import Controls
+from node.engine.producer import TIMESTAMP_MAX, Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited

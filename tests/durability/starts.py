@@ -233,7 +233,8 @@ def some(sound: Sound, chance: random.Random) -> list[tuple[str, str]]:
     """Two or three damages at once."""
     chosen = dict(chance.sample(cases(sound), chance.choice((2, 3))))
     log = next((path for path in chosen if path.startswith("data/wal")), "")
-    return [(path, name) for path, name in chosen.items() if path == log or not log or not _remembers(path)]
+    kept = [path for path in chosen if path == log or not log or not _remembers(path)]
+    return [(path, chosen[path]) for path in kept if not any(path.startswith(f"{other}/") for other in kept)]
 
 
 def _remembers(path: str) -> bool:
