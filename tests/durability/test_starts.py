@@ -5,13 +5,22 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chain.errors import TransactionTooLarge
+from chain.genesis import Genesis, dev_genesis
+from chain.transactions import encode_transaction, sign_transaction
+from chain.types import Address
+from node.engine.executor import Candidate
+from node.opening import check_size
+from node.ops.errors import InvalidSetting
 from tests.crash.forked_daemon import Zygote
 from tests.durability import starts
 from tests.durability.hurts import starts_over_damage
+from tests.durability.nodes import LocalNode
 from tests.durability.results import Budget, Line
 from tests.durability.started import REFUSED, started_with
 from tests.setting_edges import Edge, edges, variable
@@ -79,6 +88,30 @@ def started(zygote: Zygote, place: Path, edge: Edge) -> None:
 def test_a_setting_at_its_limit_starts_or_is_refused(zygote: Zygote, tmp_path: Path, name: str) -> None:
     for number, text in enumerate(FEW[name]):
         started(zygote, tmp_path / str(number), Edge(name, text, limit=False))
+
+
+def test_what_the_smallest_log_files_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """With segments of 64 KiB, a transaction of 100 kB ended the node with 70."""
+    with pytest.raises(InvalidSetting, match=r"node\.accounts"):
+        check_size(genesis_of(1_000), 65_536)
+    node = LocalNode(tmp_path / "data", segment_size_bytes=65_536)
+    large = transaction(node, bytes(100_000))
+    with pytest.raises(TransactionTooLarge, match="oversized data"):
+        node.send(large)
+    node.send(transaction(node, bytes(50_000)))
+    node.grow(1)
+    assert node.store.head.number == 2
+    node.close()
+
+
+def genesis_of(accounts: int) -> Genesis:
+    return dev_genesis(1, [Address(number.to_bytes(20, "big")) for number in range(accounts)])
+
+
+def transaction(node: LocalNode, data: bytes) -> Candidate:
+    small = node.transfer(0, Address(bytes(20))).transaction
+    signed = sign_transaction(replace(small, data=data, gas_limit=10_000_000), node.secrets[0])
+    return Candidate(signed, node.accounts[0], encode_transaction(signed))
 
 
 @pytest.mark.full
