@@ -15,8 +15,10 @@ from chain.genesis import Genesis, dev_genesis
 from chain.transactions import encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.executor import Candidate
+from node.engine.requests import KeepTemplate
 from node.opening import check_size
 from node.ops.errors import InvalidSetting
+from storage.errors import RecordTooLarge
 from tests.crash.forked_daemon import Zygote
 from tests.durability import starts
 from tests.durability.hurts import starts_over_damage
@@ -91,13 +93,15 @@ def test_a_setting_at_its_limit_starts_or_is_refused(zygote: Zygote, tmp_path: P
 
 
 def test_what_the_smallest_log_files_cannot_hold_is_refused(tmp_path: Path) -> None:
-    """With segments of 64 KiB, a transaction of 100 kB ended the node with 70."""
+    """With segments of 64 KiB, a transaction or a template of 100 kB ended the node with 70."""
     with pytest.raises(InvalidSetting, match=r"node\.accounts"):
         check_size(genesis_of(1_000), 65_536)
     node = LocalNode(tmp_path / "data", segment_size_bytes=65_536)
     large = transaction(node, bytes(100_000))
     with pytest.raises(TransactionTooLarge, match="oversized data"):
         node.send(large)
+    (answer,) = node.ask(lambda done: KeepTemplate(done, "large", bytes(100_000)))
+    assert isinstance(answer, RecordTooLarge)
     node.send(transaction(node, bytes(50_000)))
     node.grow(1)
     assert node.store.head.number == 2
