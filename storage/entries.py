@@ -22,6 +22,8 @@ FILES = (
     layout.FORMAT, layout.GENESIS, layout.LOCK, layout.SUSPECT, layout.PANIC, layout.BALLAST,
     *(layout.INDEX + suffix for suffix in ("", "-wal", "-shm", "-journal")),
 )  # fmt: skip
+DEPTH = 2
+"""Folders in folders of the data directory: ``sessions/7``. Nobody opens what is deeper."""
 SMALL_BYTES = 2**20
 MOST_BYTES = {
     layout.GENESIS: 512 * 2**20, f"{layout.STATE}/CURRENT": SMALL_BYTES,
@@ -51,7 +53,7 @@ def looked_over(data_dir: Path) -> RealFs:
 
 
 def _entries(root: Path, below: str) -> Iterator[tuple[str, str]]:
-    """Path and kind of everything below. What cannot be listed has none: who opens it tells why."""
+    """Path and kind of everything that the stores may open. What cannot be listed has none: who opens it tells why."""
     try:
         found = sorted(os.scandir(root / below), key=lambda entry: entry.name)
     except OSError:
@@ -60,7 +62,8 @@ def _entries(root: Path, below: str) -> Iterator[tuple[str, str]]:
         path = f"{below}{entry.name}"
         kind = _kind(entry)
         yield path, kind
-        if kind == "directory" and path != layout.QUARANTINE and (path in WANTED or not entry.is_symlink()):
+        is_ours = path in WANTED or (below and not entry.is_symlink() and path.count("/") < DEPTH)
+        if kind == "directory" and path != layout.QUARANTINE and is_ours:
             yield from _entries(root, f"{path}/")
 
 
