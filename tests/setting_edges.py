@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 
-from node.settings import DEV_MNEMONIC, SECTIONS
+from node.settings import DEV_MNEMONIC, PATHS, SECTIONS
 
 WRONG_TEXTS = (
     "",
@@ -73,7 +73,7 @@ def _of(name: str, kind: Any, default: object) -> Iterator[tuple[str, bool]]:
         yield from ((choice, True) for choice in get_args(kind))
         yield from ((text, False) for text in (*WRONG_TEXTS, "1", "true"))
     elif kind is str:
-        yield from ((text, False) for text in (*TEXTS[name], "\udcff", "\u202e"))
+        yield from ((text, False) for text in (*TEXTS[name], "\udcff", *(() if name in PATHS else ("\u202e",))))
     elif kind is bool:
         yield from (("true", True), ("false", True), ("1", True), ("0", True))
         yield from ((text, False) for text in (*WRONG_TEXTS, "yes", "on", "TRUE", "2"))
