@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 import structlog
 
+from node.doors import announce, seed, try_doors
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.dev_contracts import contract_names
@@ -28,15 +29,14 @@ from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, local_address, start_servers
+from node.serving import Servers, check_addresses, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
-from node.settings import Settings
+from node.settings import Settings, is_public_mnemonic
 from storage.session_files import SessionFiles
-from storage.wal.failures import entering
-from zvmd.endpoint import announce
+from storage.wal.failures import starting
 
 log = structlog.get_logger(__name__)
 
@@ -56,10 +56,13 @@ async def run_daemon(
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
+    check_addresses(settings)
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
+    seeding = asyncio.create_task(asyncio.to_thread(seed))
     opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
+    await seeding
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
@@ -96,10 +99,9 @@ async def run_daemon(
     }
     jobs.start()
     try:
-        with entering("endpoints.json"):
-            quic, http = local_address(servers.quic_address), local_address(servers.http_address)
-            announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
-        _announce(opened, servers, recovery_ms, say)
+        announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
+        await try_doors(opened.data_dir, opened.config.chain_id)
+        _announce(settings, opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -143,7 +145,8 @@ def _session_keeper(
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
-    files.remove_unfinished()
+    with starting():
+        files.remove_unfinished()
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 
@@ -155,9 +158,16 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     return restarts
 
 
-def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:
+def _announce(
+    settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
+) -> None:
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # closed standard output is None
+    show_keys = on_terminal or is_public_mnemonic(settings.node.mnemonic)
     for index, address in enumerate(opened.dev_accounts.addresses):
-        say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
+        key = f"  key 0x{opened.dev_accounts.secret(address).hex()}" if show_keys else ""
+        say(f"account ({index}) 0x{address.hex()}{key}")
+    if opened.dev_accounts.addresses and not show_keys:
+        say("keys are shown on a terminal only: these accounts are not of the public test mnemonic")
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
     say(

@@ -1,6 +1,7 @@
 """Errors of the stores, and the exit code with which the daemon ends when one of them reaches the top.
 
     ZvmdError
+    ├── RecordTooLarge             wal.record_size      nothing was written: ask for less
     └── StorageError               storage.error
         ├── StoragePanic           storage.panic        exit 70: a sync or write failed
         ├── StorageFull            storage.full         not fatal: wait for space
@@ -16,7 +17,6 @@
         ├── WalPruned              wal.pruned           exit 65: a record before the log's beginning is needed
         ├── PruneRefused           wal.prune            nothing proves that the log is not needed
         ├── WalClosed              wal.closed
-        ├── RecordTooLarge         wal.record_size
         ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
         ├── StateRootMismatch      state.root_mismatch  exit 66: replay reached another state root
         ├── StateStoreRefused      store.refused        exit 65: LevelDB does not open
@@ -174,12 +174,12 @@ class WalClosed(StorageError):
     hint = "the node is stopping; send again when it is back"
 
 
-class RecordTooLarge(StorageError):
-    """A payload exceeds what one record of the log may hold."""
+class RecordTooLarge(ZvmdError):
+    """A payload exceeds what one record of the log may hold. Nothing was written, and nothing is wrong with the log."""
 
     code = "wal.record_size"
     rpc_code = -32602
-    hint = "make the request smaller; the limit is 8 MiB"
+    hint = "make the request smaller; the most is 8 MiB, or less with a smaller storage.segment_size_bytes"
 
 
 class InvalidRecord(StorageError):
@@ -226,7 +226,7 @@ class StateUnavailable(StorageError):
     """The state of that block is not kept, or the block does not exist."""
 
     code = "state.unavailable"
-    hint = "ask for a later block, or keep more history: [storage] retention"
+    hint = "ask for a later block, or keep more history: [storage] retention_blocks (0 keeps all)"
 
 
 class CheckpointBroken(StorageError):

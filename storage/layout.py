@@ -14,6 +14,7 @@
   suspect       there if the state store was seen damaged: the next start does not trust it
   panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
+  tls/          the certificate of the QUIC listener; the node's, not a store's
   verifying/    a state store made of an export to prove it; removed by who made it, or by the next
 """
 
@@ -42,6 +43,7 @@ PANIC = "panic"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 VERIFYING = "verifying"
+TLS = "tls"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)
 """What cannot be there before the stamp is."""

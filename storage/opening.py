@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import structlog
+from sqlalchemy import URL
 
 from chain.blocks import Block, encode_header
 from chain.genesis import Genesis
@@ -255,7 +256,10 @@ def _remove(fs: FileSystem, path: str) -> None:
 
 
 def _index_url(options: StoreOptions) -> str:
-    return options.index_url or f"sqlite:///{options.data_dir / layout.INDEX}"
+    if options.index_url:
+        return options.index_url
+    path = str(options.data_dir / layout.INDEX)  # which may hold what has a meaning in a URL
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 
 def _open_index(options: StoreOptions) -> Index:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from chain.blocks import Header
+from chain.errors import TransactionTooLarge
 from chain.fees import GAS_PER_BLOB
 from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT, StateReader
@@ -102,7 +103,12 @@ class Ledger:
         return used and self.location(transaction.hash) is not None
 
     def admit(self, candidate: Candidate) -> PoolEntry | None:
-        """Put a checked transaction into the pool; returns the one it replaces."""
+        """Put a checked transaction into the pool; returns the one it replaces.
+
+        Raises `TransactionTooLarge` for one that the log cannot hold.
+        """
+        if len(candidate.raw) > self._store.wal.max_payload:
+            raise TransactionTooLarge(f"{len(candidate.raw)} bytes; the log takes {self._store.wal.max_payload}")
         entry = PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals)
         replaced = self.pool.add(entry)
         self._arrivals += 1

@@ -19,6 +19,8 @@ from chain.errors import ZvmdError
 log = structlog.get_logger("zvmd.jobs")
 
 WORKERS: Final = 2
+LEAST_SECONDS: Final = 0.01
+"""Between runs of a job, however short its setting is."""
 MISFIRE_GRACE_SECONDS: Final = 60
 JOB_DEFAULTS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS}
 START_SECONDS: Final = 10.0
@@ -105,10 +107,10 @@ class Jobs:
     ) -> None:
         """Run ``work`` every ``interval_seconds``, first after ``first_seconds``, else after one interval.
 
-        It returns its result.
+        It returns its result. No job runs more often than every `LEAST_SECONDS`.
         """
         assert name not in self._work, f"job {name!r} is registered twice"
-        assert interval_seconds > 0
+        interval_seconds = max(interval_seconds, LEAST_SECONDS)
         self._work[name] = work
         self._statuses[name] = JobStatus(name, interval_seconds)
         first = {} if first_seconds is None else {"next_run_time": datetime.now(UTC) + timedelta(seconds=first_seconds)}

@@ -47,6 +47,11 @@ class _Group(NamedTuple):
     chain: bytes
 
 
+def largest_payload(segment_size: int) -> int:
+    """Bytes of the largest record that a segment of this size can hold."""
+    return min(MAX_PAYLOAD, segment_size - SEGMENT_HEADER_SIZE - FOOTER_SIZE - record_size(0))
+
+
 class LogWriter:
     """The writing end of the log. Thread safe."""
 
@@ -83,7 +88,7 @@ class LogWriter:
         self._durable_lsn = tail.last_lsn
         self._durable_end = tail.end
         self._failure: Exception | None = None
-        self.max_payload = min(MAX_PAYLOAD, segment_size - SEGMENT_HEADER_SIZE - FOOTER_SIZE - record_size(0))
+        self.max_payload = largest_payload(segment_size)
         watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
         watermark.sync()
 

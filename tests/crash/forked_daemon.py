@@ -73,7 +73,14 @@ class Zygote:
         assert self.orders.recv(100), log.read_text()
 
     def fork(
-        self, arguments: list[str], environment: Mapping[str, str], directory: Path, failpoint: str, log: IO[str]
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        failpoint: str,
+        log: IO[str],
+        *,
+        unprivileged: bool = False,
     ) -> ForkedProcess:
         """A new daemon; the one before has ended and was waited for."""
         assert not self.busy, "the daemon before was not waited for"
@@ -82,6 +89,7 @@ class Zygote:
             "environment": dict(environment),
             "directory": str(directory),
             "failpoint": failpoint,
+            "unprivileged": unprivileged,
         }
         reading, writing = os.pipe()
         socket.send_fds(self.orders, [json.dumps(order).encode()], [writing, log.fileno()])
@@ -104,7 +112,11 @@ class ForkedDaemon(Daemon):
         self._environment.update(OFTEN)
         self.failpoint = ""
         """Where the next process shall die, see `storage.failpoints`."""
+        self.unprivileged = False
+        """Whether file modes hold for it, though the tests are run by root."""
 
     def _spawn(self, arguments: list[str], log: IO[str]) -> ForkedProcess:
         failpoint, self.failpoint = self.failpoint, ""
-        return self._zygote.fork(arguments, self._environment, self.data_dir.parent, failpoint, log)
+        return self._zygote.fork(
+            arguments, self._environment, self.data_dir.parent, failpoint, log, unprivileged=self.unprivileged
+        )

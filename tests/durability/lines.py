@@ -58,6 +58,9 @@ LINES: dict[str, Entry] = {
     "resends": Entry(hurts.resends, 1_000, 20_000, "transactions sent again after their answer was lost (T19)"),
     "own-reads": Entry(hurts.own_reads, 124, 1_000, "own writes read back over the other transport (T20)"),
     "golden": Entry(hurts.golden_kills, 20, 1_000, "first starts over golden directories, killed at places (T21)"),
+    "starts": Entry(
+        hurts.starts_over_damage, 40, 1_000, "starts over each file they read, damaged in each way, and over several"
+    ),
     "backups": Entry(hurts.backups, 20, 200, "backups taken under load and restored (T30)"),
 }  # fmt: skip
 
