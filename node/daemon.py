@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -30,6 +31,9 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
+from node.watch import presence_of
+from storage.errors import IndexLocked
+from storage.presence import Presence
 from storage.session_files import SessionFiles
 from storage.wal.failures import entering
 from zvmd.endpoint import announce
@@ -76,7 +80,8 @@ async def run_daemon(
         raise
     servers.service.context.damaged = partial(distrust, opened.fs)
     interval = asyncio.create_task(seal_at_intervals(opened.ledger.controls, pipeline))
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions)
+    presence = presence_of(opened)
+    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
     node.status_sources |= {
         "vm": opened.machine.status,
         "disk": opened.space.status,
@@ -89,6 +94,7 @@ async def run_daemon(
     try:
         with entering("endpoints.json"):
             announce(opened.data_dir, f"quic://{servers.quic_address}", f"http://{servers.http_address}")
+        presence.learn()
         _announce(opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
@@ -99,15 +105,22 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
+def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+    """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
     pipeline.stop()
-    opened.store.checkpoint()
-    opened.store.index_new_blocks()
-    opened.close()
+    try:
+        # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
+        opened.space.attempt("state", opened.store.checkpoint)
+        with suppress(IndexLocked):
+            opened.space.attempt("index", opened.store.index_new_blocks)
+        if presence is not None:
+            presence.check()
+    finally:
+        opened.close()
 
 
 def _watchdog(notifier: Notifier) -> Callable[[], None]:

@@ -27,9 +27,10 @@ from node.settings import DEV_MNEMONIC, Settings
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
+from storage.exclusion import DirectoryLock
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock
+from storage.fs import FileSystem, RealFs
 from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
@@ -55,8 +56,8 @@ class OpenedChain:
     recovery: Recovery
     data_dir: Path
     cache: FileObjectCache
-    lock: Lock
-    fs: FileSystem
+    lock: DirectoryLock
+    fs: RealFs
     space: SpaceWatch
     cheats: bool = False
     """Development calls are taken."""
@@ -100,8 +101,8 @@ def open_chain(
 
 
 def _open(
-    fs: FileSystem,
-    lock: Lock,
+    fs: RealFs,
+    lock: DirectoryLock,
     settings: Settings,
     origins: Mapping[str, str],
     now: Callable[[], float],
@@ -147,7 +148,7 @@ def _recovered(
         raise
 
 
-def take_directory(fs: FileSystem) -> Lock:
+def take_directory(fs: FileSystem) -> DirectoryLock:
     """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
 
     Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from chain.errors import EXIT_PANIC, ZvmdError
-from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
+from storage.errors import FileGone, StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 
@@ -25,7 +25,7 @@ def panic(fs: FileSystem, error: BaseException) -> None:
     """
     if isinstance(error, StateStoreCorrupt):
         suspect(fs, str(error))
-    if isinstance(error, StoragePanic):
+    if isinstance(error, StoragePanic) and not isinstance(error, FileGone):  # whose directory it is now, who knows
         note_panic(fs, str(error))
     trace = None if isinstance(error, ZvmdError) else error
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=trace)

@@ -15,6 +15,7 @@ from storage.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.entries import looked_over
 from storage.errors import SnapshotLost
+from storage.exclusion import DirectoryLock
 from storage.fs import FileSystem
 from storage.kv import KeyValueStore, open_leveldb
 from storage.session_files import SessionFiles
@@ -39,7 +40,7 @@ def verify_data_directory(data_dir: Path) -> Report:
     Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
     """
     fs = looked_over(data_dir)
-    lock = fs.lock(layout.LOCK)
+    lock = DirectoryLock(fs)
     report = Report()
     try:
         findings = list(inspect(fs, layout.WAL))

@@ -35,8 +35,8 @@ from storage.export import exports, founding_export, read_header, restore_export
 from storage.failpoints import reach
 from storage.following import IndexFollower
 from storage.fs import FileSystem, write_atomically
-from storage.index.index import Index, destroy
-from storage.kv import KeyValueStore, open_leveldb
+from storage.index.index import Index, destroy, refuse_if_held
+from storage.kv import KeyValueStore, open_leveldb, unused
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
@@ -69,8 +69,9 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that
-    LevelDB refuses to open, or that does not hold what its checkpoints say, is moved to quarantine and built again.
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable`, `StoragePanic`, and `DataDirectoryLocked`
+    if another program uses one of them, before anything of it is changed. A state store that LevelDB refuses to open,
+    or that does not hold what its checkpoints say, is moved to quarantine and built again.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
@@ -208,8 +209,8 @@ def _put_aside(data_dir: Path) -> str:
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
     with writing(str(target.parent)):
         target.parent.mkdir(mode=0o700, exist_ok=True)
-    with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
-        (data_dir / layout.STATE).rename(target)
+    with unused(data_dir / layout.STATE), writing(str(target)), suppress(FileNotFoundError):
+        (data_dir / layout.STATE).rename(target)  # unless a start that was killed has moved it already
     return str(target)
 
 
@@ -219,6 +220,8 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
     founding = founding_export(fs)
     if founding and (last := read_header(fs, founding).lsn) >= options.accept_data_loss:
         raise DataLossRefused(f"the log goes on from {founding}, of LSN {last}: it cannot end before LSN {last + 1}")
+    with unused(options.data_dir / layout.STATE):
+        refuse_if_held(_index_url(options))  # before anything is changed
     accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
     log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
     _put_aside(options.data_dir)

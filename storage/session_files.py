@@ -93,7 +93,7 @@ class SessionFiles:
                 continue
             with self._lock:
                 # In this order: whoever has settled a file has put its record where ``named`` looks.
-                if path not in self._pending and path not in {_path(*file) for file in named()}:
+                if path not in self._pending and path not in {path_of_file(*file) for file in named()}:
                     reach("session.file.unlink")
                     with writing(path):
                         self._fs.unlink(path)
@@ -132,7 +132,8 @@ def _listed(fs: FileSystem) -> list[str]:
     return [f"{folder}/{name}" for folder, names in folders for name in names if _OURS.fullmatch(name)]
 
 
-def _path(session: int, digest: bytes) -> str:
+def path_of_file(session: int, digest: bytes) -> str:
+    """Where the file of a session with this content is."""
     return f"{layout.SESSIONS}/{session}/{digest.hex()}{SUFFIX}"
 
 
@@ -142,4 +143,4 @@ def path_of(session: int, snapshot: Snapshot) -> str:
     >>> path_of(7, Snapshot(bytes(32), 0))[:19]
     'sessions/7/00000000'
     """
-    return _path(session, snapshot.blake2b)
+    return path_of_file(session, snapshot.blake2b)
