@@ -146,7 +146,7 @@ def _session_keeper(
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
-    files.remove_unfinished()
+    files.remove_unfinished(store.sessions)
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 

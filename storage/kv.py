@@ -250,7 +250,9 @@ class LevelStore:
 
     def _open_again(self, changed: tuple[bytes, bytes], batch_bytes: int) -> None:
         """Close LevelDB and open it anew. Raises `StorageFull` if there is no room, `StateStoreWriteFailed`."""
-        self._reserve(2 * (batch_bytes + sum(path.stat().st_size for path in self._path.glob("*.log"))) + REOPEN_BYTES)
+        # The old log becomes a table and goes; then the batch is written twice, to the new log and to a table.
+        logged = sum(path.stat().st_size for path in self._path.glob("*.log"))
+        self._reserve(max(logged, 2 * batch_bytes) + REOPEN_BYTES)
         if not self.gate.shut():
             raise StorageFull("reads under way keep the state store from being opened again")
         self.database.close()
