@@ -27,7 +27,7 @@ from node.settings import DEV_MNEMONIC, Settings
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import StateStoreCorrupt
-from storage.exclusion import DirectoryLock
+from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
 from storage.fs import FileSystem, RealFs
@@ -90,6 +90,7 @@ def open_chain(
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
     `InvalidSetting`.
     """
+    refuse_if_used(RealFs(settings.data_dir))
     fs = looked_over(settings.data_dir)
     lock = take_directory(fs)
     try:

@@ -48,3 +48,10 @@ class DirectoryLock:
         """Let others in."""
         self._file.release()
         self.directory.release()
+
+
+def refuse_if_used(fs: FileSystem) -> None:
+    """Raise `DataDirectoryLocked` if another process has the directory: before what lies in it is judged."""
+    if fs.exists(""):
+        with entering("the data directory"):
+            fs.lock("").release()

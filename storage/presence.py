@@ -104,6 +104,8 @@ class Presence:
             self._other_exports, self._small_files, self._lock_file, self._index_files,
         )  # fmt: skip
         self.learn()
+        self._segments()
+        self._session_files()
 
     def learn(self) -> None:
         """What the small files hold now is right: after this program has changed one."""
@@ -119,8 +121,8 @@ class Presence:
         return f"told of {', '.join(sorted(self._told))}" if self._told else "all in place"
 
     def check(self) -> None:
-        """As `look`, for the end of a node: only what it answered for counts, and nothing is made anew."""
-        for step in self._steps[:6]:
+        """As `look`, at the end of a node, when nobody needs the index any more."""
+        for step in self._steps[:-1]:
             step()
 
     def _tell(self, path: str, what: str) -> None:

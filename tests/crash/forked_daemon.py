@@ -73,7 +73,13 @@ class Zygote:
         assert self.orders.recv(100), log.read_text()
 
     def fork(
-        self, arguments: list[str], environment: Mapping[str, str], directory: Path, failpoint: str, log: IO[str]
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        failpoint: str,
+        log: IO[str],
+        user: int = 0,
     ) -> ForkedProcess:
         """A new daemon; the one before has ended and was waited for."""
         assert not self.busy, "the daemon before was not waited for"
@@ -82,6 +88,7 @@ class Zygote:
             "environment": dict(environment),
             "directory": str(directory),
             "failpoint": failpoint,
+            "user": user,
         }
         reading, writing = os.pipe()
         socket.send_fds(self.orders, [json.dumps(order).encode()], [writing, log.fileno()])
@@ -104,7 +111,9 @@ class ForkedDaemon(Daemon):
         self._environment.update(OFTEN)
         self.failpoint = ""
         """Where the next process shall die, see `storage.failpoints`."""
+        self.user = 0
+        """As whom it runs, if the tests may choose."""
 
     def _spawn(self, arguments: list[str], log: IO[str]) -> ForkedProcess:
         failpoint, self.failpoint = self.failpoint, ""
-        return self._zygote.fork(arguments, self._environment, self.data_dir.parent, failpoint, log)
+        return self._zygote.fork(arguments, self._environment, self.data_dir.parent, failpoint, log, self.user)

@@ -35,6 +35,7 @@ INDEX_SECONDS = 0.1
 CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
 COMPRESSION_SECONDS = 0.2
+FILES_SECONDS = 0.1
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
 
@@ -48,6 +49,7 @@ def main() -> None:
     node.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     node.periodic.SPACE_SECONDS = SPACE_SECONDS
     node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
+    node.periodic.FILES_SECONDS = FILES_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()
@@ -62,6 +64,10 @@ def main() -> None:
         if not child:
             die_with_parent()
             orders.close()
+            if order["user"]:
+                os.setgid(order["user"])
+                os.setuid(order["user"])
+                die_with_parent()  # a change of user forgets it
             live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
         for file in files:
             os.close(file)
