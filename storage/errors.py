@@ -7,7 +7,7 @@
         ├── StorageFull            storage.full         not fatal: wait for space
         ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
-        │   └── IndexLocked        storage.locked       exit 75: another program holds the SQL index; lookups search
+        │   └── IndexLocked        index.locked         exit 75: another program holds the SQL index
         ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written, or is not empty
         ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
         │   └── EntryUnusable      storage.entry        exit 65: a FIFO, a device, a directory in place of a file
@@ -99,7 +99,10 @@ class DataDirectoryLocked(StorageError):
 
 
 class IndexLocked(DataDirectoryLocked):
-    """Another program holds a lock on the SQL index. A running node waits for it; lookups search the blocks."""
+    """Another program holds a lock on the SQL index. A running node waits; its lookups search the blocks meanwhile."""
+
+    code = "index.locked"
+    hint = "end that program's transaction; the node goes on by itself"
 
 
 class DataDirectoryUnusable(StorageError):

@@ -11,12 +11,10 @@ import errno
 import fcntl
 import os
 import re
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import plyvel
@@ -34,6 +32,7 @@ from storage.errors import (
     StoragePanic,
 )
 from storage.failpoints import reach
+from storage.gate import Gate
 from storage.holders import holder_of, refuse_if_used
 from storage.pace import Pace, at_once
 
@@ -56,8 +55,6 @@ NOT_DAMAGE: dict[int, type[StorageError]] = {
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 IN_USE = ("already held by process", os.strerror(errno.EAGAIN))
 """What LevelDB says beside the path of its LOCK when it is taken, by this process or another."""
-GATE_SECONDS = 5.0
-"""How long reads under way may keep the store from being opened again."""
 REOPEN_ATTEMPTS = 10
 REOPEN_PAUSE_SECONDS = 0.5
 REOPEN_BYTES = 2**20
@@ -94,43 +91,6 @@ class KeyValueStore(Protocol):
 
     def close(self) -> None:
         """Close the store; snapshots die with it."""
-
-
-class _Gate:
-    """Lets reads through side by side, and holds them back while the database is closed and opened again."""
-
-    def __init__(self) -> None:
-        self._inside: list[None] = []
-        """One for each read under way: lists grow and shrink in one step, without a lock."""
-        self._is_shut = False
-        self._opened = threading.Event()
-
-    def __enter__(self) -> None:
-        self._inside.append(None)
-        while self._is_shut:
-            self._inside.pop()
-            self._opened.wait()
-            self._inside.append(None)
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._inside.pop()
-
-    def shut(self) -> bool:
-        """Let no read in, and wait for those under way; False, and open again, if that takes too long."""
-        self._opened.clear()
-        self._is_shut = True
-        end = time.monotonic() + GATE_SECONDS
-        while self._inside:
-            if time.monotonic() > end:
-                self.open()
-                return False
-            time.sleep(0.001)
-        return True
-
-    def open(self) -> None:
-        """Let reads in again."""
-        self._is_shut = False
-        self._opened.set()
 
 
 class LevelSnapshot:
@@ -199,7 +159,7 @@ class LevelStore:
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._full: tuple[bytes, bytes] | None = None
         """A pair of the batch that found no room, which tells whether it is there after all."""
-        self.gate = _Gate()
+        self.gate = Gate()
         self.written = 0
         """Batches written since the store was opened first."""
         self.opened = 0

@@ -21,10 +21,12 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    DataDirectoryLocked,
     DataDirectoryUnusable,
     DataLossRefused,
     ExportDamaged,
     IndexDamaged,
+    IndexLocked,
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
@@ -270,6 +272,8 @@ def _open_index(options: StoreOptions) -> Index:
     except IndexDamaged as error:
         log.error("the index is damaged: building it again", error=str(error))
         return _rebuilt_index(options)
+    except IndexLocked as error:
+        raise DataDirectoryLocked(f"another program uses {options.data_dir / layout.INDEX}: {error}") from error
 
 
 def _rebuilt_index(options: StoreOptions) -> Index:

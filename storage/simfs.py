@@ -28,6 +28,7 @@ from storage.simfaults import (
     Fault,
     SectorWrite,
     SimCrash,
+    SimLock,
     SizeChange,
     apply_to_content,
     copied,
@@ -182,12 +183,11 @@ class SimFs:
     def moved(self, path: str, held: File | Lock, size: int = 0) -> str:
         assert isinstance(held, SimFile | SimLock)
         directory, name = self._place(path)
-        there = self._directories[directory].get(name, ROOT if not path else None)
-        if there != held.inode:
-            return "it is gone, or another file"
-        return "it was cut" if size and len(self._files[held.inode]) < size else ""
+        there = self._directories[directory].get(name, None if path else ROOT)
+        cut = size and len(self._files[held.inode]) < size
+        return "it is gone, or another file" if there != held.inode else "it was cut" if cut else ""
 
-    def is_writable(self, path: str) -> bool:  # noqa: ARG002 - nobody takes a right away here
+    def is_writable(self, _: str) -> bool:
         return True
 
     # --- what a crash leaves ---
@@ -240,8 +240,6 @@ class SimFs:
         directory, name = self._place(path)
         del self._directories[directory][name]
         self._durable_directories[directory].pop(name, None)
-
-    # --- inside ---
 
     def _image(self, effects: Iterable[Effect]) -> SimFs:
         """A machine whose disk holds the durable state and these effects, freshly booted."""
@@ -313,18 +311,6 @@ class SimFs:
 
     def _place(self, path: str) -> tuple[int, str]:
         return self._directory(parent_of(path)), path.rpartition("/")[2]
-
-
-class SimLock:
-    """A lock that ends with the process that holds it."""
-
-    def __init__(self, held: set[str], path: str, inode: int) -> None:
-        self._held = held
-        self._path = path
-        self.inode = inode
-
-    def release(self) -> None:
-        self._held.discard(self._path)
 
 
 class SimFile:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chain.hashing import keccak256
 from storage import layout
@@ -117,10 +117,11 @@ class Load(threading.Thread):
         channel = RpcChannel(self._url)
         try:
             while not self.stop.is_set():
-                signed = self._account.sign_transaction({
+                fields: dict[str, Any] = {
                     "type": 2, "chainId": CHAIN_ID, "nonce": self._nonce, "gas": 21_000, "maxFeePerGas": 10**11,
                     "maxPriorityFeePerGas": 10**9, "to": bytes(19) + b"\x77", "value": 1, "data": "0x",
-                })  # fmt: skip
+                }  # fmt: skip
+                signed = self._account.sign_transaction(fields)
                 self._nonce += 1
                 sent = time.monotonic()
                 channel.send("0x" + bytes(signed.raw_transaction).hex())
@@ -197,8 +198,7 @@ class Removals:
             time.sleep(chance.uniform(0, AFTER_SECONDS))
             if begun:
                 self._judge(daemon, load, path, action, after, at_once=chance.random() < 0.3)
-            what = action if begun else "could not be done whole, since the daemon works there"
-            return what
+            return action if begun else "could not be done whole, since the daemon works there"
         except BaseException as error:
             error.add_note(f"seed {seed}, {action} {path!r}: {daemon.log(1500) if daemon.log_file.exists() else ''}")
             raise

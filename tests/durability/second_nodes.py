@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from storage import layout
 from tests.contracts import dev_account
@@ -82,10 +83,11 @@ class SecondNodes:
 
     def _send(self, count: int) -> None:
         for _ in range(count):
-            signed = self._account.sign_transaction({
+            fields: dict[str, Any] = {
                 "type": 2, "chainId": CHAIN_ID, "nonce": self._nonce, "gas": 21_000, "maxFeePerGas": 10**11,
                 "maxPriorityFeePerGas": 10**9, "to": bytes(19) + b"\x77", "value": 1, "data": "0x",
-            })  # fmt: skip
+            }  # fmt: skip
+            signed = self._account.sign_transaction(fields)
             self._answered.append(self._rpc.call("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex()))
             self._nonce += 1
 
