@@ -15,9 +15,10 @@ has files of its own and is another chain of its own; nothing it does reaches th
 from __future__ import annotations
 
 from storage.fs import FileSystem, Lock
-from storage.wal.failures import entering
+from storage.wal.failures import entering, writing
 
 LOCK = "LOCK"
+TEMPORARY = ".new"
 
 
 class DirectoryLock:
@@ -36,10 +37,15 @@ class DirectoryLock:
             raise
 
     def restore(self) -> str:
-        """Make LOCK anew if it is not the file that is locked; why, or empty. Raises `DataDirectoryLocked`."""
+        """Put a new LOCK in place of what is there if that is not the locked file; why, or empty.
+
+        Raises `DataDirectoryLocked`, `StorageFull`, `StoragePanic`.
+        """
         reason = self._fs.moved(LOCK, self._file)
         if reason:
-            made = self._fs.lock(LOCK)
+            made = self._fs.lock(LOCK + TEMPORARY)
+            with writing(LOCK):
+                self._fs.rename(LOCK + TEMPORARY, LOCK)
             self._file.release()
             self._file = made
         return reason

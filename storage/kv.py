@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import plyvel
 
@@ -94,23 +95,24 @@ class KeyValueStore(Protocol):
 
 
 class LevelSnapshot:
-    """A LevelDB snapshot whose every read verifies checksums. It outlives an opening again that no write preceded."""
+    """A LevelDB snapshot whose every read verifies checksums."""
 
-    __slots__ = ("_closed", "_opened", "_snapshot", "_store", "_written")
+    __slots__ = ("__weakref__", "_snapshot", "_store", "written")
 
     def __init__(self, store: LevelStore) -> None:
         self._store = store
-        self._opened = store.opened
-        self._written = store.written
         self._snapshot = store.database.snapshot()
+        self.written = store.written
+        """Batches in it."""
+
+    def renew(self) -> None:
+        """The store was opened again: what was written last is taken anew, what was overwritten is lost."""
+        self._snapshot = self._store.database.snapshot() if self.written == self._store.written else None
 
     def _current(self) -> Any:
-        """The snapshot, inside the gate. Raises `StateUnavailable` for what was overwritten before the store closed."""
-        store = self._store
-        if self._opened != store.opened:
-            if self._written != store.written:
-                raise StateUnavailable("the state store was opened again, and that state is not kept")
-            self._snapshot, self._opened = store.database.snapshot(), store.opened
+        """The snapshot, inside the gate. Raises `StateUnavailable`."""
+        if self._snapshot is None:
+            raise StateUnavailable("the state store was opened again, and that state is not kept")
         return self._snapshot
 
     def get(self, key: bytes) -> bytes | None:
@@ -143,7 +145,8 @@ class LevelSnapshot:
 
     def close(self) -> None:
         """See `KeyValueSnapshot`."""
-        self._snapshot.close()
+        if self._snapshot is not None:
+            self._snapshot.close()
 
 
 class LevelStore:
@@ -159,6 +162,7 @@ class LevelStore:
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._full: tuple[bytes, bytes] | None = None
         """A pair of the batch that found no room, which tells whether it is there after all."""
+        self._snapshots: WeakSet[LevelSnapshot] = WeakSet()
         self.gate = Gate()
         self.written = 0
         """Batches written since the store was opened first."""
@@ -184,7 +188,9 @@ class LevelStore:
     def snapshot(self) -> LevelSnapshot:
         """See `KeyValueStore`."""
         with self.gate:
-            return LevelSnapshot(self)
+            made = LevelSnapshot(self)
+            self._snapshots.add(made)
+        return made
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
         """See `KeyValueStore`. Raises `StorageFull` too: nothing was written, and the same batch may come again."""
@@ -224,6 +230,8 @@ class LevelStore:
                 if attempt + 1 == REOPEN_ATTEMPTS:
                     raise StateStoreWriteFailed(f"opening the store again: {error}") from error
                 time.sleep(REOPEN_PAUSE_SECONDS)
+        for snapshot in self._snapshots:
+            snapshot.renew()
         self.opened += 1
         self._full = None
         self.gate.open()

@@ -208,11 +208,13 @@ def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValue
 
 
 def _put_aside(data_dir: Path) -> str:
+    """Move the state store to quarantine. Raises `DataDirectoryLocked` if another program uses it."""
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
-    with writing(str(target.parent)):
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-    with unused(data_dir / layout.STATE), writing(str(target)), suppress(FileNotFoundError):
-        (data_dir / layout.STATE).rename(target)  # unless a start that was killed has moved it already
+    with unused(data_dir / layout.STATE):
+        with writing(str(target.parent)):
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+        with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
+            (data_dir / layout.STATE).rename(target)
     return str(target)
 
 

@@ -54,7 +54,7 @@ TABLE = (
     Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.TOLD, "a read checks the digest"),
     Row("other exports", Then.TOLD, Then.TOLD, "the next export makes another"),
     Row("`index.sqlite`, `index.sqlite-wal`, `index.sqlite-shm`", Then.MADE, Then.MADE, "from the blocks"),
-    Row("`LOCK`", Then.MADE, Then.MADE, "ends with 70 if another process holds the new one"),
+    Row("`LOCK`", Then.MADE, Then.MADE, "the directory itself is locked too"),
     Row("`FORMAT`, `genesis.json`", Then.MADE, Then.END, "the content is kept in memory"),
     Row("`token`, `tls/*.pem`, `signing.key`, `endpoints.json`", Then.MADE, Then.TOLD, "read again at the next start"),
 )
@@ -204,10 +204,8 @@ class Presence:
         try:
             if reason := self._lock.restore():
                 self._tell(layout.LOCK, f"{reason}: made anew")
-        except DataDirectoryLocked as error:
-            raise FileGone(f"{layout.LOCK} was replaced, and the new one is locked: {error}") from None
-        except StorageFull:
-            return
+        except (DataDirectoryLocked, StorageFull) as error:
+            self._tell(layout.LOCK, str(error))
 
     def _index_files(self) -> None:
         try:
