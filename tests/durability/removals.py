@@ -254,10 +254,9 @@ class Removals:
             if "error[" not in str(error):
                 raise
             return
-        rpc = daemon.rpc()
-        receipts = rpc.batch([("eth_getTransactionReceipt", ("0x" + name.hex(),)) for name in list(answered)[-20:]])
+        rpc, asked = daemon.rpc(), [("eth_getTransactionReceipt", ("0x" + name.hex(),)) for name in sorted(answered)[:20]]
+        assert not asked or all(rpc.batch(asked)), "answered and lost"
         rpc.close()
-        assert all(receipts), "answered and lost"
 
     def _clean(self, directory: Path) -> None:
         for mount in reversed(mounts_below(directory.parent)):

@@ -50,10 +50,12 @@ def holding(program: str, path: Path) -> Iterator[None]:
 class SecondNodes:
     """A first daemon under a trickle of transactions, and a zygote for the second ones."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, second: Zygote | None = None) -> None:
+        """``second``: a zygote for the second daemons, if there is one already."""
         self._place = place
         self.directory = place / "data"
-        self._first_zygote, self._second_zygote = Zygote(place / "first.log"), Zygote(place / "second.log")
+        self._first_zygote = Zygote(place / "first.log")
+        self._second_zygote, self._is_borrowed = second or Zygote(place / "second.log"), second is not None
         self._first = ForkedDaemon(self._first_zygote, self.directory)
         self._account, self._nonce = dev_account(2), 0
         self._answered: list[str] = []
@@ -64,22 +66,32 @@ class SecondNodes:
         """End everything."""
         self._first.close()
         self._first_zygote.close()
-        self._second_zygote.close()
+        if not self._is_borrowed:
+            self._second_zygote.close()
 
     def run(self, seed: int) -> str:
         """One attempt; which. Raises AssertionError for what must not be."""
         chance = random.Random(seed)
-        ways = RUNNING if chance.random() < 0.85 else STOPPED
-        name = chance.choice(sorted(ways))
+        name = chance.choice(sorted(RUNNING if chance.random() < 0.85 else STOPPED))
         try:
-            self._send(chance.randint(1, 3))
-            ways[name](self)
-            self._send(1)
-            self._check(everything=ways is STOPPED)
+            self.attempt(name)
         except BaseException as error:
             error.add_note(f"seed {seed}, {name}: {self._first.log(1500)}")
             raise
         return name
+
+    def attempt(self, name: str) -> None:
+        """One way, between transactions that are there afterwards."""
+        self._send(2)
+        (RUNNING | STOPPED)[name](self)
+        self._send(1)
+        self._check(everything=name in STOPPED)
+
+    def kill_and_start(self) -> None:
+        """``kill -9`` of the first, and everything is there when it is back."""
+        self._first.kill()
+        self._start()
+        self._check(everything=True)
 
     def _send(self, count: int) -> None:
         for _ in range(count):
@@ -149,7 +161,11 @@ class SecondNodes:
     def lock_linked(self) -> None:
         (self.directory / layout.LOCK).unlink(missing_ok=True)
         (self.directory / layout.LOCK).symlink_to(self._place / "elsewhere")
-        self.refused()
+        try:
+            self.refused()
+        finally:
+            if (self.directory / layout.LOCK).is_symlink():  # unless the first has made it anew
+                (self.directory / layout.LOCK).unlink(missing_ok=True)
 
     def nothing_in_the_way(self) -> None:
         self.refused()
