@@ -254,7 +254,8 @@ class Removals:
             if "error[" not in str(error):
                 raise
             return
-        rpc, asked = daemon.rpc(), [("eth_getTransactionReceipt", ("0x" + name.hex(),)) for name in sorted(answered)[:20]]
+        rpc = daemon.rpc()
+        asked = [("eth_getTransactionReceipt", ("0x" + name.hex(),)) for name in sorted(answered)[:20]]
         assert not asked or all(rpc.batch(asked)), "answered and lost"
         rpc.close()
 

@@ -18,6 +18,7 @@ from node.opening import open_chain
 from node.verification import verify_data_directory
 from node.watch import presence_of
 from storage import layout
+from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
 from storage.fs import RealFs
@@ -346,3 +347,25 @@ def test_any_number_of_reverts_takes_bounded_memory() -> None:
     for _ in range(1_000):
         rewinds.add(7)
     assert len(rewinds) <= 60
+
+
+def test_two_restores_or_backups_to_one_place(tmp_path: Path) -> None:
+    """The second removed what the first had written."""
+    node = LocalNode(tmp_path / "d")
+    node.grow(1)
+    node.close()
+    write_backup(tmp_path / "d", tmp_path / "backup")
+    for place, again in (
+        (tmp_path / "new.restoring", lambda: restore_backup(tmp_path / "backup", tmp_path / "new")),
+        (tmp_path / "other", lambda: write_backup(tmp_path / "d", tmp_path / "other")),
+    ):
+        place.mkdir()
+        lock = RealFs(place).lock("")
+        (place / "half").write_text("of the first")
+        with pytest.raises(DataDirectoryLocked):
+            again()
+        assert (place / "half").exists()
+        lock.release()
+    restore_backup(tmp_path / "backup", tmp_path / "new")
+    assert not (tmp_path / "new.restoring").exists()
+    assert not (tmp_path / "new" / "half").exists()
