@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -35,6 +36,9 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
+from node.watch import presence_of
+from storage.errors import IndexLocked
+from storage.presence import Presence
 from storage.session_files import SessionFiles
 from storage.wal.failures import starting
 
@@ -85,7 +89,8 @@ async def run_daemon(
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions)
+    presence = presence_of(opened)
+    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
     node.status_sources |= {
         "vm": opened.machine.status,
         "disk": opened.space.status,
@@ -100,6 +105,7 @@ async def run_daemon(
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
+        presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id)
         _announce(settings, opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
@@ -111,15 +117,22 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
+def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+    """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
     pipeline.stop()
-    opened.store.checkpoint()
-    opened.store.index_new_blocks()
-    opened.close()
+    try:
+        # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
+        opened.space.attempt("state", opened.store.checkpoint)
+        with suppress(IndexLocked):
+            opened.space.attempt("index", opened.store.index_new_blocks)
+        if presence is not None:
+            presence.check()
+    finally:
+        opened.close()
 
 
 def _watchdog(notifier: Notifier) -> Callable[[], None]:
@@ -146,7 +159,7 @@ def _session_keeper(
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
     with starting():
-        files.remove_unfinished()
+        files.remove_unfinished(store.sessions)
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 

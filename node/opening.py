@@ -31,9 +31,10 @@ from node.settings import Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
+from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock
+from storage.fs import FileSystem, RealFs
 from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
@@ -65,8 +66,8 @@ class OpenedChain:
     recovery: Recovery
     data_dir: Path
     cache: FileObjectCache
-    lock: Lock
-    fs: FileSystem
+    lock: DirectoryLock
+    fs: RealFs
     space: SpaceWatch
     genesis: Genesis
     cheats: bool = False
@@ -107,6 +108,7 @@ def open_chain(
     of_a_new_chain = wanted or new_genesis(settings, dev_accounts, int(now()))
     if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - errors are told by who opens it
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
+    refuse_if_used(RealFs(settings.data_dir))
     fs = looked_over(settings.data_dir)
     if settings.data_dir.is_dir() and not os.access(settings.data_dir, os.W_OK | os.X_OK):
         raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
@@ -122,8 +124,8 @@ def open_chain(
 
 
 def _open(
-    fs: FileSystem,
-    lock: Lock,
+    fs: RealFs,
+    lock: DirectoryLock,
     settings: Settings,
     genesis: Genesis,
     dev_accounts: DevAccounts,
@@ -175,7 +177,7 @@ def _recovered(
         raise
 
 
-def take_directory(fs: FileSystem) -> Lock:
+def take_directory(fs: FileSystem) -> DirectoryLock:
     """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
 
     Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.

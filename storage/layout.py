@@ -23,15 +23,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from storage import exclusion
 from storage.checked_line import decode_checked, encode_checked
 from storage.errors import DataDirectoryDamaged, StoreTooNew
+from storage.exclusion import DirectoryLock
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, write_atomically
-from storage.wal.failures import entering, reading, syncing, writing
+from storage.fs import FileSystem, write_atomically
+from storage.wal.failures import reading, syncing, writing
 
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
-LOCK = "LOCK"
+LOCK = exclusion.LOCK
 WAL = "wal"
 STATE = "state"
 INDEX = "index.sqlite"
@@ -112,15 +114,14 @@ def check_stamp(stamp: Stamp) -> None:
             )
 
 
-def boot(fs: FileSystem, program: str) -> tuple[Lock, Stamp]:
+def boot(fs: FileSystem, program: str) -> tuple[DirectoryLock, Stamp]:
     """Lock the data directory and check, or write, its stamp. The first thing done with it.
 
     ``program`` is the running version. Returns the stamp found: an older one means that migrations are due,
     after which `write_stamp` records them. Raises `DataDirectoryLocked`, `DataDirectoryDamaged` and
     `StoreTooNew`.
     """
-    with entering(LOCK):
-        lock = fs.lock(LOCK)
+    lock = DirectoryLock(fs)
     try:
         return lock, _checked_stamp(fs, program)
     except BaseException:

@@ -18,10 +18,10 @@ from node.engine.admission import NextBlock
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import ONE_BLOCK, Controls, next_base_fee, next_environment, next_timestamp
-from node.errors import CheatRefused
+from node.errors import CheatRefused, ReadOnly
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
-from storage.errors import RecordTooLarge
+from storage.errors import RecordTooLarge, StorageFull
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
 from vm.machine import Machine
@@ -150,12 +150,17 @@ class Ledger:
     def cheat(self, name: str, argument: list[Any]) -> None:
         """Log a development call and do it; a revert once it is durable, for readers see it at once.
 
-        Raises `CheatRefused` for more than a record of the log takes.
+        Raises `CheatRefused` for more than a record of the log takes; `ReadOnly` for a revert while a checkpoint, which
+        has to be written first, finds no room.
         """
         try:
+            if name == "revert":
+                self._store.write_frozen()
             lsn = self._store.append_cheat(name, argument)
         except RecordTooLarge as error:
             raise CheatRefused(f"{name}: {error}") from None
+        except StorageFull as error:
+            raise ReadOnly(f"the disk is full: {error}") from None
         if name == "revert":
             self.sync()
             self._take_pool_back(Revert(*argument))

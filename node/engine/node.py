@@ -32,6 +32,7 @@ from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransacti
 from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
+from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
@@ -377,14 +378,14 @@ class Node:
         """Whether transactions are sealed at once."""
         return self._ledger.controls.automine
 
-    def rewinds(self) -> Sequence[int]:
-        """Blocks that the chain was brought back to since the start."""
+    def rewinds(self) -> Rewinds:
+        """How far the chain was brought back since the start."""
         return self._store.rewinds
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
         self._loop = asyncio.get_running_loop()
-        while self.head().number < number and (rewinds is None or len(self._store.rewinds) <= rewinds):
+        while self.head().number < number and (rewinds is None or self._store.rewinds.count <= rewinds):
             published = self._published
             await published.wait()
         return self.head().number

@@ -37,6 +37,7 @@ CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
 COMPRESSION_SECONDS = 0.2
 PIPE_SECONDS = 0.2
+FILES_SECONDS = 0.1
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
@@ -52,6 +53,7 @@ def main() -> None:
     node.periodic.SPACE_SECONDS = SPACE_SECONDS
     node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
     node.ops.reading.PIPE_SECONDS = PIPE_SECONDS
+    node.periodic.FILES_SECONDS = FILES_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()
@@ -68,6 +70,10 @@ def main() -> None:
             orders.close()
             if order["unprivileged"]:
                 give_up_reading_everything()
+            if order["user"]:
+                os.setgid(order["user"])
+                os.setuid(order["user"])
+                die_with_parent()  # a change of user forgets it
             live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
         for file in files:
             os.close(file)

@@ -124,7 +124,6 @@ def full_disks(line: Line, budget: Budget, place: Path) -> None:
     for way, number in full.ways.items():
         line.add(way, number)
     line.add("reads answered while it was full", full.reads)
-    line.add("ended with 70 for a checkpoint cut short", full.panics)
 
 
 def clocks(line: Line, budget: Budget, place: Path) -> None:

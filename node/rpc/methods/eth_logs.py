@@ -93,7 +93,7 @@ def new_pending_transaction_filter(context: Context) -> str:
 
 
 def _install(context: Context, new: Filter) -> str:
-    new.rewinds = len(context.backend.rewinds())
+    new.rewinds = context.backend.rewinds().count
     return quantity(context.filters.add(new, context.clock()))
 
 
@@ -108,10 +108,9 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
     """What is new since the last poll."""
     found = context.filters.get(filter_identifier, context.clock())
     with found.lock:
-        targets = context.backend.rewinds()[found.rewinds :]
-        found.rewinds += len(targets)
+        found.rewinds, target = context.backend.rewinds().since(found.rewinds)
         head = context.backend.head().number
-        first = min([found.next_block, *(target + 1 for target in targets)])
+        first = found.next_block if target is None else min(found.next_block, target + 1)
         changes: list[Any]
         if found.kind == "logs":
             assert found.query is not None
