@@ -16,6 +16,7 @@ from vm.evm.host.creates import deploy
 from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
+from vm.interruption import Interruption
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
@@ -32,6 +33,7 @@ _GROW: Final = int(Exit.GROW)
 _SLOT: Final = int(Exit.SLOT)
 _TRANSIENT: Final = int(Exit.TRANSIENT)
 _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
+_STOPPED: Final = int(Exit.STOPPED)
 _STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
@@ -44,12 +46,14 @@ class Execution:
         "_is_settled",
         "_pool",
         "_table",
+        "_tables",
         "context",
         "engine",
         "environment",
         "fork",
         "frames",
         "has_access_lists",
+        "interruption",
         "journal",
         "last_halt",
         "ledger",
@@ -91,7 +95,18 @@ class Execution:
         pool.ledger.begin(context.blob_hashes)
         self._is_settled = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
-        self._table = engine.interpreter.plain_table
+        self._tables = pool.tables_of(engine.interpreter)
+        self._table = self._tables.plain
+        self.interruption: Interruption | None = None
+        """What may stop `run` from another thread."""
+
+    def halt(self) -> None:
+        """Have native code leave before its next opcode (`vm.interruption`)."""
+        self._tables.halt()
+
+    def held_bytes(self) -> int:
+        """What it and its journal hold, roughly. Any thread."""
+        return self._pool.memory_bytes + self.journal.held_bytes
 
     # Beginning
 
@@ -177,7 +192,7 @@ class Execution:
             code,
             data,
             self._table if maps is None else self._table_of(frame),
-            engine.interpreter.plain_table,
+            self._tables.plain,
             0,
             self.environment,
             self.ledger.registers(message.to),
@@ -187,36 +202,28 @@ class Execution:
         frame.checkpoint = checkpoint
         self.frames.append(frame)
         if self._is_native:
-            self._allow_calls(frame)
-
-    def _allow_calls(self, frame: Frame) -> None:
-        """Let native code call the account whose code the frame runs, if that is plain from now on."""
-        message, callees = frame.message, self.ledger.callees
-        address = message.code_address
-        if (
-            callees.is_worthwhile(address)
-            and message.kind not in CREATES
-            and (frame.maps is not None or self.engine.tier is None)  # else the tier is still counting calls
-            and (not self.has_access_lists or self.journal.is_warm_account(address))
-            and self.code_of(address) is frame.code
-        ):
-            callees.add(frame)
+            self.ledger.callees.consider(self, frame)
 
     # Running
 
     def run(self) -> Outcome:
-        """Run to the end at full speed (step by step if there is a tracer)."""
+        """Run to the end at full speed (step by step if there is a tracer). Raises the reason if it is stopped."""
+        interruption = self.interruption
         if self.tracer is not None:
             while self.outcome is None:
+                if interruption is not None:
+                    interruption.check()
                 self.tracer.step(self.frames[-1])
                 self.step(1)
             return self.outcome
-        self._use_table(self.engine.interpreter.plain_table)
+        self._use_table(self._tables.plain)
         self.forget_slots()
         self._is_native = True
         frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
         header, journal = self.ledger.header, self.journal
         while self.outcome is None:
+            if interruption is not None:
+                interruption.check()
             frame = frames[-1]
             depth = header[_DEPTH] = len(frames)
             frame.words[_JOURNALED] = journal.checkpoint() != frame.checkpoint
@@ -228,6 +235,8 @@ class Execution:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
+            elif code == _STOPPED:
+                continue
             elif code not in _REPEATED:
                 self._finish(frame, _HALTS[code])
             elif not self._prepare(frame, code):
@@ -317,6 +326,7 @@ class Execution:
 
     def close(self) -> None:
         """Give all frames back, also those of an execution that has not ended."""
+        self._tables.restore()
         self.drop_frames()
         self._pool.tidy()
 
@@ -328,10 +338,8 @@ class Execution:
 
     def _table_of(self, frame: Frame) -> int:
         """The current mode's table: plain running enters compiled code where the frame has maps."""
-        interpreter = self.engine.interpreter
-        if frame.maps is not None and self._table == interpreter.plain_table:
-            return interpreter.jit_table
-        return self._table
+        tables = self._tables
+        return tables.jit if frame.maps is not None and self._table == tables.plain else self._table
 
     # Ending
 
