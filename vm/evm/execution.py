@@ -34,7 +34,7 @@ _SLOT: Final = int(Exit.SLOT)
 _TRANSIENT: Final = int(Exit.TRANSIENT)
 _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
 _STOPPED: Final = int(Exit.STOPPED)
-_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
+_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK), _STOPPED)
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
