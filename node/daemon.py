@@ -74,6 +74,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    node.read = servers.service.readers.run
     servers.service.context.damaged = partial(distrust, opened.fs)
     interval = asyncio.create_task(seal_at_intervals(opened.ledger.controls, pipeline))
     register_jobs(jobs, settings, opened, pipeline, servers, sessions)
@@ -82,7 +83,8 @@ async def run_daemon(
         "disk": opened.space.status,
         "sessions": sessions.status,
         "memory": resident_bytes,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
+        "readers": servers.service.readers.status,
+        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
         "jobs": lambda: msgspec.to_builtins(jobs.status()),
     }
     jobs.start()

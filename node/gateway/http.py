@@ -10,6 +10,9 @@ import msgspec
 
 from node.errors import NodeStopping
 from node.gateway.guard import GuardRules, is_json, origin_allowed, refusal
+from node.gateway.patience import PEER, HttpPeer
+from node.rpc.errors import NodeBusy
+from node.rpc.held import SMALL_BYTES, Holding
 from node.rpc.service import RpcService
 
 Scope = MutableMapping[str, Any]
@@ -19,6 +22,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = (b"content-type", b"application/json")
 PREFLIGHT_MAX_AGE_S = 600
+TAKE_ANSWER_S = 30.0
+"""For the peer to take an answer; the connection is closed then."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -33,7 +38,10 @@ async def respond(send: Send, status: int, body: bytes = b"", *headers: tuple[by
     """Send a whole response."""
     length = (b"content-length", str(len(body)).encode())
     await send({"type": "http.response.start", "status": status, "headers": [length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+    is_large = len(body) > SMALL_BYTES
+    await send({"type": "http.response.body", "body": body, "more_body": is_large})
+    if is_large:  # the server returns from this one when the peer has taken most of the body
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def refuse(send: Send, status: int, code: str, message: str, hint: str) -> None:
@@ -106,19 +114,31 @@ class JsonRpcEndpoint:
             await refuse(send, 503, stopping.code, str(stopping), stopping.hint)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._body(scope, receive)
-        if body is None:
-            message = f"the body exceeds {self._body_max} bytes"
-            await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
-            return
-        answer = await self._service.answer(body)
-        if answer is None:
-            await respond(send, 204)
-        else:
-            await respond(send, 200, answer, JSON)
+        peer: HttpPeer | None = scope.get("state", {}).get(PEER)
+        holding = self._service.held.holding()
+        try:
+            body = await self._body(scope, receive, holding)
+            if body is None:
+                message = f"the body exceeds {self._body_max} bytes"
+                await refuse(send, 413, "rpc.too_large", message, "send smaller requests or batches")
+                return
+            answer = await self._service.answer(body, peer.client if peer is not None else None)
+            if answer is None:
+                await respond(send, 204)
+                return
+            holding.hold(len(answer))
+            async with asyncio.timeout(TAKE_ANSWER_S):
+                await respond(send, 200, answer, JSON)
+        except NodeBusy as busy:
+            await refuse(send, 503, busy.code, str(busy), busy.hint)
+        except TimeoutError:
+            if peer is not None:
+                peer.abort()
+        finally:
+            holding.release()
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, None if it is too large."""
+    async def _body(self, scope: Scope, receive: Receive, holding: Holding) -> bytes | None:
+        """The whole body, None if it is too large. Raises `NodeBusy`."""
         declared = header(scope, b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self._body_max:
             return None
@@ -133,5 +153,6 @@ class JsonRpcEndpoint:
             size += len(part)
             if size > self._body_max:
                 return None
+            holding.hold(size)
             parts.append(part)
         return b"".join(parts)

@@ -14,12 +14,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from chain.errors import ZvmdError
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
-from node.rpc.errors import InvalidParams, LimitExceeded, error_object
+from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object
 from node.rpc.methods.session_sharing import watch_params
 from node.rpc.params import check_keys, json_object, shown
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
+from node.rpc.strict_json import LARGE_BYTES
+from node.rpc.work import Client
 
 Item = TypeVar("Item")
 
@@ -39,6 +41,7 @@ class WebSocketSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(REQUESTS_MAX)
         self._sending = asyncio.Lock()
+        self._client = Client()
 
     async def run(self) -> None:
         """Serve until the peer leaves."""
@@ -57,6 +60,7 @@ class WebSocketSession:
         except WebSocketDisconnect:
             pass
         finally:
+            self._client.leave()
             for task in [*self._tasks, *self._subscriptions.values()]:
                 task.cancel()
 
@@ -65,9 +69,17 @@ class WebSocketSession:
         self._free.release()
 
     async def _serve(self, body: bytes) -> None:
-        answer = await self._answer(body)
-        if answer is not None:
-            await self._send(answer)
+        holding = self._service.held.holding()
+        try:
+            holding.hold(len(body))
+            answer = await self._answer(body)
+            if answer is not None:
+                holding.hold(len(answer))
+                await self._send(answer)
+        except NodeBusy as busy:
+            await self._send(self._service.dispatcher.encode_error(None, busy))
+        finally:
+            holding.release()
 
     async def _send(self, answer: bytes) -> None:
         try:
@@ -77,8 +89,8 @@ class WebSocketSession:
             return  # the peer has left
 
     async def _answer(self, body: bytes) -> bytes | None:
-        if not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
-            return await self._service.answer(body)
+        if len(body) > LARGE_BYTES or not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
+            return await self._service.answer(body, self._client)
         dispatcher = self._service.dispatcher
         try:
             decoded = dispatcher.decode(body)
@@ -86,7 +98,7 @@ class WebSocketSession:
             return dispatcher.encode_error(None, error)
         request = decoded.requests[0]
         if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
-            return await self._service.answer(body)
+            return await self._service.answer(body, self._client)
         try:
             result = self._subscription_call(request)
         except ZvmdError as error:

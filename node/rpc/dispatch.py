@@ -139,9 +139,6 @@ class Dispatcher:
             return None
         if not body.is_batch:
             return answers[0]
-        limit = self.context.limits.answer_size_max_bytes
-        if sum(map(len, answers)) > limit:
-            return self.encode_error(None, LimitExceeded(f"batch answer above {limit} bytes"))
         return b"[" + b",".join(answers) + b"]"
 
 

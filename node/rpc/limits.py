@@ -18,6 +18,14 @@ class RpcLimits:
     log_blocks_max: int = 10_000
     log_results_max: int = 10_000
     call_gas_max: int = 50_000_000
+    call_max_s: float = 5.0
+    """From when the first thread begins with a request; the calls of a batch share it."""
+    call_size_max_bytes: int = 256 * 1024 * 1024
+    """Memory that one request may take while it is worked on."""
+    held_max_bytes: int = 256 * 1024 * 1024
+    """Large bodies and answers in the whole process."""
+    json_values_max: int = 100_000
+    """Brackets, commas, quotes and escapes each, of a body too large to be parsed on the event loop."""
     fee_history_blocks_max: int = 1024
     filters_max: int = 256
     filter_idle_max_s: float = 300.0

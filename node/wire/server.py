@@ -22,6 +22,7 @@ from qh3.quic.retry import QuicRetryTokenHandler
 from chain.errors import ZvmdError
 from node.auth.tls import TlsFiles
 from node.rpc.service import RpcService
+from node.rpc.work import Client
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
@@ -56,6 +57,7 @@ class WirePeer(QuicConnectionProtocol):
         self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
+        self.client = Client()
 
     # -- for the answerer --------------------------------------------------------------------------
 
@@ -118,6 +120,9 @@ class WirePeer(QuicConnectionProtocol):
                 self._handle(happened)
         elif isinstance(event, quic.StreamReset):
             self._state.stream_reset(event.stream_id)
+            self.client.leave(event.stream_id)
+        elif isinstance(event, quic.StopSendingReceived):
+            self.client.leave(event.stream_id)
         elif isinstance(event, quic.HandshakeCompleted):
             self._listener.handshake_done(self)
         elif isinstance(event, quic.ConnectionTerminated):
@@ -185,6 +190,7 @@ class WirePeer(QuicConnectionProtocol):
         if self._gone:
             return
         self._gone = True
+        self.client.leave()
         self._state.state = State.CLOSED
         self._hello_timer.cancel()
         self._out.clear()

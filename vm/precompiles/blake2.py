@@ -1,4 +1,4 @@
-"""The BLAKE2b compression function F (EIP-152), in machine code of our own: a library's holds the GIL for all rounds."""
+"""The BLAKE2b compression function F (EIP-152), in machine code of our own: libraries hold the GIL for all rounds."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ def blake2f(data: bytes) -> bytes:
         raise PrecompileError("input is not 213 bytes")
     if data[_FINAL] not in (0, 1):
         raise PrecompileError("final flag is neither 0 nor 1")
-    lower = _IV ^ int.from_bytes(data[_OFFSETS], "little") << 256
+    tail = _IV ^ int.from_bytes(data[_OFFSETS], "little") << 256
     if data[_FINAL]:
-        lower ^= (2**64 - 1) << 384
-    words = ctypes.create_string_buffer(data[_STATE] + lower.to_bytes(64, "little"), 128)
+        tail ^= (2**64 - 1) << 384
+    words = ctypes.create_string_buffer(data[_STATE] + tail.to_bytes(64, "little"), 128)
     run = _library().rounds
     left, number = int.from_bytes(data[:4], "big"), 0
     while left:
@@ -65,9 +65,9 @@ def blake2f(data: bytes) -> bytes:
         left -= count
         if left:
             checkpoint()
-    halves = (data[_STATE], words[:64], words[64:128])
-    first, second, third = (int.from_bytes(half, "little") for half in halves)
-    return (first ^ second ^ third).to_bytes(64, "little")
+    after = words.raw
+    state, first, second = (int.from_bytes(part, "little") for part in (data[_STATE], after[:64], after[64:]))
+    return (state ^ first ^ second).to_bytes(64, "little")
 
 
 class _Library(NamedTuple):

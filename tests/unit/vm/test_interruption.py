@@ -108,7 +108,9 @@ def test_what_a_call_holds_is_seen_while_it_runs() -> None:
     for name, least in (("transient storage", 1 << 24), ("logs", 1 << 20)):
         interruption, enough = Interruption(), threading.Event()
 
-        def look(interruption: Interruption = interruption, least: int = least, enough: threading.Event = enough) -> None:
+        def look(
+            interruption: Interruption = interruption, least: int = least, enough: threading.Event = enough
+        ) -> None:
             while not enough.wait(0.005):
                 if interruption.held_bytes() > least:
                     interruption.stop(Stopped("too much"))
@@ -125,7 +127,11 @@ def test_what_a_call_holds_is_seen_while_it_runs() -> None:
 
 
 def _run(
-    name: str, machine: Machine, interruption: Interruption, tracer: Tracer | None = None, stop_after: float | None = 0.03
+    name: str,
+    machine: Machine,
+    interruption: Interruption,
+    tracer: Tracer | None = None,
+    stop_after: float | None = 0.03,
 ) -> None:
     world = World(fork=Fork.CANCUN)
     world.state.put(TARGET, PROGRAMS[name])
