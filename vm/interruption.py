@@ -26,9 +26,12 @@ class Interruptible(Protocol):
 class Interruption:
     """Stops the work of one thread from another. It belongs to that work and is used once."""
 
-    __slots__ = ("_lock", "_running", "reason")
+    __slots__ = ("_answer_bytes_left", "_lock", "_running", "_too_large", "reason")
 
-    def __init__(self) -> None:
+    def __init__(self, answer_bytes: int = 2**63, too_large: Callable[[], BaseException] = MemoryError) -> None:
+        """The answer may have so many bytes; what makes it may `spend` them, and gets ``too_large`` raised above."""
+        self._answer_bytes_left = answer_bytes
+        self._too_large = too_large
         self.reason: BaseException | None = None
         """What `check` raises; set once."""
         self._running: list[Interruptible] = []
@@ -46,6 +49,13 @@ class Interruption:
         """Raise the reason if the work is to end."""
         if self.reason is not None:
             raise self.reason
+
+    def spend(self, size_bytes: int) -> None:
+        """Count a part of the answer that has been made. Raises when there is too much of it, or as `check`."""
+        self.check()
+        self._answer_bytes_left -= size_bytes
+        if self._answer_bytes_left < 0:
+            raise self._too_large()
 
     def enter(self, running: Interruptible) -> None:
         """Let `stop` reach an execution."""
@@ -82,6 +92,13 @@ def checkpoint() -> None:
     interruption = _current.interruption
     if interruption is not None:
         interruption.check()
+
+
+def spend(size_bytes: int) -> None:
+    """`checkpoint`, and count what has been made of an answer: for loops that make parts of one."""
+    interruption = _current.interruption
+    if interruption is not None:
+        interruption.spend(size_bytes)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
 from chain.state import BlockHashes, StateReader
@@ -13,6 +15,7 @@ from debugger.base_state import OverlayState
 from node.tracers.registry import MakeTracer
 from node.tracers.run import TracedRun
 from vm.block import BlockExecution
+from vm.interruption import spend
 from vm.machine import Machine
 
 
@@ -41,6 +44,7 @@ def trace_block(
         tracer = make(run)
         ended = execution.run(transaction, sender, tracer)
         answers.append(tracer.result(ended))
+        spend(len(msgspec.json.encode(answers[-1])))
         if place == index:
             break
     return answers

@@ -42,6 +42,8 @@ class Request:
     method: str
     params: list[Any] | dict[str, Any]
     refusal: ZvmdError | None = None
+    is_large: bool = False
+    """Of a body too large for the event loop."""
 
     @property
     def is_notification(self) -> bool:
@@ -107,13 +109,14 @@ class Dispatcher:
     def decode(self, body: bytes) -> Body:
         """Requests of a body. Raises `ParseError` or `InvalidRequest` when the whole body is unusable."""
         value = strict_json.decode(body, self.context.limits)
+        is_large = len(body) > strict_json.LARGE_BYTES
         if not isinstance(value, list):
-            return Body([_request(value)], is_batch=False)
+            return Body([_request(value, is_large)], is_batch=False)
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
             raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
-        return Body([_request(item) for item in value], is_batch=True)
+        return Body([_request(item, is_large) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any]) -> Call:
         """The call meant. Raises `MethodNotFound` or `InvalidParams`."""
@@ -142,7 +145,7 @@ class Dispatcher:
         return b"[" + b",".join(answers) + b"]"
 
 
-def _request(value: Any) -> Request:
+def _request(value: Any, is_large: bool) -> Request:
     """Check the shape of one request object; a misfit becomes a `Request` with a refusal."""
     if not isinstance(value, dict):
         return Request(None, "", [], InvalidRequest("a request is an object"))
@@ -156,7 +159,7 @@ def _request(value: Any) -> Request:
         return Request(_known(request_id), "", [], InvalidRequest('"method" must be a string'))
     if params is not None and not isinstance(params, (list, dict)):
         return Request(_known(request_id), name, [], InvalidRequest('"params" must be an array or an object'))
-    return Request(request_id, name, params if params is not None else [])
+    return Request(request_id, name, params if params is not None else [], is_large=is_large)
 
 
 def _known(request_id: RequestId | _NoId) -> RequestId:

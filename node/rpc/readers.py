@@ -95,6 +95,8 @@ class Readers:
         self._put_back = self._stopped = self._replaced = 0
         self._begun = 0.0
         """When a thread last began a call."""
+        self.begun = 0
+        """Jobs begun since the start."""
         self._size = limits.reader_threads
         self._long_max = max(1, self._size // 2)
         for _ in range(self._size):
@@ -247,6 +249,7 @@ class Readers:
             self._virtual = max(self._virtual, job.start)
             self._running[threading.get_ident()] = job
             self._begun = job.begun = time.monotonic()
+            self.begun += 1
             if job.is_long and self._short and self._working < self._size:
                 self._working += 1
                 self._wake.put(True)

@@ -107,11 +107,17 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params)
-            self.readers.submit(self._encoded(request, call.run), lambda value: _settle(future, value), work)
+            job = self._encoded(request, self._prepared(request))
+            self.readers.submit(job, lambda value: _settle(future, value), work)
         except ZvmdError as error:
             future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
         return future
+
+    def _prepared(self, request: Request) -> Callable[[], Any]:
+        """The read; one with large parameters is prepared on the thread too. Raises what preparing does."""
+        if request.is_large:
+            return lambda: self.dispatcher.prepare(request.method, request.params).run()
+        return self.dispatcher.prepare(request.method, request.params).run
 
     def _encoded(self, request: Request, run: Callable[[], Any]) -> Callable[[], bytes | None]:
         """``run`` with its answer encoded on the same thread."""
@@ -131,11 +137,11 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params)
-            if not call.method.is_coroutine:
-                job = self._encoded(request, call.run)
-                return job() if call.method.inline else await self.readers.run(job)
-            result = await call.start()
+            method = find_method(request.method)
+            if not method.is_coroutine:
+                job = self._encoded(request, self._prepared(request))
+                return job() if method.inline else await self.readers.run(job)
+            result = await self.dispatcher.prepare(request.method, request.params).start()
         except ZvmdError as error:
             return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
         return None if request.is_notification else self.dispatcher.encode_result(request.id, result)

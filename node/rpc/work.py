@@ -78,7 +78,7 @@ class Work:
 
     def begin(self, now: float) -> Interruption:
         """A thread begins with a part of it; the time runs from the first one on."""
-        interruption = Interruption()
+        interruption = Interruption(self.answer_bytes_left, self._answer_too_large)
         with self._lock:
             if self._deadline is None:
                 self._deadline = now + self._limits.call_max_s
@@ -116,7 +116,10 @@ class Work:
         """Count an answer that has been made; above the limit all is stopped. Event loop."""
         self.answer_bytes_left -= size_bytes
         if self.answer_bytes_left < 0:
-            self.stop(LimitExceeded(f"answers above {self._limits.answer_size_max_bytes} bytes"))
+            self.stop(self._answer_too_large())
+
+    def _answer_too_large(self) -> LimitExceeded:
+        return LimitExceeded(f"the answer exceeds {self._limits.answer_size_max_bytes} bytes")
 
 
 current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)

@@ -50,9 +50,9 @@ def gas(data: bytes) -> int:
 def blake2f(data: bytes) -> bytes:
     """The state after ``rounds`` rounds: rounds, h[8], m[16], t[2], final flag. May be stopped (`vm.interruption`)."""
     if len(data) != _INPUT_BYTES:
-        raise PrecompileError("input is not 213 bytes")
+        raise PrecompileError("invalid input length")
     if data[_FINAL] not in (0, 1):
-        raise PrecompileError("final flag is neither 0 nor 1")
+        raise PrecompileError("invalid final flag")
     tail = _IV ^ int.from_bytes(data[_OFFSETS], "little") << 256
     if data[_FINAL]:
         tail ^= (2**64 - 1) << 384
