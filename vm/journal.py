@@ -22,9 +22,6 @@ from vm.precompiles import precompile_addresses
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
 
-ENTRY_BYTES: Final = 400
-"""What a change and the slot or account it is of take, with the numbers they hold; measured, roughly."""
-
 _REFUND: Final = 0
 """Key of the refund counter in its one-entry dict."""
 
@@ -215,13 +212,6 @@ class Journal:
         """Take over what native code did to slots; it is read when somebody looks."""
         self._undo.append((changes, None, ABSENT))
         self._unread.append(changes)
-
-    @property
-    def held_bytes(self) -> int:
-        """What the changes of the transaction take, roughly. Any thread."""
-        told = sum(changes.held_bytes for changes in tuple(self._unread))
-        logs = sum(len(part) if isinstance(part, bytes) else len(part.data) for part in tuple(self._log_parts))
-        return ENTRY_BYTES * (len(self._undo) + len(self._accounts)) + told + logs
 
     def _load_slot(self, address: Address, slot: int) -> int:
         slots = self._slots.storage.setdefault(address, {})

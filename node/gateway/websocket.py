@@ -12,6 +12,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from chain.errors import ZvmdError
+from node.gateway.http import TAKE_ANSWER_S
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
 from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
@@ -83,8 +84,10 @@ class WebSocketSession:
 
     async def _send(self, answer: bytes) -> None:
         try:
-            async with self._sending:
+            async with self._sending, asyncio.timeout(TAKE_ANSWER_S):
                 await self._socket.send_text(answer.decode())
+        except TimeoutError:
+            self._socket.state.peer.abort()
         except (RuntimeError, WebSocketDisconnect):
             return  # the peer has left
 

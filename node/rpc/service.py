@@ -146,7 +146,7 @@ class RpcService:
             return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
         return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
 
-    def bounds(self) -> dict[str, tuple[int | None, int]]:
+    def bounds(self) -> dict[str, tuple[int, int]]:
         """For ``zvmd_status``: what grows, and how large it may get."""
         own = {"large bodies and answers bytes": self.held.bound(), "waiting reads": self.readers.bound()}
         return own if self.context.sessions is None else own | self.context.sessions.bounds()

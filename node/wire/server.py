@@ -118,10 +118,8 @@ class WirePeer(QuicConnectionProtocol):
             now = self._loop.time()
             for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
                 self._handle(happened)
-        elif isinstance(event, quic.StreamReset):
+        elif isinstance(event, quic.StreamReset | quic.StopSendingReceived):
             self._state.stream_reset(event.stream_id)
-            self.client.leave(event.stream_id)
-        elif isinstance(event, quic.StopSendingReceived):
             self.client.leave(event.stream_id)
         elif isinstance(event, quic.HandshakeCompleted):
             self._listener.handshake_done(self)

@@ -17,6 +17,7 @@ from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
 from vm.interruption import Interruption
+from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
@@ -98,17 +99,13 @@ class Execution:
         self._tables = pool.tables_of(engine.interpreter)
         self._table = self._tables.plain
         self.interruption: Interruption | None = None
-        """What may stop `run` from another thread."""
+        """What may stop `run` from another thread, through `halt` and `held_bytes`."""
 
     def halt(self) -> None:
-        """Have native code leave before its next opcode (`vm.interruption`)."""
         self._tables.halt()
 
     def held_bytes(self) -> int:
-        """What it and its journal hold, roughly. Any thread."""
-        return self._pool.memory_bytes + self.journal.held_bytes
-
-    # Beginning
+        return self._pool.memory_bytes + held_bytes(self.journal)
 
     def begin(self, message: Message) -> None:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
@@ -204,8 +201,6 @@ class Execution:
         if self._is_native:
             self.ledger.callees.consider(self, frame)
 
-    # Running
-
     def run(self) -> Outcome:
         """Run to the end at full speed (step by step if there is a tracer). Raises the reason if it is stopped."""
         interruption = self.interruption
@@ -235,12 +230,11 @@ class Execution:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
-            elif code == _STOPPED:
-                continue
-            elif code not in _REPEATED:
+            elif code in _REPEATED:
+                if not self._prepare(frame, code):
+                    self._finish(frame, Halt.OUT_OF_GAS)
+            elif code != _STOPPED:
                 self._finish(frame, _HALTS[code])
-            elif not self._prepare(frame, code):
-                self._finish(frame, Halt.OUT_OF_GAS)
         return self.outcome
 
     def step(self, count: int, mode: Mode | None = None) -> Outcome | None:

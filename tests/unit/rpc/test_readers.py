@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from node.rpc import readers as module
 from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError, LimitExceeded, NodeBusy
 from node.rpc.held import SMALL_BYTES, Held
 from node.rpc.limits import RpcLimits
@@ -178,14 +177,11 @@ def test_an_answer_is_refused_while_it_is_made() -> None:
 
 
 def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.run_interruptible
+    def end(_readers: Readers, _job: object, _results: object) -> None:
+        raise SystemExit
 
     async def test(readers: Readers) -> None:
-        def broken(interruption: Any, job: Any) -> Any:
-            monkeypatch.setattr(module, "run_interruptible", real)
-            raise SystemExit  # no job raises it: as if the thread ended between two
-
-        monkeypatch.setattr(Readers, "_execute", lambda self, job, results: broken(None, None))
+        monkeypatch.setattr(Readers, "_execute", end)
         died = start(readers, lambda: 1, Client())
         await until(lambda: readers.status()["replaced"] == 1)
         monkeypatch.undo()
