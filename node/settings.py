@@ -124,7 +124,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     call_gas: Positive = 50_000_000
     """At least the block's gas limit is allowed in any case."""
     call_seconds: Annotated[float, Meta(gt=0)] = 5.0
-    call_memory_bytes: Annotated[int, Meta(ge=2**20)] = 256 * 2**20
+    call_memory_bytes: Annotated[int, Meta(ge=2**20)] = 128 * 2**20
     held_bytes: Annotated[int, Meta(ge=2**20)] = 256 * 2**20
     pool_transactions: Positive = 10_000
 

@@ -20,7 +20,7 @@ class RpcLimits:
     call_gas_max: int = 50_000_000
     call_max_s: float = 5.0
     """From when the first thread begins with a request; the calls of a batch share it."""
-    call_size_max_bytes: int = 256 * 1024 * 1024
+    call_size_max_bytes: int = 128 * 1024 * 1024
     """Memory that one request may take while it is worked on."""
     held_max_bytes: int = 256 * 1024 * 1024
     """Large bodies and answers in the whole process."""
@@ -32,6 +32,6 @@ class RpcLimits:
     subscriptions_max: int = 64
     """Per connection."""
     reads_queued_max: int = 65_536
-    reader_threads: int = 4
+    reader_threads: int = 6
     mine_blocks_max: int = 10_000
     wait_mined_max_s: float = 30.0

@@ -5,17 +5,21 @@ and fro. When it has been on one call for long (native code, a disk), the next t
 
 Nobody waits behind a stranger's heavy calls:
 
-- Jobs are taken by start-time fair queuing over clients: a client's next job counts from where its last one ended.
-- Half of the threads may be on long jobs. One more that turns long is *put back*: stopped, and begun again when a
-  thread for long jobs is free. Reads change nothing, so that is allowed. The other threads are always for short jobs.
+- Clients take turns, the shortest job first: what a job will cost nobody knows, so it is taken to cost what the
+  client's last one did. One that has waited comes before all that are shorter by less than `WEIGHT` allows.
+- Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
+  and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
+  when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
 - What runs is looked at by the clock and ended when its `Work` is above its time or its memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -42,10 +46,10 @@ HELP_AFTER_S = 0.002
 """When all working threads have been on their calls for this long, another is woken."""
 LOOK_EVERY_S = 0.01
 """What runs is looked at this often."""
-LONG_AFTER_S = 0.05
-"""A job that has run for this long is a long one."""
-COST_S = 0.001
-"""What a job counts in the virtual time before it has run."""
+LANES_S = (0.02, 0.5, math.inf)
+"""Processor time, seconds, of a short, a medium and a long job; waiting for the interpreter lock does not count."""
+WEIGHT = 20.0
+"""A second of processor time that a job is taken to cost counts like so many of having arrived later."""
 
 
 class PutBack(BaseException):
@@ -56,18 +60,26 @@ class PutBack(BaseException):
 class _Queued:
     """A job waiting or running."""
 
-    start: float
-    """Its place in the virtual time."""
     number: int
     run: Job
     done: Done
     work: Work
+    turn: float = 0.0
+    """What comes first; a time, seconds."""
     begun: float = 0.0
-    is_long: bool = False
+    clock: int = 0
+    """The thread's clock of processor time, and what it said at the beginning."""
+    clock_begun: float = 0.0
+    lane: int = 0
     interruption: Interruption | None = None
 
     def __lt__(self, other: _Queued) -> bool:
-        return (self.start, self.number) < (other.start, other.number)
+        return (self.turn, self.number) < (other.turn, other.number)
+
+
+class _Clocks(threading.local):
+    def __init__(self) -> None:
+        self.thread = time.pthread_getcpuclockid(threading.get_ident())
 
 
 class Readers:
@@ -82,14 +94,18 @@ class Readers:
         self._is_hand_over_planned = False
         self._timer: asyncio.TimerHandle | None = None
         self._number = 0
+        self._results: deque[tuple[Done, Any]] = deque()
+        """What threads have done and the loop has not told yet."""
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
+        self._clocks = _Clocks()
         # Guarded by the lock:
-        self._short: list[_Queued] = []
-        self._long: list[_Queued] = []
+        self._lanes: tuple[list[_Queued], ...] = ([], [], [])
+        """Heaps of what waits; in the first only the next job of each client."""
+        self._waiting = 0
+        """Jobs that have not begun yet."""
         self._running: dict[int, _Queued] = {}
         """By thread."""
-        self._virtual = 0.0
         self._working = 0
         """Threads woken and not asleep again."""
         self._put_back = self._stopped = self._replaced = 0
@@ -98,7 +114,8 @@ class Readers:
         self.begun = 0
         """Jobs begun since the start."""
         self._size = limits.reader_threads
-        self._long_max = max(1, self._size // 2)
+        self._room = (self._size, max(1, self._size // 6), max(1, self._size // 3))
+        """Threads that may be on jobs of each lane."""
         for _ in range(self._size):
             self._start_thread()
 
@@ -111,7 +128,7 @@ class Readers:
             raise NodeBusy(f"{self._unanswered} reads are waiting")
         self._unanswered += 1
         self._number += 1
-        self._arrived.append(_Queued(0.0, self._number, job, done, work or current_work.get() or self._unbounded()))
+        self._arrived.append(_Queued(self._number, job, done, work or current_work.get() or self._unbounded()))
         if not self._is_hand_over_planned:
             self._is_hand_over_planned = True
             self._loop.call_soon(self._hand_over)
@@ -137,8 +154,9 @@ class Readers:
             return {
                 "threads": self._size,
                 "busy": len(self._running),
-                "long": sum(job.is_long for job in self._running.values()),
-                "waiting": len(self._short) + len(self._long),
+                "medium": self._count(1),
+                "long": self._count(2),
+                "waiting": self._waiting + len(self._lanes[1]) + len(self._lanes[2]),
                 "putBack": self._put_back,
                 "stopped": self._stopped,
                 "replaced": self._replaced,
@@ -164,50 +182,75 @@ class Readers:
     def _hand_over(self) -> None:
         self._is_hand_over_planned = False
         arrived, self._arrived = self._arrived, []
+        now = time.monotonic()
         with self._lock:
             for job in arrived:
-                client = job.work.client
-                job.start = max(self._virtual, client.finish)
-                client.finish = job.start + COST_S
-                heappush(self._short, job)
-            waiting = self._wake_another(time.monotonic())
+                queue = job.work.client.share.queue
+                queue.append(job)
+                if len(queue) == 1:
+                    self._line_up(job, now)
+            self._waiting += len(arrived)
+            waiting = self._wake_another(now)
         if self._timer is None and (waiting or self._working):
             self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
 
+    def _line_up(self, job: _Queued, now: float) -> None:
+        """The job waits in its lane; in the first it is its client's next. Holds the lock."""
+        job.turn = now + WEIGHT * job.work.client.share.cost
+        heappush(self._lanes[job.lane], job)
+
     def _wake_another(self, now: float) -> bool:
         """Wake a thread if nobody can go on soon with what waits; whether anything waits. Holds the lock."""
-        may_be_long = bool(self._long) and self._count_long() < self._long_max
-        waiting = bool(self._short) or may_be_long
-        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (may_be_long and self._working == 1)
-        if waiting and is_stuck and self._working < self._size:
+        lane = self._next_lane()
+        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (bool(lane) and self._working == 1)
+        if lane is not None and is_stuck and self._working < self._size:
             self._working += 1
             self._wake.put(True)
-        return waiting
+        return lane is not None
 
-    def _count_long(self) -> int:
-        return sum(job.is_long for job in self._running.values())
+    def _next_lane(self) -> int | None:
+        """The longest lane in which a job waits that may begin. Holds the lock."""
+        for lane in (2, 1):
+            if self._lanes[lane] and self._count(lane) < self._room[lane]:
+                return lane
+        if not self._lanes[0]:
+            return None
+        is_light = self._lanes[0][0].work.client.share.cost < LANES_S[0]
+        return 0 if is_light or len(self._running) < max(1, self._size - 1) else None
+
+    def _count(self, lane: int) -> int:
+        return sum(job.lane == lane for job in self._running.values())
 
     def _look(self) -> None:
-        """End what is above its limits, put back what is long in excess, wake another thread if all are stuck."""
+        """End what is above its limits, put back what finds no room in its lane, wake another if all are stuck."""
         self._timer = None
+        self._deliver()  # of threads that are on a long job now
         now = time.monotonic()
         with self._lock:
             running = sorted(self._running.values(), key=lambda job: job.begun)
             for job in running:
-                if not job.is_long and now - job.begun > LONG_AFTER_S and job.interruption is not None:
-                    if self._count_long() < self._long_max:
-                        job.is_long = True
-                    elif job.interruption.reason is None:
-                        job.interruption.stop(PutBack())
+                if job.interruption is not None and now - job.begun > LANES_S[job.lane]:
+                    self._promote(job, job.interruption)
             waiting = self._wake_another(now)
         for job in running:
             job.work.look(now)
         if waiting or running or self._working:
             self._timer = self._loop.call_later(HELP_AFTER_S if waiting else LOOK_EVERY_S, self._look)
 
-    def _deliver(self, results: list[tuple[Done, Any]]) -> None:
-        self._unanswered -= len(results)
-        for done, value in results:
+    def _promote(self, job: _Queued, interruption: Interruption) -> None:
+        """Move a job that runs to the lane of its time, or have it put back. Holds the lock."""
+        if time.clock_gettime(job.clock) - job.clock_begun <= LANES_S[job.lane]:
+            return
+        with_room = [lane for lane in (1, 2) if lane > job.lane and self._count(lane) < self._room[lane]]
+        if with_room:
+            job.lane = with_room[0]
+        else:
+            interruption.stop(PutBack())  # where it has ended meanwhile, or is to end anyway, that does nothing
+
+    def _deliver(self) -> None:
+        for _ in range(len(self._results)):
+            done, value = self._results.popleft()
+            self._unanswered -= 1
             done(value)
 
     # On a thread
@@ -216,14 +259,13 @@ class Readers:
         threading.Thread(target=self._serve, name="reader", daemon=True).start()
 
     def _serve(self) -> None:
-        results: list[tuple[Done, Any]] = []
         try:
             while self._wake.get():
-                self._work_through(results)
+                self._work_through()
         except BaseException as error:
-            self._replace(results, error)
+            self._replace(error)
 
-    def _replace(self, results: list[tuple[Done, Any]], error: BaseException) -> None:
+    def _replace(self, error: BaseException) -> None:
         """Another thread goes on where this one dies: with a bug or without memory, never with a job's own error."""
         _log.error("reader_died", exc_info=error)
         with self._lock:
@@ -231,48 +273,55 @@ class Readers:
             self._working -= 1
             self._replaced += 1
         if job is not None:
-            results.append((job.done, InternalError(f"the reader thread ended: {type(error).__name__}")))
+            self._results.append((job.done, InternalError(f"the reader thread ended: {type(error).__name__}")))
         self._start_thread()
-        self._bring_back(results)
+        self._bring_back()
 
     def _take(self) -> _Queued | None:
         """The next job, now this thread's; None if there is none, and the thread sleeps then."""
         with self._lock:
-            queue = self._short
-            if self._long and (not queue or self._working > 1) and self._count_long() < self._long_max:
-                queue = self._long
-            if not queue:
+            lane = self._next_lane()
+            if lane and self._lanes[0] and self._working == 1:
+                lane = 0  # the other threads come for the longer ones
+            if lane is None:
                 self._working -= 1
                 return None
-            job = heappop(queue)
-            job.is_long = queue is self._long
-            self._virtual = max(self._virtual, job.start)
-            self._running[threading.get_ident()] = job
+            job = heappop(self._lanes[lane])
+            job.lane = lane
             self._begun = job.begun = time.monotonic()
+            if lane == 0:
+                self._waiting -= 1
+                queue = job.work.client.share.queue
+                queue.popleft()
+                if queue:
+                    self._line_up(queue[0], job.begun)
+            self._running[threading.get_ident()] = job
             self.begun += 1
-            if job.is_long and self._short and self._working < self._size:
+            if lane and self._lanes[0] and self._working < self._size:
                 self._working += 1
                 self._wake.put(True)
+        job.clock = self._clocks.thread
+        job.clock_begun = time.clock_gettime(job.clock)
         job.interruption = job.work.begin(job.begun)
         return job
 
-    def _work_through(self, results: list[tuple[Done, Any]]) -> None:
-        first = 0.0
+    def _work_through(self) -> None:
+        first, has_results = 0.0, False
         while True:
-            if results and not (self._short or self._long):
-                self._bring_back(results)  # nobody is kept waiting for a result while this thread falls asleep
             job = self._take()
             if job is None:
-                if results:
-                    self._bring_back(results)
+                if has_results:
+                    self._bring_back()
                 return
-            if results and job.begun - first > DELIVER_AFTER_S:
-                self._bring_back(results)
-            if not results:
+            if not has_results:
                 first = job.begun
-            self._execute(job, results)
+            elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
+                self._bring_back()
+                first = job.begun
+            self._execute(job)
+            has_results = True
 
-    def _execute(self, job: _Queued, results: list[tuple[Done, Any]]) -> None:
+    def _execute(self, job: _Queued) -> None:
         interruption = job.interruption
         assert interruption is not None
         value: Any
@@ -287,20 +336,19 @@ class Readers:
         with self._lock:
             del self._running[threading.get_ident()]
             job.interruption = None
-            client = job.work.client
-            client.finish = max(client.finish, job.start + time.monotonic() - job.begun)
+            share, cost = job.work.client.share, time.clock_gettime(job.clock) - job.clock_begun
+            share.cost = max(cost, share.cost / 2)
             if is_put_back:
                 self._put_back += 1
-                heappush(self._long, job)
+                job.lane = min(job.lane + 1, len(LANES_S) - 1)
+                self._line_up(job, job.begun)
             elif job.work.reason is not None:
                 self._stopped += 1
         if not is_put_back:
-            results.append((job.done, value))
+            self._results.append((job.done, value))
 
-    def _bring_back(self, results: list[tuple[Done, Any]]) -> None:
-        brought = results[:]
-        results.clear()
+    def _bring_back(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._deliver, brought)
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more

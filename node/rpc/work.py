@@ -8,25 +8,41 @@ answer is above the limit. `current_work` finds it in coroutines.
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from chain.errors import ZvmdError
 from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, LimitExceeded
 from node.rpc.limits import RpcLimits
 from vm.interruption import Interruption
 
+STRANGER_COST_S = 0.02
+"""What a job of a client is taken to cost as long as nothing is known of it."""
+
+
+class Share:
+    """What the readers know of a client (`node.rpc.readers`)."""
+
+    __slots__ = ("cost", "queue")
+
+    def __init__(self) -> None:
+        self.cost = STRANGER_COST_S
+        """Seconds of processor time that its next job will take: as the last, or half of what was expected of that."""
+        self.queue: deque[Any] = deque()
+        """Jobs that wait."""
+
 
 class Client:
-    """One connection. Used on the event loop only, but for `finish`, which is the readers'."""
+    """One connection. Used on the event loop only, but for `share`, which is the readers'."""
 
-    __slots__ = ("_works", "finish", "is_gone")
+    __slots__ = ("_works", "is_gone", "share")
 
     def __init__(self) -> None:
         self.is_gone = False
-        self.finish = 0.0
-        """Until where in the readers' virtual time its jobs go (`node.rpc.readers`)."""
+        self.share = Share()
         self._works: set[Work] = set()
 
     @contextmanager

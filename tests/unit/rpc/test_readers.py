@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from node.rpc import readers as module
 from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError, LimitExceeded, NodeBusy
 from node.rpc.held import SMALL_BYTES, Held
 from node.rpc.limits import RpcLimits
@@ -57,6 +59,7 @@ def test_a_client_with_much_to_do_does_not_come_before_one_with_little() -> None
         order: list[str] = []
         release = threading.Event()
         greedy, modest = Client(), Client()
+        greedy.share.cost = modest.share.cost = 0.0  # both are known
         first = start(readers, release.wait, greedy)
         many = [start(readers, lambda: order.append("greedy"), greedy) for _ in range(200)]
         await asyncio.sleep(0)
@@ -70,21 +73,24 @@ def test_a_client_with_much_to_do_does_not_come_before_one_with_little() -> None
     assert order.index("modest") <= 1
 
 
-def test_long_calls_never_take_all_threads_and_all_come_to_their_end() -> None:
+def test_long_calls_never_take_all_threads_and_all_come_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LANES_S", (0.001, 0.002, math.inf))
+
     async def test(readers: Readers) -> None:
         release = threading.Event()
 
         def long() -> str:
             while not release.is_set():
                 checkpoint()
-                time.sleep(0.001)
+                time.sleep(0.0001)
             return "done"
 
         many = [start(readers, long, Client()) for _ in range(9)]
-        await until(lambda: readers.status()["putBack"] >= 7 and readers.status()["long"] == 2)
+        await until(lambda: readers.status()["long"] == 2 and readers.status()["waiting"] >= 6)
         for _ in range(20):
             assert await start(readers, lambda: "short", Client()) == "short"
         assert readers.status()["long"] == 2
+        assert readers.status()["putBack"] >= 6
         assert not any(task.done() for task in many)
         release.set()
         assert await asyncio.gather(*many) == ["done"] * 9
@@ -96,8 +102,8 @@ def test_long_calls_never_take_all_threads_and_all_come_to_their_end() -> None:
 def test_what_a_client_asked_ends_with_it() -> None:
     async def test(readers: Readers) -> None:
         gone, there = Client(), Client()
-        tasks = [start(readers, endless, gone) for _ in range(6)]
-        await until(lambda: readers.status()["busy"] == 4)
+        tasks = [start(readers, endless, gone) for _ in range(9)]
+        await until(lambda: readers.status()["busy"] == 5)
         gone.leave()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             assert isinstance(ended, ClientGone)
@@ -177,7 +183,7 @@ def test_an_answer_is_refused_while_it_is_made() -> None:
 
 
 def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(_readers: Readers, _job: object, _results: object) -> None:
+    def end(_readers: Readers, _job: object) -> None:
         raise SystemExit
 
     async def test(readers: Readers) -> None:
