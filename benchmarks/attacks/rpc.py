@@ -105,7 +105,8 @@ def hanging_up(count: int, seconds: float, method: str, params: list[Any]) -> Ca
             task.cancel()
         await asyncio.sleep(seconds / 2)
         readers = (await target.rpc("zvmd_status"))["readers"]
-        return f"{count}, hung up after {seconds:g} s; then {readers['busy'] - 1} readers busy, {readers['waiting']} waiting"
+        left = f"{readers['busy'] - 1} readers busy, {readers['waiting']} waiting"
+        return f"{count}, hung up after {seconds:g} s; then {left}"
 
     return run
 
@@ -173,11 +174,11 @@ async def unfinished_bodies(target: Target) -> str:
 async def unread_answers(target: Target) -> str:
     """60 answers of 10 MB that nobody reads."""
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": of(MEGABYTES)})
-    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
     writers = []
     for _ in range(60):
         _, writer = await asyncio.open_connection(target.host, target.http_port, limit=1)
-        writer.write(head.encode() + body)
+        writer.write(head.encode() + b"\r\n\r\n" + body)
         writers.append(writer)
     await asyncio.sleep(10)
     for writer in writers:
@@ -196,6 +197,23 @@ def _bodies() -> Iterable[tuple[str, bytes]]:
     yield "one number", b"[" + b"1" * size + b"]"
     yield "escapes", b'["' + b"\\u0041" * (size // 6) + b'"]'
     yield "spaces", b"[" + b" " * size + b"]"
+
+
+def _rpc(method: str, *params: Any) -> tuple[str, list[Any]]:
+    return method, list(params)
+
+
+_TRACE = _rpc("debug_traceCall", *traced(NOOP, tracer="callTracer"))
+_PRESTATE = _rpc("debug_traceCall", *traced(NOOP, tracer="prestateTracer"))
+_LIST = _rpc("eth_createAccessList", *of(GROWING_LIST, gas="0x1c9c380"))
+_ALL_LOGS = _rpc("eth_getLogs", {"fromBlock": "0x0"})
+_FEES = _rpc("eth_feeHistory", "0x400", "latest", list(range(100)))
+_PROOF = _rpc("eth_getProof", X, [hex(slot) for slot in range(1_024)], "latest")
+_READ = _rpc("zvmd_read", 0, "eth_call", of(RECURSION, gas=GAS))
+
+
+def _traces(transaction: str) -> Callable[[Target], Awaitable[str]]:
+    return batched(4, 20, "debug_traceTransaction", [transaction])
 
 
 ATTACKS = (
@@ -218,16 +236,16 @@ ATTACKS = (
         for name, code in PRECOMPILES.items()
     ),
     Attack("8", "4 estimates", again_and_again(4, 6, "eth_estimateGas", of(RECURSION)), 30),
-    Attack("8", "4 debug_traceCall", at_once(4, "debug_traceCall", traced(NOOP, tracer="callTracer")), 30),
+    Attack("8", "4 debug_traceCall", at_once(4, *_TRACE), 30),
     Attack("8", "8 debug_traceCall with struct logs", at_once(8, "debug_traceCall", traced(NOOP)), 60),
-    Attack("8", "8 debug_traceCall, prestate", at_once(8, "debug_traceCall", traced(NOOP, tracer="prestateTracer")), 30),
-    Attack("8", "4 access lists that grow", at_once(4, "eth_createAccessList", of(GROWING_LIST, gas="0x1c9c380")), 30),
-    Attack("8", "4 batches of 100 eth_getLogs of 10,000 logs", with_logs(lambda _: batched(4, 100, "eth_getLogs", [{"fromBlock": "0x0"}])), 60),
-    Attack("8", "4 batches of 20 traces of 10,000 logs", with_logs(lambda tx: batched(4, 20, "debug_traceTransaction", [tx])), 60),
-    Attack("8", "eth_feeHistory 1024 x 100, batch of 100", batched(1, 100, "eth_feeHistory", ["0x400", "latest", list(range(100))]), 30),
-    Attack("8", "eth_getProof of 1,024 slots, batch of 100", batched(1, 100, "eth_getProof", [X, [hex(n) for n in range(1_024)], "latest"]), 30),
+    Attack("8", "8 debug_traceCall, prestate", at_once(8, *_PRESTATE), 30),
+    Attack("8", "4 access lists that grow", at_once(4, *_LIST), 30),
+    Attack("8", "4 batches of 100 eth_getLogs of 10,000 logs", with_logs(lambda _: batched(4, 100, *_ALL_LOGS)), 60),
+    Attack("8", "4 batches of 20 traces of 10,000 logs", with_logs(_traces), 60),
+    Attack("8", "eth_feeHistory 1024 x 100, batch of 100", batched(1, 100, *_FEES), 30),
+    Attack("8", "eth_getProof of 1,024 slots, batch of 100", batched(1, 100, *_PROOF), 30),
     Attack("8", "overrides of 5 MB and 1,000 accounts", heavy_overrides, 60),
-    Attack("17", "8 zvmd_read that recurse", again_and_again(8, 10, "zvmd_read", [0, "eth_call", of(RECURSION, gas=GAS)]), 30),
+    Attack("17", "8 zvmd_read that recurse", again_and_again(8, 10, *_READ), 30),
     Attack(
         "8",
         "eth_call with TSTORE, 1e9 gas allowed",

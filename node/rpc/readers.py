@@ -46,8 +46,9 @@ HELP_AFTER_S = 0.002
 """When all working threads have been on their calls for this long, another is woken."""
 LOOK_EVERY_S = 0.01
 """What runs is looked at this often."""
-LANES_S = (0.02, 0.5, math.inf)
-"""Processor time, seconds, of a short, a medium and a long job; waiting for the interpreter lock does not count."""
+LIGHT, SHORT, MEDIUM, LONG = range(4)
+LANES_S = (0.02, 0.02, 0.5, math.inf)
+"""Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
 WEIGHT = 20.0
 """A second of processor time that a job is taken to cost counts like so many of having arrived later."""
 
@@ -100,8 +101,8 @@ class Readers:
         self._lock = threading.Lock()
         self._clocks = _Clocks()
         # Guarded by the lock:
-        self._lanes: tuple[list[_Queued], ...] = ([], [], [])
-        """Heaps of what waits; in the first only the next job of each client."""
+        self._lanes: tuple[list[_Queued], ...] = ([], [], [], [])
+        """Heaps of what waits; in LIGHT and SHORT only the next job of each client, whose last one was short or not."""
         self._waiting = 0
         """Jobs that have not begun yet."""
         self._running: dict[int, _Queued] = {}
@@ -114,8 +115,8 @@ class Readers:
         self.begun = 0
         """Jobs begun since the start."""
         self._size = limits.reader_threads
-        self._room = (self._size, max(1, self._size // 6), max(1, self._size // 3))
-        """Threads that may be on jobs of each lane."""
+        self._room = {MEDIUM: max(1, self._size // 6), LONG: max(1, self._size // 3)}
+        """Threads that may be on jobs of those lanes."""
         for _ in range(self._size):
             self._start_thread()
 
@@ -154,9 +155,9 @@ class Readers:
             return {
                 "threads": self._size,
                 "busy": len(self._running),
-                "medium": self._count(1),
-                "long": self._count(2),
-                "waiting": self._waiting + len(self._lanes[1]) + len(self._lanes[2]),
+                "medium": self._count(MEDIUM),
+                "long": self._count(LONG),
+                "waiting": self._waiting + len(self._lanes[MEDIUM]) + len(self._lanes[LONG]),
                 "putBack": self._put_back,
                 "stopped": self._stopped,
                 "replaced": self._replaced,
@@ -195,14 +196,17 @@ class Readers:
             self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
 
     def _line_up(self, job: _Queued, now: float) -> None:
-        """The job waits in its lane; in the first it is its client's next. Holds the lock."""
-        job.turn = now + WEIGHT * job.work.client.share.cost
+        """The job waits in its lane, by what it is taken to cost. Holds the lock."""
+        cost = job.work.client.share.cost
+        if job.lane < MEDIUM:
+            job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
+        job.turn = now + WEIGHT * cost
         heappush(self._lanes[job.lane], job)
 
     def _wake_another(self, now: float) -> bool:
         """Wake a thread if nobody can go on soon with what waits; whether anything waits. Holds the lock."""
         lane = self._next_lane()
-        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (bool(lane) and self._working == 1)
+        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (lane in self._room and self._working == 1)
         if lane is not None and is_stuck and self._working < self._size:
             self._working += 1
             self._wake.put(True)
@@ -210,13 +214,13 @@ class Readers:
 
     def _next_lane(self) -> int | None:
         """The longest lane in which a job waits that may begin. Holds the lock."""
-        for lane in (2, 1):
-            if self._lanes[lane] and self._count(lane) < self._room[lane]:
+        for lane, room in ((LONG, self._room[LONG]), (MEDIUM, self._room[MEDIUM])):
+            if self._lanes[lane] and self._count(lane) < room:
                 return lane
-        if not self._lanes[0]:
-            return None
-        is_light = self._lanes[0][0].work.client.share.cost < LANES_S[0]
-        return 0 if is_light or len(self._running) < max(1, self._size - 1) else None
+        light, short = self._lanes[LIGHT], self._lanes[SHORT]
+        if not short or len(self._running) >= max(1, self._size - 1):
+            return LIGHT if light else None
+        return LIGHT if light and light[0] < short[0] else SHORT
 
     def _count(self, lane: int) -> int:
         return sum(job.lane == lane for job in self._running.values())
@@ -241,7 +245,7 @@ class Readers:
         """Move a job that runs to the lane of its time, or have it put back. Holds the lock."""
         if time.clock_gettime(job.clock) - job.clock_begun <= LANES_S[job.lane]:
             return
-        with_room = [lane for lane in (1, 2) if lane > job.lane and self._count(lane) < self._room[lane]]
+        with_room = [lane for lane, room in self._room.items() if lane > job.lane and self._count(lane) < room]
         if with_room:
             job.lane = with_room[0]
         else:
@@ -281,15 +285,13 @@ class Readers:
         """The next job, now this thread's; None if there is none, and the thread sleeps then."""
         with self._lock:
             lane = self._next_lane()
-            if lane and self._lanes[0] and self._working == 1:
-                lane = 0  # the other threads come for the longer ones
             if lane is None:
                 self._working -= 1
                 return None
             job = heappop(self._lanes[lane])
             job.lane = lane
             self._begun = job.begun = time.monotonic()
-            if lane == 0:
+            if lane < MEDIUM:
                 self._waiting -= 1
                 queue = job.work.client.share.queue
                 queue.popleft()
@@ -297,7 +299,7 @@ class Readers:
                     self._line_up(queue[0], job.begun)
             self._running[threading.get_ident()] = job
             self.begun += 1
-            if lane and self._lanes[0] and self._working < self._size:
+            if lane != LIGHT and self._lanes[LIGHT] and self._working < self._size:
                 self._working += 1
                 self._wake.put(True)
         job.clock = self._clocks.thread
@@ -340,7 +342,7 @@ class Readers:
             share.cost = max(cost, share.cost / 2)
             if is_put_back:
                 self._put_back += 1
-                job.lane = min(job.lane + 1, len(LANES_S) - 1)
+                job.lane = MEDIUM if job.lane < MEDIUM else LONG
                 self._line_up(job, job.begun)
             elif job.work.reason is not None:
                 self._stopped += 1

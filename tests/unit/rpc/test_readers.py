@@ -74,7 +74,7 @@ def test_a_client_with_much_to_do_does_not_come_before_one_with_little() -> None
 
 
 def test_long_calls_never_take_all_threads_and_all_come_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LANES_S", (0.001, 0.002, math.inf))
+    monkeypatch.setattr(module, "LANES_S", (0.001, 0.001, 0.002, math.inf))
 
     async def test(readers: Readers) -> None:
         release = threading.Event()
@@ -95,6 +95,25 @@ def test_long_calls_never_take_all_threads_and_all_come_to_their_end(monkeypatch
         release.set()
         assert await asyncio.gather(*many) == ["done"] * 9
         assert readers.status()["busy"] == readers.status()["waiting"] == 0
+
+    with_readers(test)
+
+
+def test_a_client_with_short_calls_does_not_queue_behind_those_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they have waited: all other threads may be on them, the last one may not."""
+    monkeypatch.setattr(module, "WEIGHT", 0.0)
+
+    async def test(readers: Readers) -> None:
+        known, others = Client(), [Client() for _ in range(32)]
+        known.share.cost = 0.0
+        gone = [start(readers, endless, other) for other in others]
+        await until(lambda: readers.status()["busy"] == 5)
+        for _ in range(20):
+            assert await start(readers, lambda: "short", known) == "short"
+        assert readers.status()["waiting"] >= 27 - readers.status()["busy"]
+        for other in others:
+            other.leave()
+        await asyncio.gather(*gone, return_exceptions=True)
 
     with_readers(test)
 
