@@ -85,6 +85,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    node.read = servers.service.readers.run
     servers.service.context.damaged = partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
@@ -97,7 +98,8 @@ async def run_daemon(
         "devContracts": lambda: contract_names(opened.genesis.alloc),
         "sessions": sessions.status,
         "memory": resident_bytes,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
+        "readers": servers.service.readers.status,
+        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
         "logging": log_status,
         "restarts": restarts.status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),

@@ -72,7 +72,8 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    collector = QuietCollector(lambda: (pipeline.work_seconds, servers.service.readers.begun))
+    jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
         pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
         jobs.register("log-compression", pack, COMPRESSION_SECONDS)

@@ -160,5 +160,8 @@ def rpc_limits(settings: Settings) -> RpcLimits:
         log_blocks_max=limits.log_query_blocks,
         log_results_max=limits.log_query_results,
         call_gas_max=limits.call_gas,
+        call_max_s=limits.call_seconds,
+        call_size_max_bytes=limits.call_memory_bytes,
+        held_max_bytes=limits.held_bytes,
         subscriptions_max=limits.subscriptions_per_connection,
     )

@@ -143,7 +143,11 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 64
     log_query_blocks: Count = 10_000
     log_query_results: Count = 10_000
-    call_gas: Annotated[int, Meta(ge=21_000, le=2**63 - 1)] = 1_000_000_000
+    call_gas: Annotated[int, Meta(ge=21_000, le=2**63 - 1)] = 50_000_000
+    """At least the block's gas limit is allowed in any case."""
+    call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
+    call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20
+    held_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 256 * 2**20
     pool_transactions: Count = 10_000
 
 

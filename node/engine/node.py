@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -56,6 +56,8 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
+        self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
+        """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -205,7 +207,7 @@ class Node:
             environment=environment_of(header, self._config),
             block_hash=self._store.block_hash,
             state=self.view(number),
-            gas_max=self._call_gas_max,
+            gas_max=max(self._call_gas_max, header.gas_limit),
         )
         self._last_situation = name, situation
         return situation
@@ -303,8 +305,7 @@ class Node:
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
-        loop = asyncio.get_running_loop()
-        transaction = await loop.run_in_executor(None, self._complete, fields)
+        transaction = await self.read(lambda: self._complete(fields))
         return await self._submit(transaction, wait)
 
     def _complete(self, fields: CallFields) -> Candidate:

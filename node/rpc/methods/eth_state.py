@@ -135,9 +135,10 @@ def call_checked(context: Context, fields: CallFields, number: int, overrides: O
 
 
 def limit_gas(context: Context, fields: CallFields) -> None:
-    """Give a call the gas it asks for, or all that a call may have."""
-    if fields.gas is None or fields.gas > context.limits.call_gas_max:
-        fields.gas = context.limits.call_gas_max
+    """Give a call the gas it asks for, or all that a call may have: what a transaction can, a call can too."""
+    most = max(context.limits.call_gas_max, context.backend.head().gas_limit)
+    if fields.gas is None or fields.gas > most:
+        fields.gas = most
 
 
 @method("eth_estimateGas")
