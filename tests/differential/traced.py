@@ -77,7 +77,7 @@ class TracedCase:
         }
 
 
-def _code(chance: random.Random, fork: Fork) -> bytes:
+def calling_code(chance: random.Random, fork: Fork) -> bytes:
     """A program; sometimes one that calls the notable accounts by all means, with too much value now and then."""
     kind = chance.random()
     if kind < 0.2:
@@ -110,7 +110,7 @@ def _push(value: int) -> bytes:
     return bytes([0x5F + len(raw)]) + raw
 
 
-def _account(chance: random.Random, code: bytes) -> dict[str, Any]:
+def random_account(chance: random.Random, code: bytes) -> dict[str, Any]:
     storage = {hex(slot): hex(chance.randrange(1, 9)) for slot in range(4) if chance.random() < 0.4}
     return {"balance": hex(chance.choice((0, 5, 10**6))), "nonce": "0x1", "code": "0x" + code.hex(), "storage": storage}
 
@@ -133,7 +133,7 @@ def random_traced_case(seed: int) -> TracedCase:
     """The case of a seed."""
     chance = random.Random(f"traced {seed}")
     fork = Fork[chance.choice(FORKS)]
-    accounts = {"0x" + address.hex(): _account(chance, _code(chance, fork)) for address in ADDRESSES}
+    accounts = {"0x" + address.hex(): random_account(chance, calling_code(chance, fork)) for address in ADDRESSES}
     nonces = {address: chance.randrange(3) for address in (SENDER, *AUTHORITIES)}
     for address, nonce in nonces.items():
         has_code = fork >= Fork.PRAGUE and chance.random() < 0.4
@@ -151,7 +151,7 @@ def random_traced_case(seed: int) -> TracedCase:
         if kind != SET_CODE and chance.random() < 0.12
         else chance.choice(NOTABLE if chance.random() < 0.3 else ADDRESSES)
     )
-    data = _code(chance, fork) if to is None else calldata(chance)
+    data = calling_code(chance, fork) if to is None else calldata(chance)
     price = 20
     tx = Transaction(
         type=kind,
