@@ -124,7 +124,7 @@ class Points:
             points.append(same)
         self._groups[group] = points
         self._left += [number for point in before if point not in points for number in point.numbers]
-        self.settle(it)
+        self.settle(it, points)
         return [point.shown(it) for point in points]
 
     def rename(self, before: str, group: str) -> None:
@@ -132,15 +132,13 @@ class Points:
         if before != group and before in self._groups:
             self._groups.setdefault(group, []).extend(self._groups.pop(before))
 
-    def settle(self, it: Debuggee) -> list[Json]:
-        """Set what can be set now, and remove what is to go; the events that tell the editor."""
+    def settle(self, it: Debuggee, points: list[Point] | None = None) -> list[Json]:
+        """Set what can be set now of some points (None: of all); the events that tell the editor."""
         if it.session is None or self.are_off:
             return []
         events = []
-        while self._left:
-            _remove(it, self._left[-1])
-            self._left.pop()
-        for point in self:
+        self._remove_left(it)
+        for point in self if points is None else points:
             if point.verified or point.has_failed or (point.numbers and _code_of(it, point) is None):
                 continue
             self._install(it, point)
@@ -148,13 +146,16 @@ class Points:
                 events.append({"event": "breakpoint", "body": {"reason": "changed", "breakpoint": point.shown(it)}})
         return events
 
+    def _remove_left(self, it: Debuggee) -> None:
+        while self._left:
+            _remove(it, self._left[-1])
+            self._left.pop()
+
     def _install(self, it: Debuggee, point: Point) -> None:
         self._left, point.numbers = self._left + point.numbers, []
         point.code = _code_of(it, point)
         try:
-            while self._left:
-                _remove(it, self._left[-1])
-                self._left.pop()
+            self._remove_left(it)
             for wanted in _of_node(point):
                 point.numbers.append(int(it.call("breakpoint_add", wanted)["id"]))
         except ConnectionFailed:
