@@ -46,6 +46,10 @@ class Servers:
         self.wire.use_certificate(tls)
         return f"valid until {tls.not_after:%Y-%m-%d}"
 
+    def is_full(self) -> bool:
+        """Whether one of the listeners has all the connections it takes."""
+        return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
+
     async def stop(self) -> None:
         """Take no more requests; those under way are finished."""
         self.wire.close()
