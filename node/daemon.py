@@ -108,7 +108,7 @@ async def run_daemon(
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
         presence.learn()
-        await try_doors(opened.data_dir, opened.config.chain_id)
+        await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         _announce(settings, opened, servers, recovery_ms, say)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()

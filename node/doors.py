@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
 from qh3._hazmat import X25519KeyExchange
 
 from node.auth.errors import UnusableCertificate, UnusableToken
@@ -16,6 +18,8 @@ from zvmd.connection import open_connection, shut
 from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
 from zvmd.errors import ZvmdClientError
 from zvmd.frames import CallMethod, Result
+
+log = structlog.get_logger(__name__)
 
 DOOR_SECONDS = 30.0
 """Each door takes milliseconds; a machine may be very busy while it boots."""
@@ -36,11 +40,21 @@ def announce(data_dir: Path, quic_address: str, http_address: str) -> None:
     write_private(data_dir / ENDPOINTS_FILE, (json.dumps(urls) + "\n").encode())
 
 
-async def try_doors(data_dir: Path, chain_id: int) -> None:
+async def try_doors(data_dir: Path, chain_id: int, is_full: Callable[[], bool] = lambda: False) -> None:
     """Ask for the chain id as clients on this machine do, with `endpoints.json`, `token` and `authority.pem` from disk.
 
+    ``is_full`` tells that clients have taken every connection: after a restart they may be faster.
     Raises `Unreachable`, `UnusableCertificate`, `UnusableToken`.
     """
+    try:
+        await _try(data_dir, chain_id)
+    except Unreachable as error:
+        if not is_full():
+            raise
+        log.warning("clients took all connections before the node could connect to itself", error=str(error))
+
+
+async def _try(data_dir: Path, chain_id: int) -> None:
     expected = hex(chain_id)
     try:
         async with asyncio.timeout(DOOR_SECONDS):

@@ -64,6 +64,10 @@ class Servers:
             self.gateway.task.result()
             raise ListenerEnded("the HTTP listener ended by itself")
 
+    def is_full(self) -> bool:
+        """Whether one of the listeners has all the connections it takes."""
+        return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
+
     async def stop(self) -> None:
         """Take no more requests; those under way are finished."""
         self.wire.close()

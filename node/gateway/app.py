@@ -85,6 +85,12 @@ class Gateway:
         """Ends when the listener does."""
         self.address = address
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it has all the connections it takes: one more is answered with 503."""
+        limit = self._server.config.limit_concurrency
+        return limit is not None and len(self._server.server_state.connections) + 1 >= limit
+
     async def close(self) -> None:
         """Finish running requests and stop."""
         self._server.should_exit = True

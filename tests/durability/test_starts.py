@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +21,7 @@ from node.engine.requests import KeepTemplate
 from node.opening import check_size
 from node.ops.errors import InvalidSetting
 from storage.errors import RecordTooLarge
-from tests.crash.forked_daemon import Zygote
+from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.durability import starts
 from tests.durability.hurts import starts_over_damage
 from tests.durability.nodes import LocalNode
@@ -116,6 +118,32 @@ def transaction(node: LocalNode, data: bytes) -> Candidate:
     small = node.transfer(0, Address(bytes(20))).transaction
     signed = sign_transaction(replace(small, data=data, gas_limit=10_000_000), node.secrets[0])
     return Candidate(signed, node.accounts[0], encode_transaction(signed))
+
+
+def test_clients_may_take_every_connection_first(zygote: Zygote, tmp_path: Path) -> None:
+    """After a restart under load the node must not end because others were faster."""
+    daemon = ForkedDaemon(zygote, tmp_path / "data")
+    daemon._environment["ZVMD_LIMITS__HTTP_CONNECTIONS"] = "1"
+    stop = threading.Event()
+
+    def crowd() -> None:
+        held: list[socket.socket] = []
+        while not stop.wait(0.001):
+            try:
+                held.append(socket.create_connection(("127.0.0.1", daemon.http_port), timeout=1))
+            except OSError:
+                continue
+            if len(held) > 5:
+                stop.wait(60)
+
+    thread = threading.Thread(target=crowd)
+    thread.start()
+    try:
+        daemon.start()
+    finally:
+        stop.set()
+        thread.join()
+        daemon.close()
 
 
 @pytest.mark.full
