@@ -11,6 +11,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -109,7 +110,8 @@ DECODERS: dict[str, Callable[[int], Any]] = {
         Expression, "(" * n, "1+" * n + "1", "!" * n, " " * n, "0x" * n, "-" * n, "stack[" * n, "1 " * n, "a" * n
     ),
     "signatures": lambda n: _each(
-        abi.parse_signature, "f(" * n, "f(" + "uint," * n + "uint)", "f(uint" + "[]" * n + ")", "f" * n, "f()" + " returns" * n
+        abi.parse_signature,
+        *("f(" * n, "f(" + "uint," * n + "uint)", "f(uint" + "[]" * n + ")", "f" * n, "f()" + " returns" * n),
     ),
     "ABI values": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" + "1," * n + "1]")),
     "ABI nesting": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" * n)),
@@ -132,7 +134,7 @@ def _each(decoder: Callable[[Any], object], *inputs: object) -> None:
 @pytest.mark.parametrize("name", DECODERS)
 def test_steps_grow_with_the_length_only(name: str) -> None:
     counts = [steps(lambda n=n: DECODERS[name](n)) for n in SIZES]  # type: ignore[misc]
-    for smaller, larger in zip(counts, counts[1:], strict=False):
+    for smaller, larger in pairwise(counts):
         assert larger <= 2.2 * smaller + 200, counts
 
 
