@@ -69,7 +69,7 @@ class _Queued:
     """What comes first; a time, seconds."""
     begun: float = 0.0
     clock: int = 0
-    """The thread's clock of processor time, and what it said at the beginning."""
+    """The thread's clock of processor time, and what it said at the first look; 0 for a job over before that."""
     clock_begun: float = 0.0
     lane: int = 0
     interruption: Interruption | None = None
@@ -233,7 +233,11 @@ class Readers:
         with self._lock:
             running = sorted(self._running.values(), key=lambda job: job.begun)
             for job in running:
-                if job.interruption is not None and now - job.begun > LANES_S[job.lane]:
+                if not job.clock:
+                    continue
+                if not job.clock_begun:
+                    job.clock_begun = time.clock_gettime(job.clock)
+                elif job.interruption is not None and now - job.begun > LANES_S[job.lane]:
                     self._promote(job, job.interruption)
             waiting = self._wake_another(now)
         for job in running:
@@ -303,7 +307,7 @@ class Readers:
                 self._working += 1
                 self._wake.put(True)
         job.clock = self._clocks.thread
-        job.clock_begun = time.clock_gettime(job.clock)
+        job.clock_begun = 0.0
         job.interruption = job.work.begin(job.begun)
         return job
 
@@ -338,7 +342,10 @@ class Readers:
         with self._lock:
             del self._running[threading.get_ident()]
             job.interruption = None
-            share, cost = job.work.client.share, time.clock_gettime(job.clock) - job.clock_begun
+            share, cost = job.work.client.share, time.monotonic() - job.begun
+            if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
+                cost = time.clock_gettime(job.clock) - job.clock_begun
+            job.clock = 0
             share.cost = max(cost, share.cost / 2)
             if is_put_back:
                 self._put_back += 1
