@@ -1,0 +1,1 @@
+"""Attacks on a running node beside a healthy client: `python -m benchmarks.attacks`."""

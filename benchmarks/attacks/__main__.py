@@ -1,0 +1,163 @@
+"""Attack a node and tell what a healthy client beside it saw; prints the rows of the table in docs/operations.md.
+
+    python -m benchmarks.attacks [MATCH ...] [--rest 60] [--jsonl FILE]
+
+Each attack runs beside a client that asks for the block number and makes a small call every 50 ms. Before the first
+attack on a node the client runs alone: the ratio is to that. Memory is read before, at its highest, and ``--rest``
+seconds after the attack. Attackers run in this process at a lower priority than the node.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import benchmarks.attacks
+from benchmarks.attacks.attack import Attack, RpcError, Target
+from benchmarks.attacks.healthy import CALLS, Seen, watch
+from tests.daemon import Daemon
+
+ALONE_SECONDS = 5.0
+REST_SECONDS = 60.0
+MEMORY_GROWTH_MAX = 0.10
+ANSWERED_MIN = 95.0
+HEADINGS = ("finding", "attack", "sent", "number p50/p99 ms", "call p50/p99 ms", "answered %", "MiB before/peak/after")
+
+
+class Row(NamedTuple):
+    """What one attack did to the others."""
+
+    attack: Attack
+    sent: str
+    seen: dict[str, Seen]
+    alone: dict[str, Seen]
+    memory: tuple[int, int, int]
+    """Resident MiB before, at the highest, and after a rest."""
+
+    @property
+    def fault(self) -> str:
+        """Why it fails; empty if the healthy client was served and the memory came back."""
+        before, _, after = self.memory
+        served = min(seen.answered for seen in self.seen.values())
+        return " ".join(
+            [f"answered {served:.0f} %"] * (served < ANSWERED_MIN)
+            + [f"memory {after - before:+d} MiB"] * (after > before * (1 + MEMORY_GROWTH_MAX))
+        )
+
+    def cells(self) -> Iterator[str]:
+        """The row as the table shows it."""
+        yield from (self.attack.finding, self.attack.name, self.sent)
+        for name, seen in self.seen.items():
+            ratio = seen.quantile(0.99) / self.alone[name].quantile(0.99)
+            yield f"{seen.quantile(0.5):.1f}/{seen.quantile(0.99):.1f} (x{ratio:.1f})"
+        yield "/".join(f"{seen.answered:.0f}" for seen in self.seen.values())
+        yield "/".join(map(str, self.memory))
+
+
+def find_attacks(patterns: Iterable[str]) -> list[Attack]:
+    """All attacks whose finding is one of the patterns, or whose name holds one."""
+    found: list[Attack] = []
+    for module in pkgutil.iter_modules(benchmarks.attacks.__path__, "benchmarks.attacks."):
+        if not module.name.endswith("__main__"):
+            found += getattr(importlib.import_module(module.name), "ATTACKS", ())
+    wanted = list(patterns)
+    return [a for a in found if not wanted or any(p == a.finding or p in a.name for p in wanted)]
+
+
+def resident_mib(pid: int) -> int:
+    """Resident memory of a process; 0 once it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) // 1024
+    return 0
+
+
+async def beside(target: Target, stopped: asyncio.Event) -> dict[str, Seen]:
+    """Both healthy clients, until ``stopped``."""
+    seen = await asyncio.gather(*(watch(target, name, stopped) for name in CALLS))
+    return dict(zip(CALLS, seen, strict=True))
+
+
+async def run_alone(target: Target) -> dict[str, Seen]:
+    """The healthy clients without an attack."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().call_later(ALONE_SECONDS, stopped.set)
+    return await beside(target, stopped)
+
+
+async def run_attack(attack: Attack, target: Target, alone: dict[str, Seen], rest: float) -> Row:
+    """One attack with the healthy clients beside it, and the memory some time after."""
+    before = peak = resident_mib(target.pid)
+    stopped = asyncio.Event()
+    healthy = asyncio.create_task(beside(target, stopped))
+    attacking = asyncio.ensure_future(asyncio.wait_for(attack.run(target), attack.seconds))
+    while not attacking.done():
+        await asyncio.wait([attacking], timeout=0.1)
+        peak = max(peak, resident_mib(target.pid))
+    try:
+        sent = attacking.result()
+    except (OSError, asyncio.IncompleteReadError, RpcError) as error:  # of which a cut-off is one: TimeoutError
+        sent = f"ended by {type(error).__name__} {error}"
+    stopped.set()
+    seen = await healthy
+    await asyncio.sleep(rest)
+    return Row(attack, sent, seen, alone, (before, peak, resident_mib(target.pid)))
+
+
+@contextmanager
+def running(attack: Attack) -> Iterator[Target]:
+    """A node as the attack wants it."""
+    with tempfile.TemporaryDirectory(prefix="zvmd-attack-") as directory:
+        daemon = Daemon(Path(directory) / "node", *attack.arguments, environment=attack.environment)
+        try:
+            daemon.start()
+            yield Target("127.0.0.1", daemon.http_port, daemon.quic_port, daemon.data_dir, daemon.pid)
+        finally:
+            daemon.close()
+
+
+def run_all(attacks: list[Attack], rest: float) -> Iterator[Row]:
+    """Attacks on equal nodes share one, one after the other."""
+    groups: dict[tuple[object, ...], list[Attack]] = {}
+    for attack in attacks:
+        groups.setdefault((attack.arguments, tuple(attack.environment.items())), []).append(attack)
+    for group in groups.values():
+        with running(group[0]) as target:
+            alone = asyncio.run(run_alone(target))
+            for attack in group:
+                yield asyncio.run(run_attack(attack, target, alone, rest))
+
+
+def main() -> int:
+    """Parse, attack, print; 1 if the healthy client or the memory suffered."""
+    parser = argparse.ArgumentParser(prog="benchmarks.attacks", description="Attacks beside a healthy client.")
+    parser.add_argument("patterns", nargs="*", metavar="MATCH", help="numbers of findings, or parts of names")
+    parser.add_argument("--rest", type=float, default=REST_SECONDS, help="seconds until memory is read again")
+    parser.add_argument("--jsonl", type=Path, help="append each row there, too")
+    wanted = parser.parse_args()
+    os.nice(5)
+    print(f"| {' | '.join(HEADINGS)} | verdict |\n|{'---|' * (len(HEADINGS) + 1)}", flush=True)
+    failures = 0
+    for row in run_all(find_attacks(wanted.patterns), wanted.rest):
+        failures += bool(row.fault)
+        cells = [*row.cells(), row.fault or "ok"]
+        print(f"| {' | '.join(cells)} |", flush=True)
+        if wanted.jsonl:
+            with wanted.jsonl.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(cells) + "\n")
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""A client that does nothing wrong: how much of what it asks is answered, and how fast, while others attack."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+
+from benchmarks.attacks.attack import Target, post
+
+EVERY_SECONDS = 0.05
+GIVE_UP_SECONDS = 5.0
+CONTRACT = "0x00000000000000000000000000000000000000ff"
+ANSWER = "0x" + "00" * 31 + "2a"
+OVERRIDE = {CONTRACT: {"code": "0x602a60005260206000f3"}}
+CALLS = {
+    "number": ("eth_blockNumber", []),
+    "call": ("eth_call", [{"to": CONTRACT, "gas": "0x186a0"}, "latest", OVERRIDE]),
+}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one kind of call met."""
+
+    due: int = 0
+    """Calls that a client which never waits would have sent: a slow answer counts against the node."""
+    milliseconds: list[float] = field(default_factory=list)
+    failures: int = 0
+
+    def quantile(self, share: float) -> float:
+        """Milliseconds that this share of the answers did not exceed; not a number without answers."""
+        ordered = sorted(self.milliseconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+    @property
+    def answered(self) -> float:
+        """Of the calls due, in percent."""
+        return 100 * len(self.milliseconds) / self.due if self.due else 100.0
+
+
+async def watch(target: Target, name: str, stopped: asyncio.Event) -> Seen:
+    """Call every 50 ms on one kept-alive connection, one call at a time, until ``stopped``."""
+    method, params = CALLS[name]
+    body = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    seen, begun = Seen(), time.monotonic()
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+    while not stopped.is_set():
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                connection = connection or await asyncio.open_connection(target.host, target.http_port)
+                answer = await post(*connection, body)
+            result = msgspec.json.decode(answer.body).get("result") if answer.status == 200 else None
+            right = result == ANSWER if name == "call" else isinstance(result, str)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+            right = False
+        if right:
+            seen.milliseconds.append((time.monotonic() - start) * 1000)
+        else:
+            seen.failures += 1
+            if connection is not None:
+                connection[1].close()
+                connection = None
+        await asyncio.sleep(max(0.0, EVERY_SECONDS - (time.monotonic() - start)))
+    if connection is not None:
+        connection[1].close()
+    seen.due = max(1, int((time.monotonic() - begun) / EVERY_SECONDS) - 1)
+    return seen
