@@ -25,6 +25,7 @@ from storage.wal import Wal
 from storage.wal.beginning import BEGINNING_NAME
 from storage.wal.failures import syncing, writing
 from storage.wal.packed import SUFFIX
+from storage.wal.watermark import WATERMARK_NAME
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,10 @@ class Row(NamedTuple):
 
 TABLE = (
     Row("the data directory, `wal/`, `state/`", Then.END, Then.END, "also if they become read-only"),
-    Row("`wal/*.seg`, `wal/*.seg.zst`, `wal/watermark`, `wal/beginning`", Then.END, Then.END, "also if they are cut"),
+    Row(
+        "`wal/*.seg`, `wal/*.seg.zst`, `wal/watermark`, `wal/beginning`",
+        Then.END, Then.END, "also if cut, or read-only while written",
+    ),
     Row("`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use", Then.END, Then.TOLD, "LevelDB reads them"),
     Row("`sessions/*/*.sess`", Then.END, Then.TOLD, "a read checks the digest: `session.snapshot`"),
     Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.TOLD, "a read checks the digest"),
@@ -98,7 +102,8 @@ class Presence:
         """Device, inode and size of each sealed segment."""
         self._sessions: set[str] = set()
         self._exports = set(exports(fs))
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
+        """By path, what the last look told of."""
         self._steps: tuple[Callable[[], None], ...] = (
             self._directories, wal.check_place, self._segments, self._founding, state.check_files, self._session_files,
             self._other_exports, self._small_files, self._lock_file, self._index_files,
@@ -115,25 +120,27 @@ class Presence:
 
     def look(self) -> str:
         """Look at everything, make anew what can be. Raises `FileGone` and `StoragePanic`: the process must end."""
-        self._told.clear()
-        for step in self._steps:
-            step()
-        return f"told of {', '.join(sorted(self._told))}" if self._told else "all in place"
+        return self._look(self._steps)
 
     def check(self) -> None:
         """As `look`, at the end of a node, when nobody needs the index any more."""
-        for step in self._steps[:-1]:
-            step()
+        self._look(self._steps[:-1])
 
-    def _tell(self, path: str, what: str) -> None:
-        self._told.add(path)
-        log.warning("a file of the data directory changed under the node", path=path, what=what)
+    def _look(self, steps: Sequence[Callable[[], None]]) -> str:
+        before, self._told = self._told, {}
+        for step in steps:
+            step()
+        for path, what in self._told.items():
+            if before.get(path) != what:
+                log.warning("a file of the data directory changed under the node", path=path, what=what)
+        return f"told of {', '.join(sorted(self._told))}" if self._told else "all in place"
 
     def _directories(self) -> None:
         if reason := self._fs.moved("", self._lock.directory):
             raise FileGone(f"the data directory {self._fs.root}: {reason}")
-        for path in ("", layout.WAL, layout.STATE):
-            if not self._fs.is_writable(path):
+        tail = self._wal.segment_paths[-1]
+        for path in ("", layout.WAL, layout.STATE, tail, f"{layout.WAL}/{WATERMARK_NAME}"):
+            if not self._fs.is_writable(path) and tail == self._wal.segment_paths[-1]:  # not sealed meanwhile
                 raise FileGone(f"{path or self._fs.root}: it is gone, or cannot be written any more")
 
     def _segments(self) -> None:
@@ -174,7 +181,7 @@ class Presence:
     def _other_exports(self) -> None:
         now = set(exports(self._fs))
         if not now and self._exports:
-            self._tell(layout.EXPORTS, "all state exports are gone; the next one is made by its schedule")
+            self._told[layout.EXPORTS] = "all state exports are gone; the next one is made by its schedule"
         self._exports = now
 
     def _small_files(self) -> None:
@@ -184,14 +191,14 @@ class Presence:
             except OSError as error:
                 if path in self._contents:
                     self._write(path)
-                    self._tell(path, f"{error.strerror}: made anew")
+                    self._told[path] = f"{error.strerror}: made anew"
                 continue
             known = self._contents.setdefault(path, content)
             if content != known:
                 if path in IDENTITY:
                     raise FileGone(f"{path}: it has another content")
                 self._contents[path] = content
-                self._tell(path, "it has another content, which the next start will use")
+                self._told[path] = "it has another content, which the next start will use"
 
     def _write(self, path: str) -> None:
         folder = parent_of(path)
@@ -203,13 +210,15 @@ class Presence:
     def _lock_file(self) -> None:
         try:
             if reason := self._lock.restore():
-                self._tell(layout.LOCK, f"{reason}: made anew")
+                self._told[layout.LOCK] = f"{reason}: made anew"
         except (DataDirectoryLocked, StorageFull) as error:
-            self._tell(layout.LOCK, str(error))
+            self._told[layout.LOCK] = str(error)
 
     def _index_files(self) -> None:
         try:
             if path := self._follower.check_files():
-                self._tell(path, "built again")
+                self._told[path] = "built again"
+            elif self._fs.exists(layout.INDEX) and not self._fs.is_writable(layout.INDEX):
+                self._told[layout.INDEX] = "it cannot be written any more, which the next start has to"
         except (DataDirectoryLocked, StorageFull) as error:
-            self._tell(layout.INDEX, str(error))
+            self._told[layout.INDEX] = str(error)

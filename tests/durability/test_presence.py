@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,16 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize(("what", "how"), [(what, how) for what, (_, ways) in ENDS.items() for how in ways])
+def slice_of(ways: dict[str, tuple[str, ...]]) -> list[Any]:
+    """Every file in the first way for every commit, in the others in the full run."""
+    return [
+        pytest.param(what, how, marks=[pytest.mark.full] if place else [])
+        for what, hows in ways.items()
+        for place, how in enumerate(hows)
+    ]
+
+
+@pytest.mark.parametrize(("what", "how"), slice_of({what: hows for what, (_, hows) in ENDS.items()}))
 def test_the_node_ends_and_names_the_file(tmp_path: Path, what: str, how: str) -> None:
     node, presence = lively(tmp_path / "d")
     damage(ENDS[what][0](tmp_path / "d"), how)
@@ -116,7 +126,7 @@ def test_the_node_ends_and_names_the_file(tmp_path: Path, what: str, how: str) -
     node.close()
 
 
-@pytest.mark.parametrize(("what", "how"), [(what, how) for what, ways in MADE.items() for how in ways])
+@pytest.mark.parametrize(("what", "how"), slice_of(MADE))
 def test_what_can_be_made_anew_is(tmp_path: Path, what: str, how: str) -> None:
     node, presence = lively(tmp_path / "d")
     damage(tmp_path / "d" / what, how)
@@ -134,6 +144,19 @@ def test_what_can_be_made_anew_is(tmp_path: Path, what: str, how: str) -> None:
     again = LocalNode(tmp_path / "d", segment_size_bytes=16384)
     assert again.digest() == digest
     again.close()
+
+
+def test_what_is_read_only_is_as_good_as_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may write everything, so the system's answer is put in its place."""
+    node, presence = lively(tmp_path / "d")
+    tail = node.store.wal.segment_paths[-1]
+    for path in ("", layout.WAL, layout.STATE, "wal/watermark", tail):
+        monkeypatch.setattr(node.opened.fs, "is_writable", lambda asked, path=path: asked != path)
+        with pytest.raises(FileGone, match="cannot be written"):
+            presence.look()
+    monkeypatch.setattr(node.opened.fs, "is_writable", lambda asked: asked != layout.INDEX)
+    assert layout.INDEX in presence.look()
+    node.close()
 
 
 def test_another_token_is_told_of_and_left_alone(tmp_path: Path) -> None:
