@@ -27,7 +27,8 @@ from vm.message import CREATES
 class Breakpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where to stop, always before the opcode concerned.
 
-    pc: at ``pc`` · line: at an instruction of the code's listing, counted from 1 · opcode: before ``opcode`` · slot_write, slot_read: before SSTORE, SLOAD of ``slot`` (any) ·
+    pc: at ``pc`` · line: at an instruction of the code's listing, counted from 1 · opcode: before ``opcode`` ·
+    slot_write, slot_read: before SSTORE, SLOAD of ``slot`` (any) ·
     memory_write, memory_read: before an opcode that writes or reads one of ``length`` bytes (32) of memory from
     ``offset`` on (any byte) ·
     log: before LOG0 to LOG4 with first topic ``topic`` (any) · depth: when a frame begins as number ``depth`` ·
