@@ -96,18 +96,19 @@ async def seek(session: AsyncSession, view: View, text: str) -> str:
 
 
 async def toggle_breakpoint(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
-    """At the running frame's pc, in its code only: an account may run several, and others have the same pc."""
-    frames, pc = view.state["callFrames"], view.state["pc"]
+    """At the pc of the frame that is shown, in its code only: an account may run several, and others have the pc too."""
+    state, frames = view.state, view.state["callFrames"]
+    pc, frame = state["pc"], frames[state["depth"] - 1] if frames else None
     same = [point for point in view.breakpoints if point.get("pc") == pc]
-    there = [point["id"] for point in same if not frames or is_in(point, frames[-1])]
+    there = [point["id"] for point in same if frame is None or is_in(point, frame)]
     for number in there:
         await session.remove_breakpoint(number)
     if there:
         return f"breakpoint {there[0]} removed"
-    where = {} if not frames else {
-        "address": frames[-1]["codeAddress"], "code": frames[-1]["codeHash"],
-        "init": frames[-1]["kind"].startswith("create"),
-    }  # fmt: skip
+    where = {}
+    if frame is not None:
+        is_init = frame["kind"].startswith("create")
+        where = {"address": frame["codeAddress"], "code": frame["codeHash"], "init": is_init}
     return f"breakpoint {await session.add_breakpoint('pc', pc=pc, **where)}"
 
 
