@@ -121,6 +121,7 @@ class Points:
             if same is None:
                 self._given += 1
                 same = Point(self._given, group, asked)
+            same.has_failed = False  # what failed for want of room may succeed now
             points.append(same)
         self._groups[group] = points
         self._left += [number for point in before if point not in points for number in point.numbers]
@@ -141,8 +142,7 @@ class Points:
         for point in self if points is None else points:
             if point.verified or point.has_failed or (point.numbers and _code_of(it, point) is None):
                 continue
-            self._install(it, point)
-            if point.verified or point.has_failed:
+            if self._install(it, point):
                 events.append({"event": "breakpoint", "body": {"reason": "changed", "breakpoint": point.shown(it)}})
         return events
 
@@ -151,7 +151,8 @@ class Points:
             _remove(it, self._left[-1])
             self._left.pop()
 
-    def _install(self, it: Debuggee, point: Point) -> None:
+    def _install(self, it: Debuggee, point: Point) -> bool:
+        """Whether it is settled: set, or refused."""
         self._left, point.numbers = self._left + point.numbers, []
         point.code = _code_of(it, point)
         try:
@@ -163,7 +164,7 @@ class Points:
         except ZvmdClientError as error:
             self._left, point.numbers = self._left + point.numbers, []
             point.message, point.has_failed = error.message, True
-            return
+            return True
         if point.asked.refused or (point.code is not None and not point.numbers):
             point.message = point.asked.refused or "the listing has no such instruction"
             point.has_failed = True
@@ -171,6 +172,7 @@ class Points:
             point.message = PENDING
         else:
             point.verified = True
+        return point.message != PENDING or point.verified
 
     def moved_to_another_session(self) -> None:
         """All have to be set again."""

@@ -42,7 +42,7 @@ def code(view: View) -> Listing:
     assert view.code is not None
     frames, state, lines = view.state["callFrames"], view.state, view.code.lines
     index = len(frames) - 1 if view.options.frame is None else view.options.frame
-    here = [point for point in view.breakpoints if frames and _is_in(point, frames[index])]
+    here = [point for point in view.breakpoints if frames and is_in(point, frames[index])]
     stops = {lines[point["line"] - 1].pc for point in here if 0 < point.get("line", 0) <= len(lines)}
     stops |= {point["pc"] for point in here if "pc" in point}
     width = max(4, len(f"{state['codeSize']:x}"))
@@ -57,7 +57,7 @@ def code(view: View) -> Listing:
     return Listing(f"code {state['codeSize']} bytes", len(lines), row, focus)
 
 
-def _is_in(point: Json, frame: Json) -> bool:
+def is_in(point: Json, frame: Json) -> bool:
     """Whether a breakpoint on a place of a code is on a frame's code."""
     return (
         point["kind"] in ("pc", "line")

@@ -128,9 +128,8 @@ def test_calldata_in_states_and_expressions_of_each_frame() -> None:
     for text in ("calldata", "mem"):
         with pytest.raises(InvalidExpression):
             Expression(text)
-    wrong = ("calldata[0:65537]", "calldata[", "calldata[1", "calldata[1:]", "calldata[:]", "calldata + 1")
-    wrong += ("calldata[٣]",)
-    for text in wrong:
+    wrong = ("[0:65537]", "[", "[1", "[1:]", "[:]", " + 1", "[٣]")
+    for text in (f"calldata{part}" for part in wrong):
         with pytest.raises(InvalidExpression):
             evaluate(run, text, 0)
     for frame in (-1, 2):
