@@ -313,7 +313,7 @@ class Pipeline:
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
-        sealed = self._ledger.append(builder, now)
+        sealed = self._ledger.append(builder, self._clock.now())
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
                 group.answers.append((request, transaction.hash))
