@@ -90,7 +90,7 @@ def _nested(n: int) -> bytes:
 
 
 DECODERS: dict[str, Callable[[int], Any]] = {
-    "JSON bodies": lambda n: [_quietly(lambda body=body: decode(body, LIMITS)) for body in _bodies(n)],
+    "JSON bodies": lambda n: _each(lambda body: decode(body, LIMITS), *_bodies(n)),
     "quantities": lambda n: _each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
     "data": lambda n: _each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
     "addresses": lambda n: _each(params.address, "0x" + "1" * n, "1" * n),
@@ -154,6 +154,7 @@ def patterns() -> Iterator[tuple[str, int, str | bytes]]:
                     and node.func.value.id == "re"
                     and node.func.attr in CALLS
                     and isinstance(node.args[0], ast.Constant)
+                    and isinstance(node.args[0].value, str | bytes)
                 ):
                     yield str(path.relative_to(REPO)), node.lineno, node.args[0].value
 
