@@ -285,51 +285,48 @@ class Readers:
         self._start_thread()
         self._bring_back()
 
-    def _take(self) -> _Queued | None:
-        """The next job, now this thread's; None if there is none, and the thread sleeps then."""
-        with self._lock:
-            lane = self._next_lane()
-            if lane is None:
-                self._working -= 1
-                return None
-            job = heappop(self._lanes[lane])
-            job.lane = lane
-            self._begun = job.begun = time.monotonic()
-            if lane < MEDIUM:
-                self._waiting -= 1
-                queue = job.work.client.share.queue
-                queue.popleft()
-                if queue:
-                    self._line_up(queue[0], job.begun)
-            self._running[threading.get_ident()] = job
-            self.begun += 1
-            if lane != LIGHT and self._lanes[LIGHT] and self._working < self._size:
-                self._working += 1
-                self._wake.put(True)
-        job.clock = self._clocks.thread
-        job.clock_begun = 0.0
-        job.interruption = job.work.begin(job.begun)
+    def _take(self, thread: int) -> _Queued | None:
+        """The next job, now this thread's; None if there is none, and the thread sleeps then. Holds the lock."""
+        lane = self._next_lane()
+        if lane is None:
+            self._working -= 1
+            return None
+        job = heappop(self._lanes[lane])
+        job.lane = lane
+        self._begun = job.begun = time.monotonic()
+        if lane < MEDIUM:
+            self._waiting -= 1
+            queue = job.work.client.share.queue
+            queue.popleft()
+            if queue:
+                self._line_up(queue[0], job.begun)
+        self._running[thread] = job
+        self.begun += 1
+        if lane != LIGHT and self._lanes[LIGHT] and self._working < self._size:
+            self._working += 1
+            self._wake.put(True)
         return job
 
     def _work_through(self) -> None:
+        thread, clock = threading.get_ident(), self._clocks.thread
         first, has_results = 0.0, False
-        while True:
-            job = self._take()
-            if job is None:
-                if has_results:
-                    self._bring_back()
-                return
+        with self._lock:
+            job = self._take(thread)
+        while job is not None:
             if not has_results:
                 first = job.begun
             elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
                 self._bring_back()
                 first = job.begun
-            self._execute(job)
+            job.clock_begun, job.clock = 0.0, clock
+            job = self._execute(job, thread)
             has_results = True
+        if has_results:
+            self._bring_back()
 
-    def _execute(self, job: _Queued) -> None:
-        interruption = job.interruption
-        assert interruption is not None
+    def _execute(self, job: _Queued, thread: int) -> _Queued | None:
+        """Run the job; the next one, as `_take` says."""
+        interruption = job.interruption = job.work.begin(job.begun)
         value: Any
         is_put_back = False
         try:
@@ -339,22 +336,27 @@ class Readers:
         except BaseException as error:
             value = error
         job.work.end(interruption)
-        with self._lock:
-            del self._running[threading.get_ident()]
-            job.interruption = None
-            share, cost = job.work.client.share, time.monotonic() - job.begun
-            if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
-                cost = time.clock_gettime(job.clock) - job.clock_begun
-            job.clock = 0
-            share.cost = max(cost, share.cost / 2)
-            if is_put_back:
-                self._put_back += 1
-                job.lane = MEDIUM if job.lane < MEDIUM else LONG
-                self._line_up(job, job.begun)
-            elif job.work.reason is not None:
-                self._stopped += 1
         if not is_put_back:
             self._results.append((job.done, value))
+        with self._lock:
+            del self._running[thread]
+            self._account(job, is_put_back)
+            return self._take(thread)
+
+    def _account(self, job: _Queued, is_put_back: bool) -> None:
+        """What the job took; one that was put back waits for room. Holds the lock."""
+        job.interruption = None
+        share, cost = job.work.client.share, time.monotonic() - job.begun
+        if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
+            cost = time.clock_gettime(job.clock) - job.clock_begun
+        job.clock = 0
+        share.cost = max(cost, share.cost / 2)
+        if is_put_back:
+            self._put_back += 1
+            job.lane = MEDIUM if job.lane < MEDIUM else LONG
+            self._line_up(job, job.begun)
+        elif job.work.reason is not None:
+            self._stopped += 1
 
     def _bring_back(self) -> None:
         try:
