@@ -102,7 +102,7 @@ class RpcService:
                 group.append(self._start_read(request, work))
             else:
                 group.append(asyncio.ensure_future(self._answer_one(request, work)))
-            group[-1].add_done_callback(partial(_count, work))
+                group[-1].add_done_callback(partial(_count, work))
             answers.append(group[-1])
         found = await asyncio.gather(*answers)
         if work.answer_bytes_left < 0 and work.reason is not None:
@@ -121,7 +121,7 @@ class RpcService:
         """A future of the encoded answer of a read or a refusal."""
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         try:
-            self.readers.submit(self._encoded(request), partial(_settle, future), work)
+            self.readers.submit(self._encoded(request), partial(_settle, future, work), work)
         except ZvmdError as error:
             future.set_result(self._refused(request, error))
         return future
@@ -177,10 +177,11 @@ def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
         work.spend_answer(len(future.result() or b""))
 
 
-def _settle(future: asyncio.Future[bytes | None], value: Any) -> None:
+def _settle(future: asyncio.Future[bytes | None], work: Work, value: Any) -> None:
     if future.done():
         return
     if isinstance(value, BaseException):
         future.set_exception(value)
     else:
+        work.spend_answer(len(value or b""))
         future.set_result(value)
