@@ -90,45 +90,45 @@ def _nested(n: int) -> bytes:
 
 
 DECODERS: dict[str, Callable[[int], Any]] = {
-    "JSON bodies": lambda n: _each(lambda body: decode(body, LIMITS), *_bodies(n)),
-    "quantities": lambda n: _each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
-    "data": lambda n: _each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
-    "addresses": lambda n: _each(params.address, "0x" + "1" * n, "1" * n),
+    "JSON bodies": lambda n: each(lambda body: decode(body, LIMITS), *_bodies(n)),
+    "quantities": lambda n: each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
+    "data": lambda n: each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
+    "addresses": lambda n: each(params.address, "0x" + "1" * n, "1" * n),
     "call": lambda n: call_fields({"accessList": [{"address": ADDRESS, "storageKeys": ["0x" + "00" * 32] * n}]}),
     "overrides": lambda n: account_overrides({f"0x{i:040x}": {"balance": "0x1"} for i in range(n)}),
     "slots": lambda n: account_overrides({ADDRESS: {"stateDiff": {f"0x{i:064x}": "0x" + "00" * 32 for i in range(n)}}}),
     "log filter": lambda n: (addresses_of([f"0x{i:040x}" for i in range(n)]), topics_of([["0x" + "00" * 32] * n])),
     "RLP items": lambda n: rlp.decode(rlp.encode([b"x"] * n)),
     "RLP lists": lambda n: rlp.decode(rlp.encode([[]] * n)),
-    "RLP nested": lambda n: _quietly(lambda: rlp.decode(b"\xc1" * n + b"\xc0")),
-    "transactions": lambda n: _each(decode_transaction, b"\x02" + rlp.encode([b"x"] * n), b"\xf8" * n, b"\x04" * n),
+    "RLP nested": lambda n: quietly(lambda: rlp.decode(b"\xc1" * n + b"\xc0")),
+    "transactions": lambda n: each(decode_transaction, b"\x02" + rlp.encode([b"x"] * n), b"\xf8" * n, b"\x04" * n),
     "frames": lambda n: _frames(encode_frame(CallMethod(1, "x", ["y" * n])), 1),
     "small frames": lambda n: _frames(encode_frame(CallMethod(1, "x", [])) * n, 7),
-    "malformed frames": lambda n: _each(decode_request, b"\x91" * n, b"\xdd\xff\xff\xff\xff" * n, b"\x93\x01" * n),
-    "Host": lambda n: _each(parse_host, "[" * n, ":" * n, "a." * n, "[" + ":" * n + "]"),
-    "expressions": lambda n: _each(
+    "malformed frames": lambda n: each(decode_request, b"\x91" * n, b"\xdd\xff\xff\xff\xff" * n, b"\x93\x01" * n),
+    "Host": lambda n: each(parse_host, "[" * n, ":" * n, "a." * n, "[" + ":" * n + "]"),
+    "expressions": lambda n: each(
         Expression, "(" * n, "1+" * n + "1", "!" * n, " " * n, "0x" * n, "-" * n, "stack[" * n, "1 " * n, "a" * n
     ),
-    "signatures": lambda n: _each(
+    "signatures": lambda n: each(
         abi.parse_signature,
         *("f(" * n, "f(" + "uint," * n + "uint)", "f(uint" + "[]" * n + ")", "f" * n, "f()" + " returns" * n),
     ),
-    "ABI values": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" + "1," * n + "1]")),
-    "ABI nesting": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" * n)),
-    "amounts": lambda n: _each(abi.parse_amount, "1" * n, " " * n, "1" + " " * n + "x", "0x" + "1" * n, "1." * n),
+    "ABI values": lambda n: quietly(lambda: abi.parse_value("uint256[]", "[" + "1," * n + "1]")),
+    "ABI nesting": lambda n: quietly(lambda: abi.parse_value("uint256[]", "[" * n)),
+    "amounts": lambda n: each(abi.parse_amount, "1" * n, " " * n, "1" + " " * n + "x", "0x" + "1" * n, "1." * n),
 }
 
 
-def _quietly(run: Callable[[], object]) -> None:
+def quietly(run: Callable[[], object]) -> None:
     try:
         run()
     except (ZvmdError, ZvmdClientError, msgspec.DecodeError, RecursionError, ValueError):
         return
 
 
-def _each(decoder: Callable[[Any], object], *inputs: object) -> None:
+def each(decoder: Callable[[Any], object], *inputs: object) -> None:
     for given in inputs:
-        _quietly(lambda given=given: decoder(given))  # type: ignore[misc]
+        quietly(lambda given=given: decoder(given))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", DECODERS)
