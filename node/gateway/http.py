@@ -27,7 +27,7 @@ PREFLIGHT_MAX_AGE_S = 600
 PREFLIGHT_HEADERS_MAX = 1_000
 """Characters of the header names that are allowed because they were asked for."""
 DEFAULT_HEADERS = "authorization, content-type"
-HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
 LOOKED_AT = frozenset((b"host", b"origin", b"authorization", *FORWARDED))
 ADMITTED_MAX = 256
 FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
