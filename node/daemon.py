@@ -34,6 +34,7 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings
+from node.voice import Voice, lacking, transcript_of
 from storage.session_files import SessionFiles
 from storage.wal.failures import entering
 from zvmd.endpoint import announce
@@ -48,9 +49,9 @@ GIL_SWITCH_SECONDS = 0.001
 
 
 async def run_daemon(
-    settings: Settings, origins: Mapping[str, str], say: Callable[[str], None], accept_data_loss: int = 0
+    settings: Settings, origins: Mapping[str, str], voice: Voice, accept_data_loss: int = 0
 ) -> None:
-    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
+    """Run a node until SIGTERM or SIGINT. One of the lines that it prints begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     limit_arenas()
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
@@ -64,6 +65,8 @@ async def run_daemon(
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
     node = Node(opened, pipeline, settings.limits.call_gas)
+    node.transcript, artifacts = transcript_of(voice, settings, opened)
+    opened.ledger.listener = node.transcript.listener
     sessions = SessionService(
         Ground(node, opened.machine),
         _session_keeper(settings, opened, node, end),
@@ -78,6 +81,7 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    servers.service.context.transcript, servers.service.context.artifacts = node.transcript, artifacts
     servers.service.context.damaged = partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, opened.ledger.controls, pipeline)
@@ -99,7 +103,8 @@ async def run_daemon(
         with entering("endpoints.json"):
             quic, http = local_address(servers.quic_address), local_address(servers.http_address)
             announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
-        _announce(opened, servers, recovery_ms, say)
+        _announce(opened, servers, recovery_ms, voice.say, settings.log.quiet)
+        node.transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -110,6 +115,7 @@ async def run_daemon(
         await servers.stop()
         await sessions.stop()
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        node.transcript.stop()
 
 
 def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
@@ -155,11 +161,16 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     return restarts
 
 
-def _announce(opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]) -> None:
-    for index, address in enumerate(opened.dev_accounts.addresses):
-        say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
-    report = opened.recovery
-    say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
+def _announce(
+    opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None], quiet: bool
+) -> None:
+    if not quiet:
+        for index, address in enumerate(opened.dev_accounts.addresses):
+            say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
+        for line in lacking(opened):
+            say(line)
+        report = opened.recovery
+        say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
     say(
         f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"

@@ -40,6 +40,7 @@ from chain.transactions import (
 )
 from chain.types import UINT64_MAX, Address, Hash32
 from chain.validity import FORK_OF_TYPE, MAX_INITCODE_BYTES, check_static
+from vm.console import ConsoleCalls
 from vm.delegation import delegation_target, designator
 from vm.journal import Journal
 from vm.message import CallKind, ExecutionContext, Message, Outcome
@@ -101,8 +102,9 @@ def apply_transaction(
     block_gas_left: int,
     blob_gas_left: int,
     tracer: Tracer | None = None,
+    console: ConsoleCalls | None = None,
 ) -> TransactionResult:
-    """Check the transaction, run it and pay for it.
+    """Check the transaction, run it and pay for it. ``console`` collects its calls of console.log.
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
@@ -112,7 +114,7 @@ def apply_transaction(
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
     _check_funds(journal, tx, sender)
-    return _run(machine, environment, block_hash, journal, tx, sender, tracer)
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
 def simulate_call(
@@ -122,6 +124,7 @@ def simulate_call(
     journal: Journal,
     request: CallRequest,
     tracer: Tracer | None = None,
+    console: ConsoleCalls | None = None,
 ) -> TransactionResult:
     """Run a request as if its sender had signed it: geth's rules for eth_call.
 
@@ -142,7 +145,7 @@ def simulate_call(
     if tx.gas_limit < needed:
         raise IntrinsicGasTooLow(f"gas {tx.gas_limit} is below the {needed} this call needs")
     _check_funds(journal, tx, request.sender)
-    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer)
+    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer, console)
 
 
 def call_transaction(request: CallRequest, nonce: int) -> Transaction:
@@ -224,11 +227,13 @@ def _run(
     tx: Transaction,
     sender: Address,
     tracer: Tracer | None,
+    console: ConsoleCalls | None,
 ) -> TransactionResult:
     """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
     journal.begin_transaction()
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)
+        context.console = console
         outcome = machine.execute(message, context, tracer)
     except BaseException:
         journal.abandon_transaction()

@@ -39,6 +39,13 @@ from zvmd.printable import printable
 @click.option("--jit-dump", type=click.Path(file_okay=False), help="Write what the JIT compiles into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
+@click.option("--quiet", "-q", is_flag=True, help="Print only the line READY, and the log.")
+@click.option(
+    "--abi",
+    multiple=True,
+    metavar="DIR",
+    help="Compiled contracts (out, artifacts), to print names with. May be repeated.",
+)
 @click.option(
     "--accept-data-loss",
     type=click.IntRange(min=2),
@@ -61,12 +68,15 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     from node.daemon import run_daemon
     from node.ops.lines import replace_standard_streams
     from node.ops.logging import configure_logging, log_thread_ends
+    from node.voice import Voice, form_of
 
+    speaks = sys.stdout is not None and sys.stdout.isatty()
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     output, errors = replace_standard_streams()
     handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
     errors.notice = handler.dropped_line
     log_thread_ends()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        say = lambda line: output.put(printable(line) + "\n")  # noqa: E731
-        runner.run(run_daemon(settings, loaded.origins, say, accept_data_loss or 0))
+        put = output.put
+        voice = Voice(lambda line: put(printable(line) + "\n"), put, form_of(settings.log, speaks, os.environ))
+        runner.run(run_daemon(settings, loaded.origins, voice, accept_data_loss or 0))

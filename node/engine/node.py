@@ -31,6 +31,7 @@ from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
+from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
 from storage.state.proof import AccountProof, prove
 from storage.wal.session_records import Kept, Place
@@ -49,6 +50,7 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
+        self.transcript = silent()
         self._outbox: list[Request] = []
         self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
         self._cheats = opened.cheats
@@ -151,11 +153,11 @@ class Node:
 
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return run_call(self._situation(number), fields, overrides)
+        return self.transcript.watch(run_call, self._situation(number), fields, overrides)
 
     def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return estimate_gas(self._situation(number), fields, overrides)
+        return self.transcript.watch(estimate_gas, self._situation(number), fields, overrides)
 
     def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
@@ -256,7 +258,8 @@ class Node:
 
     async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
+        with self.transcript.telling_refusal(candidate.transaction, candidate.sender):
+            await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
         place = self.transaction_location(candidate.transaction.hash)
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
@@ -388,6 +391,7 @@ class Node:
 
     def on_publish(self) -> None:
         """Wake everyone who waits for a block. Called on the committer thread."""
+        self.transcript.wake()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
 

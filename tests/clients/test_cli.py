@@ -39,10 +39,16 @@ def fields(output: str) -> dict[str, str]:
 
 
 def test_status(zvmd: Zvmd) -> None:
-    lines = dict(line.split(maxsplit=1) for line in zvmd("status").stdout.splitlines()[1:])
-    parts = ("head", "log", "checkpoint", "index", "pool", "sessions", "engine", "memory", "logging", "limit", "job")
-    assert tuple(lines) == parts
+    short = zvmd("status").stdout.splitlines()
+    assert len(short) < 24
+    assert max(map(len, short)) <= 80
+    lines = dict(line.split(maxsplit=1) for line in short)
+    parts = ("head", "log", "checkpoint", "states", "index", "pool", "contracts", "sessions", "engine")
+    parts += ("memory", "logging")
+    assert tuple(lines) == ("node", "serving", *parts, "jobs")
     assert lines["engine"].startswith("auto; ")
+    long = dict(line.split(maxsplit=1) for line in zvmd("status", "-v").stdout.splitlines())
+    assert tuple(long) == ("node", "serving", *parts, "compiled", "limit", "job")
 
     def names(value: object) -> list[str]:
         if isinstance(value, dict):

@@ -8,6 +8,7 @@ from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
 from vm.code import Code
+from vm.console import CONSOLE
 from vm.evm.engine import Engine, Pool
 from vm.evm.frame import Frame
 from vm.evm.host import storage
@@ -115,6 +116,9 @@ class Execution:
         if self.tracer is not None:
             self.settle()
             self.tracer.enter(message)
+        console = self.context.console
+        if console is not None and message.to == CONSOLE:
+            console.add(message.data)
         checkpoint = journal.checkpoint()
         if message.kind is CallKind.CALL:
             journal.transfer(message.caller, message.to, message.value)
