@@ -60,7 +60,12 @@ async def run_daemon(
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
-    opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
+    progress = voice.progress
+    progress.stage = f"opening {settings.data_dir}"
+    opened = await asyncio.to_thread(
+        open_chain, settings, origins, accept_data_loss=accept_data_loss, replayed=progress.replayed
+    )
+    progress.stage = "opening the ports"
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
@@ -103,6 +108,7 @@ async def run_daemon(
         with entering("endpoints.json"):
             quic, http = local_address(servers.quic_address), local_address(servers.http_address)
             announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
+        progress.end()
         _announce(opened, servers, recovery_ms, voice.say, settings.log.quiet)
         node.transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")

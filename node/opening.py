@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
 from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
@@ -36,8 +37,8 @@ from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
-from storage.store import Store
-from storage.wal.delta import Deltas
+from storage.store import SealedBlock, Store
+from storage.wal.delta import Deltas, KnownOutcome
 from storage.wal.failures import entering, starting
 from vm.machine import Machine
 
@@ -90,8 +91,11 @@ def open_chain(
     origins: Mapping[str, str],
     now: Callable[[], float] = time.time,
     accept_data_loss: int = 0,
+    replayed: Callable[[int], None] = lambda _: None,
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
+
+    ``replayed`` is told the number of each block of the log that runs again.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
     `InvalidSetting`.
@@ -100,7 +104,7 @@ def open_chain(
     lock = take_directory(fs)
     try:
         with starting():
-            return _open(fs, lock, settings, origins, now, accept_data_loss)
+            return _open(fs, lock, settings, origins, now, accept_data_loss, replayed)
     except BaseException:
         lock.release()
         raise
@@ -113,6 +117,7 @@ def _open(
     origins: Mapping[str, str],
     now: Callable[[], float],
     accept_data_loss: int,
+    replayed: Callable[[int], None],
 ) -> OpenedChain:
     dev_accounts = DevAccounts([])
     if settings.node.dev:
@@ -130,10 +135,11 @@ def _open(
         controls.automine = False
         controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
     try:
-        store, ledger, report = _recovered(fs, genesis, options, machine, controls)
+        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
         suspect(fs, str(damage))
-        store, ledger, report = _recovered(fs, genesis, replace(options, accept_data_loss=0), machine, controls)
+        options = replace(options, accept_data_loss=0)
+        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
     ledger.pool.transactions_max = settings.limits.pool_transactions
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
@@ -155,11 +161,16 @@ def is_public(settings: Settings, genesis: Genesis) -> bool:
 
 
 def _recovered(
-    fs: FileSystem, genesis: Genesis, options: StoreOptions, machine: Machine, controls: Controls
+    fs: FileSystem,
+    genesis: Genesis,
+    options: StoreOptions,
+    machine: Machine,
+    controls: Controls,
+    replayed: Callable[[int], None],
 ) -> tuple[Store, Ledger, Recovery]:
     store = open_store(fs, genesis, options)
     try:
-        return store, *resume(store, machine, genesis.config, controls)
+        return store, *resume(store, machine, genesis.config, controls, replayed)
     except BaseException:
         store.close()
         raise
@@ -195,15 +206,26 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
     return genesis
 
 
-def resume(store: Store, machine: Machine, config: ChainConfig, controls: Controls) -> tuple[Ledger, Recovery]:
+def resume(
+    store: Store,
+    machine: Machine,
+    config: ChainConfig,
+    controls: Controls,
+    replayed: Callable[[int], None] = lambda _: None,
+) -> tuple[Ledger, Recovery]:
     """Replay the log over stores just opened; the chain with its settings and its pool, as they were.
 
-    ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
+    ``replayed`` is told of each block. ``controls`` holds for what no command in the log has changed.
+
+    Raises `WalCorrupt`, `StateRootMismatch`.
     """
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
-    report = recover(
-        store, lambda environment, raws, known: replay_block(machine, environment, raws, chain_state, known)
-    )
+
+    def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
+        replayed(environment.number)
+        return replay_block(machine, environment, raws, chain_state, known)
+
+    report = recover(store, replay)
     for name, value in store.settings.items():
         setattr(controls, name, value)
     reach("open.pool.before")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from node.opening import OpenedChain
+from node.progress import Progress
 from node.settings import LogSettings, Settings
 from node.transcript.abis import Abis
 from node.transcript.artifacts import Artifacts
@@ -23,6 +24,8 @@ class Voice(NamedTuple):
     """Prints whole lines as they are."""
     form: Form | None
     """Of the transcript; None: it is off until it is switched on."""
+    progress: Progress
+    """Of the start."""
 
 
 def form_of(settings: LogSettings, is_terminal: bool, environ: Mapping[str, str]) -> Form | None:
