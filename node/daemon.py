@@ -60,18 +60,14 @@ async def run_daemon(
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
-    progress = voice.progress
-    progress.stage = f"opening {settings.data_dir}"
-    opened = await asyncio.to_thread(
-        open_chain, settings, origins, accept_data_loss=accept_data_loss, replayed=progress.replayed
-    )
-    progress.stage = "opening the ports"
+    progress = voice.progress.at(f"opening {settings.data_dir}")
+    opened = await asyncio.to_thread(open_chain, settings, origins, time.time, accept_data_loss, progress.replayed)
+    progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
     node = Node(opened, pipeline, settings.limits.call_gas)
     node.transcript, artifacts = transcript_of(voice, settings, opened)
-    opened.ledger.listener = node.transcript.listener
     sessions = SessionService(
         Ground(node, opened.machine),
         _session_keeper(settings, opened, node, end),
@@ -86,8 +82,8 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
-    servers.service.context.transcript, servers.service.context.artifacts = node.transcript, artifacts
-    servers.service.context.damaged = partial(distrust, opened.fs)
+    context = servers.service.context
+    context.transcript, context.artifacts, context.damaged = node.transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, opened.ledger.controls, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))

@@ -23,6 +23,11 @@ class Progress:
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
         self._thread.start()
 
+    def at(self, stage: str) -> Progress:
+        """It is busy with something else now."""
+        self.stage = stage
+        return self
+
     def replayed(self, block: int) -> None:
         """A block of the log was replayed."""
         self.stage = f"replaying the log, block {block:,}"

@@ -1,16 +1,12 @@
 """Calls of ``console.log`` during an execution, kept for those who ask (Hardhat's ``console.sol``, forge-std).
 
-Both libraries call an address that has no code, with the text to print as calldata. `node.engine.console_log` decodes.
+Both libraries call an address that has no code, with the text to print as calldata. `chain.console_log` decodes it.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from chain.types import Address
-
-CONSOLE: Final = Address(bytes.fromhex("000000000000000000636f6e736f6c652e6c6f67"))
-"""The address: "console.log" in ASCII."""
 CALLS_MAX: Final = 1_000
 """Calls kept of one transaction; later ones are counted only."""
 BYTES_MAX: Final = 256 * 1024
@@ -18,7 +14,7 @@ BYTES_MAX: Final = 256 * 1024
 
 
 class ConsoleCalls:
-    """Calldata of the calls to `CONSOLE` in one transaction, in order; those of reverted frames too."""
+    """Calldata of one transaction's calls to `chain.console_log.CONSOLE`, in order; those of reverted frames too."""
 
     __slots__ = ("_bytes_left", "calls", "dropped")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.engine.console_log import shown
+from chain.console_log import CONSOLE, shown
 from node.tracers.run import RunTracer
-from vm.console import CONSOLE, ConsoleCalls
+from vm.console import ConsoleCalls
 from vm.message import Message, Outcome
 from vm.transaction import TransactionResult
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 
+from chain.console_log import shown
 from chain.errors import ZvmdError
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
-from node.engine.console_log import shown
 from node.transcript.abis import Abis
 from node.transcript.entries import Entry, Form, written
 from vm.console import ConsoleCalls

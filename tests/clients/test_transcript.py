@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
+from chain.console_log import CONSOLE
 from chain.hashing import keccak256
 from tests.bytecode import code
 from tests.commands import run_command
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
 from tests.rpc import Rpc, RpcFailed
-from vm.console import CONSOLE
 
 LOGGER = code(
     "CALLDATASIZE PUSH0 PUSH0 CALLDATACOPY PUSH0 PUSH0 CALLDATASIZE PUSH0", b"\x73" + CONSOLE, "GAS STATICCALL POP"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from chain.console_log import CONSOLE
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
 from vm.code import Code
-from vm.console import CONSOLE
 from vm.evm.engine import Engine, Pool
 from vm.evm.frame import Frame
 from vm.evm.host import storage

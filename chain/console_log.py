@@ -1,6 +1,6 @@
 """``console.log`` of Hardhat and Foundry: calls of contracts to an address without code, decoded and formatted.
 
-Both libraries call `vm.console.CONSOLE` with the selector of a signature
+Both libraries call `CONSOLE` with the selector of a signature
 ``log(...)``. Early versions hashed ``uint`` and ``int`` where the ABI says ``uint256`` and ``int256``; both are known.
 """
 
@@ -14,6 +14,9 @@ from typing import Final
 
 from chain.hashing import keccak256
 from chain.types import Address
+
+CONSOLE: Final = Address(bytes.fromhex("000000000000000000636f6e736f6c652e6c6f67"))
+"""Where the calls go."""
 
 ARGUMENTS_MAX: Final = 4
 TYPES: Final = ("uint256", "int256", "string", "bool", "address")
