@@ -81,7 +81,7 @@ def typed_error(error: dict[str, Any]) -> Exception:
     data = error.get("data")
     if error.get("code") == 3:
         raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
-        hint = "decode data with the contract's ABI"
+        hint = "" if ": " in error["message"] else "decode data with the contract's ABI"
         return error_from("evm.revert", 3, error["message"], hint, raw)
     details = data if isinstance(data, dict) else {}
     code, hint = details.get("code", "rpc.error"), details.get("hint", "")

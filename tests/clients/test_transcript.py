@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 
+import zvmd
 from chain.console_log import CONSOLE
 from chain.hashing import keccak256
 from tests.bytecode import code
@@ -108,6 +109,8 @@ def test_a_transaction_and_its_console(chatty: Chatty) -> None:
     }
     assert chatty.rpc.call("zvmd_consoleLog", sent) == ["x is 500"]
     assert chatty.rpc.call("debug_traceTransaction", sent, {"tracer": "consoleTracer"}) == ["x is 500"]
+    with zvmd.Node(data_dir=chatty.daemon.data_dir) as connection:
+        assert connection.console_log(bytes.fromhex(sent[2:])) == ["x is 500"]
     assert run_command("console", sent, "--data-dir", str(chatty.daemon.data_dir)).stdout == "x is 500\n"
 
 
@@ -215,6 +218,18 @@ def test_abis_of_what_was_deployed(chatty: Chatty, tmp_path: Path) -> None:
         assert warned.returncode == 0
         assert "has no code: nothing was run" in warned.stderr
     next(chatty.lines)
+
+
+def test_any_method_tells_why_it_reverted(chatty: Chatty) -> None:
+    call = {"to": chatty.contract, "from": chatty.me, "value": "0x1", "data": encoded("Panic(uint256)", 0x11)}
+    for transport in ((), ("--http",)):
+        there = ("--data-dir", str(chatty.daemon.data_dir), *transport)
+        failed = run_command("rpc", "eth_call", json.dumps(call), "latest", *there)
+        assert failed.stderr == (
+            "error[evm.revert]: execution reverted: Panic(0x11): arithmetic underflow or overflow\n"
+            f"  data {call['data']}\n"
+        )
+        next(chatty.lines)
 
 
 def test_an_abi_needs_code_and_a_name(chatty: Chatty) -> None:
