@@ -268,6 +268,14 @@ class InitcodeTooLarge(InvalidTransaction):
     phrase = "max initcode size exceeded"
 
 
+class TransactionTooLarge(InvalidTransaction):
+    """The transaction is larger than a record of the node's log."""
+
+    code = "tx.size"
+    hint = "send less data; a node with larger storage.segment_size_bytes takes up to 8 MiB"
+    phrase = "oversized data"
+
+
 class UnderpricedReplacement(InvalidTransaction):
     """Another transaction with this sender and nonce waits, and the new one does not pay 10 % more."""
 

@@ -41,8 +41,7 @@ def check_static(tx: Transaction, fork: Fork, chain_id: int) -> None:
 
     Does not recover the sender: `chain.transactions.recover_sender` does.
     """
-    if fork < FORK_OF_TYPE[tx.type]:
-        raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
+    check_type(tx, fork)
     _check_signature(tx, fork, chain_id)
     if tx.nonce >= UINT64_MAX:
         raise NonceOverflow("a nonce is at most 2**64 - 2 (EIP-2681)")
@@ -54,7 +53,28 @@ def check_static(tx: Transaction, fork: Fork, chain_id: int) -> None:
         _check_blobs(tx, fork)
     elif tx.type == SET_CODE:
         _check_authorizations(tx)
-    _check_gas(tx, fork)
+    check_initcode(tx, fork)
+    check_gas_covers(tx, fork)
+    _check_gas_cap(tx, fork)
+
+
+def check_type(tx: Transaction, fork: Fork) -> None:
+    """Raise `UnsupportedTransactionType` before the fork that introduces the transaction's type (EIP-2718)."""
+    if fork < FORK_OF_TYPE[tx.type]:
+        raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
+
+
+def check_initcode(tx: Transaction, fork: Fork) -> None:
+    """Raise `InitcodeTooLarge` for a creation with more code than EIP-3860 allows."""
+    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > MAX_INITCODE_BYTES:
+        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
+
+
+def check_gas_covers(tx: Transaction, fork: Fork) -> None:
+    """Raise `IntrinsicGasTooLow` for a gas limit below the intrinsic gas or the floor of EIP-7623."""
+    needed = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
+    if tx.gas_limit < needed:
+        raise IntrinsicGasTooLow(f"gas limit {tx.gas_limit} is below the {needed} this transaction needs")
 
 
 def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
@@ -71,12 +91,7 @@ def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
         raise WrongChainId(f"signed for chain {tx.chain_id}, this is chain {chain_id}")
 
 
-def _check_gas(tx: Transaction, fork: Fork) -> None:
-    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > MAX_INITCODE_BYTES:
-        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
-    needed = max(intrinsic_gas(tx, fork), floor_gas(tx, fork))
-    if tx.gas_limit < needed:
-        raise IntrinsicGasTooLow(f"gas limit {tx.gas_limit} is below the {needed} this transaction needs")
+def _check_gas_cap(tx: Transaction, fork: Fork) -> None:
     if fork >= Fork.OSAKA and tx.gas_limit > TRANSACTION_GAS_CAP:
         raise GasLimitTooHigh(
             f"gas limit {tx.gas_limit} is above the cap of {TRANSACTION_GAS_CAP} (EIP-7825)"

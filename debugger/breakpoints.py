@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -11,27 +13,31 @@ from chain.forks import Fork
 from chain.types import Address
 from debugger.errors import InvalidBreakpoint, InvalidProgram
 from debugger.expressions import Expression
-from debugger.limits import EXPRESSION_CHARACTERS, NAME_CHARACTERS
+from debugger.limits import EXPRESSION_CHARACTERS, LISTINGS_KEPT, NAME_CHARACTERS
 from debugger.memory_access import EVERYWHERE, TOUCHES, mark_of, overlap, touched
 from debugger.position import CALLS, LOGS, SLOAD, SSTORE, Position
-from debugger.words import Number, address_of, number_of
+from debugger.words import Number, address_of, code_hash, data_of, number_of
 from vm.evm.frame import Frame
 from vm.evm.opcodes import BY_NAME, opcodes
 from vm.evm.watch import MARKS_PADDING, Watch
 from vm.limits import CALL_DEPTH, GAS_MAX
+from vm.message import CREATES
 
 
 class Breakpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Where to stop, always before the opcode concerned.
 
-    pc: at ``pc`` · opcode: before ``opcode`` · slot_write, slot_read: before SSTORE, SLOAD of ``slot`` (any) ·
+    pc: at ``pc`` · line: at an instruction of the code's listing, counted from 1 · opcode: before ``opcode`` ·
+    slot_write, slot_read: before SSTORE, SLOAD of ``slot`` (any) ·
     memory_write, memory_read: before an opcode that writes or reads one of ``length`` bytes (32) of memory from
     ``offset`` on (any byte) ·
     log: before LOG0 to LOG4 with first topic ``topic`` (any) · depth: when a frame begins as number ``depth`` ·
     call: before a call of ``target`` (any) · revert: before an opcode that makes a message fail ·
     gas: when the frame's gas is below ``gas`` and was not before · expression: where ``expression`` holds; if it
-    names no opcode or pc, only where it did not hold the step before. ``address`` limits pc, slots, memory and logs
-    to one account (for pc: the account whose code runs).
+    names no opcode or pc, only where it did not hold the step before. ``address`` limits pc, line, slots, memory and
+    logs to one account (for pc and line: the account whose code runs). An account may run several codes, such as its
+    init code and what that returns: ``code`` limits pc and line to the code with this Keccak-256 hash, ``init`` to init
+    code (true) or to everything else (false). ``condition`` is an expression that has to hold as well.
     """
 
     kind: str
@@ -49,26 +55,33 @@ class Breakpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     expression: str | None = None
     enabled: bool = True
     name: str = ""
+    line: int | None = None
+    code: str | None = None
+    init: bool | None = None
+    condition: str | None = None
 
 
+_IN_CODE: Final = frozenset({"address", "code", "init", "condition"})
 _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
-    "pc": (frozenset({"pc"}), frozenset({"address"})),
-    "opcode": (frozenset({"opcode"}), frozenset({"address"})),
-    "slot_write": (frozenset(), frozenset({"slot", "address"})),
-    "slot_read": (frozenset(), frozenset({"slot", "address"})),
-    "memory_write": (frozenset(), frozenset({"offset", "length", "address"})),
-    "memory_read": (frozenset(), frozenset({"offset", "length", "address"})),
-    "log": (frozenset(), frozenset({"topic", "address"})),
-    "depth": (frozenset({"depth"}), frozenset()),
-    "call": (frozenset(), frozenset({"target"})),
+    "pc": (frozenset({"pc"}), _IN_CODE),
+    "line": (frozenset({"line"}), _IN_CODE),
+    "opcode": (frozenset({"opcode"}), frozenset({"address", "condition"})),
+    "slot_write": (frozenset(), frozenset({"slot", "address", "condition"})),
+    "slot_read": (frozenset(), frozenset({"slot", "address", "condition"})),
+    "memory_write": (frozenset(), frozenset({"offset", "length", "address", "condition"})),
+    "memory_read": (frozenset(), frozenset({"offset", "length", "address", "condition"})),
+    "log": (frozenset(), frozenset({"topic", "address", "condition"})),
+    "depth": (frozenset({"depth"}), frozenset({"condition"})),
+    "call": (frozenset(), frozenset({"target", "condition"})),
     "revert": (frozenset(), frozenset()),
-    "gas": (frozenset({"gas"}), frozenset()),
+    "gas": (frozenset({"gas"}), frozenset({"condition"})),
     "expression": (frozenset({"expression"}), frozenset()),
 }
 """What each kind needs and what else it takes."""
 
 _SPECIFIC: Final = (
-    "pc", "opcode", "address", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression"
+    "pc", "line", "opcode", "address", "code", "init", "slot", "offset", "length", "topic", "target", "depth", "gas",
+    "expression", "condition",
 )  # fmt: skip
 WORD_BYTES: Final = 32
 """Length of an area of memory unless told."""
@@ -84,7 +97,10 @@ class Condition:
         self.opcodes: frozenset[int] | None = None
         """It can hold only before these, if not None."""
         self.pcs: frozenset[int] | None = None
+        self.line: int | None = None
         self.address: Address | None = None
+        self.code_hash: bytes | None = None
+        self.init: bool | None = None
         self.area: range | None = None
         """Bytes of memory one of which is touched where it holds."""
         self.gas: int | None = None
@@ -98,13 +114,21 @@ class Condition:
             self._prepare(point)
         except InvalidProgram as error:
             raise InvalidBreakpoint(str(error)) from None
+        if point.condition is not None:
+            kind_holds, condition = self.holds, Expression(point.condition)
+            self.holds = lambda p: kind_holds(p) and condition(p)
 
     def _prepare(self, point: Breakpoint) -> None:
         if point.address is not None:
             self.address = address_of(point.address, "address")
+        if point.code is not None:
+            self.code_hash = data_of(point.code, "code", 32, 32)
+        self.init = point.init
         match point.kind:
             case "pc":
                 self.pcs = frozenset([number_of(point.pc or 0, "pc", 1 << 32)])
+            case "line":
+                self.line = number_of(point.line or 0, "line", 1 << 32)
             case "opcode":
                 self.opcodes = frozenset([_opcode(point.opcode or "")])
             case "slot_write" | "slot_read":
@@ -141,13 +165,11 @@ class Condition:
             number = number_of(wanted, field)
             self.holds = lambda p: p.stack(index) == number
 
-    def is_at(self, op: int, pc: int, code_address: Address) -> bool:
-        """Whether it can hold at this place of a code."""
-        if self.opcodes is None and self.pcs is None:
+    def is_in(self, code: bytes, code_address: Address) -> bool:
+        """Whether a condition on a place of a code (pc, line) means this code."""
+        if self.kind in _PLACED and self.address not in (None, code_address):
             return False
-        if self.kind == "pc" and self.address not in (None, code_address):
-            return False
-        return (self.opcodes is None or op in self.opcodes) and (self.pcs is None or pc in self.pcs)
+        return self.code_hash is None or self.code_hash == code_hash(code)
 
     def matches(self, position: Position) -> bool:
         """Whether it holds here as far as the position tells."""
@@ -157,13 +179,20 @@ class Condition:
             return False
         if self.pcs is not None and position.pc not in self.pcs:
             return False
-        if self.address is not None:
-            message = position.message
-            if (message.code_address if self.kind == "pc" else message.to) != self.address:
+        message = position.message
+        if self.kind in _PLACED:
+            code = position.frame.code.bytes
+            if self.init not in (None, message.kind in CREATES) or not self.is_in(code, message.code_address):
                 return False
+            if self.line is not None and position.pc != pc_of_line(code, position.execution.fork, self.line):
+                return False
+        elif self.address is not None and message.to != self.address:
+            return False
         return self.holds(position)
 
 
+_PLACED: Final = ("pc", "line")
+"""Kinds that belong to a place in a code."""
 _PUSH0: Final = 0x5F
 _ADDRESS_MASK: Final = 2**160 - 1
 
@@ -226,27 +255,41 @@ def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], 
     """Gives a frame's code its marks: where a condition can hold, 1 or which area of memory to look at."""
     table = opcodes(fork)
     sizes = bytes(1 + (table[byte].immediate if byte in table else 0) for byte in range(256))
-    anywhere = [condition for condition in conditions if condition.pcs is None]
+    anywhere = [c for c in conditions if c.pcs is None and c.line is None]
     of_op = bytes(_mark([c for c in anywhere if c.opcodes is not None and op in c.opcodes], op) for op in range(256))
-    by_pc: dict[int, list[Condition]] = {}
-    for condition in conditions:
-        for pc in condition.pcs or ():
-            by_pc.setdefault(pc, []).append(condition)
+    placed = [c for c in conditions if c.pcs is not None or c.line is not None]
 
     def marks(frame: Frame) -> bytes:
+        # not by whether it is init code: a watch keeps the marks of a code for both
         code, address = frame.code.bytes, frame.message.code_address
+        here = [condition for condition in placed if condition.is_in(code, address)]
+        pcs = {pc for condition in here for pc in condition.pcs or ()}
+        pcs |= {pc for c in here if c.line is not None and (pc := pc_of_line(code, fork, c.line)) is not None}
         found = bytearray(len(code) + MARKS_PADDING)
         padded = code + bytes(MARKS_PADDING)
         pc = 0
         while pc < len(found):
-            op = padded[pc]
-            found[pc] = of_op[op]
-            if pc in by_pc and any(condition.is_at(op, pc, address) for condition in by_pc[pc]):
-                found[pc] = 1
-            pc += sizes[op]
+            found[pc] = 1 if pc in pcs else of_op[padded[pc]]
+            pc += sizes[padded[pc]]
         return bytes(found)
 
     return marks
+
+
+@lru_cache(LISTINGS_KEPT)
+def _pcs_of_lines(code: bytes, fork: Fork) -> array[int]:
+    table, pcs, pc = opcodes(fork), array("I"), 0
+    while pc < len(code):
+        pcs.append(pc)
+        row = table.get(code[pc])
+        pc += 1 if row is None else 1 + row.immediate
+    return pcs
+
+
+def pc_of_line(code: bytes, fork: Fork, line: int) -> int | None:
+    """Where the instruction in a line of the code's listing begins; None if the listing has no such line."""
+    pcs = _pcs_of_lines(code, fork)
+    return pcs[line - 1] if 1 <= line <= len(pcs) else None
 
 
 def _mark(conditions: Sequence[Condition], op: int) -> int:
@@ -260,7 +303,7 @@ def watch_for(conditions: Iterable[Condition], fork: Fork, depth: int | None = N
     """A native watch that stops wherever one of the conditions may hold, and when frames become ``depth``."""
     conditions = tuple(conditions)
     depths = {condition.depth for condition in conditions if condition.depth is not None}
-    placed = [c for c in conditions if c.opcodes is not None or c.pcs is not None]
+    placed = [c for c in conditions if c.opcodes is not None or c.pcs is not None or c.line is not None]
     areas = [condition.area for condition in conditions if condition.area is not None]
     return Watch(
         marks_for(placed, fork) if placed else None,

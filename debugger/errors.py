@@ -48,7 +48,8 @@ class InvalidBreakpoint(SessionError):
 
     code = "session.breakpoint"
     hint = (
-        "kinds: pc, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call, revert, gas, expression"
+        "kinds: pc, line, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call, revert, gas, "
+        "expression"
     )
 
 

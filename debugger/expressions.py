@@ -3,8 +3,9 @@
     stack[0] == 0x5 && op == SSTORE        gas < 10000 || depth > 2        mem[0:32] != storage[1]
 
 Names: pc op gas depth step value caller address origin msize stacksize calldatasize, and opcodes by name.
-``stack[i]`` counts from the top, ``mem[a:b]`` is up to 32 bytes read big-endian, ``storage[k]`` belongs to the
-running account. Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
+``stack[i]`` counts from the top, ``mem[a:b]`` and ``calldata[a:b]`` are up to 32 bytes read big-endian,
+``calldata[i]`` is the word that CALLDATALOAD reads at ``i``, ``storage[k]`` belongs to the running account.
+Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _NAMES: Final[dict[str, Node]] = {
     "origin": lambda p: p.environment(Env.ORIGIN),
     "msize": lambda p: p.memory_size,
     "stacksize": lambda p: p.stack_size,
-    "calldatasize": lambda p: len(p.message.data),
+    "calldatasize": lambda p: len(p.calldata),
 }
 _BINARY: Final[dict[str, tuple[int, Callable[[int, int], int]]]] = {
     "==": (6, lambda a, b: a == b),
@@ -118,6 +119,12 @@ def _memory(position: Position, start: int, stop: int) -> int:
     return int.from_bytes(position.memory(start, stop), "big")
 
 
+def _calldata(position: Position, start: int, stop: int) -> int:
+    if not start < stop <= start + 32:
+        raise _Absent
+    return int.from_bytes(position.calldata[start:stop].ljust(stop - start, b"\0"), "big")
+
+
 class _Parser:
     """Precedence climbing over a list of tokens."""
 
@@ -196,19 +203,30 @@ class _Parser:
         if token in BY_NAME:
             byte = BY_NAME[token].byte
             return Part(lambda _: byte, constant=byte)
-        if token not in ("stack", "mem", "storage"):
+        if token not in _INDEXED:
             raise InvalidExpression(f"unknown name {token!r}")
+        word, part = _INDEXED[token]
         self._expect("[")
         first = self._binary(1, depth).node
-        if token == "mem":  # noqa: S105
+        if part is not None and (word is None or self._peek() == ":"):
             self._expect(":")
             second = self._binary(1, depth).node
             self._expect("]")
-            return Part(lambda p: _memory(p, first(p), second(p)))
+            return Part(lambda p: part(p, first(p), second(p)))
         self._expect("]")
-        if token == "stack":  # noqa: S105
-            return Part(lambda p: _stack(p, first(p)))
-        return Part(lambda p: p.storage(first(p)))
+        assert word is not None
+        return Part(lambda p: word(p, first(p)))
+
+
+_INDEXED: Final[
+    dict[str, tuple[Callable[[Position, int], int] | None, Callable[[Position, int, int], int] | None]]
+] = {
+    "stack": (_stack, None),
+    "mem": (None, _memory),
+    "calldata": (lambda p, start: _calldata(p, start, start + 32), _calldata),
+    "storage": (lambda p, slot: p.storage(slot), None),
+}
+"""What ``name[i]`` and ``name[a:b]`` mean; None where there is no such form."""
 
 
 def _number(token: str) -> Part:

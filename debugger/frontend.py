@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from chain.forks import Fork
-from chain.hashing import keccak256
-from debugger.errors import InvalidProgram
+from debugger.errors import InvalidExpression, InvalidProgram
 from debugger.expressions import Expression
-from debugger.limits import PAGE_MAX
+from debugger.limits import PAGE_MAX, VALUE_BYTES
 from debugger.position import FrameView, Position
 from debugger.session import Session
 from debugger.state import opcode_name
-from debugger.words import hex_of, word_text
+from debugger.words import code_hash, hex_of, word_text
 from vm.evm.opcodes import opcodes
+
+WORD_BYTES = 32
 
 
 class CodePage(msgspec.Struct, frozen=True, rename="camel"):
@@ -29,6 +31,8 @@ class CodePage(msgspec.Struct, frozen=True, rename="camel"):
     offset: int
     code: str
     fork: str
+    init: bool = False
+    """It is init code: what creates an account, not what the account runs later."""
 
 
 def read_code(session: Session, frame: int | None, offset: int = 0, limit: int = PAGE_MAX) -> CodePage:
@@ -43,10 +47,11 @@ def read_code(session: Session, frame: int | None, offset: int = 0, limit: int =
         raise InvalidProgram(f"frame {index} of {len(frames)}")
     view = FrameView.of(frames[index]) if frames else session.timeline.last_frame()
     if view is None:
-        return CodePage("", hex_of(keccak256(b"")), 0, offset, "0x", fork)
+        return CodePage("", hex_of(code_hash(b"")), 0, offset, "0x", fork)
     code = view.code
     page = hex_of(code[offset : offset + limit])
-    return CodePage(hex_of(view.message.code_address), hex_of(keccak256(code)), len(code), offset, page, fork)
+    address, digest = hex_of(view.message.code_address), hex_of(code_hash(code))
+    return CodePage(address, digest, len(code), offset, page, fork, view.is_create)
 
 
 class Marks(msgspec.Struct, frozen=True, rename="camel"):
@@ -73,16 +78,50 @@ def timeline_marks(session: Session) -> Marks:
     )
 
 
-def evaluate(session: Session, text: str) -> str | None:
-    """Value of an expression at this position; None where a stack word is missing and at the end of the run.
+class Bytes(msgspec.Struct, frozen=True):
+    """A value of an expression that is a piece of calldata or memory rather than a word."""
 
-    Raises `InvalidExpression`.
+    bytes: str
+    """Hex digits behind ``0x``, two a byte."""
+
+
+_OFFSET = r"\s*(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})\s*"
+_WHOLE = re.compile(rf"(calldata|mem)(?:\[{_OFFSET}:{_OFFSET}\])?")
+
+
+def evaluate(session: Session, text: str, frame: int | None = None) -> str | Bytes | None:
+    """Value of an expression in a frame (None: the running one, 0: the outermost) at this position.
+
+    A word as a quantity; of ``calldata``, ``mem`` and parts of them longer than a word the bytes. None where a stack
+    word is missing and at the end of the run. Raises `InvalidExpression`, `InvalidProgram`.
     """
-    expression = Expression(text)
+    frames = session.timeline.execution.frames
+    whole = _WHOLE.fullmatch(text.strip())
+    expression = None if whole is not None and _is_long(whole) else Expression(text)
+    if frame is not None and frames and not 0 <= frame < len(frames):
+        raise InvalidProgram(f"frame {frame} of {len(frames)}")
     if session.timeline.outcome is not None:
         return None
-    value = expression.value(Position(session.timeline.execution))
+    position = Position(session.timeline.execution, -1 if frame is None else frame)
+    if expression is None:
+        assert whole is not None
+        return _bytes(position, whole)
+    value = expression.value(position)
     return None if value is None else word_text(value)
+
+
+def _is_long(whole: re.Match[str]) -> bool:
+    return whole[2] is None or int(whole[3], 0) - int(whole[2], 0) > WORD_BYTES
+
+
+def _bytes(position: Position, whole: re.Match[str]) -> Bytes:
+    size = len(position.calldata) if whole[1] == "calldata" else position.memory_size
+    start, stop = (0, size) if whole[2] is None else (int(whole[2], 0), int(whole[3], 0))
+    if stop - start > VALUE_BYTES:
+        raise InvalidExpression(f"{stop - start} bytes, more than the {VALUE_BYTES} a value may have: name a part")
+    if whole[1] == "calldata":
+        return Bytes(hex_of(position.calldata[start:stop].ljust(stop - start, b"\0")))
+    return Bytes(hex_of(position.memory(start, stop)))
 
 
 class Instruction(NamedTuple):

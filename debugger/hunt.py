@@ -82,7 +82,7 @@ class Hunt:
             c.id
             for c in self._conditions
             if (not c.is_edge and c.matches(position))
-            or (c.gas is not None and armed[c.gas] and gas < c.gas)
+            or (c.gas is not None and armed[c.gas] and gas < c.gas and c.holds(position))
         ]
         if self._edges:
             before, self._known = self._known, self._edges_here()
@@ -112,6 +112,6 @@ def hits_at_start(timeline: Timeline, conditions: Sequence[Condition]) -> tuple[
         sorted(
             c.id
             for c in conditions
-            if c.matches(position) or (c.gas is not None and position.gas < c.gas)
+            if c.matches(position) or (c.gas is not None and position.gas < c.gas and c.holds(position))
         )
     )

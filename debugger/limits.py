@@ -32,6 +32,12 @@ EDITS = 1_024
 EDIT_BYTES = 1 << 20
 """Memory or calldata of one edit."""
 
+LISTINGS_KEPT = 64
+"""Codes whose hash and listing's places are remembered, in the whole process."""
+
+VALUE_BYTES = 65_536
+"""Bytes of calldata or memory that one expression may have as its value."""
+
 NAME_CHARACTERS = 200
 """Name of a session, branch or tag."""
 
@@ -99,6 +105,8 @@ FILE_DEPTH = 32
 """Nesting of arrays and maps in a section."""
 
 TEMPLATE_BYTES = 1 << 20
+TEMPLATE_KEY_PARTS = 8
+"""Parts of a dotted key in a template's text; the deepest that means something has 4."""
 TEMPLATE_STEPS = 1_000_000
 """Steps a template may take to its end state."""
 

@@ -22,14 +22,20 @@ LOGS: Final = frozenset(BY_NAME[f"LOG{n}"].byte for n in range(5))
 CALLS: Final = frozenset(BY_NAME[n].byte for n in ("CALL", "CALLCODE", "DELEGATECALL", "STATICCALL"))
 
 
+def calldata_of(message: Message) -> bytes:
+    """The calldata of a message: none for a creation, whose data is its code."""
+    return b"" if message.kind in CREATES else message.data
+
+
 class Position:
     """A look at the running frame as it is now; not to be kept while the execution goes on."""
 
     __slots__ = ("execution", "frame")
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, frame: int = -1) -> None:
+        """``frame`` is the frame to look at, 0 the outermost; by default the running one."""
         self.execution = execution
-        self.frame: Frame = execution.frames[-1]
+        self.frame: Frame = execution.frames[frame]
 
     @property
     def step(self) -> int:
@@ -55,8 +61,9 @@ class Position:
 
     @property
     def depth(self) -> int:
-        """Frames, the outermost counted: 1 there (EIP-3155)."""
-        return len(self.execution.frames)
+        """The frame's number, 1 for the outermost (EIP-3155)."""
+        frames = self.execution.frames
+        return len(frames) if self.frame is frames[-1] else frames.index(self.frame) + 1
 
     @property
     def is_fresh(self) -> bool:
@@ -67,6 +74,11 @@ class Position:
     def message(self) -> Message:
         """What the frame was called with."""
         return self.frame.message
+
+    @property
+    def calldata(self) -> bytes:
+        """What CALLDATALOAD reads; empty in init code."""
+        return calldata_of(self.frame.message)
 
     @property
     def stack_size(self) -> int:

@@ -15,8 +15,8 @@ from chain.types import Address
 from debugger.errors import InvalidProgram
 from debugger.halts import HaltState
 from debugger.limits import PAGE_ENTRIES, PAGE_MAX, PAGE_MEMORY, PAGE_STACK
-from debugger.position import FrameView
-from debugger.words import hex_of, word_text
+from debugger.position import FrameView, calldata_of
+from debugger.words import code_hash, hex_of, word_text
 from vm.evm.execution import Execution
 from vm.evm.opcodes import opcodes
 
@@ -39,6 +39,7 @@ class StateQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     memory: Window = Window(0, PAGE_MEMORY)
     """Bytes."""
     return_data: Window = Window(0, PAGE_MEMORY)
+    calldata: Window = Window(0, PAGE_MEMORY)
     storage: Window = Window()
     transient_storage: Window = Window()
     logs: Window = Window()
@@ -70,6 +71,8 @@ class CallFrame(msgspec.Struct, frozen=True, rename="camel"):
     address: str
     """Whose storage it uses."""
     code_address: str
+    code_hash: str
+    """With ``kind`` it tells init code from what the account runs later."""
     value: str
     pc: int
     opcode: str
@@ -102,7 +105,9 @@ class State(msgspec.Struct, frozen=True, rename="camel"):
     halt: HaltState | None
     code_size: int
     pages: dict[str, Page]
-    """For each of stack, memory, returnData, storage, transientStorage, logs, callFrames."""
+    """For each of stack, memory, returnData, calldata, storage, transientStorage, logs, callFrames."""
+    calldata: str
+    """Of the frame; empty in init code."""
 
 
 def opcode_name(op: int, fork: Fork) -> str:
@@ -127,12 +132,13 @@ def call_frame(view: FrameView, depth: int, fork: Fork) -> CallFrame:
         hex_of(message.caller),
         hex_of(message.to),
         hex_of(message.code_address),
+        hex_of(code_hash(view.code)),
         word_text(message.value),
         view.pc,
         opcode_name(view.op, fork),
         view.gas,
         message.gas,
-        0 if view.is_create else len(message.data),
+        len(calldata_of(message)),
         message.is_static,
     )
 
@@ -169,6 +175,7 @@ def read_state(
     if execution.outcome is not None:
         output = execution.outcome.output
     returned, pages["returnData"] = _page(output, query.return_data)
+    given, pages["calldata"] = _page(b"" if view is None else calldata_of(view.message), query.calldata)
     storage, pages["storage"] = _slots({} if address is None else journal.known_storage(address), query.storage)
     transient, pages["transientStorage"] = _slots(
         {} if address is None else _transients(execution, address), query.transient_storage
@@ -193,6 +200,7 @@ def read_state(
         halt,
         0 if view is None else len(view.code),
         pages,
+        hex_of(bytes(given)),
     )
 
 

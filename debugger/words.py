@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chain.errors import InvalidHex
+from chain.hashing import keccak256
 from chain.types import UINT256_MAX, Address, parse_hex
 from debugger.errors import InvalidProgram
+from debugger.limits import LISTINGS_KEPT
 
 Number = int | str
 """An integer, or hex or decimal text: JSON numbers above 2**53 are not safe everywhere."""
@@ -60,3 +63,9 @@ def data_of(text: str, field: str, longest: int, length: int | None = None) -> b
 def address_of(text: str, field: str) -> Address:
     """An address of hex text. Raises `InvalidProgram`."""
     return Address(data_of(text, field, 20, 20))
+
+
+@lru_cache(LISTINGS_KEPT)
+def code_hash(code: bytes) -> bytes:
+    """Keccak-256 of a code, remembered."""
+    return keccak256(code)

@@ -9,11 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 import structlog
 
+from node.doors import announce, seed, try_doors
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.dev_contracts import contract_names
@@ -28,16 +30,18 @@ from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
 from node.panic import distrust, panic
 from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, local_address, start_servers
+from node.serving import Servers, check_addresses, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
-from node.settings import Settings
+from node.settings import Settings, is_public_mnemonic
 from node.voice import Voice, lacking, transcript_of
+from node.watch import presence_of
+from storage.errors import IndexLocked
+from storage.presence import Presence
 from storage.session_files import SessionFiles
-from storage.wal.failures import entering
-from zvmd.endpoint import announce
+from storage.wal.failures import starting
 
 log = structlog.get_logger(__name__)
 
@@ -57,11 +61,14 @@ async def run_daemon(
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
+    check_addresses(settings)
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
+    seeding = asyncio.create_task(asyncio.to_thread(seed))
     progress = voice.progress.at(f"opening {settings.data_dir}")
     opened = await asyncio.to_thread(open_chain, settings, origins, time.time, accept_data_loss, progress.replayed)
+    await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
@@ -82,30 +89,22 @@ async def run_daemon(
     except BaseException:
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
+    node.read = servers.service.readers.run
     context = servers.service.context
     context.transcript, context.artifacts, context.damaged = node.transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
-    sealing = partial(seal_at_intervals, opened.ledger.controls, pipeline)
+    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions)
-    node.status_sources |= {
-        "vm": opened.machine.status,
-        "disk": opened.space.status,
-        "devContracts": lambda: contract_names(opened.genesis.alloc),
-        "sessions": sessions.status,
-        "memory": resident_bytes,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, sessions.bounds),
-        "logging": log_status,
-        "restarts": restarts.status,
-        "jobs": lambda: msgspec.to_builtins(jobs.status()),
-    }
+    presence = presence_of(opened)
+    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
+    _tell_status(node, opened, pipeline, servers, sessions, jobs, restarts)
     jobs.start()
     try:
-        with entering("endpoints.json"):
-            quic, http = local_address(servers.quic_address), local_address(servers.http_address)
-            announce(opened.data_dir, f"quic://{quic}", f"http://{http}")
+        announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
+        presence.learn()
+        await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.end()
-        _announce(opened, servers, recovery_ms, voice.say, settings.log.quiet)
+        _announce(settings, opened, servers, recovery_ms, voice.say)
         node.transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
@@ -116,16 +115,23 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
-        node.transcript.stop()
+        await asyncio.to_thread(node.transcript.stop)
+        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain) -> None:
+def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+    """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
     pipeline.stop()
-    opened.store.checkpoint()
-    opened.store.index_new_blocks()
-    opened.close()
+    try:
+        # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
+        opened.space.attempt("state", opened.store.checkpoint)
+        with suppress(IndexLocked):
+            opened.space.attempt("index", opened.store.index_new_blocks)
+        if presence is not None:
+            presence.check()
+    finally:
+        opened.close()
 
 
 def _watchdog(notifier: Notifier) -> Callable[[], None]:
@@ -151,7 +157,8 @@ def _session_keeper(
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
-    files.remove_unfinished()
+    with starting():
+        files.remove_unfinished(store.sessions)
     return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
 
 
@@ -163,20 +170,53 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     return restarts
 
 
-def _announce(
-    opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None], quiet: bool
+def _tell_status(
+    node: Node,
+    opened: OpenedChain,
+    pipeline: Pipeline,
+    servers: Servers,
+    sessions: SessionService,
+    jobs: Jobs,
+    restarts: Restarts,
 ) -> None:
-    if not quiet:
-        for index, address in enumerate(opened.dev_accounts.addresses):
-            say(f"account ({index}) 0x{address.hex()}  key 0x{opened.dev_accounts.secret(address).hex()}")
-        for line in lacking(opened):
-            say(line)
-        report = opened.recovery
-        say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
+    """What ``zvmd_status`` tells besides the stores."""
+    node.status_sources |= {
+        "vm": opened.machine.status,
+        "disk": opened.space.status,
+        "devContracts": lambda: contract_names(opened.genesis.alloc),
+        "sessions": sessions.status,
+        "memory": resident_bytes,
+        "readers": servers.service.readers.status,
+        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
+        "logging": log_status,
+        "restarts": restarts.status,
+        "jobs": lambda: msgspec.to_builtins(jobs.status()),
+    }
+
+
+def _announce(
+    settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
+) -> None:
+    if not settings.log.quiet:
+        _introduce(settings, opened, say)
     say(
         f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
     )
+
+
+def _introduce(settings: Settings, opened: OpenedChain, say: Callable[[str], None]) -> None:
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()  # closed standard output is None
+    show_keys = on_terminal or is_public_mnemonic(settings.node.mnemonic)
+    for index, address in enumerate(opened.dev_accounts.addresses):
+        key = f"  key 0x{opened.dev_accounts.secret(address).hex()}" if show_keys else ""
+        say(f"account ({index}) 0x{address.hex()}{key}")
+    if opened.dev_accounts.addresses and not show_keys:
+        say("keys are shown on a terminal only: these accounts are not of the public test mnemonic")
+    for line in lacking(opened):
+        say(line)
+    report = opened.recovery
+    say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
 
 
 def _stop_on_signals() -> asyncio.Event:

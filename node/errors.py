@@ -14,6 +14,7 @@ ZvmdError
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 ├── PortUnavailable        node.port                exit 69
 ├── ListenerEnded          node.listener
+├── Unreachable            node.unreachable         exit 69
 └── InvalidTransaction
     └── ExecutionFault     node.execution_fault
 """
@@ -125,6 +126,14 @@ class ListenerEnded(ZvmdError):
     code = "node.listener"
     rpc_code = -32000
     hint = "start the node again; please report this with the log"
+
+
+class Unreachable(ZvmdError):
+    """The node listens, but could not be reached from this machine when it tried before READY."""
+
+    code = "node.unreachable"
+    hint = "look at what filters local traffic (firewall, IPAddressDeny=), the loopback interface and [limits]"
+    exit_code = EXIT_UNAVAILABLE
 
 
 class ExecutionFault(InvalidTransaction):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +24,18 @@ from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
 from node.engine.mnemonic import fault_of
 from node.engine.pool import PoolEntry
-from node.engine.producer import Controls
+from node.engine.producer import TIMESTAMP_MAX, Controls
 from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
-from node.settings import DEV_MNEMONIC, Settings, is_public_mnemonic
+from node.ops.reading import read_limited
+from node.settings import Settings, is_public_mnemonic
 from storage import layout
 from storage.entries import looked_over
-from storage.errors import StateStoreCorrupt
+from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
+from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock
+from storage.fs import FileSystem, RealFs
 from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
@@ -40,10 +43,14 @@ from storage.space import Marks, SpaceWatch
 from storage.store import SealedBlock, Store
 from storage.wal.delta import Deltas, KnownOutcome
 from storage.wal.failures import entering, starting
+from storage.wal.records import encode_genesis
+from storage.wal.writer import largest_payload
 from vm.machine import Machine
 
 PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
 """The first account of the public test mnemonic."""
+GENESIS_BYTES_MAX = 256 * 2**20
+"""Of a file named by ``node.genesis``: a million accounts are 100 MB."""
 CACHE_BYTES_MAX = 256 * 2**20
 """Compiled machine code kept on disk."""
 
@@ -60,8 +67,8 @@ class OpenedChain:
     recovery: Recovery
     data_dir: Path
     cache: FileObjectCache
-    lock: Lock
-    fs: FileSystem
+    lock: DirectoryLock
+    fs: RealFs
     space: SpaceWatch
     genesis: Genesis
     cheats: bool = False
@@ -98,42 +105,48 @@ def open_chain(
     ``replayed`` is told the number of each block of the log that runs again.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
-    `InvalidSetting`.
+    `InvalidSetting`. What the settings name is read first, so that nothing is made when it cannot be used.
     """
+    dev_accounts = dev_accounts_of(settings)
+    wanted = read_wanted_genesis(settings)
+    of_a_new_chain = wanted or new_genesis(settings, dev_accounts, int(now()))
+    if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - errors are told by who opens it
+        check_size(of_a_new_chain, settings.storage.segment_size_bytes)
+    refuse_if_used(RealFs(settings.data_dir))
     fs = looked_over(settings.data_dir)
+    data_dir = os.fspath(settings.data_dir)
+    if os.path.isdir(data_dir) and not os.access(data_dir, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
+        raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
     lock = take_directory(fs)
     try:
         with starting():
-            return _open(fs, lock, settings, origins, now, accept_data_loss, replayed)
+            genesis = open_identity(fs, lambda: of_a_new_chain)
+            check_genesis(genesis, wanted, settings, origins)
+            return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss, replayed)
     except BaseException:
         lock.release()
         raise
 
 
 def _open(
-    fs: FileSystem,
-    lock: Lock,
+    fs: RealFs,
+    lock: DirectoryLock,
     settings: Settings,
-    origins: Mapping[str, str],
-    now: Callable[[], float],
+    genesis: Genesis,
+    dev_accounts: DevAccounts,
     accept_data_loss: int,
     replayed: Callable[[int], None],
 ) -> OpenedChain:
-    dev_accounts = DevAccounts([])
-    if settings.node.dev:
-        if settings.node.mnemonic != DEV_MNEMONIC and (fault := fault_of(settings.node.mnemonic)):
-            raise InvalidSetting(f"node.mnemonic cannot be used: {fault}")
-        dev_accounts = DevAccounts.of_mnemonic(settings.node.mnemonic, settings.node.accounts)
-    genesis = open_identity(fs, lambda: new_genesis(settings, dev_accounts, int(now())))
-    check_genesis(genesis, settings, origins)
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = Machine(cache, settings.vm.engine, dump=dump)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    controls = Controls(gas_limit=settings.node.block_gas_limit)
-    if settings.node.block_time_seconds:
-        controls.automine = False
-        controls.interval_milliseconds = round(settings.node.block_time_seconds * 1000)
+    block_time = settings.node.block_time_seconds
+    controls = Controls(
+        automine=not block_time,
+        interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
+        gas_limit=settings.node.block_gas_limit,
+    )
     try:
         store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
@@ -176,14 +189,15 @@ def _recovered(
         raise
 
 
-def take_directory(fs: FileSystem) -> Lock:
+def take_directory(fs: FileSystem) -> DirectoryLock:
     """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
 
     Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
     """
     with entering("the data directory"):
         fs.makedirs("")
-    lock, stamp = layout.boot(fs, version("zvmd"))
+    with starting():
+        lock, stamp = layout.boot(fs, version("zvmd"))
     if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
         try:
             layout.write_stamp(fs, layout.Stamp(layout.CURRENT, version("zvmd"), version("zvmd")))
@@ -226,8 +240,6 @@ def resume(
         return replay_block(machine, environment, raws, chain_state, known)
 
     report = recover(store, replay)
-    for name, value in store.settings.items():
-        setattr(controls, name, value)
     reach("open.pool.before")
     ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)
@@ -245,16 +257,35 @@ def store_options(settings: Settings) -> StoreOptions:
     )
 
 
-def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
-    """The genesis that the settings describe: a file in geth's format, or a development chain.
+def dev_accounts_of(settings: Settings) -> DevAccounts:
+    """The accounts of a development chain; none otherwise. Raises `InvalidSetting`."""
+    mnemonic = settings.node.mnemonic
+    if not settings.node.dev:
+        return DevAccounts([])
+    if not is_public_mnemonic(mnemonic) and (fault := fault_of(mnemonic)):
+        said = fault.partition(";")[0]  # without the word that was meant: it is a secret, and this goes to the journal
+        raise InvalidSetting(f"node.mnemonic cannot be used: {said}")
+    return DevAccounts.of_mnemonic(mnemonic, settings.node.accounts)
 
-    Raises `InvalidSetting` for a file that is none.
-    """
-    if settings.node.genesis:
-        try:
-            return Genesis.from_json(json.loads(Path(settings.node.genesis).expanduser().read_bytes()))
-        except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
-            raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
+
+def read_wanted_genesis(settings: Settings) -> Genesis | None:
+    """The genesis of the file in geth's format that the settings name. Raises `InvalidSetting` for one that is none."""
+    if not settings.node.genesis:
+        return None
+    try:
+        content = read_limited(Path(settings.node.genesis).expanduser(), GENESIS_BYTES_MAX)
+        genesis = Genesis.from_json(json.loads(content))
+        if genesis.number:
+            raise InvalidGenesis("number: a chain begins with block 0")
+        if genesis.timestamp > TIMESTAMP_MAX:
+            raise InvalidGenesis(f"timestamp: {genesis.timestamp} leaves no later one for block 1")
+        return genesis
+    except (OSError, ValueError, RecursionError, InvalidGenesis) as error:
+        raise InvalidSetting(f"node.genesis = {settings.node.genesis!r}: {error}") from None
+
+
+def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
+    """The genesis of a development chain that the settings describe."""
     fork, blobs = rules_of(settings.node.hardfork)
     return dev_genesis(
         settings.node.chain_id,
@@ -273,15 +304,24 @@ def rules_of(hardfork: str) -> tuple[Fork, BlobSchedule | None]:
     return (LATEST_FORK, blobs[hardfork]) if hardfork in blobs else (Fork[hardfork.upper()], None)
 
 
-def check_genesis(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
+def check_size(genesis: Genesis, segment_size_bytes: int) -> None:
+    """Refuse a genesis that a file of the log cannot hold. Raises `InvalidSetting`."""
+    size, most = len(encode_genesis(genesis.to_json())), largest_payload(segment_size_bytes)
+    if size > most:
+        raise InvalidSetting(
+            f"the genesis takes {size} bytes of the log, and {most} fit: have fewer accounts (node.accounts, "
+            "node.genesis) or a larger storage.segment_size_bytes; 8 MiB is the most"
+        )
+
+
+def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, origins: Mapping[str, str]) -> None:
     """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
     if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
         raise GenesisMismatch(
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
         )
-    if settings.node.genesis:
-        wanted = new_genesis(settings, DevAccounts([]), 0).header().hash
-        if wanted != genesis.header().hash:
+    if wanted is not None:
+        if wanted.header().hash != genesis.header().hash:
             raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")
     elif origins.get("node.hardfork"):
         wanted_config = ChainConfig.all_at_genesis(genesis.config.chain_id, *rules_of(settings.node.hardfork))

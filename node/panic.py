@@ -10,7 +10,7 @@ import structlog
 
 from chain.errors import EXIT_PANIC, ZvmdError
 from node.ops.lines import flush_standard_streams
-from storage.errors import StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
+from storage.errors import FileGone, StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.fs import FileSystem
 from storage.opening import note_panic, suspect
 from zvmd.printable import printable
@@ -27,7 +27,7 @@ def panic(fs: FileSystem, error: BaseException) -> None:
     """
     if isinstance(error, StateStoreCorrupt):
         suspect(fs, str(error))
-    if isinstance(error, StoragePanic):
+    if isinstance(error, StoragePanic) and not isinstance(error, FileGone):  # whose directory it is now, who knows
         note_panic(fs, str(error))
     trace = None if isinstance(error, ZvmdError) else error
     log.critical("panic", error=f"{type(error).__name__}: {error}", exit_code=EXIT_PANIC, exc_info=trace)

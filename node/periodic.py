@@ -13,7 +13,6 @@ from functools import partial
 import structlog
 
 from node.engine.pipeline import Pipeline
-from node.engine.producer import Controls
 from node.engine.requests import Freeze, Mine
 from node.errors import ReadOnly, WriterBusy
 from node.opening import OpenedChain
@@ -25,6 +24,7 @@ from node.sessions.expiry import Policy, expire
 from node.sessions.service import SessionService
 from node.settings import SessionSettings, Settings
 from storage.pace import Slices
+from storage.presence import Presence
 from storage.space import Room
 from storage.store import Store
 
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 INDEX_SECONDS = 1.0
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
+FILES_SECONDS = 2.0
+"""Between two looks at the files of the data directory: what happens to them is noticed within five seconds."""
 INTERVAL_LOOK_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
@@ -43,7 +45,8 @@ writer refuses."""
 RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
-CERTIFICATE_CHECK_SECONDS = 12 * 3600.0
+CERTIFICATE_CHECK_SECONDS = 60.0
+"""A clock that was ahead at the start, and is set back then, leaves a certificate that is not valid yet."""
 GARBAGE_SECONDS = 10.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 
@@ -55,11 +58,13 @@ def register_jobs(
     pipeline: Pipeline,
     servers: Servers,
     sessions: SessionService,
+    presence: Presence,
 ) -> None:
     """Hand the scheduler everything it runs. Each job may run at any time, twice, or not at all before a crash."""
     store = opened.store
     guarded = partial(partial, or_panic, opened.fs)
-    write_down = guarded(partial(checkpoint, pipeline, store))
+    write_down = partial(opened.space.attempt, "state", guarded(partial(checkpoint, pipeline, store)))
+    index = partial(opened.space.attempt, "index", guarded(store.index_new_blocks))
     wanted = settings.storage
     due = CheckpointDue(store, lambda: pipeline.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
     jobs.register("checkpoint", partial(due.run, write_down), min(CHECKPOINT_LOOK_SECONDS, wanted.checkpoint_seconds))
@@ -67,18 +72,26 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    jobs.register("memory", QuietCollector(lambda: pipeline.work_seconds).run, GARBAGE_SECONDS)
+    collector = QuietCollector(lambda: (pipeline.work_seconds, servers.service.readers.begun))
+    jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
         pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
         jobs.register("log-compression", pack, COMPRESSION_SECONDS)
-    jobs.register("index", guarded(store.index_new_blocks), INDEX_SECONDS)
+    jobs.register("index", index, INDEX_SECONDS)
     jobs.register(
         "index-maintenance",
         guarded(store.follower.maintain),
         INDEX_MAINTENANCE_SECONDS,
         INDEX_MAINTENANCE_FIRST_SECONDS,
     )
-    jobs.register("certificate-rotation", servers.renew_certificate, CERTIFICATE_CHECK_SECONDS)
+    jobs.register("files", guarded(presence.look), FILES_SECONDS, alone=True)
+
+    def renew() -> str:
+        said = servers.renew_certificate()
+        presence.learn()
+        return said
+
+    jobs.register("certificate-rotation", renew, CERTIFICATE_CHECK_SECONDS)
     jobs.register("sessions", _session_expiry(settings.sessions, sessions), settings.sessions.expiry_seconds)
 
 
@@ -131,16 +144,16 @@ def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[]
     pipeline.no_room = room is Room.NONE
     if room is not before:
         log.log(_URGENCY[room], "room on disk", room=room.value, free_bytes=opened.space.free)
-    if pipeline.no_room and before is not Room.NONE:
+    if pipeline.no_room and (before is not Room.NONE or "state" in opened.space.full):
         write_down()
     return f"{room.value}: {opened.space.free // 2**20} MiB"
 
 
-async def seal_at_intervals(controls: Controls, pipeline: Pipeline) -> None:
-    """Ask the writer for a block whenever the interval that users set has passed."""
+async def seal_at_intervals(interval_milliseconds: Callable[[], int], pipeline: Pipeline) -> None:
+    """Ask the writer for a block whenever the interval has passed; it may change at any time, and 0 switches it off."""
     begun, before = time.monotonic(), 0.0
     while True:
-        seconds, now = controls.interval_milliseconds / 1000, time.monotonic()
+        seconds, now = interval_milliseconds() / 1000, time.monotonic()
         if seconds != before:
             begun, before = now, seconds
         elif seconds and now - begun >= seconds:

@@ -8,7 +8,9 @@ from node.opening import take_directory
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
+from storage.exclusion import refuse_if_used
 from storage.export import write_export
+from storage.fs import RealFs
 from storage.identity import read_genesis
 from storage.kv import open_leveldb
 from storage.pruning import Pruned, prune, scratch_store
@@ -21,6 +23,7 @@ def prune_data_directory(
 
     Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
     """
+    refuse_if_used(RealFs(data_dir))
     fs = looked_over(data_dir)
     genesis = read_genesis(fs)
     if genesis is None or not fs.exists(layout.WAL):

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import structlog
@@ -29,10 +29,10 @@ from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
+from storage import layout
 
 log = structlog.get_logger(__name__)
 
-TLS_DIRECTORY = "tls"
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
 """Hosts that mean every address of the machine -> its loopback address."""
 OPEN_WARNING = "JSON-RPC is open to every machine that reaches this address: no TLS, and standard methods need no token"
@@ -64,6 +64,10 @@ class Servers:
             self.gateway.task.result()
             raise ListenerEnded("the HTTP listener ended by itself")
 
+    def is_full(self) -> bool:
+        """Whether one of the listeners has all the connections it takes."""
+        return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
+
     async def stop(self) -> None:
         """Take no more requests; those under way are finished."""
         self.wire.close()
@@ -76,10 +80,11 @@ async def start_servers(
 ) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
-    Raises `UnsafeBind`, `InvalidSetting`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    Raises `InvalidSetting`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
     """
+    check_addresses(settings)
     data_dir = settings.data_dir
-    tls = load_or_create_certificate(data_dir / TLS_DIRECTORY, datetime.datetime.now(datetime.UTC))
+    tls = load_or_create_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
     rules = GuardRules.of(settings.http, public, is_token)
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
@@ -92,7 +97,22 @@ async def start_servers(
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)
-    return Servers(service, gateway, wire, data_dir / TLS_DIRECTORY, http_address, quic_address)
+    return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
+
+
+def check_addresses(settings: Settings) -> None:
+    """Refuse addresses that could never be listened on. Raises `InvalidSetting`."""
+    if _parsed("quic", settings.quic.host).is_multicast:
+        raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
+    if _parsed("http", settings.http.host).is_multicast:
+        raise InvalidSetting(f"http.host = {settings.http.host!r} is a multicast address, which answers nobody")
+
+
+def _parsed(section: str, host: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(host)
+    except ValueError:
+        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
 
 
 def address_text(host: str, port: int) -> str:
@@ -126,10 +146,9 @@ def wire_limits(settings: Settings) -> WireLimits:
 
 
 def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: str, port: int) -> socket.socket:
+    _parsed(section, host)
     try:
         return open_socket(host, port)
-    except ValueError:
-        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
     except OSError as error:
         raise PortUnavailable(f"cannot listen on {host} port {port} ({section}.port): {error.strerror}") from error
 
@@ -145,5 +164,8 @@ def rpc_limits(settings: Settings) -> RpcLimits:
         log_blocks_max=limits.log_query_blocks,
         log_results_max=limits.log_query_results,
         call_gas_max=limits.call_gas,
+        call_max_s=limits.call_seconds,
+        call_size_max_bytes=limits.call_memory_bytes,
+        held_max_bytes=limits.held_bytes,
         subscriptions_max=limits.subscriptions_per_connection,
     )

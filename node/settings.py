@@ -8,6 +8,8 @@ not exist is an error wherever it appears.
 from __future__ import annotations
 
 import difflib
+import os
+import reprlib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,14 +20,25 @@ import msgspec
 from msgspec import Meta
 
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
+from node.ops.reading import read_limited
 
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
+SECRETS = frozenset({"node.mnemonic"})
+"""Settings whose value is never printed, in an error neither."""
+PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump"})
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Also what clients look at (`zvmd.endpoint`)."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Bytes = Annotated[int, Meta(ge=0, le=2**62)]
+Interval = Annotated[float, Meta(gt=0, le=31_536_000)]
+"""Seconds between runs of a job, at most a year; one runs no more often than `node.ops.jobs.LEAST_SECONDS`."""
+_short = reprlib.Repr()
+_short.maxstring = 200
+FILE_BYTES_MAX = 2**20
+"""Of zvmd.toml and of each credential."""
 Hardfork = Literal[
     "frontier", "homestead", "tangerine_whistle", "spurious_dragon", "byzantium", "constantinople",
     "petersburg", "istanbul", "berlin", "london", "paris", "shanghai", "cancun", "prague", "osaka", "bpo1", "bpo2",
@@ -74,29 +87,30 @@ class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log, the checkpoints and how much history stays."""
 
-    segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32)] = 64 * 1024 * 1024
-    checkpoint_blocks: Positive = 256
-    checkpoint_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32, multiple_of=4096)] = 64 * 1024 * 1024
+    """Whole pages, which are written at once."""
+    checkpoint_blocks: Count = 256
+    checkpoint_seconds: Interval = 5.0
     block_deltas: Literal["auto", "on", "off"] = "auto"
     """Whether the log also holds what a block did, so that replay need not run it: ``auto``, for heavy blocks."""
     compress_segments: bool = True
     """Sealed segments of the log are compressed; those that are stay readable either way."""
-    retention_blocks: Annotated[int, Meta(ge=0)] = 0
-    space_warn_bytes: Annotated[int, Meta(ge=0)] = 2 * 2**30
-    space_read_only_bytes: Annotated[int, Meta(ge=0)] = 512 * 2**20
-    ballast_bytes: Annotated[int, Meta(ge=0)] = 64 * 2**20
-    export_seconds: Annotated[float, Meta(ge=0)] = 86_400.0
-    exports_kept: Positive = 2
+    retention_blocks: Annotated[int, Meta(ge=0, le=2**62)] = 0
+    space_warn_bytes: Bytes = 2 * 2**30
+    space_read_only_bytes: Bytes = 512 * 2**20
+    ballast_bytes: Bytes = 64 * 2**20
+    export_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
+    exports_kept: Count = 2
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long debug sessions are kept, and how many."""
 
-    keep_days: Annotated[float, Meta(ge=0)] = 30.0
+    keep_days: Annotated[float, Meta(ge=0, le=36_500)] = 30.0
     max_sessions: Annotated[int, Meta(ge=1, le=1_024)] = 1_000
-    max_bytes: Annotated[int, Meta(ge=2**20)] = 2**30
+    max_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 2**30
     file_bytes: Annotated[int, Meta(ge=4_096, le=7 * 2**20)] = 2**20
-    expiry_seconds: Annotated[float, Meta(gt=0)] = 60.0
+    expiry_seconds: Interval = 60.0
 
 
 class VmSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,19 +137,23 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one client or one request may take."""
 
-    body_bytes: Positive = 5 * 1024 * 1024
-    answer_bytes: Positive = 25 * 1024 * 1024
-    batch_calls: Positive = 1_000
-    json_depth: Positive = 64
-    http_connections: Positive = 256
-    quic_connections: Positive = 128
-    connections_per_peer: Positive = 128
-    streams_per_connection: Positive = 32
-    subscriptions_per_connection: Positive = 64
-    log_query_blocks: Positive = 10_000
-    log_query_results: Positive = 10_000
-    call_gas: Positive = 1_000_000_000
-    pool_transactions: Positive = 10_000
+    body_bytes: Annotated[int, Meta(ge=1_024, le=2**30)] = 5 * 1024 * 1024
+    answer_bytes: Annotated[int, Meta(ge=8_192, le=2**30)] = 25 * 1024 * 1024
+    batch_calls: Annotated[int, Meta(ge=1, le=100_000)] = 1_000
+    json_depth: Annotated[int, Meta(ge=8, le=512)] = 64
+    http_connections: Annotated[int, Meta(ge=1, le=65_535)] = 256
+    quic_connections: Annotated[int, Meta(ge=1, le=65_535)] = 128
+    connections_per_peer: Annotated[int, Meta(ge=1, le=65_535)] = 128
+    streams_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 32
+    subscriptions_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 64
+    log_query_blocks: Count = 10_000
+    log_query_results: Count = 10_000
+    call_gas: Annotated[int, Meta(ge=21_000, le=2**63 - 1)] = 50_000_000
+    """At least the block's gas limit is allowed in any case."""
+    call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
+    call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20
+    held_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 256 * 2**20
+    pool_transactions: Count = 10_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -221,15 +239,21 @@ def load_settings(
 def find_settings_file(environ: Mapping[str, str]) -> Path | None:
     """``$ZVMD_CONFIG``, else the first that exists of ./zvmd.toml, the user's and /etc's; else ``None``.
 
-    A file named by ``$ZVMD_CONFIG`` is returned even when missing: asking for a missing file is an error.
+    A file named by ``$ZVMD_CONFIG`` is returned even when missing: asking for a missing file is an error. So is
+    anything of the other names, whatever it is: a file that cannot be used must not be passed over.
     """
     if chosen := environ.get("ZVMD_CONFIG"):
-        return Path(chosen).expanduser()
-    user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    for candidate in (Path("zvmd.toml"), user / "zvmd" / "zvmd.toml", Path("/etc/zvmd/zvmd.toml")):
-        if candidate.is_file():
-            return candidate
-    return None
+        return _expanded(chosen)
+    folders = (Path(), _expanded(environ.get("XDG_CONFIG_HOME") or "~/.config") / "zvmd", Path("/etc/zvmd"))
+    return next((folder / "zvmd.toml" for folder in folders if os.path.lexists(folder / "zvmd.toml")), None)
+
+
+def _expanded(path: str) -> Path:
+    """With ``~`` replaced, where that is known."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _layers(
@@ -259,10 +283,15 @@ def is_public_mnemonic(mnemonic: object) -> bool:
     return " ".join(str(mnemonic).split()) == DEV_MNEMONIC
 
 
+def shown(name: str, value: object) -> object:
+    """A setting's value as it may be printed."""
+    return "(hidden)" if name in SECRETS and not is_public_mnemonic(value) else value
+
+
 def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        tree = tomllib.loads(read_limited(file, FILE_BYTES_MAX).decode())
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableSettings(f"cannot use the settings file {file}: {error}") from error
     origin = f"file {file}"
     for section, values in tree.items():
@@ -276,9 +305,15 @@ def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
 
 def _from_credentials(directory: Path) -> Iterator[tuple[str, object, str]]:
     """Credentials named like a setting (``node.mnemonic``); others (a token, a key) are not ours to read."""
-    for name in _names():
-        if (credential := directory / name).is_file():
-            yield name, credential.read_text(encoding="utf-8").strip(), f"credential {name}"
+    try:
+        present = frozenset(entry.name for entry in directory.iterdir())
+        for name in _names():
+            if name in present:
+                yield name, read_limited(directory / name, FILE_BYTES_MAX).decode().strip(), f"credential {name}"
+    except UnicodeDecodeError as error:  # without its words: they may be of a secret
+        raise UnreadableSettings(f"a credential in {directory} is not UTF-8 ({error.reason})") from None
+    except OSError as error:
+        raise UnreadableSettings(f"cannot read the credentials of $CREDENTIALS_DIRECTORY: {error}") from None
 
 
 def _names() -> list[str]:
@@ -312,11 +347,37 @@ def _convert(name: str, value: object, kind: Any, origin: str) -> object:
     if get_origin(kind) is tuple and isinstance(value, str | tuple):  # not from a file: entries are separated by commas
         text = value if isinstance(value, str) else ",".join(value)
         value = [entry.strip() for entry in text.split(",") if entry.strip()]
-    if get_origin(kind) is Literal and str(value).lower() in (known := get_args(kind)):
-        return str(value).lower()
-    if get_origin(kind) is Literal:
-        raise InvalidSetting(f"{name} = {value!r} cannot be used: it is one of {', '.join(known)} ({origin})")
     try:
-        return msgspec.convert(value, kind, strict=not isinstance(value, str))
-    except msgspec.ValidationError as error:
-        raise InvalidSetting(f"{name} = {value!r} cannot be used: {error} ({origin})") from error
+        if isinstance(value, str):
+            value.encode()
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("it holds a NUL character")
+        if get_origin(kind) is Literal:
+            return _choice(value, get_args(kind))
+        converted = msgspec.convert(value, kind, strict=not isinstance(value, str))
+        if isinstance(converted, float) and converted != converted:
+            raise ValueError("it is not a number")
+        if name in PATHS and (converted or name == "node.data_dir"):
+            _check_path(str(converted))
+    except UnicodeEncodeError:
+        raise InvalidSetting(f"{name} cannot be used: it is not UTF-8 ({origin})") from None
+    except (ValueError, msgspec.ValidationError) as error:
+        said = _short.repr(shown(name, value))
+        raise InvalidSetting(f"{name} = {said} cannot be used: {error} ({origin})") from None
+    return converted
+
+
+def _choice(value: object, known: tuple[str, ...]) -> str:
+    if str(value).lower() not in known:
+        raise ValueError(f"it is one of {', '.join(known)}")
+    return str(value).lower()
+
+
+def _check_path(path: str) -> None:
+    """Raises `ValueError` for one that names nothing: an empty one would be the working directory."""
+    if not path:
+        raise ValueError("it is empty")
+    try:
+        Path(path).expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # ``~`` without a home, or a working directory that is gone
+        raise ValueError(str(error)) from None

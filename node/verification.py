@@ -15,7 +15,8 @@ from storage.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.entries import looked_over
 from storage.errors import SnapshotLost
-from storage.fs import FileSystem
+from storage.exclusion import DirectoryLock, refuse_if_used
+from storage.fs import FileSystem, RealFs
 from storage.kv import KeyValueStore, open_leveldb
 from storage.session_files import SessionFiles
 from storage.sessions import SessionShelf
@@ -38,8 +39,9 @@ def verify_data_directory(data_dir: Path) -> Report:
 
     Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
     """
+    refuse_if_used(RealFs(data_dir))
     fs = looked_over(data_dir)
-    lock = fs.lock(layout.LOCK)
+    lock = DirectoryLock(fs)
     report = Report()
     try:
         findings = list(inspect(fs, layout.WAL))

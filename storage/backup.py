@@ -64,12 +64,22 @@ def _genesis(fs: FileSystem) -> Genesis:
 def write_backup(source: Path, target: Path) -> Manifest:
     """Copy a data directory, in use or not, to a new one.
 
-    Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StorageUnreadable`.
+    Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StorageUnreadable`, and `DataDirectoryLocked` if another
+    process uses the new one.
     """
     fs, to = looked_over(source), RealFs(target)
     genesis = _genesis(fs)
-    if target.exists() and any(target.iterdir()):
-        raise DataDirectoryUnusable(f"{target} is not empty")
+    to.makedirs("")
+    lock = to.lock("")
+    try:
+        return _write(fs, to, genesis)
+    finally:
+        lock.release()
+
+
+def _write(fs: RealFs, to: RealFs, genesis: Genesis) -> Manifest:
+    if to.listdir(""):
+        raise DataDirectoryUnusable(f"{to.root} is not empty")
     mark = read_mark(fs, layout.WAL, identity_of(genesis))
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
@@ -160,14 +170,25 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
     """Make a data directory of a backup; returns the LSN it reaches.
 
     ``until``: the last log record to be taken over. History then goes on from there, in a log of its own. The state is
-    restored from the export if it is not later than that, else replayed, by the first start.
+    restored from the export if it is not later than that, else replayed, by the first start. Raises `ExportDamaged`,
+    `DataDirectoryUnusable`, `WalPruned`, and `DataDirectoryLocked` if another restore to the same place is under way.
     """
     manifest = read_manifest(backup)
     if target.exists() and any(target.iterdir()):
         raise DataDirectoryUnusable(f"{target} is not empty")
-    unfinished = target.with_name(f"{target.name}.restoring")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    fs, to = RealFs(backup), RealFs(unfinished)
+    unfinished = RealFs(target.with_name(f"{target.name}.restoring"))
+    unfinished.makedirs("")
+    lock = unfinished.lock("")  # another restore to the same place may be under way
+    try:
+        for name in unfinished.listdir(""):
+            left = unfinished.root / name
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        return _restore(manifest, RealFs(backup), unfinished, target, until)
+    finally:
+        lock.release()
+
+
+def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: int | None) -> int:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     for path in manifest.digests:
@@ -186,11 +207,11 @@ def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
     if until is not None:
         reached = _take_over(to, log, identity, until)
     log.close()
-    shutil.rmtree(unfinished / WHOLE, ignore_errors=True)
+    shutil.rmtree(to.root / WHOLE, ignore_errors=True)
     to.sync_directory("")
     if target.exists():
         target.rmdir()
-    unfinished.rename(target)
+    to.root.rename(target)
     RealFs(target.parent).sync_directory("")
     return reached
 

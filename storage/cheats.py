@@ -110,9 +110,14 @@ def snapshot(store: Store, fields: list[Any], _lsn: int) -> None:
         raise InvalidRecord(f"snapshot {taken.id} is of block {taken.block}, the chain is at {store.tip.number}")
     store.snapshots[taken.id] = fields
     store.next_snapshot = taken.id + 1
-    waiting = sum(len(Snapshot(*kept).pool) for kept in store.snapshots.values())
+    waiting = snapshot_transactions(store)
     while len(store.snapshots) > SNAPSHOTS_MAX or (waiting > SNAPSHOT_POOLS_MAX and len(store.snapshots) > 1):
         waiting -= len(Snapshot(*store.snapshots.pop(min(store.snapshots))).pool)
+
+
+def snapshot_transactions(store: Store) -> int:
+    """Waiting transactions that the snapshots remember, those in several counted for each."""
+    return sum(len(Snapshot(*kept).pool) for kept in store.snapshots.copy().values())
 
 
 def revert(store: Store, fields: list[Any], lsn: int) -> None:

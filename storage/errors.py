@@ -1,11 +1,14 @@
 """Errors of the stores, and the exit code with which the daemon ends when one of them reaches the top.
 
     ZvmdError
+    ├── RecordTooLarge             wal.record_size      nothing was written: ask for less
     └── StorageError               storage.error
         ├── StoragePanic           storage.panic        exit 70: a sync or write failed
+        │   └── FileGone           storage.gone         exit 70: a file in use was removed, replaced or made read-only
         ├── StorageFull            storage.full         not fatal: wait for space
         ├── StorageUnreadable      storage.unreadable   exit 65: the disk refuses to read
         ├── DataDirectoryLocked    storage.locked       exit 75: another process has it
+        │   └── IndexLocked        index.locked         exit 75: another program holds the SQL index
         ├── DataDirectoryUnusable  storage.unusable     exit 78: it cannot be made or written, or is not empty
         ├── DataDirectoryDamaged   storage.directory    exit 65: FORMAT or genesis.json is missing or damaged
         │   └── EntryUnusable      storage.entry        exit 65: a FIFO, a device, a directory in place of a file
@@ -16,10 +19,9 @@
         ├── WalPruned              wal.pruned           exit 65: a record before the log's beginning is needed
         ├── PruneRefused           wal.prune            nothing proves that the log is not needed
         ├── WalClosed              wal.closed
-        ├── RecordTooLarge         wal.record_size
         ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
         ├── StateRootMismatch      state.root_mismatch  exit 66: replay reached another state root
-        ├── StateStoreRefused      store.refused        exit 65: LevelDB does not open
+        ├── StateStoreRefused      store.refused        exit 65: LevelDB does not open, and nobody else has it
         ├── StateStoreCorrupt      store.corrupt        exit 65: a checksum or hash is wrong
         ├── StateStoreWriteFailed  store.write          exit 70: end the process, recover at start
         ├── StateUnavailable       state.unavailable    the state of that block is not kept
@@ -64,6 +66,13 @@ class StoragePanic(StorageError):
     hint = "the process ends and recovers at its next start; check the disk and the kernel log"
 
 
+class FileGone(StoragePanic):
+    """A file or directory that the node uses is not where it was: nothing more may be promised about it."""
+
+    code = "storage.gone"
+    hint = "nobody may touch a data directory while its node runs: put back what is missing, or restore a backup"
+
+
 class StorageFull(StorageError):
     """No space or quota left. What was pending stays pending; nothing was acknowledged."""
 
@@ -82,11 +91,18 @@ class StorageUnreadable(StorageError):
 
 
 class DataDirectoryLocked(StorageError):
-    """Another process holds the data directory."""
+    """Another process uses the data directory, or a file in it. Nothing was changed."""
 
     code = "storage.locked"
     exit_code = EXIT_LOCKED
-    hint = "stop the other zvmd first, or use another --data-dir"
+    hint = "stop the other zvmd, or the other program, first; or use another --data-dir"
+
+
+class IndexLocked(DataDirectoryLocked):
+    """Another program holds a lock on the SQL index. A running node waits; its lookups search the blocks meanwhile."""
+
+    code = "index.locked"
+    hint = "end that program's transaction; the node goes on by itself"
 
 
 class DataDirectoryUnusable(StorageError):
@@ -174,12 +190,12 @@ class WalClosed(StorageError):
     hint = "the node is stopping; send again when it is back"
 
 
-class RecordTooLarge(StorageError):
-    """A payload exceeds what one record of the log may hold."""
+class RecordTooLarge(ZvmdError):
+    """A payload exceeds what one record of the log may hold. Nothing was written, and nothing is wrong with the log."""
 
     code = "wal.record_size"
     rpc_code = -32602
-    hint = "make the request smaller; the limit is 8 MiB"
+    hint = "make the request smaller; the most is 8 MiB, or less with a smaller storage.segment_size_bytes"
 
 
 class InvalidRecord(StorageError):
@@ -199,7 +215,7 @@ class StateRootMismatch(StorageError):
 
 
 class StateStoreRefused(StorageError):
-    """LevelDB does not open: damaged files, or another process holds them."""
+    """LevelDB does not open: its files are damaged."""
 
     code = "store.refused"
     exit_code = EXIT_CORRUPT
@@ -226,7 +242,7 @@ class StateUnavailable(StorageError):
     """The state of that block is not kept, or the block does not exist."""
 
     code = "state.unavailable"
-    hint = "ask for a later block, or keep more history: [storage] retention"
+    hint = "ask for a later block, or keep more history: [storage] retention_blocks (0 keeps all)"
 
 
 class CheckpointBroken(StorageError):

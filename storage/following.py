@@ -14,7 +14,7 @@ from chain.blocks import Block
 from chain.receipts import Log
 from chain.types import Address, Hash32
 from storage.chaindata import ChainData
-from storage.errors import IndexDamaged
+from storage.errors import IndexDamaged, IndexLocked, StorageFull
 from storage.failpoints import reach
 from storage.index.index import Index
 from storage.index.queries import LogFilter, LogPosition
@@ -108,7 +108,7 @@ class IndexFollower:
     def catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
         """Index all blocks up to ``head()``, a number and its LSN; returns how many.
 
-        A damaged index is deleted and built again. A `rewind` may come in between.
+        A damaged index is deleted and built again. A `rewind` may come in between. Raises `IndexLocked`, `StorageFull`.
         """
         indexed = 0
         while True:
@@ -138,15 +138,19 @@ class IndexFollower:
                 try:
                     self._index.rewind(None if block_hash is None else Watermark(lsn, kept, block_hash))
                 except IndexDamaged as error:
-                    self._begin_again(error)
+                    self._begin_again_later(error)
+                except (IndexLocked, StorageFull) as error:  # the next blocks written replace these rows
+                    log.warning("the index cannot be rewound now", error=str(error))
 
     def _kept_by_rewind(self, number: int, lsn: int) -> int:
         """Last block whose rows stay. A replay may find an index of an older chain, or one later than this rewind."""
         try:
             mark = self._index.watermark()
         except IndexDamaged as error:
-            self._begin_again(error)
+            self._begin_again_later(error)
             return -1
+        except IndexLocked:
+            return min(self.reached, number)
         if mark is None or mark.block <= number or mark.lsn > lsn:
             return self.reached
         return number if self._chain.hash_of(mark.block) == mark.block_hash else -1
@@ -161,12 +165,30 @@ class IndexFollower:
                 return work(self._index)
 
     def _begin_again(self, error: IndexDamaged) -> None:
-        """Delete the index; until it is built again, lookups go through the blocks."""
+        """Delete the index; until it is built again, lookups go through the blocks.
+
+        Raises `IndexLocked` while another program has it: then all that was done is to believe it no more.
+        """
         log.error("the index is damaged: building it again", error=str(error))
         self._remembered = max(self._remembered, self.reached + 1)
         self.reached = -1
         self._index.close()
         self._index = self._reopen()
+
+    def _begin_again_later(self, error: IndexDamaged) -> None:
+        """As `_begin_again`; if that cannot be done now, the next turn of the index job does it. Writer thread."""
+        try:
+            self._begin_again(error)
+        except (IndexLocked, StorageFull) as reason:
+            log.warning("the index cannot be built again now", error=str(reason))
+
+    def check_files(self) -> str:
+        """Build the index again if its files were removed or replaced; which one, or empty. Raises `IndexLocked`."""
+        with self._lock:
+            moved = self._index.moved
+            if moved:
+                self._begin_again(IndexDamaged(f"{moved} was removed or replaced"))
+        return moved
 
     def _write_some(self, head: int, lsn: int) -> int:
         """Index the next blocks up to ``head``, as many as one transaction takes; returns how many."""
@@ -196,7 +218,7 @@ class IndexFollower:
             return place
         try:
             found = self._index.transaction(transaction_hash)
-        except IndexDamaged:
+        except (IndexDamaged, IndexLocked):
             return self._search(transaction_hash)
         if found is None and self.reached + 1 < self._remembered:  # the index is being built again
             return self._places.get(transaction_hash) or self._search(transaction_hash, self.reached)
@@ -227,7 +249,7 @@ class IndexFollower:
         if query.from_block <= reached:
             try:
                 found = self._indexed_logs(query, min(query.to_block, reached))
-            except IndexDamaged:
+            except (IndexDamaged, IndexLocked):
                 reached = query.from_block - 1
         for entry in self._unindexed_logs(query, max(query.from_block, reached + 1)):
             if len(found) >= query.limit:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from storage.errors import DataDirectoryLocked
 from storage.failpoints import reach
+from storage.holders import holder_of
 
 MAX_INTERRUPTIONS = 100
 """Calls in a row that may be interrupted before `write_all` gives up."""
+LOCK_ATTEMPTS = 10
+"""How often a name may be replaced between opening and locking it before `RealFs.lock` gives up."""
 
 Bytes = bytes | bytearray | memoryview
 """What can be written."""
@@ -59,7 +63,7 @@ class File(Protocol):
 
 
 class Lock(Protocol):
-    """A lock held on a file, for as long as the process lives or until released."""
+    """An exclusive lock on a file or directory, held until it is released or the process ends."""
 
     def release(self) -> None:
         """Let others take it."""
@@ -69,7 +73,10 @@ class FileSystem(Protocol):
     """A directory tree. Entries made, renamed or removed are durable after `sync_directory`."""
 
     def open(self, path: str, *, create: bool = False, writable: bool = True) -> File:
-        """An existing file, or with ``create`` one that must not exist yet (``FileExistsError``)."""
+        """An existing file, or with ``create`` one that must not exist yet (``FileExistsError``).
+
+        A file opened for writing is locked until it is closed. Raises `DataDirectoryLocked` if another process has it.
+        """
 
     def exists(self, path: str) -> bool:
         """Whether a file or directory has this name."""
@@ -99,7 +106,13 @@ class FileSystem(Protocol):
         """When the file was written last, Unix seconds."""
 
     def lock(self, path: str) -> Lock:
-        """Take an exclusive lock, without waiting. Raises `DataDirectoryLocked`."""
+        """Lock a directory, or a file that is made if it is missing, without waiting. Raises `DataDirectoryLocked`."""
+
+    def moved(self, path: str, held: File | Lock, size: int = 0) -> str:
+        """Why ``path`` no longer names what is open, or is shorter than ``size`` bytes; empty if it still does."""
+
+    def is_writable(self, path: str) -> bool:
+        """Whether this process may change a file or directory: its mode, its mount and its attributes allow it."""
 
     def free_bytes(self) -> int:
         """Room on the disk for a process without privileges."""
@@ -151,6 +164,10 @@ class RealFile:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+
+    def stat(self) -> os.stat_result:
+        """Of the open file, whatever its name is now."""
+        return os.fstat(self._descriptor)
 
     def pread(self, offset: int, count: int) -> bytes:
         data = os.pread(self._descriptor, count, offset)
@@ -214,6 +231,10 @@ class RealLock:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def stat(self) -> os.stat_result:
+        """Of what is locked, whatever its name is now."""
+        return os.fstat(self._descriptor)
+
     def release(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
@@ -231,6 +252,8 @@ class RealFs:
         if create:
             flags |= os.O_CREAT | os.O_EXCL
         descriptor = os.open(self.root / path, flags, 0o600)
+        if writable or create:
+            self._flock(descriptor, path)
         # No read-ahead: readers ask for large pieces, and pages read ahead into reserved space would be kept,
         # and would look like data to `data_ranges`.
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -268,16 +291,44 @@ class RealFs:
         return (self.root / path).stat().st_mtime
 
     def lock(self, path: str) -> RealLock:
-        descriptor = os.open(self.root / path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        name = self.root / path
+        for _ in range(LOCK_ATTEMPTS):
+            flags = os.O_RDONLY | os.O_DIRECTORY if name.is_dir() else os.O_RDWR | os.O_CREAT
+            descriptor = os.open(name, flags | os.O_CLOEXEC, 0o600)
+            self._flock(descriptor, path)
+            lock = RealLock(descriptor)
+            if not self.moved(path, lock):
+                if not flags & os.O_DIRECTORY:
+                    with suppress(OSError):  # for people; a full disk shall not keep a node from starting
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                return lock
+            lock.release()
+        raise DataDirectoryLocked(f"{name} is replaced again and again by another process")
+
+    def _flock(self, descriptor: int, path: str) -> None:
+        """Lock an open file or directory. Raises `DataDirectoryLocked` and closes it if another process has it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip() or "unknown"
+            owner = holder_of(os.fstat(descriptor))
             os.close(descriptor)
-            raise DataDirectoryLocked(f"{self.root} is in use by process {owner}") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return RealLock(descriptor)
+            beside = f" ({path} is locked)" if path else ""
+            raise DataDirectoryLocked(f"{self.root} is in use by {owner}{beside}") from None
+
+    def moved(self, path: str, held: File | Lock, size: int = 0) -> str:
+        assert isinstance(held, RealFile | RealLock)
+        opened = held.stat()
+        try:
+            found = os.stat(f"{self.root}/{path}")  # noqa: PTH116 - once for each group of the log: a Path costs more
+        except OSError as error:
+            return f"it is gone: {error.strerror}"
+        if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
+            return "its name now belongs to another file"
+        return "" if found.st_size >= size else f"it was cut to {found.st_size} bytes"
+
+    def is_writable(self, path: str) -> bool:
+        return os.access(self.root / path, os.W_OK, effective_ids=True)
 
     def free_bytes(self) -> int:
         found = os.statvfs(self.root)

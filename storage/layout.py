@@ -3,7 +3,7 @@
 <data-dir>/
   FORMAT        versions of the stores: this file
   genesis.json  the genesis the chain began with, in geth's format
-  LOCK          held for life by the process that uses the directory
+  LOCK          held for life by the process that uses the directory, beside other locks (storage/exclusion.py)
   wal/          the log: history itself (docs/formats/wal.md)
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
@@ -14,6 +14,7 @@
   suspect       there if the state store was seen damaged: the next start does not trust it
   panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
+  tls/          the certificate of the QUIC listener; the node's, not a store's
   verifying/    a state store made of an export to prove it; removed by who made it, or by the next
 """
 
@@ -22,15 +23,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from storage import exclusion
 from storage.checked_line import decode_checked, encode_checked
 from storage.errors import DataDirectoryDamaged, StoreTooNew
+from storage.exclusion import DirectoryLock
 from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, write_atomically
-from storage.wal.failures import entering, reading, syncing, writing
+from storage.fs import FileSystem, write_atomically
+from storage.wal.failures import reading, syncing, writing
 
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
-LOCK = "LOCK"
+LOCK = exclusion.LOCK
 WAL = "wal"
 STATE = "state"
 INDEX = "index.sqlite"
@@ -42,6 +45,7 @@ PANIC = "panic"
 QUARANTINE = "quarantine"
 BALLAST = "ballast"
 VERIFYING = "verifying"
+TLS = "tls"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)
 """What cannot be there before the stamp is."""
@@ -110,15 +114,14 @@ def check_stamp(stamp: Stamp) -> None:
             )
 
 
-def boot(fs: FileSystem, program: str) -> tuple[Lock, Stamp]:
+def boot(fs: FileSystem, program: str) -> tuple[DirectoryLock, Stamp]:
     """Lock the data directory and check, or write, its stamp. The first thing done with it.
 
     ``program`` is the running version. Returns the stamp found: an older one means that migrations are due,
     after which `write_stamp` records them. Raises `DataDirectoryLocked`, `DataDirectoryDamaged` and
     `StoreTooNew`.
     """
-    with entering(LOCK):
-        lock = fs.lock(LOCK)
+    lock = DirectoryLock(fs)
     try:
         return lock, _checked_stamp(fs, program)
     except BaseException:

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import structlog
+from sqlalchemy import URL
 
 from chain.blocks import Block, encode_header
 from chain.genesis import Genesis
@@ -21,10 +22,12 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
 from storage.errors import (
     CheckpointBroken,
+    DataDirectoryLocked,
     DataDirectoryUnusable,
     DataLossRefused,
     ExportDamaged,
     IndexDamaged,
+    IndexLocked,
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
@@ -35,8 +38,8 @@ from storage.export import exports, founding_export, read_header, restore_export
 from storage.failpoints import reach
 from storage.following import IndexFollower
 from storage.fs import FileSystem, write_atomically
-from storage.index.index import Index, destroy
-from storage.kv import KeyValueStore, open_leveldb
+from storage.index.index import Index, destroy, refuse_if_held
+from storage.kv import KeyValueStore, open_leveldb, unused
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
@@ -69,8 +72,9 @@ class StoreOptions:
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
 
-    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable` and `StoragePanic`. A state store that
-    LevelDB refuses to open, or that does not hold what its checkpoints say, is moved to quarantine and built again.
+    Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable`, `StoragePanic`, and `DataDirectoryLocked`
+    if another program uses one of them, before anything of it is changed. A state store that LevelDB refuses to open,
+    or that does not hold what its checkpoints say, is moved to quarantine and built again.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
@@ -205,11 +209,13 @@ def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValue
 
 
 def _put_aside(data_dir: Path) -> str:
+    """Move the state store to quarantine. Raises `DataDirectoryLocked` if another program uses it."""
     target = data_dir / layout.QUARANTINE / f"state-{time.time_ns()}"
-    with writing(str(target.parent)):
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-    with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
-        (data_dir / layout.STATE).rename(target)
+    with unused(data_dir / layout.STATE):
+        with writing(str(target.parent)):
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+        with writing(str(target)), suppress(FileNotFoundError):  # a start that was killed has moved it already
+            (data_dir / layout.STATE).rename(target)
     return str(target)
 
 
@@ -219,6 +225,8 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
     founding = founding_export(fs)
     if founding and (last := read_header(fs, founding).lsn) >= options.accept_data_loss:
         raise DataLossRefused(f"the log goes on from {founding}, of LSN {last}: it cannot end before LSN {last + 1}")
+    with unused(options.data_dir / layout.STATE):
+        refuse_if_held(_index_url(options))  # before anything is changed
     accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
     log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
     _put_aside(options.data_dir)
@@ -255,7 +263,10 @@ def _remove(fs: FileSystem, path: str) -> None:
 
 
 def _index_url(options: StoreOptions) -> str:
-    return options.index_url or f"sqlite:///{options.data_dir / layout.INDEX}"
+    if options.index_url:
+        return options.index_url
+    path = str(options.data_dir / layout.INDEX)  # which may hold what has a meaning in a URL
+    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
 
 
 def _open_index(options: StoreOptions) -> Index:
@@ -267,6 +278,8 @@ def _open_index(options: StoreOptions) -> Index:
     except IndexDamaged as error:
         log.error("the index is damaged: building it again", error=str(error))
         return _rebuilt_index(options)
+    except IndexLocked as error:
+        raise DataDirectoryLocked(f"another program uses {options.data_dir / layout.INDEX}: {error}") from error
 
 
 def _rebuilt_index(options: StoreOptions) -> Index:

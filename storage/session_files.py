@@ -1,22 +1,23 @@
 """Snapshot files of large debug sessions: ``sessions/<id>/<blake2b>.sess``, written before the log names them.
 
-A file has its name only when it is whole and durable, and never changes. One that no record names is removed after a
-day: until then a log that lost its last records, or a backup begun earlier, may still want it.
+A file has its name only when it is whole and durable, and never changes. If its record is refused, it is removed at
+once, and at start if a crash came in between. One that was named once is removed after a day: until then a log that
+lost its last records, or a backup begun earlier, may still want it.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import blake2b
 
 from storage import layout
-from storage.errors import SnapshotLost
+from storage.errors import SnapshotLost, StorageFull
 from storage.export import write_file
 from storage.failpoints import reach
-from storage.fs import FileSystem
+from storage.fs import FileSystem, parent_of
 from storage.wal.failures import reading, syncing, writing
 from storage.wal.session_records import DIGEST_BYTES, Snapshot
 
@@ -36,12 +37,17 @@ class SessionFiles:
         self._pending: set[str] = set()
         """Written, and perhaps not named by a record yet."""
 
-    def remove_unfinished(self) -> None:
-        """Remove what an earlier process has begun to write: at start. Raises `StoragePanic`."""
+    def remove_unfinished(self, sessions: Iterable[int]) -> None:
+        """Remove what an earlier process has begun to write, and files of no session: at start. Raises `StoragePanic`.
+
+        ``sessions`` are the ids there are. Older files of theirs stay for their day: see the module.
+        """
+        known = {f"{layout.SESSIONS}/{session}" for session in sessions}
         for path in _listed(self._fs):
-            if not path.endswith(SUFFIX):
+            if not path.endswith(SUFFIX) or parent_of(path) not in known:
                 with writing(path):
                     self._fs.unlink(path)
+        self._remove_empty_folders()
 
     def write(self, session: int, content: bytes) -> Snapshot:
         """Make the content durable; until `settled`, the file stays. Raises `StorageFull`, `StoragePanic`."""
@@ -49,7 +55,15 @@ class SessionFiles:
         path = path_of(session, snapshot)
         with self._lock:
             self._pending.add(path)
-        folder = f"{layout.SESSIONS}/{session}"
+        try:
+            self._write(f"{layout.SESSIONS}/{session}", path, content)
+        except StorageFull:
+            self.refused(session, snapshot)
+            raise
+        reach("session.file.written")
+        return snapshot
+
+    def _write(self, folder: str, path: str, content: bytes) -> None:
         for made, parent in ((layout.SESSIONS, ""), (folder, layout.SESSIONS)):
             with writing(made):
                 self._fs.makedirs(made)
@@ -60,13 +74,21 @@ class SessionFiles:
             write_file(self._fs, path, [content])
         with syncing(folder):  # its name, if the process that made the file was killed in between
             self._fs.sync_directory(folder)
-        reach("session.file.written")
-        return snapshot
 
     def settled(self, session: int, snapshot: Snapshot) -> None:
-        """The record that names the file is in the log, or never will be."""
+        """The record that names the file is in the log, or may still get there."""
         with self._lock:
             self._pending.discard(path_of(session, snapshot))
+
+    def refused(self, session: int, snapshot: Snapshot) -> None:
+        """No record will name the file: what is refused leaves none. Raises `StoragePanic`."""
+        path = path_of(session, snapshot)
+        with self._lock:
+            self._pending.discard(path)
+            if self._fs.exists(path):
+                with writing(path):
+                    self._fs.unlink(path)
+        self._remove_empty_folders()
 
     def read(self, session: int, snapshot: Snapshot) -> bytes:
         """Content of a file. Raises `SnapshotLost` if it is missing or another one, `StorageUnreadable`."""
@@ -93,7 +115,7 @@ class SessionFiles:
                 continue
             with self._lock:
                 # In this order: whoever has settled a file has put its record where ``named`` looks.
-                if path not in self._pending and path not in {_path(*file) for file in named()}:
+                if path not in self._pending and path not in {path_of_file(*file) for file in named()}:
                     reach("session.file.unlink")
                     with writing(path):
                         self._fs.unlink(path)
@@ -132,7 +154,8 @@ def _listed(fs: FileSystem) -> list[str]:
     return [f"{folder}/{name}" for folder, names in folders for name in names if _OURS.fullmatch(name)]
 
 
-def _path(session: int, digest: bytes) -> str:
+def path_of_file(session: int, digest: bytes) -> str:
+    """Where the file of a session with this content is."""
     return f"{layout.SESSIONS}/{session}/{digest.hex()}{SUFFIX}"
 
 
@@ -142,4 +165,4 @@ def path_of(session: int, snapshot: Snapshot) -> str:
     >>> path_of(7, Snapshot(bytes(32), 0))[:19]
     'sessions/7/00000000'
     """
-    return _path(session, snapshot.blake2b)
+    return path_of_file(session, snapshot.blake2b)

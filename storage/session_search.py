@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from storage.errors import IndexDamaged
+from storage.errors import IndexDamaged, IndexLocked
 from storage.following import IndexFollower
 from storage.index.index import Index
 from storage.index.sessions import SESSIONS_MAX, SessionFilter, SessionRow
@@ -68,7 +68,7 @@ class SessionSearch:
         if index is not None and room <= SESSIONS_MAX:
             try:
                 proposed = {*index.sessions(wanted, room, before), *waiting}
-            except IndexDamaged:  # the next turn of the index job notices and builds it again
+            except (IndexDamaged, IndexLocked):  # the next turn of the index job notices, and builds it again or waits
                 proposed = None
         rows: list[SessionRow] = []
         for session in sorted(self._shelf if proposed is None else proposed, reverse=True):

@@ -153,3 +153,15 @@ def _last_write(pending: list[Effect]) -> int:
 def copied(directories: dict[int, dict[str, int]]) -> dict[int, dict[str, int]]:
     """Directories that change independently of these."""
     return {inode: dict(names) for inode, names in directories.items()}
+
+
+class SimLock:
+    """A lock that ends with the process that holds it."""
+
+    def __init__(self, held: set[str], path: str, inode: int) -> None:
+        self._held = held
+        self._path = path
+        self.inode = inode
+
+    def release(self) -> None:
+        self._held.discard(self._path)

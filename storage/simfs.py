@@ -21,13 +21,14 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from storage.errors import DataDirectoryLocked
-from storage.fs import Bytes, parent_of
+from storage.fs import Bytes, File, Lock, parent_of
 from storage.simfaults import (
     Effect,
     EntryChange,
     Fault,
     SectorWrite,
     SimCrash,
+    SimLock,
     SizeChange,
     apply_to_content,
     copied,
@@ -176,7 +177,18 @@ class SimFs:
         if path in self._locks:
             raise DataDirectoryLocked(f"{path} is in use")
         self._locks.add(path)
-        return SimLock(self._locks, path)
+        directory, name = self._place(path)
+        return SimLock(self._locks, path, self._directories[directory].get(name, ROOT))
+
+    def moved(self, path: str, held: File | Lock, size: int = 0) -> str:
+        assert isinstance(held, SimFile | SimLock)
+        directory, name = self._place(path)
+        there = self._directories[directory].get(name, None if path else ROOT)
+        cut = size and len(self._files[held.inode]) < size
+        return "it is gone, or another file" if there != held.inode else "it was cut" if cut else ""
+
+    def is_writable(self, _: str) -> bool:
+        return True
 
     # --- what a crash leaves ---
 
@@ -228,8 +240,6 @@ class SimFs:
         directory, name = self._place(path)
         del self._directories[directory][name]
         self._durable_directories[directory].pop(name, None)
-
-    # --- inside ---
 
     def _image(self, effects: Iterable[Effect]) -> SimFs:
         """A machine whose disk holds the durable state and these effects, freshly booted."""
@@ -303,28 +313,17 @@ class SimFs:
         return self._directory(parent_of(path)), path.rpartition("/")[2]
 
 
-class SimLock:
-    """A lock that ends with the process that holds it."""
-
-    def __init__(self, held: set[str], path: str) -> None:
-        self._held = held
-        self._path = path
-
-    def release(self) -> None:
-        self._held.discard(self._path)
-
-
 class SimFile:
     """A file opened by one simulated process."""
 
     def __init__(self, fs: SimFs, inode: int, *, writable: bool) -> None:
         self._fs = fs
-        self._inode = inode
+        self.inode = inode
         self._writable = writable
 
     def pread(self, offset: int, count: int) -> bytes:
         self._fs._enter("pread")
-        return bytes(self._fs._files[self._inode][offset : offset + count])
+        return bytes(self._fs._files[self.inode][offset : offset + count])
 
     def pwrite(self, offset: int, data: Bytes) -> int:
         assert self._writable, "written through a handle opened for reading"
@@ -332,15 +331,15 @@ class SimFile:
         written = bytes(data)
         if fault is not None:
             written = written[: max(1, len(written) // 2)]
-        content = self._fs._files[self._inode]
+        content = self._fs._files[self.inode]
         end = offset + len(written)
         if end > len(content):
             content.extend(bytes(end - len(content)))
-            self._fs._pending.append(SizeChange(self._inode, end))
+            self._fs._pending.append(SizeChange(self.inode, end))
         content[offset:end] = written
         for index in range(offset // SECTOR, (end + SECTOR - 1) // SECTOR):
             sector = bytes(content[index * SECTOR : (index + 1) * SECTOR])
-            self._fs._pending.append(SectorWrite(self._inode, index, sector))
+            self._fs._pending.append(SectorWrite(self.inode, index, sector))
         if fault is not None and fault.error:
             raise OSError(fault.error, os.strerror(fault.error))
         return len(written)
@@ -353,7 +352,7 @@ class SimFile:
 
     def _sync(self, kind: str) -> None:
         fault = self._fs._enter(kind)
-        inode = self._inode
+        inode = self.inode
         if fault is not None:
             self._fs._pending = [
                 effect
@@ -369,32 +368,32 @@ class SimFile:
 
     def fallocate(self, size: int) -> None:
         self._fs._enter("fallocate")
-        if size > len(self._fs._files[self._inode]):
+        if size > len(self._fs._files[self.inode]):
             self._resize(size)
 
     def _resize(self, size: int) -> None:
-        content = self._fs._files[self._inode]
+        content = self._fs._files[self.inode]
         if size < len(content):
             del content[size:]
         else:
             content.extend(bytes(size - len(content)))
-        self._fs._pending.append(SizeChange(self._inode, size))
+        self._fs._pending.append(SizeChange(self.inode, size))
 
     def size(self) -> int:
         self._fs._enter("size")
-        return len(self._fs._files[self._inode])
+        return len(self._fs._files[self.inode])
 
     def data_ranges(self) -> list[tuple[int, int]]:
         self._fs._enter("data_ranges")
-        return [(0, len(self._fs._files[self._inode]))]
+        return [(0, len(self._fs._files[self.inode]))]
 
     def forget_cached(self) -> None:
         self._fs._enter("forget_cached")
-        content = bytearray(self._fs._durable_files[self._inode])
+        content = bytearray(self._fs._durable_files[self.inode])
         for effect in self._fs._pending:
-            if not isinstance(effect, EntryChange) and effect.inode == self._inode:
+            if not isinstance(effect, EntryChange) and effect.inode == self.inode:
                 apply_to_content(content, effect, SECTOR)
-        self._fs._files[self._inode][:] = content
+        self._fs._files[self.inode][:] = content
 
     def close(self) -> None:
         """Nothing: closing makes nothing durable, and a dead process closes too."""

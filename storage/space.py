@@ -7,15 +7,21 @@ quotas; for them there is the ballast, which a failed write gives back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import structlog
+
 from storage import layout
+from storage.errors import StorageFull
 from storage.failpoints import reach
 from storage.fs import FileSystem
 from storage.wal.failures import NO_SPACE
+
+log = structlog.get_logger(__name__)
 
 MIB = 2**20
 
@@ -51,13 +57,15 @@ class SpaceWatch:
         self.room = Room.ENOUGH
         self.free = fs.free_bytes()
         """Bytes at the last look."""
+        self.full: set[str] = set()
+        """Stores whose last write found no room, whatever the file system says is free."""
 
     def look(self) -> Room:
         """Measure. Without room the ballast is given back; with enough of it, it is taken again."""
         self.free = free = self._fs.free_bytes()
         marks = self._marks
         stop = marks.resume if self.room is Room.NONE else marks.read_only
-        if free < stop:
+        if free < stop or self.full:
             self.room = Room.NONE
             self.give_back()
         else:
@@ -73,7 +81,21 @@ class SpaceWatch:
 
     def status(self) -> dict[str, Any]:
         """For ``zvmd status``."""
-        return {"room": self.room.value, "freeBytes": self.free}
+        return {"room": self.room.value, "freeBytes": self.free, "full": sorted(self.full)}
+
+    def attempt(self, store: str, work: Callable[[], str]) -> str:
+        """Write into a store; one that finds no room stays `full` until a later attempt succeeds."""
+        try:
+            said = work()
+        except StorageFull as error:
+            if store not in self.full:
+                log.error("no room on disk: read-only until there is", store=store, error=str(error))
+            self.full.add(store)
+            return f"no room: {error}"
+        if store in self.full:
+            self.full.discard(store)
+            log.info("there was room again", store=store)
+        return said
 
     def give_back(self) -> bool:
         """Let go of the ballast; whether there was any."""

@@ -26,6 +26,7 @@ from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.pace import Pace, at_once
+from storage.rewinds import Rewinds
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
 from storage.state.reader import StateView
@@ -123,7 +124,7 @@ class Store:
         """Moments that `storage.cheats` can bring the chain back to, by id."""
         self.next_snapshot = 0
         """Ids are never given twice."""
-        self.rewinds: list[int] = []
+        self.rewinds = Rewinds()
         """Blocks that the chain was brought back to since the start, for those who follow it."""
         self._published = -1
         """Position of the newest published state."""
@@ -204,7 +205,7 @@ class Store:
 
         def take_out() -> None:
             self.state.view_at(position)  # raises unless it is kept, before anything is changed
-            self.rewinds.append(number)
+            self.rewinds.add(number)
             self.head, self._head_lsn, self._published = header, lsn, position
             self.chain.rewind(number)
             self.state.rewind(position)
@@ -305,16 +306,16 @@ class Store:
     @property
     def published(self) -> tuple[int, int]:
         """Names the newest published state for caches: position, and how often the chain was brought back."""
-        return self._published, len(self.rewinds)
+        return self._published, self.rewinds.count
 
     def view(self, number: int, position: int | None = None) -> StateView:
         """The published state that follows a block, or the one before at a position. Raises `StateUnavailable`."""
-        rewinds, published = len(self.rewinds), self._published
+        rewinds, published = self.rewinds.count, self._published
         newest = min(self.state.positions.of(number), published)
         if position is not None and not self.state.positions.sealed(number) <= position <= newest:
             raise StateUnavailable(f"that state after block {number} was reverted")
         view = self.state.view_at(newest if position is None else position)
-        if number > self.head.number or len(self.rewinds) != rewinds:
+        if number > self.head.number or self.rewinds.count != rewinds:
             raise StateUnavailable(f"block {number} is not in the chain any more")
         return view
 

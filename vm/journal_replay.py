@@ -5,9 +5,14 @@ This module is a friend of `Journal`, whose undo list it takes apart and joins a
 
 from __future__ import annotations
 
+from typing import Final
+
 from chain.types import Address
 from vm.evm.raw_changes import RawChanges, UndoEntries
 from vm.journal import Journal
+
+ENTRY_BYTES: Final = 400
+"""What a change and the slot or account it is of take, with the numbers they hold: measured, roughly."""
 
 
 def slot_of(journal: Journal, address: Address, slot: int) -> tuple[int, int, bool]:
@@ -19,6 +24,13 @@ def slot_of(journal: Journal, address: Address, slot: int) -> tuple[int, int, bo
         value = journal.storage(address, slot)
     original = journal.original_storage(address, slot) if slots.original or journal._created else value
     return value, original, (address, slot) not in slots.warm
+
+
+def held_bytes(journal: Journal) -> int:
+    """What the changes of the transaction take, roughly. Any thread."""
+    told = sum(changes.held_bytes for changes in tuple(journal._unread))
+    logs = sum(len(part) if isinstance(part, bytes) else len(part.data) for part in tuple(journal._log_parts))
+    return ENTRY_BYTES * (len(journal._undo) + len(journal._accounts)) + told + logs
 
 
 def knows_all_slots(journal: Journal, address: Address, count: int) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from chain.validity import MAX_INITCODE_BYTES
+
 STACK_ITEMS = 1024
 """Words on a frame's stack (Yellow Paper 9.1)."""
 
@@ -11,7 +13,7 @@ CALL_DEPTH = 1024
 CODE_BYTES = 24_576
 """Deployed code (EIP-170)."""
 
-INITCODE_BYTES = 2 * CODE_BYTES
+INITCODE_BYTES = MAX_INITCODE_BYTES
 """Creation code (EIP-3860)."""
 
 NONCE_MAX = 2**64 - 1

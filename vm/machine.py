@@ -23,6 +23,7 @@ from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
 from vm.evm.jit.workshop import Workshop
 from vm.evm.native import Interpreter, ObjectCache, load_interpreter
+from vm.interruption import current
 from vm.message import CallKind, ExecutionContext, Message, Outcome
 from vm.trace import Tracer
 
@@ -74,12 +75,18 @@ class Machine:
         """Run the message and everything it calls to the end.
 
         Changes stay in the context's journal if it succeeded and are undone if not. For a top-level creation
-        the sender's nonce must have been raised; ``message.to`` is filled in unless it is set.
+        the sender's nonce must have been raised; ``message.to`` is filled in unless it is set. Raises the reason if
+        the thread's `vm.interruption.Interruption` is stopped; the journal is then of no more use.
         """
         execution = self._begin(message, context, tracer, self._pools.pool)
+        interruption = execution.interruption = current()
+        if interruption is not None:
+            interruption.enter(execution)
         try:
             return execution.run()
         finally:
+            if interruption is not None:
+                interruption.leave(execution)
             execution.close()
 
     def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:

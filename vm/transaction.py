@@ -6,22 +6,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from chain.console_log import CONSOLE
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
-from chain.errors import (
-    BlobFeeTooLow,
-    FeeTooLow,
-    GasLimitTooHigh,
-    InitcodeTooLarge,
-    InsufficientFunds,
-    IntrinsicGasTooLow,
-    InvalidBlobs,
-    NonceOverflow,
-    NonceTooHigh,
-    NonceTooLow,
-    SenderNotEoa,
-    UnsupportedTransactionType,
-)
 from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
 from chain.forks import Fork
 from chain.receipts import Log
@@ -36,12 +23,20 @@ from chain.transactions import (
     Authorization,
     Transaction,
     effective_gas_price,
-    is_impersonated,
 )
 from chain.types import UINT64_MAX, Address, Hash32
-from chain.validity import FORK_OF_TYPE, MAX_INITCODE_BYTES, check_static
+from chain.validity import check_gas_covers, check_initcode, check_static, check_type
 from vm.console import ConsoleCalls
 from vm.delegation import delegation_target, designator
+from vm.eligibility import (
+    check_blob_fee_cap,
+    check_blob_room,
+    check_fee_cap,
+    check_funds,
+    check_gas_room,
+    check_nonce_is_next,
+    check_sender_code,
+)
 from vm.journal import Journal
 from vm.message import CallKind, ExecutionContext, Message, Outcome
 from vm.trace import Tracer
@@ -109,11 +104,10 @@ def apply_transaction(
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
     check_static(tx, environment.fork, environment.chain_id)
-    if tx.gas_limit > block_gas_left:
-        raise GasLimitTooHigh(f"gas limit {tx.gas_limit}, the block has {block_gas_left} left")
+    check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
-    _check_funds(journal, tx, sender)
+    check_funds(tx, sender, journal.balance(sender))
     return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
@@ -132,19 +126,15 @@ def simulate_call(
     The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
     """
     tx = call_transaction(request, journal.nonce(request.sender))
-    if environment.fork < FORK_OF_TYPE[tx.type]:
-        raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
-    if tx.to is None and environment.fork >= Fork.SHANGHAI and len(tx.data) > MAX_INITCODE_BYTES:
-        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
+    check_type(tx, environment.fork)
+    check_initcode(tx, environment.fork)
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
         environment = replace(environment, base_fee=0) if environment.base_fee else environment
     else:
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
-    needed = max(intrinsic_gas(tx, environment.fork), floor_gas(tx, environment.fork))
-    if tx.gas_limit < needed:
-        raise IntrinsicGasTooLow(f"gas {tx.gas_limit} is below the {needed} this call needs")
-    _check_funds(journal, tx, request.sender)
+    check_gas_covers(tx, environment.fork)
+    check_funds(tx, request.sender, journal.balance(request.sender))
     return _run(machine, environment, block_hash, journal, tx, request.sender, tracer, console)
 
 
@@ -183,35 +173,15 @@ def call_transaction(request: CallRequest, nonce: int) -> Transaction:
 
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
     account = journal.account(sender)
-    if tx.nonce < account.nonce:
-        raise NonceTooLow(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
-    if tx.nonce > account.nonce:
-        raise NonceTooHigh(f"nonce {tx.nonce}, the sender's next is {account.nonce}")
-    if account.nonce >= UINT64_MAX:
-        raise NonceOverflow("the sender's nonce is at its maximum (EIP-2681)")
-    if account.code_hash == EMPTY_CODE_HASH or is_impersonated(tx):
-        return
-    # EIP-3607, which clients apply to all blocks.
-    if fork < Fork.PRAGUE or delegation_target(journal.code(sender)) is None:
-        raise SenderNotEoa(f"0x{sender.hex()} has code")
+    check_nonce_is_next(tx, account)
+    check_sender_code(tx, sender, account, lambda: journal.code(sender), fork)
 
 
 def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: int) -> None:
-    if tx.max_fee_per_gas < environment.base_fee:
-        raise FeeTooLow(f"fee cap {tx.max_fee_per_gas}, base fee {environment.base_fee}")
+    check_fee_cap(tx, environment.base_fee)
     if tx.type == BLOB:
-        if blob_gas_of(tx) > blob_gas_left:
-            raise InvalidBlobs(f"{blob_gas_of(tx)} blob gas, the block has {blob_gas_left} left")
-        price = _blob_price(environment)
-        if tx.max_fee_per_blob_gas < price:
-            raise BlobFeeTooLow(f"blob fee cap {tx.max_fee_per_blob_gas}, blob base fee {price}")
-
-
-def _check_funds(journal: Journal, tx: Transaction, sender: Address) -> None:
-    needed = tx.gas_limit * tx.max_fee_per_gas + tx.value + blob_gas_of(tx) * tx.max_fee_per_blob_gas
-    balance = journal.balance(sender)
-    if balance < needed:
-        raise InsufficientFunds(f"the sender has {balance} wei and needs {needed}")
+        check_blob_room(tx, blob_gas_left)
+        check_blob_fee_cap(tx, _blob_price(environment))
 
 
 def _blob_price(environment: BlockEnvironment) -> int:
@@ -234,11 +204,13 @@ def _run(
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)
         context.console = console
+        if console is not None and message.to == CONSOLE:
+            console.add(message.data)
         outcome = machine.execute(message, context, tracer)
+        return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
     except BaseException:
         journal.abandon_transaction()
         raise
-    return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
 
 
 def begin_transaction(
@@ -257,7 +229,7 @@ def begin_transaction(
     check_static(tx, environment.fork, environment.chain_id)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
-    _check_funds(journal, tx, sender)
+    check_funds(tx, sender, journal.balance(sender))
     journal.begin_transaction()
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)

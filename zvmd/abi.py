@@ -107,10 +107,10 @@ def _type(text: str) -> str:
     text = text.strip().removeprefix("tuple")
     if text.startswith("("):
         inner, rest = _types(text)
-        suffix = re.match(r"(\[\d*\])*", rest)
+        suffix = re.match(r"(\[\d*+\])*", rest)
         return f"({','.join(inner)})" + (suffix.group() if suffix else "")
     word = text.split()[0] if text.split() else ""
-    plain = re.fullmatch(r"([a-z]+[0-9x]*)((?:\[\d*\])*)", word)
+    plain = re.fullmatch(r"([a-z]+[0-9x]*)((?:\[\d*+\])*)", word)
     if plain is None:
         raise bad_input(f"{text!r} is no ABI type", "like uint256, address, bytes32[], (uint256,address)")
     kind = {"uint": "uint256", "int": "int256", "byte": "bytes1"}.get(plain.group(1), plain.group(1))

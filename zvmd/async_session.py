@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView, shown
+from zvmd.session_view import QUERY, SessionView, shown, value_of
 
 Where = dict[str, Any]
 """Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
@@ -105,10 +105,12 @@ class AsyncSession:
         """A look at it, for terminals and notebooks."""
         return SessionView(self.id, await self.state(**QUERY))
 
-    async def evaluate(self, expression: str) -> int | None:
-        """Value of an expression of the breakpoint language here; None where it has none."""
-        value = await self.call("evaluate", expression)
-        return None if value is None else int(value, 16)
+    async def evaluate(self, expression: str, frame: int | None = None) -> int | bytes | None:
+        """Value of an expression of the breakpoint language in a frame (None: the running one, 0: the outermost).
+
+        Bytes for ``calldata``, ``mem`` and parts of them longer than a word; None where there is no value.
+        """
+        return value_of(await self.call("evaluate", expression, frame))
 
     async def add_breakpoint(self, kind: str, **fields: Any) -> int:
         """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -328,6 +330,7 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
         is_client=True, alpn_protocols=[ALPN], server_name=SERVER_NAME, idle_timeout=60.0
     )
     configuration.max_data = configuration.max_stream_data = 2 * ANSWER_FRAME_MAX_BYTES
+    _check_certificate(endpoint.certificate)
     configuration.load_verify_locations(cafile=str(endpoint.certificate))
     infos = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)
     family, _, _, _, address = infos[0]
@@ -357,6 +360,19 @@ async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> 
         await shut(protocol)
         raise
     return protocol
+
+
+def _check_certificate(path: Path) -> None:
+    """Refuse a file that holds no certificate: qh3 reads it in the middle of the handshake, which would only time out.
+
+    Raises `ConnectionFailed`.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except OSError as error:
+        hint = "restart the node, which makes it anew, or copy the node's tls/authority.pem again"
+        message = f"{path} does not hold a certificate: {error.strerror or error}"
+        raise ConnectionFailed(message, code="client.certificate", hint=hint) from None
 
 
 async def shut(connection: WireConnection) -> None:

@@ -25,6 +25,8 @@ ENDPOINTS_FILE = "endpoints.json"
 TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
+FILE_BYTES_MAX = 64 * 1024
+"""Of the files above; what is longer was not written by a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,18 @@ def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.env
 def announced(directory: Path, name: str, default: str) -> str:
     """The URL the node wrote down for ``quic`` or ``http``."""
     try:
-        urls = json.loads((directory / ENDPOINTS_FILE).read_text())
-    except (OSError, ValueError):
+        urls = json.loads(_read(directory / ENDPOINTS_FILE))
+    except (OSError, ValueError, RecursionError):
         return default
     return str(urls.get(name, default)) if isinstance(urls, dict) else default
 
 
-def announce(directory: Path, quic: str, http: str) -> None:
-    """Write down where the node listens (called by the node)."""
-    beside = directory / (ENDPOINTS_FILE + ".new")
-    beside.write_text(json.dumps({"quic": quic, "http": http}) + "\n")
-    beside.rename(directory / ENDPOINTS_FILE)
+def _read(path: Path) -> str:
+    """A small file's text. Raises `OSError`, `ValueError`."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path} is not a file")
+    with path.open("rb") as file:
+        return file.read(FILE_BYTES_MAX).decode()
 
 
 def find_endpoint(
@@ -70,22 +73,22 @@ def find_endpoint(
     """Complete what is given from the environment and the data directory. Raises `ConnectionFailed`."""
     directory = data_directory(data_dir, environ)
     target = url or environ.get("ZVMD_URL") or announced(directory, "quic", DEFAULT_QUIC)
-    parts = urlsplit(target)
     try:
+        parts = urlsplit(target)
         port = parts.port or 4433
     except ValueError:
         port = 0
-    if parts.scheme != "quic" or not parts.hostname or not port:
+    if not port or parts.scheme != "quic" or not parts.hostname:
         raise ConnectionFailed(
             f"{target!r} is no QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
         )
     secret = token or environ.get(TOKEN_VARIABLE)
     if secret is None:
         try:
-            secret = (directory / TOKEN_FILE).read_text().strip()
-        except OSError as error:
+            secret = _read(directory / TOKEN_FILE).strip()
+        except (OSError, ValueError) as error:
             raise ConnectionFailed(
-                f"no node has run in {directory}: its token cannot be read ({error.strerror})",
+                f"no node has run in {directory}: its token cannot be read ({error})",
                 code="client.token",
                 hint="name the node's directory (--data-dir, ZVMD_DATA_DIR), or ask over HTTP "
                 "(--url http://HOST:PORT); zvmd start --dev starts a node",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from zvmd.errors import ConnectionFailed, error_from
 
 TIMEOUT_S = 60.0
+NODE_HINT = "is this a zvmd node?"
 
 
 class HttpClient:
@@ -38,11 +40,15 @@ class HttpClient:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             answer = _refusal(error)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             hint = "is the node running?"
-            raise ConnectionFailed(f"{self.url}: {error}", code="client.connect", hint=hint) from None
-        if "error" in answer:
+            is_refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+            code = "client.unsent" if is_refused else "client.connect"
+            raise ConnectionFailed(f"{self.url}: {error}", code=code, hint=hint) from None
+        if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
             raise typed_error(answer["error"])
+        if not isinstance(answer, dict) or "result" not in answer:
+            raise ConnectionFailed(f"{self.url}: the answer is no JSON-RPC", code="client.http", hint=NODE_HINT)
         return answer["result"]
 
     def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
@@ -72,7 +78,7 @@ def _refusal(error: urllib.error.HTTPError) -> dict[str, Any]:
         answer = None
     if not isinstance(answer, dict) or "error" not in answer:
         message = f"HTTP status {error.code}"
-        raise ConnectionFailed(message, code="client.http", hint="is this a zvmd node?") from None
+        raise ConnectionFailed(message, code="client.http", hint=NODE_HINT) from None
     return answer
 
 
@@ -80,9 +86,12 @@ def typed_error(error: dict[str, Any]) -> Exception:
     """The error of a JSON-RPC error object."""
     data = error.get("data")
     if error.get("code") == 3:
-        raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
+        try:
+            raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
+        except ValueError:
+            raw = b""
         hint = "" if ": " in error["message"] else "decode data with the contract's ABI"
-        return error_from("evm.revert", 3, error["message"], hint, raw)
+        return error_from("evm.revert", 3, str(error.get("message", "")), hint, raw)
     details = data if isinstance(data, dict) else {}
     code, hint = details.get("code", "rpc.error"), details.get("hint", "")
     return error_from(code, error.get("code", -32000), error.get("message", ""), hint, data)

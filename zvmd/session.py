@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from zvmd.session_view import QUERY, SessionView, shown
+from zvmd.session_view import QUERY, SessionView, shown, value_of
 
 
 class Rpc(Protocol):
@@ -98,10 +98,12 @@ class Session:
         """A look at it, for terminals and notebooks; a notebook shows it for the session itself."""
         return SessionView(self.id, self.state(**QUERY))
 
-    def evaluate(self, expression: str) -> int | None:
-        """Value of an expression of the breakpoint language here; None where it has none."""
-        value = self._call("evaluate", expression)
-        return None if value is None else int(value, 16)
+    def evaluate(self, expression: str, frame: int | None = None) -> int | bytes | None:
+        """Value of an expression of the breakpoint language in a frame (None: the running one, 0: the outermost).
+
+        Bytes for ``calldata``, ``mem`` and parts of them longer than a word; None where there is no value.
+        """
+        return value_of(self._call("evaluate", expression, frame))
 
     def add_breakpoint(self, kind: str, **fields: Any) -> int:
         """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""

@@ -21,6 +21,7 @@ BYTES_A_ROW = 32
 QUERY: dict[str, dict[str, int]] = {
     "memory": {"offset": 0, "limit": MEMORY_ROWS * BYTES_A_ROW},
     "returnData": {"offset": 0, "limit": MEMORY_ROWS * BYTES_A_ROW},
+    "calldata": {"offset": 0, "limit": 4 + MEMORY_ROWS * BYTES_A_ROW},
     "storage": {"offset": 0, "limit": ENTRIES},
     "transientStorage": {"offset": 0, "limit": ENTRIES},
     "logs": {"offset": 0, "limit": ENTRIES},
@@ -63,10 +64,16 @@ class SessionView:
         words = state["stack"][::-1]
         top = [(str(at), word) for at, word in enumerate(words[:STACK_ROWS])]
         yield Part("stack, top first", top, _rest(len(top), len(words), "words"))
-        for title, field in (("memory", "memory"), ("return data", "returnData")):
+        given = calldata_rows(state["calldata"], pages["calldata"]["total"])
+        pieces = (
+            ("calldata", "calldata", given),
+            ("memory", "memory", _bytes_rows(state["memory"])),
+            ("return data", "returnData", _bytes_rows(state["returnData"])),
+        )
+        for title, field, lines in pieces:
             if pages[field]["total"]:
                 omitted = _rest(pages[field]["count"], pages[field]["total"], "bytes")
-                yield Part(title, list(_bytes_rows(state[field])), omitted)
+                yield Part(title, list(lines), omitted)
         entries = (
             ("storage", "storage", list(state["storage"].items())),
             ("transient storage", "transientStorage", list(state["transientStorage"].items())),
@@ -135,6 +142,28 @@ def _call(frame: dict[str, Any]) -> str:
     return f"{line} at pc {frame['pc']} {frame['opcode']}"
 
 
+def selector_bytes(size: int) -> int:
+    """How many bytes of calldata come before its words: 4 if all of it is a selector and words, as ABI calls are.
+
+    >>> selector_bytes(68), selector_bytes(4), selector_bytes(64), selector_bytes(0)
+    (4, 4, 0, 0)
+    """
+    return 4 if size % BYTES_A_ROW == 4 else 0
+
+
+def calldata_rows(content: str, size: int) -> Iterator[tuple[str, str]]:
+    """The beginning of calldata of ``size`` bytes: the selector if there is one, then words by their offset.
+
+    >>> list(calldata_rows("0xa9059cbb" + "00" * 31 + "07", 36))[0]
+    ('selector', '0xa9059cbb')
+    """
+    start = selector_bytes(size)
+    if start:
+        yield "selector", content[: 2 + 2 * start]
+    for at, row in _bytes_rows("0x" + content[2 + 2 * start :]):
+        yield f"{int(at, 16) + start:#06x}", row
+
+
 def shown(number: int | str) -> str:
     """The session's number; of a share token only what is no secret.
 
@@ -142,3 +171,14 @@ def shown(number: int | str) -> str:
     ('7', 'zvs-7-1')
     """
     return str(number).rpartition("-")[0] or str(number)
+
+
+def value_of(answer: str | dict[str, str] | None) -> int | bytes | None:
+    """An answer of ``zvmd_session_evaluate``: a word as a number, ``{bytes}`` as bytes.
+
+    >>> value_of("0x2a"), value_of({"bytes": "0x0001"}), value_of(None)
+    (42, b'\\x00\\x01', None)
+    """
+    if isinstance(answer, dict):
+        return bytes.fromhex(answer["bytes"][2:])
+    return None if answer is None else int(answer, 16)

@@ -166,7 +166,7 @@ async def sparse(target: Target) -> str:
                     frames += 1
                 offset += 2 * 130
                 for datagram in builder.flush()[0]:
-                    protocol._transport.sendto(datagram, (target.host, target.quic_port))
+                    protocol._transport.sendto(datagram, quic._network_paths[0].addr)
                 quic._packet_number = builder.packet_number
                 await asyncio.sleep(0.002)
             refused += quic._close_event is not None

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from node.auth.errors import UnusableToken
-from node.auth.tokens import write_private
+from node.auth.private import read_private, write_private
 
 KEY_FILE = "signing.key"
 KEY_BYTES = 32
@@ -26,13 +26,13 @@ def signer(directory: Path) -> Callable[[bytes], bytes]:
 
 def _load_or_create(path: Path) -> Ed25519PrivateKey:
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+        content = read_private(path)
+    except OSError as error:
+        raise UnusableToken(f"{path}: {error}") from None
+    if content is None:
         key = Ed25519PrivateKey.generate()
         write_private(path, key.private_bytes_raw())
         return key
-    except OSError as error:
-        raise UnusableToken(f"{path}: {error}") from None
-    if len(content) != KEY_BYTES or path.stat().st_mode & 0o077:
-        raise UnusableToken(f"{path} does not hold {KEY_BYTES} bytes, or can be read by others")
+    if len(content) != KEY_BYTES:
+        raise UnusableToken(f"{path} does not hold {KEY_BYTES} bytes")
     return Ed25519PrivateKey.from_private_bytes(content)

@@ -1,23 +1,31 @@
-"""The node's certificate, signed by an authority of its own; both are made on the first run.
+"""The node's certificate, signed by an authority of its own.
 
-Clients trust ``authority.pem`` and nothing else; so a new certificate (`rotate_certificate`) needs no new
-file on their side. Keys are on an elliptic curve: small first flights keep QUIC's amplification low.
+Clients trust ``authority.pem`` and nothing else, and what they really trust in it is the key: so a new certificate, and
+an authority made anew from the same key, need no new file on their side. What can be made from a key is made anew
+whenever it is not as it would be made now: missing, damaged, of another key, for other names, not valid yet or not much
+longer. Keys are on an elliptic curve: small first flights keep QUIC's amplification low.
 """
 
 from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import structlog
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from node.auth.errors import UnusableCertificate
-from node.auth.tokens import write_private
+from node.auth.private import Exposed, read_private, write_private
+
+log = structlog.get_logger(__name__)
 
 AUTHORITY_FILE = "authority.pem"
 AUTHORITY_KEY_FILE = "authority-key.pem"
@@ -27,11 +35,16 @@ AUTHORITY_DAYS = 3650
 VALID_DAYS = 397
 """The longest some TLS stacks accept."""
 RENEW_DAYS_BEFORE_END = 30
+BEGIN_BEFORE = datetime.timedelta(hours=1)
+"""A certificate is valid from a little before it was made: the clocks of clients may be behind."""
+AUTHORITY_NAME, NODE_NAME = "zvmd local authority", "zvmd"
 NAMES = ("localhost", "zvmd")
 ADDRESSES = ("127.0.0.1", "::1")
 
-
-Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+Key = ec.EllipticCurvePrivateKey
+Span = tuple[datetime.datetime, datetime.datetime]
+Make = Callable[[Span, int], x509.Certificate]
+"""Makes a certificate of a key: valid in that span, with that serial number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +58,20 @@ class TlsFiles:
 
 
 def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
-    """The certificate in ``directory``, made or renewed when needed. Raises `UnusableCertificate`."""
-    certificate_path, key_path = directory / CERTIFICATE_FILE, directory / KEY_FILE
-    if not certificate_path.exists() or not key_path.exists():
-        return rotate_certificate(directory, now)
-    certificate, key = _load(certificate_path, key_path)
-    if key.public_key() != certificate.public_key():
-        # A crash between the two renames of a rotation leaves the new key beside the old certificate.
-        return rotate_certificate(directory, now)
-    files = TlsFiles(certificate_path, key_path, directory / AUTHORITY_FILE, certificate.not_valid_after_utc)
-    return rotate_certificate(directory, now) if needs_rotation(files, now) else files
+    """The certificate in ``directory``, with what is missing or no good made anew.
+
+    Raises `UnusableCertificate` for a damaged authority key, which clients elsewhere rely on, and as `write_private`.
+    """
+    authority, authority_key = _authority(directory, now)
+    key = _node_key(directory)
+    if key is not None:
+        make = partial(_node_certificate, key, authority_key)
+        path, margin = directory / CERTIFICATE_FILE, datetime.timedelta(days=RENEW_DAYS_BEFORE_END)
+        certificate, fault = _checked(_content(path), make, authority_key, now, margin)
+        if certificate is not None:
+            return _files(directory, certificate)
+        log.info("the certificate is made anew", path=str(path), reason=fault)
+    return _rotate(directory, authority, authority_key, now)
 
 
 def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
@@ -63,84 +80,148 @@ def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
 
 
 def rotate_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
-    """Make a new key and certificate; existing connections keep theirs. Raises `UnusableCertificate`."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    authority, authority_key = _authority(directory, now)
+    """Make a new key and certificate; existing connections keep theirs. Raises as `load_or_create_certificate`."""
+    return _rotate(directory, *_authority(directory, now), now)
+
+
+def _rotate(directory: Path, authority: x509.Certificate, authority_key: Key, now: datetime.datetime) -> TlsFiles:
     key = ec.generate_private_key(ec.SECP256R1())
+    span = _span(now, VALID_DAYS, authority.not_valid_after_utc)
+    certificate = _node_certificate(key, authority_key, span, x509.random_serial_number())
+    write_private(directory / KEY_FILE, _pem_of_key(key))
+    write_private(directory / CERTIFICATE_FILE, _pem(certificate))
+    return _files(directory, certificate)
+
+
+def _authority(directory: Path, now: datetime.datetime) -> tuple[x509.Certificate, Key]:
+    """The authority and its key; the key is made only where there is none."""
+    path, key_path = directory / AUTHORITY_FILE, directory / AUTHORITY_KEY_FILE
+    try:
+        content = read_private(key_path)
+        key = None if content is None else _parsed_key(content)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UnusableCertificate(f"{key_path} cannot be used: {error}") from None
+    if key is None:
+        if path.exists():
+            log.warning("the authority's key is missing: clients elsewhere need the new file", path=str(path))
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_private(key_path, _pem_of_key(key))
+    make = partial(_authority_certificate, key)
+    found, fault = _checked(_content(path), make, key, now, datetime.timedelta(days=VALID_DAYS))
+    if found is None:
+        log.info("the authority's certificate is made of its key", path=str(path), reason=fault)
+        found = make(_span(now, AUTHORITY_DAYS), x509.random_serial_number())
+        write_private(path, _pem(found))
+    return found, key
+
+
+def _node_key(directory: Path) -> Key | None:
+    """The key of the certificate; None if it is missing, damaged, written otherwise than here, or known to others."""
+    path = directory / KEY_FILE
+    try:
+        content = read_private(path)
+        key = None if content is None else _parsed_key(content)
+        reason = "it is missing" if key is None else "" if _pem_of_key(key) == content else "it was changed"
+    except Exposed:
+        key, reason = None, "others can read it"
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        key, reason = None, str(error)
+    if reason:
+        log.info("the certificate's key is made anew", path=str(path), reason=reason)
+    return None if reason else key
+
+
+def _content(path: Path) -> bytes | None:
+    """Of a certificate's file, None if it cannot be read: it is made anew then."""
+    try:
+        return read_private(path, secret=False)
+    except OSError:
+        return None
+
+
+def _checked(
+    content: bytes | None, make: Make, signer: Key, now: datetime.datetime, margin: datetime.timedelta
+) -> tuple[x509.Certificate | None, str]:
+    """The certificate if it is what ``make`` makes, valid now and for longer than ``margin``; else None and why."""
+    if content is None:
+        return None, "it is missing or cannot be read"
+    try:
+        found = x509.load_pem_x509_certificate(content)
+        again = make((found.not_valid_before_utc, found.not_valid_after_utc), found.serial_number)
+        signer.public_key().verify(found.signature, found.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        return None, "it was signed by another key"
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return None, f"it is damaged: {error}"
+    faults = {
+        "it is of another key, or for other names": found.tbs_certificate_bytes != again.tbs_certificate_bytes,
+        "the file was changed": _pem(found) != content,
+        "it is not valid yet": found.not_valid_before_utc > now,
+        "it ends soon": found.not_valid_after_utc - now < margin,
+    }
+    fault = next((what for what, holds in faults.items() if holds), "")
+    return (None if fault else found), fault
+
+
+def _authority_certificate(key: Key, span: Span, serial: int) -> x509.Certificate:
+    return (
+        _builder(AUTHORITY_NAME, AUTHORITY_NAME, key, span, serial)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _node_certificate(key: Key, authority_key: Key, span: Span, serial: int) -> x509.Certificate:
     alternatives: list[x509.GeneralName] = [x509.DNSName(item) for item in NAMES]
     alternatives += [x509.IPAddress(ipaddress.ip_address(item)) for item in ADDRESSES]
-    not_after = min(now + datetime.timedelta(days=VALID_DAYS), authority.not_valid_after_utc)
-    certificate = (
-        _builder("zvmd", "zvmd local authority", key, now, not_after)
+    return (
+        _builder(NODE_NAME, AUTHORITY_NAME, key, span, serial)
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    write_private(directory / KEY_FILE, _pem(key))
-    write_private(directory / CERTIFICATE_FILE, certificate.public_bytes(serialization.Encoding.PEM))
-    end = certificate.not_valid_after_utc
-    return TlsFiles(directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, end)
 
 
-def _authority(directory: Path, now: datetime.datetime) -> Pair:
-    """The authority, made anew when it is missing or too old to sign a full certificate."""
-    path, key_path = directory / AUTHORITY_FILE, directory / AUTHORITY_KEY_FILE
-    if path.exists() and key_path.exists():
-        authority, key = _load(path, key_path)
-        left = authority.not_valid_after_utc - now
-        if key.public_key() == authority.public_key() and left > datetime.timedelta(days=VALID_DAYS):
-            return authority, key
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = "zvmd local authority"
-    authority = (
-        _builder(name, name, key, now, now + datetime.timedelta(days=AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    write_private(key_path, _pem(key))
-    write_private(path, authority.public_bytes(serialization.Encoding.PEM))
-    return authority, key
-
-
-def _builder(
-    subject: str,
-    issuer: str,
-    key: ec.EllipticCurvePrivateKey,
-    now: datetime.datetime,
-    not_after: datetime.datetime,
-) -> x509.CertificateBuilder:
+def _builder(subject: str, issuer: str, key: Key, span: Span, serial: int) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(not_after)
+        .serial_number(serial)
+        .not_valid_before(span[0])
+        .not_valid_after(span[1])
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def _span(now: datetime.datetime, days: int, end: datetime.datetime | None = None) -> Span:
+    """From a little before now for so many days, but not beyond ``end``."""
+    last = datetime.datetime.max.replace(tzinfo=datetime.UTC)  # X.509 knows no later one either
+    length = datetime.timedelta(days=days)
+    return now - BEGIN_BEFORE, min(now + length if last - now > length else last, end or last)
+
+
+def _files(directory: Path, certificate: x509.Certificate) -> TlsFiles:
+    end = certificate.not_valid_after_utc
+    return TlsFiles(directory / CERTIFICATE_FILE, directory / KEY_FILE, directory / AUTHORITY_FILE, end)
+
+
+def _parsed_key(content: bytes) -> Key:
+    key = serialization.load_pem_private_key(content, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("not an elliptic curve key")
+    return key
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _pem_of_key(key: Key) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _load(certificate_path: Path, key_path: Path) -> Pair:
-    try:
-        certificate = x509.load_pem_x509_certificate(certificate_path.read_bytes())
-        key_pem = key_path.read_bytes()
-        key = serialization.load_pem_private_key(key_pem, None)
-    except (OSError, ValueError, TypeError) as error:
-        raise UnusableCertificate(f"{certificate_path.parent}: {error}") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UnusableCertificate(f"{key_path} is no elliptic curve key")
-    if not key_pem.rstrip().endswith(b"-----"):  # QUIC's library would not take it
-        raise UnusableCertificate(f"{key_path} has something behind its key")
-    if key_path.stat().st_mode & 0o077:
-        raise UnusableCertificate(f"{key_path} can be read by others; chmod 600 it")
-    return certificate, key

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from node.auth.private import for_owner_only
 from node.cli.output import say
 from storage.backup import restore_backup, write_backup
 from zvmd.endpoint import data_directory
@@ -16,7 +17,8 @@ from zvmd.endpoint import data_directory
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
 def backup(directory: Path, data_dir: str | None) -> None:
     """Copy the chain to a new DIRECTORY. A node may be running, and is not slowed by more than the copying."""
-    manifest = write_backup(Path(data_directory(data_dir)), directory)
+    with for_owner_only():
+        manifest = write_backup(Path(data_directory(data_dir)), directory)
     say(f"backup {directory}: {len(manifest.digests)} files, log up to LSN {manifest.lsn}")
 
 
@@ -26,5 +28,6 @@ def backup(directory: Path, data_dir: str | None) -> None:
 @click.option("--until", type=click.IntRange(min=1), metavar="LSN", help="Last log record to take over.  [all]")
 def restore(directory: Path, data_dir: Path, until: int | None) -> None:
     """Make a new data directory of a backup in DIRECTORY, whole or up to a log record."""
-    lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
+    with for_owner_only():
+        lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
     say(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")

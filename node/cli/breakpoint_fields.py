@@ -7,11 +7,18 @@ from typing import Any
 _FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
 _FIELD |= {"memory_write": "offset", "memory_read": "offset"}
 """Which field the value is, where it is not named like the kind."""
-_NUMBERS = frozenset(("pc", "depth", "gas"))
+_NUMBERS = frozenset(("pc", "line", "depth", "gas"))
 
 
 def breakpoint_of(
-    kind: str, value: str | None, address: str | None = None, length: str | None = None
+    kind: str,
+    value: str | None,
+    address: str | None = None,
+    length: str | None = None,
+    *,
+    code: str | None = None,
+    init: bool | None = None,
+    condition: str | None = None,
 ) -> dict[str, Any]:
     """
     >>> breakpoint_of("slot_write", "0x1")
@@ -24,5 +31,5 @@ def breakpoint_of(
     point: dict[str, Any] = {"kind": kind}
     if value is not None:
         point[_FIELD.get(kind, kind)] = int(value, 0) if kind in _NUMBERS else value
-    more = {"address": address, "length": length}
-    return point | {name: text for name, text in more.items() if text is not None}
+    more = {"address": address, "length": length, "code": code, "init": init, "condition": condition}
+    return point | {name: given for name, given in more.items() if given is not None}

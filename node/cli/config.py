@@ -11,7 +11,7 @@ import msgspec
 from node import resources
 from node.cli.output import say
 from node.ops.errors import UnreadableSettings
-from node.settings import DEV_MNEMONIC, find_settings_file, load_settings
+from node.settings import find_settings_file, load_settings, shown
 
 
 @click.group()
@@ -55,6 +55,4 @@ def init(target: Path, stdout: bool) -> None:
 
 def _toml(name: str, value: object) -> str:
     """A value as TOML; a mnemonic that is not the public one is a secret and is not shown."""
-    if name == "node.mnemonic" and value != DEV_MNEMONIC:
-        return '"(hidden)"'
-    return msgspec.json.encode(value).decode()
+    return msgspec.json.encode(shown(name, value)).decode()

@@ -165,13 +165,18 @@ def node_elsewhere(environ: Mapping[str, str]) -> str | None:
     return DEFAULT_HTTP
 
 
-@contextmanager
-def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
-    """A link by the shared options. Raises `ZvmdClientError`."""
+def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
+    """A link by the shared options, to be closed. Raises `ZvmdClientError`."""
     address = http_address(http, url, data_dir)
     if address is None and url is None and data_dir is None:
         address = node_elsewhere(os.environ)
-    link: Link = HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+    return HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
+
+
+@contextmanager
+def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
+    """A link by the shared options. Raises `ZvmdClientError`."""
+    link = connect(http, url, data_dir)
     try:
         yield link
     finally:

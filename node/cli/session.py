@@ -108,13 +108,16 @@ def state(session_id: int | str, as_json: bool, **link: Any) -> None:
 @click.argument("value", required=False)
 @click.argument("length", required=False)
 @click.option("--address", help="Only in this account.")
+@click.option("--code", help="Only in the code with this hash; an account may run several.")
+@click.option("--init/--runtime", "init", default=None, help="Only in init code, or only in other code.")
+@click.option("--if", "condition", metavar="EXPRESSION", help="Only where this holds as well.")
 @click.option("--remove", type=int, help="Remove the breakpoint with this id.")
 @json_option
 def break_(
     session_id: int | str, kind: str | None, value: str | None, length: str | None, address: str | None,
-    remove: int | None, as_json: bool, **link: Any,
+    code: str | None, init: bool | None, condition: str | None, remove: int | None, as_json: bool, **link: Any,
 ) -> None:  # fmt: skip
-    """Set a breakpoint of a KIND: pc, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call,
+    """Set a breakpoint of a KIND: pc, line, opcode, slot_write, slot_read, memory_write, memory_read, log, depth, call,
     revert, gas, expression.
 
     A kind of memory takes an offset and a LENGTH in bytes (32).
@@ -126,7 +129,8 @@ def break_(
     elif kind is None:
         print_json(ask("breakpoint_list", session_id, **link))
     else:
-        answer = ask("breakpoint_add", session_id, breakpoint_of(kind, value, address, length), **link)
+        point = breakpoint_of(kind, value, address, length, code=code, init=init, condition=condition)
+        answer = ask("breakpoint_add", session_id, point, **link)
         print_json(answer) if as_json else say(answer["id"])
 
 

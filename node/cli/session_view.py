@@ -12,6 +12,7 @@ from rich.text import Text
 
 from node.cli.output import show
 from zvmd.printable import printable
+from zvmd.session_view import calldata_rows
 
 BYTES_A_ROW = 32
 
@@ -66,9 +67,12 @@ def _memory(content: str) -> list[tuple[str, str]]:
 
 
 def show_state(state: dict[str, Any]) -> None:
-    """A state as panels: position, stack, memory, storage, logs."""
+    """A state as panels: position, stack, calldata, memory, storage, logs."""
     stack = state["stack"]
     parts: list[Any] = [_rows("stack (top first)", [(str(i), word) for i, word in enumerate(reversed(stack))])]
+    if state["calldata"] != "0x":
+        given = calldata_rows(state["calldata"], state["pages"]["calldata"]["total"])
+        parts.append(_rows("calldata", list(given)))
     if state["memory"] != "0x":
         parts.append(_rows("memory", _memory(state["memory"])))
     for title, field in (("storage", "storage"), ("transient storage", "transientStorage")):

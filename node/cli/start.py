@@ -19,10 +19,10 @@ from zvmd.printable import printable
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(file_okay=False), help="Where the chain is kept.")
-@click.option("--config", type=click.Path(dir_okay=False), help="Settings file; see `zvmd config`.")
+@click.option("--data-dir", metavar="DIRECTORY", help="Where the chain is kept.")
+@click.option("--config", metavar="FILE", help="Settings file; see `zvmd config`.")
 @click.option("--dev", is_flag=True, help="Funded accounts of the well-known test mnemonic, instant sealing.")
-@click.option("--genesis", type=click.Path(dir_okay=False), help="genesis.json in geth's format, for a new chain.")
+@click.option("--genesis", metavar="FILE", help="genesis.json in geth's format, for a new chain.")
 @click.option("--accounts", type=int, help="How many development accounts.  [10]")
 @click.option("--mnemonic", help="Mnemonic of the development accounts.")
 @click.option("--chain-id", type=int, help="Chain id of a new development chain.  [31337]")
@@ -40,7 +40,7 @@ from zvmd.printable import printable
 @click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
 @click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
 @click.option("--engine", type=click.Choice(["interpreter", "jit", "auto"]), help="How contracts are run.  [auto]")
-@click.option("--jit-dump", type=click.Path(file_okay=False), help="Write what the JIT compiles into this folder.")
+@click.option("--jit-dump", metavar="DIRECTORY", help="Write what the JIT compiles into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
 @click.option("--quiet", "-q", is_flag=True, help="Print only the line READY, and the log.")
@@ -74,6 +74,8 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     # Imported here: `zvmd start --help` should not load LLVM.
     import uvloop
 
+    from node.auth.private import for_owner_only
+
     with without_rich():
         from node.daemon import run_daemon
     from node.ops.logging import configure_logging, log_thread_ends
@@ -82,7 +84,7 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
     errors.notice = handler.dropped_line
     log_thread_ends()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with for_owner_only(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         voice = Voice(say, output.put, form_of(settings.log, speaks, os.environ), progress)
         runner.run(run_daemon(settings, loaded.origins, voice, accept_data_loss or 0))
 

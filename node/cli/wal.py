@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from chain.errors import EXIT_CORRUPT
+from node.auth.private import for_owner_only
 from node.cli.output import print_json_line, say
 from storage import layout
 from storage.entries import looked_over
@@ -125,7 +126,8 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
     from node.pruning import prune_data_directory  # it brings the whole node along, which the other commands need not
 
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
-    pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
+    with for_owner_only():
+        pruned = prune_data_directory(place, dry_run=dry_run, fresh=fresh, below=below, scratch=scratch)
     export = pruned.export
     say(
         f"{export.path}: block {export.checkpoint.block}, LSN {export.checkpoint.lsn}, "

@@ -1,202 +1,244 @@
-"""The Debug Adapter Protocol: a request in, its response and events out; the session lives in the node."""
+"""The Debug Adapter Protocol's requests: a table of what each takes, what it does and when it may come."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, NamedTuple
 
-from chain.errors import ZvmdError
-from node.dap import listing, stops, values
+import msgspec
+
+from node.dap import arguments as ask
+from node.dap import breakpoints, edits, listing, moves, values
 from node.dap.debuggee import Debuggee, Refused
+from node.dap.moves import Interruption
 from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdClientError
-from zvmd.printable import printable
 from zvmd.session_view import shown
 
 Json = dict[str, Any]
 
-THREAD = 1
-PROGRAM = frozenset(
-    ("code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create", "address")
-)
-"""Fields of a launch that are the session's program."""
-MOVES = {
-    "next": "step_over",
-    "stepIn": "step",
-    "stepOut": "step_out",
-    "stepBack": "step_over_back",
-    "continue": "run",
-    "reverseContinue": "reverse_run",
-}
-"""``stepBack`` undoes ``next``: what a call did is undone with the call."""
-FORWARD = frozenset(("step_over", "step", "step_out", "run"))
-
 
 class Then(NamedTuple):
-    """A response's body, and events that come after it, perhaps much later."""
+    """A response's body, and events that come after it."""
 
     body: Json
-    events: Callable[[], list[Json]]
+    events: Callable[[Interruption], Iterable[Json]]
+    is_move: bool = False
+    """They may come much later: others are answered meanwhile."""
 
 
-def _event(name: str, **body: Any) -> Json:
-    return {"event": name, "body": body}
+class While(Enum):
+    """What happens to a request that comes while the program runs."""
+
+    ANSWERED = "answered at once"
+    INTERRUPTS = "the run is interrupted for it"
+    ENDS = "the run is ended for it"
+    WAITS = "it waits a moment for a stop, and is refused if none comes"
 
 
-def _stopped(reason: str, **more: Any) -> Json:
-    return _event("stopped", reason=reason, threadId=THREAD, allThreadsStopped=True, **more)
+@dataclass(frozen=True)
+class Request:
+    """A row of the table."""
+
+    arguments: type[ask.Arguments]
+    handler: Callable[[Debuggee, Any], Json | Then]
+    running: While = While.WAITS
+    needs_session: bool = True
 
 
-def _moved(it: Debuggee, name: str) -> list[Json]:
-    """Perform a move; the events that tell where it ended."""
-    answer = it.call(name)
-    halt, hit = answer["halt"], list(answer.get("breakpoints", ()))
-    it.exception = None
-    if halt is not None and name in FORWARD:
-        text = f"halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
-        output = _event("output", category="console", output=printable(text, lines=True) + "\n")
-        if halt["success"]:
-            return [output, _stopped("pause", description=text)]
-        it.exception = {"exceptionId": halt["reason"], "description": halt.get("message") or text}
-        return [output, _stopped("exception", description=text, text=text)]
-    if answer.get("reason") == "breakpoint":
-        reason = stops.reason_of(it, hit)
-        if reason == "exception":
-            text = f"{answer['opcode']} at pc {answer['pc']} fails"
-            it.exception = {"exceptionId": "failure", "description": text}
-        return [_stopped(reason, hitBreakpointIds=hit)]
-    return [_stopped("pause" if answer.get("reason") == "paused" else "step")]
-
-
-def initialize(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+def initialize(it: Debuggee, arguments: ask.Initialize) -> Json:
+    """What the editor can do, and what the adapter can."""
+    if it.is_initialized:
+        raise Refused("it is initialized already")
+    it.is_initialized = True
+    it.line_base, it.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
+    it.tells_invalidated = arguments.supports_invalidated_event
     return CAPABILITIES
 
 
-def launch(it: Debuggee, arguments: Json) -> Then:
-    """A session of its own of a program or a template, or ``session``: number or share token of one that is there."""
-    if "session" in arguments:
-        it.session = arguments["session"]
-        it.call("timeline")
-    elif "template" in arguments:
-        it.session = int(it.ask("zvmd_session_from_template", arguments["template"])["id"])
+def launch(it: Debuggee, arguments: ask.Launch) -> Then:
+    """A session of its own of a program or a template, or a session that is there."""
+    if it.session is not None:
+        raise Refused("something is debugged already: disconnect or restart")
+    _open(it, arguments)
+    # codes are not met before the program begins: what the editor kept of another session is pending until then
+    return Then({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
+
+
+def attach(it: Debuggee, arguments: ask.Launch) -> Then:
+    """A session that is there, by number or share token."""
+    if arguments.session is None:
+        raise Refused("attach needs a session: its number or a share token")
+    return launch(it, arguments)
+
+
+def _open(it: Debuggee, arguments: ask.Launch) -> None:
+    session = arguments.session
+    if isinstance(session, str) and session.strip().isascii() and session.strip().isdecimal():
+        session = int(session)
+    if session is not None:
+        it.ask("zvmd_session_timeline", session)  # is it there?
+    elif arguments.template is not None:
+        session = int(it.ask("zvmd_session_from_template", arguments.template)["id"])
     else:
-        fields = {name: value for name, value in arguments.items() if name in PROGRAM}
-        it.session = int(it.ask("zvmd_session_create", fields)["id"])
-    it.is_own = "session" not in arguments and not arguments.get("keep", False)
-    it.runs_at_once = not arguments.get("stopOnEntry", True)
-    return Then({}, lambda: [{"event": "initialized"}])
+        given = {name: getattr(arguments, name) for name in ask.PROGRAM}
+        fields = {name: value for name, value in given.items() if value is not None}
+        session = int(it.ask("zvmd_session_create", fields)["id"])
+    it.session, it.launched, it.is_attached = session, arguments, arguments.session is not None
+    it.is_own = not it.is_attached and not arguments.keep
+    it.points.are_off = arguments.no_debug
+    it.codes.clear()
 
 
-def configuration_done(it: Debuggee, arguments: Json) -> Then:  # noqa: ARG001
-    return Then({}, lambda: _moved(it, "run") if it.runs_at_once else [_stopped("entry")])
+def configuration_done(it: Debuggee, _: ask.Arguments) -> Then:
+    """The editor has set its breakpoints: the program begins."""
+    return _begin(it)
 
 
-def threads(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
-    return {"threads": [{"id": THREAD, "name": f"session {shown(it.session)}"}]}
+def _begin(it: Debuggee) -> Then:
+    assert it.launched is not None
+    if it.launched.no_debug:
+        return Then({}, lambda _: moves.run_to_the_end(it), is_move=True)
+    runs = not it.launched.stop_on_entry
+    return Then({}, lambda interruption: moves.begin(it, runs, interruption), is_move=True)
 
 
-def _move(name: str) -> Callable[[Debuggee, Json], Then]:
+def threads(it: Debuggee, _: ask.Arguments) -> Json:
+    """One, once there is a session."""
+    return {"threads": [] if it.session is None else [{"id": listing.THREAD, "name": f"session {shown(it.session)}"}]}
+
+
+def _move(name: str) -> Callable[[Debuggee, ask.Move], Then]:
     body: Json = {"allThreadsContinued": True} if name == "run" else {}
-    return lambda it, _: Then(body, lambda: _moved(it, name))
+
+    def move(it: Debuggee, arguments: ask.Move) -> Then:
+        listing.check_thread(arguments.thread_id)
+        return Then(body, lambda interruption: moves.travel(it, name, interruption), is_move=True)
+
+    return move
 
 
-def restart(it: Debuggee, arguments: Json) -> Then:  # noqa: ARG001
-    """Back to the start, without edits; breakpoints stay."""
-    it.call("reset")
-    return Then({}, lambda: [_stopped("entry")])
+def restart(it: Debuggee, arguments: ask.Restart) -> Then:
+    """Back to the start, without edits; breakpoints stay. With other arguments than before another program."""
+    wanted = arguments.arguments
+    assert it.launched is not None
+    if wanted is not None and _program(wanted) != _program(it.launched):
+        before, is_own = it.session, it.is_own
+        it.points.leave(it)
+        _open(it, wanted)
+        if is_own:
+            it.ask("zvmd_session_close", before)
+        it.points.moved_to_another_session()
+    else:
+        it.launched = wanted or it.launched
+        it.call("reset")
+    return _begin(it)
 
 
-def restart_frame(it: Debuggee, arguments: Json) -> Then:
+def _program(arguments: ask.Launch) -> ask.Launch:
+    return msgspec.structs.replace(arguments, stop_on_entry=True, keep=False)
+
+
+def restart_frame(it: Debuggee, arguments: ask.Frame) -> Then:
     """Back to where the frame began."""
-    it.call("seek", listing.first_step_of_frame(it, int(arguments["frameId"])))
-    return Then({}, lambda: [_stopped("restart")])
+    it.call("seek", listing.first_step_of_frame(it, arguments.frame_id))
+    return Then({}, lambda _: [*moves.met(it), moves.stopped("restart")])
 
 
-def goto(it: Debuggee, arguments: Json) -> Then:
+def goto(it: Debuggee, arguments: ask.Goto) -> Then:
     """Go on at another instruction, without executing those between: an edit, on a branch of its own."""
-    it.call("edit", {"kind": "pc", "value": int(arguments["targetId"])})
-    return Then({}, lambda: [_stopped("goto")])
+    listing.check_thread(arguments.thread_id)
+    it.call("edit", {"kind": "pc", "value": listing.target_pc(it, arguments.target_id)})
+    return Then({}, lambda _: [moves.stopped("goto")])
 
 
-def exception_info(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+def exception_info(it: Debuggee, arguments: ask.Thread) -> Json:
+    """What failed where it stopped."""
+    listing.check_thread(arguments.thread_id)
     if it.exception is None:
         raise Refused("it did not stop at a failure")
     return {**it.exception, "breakMode": "always"}
 
 
-def pause(it: Debuggee, arguments: Json) -> Json:  # noqa: ARG001
+def _edit(handler: Callable[[Debuggee, Any], Json]) -> Callable[[Debuggee, Any], Then]:
+    def edit(it: Debuggee, arguments: Any) -> Then:
+        body = handler(it, arguments)
+        changed = [moves.event("invalidated", areas=["variables"])] if it.tells_invalidated else []
+        return Then(body, lambda _: changed)
+
+    return edit
+
+
+def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Then:
+    """Leave. What was launched ends and what was attached to stays, unless the editor says otherwise."""
+    ends = arguments.terminate_debuggee
+    if it.launched is not None and it.launched.keep and not it.is_attached:
+        ends = False
+    it.is_own = (not it.is_attached if ends is None else ends) and it.session is not None
+    it.is_over = True
+    return Then({}, lambda _: [{"event": "terminated"}])
+
+
+def pause(it: Debuggee, arguments: ask.Thread) -> Json:
     """Ends a run in another thread, whose stopped event tells where."""
+    listing.check_thread(arguments.thread_id)
     it.call("pause")
     return {}
 
 
-def disconnect(it: Debuggee, arguments: Json) -> Then:
-    """Leave; a session made here is closed if that is wanted."""
-    if it.is_own and arguments.get("terminateDebuggee", False):
-        it.call("close")
-    it.is_over = True
-    return Then({}, lambda: [{"event": "terminated"}])
-
-
-Handler = Callable[[Debuggee, Json], Json | Then]
-HANDLERS: dict[str, Handler] = {
-    "initialize": initialize,
-    "launch": launch,
-    "attach": launch,
-    "configurationDone": configuration_done,
-    "threads": threads,
-    "restart": restart,
-    "restartFrame": restart_frame,
-    "goto": goto,
-    "exceptionInfo": exception_info,
-    "pause": pause,
-    "disconnect": disconnect,
-    **{command: _move(name) for command, name in MOVES.items()},
-    **listing.HANDLERS,
-    **stops.HANDLERS,
-    **values.HANDLERS,
+REQUESTS: dict[str, Request] = {
+    "initialize": Request(ask.Initialize, initialize, While.ANSWERED, needs_session=False),
+    "launch": Request(ask.Launch, launch, needs_session=False),
+    "attach": Request(ask.Launch, attach, needs_session=False),
+    "configurationDone": Request(ask.Arguments, configuration_done),
+    "threads": Request(ask.Arguments, threads, While.ANSWERED, needs_session=False),
+    "source": Request(ask.SourceText, listing.source, While.ANSWERED),
+    "restart": Request(ask.Restart, restart, While.ENDS),
+    "restartFrame": Request(ask.Frame, restart_frame),
+    "goto": Request(ask.Goto, goto),
+    "exceptionInfo": Request(ask.Thread, exception_info),
+    "disconnect": Request(ask.Disconnect, disconnect, While.ENDS, needs_session=False),
+    **{command: Request(ask.Move, _move(name)) for command, name in moves.MOVES.items()},
+    **{command: Request(*row) for command, row in listing.HANDLERS.items()},
+    **{command: Request(*row) for command, row in values.HANDLERS.items()},
+    **{command: Request(kind, _edit(handler)) for command, (kind, handler) in edits.HANDLERS.items()},
+    **{command: Request(*row) for command, row in breakpoints.INFO.items()},
+    **{
+        command: Request(*row, While.INTERRUPTS, needs_session=False)
+        for command, row in breakpoints.HANDLERS.items()
+    },
 }
-AT_ONCE = frozenset(("pause",))
-"""Requests that do not wait for those before them."""
+AT_ONCE: dict[str, Request] = {
+    "pause": Request(ask.Thread, pause, While.ANSWERED),
+    "cancel": Request(ask.Cancel, lambda *_: {}, While.ANSWERED, needs_session=False),
+}
+"""Requests that overtake all others."""
 
 
-def answer(it: Debuggee, request: Json) -> Iterator[Json]:
-    """The response, and the events after it as they come; without their ``seq``."""
-    command, arguments = str(request.get("command", "")), request.get("arguments") or {}
-    response: Json = {"type": "response", "request_seq": request.get("seq", 0), "command": command}
-    handler = HANDLERS.get(command)
-    later: Callable[[], list[Json]] = list
-    try:
-        if handler is None:
-            raise Refused(f"{command} is not supported")
-        body = handler(it, arguments)
-        if isinstance(body, Then):
-            body, later = body
-        yield response | {"success": True, "body": body}
-    except FAILURES as error:
-        yield response | _failed(error)
-        return
-    try:
-        events = later()
-    except FAILURES as error:
-        text = _failed(error)["message"]
-        output = printable(text, lines=True) + "\n"
-        events = [_event("output", category="stderr", output=output), _stopped("pause", description=text)]
-    yield from ({"type": "event", **event} for event in events)
+class Told(Refused):
+    """A refusal whose message is one the protocol defines: ``cancelled``, ``notStopped``."""
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(text)
+        self.message = message
 
 
-FAILURES = (ZvmdError, ZvmdClientError, Refused, LookupError, ValueError, TypeError)
-"""What a request may fail with: errors of the node and of what was asked."""
+def check(it: Debuggee, row: Request | None, command: str) -> Request:
+    """The row of a request, which may come now. Raises `Refused`."""
+    if row is None:
+        raise Refused(f"{command[:100] or 'a request without a command'} is not supported")
+    if row.needs_session and it.session is None:
+        raise Refused("nothing is debugged yet: launch or attach first")
+    return row
 
 
-def _failed(error: BaseException) -> Json:
-    hint = getattr(error, "hint", "")
-    text = (f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)) or type(error).__name__
-    shown = f"{text} ({hint})" if hint else text
-    return {
-        "success": False,
-        "message": shown,
-        "body": {"error": {"id": 1, "format": "{text}", "variables": {"text": shown}, "showUser": True}},
-    }
-
+def failed(error: BaseException) -> Json:
+    """What a response says of an error."""
+    is_told = isinstance(error, Refused | ZvmdClientError)
+    told = str(error) if is_told else f"a fault in the adapter: {type(error).__name__}: {error}"
+    details = {"id": 1, "format": "{text}", "variables": {"text": told}, "showUser": True}
+    message = error.message if isinstance(error, Told) else told
+    return {"success": False, "message": message, "body": {"error": details}}
 

@@ -1,14 +1,20 @@
-"""What an editor debugs: a session of the node, the codes it has met, and the breakpoints it has set."""
+"""What an editor debugs: a session of the node, the codes it has met, and what the editor told of itself."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from chain.forks import Fork
 from debugger.frontend import Instruction, disassemble
+from node.dap.points import Points
+
+if TYPE_CHECKING:
+    from node.dap.arguments import Launch, Source
 
 Json = dict[str, Any]
 Ask = Callable[..., Any]
@@ -17,19 +23,67 @@ Ask = Callable[..., Any]
 CODE_SHIFT = 32
 """An address is the number of a code, from 1, and the pc in its lower bits: pcs of two contracts differ."""
 PC_MASK = (1 << CODE_SHIFT) - 1
+ROWS_OUTSIDE_MAX = 1 << 30
+"""How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
+_NAME = re.compile(r"(0x[0-9a-f]{40})(\.init)?(?:\.([0-9a-f]{8}))?\.evm", re.IGNORECASE)
+_URI = re.compile("[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+CREATES = ("create", "create2")
 
 
 class Refused(Exception):
     """A request that cannot be carried out; the message is shown to the user."""
 
 
+def number_in(text: str, what: str) -> int:
+    """A number of an argument that is text. Raises `Refused`."""
+    if not _NUMBER.fullmatch(text):
+        raise Refused(f"{what} is not a number: {text[:100]!r}")
+    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which codes an editor means by a source; None where it does not tell."""
+
+    address: str | None = None
+    hash: str | None = None
+    """How the code's hash begins, where an account ran several codes."""
+    is_init: bool | None = None
+    number: int | None = None
+    """A number of this debugging, of a code not met yet."""
+
+    @property
+    def is_known_to_the_node(self) -> bool:
+        """The node can tell the code when it runs; a number or a part of a hash means something only here."""
+        return self.number is None and self.hash is None
+
+    @property
+    def name(self) -> str:
+        """Of the listing, as far as it is known."""
+        init, part = ".init" if self.is_init else "", f".{self.hash[2:]}" if self.hash else ""
+        return f"{self.address}{init}{part}.evm" if self.number is None else f"source {self.number}"
+
+    def means(self, code: Code) -> bool:
+        """Whether it is this code."""
+        return (
+            self.address in (None, code.address)
+            and code.hash.startswith(self.hash or "")
+            and self.is_init in (None, code.is_init)
+            and self.number in (None, code.number)
+        )
+
+
 @dataclass(frozen=True)
 class Code:
-    """A code that was met."""
+    """A code that was met: of an account, its init code or what it runs later."""
 
     number: int
     hash: str
     address: str
+    is_init: bool
+    name: str
+    bytes: bytes
     lines: tuple[Instruction, ...]
     pcs: tuple[int, ...]
 
@@ -37,14 +91,27 @@ class Code:
         """The address of an instruction as editors get it."""
         return hex((self.number << CODE_SHIFT) + pc)
 
-    def line_of(self, pc: int) -> int:
-        """Line of the listing, from 1."""
-        return bisect_left(self.pcs, pc) + 1
+    def row_of(self, pc: int) -> int:
+        """Row of the instruction that a byte belongs to, from 0; outside the code a byte is a row."""
+        if pc < 0:
+            return pc
+        return bisect_right(self.pcs, pc) - 1 if pc < len(self.bytes) else len(self.pcs) + pc - len(self.bytes)
+
+    def begins_at(self, pc: int) -> bool:
+        """Whether an instruction begins there."""
+        at = bisect_left(self.pcs, pc)
+        return at < len(self.pcs) and self.pcs[at] == pc
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """What tells it from others."""
+        return self.address, self.hash, self.is_init
 
     @property
     def source(self) -> Json:
         """The listing as a DAP source."""
-        return {"name": f"{self.address}.evm", "sourceReference": self.number, "origin": "bytecode"}
+        origin = "init code" if self.is_init else "bytecode"
+        return {"name": self.name, "sourceReference": self.number, "origin": origin}
 
 
 @dataclass
@@ -52,21 +119,28 @@ class Debuggee:
     """State of one editor's debugging."""
 
     ask: Ask
-    session: int | str = 0
-    """Its number, or a share token."""
+    points: Points = field(default_factory=Points)
+    session: int | str | None = None
+    """Its number, or a share token; None before launch and attach."""
     is_own: bool = False
     """It was made for this editor."""
+    launched: Launch | None = None
+    """What launch or attach was asked with."""
+    is_attached: bool = False
     codes: list[Code] = field(default_factory=list)
-    points: dict[str, list[int]] = field(default_factory=dict)
-    """Breakpoints in the node, by the kind of request that set them (and its source)."""
     exception: Json | None = None
     """What `exceptionInfo` tells about where it stands."""
-    runs_at_once: bool = False
-    """It does not stop at its start."""
+    is_initialized: bool = False
+    line_base: int = 1
+    column_base: int = 1
+    tells_invalidated: bool = False
+    """The editor wants to know when values changed."""
     is_over: bool = False
 
     def call(self, name: str, *params: Any) -> Any:
         """A method of the session."""
+        if self.session is None:
+            raise Refused("nothing is debugged yet: launch or attach first")
         return self.ask(f"zvmd_session_{name}", self.session, *params)
 
     def state(self, frame: int | None, **windows: tuple[int, int]) -> Json:
@@ -75,18 +149,51 @@ class Debuggee:
         query |= {name: {"offset": offset, "limit": limit} for name, (offset, limit) in windows.items()}
         return dict(self.call("state", query if frame is None else {**query, "frame": frame}))
 
-    def code_at(self, frame: int | None) -> Code:
-        """The code of a frame, numbered when it is first met."""
-        brief = self.call("code", frame, 0, 0)
-        for code in self.codes:
-            if (code.hash, code.address) == (brief["hash"], brief["address"]):
-                return code
+    # Lines, which some editors count from 0
+
+    def line_out(self, row: int) -> int:
+        """The line of a row, as the editor counts."""
+        return row + self.line_base
+
+    def row_in(self, line: int) -> int:
+        """The row of a line as the editor counts."""
+        return line - self.line_base
+
+    # Codes
+
+    def frames(self) -> list[Json]:
+        """Call frames, the outermost first; none at the end of the run. Their codes are known then."""
+        frames = list(self.state(None, callFrames=(0, FRAMES_MAX))["callFrames"])
+        for at, frame in enumerate(frames):
+            self.code_of(at, frame)
+        return frames
+
+    def code_of(self, at: int, frame: Json) -> Code:
+        """The code of a call frame."""
+        key = frame["codeAddress"], frame["codeHash"], frame["kind"] in CREATES
+        return self._known(key) or self._met(at)
+
+    def code_at_the_end(self) -> Code:
+        """The code that ran last, when the run has ended."""
+        brief = self.call("code", None, 0, 0)
+        return self._known((brief["address"], brief["hash"], brief["init"])) or self._met(None)
+
+    def _known(self, key: tuple[str, str, bool]) -> Code | None:
+        return next((code for code in self.codes if code.key == key), None)
+
+    def _met(self, frame: int | None) -> Code:
         answer = self.call("code", frame)
-        fork = Fork[answer["fork"].upper()]
-        lines = tuple(disassemble(bytes.fromhex(answer["code"][2:]), fork))
-        pcs = tuple(line.pc for line in lines)
-        self.codes.append(Code(len(self.codes) + 1, answer["hash"], answer["address"], lines, pcs))
-        return self.codes[-1]
+        content = bytes.fromhex(answer["code"][2:])
+        lines = tuple(disassemble(content, Fork[answer["fork"].upper()]))
+        name = (answer["address"] or "nothing") + (".init" if answer["init"] else "")
+        if any(code.name == f"{name}.evm" for code in self.codes):
+            name += "." + answer["hash"][2:10]
+        code = Code(
+            len(self.codes) + 1, answer["hash"], answer["address"], answer["init"], f"{name}.evm", content, lines,
+            tuple(line.pc for line in lines),
+        )  # fmt: skip
+        self.codes.append(code)
+        return code
 
     def code_numbered(self, number: int) -> Code:
         """A code met before."""
@@ -94,5 +201,36 @@ class Debuggee:
             raise Refused(f"no source {number}")
         return self.codes[number - 1]
 
+    def place_of(self, source: Source) -> Place:
+        """Which code an editor means. A name comes before a number, which an editor may have kept of an earlier
+        debugging. Raises `Refused`.
+        """
+        for text in (source.name, source.path):
+            found = _NAME.fullmatch(_base_name(text or ""))
+            if found is not None:
+                begin = None if found[3] is None else "0x" + found[3].lower()
+                return Place(found[1].lower(), begin, found[2] is not None)
+        if source.source_reference <= 0:
+            raise Refused("sources are listings of codes, named like 0x….evm: no such source")
+        return Place(number=source.source_reference)
 
-LONG = ("stack", "memory", "returnData", "storage", "transientStorage", "logs", "callFrames")
+    def code_meant(self, place: Place) -> Code | None:
+        """The code, if it was met; of several the first."""
+        return next((code for code in self.codes if place.means(code)), None)
+
+    def at_address(self, reference: str, offset: int = 0) -> tuple[int, int]:
+        """Number of the code (0: none is named) and pc of an address; the pc is negative before the code's start."""
+        at = number_in(reference, "the address") + offset
+        number = (at + ROWS_OUTSIDE_MAX) >> CODE_SHIFT
+        return number, at - (number << CODE_SHIFT)
+
+
+def _base_name(path: str) -> str:
+    """The last part of a path or URI, such as ``debug:0x….evm?session=1``."""
+    whole = unquote(path.partition("?")[0]) if _URI.match(path) else path
+    return re.split(r"[/\\:]", whole)[-1]
+
+
+LONG = ("stack", "memory", "returnData", "calldata", "storage", "transientStorage", "logs", "callFrames")
+FRAMES_MAX = 1_100
+"""More than `vm.limits.CALL_DEPTH`."""

@@ -4,85 +4,116 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.dap.debuggee import CODE_SHIFT, PC_MASK, Code, Debuggee, Refused
+from node.dap import arguments as ask
+from node.dap.debuggee import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code, Debuggee, Refused
 
 Json = dict[str, Any]
 INSTRUCTIONS_MAX = 10_000
-FRAMES_MAX = 1_100
+THREAD = 1
 
 
-def stack_trace(it: Debuggee, arguments: Json) -> Json:
+def check_thread(thread: int) -> None:
+    """There is one. Raises `Refused`."""
+    if thread != THREAD:
+        raise Refused(f"no thread {thread}: a session has thread {THREAD}")
+
+
+def stack_trace(it: Debuggee, arguments: ask.StackTrace) -> Json:
     """Call frames, the running one first; at the end of the run the outermost as it was."""
-    state = it.state(None, callFrames=(0, FRAMES_MAX))
-    frames = list(enumerate(state["callFrames"]))[::-1]
+    check_thread(arguments.thread_id)
+    frames = list(enumerate(it.frames()))[::-1]
     if not frames:
-        code = it.code_at(None)
-        return {"stackFrames": [_frame(0, f"ended: {state['halt']['reason']}", code, state["pc"])], "totalFrames": 1}
-    first = int(arguments.get("startFrame") or 0)
-    chosen = frames[first : first + (int(arguments.get("levels") or 0) or len(frames))]
+        state = it.state(None)
+        ended = _frame(it, 0, f"ended: {state['halt']['reason']}", it.code_at_the_end(), state["pc"])
+        return {"stackFrames": [] if arguments.start_frame else [ended], "totalFrames": 1}
+    chosen = frames[arguments.start_frame :][: arguments.levels or len(frames)]
     shown = [
-        _frame(at, f"{frame['kind']} {frame['address']} {frame['opcode']}", it.code_at(at), frame["pc"])
+        _frame(it, at, f"{frame['kind']} {frame['address']} {frame['opcode']}", it.code_of(at, frame), frame["pc"])
         for at, frame in chosen
     ]
     return {"stackFrames": shown, "totalFrames": len(frames)}
 
 
-def _frame(at: int, name: str, code: Code, pc: int) -> Json:
+def _frame(it: Debuggee, at: int, name: str, code: Code, pc: int) -> Json:
     return {
         "id": at + 1,
         "name": name,
-        "line": code.line_of(pc),
-        "column": 1,
+        "line": it.line_out(max(0, code.row_of(pc))),
+        "column": it.column_base,
         "source": code.source,
         "instructionPointerReference": code.reference(pc),
         "canRestart": True,
     }
 
 
-def source(it: Debuggee, arguments: Json) -> Json:
+def source(it: Debuggee, arguments: ask.SourceText) -> Json:
     """The listing, an instruction a line."""
-    wanted = (arguments.get("source") or {}).get("sourceReference") or arguments["sourceReference"]
-    code = it.code_numbered(int(wanted))
+    wanted = arguments.source or ask.Source()
+    number = wanted.source_reference or arguments.source_reference
+    code = it.code_meant(it.place_of(wanted)) if not number else it.code_numbered(number)
+    if code is None:
+        raise Refused(f"{wanted.name or wanted.path} has not run yet")
     return {"content": "".join(f"{line.pc:04x}  {line.text}\n" for line in code.lines), "mimeType": "text/plain"}
 
 
-def disassemble(it: Debuggee, arguments: Json) -> Json:
-    """Exactly as many instructions as are wanted; those outside the code are invalid ones."""
-    at = int(arguments["memoryReference"], 0) + int(arguments.get("offset") or 0)
-    number = at >> CODE_SHIFT
-    code = it.code_numbered(number) if number else it.code_at(None)
-    first = code.line_of(at & PC_MASK) - 1 + int(arguments.get("instructionOffset") or 0)
-    count = min(int(arguments["instructionCount"]), INSTRUCTIONS_MAX)
-    return {"instructions": [_instruction(code, row) for row in range(first, first + count)]}
+def loaded_sources(it: Debuggee, _: ask.Arguments) -> Json:
+    """Listings of the codes met so far."""
+    it.frames()
+    return {"sources": [code.source for code in it.codes]}
 
 
-def _instruction(code: Code, row: int) -> Json:
+def disassemble(it: Debuggee, arguments: ask.Disassemble) -> Json:
+    """Exactly as many instructions as are wanted; those outside the code are invalid ones, each of one byte."""
+    if arguments.instruction_count > INSTRUCTIONS_MAX:
+        raise Refused(f"at most {INSTRUCTIONS_MAX} instructions at once")
+    number, pc = it.at_address(arguments.memory_reference, arguments.offset)
+    code = it.code_numbered(number) if number else running_code(it)
+    first = code.row_of(pc) + arguments.instruction_offset
+    last = first + arguments.instruction_count
+    if first < -ROWS_OUTSIDE_MAX or last > ROWS_OUTSIDE_MAX:
+        raise Refused("too far from the code")
+    return {"instructions": [_instruction(it, code, row) for row in range(first, last)]}
+
+
+def _instruction(it: Debuggee, code: Code, row: int) -> Json:
     if not 0 <= row < len(code.lines):
-        end = code.pcs[-1] + 1 + len(code.lines[-1].data) if code.lines else 0
-        pc = row if row < 0 else end + row - len(code.lines)
+        pc = row if row < 0 else len(code.bytes) + row - len(code.lines)
         return {"address": code.reference(pc), "instruction": "(outside the code)", "presentationHint": "invalid"}
     line = code.lines[row]
-    shown: Json = {"address": code.reference(line.pc), "instruction": line.text, "line": row + 1}
-    return shown | {"location": code.source} | ({"symbol": code.address} if row == 0 else {})
+    content = code.bytes[line.pc : line.pc + 1 + len(line.data)]
+    shown: Json = {"address": code.reference(line.pc), "instruction": line.text, "line": it.line_out(row)}
+    shown |= {"instructionBytes": content.hex(" "), "location": code.source}
+    return shown | ({"symbol": code.name} if row == 0 else {})
 
 
-def goto_targets(it: Debuggee, arguments: Json) -> Json:
+def running_code(it: Debuggee) -> Code:
+    """The code of the running frame, or what ran last."""
+    frames = it.frames()
+    return it.code_of(len(frames) - 1, frames[-1]) if frames else it.code_at_the_end()
+
+
+def goto_targets(it: Debuggee, arguments: ask.GotoTargets) -> Json:
     """The instruction of a line of the running code."""
-    code = it.code_numbered(int(arguments["source"].get("sourceReference") or 0))
-    row = int(arguments["line"]) - 1
-    if code != it.code_at(None) or not 0 <= row < len(code.lines):
+    code, row = it.code_meant(it.place_of(arguments.source)), it.row_in(arguments.line)
+    if code is None or code != running_code(it) or not 0 <= row < len(code.lines):
         return {"targets": []}
     line = code.lines[row]
-    reference = code.reference(line.pc)
-    target = {"id": line.pc, "label": line.text, "line": row + 1, "instructionPointerReference": reference}
-    return {"targets": [target]}
+    target: Json = {"id": (code.number << CODE_SHIFT) + line.pc, "label": line.text, "line": arguments.line}
+    return {"targets": [target | {"instructionPointerReference": code.reference(line.pc)}]}
+
+
+def target_pc(it: Debuggee, target: int) -> int:
+    """Where a target of `goto_targets` is. Raises `Refused` when other code runs by now."""
+    if target >> CODE_SHIFT != running_code(it).number:
+        raise Refused(f"target {target} is not in the running code: ask for targets again")
+    return target & PC_MASK
 
 
 def first_step_of_frame(it: Debuggee, frame: int) -> int:
     """Where the frame of this depth (from 1) began."""
     state = it.state(None)
     here = state["step"]
-    if state["halt"] is not None:
+    if state["halt"] is not None and frame == 1:
         return 0
     for node in reversed(it.call("call_tree")["nodes"]):
         is_open = node["firstStep"] <= here and (node["endStep"] is None or here < node["endStep"])
@@ -91,9 +122,9 @@ def first_step_of_frame(it: Debuggee, frame: int) -> int:
     raise Refused(f"the start of frame {frame} is not known")
 
 
-HANDLERS = {
-    "stackTrace": stack_trace,
-    "source": source,
-    "disassemble": disassemble,
-    "gotoTargets": goto_targets,
+HANDLERS: dict[str, ask.Row] = {
+    "stackTrace": (ask.StackTrace, stack_trace),
+    "loadedSources": (ask.Arguments, loaded_sources),
+    "disassemble": (ask.Disassemble, disassemble),
+    "gotoTargets": (ask.GotoTargets, goto_targets),
 }

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import threading
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 Json = dict[str, Any]
 
 MESSAGE_BYTES_MAX = 16 << 20
-HEADER_BYTES_MAX = 4096
+HEADER_BYTES_MAX = 4_096
+"""A line of a header; of a longer one only the end is looked at."""
 
 CAPABILITIES: Json = {
     "supportsConfigurationDoneRequest": True,
@@ -20,6 +24,8 @@ CAPABILITIES: Json = {
     "supportsGotoTargetsRequest": True,
     "supportTerminateDebuggee": True,
     "supportsConditionalBreakpoints": True,
+    "supportsHitConditionalBreakpoints": True,
+    "supportsLogPoints": True,
     "supportsInstructionBreakpoints": True,
     "supportsFunctionBreakpoints": True,
     "supportsDataBreakpoints": True,
@@ -32,27 +38,79 @@ CAPABILITIES: Json = {
     "supportsReadMemoryRequest": True,
     "supportsWriteMemoryRequest": True,
     "supportsSetVariable": True,
+    "supportsSetExpression": True,
     "supportsEvaluateForHovers": True,
-    "supportsValueFormattingOptions": False,
+    "supportsClipboardContext": True,
+    "supportsLoadedSourcesRequest": True,
+    "supportsCancelRequest": True,
 }
 
 
-def read_message(stream: BinaryIO) -> Json | None:
-    """The next request; None at the end, or when what comes is none."""
-    length = 0
-    while (line := stream.readline(HEADER_BYTES_MAX).strip()) or not length:
-        if not line:
-            return None
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and value.strip().isdigit():
-            length = int(value)
+class Malformed(NamedTuple):
+    """Bytes that are not a message."""
+
+    reason: str
+    seq: int | None = None
+    """The number of the request that it seems to have been."""
+
+
+_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,12})[ \t]*\r?\n$", re.IGNORECASE)
+_SEQ = re.compile(rb'"seq"\s*:\s*(\d{1,15})\b')
+_BEFORE_HEADER_BYTES = 64
+"""Kept of an over-long line: a header may begin in it."""
+
+
+def messages(stream: io.BufferedIOBase | BinaryIO) -> Iterator[Json | Malformed]:
+    """What comes, until the stream ends. After something malformed, reading goes on at the next header."""
+    while (length := _length(stream)) is not None:
+        if isinstance(length, Malformed):
+            yield length
+            continue
+        body = stream.read(length)
+        if len(body) < length:
+            return
+        yield _decoded(body)
+
+
+def _length(stream: Any) -> int | Malformed | None:
+    """Reads a header: the length of what follows; None at the end of the stream."""
+    length, is_header, rest = None, False, b""
+    while line := stream.readline(HEADER_BYTES_MAX):
+        line, rest = rest + line, b""
+        found = _LENGTH.search(line)
+        if found is not None:
+            length = int(found[1])
+        elif not line.endswith(b"\n"):
+            rest = line[-_BEFORE_HEADER_BYTES:]
+        elif line.strip():
+            is_header = True
+        elif length is not None:
+            break
+        elif is_header:
+            return Malformed("a header without a Content-Length")
+    else:
+        return None
     if length > MESSAGE_BYTES_MAX:
-        return None
+        reason = f"a message of {length} bytes; at most {MESSAGE_BYTES_MAX} are taken"
+        return Malformed(reason, _seq_in(stream.peek(HEADER_BYTES_MAX)))
+    return length
+
+
+def _decoded(body: bytes) -> Json | Malformed:
     try:
-        request = json.loads(stream.read(length))
-    except ValueError:
-        return None
-    return request if isinstance(request, dict) else None
+        message = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        return Malformed(f"a message that is not JSON: {error}", _seq_in(body))
+    return message if isinstance(message, dict) else Malformed("a message that is not a JSON object")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _seq_in(body: bytes) -> int | None:
+    found = _SEQ.search(body[:HEADER_BYTES_MAX])
+    return None if found is None else int(found[1])
 
 
 class Writer:
@@ -64,7 +122,7 @@ class Writer:
         self._sequence = 0
 
     def write(self, message: Json) -> None:
-        """Send a message; its ``seq`` is given here."""
+        """Send a message; its ``seq`` is given here. Raises `OSError` and `ValueError` when the editor is gone."""
         with self._lock:
             self._sequence += 1
             body = json.dumps({**message, "seq": self._sequence}).encode()

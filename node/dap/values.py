@@ -1,91 +1,139 @@
-"""DAP requests about values: scopes, variables in pages, expressions, memory; and changing them (a what-if branch)."""
+"""DAP requests about values: scopes, variables in pages, expressions, memory."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, NamedTuple
 
-from node.dap.debuggee import Debuggee, Refused
+from node.dap import arguments as ask
+from node.dap.debuggee import Debuggee, Refused, number_in
+from zvmd.session_view import selector_bytes
 
 Json = dict[str, Any]
 
-SCOPES = ("position", "stack", "memory", "storage", "transientStorage", "returnData", "logs")
+SCOPES = ("position", "stack", "memory", "storage", "transientStorage", "returnData", "logs", "calldata")
+ORDER = ("position", "stack", "calldata", "memory", "storage", "transientStorage", "returnData", "logs")
+"""As editors show them."""
 NAMES = {"transientStorage": "transient storage", "returnData": "return data"}
+BYTES = ("memory", "returnData", "calldata")
+"""Scopes that are bytes, shown as words."""
 SCOPE_SHIFT = 8
 """A variables reference is the frame's id and, in the lower bits, the scope's number from 1; logs have theirs above."""
 LOG_BASE = 1 << 24
 WORD_BYTES = 32
 PAGE = 1_000
+VARIABLES_MAX = 10_000
+"""Of one request; what is left is told as one more variable."""
 MEMORY_BYTES_MAX = 1 << 20
+SHOWN_BYTES = 64
+"""Of calldata or memory in a line; the rest is behind its memory reference."""
 _FIELDS = ("step", "pc", "opcode", "gasLeft", "depth", "halt", "codeSize")
 
 
-def frame_and_scope(reference: int) -> tuple[int, str]:
+class Where(NamedTuple):
+    """A scope of a frame."""
+
+    frame: int
+    """From 0."""
+    scope: str
+
+
+def frame_and_scope(reference: int) -> Where:
     """Frame from 0 and scope of a reference."""
     number = reference & ((1 << SCOPE_SHIFT) - 1)
-    if not 1 <= number <= len(SCOPES) or reference >> SCOPE_SHIFT < 1:
+    if not 1 <= number <= len(SCOPES) or not 1 <= reference >> SCOPE_SHIFT < LOG_BASE >> SCOPE_SHIFT:
         raise Refused(f"no variables {reference}")
-    return (reference >> SCOPE_SHIFT) - 1, SCOPES[number - 1]
+    return Where((reference >> SCOPE_SHIFT) - 1, SCOPES[number - 1])
 
 
-def scopes(it: Debuggee, arguments: Json) -> Json:
+def reference_of(frame: int, scope: str) -> int:
+    """The reference of a scope of a frame, from 0."""
+    return (frame + 1 << SCOPE_SHIFT) + SCOPES.index(scope) + 1
+
+
+def state_of(it: Debuggee, frame: int, **windows: tuple[int, int]) -> Json:
+    """The state at a frame from 0; at the end of the run there is none but the last. Raises `Refused`."""
+    state = it.state(None, **windows)
+    count = max(1, state["pages"]["callFrames"]["total"])
+    if not 0 <= frame < count:
+        raise Refused(f"no frame {frame + 1}: there are {count}")
+    return state if frame == count - 1 else it.state(frame, **windows)
+
+
+def scopes(it: Debuggee, arguments: ask.Frame) -> Json:
     """All scopes of a frame, with their sizes."""
-    frame = int(arguments["frameId"])
-    pages = it.state(_living(it, frame - 1))["pages"]
+    frame = arguments.frame_id - 1
+    pages = state_of(it, frame)["pages"]
     shown = []
-    for number, scope in enumerate(SCOPES, 1):
-        entry: Json = {"name": NAMES.get(scope, scope), "variablesReference": (frame << SCOPE_SHIFT) + number}
-        entry["expensive"] = False
-        if scope != "position":
-            total = pages[scope]["total"]
-            in_words = scope in ("memory", "returnData")
-            entry["indexedVariables"] = -(-total // WORD_BYTES) if in_words else total
+    for scope in ORDER:
+        entry: Json = {"name": NAMES.get(scope, scope), "variablesReference": reference_of(frame, scope)}
+        named, indexed = _counts(scope, 0 if scope == "position" else pages[scope]["total"])
+        entry |= {"expensive": False, "namedVariables": named, "indexedVariables": indexed}
         shown.append(entry)
     return {"scopes": shown}
 
 
-def _living(it: Debuggee, frame: int) -> int | None:
-    """The frame to ask for; at the end of the run there is none but the last."""
-    return frame if it.state(None)["halt"] is None else None
-
-
-def variables(it: Debuggee, arguments: Json) -> Json:
-    """A scope's variables, as many as are wanted."""
-    reference = int(arguments["variablesReference"])
-    if reference >= LOG_BASE:
-        return {"variables": _log(it, reference - LOG_BASE)}
-    frame, scope = frame_and_scope(reference)
-    living = _living(it, frame)
+def _counts(scope: str, total: int) -> tuple[int, int]:
+    """Named and indexed variables: calldata begins with a selector, the words follow."""
     if scope == "position":
-        state = it.state(living)
-        return {"variables": [_variable(name, _plain(state[name])) for name in _FIELDS]}
-    total = next(s for s in scopes(it, {"frameId": frame + 1})["scopes"] if s["variablesReference"] == reference)
-    start = int(arguments.get("start") or 0)
-    count = int(arguments.get("count") or 0) or total["indexedVariables"]
-    stop = min(start + count, total["indexedVariables"])
-    shown: list[Json] = []
-    while start < stop:
-        page = min(PAGE, stop - start)
-        shown += _page(it, living, scope, start, page)
-        start += page
+        return len(_FIELDS), 0
+    selector = selector_bytes(total) if scope == "calldata" else 0
+    return min(1, selector), -(-(total - selector) // WORD_BYTES) if scope in BYTES else total
+
+
+def variables(it: Debuggee, arguments: ask.Variables) -> Json:
+    """A scope's variables, as many as are wanted."""
+    if arguments.variables_reference >= LOG_BASE:
+        found = _log(it, arguments.variables_reference - LOG_BASE)
+        return {"variables": [] if arguments.filter == "indexed" else _chosen(found, arguments)}
+    where = frame_and_scope(arguments.variables_reference)
+    state = state_of(it, where.frame)
+    if where.scope == "position":
+        found = [_variable(name, _plain(state[name])) for name in _FIELDS]
+        return {"variables": [] if arguments.filter == "indexed" else _chosen(found, arguments)}
+    total = state["pages"][where.scope]["total"]
+    named, indexed = _counts(where.scope, total)
+    first = named if arguments.filter == "indexed" else 0
+    end = named if arguments.filter == "named" else named + indexed
+    start = first + arguments.start
+    stop = min(end, start + arguments.count) if arguments.count else end
+    last = min(stop, start + VARIABLES_MAX)
+    shown = _selector(it, where) if named and start < named <= last else []
+    at = max(start, named) - named
+    while at < last - named:
+        count = min(PAGE, last - named - at)
+        shown += _page(it, where, total, at, count)
+        at += count
+    if stop > last:
+        shown.append(_variable("…", f"{stop - last} more: at most {VARIABLES_MAX} are shown at once"))
     return {"variables": shown}
 
 
-def _page(it: Debuggee, frame: int | None, scope: str, start: int, count: int) -> list[Json]:
+def _chosen(found: list[Json], arguments: ask.Variables) -> list[Json]:
+    return found[arguments.start :][: arguments.count or len(found)]
+
+
+def _selector(it: Debuggee, where: Where) -> list[Json]:
+    digits = state_of(it, where.frame, calldata=(0, 4))["calldata"]
+    return [_variable("selector", digits) | {"memoryReference": f"calldata:{where.frame}"}]
+
+
+def _page(it: Debuggee, where: Where, total: int, start: int, count: int) -> list[Json]:
+    scope = where.scope
     if scope == "stack":
-        total = it.state(frame)["pages"]["stack"]["total"]
-        words = it.state(frame, stack=(max(0, total - start - count), min(count, total - start)))["stack"][::-1]
+        window = max(0, total - start - count), min(count, total - start)
+        words = state_of(it, where.frame, stack=window)["stack"][::-1]
         return [_variable(f"[{start + at}]", word) for at, word in enumerate(words)]
-    if scope in ("memory", "returnData"):
-        digits = it.state(frame, **{scope: (start * WORD_BYTES, count * WORD_BYTES)})[scope][2:]
-        reference = f"{scope}:{'' if frame is None else frame}"
+    if scope in BYTES:
+        first = start * WORD_BYTES + (selector_bytes(total) if scope == "calldata" else 0)
+        digits = state_of(it, where.frame, **{scope: (first, count * WORD_BYTES)})[scope][2:]
         size = 2 * WORD_BYTES
         return [
-            _variable(f"{(start + at) * WORD_BYTES:#06x}", "0x" + digits[at * size : (at + 1) * size])
-            | {"memoryReference": reference}
+            _variable(f"{first + at * WORD_BYTES:#06x}", "0x" + digits[at * size : (at + 1) * size])
+            | {"memoryReference": f"{scope}:{where.frame}"}
             for at in range(-(-len(digits) // size))
         ]
-    found = it.state(frame, **{scope: (start, count)})[scope]
+    found = state_of(it, where.frame, **{scope: (start, count)})[scope]
     if scope == "logs":
         return [
             _variable(f"[{start + at}]", log["address"]) | {"variablesReference": LOG_BASE + start + at}
@@ -95,9 +143,10 @@ def _page(it: Debuggee, frame: int | None, scope: str, start: int, count: int) -
 
 
 def _log(it: Debuggee, number: int) -> list[Json]:
-    found = it.state(None, logs=(number, 1))["logs"]
-    if not found:
+    logs = it.state(None)["pages"]["logs"]["total"]
+    if number >= logs:
         raise Refused(f"no log {number}")
+    found = it.state(None, logs=(number, 1))["logs"]
     topics = [_variable(f"topic {at}", topic) for at, topic in enumerate(found[0]["topics"])]
     return [_variable("address", found[0]["address"]), *topics, _variable("data", found[0]["data"])]
 
@@ -112,70 +161,71 @@ def _plain(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def set_variable(it: Debuggee, arguments: Json) -> Json:
-    """Edit a word of the stack, memory or a slot: the session goes on on a branch of its own."""
-    frame, scope = frame_and_scope(int(arguments["variablesReference"]))
-    name, value = str(arguments["name"]), str(arguments["value"]).strip()
-    frames = it.state(None, callFrames=(0, 2_000))["callFrames"]
-    if frame != len(frames) - 1:
-        raise Refused("only the running frame can be edited")
-    edits: dict[str, Json] = {
-        "stack": {"kind": "stack", "index": name.strip("[]"), "value": value},
-        "storage": {"kind": "storage", "index": name, "value": value, "address": frames[frame]["address"]},
-        "transientStorage": {"kind": "transient", "index": name, "value": value, "address": frames[frame]["address"]},
-        "memory": {"kind": "memory", "index": name, "data": value},
-    }
-    position = {"gasLeft": {"kind": "gas", "value": value}, "pc": {"kind": "pc", "value": value}}
-    edit = position.get(name) if scope == "position" else edits.get(scope)
-    if edit is None:
-        raise Refused(f"{name} cannot be edited")
-    it.call("edit", edit)
-    return {"value": value}
-
-
-def evaluate(it: Debuggee, arguments: Json) -> Json:
-    """Value of an expression of the breakpoint language, in the running frame."""
-    text = str(arguments["expression"])
-    value = it.call("evaluate", text)
+def evaluate(it: Debuggee, arguments: ask.Evaluate) -> Json:
+    """Value of an expression of the breakpoint language, in the frame that is named or the running one."""
+    text, frame = arguments.expression.strip(), None if arguments.frame_id is None else arguments.frame_id - 1
+    state = it.state(None) if frame is None else state_of(it, frame)
+    value = it.call("evaluate", text, None if state["halt"] is not None else frame)
     if value is None:
-        raise Refused(f"{text} has no value here")
-    return {"result": f"{value} ({int(value, 16)})", "variablesReference": 0}
+        ended = ": the run has ended, step back first" if state["halt"] is not None else ""
+        raise Refused(f"{text} has no value here{ended}")
+    if isinstance(value, dict):
+        return _bytes_value(it, arguments, value["bytes"], frame)
+    plain = value if arguments.context == "clipboard" else f"{value} ({int(value, 16)})"
+    return {"result": plain, "variablesReference": 0}
 
 
-def _place(reference: str) -> tuple[str, int | None]:
+def _bytes_value(it: Debuggee, arguments: ask.Evaluate, value: str, frame: int | None) -> Json:
+    size, cut = len(value) // 2 - 1, 2 + 2 * SHOWN_BYTES
+    is_whole = arguments.context in ("clipboard", "repl") or len(value) <= cut
+    answer: Json = {"result": value if is_whole else f"{value[:cut]}… ({size} bytes)", "variablesReference": 0}
+    scope = {"calldata": "calldata", "mem": "memory"}.get(arguments.expression.strip())
+    if scope is None:
+        return answer
+    at = it.state(None)["depth"] - 1 if frame is None else frame
+    named, indexed = _counts(scope, size)
+    return answer | {
+        "variablesReference": reference_of(at, scope) if size else 0,
+        "namedVariables": named,
+        "indexedVariables": indexed,
+        "memoryReference": f"{scope}:{at}",
+    }
+
+
+def memory_place(it: Debuggee, reference: str) -> Where:
+    """What a memory reference such as ``memory:0`` means; without a frame the running one. Raises `Refused`."""
     scope, _, frame = reference.partition(":")
-    if scope not in ("memory", "returnData") or not (frame == "" or frame.isdecimal()):
-        raise Refused(f"no memory {reference!r}")
-    return scope, int(frame) if frame else None
+    if scope not in BYTES:
+        raise Refused(f"no memory {reference[:100]!r}: memory, returnData, calldata, or an address of code")
+    if not frame:
+        return Where(max(0, it.state(None)["depth"] - 1), scope)
+    return Where(number_in(frame, "the frame"), scope)
 
 
-def read_memory(it: Debuggee, arguments: Json) -> Json:
-    """Bytes; what lies outside is unreadable."""
-    scope, frame = _place(str(arguments["memoryReference"]))
-    offset, count = int(arguments.get("offset") or 0), min(int(arguments["count"]), MEMORY_BYTES_MAX)
-    skipped = max(0, -offset)
-    shown = it.state(frame, **{scope: (max(0, offset), max(0, count - skipped))})[scope]
-    content = bytes.fromhex(shown[2:])
-    body: Json = {"address": hex(max(0, offset)), "unreadableBytes": count - len(content)}
+def read_memory(it: Debuggee, arguments: ask.ReadMemory) -> Json:
+    """Bytes from the offset on. What lies outside is unreadable: before the start there is nothing but that."""
+    count, at = min(arguments.count, MEMORY_BYTES_MAX), arguments.offset
+    if arguments.memory_reference[:1].isdigit():
+        number, at = it.at_address(arguments.memory_reference, arguments.offset)
+        code = it.code_numbered(number)
+        content, address = code.bytes[max(0, at) :][:count], code.reference(at)
+    else:
+        where = memory_place(it, arguments.memory_reference)
+        total = state_of(it, where.frame)["pages"][where.scope]["total"]
+        window = (min(max(0, at), total), count)
+        content = bytes.fromhex(state_of(it, where.frame, **{where.scope: window})[where.scope][2:])
+        address = hex(at) if at >= 0 else str(at)
+    if at < 0:
+        return {"address": address, "unreadableBytes": min(count, -at)}
+    body: Json = {"address": address}
+    if len(content) < count:
+        body["unreadableBytes"] = count - len(content)
     return body | ({"data": base64.b64encode(content).decode()} if content else {})
 
 
-def write_memory(it: Debuggee, arguments: Json) -> Json:
-    """Edit memory of the running frame."""
-    scope, frame = _place(str(arguments["memoryReference"]))
-    depth = it.state(None)["depth"]
-    if scope != "memory" or frame not in (None, depth - 1):
-        raise Refused("only memory of the running frame can be edited")
-    data = base64.b64decode(arguments["data"])
-    it.call("edit", {"kind": "memory", "index": int(arguments.get("offset") or 0), "data": "0x" + data.hex()})
-    return {"bytesWritten": len(data)}
-
-
-HANDLERS = {
-    "scopes": scopes,
-    "variables": variables,
-    "setVariable": set_variable,
-    "evaluate": evaluate,
-    "readMemory": read_memory,
-    "writeMemory": write_memory,
+HANDLERS: dict[str, ask.Row] = {
+    "scopes": (ask.Frame, scopes),
+    "variables": (ask.Variables, variables),
+    "evaluate": (ask.Evaluate, evaluate),
+    "readMemory": (ask.ReadMemory, read_memory),
 }

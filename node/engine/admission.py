@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from chain.errors import (
-    BlobsMissing,
-    FeeTooLow,
-    GasLimitTooHigh,
-    InsufficientFunds,
-    MalformedTransaction,
-    NonceTooLow,
-    SenderNotEoa,
-)
-from chain.fees import blob_gas_of
+from typing import NamedTuple
+
+from chain.errors import BlobsMissing, MalformedTransaction
 from chain.forks import ChainConfig, Fork
 from chain.sidecars import decode_network_transaction
-from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, StateReader
-from chain.transactions import BLOB, Transaction, encode_transaction, is_impersonated, recover_sender
+from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.transactions import BLOB, Transaction, encode_transaction, recover_sender
 from chain.types import Address
 from chain.validity import check_static
 from node.engine.executor import Candidate
-from vm.delegation import delegation_target
+from vm.eligibility import (
+    check_blob_room,
+    check_fee_cap,
+    check_funds,
+    check_gas_room,
+    check_nonce_unused,
+    check_sender_code,
+)
 
 SUBMISSION_BYTES_MAX = 2 * 2**20
 """Largest submission taken: a blob transaction with the blobs of a block."""
@@ -38,29 +38,39 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
     transaction, sidecar = decode_network_transaction(raw)
     if transaction.type == BLOB and not sidecar:
         raise BlobsMissing("as it is in a block, with hashes only")
+    encoded = _encoded(transaction, config, fork)
+    return Candidate(transaction, recover_sender(transaction), encoded)
+
+
+def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> Candidate:
+    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks."""
+    return Candidate(transaction, sender, _encoded(transaction, config, fork))
+
+
+def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes:
     encoded = encode_transaction(transaction)
     if len(encoded) > TRANSACTION_BYTES_MAX:
         raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")
     check_static(transaction, fork, config.chain_id)
-    return Candidate(transaction, recover_sender(transaction), encoded)
+    return encoded
 
 
-def check_against_state(
-    transaction: Transaction, sender: Address, state: StateReader, base_fee: int, block_gas_limit: int
-) -> None:
+class NextBlock(NamedTuple):
+    """What admission has to know of the block after the newest one."""
+
+    fork: Fork
+    gas_limit: int
+    blob_gas_limit: int
+    base_fee: int
+    """Wei per gas."""
+
+
+def check_against_state(transaction: Transaction, sender: Address, state: StateReader, block: NextBlock) -> None:
     """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`."""
     account = state.account(sender) or EMPTY_ACCOUNT
-    if transaction.nonce < account.nonce:
-        raise NonceTooLow(f"nonce {transaction.nonce}; the account's next is {account.nonce}")
-    if transaction.gas_limit > block_gas_limit:
-        raise GasLimitTooHigh(f"gas limit {transaction.gas_limit}; the block's is {block_gas_limit}")
-    if transaction.max_fee_per_gas < base_fee:
-        raise FeeTooLow(f"fee cap {transaction.max_fee_per_gas} wei; the base fee is {base_fee} wei")
-    blob_cost = blob_gas_of(transaction) * transaction.max_fee_per_blob_gas
-    cost = transaction.gas_limit * transaction.max_fee_per_gas + transaction.value + blob_cost
-    if cost > account.balance:
-        raise InsufficientFunds(f"needs {cost} wei; 0x{sender.hex()} has {account.balance} wei")
-    if is_impersonated(transaction):
-        return
-    if account.code_hash != EMPTY_CODE_HASH and delegation_target(state.code(account.code_hash)) is None:
-        raise SenderNotEoa(f"0x{sender.hex()} has code")
+    check_nonce_unused(transaction, account)
+    check_gas_room(transaction, block.gas_limit)
+    check_blob_room(transaction, block.blob_gas_limit)
+    check_fee_cap(transaction, block.base_fee)
+    check_funds(transaction, sender, account.balance)
+    check_sender_code(transaction, sender, account, lambda: state.code(account.code_hash), block.fork)

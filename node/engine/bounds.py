@@ -9,6 +9,7 @@ from node.engine.ledger import Ledger
 from node.engine.pipeline import INBOX_MAX, OVERLAY_BYTES_MAX, Pipeline
 from storage.answers import ANSWERS_MAX
 from storage.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
+from storage.cheats import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, snapshot_transactions
 from storage.index.engine import CACHE_KIB, READERS_MAX
 from storage.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
@@ -31,6 +32,8 @@ def bounds(
         "overlay bytes": (store.state.overlay_bytes, OVERLAY_BYTES_MAX),
         "unwritten log bytes": (store.wal.pending_bytes, MAX_PENDING),
         "answers kept": (len(store.answers), ANSWERS_MAX),
+        "snapshots": (len(store.snapshots), SNAPSHOTS_MAX),
+        "snapshot transactions": (snapshot_transactions(store), SNAPSHOT_POOLS_MAX),
         "cached headers": (headers, HEADERS_CACHED),
         "cached transactions": (transactions, TRANSACTIONS_CACHED),
         "cached receipts": (receipts, RECEIPTS_CACHED),

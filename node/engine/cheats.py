@@ -6,9 +6,11 @@ the answer: a number, a text, a boolean or None. `CHEATS` is the list; names are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
+from chain.forks import Fork
+from chain.header_rules import MAX_GAS_LIMIT, MIN_GAS_LIMIT
 from chain.types import UINT64_MAX, UINT256_MAX, Address, Hash32
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
@@ -66,12 +68,20 @@ def check_time(seconds: int) -> None:
 # Fees, fee recipient, randomness, limits
 
 
-def set_control(name: str, most: int = UINT64_MAX) -> Callable[[Ledger, int, Any], Answer]:
-    """A function that sets a control of this name, of at most so much."""
+def set_control(
+    name: str, least: int = 0, most: int = UINT64_MAX, since: Fork = Fork.FRONTIER
+) -> Callable[[Ledger, int, Any], Answer]:
+    """A function that sets a control of this name: a number from ``least`` to ``most``, or another value.
 
-    def change(ledger: Ledger, _now: int, value: Any) -> Answer:
-        if isinstance(value, int) and value > most:
-            raise CheatRefused(f"{name} {value} is above {most}")
+    Blocks of forks before ``since`` do not have it: it is refused there, as in anvil and Hardhat.
+    """
+
+    def change(ledger: Ledger, now: int, value: Any) -> Answer:
+        fork = ledger.next_block(now).fork
+        if fork < since:
+            raise CheatRefused(f"{name} begins with {since.name.title()}; the next block is {fork.name.title()}")
+        if isinstance(value, int) and not least <= value <= most:
+            raise CheatRefused(f"{name} {value} is not from {least} to {most}")
         ledger.control(name, value)
         return True
 
@@ -93,8 +103,14 @@ def impersonate(ledger: Ledger, _now: int, address: Address, enabled: bool) -> A
 
 
 def amend(ledger: Ledger, _now: int, *amendments: list[Any]) -> Answer:
-    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`)."""
+    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`).
+
+    What waits with a nonce below the new one is dropped: no block could take it, and a restart would not bring it back.
+    """
     ledger.cheat("amend", list(amendments))
+    nonces = {address: nonce for address, nonce, *_ in amendments if nonce is not None}
+    if nonces:
+        ledger.drop([e for e in ledger.pool.entries() if e.transaction.nonce < nonces.get(e.sender, 0)])
     return None
 
 
@@ -117,26 +133,22 @@ def drop(ledger: Ledger, _now: int, transaction_hash: Hash32) -> Answer:
     """Forget a waiting transaction; whether it waited."""
     entry = ledger.pool.get(transaction_hash)
     if entry is not None:
-        _drop(ledger, [entry])
+        ledger.drop([entry])
     return entry is not None
 
 
 def drop_sender(ledger: Ledger, _now: int, sender: Address) -> Answer:
     """Forget what an account has waiting; how many."""
-    return _drop(ledger, [entry for entry in ledger.pool.entries() if entry.sender == sender])
+    return _count(ledger, [entry for entry in ledger.pool.entries() if entry.sender == sender])
 
 
 def drop_all(ledger: Ledger, _now: int) -> Answer:
     """Forget everything that waits; how many."""
-    return _drop(ledger, ledger.pool.entries())
+    return _count(ledger, ledger.pool.entries())
 
 
-def _drop(ledger: Ledger, entries: Iterable[PoolEntry]) -> int:
-    entries = list(entries)
-    if lsns := [entry.lsn for entry in entries if entry.lsn is not None]:
-        ledger.cheat("drop", lsns)
-    for entry in entries:
-        ledger.pool.remove(entry)
+def _count(ledger: Ledger, entries: list[PoolEntry]) -> int:
+    ledger.drop(entries)
     return len(entries)
 
 
@@ -202,9 +214,9 @@ CHEATS: dict[str, Callable[..., Answer]] = {
     "set_next_timestamp": set_next_timestamp,
     "set_interval": set_interval,
     "set_coinbase": set_control("coinbase"),
-    "set_gas_limit": set_control("gas_limit", 2**63 - 1),
-    "set_next_base_fee": set_control("next_base_fee"),
-    "set_prevrandao": set_control("next_prevrandao"),
+    "set_gas_limit": set_control("gas_limit", MIN_GAS_LIMIT, MAX_GAS_LIMIT),
+    "set_next_base_fee": set_control("next_base_fee", since=Fork.LONDON),
+    "set_prevrandao": set_control("next_prevrandao", since=Fork.PARIS),
     "impersonate": impersonate,
     "impersonate_all": set_control("impersonate_all"),
     "amend": amend,

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from chain.blocks import Header
+from chain.errors import TransactionTooLarge
+from chain.fees import GAS_PER_BLOB
 from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
+from node.engine.admission import NextBlock
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
-from node.engine.producer import ONE_BLOCK, Controls, next_environment
-from node.errors import CheatRefused
+from node.engine.producer import ONE_BLOCK, Controls, next_base_fee, next_environment, next_timestamp
+from node.errors import CheatRefused, ReadOnly
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
-from storage.errors import RecordTooLarge
+from storage.errors import RecordTooLarge, StorageFull
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
 from vm.block import Listener
 from vm.machine import Machine
+
+DROPPED_AT_ONCE = 1_024
+"""Transactions that one record takes out of the pool."""
 
 
 class Ledger:
@@ -32,7 +38,8 @@ class Ledger:
         self._store = store
         self._machine = machine
         self._config = config
-        self.controls = controls
+        self._start_controls = controls
+        self._controls: tuple[dict[str, Any], Controls] | None = None
         self.pool = Pool()
         self.sync: Callable[[], None] = lambda: self.make_durable(self.last_lsn)
         """Returns when everything logged is durable; the pipeline's is patient with a full disk."""
@@ -45,6 +52,17 @@ class Ledger:
         self._kept_lsn: int | None = None
         """Oldest LSN among them."""
         self._chain_state = ChainState(self.state, store.block_hash, store.apply)
+
+    @property
+    def controls(self) -> Controls:
+        """What holds now: the values of the node's start, and over them what COMMAND and CHEAT records set. Any thread.
+
+        `Store.settings` is the only place where a change is kept, live and in replay; never hold on to the answer.
+        """
+        settings, known = self._store.settings, self._controls
+        if known is None or known[0] is not settings:
+            known = self._controls = settings, msgspec.structs.replace(self._start_controls, **settings)
+        return known[1]
 
     @property
     def tip(self) -> Header:
@@ -65,9 +83,16 @@ class Ledger:
         """State after the tip."""
         return self._store.tip_state()
 
-    def next_base_fee(self) -> int:
-        """Base fee of the block after the tip, wei."""
-        return self.controls.next_base_fee_after(self.tip)
+    def next_block(self, now: int) -> NextBlock:
+        """What the pool has to know of the block after the tip. ``now`` is the wall clock in seconds."""
+        timestamp = next_timestamp(self.tip, self.controls, now)
+        fork = self._config.fork_at(self.tip.number + 1, timestamp)
+        return NextBlock(
+            fork,
+            self.controls.gas_limit,
+            self._config.blobs_at(timestamp).max * GAS_PER_BLOB,
+            next_base_fee(self.tip, fork, self.controls),
+        )
 
     def location(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a mined transaction."""
@@ -81,7 +106,12 @@ class Ledger:
         return used and self.location(transaction.hash) is not None
 
     def admit(self, candidate: Candidate) -> PoolEntry | None:
-        """Put a checked transaction into the pool; returns the one it replaces."""
+        """Put a checked transaction into the pool; returns the one it replaces.
+
+        Raises `TransactionTooLarge` for one that the log cannot hold.
+        """
+        if len(candidate.raw) > self._store.wal.max_payload:
+            raise TransactionTooLarge(f"{len(candidate.raw)} bytes; the log takes {self._store.wal.max_payload}")
         entry = PoolEntry(candidate.transaction, candidate.sender, candidate.raw, self._arrivals)
         replaced = self.pool.add(entry)
         self._arrivals += 1
@@ -102,9 +132,16 @@ class Ledger:
         oldest = (self.pool.oldest_lsn(), self._kept_lsn)
         self._store.needed_lsn = min((lsn for lsn in oldest if lsn is not None), default=None)
 
+    def drop(self, entries: Sequence[PoolEntry]) -> None:
+        """Take transactions out of the pool for good: a restart does not bring back those that the log has."""
+        lsns = [entry.lsn for entry in entries if entry.lsn is not None]
+        for start in range(0, len(lsns), DROPPED_AT_ONCE):
+            self.cheat("drop", lsns[start : start + DROPPED_AT_ONCE])
+        for entry in entries:
+            self.pool.remove(entry)
+
     def control(self, name: str, value: object) -> None:
         """Change a setting and log it."""
-        self.controls = msgspec.structs.replace(self.controls, **{name: value})
         self._store.append_command(name, value)
         self._store.settings = {**self._store.settings, name: value}
 
@@ -116,19 +153,25 @@ class Ledger:
     def cheat(self, name: str, argument: list[Any]) -> None:
         """Log a development call and do it; a revert once it is durable, for readers see it at once.
 
-        Raises `CheatRefused` for more than a record of the log takes.
+        Raises `CheatRefused` for more than a record of the log takes; `ReadOnly` for a revert while a checkpoint, which
+        has to be written first, finds no room.
         """
         try:
+            if name == "revert":
+                self._store.write_frozen()
             lsn = self._store.append_cheat(name, argument)
         except RecordTooLarge as error:
             raise CheatRefused(f"{name}: {error}") from None
+        except StorageFull as error:
+            raise ReadOnly(f"the disk is full: {error}") from None
         if name == "revert":
             self.sync()
             self._take_pool_back(Revert(*argument))
         perform(self._store, name, [argument], lsn)
         if name == "snapshot":
             self._kept_pools[self._store.next_snapshot - 1] = self.pool.entries()
-        self._keep_pools(self._kept_pools)
+        if name in ("snapshot", "revert"):
+            self._keep_pools(self._kept_pools)
 
     def keep_pools_of(self, entry_of: Callable[[int], PoolEntry | None]) -> None:
         """After a restart: the pools of all snapshots, from what the log holds."""
@@ -142,7 +185,6 @@ class Ledger:
 
     def _take_pool_back(self, back: Revert) -> None:
         known = {entry.lsn: entry for pool in (self.pool.entries(), *self._kept_pools.values()) for entry in pool}
-        self.controls = msgspec.structs.replace(self.controls, **back.settings)
         self.pool.clear()
         for lsn in back.pool:
             known[lsn].arrival = self._arrivals
@@ -170,19 +212,14 @@ class Ledger:
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state, self.listener())
 
-    def executable(self) -> Iterator[PoolEntry]:
-        """Transactions that the next block may take, best first."""
+    def executable(self, base_fee: int) -> Iterator[PoolEntry]:
+        """Transactions that a block with this base fee, wei per gas, may take, best first."""
         state = self.state()
 
         def nonce_of(sender: Address) -> int:
             return (state.account(sender) or EMPTY_ACCOUNT).nonce
 
-        return self.pool.executable(self.next_base_fee(), nonce_of)
-
-    def restore(self, builder: BlockBuilder) -> None:
-        """Put the transactions of an abandoned block back."""
-        for candidate in builder.included:
-            self.admit(candidate)
+        return self.pool.executable(base_fee, nonce_of)
 
     def append(self, builder: BlockBuilder, now: int) -> SealedBlock:
         """Seal the block, apply it in memory and log it."""

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import ZvmdError
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import encode_transaction, impersonate, sign_transaction
+from chain.transactions import impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
+from node.engine.outbox import Outbox
 from node.engine.pipeline import Pipeline
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after
-from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
@@ -33,6 +33,7 @@ from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
 from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
+from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
@@ -51,12 +52,14 @@ class Node:
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
         self.transcript = silent()
-        self._outbox: list[Request] = []
+        self._ask = Outbox(pipeline.put).ask
         self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
         self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
+        self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
+        """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -206,7 +209,7 @@ class Node:
             environment=environment_of(header, self._config),
             block_hash=self._store.block_hash,
             state=self.view(number),
-            gas_max=self._call_gas_max,
+            gas_max=max(self._call_gas_max, header.gas_limit),
         )
         self._last_situation = name, situation
         return situation
@@ -229,7 +232,7 @@ class Node:
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
-        return self._ledger.controls.next_base_fee_after(self.head())
+        return next_base_fee(self.head(), self._next_fork(), self._ledger.controls)
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
@@ -253,8 +256,11 @@ class Node:
         return await self._submit(self._decode(raw), wait)
 
     def _decode(self, raw: bytes) -> Candidate:
+        return admission.decode(raw, self._config, self._next_fork())
+
+    def _next_fork(self) -> Fork:
         head = self.head()
-        return admission.decode(raw, self._config, self._config.fork_at(head.number + 1, head.timestamp + 1))
+        return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
     async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
@@ -271,39 +277,9 @@ class Node:
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
-    async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[object] = loop.create_future()
-
-        def settle(answer: object) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-        def done(answer: object) -> None:
-            loop.call_soon_threadsafe(settle, answer)
-
-        # What one turn of the loop brings goes to the writer together: a batch becomes a block, not a hundred.
-        self._outbox.append(make(done))
-        if len(self._outbox) == 1:
-            loop.call_soon(self._send_outbox)
-        return await future
-
-    def _send_outbox(self) -> None:
-        requests, self._outbox = self._outbox, []
-        for request in requests:
-            try:
-                self._pipeline.put(request)
-            except ZvmdError as error:
-                request.done(error)
-
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
-        loop = asyncio.get_running_loop()
-        transaction = await loop.run_in_executor(None, self._complete, fields)
+        transaction = await self.read(lambda: self._complete(fields))
         return await self._submit(transaction, wait)
 
     def _complete(self, fields: CallFields) -> Candidate:
@@ -319,7 +295,7 @@ class Node:
         nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
         transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
         signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
-        return Candidate(signed, sender, encode_transaction(signed))
+        return admission.own(signed, sender, self._config, self._next_fork())
 
     def _impersonates(self, sender: Address) -> bool:
         controls = self._ledger.controls
@@ -377,14 +353,14 @@ class Node:
         """Whether transactions are sealed at once."""
         return self._ledger.controls.automine
 
-    def rewinds(self) -> Sequence[int]:
-        """Blocks that the chain was brought back to since the start."""
+    def rewinds(self) -> Rewinds:
+        """How far the chain was brought back since the start."""
         return self._store.rewinds
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
         self._loop = asyncio.get_running_loop()
-        while self.head().number < number and (rewinds is None or len(self._store.rewinds) <= rewinds):
+        while self.head().number < number and (rewinds is None or self._store.rewinds.count <= rewinds):
             published = self._published
             await published.wait()
         return self.head().number

@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import chain
 
 import structlog
@@ -22,6 +21,7 @@ from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
 from node.engine.executor import Candidate
+from node.engine.group import Group
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.engine.requests import (
@@ -60,21 +60,6 @@ GAS_MIN = 21_000
 """A block with less gas left takes nothing more."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
 """Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
-
-
-@dataclass(slots=True)
-class Group:
-    """What one sync will make durable, and who waits for it."""
-
-    lsn: int = 0
-    head: int = 0
-    position: int = 0
-    """Of the newest state (`storage.state.positions`)."""
-    answers: list[tuple[Request, object]] = field(default_factory=list)
-    durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
-    """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
-    accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
-    """Those that do not even wait for the disk."""
 
 
 class Pipeline:
@@ -215,7 +200,7 @@ class Pipeline:
         candidate = request.candidate
         transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
         if not ledger.knows(transaction, sender):
-            check_against_state(transaction, sender, ledger.state(), ledger.next_base_fee(), ledger.controls.gas_limit)
+            check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
             replaced = ledger.admit(candidate)
             reach("pipeline.admitted")
             if replaced is not None:
@@ -293,11 +278,14 @@ class Pipeline:
 
     def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
         """Fill, execute, apply and log one block. False if there was nothing to put into it."""
-        entries = self._ledger.executable()
+        now = self._clock.now()
+        entries = self._ledger.executable(self._ledger.next_block(now).base_fee)
         first = next(entries, None)
         if first is None and not allow_empty:
             return False
-        builder = self._ledger.new_block(self._clock.now(), timestamp)
+        builder = self._ledger.new_block(now, timestamp)
+        refused: list[PoolEntry] = []
+        faults = 0
         for entry in chain([first] if first is not None else [], entries):
             if builder.gas_left < GAS_MIN:
                 break
@@ -309,14 +297,19 @@ class Pipeline:
             except NOT_YET:
                 continue
             except InvalidTransaction as error:
+                refused.append(entry)
                 self._reject(entry, error, group)
             except StorageError:
                 raise
-            except Exception as error:
-                log.exception("execution fault", transaction=entry.transaction.hash.hex())
+            except Exception as error:  # a bug in executing this one; it changed nothing, the block goes on
+                faults += 1
+                if faults == 1:  # one traceback a block
+                    log.exception("execution fault", transaction=entry.transaction.hash.hex())
+                refused.append(entry)
                 self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
-                self._ledger.restore(builder)
-                return self._seal(group, allow_empty=allow_empty, timestamp=timestamp)
+        self._ledger.drop(refused)
+        if faults > 1:
+            log.error("execution faults while sealing a block", transactions=faults)
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")

@@ -18,8 +18,11 @@ INTERVAL_MILLISECONDS_MAX = 1000 * 86_400 * 365
 """Longest pause between blocks sealed by the clock."""
 
 
-class Controls(msgspec.Struct):
-    """Settings users change at run time; each change is a COMMAND record, so they survive a crash."""
+class Controls(msgspec.Struct, frozen=True):
+    """Settings users change at run time; each change is a COMMAND record, so they survive a crash.
+
+    One value holds from one change to the next: read `Ledger.controls` each time.
+    """
 
     automine: bool = True
     """Seal as soon as a transaction can be executed."""
@@ -41,10 +44,6 @@ class Controls(msgspec.Struct):
     """Accounts that may send transactions which nobody signed."""
     impersonate_all: bool = False
 
-    def next_base_fee_after(self, parent: Header) -> int:
-        """Base fee of the block after ``parent``, wei per gas: the one asked for, or that of EIP-1559."""
-        return base_fee_after(parent) if self.next_base_fee is None else self.next_base_fee
-
 
 ONE_BLOCK = ("next_timestamp", "next_base_fee", "next_prevrandao")
 """Controls that the next block consumes."""
@@ -57,16 +56,9 @@ def next_environment(
 ) -> BlockEnvironment:
     """Environment of the block after ``parent``. ``now`` is the wall clock in seconds.
 
-    Timestamps strictly rise, at `TIMESTAMP_MAX` by a second. ``prevrandao`` is derived from the parent, so that runs
-    can be repeated.
+    ``prevrandao`` is derived from the parent, so that runs can be repeated.
     """
-    if timestamp is None:
-        timestamp = controls.next_timestamp
-    if timestamp is None and controls.timestamp_interval is not None:
-        timestamp = parent.timestamp + controls.timestamp_interval
-    if timestamp is None:
-        timestamp = now + controls.time_offset_seconds
-    timestamp = max(min(timestamp, TIMESTAMP_MAX), parent.timestamp + 1)
+    timestamp = next_timestamp(parent, controls, now, wanted=timestamp)
     number = parent.number + 1
     fork = config.fork_at(number, timestamp)
     schedule = config.blobs_at(timestamp)
@@ -78,7 +70,7 @@ def next_environment(
         gas_limit=controls.gas_limit,
         coinbase=Address(controls.coinbase),
         parent_hash=parent.hash,
-        base_fee=controls.next_base_fee_after(parent) if fork >= Fork.LONDON else 0,
+        base_fee=next_base_fee(parent, fork, controls),
         prevrandao=Hash32(controls.next_prevrandao or keccak256(parent.hash)) if fork >= Fork.PARIS else ZERO_HASH,
         excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= Fork.CANCUN else 0,
         blob_schedule=schedule,
@@ -86,8 +78,22 @@ def next_environment(
     )
 
 
-def base_fee_after(parent: Header) -> int:
-    """Base fee of the block after ``parent``, wei per gas; the initial one if it had none (EIP-1559)."""
+def next_timestamp(parent: Header, controls: Controls, now: int, *, wanted: int | None = None) -> int:
+    """Timestamp of the block after ``parent``, Unix seconds. Timestamps strictly rise, at `TIMESTAMP_MAX` by one."""
+    timestamp = controls.next_timestamp if wanted is None else wanted
+    if timestamp is None and controls.timestamp_interval is not None:
+        timestamp = parent.timestamp + controls.timestamp_interval
+    if timestamp is None:
+        timestamp = now + controls.time_offset_seconds
+    return max(min(timestamp, TIMESTAMP_MAX), parent.timestamp + 1)
+
+
+def next_base_fee(parent: Header, fork: Fork, controls: Controls) -> int:
+    """Base fee of the block after ``parent``, wei per gas: the one asked for, or that of EIP-1559; 0 before London."""
+    if fork < Fork.LONDON:
+        return 0
+    if controls.next_base_fee is not None:
+        return controls.next_base_fee
     if parent.base_fee is None:
         return fees.INITIAL_BASE_FEE
     return fees.next_base_fee(parent.gas_limit, parent.gas_used, parent.base_fee)

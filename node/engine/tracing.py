@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
 from chain.state import BlockHashes, StateReader
@@ -15,6 +17,7 @@ from node.rpc.errors import InvalidParams
 from node.tracers.registry import MakeTracer
 from node.tracers.run import Place, TracedRun
 from vm.block import BlockExecution
+from vm.interruption import spend
 from vm.machine import Machine
 
 
@@ -45,6 +48,7 @@ def trace_block(
         ended = execution.run(transaction, sender, tracer)
         logs += len(ended.logs)
         answers.append(tracer.result(ended))
+        spend(len(msgspec.json.encode(answers[-1])))
         if place == index:
             break
     return answers

@@ -79,11 +79,19 @@ class EmbeddedServer(uvicorn.Server):
 class Gateway:
     """A running HTTP listener."""
 
-    def __init__(self, server: EmbeddedServer, task: asyncio.Task[None], address: tuple[str, int]) -> None:
+    def __init__(
+        self, server: EmbeddedServer, task: asyncio.Task[None], address: tuple[str, int], connections_max: int
+    ) -> None:
         self._server = server
+        self._connections_max = connections_max
         self.task = task
         """Ends when the listener does."""
         self.address = address
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has all the connections it takes: one more is answered with 503."""
+        return len(self._server.server_state.connections) >= self._connections_max
 
     async def close(self) -> None:
         """Finish running requests and stop."""
@@ -140,4 +148,4 @@ async def serve_http(
     if task.done():
         task.result()
     host, port = bound.getsockname()[:2]
-    return Gateway(server, task, (host, port))
+    return Gateway(server, task, (host, port), connections_max)

@@ -11,6 +11,9 @@ import msgspec
 
 from node.errors import NodeStopping
 from node.gateway.guard import FORWARDED, GuardRules, Refusal, Visitor, is_json, judge
+from node.gateway.patience import PEER, HttpPeer
+from node.rpc.errors import NodeBusy
+from node.rpc.held import SMALL_BYTES, Holding
 from node.rpc.service import RpcService
 
 Scope = MutableMapping[str, Any]
@@ -26,6 +29,8 @@ PREFLIGHT_HEADERS_MAX = 1_000
 DEFAULT_HEADERS = "authorization, content-type"
 HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
 FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
+TAKE_ANSWER_S = 30.0
+"""For the peer to take an answer; the connection is closed then."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -40,7 +45,10 @@ async def respond(send: Send, status: int, body: bytes = b"", *headers: Header, 
     """Send a whole response; ``kind`` is another when it answers the handshake of a WebSocket."""
     length = () if status == 204 else ((b"content-length", str(len(body)).encode()),)
     await send({"type": f"{kind}.start", "status": status, "headers": [*length, *headers]})
-    await send({"type": f"{kind}.body", "body": body})
+    is_large = len(body) > SMALL_BYTES
+    await send({"type": f"{kind}.body", "body": body, "more_body": is_large})
+    if is_large:  # the server returns from this one when the peer has taken most of the body
+        await send({"type": f"{kind}.body", "body": b""})
 
 
 async def refuse(send: Send, refusal: Refusal, *headers: Header, kind: str = "http.response") -> None:
@@ -155,19 +163,32 @@ class JsonRpcEndpoint:
             await refuse(send, Refusal(503, stopping.code, str(stopping), stopping.hint))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._body(scope, receive)
-        if body is None:
-            message = f"the body exceeds {self._body_max} bytes"
-            await refuse(send, Refusal(413, "rpc.too_large", message, "send smaller requests or batches"))
-            return
-        answer = await self._service.answer(body, rights=scope["rights"])
-        if answer is None:
-            await respond(send, 204)
-        else:
-            await respond(send, 200, answer, JSON)
+        peer: HttpPeer | None = scope.get("state", {}).get(PEER)
+        holding = self._service.held.holding()
+        try:
+            body = await self._body(scope, receive, holding)
+            if body is None:
+                message = f"the body exceeds {self._body_max} bytes"
+                await refuse(send, Refusal(413, "rpc.too_large", message, "send smaller requests or batches"))
+                return
+            client = peer.client if peer is not None else None
+            answer = await self._service.answer(body, client, rights=scope["rights"])
+            if answer is None:
+                await respond(send, 204)
+                return
+            holding.hold(len(answer))
+            async with asyncio.timeout(TAKE_ANSWER_S):
+                await respond(send, 200, answer, JSON)
+        except NodeBusy as busy:
+            await refuse(send, Refusal(503, busy.code, str(busy), busy.hint))
+        except TimeoutError:
+            if peer is not None:
+                peer.abort()
+        finally:
+            holding.release()
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, None if it is too large."""
+    async def _body(self, scope: Scope, receive: Receive, holding: Holding) -> bytes | None:
+        """The whole body, None if it is too large. Raises `NodeBusy`."""
         declared = header(scope, b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > self._body_max:
             return None
@@ -182,5 +203,6 @@ class JsonRpcEndpoint:
             size += len(part)
             if size > self._body_max:
                 return None
+            holding.hold(size)
             parts.append(part)
         return b"".join(parts)

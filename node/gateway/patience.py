@@ -1,4 +1,4 @@
-"""HTTP connections whose request never becomes whole are closed, so that they do not take the places of others."""
+"""HTTP connections as the node sees them: closed if a request never becomes whole; what was asked ends with them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,30 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from node.rpc.work import Client
+
 ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 """The beginning of a target that names its host, which then counts in place of the Host header (RFC 9112, 3.2.2)."""
 REQUEST_S = 15.0
 """For a request to arrive whole, header and body, from its first byte or from the connection's beginning."""
+
+
+PEER = "peer"
+"""Where the `HttpPeer` is in the state of an ASGI scope."""
+
+
+class HttpPeer:
+    """One connection, for the requests on it."""
+
+    __slots__ = ("_transport", "client")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.client = Client()
+        self._transport = transport
+
+    def abort(self) -> None:
+        """Close it, whatever is waiting to be sent."""
+        self._transport.abort()
 
 
 class ImpatientProtocol(HttpToolsProtocol):
@@ -24,11 +44,14 @@ class ImpatientProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._peer = HttpPeer(transport)
+        self.app_state = {**self.app_state, PEER: self._peer}
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_request = False
         self._watch()
+        self._peer.client.leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -12,15 +12,18 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from chain.errors import ZvmdError
+from node.gateway.http import TAKE_ANSWER_S
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
-from node.rpc.errors import InvalidParams, LimitExceeded, error_object
+from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object
 from node.rpc.methods.session_sharing import watch_params
 from node.rpc.params import check_keys, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
+from node.rpc.strict_json import LARGE_BYTES
+from node.rpc.work import Client
 
 Item = TypeVar("Item")
 
@@ -41,6 +44,7 @@ class WebSocketSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(REQUESTS_MAX)
         self._sending = asyncio.Lock()
+        self._client = Client()
 
     async def run(self) -> None:
         """Serve until the peer leaves."""
@@ -59,6 +63,7 @@ class WebSocketSession:
         except WebSocketDisconnect:
             pass
         finally:
+            self._client.leave()
             for task in [*self._tasks, *self._subscriptions.values()]:
                 task.cancel()
 
@@ -67,20 +72,30 @@ class WebSocketSession:
         self._free.release()
 
     async def _serve(self, body: bytes) -> None:
-        answer = await self._answer(body)
-        if answer is not None:
-            await self._send(answer)
+        holding = self._service.held.holding()
+        try:
+            holding.hold(len(body))
+            answer = await self._answer(body)
+            if answer is not None:
+                holding.hold(len(answer))
+                await self._send(answer)
+        except NodeBusy as busy:
+            await self._send(self._service.dispatcher.encode_error(None, busy))
+        finally:
+            holding.release()
 
     async def _send(self, answer: bytes) -> None:
         try:
-            async with self._sending:
+            async with self._sending, asyncio.timeout(TAKE_ANSWER_S):
                 await self._socket.send_text(answer.decode())
+        except TimeoutError:
+            self._socket.state.peer.abort()
         except (RuntimeError, WebSocketDisconnect):
             return  # the peer has left
 
     async def _answer(self, body: bytes) -> bytes | None:
-        if not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
-            return await self._service.answer(body, rights=self._rights)
+        if len(body) > LARGE_BYTES or not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
+            return await self._service.answer(body, self._client, rights=self._rights)
         dispatcher = self._service.dispatcher
         try:
             decoded = dispatcher.decode(body, self._rights)
@@ -88,7 +103,7 @@ class WebSocketSession:
             return dispatcher.encode_error(None, error)
         request = decoded.requests[0]
         if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
-            return await self._service.answer(body, rights=self._rights)
+            return await self._service.answer(body, self._client, rights=self._rights)
         try:
             result = self._subscription_call(request)
         except ZvmdError as error:

@@ -19,6 +19,8 @@ from chain.errors import ZvmdError
 log = structlog.get_logger("zvmd.jobs")
 
 WORKERS: Final = 2
+LEAST_SECONDS: Final = 0.01
+"""Between runs of a job, however short its setting is."""
 MISFIRE_GRACE_SECONDS: Final = 60
 JOB_DEFAULTS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS}
 START_SECONDS: Final = 10.0
@@ -97,22 +99,35 @@ class Jobs:
         self._work: dict[str, Callable[[], object]] = {}
         self._executor = ThreadPoolExecutor(WORKERS)
         self._scheduler = SteadyScheduler(
-            steady, timezone="UTC", executors={"default": self._executor}, job_defaults=JOB_DEFAULTS
+            steady,
+            timezone="UTC",
+            executors={"default": self._executor, "alone": ThreadPoolExecutor(1)},
+            job_defaults=JOB_DEFAULTS,
         )
 
     def register(
-        self, name: str, work: Callable[[], object], interval_seconds: float, first_seconds: float | None = None
+        self,
+        name: str,
+        work: Callable[[], object],
+        interval_seconds: float,
+        first_seconds: float | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         """Run ``work`` every ``interval_seconds``, first after ``first_seconds``, else after one interval.
 
-        It returns its result.
+        It returns its result. No job runs more often than every `LEAST_SECONDS`. ``alone``: on a thread of its own, so
+        that no long job delays it.
         """
         assert name not in self._work, f"job {name!r} is registered twice"
-        assert interval_seconds > 0
+        interval_seconds = max(interval_seconds, LEAST_SECONDS)
         self._work[name] = work
         self._statuses[name] = JobStatus(name, interval_seconds)
         first = {} if first_seconds is None else {"next_run_time": datetime.now(UTC) + timedelta(seconds=first_seconds)}
-        self._scheduler.add_job(self._run, "interval", args=[name], id=name, seconds=interval_seconds, **first)
+        self._scheduler.add_job(
+            self._run, "interval", args=[name], id=name, seconds=interval_seconds,
+            executor="alone" if alone else "default", **first,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Begin running jobs on threads of their own, which exist from now on: later there may be none to be had."""

@@ -29,6 +29,8 @@ second while a job takes longer than its interval, as a checkpoint may: `node.op
 BURST: Final = 20
 """Lines of a kind at once; then `LINES_PER_SECOND`."""
 LINES_PER_SECOND: Final = 1.0
+KIND_FIELDS: Final = ("event", "job", "work", "method", "code")
+"""What makes two lines of structlog the same kind: one job that fails each second does not hide another's failure."""
 KINDS_MAX: Final = 512
 """Kinds counted apart; those beyond share one limit."""
 
@@ -79,8 +81,8 @@ class Allowance:
 class LimitedHandler(logging.Handler):
     """Formats records for a sink, of each kind a burst and then one a second, which tells how many were ``suppressed``.
 
-    A kind is an event of structlog, or a line of code that calls the standard library's logging. Critical records are
-    never left out: the process ends behind them.
+    A kind is an event of structlog with its `KIND_FIELDS`, or a line of code that calls the standard library's logging.
+    Critical records are never left out: the process ends behind them.
     """
 
     def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,8 +119,10 @@ class LimitedHandler(logging.Handler):
         return self.format(record) + "\n"
 
     def _allowance(self, record: logging.LogRecord) -> Allowance:
-        event = record.msg.get("event") if isinstance(record.msg, dict) else (record.pathname, record.lineno)
-        key: Hashable = (record.name, str(event))
+        said = record.msg
+        place = (record.pathname, record.lineno)
+        parts = [said.get(field) for field in KIND_FIELDS] if isinstance(said, dict) else place
+        key: Hashable = (record.name, *map(str, parts))
         found = self._kinds.get(key)
         if found is None:
             if len(self._kinds) >= KINDS_MAX:

@@ -1,4 +1,4 @@
-"""Keeps the process small without stopping it: full garbage collections in quiet moments, freed memory given back."""
+"""Keeps the process small: full garbage collections in quiet moments and after growth, freed memory given back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 1_800.0
 """Under load that never pauses, a collection comes after this all the same; it stops every thread for a moment."""
+GROWTH_BYTES: Final = 16 * 2**20
+"""A process that holds so much more than after the last collection does not wait for a pause."""
 ARENAS_MAX: Final = 2
 """Malloc otherwise makes up to eight arenas a core, and what threads free in one is of no use to the others."""
 _M_ARENA_MAX = -8
@@ -31,25 +33,38 @@ def resident_bytes() -> dict[str, int]:
 
 
 class QuietCollector:
-    """Collects garbage when nothing has happened between two looks, or when that has not been so for long."""
+    """Collects garbage when nothing has happened between two looks, when the process has grown, or after long."""
 
-    def __init__(self, activity: Callable[[], float], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        activity: Callable[[], object],
+        now: Callable[[], float] = time.monotonic,
+        held: Callable[[], int] = lambda: resident_bytes()["own"],
+    ) -> None:
+        """``activity`` is something else after any work; ``held`` is the memory of the process, bytes."""
         self._activity = activity
         self._now = now
+        self._held = held
         self._seen = self._collected_at = activity()
         self._last = now()
+        self._floor = held()
+        """What the process held after the last collection, or less if it has shrunk since."""
         self._said = "none yet"
 
     def run(self) -> str:
         """Look; collect if it is time. Says what the last collection found."""
         activity, now = self._activity(), self._now()
         quiet, self._seen = activity == self._seen, activity
-        if (quiet and activity != self._collected_at) or now - self._last >= PATIENCE_SECONDS:
+        held = self._held()
+        self._floor = min(self._floor, held)
+        has_grown = held > self._floor + GROWTH_BYTES
+        if has_grown or (quiet and activity != self._collected_at) or now - self._last >= PATIENCE_SECONDS:
             self._collected_at, self._last = activity, now
             found = gc.collect()
             trim = _malloc("malloc_trim")
             if trim is not None:
                 trim(0)
+            self._floor = self._held()
             self._said = f"{found} objects in cycles"
         return self._said
 

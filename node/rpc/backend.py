@@ -16,6 +16,7 @@ from chain.state import StateReader
 from chain.types import Address, Hash32
 from node.rpc.errors import ExecutionFailed, ExecutionReverted, RpcError
 from storage.following import FoundLog, LogQuery
+from storage.rewinds import Rewinds
 
 if TYPE_CHECKING:
     from chain.blocks import Block, Header
@@ -251,11 +252,11 @@ class Backend(Protocol):
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number once it is at least ``number``. Event streams are built on this.
 
-        Also returns as soon as there are more than ``rewinds`` entries in `rewinds`.
+        Also returns as soon as the chain was brought back more often than ``rewinds`` times.
         """
 
-    def rewinds(self) -> Sequence[int]:
-        """Blocks that development calls brought the chain back to since the node started, oldest first."""
+    def rewinds(self) -> Rewinds:
+        """How far development calls brought the chain back since the node started."""
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Do a development call (``node/engine/cheats.py``). The same ``key`` again: the answer given then, and

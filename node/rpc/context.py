@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from node.rpc.backend import Backend
 from node.rpc.errors import MethodNotFound, UnknownBlock
@@ -30,6 +32,8 @@ class Context:
     sessions: SessionService | None = None
     damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
     """Told of damage that a request met in the state store, before it is answered. Any thread."""
+    read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread
+    """Runs a read on a reader thread, as a part of the request under way."""
     sign: Callable[[bytes], bytes] | None = None
     """Public key and signature of the node for a message."""
     transcript: Transcript | None = None

@@ -43,6 +43,8 @@ class Request:
     method: str
     params: list[Any] | dict[str, Any]
     refusal: ZvmdError | None = None
+    is_large: bool = False
+    """Of a body too large for the event loop."""
     rights: Rights = EVERYTHING
 
     @property
@@ -112,18 +114,27 @@ class Dispatcher:
         Raises `ParseError` or `InvalidRequest` when the whole body is unusable.
         """
         value = strict_json.decode(body, self.context.limits)
+        is_large = len(body) > strict_json.LARGE_BYTES
         if not isinstance(value, list):
-            return Body([_request(value, rights)], is_batch=False)
+            return Body([_request(value, is_large, rights)], is_batch=False)
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
             raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
-        return Body([_request(item, rights) for item in value], is_batch=True)
+        return Body([_request(item, is_large, rights) for item in value], is_batch=True)
 
     def prepare(self, name: str, params: list[Any] | dict[str, Any], rights: Rights = EVERYTHING) -> Call:
-        """The call meant, for a caller whose right to it was checked. Raises `MethodNotFound` or `InvalidParams`."""
+        """The call meant, for a caller whose right to the method was checked.
+
+        Rights to sessions are checked here, for all methods and transports. Raises `MethodNotFound`, `InvalidParams`,
+        and what `Live.check` raises for a session named.
+        """
         method = find_method(name)
-        return Call(method, self.context.with_rights(rights), method.arguments(params))
+        arguments = method.arguments(params)
+        for parameter, value in zip(method.parameters, arguments, strict=True):
+            if parameter.right is not None and value is not None:
+                self.context.need_sessions().live.check(value, parameter.right)
+        return Call(method, self.context.with_rights(rights), arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
         """One answer object; replaced by an error if it is too large."""
@@ -148,13 +159,10 @@ class Dispatcher:
             return None
         if not body.is_batch:
             return answers[0]
-        limit = self.context.limits.answer_size_max_bytes
-        if sum(map(len, answers)) > limit:
-            return self.encode_error(None, LimitExceeded(f"batch answer above {limit} bytes"))
         return b"[" + b",".join(answers) + b"]"
 
 
-def _request(value: Any, rights: Rights) -> Request:
+def _request(value: Any, is_large: bool, rights: Rights) -> Request:
     """Check the shape of one request object and its caller's rights; a misfit becomes a `Request` with a refusal."""
     if not isinstance(value, dict):
         return Request(None, "", [], InvalidRequest("a request is an object"))
@@ -168,7 +176,8 @@ def _request(value: Any, rights: Rights) -> Request:
         return Request(_known(request_id), "", [], InvalidRequest('"method" must be a string'))
     if params is not None and not isinstance(params, (list, dict)):
         return Request(_known(request_id), name, [], InvalidRequest('"params" must be an array or an object'))
-    return Request(request_id, name, params if params is not None else [], _not_permitted(name, rights), rights)
+    arguments = params if params is not None else []
+    return Request(request_id, name, arguments, _not_permitted(name, rights), is_large, rights)
 
 
 def _not_permitted(name: str, rights: Rights) -> ZvmdError | None:

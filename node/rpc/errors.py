@@ -13,7 +13,11 @@ ZvmdError
     ├── UnknownTransaction     rpc.unknown_tx         -32000
     ├── UnknownFilter          rpc.unknown_filter     -32000
     ├── LimitExceeded          rpc.limit              -32005
+    │   └── AccessListUnsettled rpc.access_list       -32005
     ├── NodeBusy               rpc.busy               -32005
+    ├── CallTimeout            rpc.timeout            -32000
+    ├── CallTooLarge           rpc.memory             -32005
+    ├── ClientGone             rpc.gone               -32000
     ├── NotWaiting             rpc.wait_timeout       -32004
     ├── NotThereYet            rpc.min_lsn            -32004
     ├── ExecutionReverted      evm.revert                  3
@@ -133,12 +137,41 @@ class LimitExceeded(RpcError):
     hint = "ask for a smaller range or page through it"
 
 
+class AccessListUnsettled(LimitExceeded):
+    """What the code uses changes with what is warm, and no list that fits into a transaction warms all of it."""
+
+    code = "rpc.access_list"
+    hint = "send the transaction without an access list, or with one of your own"
+
+
 class NodeBusy(RpcError):
     """The queue of reads is full."""
 
     code = "rpc.busy"
     rpc_code = -32005
     hint = "wait for answers before sending more"
+
+
+class CallTimeout(RpcError):
+    """The work for one request, or for all calls of a batch, took longer than allowed (geth: ``--rpc.evmtimeout``)."""
+
+    code = "rpc.timeout"
+    hint = "give it less to do, or raise [limits] call_seconds"
+
+
+class CallTooLarge(RpcError):
+    """The work for one request took more memory than allowed."""
+
+    code = "rpc.memory"
+    rpc_code = -32005
+    hint = "give it less gas, or raise [limits] call_memory_bytes"
+
+
+class ClientGone(RpcError):
+    """The connection ended before the answer was ready; nobody reads this, but a log may."""
+
+    code = "rpc.gone"
+    hint = "keep the connection open until the answer has come"
 
 
 class NotWaiting(RpcError):

@@ -1,7 +1,9 @@
 """Polling filters (``eth_newFilter`` and kin): a position in the chain per filter, no queue.
 
 A filter remembers what was answered last, and each poll reads the chain from there, so it costs nothing
-between polls and cannot overflow. Filters not polled for a while are dropped.
+between polls and cannot overflow. Filters not polled for a while are dropped. When there is no room for a new one, the
+oldest that was never polled makes room, or else the one not polled for the longest time: clients that poll keep theirs
+beside one that installs filters without end. A client is not known by its connection, since HTTP has none that lasts.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from chain.types import Hash32
-from node.rpc.errors import LimitExceeded, UnknownFilter
+from node.rpc.errors import UnknownFilter
 from storage.following import LogQuery
 
 FilterKind = Literal["logs", "blocks", "pending"]
@@ -33,11 +35,13 @@ class Filter:
     rewinds: int = 0
     """How often the chain had been brought back at the last poll."""
     polled_at: float = 0.0
+    is_polled: bool = False
+    """Somebody asked for its changes or logs."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class FilterStore:
-    """All filters of the node, with a limit on their number and idle time."""
+    """All filters of the node, with a limit on their number and on the seconds between polls."""
 
     def __init__(self, size_max: int, idle_max_s: float) -> None:
         self._size_max = size_max
@@ -46,16 +50,23 @@ class FilterStore:
         self._lock = threading.Lock()
 
     def add(self, new: Filter, now: float) -> int:
-        """Install and return its id. Raises `LimitExceeded`."""
+        """Install and return its id; another may have to make room."""
         with self._lock:
             for key in [k for k, f in self._filters.items() if now - f.polled_at > self._idle_max_s]:
                 del self._filters[key]
             if len(self._filters) >= self._size_max:
-                raise LimitExceeded(f"{self._size_max} filters are installed; eth_uninstallFilter frees one")
+                del self._filters[min(self._filters, key=self._usefulness)]
             new.polled_at = now
             key = secrets.randbits(63)
             self._filters[key] = new
             return key
+
+    def __len__(self) -> int:
+        return len(self._filters)
+
+    def _usefulness(self, key: int) -> tuple[bool, float]:
+        found = self._filters[key]
+        return found.is_polled, found.polled_at
 
     def get(self, key: int, now: float) -> Filter:
         """The filter, marked as used. Raises `UnknownFilter`."""
@@ -64,7 +75,7 @@ class FilterStore:
             if found is None or now - found.polled_at > self._idle_max_s:
                 self._filters.pop(key, None)
                 raise UnknownFilter(f"no filter {key:#x}")
-            found.polled_at = now
+            found.polled_at, found.is_polled = now, True
             return found
 
     def remove(self, key: int) -> bool:

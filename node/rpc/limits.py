@@ -18,12 +18,20 @@ class RpcLimits:
     log_blocks_max: int = 10_000
     log_results_max: int = 10_000
     call_gas_max: int = 50_000_000
+    call_max_s: float = 5.0
+    """From when the first thread begins with a request; the calls of a batch share it."""
+    call_size_max_bytes: int = 128 * 1024 * 1024
+    """Memory that one request may take while it is worked on."""
+    held_max_bytes: int = 256 * 1024 * 1024
+    """Large bodies and answers in the whole process."""
+    json_values_max: int = 100_000
+    """Brackets, commas, quotes and escapes each, of a body too large to be parsed on the event loop."""
     fee_history_blocks_max: int = 1024
     filters_max: int = 256
     filter_idle_max_s: float = 300.0
     subscriptions_max: int = 64
     """Per connection."""
     reads_queued_max: int = 65_536
-    reader_threads: int = 4
+    reader_threads: int = 6
     mine_blocks_max: int = 1_000_000
     wait_mined_max_s: float = 30.0

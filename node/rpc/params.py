@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NewType
+from typing import Annotated, Any, Final, NewType
 
 from chain.errors import InvalidHex
 from chain.types import UINT256_MAX, Address, Hash32, parse_hex
 from node.rpc.errors import InvalidParams
+from node.sessions.errors import OwnersOnly
+from node.sessions.shares import Right
 
 LooseInt = NewType("LooseInt", int)
 """A number however it is written."""
@@ -21,6 +23,11 @@ Slot = NewType("Slot", int)
 """A storage key: data of at most 32 bytes, or a quantity."""
 SessionRef = int | str
 """A session's number, or a share token."""
+ToLook = Annotated[SessionRef, Right.LOOK]
+ToDrive = Annotated[SessionRef, Right.DRIVE]
+ToOwn = Annotated[int, Right.OWN]
+RIGHTS: Final[dict[Any, Right]] = {ToLook: Right.LOOK, ToDrive: Right.DRIVE, ToOwn: Right.OWN}
+"""By annotation of a parameter that names a session; `node.rpc.dispatch` checks them."""
 FilterId = NewType("FilterId", int)
 JsonObject = NewType("JsonObject", dict)  # type: ignore[type-arg]
 """Any JSON object; the handler reads it."""
@@ -89,6 +96,13 @@ def loose_int(value: Any) -> LooseInt:
 def session_ref(value: Any) -> SessionRef:
     """A session's number however it is written, or a share token."""
     return value if isinstance(value, str) and value.startswith("zvs-") else loose_int(value)
+
+
+def owned_session(value: Any) -> int:
+    """A session's number. Raises `OwnersOnly` for a share token."""
+    if isinstance(value, str) and value.startswith("zvs-"):
+        raise OwnersOnly("a share token is not enough for this")
+    return loose_int(value)
 
 
 def data(value: Any) -> bytes:
@@ -189,7 +203,9 @@ def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> Non
 PARSERS: dict[Any, Callable[[Any], Any]] = {
     int: quantity,
     LooseInt: loose_int,
-    SessionRef: session_ref,
+    ToLook: session_ref,
+    ToDrive: session_ref,
+    ToOwn: owned_session,
     Slot: slot,
     FilterId: filter_id,
     bytes: data,

@@ -1,64 +1,140 @@
 """Reader threads: every read of one loop turn becomes one job, so a flood pays one thread hop, not thousands.
 
 One thread works at a time, as Python code gains nothing from two and loses much in handing the interpreter lock to
-and fro. When it has been on one call for long (native code, a disk), the next thread is woken and goes on with the
-queue, so nobody waits behind a stranger's heavy call.
+and fro. When it has been on one call for long (native code, a disk), the next thread is woken and goes on.
+
+Nobody waits behind a stranger's heavy calls:
+
+- Clients take turns, the shortest job first: what a job will cost nobody knows, so it is taken to cost what the
+  client's last one did. One that has waited comes before all that are shorter by less than `WEIGHT` allows.
+- Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
+  and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
+  when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
+- What runs is looked at by the clock and ended when its `Work` is above its time or its memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from node.rpc.errors import NodeBusy
+import structlog
+
+from node.rpc.errors import InternalError, NodeBusy
+from node.rpc.limits import RpcLimits
+from node.rpc.work import Work, current_work
+from vm.interruption import Interruption, run_interruptible
 
 T = TypeVar("T")
 Job = Callable[[], Any]
 Done = Callable[[Any], None]
 """Receives the job's value on the loop; an exception object if it raised."""
 
+_log = structlog.get_logger("readers")
+
 DELIVER_AFTER_S = 0.002
 """A thread brings results back at least this often."""
 HELP_AFTER_S = 0.002
 """When all working threads have been on their calls for this long, another is woken."""
+LOOK_EVERY_S = 0.01
+"""What runs is looked at this often."""
+LIGHT, SHORT, MEDIUM, LONG = range(4)
+LANES_S = (0.02, 0.02, 0.5, math.inf)
+"""Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
+WEIGHT = 20.0
+"""A second of processor time that a job is taken to cost counts like so many of having arrived later."""
+
+
+class PutBack(BaseException):
+    """Ends a long job that must wait; no handler of errors may take it for one."""
+
+
+@dataclass(slots=True)
+class _Queued:
+    """A job waiting or running."""
+
+    number: int
+    run: Job
+    done: Done
+    work: Work
+    turn: float = 0.0
+    """What comes first; a time, seconds."""
+    begun: float = 0.0
+    clock: int = 0
+    """The thread's clock of processor time, and what it said at the first look; 0 for a job over before that."""
+    clock_begun: float = 0.0
+    lane: int = 0
+    interruption: Interruption | None = None
+
+    def __lt__(self, other: _Queued) -> bool:
+        return (self.turn, self.number) < (other.turn, other.number)
+
+
+class _Clocks(threading.local):
+    def __init__(self) -> None:
+        self.thread = time.pthread_getcpuclockid(threading.get_ident())
 
 
 class Readers:
     """A small pool of threads for reads. Use from one event loop only."""
 
-    def __init__(self, threads: int = 4, queued_max: int = 65_536) -> None:
+    def __init__(self, limits: RpcLimits) -> None:
         self._loop = asyncio.get_running_loop()
-        self._queued_max = queued_max
+        self._limits = limits
+        self._own = Work(limits)
         self._unanswered = 0
-        self._jobs: deque[tuple[Job, Done]] = deque()
-        self._hand_over_planned = False
-        self._helper: asyncio.TimerHandle | None = None
+        self._arrived: list[_Queued] = []
+        self._is_hand_over_planned = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._number = 0
+        self._results: deque[tuple[Done, Any]] = deque()
+        """What threads have done and the loop has not told yet."""
         self._wake: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
+        self._clocks = _Clocks()
+        # Guarded by the lock:
+        self._lanes: tuple[list[_Queued], ...] = ([], [], [], [])
+        """Heaps of what waits; in LIGHT and SHORT only the next job of each client, whose last one was short or not."""
+        self._waiting = 0
+        """Jobs that have not begun yet."""
+        self._running: dict[int, _Queued] = {}
+        """By thread."""
         self._working = 0
-        """Threads woken and not asleep again; guarded by the lock."""
+        """Threads woken and not asleep again."""
+        self._put_back = self._stopped = self._replaced = 0
         self._begun = 0.0
         """When a thread last began a call."""
-        self._threads = [threading.Thread(target=self._serve, name=f"reader-{i}", daemon=True) for i in range(threads)]
-        for thread in self._threads:
-            thread.start()
+        self.begun = 0
+        """Jobs begun since the start."""
+        self._size = limits.reader_threads
+        self._room = {MEDIUM: max(1, self._size // 6), LONG: max(1, self._size // 3)}
+        """Threads that may be on jobs of those lanes."""
+        for _ in range(self._size):
+            self._start_thread()
 
-    def submit(self, job: Job, done: Done) -> None:
-        """Run ``job`` on a thread, then ``done`` with its value on the loop. Raises `NodeBusy`."""
-        if self._unanswered >= self._queued_max:
+    def submit(self, job: Job, done: Done, work: Work | None = None) -> None:
+        """Run ``job`` on a thread, then ``done`` with its value on the loop. Raises `NodeBusy`.
+
+        ``work`` bounds it; by default that of the running coroutine.
+        """
+        if self._unanswered >= self._limits.reads_queued_max:
             raise NodeBusy(f"{self._unanswered} reads are waiting")
         self._unanswered += 1
-        self._jobs.append((job, done))
-        if not self._hand_over_planned:
-            self._hand_over_planned = True
+        self._number += 1
+        self._arrived.append(_Queued(self._number, job, done, work or current_work.get() or self._unbounded()))
+        if not self._is_hand_over_planned:
+            self._is_hand_over_planned = True
             self._loop.call_soon(self._hand_over)
 
-    async def run(self, job: Callable[[], T]) -> T:
+    async def run(self, job: Callable[[], T], work: Work | None = None) -> T:
         """`submit` as a coroutine."""
         future: asyncio.Future[T] = self._loop.create_future()
 
@@ -70,71 +146,218 @@ class Readers:
             else:
                 future.set_result(value)
 
-        self.submit(job, done)
+        self.submit(job, done, work)
         return await future
+
+    def status(self) -> dict[str, int]:
+        """For ``zvmd_status``."""
+        with self._lock:
+            return {
+                "threads": self._size,
+                "busy": len(self._running),
+                "medium": self._count(MEDIUM),
+                "long": self._count(LONG),
+                "waiting": self._waiting + len(self._lanes[MEDIUM]) + len(self._lanes[LONG]),
+                "putBack": self._put_back,
+                "stopped": self._stopped,
+                "replaced": self._replaced,
+            }
+
+    def bound(self) -> tuple[int, int]:
+        """How many reads wait or run, and the limit."""
+        return self._unanswered, self._limits.reads_queued_max
 
     def close(self) -> None:
         """Let the threads end; jobs handed over are finished."""
-        if self._helper is not None:
-            self._helper.cancel()
-        for _ in self._threads:
+        if self._timer is not None:
+            self._timer.cancel()
+        for _ in range(self._size):
             self._wake.put(False)
 
-    def _hand_over(self) -> None:
-        self._hand_over_planned = False
-        with self._lock:
-            stuck = self._working == 0 or time.monotonic() - self._begun > HELP_AFTER_S
-            if self._jobs and stuck and self._working < len(self._threads):
-                self._working += 1
-                self._wake.put(True)
-            waiting = bool(self._jobs)
-        if waiting and self._helper is None:
-            self._helper = self._loop.call_later(HELP_AFTER_S, self._help)
+    def _unbounded(self) -> Work:
+        """Of what the node reads for itself and its streams: a page each, so the time begins with each."""
+        return Work(self._limits, self._own.client)
 
-    def _help(self) -> None:
-        self._helper = None
-        self._hand_over()
+    # On the loop
+
+    def _hand_over(self) -> None:
+        self._is_hand_over_planned = False
+        arrived, self._arrived = self._arrived, []
+        now = time.monotonic()
+        with self._lock:
+            for job in arrived:
+                queue = job.work.client.share.queue
+                queue.append(job)
+                if len(queue) == 1:
+                    self._line_up(job, now)
+            self._waiting += len(arrived)
+            waiting = self._wake_another(now)
+        if self._timer is None and (waiting or self._working):
+            self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
+
+    def _line_up(self, job: _Queued, now: float) -> None:
+        """The job waits in its lane, by what it is taken to cost. Holds the lock."""
+        cost = job.work.client.share.cost
+        if job.lane < MEDIUM:
+            job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
+        job.turn = now + WEIGHT * cost
+        heappush(self._lanes[job.lane], job)
+
+    def _wake_another(self, now: float) -> bool:
+        """Wake a thread if nobody can go on soon with what waits; whether anything waits. Holds the lock."""
+        lane = self._next_lane()
+        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (lane in self._room and self._working == 1)
+        if lane is not None and is_stuck and self._working < self._size:
+            self._working += 1
+            self._wake.put(True)
+        return lane is not None
+
+    def _next_lane(self) -> int | None:
+        """The longest lane in which a job waits that may begin. Holds the lock."""
+        for lane, room in ((LONG, self._room[LONG]), (MEDIUM, self._room[MEDIUM])):
+            if self._lanes[lane] and self._count(lane) < room:
+                return lane
+        light, short = self._lanes[LIGHT], self._lanes[SHORT]
+        if not short or len(self._running) >= max(1, self._size - 1):
+            return LIGHT if light else None
+        return LIGHT if light and light[0] < short[0] else SHORT
+
+    def _count(self, lane: int) -> int:
+        return sum(job.lane == lane for job in self._running.values())
+
+    def _look(self) -> None:
+        """End what is above its limits, put back what finds no room in its lane, wake another if all are stuck."""
+        self._timer = None
+        self._deliver()  # of threads that are on a long job now
+        now = time.monotonic()
+        with self._lock:
+            running = sorted(self._running.values(), key=lambda job: job.begun)
+            for job in running:
+                if not job.clock:
+                    continue
+                if not job.clock_begun:
+                    job.clock_begun = time.clock_gettime(job.clock)
+                elif job.interruption is not None and now - job.begun > LANES_S[job.lane]:
+                    self._promote(job, job.interruption)
+            waiting = self._wake_another(now)
+        for job in running:
+            job.work.look(now)
+        if waiting or running or self._working:
+            self._timer = self._loop.call_later(HELP_AFTER_S if waiting else LOOK_EVERY_S, self._look)
+
+    def _promote(self, job: _Queued, interruption: Interruption) -> None:
+        """Move a job that runs to the lane of its time, or have it put back. Holds the lock."""
+        if time.clock_gettime(job.clock) - job.clock_begun <= LANES_S[job.lane]:
+            return
+        with_room = [lane for lane, room in self._room.items() if lane > job.lane and self._count(lane) < room]
+        if with_room:
+            job.lane = with_room[0]
+        else:
+            interruption.stop(PutBack())  # where it has ended meanwhile, or is to end anyway, that does nothing
+
+    def _deliver(self) -> None:
+        for _ in range(len(self._results)):
+            done, value = self._results.popleft()
+            self._unanswered -= 1
+            done(value)
+
+    # On a thread
+
+    def _start_thread(self) -> None:
+        threading.Thread(target=self._serve, name="reader", daemon=True).start()
 
     def _serve(self) -> None:
-        while self._wake.get():
-            self._work_through()
+        try:
+            while self._wake.get():
+                self._work_through()
+        except BaseException as error:
+            self._replace(error)
+
+    def _replace(self, error: BaseException) -> None:
+        """Another thread goes on where this one dies: with a bug or without memory, never with a job's own error."""
+        _log.error("reader_died", exc_info=error)
+        with self._lock:
+            job = self._running.pop(threading.get_ident(), None)
+            self._working -= 1
+            self._replaced += 1
+        if job is not None:
+            self._results.append((job.done, InternalError(f"the reader thread ended: {type(error).__name__}")))
+        self._start_thread()
+        self._bring_back()
+
+    def _take(self) -> _Queued | None:
+        """The next job, now this thread's; None if there is none, and the thread sleeps then."""
+        with self._lock:
+            lane = self._next_lane()
+            if lane is None:
+                self._working -= 1
+                return None
+            job = heappop(self._lanes[lane])
+            job.lane = lane
+            self._begun = job.begun = time.monotonic()
+            if lane < MEDIUM:
+                self._waiting -= 1
+                queue = job.work.client.share.queue
+                queue.popleft()
+                if queue:
+                    self._line_up(queue[0], job.begun)
+            self._running[threading.get_ident()] = job
+            self.begun += 1
+            if lane != LIGHT and self._lanes[LIGHT] and self._working < self._size:
+                self._working += 1
+                self._wake.put(True)
+        job.clock = self._clocks.thread
+        job.clock_begun = 0.0
+        job.interruption = job.work.begin(job.begun)
+        return job
 
     def _work_through(self) -> None:
-        results: list[tuple[Done, Any]] = []
-        first = time.monotonic()
+        first, has_results = 0.0, False
         while True:
-            try:
-                job, done = self._jobs.popleft()
-            except IndexError:
-                if results:
-                    self._bring_back(results)
-                    results = []
-                with self._lock:
-                    # A job appended meanwhile found this thread working and woke nobody.
-                    if self._jobs:
-                        continue
-                    self._working -= 1
-                    return
-            self._begun = now = time.monotonic()
-            if results and now - first > DELIVER_AFTER_S:
-                self._bring_back(results)
-                results = []
-            if not results:
-                first = now
-            value: Any
-            try:
-                value = job()
-            except BaseException as error:
-                value = error
-            results.append((done, value))
+            job = self._take()
+            if job is None:
+                if has_results:
+                    self._bring_back()
+                return
+            if not has_results:
+                first = job.begun
+            elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
+                self._bring_back()
+                first = job.begun
+            self._execute(job)
+            has_results = True
 
-    def _bring_back(self, results: list[tuple[Done, Any]]) -> None:
+    def _execute(self, job: _Queued) -> None:
+        interruption = job.interruption
+        assert interruption is not None
+        value: Any
+        is_put_back = False
         try:
-            self._loop.call_soon_threadsafe(self._deliver, results)
+            value = run_interruptible(interruption, job.run)
+        except PutBack:
+            is_put_back = True
+        except BaseException as error:
+            value = error
+        job.work.end(interruption)
+        with self._lock:
+            del self._running[threading.get_ident()]
+            job.interruption = None
+            share, cost = job.work.client.share, time.monotonic() - job.begun
+            if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
+                cost = time.clock_gettime(job.clock) - job.clock_begun
+            job.clock = 0
+            share.cost = max(cost, share.cost / 2)
+            if is_put_back:
+                self._put_back += 1
+                job.lane = MEDIUM if job.lane < MEDIUM else LONG
+                self._line_up(job, job.begun)
+            elif job.work.reason is not None:
+                self._stopped += 1
+        if not is_put_back:
+            self._results.append((job.done, value))
+
+    def _bring_back(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
-
-    def _deliver(self, results: list[tuple[Done, Any]]) -> None:
-        self._unanswered -= len(results)
-        for done, value in results:
-            done(value)

@@ -8,7 +8,6 @@ the same batch.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import InvalidParams, MethodNotFound
-from node.rpc.params import PARSERS
+from node.rpc.params import PARSERS, RIGHTS
+from node.sessions.shares import Right
 
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -33,6 +33,8 @@ class Parameter:
     parse: Parser
     required: bool
     default: Any
+    right: Right | None
+    """Of parameters that name a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,17 @@ class Method:
 
 
 _METHODS: dict[str, Method] = {}
-NEAR = 0.8
-"""Names less alike than this are no typing errors of each other."""
+_NEAR: dict[str, str] = {}
+"""By spelling with at most one letter left out: the name meant."""
+NEAR_CHARACTERS_MAX = 64
+"""Longer names are not compared with others: none is as long."""
 
 
 def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callable[[HandlerT], HandlerT]:
     """Register the decorated handler under each of the names (spellings of other nodes included)."""
 
     def register(handler: HandlerT) -> HandlerT:
-        hints = get_type_hints(handler)
+        hints = get_type_hints(handler, include_extras=True)
         parameters = tuple(
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
@@ -91,6 +95,8 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
             assert name not in _METHODS, f"{name} is registered twice"
             coroutine = inspect.iscoroutinefunction(handler)
             _METHODS[name] = Method(name, handler, parameters, coroutine, inline, overlaps)
+            for spelling in _spellings(name):
+                _NEAR.setdefault(spelling, name)
         return handler
 
     return register
@@ -100,7 +106,8 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
     if hint not in PARSERS and get_origin(hint) in (Union, type(int | None)):
         hint = reduce(or_, [option for option in get_args(hint) if option is not type(None)])
     required = parameter.default is inspect.Parameter.empty
-    return Parameter(_camel(parameter.name), PARSERS[hint], required, None if required else parameter.default)
+    default = None if required else parameter.default
+    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, RIGHTS.get(hint))
 
 
 def _camel(name: str) -> str:
@@ -109,13 +116,36 @@ def _camel(name: str) -> str:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name. Raises `MethodNotFound` with what to use instead, or the nearest name."""
+    """The method of that name. Raises `MethodNotFound` with what to use instead, or a name spelt almost the same."""
     found = _METHODS.get(name)
     if found is None:
-        near = difflib.get_close_matches(name[:100], _METHODS, n=1, cutoff=NEAR)
-        advice = instead_of(name) or (f"did you mean {near[0]!r}?" if near else "")
+        near = nearest(name)
+        advice = instead_of(name[:100]) or (f"did you mean {near!r}?" if near else "")
         raise MethodNotFound("; ".join(filter(None, (f"no method {name[:100]!r}", advice))))
     return found
+
+
+def known_method(name: str) -> Method | None:
+    """The method of that name, if there is one."""
+    return _METHODS.get(name)
+
+
+def nearest(name: str) -> str:
+    """The method whose name differs in case, underscores or one letter (two swapped ones too); empty if none does.
+
+    A look-up for each letter, so that guessing costs no more than parsing the request did.
+
+    >>> nearest("eth_chain_ID"), nearest("eth_something")
+    ('eth_chainId', '')
+    """
+    if len(name) > NEAR_CHARACTERS_MAX:
+        return ""
+    return next((_NEAR[spelling] for spelling in _spellings(name) if spelling in _NEAR), "")
+
+
+def _spellings(name: str) -> list[str]:
+    plain = name.lower().replace("_", "")
+    return [plain, *(plain[:at] + plain[at + 1 :] for at in range(len(plain)))]
 
 
 def method_names() -> list[str]:

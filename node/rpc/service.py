@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
 from node.rpc.backend import Backend
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
+from node.rpc.held import Held
 from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
-from node.rpc.registry import find_method
+from node.rpc.registry import find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
+from node.rpc.strict_json import LARGE_BYTES
+from node.rpc.work import Client, Work
 from node.sessions.service import SessionService
+from vm.interruption import checkpoint
 
 
 class RpcService:
@@ -27,7 +32,10 @@ class RpcService:
         load_methods()
         self.context = Context(backend, limits or RpcLimits(), sessions=sessions)
         self.dispatcher = Dispatcher(self.context)
-        self.readers = Readers(self.context.limits.reader_threads, self.context.limits.reads_queued_max)
+        self.readers = Readers(self.context.limits)
+        self.context.read = self.readers.run
+        self.held = Held(self.context.limits.held_max_bytes)
+        """Bytes of large bodies and answers, of all transports."""
 
     @property
     def backend(self) -> Backend:
@@ -43,19 +51,31 @@ class RpcService:
             return call.run()
         return await self.readers.run(call.run)
 
-    async def answer(self, body: bytes, *, rights: Rights = EVERYTHING) -> bytes | None:
-        """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications."""
-        try:
-            decoded = self.dispatcher.decode(body, rights)
-        except ZvmdError as error:
-            return self.dispatcher.encode_error(None, error)
-        if not decoded.is_batch:
-            answer = await self._answer_one(decoded.requests[0])
-            return self.dispatcher.join(decoded, [] if answer is None else [answer])
-        return await self._answer_batch(decoded)
+    async def answer(
+        self, body: bytes, client: Client | None = None, *, rights: Rights = EVERYTHING
+    ) -> bytes | None:
+        """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications.
 
-    async def _answer_batch(self, body: Body) -> bytes | None:
-        """Neighbouring reads run together, so do submissions; everything else keeps its order."""
+        ``client`` is the connection's.
+        """
+        with (client or Client()).working(self.context.limits) as work:
+            try:
+                if len(body) <= LARGE_BYTES:
+                    decoded = self.dispatcher.decode(body, rights)
+                else:
+                    decoded = await self.readers.run(lambda: self.dispatcher.decode(body, rights))
+            except ZvmdError as error:
+                return self.dispatcher.encode_error(None, error)
+            if not decoded.is_batch:
+                answer = await self._answer_one(decoded.requests[0])
+                return self.dispatcher.join(decoded, [] if answer is None else [answer])
+            return await self._answer_batch(decoded, work)
+
+    async def _answer_batch(self, body: Body, work: Work) -> bytes | None:
+        """Neighbouring reads run together, so do submissions; everything else keeps its order.
+
+        The answers are counted as they arrive: above the limit what still runs is stopped, and one error is the answer.
+        """
         answers: list[asyncio.Future[bytes | None]] = []
         group: list[asyncio.Future[bytes | None]] = []
         group_kind: object = None
@@ -66,34 +86,41 @@ class RpcService:
                 group = []
             group_kind = kind
             if kind == "read":
-                group.append(self._start_read(request))
+                group.append(self._start_read(request, work))
             else:
                 group.append(asyncio.ensure_future(self._answer_one(request)))
+            group[-1].add_done_callback(partial(_count, work))
             answers.append(group[-1])
-        return self.dispatcher.join(body, [a for a in await asyncio.gather(*answers) if a is not None])
+        found = await asyncio.gather(*answers)
+        if work.answer_bytes_left < 0 and work.reason is not None:
+            return self.dispatcher.encode_error(None, work.reason)
+        return self.dispatcher.join(body, [answer for answer in found if answer is not None])
 
     @staticmethod
     def _kind(request: Request) -> str:
         """How a request of a batch may overlap with its neighbours: read, submit or alone."""
-        try:
-            method = find_method(request.method)
-        except ZvmdError:
-            return "read"
-        if not method.is_coroutine:
+        method = known_method(request.method)
+        if method is None or not method.is_coroutine:
             return "read"
         return "submit" if method.overlaps else "alone"
 
-    def _start_read(self, request: Request) -> asyncio.Future[bytes | None]:
+    def _start_read(self, request: Request, work: Work) -> asyncio.Future[bytes | None]:
         """A future of the encoded answer of a read or a refusal."""
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params, request.rights)
-            self.readers.submit(self._encoded(request, call.run), lambda value: _settle(future, value))
+            job = self._encoded(request, self._prepared(request))
+            self.readers.submit(job, lambda value: _settle(future, value), work)
         except ZvmdError as error:
             future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
         return future
+
+    def _prepared(self, request: Request) -> Callable[[], Any]:
+        """The read; one with large parameters is prepared on the thread too. Raises what preparing does."""
+        if request.is_large:
+            return lambda: self.dispatcher.prepare(request.method, request.params, request.rights).run()
+        return self.dispatcher.prepare(request.method, request.params, request.rights).run
 
     def _encoded(self, request: Request, run: Callable[[], Any]) -> Callable[[], bytes | None]:
         """``run`` with its answer encoded on the same thread."""
@@ -101,6 +128,7 @@ class RpcService:
 
         def job() -> bytes | None:
             try:
+                checkpoint()
                 result = run()
             except ZvmdError as error:
                 return None if request.is_notification else dispatcher.encode_error(request.id, error)
@@ -112,18 +140,29 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            call = self.dispatcher.prepare(request.method, request.params, request.rights)
-            if not call.method.is_coroutine:
-                job = self._encoded(request, call.run)
-                return job() if call.method.inline else await self.readers.run(job)
-            result = await call.start()
+            method = find_method(request.method)
+            if not method.is_coroutine:
+                job = self._encoded(request, self._prepared(request))
+                return job() if method.inline else await self.readers.run(job)
+            result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
         except ZvmdError as error:
             return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
         return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
 
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """For ``zvmd_status``: what grows, and how large it may get."""
+        own = {"large bodies and answers bytes": self.held.bound(), "waiting reads": self.readers.bound()}
+        return own if self.context.sessions is None else own | self.context.sessions.bounds()
+
     def close(self) -> None:
         """Stop the reader threads."""
         self.readers.close()
+
+
+def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
+    """An answer of a batch is there."""
+    if not future.cancelled() and future.exception() is None:
+        work.spend_answer(len(future.result() or b""))
 
 
 def _settle(future: asyncio.Future[bytes | None], value: Any) -> None:

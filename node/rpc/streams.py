@@ -20,24 +20,23 @@ PAGE_BLOCKS = 256
 END_OF_BLOCK = 2**62
 
 
-class Rewinds:
+class RewindCursor:
     """How much of the chain's way back a stream has taken notice of."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.seen = len(backend.rewinds())
+        self.seen = backend.rewinds().count
 
     def target(self) -> int | None:
         """The lowest block that the chain was brought back to since the last look, None if it was not."""
-        targets = self._backend.rewinds()[self.seen :]
-        self.seen += len(targets)
-        return min(targets, default=None)
+        self.seen, lowest = self._backend.rewinds().since(self.seen)
+        return lowest
 
 
 async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
     """Headers behind the cursor, for ever; without a cursor those after the head of now."""
     following = (cursor.block_number if cursor else backend.head().number) + 1
-    rewinds = Rewinds(backend)
+    rewinds = RewindCursor(backend)
     while True:
         head = await backend.wait_for_block(following, rewinds.seen)
         if (target := rewinds.target()) is not None:
@@ -66,7 +65,7 @@ async def log_stream(
 ) -> AsyncIterator[list[FoundLog]]:
     """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
     position = cursor or LogPosition(backend.head().number, END_OF_BLOCK)
-    rewinds = Rewinds(backend)
+    rewinds = RewindCursor(backend)
     while True:
         whole = position.log_index == END_OF_BLOCK
         first = position.block_number + 1 if whole else position.block_number

@@ -2,6 +2,9 @@
 
 Duplicate keys, NaN and Infinity, lone surrogates, deep nesting and endless integers each made two parsers
 disagree somewhere before; a node answers them with -32700 or -32600.
+
+Every step is linear in the body, whatever is in it. A body of millions of values would still hold the interpreter
+lock for a second: one above `LARGE_BYTES` is decoded on another thread and may have so many of them only.
 """
 
 from __future__ import annotations
@@ -9,13 +12,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from node.rpc.errors import ParseError, RequestTooLarge
 from node.rpc.limits import RpcLimits
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+LARGE_BYTES: Final = 64 * 1024
+"""A body above is no matter for the event loop."""
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""Possessive, and an unterminated string matches too: no byte is looked at twice."""
+_BRACKETS: Final = re.compile(rb"[\[\]{}]")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_COUNTED: Final = ((b"[", b"{"), (b",",), (b'"',), (b"\\",))
 
 
 def decode(body: bytes, limits: RpcLimits) -> Any:
@@ -26,6 +34,8 @@ def decode(body: bytes, limits: RpcLimits) -> Any:
     """
     if len(body) > limits.body_size_max_bytes:
         raise RequestTooLarge(f"body of {len(body)} bytes; the limit is {limits.body_size_max_bytes}")
+    if len(body) > LARGE_BYTES:
+        _check_values(body, limits.json_values_max)
     _check_depth(body, limits.json_depth_max)
 
     def integer(text: str) -> int:
@@ -67,6 +77,15 @@ def _number(text: str) -> float:
     return value
 
 
+def _check_values(body: bytes, values_max: int) -> None:
+    """Bound what decoding makes, by what the body has of each kind; in strings it counts too."""
+    for marks in _COUNTED:
+        found = sum(map(body.count, marks))
+        if found > values_max:
+            names = " and ".join(mark.decode() for mark in marks)
+            raise RequestTooLarge(f"{found} of {names} in one body; the limit is {values_max}")
+
+
 def _check_depth(body: bytes, depth_max: int) -> None:
     if body.count(b"[") + body.count(b"{") <= depth_max:
         return
@@ -83,7 +102,7 @@ def _check_surrogates(value: Any) -> None:
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            if any("\ud800" <= character <= "\udfff" for character in item):
+            if _SURROGATE.search(item):
                 raise ParseError("a lone surrogate in a string")
         elif isinstance(item, dict):
             stack.extend(item)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from chain.errors import ZvmdError
 from debugger.errors import SessionLimitReached, SessionNotFound
 from storage.errors import StoragePanic
 from storage.session_search import Found, SessionSearch, row_of
@@ -28,6 +29,8 @@ class Files(Protocol):
     def write(self, session: int, content: bytes) -> Snapshot: ...
 
     def settled(self, session: int, snapshot: Snapshot) -> None: ...
+
+    def refused(self, session: int, snapshot: Snapshot) -> None: ...
 
     def read(self, session: int, snapshot: Snapshot) -> bytes: ...
 
@@ -93,11 +96,17 @@ class Keeper:
     async def put(self, session: int, change: Kept | Place | None) -> None:
         """Log the session, where it stands now, or that it is closed; returns when that is durable."""
         before = _inline(self.shelf.get(session))
+        file = change.content if isinstance(change, Kept) and isinstance(change.content, Snapshot) else None
         try:
             await self._keep(session, change)
+        except ZvmdError:
+            # Refused by the writer; a record that only waits for room on the disk is on the shelf already.
+            if file is not None and (session, file.blake2b) not in self.shelf.snapshots():
+                self.files.refused(session, file)
+            raise
         finally:
-            if isinstance(change, Kept) and isinstance(change.content, Snapshot):
-                self.files.settled(session, change.content)
+            if file is not None:
+                self.files.settled(session, file)
         self.bytes += _inline(self.shelf.get(session)) - before
 
     async def relabel(self, session: int, label: Label) -> None:

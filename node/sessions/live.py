@@ -14,6 +14,7 @@ from node.sessions.feed import WATCHERS, Feed
 from node.sessions.shares import (
     OWNER,
     Access,
+    Right,
     Sharing,
     decode_sharing,
     entered,
@@ -81,11 +82,16 @@ class Live:
             raise WatchOnly(f"share {access.share} of session {access.session} is to watch with")
         return access
 
-    def owned(self, ref: Ref) -> int:
-        """The session's number. Raises `OwnersOnly` for a token."""
-        if isinstance(ref, str):
+    def check(self, ref: Ref, right: Right) -> None:
+        """Raise what `enter` and `driver` raise, or `OwnersOnly`, unless the reference has the right.
+
+        The owner's numbers have every right, of sessions that do not exist too: the method says what is missing.
+        """
+        if isinstance(ref, int):
+            return
+        if right is Right.OWN:
             raise OwnersOnly("a share token is not enough for this")
-        return ref
+        (self.driver if right is Right.DRIVE else self.enter)(ref)
 
     def changed(self, access: Access) -> Sharing:
         """The sharing after one more change by who has the access, who takes the wheel if it is free.

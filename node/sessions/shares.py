@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 import secrets
+from enum import Enum
 from math import ceil
 from typing import Final, NamedTuple
 
@@ -30,6 +31,17 @@ TTL_MAX_SECONDS: Final = 30 * 24 * 3_600
 OWNER: Final = 0
 """Share number of the owner."""
 _TOKEN: Final = re.compile(r"zvs-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})-([0-9a-f]{64})")
+
+
+class Right(Enum):
+    """What a command does with the session that it names, and so who may give it."""
+
+    LOOK = "look"
+    """The owner, and holders of any of the session's tokens."""
+    DRIVE = "drive"
+    """The owner, and holders of a token of the role drive."""
+    OWN = "own"
+    """The owner, who names a session by its number."""
 
 
 class Share(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

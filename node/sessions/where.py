@@ -9,15 +9,12 @@ import msgspec
 from debugger.changes import changes
 from debugger.events import Event, Stopped
 from debugger.session import Session
-from debugger.state import State, StateQuery
+from debugger.state import State, StateQuery, Window
 
 Json = dict[str, Any]
 
-_NOTHING = {"offset": 0, "limit": 0}
-_BRIEF = msgspec.convert(
-    dict.fromkeys(("stack", "memory", "returnData", "storage", "transientStorage", "logs", "callFrames"), _NOTHING),
-    StateQuery,
-)
+_NOTHING = Window(0, 0)
+_BRIEF = StateQuery(None, *(_NOTHING,) * (len(StateQuery.__struct_fields__) - 1))
 
 
 def plain(value: object) -> Any:

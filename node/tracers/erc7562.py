@@ -107,10 +107,9 @@ class Erc7562Tracer(CallTracer):
         opcode, node = opcode_at(frame), self._open[-1]
         if opcode in _ENDS:
             self._last = None
-        if self._last is not None and self._last[0] in _EXT:
-            # [OP-051]: EXTCODESIZE ISZERO is allowed.
-            if not (self._last[0] == _EXTCODESIZE and opcode == _ISZERO):
-                node["extCodeAccessInfo"].append(data(_address(self._last[1])))
+        is_plain_check = self._last is not None and (self._last[0], opcode) == (_EXTCODESIZE, _ISZERO)  # [OP-051]
+        if self._last is not None and self._last[0] in _EXT and not is_plain_check:
+            node["extCodeAccessInfo"].append(data(_address(self._last[1])))
         self._contract_size(frame, opcode, node)
         used = node["usedOpcodes"]
         if self._last is not None and self._last[0] == _GAS and opcode not in CALLS:  # [OP-012]

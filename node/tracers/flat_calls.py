@@ -62,8 +62,7 @@ class FlatCallTracer(CallTracer):
     def result(self, ended: TransactionResult) -> Any:
         """The actions, each with its place in the chain."""
         return [
-            self._entry(node, address) | _context(self._run.place)
-            for node, address in _in_order(super().result(ended))
+            self._entry(node, address) | _context(self._run.place) for node, address in _in_order(super().result(ended))
         ]
 
     def _entry(self, node: dict[str, Any], address: list[int]) -> dict[str, Any]:

@@ -111,7 +111,9 @@ class PrestateTracer(RunTracer):
                 pre[data(address)] = old | self._storage(run.before, address, slots)
                 continue
             changed = self._changed(old, self._account(after, address))
-            old_slots, new_slots = ({}, {}) if self._options.disable_storage else _moved(run.before, after, address, slots)
+            old_slots, new_slots = (
+                ({}, {}) if self._options.disable_storage else _moved(run.before, after, address, slots)
+            )
             if changed or old_slots or new_slots:
                 if not is_empty:
                     pre[data(address)] = old | old_slots

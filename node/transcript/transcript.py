@@ -170,7 +170,7 @@ class Transcript:
         if backend is None or enabled == self.enabled:
             return
         self.enabled = enabled
-        head, rewinds = backend.head().number, len(backend.rewinds())
+        head, rewinds = backend.head().number, backend.rewinds().count
         with self._changed:
             if enabled:
                 self._tasks.append(partial(self._skip, head, rewinds))
@@ -184,7 +184,7 @@ class Transcript:
     def start(self, backend: Backend) -> None:
         """Begin after the head of now."""
         self._backend = backend
-        self._skip(backend.head().number, len(backend.rewinds()))
+        self._skip(backend.head().number, backend.rewinds().count)
         if self.enabled:
             self._tasks.append(self.abis.look)
         self._thread = threading.Thread(target=self._run, name="transcript", daemon=True)
@@ -243,11 +243,10 @@ class Transcript:
         assert backend is not None
         with self._changed:
             self._is_due = False
-        rewinds = backend.rewinds()[self._rewinds_seen :]
-        if rewinds:
-            self._rewinds_seen += len(rewinds)
-            self._print({"event": "rewound", "block": rewinds[-1]})
-            self._following = min(self._following, *(number + 1 for number in rewinds))
+        self._rewinds_seen, lowest = backend.rewinds().since(self._rewinds_seen)
+        if lowest is not None:
+            self._print({"event": "rewound", "block": lowest})
+            self._following = min(self._following, lowest + 1)
         head = backend.head().number
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)

@@ -74,7 +74,7 @@ class Debugger(App[int | str]):
     #code { height: 3fr; }
     #calls, #breakpoints { height: 1fr; }
     #stack, #memory { height: 2fr; }
-    #slots, #outputs { height: 1fr; }
+    #calldata, #slots, #outputs { height: 1fr; }
     #timeline { height: 4; }
     #status { height: auto; min-height: 2; max-height: 6; }
     Prompt { height: 1; border: none; padding: 0; }
@@ -107,7 +107,7 @@ class Debugger(App[int | str]):
             with Vertical(id="left"):
                 yield from (Pane("code"), Pane("calls"), Pane("breakpoints"))
             with Vertical(id="right"):
-                yield from (Pane("stack"), Pane("memory"))
+                yield from (Pane("stack"), Pane("calldata"), Pane("memory"))
                 with Horizontal(id="slots"):
                     yield from (Pane("storage"), Pane("transient"))
                 with Horizontal(id="outputs"):

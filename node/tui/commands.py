@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from node.tui.listings import letter_of
+from node.tui.listings import is_in, letter_of
 from node.tui.view import View
 from node.tui.wishes import Unreadable, edit_of, point_of, step_of
 from zvmd.async_session import AsyncSession, Where
@@ -96,11 +96,20 @@ async def seek(session: AsyncSession, view: View, text: str) -> str:
 
 
 async def toggle_breakpoint(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
-    pc = view.state["pc"]
-    there = [point["id"] for point in view.breakpoints if point["kind"] == "pc" and point["pc"] == pc]
+    """At the pc of the frame that is shown, in its code only: other codes have the same pc."""
+    state, frames = view.state, view.state["callFrames"]
+    pc, frame = state["pc"], frames[state["depth"] - 1] if frames else None
+    same = [point for point in view.breakpoints if point.get("pc") == pc]
+    there = [point["id"] for point in same if frame is None or is_in(point, frame)]
     for number in there:
         await session.remove_breakpoint(number)
-    return f"breakpoint {there[0]} removed" if there else f"breakpoint {await session.add_breakpoint('pc', pc=pc)}"
+    if there:
+        return f"breakpoint {there[0]} removed"
+    where = {}
+    if frame is not None:
+        is_init = frame["kind"].startswith("create")
+        where = {"address": frame["codeAddress"], "code": frame["codeHash"], "init": is_init}
+    return f"breakpoint {await session.add_breakpoint('pc', pc=pc, **where)}"
 
 
 async def add_breakpoint(session: AsyncSession, _: View, text: str) -> str:
@@ -144,8 +153,10 @@ async def checkout(session: AsyncSession, _: View, text: str) -> str:
     return f"on branch {(await session.call('checkout', int(text)))['branch']}"
 
 
-async def evaluate(session: AsyncSession, _: View, text: str) -> str:
-    value = await session.evaluate(text)
+async def evaluate(session: AsyncSession, view: View, text: str) -> str:
+    value = await session.evaluate(text, view.options.frame)
+    if isinstance(value, bytes):
+        return f"{text} = 0x{value.hex()} ({len(value)} bytes)"
     return f"{text} has no value here" if value is None else f"{text} = {value:#x} ({value})"
 
 
@@ -193,7 +204,7 @@ KEYS = (
     Key("C", "C", "to the next call", next_call),
     Key("a", "a", "to the JUMP or JUMPI before", previous_jump),
     Key("s", "s", "to the next JUMPDEST", next_destination),
-    Key("b", "b", "breakpoint at this pc, or none", toggle_breakpoint),
+    Key("b", "b", "breakpoint at this pc of this code, or none", toggle_breakpoint),
     Key("B", "B", "breakpoint of any kind", add_breakpoint, "breakpoint: kind value"),
     Key("e", "e", "breakpoint where an expression holds", add_expression, "break where"),
     Key("d", "d", "remove a breakpoint", remove_breakpoint, "remove breakpoint"),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from node.tui.view import PAGES, View
+from node.tui.view import PAGES, Json, View
 from vm.evm.opcodes import BY_NAME
 from zvmd.printable import printable
-from zvmd.session_view import shown
+from zvmd.session_view import selector_bytes, shown
 
 Row = list[tuple[str, str]]
 """Pieces of text, each with the name of its style: plain, dim, here, mark, good, bad."""
@@ -42,12 +42,9 @@ def code(view: View) -> Listing:
     assert view.code is not None
     frames, state, lines = view.state["callFrames"], view.state, view.code.lines
     index = len(frames) - 1 if view.options.frame is None else view.options.frame
-    address = frames[index]["codeAddress"] if frames else ""
-    stops = {
-        point["pc"]
-        for point in view.breakpoints
-        if point["kind"] == "pc" and point.get("enabled", True) and point.get("address") in (None, address)
-    }
+    here = [point for point in view.breakpoints if frames and is_in(point, frames[index])]
+    stops = {lines[point["line"] - 1].pc for point in here if 0 < point.get("line", 0) <= len(lines)}
+    stops |= {point["pc"] for point in here if "pc" in point}
     width = max(4, len(f"{state['codeSize']:x}"))
 
     def row(number: int) -> Row:
@@ -58,6 +55,17 @@ def code(view: View) -> Listing:
 
     focus = view.code.row_of_pc.get(state["pc"])
     return Listing(f"code {state['codeSize']} bytes", len(lines), row, focus)
+
+
+def is_in(point: Json, frame: Json) -> bool:
+    """Whether a breakpoint on a place of a code is on a frame's code."""
+    return (
+        point["kind"] in ("pc", "line")
+        and point.get("enabled", True)
+        and point.get("address") in (None, frame["codeAddress"])
+        and point.get("code") in (None, frame["codeHash"])
+        and point.get("init") in (None, frame["kind"].startswith("create"))
+    )
 
 
 def stack(view: View) -> Listing:
@@ -93,6 +101,42 @@ def _bytes(name: str, title: str) -> Callable[[View], Listing]:
         return Listing(f"{title} {total} bytes", rows, row, page_of=lambda number: (name, number // rows_a_page))
 
     return listing
+
+
+def calldata(view: View) -> Listing:
+    """The frame's calldata: the selector if there is one, then words, each with the offset of its first byte."""
+    total = view.total("calldata")
+    start, page_bytes = selector_bytes(total), PAGES["calldata"]
+
+    def digits(first: int, count: int) -> str | None:
+        pieces = []
+        while count > 0:
+            content = view.page("calldata", first // page_bytes)
+            if content is None:
+                return None
+            at = first % page_bytes
+            taken = min(count, page_bytes - at)
+            pieces.append(content[2 + 2 * at : 2 + 2 * (at + taken)])
+            first, count = first + taken, count - taken
+        return "".join(pieces)
+
+    def row(number: int) -> Row | None:
+        if start and not number:
+            return [("selector ", "dim"), (f"0x{digits(0, start)}", "here")]
+        first = start + WORD_BYTES * (number - bool(start))
+        found = digits(first, min(WORD_BYTES, total - first))
+        if found is None:
+            return None
+        pieces = [(f"{first:05x} ", "dim"), (found, "dim" if not found.strip("0") else "plain")]
+        return [*pieces, (" " + _text(found), "good")] if view.options.shows_text else pieces
+
+    def page_of(number: int) -> tuple[str, int]:
+        first = max(0, start + WORD_BYTES * (number - bool(start)))
+        here = first // page_bytes
+        last = min(total, first + WORD_BYTES) - 1
+        return "calldata", here if view.page("calldata", here) is None else last // page_bytes
+
+    return Listing(f"calldata {total} bytes", bool(start) + -(-(total - start) // WORD_BYTES), row, page_of=page_of)
 
 
 memory = _bytes("memory", "memory")
@@ -175,7 +219,8 @@ def _ended(halt: dict[str, Any] | None) -> Row:
 
 
 POINT_FIELDS = (
-    "pc", "opcode", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression", "address", "name"
+    "pc", "line", "opcode", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression", "condition",
+    "address", "code", "init", "name",
 )  # fmt: skip
 """What tells breakpoints of a kind apart."""
 
@@ -248,6 +293,7 @@ def status(view: View) -> Row:
 LISTINGS: dict[str, Callable[[View], Listing]] = {
     "code": code,
     "stack": stack,
+    "calldata": calldata,
     "memory": memory,
     "storage": storage,
     "transient": transient,

@@ -10,7 +10,9 @@ from debugger.frontend import Instruction
 
 Json = dict[str, Any]
 
-PAGES = {"memory": 8_192, "returnData": 8_192, "storage": 256, "transientStorage": 256, "logs": 256}
+PAGES = {
+    "memory": 8_192, "returnData": 8_192, "calldata": 8_192, "storage": 256, "transientStorage": 256, "logs": 256
+}  # fmt: skip
 """Fields of a state that may be too long to be fetched at once, and how much of each makes a page: bytes, entries."""
 STACK_WORDS = 1_024
 """The longest stack there is: always fetched whole."""

@@ -24,13 +24,13 @@ class Rate:
         self._burst = burst
         self._left = float(burst)
         self._filled_at = 0.0
-        self._second = -1
+        self._begun = -1.0
         self._counts: dict[Any, int] = {}
 
     def admits(self, source: Any, now: float) -> bool:
         """Count one and say whether it is within the limits; what is refused does not count for all."""
-        if int(now) != self._second:
-            self._second = int(now)
+        if not 0.0 <= now - self._begun < 1.0:
+            self._begun = now
             self._counts.clear()
         count = self._counts.get(source, 0)
         if count >= self._each:

@@ -18,9 +18,11 @@ from node.rpc.methods.eth_logs import check_span
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
+from node.rpc.work import Client, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
 from storage.following import FoundLog, LogQuery
+from vm.interruption import checkpoint
 from zvmd.frames import (
     CallContract,
     CallMethod,
@@ -60,6 +62,10 @@ class Peer(Protocol):
 
     async def drained(self) -> None:
         """Return when the peer has taken most of what it was sent."""
+
+    @property
+    def client(self) -> Client:
+        """Whose requests these are; told when the connection ends."""
 
     @property
     def subscriptions(self) -> dict[int, asyncio.Task[None]]:
@@ -111,9 +117,11 @@ class Answerer:
 
     def _submit(self, peer: Peer, stream_id: int, request: Any, size_bytes: int, read: Callable[[], Frame]) -> None:
         request_id = request.id
+        work = Work(self._context.limits, peer.client, stream_id)
 
         def job() -> bytes:
             try:
+                checkpoint()
                 return encode_frame(read())
             except ZvmdError as error:
                 return encode_frame(codec.failure_of(request_id, error))
@@ -124,18 +132,21 @@ class Answerer:
                 return encode_frame(codec.failure_of(request_id, internal_error(type(request).__name__, error)))
 
         def done(frames: bytes) -> None:
+            peer.client.end(work)
             peer.answered(stream_id, size_bytes)
             peer.write(stream_id, frames)
 
+        peer.client.begin(work)
         try:
-            self._service.readers.submit(job, done)
+            self._service.readers.submit(job, done, work)
         except ZvmdError as error:
             done(encode_frame(codec.failure_of(request_id, error)))
 
     async def _run_task(self, peer: Peer, stream_id: int, request: Any, size_bytes: int) -> None:
         answer: Frame
         try:
-            answer = await self._tasks[type(request)](request)
+            with peer.client.working(self._context.limits, stream_id):
+                answer = await self._tasks[type(request)](request)
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
         except Exception as error:
@@ -169,7 +180,7 @@ class Answerer:
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
         number = context.need_block(codec.block_of(request.block))
-        result = call_checked(context, codec.call_of(request, context.limits.call_gas_max), number)
+        result = call_checked(context, codec.call_of(request), number)
         return CallOutcome(request.id, result.output, result.gas_used)
 
     async def _send_transaction(self, request: SendTransaction) -> Frame:

@@ -69,15 +69,14 @@ def topics_of(topics: Sequence[Sequence[bytes]]) -> tuple[frozenset[Hash32], ...
     return tuple(frozenset(hash_of(choice) for choice in choices) for choices in topics)
 
 
-def call_of(request: CallContract, gas_max: int) -> CallFields:
+def call_of(request: CallContract) -> CallFields:
     """The simulated call of a message."""
-    gas = gas_max if request.gas is None else min(request.gas, gas_max)
     return CallFields(
         sender=None if request.sender is None else address_of(request.sender),
         to=None if request.to is None else address_of(request.to),
         data=request.data,
         value=amount_of(request.value) if request.value else 0,
-        gas=gas,
+        gas=request.gas,
     )
 
 

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from node.rpc.registry import Method, known_method
+from node.sessions.shares import Right
 from node.wire.errors import GuestRefused
 from zvmd.frames import CallMethod, Request, Subscribe, Unsubscribe
-
-_S: Final = "zvmd_session_"
-_MOVES: Final = ("step", "step_back", "step_over", "step_out", "step_over_back", "step_out_back", "seek", "run")
-_CHANGES: Final = ("reverse_run", "pause", "reset", "breakpoint_add", "breakpoint_remove", "edit", "checkout", "rename")
-_LOOKS: Final = ("state", "breakpoint_list", "branches", "export", "trace", "call_tree", "state_diff")
-GUEST_METHODS: Final = frozenset(_S + name for name in (*_MOVES, *_CHANGES, *_LOOKS, "drive", "release"))
-"""Methods whose first parameter names the session; what the token's role allows is checked where they are done."""
 
 
 def check_guest(request: Request, token: str) -> None:
@@ -21,9 +14,27 @@ def check_guest(request: Request, token: str) -> None:
         return
     if isinstance(request, Subscribe) and request.kind == "session" and request.session == token:
         return
-    if isinstance(request, CallMethod) and request.method in GUEST_METHODS:
-        params = request.params
-        first = params[0] if isinstance(params, list) and params else None
-        if first == token:
+    if isinstance(request, CallMethod) and isinstance(request.params, list):
+        method = known_method(request.method)
+        if method is not None and is_for_guests(method) and _names_only(method, request.params, token):
             return
     raise GuestRefused("a share token opens one session only, named by the token itself")
+
+
+def is_for_guests(method: Method) -> bool:
+    """Whether the method is about sessions that others than their owner may look at or drive.
+
+    What the token's role allows is checked with the call (`node.rpc.dispatch`).
+    """
+    rights = {parameter.right for parameter in method.parameters} - {None}
+    return bool(rights) and Right.OWN not in rights
+
+
+def _names_only(method: Method, params: list[object], token: str) -> bool:
+    """Every parameter that names a session is the token; the first such one is given."""
+    named = [
+        value
+        for parameter, value in zip(method.parameters, params, strict=False)
+        if parameter.right is not None and (value is not None or parameter.required)
+    ]
+    return bool(named) and all(value == token for value in named)

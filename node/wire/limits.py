@@ -16,8 +16,8 @@ class WireLimits:
     hello_frame_max_bytes: int = 1024
     connection_buffer_max_bytes: int = 8 * 1024 * 1024
     """Unfinished frames and unanswered requests of a connection together."""
-    receive_window_bytes: int = 256 * 1024
-    """QUIC's window of a stream and of a connection. Frames of one byte with gaps of one byte cost 44 times of it."""
+    receive_window_bytes: int = 64 * 1024
+    """QUIC's window of a stream and of a connection. Frames of one byte with gaps of one byte cost 50 times of it."""
     in_flight_max: int = 8192
     """Unanswered requests of a connection."""
     streams_max: int = 32

@@ -12,6 +12,7 @@ from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic import events as quic
 from qh3.quic.connection import QuicConnectionError
 
+from node.rpc.work import Client
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
@@ -91,6 +92,8 @@ class WirePeer(QuicConnectionProtocol):
         self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
+        self.client = Client()
+        self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
 
     @property
@@ -188,10 +191,12 @@ class WirePeer(QuicConnectionProtocol):
     def forgotten(self) -> None:
         """The listener hands it nothing any more: it sends nothing either."""
         self._forgotten = True
-        for handle in (self._timer, self._transmit_task):
+        for handle in (self._timer, self._transmit_task, self._closing_timer):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._transmit_task = None
+        self._timer = self._transmit_task = self._closing_timer = None
+        assert isinstance(self._quic, ServerQuic)
+        self._quic.release()
 
     def give_way(self) -> None:
         """Leave for another who connects."""
@@ -202,8 +207,9 @@ class WirePeer(QuicConnectionProtocol):
             now = self._loop.time()
             for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
                 self._handle(happened)
-        elif isinstance(event, quic.StreamReset):
+        elif isinstance(event, quic.StreamReset | quic.StopSendingReceived):
             self._state.stream_reset(event.stream_id)
+            self.client.leave(event.stream_id)
         elif isinstance(event, quic.HandshakeCompleted):
             self._listener.proved(self)
         elif isinstance(event, quic.ConnectionTerminated):
@@ -281,13 +287,14 @@ class WirePeer(QuicConnectionProtocol):
         if self._gone:
             return
         self._gone = True
+        self.client.leave()
         self._state.state = State.CLOSED
         self._hello_timer.cancel()
         self._out.clear()
         for task in self._tasks:
             task.cancel()
         self._listener.peer_gone(self)
-        self._loop.call_later(CLOSING_S, self._listener.forget, self)
+        self._closing_timer = self._loop.call_later(CLOSING_S, self._listener.forget, self)
 
     def _end_stream(self, stream_id: int) -> None:
         self._ending.add(stream_id)

@@ -50,6 +50,11 @@ class ServerQuic(QuicConnection):
         """Whether a packet has been decrypted: an Initial of random bytes never is."""
         return self._core is not None and self._core.received_authenticated_packet
 
+    def release(self) -> None:
+        """Free what it holds now: it is part of cycles, and may keep megabytes of frames that came out of order."""
+        self._core = None
+        self._tls = None
+
     def _packets(self, data: bytes) -> Iterator[bytes]:
         """The packets coalesced in a datagram; bytes behind the last one that are none belong to it."""
         length = self._configuration.connection_id_length

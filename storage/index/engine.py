@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
-from storage.errors import IndexDamaged, StorageFull, StoragePanic
+from storage.errors import IndexDamaged, IndexLocked, StorageError, StorageFull, StoragePanic
 
 BUSY_TIMEOUT_MS = 5_000
 READERS_MAX = 8
@@ -18,9 +18,19 @@ CACHE_KIB = 2_048
 """SQLite's page cache for each connection; readers forget theirs with every commit, and the system keeps the pages."""
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
-_TRANSIENT = ("database is locked", "database table is locked", "interrupted")
-_FULL = "database or disk is full"
-_FAILING = ("disk I/O error", "unable to open database file", "readonly database")
+_MOVED = "SQLITE_READONLY_DBMOVED"
+"""The file was removed or replaced under its connection: it is built again."""
+_FULL_NAMES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
+"""The second: no room for a larger file of the memory that connections share."""
+_MEANINGS: dict[str, type[StorageError]] = {
+    "database is locked": IndexLocked,
+    "database table is locked": IndexLocked,
+    "database schema is locked": IndexLocked,
+    "disk I/O error": StoragePanic,
+    "unable to open database file": StoragePanic,
+    "readonly database": StoragePanic,
+}
+"""By what SQLite says."""
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -67,7 +77,8 @@ def open_engines(url: str) -> tuple[Engine, Engine]:
 def damage_reported(engine: Engine) -> Iterator[None]:
     """Turn the database's complaints into `IndexDamaged`, or into `StoragePanic` and `StorageFull` for the disk's.
 
-    A server that is away or a lock held too long is neither: those errors pass unchanged.
+    A lock that another program holds too long is `IndexLocked`. A server that is away is none of these: those errors
+    pass unchanged.
     """
     is_sqlite = engine.dialect.name == "sqlite"
     try:
@@ -76,14 +87,16 @@ def damage_reported(engine: Engine) -> Iterator[None]:
         DatabaseError,
         sqlite3.DatabaseError,
     ) as error:  # the driver's own come from setting a connection up
-        message = str(getattr(error, "orig", error))
-        if isinstance(error, OperationalError | sqlite3.OperationalError):
-            if not is_sqlite or any(words in message for words in _TRANSIENT):
+        cause = getattr(error, "orig", error)
+        message, name = str(cause), getattr(cause, "sqlite_errorname", "")
+        if isinstance(error, OperationalError | sqlite3.OperationalError) and name != _MOVED:
+            if not is_sqlite or message == "interrupted":
                 raise
-            if _FULL in message:
+            if name in _FULL_NAMES:
                 raise StorageFull(f"index: {message}") from error
-            if any(words in message for words in _FAILING):
-                raise StoragePanic(f"index: {message}") from error
+            for words, kind in _MEANINGS.items():
+                if words in message:
+                    raise kind(f"index: {message}") from error
         if is_sqlite or isinstance(error, ProgrammingError):
             raise IndexDamaged(f"index: {message}") from error
         raise

@@ -8,8 +8,9 @@ from pathlib import Path
 from sqlalchemy import Engine, make_url, text
 
 from chain.types import Address, Hash32
-from storage.errors import IndexDamaged
+from storage.errors import IndexDamaged, IndexLocked
 from storage.failpoints import reach
+from storage.holders import holder_of, identity_of, is_locked
 from storage.index import queries, sessions, writer
 from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
 from storage.index.migrate import migrate
@@ -30,6 +31,12 @@ class Index:
     def __init__(self, writing: Engine, reading: Engine) -> None:
         self._writing = writing
         self._reading = reading
+        self._files = {path: identity_of(path) for path in _paths(writing)}
+
+    @property
+    def moved(self) -> str:
+        """Path of a file that was removed or replaced since the index was opened; empty if all are in place."""
+        return next((path for path, found in self._files.items() if found and identity_of(path) != found), "")
 
     @classmethod
     def open(cls, url: str, script_location: Path, *, thorough: bool = False) -> Index:
@@ -103,7 +110,7 @@ class Index:
                 finally:
                     raw.close()
                 if busy:
-                    raise TimeoutError("readers keep the index's write-ahead log busy")
+                    raise IndexLocked("index: readers keep its write-ahead log busy")
 
     def watermark(self) -> Watermark | None:
         """How far the index reaches, None if it is empty. Raises `IndexDamaged`."""
@@ -132,12 +139,34 @@ class Index:
         check_sqlite(self._reading, thorough)
 
 
+def _paths(engine: Engine) -> list[str]:
+    """SQLite's files; none of another database."""
+    url = engine.url
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return []
+    return [url.database + suffix for suffix in ("", "-wal", "-shm")]
+
+
+def refuse_if_held(url: str) -> None:
+    """Raise `IndexLocked` if another process has a lock on SQLite's files. This one must have closed them."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        for suffix in ("", "-shm"):
+            path = Path(parsed.database + suffix)
+            if is_locked(path):
+                raise IndexLocked(f"{path} is in use by {holder_of(path.stat())}")
+
+
 def destroy(url: str) -> None:
-    """Remove the index: SQLite's files, or the tables of another database. It must be closed."""
+    """Remove the index: SQLite's files, or the tables of another database. It must be closed.
+
+    Raises `IndexLocked` if another process has it open.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise IndexDamaged("an index in memory cannot be destroyed")
+        refuse_if_held(url)
         for suffix in ("-wal", "-shm", "-journal", ""):
             Path(parsed.database + suffix).unlink(missing_ok=True)
         return

@@ -31,7 +31,7 @@ from storage.wal.records import RecordType, Seal
 from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
 from storage.wal.repair import Cut
 from storage.wal.segment import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile
-from storage.wal.watermark import Watermark, read_mark
+from storage.wal.watermark import Watermark, open_marks, read_mark
 from storage.wal.writer import LogWriter
 
 __all__ = [
@@ -61,6 +61,8 @@ class Wal:
         self.append = writer.append
         self.flush = writer.flush
         self.close = writer.close
+        self.abandon = writer.abandon
+        self.check_place = writer.check_place
         self.place_before = writer.place_before
         self.max_payload = writer.max_payload
         """Bytes that one record may hold."""
@@ -81,7 +83,8 @@ class Wal:
 
         ``witness_lsn`` is the highest LSN that a derived store has seen: a shorter log is refused. ``start`` is a place
         that a derived store remembers: records before it are verified when they are read, not now.
-        Raises `WalCorrupt` (exit 65), `StoreTooNew` (67), `StorageUnreadable`, `StorageFull`, `StoragePanic`.
+        Raises `WalCorrupt` (exit 65), `StoreTooNew` (67), `DataDirectoryLocked` (75), `StorageUnreadable`,
+        `StorageFull`, `StoragePanic`.
         """
         if segment_size < MIN_SEGMENT_SIZE or segment_size % PAGE:
             raise ValueError(f"segments are multiples of {PAGE} bytes, at least {MIN_SEGMENT_SIZE}")
@@ -89,29 +92,44 @@ class Wal:
             raise ValueError("a log's identity is a 32-byte genesis hash and a 64-bit chain id")
         fs = unpacked(fs)
         prepare_directory(fs, directory)
-        mark = read_mark(fs, directory, identity)
-        recovered = recover(
-            fs,
-            directory,
-            identity,
-            mark=mark,
-            witness_lsn=witness_lsn,
-            segment_size=segment_size,
-            random_bytes=random_bytes,
-            start=start,
-        )
+        lock = fs.lock(directory)
+        marks = None
+        try:
+            marks = open_marks(fs, directory)
+            mark = read_mark(fs, directory, identity)
+            recovered = recover(
+                fs,
+                directory,
+                identity,
+                mark=mark,
+                witness_lsn=witness_lsn,
+                segment_size=segment_size,
+                random_bytes=random_bytes,
+                start=start,
+            )
+        except BaseException:
+            if marks is not None:
+                marks.close()
+            lock.release()
+            raise
         writer = LogWriter(
             fs,
             directory,
             identity,
             recovered.sealed,
             recovered.tail,
-            Watermark(fs, directory, identity, mark),
+            Watermark(fs, directory, identity, mark, marks),
             recovered.places,
+            lock,
             segment_size=segment_size,
             random_bytes=random_bytes,
         )
         return cls(fs, writer, recovered)
+
+    @property
+    def segment_paths(self) -> list[str]:
+        """Of all segments, oldest first; on the disk, a compressed one has `storage.wal.packed.SUFFIX` behind it."""
+        return [segment.path for segment in self._writer.segments()[0]]
 
     def pack_one(self, pace: Pace = at_once) -> str:
         """Compress the oldest sealed segment that is not yet; its path, empty if there is none. Any one thread.

@@ -178,6 +178,12 @@ class Unpacked:
     def lock(self, path: str) -> Lock:
         return self.fs.lock(path)
 
+    def moved(self, path: str, held: File | Lock, size: int = 0) -> str:
+        return self.fs.moved(path, held, size)
+
+    def is_writable(self, path: str) -> bool:
+        return self.fs.is_writable(path)
+
     def free_bytes(self) -> int:
         return self.fs.free_bytes()
 

@@ -7,7 +7,7 @@ that tells a torn tail from lost records. A slot never runs ahead of the log.
 from __future__ import annotations
 
 from storage.errors import StoragePanic
-from storage.fs import FileSystem, write_all
+from storage.fs import File, FileSystem, write_all
 from storage.wal.checksum import PREFERRED
 from storage.wal.failures import NO_SPACE, reading, syncing, writing
 from storage.wal.format import WATERMARK_SLOT_SIZE, Mark, WalIdentity, decode_mark, encode_mark
@@ -31,20 +31,30 @@ def read_mark(fs: FileSystem, directory: str, identity: WalIdentity) -> Mark | N
     return max((mark for mark in marks if mark), default=None, key=lambda mark: mark.counter)
 
 
+def open_marks(fs: FileSystem, directory: str) -> File | None:
+    """The file, if there is one, locked like all files that are written. Raises `DataDirectoryLocked`."""
+    path = f"{directory}/{WATERMARK_NAME}"
+    with writing(path):
+        try:
+            return fs.open(path)
+        except FileNotFoundError:
+            return None
+
+
 class Watermark:
     """The file, open for writing."""
 
-    def __init__(self, fs: FileSystem, directory: str, identity: WalIdentity, last: Mark | None) -> None:
+    def __init__(
+        self, fs: FileSystem, directory: str, identity: WalIdentity, last: Mark | None, file: File | None = None
+    ) -> None:
+        """``file``: of `open_marks`."""
         self._identity = identity
         self._path = f"{directory}/{WATERMARK_NAME}"
         self._counter = last.counter if last else 0
-        created = False
+        self._fs = fs
+        created = file is None
         with writing(self._path):
-            try:
-                self._file = fs.open(self._path)
-            except FileNotFoundError:
-                self._file = fs.open(self._path, create=True)
-                created = True
+            self._file = fs.open(self._path, create=True) if file is None else file
             if self._file.size() < SLOTS * WATERMARK_SLOT_SIZE:
                 self._file.fallocate(SLOTS * WATERMARK_SLOT_SIZE)
         if created:
@@ -61,6 +71,10 @@ class Watermark:
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise StoragePanic(f"cannot write {self._path}: {error}") from error
+
+    def moved(self) -> str:
+        """Why the file is not in its place any more; empty if it is."""
+        return self._fs.moved(self._path, self._file, SLOTS * WATERMARK_SLOT_SIZE)
 
     def sync(self) -> None:
         """Make the newest slot durable: at open and close, where it costs nothing."""

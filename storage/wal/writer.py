@@ -13,9 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from storage.errors import RecordTooLarge, StorageFull, StoragePanic, WalClosed
+from storage.errors import FileGone, RecordTooLarge, StorageFull, StoragePanic, WalClosed
 from storage.failpoints import reach
-from storage.fs import FileSystem, write_all
+from storage.fs import FileSystem, Lock, write_all
 from storage.wal.failures import syncing, writing
 from storage.wal.format import (
     FOOTER_SIZE,
@@ -31,7 +31,7 @@ from storage.wal.places import Places
 from storage.wal.reader import Place
 from storage.wal.records import SCHEMA
 from storage.wal.segment import OpenSegment, SegmentFile, create_segment
-from storage.wal.watermark import Watermark
+from storage.wal.watermark import WATERMARK_NAME, Watermark
 
 GROUP_SIZE = 1024 * 1024
 """Bytes one sync covers at most, unless a single record is larger."""
@@ -47,6 +47,11 @@ class _Group(NamedTuple):
     chain: bytes
 
 
+def largest_payload(segment_size: int) -> int:
+    """Bytes of the largest record that a segment of this size can hold."""
+    return min(MAX_PAYLOAD, segment_size - SEGMENT_HEADER_SIZE - FOOTER_SIZE - record_size(0))
+
+
 class LogWriter:
     """The writing end of the log. Thread safe."""
 
@@ -59,6 +64,7 @@ class LogWriter:
         tail: OpenSegment,
         watermark: Watermark,
         places: Places,
+        lock: Lock,
         *,
         segment_size: int,
         random_bytes: Callable[[int], bytes],
@@ -70,6 +76,7 @@ class LogWriter:
         self._tail = tail
         self._watermark = watermark
         self._places = places
+        self._lock = lock
         self._segment_size = segment_size
         self._random_bytes = random_bytes
         self._memory = threading.Lock()
@@ -83,7 +90,7 @@ class LogWriter:
         self._durable_lsn = tail.last_lsn
         self._durable_end = tail.end
         self._failure: Exception | None = None
-        self.max_payload = min(MAX_PAYLOAD, segment_size - SEGMENT_HEADER_SIZE - FOOTER_SIZE - record_size(0))
+        self.max_payload = largest_payload(segment_size)
         watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
         watermark.sync()
 
@@ -158,16 +165,39 @@ class LogWriter:
             return self._places.before(lsn, salt)
 
     def close(self) -> None:
-        """Flush, unless the log has failed, and give the files back."""
+        """Flush, unless the log has failed, and give the files back. Raises `FileGone` if they are not in place."""
         try:
             if self._failure is None:
                 self.flush()
                 self._watermark.sync()
+                self.check_place()
         finally:
-            with self._memory:
-                self._failure = self._failure or WalClosed("closed")
-            self._tail.file.close()
-            self._watermark.close()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give the files back as the end of the process would: what waits for a flush is dropped."""
+        with self._memory:
+            self._failure = self._failure or WalClosed("closed")
+        self._tail.file.close()
+        self._watermark.close()
+        self._lock.release()
+
+    def check_place(self) -> None:
+        """Raise `FileGone` unless directory, segment and watermark are still the ones that are written."""
+        with self._disk:  # or the segment might be sealed and closed meanwhile
+            self._check_directory()
+            self._check_tail(self._tail)
+        if reason := self._watermark.moved():
+            raise FileGone(f"{self._directory}/{WATERMARK_NAME}: {reason}")
+
+    def _check_directory(self) -> None:
+        if reason := self._fs.moved(self._directory, self._lock):
+            raise FileGone(f"{self._directory}: {reason}")
+
+    def _check_tail(self, tail: OpenSegment) -> None:
+        """Before a group counts as durable: a file without its name is lost with the process, synced or not."""
+        if reason := self._fs.moved(tail.path, tail.file, tail.header.size):
+            raise FileGone(f"{tail.path}: {reason}")
 
     def _flush_group(self) -> None:
         if self._group is None:
@@ -186,6 +216,7 @@ class LogWriter:
         reach("wal.sync.before")
         with syncing(tail.path):
             tail.file.fdatasync()
+        self._check_tail(tail)
         reach("wal.sync.after")
         with self._memory:
             tail.end += len(group.data)
@@ -242,3 +273,4 @@ class LogWriter:
             self._tail = new
             self._durable_end = new.end
         tail.file.close()
+        self._check_directory()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jsonschema
 
@@ -21,9 +23,8 @@ Json = dict[str, Any]
 
 @cache
 def protocol() -> Json:
-    """``debugAdapterProtocol.json`` as Microsoft's debugpy ships it."""
-    folder = importlib.resources.files("debugpy") / "_vendored" / "pydevd" / "_pydevd_bundle" / "_debug_adapter"
-    schema: Json = json.loads((folder / "debugProtocol.json").read_text())
+    """The protocol's own JSON schema; see protocol/README.md."""
+    schema: Json = json.loads((Path(__file__).parent / "protocol" / "debugAdapterProtocol.json").read_text())
     return schema
 
 
@@ -36,20 +37,38 @@ def validator(definition: str) -> jsonschema.Draft4Validator:
 
 def check(message: Json) -> Json:
     """The message, which conforms to the protocol."""
-    name = message.get("command") or message["event"]
+    name = message.get("command") or message.get("event", "")
+    if message.get("request_seq", 1) < 1:  # as the request's own number was, which no valid response can answer
+        return message
     kind = message["type"].title() if message.get("success", True) else "ErrorResponse"
     validator(kind if kind == "ErrorResponse" else name[0].upper() + name[1:] + kind).validate(message)
     return message
 
 
-class Editor:
-    """Starts ``zvmd dap`` and talks to it."""
+def framed(message: object) -> bytes:
+    """A message as it goes over a stream."""
+    body = json.dumps(message).encode()
+    return b"Content-Length: %d\r\n\r\n" % len(body) + body
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
-        command = [sys.executable, "-m", "node.cli.main", "dap", "--data-dir", str(data_dir), *options]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPO, env=clean_environment()
-        )
+
+class Editor:
+    """Starts ``zvmd dap`` and talks to it, or connects to one that serves a port."""
+
+    def __init__(self, data_dir: Path | None, *options: str, port: int = 0) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        if port:
+            self._socket = socket.create_connection(("127.0.0.1", port))
+            self._in: IO[bytes] = self._socket.makefile("rb")
+            self._out: IO[bytes] = self._socket.makefile("wb")
+        else:
+            command = [sys.executable, "-m", "node.cli.main", "dap", "--data-dir", str(data_dir), *options]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPO, env=clean_environment()
+            )
+            assert self._process.stdout is not None
+            assert self._process.stdin is not None
+            self._in, self._out = self._process.stdout, self._process.stdin
         self._numbers = itertools.count(1)
         self._sequence = 0
         self.events: list[Json] = []
@@ -58,17 +77,29 @@ class Editor:
 
     def send(self, command: str, **arguments: Any) -> int:
         """Send a request; its number."""
-        request = {"seq": next(self._numbers), "type": "request", "command": command, "arguments": arguments}
-        body = json.dumps(check(request)).encode()
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"Content-Length: %d\r\n\r\n" % len(body) + body)
-        self.process.stdin.flush()
-        return int(request["seq"])  # type: ignore[call-overload]
+        request: Json = {"seq": next(self._numbers), "type": "request", "command": command, "arguments": arguments}
+        return self.send_raw(check(request))
+
+    def send_raw(self, request: Json) -> int:
+        """Send a request that need not be one; its number."""
+        self.write(framed(request))
+        return int(request["seq"])
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        self._out.write(data)
+        self._out.flush()
+
+    def answer(self, command: str, arguments: object) -> Json:
+        """The response to a request whose arguments may be anything."""
+        return self.response(
+            self.send_raw({"seq": next(self._numbers), "type": "request", "command": command, "arguments": arguments})
+        )
 
     def _receive(self) -> None:
-        stream = self.process.stdout
-        assert stream is not None
-        length = int(stream.readline().split(b":")[1])
+        stream, header = self._in, self._in.readline()
+        assert header, "the adapter has ended"
+        length = int(header.split(b":")[1])
         assert stream.readline() == b"\r\n"
         message = check(json.loads(stream.read(length)))
         self._sequence += 1
@@ -128,9 +159,53 @@ class Editor:
         """Disconnect; the adapter ends well."""
         self.ask("disconnect", **arguments)
         self.event("terminated")
-        assert self.process.wait(30) == 0
+        self.wait()
+
+    @property
+    def session(self) -> int:
+        """Number of the session that is debugged."""
+        return int(self.ask("threads")["threads"][0]["name"].split()[1])
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The adapter, if it is this editor's own."""
+        assert self._process is not None
+        return self._process
+
+    def wait(self) -> None:
+        """Until the adapter has ended, or its end of the connection."""
+        if self._process is not None:
+            assert self._process.wait(30) == 0
+        else:
+            assert self._in.read() == b""
+
+    def vanish(self) -> None:
+        """The editor dies: its ends of the streams close; the adapter notices and ends."""
+        self._out.close()
+        self._in.close()
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            self._process.wait(30)
 
     def close(self) -> None:
         """Make sure that nothing is left."""
-        self.process.kill()
-        self.process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self.vanish()
+
+
+@contextmanager
+def served_port(data_dir: Path) -> Iterator[int]:
+    """The port of a ``zvmd dap`` that serves one."""
+    command = [sys.executable, "-m", "node.cli.main", "dap", "--port", "0", "--data-dir", str(data_dir)]
+    adapter = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO, env=clean_environment())
+    try:
+        assert adapter.stdout is not None
+        ready = adapter.stdout.readline()
+        assert ready.startswith("READY dap=127.0.0.1:")
+        yield int(ready.strip().rpartition(":")[2])
+    finally:
+        adapter.kill()
+        adapter.wait()

@@ -216,16 +216,6 @@ def test_attaching_with_a_share_token_that_may_only_watch(editor: Editor, node: 
     assert rpc.call("zvmd_session_state", number)["step"] == 0
 
 
-@pytest.mark.full
-def test_an_editor_that_vanishes_leaves_the_session(editor: Editor, node: Node) -> None:
-    editor.begin(template="memory")
-    number = editor.ask("threads")["threads"][0]["name"].split()[1]
-    assert editor.process.stdin is not None
-    editor.process.stdin.close()
-    assert editor.process.wait(30) == 0
-    assert node.rpc().call("zvmd_session_state", int(number))["step"] == 0
-
-
 def test_microsofts_client_library_drives_a_round(node: Node, node_modules: Path) -> None:
     """`@vscode/debugadapter-testsupport`, the library VS Code's adapters are tested with, over a port."""
     if node.daemon is None:

@@ -54,7 +54,10 @@ def call_to(target: str, kind: str = "CALL", value: int | None = 0) -> str:
 
 @pytest.mark.parametrize("kind", ["CALL", "CALLCODE", "CREATE", "CREATE2"])
 def test_a_call_that_fails_before_it_begins_is_in_every_tree(rpc: Rpc, kind: str) -> None:
-    creation = {"CREATE": f"PUSH 0 PUSH 0 PUSH {10**30} CREATE", "CREATE2": f"PUSH 7 PUSH 0 PUSH 0 PUSH {10**30} CREATE2"}
+    creation = {
+        "CREATE": f"PUSH 0 PUSH 0 PUSH {10**30} CREATE",
+        "CREATE2": f"PUSH 7 PUSH 0 PUSH 0 PUSH {10**30} CREATE2",
+    }
     program = creation.get(kind) or call_to(account(0xBEEF), kind, 10**30).removesuffix("POP ")
     sent = send(rpc, put(rpc, 0xA0, program))
     (child,) = trace(rpc, sent, "callTracer")["calls"]
@@ -72,7 +75,12 @@ def test_a_call_that_fails_before_it_begins_is_in_every_tree(rpc: Rpc, kind: str
 def test_calls_below_the_deepest_one(rpc: Rpc) -> None:
     state = {account(0xA0): {"code": "0x" + assemble("PUSH 0 PUSH 0 PUSH 0 PUSH 0 PUSH 0 ADDRESS GAS CALL").hex()}}
     options = {"tracer": "callTracer", "stateOverrides": state}
-    body = {"id": 1, "jsonrpc": "2.0", "method": "debug_traceCall", "params": [{"to": account(0xA0)}, "latest", options]}
+    body = {
+        "id": 1,
+        "jsonrpc": "2.0",
+        "method": "debug_traceCall",
+        "params": [{"to": account(0xA0)}, "latest", options],
+    }
     request = urllib.request.Request(rpc.url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with urllib.request.urlopen(request) as response:
         text = response.read().decode()
@@ -84,7 +92,9 @@ def test_calls_below_the_deepest_one(rpc: Rpc) -> None:
 
 def test_a_nonce_that_overflows(rpc: Rpc) -> None:
     state = {account(0xA0): {"code": "0x5f5f5ff0", "nonce": hex(2**64 - 1)}}
-    answer = rpc.call("debug_traceCall", {"to": account(0xA0)}, "latest", {"tracer": "callTracer", "stateOverrides": state})
+    answer = rpc.call(
+        "debug_traceCall", {"to": account(0xA0)}, "latest", {"tracer": "callTracer", "stateOverrides": state}
+    )
     assert [call["error"] for call in answer["calls"]] == ["nonce uint64 overflow"]
 
 
@@ -198,9 +208,18 @@ def test_flat_calls_have_geths_form(rpc: Rpc) -> None:
     config = {"convertParityErrors": True, "includePrecompiles": True}
     outer, inner = trace(rpc, sent, {"tracer": "flatCallTracer", "tracerConfig": config})
     assert (outer["error"], outer["subtraces"]) == ("Bad instruction", 1)
-    assert (inner["action"]["to"], inner["action"]["callType"], inner["action"]["value"]) == (account(2), "staticcall", "0x0")
+    assert (inner["action"]["to"], inner["action"]["callType"], inner["action"]["value"]) == (
+        account(2),
+        "staticcall",
+        "0x0",
+    )
     lone = rpc.call("debug_traceCall", {"to": account(0xA1)}, "latest", {"tracer": "flatCallTracer"})[0]
-    assert [lone[name] for name in ("blockHash", "blockNumber", "transactionHash", "transactionPosition")] == [None, 0, None, 0]
+    assert [lone[name] for name in ("blockHash", "blockNumber", "transactionHash", "transactionPosition")] == [
+        None,
+        0,
+        None,
+        0,
+    ]
 
 
 PANIC = "0x4e487b71" + f"{0x11:064x}"
@@ -243,7 +262,10 @@ def test_words_of_writes_in_static_calls(rpc: Rpc, opcode: str) -> None:
 def test_words_of_bytes_that_are_no_opcode(rpc: Rpc, byte: str, words: str) -> None:
     to = put(rpc, 0xA1, bytes.fromhex("00"))
     state = {"stateOverrides": {to: {"code": "0x60" + "00" + byte}}}
-    assert rpc.call("debug_traceCall", {"to": to}, "latest", state | {"tracer": "callTracer"})["error"] == f"invalid opcode: {words}"
+    assert (
+        rpc.call("debug_traceCall", {"to": to}, "latest", state | {"tracer": "callTracer"})["error"]
+        == f"invalid opcode: {words}"
+    )
     last = rpc.call("debug_traceCall", {"to": to}, "latest", state)["structLogs"][-1]
     assert (last["op"], last["gasCost"], "error" in last) == (words, 0, False)
 
@@ -302,7 +324,13 @@ def test_selfdestruct_is_a_call_of_its_own(rpc: Rpc) -> None:
 def test_tracers_that_only_geth_had(rpc: Rpc) -> None:
     to = put(rpc, 0xA1, "PUSH 7 PUSH 0 MSTORE PUSH 32 PUSH 0 KECCAK256 SLOAD POP " + call_to(account(0xB0)))
     sent = send(rpc, to, data="0x12345678aabb")
-    options = {"callTracer": {}, "keccak256PreimageTracer": {}, "erc7562Tracer": {}, "4byteTracer": {}, "muxTracer": None}
+    options = {
+        "callTracer": {},
+        "keccak256PreimageTracer": {},
+        "erc7562Tracer": {},
+        "4byteTracer": {},
+        "muxTracer": None,
+    }
     found = trace(rpc, sent, {"tracer": "muxTracer", "tracerConfig": options})
     preimage = f"0x{7:064x}"
     assert list(found["keccak256PreimageTracer"].values()) == [preimage]
@@ -320,3 +348,13 @@ def test_tracers_that_only_geth_had(rpc: Rpc) -> None:
 def test_genesis_is_not_traceable(rpc: Rpc) -> None:
     with pytest.raises(RpcFailed, match="genesis is not traceable"):
         rpc.call("debug_traceBlockByNumber", "0x0")
+
+
+def test_logs_too_large_for_native_code_have_their_index_too(rpc: Rpc) -> None:
+    logger = put(rpc, 0xA3, "PUSH 0 PUSH 0 LOG0 PUSH 270000 PUSH 0 LOG0 PUSH 7 PUSH 0 PUSH 0 LOG1")
+    top = put(rpc, 0xA1, call_to(logger) + "PUSH 0 PUSH 0 LOG0")
+    sent = send(rpc, top)
+    tree, receipt = trace(rpc, sent, WITH_LOG), rpc.call("eth_getTransactionReceipt", sent)
+    shown = [*tree["calls"][0]["logs"], *tree["logs"]]
+    assert [(log["index"], log["data"]) for log in shown] == [(log["logIndex"], log["data"]) for log in receipt["logs"]]
+    assert len(shown) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +14,12 @@ from eth_utils.crypto import keccak
 from trie import HexaryTrie
 
 from benchmarks.targets import anvil, zvmd
+from chain.forks import Fork
 from debugger.assembly import assemble
 from tests.contracts import dev_account, published
+from tests.differential.programs import calldata
+from tests.differential.traced import ADDRESSES, calling_code, random_account
+from tests.effort import tries
 from tests.programs import find_program
 from tests.rpc import Rpc, RpcFailed
 
@@ -89,7 +94,7 @@ def theirs() -> Iterator[tuple[Chain, dict[str, str]]]:
     program = find_program("anvil")
     if program is None:
         pytest.skip("no anvil here: `make test` installs it where npm is there")
-    with anvil(program, "--steps-tracing") as target:
+    with anvil(program, "--steps-tracing", "--hardfork", "osaka") as target:
         chain = Chain(target.url)
         yield chain, chain.script()
 
@@ -227,3 +232,62 @@ def test_proofs_verify_against_the_state_root(ours: tuple[Chain, dict[str, str]]
     for entry, wanted in zip(proof["storageProof"], (1, 0), strict=True):
         leaf = follow(storage_root, "0x" + entry["key"][2:].rjust(64, "0"), entry["proof"])
         assert int(entry["value"], 16) == wanted == (int.from_bytes(rlp.decode(leaf), "big") if leaf else 0)
+
+
+RANDOM_TRANSACTIONS = tries(8, 100)
+SAME_LINES = ("pc", "op", "gas", "depth")
+"""Of lines; anvil has other prices and no storage for opcodes that fail, and names errors as revm does.
+
+Words on the stack may be of the block, whose time, fees and hashes are each node's own: their number is compared.
+"""
+
+
+def without_words(node: dict[str, Any]) -> dict[str, Any]:
+    """A call without what anvil tells otherwise: words of errors, logs that were undone and those after."""
+    node = {name: bool(value) if name == "error" else value for name, value in node.items()}
+    if "error" in node:
+        node.pop("logs", None)  # of an outermost call that fails anvil shows them
+    for log in node.get("logs", ()):
+        log.pop("index")
+    return node | ({"calls": [without_words(call) for call in node["calls"]]} if "calls" in node else {})
+
+
+def flat_without_words(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same for flat calls, which also hold the address of creations that reverted."""
+    for entry in entries:
+        entry |= {"error": "error" in entry, "blockHash": None, "transactionHash": None}
+        if entry["result"] and entry["error"]:
+            entry["result"].pop("address", None)
+    return entries
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_TRANSACTIONS))
+def test_random_transactions_equal_anvils(both: Both, seed: int) -> None:
+    chance = random.Random(f"anvil {seed}")
+    accounts = {f"0x{address.hex()}": random_account(chance, calling_code(chance, Fork.OSAKA)) for address in ADDRESSES}
+    call = {"from": dev_account(5).address, "to": chance.choice(list(accounts)), "gasPrice": hex(3 * 10**9)}
+    call |= {"data": "0x" + calldata(chance).hex(), "gas": hex(chance.choice((90_000, 120_000, 250_000)))}
+    sent = []
+    for chain, _ in both:
+        for address, entry in accounts.items():
+            chain.rpc.call("anvil_setCode", address, entry["code"])
+            chain.rpc.call("anvil_setBalance", address, entry["balance"])
+            chain.rpc.call("anvil_setNonce", address, entry["nonce"])
+        sent.append(chain.rpc.call("eth_sendTransaction", call))
+        while chain.rpc.call("eth_getTransactionReceipt", sent[-1]) is None:
+            """Anvil answers before it has mined."""
+
+    def told(method: str, *options: Any) -> list[Any]:
+        return [chain.rpc.call(method, made, *options) for (chain, _), made in zip(both, sent, strict=True)]
+
+    mine, other = told("debug_traceTransaction", {"tracer": "callTracer", "tracerConfig": {"withLog": True}})
+    other["gas"] = mine["gas"]
+    assert without_words(mine) == without_words(other)
+    mine, other = map(flat_without_words, told("trace_transaction"))
+    assert mine == other
+    mine, other = told("debug_traceTransaction", {"enableMemory": True})
+    assert mine["gas"] == other["gas"]
+    for line, wanted in zip(mine["structLogs"], other["structLogs"], strict=True):
+        assert [line[name] for name in SAME_LINES] == [wanted[name] for name in SAME_LINES]
+        assert len(line["stack"]) == len(wanted["stack"])
+        assert len(line.get("memory") or ()) == len(wanted.get("memory") or ())

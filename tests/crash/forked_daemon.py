@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -46,9 +47,10 @@ class ForkedProcess:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """The child stays a zombie until `wait`, so its id is nobody else's."""
+        """Unless it has ended: the zygote waits for it."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """``kill -9``."""
@@ -73,7 +75,15 @@ class Zygote:
         assert self.orders.recv(100), log.read_text()
 
     def fork(
-        self, arguments: list[str], environment: Mapping[str, str], directory: Path, failpoint: str, log: IO[str]
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        failpoint: str,
+        log: IO[str],
+        *,
+        unprivileged: bool = False,
+        user: int = 0,
     ) -> ForkedProcess:
         """A new daemon; the one before has ended and was waited for."""
         assert not self.busy, "the daemon before was not waited for"
@@ -82,6 +92,8 @@ class Zygote:
             "environment": dict(environment),
             "directory": str(directory),
             "failpoint": failpoint,
+            "unprivileged": unprivileged,
+            "user": user,
         }
         reading, writing = os.pipe()
         socket.send_fds(self.orders, [json.dumps(order).encode()], [writing, log.fileno()])
@@ -104,7 +116,19 @@ class ForkedDaemon(Daemon):
         self._environment.update(OFTEN)
         self.failpoint = ""
         """Where the next process shall die, see `storage.failpoints`."""
+        self.unprivileged = False
+        """Whether file modes hold for it, though the tests are run by root."""
+        self.user = 0
+        """As whom it runs, if the tests may choose."""
 
     def _spawn(self, arguments: list[str], log: IO[str]) -> ForkedProcess:
         failpoint, self.failpoint = self.failpoint, ""
-        return self._zygote.fork(arguments, self._environment, self.data_dir.parent, failpoint, log)
+        return self._zygote.fork(
+            arguments,
+            self._environment,
+            self.data_dir.parent,
+            failpoint,
+            log,
+            unprivileged=self.unprivileged,
+            user=self.user,
+        )

@@ -24,6 +24,7 @@ import qh3.quic.retry
 
 import node.cli.main
 import node.daemon
+import node.ops.reading
 import node.periodic
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
@@ -35,8 +36,11 @@ INDEX_SECONDS = 0.1
 CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
 COMPRESSION_SECONDS = 0.2
+PIPE_SECONDS = 0.2
+FILES_SECONDS = 0.1
 WARM = b"warm"
 _PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
 
 
 def main() -> None:
@@ -48,6 +52,8 @@ def main() -> None:
     node.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     node.periodic.SPACE_SECONDS = SPACE_SECONDS
     node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
+    node.ops.reading.PIPE_SECONDS = PIPE_SECONDS
+    node.periodic.FILES_SECONDS = FILES_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()
@@ -62,6 +68,12 @@ def main() -> None:
         if not child:
             die_with_parent()
             orders.close()
+            if order["unprivileged"]:
+                give_up_reading_everything()
+            if order["user"]:
+                os.setgid(order["user"])
+                os.setuid(order["user"])
+                die_with_parent()  # a change of user forgets it
             live(order["arguments"], order["environment"], order["directory"], order["failpoint"], files)
         for file in files:
             os.close(file)
@@ -93,6 +105,18 @@ def live(
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def give_up_reading_everything() -> None:
+    """Root, too, is refused by a file's mode from here on: without CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH."""
+    libc, refused = ctypes.CDLL(None, use_errno=True), (1, 2)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for bit in refused:
+        libc.prctl(_PR_CAPBSET_DROP, bit, 0, 0, 0)
+        for kind in range(3):  # effective, permitted, inheritable
+            sets[kind] &= ~(1 << bit)
+    assert libc.capset(header, sets) == 0
 
 
 def warm_up() -> None:

@@ -103,7 +103,9 @@ class Model:
         inner_left, inner_error, code = self.frames[-1].inner
         if error == "OutOfGasError" and not inner_error:
             self.frames[-1].fault = (
-                "contract creation code storage out of gas" if 200 * len(code) > inner_left else "max code size exceeded"
+                "contract creation code storage out of gas"
+                if 200 * len(code) > inner_left
+                else "max code size exceeded"
             )
         elif error and not inner_error:
             self.frames[-1].fault = WORDS[error]

@@ -1,7 +1,7 @@
 """Tells all that happens in a transaction under the execution specification: pickled batches in, events out.
 
-Started with the Python of the oracles' environment; imports nothing of this repository but its neighbour. The events are
-the specification's own trace, with the begin and end of each message from around its `process_message`.
+Started with the Python of the oracles' environment; imports nothing of this repository but its neighbour. The events
+are the specification's own trace, with the begin and end of each message from around its `process_message`.
 """
 
 from __future__ import annotations

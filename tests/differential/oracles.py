@@ -12,7 +12,7 @@ from tests.differential.running import NUMBER, WATCHED, Run, block_hash, message
 from tests.programs import find_oracle
 
 FOLDER = Path(__file__).parent
-MODULES = {"eels": "ethereum.forks.osaka", "revm": "pyrevm", "eels_chain": "ethereum.forks.osaka", "eels_tracing": "ethereum.forks.osaka"}
+MODULES = {"revm": "pyrevm"} | dict.fromkeys(("eels", "eels_chain", "eels_tracing"), "ethereum.forks.osaka")
 """What each needs in the oracles' environment."""
 OF_PROGRAMS = ("eels", "revm")
 """Those that run programs; `eels_chain` runs whole transactions and blocks."""

@@ -1,7 +1,7 @@
-"""Tracers beside a model of geth's made of EELS' events, on random transactions; prestates from which alone they replay.
+"""Tracers beside a model of geth's made of EELS' events, on random transactions that replay from their prestates.
 
-Every option is tried on every case. EELS raises one error for all faults of precompiled contracts, so their words are not
-compared here; that a prestate replays and that a difference leads to the state after needs no model.
+Every option is tried on every case. EELS raises one error for all faults of precompiled contracts, so their words are
+not compared here; that a prestate replays and that a difference leads to the state after needs no model.
 """
 
 from __future__ import annotations
@@ -73,11 +73,20 @@ def check_calls(case: TracedCase, model: Model, gas_used: int) -> None:
     for entry in (theirs := flat(tree)):
         entry.pop("result", None)
         entry.pop("error", None)
-    ours = [{name: value for name, value in entry.items() if name not in ("result", "error")} for entry in said["flatCallTracer"]]
+    ours = [
+        {name: value for name, value in entry.items() if name not in ("result", "error")}
+        for entry in said["flatCallTracer"]
+    ]
     assert ours == theirs
-    assert [entry.get("error") for entry in said["flatCallTracer"]] == [entry.get("error") for entry in flat(said["callTracer"])]
+    assert [entry.get("error") for entry in said["flatCallTracer"]] == [
+        entry.get("error") for entry in flat(said["callTracer"])
+    ]
     plain = trace(case, {"tracer": "flatCallTracer"}, MACHINE).said
-    left_out = [e for e in said["flatCallTracer"][1:] if e["action"].get("callType") in ("call", "staticcall") and e["action"]["to"] in precompiles]
+    left_out = [
+        e
+        for e in said["flatCallTracer"][1:]
+        if e["action"].get("callType") in ("call", "staticcall") and e["action"]["to"] in precompiles
+    ]
     assert len(plain) == len(said["flatCallTracer"]) - len(left_out)
 
 

@@ -1,4 +1,4 @@
-"""Random transactions that are traced: what zvmd's tracers say of each, and its run once more from the prestate alone."""
+"""Random transactions to trace: calls of all kinds, delegations, creations, too much value, too little gas."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TracedCase:
         }
 
 
-def _code(chance: random.Random, fork: Fork) -> bytes:
+def calling_code(chance: random.Random, fork: Fork) -> bytes:
     """A program; sometimes one that calls the notable accounts by all means, with too much value now and then."""
     kind = chance.random()
     if kind < 0.2:
@@ -91,14 +91,18 @@ def _code(chance: random.Random, fork: Fork) -> bytes:
         if call in (0x31, 0x3F):
             parts += b"\x73" + chance.choice(NOTABLE) + bytes([call, 0x50])
         elif call in (0xF0, 0xF5):
-            start = chance.choice((bytes.fromhex("60fe60005360016000f3"), bytes.fromhex("60006000fd"), b"\xfe", b"\x30\xff"))
+            start = chance.choice(
+                (bytes.fromhex("60fe60005360016000f3"), bytes.fromhex("60006000fd"), b"\xfe", b"\x30\xff")
+            )
             parts += bytes([0x5F + len(start)]) + start + b"\x60\x00\x52" + (b"\x60\x01" if call == 0xF5 else b"")
             parts += bytes([0x60, len(start), 0x60, 32 - len(start)]) + _push(value) + bytes([call, 0x50])
         else:
             parts += b"\x60\x00\x60\x00\x60\x24\x60\x00" + (_push(value) if call in (0xF1, 0xF2) else b"")
             parts += b"\x73" + chance.choice(NOTABLE) + (b"\x5a" if chance.random() < 0.8 else b"\x61\x08\xfc")
             parts += bytes([call, 0x60, chance.randrange(4), 0x55 if chance.random() < 0.5 else 0x50])
-    return bytes(parts) + chance.choice((b"", b"\x60\x00\x60\x00\xa0", b"\x60\x20\x60\x00\xfd", b"\xfe", b"\x33\xff", b"\x01"))
+    return bytes(parts) + chance.choice(
+        (b"", b"\x60\x00\x60\x00\xa0", b"\x60\x20\x60\x00\xfd", b"\xfe", b"\x33\xff", b"\x01")
+    )
 
 
 def _push(value: int) -> bytes:
@@ -106,7 +110,7 @@ def _push(value: int) -> bytes:
     return bytes([0x5F + len(raw)]) + raw
 
 
-def _account(chance: random.Random, code: bytes) -> dict[str, Any]:
+def random_account(chance: random.Random, code: bytes) -> dict[str, Any]:
     storage = {hex(slot): hex(chance.randrange(1, 9)) for slot in range(4) if chance.random() < 0.4}
     return {"balance": hex(chance.choice((0, 5, 10**6))), "nonce": "0x1", "code": "0x" + code.hex(), "storage": storage}
 
@@ -119,7 +123,9 @@ def _authorizations(chance: random.Random, nonces: dict[Address, int]) -> tuple[
         authority = (SENDER, *AUTHORITIES)[which]
         nonce = nonces[authority] + (1 if which == 0 else 0) + (chance.random() < 0.15)
         plain = Authorization(chance.choice((0, 1, 1, 5)), chance.choice(NOTABLE), nonce, 0, 0, 0)
-        made.append(replace(plain, **dict(zip(("y_parity", "r", "s"), sign(plain.signing_hash(), KEYS[which]), strict=True))))
+        made.append(
+            replace(plain, **dict(zip(("y_parity", "r", "s"), sign(plain.signing_hash(), KEYS[which]), strict=True)))
+        )
     return tuple(made)
 
 
@@ -127,16 +133,25 @@ def random_traced_case(seed: int) -> TracedCase:
     """The case of a seed."""
     chance = random.Random(f"traced {seed}")
     fork = Fork[chance.choice(FORKS)]
-    accounts = {"0x" + address.hex(): _account(chance, _code(chance, fork)) for address in ADDRESSES}
+    accounts = {"0x" + address.hex(): random_account(chance, calling_code(chance, fork)) for address in ADDRESSES}
     nonces = {address: chance.randrange(3) for address in (SENDER, *AUTHORITIES)}
     for address, nonce in nonces.items():
         has_code = fork >= Fork.PRAGUE and chance.random() < 0.4
         code = designator(chance.choice(NOTABLE)) if has_code else b""
-        accounts["0x" + address.hex()] = {"balance": hex(10**20), "nonce": hex(nonce), "code": "0x" + code.hex(), "storage": {}}
+        accounts["0x" + address.hex()] = {
+            "balance": hex(10**20),
+            "nonce": hex(nonce),
+            "code": "0x" + code.hex(),
+            "storage": {},
+        }
     kinds = [LEGACY, ACCESS_LIST] + [DYNAMIC_FEE] * (fork >= Fork.LONDON) + [SET_CODE] * 2 * (fork >= Fork.PRAGUE)
     kind = chance.choice(kinds)
-    to = None if kind != SET_CODE and chance.random() < 0.12 else chance.choice(NOTABLE if chance.random() < 0.3 else ADDRESSES)
-    data = _code(chance, fork) if to is None else calldata(chance)
+    to = (
+        None
+        if kind != SET_CODE and chance.random() < 0.12
+        else chance.choice(NOTABLE if chance.random() < 0.3 else ADDRESSES)
+    )
+    data = calling_code(chance, fork) if to is None else calldata(chance)
     price = 20
     tx = Transaction(
         type=kind,
@@ -166,7 +181,9 @@ class Traced:
     after: MemoryState
 
 
-def trace(case: TracedCase, options: dict[str, Any], machine: Machine, accounts: dict[str, Any] | None = None) -> Traced:
+def trace(
+    case: TracedCase, options: dict[str, Any], machine: Machine, accounts: dict[str, Any] | None = None
+) -> Traced:
     """Run a case with a tracer, on its accounts or on others. Raises `InvalidTransaction`."""
     state = MemoryState.from_json(case.accounts if accounts is None else accounts)
     journal = Journal(state, case.environment.fork)

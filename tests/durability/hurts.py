@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage.index.migrate import head_revision
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
-from tests.durability import damage, full_disk, migration, test_acknowledgement, test_backup, test_clock
+from tests.durability import damage, full_disk, migration, starts, test_acknowledgement, test_backup, test_clock
 from tests.durability.results import Budget, Line
 from tests.golden import test_golden as golden
 from tests.unit.storage import test_wal_damage as log
@@ -124,7 +124,6 @@ def full_disks(line: Line, budget: Budget, place: Path) -> None:
     for way, number in full.ways.items():
         line.add(way, number)
     line.add("reads answered while it was full", full.reads)
-    line.add("ended with 70 for a checkpoint cut short", full.panics)
 
 
 def clocks(line: Line, budget: Budget, place: Path) -> None:
@@ -169,3 +168,23 @@ def backups(line: Line, budget: Budget, place: Path) -> None:
         here.mkdir()
         test_backup.back_up_under_load(here, piece)
         line.count += piece
+
+
+def starts_over_damage(line: Line, budget: Budget, place: Path) -> None:
+    """Every file with every damage once, in random order, then two or three damages at once."""
+    zygote, chance = Zygote(place / "zygote.log"), random.Random(line.seed)
+    try:
+        sound = starts.make(zygote, place / "sound")
+        single = [[case] for case in starts.cases(sound)]
+        chance.shuffle(single)
+        line.most["single damages there are"] = len(single)
+        while budget.left(line.count):
+            damages = single[line.count] if line.count < len(single) // 2 else starts.some(sound, chance)
+            try:
+                line.add(starts.hurt(zygote, sound, place / "hurt", damages, chance))
+            except BaseException as error:
+                error.add_note(str(damages))
+                raise
+            line.count += 1
+    finally:
+        zygote.close()

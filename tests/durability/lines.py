@@ -45,6 +45,14 @@ LINES: dict[str, Entry] = {
     "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
     "places": Entry(processes.places, 142, 1_500, "kill -9 at named places of the sources (T5)"),
     "stops": Entry(processes.stops, 12, 1_000, "SIGTERM of whole daemons under load (T16)"),
+    "removals": Entry(
+        processes.removals, 20, 1_000,
+        "files and folders of a loaded daemon removed, renamed, replaced, made read-only: no answer lost",
+    ),
+    "second-nodes": Entry(
+        processes.second_nodes, 40, 1_000,
+        "second daemons and other programs on a directory in use: refused with 75, nothing harmed",
+    ),
     "bits": Entry(hurts.bits, 131_072, 200_000, "bits flipped in a log (T7)"),
     "bytes": Entry(hurts.changed_bytes, 50_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
     "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut (T8)"),
@@ -58,6 +66,9 @@ LINES: dict[str, Entry] = {
     "resends": Entry(hurts.resends, 1_000, 20_000, "transactions sent again after their answer was lost (T19)"),
     "own-reads": Entry(hurts.own_reads, 124, 1_000, "own writes read back over the other transport (T20)"),
     "golden": Entry(hurts.golden_kills, 20, 1_000, "first starts over golden directories, killed at places (T21)"),
+    "starts": Entry(
+        hurts.starts_over_damage, 40, 1_000, "starts over each file they read, damaged in each way, and over several"
+    ),
     "backups": Entry(hurts.backups, 20, 200, "backups taken under load and restored (T30)"),
 }  # fmt: skip
 

@@ -103,7 +103,7 @@ class LocalNode:
     def close(self) -> None:
         """Give the files back, as the end of the process would; nothing is written down."""
         self.opened.machine.close()
-        self.store.wal._writer._tail.file.close()
+        self.store.wal.abandon()
         self.store.follower.close()
         self.store.kv.close()
         self.opened.lock.release()

@@ -11,7 +11,9 @@ from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.crash.harness import FAST, KillHarness, Report
 from tests.crash.quic import quic_to
 from tests.daemon import Daemon
+from tests.durability.removals import Removals
 from tests.durability.results import Budget, Line
+from tests.durability.second_nodes import SecondNodes
 
 CYCLES_PER_DIRECTORY = 40
 
@@ -104,3 +106,24 @@ def stops(line: Line, budget: Budget, place: Path) -> None:
         line.add("transactions sent", report.acknowledged)
         line.add("of them without an answer and sent again", report.sent_again)
         line.add("of those in the chain already", report.landed_unanswered)
+
+
+def removals(line: Line, budget: Budget, place: Path) -> None:
+    harness, seed = Removals(place), line.seed * 1_000_000
+    try:
+        while budget.left(line.count):
+            line.count += 1
+            line.add(harness.run(seed + line.count))
+    finally:
+        harness.close()
+
+
+def second_nodes(line: Line, budget: Budget, place: Path) -> None:
+    """Needs to be allowed to mount, and to be another user."""
+    harness, seed = SecondNodes(place), line.seed * 1_000_000
+    try:
+        while budget.left(line.count):
+            line.count += 1
+            line.add(harness.run(seed + line.count))
+    finally:
+        harness.close()

@@ -25,6 +25,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
     "FIFO": os.mkfifo,
     "link to nowhere": lambda path: path.symlink_to("nowhere"),
     "link to itself": lambda path: path.symlink_to(path.name),
+    "link to a file": lambda path: path.symlink_to(path.parent.parent / "kept"),
     "endless device": lambda path: path.symlink_to("/dev/zero"),
 }
 
@@ -92,6 +93,23 @@ def test_quarantine_is_not_read_and_a_missing_directory_is_no_stranger(sound: Pa
     os.mkfifo(directory / layout.QUARANTINE / "state-1")
     looked_over(directory)
     looked_over(tmp_path / "nothing")
+
+
+def test_what_nobody_opens_is_not_looked_into(sound: Path, tmp_path: Path) -> None:
+    """Folders in folders, a thousand deep, ended the start in a RecursionError."""
+    directory = copy_of(sound, tmp_path / "d")
+    for place in (directory / "strange", directory / layout.EXPORTS / "strange"):
+        place.mkdir()
+        before = Path.cwd()
+        os.chdir(place)
+        for _ in range(1_200):
+            Path("a").mkdir()
+            os.chdir("a")
+        os.mkfifo("fifo")
+        os.chdir(before)
+    LocalNode(directory).close()
+    for place in (directory / "strange", directory / layout.EXPORTS / "strange"):
+        subprocess.run(["rm", "-rf", place], check=True)  # pytest's own removal recurses
 
 
 def test_commands_on_a_directory_look_before_they_read(sound: Path, tmp_path: Path) -> None:

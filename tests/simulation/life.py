@@ -19,7 +19,8 @@ from chain.types import Address
 from node.cache import FileObjectCache
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
-from node.engine.pipeline import Group, Pipeline
+from node.engine.group import Group
+from node.engine.pipeline import Pipeline
 from node.engine.producer import Controls
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
 from node.errors import ReadOnly

@@ -33,7 +33,7 @@ def service_of(life: Life) -> SessionService:
 
     store = life.store
     files = SessionFiles(life.disk.fs)
-    files.remove_unfinished()
+    files.remove_unfinished(store.sessions)
     keeper = Keeper(store.sessions, keep, files, store.session_search, life.clock.now, INLINE_BYTES)
     return SessionService(Ground(None, machine()), keeper, Gallery(store.templates, keep_template))  # type: ignore[arg-type]
 

@@ -381,6 +381,20 @@ def test_the_session_outlives_the_node_and_the_screen_goes_on(tmp_path: Path) ->
         daemon.close()
 
 
+def test_calldata_of_each_frame_in_pages(node: Node) -> None:
+    long = "0xa9059cbb" + "".join(f"{at:064x}" for at in range(1_000))
+
+    async def story(user: User) -> None:
+        assert "calldata 32004 bytes" in user.screen
+        assert "selector 0xa9059cbb" in user.screen
+        user.pane("calldata").scroll_end(animate=False)
+        await user.settle()
+        await user.settle()
+        assert f"{4 + 32 * 999:05x} {999:064x}" in user.screen
+
+    play(node, {"code": LOOP, "calldata": long}, story)
+
+
 def test_every_key_is_told_once() -> None:
     keys = [name for key in KEYS for name in key.keys.split(",")]
     assert len(set(keys)) == len(keys)

@@ -8,7 +8,9 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 import unicodedata
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -262,3 +264,48 @@ def test_the_debugger_shows_and_does_not_obey(client: zvmd.Node, node: Node) -> 
         os.close(ours)
     text = received.decode("utf-8")
     assert not [piece for piece in ("\x1b]0;", "\x1b[35;47m", *"\x9b\x9d\u202e\u2066\u200b\ufeff") if piece in text]
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """Answers everything with what the server was given."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        answer = json.dumps(self.server.answer).encode()  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("content-length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"code": -32000, "message": HOSTILE, "data": {"code": HOSTILE, "hint": HOSTILE}}},
+        {"error": {"code": 3, "message": HOSTILE, "data": HOSTILE}},
+        {"result": HOSTILE + "\ud800"},
+        {"result": [{"id": HOSTILE}]},
+        HOSTILE,
+    ],
+    ids=["error", "revert", "text", "list", "no JSON-RPC"],
+)
+def test_no_node_steers_the_terminal_either(answer: object, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    server.answer = answer  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    link = ["--url", f"http://127.0.0.1:{server.server_port}"]
+    to = "0x" + "11" * 20
+    commands = [["status", *link], ["call", *link, to, "f()(string)"], ["rpc", *link, "x"], ["logs", *link]]
+    commands += [["session", name, *rest, *link] for name, *rest in (["list"], ["state", "1"], ["template", "list"])]
+    try:
+        received = on_a_terminal(commands, tmp_path)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(received) == len(commands)
+    assert not any(map(steering, received.values()))
+    if isinstance(answer, str) or "error" in answer:  # type: ignore[operator]
+        assert not [text for text in received.values() if not text.startswith("error[")]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from node.auth.errors import UnusableCertificate, UnusableToken
+from node.auth.signing import signer
 from node.auth.tls import VALID_DAYS, load_or_create_certificate, needs_rotation, rotate_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 
@@ -60,8 +62,96 @@ def test_a_rotation_cut_off_between_key_and_certificate_is_finished(tmp_path: Pa
     assert again.key.read_bytes() != other.key.read_bytes()
 
 
-def test_unreadable_files_are_named(tmp_path: Path) -> None:
+def damaged(directory: Path, name: str, damage: str) -> None:
+    path, content = directory / name, (directory / name).read_bytes()
+    path.unlink()
+    if damage == "directory":
+        path.mkdir()
+    elif damage == "link":
+        (directory / "elsewhere").write_bytes(content)
+        path.symlink_to(directory / "elsewhere")
+    elif damage != "missing":
+        path.write_bytes({
+            "empty": b"", "garbage": b"nonsense", "cut": content[:100], "doubled": content + content,
+            "not UTF-8": b"\xff\xfe" + content, "huge": bytes(10**6), "flipped": content.replace(b"A", b"B", 1),
+            "of another node": ANOTHER[name],
+        }[damage])  # fmt: skip
+        path.chmod(0o600)
+
+
+DAMAGES = ("missing", "empty", "garbage", "cut", "doubled", "not UTF-8", "huge", "flipped", "of another node", "link")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _another(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("another")
+    load_or_create_certificate(directory, NOW)
+    ANOTHER.update((path.name, path.read_bytes()) for path in directory.iterdir())
+
+
+ANOTHER: dict[str, bytes] = {}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["authority.pem", "certificate.pem", "key.pem"])
+def test_what_can_be_made_of_the_authoritys_key_is_made_anew(tmp_path: Path, name: str, damage: str) -> None:
+    """An authority.pem that was missing or damaged was kept: the node said READY, and no client could connect."""
+    first = load_or_create_certificate(tmp_path, NOW)
+    pinned = x509.load_pem_x509_certificate(first.authority.read_bytes())
+    damaged(tmp_path, name, damage)
     files = load_or_create_certificate(tmp_path, NOW)
-    files.certificate.write_text("nonsense")
-    with pytest.raises(UnusableCertificate):
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(files.authority.read_bytes()))
+    certificate.verify_directly_issued_by(pinned)
+    key = load_pem_private_key(files.key.read_bytes(), None)
+    assert key.public_key() == certificate.public_key()
+    assert not any(path.is_symlink() for path in (files.authority, files.certificate, files.key))
+    assert load_or_create_certificate(tmp_path, NOW) == files, "the second time there is nothing to do"
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES[1:4], "huge", "link", "directory"])
+def test_a_damaged_key_of_the_authority_is_for_its_owner_to_decide(tmp_path: Path, damage: str) -> None:
+    load_or_create_certificate(tmp_path, NOW)
+    damaged(tmp_path, "authority-key.pem", damage)
+    with pytest.raises(UnusableCertificate, match=r"authority-key\.pem"):
         load_or_create_certificate(tmp_path, NOW)
+
+
+@pytest.mark.parametrize("name", ["authority-key.pem", "key.pem"])
+def test_keys_that_others_can_read(tmp_path: Path, name: str) -> None:
+    files = load_or_create_certificate(tmp_path, NOW)
+    before = files.key.read_bytes()
+    (tmp_path / name).chmod(0o644)
+    if name == "key.pem":
+        assert load_or_create_certificate(tmp_path, NOW).key.read_bytes() != before
+    else:
+        with pytest.raises(UnusableCertificate, match="chmod 600"):
+            load_or_create_certificate(tmp_path, NOW)
+
+
+@pytest.mark.parametrize("days", [-20_000, -4_000, -400, -30, -1, 1, 30, 400, 4_000, 36_500, 2_900_000])
+def test_certificates_of_another_clock_are_made_anew(tmp_path: Path, days: int) -> None:
+    """A first start with the clock ahead left certificates that were not valid yet, and were kept."""
+    load_or_create_certificate(tmp_path, NOW + datetime.timedelta(days=days))
+    key = (tmp_path / "authority-key.pem").read_bytes()
+    files = load_or_create_certificate(tmp_path, NOW)
+    authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    certificate.verify_directly_issued_by(authority)
+    for one in (authority, certificate):
+        assert one.not_valid_before_utc <= NOW < one.not_valid_after_utc
+    assert (tmp_path / "authority-key.pem").read_bytes() == key
+
+
+@pytest.mark.parametrize("planted", ["token.new", "signing.key.new", "tls/key.pem.new", "tls/authority.pem.new"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, planted: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    data = tmp_path / "data"
+    (data / planted).parent.mkdir(parents=True)
+    (data / planted).symlink_to(victim)
+    load_or_create_certificate(data / "tls", NOW)
+    load_or_create_token(data)
+    signer(data)(b"")
+    assert victim.read_text() == "mine"
+    assert not (data / planted).is_symlink()

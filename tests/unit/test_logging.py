@@ -92,10 +92,12 @@ def test_a_kind_that_comes_often_is_limited_and_says_so(monkeypatch: pytest.Monk
     for number in range(100):
         log.warning("refused", number=number)
         log.error("another kind") if number < 5 else None
+        log.error("job failed", job="checkpoint" if number == 50 else "index")
         logging.getLogger("uvicorn.error").warning(f"invalid request {number}")
     lines = [json.loads(line) for line in sink.text.splitlines()]
     kinds = [line["event"].split()[0] for line in lines]
-    assert [kinds.count(kind) for kind in ("refused", "another", "invalid")] == [BURST, 5, BURST]
+    assert [kinds.count(kind) for kind in ("refused", "another", "invalid", "job")] == [BURST, 5, BURST, BURST + 1]
+    assert "checkpoint" in [line.get("job") for line in lines]
     sink.text, now = "", now + 1.0
     log.warning("refused")
     log.warning("refused")
@@ -104,8 +106,8 @@ def test_a_kind_that_comes_often_is_limited_and_says_so(monkeypatch: pytest.Monk
     assert [line["event"] for line in lines] == ["refused", "others are not limited"]
     assert lines[0]["suppressed"] == 100 - BURST
     assert "suppressed" not in lines[1]
-    assert handler.status() == ours.LogStatus(2 * BURST + 5 + 2, 2 * (100 - BURST) + 1, 3)
-    assert log_status() == {"lines": 47, "suppressed": 161, "dropped": 3}
+    assert handler.status() == ours.LogStatus(3 * BURST + 6 + 2, 3 * (100 - BURST), 3)
+    assert log_status() == {"lines": 68, "suppressed": 240, "dropped": 3}
 
 
 def test_what_precedes_an_end_is_never_left_out() -> None:

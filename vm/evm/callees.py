@@ -11,9 +11,10 @@ from vm.code import Code
 from vm.evm.host.calls import message_of
 from vm.evm.jit.maps import Maps
 from vm.evm.layout import CALLEE_BYTES, CALLEE_FIELDS, CALLEES_MAX, Field, Ledger
-from vm.message import CallKind
+from vm.message import CREATES, CallKind
 
 if TYPE_CHECKING:
+    from vm.evm.execution import Execution
     from vm.evm.frame import Frame
     from vm.evm.ledger import SlotLedger
     from vm.journal import Journal
@@ -41,7 +42,20 @@ class Callees:
         self._called: set[Address] = set()
         """What Python has called once."""
 
-    def is_worthwhile(self, address: Address) -> bool:
+    def consider(self, run: Execution, frame: Frame) -> None:
+        """Let native code call the account whose code the frame runs, if that is plain from now on."""
+        message = frame.message
+        address = message.code_address
+        if (
+            self._is_worthwhile(address)
+            and message.kind not in CREATES
+            and (frame.maps is not None or run.engine.tier is None)  # else the tier is still counting calls
+            and (not run.has_access_lists or run.journal.is_warm_account(address))
+            and run.code_of(address) is frame.code
+        ):
+            self.add(frame)
+
+    def _is_worthwhile(self, address: Address) -> bool:
         """Whether to `add` an account that Python calls: the second time, as most are called once."""
         if address in self._known:
             return False

@@ -73,7 +73,18 @@ THROUGH_TABLE: Final = (
 """Finds the ``%function`` of the opcode at ``%ip``."""
 
 
+TABLE_ENTRIES: Final = 256
+TABLE_WORDS: Final = TABLE_ENTRIES + 1
+"""A dispatch table: a function for each opcode, and a word that is not 0 when what runs is to leave."""
+
+IS_HALTED: Final = (
+    f"  %halted.at = getelementptr i8, ptr %table, i64 {8 * TABLE_ENTRIES}\n"
+    "  %halted.word = load volatile i64, ptr %halted.at\n  %is.halted = icmp ne i64 %halted.word, 0\n"
+)
+"""Finds ``%is.halted``: for native code that goes on without the table. Volatile: another thread writes it."""
+
+
 def table(name: str, entries: list[str]) -> str:
     """A dispatch table."""
-    listed = ", ".join(f"ptr @{entry}" for entry in entries)
-    return f"@{name} = internal constant [{len(entries)} x ptr] [{listed}]\n"
+    listed = ", ".join([*(f"ptr @{entry}" for entry in entries), "ptr null"])
+    return f"@{name} = internal constant [{TABLE_WORDS} x ptr] [{listed}]\n"

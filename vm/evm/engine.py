@@ -13,6 +13,7 @@ from vm.evm.jit.maps import Maps
 from vm.evm.layout import Field
 from vm.evm.ledger import SlotLedger
 from vm.evm.native import Interpreter
+from vm.evm.tables import Tables
 from vm.limits import FRAMES_KEPT, FRAMES_WITH_MEMORY, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
 from vm.precompiles import precompile_addresses
 
@@ -53,6 +54,19 @@ class Pool:
         self.has_grown = False
         """Whether the memory of any frame has since they were tidied."""
         self.ledger = SlotLedger()
+        self._tables: dict[Fork, Tables] = {}
+
+    def tables_of(self, interpreter: Interpreter) -> Tables:
+        """The dispatch tables of a fork, for this pool's executions only."""
+        tables = self._tables.get(interpreter.fork)
+        if tables is None:
+            tables = self._tables[interpreter.fork] = Tables(interpreter)
+        return tables
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of all frames. Any thread."""
+        return sum(len(frame.memory) for frame in tuple(self.frames))
 
     def frame_at(self, depth: int) -> Frame:
         """The frame to use at a depth; all above it exist."""

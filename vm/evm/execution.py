@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from chain.console_log import CONSOLE
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
@@ -18,6 +17,8 @@ from vm.evm.jit.maps import NO_MAPS
 from vm.evm.layout import Exit, Field, Ledger
 from vm.evm.watch import Mode
 from vm.faults import fault_words, words_of
+from vm.interruption import Interruption
+from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
 from vm.trace import Tracer
@@ -34,8 +35,10 @@ _GROW: Final = int(Exit.GROW)
 _SLOT: Final = int(Exit.SLOT)
 _TRANSIENT: Final = int(Exit.TRANSIENT)
 _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
-_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK))
-_STEPS_MAX: Final = 2**63
+_STOPPED: Final = int(Exit.STOPPED)
+_STOPS: Final = (int(Exit.STEP), int(Exit.BREAK), _STOPPED)
+_STEPS_AT_ONCE: Final = 4_096
+"""Opcodes that run between two looks at the interruption, where a tracer does not hear each of them."""
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
@@ -43,23 +46,9 @@ class Execution:
     """Runs one top-level message. Used by one thread; `close` gives the frames back."""
 
     __slots__ = (
-        "_is_native",
-        "_is_settled",
-        "_pool",
-        "_table",
-        "context",
-        "engine",
-        "environment",
-        "fork",
-        "frames",
-        "has_access_lists",
-        "journal",
-        "last_halt",
-        "ledger",
-        "outcome",
-        "precompiles",
-        "steps",
-        "tracer",
+        *("_is_native", "_is_settled", "_pool", "_table", "_tables", "context", "engine", "environment", "fork"),
+        *("frames", "has_access_lists", "interruption", "journal", "last_halt", "ledger", "outcome", "precompiles"),
+        *("steps", "tracer"),
     )
 
     def __init__(
@@ -94,17 +83,25 @@ class Execution:
         pool.ledger.begin(context.blob_hashes)
         self._is_settled = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
-        self._table = engine.interpreter.plain_table
+        self._tables = pool.tables_of(engine.interpreter)
+        self._table = self._tables.plain
+        self.interruption: Interruption | None = None
+        """What may stop `run` from another thread, through `halt` and `held_bytes`."""
 
-    # Beginning
+    def halt(self) -> None:
+        self._tables.halt()
+
+    def held_bytes(self) -> int:
+        return self._pool.memory_bytes + held_bytes(self.journal)
 
     def begin(self, message: Message) -> None:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
         message.gas = min(message.gas, GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
             if self.tracer is not None:
-                self.tell_refused(message, Halt.INSUFFICIENT_BALANCE)
-            self._return(Outcome(Halt.INSUFFICIENT_BALANCE, message.gas), message.kind in CREATES)
+                self.tracer.enter(message)
+            why = Halt.INSUFFICIENT_BALANCE
+            self._end(message, Outcome(why, message.gas, fault=words_of(why)))
         elif message.kind in CREATES:
             self.begin_create(message)
         else:
@@ -116,9 +113,6 @@ class Execution:
         if self.tracer is not None:
             self.settle()
             self.tracer.enter(message)
-        console = self.context.console
-        if console is not None and message.to == CONSOLE:
-            console.add(message.data)
         checkpoint = journal.checkpoint()
         if message.kind is CallKind.CALL:
             journal.transfer(message.caller, message.to, message.value)
@@ -185,7 +179,7 @@ class Execution:
             code,
             data,
             self._table if maps is None else self._table_of(frame),
-            engine.interpreter.plain_table,
+            self._tables.plain,
             0,
             self.environment,
             self.ledger.registers(message.to),
@@ -195,37 +189,27 @@ class Execution:
         frame.checkpoint = checkpoint
         self.frames.append(frame)
         if self._is_native:
-            self._allow_calls(frame)
-
-    def _allow_calls(self, frame: Frame) -> None:
-        """Let native code call the account whose code the frame runs, if that is plain from now on."""
-        message, callees = frame.message, self.ledger.callees
-        address = message.code_address
-        if (
-            callees.is_worthwhile(address)
-            and message.kind not in CREATES
-            and (frame.maps is not None or self.engine.tier is None)  # else the tier is still counting calls
-            and (not self.has_access_lists or self.journal.is_warm_account(address))
-            and self.code_of(address) is frame.code
-        ):
-            callees.add(frame)
-
-    # Running
+            self.ledger.callees.consider(self, frame)
 
     def run(self) -> Outcome:
-        """Run to the end at full speed (step by step if a tracer hears steps)."""
+        """Run to the end at full speed (step by step if a tracer hears steps). Raises the reason if it is stopped."""
+        interruption = self.interruption
         if self.tracer is not None:
             while self.outcome is None:
+                if interruption is not None:
+                    interruption.check()
                 if self.tracer.hears_steps:
                     self.tracer.step(self.frames[-1])
-                self.step(1 if self.tracer.hears_steps else _STEPS_MAX)
+                self.step(1 if self.tracer.hears_steps else _STEPS_AT_ONCE)
             return self.outcome
-        self._use_table(self.engine.interpreter.plain_table)
+        self._use_table(self._tables.plain)
         self.forget_slots()
         self._is_native = True
         frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
         header, journal = self.ledger.header, self.journal
         while self.outcome is None:
+            if interruption is not None:
+                interruption.check()
             frame = frames[-1]
             depth = header[_DEPTH] = len(frames)
             frame.words[_JOURNALED] = journal.checkpoint() != frame.checkpoint
@@ -237,10 +221,11 @@ class Execution:
                 halt = handlers[code - _HOST](self, frame)
                 if halt is not None:
                     self._finish(frame, halt)
-            elif code not in _REPEATED:
+            elif code in _REPEATED:
+                if not self._prepare(frame, code):
+                    self._finish(frame, Halt.OUT_OF_GAS)
+            elif code != _STOPPED:
                 self._finish(frame, _HALTS[code])
-            elif not self._prepare(frame, code):
-                self._finish(frame, Halt.OUT_OF_GAS)
         return self.outcome
 
     def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
@@ -313,7 +298,7 @@ class Execution:
                     self.tracer.log(log, position)
 
     def tell_refused(self, message: Message, halt: Halt) -> None:
-        """Tell the tracer of a message that fails before it begins; its caller keeps the gas."""
+        """Tell the tracer of a call that fails before it begins; the caller keeps the gas."""
         assert self.tracer is not None
         self.settle()
         self.tracer.enter(message)
@@ -333,6 +318,7 @@ class Execution:
 
     def close(self) -> None:
         """Give all frames back, also those of an execution that has not ended."""
+        self._tables.restore()
         self.drop_frames()
         self._pool.tidy()
 
@@ -344,18 +330,13 @@ class Execution:
 
     def _table_of(self, frame: Frame) -> int:
         """The current mode's table: plain running enters compiled code where the frame has maps."""
-        interpreter = self.engine.interpreter
-        if frame.maps is not None and self._table == interpreter.plain_table:
-            return interpreter.jit_table
-        return self._table
+        tables = self._tables
+        return tables.jit if frame.maps is not None and self._table == tables.plain else self._table
 
     # Ending
 
     def _finish(self, frame: Frame, halt: Halt, host_opcode: int | None = None) -> None:
-        """End the running frame: keep or undo its changes and tell the caller.
-
-        ``host_opcode`` is the byte of the opcode that ended it, if Python carried that out.
-        """
+        """End the running frame: keep or undo its changes. ``host_opcode`` ended it, if Python carried that out."""
         message, journal = frame.message, self.journal
         left = frame.words[_GAS]
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
@@ -392,17 +373,13 @@ class Execution:
 
     def _end(self, message: Message, outcome: Outcome) -> None:
         """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
-        is_create = message.kind in CREATES
-        if is_create and outcome.halt < 16:
+        halt, output, is_create = outcome.halt, outcome.output, message.kind in CREATES
+        if is_create and halt < 16:
             outcome.created = message.to
-        if self.tracer is not None:
-            self.tracer.leave(message, outcome)
-        self._return(outcome, is_create)
-
-    def _return(self, outcome: Outcome, is_create: bool) -> None:
-        halt, output, created = outcome.halt, outcome.output, outcome.created
         self.last_halt = halt
         self.ledger.forget_balance()
+        if self.tracer is not None:
+            self.tracer.leave(message, outcome)
         if not self.frames:
             self.outcome = outcome
             return
@@ -413,8 +390,8 @@ class Execution:
         if output:
             caller.set_returndata(output)
         if is_create:
-            if created is not None:
-                view[at : at + 20] = created[::-1]
+            if outcome.created is not None:
+                view[at : at + 20] = outcome.created[::-1]
             return
         if halt < 16:
             view[at] = 1

@@ -188,8 +188,9 @@ class Frame:
         """The top ``count`` words, the top first, fewer if there are fewer; ``taken`` of them lie above the top."""
         end = self.words[_SP] + WORD_BYTES * taken
         first = max(STACK_OFFSET, end - WORD_BYTES * count)
-        raw = self.view[first:end]
-        return [int.from_bytes(raw[i : i + WORD_BYTES], "little") for i in range(len(raw) - WORD_BYTES, -1, -WORD_BYTES)]
+        return [
+            int.from_bytes(self.view[at - WORD_BYTES : at], "little") for at in range(end, first, -WORD_BYTES)
+        ]
 
     def stack(self, most: int = STACK_ITEMS) -> list[int]:
         """The stack's words, at most so many, the top last."""

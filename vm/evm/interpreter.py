@@ -39,6 +39,7 @@ _ENTRY_POINTS: Final = (
     "interpret",
     "undo",
     f"exit{int(Halt.INVALID_JUMP)}",
+    f"exit{int(Exit.STOPPED)}",
 )
 
 
@@ -264,7 +265,7 @@ def left_to_python(fork: Fork) -> LeftToPython:
 
 def interpreter_ir(fork: Fork) -> str:
     """The interpreter of one fork as a module's text, its gas and opcodes folded in."""
-    exits: set[int] = {Exit.STEP, Halt.INVALID_OPCODE}
+    exits: set[int] = {Exit.STEP, Exit.STOPPED, Halt.INVALID_OPCODE}
     rows = opcodes(fork)
     functions = [InterpreterEmitter(fork, row, exits).function() for row in rows.values()]
     invalid = f"exit{int(Halt.INVALID_OPCODE)}"

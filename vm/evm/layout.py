@@ -239,6 +239,8 @@ class Exit(IntEnum):
     """The table lacks the slot on top of the stack, or is full; nothing of the opcode has happened."""
     TRANSIENT = 132
     """The same for a transient slot."""
+    STOPPED = 133
+    """Another thread wants the execution to end; pc is the next opcode's (`vm.interruption`)."""
     HOST = 256
     """Plus the opcode byte: gas, pc and sp are those after the opcode; its operands still lie above sp."""
 

@@ -15,6 +15,7 @@ from chain.forks import Fork
 from vm.errors import NativeCodeUnavailable
 from vm.evm.interpreter import exports, interpreter_ir
 from vm.evm.jit import runtime
+from vm.evm.layout import Exit
 from vm.message import Halt
 
 _DIGEST_BYTES: Final = 32
@@ -39,6 +40,8 @@ class Defaults(NamedTuple):
 
     bad_jump: int
     interpret: int
+    stop: int
+    """For every opcode of a table whose execution is to end."""
 
 
 class Interpreter(NamedTuple):
@@ -177,7 +180,7 @@ def _load(fork: Fork, cache: ObjectCache | None) -> Interpreter:
         resume=run(at["resume"]),
         jit_table=at["jit"],
         map_entries=ctypes.CFUNCTYPE(word, pointer, word, pointer, pointer)(at["map_entries"]),
-        defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["interpret"]),
+        defaults=Defaults(at[f"exit{int(Halt.INVALID_JUMP)}"], at["interpret"], at[f"exit{int(Exit.STOPPED)}"]),
         undo=ctypes.CFUNCTYPE(None, pointer)(at["undo"]),
         symbols={name: at[name] for name in runtime.symbols(fork)},
         keep=(library,),

@@ -61,6 +61,11 @@ class RawChanges:
         self.has_ended = False
         """Whether the transaction has, so that only the values of storage matter."""
 
+    @property
+    def held_bytes(self) -> int:
+        """What it holds."""
+        return len(self._changes) + len(self._entries)
+
     def read(self, tables: SlotTables, undo: UndoEntries | None = None) -> None:
         """Bring the tables up to date; ``undo`` gets what takes that back, by default this object keeps it."""
         if self.has_ended:

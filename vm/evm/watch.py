@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from llvmlite import binding as llvm
 
 from vm.code import Code, address_of
+from vm.evm.convention import TABLE_ENTRIES, table
 from vm.evm.layout import STACK_OFFSET, Exit, Field
 from vm.evm.native import compile_object, compiler
 from vm.limits import GAS_MAX
@@ -197,7 +198,7 @@ def _digest() -> str:
 def modes_ir() -> str:
     """Both tables as a module's text."""
     tables = "".join(
-        f"@{name} = internal constant [256 x ptr] [{', '.join([f'ptr @{name}_one'] * 256)}]\n"
+        table(name, [f"{name}_one"] * TABLE_ENTRIES)
         for name in ("watch", "digest")
     )
     exports = "@exports = constant [2 x ptr] [ptr @watch, ptr @digest]\n"

@@ -13,6 +13,7 @@ from node.rpc.errors import InvalidParams
 from node.rpc.format import quantity
 from node.rpc.params import BlockRef, JsonList, LooseInt
 from node.rpc.registry import method
+from vm.interruption import checkpoint
 
 PERCENTILES_MAX = 100
 
@@ -65,7 +66,10 @@ def fee_history(
         ],
     }
     if percentiles:
-        result["reward"] = [_rewards(header, *_transactions(context, header.number), percentiles) for header in found]
+        rewards = result["reward"] = []
+        for header in found:
+            checkpoint()
+            rewards.append(_rewards(header, *_transactions(context, header.number), percentiles))
     return result
 
 

@@ -14,7 +14,12 @@ from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, check_keys, hash32
 from node.rpc.registry import method
 from storage.following import FoundLog, LogQuery
+from vm.interruption import spend
 
+PART_LOGS = 1_000
+PART_BLOCKS = 100_000
+LOG_BYTES = 500
+"""Of a log in an answer, beside its data."""
 FILTER_KEYS = frozenset({"fromBlock", "toBlock", "blockHash", "address", "topics", "limit"})
 
 
@@ -56,11 +61,26 @@ def find_logs(context: Context, query: LogQuery) -> list[FoundLog]:
         return []
     check_span(context, query)
     limit = context.limits.log_results_max
-    entries = context.backend.logs(replace(query, limit=limit + 1))
-    if len(entries) > limit:
-        last = entries[limit - 1].block_number
-        raise LimitExceeded(f"more than {limit} logs; blocks up to {max(last - 1, query.from_block)} fit in one answer")
-    return list(entries)
+    entries: list[FoundLog] = []
+    first = query.from_block
+    while first <= query.to_block:
+        # In parts, so that it can be stopped, and stops by itself when the answer gets too large.
+        last = min(query.to_block, first + PART_BLOCKS - 1)
+        part = replace(query, from_block=first, to_block=last, limit=min(PART_LOGS, limit + 1 - len(entries)))
+        found = context.backend.logs(part)
+        spend(sum(LOG_BYTES + 2 * len(entry.log.data) for entry in found))
+        entries += found
+        if len(entries) > limit:
+            last = entries[limit - 1].block_number
+            raise LimitExceeded(
+                f"more than {limit} logs; blocks up to {max(last - 1, query.from_block)} fit in one answer"
+            )
+        if len(found) < part.limit:
+            first, query = last + 1, replace(query, after=None)
+        else:
+            first = found[-1].block_number
+            query = replace(query, after=(first, found[-1].log_index))
+    return entries
 
 
 @method("eth_getLogs")
@@ -93,7 +113,7 @@ def new_pending_transaction_filter(context: Context) -> str:
 
 
 def _install(context: Context, new: Filter) -> str:
-    new.rewinds = len(context.backend.rewinds())
+    new.rewinds = context.backend.rewinds().count
     return quantity(context.filters.add(new, context.clock()))
 
 
@@ -108,10 +128,9 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
     """What is new since the last poll."""
     found = context.filters.get(filter_identifier, context.clock())
     with found.lock:
-        targets = context.backend.rewinds()[found.rewinds :]
-        found.rewinds += len(targets)
+        rewinds, target = context.backend.rewinds().since(found.rewinds)
         head = context.backend.head().number
-        first = min([found.next_block, *(target + 1 for target in targets)])
+        first = found.next_block if target is None else min(found.next_block, target + 1)
         changes: list[Any]
         if found.kind == "logs":
             assert found.query is not None
@@ -122,7 +141,9 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
             # A poller that was away for long gets the newest blocks within the limit.
             first = max(first, head - context.limits.log_blocks_max)
             changes = _hashes(context, found, first, head)
+        # Only now: the poll may have been refused, or stopped and begun again.
         found.next_block = max(first, head + 1)
+        found.rewinds = rewinds
     return changes
 
 

@@ -11,7 +11,7 @@ from chain.types import ZERO_ADDRESS, Address
 from node.rpc.backend import BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams
+from node.rpc.errors import AccessListUnsettled, InvalidParams
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
 from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.registry import method
@@ -19,6 +19,10 @@ from node.tracers.access import Access, AccessTracer
 from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
+ACCESS_LIST_ROUNDS_MAX = 8
+"""Runs of one ``eth_createAccessList``; ordinary contracts settle within three."""
+ACCESS_LIST_KEYS_MAX = 4_096
+"""Accounts and slots of an access list: more do not fit into a transaction of 128 KiB."""
 
 
 @method("eth_getBalance")
@@ -79,7 +83,10 @@ def create_access_list(
     block: BlockRef = LATEST,
     state_overrides: AccountOverrides | None = None,
 ) -> Json:
-    """An access list that warms what the transaction uses (EIP-2930), and the gas it then takes."""
+    """An access list that warms what the transaction uses (EIP-2930), and the gas it then takes.
+
+    Raises `AccessListUnsettled` for code that uses other accounts or slots the more of them are warm.
+    """
     number = context.need_block(block)
     sender = transaction.sender or ZERO_ADDRESS
     recipient = transaction.to
@@ -88,14 +95,19 @@ def create_access_list(
         recipient = create_address(sender, account.nonce if account else 0)
     limit_gas(context, transaction)
     overrides = overrides_of(state_overrides, None)
-    while True:  # what is warm can change what is used; the list only grows, so this ends
+    for _ in range(ACCESS_LIST_ROUNDS_MAX):  # what is warm can change what is used
         listed = transaction.access_list
         used: Access = context.backend.trace_call(
             transaction, number, overrides, lambda run: AccessTracer(run, recipient)
         )
         if used.entries == listed:
             break
+        keys = sum(1 + len(slots) for _, slots in used.entries)
+        if keys > ACCESS_LIST_KEYS_MAX:
+            raise AccessListUnsettled(f"more than {ACCESS_LIST_KEYS_MAX} accounts and slots: {keys} so far")
         transaction = replace(transaction, access_list=used.entries)
+    else:
+        raise AccessListUnsettled(f"not after {ACCESS_LIST_ROUNDS_MAX} runs")
     answer: Json = {"accessList": access_list(used.entries), "gasUsed": quantity(used.gas_used)}
     return answer if used.halt is None else answer | {"error": used.halt.replace("_", " ")}
 
@@ -123,9 +135,10 @@ def call_checked(context: Context, fields: CallFields, number: int, overrides: O
 
 
 def limit_gas(context: Context, fields: CallFields) -> None:
-    """Give a call the gas it asks for, or all that a call may have."""
-    if fields.gas is None or fields.gas > context.limits.call_gas_max:
-        fields.gas = context.limits.call_gas_max
+    """Give a call the gas it asks for, or all that a call may have: what a transaction can, a call can too."""
+    most = max(context.limits.call_gas_max, context.backend.head().gas_limit)
+    if fields.gas is None or fields.gas > most:
+        fields.gas = most
 
 
 @method("eth_estimateGas")

@@ -14,7 +14,7 @@ from debugger import commands
 from debugger.errors import SessionNotFound
 from debugger.program import Program
 from node.rpc.context import Context
-from node.rpc.params import LooseInt
+from node.rpc.params import ToOwn
 from node.rpc.registry import method
 from node.sessions.moves import answering, loading, move
 
@@ -35,7 +35,7 @@ async def create_session(context: Context) -> int:
 
 
 @method("zvmd_close_session", "zvmd_closeSession")
-async def close_session(context: Context, session_id: LooseInt) -> bool:
+async def close_session(context: Context, session_id: ToOwn) -> bool:
     """End a session; whether there was one. No other takes its place."""
     try:
         await context.need_sessions().close(session_id)
@@ -45,14 +45,14 @@ async def close_session(context: Context, session_id: LooseInt) -> bool:
 
 
 @method("zvmd_set_active_session", "zvmd_setActiveSession")
-def set_active_session(context: Context, session_id: LooseInt) -> bool:
+def set_active_session(context: Context, session_id: ToOwn) -> bool:
     """Remember which one is looked at; ``zvmd_status`` tells."""
     context.need_sessions().set_active(session_id)
     return True
 
 
 @method("zvmd_load_bytecode", "zvmd_loadBytecodeForSession")
-async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: str) -> Json:
+async def load_bytecode(context: Context, session_id: ToOwn, bytecode_hex: str) -> Json:
     """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
 
     await context.need_sessions().change(session_id, answering(loading(bytecode_hex)), "load")
@@ -60,26 +60,26 @@ async def load_bytecode(context: Context, session_id: LooseInt, bytecode_hex: st
 
 
 @method("zvmd_reset_evm", "zvmd_resetSession")
-async def reset_evm(context: Context, session_id: LooseInt) -> Json:
+async def reset_evm(context: Context, session_id: ToOwn) -> Json:
     """Back to the start; the state."""
     await context.need_sessions().change(session_id, answering(move(commands.Reset())), "reset")
     return await _state(context, session_id)
 
 
 @method("zvmd_step_evm", "zvmd_stepSession")
-async def step_evm(context: Context, session_id: LooseInt) -> Json:
+async def step_evm(context: Context, session_id: ToOwn) -> Json:
     """One operation; the state."""
     await context.need_sessions().change(session_id, answering(move(commands.Step())), "step")
     return await _state(context, session_id)
 
 
 @method("zvmd_toggle_run_pause", "zvmd_toggleRunPauseSession")
-async def toggle_run_pause(context: Context, session_id: LooseInt) -> bool:
+async def toggle_run_pause(context: Context, session_id: ToOwn) -> bool:
     """Begin to run on the node, or pause; whether it runs now. The state can be looked at meanwhile."""
     return context.need_runner().toggle(session_id)
 
 
 @method("zvmd_get_evm_state", "zvmd_getSessionState")
-async def get_evm_state(context: Context, session_id: LooseInt) -> Json:
+async def get_evm_state(context: Context, session_id: ToOwn) -> Json:
     """The state: pc, opcode, gasLeft, depth, stack, memory, storage, logs, returnData and more."""
     return await _state(context, session_id)

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from node.rpc.context import Context
-from node.rpc.params import JsonObject, LooseInt, SessionRef, check_keys
+from node.rpc.params import JsonObject, LooseInt, SessionRef, ToDrive, ToLook, ToOwn, check_keys
 from node.rpc.registry import find_method, method
 from node.sessions.errors import NoPush
 from node.sessions.shares import TTL_SECONDS, Share, Sharing, given, holder, revoked, wheel_released, wheel_taken
@@ -29,11 +29,11 @@ def _shown(share: Share, now: float) -> Json:
 
 @method(S + "share")
 async def share(
-    context: Context, id_: SessionRef, role: str = "watch", ttl: LooseInt | None = None, name: str = ""
+    context: Context, id_: ToOwn, role: str = "watch", ttl: LooseInt | None = None, name: str = ""
 ) -> Json:
     """A token of the role ``watch`` or ``drive`` that is good for ``ttl`` seconds; it is shown this once."""
     service = context.need_sessions()
-    session, now = service.live.owned(id_), service.live.now()
+    session, now = id_, service.live.now()
     made: list[tuple[Share, str]] = []
 
     def change(sharing: Sharing) -> Sharing:
@@ -47,24 +47,24 @@ async def share(
 
 
 @method(S + "shares")
-async def shares(context: Context, id_: SessionRef) -> Json:
+async def shares(context: Context, id_: ToOwn) -> Json:
     """All shares, and the driver: a share's id, 0 for the owner, null if the wheel is free."""
     live = context.need_sessions().live
     now = live.now()
-    sharing = live.sharing(live.owned(id_))
+    sharing = live.sharing(id_)
     return {"driver": holder(sharing, now), "shares": [_shown(found, now) for found in sharing.shares]}
 
 
 @method(S + "unshare")
-async def unshare(context: Context, id_: SessionRef, share_: LooseInt) -> bool:
+async def unshare(context: Context, id_: ToOwn, share_: LooseInt) -> bool:
     """Revoke a share: its token is refused from now on, and its watchers are told."""
     service = context.need_sessions()
-    await service.share(service.live.owned(id_), lambda sharing: revoked(sharing, share_))
+    await service.share(id_, lambda sharing: revoked(sharing, share_))
     return True
 
 
 @method(S + "drive")
-async def drive(context: Context, id_: SessionRef, options: JsonObject | None = None) -> Json:
+async def drive(context: Context, id_: ToDrive, options: JsonObject | None = None) -> Json:
     """Take the wheel: free, or with ``{takeOver: true}`` from whoever holds it."""
     chosen = JsonObject({}) if options is None else options
     check_keys(chosen, frozenset({"takeOver"}), "taking the wheel")
@@ -72,7 +72,7 @@ async def drive(context: Context, id_: SessionRef, options: JsonObject | None = 
 
 
 @method(S + "release")
-async def release(context: Context, id_: SessionRef) -> Json:
+async def release(context: Context, id_: ToDrive) -> Json:
     """Let go of the wheel: whoever moves next drives."""
     return await _wheel(context, id_, "release", False)
 
@@ -94,7 +94,7 @@ async def _wheel(context: Context, ref: SessionRef, command: str, take_over: boo
 
 
 @method(S + "watch")
-async def watch(context: Context, id_: SessionRef, cursor: LooseInt | None = None) -> Any:
+async def watch(context: Context, id_: ToLook, cursor: LooseInt | None = None) -> Any:
     """Follow a session live: events behind the cursor, pushed. Over QUIC and on the WebSocket."""
     context.need_sessions().live.enter(id_)
     raise NoPush("this transport cannot push events" + ("" if cursor is None else f" behind cursor {cursor}"))

@@ -11,7 +11,7 @@ from debugger.limits import SESSIONS
 from debugger.templates import Template, save_template
 from debugger.words import data_of
 from node.rpc.context import Context
-from node.rpc.params import JsonObject, LooseInt
+from node.rpc.params import JsonObject, ToOwn
 from node.rpc.registry import method
 from storage.index.sessions import SessionFilter, SessionRow
 
@@ -104,7 +104,7 @@ def list_(context: Context, search: JsonObject | None = None) -> list[Json]:
 
 
 @method(S + "pin")
-async def pin(context: Context, id_: LooseInt, pinned: bool = True) -> bool:
+async def pin(context: Context, id_: ToOwn, pinned: bool = True) -> bool:
     """Keep a session whatever the policy says; false: no longer."""
     await context.need_sessions().pin(id_, pinned)
     return pinned

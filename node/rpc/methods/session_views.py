@@ -9,7 +9,7 @@ import msgspec
 from debugger import frontend
 from debugger.limits import PAGE_MAX
 from node.rpc.context import Context
-from node.rpc.params import LooseInt, SessionRef
+from node.rpc.params import LooseInt, ToLook
 from node.rpc.registry import method
 
 Json = dict[str, Any]
@@ -19,7 +19,7 @@ S = "zvmd_session_"
 @method(S + "code")
 async def code(
     context: Context,
-    id_: SessionRef,
+    id_: ToLook,
     frame: LooseInt | None = None,
     offset: LooseInt | None = None,
     limit: LooseInt | None = None,
@@ -33,7 +33,7 @@ async def code(
 
 
 @method(S + "timeline")
-async def timeline(context: Context, id_: SessionRef) -> Json:
+async def timeline(context: Context, id_: ToLook) -> Json:
     """Position, keyframes and edits of the current branch."""
     answer: Json = await context.need_sessions().read(
         lambda found: msgspec.to_builtins(frontend.timeline_marks(found)), id_
@@ -42,7 +42,14 @@ async def timeline(context: Context, id_: SessionRef) -> Json:
 
 
 @method(S + "evaluate")
-async def evaluate(context: Context, id_: SessionRef, expression: str) -> str | None:
-    """Value of an expression of the breakpoint language here; null where it has none."""
-    answer: str | None = await context.need_sessions().read(lambda found: frontend.evaluate(found, expression), id_)
+async def evaluate(
+    context: Context, id_: ToLook, expression: str, frame: LooseInt | None = None
+) -> str | Json | None:
+    """Value of an expression of the breakpoint language in a frame (none: the running one); null where it has none.
+
+    A word is a quantity; ``calldata``, ``mem`` and their parts of more than 32 bytes are ``{bytes}``.
+    """
+    answer: str | Json | None = await context.need_sessions().read(
+        lambda found: msgspec.to_builtins(frontend.evaluate(found, expression, frame)), id_
+    )
     return answer

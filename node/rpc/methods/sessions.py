@@ -20,10 +20,11 @@ from debugger.state import StateQuery
 from debugger.state_diff import diff_state_slices
 from debugger.trace3155 import trace_slices
 from node.rpc.context import Context
-from node.rpc.params import JsonObject, LooseInt, SessionRef
+from node.rpc.params import JsonObject, LooseInt, SessionRef, ToDrive, ToLook, ToOwn
 from node.rpc.registry import method
 from node.sessions import moves
 from node.sessions.creating import program_of
+from node.sessions.shares import Right
 from node.sessions.where import Json, plain, where
 
 T = TypeVar("T")
@@ -56,80 +57,80 @@ async def create(context: Context, program: JsonObject) -> Json:
 
 
 @method(S + "step")
-async def step(context: Context, id_: SessionRef, n: LooseInt | None = None) -> Json:
+async def step(context: Context, id_: ToDrive, n: LooseInt | None = None) -> Json:
     """Execute operations, entering calls."""
     return await _command(context, id_, commands.Step(1 if n is None else n))
 
 
 @method(S + "step_back", S + "stepBack")
-async def step_back(context: Context, id_: SessionRef, n: LooseInt | None = None) -> Json:
+async def step_back(context: Context, id_: ToDrive, n: LooseInt | None = None) -> Json:
     """Undo operations."""
     return await _command(context, id_, commands.StepBack(1 if n is None else n))
 
 
 @method(S + "step_over", S + "stepOver")
-async def step_over(context: Context, id_: SessionRef) -> Json:
+async def step_over(context: Context, id_: ToDrive) -> Json:
     """Execute an operation and all that it calls."""
     return await _command(context, id_, commands.StepOver())
 
 
 @method(S + "step_out", S + "stepOut")
-async def step_out(context: Context, id_: SessionRef) -> Json:
+async def step_out(context: Context, id_: ToDrive) -> Json:
     """Run until the caller goes on."""
     return await _command(context, id_, commands.StepOut())
 
 
 @method(S + "step_over_back", S + "stepOverBack")
-async def step_over_back(context: Context, id_: SessionRef) -> Json:
+async def step_over_back(context: Context, id_: ToDrive) -> Json:
     """Undo an operation and all that it called."""
     return await _command(context, id_, commands.StepOverBack())
 
 
 @method(S + "step_out_back", S + "stepOutBack")
-async def step_out_back(context: Context, id_: SessionRef) -> Json:
+async def step_out_back(context: Context, id_: ToDrive) -> Json:
     """Return to the operation that called this frame."""
     return await _command(context, id_, commands.StepOutBack())
 
 
 @method(S + "seek")
-async def seek(context: Context, id_: SessionRef, step: LooseInt) -> Json:
+async def seek(context: Context, id_: ToDrive, step: LooseInt) -> Json:
     """Stand at a step."""
     return await _command(context, id_, commands.Seek(step))
 
 
 @method(S + "run")
-async def run(context: Context, id_: SessionRef, limit: LooseInt | None = None) -> Json:
+async def run(context: Context, id_: ToDrive, limit: LooseInt | None = None) -> Json:
     """Run to a breakpoint, the end or a pause."""
     return await _command(context, id_, commands.Run(limit))
 
 
 @method(S + "pause")
-async def pause(context: Context, id_: SessionRef) -> bool:
+async def pause(context: Context, id_: ToDrive) -> bool:
     """Have a move or a comparison that takes long stop soon, where it got."""
     context.need_sessions().pause(id_)
     return True
 
 
 @method(S + "reverse_run", S + "reverseRun")
-async def reverse_run(context: Context, id_: SessionRef) -> Json:
+async def reverse_run(context: Context, id_: ToDrive) -> Json:
     """Run backwards to a breakpoint or the start."""
     return await _command(context, id_, commands.ReverseRun())
 
 
 @method(S + "load")
-async def load(context: Context, id_: SessionRef, code: str) -> Json:
+async def load(context: Context, id_: ToOwn, code: str) -> Json:
     """Debug other bytecode from its start; fork, caller, calldata and breakpoints stay."""
     return await context.need_sessions().change(id_, moves.answering(moves.loading(code)), "load")
 
 
 @method(S + "reset")
-async def reset(context: Context, id_: SessionRef) -> Json:
+async def reset(context: Context, id_: ToDrive) -> Json:
     """Back to the start, without edits."""
     return await _command(context, id_, commands.Reset())
 
 
 @method(S + "state")
-async def state(context: Context, id_: SessionRef, query: JsonObject | None = None) -> Json:
+async def state(context: Context, id_: ToLook, query: JsonObject | None = None) -> Json:
     """The whole state, in pages: ``{frame?, stack?: {offset, limit}, memory?, storage?, logs? ...}``."""
     wanted = _convert(query or {}, StateQuery, InvalidProgram)
     answer: Json = await context.need_sessions().read(lambda found: plain(found.state(wanted)), id_)
@@ -137,7 +138,7 @@ async def state(context: Context, id_: SessionRef, query: JsonObject | None = No
 
 
 @method(S + "breakpoint_add", S + "breakpointAdd")
-async def breakpoint_add(context: Context, id_: SessionRef, breakpoint_: JsonObject) -> Json:
+async def breakpoint_add(context: Context, id_: ToDrive, breakpoint_: JsonObject) -> Json:
     """Set a breakpoint ``{kind, pc?, opcode?, slot?, ...}``; with the id of one, in its place."""
     point = _convert(breakpoint_, Breakpoint, InvalidBreakpoint)
 
@@ -150,14 +151,14 @@ async def breakpoint_add(context: Context, id_: SessionRef, breakpoint_: JsonObj
 
 
 @method(S + "breakpoint_remove", S + "breakpointRemove")
-async def breakpoint_remove(context: Context, id_: SessionRef, breakpoint_: LooseInt) -> bool:
+async def breakpoint_remove(context: Context, id_: ToDrive, breakpoint_: LooseInt) -> bool:
     """Remove a breakpoint."""
     await _command(context, id_, commands.RemoveBreakpoint(breakpoint_))
     return True
 
 
 @method(S + "breakpoint_list", S + "breakpointList")
-async def breakpoint_list(context: Context, id_: SessionRef) -> list[Json]:
+async def breakpoint_list(context: Context, id_: ToLook) -> list[Json]:
     """All breakpoints, with ``holds`` for those that hold here."""
 
     def look(found: Session) -> list[Json]:
@@ -168,13 +169,13 @@ async def breakpoint_list(context: Context, id_: SessionRef) -> list[Json]:
 
 
 @method(S + "edit")
-async def edit(context: Context, id_: SessionRef, edit: JsonObject) -> Json:
+async def edit(context: Context, id_: ToDrive, edit: JsonObject) -> Json:
     """Change the position on a new branch: ``{kind, index?, value?, data?, address?}``."""
     return await _command(context, id_, commands.MakeEdit(_convert(edit, Edit, InvalidEdit)))
 
 
 @method(S + "branches")
-async def branches(context: Context, id_: SessionRef) -> list[Json]:
+async def branches(context: Context, id_: ToLook) -> list[Json]:
     """All branches, with ``current`` for the one the session is on."""
 
     def look(found: Session) -> list[Json]:
@@ -184,13 +185,13 @@ async def branches(context: Context, id_: SessionRef) -> list[Json]:
 
 
 @method(S + "checkout")
-async def checkout(context: Context, id_: SessionRef, branch: LooseInt, step: LooseInt | None = None) -> Json:
+async def checkout(context: Context, id_: ToDrive, branch: LooseInt, step: LooseInt | None = None) -> Json:
     """Go to a branch."""
     return await _command(context, id_, commands.Checkout(branch, step))
 
 
 @method(S + "rename")
-async def rename(context: Context, id_: SessionRef, name: str | None = None, tags: object = None) -> bool:
+async def rename(context: Context, id_: ToDrive, name: str | None = None, tags: object = None) -> bool:
     """Set name and tags, each if given."""
     chosen = None if tags is None else _convert(tags, tuple[str, ...], InvalidProgram)
     await _command(context, id_, commands.Rename(name, chosen))
@@ -198,28 +199,28 @@ async def rename(context: Context, id_: SessionRef, name: str | None = None, tag
 
 
 @method(S + "save")
-async def save(context: Context, id_: SessionRef, name: str | None = None) -> Json:
+async def save(context: Context, id_: ToOwn, name: str | None = None) -> Json:
     """A copy of the session as it stands, to come back to with ``_restore``."""
     service = context.need_sessions()
-    copied = await service.copy(service.live.owned(id_))
+    copied = await service.copy(id_)
     if name is not None:
         await _command(context, copied, commands.Rename(name))
     return {"id": copied}
 
 
 @method(S + "restore")
-async def restore(context: Context, id_: SessionRef, saved: LooseInt) -> Json:
+async def restore(context: Context, id_: ToOwn, saved: ToOwn) -> Json:
     """Make the session what the saved one is."""
     service = context.need_sessions()
-    await service.copy(saved, service.live.owned(id_))
+    await service.copy(saved, id_)
     return await service.read(lambda found: where(found, []), id_)
 
 
 @method(S + "export")
-async def export(context: Context, id_: SessionRef, note: str | None = None, sign: bool = False) -> str:
+async def export(context: Context, id_: ToLook, note: str | None = None, sign: bool = False) -> str:
     """The session as one file, in hex; with ``sign`` signed by the node's own key (owners only)."""
     if sign:
-        context.need_sessions().live.owned(id_)
+        context.need_sessions().live.check(id_, Right.OWN)
     file = await context.need_sessions().look(lambda _, found: export_slices(found, note or ""), id_)
     return "0x" + (sign_file(file, context.need_signer()) if sign else file).hex()
 
@@ -233,7 +234,7 @@ async def import_(context: Context, file: bytes) -> Json:
 
 
 @method(S + "compare", S + "diff")
-async def compare_(context: Context, left: LooseInt, right: LooseInt, options: JsonObject | None = None) -> Json:
+async def compare_(context: Context, left: ToLook, right: ToLook, options: JsonObject | None = None) -> Json:
     """The first step at which two runs differ: ``{ignoringGas?, limit?}``."""
     chosen = _convert(options or {}, _CompareOptions, InvalidProgram)
     limit = min(chosen.limit, EXPORT_STEPS)
@@ -248,10 +249,10 @@ async def compare_(context: Context, left: LooseInt, right: LooseInt, options: J
 @method(S + "state_diff", S + "stateDiff")
 async def state_diff(
     context: Context,
-    id_: SessionRef,
+    id_: ToLook,
     left_step: LooseInt | None = None,
     right_step: LooseInt | None = None,
-    right: SessionRef | None = None,
+    right: ToLook | None = None,
 ) -> Json:
     """What differs between two positions of one session, or of two: accounts, storage, stack, memory.
 
@@ -263,7 +264,7 @@ async def state_diff(
         steps = [found.step_index if step is None else step for found, step in ((one, left_step), (two, right_step))]
         return diff_state_slices(one, steps[0], two, steps[1])
 
-    found: Json = plain(await service.look(look, id_, id_ if right is None else service.live.owned(right)))
+    found: Json = plain(await service.look(look, id_, id_ if right is None else right))
     return found
 
 
@@ -275,7 +276,7 @@ class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"
 @method(S + "trace")
 async def trace(
     context: Context,
-    id_: SessionRef,
+    id_: ToLook,
     start: LooseInt | None = None,
     limit: LooseInt | None = None,
     memory: bool = False,
@@ -289,7 +290,7 @@ async def trace(
 
 
 @method(S + "call_tree", S + "callTree")
-async def call_tree(context: Context, id_: SessionRef) -> Json:
+async def call_tree(context: Context, id_: ToLook) -> Json:
     """Every message of the run."""
     tree: Json = plain(
         await context.need_sessions().look(lambda _, found: call_tree_slices(found, EXPORT_STEPS), id_)
@@ -298,8 +299,8 @@ async def call_tree(context: Context, id_: SessionRef) -> Json:
 
 
 @method(S + "close")
-async def close(context: Context, id_: SessionRef) -> bool:
+async def close(context: Context, id_: ToOwn) -> bool:
     """End a session."""
     service = context.need_sessions()
-    await service.close(service.live.owned(id_))
+    await service.close(id_)
     return True

@@ -74,7 +74,7 @@ async def read(context: Context, min_lsn: LooseInt, method: str, params: object 
     except TimeoutError:
         raise NotThereYet(f"LSN {min_lsn} is not visible, {context.backend.published_lsn()} is") from None
     lsn = context.backend.published_lsn()
-    return JsonObject({"lsn": lsn, "result": await asyncio.to_thread(found.handler, context, *arguments)})
+    return JsonObject({"lsn": lsn, "result": await context.read(lambda: found.handler(context, *arguments))})
 
 
 def idempotency_key(key: str) -> str:

@@ -177,3 +177,19 @@ def test_what_comes_after_a_revert_waits_behind_what_the_revert_brought_back(loc
     block = local.store.chain.block(1)
     assert block is not None
     assert [transaction.hash for transaction in block.transactions] == [first, second]
+
+
+def test_a_raised_nonce_drops_what_waits_below_it(local: LocalNode) -> None:
+    """It could never be mined, and stayed in the pool until a restart, which left it out."""
+    local.ask(lambda done: Control(done, "automine", False))
+    for nonce in range(4):
+        local.send(local.transfer(0, STRANGER, nonce=nonce))
+    cheat(local, "amend", [local.accounts[0], 2, None, None, []])
+    assert [entry.transaction.nonce for entry in local.ledger.pool.entries()] == [2, 3]
+    before = local.digest()
+    local.close()
+    again = LocalNode(local.data_dir, retention_blocks=3)
+    assert again.digest() == before
+    cheat(again, "amend", [again.accounts[0], 0, None, None, []])
+    assert [entry.transaction.nonce for entry in again.ledger.pool.entries()] == [2, 3]
+    local.opened, local.store, local.ledger = again.opened, again.store, again.ledger

@@ -20,7 +20,7 @@ def test_it_waits_for_a_pause_and_then_for_new_work(monkeypatch: pytest.MonkeyPa
     collections: list[int] = []
     monkeypatch.setattr(gc, "collect", lambda: collections.append(1) or 7)
     activity, clock = [0.0], [0.0]
-    collector = QuietCollector(lambda: activity[0], lambda: clock[0])
+    collector = QuietCollector(lambda: activity[0], lambda: clock[0], lambda: 0)
     assert collector.run() == "none yet"  # nothing has happened since the start
     activity[0] = 1.0
     assert collector.run() == "none yet"  # something just did
@@ -31,6 +31,24 @@ def test_it_waits_for_a_pause_and_then_for_new_work(monkeypatch: pytest.MonkeyPa
         activity[0], clock[0] = activity[0] + 1, PATIENCE_SECONDS * second / 2
         collector.run()
     assert len(collections) == 2
+
+
+def test_it_does_not_wait_while_the_process_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    collections: list[int] = []
+    monkeypatch.setattr(gc, "collect", lambda: collections.append(1) or 0)
+    activity, held = [0], [100 * 2**20]
+    collector = QuietCollector(lambda: activity[0], lambda: 0.0, lambda: held[0])
+
+    def look(size: int) -> int:
+        activity[0], held[0] = activity[0] + 1, size
+        collector.run()
+        return len(collections)
+
+    assert look(110 * 2**20) == 0
+    assert look(120 * 2**20) == 1, "it has grown"
+    assert look(121 * 2**20) == 1, "what is left is in use"
+    assert look(90 * 2**20) == 1
+    assert look(110 * 2**20) == 2, "it had shrunk before"
 
 
 def test_a_collection_frees_cycles() -> None:

@@ -16,7 +16,7 @@ from node.sessions.errors import InvalidShare, NotDriving, OwnersOnly, ShareExpi
 from node.sessions.moves import move
 from node.sessions.origin import Origin
 from node.sessions.service import SessionService
-from node.sessions.shares import SHARES, Share, Sharing, given, holder, revoked, wheel_released, wheel_taken
+from node.sessions.shares import SHARES, Right, Share, Sharing, given, holder, revoked, wheel_released, wheel_taken
 from tests.unit.node.test_sessions import SHORT, Log
 
 
@@ -72,7 +72,7 @@ def test_tokens_allow_what_their_role_says_until_they_expire() -> None:
             sessions.pause(watch)
         await sessions.change(drive, move(Step(2)))
         with pytest.raises(OwnersOnly):
-            sessions.live.owned(drive)
+            sessions.live.check(drive, Right.OWN)
         for bad in (watch[:-1] + ("0" if watch[-1] != "0" else "1"), f"zvs-{number}-9-" + "0" * 64, "zvs-1"):
             with pytest.raises(InvalidShare):
                 await sessions.read(lambda s: s.step_index, bad)

@@ -24,6 +24,7 @@ from chain.transactions import (
 from chain.types import Address, Hash32
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from storage.following import FoundLog, LogQuery
+from storage.rewinds import Rewinds
 
 SECRET = b"\x11" * 32
 DEV = address_of_secret(SECRET)
@@ -210,8 +211,8 @@ class MemoryBackend:
     def automine(self) -> bool:
         return True
 
-    def rewinds(self) -> Sequence[int]:
-        return ()
+    def rewinds(self) -> Rewinds:
+        return Rewinds()
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         raise ZvmdError("no development chain")

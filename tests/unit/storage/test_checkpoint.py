@@ -212,7 +212,7 @@ def test_damaged_leveldb_files_never_give_a_wrong_value(tmp_path: Path, compacte
     kv.close()
     if compacted:
         kv = open_leveldb(original)  # opening moves the log into a table
-        kv._database.compact_range()
+        kv.database.compact_range()
         kv.close()
     refused = 0
     for seed in seeds:

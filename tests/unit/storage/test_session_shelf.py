@@ -286,7 +286,7 @@ def test_a_damaged_or_unfinished_file(tmp_path: Path) -> None:
     assert files.write(1, b"one") == snapshot
     assert files.read(1, snapshot) == b"one"
     (tmp_path / layout.SESSIONS / "1" / "aa.sess.tmp").write_bytes(b"o")
-    SessionFiles(fs).remove_unfinished()
+    SessionFiles(fs).remove_unfinished([1])
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -299,7 +299,7 @@ def test_what_others_leave_in_the_folder_is_not_looked_at(tmp_path: Path) -> Non
     (tmp_path / "sessions" / "4").write_text("x")
     (tmp_path / "sessions" / "3" / "notes.txt").write_text("x")
     (tmp_path / "sessions" / "3" / "folder").mkdir()
-    SessionFiles(fs).remove_unfinished()
+    SessionFiles(fs).remove_unfinished([3])
     assert session_files(fs) == [path_of(3, kept)]
     assert files.sweep(lambda: {(3, kept.blake2b)}, 2**40) == (0, 1)
     assert (tmp_path / "sessions" / "3" / "notes.txt").exists()

@@ -187,8 +187,8 @@ async def sends_random_initials(server: Server) -> None:
 
 
 async def speaks_another_protocol(server: Server) -> None:
-    client = await puppet(server, alpn="h3", shaken=False)
-    await asyncio.wait_for(client.ended, 5)
+    await puppet(server, alpn="h3", shaken=False)
+    await asyncio.sleep(0.05)
 
 
 async def gives_its_place_to_another(server: Server) -> None:

@@ -34,7 +34,7 @@ def _log(topics: int) -> Handler:
         run.settle()
         run.journal.emit(record)
         if run.tracer is not None:
-            run.tracer.log(record)
+            run.tracer.log(record, len(run.journal.logs) - 1)
         return None
 
     return log

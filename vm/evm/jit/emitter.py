@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from vm.evm.builder import Emitter, Value, Word
-from vm.evm.convention import PARAMETERS, SIGNATURE
+from vm.evm.convention import PARAMETERS, SIGNATURE, TABLE_ENTRIES
 from vm.evm.emitters import EMITTERS
 from vm.evm.jit.program import Operation, Program, Segment
 from vm.evm.jit.stack import Changes, VirtualStack
@@ -189,7 +189,15 @@ class BlockEmitter(Emitter):
         at = self.let(f"getelementptr ptr, ptr {functions}, i64 {index}")
         return self.let(f"load ptr, ptr {at}")
 
+    def _look_for_halt(self) -> None:
+        """Leave to the table if the execution is to end: every loop passes here, and the table may not be used."""
+        word = self.let(f"getelementptr i8, ptr %table, i64 {8 * TABLE_ENTRIES}")
+        halted = self.let(f"load volatile i64, ptr {word}")
+        self.require(self.let(f"icmp eq i64 {halted}, 0"), Exit.STOPPED)
+
     def jump(self, target: Value) -> None:
+        if not isinstance(target, int) or target <= self._operation.pc:
+            self._look_for_halt()
         if isinstance(target, int):
             if target in self._program.targets:
                 self._go_to(target)

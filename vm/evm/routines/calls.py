@@ -11,6 +11,7 @@ from __future__ import annotations
 from chain.forks import Fork
 from vm.evm.convention import (
     HERE,
+    IS_HALTED,
     PARAMETERS,
     SIGNATURE,
     THROUGH_TABLE,
@@ -120,6 +121,7 @@ def _callee_of(kind: CallKind) -> str:
         + "  %top = getelementptr i8, ptr %frame, i64 %sp\n  %has.next = icmp ne ptr %NEXT, null\n"
         + worth
         + _operand("wanted", gas_at - 32, "i256")
+        + IS_HALTED
         + f"""
   %target.short = trunc i256 %wanted to i160
   %target = zext i160 %target.short to i256
@@ -135,7 +137,9 @@ def _callee_of(kind: CallKind) -> str:
   %filled = icmp ne i64 %number, 0
   %plain.a = and i1 %same, %filled
   %plain.b = and i1 %plain.a, %worthless
-  %is.plain = and i1 %plain.b, %has.next
+  %plain.c = and i1 %plain.b, %has.next
+  %goes.on = xor i1 %is.halted, true
+  %is.plain = and i1 %plain.c, %goes.on
   br i1 %is.plain, label %begin, label %leave
 """
         + _to_python(Exit.HOST + BY_NAME[kind.name].byte)

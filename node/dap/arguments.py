@@ -1,0 +1,250 @@
+"""Arguments of the Debug Adapter Protocol's requests as types; what is of another type is refused with its path.
+
+Properties the adapter does not use are left out: msgspec ignores what it does not know, as the protocol asks.
+https://microsoft.github.io/debug-adapter-protocol/specification
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from node.dap.debuggee import Debuggee, Refused
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Granularity = Literal["statement", "line", "instruction"]
+
+
+class Arguments(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Of a request that takes none that matter."""
+
+
+class Initialize(Arguments, frozen=True, kw_only=True):
+    adapter_id: str = msgspec.field(name="adapterID")
+    lines_start_at1: bool = True
+    columns_start_at1: bool = True
+    path_format: str = "path"
+    supports_invalidated_event: bool = False
+    supports_memory_event: bool = False
+    supports_variable_type: bool = False
+
+
+class Launch(Arguments, frozen=True, kw_only=True):
+    """A program, or ``template``, or ``session``: number or share token of one that is there."""
+
+    no_debug: bool = False
+    stop_on_entry: bool = True
+    keep: bool = False
+    session: int | str | None = None
+    template: str | None = None
+    code: Any = None
+    to: Any = None
+    transaction: Any = None
+    fork: Any = None
+    caller: Any = None
+    value: Any = None
+    calldata: Any = None
+    gas: Any = None
+    block: Any = None
+    state: Any = None
+    create: Any = None
+    address: Any = None
+
+
+PROGRAM = (
+    "code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create",
+    "address",
+)  # fmt: skip
+"""Fields of a launch that are the session's program."""
+
+
+class Restart(Arguments, frozen=True, kw_only=True):
+    arguments: Launch | None = None
+
+
+class Disconnect(Arguments, frozen=True, kw_only=True):
+    restart: bool = False
+    terminate_debuggee: bool | None = None
+    suspend_debuggee: bool = False
+
+
+class Cancel(Arguments, frozen=True, kw_only=True):
+    request_id: int | None = None
+    progress_id: str | None = None
+
+
+class Thread(Arguments, frozen=True, kw_only=True):
+    thread_id: int
+
+
+class Move(Thread, frozen=True, kw_only=True):
+    granularity: Granularity = "statement"
+    single_thread: bool = False
+    target_id: int | None = None
+
+
+class StackTrace(Thread, frozen=True, kw_only=True):
+    start_frame: Count = 0
+    levels: Count = 0
+
+
+class Frame(Arguments, frozen=True, kw_only=True):
+    frame_id: int
+
+
+class Goto(Thread, frozen=True, kw_only=True):
+    target_id: int
+
+
+class Source(Arguments, frozen=True, kw_only=True):
+    name: str | None = None
+    path: str | None = None
+    source_reference: int = 0
+
+
+class SourceText(Arguments, frozen=True, kw_only=True):
+    source_reference: int
+    source: Source | None = None
+
+
+class GotoTargets(Arguments, frozen=True, kw_only=True):
+    source: Source
+    line: int
+    column: int | None = None
+
+
+class Disassemble(Arguments, frozen=True, kw_only=True):
+    memory_reference: str
+    instruction_count: Count
+    offset: int = 0
+    instruction_offset: int = 0
+    resolve_symbols: bool = False
+
+
+class Condition(Arguments, frozen=True, kw_only=True):
+    """What every kind of breakpoint takes."""
+
+    condition: str = ""
+    hit_condition: str = ""
+
+
+class SourceBreakpoint(Condition, frozen=True, kw_only=True):
+    line: int
+    column: int | None = None
+    log_message: str = ""
+
+
+class SetBreakpoints(Arguments, frozen=True, kw_only=True):
+    source: Source
+    breakpoints: list[SourceBreakpoint] | None = None
+    lines: list[int] = []
+    """Deprecated in favour of breakpoints."""
+    source_modified: bool = False
+
+
+class InstructionBreakpoint(Condition, frozen=True, kw_only=True):
+    instruction_reference: str
+    offset: int = 0
+
+
+class SetInstructionBreakpoints(Arguments, frozen=True, kw_only=True):
+    breakpoints: list[InstructionBreakpoint]
+
+
+class FunctionBreakpoint(Condition, frozen=True, kw_only=True):
+    name: str
+
+
+class SetFunctionBreakpoints(Arguments, frozen=True, kw_only=True):
+    breakpoints: list[FunctionBreakpoint]
+
+
+class FilterOptions(Arguments, frozen=True, kw_only=True):
+    filter_id: str
+    condition: str = ""
+
+
+class SetExceptionBreakpoints(Arguments, frozen=True, kw_only=True):
+    filters: list[str]
+    filter_options: list[FilterOptions] = []
+
+
+class DataBreakpointInfo(Arguments, frozen=True, kw_only=True):
+    name: str
+    variables_reference: Count = 0
+    frame_id: int | None = None
+    bytes: Count | None = None
+    as_address: bool = False
+
+
+class DataBreakpoint(Condition, frozen=True, kw_only=True):
+    data_id: str
+    access_type: Literal["read", "write", "readWrite"] = "write"
+
+
+class SetDataBreakpoints(Arguments, frozen=True, kw_only=True):
+    breakpoints: list[DataBreakpoint]
+
+
+class Variables(Arguments, frozen=True, kw_only=True):
+    variables_reference: int
+    filter: Literal["indexed", "named"] | None = None
+    start: Count = 0
+    count: Count = 0
+
+
+class SetVariable(Arguments, frozen=True, kw_only=True):
+    variables_reference: int
+    name: str
+    value: str
+
+
+class SetExpression(Arguments, frozen=True, kw_only=True):
+    expression: str
+    value: str
+    frame_id: int | None = None
+
+
+class Evaluate(Arguments, frozen=True, kw_only=True):
+    expression: str
+    frame_id: int | None = None
+    context: str = ""
+
+
+class ReadMemory(Arguments, frozen=True, kw_only=True):
+    memory_reference: str
+    count: Count
+    offset: int = 0
+
+
+class WriteMemory(Arguments, frozen=True, kw_only=True):
+    memory_reference: str
+    data: str
+    offset: int = 0
+    allow_partial: bool = False
+
+
+def read(arguments: object, kind: type[Arguments]) -> Any:
+    """The arguments as their type; null means that something is not given. Raises `Refused`."""
+    if arguments is None:
+        arguments = {}
+    if not isinstance(arguments, dict):
+        raise Refused("arguments are an object")
+    try:
+        return msgspec.convert(_without_nulls(arguments), kind)
+    except msgspec.ValidationError as error:
+        raise Refused(f"{error}"[:500]) from None
+    except UnicodeError:
+        raise Refused("a text has half a surrogate pair") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+
+
+Row = tuple[type[Arguments], Callable[[Debuggee, Any], dict[str, Any]]]
+"""What a request takes, and what answers it with the body of the response."""

@@ -1,0 +1,117 @@
+"""What an adapter leaves in the node when it dies: a child process that outlives it removes that.
+
+An editor may be killed, and its adapter with it, at any moment. Launched sessions are to end with their editor, and
+breakpoints to leave with it. The child knows what there is to do from lines on a pipe, and does it when the pipe
+closes. While the adapter lives it sleeps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from node.dap.line import Link
+from zvmd.errors import ConnectionFailed, ZvmdClientError
+
+Json = dict[str, Any]
+
+PATIENCE_S = 600.0
+"""How long a node that is away is waited for."""
+WAIT_FIRST_S, WAIT_MAX_S = 0.1, 5.0
+
+
+class Caretaker:
+    """The adapter's end of the pipe. Any thread."""
+
+    def __init__(self, connect: Callable[[], Link]) -> None:
+        """Forks: call it before there are threads."""
+        reading, self._pipe = os.pipe()
+        self._lock = threading.Lock()
+        self.child = os.fork()
+        if not self.child:
+            status = 1
+            try:
+                os.close(self._pipe)
+                _live(reading, connect)
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(reading)
+
+    def note(self, editor: int, session: int | str | None, closes: bool, breakpoints: list[int]) -> None:
+        """What is to be done for an editor if the adapter dies now; no session: nothing."""
+        line = json.dumps([editor, session, closes, breakpoints]).encode() + b"\n"
+        with self._lock:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._pipe, view) :]
+
+    def dismiss(self) -> None:
+        """The adapter ends by itself. The child ends as well once nothing is left to do."""
+        os.close(self._pipe)
+
+
+def _live(pipe: int, connect: Callable[[], Link]) -> None:
+    os.setsid()  # what is sent to the editor's process group does not end it
+    for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):  # the editor waits for its ends of these to close
+        os.dup2(nothing, stream)
+    duties: dict[int, tuple[int | str, bool, list[int]]] = {}
+    with os.fdopen(pipe, "rb") as lines:
+        for line in lines:
+            if line.endswith(b"\n"):
+                editor, session, closes, breakpoints = json.loads(line)
+                duties.pop(editor, None)
+                if session is not None:
+                    duties[editor] = session, closes, breakpoints
+    for session, closes, breakpoints in duties.values():
+        _persist(connect, session, closes, breakpoints)
+
+
+def _persist(connect: Callable[[], Link], session: int | str, closes: bool, breakpoints: list[int]) -> None:
+    deadline, wait = time.monotonic() + PATIENCE_S, WAIT_FIRST_S
+    while time.monotonic() < deadline:
+        try:
+            link = connect()
+            try:
+                clean_up(link.rpc, session, closes, breakpoints)
+            finally:
+                link.close()
+        except ConnectionFailed:
+            time.sleep(wait)
+            wait = min(2 * wait, WAIT_MAX_S)
+        else:
+            return
+
+
+def clean_up(ask: Callable[..., Any], session: int | str, closes: bool, breakpoints: list[int]) -> str:
+    """Close a session, or remove an editor's breakpoints from it; the reason if that cannot be.
+
+    Raises `ConnectionFailed`.
+    """
+    refusal = ""
+    if closes or breakpoints:
+        # a run that nobody waits for any more would keep the session for itself
+        refusal = _try(ask, "pause", session)
+    if closes and not (refusal := _try(ask, "close", session)):
+        return ""
+    for number in breakpoints:
+        refusal = _try(ask, "breakpoint_remove", session, number) or refusal
+    return refusal
+
+
+def _try(ask: Callable[..., Any], name: str, *params: Any) -> str:
+    try:
+        ask(f"zvmd_session_{name}", *params)
+    except ConnectionFailed:
+        raise
+    except ZvmdClientError as error:
+        return "" if error.code == "session.not_found" else error.message
+    return ""

@@ -1,0 +1,109 @@
+"""Where the node can be reached: written down for clients, and tried before READY with the files that clients read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+from qh3._hazmat import X25519KeyExchange
+
+from node.auth.errors import UnusableCertificate, UnusableToken
+from node.auth.private import write_private
+from node.errors import Unreachable
+from zvmd.connection import open_connection, shut
+from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
+from zvmd.errors import ZvmdClientError
+from zvmd.frames import CallMethod, Result
+
+log = structlog.get_logger(__name__)
+
+DOOR_SECONDS = 30.0
+"""Each door takes milliseconds; a machine may be very busy while it boots."""
+METHOD = "eth_chainId"
+
+
+def seed() -> None:
+    """Make a key and forget it: the first one of a process takes 0.1 s, for which the library gathers randomness.
+
+    It lets other threads run meanwhile, so a start does this beside its recovery instead of in the first handshake.
+    """
+    X25519KeyExchange()
+
+
+def announce(data_dir: Path, quic_address: str, http_address: str) -> None:
+    """Write `endpoints.json`, which clients on this machine read. Raises as `write_private`."""
+    urls = {"quic": f"quic://{quic_address}", "http": f"http://{http_address}"}
+    write_private(data_dir / ENDPOINTS_FILE, (json.dumps(urls) + "\n").encode())
+
+
+async def try_doors(data_dir: Path, chain_id: int, is_full: Callable[[], bool] = lambda: False) -> None:
+    """Ask for the chain id as clients on this machine do, with `endpoints.json`, `token` and `authority.pem` from disk.
+
+    ``is_full`` tells that clients have taken every connection: after a restart they may be faster.
+    Raises `Unreachable`, `UnusableCertificate`, `UnusableToken`.
+    """
+    try:
+        await _try(data_dir, chain_id)
+    except Unreachable as error:
+        if not is_full():
+            raise
+        log.warning("clients took all connections before the node could connect to itself", error=str(error))
+
+
+async def _try(data_dir: Path, chain_id: int) -> None:
+    expected = hex(chain_id)
+    try:
+        async with asyncio.timeout(DOOR_SECONDS):
+            answers = await asyncio.gather(_over_http(announced(data_dir, "http", DEFAULT_HTTP)), _over_quic(data_dir))
+    except TimeoutError:
+        raise Unreachable(f"the node did not answer itself within {DOOR_SECONDS:g} s") from None
+    for door, answer in zip(("HTTP", "QUIC"), answers, strict=True):
+        if answer != expected:
+            raise Unreachable(f"over {door}, {METHOD} is {answer!r} instead of {expected}: does another node listen?")
+
+
+async def _over_http(url: str) -> object:
+    address = urlsplit(url)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": METHOD, "params": []})
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        try:
+            writer.write((head + body).encode())
+            answer = await reader.read()
+        finally:
+            writer.close()
+        return json.loads(answer.partition(b"\r\n\r\n")[2])["result"]
+    except OSError as error:
+        raise Unreachable(f"the node cannot connect to itself at {url}: {error}") from None
+    except (ValueError, KeyError, TypeError):
+        raise Unreachable(f"{url} does not answer {METHOD}: {answer[:200]!r}") from None
+
+
+async def _over_quic(data_dir: Path) -> object:
+    try:
+        connection = await open_connection(find_endpoint(data_dir=data_dir, environ={}), "zvmd", DOOR_SECONDS)
+        try:
+            request_id = connection.next_id()
+            return (await connection.request(CallMethod(request_id, METHOD, []), request_id, Result)).value
+        finally:
+            await shut(connection)
+    except ZvmdClientError as error:
+        kind = next((kind for word, kind in _KINDS.items() if word in f"{error.code} {error.message}"), Unreachable)
+        raise kind(f"the node cannot connect to itself over QUIC: {error.message}") from None
+    except OSError as error:
+        raise Unreachable(f"the node cannot connect to itself over QUIC: {error}") from None
+
+
+_KINDS: dict[str, type[Unreachable | UnusableCertificate | UnusableToken]] = {
+    "certificate": UnusableCertificate,
+    "token": UnusableToken,
+}
+"""Words of the client's errors that are about a file in the data directory."""

@@ -1,0 +1,23 @@
+"""What the writer hands to the committer at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chain.types import Hash32
+from node.engine.requests import Request, Submit
+
+
+@dataclass(slots=True)
+class Group:
+    """What one sync will make durable, and who waits for it."""
+
+    lsn: int = 0
+    head: int = 0
+    position: int = 0
+    """Of the newest state (`storage.state.positions`)."""
+    answers: list[tuple[Request, object]] = field(default_factory=list)
+    durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
+    """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
+    accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
+    """Those that do not even wait for the disk."""

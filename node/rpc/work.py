@@ -1,0 +1,142 @@
+"""Whose work it is, until when, and how much it may take: one `Work` for a request, or for all calls of a batch.
+
+A transport makes a `Client` for each connection and a `Work` for each request, and ends the client when the
+connection is gone. Whatever is done for the request on any thread is stopped then, or when its time, its memory or its
+answer is above the limit. `current_work` finds it in coroutines.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from chain.errors import ZvmdError
+from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, LimitExceeded
+from node.rpc.limits import RpcLimits
+from vm.interruption import Interruption
+
+STRANGER_COST_S = 0.02
+"""What a job of a client is taken to cost as long as nothing is known of it."""
+
+
+class Share:
+    """What the readers know of a client (`node.rpc.readers`)."""
+
+    __slots__ = ("cost", "queue")
+
+    def __init__(self) -> None:
+        self.cost = STRANGER_COST_S
+        """Seconds of processor time that its next job will take: as the last, or half of what was expected of that."""
+        self.queue: deque[Any] = deque()
+        """Jobs that wait."""
+
+
+class Client:
+    """One connection. Used on the event loop only, but for `share`, which is the readers'."""
+
+    __slots__ = ("_works", "is_gone", "share")
+
+    def __init__(self) -> None:
+        self.is_gone = False
+        self.share = Share()
+        self._works: set[Work] = set()
+
+    @contextmanager
+    def working(self, limits: RpcLimits, stream_id: int | None = None) -> Iterator[Work]:
+        """A request of the client, while it is being answered; `current_work` is it meanwhile."""
+        work = Work(limits, self, stream_id)
+        self.begin(work)
+        token = current_work.set(work)
+        try:
+            yield work
+        finally:
+            current_work.reset(token)
+            self.end(work)
+
+    def begin(self, work: Work) -> None:
+        """A request of the client is being answered."""
+        self._works.add(work)
+        if self.is_gone:
+            work.stop(ClientGone("the client has gone"))
+
+    def end(self, work: Work) -> None:
+        """It is answered."""
+        self._works.discard(work)
+
+    def leave(self, stream_id: int | None = None) -> None:
+        """The connection is gone, or one of its streams: nobody waits for what is under way."""
+        self.is_gone = self.is_gone or stream_id is None
+        for work in tuple(self._works):
+            if stream_id is None or work.stream_id == stream_id:
+                work.stop(ClientGone("the client has gone"))
+
+
+class Work:
+    """What one request may still take. Any thread."""
+
+    __slots__ = ("_deadline", "_limits", "_lock", "_running", "answer_bytes_left", "client", "reason", "stream_id")
+
+    def __init__(self, limits: RpcLimits, client: Client | None = None, stream_id: int | None = None) -> None:
+        self.client = Client() if client is None else client
+        self.stream_id = stream_id
+        self.reason: ZvmdError | None = None
+        """Why it was stopped."""
+        self.answer_bytes_left = limits.answer_size_max_bytes
+        """For all answers of a batch together."""
+        self._limits = limits
+        self._deadline: float | None = None
+        self._running: list[Interruption] = []
+        self._lock = threading.Lock()
+
+    def begin(self, now: float) -> Interruption:
+        """A thread begins with a part of it; the time runs from the first one on."""
+        interruption = Interruption(self.answer_bytes_left, self._answer_too_large)
+        with self._lock:
+            if self._deadline is None:
+                self._deadline = now + self._limits.call_max_s
+            self._running.append(interruption)
+            if self.reason is not None:
+                interruption.stop(self.reason)
+        return interruption
+
+    def end(self, interruption: Interruption) -> None:
+        """That part is done."""
+        with self._lock:
+            self._running.remove(interruption)
+
+    def stop(self, reason: ZvmdError) -> None:
+        """End it with an error: what runs, and what would begin. The first reason counts."""
+        with self._lock:
+            if self.reason is None:
+                self.reason = reason
+                for interruption in self._running:
+                    interruption.stop(reason)
+
+    def look(self, now: float) -> None:
+        """Stop it if it is above its time or memory."""
+        if self.reason is not None or self._deadline is None:
+            return
+        with self._lock:
+            held = sum(interruption.held_bytes() for interruption in self._running)
+        limits = self._limits
+        if now > self._deadline:
+            self.stop(CallTimeout(f"execution aborted (timeout = {limits.call_max_s:g}s)"))
+        elif held > limits.call_size_max_bytes:
+            self.stop(CallTooLarge(f"execution aborted: it holds {held} bytes of {limits.call_size_max_bytes}"))
+
+    def spend_answer(self, size_bytes: int) -> None:
+        """Count an answer that has been made; above the limit all is stopped. Event loop."""
+        self.answer_bytes_left -= size_bytes
+        if self.answer_bytes_left < 0:
+            self.stop(self._answer_too_large())
+
+    def _answer_too_large(self) -> LimitExceeded:
+        return LimitExceeded(f"the answer exceeds {self._limits.answer_size_max_bytes} bytes")
+
+
+current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
+"""The request that a coroutine answers."""

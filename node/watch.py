@@ -1,0 +1,26 @@
+"""Which files of the data directory a running node keeps an eye on: the stores', and those that clients read."""
+
+from __future__ import annotations
+
+from node.auth import signing, tls, tokens
+from node.opening import OpenedChain
+from storage.kv import LevelStore
+from storage.layout import TLS
+from storage.presence import Presence
+from zvmd.endpoint import ENDPOINTS_FILE
+
+KEPT = (
+    tokens.TOKEN_FILE,
+    *(f"{TLS}/{name}" for name in (tls.AUTHORITY_FILE, tls.AUTHORITY_KEY_FILE, tls.CERTIFICATE_FILE)),
+    f"{TLS}/{tls.KEY_FILE}",
+    signing.KEY_FILE,
+    ENDPOINTS_FILE,
+)
+"""Small files whose content stays in memory, so that they can be made anew."""
+
+
+def presence_of(opened: OpenedChain) -> Presence:
+    """What watches the files of an opened chain."""
+    store = opened.store
+    assert isinstance(store.kv, LevelStore)
+    return Presence(opened.fs, opened.lock, store.wal, store.kv, store.follower, store.sessions, KEPT)

@@ -1,0 +1,224 @@
+"""Notices files of the data directory that go away, are replaced or become read-only while a node uses them.
+
+What happens then is in one table, `TABLE`. The log looks after itself too: before each group of records counts as
+durable (`storage.wal.writer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from storage import layout
+from storage.errors import DataDirectoryLocked, FileGone, StorageFull
+from storage.exclusion import DirectoryLock
+from storage.export import exports, founding_export
+from storage.following import IndexFollower
+from storage.fs import RealFs, parent_of, write_atomically
+from storage.session_files import path_of_file
+from storage.sessions import SessionShelf
+from storage.wal import Wal
+from storage.wal.beginning import BEGINNING_NAME
+from storage.wal.failures import syncing, writing
+from storage.wal.packed import SUFFIX
+from storage.wal.watermark import WATERMARK_NAME
+
+log = structlog.get_logger(__name__)
+
+
+class Then(Enum):
+    """What a node does when a file is not what it was."""
+
+    END = "ends with 70 (`storage.gone`)"
+    MADE = "made anew, warns"
+    TOLD = "warns"
+
+
+class Row(NamedTuple):
+    """What is watched, and what happens if it is missing, or another one."""
+
+    what: str
+    missing: Then
+    changed: Then
+    remark: str = ""
+
+
+TABLE = (
+    Row("the data directory, `wal/`, `state/`", Then.END, Then.END, "also if they become read-only"),
+    Row(
+        "`wal/*.seg`, `wal/*.seg.zst`, `wal/watermark`, `wal/beginning`",
+        Then.END, Then.END, "also if cut, or read-only while written",
+    ),
+    Row("`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use", Then.END, Then.TOLD, "LevelDB reads them"),
+    Row("`sessions/*/*.sess`", Then.END, Then.TOLD, "a read checks the digest: `session.snapshot`"),
+    Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.TOLD, "a read checks the digest"),
+    Row("other exports", Then.TOLD, Then.TOLD, "the next export makes another"),
+    Row("`index.sqlite`, `index.sqlite-wal`, `index.sqlite-shm`", Then.MADE, Then.MADE, "from the blocks"),
+    Row("`LOCK`", Then.MADE, Then.MADE, "the directory itself is locked too"),
+    Row("`FORMAT`, `genesis.json`", Then.MADE, Then.END, "the content is kept in memory"),
+    Row("`token`, `tls/*.pem`, `signing.key`, `endpoints.json`", Then.MADE, Then.TOLD, "read again at the next start"),
+)
+"""In docs/operations.md too. `cache/` and the ballast are made again whenever they are needed."""
+IDENTITY = (layout.FORMAT, layout.GENESIS)
+"""Nobody may change these under a running node."""
+
+
+class StateFiles(Protocol):
+    """The state store's files, as `storage.kv.LevelStore`."""
+
+    def check_files(self) -> None:
+        """Raise `FileGone` unless every file in use is there."""
+
+
+class Presence:
+    """One look at everything. One thread at a time.
+
+    ``kept`` are paths of small files whose content is remembered, beside `IDENTITY`.
+    """
+
+    def __init__(
+        self,
+        fs: RealFs,
+        lock: DirectoryLock,
+        wal: Wal,
+        state: StateFiles,
+        follower: IndexFollower,
+        shelf: SessionShelf,
+        kept: Sequence[str],
+    ) -> None:
+        self._fs = fs
+        self._lock = lock
+        self._wal = wal
+        self._state = state
+        self._follower = follower
+        self._shelf = shelf
+        self._contents: dict[str, bytes] = {}
+        self._kept = (*IDENTITY, *kept)
+        self._log_files: dict[str, tuple[int, int, int]] = {}
+        """Device, inode and size of each sealed segment."""
+        self._sessions: set[str] = set()
+        self._exports = set(exports(fs))
+        self._told: dict[str, str] = {}
+        """By path, what the last look told of."""
+        self._steps: tuple[Callable[[], None], ...] = (
+            self._directories, wal.check_place, self._segments, self._founding, state.check_files, self._session_files,
+            self._other_exports, self._small_files, self._lock_file, self._index_files,
+        )  # fmt: skip
+        self.learn()
+        self._segments()
+        self._session_files()
+
+    def learn(self) -> None:
+        """What the small files hold now is right: after this program has changed one."""
+        for path in self._kept:
+            with suppress(OSError):
+                self._contents[path] = self._fs.read_file(path)
+
+    def look(self) -> str:
+        """Look at everything, make anew what can be. Raises `FileGone` and `StoragePanic`: the process must end."""
+        return self._look(self._steps)
+
+    def check(self) -> None:
+        """As `look`, at the end of a node, when nobody needs the index any more."""
+        self._look(self._steps[:-1])
+
+    def _look(self, steps: Sequence[Callable[[], None]]) -> str:
+        before, self._told = self._told, {}
+        for step in steps:
+            step()
+        for path, what in self._told.items():
+            if before.get(path) != what:
+                log.warning("a file of the data directory changed under the node", path=path, what=what)
+        return f"told of {', '.join(sorted(self._told))}" if self._told else "all in place"
+
+    def _directories(self) -> None:
+        if reason := self._fs.moved("", self._lock.directory):
+            raise FileGone(f"the data directory {self._fs.root}: {reason}")
+        tail = self._wal.segment_paths[-1]
+        for path in ("", layout.WAL, layout.STATE, tail, f"{layout.WAL}/{WATERMARK_NAME}"):
+            if not self._fs.is_writable(path) and tail == self._wal.segment_paths[-1]:  # not sealed meanwhile
+                raise FileGone(f"{path or self._fs.root}: it is gone, or cannot be written any more")
+
+    def _segments(self) -> None:
+        paths = self._wal.segment_paths
+        if self._fs.exists(f"{layout.WAL}/{BEGINNING_NAME}"):
+            self._log_files.setdefault(f"{layout.WAL}/{BEGINNING_NAME}", (0, 0, 0))
+        elif f"{layout.WAL}/{BEGINNING_NAME}" in self._log_files:
+            raise FileGone(f"{layout.WAL}/{BEGINNING_NAME}: it is gone")
+        for path in paths[:-1]:
+            # Twice: it may be compressed between the two looks.
+            found = next((name for name in 2 * (path, path + SUFFIX) if self._fs.exists(name)), "")
+            if not found:
+                raise FileGone(f"{path}: it is gone")
+            self._same(found)
+
+    def _same(self, path: str) -> None:
+        try:
+            now = (self._fs.root / path).stat()
+        except FileNotFoundError:  # just compressed: the next look sees it
+            return
+        known = self._log_files.setdefault(path, (now.st_dev, now.st_ino, now.st_size))
+        if known != (now.st_dev, now.st_ino, now.st_size):
+            raise FileGone(f"{path}: it was replaced or cut")
+
+    def _founding(self) -> None:
+        path = founding_export(self._fs)
+        if path and not self._fs.exists(path):
+            raise FileGone(f"{path}, which the pruned log begins with: it is gone")
+
+    def _session_files(self) -> None:
+        """Files that were there: one that a start did not find is told of when its session is used."""
+        named = {path_of_file(*file) for file in self._shelf.snapshots()}
+        gone = {path for path in named & self._sessions if not self._fs.exists(path)}
+        if gone and (gone & {path_of_file(*file) for file in self._shelf.snapshots()}):  # and not closed meanwhile
+            raise FileGone(f"{min(gone)}: it is gone")
+        self._sessions = {path for path in named if path in self._sessions or self._fs.exists(path)}
+
+    def _other_exports(self) -> None:
+        now = set(exports(self._fs))
+        if not now and self._exports:
+            self._told[layout.EXPORTS] = "all state exports are gone; the next one is made by its schedule"
+        self._exports = now
+
+    def _small_files(self) -> None:
+        for path in self._kept:
+            try:
+                content = self._fs.read_file(path)
+            except OSError as error:
+                if path in self._contents:
+                    self._write(path)
+                    self._told[path] = f"{error.strerror}: made anew"
+                continue
+            known = self._contents.setdefault(path, content)
+            if content != known:
+                if path in IDENTITY:
+                    raise FileGone(f"{path}: it has another content")
+                self._contents[path] = content
+                self._told[path] = "it has another content, which the next start will use"
+
+    def _write(self, path: str) -> None:
+        folder = parent_of(path)
+        with suppress(StorageFull), writing(path), syncing(path):
+            if folder:
+                self._fs.makedirs(folder)
+            write_atomically(self._fs, path, self._contents[path])
+
+    def _lock_file(self) -> None:
+        try:
+            if reason := self._lock.restore():
+                self._told[layout.LOCK] = f"{reason}: made anew"
+        except (DataDirectoryLocked, StorageFull) as error:
+            self._told[layout.LOCK] = str(error)
+
+    def _index_files(self) -> None:
+        try:
+            if path := self._follower.check_files():
+                self._told[path] = "built again"
+            elif self._fs.exists(layout.INDEX) and not self._fs.is_writable(layout.INDEX):
+                self._told[layout.INDEX] = "it cannot be written any more, which the next start has to"
+        except (DataDirectoryLocked, StorageFull) as error:
+            self._told[layout.INDEX] = str(error)

@@ -1,0 +1,145 @@
+"""Transactions that meet a bug or a missing library while they execute: each is refused once, and the block goes on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vm.transaction
+from chain.forks import Fork
+from chain.transactions import Transaction, encode_transaction, impersonate
+from chain.types import Address
+from node.engine.executor import Candidate
+from node.engine.requests import Cheat, Control, Mine, Submit
+from node.errors import ExecutionFault
+from tests.durability.nodes import GWEI, LocalNode
+from vm.block import BlockExecution
+from vm.precompiles.contract import native
+
+CALLER = Address(b"\x51" * 20)
+WRITES_AND_CALLS = bytes.fromhex("600160005560016001556000600060d560006000600961fffff100")
+"""Sets slots 0 and 1, then calls blake2f: what is missing is met with half a transaction in the journal."""
+PLAIN = Address(b"\x52" * 20)
+SETTLES_BADLY = 666
+"""Wei of a transfer that executes and then fails to be paid for."""
+ETHER = 10**18
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A node that does not seal by itself, on a machine without the library of blake2f."""
+    node = LocalNode(tmp_path / "data")
+    node.ask(lambda done: Control(done, "automine", False))
+    node.ask(lambda done: Cheat(done, "impersonate_all", (True,)))
+    node.ask(lambda done: Cheat(done, "amend", ([CALLER, None, None, WRITES_AND_CALLS, []],)))
+    native.cache_clear()
+    monkeypatch.setitem(sys.modules, "blake2b", None)
+    yield node
+    node.close()
+    native.cache_clear()
+
+
+def sender(number: int) -> Address:
+    return Address((0xABCD0000 + number).to_bytes(20, "big"))
+
+
+def candidate(node: LocalNode, number: int, to: Address, wei: int = 1) -> Candidate:
+    """The first transaction of an account that nobody has a key of."""
+    unsigned = Transaction(
+        type=2,
+        chain_id=node.opened.config.chain_id,
+        nonce=0,
+        gas_price=0,
+        max_fee_per_gas=100 * GWEI,
+        max_priority_fee_per_gas=GWEI,
+        gas_limit=21_000 if to == PLAIN else 100_000,
+        to=to,
+        value=wei,
+        data=b"",
+    )
+    signed = impersonate(unsigned, sender(number))
+    return Candidate(signed, sender(number), encode_transaction(signed))
+
+
+def submit_all(node: LocalNode, candidates: list[Candidate]) -> list[object]:
+    """Fund the senders and put everything into the pool; a list that fills when blocks or refusals come."""
+    node.ask(lambda done: Cheat(done, "amend", tuple([c.sender, None, ETHER, None, []] for c in candidates)))
+    answers: list[object] = [None] * len(candidates)
+
+    def asks(at: int, one: Candidate) -> Any:
+        return lambda _: Submit(lambda answer: answers.__setitem__(at, answer), one, wait_mined=True)
+
+    node.ask(*(asks(at, one) for at, one in enumerate(candidates)))
+    return answers
+
+
+def test_a_thousand_faults_in_one_block(local: LocalNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is executed twice, the good ones keep their order, and the log replays to the same state."""
+    runs: list[Transaction] = []
+    run = BlockExecution.run
+    monkeypatch.setattr(BlockExecution, "run", lambda self, tx, *rest: (runs.append(tx), run(self, tx, *rest))[1])
+    candidates = [candidate(local, number, CALLER if number % 2 else PLAIN) for number in range(2_000)]
+    answers = submit_all(local, candidates)
+    local.mine()
+    good = [one.transaction.hash for one in candidates[::2]]
+    assert answers[::2] == good
+    assert all(isinstance(answer, ExecutionFault) for answer in answers[1::2])
+    assert len(runs) == len(candidates)
+    block = local.store.chain.block(local.store.head.number)
+    assert block is not None
+    assert [transaction.hash for transaction in block.transactions] == good
+    state = local.ledger.state()
+    assert [state.storage(CALLER, slot) for slot in (0, 1)] == [0, 0]
+    for one in candidates[1::2]:
+        account = state.account(one.sender)
+        assert account is not None
+        assert (account.nonce, account.balance) == (0, ETHER)
+    assert len(local.ledger.pool) == 0
+    before = local.digest()
+    local.close()
+    again = LocalNode(tmp_path / "data")
+    assert again.digest() == before
+    local.opened = again.opened
+    local.store, local.ledger = again.store, again.ledger
+
+
+def test_a_fault_after_execution_leaves_nothing_behind(local: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    gas_of = vm.transaction.gas_of
+
+    def failing(fork: Fork, tx: Transaction, *rest: int) -> tuple[int, int]:
+        if tx.value == SETTLES_BADLY:
+            raise RuntimeError("settling")
+        return gas_of(fork, tx, *rest)
+
+    monkeypatch.setattr(vm.transaction, "gas_of", failing)
+    answers = submit_all(local, [candidate(local, n, PLAIN, SETTLES_BADLY if n == 1 else 5) for n in range(3)])
+    local.mine()
+    assert isinstance(answers[1], ExecutionFault)
+    state = local.ledger.state()
+    received = state.account(PLAIN)
+    assert received is not None
+    assert received.balance == 10
+    kept = state.account(sender(1))
+    assert kept is not None
+    assert (kept.nonce, kept.balance) == (0, ETHER)
+
+
+def test_what_still_waits_keeps_its_place(local: LocalNode) -> None:
+    """A block with room for three; faults before, between and behind them."""
+    local.ask(lambda done: Cheat(done, "set_gas_limit", (100_000,)))
+    kinds = [CALLER, PLAIN, CALLER, PLAIN, PLAIN, CALLER, PLAIN, PLAIN, CALLER, PLAIN]
+    candidates = [candidate(local, number, to) for number, to in enumerate(kinds)]
+    submit_all(local, candidates)
+    places = {entry.transaction.hash: entry.arrival for entry in local.ledger.pool.entries()}
+    order: list[Any] = []
+    for _ in range(10):
+        local.ask(Mine)
+        waiting = [entry.transaction.hash for entry in local.ledger.pool.entries()]
+        assert [places[digest] for digest in waiting] == [e.arrival for e in local.ledger.pool.entries()]
+        block = local.store.chain.block(local.store.head.number)
+        assert block is not None
+        order += [transaction.hash for transaction in block.transactions]
+    assert order == [one.transaction.hash for one in candidates if one.transaction.to == PLAIN]

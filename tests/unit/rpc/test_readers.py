@@ -1,0 +1,248 @@
+"""Reader threads: whose turn it is, what is put back, what is stopped, and what happens when a thread dies."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from node.rpc import readers as module
+from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError, LimitExceeded, NodeBusy
+from node.rpc.held import SMALL_BYTES, Held
+from node.rpc.limits import RpcLimits
+from node.rpc.readers import Readers
+from node.rpc.work import Client, Work
+from vm.interruption import checkpoint, current, spend
+
+LONG = RpcLimits(call_max_s=600.0)
+"""Nothing ends by its time."""
+
+
+def with_readers(test: Callable[[Readers], Awaitable[Any]], limits: RpcLimits = LONG) -> Any:
+    async def run() -> Any:
+        readers = Readers(limits)
+        try:
+            return await asyncio.wait_for(test(readers), 60)
+        finally:
+            readers.close()
+
+    return asyncio.run(run())
+
+
+def endless() -> None:
+    """A call that never ends by itself."""
+    while True:
+        checkpoint()
+        time.sleep(0.001)
+
+
+def start(readers: Readers, job: Callable[[], Any], client: Client, limits: RpcLimits = LONG) -> asyncio.Task[Any]:
+    async def run() -> Any:
+        with client.working(limits):
+            return await readers.run(job)
+
+    return asyncio.ensure_future(run())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+def test_a_client_with_much_to_do_does_not_come_before_one_with_little() -> None:
+    async def test(readers: Readers) -> list[str]:
+        order: list[str] = []
+        release = threading.Event()
+        greedy, modest = Client(), Client()
+        greedy.share.cost = modest.share.cost = 0.0  # both are known
+        first = start(readers, release.wait, greedy)
+        many = [start(readers, lambda: order.append("greedy"), greedy) for _ in range(200)]
+        await asyncio.sleep(0)
+        one = start(readers, lambda: order.append("modest"), modest)
+        await asyncio.sleep(0.01)
+        release.set()
+        await asyncio.gather(first, one, *many)
+        return order
+
+    order = with_readers(test, RpcLimits(call_max_s=600.0, reader_threads=1))
+    assert order.index("modest") <= 1
+
+
+def test_long_calls_never_take_all_threads_and_all_come_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LANES_S", (0.001, 0.001, 0.002, math.inf))
+
+    async def test(readers: Readers) -> None:
+        release = threading.Event()
+
+        def long() -> str:
+            while not release.is_set():
+                checkpoint()
+                time.sleep(0.0001)
+            return "done"
+
+        many = [start(readers, long, Client()) for _ in range(9)]
+        await until(lambda: readers.status()["long"] == 2 and readers.status()["waiting"] >= 6)
+        for _ in range(20):
+            assert await start(readers, lambda: "short", Client()) == "short"
+        assert readers.status()["long"] == 2
+        assert readers.status()["putBack"] >= 6
+        assert not any(task.done() for task in many)
+        release.set()
+        assert await asyncio.gather(*many) == ["done"] * 9
+        assert readers.status()["busy"] == readers.status()["waiting"] == 0
+
+    with_readers(test)
+
+
+def test_a_client_with_short_calls_does_not_queue_behind_those_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long they have waited: all other threads may be on them, the last one may not."""
+    monkeypatch.setattr(module, "WEIGHT", 0.0)
+
+    async def test(readers: Readers) -> None:
+        known, others = Client(), [Client() for _ in range(32)]
+        known.share.cost = 0.0
+        gone = [start(readers, endless, other) for other in others]
+        await until(lambda: readers.status()["busy"] == 5)
+        for _ in range(20):
+            assert await start(readers, lambda: "short", known) == "short"
+        assert readers.status()["waiting"] >= 27 - readers.status()["busy"]
+        for other in others:
+            other.leave()
+        await asyncio.gather(*gone, return_exceptions=True)
+
+    with_readers(test)
+
+
+def test_what_a_client_asked_ends_with_it() -> None:
+    async def test(readers: Readers) -> None:
+        gone, there = Client(), Client()
+        tasks = [start(readers, endless, gone) for _ in range(9)]
+        await until(lambda: readers.status()["busy"] == 5)
+        gone.leave()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(ended, ClientGone)
+        assert readers.status()["busy"] == readers.status()["waiting"] == 0
+        with pytest.raises(ClientGone):
+            await start(readers, endless, gone)
+        assert await start(readers, lambda: 1, there) == 1
+
+    with_readers(test)
+
+
+def test_a_stream_of_a_client_ends_alone() -> None:
+    client, limits = Client(), RpcLimits()
+    first, second = Work(limits, client, 0), Work(limits, client, 4)
+    client.begin(first)
+    client.begin(second)
+    client.leave(4)
+    assert first.reason is None
+    assert isinstance(second.reason, ClientGone)
+    assert not client.is_gone
+
+
+def test_a_call_ends_at_its_time_and_those_that_wait_with_it() -> None:
+    limits = RpcLimits(call_max_s=0.05)
+
+    async def test(readers: Readers) -> None:
+        client = Client()
+        with client.working(limits) as work:  # as the calls of a batch
+            calls = [asyncio.ensure_future(readers.run(endless, work)) for _ in range(12)]
+            for ended in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(ended, CallTimeout)
+                assert str(ended) == "execution aborted (timeout = 0.05s)"
+        assert readers.status()["busy"] == readers.status()["waiting"] == 0
+        assert await start(readers, lambda: 1, client) == 1
+
+    with_readers(test, limits)
+
+
+def test_a_call_ends_when_it_holds_too_much() -> None:
+    class Hoard:
+        def halt(self) -> None: ...
+
+        def held_bytes(self) -> int:
+            return 2_000
+
+    def hoard() -> None:
+        interruption = current()
+        assert interruption is not None
+        interruption.enter(Hoard())
+        endless()
+
+    limits = RpcLimits(call_max_s=600.0, call_size_max_bytes=1_000)
+
+    async def test(readers: Readers) -> None:
+        with pytest.raises(CallTooLarge, match="2000 bytes of 1000"):
+            await start(readers, hoard, Client(), limits)
+
+    with_readers(test, limits)
+
+
+def test_an_answer_is_refused_while_it_is_made() -> None:
+    made: list[int] = []
+
+    def answer() -> None:
+        for part in range(1_000):
+            spend(100)
+            made.append(part)
+
+    limits = RpcLimits(answer_size_max_bytes=1_000)
+
+    async def test(readers: Readers) -> None:
+        with pytest.raises(LimitExceeded, match="the answer exceeds 1000 bytes"):
+            await start(readers, answer, Client(), limits)
+
+    with_readers(test, limits)
+    assert len(made) == 10
+
+
+def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_readers: Readers, _job: object) -> None:
+        raise SystemExit
+
+    async def test(readers: Readers) -> None:
+        monkeypatch.setattr(Readers, "_execute", end)
+        died = start(readers, lambda: 1, Client())
+        await until(lambda: readers.status()["replaced"] == 1)
+        monkeypatch.undo()
+        with pytest.raises(InternalError, match="reader thread ended"):
+            await died
+        assert await asyncio.gather(*(start(readers, lambda: 2, Client()) for _ in range(8))) == [2] * 8
+        assert readers.status()["busy"] == 0
+
+    with_readers(test, RpcLimits(reader_threads=1))
+
+
+def test_the_queue_has_an_end() -> None:
+    async def test(readers: Readers) -> None:
+        release = threading.Event()
+        waiting = [start(readers, release.wait, Client()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        with pytest.raises(NodeBusy):
+            await readers.run(lambda: 1)
+        release.set()
+        await asyncio.gather(*waiting)
+
+    with_readers(test, RpcLimits(call_max_s=600.0, reads_queued_max=3))
+
+
+def test_large_things_have_one_budget_and_small_ones_always_pass() -> None:
+    held = Held(1_000_000)
+    first, second, small = held.holding(), held.holding(), held.holding()
+    first.hold(700_000)
+    with pytest.raises(NodeBusy):
+        second.hold(400_000)
+    small.hold(SMALL_BYTES)
+    assert held.bound() == (700_000, 1_000_000)
+    first.hold(200_000)  # the answer instead of the body
+    second.hold(400_000)
+    first.release()
+    second.release()
+    second.release()
+    assert held.used == 0
