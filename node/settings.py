@@ -129,7 +129,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     format: Literal["auto", "pretty", "json"] = "auto"
     quiet: bool = False
     """Print nothing on standard output but READY: no accounts, no transactions, no failed calls, no console.log.
-    Transactions are printed on a terminal, and elsewhere if ``format`` is not ``auto``."""
+    Transactions are printed with ``node.dev``, on a terminal, and where ``format`` is not ``auto``."""
     abi: tuple[str, ...] = ()
     """Folders of compiled contracts (Foundry's ``out``, Hardhat's ``artifacts``), to print names and reasons with."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from node.opening import OpenedChain
 from node.progress import Progress
-from node.settings import LogSettings, Settings
+from node.settings import Settings
 from node.transcript.abis import Abis
 from node.transcript.artifacts import Artifacts
 from node.transcript.entries import Form
@@ -28,17 +28,23 @@ class Voice(NamedTuple):
     """Of the start."""
 
 
-def form_of(settings: LogSettings, is_terminal: bool, environ: Mapping[str, str]) -> Form | None:
-    """The form of the transcript: on a terminal, and elsewhere if a format was asked for.
+def form_of(settings: Settings, is_terminal: bool, environ: Mapping[str, str]) -> Form | None:
+    """The form of the transcript: of a development node, as anvil and Hardhat print it, and of others on a terminal.
 
-    >>> form_of(LogSettings(), True, {}), form_of(LogSettings(), False, {}), form_of(LogSettings(quiet=True), True, {})
-    ('colour', None, None)
-    >>> form_of(LogSettings(format="json"), False, {}), form_of(LogSettings(), True, {"NO_COLOR": "1"})
+    Where a format was asked for it is always printed.
+
+    >>> from node.settings import LogSettings, NodeSettings
+    >>> dev, plain = Settings(node=NodeSettings(dev=True)), Settings()
+    >>> form_of(dev, True, {}), form_of(dev, False, {}), form_of(plain, True, {}), form_of(plain, False, {})
+    ('colour', 'text', 'colour', None)
+    >>> form_of(Settings(log=LogSettings(format="json")), False, {}), form_of(dev, True, {"NO_COLOR": "1"})
     ('json', 'text')
+    >>> form_of(Settings(node=NodeSettings(dev=True), log=LogSettings(quiet=True)), True, {})
     """
-    if settings.quiet or (settings.format == "auto" and not is_terminal):
+    wanted = settings.node.dev or is_terminal or settings.log.format != "auto"
+    if settings.log.quiet or not wanted:
         return None
-    if settings.format == "json":
+    if settings.log.format == "json":
         return "json"
     return "colour" if is_terminal and not environ.get("NO_COLOR") else "text"
 

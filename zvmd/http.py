@@ -90,7 +90,7 @@ def typed_error(error: dict[str, Any]) -> Exception:
             raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
         except ValueError:
             raw = b""
-        hint = "" if ": " in error["message"] else "decode data with the contract's ABI"
+        hint = "decode data with the contract's ABI"
         return error_from("evm.revert", 3, str(error.get("message", "")), hint, raw)
     details = data if isinstance(data, dict) else {}
     code, hint = details.get("code", "rpc.error"), details.get("hint", "")

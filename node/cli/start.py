@@ -85,7 +85,7 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     errors.notice = handler.dropped_line
     log_thread_ends()
     with for_owner_only(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        voice = Voice(say, output.put, form_of(settings.log, speaks, os.environ), progress)
+        voice = Voice(say, output.put, form_of(settings, speaks, os.environ), progress)
         runner.run(run_daemon(settings, loaded.origins, voice, accept_data_loss or 0))
 
 

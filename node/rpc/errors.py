@@ -200,8 +200,6 @@ class ExecutionReverted(RpcError):
     def __init__(self, output: bytes) -> None:
         reason = revert_reason(output)
         super().__init__("execution reverted" + (f": {reason}" if reason else ""))
-        if reason:
-            self.hint = ""  # nothing is left to decode
         self.output = output
 
     def data(self) -> Any:

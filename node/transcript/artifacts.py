@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-import structlog
 
 from chain.hashing import keccak256
 from node.errors import AbiRefused
@@ -28,7 +28,8 @@ LOOK_AGAIN_SECONDS: Final = 2.0
 """Folders are read again at most so often, and only when something unknown is met."""
 _PASSED_OVER: Final = ("build-info", "node_modules", "cache")
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
+"""The standard library's: commands, which configure no log, print nothing of its debug lines."""
 
 
 class Artifacts:
@@ -56,12 +57,13 @@ class Artifacts:
         for path in self._files():
             try:
                 status = path.stat()
-                if status.st_size > FILE_MAX_BYTES or self._read.get(path) == status.st_mtime_ns:
+                is_readable = stat.S_ISREG(status.st_mode) and status.st_size <= FILE_MAX_BYTES
+                if not is_readable or self._read.get(path) == status.st_mtime_ns:
                     continue
                 self._read[path] = status.st_mtime_ns
                 _add(abis, path)
             except (OSError, ValueError, RecursionError) as error:  # being written, or no artifact
-                log.debug("no ABI in a file", path=str(path), error=str(error))
+                log.debug("no ABI in %s: %s", path, error)
 
     def keep(self, abis: Abis, name: str, abi: object, code_hash: bytes) -> None:
         """Know the ABI of contracts with this runtime code, now and after restarts. Raises `AbiRefused`."""
@@ -95,7 +97,7 @@ class Artifacts:
                         continue
                     count += 1
                     if count > FILES_MAX:
-                        log.warning("more ABI files than are read", folder=str(folder), limit=FILES_MAX)
+                        log.warning("more than %d files with ABIs: not all of %s is read", FILES_MAX, folder)
                         return
                     yield Path(parent, name)
 

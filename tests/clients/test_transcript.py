@@ -289,8 +289,22 @@ class Reader:
         return self._text
 
 
-def test_quiet_and_without_accounts(tmp_path: Path) -> None:
-    """``--quiet`` prints READY alone; a node without ``--dev`` tells what it lacks."""
+def test_to_a_pipe_as_anvil_does(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "piped")
+    try:
+        daemon.start()
+        rpc, lines = daemon.rpc(), daemon.lines()
+        fields = {"from": rpc.call("eth_accounts")[0], "to": "0x" + "11" * 20, "value": "0x1"}
+        sent = rpc.call("eth_sendTransaction", fields)
+        assert next(lines) == "block 1   ok      transfer  gas 21,000\n"
+        assert next(lines).endswith(f"-> 0x{'11' * 20}  value 1 wei\n")
+        assert next(lines) == f"          tx {sent}\n"
+    finally:
+        daemon.close()
+
+
+def test_quiet(tmp_path: Path) -> None:
+    """``--quiet`` prints READY alone."""
     quiet = Daemon(tmp_path / "quiet", "--quiet", "--log-format", "json")
     try:
         quiet.start()

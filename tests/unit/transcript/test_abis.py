@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def test_folders_are_read_when_something_unknown_is_met(tmp_path: Path) -> None:
     (folder / "Deep.json").write_text("[" * 100_000)
     (folder / "Counter.dbg.json").write_text("{}")
     (tmp_path / "out" / "loop").symlink_to(tmp_path / "out")
+    (folder / "Endless.json").symlink_to("/dev/zero")
+    os.mkfifo(folder / "Pipe.json")
     assert abis.revert(unknown).startswith("custom error"), "it was read a moment ago"
     now[0] += LOOK_AGAIN_SECONDS
     assert abis.revert(unknown) == "TooBig(1, 2)"
