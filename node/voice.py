@@ -32,14 +32,6 @@ def form_of(settings: Settings, is_terminal: bool, environ: Mapping[str, str]) -
     """The form of the transcript: of a development node, as anvil and Hardhat print it, and of others on a terminal.
 
     Where a format was asked for it is always printed.
-
-    >>> from node.settings import LogSettings, NodeSettings
-    >>> dev, plain = Settings(node=NodeSettings(dev=True)), Settings()
-    >>> form_of(dev, True, {}), form_of(dev, False, {}), form_of(plain, True, {}), form_of(plain, False, {})
-    ('colour', 'text', 'colour', None)
-    >>> form_of(Settings(log=LogSettings(format="json")), False, {}), form_of(dev, True, {"NO_COLOR": "1"})
-    ('json', 'text')
-    >>> form_of(Settings(node=NodeSettings(dev=True), log=LogSettings(quiet=True)), True, {})
     """
     wanted = settings.node.dev or is_terminal or settings.log.format != "auto"
     if settings.log.quiet or not wanted:

@@ -9,7 +9,8 @@ import pytest
 
 from node.engine.accounts import DevAccounts
 from node.progress import Progress
-from node.voice import lacking
+from node.settings import LogSettings, NodeSettings, Settings
+from node.voice import form_of, lacking
 from tests.durability.nodes import LocalNode
 
 
@@ -41,3 +42,24 @@ def test_what_a_node_without_accounts_lacks(tmp_path: Path, cheats: bool, lines:
         assert all("--dev" in line for line in said)
     finally:
         local.close()
+
+
+@pytest.mark.parametrize(
+    ("dev", "log", "is_terminal", "environ", "form"),
+    [
+        (True, LogSettings(), True, {}, "colour"),
+        (True, LogSettings(), False, {}, "text"),
+        (True, LogSettings(), True, {"NO_COLOR": "1"}, "text"),
+        (True, LogSettings(quiet=True), True, {}, None),
+        (True, LogSettings(quiet=True, format="json"), True, {}, None),
+        (False, LogSettings(), True, {}, "colour"),
+        (False, LogSettings(), False, {}, None),
+        (False, LogSettings(format="json"), False, {}, "json"),
+        (False, LogSettings(format="json"), True, {}, "json"),
+        (False, LogSettings(format="pretty"), False, {}, "text"),
+    ],
+)
+def test_where_and_how_a_transcript_is_printed(
+    dev: bool, log: LogSettings, is_terminal: bool, environ: dict[str, str], form: str | None
+) -> None:
+    assert form_of(Settings(node=NodeSettings(dev=dev), log=log), is_terminal, environ) == form
