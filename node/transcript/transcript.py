@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -22,6 +23,7 @@ from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.transcript.abis import Abis
 from node.transcript.entries import Entry, Form, written
+from storage.errors import StateUnavailable
 from vm.console import ConsoleCalls
 from vm.transaction import TransactionResult
 
@@ -64,6 +66,17 @@ class Note(NamedTuple):
         return 200 + len(self.output) + sum(map(len, self.console.calls))
 
 
+@dataclass(slots=True)
+class _Look:
+    """A task: print the blocks up to one."""
+
+    print_blocks: Callable[[int], None]
+    head: int
+
+    def __call__(self) -> None:
+        self.print_blocks(self.head)
+
+
 class Transcript:
     """Prints while it is enabled. Any thread may call `watch`, `hear`, `telling_refusal`, `wake` and `switch`."""
 
@@ -92,12 +105,8 @@ class Transcript:
         self._dropped = 0
         """Tasks that found no room."""
         self._changed = threading.Condition(threading.Lock())
-        self._is_due = False
-        """Whether a look at new blocks is among the tasks."""
         self._stopping = False
         self._following = 0
-        self._last: int | None = None
-        """The last block to print before a gap; None: no gap is ahead."""
         self._rewinds_seen = 0
         self._thread: threading.Thread | None = None
 
@@ -157,12 +166,8 @@ class Transcript:
 
     def wake(self) -> None:
         """There may be a new block."""
-        if self.enabled:
-            with self._changed:
-                if not self._is_due:
-                    self._is_due = True
-                    self._tasks.append(self._print_blocks)
-                    self._changed.notify()
+        if self.enabled and self._backend is not None:
+            self._look(self._backend.head().number)
 
     def switch(self, enabled: bool) -> None:
         """Print or not, from the next block on."""
@@ -170,14 +175,23 @@ class Transcript:
         if backend is None or enabled == self.enabled:
             return
         self.enabled = enabled
-        head, rewinds = backend.head().number, backend.rewinds().count
+        head = backend.head().number
+        if not enabled:
+            self._look(head)
+            return
         with self._changed:
-            if enabled:
-                self._tasks.append(partial(self._skip, head, rewinds))
-            else:
-                self._end_at(head)  # now, and again behind a gap that is not reached yet
-                self._tasks.append(partial(self._end_at, head))
+            self._tasks.append(partial(self._skip, head, backend.rewinds().count))
             self._changed.notify()
+
+    def _look(self, head: int) -> None:
+        """Have the blocks up to one printed: with the last task, if that is to print blocks too."""
+        with self._changed:
+            last = self._tasks[-1] if self._tasks else None
+            if isinstance(last, _Look):
+                last.head = head
+            else:
+                self._tasks.append(_Look(self._print_blocks, head))
+                self._changed.notify()
 
     # Its life
 
@@ -230,28 +244,21 @@ class Transcript:
 
     def _skip(self, head: int, rewinds: int) -> None:
         """Go on behind a block."""
-        self._following, self._last, self._rewinds_seen = head + 1, None, rewinds
+        self._following, self._rewinds_seen = head + 1, rewinds
 
-    def _end_at(self, head: int) -> None:
-        """Print no block behind this one until `_skip`."""
-        if self._last is None:
-            self._last = head
-
-    def _print_blocks(self) -> None:
-        """The blocks published since the last look."""
+    def _print_blocks(self, head: int) -> None:
+        """The blocks since the last look, up to one."""
         backend = self._backend
         assert backend is not None
-        with self._changed:
-            self._is_due = False
         self._rewinds_seen, lowest = backend.rewinds().since(self._rewinds_seen)
         if lowest is not None:
             self._print({"event": "rewound", "block": lowest})
             self._following = min(self._following, lowest + 1)
-        head = backend.head().number
+        head = min(head, backend.head().number)  # the chain may be shorter now; a way back from here on is met next time
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)
             self._following = head - BEHIND_MAX
-        while self._following <= (head if self._last is None else min(head, self._last)):
+        while self._following <= head:
             self._following += 1
             self._print_block(self._following - 1)
 
@@ -279,8 +286,7 @@ class Transcript:
         self, number: int, transaction: Transaction, receipt: Receipt, sender: Address, note: Note | None
     ) -> Entry:
         created = receipt.contract_address
-        assert self._backend is not None
-        code_hash = _code_hash(self._backend.view(number), created or transaction.to)
+        code_hash = self._code_hash(number, created or transaction.to)
         ok = receipt.status != 0
         if transaction.to is None:
             call = f"create {self.abis.name(code_hash) if code_hash else ''}".rstrip()
@@ -303,6 +309,13 @@ class Transcript:
             "reason": reason,
             **_console(note.console if note is not None else ConsoleCalls()),
         }
+
+    def _code_hash(self, number: int, address: Address | None) -> bytes | None:
+        assert self._backend is not None
+        try:
+            return _code_hash(self._backend.view(number), address)
+        except StateUnavailable:  # expired, or taken back: names are found by selector then
+            return None
 
     def _call_entry(
         self, method: str, fields: CallFields, state: StateReader, result: CallResult | ZvmdError, console: ConsoleCalls
