@@ -254,7 +254,7 @@ class Transcript:
         if lowest is not None:
             self._print({"event": "rewound", "block": lowest})
             self._following = min(self._following, lowest + 1)
-        head = min(head, backend.head().number)  # the chain may be shorter now; a way back from here on is met next time
+        head = min(head, backend.head().number)  # it may be shorter now; a way back from here on is met next time
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)
             self._following = head - BEHIND_MAX
