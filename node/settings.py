@@ -127,6 +127,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "pretty", "json"] = "auto"
+    quiet: bool = False
+    """Print nothing on standard output but READY: no accounts, no transactions, no failed calls, no console.log.
+    Transactions are printed with ``node.dev``, on a terminal, and where ``format`` is not ``auto``."""
+    abi: tuple[str, ...] = ()
+    """Folders of compiled contracts (Foundry's ``out``, Hardhat's ``artifacts``), to print names and reasons with."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +195,8 @@ FLAGS: dict[str, str] = {
     "jit_dump": "vm.jit_dump",
     "log_level": "log.level",
     "log_format": "log.format",
+    "quiet": "log.quiet",
+    "abi": "log.abi",
 }
 """Parameter of ``zvmd start`` (``--data-dir`` is ``data_dir``) -> the setting it sets."""
 

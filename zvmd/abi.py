@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zvmd.errors import ZvmdClientError
+from zvmd.printable import printable
 
 UNITS_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
 TYPES = ("address", "bool", "bytes", "string", "function", "int", "uint", "fixed", "ufixed")
@@ -197,6 +198,23 @@ def parse_value(kind: str, value: Any) -> Any:
     if kind.startswith("bytes"):
         return bytes.fromhex(text.removeprefix("0x"))
     return address_bytes(text) if kind == "address" else text
+
+
+def show_value(value: Any) -> str:
+    """A decoded ABI value on one line.
+
+    >>> show_value((1, b"\\x01", ["a\\n", True]))
+    '(1, 0x01, [a\\\\n, true])'
+    """
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(show_value, value)) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(show_value, value)) + "]"
+    return printable(str(value))
 
 
 def address_bytes(value: AddressLike) -> bytes:
