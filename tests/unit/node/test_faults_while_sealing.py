@@ -21,7 +21,7 @@ from vm.precompiles.contract import native
 
 CALLER = Address(b"\x51" * 20)
 WRITES_AND_CALLS = bytes.fromhex("600160005560016001556000600061010060006000600b61fffff100")
-"""Sets slots 0 and 1, then adds two points of BLS12-381: what is missing is met with half a transaction in the journal."""
+"""Sets slots 0 and 1, then adds two points of BLS12-381: what is missing is met in the middle of a transaction."""
 PLAIN = Address(b"\x52" * 20)
 SETTLES_BADLY = 666
 """Wei of a transfer that executes and then fails to be paid for."""
