@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import os
 import reprlib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from debugger.toml_keys import toml_of
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.ops.reading import read_limited
 
@@ -290,7 +290,7 @@ def shown(name: str, value: object) -> object:
 
 def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
     try:
-        tree = tomllib.loads(read_limited(file, FILE_BYTES_MAX).decode())
+        tree = toml_of(read_limited(file, FILE_BYTES_MAX).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise UnreadableSettings(f"cannot use the settings file {file}: {error}") from error
     origin = f"file {file}"

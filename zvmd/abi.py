@@ -110,7 +110,7 @@ def _type(text: str) -> str:
         suffix = re.match(r"(\[\d*+\])*", rest)
         return f"({','.join(inner)})" + (suffix.group() if suffix else "")
     word = text.split()[0] if text.split() else ""
-    plain = re.fullmatch(r"([a-z]+[0-9x]*)((?:\[\d*+\])*)", word)
+    plain = re.fullmatch(r"([a-z]++[0-9x]*+)((?:\[\d*+\])*)", word)
     if plain is None:
         raise bad_input(f"{text!r} is no ABI type", "like uint256, address, bytes32[], (uint256,address)")
     kind = {"uint": "uint256", "int": "int256", "byte": "bytes1"}.get(plain.group(1), plain.group(1))
@@ -176,7 +176,7 @@ def parse_value(kind: str, value: Any) -> Any:
     >>> parse_value("uint256", "1gwei"), parse_value("bool", "true"), parse_value("uint8[]", "[1, 0x2]")
     (1000000000, True, [1, 2])
     """
-    array = re.fullmatch(r"(.*)\[\d*\]", kind)
+    array = re.fullmatch(r"(.*)\[\d*+\]", kind)
     if array is not None:
         items = _list(value, "[]") if isinstance(value, str) else value
         return [parse_value(array.group(1), item) for item in items]
