@@ -103,6 +103,8 @@ def live(
         sys.excepthook(*sys.exc_info())
     finally:
         flush_standard_streams()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -122,8 +124,7 @@ def warm_up() -> None:
     """One life in this very process, stopped in order when it is ready: it imports and compiles what all need."""
     put, streams = Lines.put, (sys.stdout, sys.stderr)
 
-    def stop_when_ready(lines: Lines, text: str) -> None:
-        put(lines, text)
+    def stop_when_ready(_: Lines, text: str) -> None:
         if text.startswith("READY"):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -133,7 +134,6 @@ def warm_up() -> None:
         arguments = ["start", "--dev", "--data-dir", str(Path(directory) / "data"), "--log-level", "error"]
         node.cli.main.cli([*arguments, "--http-port", "0", "--quic-port", "0"], standalone_mode=False)
         Lines.put = put  # type: ignore[method-assign]
-    flush_standard_streams()
     sys.stdout, sys.stderr = streams
 
 
