@@ -32,7 +32,10 @@ REST_SECONDS = 60.0
 MEMORY_GROWTH_MAX = 0.10
 SLOWEST_MAX_MS = 1_000.0
 """Of an answer to the healthy client."""
-HEADINGS = ("finding", "attack", "sent", "number p50/p99/slowest ms", "call p50/p99/slowest ms", "of those due %", "MiB before/peak/after")
+HEADINGS = (
+    *("finding", "attack", "sent", "number p50/p99/slowest ms", "call p50/p99/slowest ms", "of those due %"),
+    "MiB before/peak/after",
+)
 
 
 class Row(NamedTuple):
