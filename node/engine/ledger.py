@@ -209,8 +209,13 @@ class Ledger:
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state)
 
+    def take(self, entry: PoolEntry) -> None:
+        """The block under way has this transaction."""
+        self.pool.take(entry, self.tip.number + 1)
+
     def executable(self, base_fee: int) -> Iterator[PoolEntry]:
         """Transactions that a block with this base fee, wei per gas, may take, best first."""
+        self.pool.forget_left(self._store.head.number)
         state = self.state()
 
         def nonce_of(sender: Address) -> int:

@@ -15,12 +15,12 @@ from itertools import chain
 
 import structlog
 
-from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
+from chain.errors import InvalidTransaction, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
-from node.engine.executor import Candidate
+from node.engine.filling import fill
 from node.engine.group import Group
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
@@ -56,10 +56,6 @@ BLOCKS_AT_ONCE = 128
 """Blocks of a request for many that are sealed in one turn, some 30 ms: the others are served between the turns."""
 MINES_MAX = 1_024
 """Requests for blocks that may wait for a long one."""
-GAS_MIN = 21_000
-"""A block with less gas left takes nothing more."""
-NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 class Pipeline:
@@ -68,6 +64,8 @@ class Pipeline:
     def __init__(self, ledger: Ledger, clock: Clock, on_fault: Callable[[BaseException], None]) -> None:
         self._ledger = ledger
         self._clock = clock
+        self.now = clock.now
+        """Wall-clock seconds, as the writer takes them."""
         self._on_fault = on_fault
         self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
@@ -286,27 +284,18 @@ class Pipeline:
         builder = self._ledger.new_block(now, timestamp)
         refused: list[PoolEntry] = []
         faults = 0
-        for entry in chain([first] if first is not None else [], entries):
-            if builder.gas_left < GAS_MIN:
-                break
-            if not builder.has_room(entry.transaction):
-                continue
-            try:
-                builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
-                self._ledger.pool.remove(entry)
-            except NOT_YET:
-                continue
-            except InvalidTransaction as error:
-                refused.append(entry)
-                self._reject(entry, error, group)
-            except StorageError:
-                raise
-            except Exception as error:  # a bug in executing this one; it changed nothing, the block goes on
+
+        def refuse(entry: PoolEntry, error: Exception) -> None:
+            nonlocal faults
+            refused.append(entry)
+            if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
                 faults += 1
                 if faults == 1:  # one traceback a block
-                    log.exception("execution fault", transaction=entry.transaction.hash.hex())
-                refused.append(entry)
-                self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
+                    log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
+                error = ExecutionFault(f"{type(error).__name__} while executing")
+            self._reject(entry, error, group)
+
+        fill(builder, chain([first] if first is not None else [], entries), self._ledger.take, refuse)
         self._ledger.drop(refused)
         if faults > 1:
             log.error("execution faults while sealing a block", transactions=faults)

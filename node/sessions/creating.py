@@ -19,7 +19,7 @@ _HASH_CHARACTERS = 66
 class Blocks(Protocol):
     """Finds the block meant."""
 
-    def need_block(self, ref: BlockRef) -> int:
+    def need_sealed(self, ref: BlockRef) -> int:
         """Its number. Raises `UnknownBlock`."""
 
 
@@ -53,7 +53,7 @@ def program_of(blocks: Blocks, ground: Ground, document: dict[str, Any]) -> Want
         if chosen is not None or "code" not in fields:
             if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen >= 0:
                 chosen = hex(chosen)
-            number = blocks.need_block(block_ref("latest" if chosen is None else chosen))
+            number = blocks.need_sealed(block_ref("latest" if chosen is None else chosen))
             fields, origin = ground.at_block(fields, number)
     return Wanted(parse_program(fields), origin, name, tuple(tags))
 

@@ -9,10 +9,9 @@ import msgspec
 from chain.blocks import Block, Header
 from chain.environment import BlockEnvironment
 from chain.forks import ChainConfig
-from chain.state import BlockHashes, StateReader
+from chain.state import BlockHashes, OverlayState, StateReader
 from chain.transactions import encode_transaction
 from chain.types import Address, Hash32
-from debugger.base_state import OverlayState
 from debugger.errors import InvalidProgram
 from debugger.program import BlockSetup, Program, block_setup
 from debugger.words import hex_of

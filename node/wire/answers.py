@@ -14,7 +14,7 @@ from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InvalidParams, LimitExceeded
-from node.rpc.methods.eth_logs import check_span
+from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
@@ -179,8 +179,8 @@ class Answerer:
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
-        number = context.need_block(codec.block_of(request.block))
-        result = call_checked(context, codec.call_of(request), number)
+        at = context.need_block(codec.block_of(request.block))
+        result = call_checked(context, codec.call_of(request), at)
         return CallOutcome(request.id, result.output, result.gas_used)
 
     async def _send_transaction(self, request: SendTransaction) -> Frame:
@@ -226,8 +226,8 @@ class Answerer:
         head = context.backend.head().number
         limit = min(request.limit, context.limits.log_results_max)
         query = LogQuery(
-            context.need_block(codec.block_of(request.from_block)),
-            min(context.need_block(codec.block_of(request.to_block)), head),
+            context.need_sealed(sealed_ref(codec.block_of(request.from_block))),
+            min(context.need_sealed(codec.block_of(request.to_block)), head),
             frozenset(codec.address_of(item) for item in request.addresses),
             codec.topics_of(request.topics),
             codec.cursor_of(request.after),
