@@ -102,8 +102,8 @@ class Ledger:
         used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
         return used and self.location(transaction.hash) is not None
 
-    def admit(self, candidate: Candidate) -> PoolEntry | None:
-        """Put a checked transaction into the pool; returns the one it replaces.
+    def admit(self, candidate: Candidate) -> tuple[PoolEntry, PoolEntry | None]:
+        """Put a checked transaction into the pool; returns its entry, and the one it replaces.
 
         Raises `TransactionTooLarge` for one that the log cannot hold.
         """
@@ -113,7 +113,7 @@ class Ledger:
         replaced = self.pool.add(entry)
         self._arrivals += 1
         self._unlogged.append(entry)
-        return replaced
+        return entry, replaced
 
     def readmit(self, candidate: Candidate, lsn: int) -> None:
         """Put a logged transaction back, in the order of the log: the later of two with one nonce is the one."""

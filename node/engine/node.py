@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -23,12 +23,14 @@ from node.engine.completion import completed
 from node.engine.executor import Candidate
 from node.engine.pending import PendingBlocks
 from node.engine.pipeline import Pipeline
+from node.engine.pool import PoolEntry
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
+from node.rpc.arrivals import Arrivals
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import UnknownBlock
 from node.rpc.pending_block import BlockAt, PendingBlock
@@ -59,7 +61,9 @@ class Node:
         self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        self._arrivals = Arrivals()
         pipeline.on_publish = self.on_publish
+        pipeline.on_admitted = self._on_admitted
         self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
@@ -238,11 +242,21 @@ class Node:
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
         entry = self._ledger.pool.shown_entry(transaction_hash, self.head().number)
-        return PendingTransaction(entry.transaction, entry.sender) if entry else None
+        return _waiting(entry) if entry else None
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
-        return [PendingTransaction(entry.transaction, entry.sender) for entry in self._ledger.pool.entries()]
+        return [_waiting(entry) for entry in self._ledger.pool.shown_entries(self.head().number)]
+
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        self._loop = asyncio.get_running_loop()
+        return self._arrivals.follow()
+
+    def _on_admitted(self, entries: list[PoolEntry]) -> None:
+        """Tell those who follow the pool. Called on the committer thread."""
+        if self._loop is not None and self._arrivals.is_followed:
+            self._loop.call_soon_threadsafe(self._arrivals.add, list(map(_waiting, entries)))
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
@@ -419,3 +433,7 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
+
+
+def _waiting(entry: PoolEntry) -> PendingTransaction:
+    return PendingTransaction(entry.transaction, entry.sender)

@@ -85,6 +85,8 @@ class Pipeline:
         """Somebody who watches the disk saw that it is nearly full."""
         self.on_full: Callable[[], None] = lambda: None
         """Called on the committer thread when the log finds no room: whoever can make some should."""
+        self.on_admitted: Callable[[list[PoolEntry]], None] = lambda _: None
+        """Called on the committer thread with what came into the pool, durable now, before the blocks it went into."""
         self.on_publish: Callable[[], None] = lambda: None
         """Called on the committer thread after each publication."""
         self.heartbeat: Callable[[], None] = lambda: None
@@ -199,7 +201,8 @@ class Pipeline:
         transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
         if not ledger.knows(transaction, sender):
             check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
-            replaced = ledger.admit(candidate)
+            entry, replaced = ledger.admit(candidate)
+            group.admitted.append(entry)
             reach("pipeline.admitted")
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
@@ -235,7 +238,7 @@ class Pipeline:
             request.sealed += 1
         if request.sealed >= request.count:
             self._mines.popleft()
-            if request.interval_seconds and request.count > 1:  # the clock goes on from there, as after a named timestamp
+            if request.interval_seconds and request.count > 1:  # as after a named timestamp, time goes on from there
                 self._ledger.control("time_offset_seconds", self._ledger.tip.timestamp - self._clock.now())
             self._answer(request, self._ledger.tip.number, group)
 
@@ -331,6 +334,8 @@ class Pipeline:
         reach("pipeline.commit.before")
         self._sync(group)
         reach("pipeline.durable")
+        if group.admitted:
+            self.on_admitted(group.admitted)
         self._ledger.publish(group.head, group.position)
         self.published_lsn = group.lsn
         self.on_publish()

@@ -105,12 +105,15 @@ class Pool:
     def shown(self, head: int) -> Pool:
         """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
         shown = Pool()
-        for block, entry in self._leaving.copy().values():
-            if block > head:
-                shown.put(entry)
-        for entry in self._by_hash.copy().values():
+        for entry in self.shown_entries(head):
             shown.put(entry)
         return shown
+
+    def shown_entries(self, head: int) -> list[PoolEntry]:
+        """What `shown` would hold, in order of arrival. Any thread."""
+        waiting = self._by_hash.copy()  # first: what leaves meanwhile is in both
+        waiting.update({digest: entry for digest, (block, entry) in self._leaving.copy().items() if block > head})
+        return sorted(waiting.values(), key=lambda entry: entry.arrival)
 
     def shown_entry(self, transaction_hash: Hash32, head: int) -> PoolEntry | None:
         """What `shown` would have under this hash. Any thread."""

@@ -7,7 +7,7 @@ loop. Every function raises subclasses of `chain.errors.ZvmdError`; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -218,6 +218,9 @@ class Backend(Protocol):
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None: ...
 
     def pending_transactions(self) -> Sequence[PendingTransaction]: ...
+
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool from now on, each before its block is shown. On the event loop."""
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""

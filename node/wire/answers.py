@@ -43,6 +43,7 @@ from zvmd.frames import (
     Subscribe,
     Subscribed,
     SubscriptionEnded,
+    TransactionEvent,
     Unsubscribe,
     encode_frame,
 )
@@ -263,8 +264,12 @@ class Answerer:
         cursor = codec.cursor_of(request.cursor)
         if request.kind == "heads":
             return self._head_pages(number, head_stream(backend, readers, cursor))
+        if request.kind == "transactions":
+            if cursor is not None:
+                raise InvalidParams("a subscription of kind 'transactions' has no cursor")
+            return self._transaction_pages(number)
         if request.kind != "logs":
-            raise InvalidParams(f"kind is 'heads', 'logs' or 'session', not {request.kind[:60]!r}")
+            raise InvalidParams(f"kind is 'heads', 'logs', 'transactions' or 'session', not {request.kind[:60]!r}")
         addresses = frozenset(codec.address_of(item) for item in request.addresses)
         logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
         return self._log_pages(number, logs)
@@ -292,6 +297,11 @@ class Answerer:
 
         async for page in headers:
             yield b"".join([frame(header) for header in page])
+
+    async def _transaction_pages(self, number: int) -> AsyncIterator[bytes]:
+        async with aclosing(self._context.backend.arrivals()) as arrivals:  # type: ignore[type-var]
+            async for page in arrivals:
+                yield b"".join(encode_frame(TransactionEvent(number, codec.transaction_body(item))) for item in page)
 
     async def _log_pages(self, number: int, logs: AsyncIterator[list[FoundLog]]) -> AsyncIterator[bytes]:
         async for page in logs:
