@@ -44,8 +44,8 @@ def set_time(ledger: Ledger, now: int, timestamp: int) -> Answer:
 def _lead(ledger: Ledger, now: int) -> int:
     """Seconds the chain's clock is ahead of the wall clock, negative behind.
 
-    Timestamps strictly rise, so many blocks within a second run ahead of the clock. The newest block's time counts then:
-    a step forwards is one for the next block too. Hardhat adds each forced second to its offset.
+    Timestamps strictly rise, so many blocks within a second run ahead of the clock. The newest block counts then: a
+    step forwards is one for the next block too. Hardhat adds each forced second to its offset.
     """
     return max(ledger.controls.time_offset_seconds, ledger.tip.timestamp - now)
 

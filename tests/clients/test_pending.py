@@ -44,7 +44,7 @@ def rpc(daemon: Daemon) -> Iterator[Rpc]:
     rpc.call("anvil_reset")
     rpc.call("evm_setAutomine", False)
     yield rpc
-    rpc.call("evm_setAutomine", True)
+    daemon.rpc().call("evm_setAutomine", True)  # on another connection: a test may restart the daemon
 
 
 def send(rpc: Rpc, **fields: str) -> str:
@@ -250,6 +250,23 @@ def test_the_sdk_and_quic(daemon: Daemon, rpc: Rpc) -> None:
             await arrivals.aclose()  # type: ignore[attr-defined]
 
     asyncio.run(work())
+
+
+def test_a_session_starts_after_what_waits(daemon: Daemon, rpc: Rpc) -> None:
+    """It keeps what it started from: sealing, the pool and a restart do not change it."""
+    fill(rpc)
+    time = int(rpc.call("eth_getBlockByNumber", "pending", False)["timestamp"], 16)
+    called = rpc.call("zvmd_session_create", {"to": COUNTER, "caller": OWNER, "block": "pending"})["id"]
+    asked = rpc.call("zvmd_session_create", {"code": READS_BLOCK, "block": {"blockNumber": "pending"}})["id"]
+    rpc.call("anvil_dropAllTransactions")
+    rpc.call("evm_mine")
+    daemon.kill()
+    daemon.start()
+    rpc = daemon.rpc()
+    assert int(rpc.call("zvmd_session_run", called)["halt"]["output"], 16) == 2
+    output = bytes.fromhex(rpc.call("zvmd_session_run", asked)["halt"]["output"][2:])
+    assert time <= int.from_bytes(output[:32], "big") <= time + 60
+    assert int.from_bytes(output[32:], "big") == 1
 
 
 def test_the_polling_filter_tells_each_once(rpc: Rpc) -> None:

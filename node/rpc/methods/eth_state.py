@@ -13,7 +13,7 @@ from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
 from node.rpc.errors import AccessListUnsettled, InvalidParams
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
-from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
+from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.access import Access, AccessTracer
@@ -146,11 +146,11 @@ def limit_gas(context: Context, fields: CallFields) -> None:
 def estimate_gas(
     context: Context,
     transaction: CallFields,
-    block: BlockRef = LATEST,
+    block: BlockRef = PENDING,
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Smallest gas limit with which the transaction succeeds."""
+    """Smallest gas limit with which the transaction succeeds, by default in the next block."""
     overrides = overrides_of(state_overrides, block_overrides)
     result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
     if isinstance(result, CallResult):
