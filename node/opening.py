@@ -110,7 +110,8 @@ def open_chain(
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
     refuse_if_used(RealFs(settings.data_dir))
     fs = looked_over(settings.data_dir)
-    if settings.data_dir.is_dir() and not os.access(settings.data_dir, os.W_OK | os.X_OK):
+    data_dir = os.fspath(settings.data_dir)
+    if os.path.isdir(data_dir) and not os.access(data_dir, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
         raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
     lock = take_directory(fs)
     try:

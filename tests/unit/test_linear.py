@@ -11,7 +11,6 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
@@ -91,7 +90,7 @@ def _nested(n: int) -> bytes:
 
 
 DECODERS: dict[str, Callable[[int], Any]] = {
-    "JSON bodies": lambda n: [_quietly(partial(decode, body, LIMITS)) for body in _bodies(n)],
+    "JSON bodies": lambda n: _each(lambda body: decode(body, LIMITS), *_bodies(n)),
     "quantities": lambda n: _each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
     "data": lambda n: _each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
     "addresses": lambda n: _each(params.address, "0x" + "1" * n, "1" * n),
@@ -129,7 +128,7 @@ def _quietly(run: Callable[[], object]) -> None:
 
 def _each(decoder: Callable[[Any], object], *inputs: object) -> None:
     for given in inputs:
-        _quietly(partial(decoder, given))
+        _quietly(lambda given=given: decoder(given))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -155,10 +154,9 @@ def patterns() -> Iterator[tuple[str, int, str | bytes]]:
                     and node.func.value.id == "re"
                     and node.func.attr in CALLS
                     and isinstance(node.args[0], ast.Constant)
+                    and isinstance(node.args[0].value, str | bytes)
                 ):
-                    pattern = node.args[0].value
-                    assert isinstance(pattern, str | bytes)
-                    yield str(path.relative_to(REPO)), node.lineno, pattern
+                    yield str(path.relative_to(REPO)), node.lineno, node.args[0].value
 
 
 def repeats(parsed: Any, inside: bool = False) -> Iterator[bool]:
