@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chain.types import Hash32
+from node.engine.pool import PoolEntry
 from node.engine.requests import Request, Submit
 
 
@@ -19,5 +20,7 @@ class Group:
     answers: list[tuple[Request, object]] = field(default_factory=list)
     durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
     """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
+    admitted: list[PoolEntry] = field(default_factory=list)
+    """What came into the pool."""
     accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
     """Those that do not even wait for the disk."""

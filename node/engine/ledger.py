@@ -105,8 +105,8 @@ class Ledger:
         used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
         return used and self.location(transaction.hash) is not None
 
-    def admit(self, candidate: Candidate) -> PoolEntry | None:
-        """Put a checked transaction into the pool; returns the one it replaces.
+    def admit(self, candidate: Candidate) -> tuple[PoolEntry, PoolEntry | None]:
+        """Put a checked transaction into the pool; returns its entry, and the one it replaces.
 
         Raises `TransactionTooLarge` for one that the log cannot hold.
         """
@@ -116,7 +116,7 @@ class Ledger:
         replaced = self.pool.add(entry)
         self._arrivals += 1
         self._unlogged.append(entry)
-        return replaced
+        return entry, replaced
 
     def readmit(self, candidate: Candidate, lsn: int) -> None:
         """Put a logged transaction back, in the order of the log: the later of two with one nonce is the one."""
@@ -212,8 +212,13 @@ class Ledger:
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state, self.listener())
 
+    def take(self, entry: PoolEntry) -> None:
+        """The block under way has this transaction."""
+        self.pool.take(entry, self.tip.number + 1)
+
     def executable(self, base_fee: int) -> Iterator[PoolEntry]:
         """Transactions that a block with this base fee, wei per gas, may take, best first."""
+        self.pool.forget_left(self._store.head.number)
         state = self.state()
 
         def nonce_of(sender: Address) -> int:

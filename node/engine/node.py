@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -21,15 +21,19 @@ from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
 from node.engine.outbox import Outbox
+from node.engine.pending import PendingBlocks
 from node.engine.pipeline import Pipeline
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
+from node.engine.pool import PoolEntry
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
+from node.rpc.arrivals import Arrivals
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import UnknownBlock
+from node.rpc.pending_block import BlockAt, PendingBlock
 from node.tracers.registry import MakeTracer
 from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
@@ -53,11 +57,15 @@ class Node:
         self._call_gas_max = call_gas_max
         self.transcript = silent()
         self._ask = Outbox(pipeline.put).ask
-        self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
+        self._pending_blocks = PendingBlocks(self._store, self._ledger, self._machine, self._config, pipeline.now)
+        self._last_situations: dict[type, tuple[object, Situation]] = {}
+        """The last one of a published block, and that of a pending one."""
         self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        self._arrivals = Arrivals()
         pipeline.on_publish = self.on_publish
+        pipeline.on_admitted = self._on_admitted
         self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
@@ -140,11 +148,15 @@ class Node:
         """Hash of a block, zero if there is none."""
         return self._store.block_hash(number)
 
+    def pending(self) -> PendingBlock:
+        """What the next block would be, from the pool and the clock. Reader threads."""
+        return self._pending_blocks.newest()
+
     # State
 
-    def view(self, number: int) -> StateReader:
-        """State after a published block. Raises StateUnavailable outside retention."""
-        return self._store.view(number)
+    def view(self, at: BlockAt) -> StateReader:
+        """State after a block. Raises StateUnavailable outside retention."""
+        return self._store.view(at) if isinstance(at, int) else at.state
 
     def state_position(self, number: int) -> int:
         """Position of the newest published state that follows a block (`storage.state.positions`)."""
@@ -154,65 +166,73 @@ class Node:
         """A published state that followed a block. Raises StateUnavailable, also after it was reverted."""
         return self._store.view(number, position)
 
-    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+    def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return self.transcript.watch(run_call, self._situation(number), fields, overrides)
+        return self.transcript.watch(run_call, self._situation(at), fields, overrides)
 
-    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return self.transcript.watch(estimate_gas, self._situation(number), fields, overrides)
+        return self.transcript.watch(estimate_gas, self._situation(at), fields, overrides)
 
-    def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
+    def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
-        return prove(self._store.state.view(number), address, slots)
+        return prove(self._store.state.view(at), address, slots) if isinstance(at, int) else at.prove(address, slots)
 
     def trace_call(
         self,
         fields: CallFields,
-        number: int,
+        at: BlockAt,
         overrides: Overrides | None,
         make: MakeTracer,
         index: int | None = None,
     ) -> Any:
         """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
         if index is None:
-            situation = self._situation(number)
+            situation = self._situation(at)
         else:
-            situation = situation_before(*self._run_again(number), self.block_hash, index, self._call_gas_max)
+            situation = situation_before(*self._run_again(at), self.block_hash, index, self._call_gas_max)
         return trace_call(situation, fields, overrides, make)
 
-    def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
+    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> list[Any]:
         """What tracers say of a block's transactions, run again; of one only with ``index``."""
-        block = self.block(number)
+        block = self.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
             return []
-        return trace_block(*self._run_again(number), self.block_hash, make, index)
+        return trace_block(*self._run_again(at), self.block_hash, make, index)
 
-    def _run_again(self, number: int) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
+    def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
         """What running a block again takes: machine, environment, block, senders and the state before."""
-        block, senders = self.block(number), self.senders(number)
-        if block is None or senders is None or not number:
-            raise UnknownBlock(f"there is no block {number} to run again")
+        if not isinstance(at, int):
+            return self._machine, at.environment, at.block, at.senders, at.before
+        block, senders = self.block(at), self.senders(at)
+        if block is None or senders is None or not at:
+            raise UnknownBlock(f"there is no block {at} to run again")
         environment = environment_of(block.header, self._config, block.withdrawals or ())
-        return self._machine, environment, block, senders, self.view(number - 1)
+        return self._machine, environment, block, senders, self.view(at - 1)
 
-    def _situation(self, number: int) -> Situation:
-        name = (number, *self._store.published)
-        known = self._last_situation
+    def _situation(self, at: BlockAt) -> Situation:
+        name = (at, self._store.published) if isinstance(at, int) else at
+        known = self._last_situations.get(type(at))
         if known is not None and known[0] == name:
             return known[1]
-        header = self.header(number)
-        if header is None:
-            raise UnknownBlock(f"there is no block {number}")
+        environment = self._environment(at)
         situation = Situation(
             machine=self._machine,
-            environment=environment_of(header, self._config),
+            environment=environment,
             block_hash=self._store.block_hash,
-            state=self.view(number),
-            gas_max=max(self._call_gas_max, header.gas_limit),
+            state=self.view(at),
+            gas_max=max(self._call_gas_max, environment.gas_limit),
         )
-        self._last_situation = name, situation
+        self._last_situations[type(at)] = name, situation
         return situation
+
+    def _environment(self, at: BlockAt) -> BlockEnvironment:
+        if not isinstance(at, int):
+            return at.environment
+        header = self.header(at)
+        if header is None:
+            raise UnknownBlock(f"there is no block {at}")
+        return environment_of(header, self._config)
 
     # Pool and fees
 
@@ -223,12 +243,22 @@ class Node:
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
-        entry = self._ledger.pool.get(transaction_hash)
-        return PendingTransaction(entry.transaction, entry.sender) if entry else None
+        entry = self._ledger.pool.shown_entry(transaction_hash, self.head().number)
+        return _waiting(entry) if entry else None
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
-        return [PendingTransaction(entry.transaction, entry.sender) for entry in self._ledger.pool.entries()]
+        return [_waiting(entry) for entry in self._ledger.pool.shown_entries(self.head().number)]
+
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        self._loop = asyncio.get_running_loop()
+        return self._arrivals.follow()
+
+    def _on_admitted(self, entries: list[PoolEntry]) -> None:
+        """Tell those who follow the pool. Called on the committer thread."""
+        if self._loop is not None and self._arrivals.is_followed:
+            self._loop.call_soon_threadsafe(self._arrivals.add, list(map(_waiting, entries)))
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
@@ -238,15 +268,19 @@ class Node:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
         head = self.head()
         if number == head.number + 1:
-            schedule = self._config.blobs_at(head.timestamp)
-            fork = self._config.fork_at(number, head.timestamp)
-            excess = excess_blob_gas_after(head, schedule, fork) if fork >= Fork.CANCUN else 0
-            return blob_base_fee(excess, schedule.base_fee_update_fraction)
+            return self.fees_after(head)[1]
         header = self.header(number)
         if header is None:
             raise UnknownBlock(f"there is no block {number}")
         fraction = self._config.blobs_at(header.timestamp).base_fee_update_fraction
         return blob_base_fee(header.excess_blob_gas or 0, fraction)
+
+    def fees_after(self, header: Header) -> tuple[int, int]:
+        """Base fee and price of blob gas, wei, that follow from a block for the next one."""
+        schedule = self._config.blobs_at(header.timestamp)
+        fork = self._config.fork_at(header.number + 1, header.timestamp)
+        excess = excess_blob_gas_after(header, schedule, fork) if fork >= Fork.CANCUN else 0
+        return next_base_fee(header, fork, Controls()), blob_base_fee(excess, schedule.base_fee_update_fraction)
 
     # Writing
 
@@ -288,7 +322,7 @@ class Node:
         secret = b"" if impersonated else self._dev.secret(sender)
         gas = fields.gas
         if gas is None:
-            estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
+            estimate = self.estimate_gas(replace(fields, sender=sender), self.pending())
             if isinstance(estimate, CallResult):
                 raise estimate.failure()
             gas = estimate
@@ -374,3 +408,7 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
+
+
+def _waiting(entry: PoolEntry) -> PendingTransaction:
+    return PendingTransaction(entry.transaction, entry.sender)

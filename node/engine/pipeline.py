@@ -15,12 +15,12 @@ from itertools import chain
 
 import structlog
 
-from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
+from chain.errors import InvalidTransaction, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
-from node.engine.executor import Candidate
+from node.engine.filling import fill
 from node.engine.group import Group
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
@@ -56,10 +56,6 @@ BLOCKS_AT_ONCE = 128
 """Blocks of a request for many that are sealed in one turn, some 30 ms: the others are served between the turns."""
 MINES_MAX = 1_024
 """Requests for blocks that may wait for a long one."""
-GAS_MIN = 21_000
-"""A block with less gas left takes nothing more."""
-NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 class Pipeline:
@@ -68,6 +64,8 @@ class Pipeline:
     def __init__(self, ledger: Ledger, clock: Clock, on_fault: Callable[[BaseException], None]) -> None:
         self._ledger = ledger
         self._clock = clock
+        self.now = clock.now
+        """Wall-clock seconds, as the writer takes them."""
         self._on_fault = on_fault
         self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
@@ -87,6 +85,8 @@ class Pipeline:
         """Somebody who watches the disk saw that it is nearly full."""
         self.on_full: Callable[[], None] = lambda: None
         """Called on the committer thread when the log finds no room: whoever can make some should."""
+        self.on_admitted: Callable[[list[PoolEntry]], None] = lambda _: None
+        """Called on the committer thread with what came into the pool, durable now, before the blocks it went into."""
         self.on_publish: Callable[[], None] = lambda: None
         """Called on the committer thread after each publication."""
         self.heartbeat: Callable[[], None] = lambda: None
@@ -201,7 +201,8 @@ class Pipeline:
         transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
         if not ledger.knows(transaction, sender):
             check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
-            replaced = ledger.admit(candidate)
+            entry, replaced = ledger.admit(candidate)
+            group.admitted.append(entry)
             reach("pipeline.admitted")
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
@@ -237,6 +238,8 @@ class Pipeline:
             request.sealed += 1
         if request.sealed >= request.count:
             self._mines.popleft()
+            if request.interval_seconds and request.count > 1:  # as after a named timestamp, time goes on from there
+                self._ledger.control("time_offset_seconds", self._ledger.tip.timestamp - self._clock.now())
             self._answer(request, self._ledger.tip.number, group)
 
     def _control(self, request: Control, group: Group) -> None:
@@ -286,27 +289,18 @@ class Pipeline:
         builder = self._ledger.new_block(now, timestamp)
         refused: list[PoolEntry] = []
         faults = 0
-        for entry in chain([first] if first is not None else [], entries):
-            if builder.gas_left < GAS_MIN:
-                break
-            if not builder.has_room(entry.transaction):
-                continue
-            try:
-                builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
-                self._ledger.pool.remove(entry)
-            except NOT_YET:
-                continue
-            except InvalidTransaction as error:
-                refused.append(entry)
-                self._reject(entry, error, group)
-            except StorageError:
-                raise
-            except Exception as error:  # a bug in executing this one; it changed nothing, the block goes on
+
+        def refuse(entry: PoolEntry, error: Exception) -> None:
+            nonlocal faults
+            refused.append(entry)
+            if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
                 faults += 1
                 if faults == 1:  # one traceback a block
-                    log.exception("execution fault", transaction=entry.transaction.hash.hex())
-                refused.append(entry)
-                self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
+                    log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
+                error = ExecutionFault(f"{type(error).__name__} while executing")
+            self._reject(entry, error, group)
+
+        fill(builder, chain([first] if first is not None else [], entries), self._ledger.take, refuse)
         self._ledger.drop(refused)
         if faults > 1:
             log.error("execution faults while sealing a block", transactions=faults)
@@ -340,6 +334,8 @@ class Pipeline:
         reach("pipeline.commit.before")
         self._sync(group)
         reach("pipeline.durable")
+        if group.admitted:
+            self.on_admitted(group.admitted)
         self._ledger.publish(group.head, group.position)
         self.published_lsn = group.lsn
         self.on_publish()

@@ -36,6 +36,9 @@ class Pool:
         self.transactions_max = TRANSACTIONS_MAX
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
         self._by_hash: dict[Hash32, PoolEntry] = {}
+        self._leaving: dict[Hash32, tuple[int, PoolEntry]] = {}
+        self.version = 0
+        """Changes with the content."""
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -64,6 +67,7 @@ class Pool:
 
     def put(self, entry: PoolEntry) -> None:
         """Take a transaction in, in place of any other with its sender and nonce."""
+        self.version += 1
         replaced = self._by_sender.get(entry.sender, {}).get(entry.transaction.nonce)
         if replaced is not None:
             self.remove(replaced)
@@ -79,6 +83,7 @@ class Pool:
 
     def remove(self, entry: PoolEntry) -> None:
         """Forget a transaction: it is in a block, replaced, or invalid for ever. What took its place stays."""
+        self.version += 1
         if self._by_hash.get(entry.transaction.hash) is entry:
             del self._by_hash[entry.transaction.hash]
         nonces = self._by_sender.get(entry.sender, {})
@@ -87,9 +92,40 @@ class Pool:
             if not nonces:
                 del self._by_sender[entry.sender]
 
+    def take(self, entry: PoolEntry, block: int) -> None:
+        """`remove` for a transaction that goes into a block: `shown` has it until readers see that block."""
+        self._leaving[entry.transaction.hash] = block, entry
+        self.remove(entry)
+
+    def forget_left(self, head: int) -> None:
+        """Readers see the blocks up to ``head``: their transactions are not shown as waiting any more."""
+        for digest in [digest for digest, (block, _) in self._leaving.items() if block <= head]:
+            del self._leaving[digest]
+
+    def shown(self, head: int) -> Pool:
+        """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
+        shown = Pool()
+        for entry in self.shown_entries(head):
+            shown.put(entry)
+        return shown
+
+    def shown_entries(self, head: int) -> list[PoolEntry]:
+        """What `shown` would hold, in order of arrival. Any thread."""
+        waiting = self._by_hash.copy()  # first: what leaves meanwhile is in both
+        waiting.update({digest: entry for digest, (block, entry) in self._leaving.copy().items() if block > head})
+        return sorted(waiting.values(), key=lambda entry: entry.arrival)
+
+    def shown_entry(self, transaction_hash: Hash32, head: int) -> PoolEntry | None:
+        """What `shown` would have under this hash. Any thread."""
+        leaving = self._leaving.get(transaction_hash)
+        if leaving is not None and leaving[0] > head:
+            return leaving[1]
+        return self._by_hash.get(transaction_hash)
+
     def clear(self) -> None:
         """Forget everything."""
-        self._by_hash, self._by_sender = {}, {}
+        self.version += 1
+        self._by_hash, self._by_sender, self._leaving = {}, {}, {}
 
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
         """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""

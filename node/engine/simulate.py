@@ -7,9 +7,8 @@ from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
-from chain.state import BlockHashes, StateReader
+from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import ZERO_ADDRESS, Address
-from debugger.base_state import OverlayState
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.errors import InvalidParams
 from node.tracers.registry import MakeTracer

@@ -46,6 +46,7 @@ class BlockRef:
 
 
 LATEST = BlockRef(tag="latest")
+PENDING = BlockRef(tag="pending")
 BLOCK_TAGS = ("latest", "pending", "safe", "finalized", "earliest")
 
 

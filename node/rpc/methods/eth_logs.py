@@ -30,20 +30,35 @@ def log_filter(context: Context, given: JsonObject) -> LogQuery:
     if given.get("blockHash") is not None:
         if given.get("fromBlock") is not None or given.get("toBlock") is not None:
             raise InvalidParams("blockHash excludes fromBlock and toBlock")
-        number = context.need_block(BlockRef(hash=hash32(given["blockHash"])))
+        number = context.need_sealed(BlockRef(hash=hash32(given["blockHash"])))
         return LogQuery(number, number, addresses, topics)
     head = context.backend.head().number
-    first, last = _bound(context, given.get("fromBlock"), head), _bound(context, given.get("toBlock"), head)
+    start = _ref(given.get("fromBlock"))
+    first, last = _bound(context, sealed_ref(start), head), _bound(context, _ref(given.get("toBlock")), head)
     if first > last and given.get("toBlock") is not None:
         raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
     return LogQuery(first, min(last, head), addresses, topics)
 
 
-def _bound(context: Context, value: Any, head: int) -> int:
-    ref = LATEST if value is None else block_ref(value)
+def sealed_ref(ref: BlockRef) -> BlockRef:
+    """The block that a range of logs begins with.
+
+    Raises `InvalidParams` for ``pending``, as geth does: only sealed blocks have logs. A range may end with
+    ``pending``, which is the newest sealed block then.
+    """
+    if ref.tag == "pending":
+        raise InvalidParams("pending logs are not supported; a range of logs begins with a sealed block")
+    return ref
+
+
+def _ref(value: Any) -> BlockRef:
+    return LATEST if value is None else block_ref(value)
+
+
+def _bound(context: Context, ref: BlockRef, head: int) -> int:
     if ref.number is not None:
         return ref.number
-    return context.need_block(ref) if ref.hash is not None or ref.tag == "earliest" else head
+    return context.need_sealed(ref) if ref.hash is not None or ref.tag == "earliest" else head
 
 
 def check_span(context: Context, query: LogQuery) -> None:

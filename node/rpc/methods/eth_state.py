@@ -13,7 +13,8 @@ from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
 from node.rpc.errors import AccessListUnsettled, InvalidParams
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
-from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
+from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
+from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.access import Access, AccessTracer
 from storage.state.proof import SLOTS_MAX
@@ -87,18 +88,18 @@ def create_access_list(
 
     Raises `AccessListUnsettled` for code that uses other accounts or slots the more of them are warm.
     """
-    number = context.need_block(block)
+    at = context.need_block(block)
     sender = transaction.sender or ZERO_ADDRESS
     recipient = transaction.to
     if recipient is None:
-        account = context.backend.view(number).account(sender)
+        account = context.backend.view(at).account(sender)
         recipient = create_address(sender, account.nonce if account else 0)
     limit_gas(context, transaction)
     overrides = overrides_of(state_overrides, None)
     for _ in range(ACCESS_LIST_ROUNDS_MAX):  # what is warm can change what is used
         listed = transaction.access_list
         used: Access = context.backend.trace_call(
-            transaction, number, overrides, lambda run: AccessTracer(run, recipient)
+            transaction, at, overrides, lambda run: AccessTracer(run, recipient)
         )
         if used.entries == listed:
             break
@@ -125,10 +126,10 @@ def call(
     return data(call_checked(context, transaction, context.need_block(block), overrides).output)
 
 
-def call_checked(context: Context, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
     limit_gas(context, fields)
-    result = context.backend.call(fields, number, overrides)
+    result = context.backend.call(fields, at, overrides)
     if not result.success:
         raise result.failure()
     return result
@@ -145,11 +146,11 @@ def limit_gas(context: Context, fields: CallFields) -> None:
 def estimate_gas(
     context: Context,
     transaction: CallFields,
-    block: BlockRef = LATEST,
+    block: BlockRef = PENDING,
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Smallest gas limit with which the transaction succeeds."""
+    """Smallest gas limit with which the transaction succeeds, by default in the next block."""
     overrides = overrides_of(state_overrides, block_overrides)
     result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
     if isinstance(result, CallResult):

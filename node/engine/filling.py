@@ -1,0 +1,46 @@
+"""Fills a block from the pool: the one way in which transactions are chosen, for the writer and for ``pending``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chain.errors import BlobFeeTooLow, FeeTooLow, NonceTooHigh
+from node.engine.executor import BlockBuilder, Candidate
+from node.engine.pool import PoolEntry
+from storage.errors import StorageError
+from vm.interruption import checkpoint
+
+GAS_MIN = 21_000
+"""A block with less gas left takes no further transaction."""
+NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
+"""Reasons for which a transaction stays in the pool; any other reason is final."""
+
+
+def fill(
+    builder: BlockBuilder,
+    entries: Iterable[PoolEntry],
+    take: Callable[[PoolEntry], None],
+    refuse: Callable[[PoolEntry, Exception], None],
+) -> None:
+    """Execute the entries that fit, in their order.
+
+    ``take`` is told of each one that is in the block, ``refuse`` of each one that can never be, with the reason: an
+    `InvalidTransaction`, or the exception of a bug. Both have to remove the entry from the pool that ``entries`` comes
+    from. A `StorageError` leaves the function, and so does what a reader's thread is interrupted with.
+    """
+    for entry in entries:
+        checkpoint()
+        if builder.gas_left < GAS_MIN:
+            break
+        if not builder.has_room(entry.transaction):
+            continue
+        try:
+            builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
+        except NOT_YET:
+            continue
+        except StorageError:
+            raise
+        except Exception as error:
+            refuse(entry, error)
+        else:
+            take(entry)
