@@ -8,6 +8,8 @@ so nothing needs an undo rule of its own. What native code did to slots is read 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from chain.forks import Fork
@@ -21,6 +23,13 @@ from vm.precompiles import precompile_addresses
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
+
+
+
+@cache
+def _precompiles_of(fork: Fork) -> dict[Address, Address]:
+    return {address: address for address in precompile_addresses(fork)}
+
 
 _REFUND: Final = 0
 """Key of the refund counter in its one-entry dict."""
@@ -40,7 +49,6 @@ class Journal:
         "_codes",
         "_created",
         "_log_parts",
-        "_precompiles",
         "_refund",
         "_scheduled",
         "_state",
@@ -51,12 +59,14 @@ class Journal:
         "_warm_accounts",
         "_wiped",
         "fork",
+        "precompiles",
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
         self._state = state
         self.fork = fork
-        self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
+        self.precompiles: Mapping[Address, Address] = _precompiles_of(fork)
+        """Where a precompiled contract answers -> which one; the fork's, unless one was moved."""
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
         self._undo: UndoEntries = []
         # Values now and, for what was read, values in the state below.
@@ -331,7 +341,15 @@ class Journal:
         """Start with only precompiles warm, no refund, no logs; what came before is the original state."""
         self._forget_transaction()
         if self.fork >= Fork.BERLIN:
-            self._warm_accounts.update(self._precompiles)
+            self._warm_accounts.update(dict.fromkeys(self.precompiles, True))
+
+    def replace_precompile(self, address: Address, moved_to: Address | None = None) -> None:
+        """Have the account's own code run instead of a precompiled contract, which answers elsewhere or not at all."""
+        left = dict(self.precompiles)
+        contract = left.pop(address)
+        if moved_to is not None:
+            left[moved_to] = contract
+        self.precompiles = left
 
     def abandon_transaction(self) -> None:
         """Undo everything since `begin_transaction`."""

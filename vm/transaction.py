@@ -181,6 +181,8 @@ def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: i
 
 
 def _blob_price(environment: BlockEnvironment) -> int:
+    if environment.blob_base_fee is not None:
+        return environment.blob_base_fee
     schedule = environment.blob_schedule
     return _cached_blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
 

@@ -113,7 +113,7 @@ class RpcService:
             job = self._encoded(request, self._prepared(request))
             self.readers.submit(job, lambda value: _settle(future, value), work)
         except ZvmdError as error:
-            future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
+            future.set_result(self._refused(request, error))
         return future
 
     def _prepared(self, request: Request) -> Callable[[], Any]:
@@ -131,8 +131,8 @@ class RpcService:
                 checkpoint()
                 result = run()
             except ZvmdError as error:
-                return None if request.is_notification else dispatcher.encode_error(request.id, error)
-            return None if request.is_notification else dispatcher.encode_result(request.id, result)
+                return self._refused(request, error)
+            return None if request.is_notification else dispatcher.encode_result(request.id, result, request.method)
 
         return job
 
@@ -146,8 +146,11 @@ class RpcService:
                 return job() if method.inline else await self.readers.run(job)
             result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
         except ZvmdError as error:
-            return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
-        return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
+            return self._refused(request, error)
+        return None if request.is_notification else self.dispatcher.encode_result(request.id, result, request.method)
+
+    def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
+        return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """For ``zvmd_status``: what grows, and how large it may get."""

@@ -48,7 +48,8 @@ def fee_history(
     newest = context.need_block(newest_block)
     count = min(block_count, context.limits.fee_history_blocks_max, newest + 1)
     if count == 0:
-        return {"oldestBlock": "0x0", "gasUsedRatio": []}
+        names = ("baseFeePerGas", "gasUsedRatio", "baseFeePerBlobGas", "blobGasUsedRatio")
+        return {"oldestBlock": "0x0"} | {name: [] for name in names}
     oldest = newest - count + 1
     headers = [context.backend.header(number) for number in range(oldest, newest + 1)]
     found = [header for header in headers if header is not None]
