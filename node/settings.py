@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from chain.forks import CODE_BYTES_MAX
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.ops.reading import read_limited
 
@@ -64,6 +65,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``bpo1`` and ``bpo2``: Osaka with their blob parameters (EIP-7892); ``latest``: the newest of these."""
     client_version: Annotated[str, Meta(max_length=200)] = ""
     """What ``web3_clientVersion`` answers; empty: zvmd's, on a development chain behind ``anvil/``."""
+    code_size_limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] = CODE_BYTES_MAX
+    """Bytes of a contract on a new development chain, twice as many of creation code (EIP-170, EIP-3860); 0: any."""
     dev_contracts: bool = True
     """A new development chain begins with the CREATE2 deployer, Multicall3 and the ERC-1820 registry."""
     block_time_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
@@ -184,6 +187,7 @@ FLAGS: dict[str, str] = {
     "mnemonic": "node.mnemonic",
     "block_gas_limit": "node.block_gas_limit",
     "hardfork": "node.hardfork",
+    "code_size_limit": "node.code_size_limit",
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",

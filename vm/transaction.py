@@ -100,7 +100,7 @@ def apply_transaction(
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id)
+    check_static(tx, environment.fork, environment.chain_id, code_bytes_max=machine.code_bytes_max)
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -123,7 +123,7 @@ def simulate_call(
     """
     tx = call_transaction(request, journal.nonce(request.sender))
     check_type(tx, environment.fork)
-    check_initcode(tx, environment.fork)
+    check_initcode(tx, environment.fork, machine.code_bytes_max)
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
         environment = replace(environment, base_fee=0) if environment.base_fee else environment
@@ -220,7 +220,7 @@ def begin_transaction(
 
     Raises an `InvalidTransaction` subclass with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id)
+    check_static(tx, environment.fork, environment.chain_id, code_bytes_max=machine.code_bytes_max)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_funds(tx, sender, journal.balance(sender))

@@ -253,3 +253,42 @@ def test_names_that_tools_judge_a_node_by() -> None:
             assert daemon.stop() == 0
         finally:
             daemon.close()
+
+
+def test_the_limit_of_code_is_a_setting_of_the_chain(tmp_path: Path) -> None:
+    """`--disable-code-size-limit` and `--code-size-limit`; the limit of creation code is twice that."""
+    creation = {"from": DEV, "data": "0x6175306000f3", "gas": "0xe4e1c0"}  # 30,000 bytes of zeros
+    long_creation = {"from": DEV, "data": "0x00" + "00" * 60_000, "gas": "0xe4e1c0"}
+    daemon = Daemon(tmp_path / "data", "--disable-code-size-limit")
+    try:
+        daemon.start()
+        rpc = Rpc(daemon.http_url)
+        receipt = rpc.call("eth_getTransactionReceipt", rpc.call("eth_sendTransaction", creation))
+        assert receipt["status"] == "0x1"
+        assert rpc.call("eth_call", creation) == "0x" + "00" * 30_000
+        sent = rpc.call("eth_sendTransaction", long_creation)
+        assert rpc.call("eth_getTransactionReceipt", sent)["status"] == "0x1"
+        state = rpc.call("eth_getBlockByNumber", "latest", False)["stateRoot"]
+        rpc.close()
+        daemon.kill()
+    finally:
+        daemon.close()
+    again = Daemon(tmp_path / "data")  # the chain knows its limit: replay gives the same
+    try:
+        again.start()
+        rpc = Rpc(again.http_url)
+        assert rpc.call("eth_getBlockByNumber", "latest", False)["stateRoot"] == state
+        assert len(rpc.call("eth_getCode", receipt["contractAddress"])) == 2 + 60_000
+        assert again.stop() == 0
+    finally:
+        again.close()
+    limited = Daemon(tmp_path / "limited", "--code-size-limit", "100")
+    try:
+        limited.start()
+        rpc = Rpc(limited.http_url)
+        assert rpc.call("eth_call", {"data": "0x60646000f3"}) == "0x" + "00" * 100
+        assert "code too large" in str(refusal(rpc, "eth_call", {"data": "0x60656000f3"}))
+        assert "200 are the most" in str(refusal(rpc, "eth_call", {"data": "0x" + "00" * 201}))
+        assert limited.stop() == 0
+    finally:
+        limited.close()

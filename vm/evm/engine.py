@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from chain.forks import Fork
+from chain.forks import CODE_BYTES_MAX, Fork
 from vm.code import Code, CodeCache
 from vm.evm.frame import Frame
 from vm.evm.host import Handler
@@ -32,13 +32,20 @@ class Engine(NamedTuple):
     codes: CodeCache
     tier: Tier | None
     """What compiles; None to interpret everything."""
+    code_bytes_max: int
+    """Longest code of a contract; creation code may be twice as long."""
 
     @classmethod
     def of(
-        cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache, tier: Tier | None = None
+        cls,
+        interpreter: Interpreter,
+        handlers: list[Handler],
+        codes: CodeCache,
+        tier: Tier | None = None,
+        code_bytes_max: int = CODE_BYTES_MAX,
     ) -> Engine:
         """The engine of the interpreter's fork."""
-        return cls(interpreter.fork, interpreter, handlers, codes, tier)
+        return cls(interpreter.fork, interpreter, handlers, codes, tier, code_bytes_max)
 
 
 class Pool:
