@@ -9,7 +9,6 @@ so nothing needs an undo rule of its own. What native code did to slots is read 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 from chain.forks import Fork
@@ -19,17 +18,10 @@ from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, Sta
 from chain.types import UINT256_MAX, Address, Hash32
 from vm.evm.raw_changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
 from vm.evm.raw_logs import logs_of
-from vm.precompiles import precompile_addresses
+from vm.precompiles import precompiles_by_address
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
-
-
-
-@cache
-def _precompiles_of(fork: Fork) -> dict[Address, Address]:
-    return {address: address for address in precompile_addresses(fork)}
-
 
 _REFUND: Final = 0
 """Key of the refund counter in its one-entry dict."""
@@ -42,30 +34,15 @@ class Journal:
     """
 
     __slots__ = (
-        "_accounts",
-        "_base_accounts",
-        "_base_storage",
-        "_clears_empty",
-        "_codes",
-        "_created",
-        "_log_parts",
-        "_refund",
-        "_scheduled",
-        "_state",
-        "_tables",
-        "_touched",
-        "_undo",
-        "_unread",
-        "_warm_accounts",
-        "_wiped",
-        "fork",
-        "precompiles",
+        *("_accounts", "_base_accounts", "_base_storage", "_clears_empty", "_codes", "_created", "_log_parts"),
+        *("_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread", "_warm_accounts"),
+        *("_wiped", "fork", "precompiles"),
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
         self._state = state
         self.fork = fork
-        self.precompiles: Mapping[Address, Address] = _precompiles_of(fork)
+        self.precompiles: Mapping[Address, Address] = precompiles_by_address(fork)
         """Where a precompiled contract answers -> which one; the fork's, unless one was moved."""
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
         self._undo: UndoEntries = []
