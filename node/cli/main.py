@@ -34,6 +34,7 @@ COMMANDS: dict[str, Row] = {
     "send": Row("node.cli.send", "send", "Send a transaction."),
     "logs": Row("node.cli.logs", "logs", "Print logs."),
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
+    "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),
     "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
     "session": Row("node.cli.session_history", "session", "Debug programs and transactions, step by step and back."),
     "dap": Row("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),

@@ -11,7 +11,7 @@ from typing import Any
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import WrongChainId, ZvmdError
+from chain.errors import WrongChainId
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
@@ -21,9 +21,10 @@ from chain.types import ZERO_ADDRESS, Address, Hash32
 from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
+from node.engine.outbox import Outbox
 from node.engine.pipeline import Pipeline
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
-from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
@@ -31,6 +32,7 @@ from node.opening import OpenedChain
 from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
 from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
+from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
@@ -55,7 +57,8 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
-        self._outbox: list[Request] = []
+        self.transcript = silent()
+        self._ask = Outbox(pipeline.put).ask
         self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
         self._cheats = opened.cheats
         self._web3_version = web3_version
@@ -173,11 +176,11 @@ class Node:
 
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return run_call(self._situation(number), fields, overrides)
+        return self.transcript.watch(run_call, self._situation(number), fields, overrides)
 
     def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return estimate_gas(self._situation(number), fields, overrides)
+        return self.transcript.watch(estimate_gas, self._situation(number), fields, overrides)
 
     def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
@@ -281,7 +284,8 @@ class Node:
 
     async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
+        with self.transcript.telling_refusal(candidate.transaction, candidate.sender):
+            await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
         place = self.transaction_location(candidate.transaction.hash)
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
@@ -292,35 +296,6 @@ class Node:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
-
-    async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[object] = loop.create_future()
-
-        def settle(answer: object) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-        def done(answer: object) -> None:
-            loop.call_soon_threadsafe(settle, answer)
-
-        # What one turn of the loop brings goes to the writer together: a batch becomes a block, not a hundred.
-        self._outbox.append(make(done))
-        if len(self._outbox) == 1:
-            loop.call_soon(self._send_outbox)
-        return await future
-
-    def _send_outbox(self) -> None:
-        requests, self._outbox = self._outbox, []
-        for request in requests:
-            try:
-                self._pipeline.put(request)
-            except ZvmdError as error:
-                request.done(error)
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
@@ -431,6 +406,7 @@ class Node:
 
     def on_publish(self) -> None:
         """Wake everyone who waits for a block. Called on the committer thread."""
+        self.transcript.wake()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
 

@@ -53,6 +53,8 @@ class Method:
 
     web3.py takes any other ``data`` of ``eth_call`` for the data of a revert.
     """
+    session_rights: tuple[tuple[int, Right], ...]
+    """Positions of the parameters that name a session, and what the caller must be permitted there."""
 
     def arguments(self, params: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
@@ -97,11 +99,13 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
         )
+        rights = tuple((at, found.right) for at, found in enumerate(parameters) if found.right is not None)
         for name in names:
             assert name not in _METHODS, f"{name} is registered twice"
             coroutine = inspect.iscoroutinefunction(handler)
+            takes_transaction = CallFields in hints.values()
             _METHODS[name] = Method(
-                name, handler, parameters, coroutine, inline, overlaps, CallFields in hints.values()
+                name, handler, parameters, coroutine, inline, overlaps, takes_transaction, rights
             )
             for spelling in _spellings(name):
                 _NEAR.setdefault(spelling, name)
