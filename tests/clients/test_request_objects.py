@@ -212,9 +212,11 @@ def test_transactions_are_filled_in_signed_and_sent_unsigned(node: Node) -> None
     filled = rpc.call("eth_fillTransaction", given)["tx"]
     assert (int(filled["gas"], 16), filled["type"], filled["r"]) == (21_000, "0x2", "0x0")
     signed = rpc.call("eth_signTransaction", given)
-    assert {name: filled[name] for name in ("nonce", "gas")} == {name: signed["tx"][name] for name in ("nonce", "gas")}
     before = int(rpc.call("eth_getBalance", OTHER), 16)
-    assert rpc.call("eth_sendRawTransaction", signed["raw"]) == signed["tx"]["hash"]
+    sent = rpc.call("eth_getTransactionByHash", rpc.call("eth_sendRawTransaction", signed))
+    assert {name: sent[name] for name in ("nonce", "gas", "type", "value")} == {
+        name: filled[name] for name in ("nonce", "gas", "type", "value")
+    }
     assert int(rpc.call("eth_getBalance", OTHER), 16) == before + 7
     nobody = "0x" + "5a" * 20
     rpc.call("anvil_setBalance", nobody, hex(10**18))

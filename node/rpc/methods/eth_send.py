@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from chain.hashing import keccak256
-from chain.transactions import Transaction, encode_transaction
+from chain.transactions import encode_transaction
 from chain.types import ZERO_ADDRESS, Address
 from node.rpc import strict_json
 from node.rpc.backend import CallFields, Submitted
@@ -60,21 +60,16 @@ async def send_transaction_sync(context: Context, transaction: CallFields, timeo
 @method("eth_fillTransaction")
 def fill_transaction(context: Context, transaction: CallFields) -> Json:
     """The transaction with nonce, gas, fees and type filled in, unsigned: as it would be sent, and its encoding."""
-    return _signed(context.backend.fill(transaction), transaction.sender or ZERO_ADDRESS)
+    filled, sender = context.backend.fill(transaction), transaction.sender or ZERO_ADDRESS
+    places = ("blockHash", "blockNumber", "transactionIndex", "blockTimestamp", "from")
+    shown = {name: value for name, value in transaction_object(filled, sender).items() if name not in places}
+    return {"raw": data(encode_transaction(filled)), "tx": shown}
 
 
 @method("eth_signTransaction")
-def sign_transaction(context: Context, transaction: CallFields) -> Json:
-    """The transaction filled in and signed with a dev account's key, but not sent; ``raw`` is for a raw send."""
-    sender = _with_sender(transaction).sender
-    assert sender is not None
-    return _signed(context.backend.sign_filled(transaction), sender)
-
-
-def _signed(transaction: Transaction, sender: Address) -> Json:
-    places = ("blockHash", "blockNumber", "transactionIndex", "blockTimestamp", "from")
-    shown = {name: value for name, value in transaction_object(transaction, sender).items() if name not in places}
-    return {"raw": data(encode_transaction(transaction)), "tx": shown}
+def sign_transaction(context: Context, transaction: CallFields) -> str:
+    """The transaction filled in and signed with a dev account's key, encoded as a raw send takes it; it is not sent."""
+    return data(encode_transaction(context.backend.sign_filled(_with_sender(transaction))))
 
 
 @method("eth_sign")
