@@ -22,6 +22,8 @@ DEV = dev_account(0).address
 OTHER = "0x" + "9a" * 20
 FORTY_TWO = "0x602a60005260206000f3"
 """Creation code: the contract's code would be the number 42."""
+LOGS_12001 = "0x612ee15b5f5fa0600190038060035700"
+"""Creation code that emits 12,001 logs in a loop."""
 WORD = "0x" + "0" * 62 + "2a"
 SHA256 = "0x" + "0" * 39 + "2"
 COMMITMENT = "0x" + "c0" + "00" * 47
@@ -246,7 +248,10 @@ def test_names_that_tools_judge_a_node_by() -> None:
             daemon.start()
             rpc = Rpc(daemon.http_url)
             assert rpc.call("hardhat_metadata")["instanceId"] == first["instanceId"]
-            rpc.call("evm_mine")
+            rpc.call("eth_sendTransaction", {"from": DEV, "data": LOGS_12001})
+            rpc.call("hardhat_mine", hex(11_000))
+            # Over everything: the limits of 10,000 blocks and 10,000 logs are not those of a development chain.
+            assert len(rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"})) == 12_001
             assert rpc.call("hardhat_reset") is True
             second = rpc.call("hardhat_metadata")
             assert (second["latestBlockNumber"], second["latestBlockHash"]) == (0, first["latestBlockHash"])
