@@ -248,7 +248,7 @@ def test_names_that_tools_judge_a_node_by() -> None:
             daemon.start()
             rpc = Rpc(daemon.http_url)
             assert rpc.call("hardhat_metadata")["instanceId"] == first["instanceId"]
-            rpc.call("eth_sendTransaction", {"from": DEV, "data": LOGS_12001})
+            rpc.call("eth_sendTransaction", {"from": DEV, "data": LOGS_12001, "gas": "0x989680"})
             rpc.call("hardhat_mine", hex(11_000))
             # Over everything: the limits of 10,000 blocks and 10,000 logs are not those of a development chain.
             assert len(rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"})) == 12_001
