@@ -17,6 +17,7 @@ from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
 from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object
+from node.rpc.held import SMALL_BYTES
 from node.rpc.methods.session_sharing import watch_params
 from node.rpc.params import json_object, shown
 from node.rpc.rights import Rights
@@ -29,6 +30,8 @@ Item = TypeVar("Item")
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
 SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe", WATCH, UNWATCH)
+TAKING_LOOK_S = 0.02
+"""While the peer takes a large answer, which counts as held until then, it is looked at this often."""
 REQUESTS_MAX = 1024
 """Unanswered messages of a connection; reading pauses above."""
 
@@ -88,6 +91,8 @@ class WebSocketSession:
         try:
             async with self._sending, asyncio.timeout(TAKE_ANSWER_S):
                 await self._socket.send_text(answer.decode())
+                while len(answer) > SMALL_BYTES and self._socket.state.peer.is_behind:
+                    await asyncio.sleep(TAKING_LOOK_S)  # the server tells only the next one who sends
         except TimeoutError:
             self._socket.state.peer.abort()
         except (RuntimeError, WebSocketDisconnect):
