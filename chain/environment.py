@@ -46,3 +46,5 @@ class BlockEnvironment:
     extra_data: bytes = b""
     nonce: bytes = bytes(8)
     """Header nonce; zero since the merge."""
+    blob_base_fee: int | None = None
+    """Wei per blob gas in a simulated call that says so; None in every block, whose excess blob gas tells it."""

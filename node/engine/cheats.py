@@ -199,6 +199,7 @@ def roll_back(ledger: Ledger, _now: int, depth: int) -> Answer:
 
 def reset(ledger: Ledger, _now: int) -> Answer:
     """Back to genesis, with an empty pool and the clock and the fees of a new chain."""
+    ledger.control("resets", ledger.controls.resets + 1)
     fresh = Controls(gas_limit=ledger.store.chain.header(0).gas_limit)  # type: ignore[union-attr]
     _go_back(ledger, Revert(0, 0, [], {name: getattr(fresh, name) for name in ROLLED_BACK}, 0))
     return True

@@ -11,12 +11,13 @@ from typing import Any
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
+from chain.errors import WrongChainId
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import impersonate, sign_transaction
-from chain.types import Address, Hash32
+from chain.transactions import Transaction, impersonate, sign_transaction
+from chain.types import ZERO_ADDRESS, Address, Hash32
 from node.engine import admission
 from node.engine.completion import completed
 from node.engine.executor import Candidate
@@ -43,11 +44,16 @@ from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 from vm.machine import Machine
 
+ANVIL_VERSION = "1.7.1"
+"""The anvil whose calls are answered as it does."""
+
 
 class Node:
     """Implements `node.rpc.backend.Backend`."""
 
-    def __init__(self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int) -> None:
+    def __init__(
+        self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int, web3_version: str = ""
+    ) -> None:
         self._store = opened.store
         self._machine = opened.machine
         self._ledger = opened.ledger
@@ -61,6 +67,7 @@ class Node:
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The last one of a published block, and that of a pending one."""
         self._cheats = opened.cheats
+        self._web3_version = web3_version
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         self._arrivals = Arrivals()
@@ -83,6 +90,19 @@ class Node:
         system = f"{platform.system()}-{platform.machine()}".lower()
         python = ".".join(platform.python_version_tuple()[:2])
         return f"zvmd/v{version('zvmd')}/{system}/python{python}"
+
+    @property
+    def web3_version(self) -> str:
+        """What ``web3_clientVersion`` answers: the setting, else the client version, behind anvil's where cheats work.
+
+        Hardhat's network helpers of both generations work only with names that begin with anvil's or Hardhat's.
+        """
+        name, _, rest = self.client_version.partition("/")
+        return self._web3_version or (f"anvil/v{ANVIL_VERSION}/{name}-{rest}" if self._cheats else self.client_version)
+
+    def resets(self) -> int:
+        """How often the chain was brought back to its genesis by a reset."""
+        return self._ledger.controls.resets
 
     def status(self) -> dict[str, Any]:
         """Positions of all stores, pool size, jobs."""
@@ -344,6 +364,25 @@ class Node:
             raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
         answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
+
+    def fill(self, fields: CallFields) -> Transaction:
+        """The unsigned transaction that `send_from` would sign. Raises what an estimate of its gas raises."""
+        sender = fields.sender or ZERO_ADDRESS
+        if fields.chain_id not in (None, self._config.chain_id):
+            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={self._config.chain_id})")
+        gas = fields.gas
+        if gas is None:
+            estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
+            if isinstance(estimate, CallResult):
+                raise estimate.failure()
+            gas = estimate
+        nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
+        return completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
+
+    def sign_filled(self, fields: CallFields) -> Transaction:
+        """The transaction signed with the key of ``fields.sender``. Raises `UnknownAccount` and what `fill` raises."""
+        secret = self._dev.secret(fields.sender or ZERO_ADDRESS)
+        return sign_transaction(self.fill(fields), secret)
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""

@@ -99,6 +99,8 @@ class AccountOverride:
     """Replaces the whole storage."""
     state_diff: dict[int, int] = field(default_factory=dict)
     """Sets single slots."""
+    move_precompile_to: Address | None = None
+    """The account is a precompiled contract, which answers at this address instead."""
 
 
 @dataclass(slots=True)
@@ -106,12 +108,15 @@ class BlockOverrides:
     """Block fields replaced during one call."""
 
     number: int | None = None
+    difficulty: int | None = None
+    """What DIFFICULTY gives before the merge; after it, that is ``prevrandao``."""
     timestamp: int | None = None
     gas_limit: int | None = None
     coinbase: Address | None = None
     prevrandao: Hash32 | None = None
     base_fee: int | None = None
     blob_base_fee: int | None = None
+    """Wei per blob gas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +128,10 @@ class Overrides:
 
 
 class CallResult(NamedTuple):
-    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case."""
+    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case.
+
+    ``output`` of a creation is the code it would deploy, as in geth.
+    """
 
     success: bool
     reverted: bool
@@ -151,6 +159,13 @@ class Backend(Protocol):
     @property
     def client_version(self) -> str:
         """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
+
+    @property
+    def web3_version(self) -> str:
+        """What ``web3_clientVersion`` answers."""
+
+    def resets(self) -> int:
+        """How often the chain was brought back to its genesis by a reset."""
 
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: JSON-ready counters, positions (head, durable LSN, checkpoint, index
@@ -237,6 +252,12 @@ class Backend(Protocol):
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
+
+    def fill(self, fields: CallFields) -> Transaction:
+        """The unsigned transaction that `send_from` would sign: nonce, gas, fees and type are filled in."""
+
+    def sign_filled(self, fields: CallFields) -> Transaction:
+        """`fill`, signed with the key of ``fields.sender``. Raises UnknownAccount."""
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key. Raises UnknownAccount (a ZvmdError)."""

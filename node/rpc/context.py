@@ -43,6 +43,8 @@ class Context:
     """ABIs on disk."""
     rights: Rights = EVERYTHING
     """Of the caller."""
+    impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an account is impersonated for one transaction only."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 
@@ -109,5 +111,5 @@ class Context:
         number = self.find_sealed(ref)
         if number is None:
             name = f"number {ref.number}" if ref.number is not None else f"hash 0x{(ref.hash or b'').hex()}"
-            raise UnknownBlock(f"no block with {name}; the newest is {self.backend.head().number}")
+            raise UnknownBlock(f"header not found: no block with {name}; the newest is {self.backend.head().number}")
         return number

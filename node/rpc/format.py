@@ -116,8 +116,8 @@ def _withdrawal(item: Withdrawal) -> Json:
     }
 
 
-def proof_object(address: Address, proof: AccountProof) -> Json:
-    """The answer of ``eth_getProof`` (EIP-1186)."""
+def proof_object(address: Address, proof: AccountProof, keys: list[str]) -> Json:
+    """The answer of ``eth_getProof`` (EIP-1186); ``keys`` are the slots as the caller is to see them."""
     account = proof.stored.account or EMPTY_ACCOUNT
     return {
         "address": data(address),
@@ -127,8 +127,8 @@ def proof_object(address: Address, proof: AccountProof) -> Json:
         "nonce": quantity(account.nonce),
         "storageHash": data(proof.stored.root),
         "storageProof": [
-            {"key": word(slot.slot), "value": quantity(slot.value), "proof": [data(node) for node in slot.nodes]}
-            for slot in proof.slots
+            {"key": key, "value": quantity(slot.value), "proof": [data(node) for node in slot.nodes]}
+            for key, slot in zip(keys, proof.slots, strict=True)
         ],
     }
 

@@ -48,6 +48,9 @@ from zvmd.frames import (
     encode_frame,
 )
 
+PAGE_LOGS_MAX = 10_000
+"""Logs of one page."""
+
 
 class Peer(Protocol):
     """Where answers go."""
@@ -225,7 +228,7 @@ class Answerer:
     def _get_logs(self, request: GetLogs) -> Frame:
         context = self._context
         head = context.backend.head().number
-        limit = min(request.limit, context.limits.log_results_max)
+        limit = min(request.limit, context.limits.log_results_max, PAGE_LOGS_MAX)
         query = LogQuery(
             context.need_sealed(sealed_ref(codec.block_of(request.from_block))),
             min(context.need_sealed(codec.block_of(request.to_block)), head),

@@ -8,7 +8,7 @@ from chain.types import Hash32
 from node.rpc.backend import CallFields
 from node.rpc.call_fields import account_overrides, block_overrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, UnknownTransaction
+from node.rpc.errors import UnknownTransaction, Untraceable
 from node.rpc.format import data
 from node.rpc.methods.eth_state import limit_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
@@ -35,7 +35,7 @@ def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject
     at = context.need_block(block)
     make = tracer_of(options or {})
     if at == 0:
-        raise InvalidParams("genesis is not traceable: it has no transactions")
+        raise Untraceable("genesis is not traceable: it has no transactions")
     traces = context.backend.trace_block(at, make)
     found = context.backend.block(at) if isinstance(at, int) else at.block
     transactions = found.transactions if found is not None else ()

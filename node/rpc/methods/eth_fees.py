@@ -50,7 +50,8 @@ def fee_history(
     newest = at if isinstance(at, int) else at.number
     count = min(block_count, context.limits.fee_history_blocks_max, newest + 1)
     if count == 0:
-        return {"oldestBlock": "0x0", "gasUsedRatio": []}
+        names = ("baseFeePerGas", "gasUsedRatio", "baseFeePerBlobGas", "blobGasUsedRatio")
+        return {"oldestBlock": "0x0"} | {name: [] for name in names}
     oldest = newest - count + 1
     backend = context.backend
     sealed = range(oldest, newest + 1 if pending is None else newest)

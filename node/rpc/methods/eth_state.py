@@ -20,6 +20,8 @@ from node.tracers.access import Access, AccessTracer
 from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
+WORD_CHARACTERS = 66
+"""Of 32 bytes as data; an odd digit is padded, so that one less is 32 bytes too."""
 ACCESS_LIST_ROUNDS_MAX = 8
 """Runs of one ``eth_createAccessList``; ordinary contracts settle within three."""
 ACCESS_LIST_KEYS_MAX = 4_096
@@ -62,6 +64,8 @@ def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockR
 def get_storage_values(context: Context, requests: JsonObject, block: BlockRef = LATEST) -> dict[str, list[str]]:
     """Many slots of many accounts at one block."""
     wanted = {address(key): [slot(item) for item in json_list(items)] for key, items in requests.items()}
+    if not any(wanted.values()):
+        raise InvalidParams("an empty request: name slots of at least one account")
     if sum(map(len, wanted.values())) > STORAGE_VALUES_MAX:
         raise InvalidParams(f"more than {STORAGE_VALUES_MAX} slots")
     view = context.backend.view(context.need_block(block))
@@ -74,7 +78,12 @@ def get_proof(context: Context, address: Address, slots: JsonList, block: BlockR
     wanted = [slot(item) for item in slots]
     if len(wanted) > SLOTS_MAX:
         raise InvalidParams(f"{len(wanted)} slots; the limit is {SLOTS_MAX}")
-    return proof_object(address, context.backend.prove(context.need_block(block), address, wanted))
+    # geth's rule: a key of 32 bytes comes back as data, a shorter one as a quantity.
+    names = [
+        word(key) if len(given) >= WORD_CHARACTERS - 1 else quantity(key)
+        for key, given in zip(wanted, slots, strict=True)
+    ]
+    return proof_object(address, context.backend.prove(context.need_block(block), address, wanted), names)
 
 
 @method("eth_createAccessList")
@@ -121,7 +130,7 @@ def call(
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Output of a call that changes nothing."""
+    """Output of a call that changes nothing; without ``to``, the code that the creation would deploy."""
     overrides = overrides_of(state_overrides, block_overrides)
     return data(call_checked(context, transaction, context.need_block(block), overrides).output)
 
@@ -158,7 +167,7 @@ def estimate_gas(
     return quantity(result)
 
 
-@method("eth_accounts", inline=True)
+@method("eth_accounts", "eth_requestAccounts", inline=True)
 def accounts(context: Context) -> list[str]:
     """Accounts whose keys the node holds."""
     return [data(account) for account in context.backend.accounts()]

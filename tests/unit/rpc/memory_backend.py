@@ -58,7 +58,7 @@ class MemoryBackend:
 
     def __init__(self) -> None:
         self.config = ChainConfig.all_at_genesis(31337)
-        self.client_version = "memory/v0"
+        self.client_version = self.web3_version = "memory/v0"
         genesis = dev_genesis(31337, [DEV])
         self.blocks = [Block(genesis.header(), withdrawals=())]
         self.all_receipts: list[tuple[Receipt, ...]] = [()]
@@ -151,6 +151,9 @@ class MemoryBackend:
 
     def blob_base_fee(self, number: int) -> int:
         return 1
+
+    def resets(self) -> int:
+        return 0
 
     async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
         tx = decode_transaction(raw)
