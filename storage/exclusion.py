@@ -58,9 +58,11 @@ class DirectoryLock:
 
 def refuse_if_used(fs: FileSystem) -> None:
     """Raise `DataDirectoryLocked` if another process has the directory: before what lies in it is judged."""
+    if not fs.exists(""):
+        return
     try:
         fs.listdir("")
-    except (FileNotFoundError, NotADirectoryError):  # a new one is made, another thing is refused, by who opens it
+    except NotADirectoryError:  # whoever opens it says what it is
         return
     except PermissionError:
         pass

@@ -24,9 +24,9 @@ START = 1_700_000_000
 
 
 def settings_of(data_dir: Path, **storage: Any) -> Settings:
-    """Of a development chain; no ballast unless asked for, since tests make many directories."""
+    """Of a development chain whose genesis fits into small segments; no ballast, since tests make many directories."""
     return Settings(
-        node=NodeSettings(data_dir=str(data_dir), dev=True),
+        node=NodeSettings(data_dir=str(data_dir), dev=True, dev_contracts=False),
         storage=StorageSettings(**{"segment_size_bytes": 2**20, "ballast_bytes": 0, **storage}),
     )
 
