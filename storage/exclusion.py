@@ -58,13 +58,13 @@ class DirectoryLock:
 
 def refuse_if_used(fs: FileSystem) -> None:
     """Raise `DataDirectoryLocked` if another process has the directory: before what lies in it is judged."""
-    if not fs.exists(""):
-        return
-    try:
-        fs.listdir("")
-    except NotADirectoryError:  # whoever opens it says what it is
-        return
-    except PermissionError:
-        pass
     with entering("the data directory"):
+        if not fs.exists(""):
+            return
+        try:
+            fs.listdir("")
+        except NotADirectoryError:  # whoever opens it says what it is
+            return
+        except PermissionError:
+            pass
         fs.lock("").release()
