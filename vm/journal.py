@@ -226,6 +226,15 @@ class Journal:
         except KeyError:
             return self.storage(address, slot)
 
+    def peek_storage(self, address: Address, slot: int) -> tuple[int, int]:
+        """Original and present value of a slot, which is not among the `known_storage` for it."""
+        try:
+            current = self._slots.storage[address][slot]
+        except KeyError:
+            current = 0 if address in self._wiped else self._state.storage(address, slot)
+        known = self._slots.original.get(address, {})
+        return 0 if address in self._created else known.get(slot, current), current
+
     def set_storage(self, address: Address, slot: int, value: int) -> None:
         """Set a slot; 0 clears it."""
         previous = self.storage(address, slot)

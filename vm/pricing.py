@@ -181,11 +181,10 @@ class Pricing:
     def _sstore(self, address: Address, slot: int, value: int) -> tuple[int, int]:
         """Price and refund of SSTORE (EIP-2200, 2929, 3529)."""
         journal, metering = self.journal, gas.net_metering(self.fork)
-        current = journal.storage(address, slot)
+        original, current = journal.peek_storage(address, slot)
         if metering is None:
             price = gas.SSTORE_SET if value and not current else gas.SSTORE_RESET
             return price, gas.SSTORE_CLEAR_REFUND if current and not value else 0
-        original = journal.original_storage(address, slot)
         price = gas.COLD_SLOT if self.fork >= Fork.BERLIN and not journal.is_warm_slot(address, slot) else 0
         if value == current:
             return price + metering.no_change, 0

@@ -15,6 +15,7 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Checkpoint, last_checkpoint, verify_checkpoints, write_checkpoint
 from storage.errors import (
     CheckpointBroken,
+    DataDirectoryLocked,
     StateStoreCorrupt,
     StateStoreRefused,
     StateStoreWriteFailed,
@@ -170,7 +171,7 @@ def test_leveldb_holds_the_same_as_the_simulation(tmp_path: Path) -> None:
     real = open_leveldb(tmp_path / "state")
     simulated = SimKv()
     assert grow(real, 4) == grow(simulated, 4)
-    with pytest.raises(StateStoreRefused):
+    with pytest.raises(DataDirectoryLocked):
         open_leveldb(tmp_path / "state")
     real.close()
     again = open_leveldb(tmp_path / "state")

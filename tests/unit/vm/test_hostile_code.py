@@ -28,13 +28,14 @@ for number in (*range(1, 18), 0x100):
     contract = precompile(Fork.OSAKA, number.to_bytes(20, "big"))
     try: contract.run({9: bytes(213), 10: b""}.get(number, b""))
     except Exception: pass
-import py_arkworks_bls12381, blake2b
+import py_arkworks_bls12381
 world.call(code(0, 0, 0, "CREATE", 0x1b, 32, "MSTORE", 1, 64, "MSTORE", 1, 96, "MSTORE", 0, 0, 128, 0, 1, "GAS STATICCALL"))
 class Counter(Tracer):
     hears_steps = True
     steps = deepest = 0
-    def enter(self, message): self.deepest = max(self.deepest, message.depth)
-    def step(self, frame): self.steps += 1
+    def step(self, frame):
+        self.steps += 1
+        self.deepest = max(self.deepest, frame.message.depth)
 def deepest(program, gas, data=b""):
     # Counted step by step, then once more at full speed: only that runs compiled code.
     world.journal.set_code(TARGET, program)
