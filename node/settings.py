@@ -356,10 +356,11 @@ def _convert(name: str, value: object, kind: Any, origin: str) -> object:
         text = value if isinstance(value, str) else ",".join(value)
         value = [entry.strip() for entry in text.split(",") if entry.strip()]
     try:
-        if isinstance(value, str):
-            value.encode()
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("it holds a NUL character")
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str):
+                text.encode()
+                if "\0" in text:
+                    raise ValueError("it holds a NUL character")
         if get_origin(kind) is Literal:
             return _choice(value, get_args(kind))
         converted = msgspec.convert(value, kind, strict=not isinstance(value, str))

@@ -74,6 +74,9 @@ def _of(name: str, kind: Any, default: object) -> Iterator[tuple[str, bool]]:
         yield from ((text, False) for text in (*WRONG_TEXTS, "1", "true"))
     elif kind is str:
         yield from ((text, False) for text in (*TEXTS[name], "\udcff", *(() if name in PATHS else ("\u202e",))))
+    elif get_origin(kind) is tuple:
+        yield ",".join(default), True  # type: ignore[call-overload]
+        yield from ((text, False) for text in ("", ",", " , ", "\udcff", "\u202e", "a b", "x" * 5_000))
     elif kind is bool:
         yield from (("true", True), ("false", True), ("1", True), ("0", True))
         yield from ((text, False) for text in (*WRONG_TEXTS, "yes", "on", "TRUE", "2"))

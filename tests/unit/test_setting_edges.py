@@ -59,7 +59,9 @@ def test_every_number_has_both_limits() -> None:
     """Without an upper one, settings of 1e300 seconds or 2**200 gas passed the check and ended in a traceback."""
     for section, kind in SECTIONS.items():
         for field in msgspec.structs.fields(kind):
-            if field.type not in (str, bool) and hasattr(field.type, "__metadata__"):
+            if hasattr(field.type, "__metadata__"):
+                if field.type.__origin__ is str:
+                    continue
                 limits = field.type.__metadata__[0]
                 assert limits.le is not None, f"{section}.{field.name}"
                 assert (limits.ge, limits.gt) != (None, None), f"{section}.{field.name}"

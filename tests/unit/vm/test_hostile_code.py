@@ -57,7 +57,7 @@ SUFFIX = """
 sys.setrecursionlimit(1000)
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 assert grown < LIMIT_MIB << 10, grown
-assert MACHINE.engine_name == "interpreter" or MACHINE.status()["compiled"] > 0
+assert MACHINE.engine_name == "interpreter" or MACHINE.status()["functions"] > 0  # compiled now, or by an earlier run
 print("done")
 """
 
