@@ -356,10 +356,10 @@ def _convert(name: str, value: object, kind: Any, origin: str) -> object:
         text = value if isinstance(value, str) else ",".join(value)
         value = [entry.strip() for entry in text.split(",") if entry.strip()]
     try:
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str):
-                text.encode()
-                if "\0" in text:
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, str):
+                part.encode()
+                if "\0" in part:
                     raise ValueError("it holds a NUL character")
         if get_origin(kind) is Literal:
             return _choice(value, get_args(kind))
