@@ -128,7 +128,10 @@ def test_the_calls_of_a_batch_share_its_time(target: Target) -> None:
 
 def test_a_batch_stops_at_its_limit_while_it_is_made(target: Target) -> None:
     """Two megabytes an answer: the third is too much, and the other 97 are not made."""
-    answer = batch(target, [("eth_call", of(MEGABYTE))] * 100)
+    for _ in range(5):
+        answer = batch(target, [("eth_call", of(MEGABYTE))] * 100)
+        if isinstance(answer, dict):  # else a busy machine has used up the batch's second before its bytes
+            break
     assert answer["id"] is None
     assert answer["error"]["data"]["code"] == "rpc.limit"
     assert idle(target)

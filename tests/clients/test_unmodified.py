@@ -35,4 +35,7 @@ def check(client: str, tmp_path: Path) -> None:
     finally:
         daemon.close()
     assert len(done) > 1
-    assert not [entry for entry in done if entry.error]
+    failed = {(client, entry.action): entry.error for entry in done if entry.error}
+    known = {known for known in unmodified.NOT_YET if known[0] == client}
+    assert not {action: error for action, error in failed.items() if action not in known}
+    assert failed.keys() >= known, "works now: take it from NOT_YET"

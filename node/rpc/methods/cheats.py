@@ -255,7 +255,8 @@ def rollback(_context: Context, depth: LooseInt | None = None) -> Wish:
 
 @cheat(anvil_reset=_null, hardhat_reset=_true)
 def reset(_context: Context, options: JsonObject | None = None) -> Wish:
-    """Back to genesis."""
-    if options and options.get("forking"):
+    """Back to genesis. ``forking`` without an address asks for no fork, as viem sends it."""
+    forking = options.get("forking") if options else None
+    if forking and not (isinstance(forking, dict) and forking.get("jsonRpcUrl") is None):
         raise InvalidParams("this node does not fork other chains")
     return Wish("reset")
