@@ -116,6 +116,7 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         tuple((number, delay) for key, delay in GLACIERS if (number := _point(config, key)) is not None),
         _point(config, "daoForkBlock"),
         config.get("daoForkSupport") is True,
+        config.get("transactionGasCap") is not False,
     )
 
 
@@ -153,6 +154,8 @@ def config_to_json(config: ChainConfig) -> dict[str, Any]:
         result["blobSchedule"] = schedule
     if config.deposit_contract != DEPOSIT_CONTRACT:
         result["depositContractAddress"] = "0x" + config.deposit_contract.hex()
+    if not config.gas_capped:
+        result["transactionGasCap"] = False
     return result
 
 

@@ -46,3 +46,5 @@ class BlockEnvironment:
     extra_data: bytes = b""
     nonce: bytes = bytes(8)
     """Header nonce; zero since the merge."""
+    gas_capped: bool = True
+    """Of the chain, not in the log's record: see `chain.forks.ChainConfig.gas_capped`."""

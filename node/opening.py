@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
 from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
@@ -39,8 +40,8 @@ from storage.identity import read_genesis, write_genesis
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
 from storage.space import Marks, SpaceWatch
-from storage.store import Store
-from storage.wal.delta import Deltas
+from storage.store import SealedBlock, Store
+from storage.wal.delta import Deltas, KnownOutcome
 from storage.wal.failures import entering, starting
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
@@ -214,9 +215,12 @@ def resume(store: Store, machine: Machine, config: ChainConfig, controls: Contro
     ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
     """
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
-    report = recover(
-        store, lambda environment, raws, known: replay_block(machine, environment, raws, chain_state, known)
-    )
+
+    def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
+        environment = replace(environment, gas_capped=config.gas_capped)
+        return replay_block(machine, environment, raws, chain_state, known)
+
+    report = recover(store, replay)
     reach("open.pool.before")
     ledger = Ledger(store, machine, config, controls)
     _refill_pool(ledger, report)
@@ -272,6 +276,7 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
         timestamp=now,
         contracts=dev_alloc() if settings.node.dev and settings.node.dev_contracts else {},
         blobs=blobs,
+        gas_capped=settings.node.tx_gas_cap or not settings.node.dev,
     )
 
 
@@ -297,6 +302,7 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
         raise GenesisMismatch(
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
         )
+    _check_gas_cap(genesis, settings, origins)
     if wanted is not None:
         if wanted.header().hash != genesis.header().hash:
             raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")
@@ -308,6 +314,17 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
             raise GenesisMismatch(
                 f"{settings.node.hardfork} was asked for; this chain began with {rules[0].name} and {rules[1]}"
             )
+
+
+def _check_gas_cap(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse a ``node.tx_gas_cap`` that someone gave and that is not the stored chain's. Raises `GenesisMismatch`."""
+    asked, capped = settings.node.tx_gas_cap, genesis.config.gas_capped
+    if origins.get("node.tx_gas_cap") and asked != capped:
+        words = {True: "with", False: "without"}
+        raise GenesisMismatch(
+            f"node.tx_gas_cap = {str(asked).lower()} was asked for; this chain began {words[capped]} the gas cap of "
+            "EIP-7825"
+        )
 
 
 def _refill_pool(ledger: Ledger, report: Recovery) -> None:

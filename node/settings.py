@@ -63,6 +63,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``bpo1`` and ``bpo2``: Osaka with their blob parameters (EIP-7892); ``latest``: the newest of these."""
     dev_contracts: bool = True
     """A new development chain begins with the CREATE2 deployer, Multicall3 and the ERC-1820 registry."""
+    tx_gas_cap: bool = False
+    """A new development chain caps a transaction's gas at 2**24 from Osaka on (EIP-7825), as public chains do."""
     block_time_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
@@ -180,6 +182,7 @@ FLAGS: dict[str, str] = {
     "mnemonic": "node.mnemonic",
     "block_gas_limit": "node.block_gas_limit",
     "hardfork": "node.hardfork",
+    "tx_gas_cap": "node.tx_gas_cap",
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",

@@ -100,7 +100,7 @@ def apply_transaction(
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id)
+    check_static(tx, environment.fork, environment.chain_id, gas_capped=environment.gas_capped)
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -218,7 +218,7 @@ def begin_transaction(
 
     Raises an `InvalidTransaction` subclass with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id)
+    check_static(tx, environment.fork, environment.chain_id, gas_capped=environment.gas_capped)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_funds(tx, sender, journal.balance(sender))

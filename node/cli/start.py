@@ -24,6 +24,7 @@ from zvmd.printable import printable
 @click.option("--chain-id", type=int, help="Chain id of a new development chain.  [31337]")
 @click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
 @click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
+@click.option("--tx-gas-cap", is_flag=True, help="A new chain caps a transaction's gas at 2**24 (EIP-7825).")
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
 @click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; others may reach it.  [127.0.0.1]")
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")

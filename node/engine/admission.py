@@ -43,15 +43,21 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
 
 
 def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> Candidate:
-    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks."""
-    return Candidate(transaction, sender, _encoded(transaction, config, fork))
+    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks.
+
+    Raises the same errors; `BlobsMissing` for every blob transaction.
+    """
+    encoded = _encoded(transaction, config, fork)
+    if transaction.type == BLOB:
+        raise BlobsMissing("a transaction that the node signs itself cannot carry blobs")
+    return Candidate(transaction, sender, encoded)
 
 
 def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes:
     encoded = encode_transaction(transaction)
     if len(encoded) > TRANSACTION_BYTES_MAX:
         raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")
-    check_static(transaction, fork, config.chain_id)
+    check_static(transaction, fork, config.chain_id, gas_capped=config.gas_capped)
     return encoded
 
 

@@ -102,6 +102,10 @@ class Ledger:
         used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
         return used and self.location(transaction.hash) is not None
 
+    def next_nonce(self, sender: Address) -> int:
+        """The account's next nonce after what waits in the pool without a gap."""
+        return self.pool.next_nonce(sender, (self.state().account(sender) or EMPTY_ACCOUNT).nonce)
+
     def admit(self, candidate: Candidate) -> PoolEntry | None:
         """Put a checked transaction into the pool; returns the one it replaces.
 

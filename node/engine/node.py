@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
+from weakref import WeakValueDictionary
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import ZvmdError
+from chain.errors import WrongChainId, ZvmdError
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
@@ -19,7 +20,7 @@ from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.completion import completed
+from node.engine.completion import Draft, completed
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
@@ -51,6 +52,8 @@ class Node:
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
         self._outbox: list[Request] = []
+        self._sending: WeakValueDictionary[Address, asyncio.Lock] = WeakValueDictionary()
+        """By sender, held from completing one of its transactions to the answer."""
         self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
         self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -260,14 +263,18 @@ class Node:
         head = self.head()
         return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
-    async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Candidate | Draft, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
-        place = self.transaction_location(candidate.transaction.hash)
+        answer = await self._ask(
+            lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted")
+        )
+        assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
+        transaction_hash = Hash32(answer)
+        place = self.transaction_location(transaction_hash)
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
         number = place.block_number if place else None
-        return Submitted(candidate.transaction.hash, self._pipeline.published_lsn, number)
+        return Submitted(transaction_hash, self._pipeline.published_lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
@@ -304,24 +311,42 @@ class Node:
                 request.done(error)
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
-        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
-        transaction = await self.read(lambda: self._complete(fields))
-        return await self._submit(transaction, wait)
+        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit.
 
-    def _complete(self, fields: CallFields) -> Candidate:
+        One sender's transactions are completed in order of arrival, each after the one before was answered: what is
+        estimated for a transaction includes the effects of the earlier ones.
+        """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
+        async with self._sending.setdefault(sender, asyncio.Lock()):
+            return await self._submit(await self.read(lambda: self._complete(fields, sender)), wait)
+
+    def _complete(self, fields: CallFields, sender: Address) -> Candidate | Draft:
+        chain_id = self._config.chain_id
+        if fields.chain_id not in (None, chain_id):
+            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
         impersonated = self._impersonates(sender)
         secret = b"" if impersonated else self._dev.secret(sender)
-        gas = fields.gas
-        if gas is None:
-            estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
-            if isinstance(estimate, CallResult):
-                raise estimate.failure()
-            gas = estimate
-        nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
-        transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
-        signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
-        return admission.own(signed, sender, self._config, self._next_fork())
+        gas = self._gas_of(fields, sender)
+        base_fee, fork = self.next_base_fee(), self._next_fork()
+
+        def sign(nonce: int) -> Candidate:
+            transaction = completed(fields, chain_id, nonce, gas, base_fee)
+            signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
+            return admission.own(signed, sender, self._config, fork)
+
+        if fields.nonce is not None:
+            return sign(fields.nonce)
+        sign(0)  # what is wrong with any nonce is refused before the writer sees it
+        return Draft(sender, sign)
+
+    def _gas_of(self, fields: CallFields, sender: Address) -> int:
+        """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""
+        if fields.gas is not None:
+            return fields.gas
+        estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
+        if isinstance(estimate, CallResult):
+            raise estimate.failure()
+        return estimate
 
     def _impersonates(self, sender: Address) -> bool:
         controls = self._ledger.controls

@@ -20,6 +20,7 @@ from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
+from node.engine.completion import Draft
 from node.engine.executor import Candidate
 from node.engine.group import Group
 from node.engine.ledger import Ledger
@@ -197,18 +198,19 @@ class Pipeline:
         return group
 
     def _submit(self, request: Submit, group: Group) -> None:
-        candidate = request.candidate
-        transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
+        ledger, candidate = self._ledger, request.candidate
+        if isinstance(candidate, Draft):
+            candidate = candidate.sign(ledger.next_nonce(candidate.sender))
+        transaction, sender = candidate.transaction, candidate.sender
         if not ledger.knows(transaction, sender):
             check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
             replaced = ledger.admit(candidate)
             reach("pipeline.admitted")
             if replaced is not None:
                 self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
-        self._settle_or_wait(request, group)
+        self._settle_or_wait(request, transaction.hash, group)
 
-    def _settle_or_wait(self, request: Submit, group: Group) -> None:
-        transaction_hash = request.candidate.transaction.hash
+    def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
             self._waiting_mined.setdefault(transaction_hash, []).append(request)
         elif not request.wait_durable:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from node.engine.cheats import ALONE
+from node.engine.completion import Draft
 from node.engine.executor import Candidate
 from storage.wal.session_records import Kept, Place
 
@@ -24,7 +25,8 @@ class Request:
 class Submit(Request):
     """Take a transaction."""
 
-    candidate: Candidate
+    candidate: Candidate | Draft
+    """A draft gets the sender's next nonce when the writer comes to it, after all that came before."""
     wait_mined: bool = False
     wait_durable: bool = True
     """False: answered as soon as the pool has it; a crash may lose it."""

@@ -29,7 +29,7 @@ async def send_raw_transaction_sync(context: Context, transaction: bytes, timeou
     return await _receipt(context, submitted, timeout)
 
 
-@method("eth_sendTransaction", overlaps=True)
+@method("eth_sendTransaction")
 async def send_transaction(context: Context, transaction: CallFields) -> str:
     """Hash of a transaction signed with a dev account's key."""
     return data((await context.backend.send_from(_with_sender(transaction))).hash)
