@@ -71,12 +71,18 @@ class NextBlock(NamedTuple):
     """Wei per gas."""
 
 
-def check_against_state(transaction: Transaction, sender: Address, state: StateReader, block: NextBlock) -> None:
-    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`."""
+def check_against_state(
+    transaction: Transaction, sender: Address, state: StateReader, block: NextBlock, committed: int = 0
+) -> None:
+    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`.
+
+    ``committed``: wei that the sender's other waiting transactions may cost. As in geth's pool, the balance has to pay
+    for all of them.
+    """
     account = state.account(sender) or EMPTY_ACCOUNT
     check_nonce_unused(transaction, account)
     check_gas_room(transaction, block.gas_limit)
     check_blob_room(transaction, block.blob_gas_limit)
     check_fee_cap(transaction, block.base_fee)
-    check_funds(transaction, sender, account.balance)
+    check_funds(transaction, sender, account.balance, committed)
     check_sender_code(transaction, sender, account, lambda: state.code(account.code_hash), block.fork)

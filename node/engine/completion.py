@@ -20,6 +20,10 @@ class Draft:
     """The signed transaction with this nonce. Raises static `InvalidTransaction` subclasses."""
 
 
+Offered = Candidate | Draft
+"""What the writer is given."""
+
+
 def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee: int) -> Transaction:
     """An unsigned transaction: of fees not given, a tip of 1 gwei and room for a doubled base fee, in wei per gas."""
     legacy = fields.gas_price is not None or fields.type in (0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import WrongChainId, ZvmdError
+from chain.errors import InvalidTransaction, WrongChainId, ZvmdError
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
@@ -20,16 +21,26 @@ from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.completion import Draft, completed
+from node.engine.completion import Draft, Offered, completed
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
+from node.engine.pool import PoolEntry
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
-from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
+from node.rpc.backend import (
+    CallFields,
+    CallResult,
+    Overrides,
+    PendingTransaction,
+    Submitted,
+    TransactionFate,
+    TransactionLocation,
+    Wait,
+)
 from node.rpc.errors import UnknownBlock
 from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
@@ -59,7 +70,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
         pipeline.on_publish = self.on_publish
-        self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
+        self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
@@ -224,8 +235,40 @@ class Node:
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
-        entry = self._ledger.pool.get(transaction_hash)
+        entry = self._ledger.pool.find(transaction_hash)
         return PendingTransaction(entry.transaction, entry.sender) if entry else None
+
+    def fate(self, transaction_hash: Hash32) -> TransactionFate:
+        """What became of a transaction: mined, waiting and why, or why it is in no block."""
+        # The pool first: what leaves it for a block is found in the block then.
+        entry, known = self._ledger.pool.find(transaction_hash), self._store.fates.get(transaction_hash)
+        if (place := self.transaction_location(transaction_hash)) is not None:
+            return TransactionFate("mined", "", place.block_number)
+        if entry is not None:
+            return TransactionFate("waiting", self._why_waiting(entry))
+        if known is None:
+            return TransactionFate("unknown", "never taken by this node, or forgotten since")
+        status: Any = known.kind
+        replaced_by = Hash32(known.replaced_by) if known.replaced_by is not None else None
+        return TransactionFate(status, known.reason, known.block, replaced_by)
+
+    def _why_waiting(self, entry: PoolEntry) -> str:
+        """What keeps a transaction out of the next block, judged by published state."""
+        transaction, sender, controls = entry.transaction, entry.sender, self._ledger.controls
+        state, block = self.view(self.head().number), self._ledger.next_block(int(time.time()))
+        account = state.account(sender) or EMPTY_ACCOUNT
+        if self._ledger.pool.next_nonce(sender, account.nonce) < transaction.nonce:
+            return f"nonce gap: the sender's next is {self._ledger.pool.next_nonce(sender, account.nonce)}"
+        try:
+            admission.check_against_state(transaction, sender, state, block)
+        except InvalidTransaction as error:
+            return str(error)
+        if transaction.nonce > account.nonce:
+            return f"behind the sender's transaction with nonce {account.nonce}"
+        if controls.automine:
+            return "for the next block"
+        interval = controls.interval_milliseconds / 1000
+        return f"for a block: one is sealed every {interval:g} s" if interval else "for a block: automine is off"
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
@@ -263,7 +306,7 @@ class Node:
         head = self.head()
         return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
-    async def _submit(self, candidate: Candidate | Draft, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
         answer = await self._ask(
             lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted")
@@ -320,7 +363,7 @@ class Node:
         async with self._sending.setdefault(sender, asyncio.Lock()):
             return await self._submit(await self.read(lambda: self._complete(fields, sender)), wait)
 
-    def _complete(self, fields: CallFields, sender: Address) -> Candidate | Draft:
+    def _complete(self, fields: CallFields, sender: Address) -> Offered:
         chain_id = self._config.chain_id
         if fields.chain_id not in (None, chain_id):
             raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")

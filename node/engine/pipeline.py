@@ -15,7 +15,7 @@ from itertools import chain
 
 import structlog
 
-from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, ZvmdError
+from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, NonceTooLow, ZvmdError
 from chain.types import Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
@@ -40,6 +40,7 @@ from node.engine.requests import (
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
+from storage.fates import DROPPED, REASON_CHARACTERS_MAX, REPLACED, Fate
 
 log = structlog.get_logger(__name__)
 
@@ -203,11 +204,14 @@ class Pipeline:
             candidate = candidate.sign(ledger.next_nonce(candidate.sender))
         transaction, sender = candidate.transaction, candidate.sender
         if not ledger.knows(transaction, sender):
-            check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
+            block, committed = ledger.next_block(self._clock.now()), ledger.pool.spending(sender, transaction.nonce)
+            check_against_state(transaction, sender, ledger.state(), block, committed)
             replaced = ledger.admit(candidate)
             reach("pipeline.admitted")
             if replaced is not None:
-                self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
+                reason = "replaced by a transaction that pays more"
+                self._reject(replaced, InvalidTransaction(reason), group)
+                ledger.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
         self._settle_or_wait(request, transaction.hash, group)
 
     def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
@@ -286,7 +290,7 @@ class Pipeline:
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(now, timestamp)
-        refused: list[PoolEntry] = []
+        refused: list[tuple[PoolEntry, Fate]] = []
         faults = 0
         for entry in chain([first] if first is not None else [], entries):
             if builder.gas_left < GAS_MIN:
@@ -295,11 +299,12 @@ class Pipeline:
                 continue
             try:
                 builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
-                self._ledger.pool.remove(entry)
+                self._ledger.pool.take(entry)
+                group.taken.append(entry)
             except NOT_YET:
                 continue
             except InvalidTransaction as error:
-                refused.append(entry)
+                refused.append((entry, Fate(DROPPED, told(error))))
                 self._reject(entry, error, group)
             except StorageError:
                 raise
@@ -307,8 +312,9 @@ class Pipeline:
                 faults += 1
                 if faults == 1:  # one traceback a block
                     log.exception("execution fault", transaction=entry.transaction.hash.hex())
-                refused.append(entry)
-                self._reject(entry, ExecutionFault(f"{type(error).__name__} while executing"), group)
+                fault = ExecutionFault(f"{type(error).__name__} while executing")
+                refused.append((entry, Fate(DROPPED, told(fault))))
+                self._reject(entry, fault, group)
         self._ledger.drop(refused)
         if faults > 1:
             log.error("execution faults while sealing a block", transactions=faults)
@@ -319,6 +325,10 @@ class Pipeline:
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
                 group.answers.append((request, transaction.hash))
+        stale = self._ledger.stale()
+        for entry, fate in stale:
+            self._reject(entry, NonceTooLow(fate.reason), group)
+        self._ledger.drop(stale)
         return True
 
     def _reject(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
@@ -343,6 +353,7 @@ class Pipeline:
         self._sync(group)
         reach("pipeline.durable")
         self._ledger.publish(group.head, group.position)
+        self._ledger.pool.published(group.taken)
         self.published_lsn = group.lsn
         self.on_publish()
         reach("pipeline.published")
@@ -382,6 +393,11 @@ class Pipeline:
         except BaseException as error:
             self._on_fault(error)
             raise
+
+
+def told(error: ZvmdError) -> str:
+    """Why a transaction was dropped, as its sender is told."""
+    return str(error)[:REASON_CHARACTERS_MAX]
 
 
 _HANDLERS: dict[type[Request], Callable[..., None]] = {

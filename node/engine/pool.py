@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from chain.errors import UnderpricedReplacement
+from chain.fees import cost_of
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.errors import PoolFull
@@ -36,6 +37,7 @@ class Pool:
         self.transactions_max = TRANSACTIONS_MAX
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
         self._by_hash: dict[Hash32, PoolEntry] = {}
+        self._taken: dict[Hash32, PoolEntry] = {}
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -43,6 +45,20 @@ class Pool:
     def get(self, transaction_hash: Hash32) -> PoolEntry | None:
         """The waiting transaction with this hash. Safe to call from any thread."""
         return self._by_hash.get(transaction_hash)
+
+    def find(self, transaction_hash: Hash32) -> PoolEntry | None:
+        """Like `get`, and what a block that is not published yet has taken. Safe to call from any thread."""
+        return self._by_hash.get(transaction_hash) or self._taken.get(transaction_hash)
+
+    def take(self, entry: PoolEntry) -> None:
+        """A block has the transaction; readers find it here until `published`."""
+        self._taken[entry.transaction.hash] = entry
+        self.remove(entry)
+
+    def published(self, entries: Iterable[PoolEntry]) -> None:
+        """Readers see the block that took these. Safe to call from any thread."""
+        for entry in entries:
+            self._taken.pop(entry.transaction.hash, None)
 
     def entries(self) -> list[PoolEntry]:
         """All waiting transactions in order of arrival. Safe to call from any thread."""
@@ -97,6 +113,15 @@ class Pool:
         while account_nonce in nonces:
             account_nonce += 1
         return account_nonce
+
+    def below(self, sender: Address, nonce: int) -> list[PoolEntry]:
+        """What a sender has waiting with lower nonces."""
+        return [entry for known, entry in self._by_sender.get(sender, {}).items() if known < nonce]
+
+    def spending(self, sender: Address, but: int) -> int:
+        """Wei that a sender's waiting transactions may cost together, the one with nonce ``but`` left out."""
+        waiting = self._by_sender.get(sender, {})
+        return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
 
     def executable(self, base_fee: int, nonce_of: Callable[[Address], int]) -> Iterator[PoolEntry]:
         """Transactions a block may take now, best tip first, each sender's in nonce order.

@@ -8,8 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from node.engine.cheats import ALONE
-from node.engine.completion import Draft
-from node.engine.executor import Candidate
+from node.engine.completion import Offered
 from storage.wal.session_records import Kept, Place
 
 
@@ -25,7 +24,7 @@ class Request:
 class Submit(Request):
     """Take a transaction."""
 
-    candidate: Candidate | Draft
+    candidate: Offered
     """A draft gets the sender's next nonce when the writer comes to it, after all that came before."""
     wait_mined: bool = False
     wait_durable: bool = True

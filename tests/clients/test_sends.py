@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+import zvmd
 from chain.crypto import CURVE_ORDER, HALF_CURVE_ORDER
 from chain.validity import TRANSACTION_GAS_CAP
 from tests.contracts import dev_account
 from tests.daemon import Daemon
 from tests.rpc import Rpc, RpcFailed
-import zvmd
 
 OWNER, OTHER = dev_account(0).address, dev_account(1).address
 STRANGER = "0x" + "a1" * 20
@@ -118,7 +118,8 @@ def test_what_no_block_can_take_is_refused_at_once(
 
 
 def test_the_right_chain_id_is_taken(daemon: Daemon) -> None:
-    assert nonces_of(daemon.rpc(), [daemon.rpc().call("eth_sendTransaction", TRANSFER | {"chainId": hex(31_337)})]) == [0]
+    rpc = daemon.rpc()
+    assert nonces_of(rpc, [rpc.call("eth_sendTransaction", TRANSFER | {"chainId": hex(31_337)})]) == [0]
 
 
 def test_a_signature_that_nobody_made_is_in_range_and_names_its_sender(daemon: Daemon) -> None:
@@ -134,7 +135,8 @@ def test_a_signature_that_nobody_made_is_in_range_and_names_its_sender(daemon: D
         sent = rpc.call("eth_getTransactionByHash", known)
         assert sent["from"].lower() == sender
         r, s = int(sent["r"], 16), int(sent["s"], 16)
-        assert 0 < r < CURVE_ORDER and 0 < s <= HALF_CURVE_ORDER
+        assert 0 < r < CURVE_ORDER
+        assert 0 < s <= HALF_CURVE_ORDER
         with pytest.raises(RpcFailed, match="r and s name a sender"):
             rpc.call("eth_sendRawTransaction", rpc.call("debug_getRawTransaction", known))
     assert len(set(hashes)) == 3
