@@ -185,9 +185,7 @@ class Pipeline:
                 raise
             except ZvmdError as error:
                 group.answers.append((request, error))
-        if self._ledger.controls.automine:
-            while self._seal(group, allow_empty=False):
-                pass
+        self._seal_what_waits(group)
         self._ledger.log_waiting()
         for transaction_hash, waiting in group.durable.items():
             group.answers += [(request, transaction_hash) for request in waiting]
@@ -213,6 +211,13 @@ class Pipeline:
                 self._reject(replaced, InvalidTransaction(reason), group)
                 ledger.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
         self._settle_or_wait(request, transaction.hash, group)
+        self._seal_what_waits(group)
+
+    def _seal_what_waits(self, group: Group) -> None:
+        """With instant sealing: blocks for everything that can be executed."""
+        if self._ledger.controls.automine:
+            while self._seal(group, allow_empty=False):
+                pass
 
     def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
