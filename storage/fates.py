@@ -38,6 +38,11 @@ class Fate(NamedTuple):
     """Number of the block it was in until a revert."""
 
 
+def dropped(reason: object) -> Fate:
+    """Of a transaction that no block can take any more. The reason is cut at `REASON_CHARACTERS_MAX`."""
+    return Fate(DROPPED, str(reason)[:REASON_CHARACTERS_MAX])
+
+
 class _Stored(NamedTuple):
     order: int
     fate: Fate

@@ -17,7 +17,7 @@ from node.engine.pool import PoolEntry
 from node.engine.producer import ROLLED_BACK, TIMESTAMP_MAX, Controls
 from node.errors import CheatRefused, OutOfReach
 from storage.cheats import Revert, Snapshot
-from storage.fates import DROPPED, Fate
+from storage.fates import dropped
 
 Answer = int | str | bool | None
 IMPERSONATED_MAX = 1_000
@@ -151,7 +151,7 @@ def drop_all(ledger: Ledger, _now: int) -> Answer:
 
 
 def _drop(ledger: Ledger, entries: list[PoolEntry], reason: str) -> int:
-    ledger.drop([(entry, Fate(DROPPED, reason)) for entry in entries])
+    ledger.drop([(entry, dropped(reason)) for entry in entries])
     return len(entries)
 
 

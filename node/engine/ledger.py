@@ -23,7 +23,7 @@ from node.errors import CheatRefused, ReadOnly
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
 from storage.errors import RecordTooLarge, StorageFull
-from storage.fates import DROPPED, REVERTED, Fate
+from storage.fates import REVERTED, Fate, dropped
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
 from vm.machine import Machine
@@ -137,17 +137,17 @@ class Ledger:
         oldest = (self.pool.oldest_lsn(), self._kept_lsn)
         self._store.needed_lsn = min((lsn for lsn in oldest if lsn is not None), default=None)
 
-    def drop(self, dropped: Sequence[tuple[PoolEntry, Fate]]) -> None:
+    def drop(self, leaving: Sequence[tuple[PoolEntry, Fate]]) -> None:
         """Take transactions out of the pool for good: a restart does not bring back those that the log has.
 
         Their fate is logged with them. Those that the log does not have were not answered with their hash yet.
         """
-        logged = [(entry, fate) for entry, fate in dropped if entry.lsn is not None]
+        logged = [(entry, fate) for entry, fate in leaving if entry.lsn is not None]
         self.tell(logged)
         lsns = [entry.lsn for entry, _ in logged]
         for start in range(0, len(lsns), DROPPED_AT_ONCE):
             self.cheat("drop", lsns[start : start + DROPPED_AT_ONCE])
-        for entry, _ in dropped:
+        for entry, _ in leaving:
             self.pool.remove(entry)
 
     def tell(self, ended: Sequence[tuple[PoolEntry, Fate]]) -> None:
@@ -168,7 +168,7 @@ class Ledger:
         for address, account in changed.items():
             nonce = account.nonce if account is not None else 0
             reason = f"nonce too low: the account's next is {nonce}"
-            found += [(entry, Fate(DROPPED, reason)) for entry in self.pool.below(address, nonce)]
+            found += [(entry, dropped(reason)) for entry in self.pool.below(address, nonce)]
         return found
 
     def control(self, name: str, value: object) -> None:
@@ -250,14 +250,14 @@ class Ledger:
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state)
 
-    def executable(self, base_fee: int) -> Iterator[PoolEntry]:
-        """Transactions that a block with this base fee, wei per gas, may take, best first."""
+    def executable(self, base_fee: int, sender: Address | None = None) -> Iterator[PoolEntry]:
+        """Transactions that a block with this base fee, wei per gas, may take, best first; of one sender, if given."""
         state = self.state()
 
-        def nonce_of(sender: Address) -> int:
-            return (state.account(sender) or EMPTY_ACCOUNT).nonce
+        def nonce_of(whose: Address) -> int:
+            return (state.account(whose) or EMPTY_ACCOUNT).nonce
 
-        return self.pool.executable(base_fee, nonce_of)
+        return self.pool.executable(base_fee, nonce_of, sender)
 
     def append(self, builder: BlockBuilder, now: int) -> SealedBlock:
         """Seal the block, apply it in memory and log it."""

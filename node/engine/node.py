@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
-from weakref import WeakValueDictionary
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import InvalidTransaction, WrongChainId, ZvmdError
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import impersonate, sign_transaction
 from chain.types import Address, Hash32
 from node.engine import admission
-from node.engine.completion import Draft, Offered, completed
+from node.engine.completion import Offered
 from node.engine.executor import Candidate
+from node.engine.fate import Fates
+from node.engine.outbox import Outbox
 from node.engine.pipeline import Pipeline
-from node.engine.pool import PoolEntry
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
-from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
+from node.engine.signing import OwnTransactions
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
@@ -62,9 +60,15 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
-        self._outbox: list[Request] = []
-        self._sending: WeakValueDictionary[Address, asyncio.Lock] = WeakValueDictionary()
-        """By sender, held from completing one of its transactions to the answer."""
+        self._outbox = Outbox(pipeline.put)
+        self._own = OwnTransactions(
+            self._config,
+            self._dev,
+            lambda: self._ledger.controls,
+            lambda fields: self.estimate_gas(fields, self.head().number),
+            lambda: (self.next_base_fee(), self._next_fork()),
+        )
+        self._fates = Fates(self._ledger, self.transaction_location, lambda: self.view(self.head().number))
         self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
         self._cheats = opened.cheats
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -240,35 +244,7 @@ class Node:
 
     def fate(self, transaction_hash: Hash32) -> TransactionFate:
         """What became of a transaction: mined, waiting and why, or why it is in no block."""
-        # The pool first: what leaves it for a block is found in the block then.
-        entry, known = self._ledger.pool.find(transaction_hash), self._store.fates.get(transaction_hash)
-        if (place := self.transaction_location(transaction_hash)) is not None:
-            return TransactionFate("mined", "", place.block_number)
-        if entry is not None:
-            return TransactionFate("waiting", self._why_waiting(entry))
-        if known is None:
-            return TransactionFate("unknown", "never taken by this node, or forgotten since")
-        status: Any = known.kind
-        replaced_by = Hash32(known.replaced_by) if known.replaced_by is not None else None
-        return TransactionFate(status, known.reason, known.block, replaced_by)
-
-    def _why_waiting(self, entry: PoolEntry) -> str:
-        """What keeps a transaction out of the next block, judged by published state."""
-        transaction, sender, controls = entry.transaction, entry.sender, self._ledger.controls
-        state, block = self.view(self.head().number), self._ledger.next_block(int(time.time()))
-        account = state.account(sender) or EMPTY_ACCOUNT
-        if self._ledger.pool.next_nonce(sender, account.nonce) < transaction.nonce:
-            return f"nonce gap: the sender's next is {self._ledger.pool.next_nonce(sender, account.nonce)}"
-        try:
-            admission.check_against_state(transaction, sender, state, block)
-        except InvalidTransaction as error:
-            return str(error)
-        if transaction.nonce > account.nonce:
-            return f"behind the sender's transaction with nonce {account.nonce}"
-        if controls.automine:
-            return "for the next block"
-        interval = controls.interval_milliseconds / 1000
-        return f"for a block: one is sealed every {interval:g} s" if interval else "for a block: automine is off"
+        return self._fates.of(transaction_hash)
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
@@ -308,7 +284,7 @@ class Node:
 
     async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        answer = await self._ask(
+        answer = await self._outbox.ask(
             lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted")
         )
         assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
@@ -324,35 +300,6 @@ class Node:
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
-    async def _ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[object] = loop.create_future()
-
-        def settle(answer: object) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
-        def done(answer: object) -> None:
-            loop.call_soon_threadsafe(settle, answer)
-
-        # What one turn of the loop brings goes to the writer together: a batch becomes a block, not a hundred.
-        self._outbox.append(make(done))
-        if len(self._outbox) == 1:
-            loop.call_soon(self._send_outbox)
-        return await future
-
-    def _send_outbox(self) -> None:
-        requests, self._outbox = self._outbox, []
-        for request in requests:
-            try:
-                self._pipeline.put(request)
-            except ZvmdError as error:
-                request.done(error)
-
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit.
 
@@ -360,40 +307,8 @@ class Node:
         estimated for a transaction includes the effects of the earlier ones.
         """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
-        async with self._sending.setdefault(sender, asyncio.Lock()):
-            return await self._submit(await self.read(lambda: self._complete(fields, sender)), wait)
-
-    def _complete(self, fields: CallFields, sender: Address) -> Offered:
-        chain_id = self._config.chain_id
-        if fields.chain_id not in (None, chain_id):
-            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
-        impersonated = self._impersonates(sender)
-        secret = b"" if impersonated else self._dev.secret(sender)
-        gas = self._gas_of(fields, sender)
-        base_fee, fork = self.next_base_fee(), self._next_fork()
-
-        def sign(nonce: int) -> Candidate:
-            transaction = completed(fields, chain_id, nonce, gas, base_fee)
-            signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
-            return admission.own(signed, sender, self._config, fork)
-
-        if fields.nonce is not None:
-            return sign(fields.nonce)
-        sign(0)  # what is wrong with any nonce is refused before the writer sees it
-        return Draft(sender, sign)
-
-    def _gas_of(self, fields: CallFields, sender: Address) -> int:
-        """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""
-        if fields.gas is not None:
-            return fields.gas
-        estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
-        if isinstance(estimate, CallResult):
-            raise estimate.failure()
-        return estimate
-
-    def _impersonates(self, sender: Address) -> bool:
-        controls = self._ledger.controls
-        return sender in controls.impersonated or (controls.impersonate_all and sender not in self._dev.addresses)
+        async with self._own.turn_of(sender):
+            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
@@ -402,7 +317,7 @@ class Node:
         """
         if not self._cheats:
             raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
-        answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
+        answer: Any = await self._outbox.ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
@@ -411,27 +326,27 @@ class Node:
 
     async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
         """Seal ``count`` blocks. Returns the head's number, or what the same ``key`` was answered before."""
-        number = await self._ask(lambda done: Mine(done, count, interval, key))
+        number = await self._outbox.ask(lambda done: Mine(done, count, interval, key))
         assert isinstance(number, int)
         return number
 
     async def keep_session(self, session: int, change: Kept | Place | None) -> None:
         """Return once a debug session, where it stands now, or that it is closed, is durable."""
-        await self._ask(lambda done: KeepSession(done, session, change))
+        await self._outbox.ask(lambda done: KeepSession(done, session, change))
 
     async def keep_template(self, name: str, content: bytes | None) -> None:
         """Return once a user's template, or that it is removed, is durable."""
-        await self._ask(lambda done: KeepTemplate(done, name, content))
+        await self._outbox.ask(lambda done: KeepTemplate(done, name, content))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:
         """Seal whenever a transaction can be executed, or only on demand."""
-        await self._ask(lambda done: Control(done, "automine", enabled, key))
+        await self._outbox.ask(lambda done: Control(done, "automine", enabled, key))
 
     async def set_interval_mining(self, seconds: float, key: str = "") -> None:
         """0 switches interval sealing off. Raises `CheatRefused` above `INTERVAL_MILLISECONDS_MAX`."""
         if seconds * 1000 > INTERVAL_MILLISECONDS_MAX:
             raise CheatRefused(f"an interval of {seconds:g} s; the longest is a year")
-        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
+        await self._outbox.ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
 
     def published_lsn(self) -> int:
         """Everything in the log up to here is durable and seen by reads."""

@@ -15,13 +15,13 @@ from itertools import chain
 
 import structlog
 
-from chain.errors import BlobFeeTooLow, FeeTooLow, InvalidTransaction, NonceTooHigh, NonceTooLow, ZvmdError
-from chain.types import Hash32
+from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
+from chain.types import Address, Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
 from node.engine.completion import Draft
-from node.engine.executor import Candidate
+from node.engine.filling import fill
 from node.engine.group import Group
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
@@ -37,10 +37,10 @@ from node.engine.requests import (
     is_alone,
     parts,
 )
-from node.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
+from node.errors import NodeStopping, ReadOnly, Reverted, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
-from storage.fates import DROPPED, REASON_CHARACTERS_MAX, REPLACED, Fate
+from storage.fates import REPLACED, Fate, dropped
 
 log = structlog.get_logger(__name__)
 
@@ -58,10 +58,6 @@ BLOCKS_AT_ONCE = 128
 """Blocks of a request for many that are sealed in one turn, some 30 ms: the others are served between the turns."""
 MINES_MAX = 1_024
 """Requests for blocks that may wait for a long one."""
-GAS_MIN = 21_000
-"""A block with less gas left takes nothing more."""
-NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction goes on waiting, as one behind a dropped one does; the others are for ever."""
 
 
 class Pipeline:
@@ -208,15 +204,15 @@ class Pipeline:
             reach("pipeline.admitted")
             if replaced is not None:
                 reason = "replaced by a transaction that pays more"
-                self._reject(replaced, InvalidTransaction(reason), group)
+                self._refuse(replaced, InvalidTransaction(reason), group)
                 ledger.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
         self._settle_or_wait(request, transaction.hash, group)
-        self._seal_what_waits(group)
+        self._seal_what_waits(group, sender)
 
-    def _seal_what_waits(self, group: Group) -> None:
-        """With instant sealing: blocks for everything that can be executed."""
+    def _seal_what_waits(self, group: Group, sender: Address | None = None) -> None:
+        """With instant sealing: blocks for everything that can be executed, or for what one sender has waiting."""
         if self._ledger.controls.automine:
-            while self._seal(group, allow_empty=False):
+            while self._seal(group, allow_empty=False, sender=sender):
                 pass
 
     def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
@@ -287,42 +283,21 @@ class Pipeline:
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
 
-    def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
-        """Fill, execute, apply and log one block. False if there was nothing to put into it."""
+    def _seal(
+        self, group: Group, *, allow_empty: bool, timestamp: int | None = None, sender: Address | None = None
+    ) -> bool:
+        """Fill, execute, apply and log one block, of one sender's transactions if given. False: there were none."""
         now = self._clock.now()
-        entries = self._ledger.executable(self._ledger.next_block(now).base_fee)
+        entries = self._ledger.executable(self._ledger.next_block(now).base_fee, sender)
         first = next(entries, None)
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(now, timestamp)
-        refused: list[tuple[PoolEntry, Fate]] = []
-        faults = 0
-        for entry in chain([first] if first is not None else [], entries):
-            if builder.gas_left < GAS_MIN:
-                break
-            if not builder.has_room(entry.transaction):
-                continue
-            try:
-                builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
-                self._ledger.pool.take(entry)
-                group.taken.append(entry)
-            except NOT_YET:
-                continue
-            except InvalidTransaction as error:
-                refused.append((entry, Fate(DROPPED, told(error))))
-                self._reject(entry, error, group)
-            except StorageError:
-                raise
-            except Exception as error:  # a bug in executing this one; it changed nothing, the block goes on
-                faults += 1
-                if faults == 1:  # one traceback a block
-                    log.exception("execution fault", transaction=entry.transaction.hash.hex())
-                fault = ExecutionFault(f"{type(error).__name__} while executing")
-                refused.append((entry, Fate(DROPPED, told(fault))))
-                self._reject(entry, fault, group)
-        self._ledger.drop(refused)
-        if faults > 1:
-            log.error("execution faults while sealing a block", transactions=faults)
+        taken, refused = fill(builder, self._ledger.pool, chain([first] if first is not None else [], entries))
+        group.taken += taken
+        for entry, error in refused:
+            self._refuse(entry, error, group)
+        self._ledger.drop([(entry, dropped(error)) for entry, error in refused])
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
@@ -332,12 +307,11 @@ class Pipeline:
                 group.answers.append((request, transaction.hash))
         stale = self._ledger.stale()
         for entry, fate in stale:
-            self._reject(entry, NonceTooLow(fate.reason), group)
+            self._refuse(entry, NonceTooLow(fate.reason), group)
         self._ledger.drop(stale)
         return True
 
-    def _reject(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
-        self._ledger.pool.remove(entry)
+    def _refuse(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.
@@ -398,11 +372,6 @@ class Pipeline:
         except BaseException as error:
             self._on_fault(error)
             raise
-
-
-def told(error: ZvmdError) -> str:
-    """Why a transaction was dropped, as its sender is told."""
-    return str(error)[:REASON_CHARACTERS_MAX]
 
 
 _HANDLERS: dict[type[Request], Callable[..., None]] = {

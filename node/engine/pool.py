@@ -123,22 +123,24 @@ class Pool:
         waiting = self._by_sender.get(sender, {})
         return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
 
-    def executable(self, base_fee: int, nonce_of: Callable[[Address], int]) -> Iterator[PoolEntry]:
-        """Transactions a block may take now, best tip first, each sender's in nonce order.
+    def executable(
+        self, base_fee: int, nonce_of: Callable[[Address], int], sender: Address | None = None
+    ) -> Iterator[PoolEntry]:
+        """Transactions a block may take now, best tip first, each sender's in nonce order; of one sender, if given.
 
         A sender's next transaction is offered only if the caller removed the one before it.
         """
         heap: list[tuple[int, int, PoolEntry]] = []
 
-        def offer(sender: Address, nonce: int) -> None:
-            entry = self._by_sender.get(sender, {}).get(nonce)
+        def offer(whose: Address, nonce: int) -> None:
+            entry = self._by_sender.get(whose, {}).get(nonce)
             if entry is not None and entry.transaction.max_fee_per_gas >= base_fee:
                 fields = entry.transaction
                 tip = min(fields.max_priority_fee_per_gas, fields.max_fee_per_gas - base_fee)
                 heapq.heappush(heap, (-tip, entry.arrival, entry))
 
-        for sender in list(self._by_sender):
-            offer(sender, nonce_of(sender))
+        for one in list(self._by_sender) if sender is None else [sender]:
+            offer(one, nonce_of(one))
         while heap:
             entry = heapq.heappop(heap)[2]
             yield entry
