@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -250,14 +250,14 @@ class Ledger:
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state)
 
-    def executable(self, base_fee: int, sender: Address | None = None) -> Iterator[PoolEntry]:
-        """Transactions that a block with this base fee, wei per gas, may take, best first; of one sender, if given."""
+    def executable(self, base_fee: int, senders: Collection[Address] | None = None) -> Iterator[PoolEntry]:
+        """Transactions that a block with this base fee, wei per gas, may take, best first; of these senders only."""
         state = self.state()
 
-        def nonce_of(whose: Address) -> int:
-            return (state.account(whose) or EMPTY_ACCOUNT).nonce
+        def nonce_of(sender: Address) -> int:
+            return (state.account(sender) or EMPTY_ACCOUNT).nonce
 
-        return self.pool.executable(base_fee, nonce_of, sender)
+        return self.pool.executable(base_fee, nonce_of, senders)
 
     def append(self, builder: BlockBuilder, now: int) -> SealedBlock:
         """Seal the block, apply it in memory and log it."""

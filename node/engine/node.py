@@ -40,6 +40,7 @@ from node.rpc.backend import (
     Wait,
 )
 from node.rpc.errors import UnknownBlock
+from node.rpc.work import current_work
 from node.tracers.registry import MakeTracer
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
@@ -285,7 +286,7 @@ class Node:
     async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
         answer = await self._outbox.ask(
-            lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted")
+            lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
         )
         assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
         transaction_hash = Hash32(answer)

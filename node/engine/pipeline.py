@@ -10,8 +10,8 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Collection
+from itertools import chain, zip_longest
 
 import structlog
 
@@ -174,13 +174,16 @@ class Pipeline:
     def turn(self, requests: list[Request]) -> Group:
         """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
         group = Group()
-        for request in requests:
+        for request, following in zip_longest(requests, requests[1:]):
             try:
                 _HANDLERS[type(request)](self, request, group)
             except StorageError:
                 raise
             except ZvmdError as error:
                 group.answers.append((request, error))
+            if group.senders and not (isinstance(request, Submit) and request.shares_block(following)):
+                self._seal_what_waits(group, group.senders)
+                group.senders.clear()
         self._seal_what_waits(group)
         self._ledger.log_waiting()
         for transaction_hash, waiting in group.durable.items():
@@ -207,12 +210,12 @@ class Pipeline:
                 self._refuse(replaced, InvalidTransaction(reason), group)
                 ledger.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
         self._settle_or_wait(request, transaction.hash, group)
-        self._seal_what_waits(group, sender)
+        group.senders.add(sender)
 
-    def _seal_what_waits(self, group: Group, sender: Address | None = None) -> None:
-        """With instant sealing: blocks for everything that can be executed, or for what one sender has waiting."""
+    def _seal_what_waits(self, group: Group, senders: Collection[Address] | None = None) -> None:
+        """With instant sealing: blocks for everything that can be executed, or for what these senders have waiting."""
         if self._ledger.controls.automine:
-            while self._seal(group, allow_empty=False, sender=sender):
+            while self._seal(group, allow_empty=False, senders=senders):
                 pass
 
     def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
@@ -284,11 +287,11 @@ class Pipeline:
         group.answers.append((request, self._ledger.freeze()))
 
     def _seal(
-        self, group: Group, *, allow_empty: bool, timestamp: int | None = None, sender: Address | None = None
+        self, group: Group, *, allow_empty: bool, timestamp: int | None = None, senders: Collection[Address] | None = None
     ) -> bool:
-        """Fill, execute, apply and log one block, of one sender's transactions if given. False: there were none."""
+        """Fill, execute, apply and log one block, of these senders if given. False: nothing was to go in."""
         now = self._clock.now()
-        entries = self._ledger.executable(self._ledger.next_block(now).base_fee, sender)
+        entries = self._ledger.executable(self._ledger.next_block(now).base_fee, senders)
         first = next(entries, None)
         if first is None and not allow_empty:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from chain.errors import UnderpricedReplacement
@@ -124,23 +124,23 @@ class Pool:
         return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
 
     def executable(
-        self, base_fee: int, nonce_of: Callable[[Address], int], sender: Address | None = None
+        self, base_fee: int, nonce_of: Callable[[Address], int], senders: Collection[Address] | None = None
     ) -> Iterator[PoolEntry]:
-        """Transactions a block may take now, best tip first, each sender's in nonce order; of one sender, if given.
+        """Transactions a block may take now, best tip first, each sender's in nonce order; of these senders, if given.
 
         A sender's next transaction is offered only if the caller removed the one before it.
         """
         heap: list[tuple[int, int, PoolEntry]] = []
 
-        def offer(whose: Address, nonce: int) -> None:
-            entry = self._by_sender.get(whose, {}).get(nonce)
+        def offer(sender: Address, nonce: int) -> None:
+            entry = self._by_sender.get(sender, {}).get(nonce)
             if entry is not None and entry.transaction.max_fee_per_gas >= base_fee:
                 fields = entry.transaction
                 tip = min(fields.max_priority_fee_per_gas, fields.max_fee_per_gas - base_fee)
                 heapq.heappush(heap, (-tip, entry.arrival, entry))
 
-        for one in list(self._by_sender) if sender is None else [sender]:
-            offer(one, nonce_of(one))
+        for sender in list(self._by_sender if senders is None else senders):
+            offer(sender, nonce_of(sender))
         while heap:
             entry = heapq.heappop(heap)[2]
             yield entry

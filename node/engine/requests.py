@@ -29,6 +29,12 @@ class Submit(Request):
     wait_mined: bool = False
     wait_durable: bool = True
     """False: answered as soon as the pool has it; a crash may lose it."""
+    body: object = None
+    """What it came in: with instant sealing, neighbours of one batch share a block. None: it came alone."""
+
+    def shares_block(self, following: Request | None) -> bool:
+        """Whether the next request of the turn came in the same body."""
+        return self.body is not None and isinstance(following, Submit) and following.body is self.body
 
 
 @dataclass(slots=True, eq=False)

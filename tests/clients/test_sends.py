@@ -56,6 +56,7 @@ def test_a_batch_gets_successive_nonces_in_its_order(daemon: Daemon, automine: b
     if not automine:
         rpc.call("evm_mine")
     assert nonces_of(rpc, hashes) == list(range(20))
+    assert rpc.call("eth_blockNumber") == hex(20 if automine else 1)
 
 
 def test_connections_of_both_transports_get_successive_nonces(daemon: Daemon) -> None:
@@ -71,7 +72,9 @@ def test_connections_of_both_transports_get_successive_nonces(daemon: Daemon) ->
     with ThreadPoolExecutor(20) as threads:
         sent = [threads.submit(send, n) for n in range(10) for send in (over_http, over_quic)]
         hashes = [one.result() for one in sent]
-    assert sorted(nonces_of(daemon.rpc(), hashes)) == list(range(20))
+    rpc = daemon.rpc()
+    assert sorted(nonces_of(rpc, hashes)) == list(range(20))
+    assert rpc.call("eth_blockNumber") == hex(20)  # a block each
 
 
 def test_an_estimate_sees_the_transactions_before_it(daemon: Daemon) -> None:
