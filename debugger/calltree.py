@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Final
 
 import msgspec
 
+from chain.console_log import CONSOLE, shown
 from chain.receipts import Log
 from debugger.halts import HaltState, halt_state
 from debugger.limits import CALL_NODES, REPLAY_STEPS
@@ -15,6 +17,9 @@ from debugger.words import hex_of, word_text
 from vm.evm.execution import Execution
 from vm.message import Message, Outcome
 from vm.trace import Tracer
+
+CONSOLE_CHARACTERS: Final = 1_000
+"""Of what one message prints with console.log; the rest is cut."""
 
 
 class CallNode(msgspec.Struct, rename="camel"):
@@ -41,6 +46,8 @@ class CallNode(msgspec.Struct, rename="camel"):
     """Without what it called."""
     logs: int = 0
     """Emitted by itself, undone ones included."""
+    console: str | None = None
+    """What it prints with console.log."""
     halt: HaltState | None = None
     error: str | None = None
     """Why it failed, in geth's words; a call that fails before it begins is here too."""
@@ -88,6 +95,8 @@ class _Recorder(Tracer):
             len(message.data),
             self._now(),
         )
+        if message.to == CONSOLE:
+            node.console = shown(message.data)[:CONSOLE_CHARACTERS]
         self.nodes.append(node)
         self._open.append(node)
 

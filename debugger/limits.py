@@ -105,8 +105,8 @@ FILE_DEPTH = 32
 """Nesting of arrays and maps in a section."""
 
 TEMPLATE_BYTES = 1 << 20
-TEMPLATE_KEY_PARTS = 8
-"""Parts of a dotted key in a template's text; the deepest that means something has 4."""
+TOML_KEY_PARTS = 8
+"""Parts of a dotted key in a template or a settings file; the deepest that means something has 4."""
 TEMPLATE_STEPS = 1_000_000
 """Steps a template may take to its end state."""
 

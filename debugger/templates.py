@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-
 import msgspec
 
 from chain.errors import ZvmdError
 from debugger.assembly import assemble
 from debugger.errors import InvalidTemplate
-from debugger.limits import TEMPLATE_BYTES, TEMPLATE_KEY_PARTS, TEMPLATE_STEPS
+from debugger.limits import TEMPLATE_BYTES, TEMPLATE_STEPS
 from debugger.program import AccountSetup, BlockSetup, Program
 from debugger.session import Session
 from debugger.state import State
+from debugger.toml_keys import toml_of
 from debugger.words import Number, number_of
 from vm.machine import Machine
 
@@ -100,61 +98,12 @@ def _code(assembly: str | None, code: str | None) -> str | None:
     return code if assembly is None else "0x" + assemble(assembly).hex()
 
 
-_TOKEN = re.compile(
-    r"""(?P<long>\"{3}|'{3})|(?P<quote>["'])|(?P<comment>#)|(?P<dot>[ \t]*\.[ \t]*)|(?P<bare>[\w-]+)|(?P<other>.)""",
-    re.DOTALL,
-)
-
-
-def check_keys(text: str) -> None:
-    """Raise `InvalidTemplate` for a dotted key of more than `TEMPLATE_KEY_PARTS` parts, or a string without an end.
-
-    The parser takes time and memory by the square of a key's parts, so this comes first. One pass: every character is
-    looked at once by the pattern and once by the search for a string's end.
-    """
-    at, parts = 0, 1
-    while token := _TOKEN.match(text, at):
-        kind, at = token.lastgroup, token.end()
-        if kind in ("long", "quote"):
-            at = _end_of_string(text, at, token[0])
-        elif kind == "comment":
-            at = text.find("\n", at) + 1 or len(text)
-        if kind == "dot":
-            parts += 1
-            if parts > TEMPLATE_KEY_PARTS:
-                raise InvalidTemplate(f"a key of more than {TEMPLATE_KEY_PARTS} parts")
-        elif kind in ("other", "comment"):
-            parts = 1
-
-
-def _end_of_string(text: str, at: int, quote: str) -> int:
-    """Just behind the quote that ends a string; a backslash hides one in double quotes.
-
-    Three quotes may have one or two of their kind right before them, which belong to the string.
-    """
-    while True:
-        end = text.find(quote, at)
-        if end < 0:
-            raise InvalidTemplate("a string without an end")
-        if quote[0] == "'" or not _is_escaped(text, at, end):
-            end += len(quote)
-            extra = text[end : end + 2] if len(quote) == 3 else ""
-            return end + len(extra) - len(extra.lstrip(quote[0]))
-        at = end + 1
-
-
-def _is_escaped(text: str, start: int, at: int) -> bool:
-    backslashes = len(text[start:at]) - len(text[start:at].rstrip("\\"))
-    return backslashes % 2 == 1
-
-
 def parse_template(text: str) -> Template:
     """A template of TOML text. Raises `InvalidTemplate`."""
     if len(text) > TEMPLATE_BYTES:
         raise InvalidTemplate(f"more than {TEMPLATE_BYTES} characters")
-    check_keys(text)
     try:
-        template = msgspec.convert(tomllib.loads(text), Template)
+        template = msgspec.convert(toml_of(text), Template)
         template.program()
     except (ValueError, msgspec.ValidationError, RecursionError) as error:  # numbers of too many digits, too
         raise InvalidTemplate(str(error)[:300]) from None

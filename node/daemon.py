@@ -36,6 +36,7 @@ from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
+from node.voice import Voice, lacking, transcript_of
 from node.watch import presence_of
 from storage.errors import IndexLocked
 from storage.presence import Presence
@@ -52,9 +53,9 @@ GIL_SWITCH_SECONDS = 0.001
 
 
 async def run_daemon(
-    settings: Settings, origins: Mapping[str, str], say: Callable[[str], None], accept_data_loss: int = 0
+    settings: Settings, origins: Mapping[str, str], voice: Voice, accept_data_loss: int = 0
 ) -> None:
-    """Run a node until SIGTERM or SIGINT. ``say`` prints lines for people; one begins with READY."""
+    """Run a node until SIGTERM or SIGINT. One of the lines that it prints begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     limit_arenas()
     gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
@@ -65,12 +66,15 @@ async def run_daemon(
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     seeding = asyncio.create_task(asyncio.to_thread(seed))
-    opened = await asyncio.to_thread(open_chain, settings, origins, accept_data_loss=accept_data_loss)
+    progress = voice.progress.at(f"opening {settings.data_dir}")
+    opened = await asyncio.to_thread(open_chain, settings, origins, time.time, accept_data_loss, progress.replayed)
     await seeding
+    progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
     node = Node(opened, pipeline, settings.limits.call_gas)
+    node.transcript, artifacts = transcript_of(voice, settings, opened)
     sessions = SessionService(
         Ground(node, opened.machine),
         _session_keeper(settings, opened, node, end),
@@ -86,30 +90,22 @@ async def run_daemon(
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
     node.read = servers.service.readers.run
-    servers.service.context.damaged = partial(distrust, opened.fs)
+    context = servers.service.context
+    context.transcript, context.artifacts, context.damaged = node.transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
     register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
-    node.status_sources |= {
-        "vm": opened.machine.status,
-        "disk": opened.space.status,
-        "devContracts": lambda: contract_names(opened.genesis.alloc),
-        "sessions": sessions.status,
-        "memory": resident_bytes,
-        "readers": servers.service.readers.status,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
-        "logging": log_status,
-        "restarts": restarts.status,
-        "jobs": lambda: msgspec.to_builtins(jobs.status()),
-    }
+    _tell_status(node, opened, pipeline, servers, sessions, jobs, restarts)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
-        _announce(settings, opened, servers, recovery_ms, say)
+        progress.end()
+        _announce(settings, opened, servers, recovery_ms, voice.say)
+        node.transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -119,6 +115,7 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
+        await asyncio.to_thread(node.transcript.stop)
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
 
 
@@ -173,9 +170,42 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     return restarts
 
 
+def _tell_status(
+    node: Node,
+    opened: OpenedChain,
+    pipeline: Pipeline,
+    servers: Servers,
+    sessions: SessionService,
+    jobs: Jobs,
+    restarts: Restarts,
+) -> None:
+    """What ``zvmd_status`` tells besides the stores."""
+    node.status_sources |= {
+        "vm": opened.machine.status,
+        "disk": opened.space.status,
+        "devContracts": lambda: contract_names(opened.genesis.alloc),
+        "sessions": sessions.status,
+        "memory": resident_bytes,
+        "readers": servers.service.readers.status,
+        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
+        "logging": log_status,
+        "restarts": restarts.status,
+        "jobs": lambda: msgspec.to_builtins(jobs.status()),
+    }
+
+
 def _announce(
     settings: Settings, opened: OpenedChain, servers: Servers, recovery_ms: float, say: Callable[[str], None]
 ) -> None:
+    if not settings.log.quiet:
+        _introduce(settings, opened, say)
+    say(
+        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
+        f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
+    )
+
+
+def _introduce(settings: Settings, opened: OpenedChain, say: Callable[[str], None]) -> None:
     on_terminal = sys.stdout is not None and sys.stdout.isatty()  # closed standard output is None
     show_keys = on_terminal or is_public_mnemonic(settings.node.mnemonic)
     for index, address in enumerate(opened.dev_accounts.addresses):
@@ -183,12 +213,10 @@ def _announce(
         say(f"account ({index}) 0x{address.hex()}{key}")
     if opened.dev_accounts.addresses and not show_keys:
         say("keys are shown on a terminal only: these accounts are not of the public test mnemonic")
+    for line in lacking(opened):
+        say(line)
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
-    say(
-        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
-        f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
-    )
 
 
 def _stop_on_signals() -> asyncio.Event:

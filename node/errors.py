@@ -10,6 +10,7 @@ ZvmdError
 ├── CheatRefused           cheat.refused
 ├── OutOfReach             cheat.out_of_reach
 ├── Reverted               cheat.reverted
+├── AbiRefused             abi.refused
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 ├── PortUnavailable        node.port                exit 69
 ├── ListenerEnded          node.listener
@@ -93,6 +94,14 @@ class Reverted(ZvmdError):
     code = "cheat.reverted"
     rpc_code = -32003
     hint = "send the same bytes again"
+
+
+class AbiRefused(ZvmdError):
+    """An ABI that cannot be read or kept."""
+
+    code = "abi.refused"
+    rpc_code = -32602
+    hint = "give the list under \"abi\" of the compiler's JSON"
 
 
 class GenesisMismatch(ZvmdError):

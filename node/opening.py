@@ -98,8 +98,11 @@ def open_chain(
     origins: Mapping[str, str],
     now: Callable[[], float] = time.time,
     accept_data_loss: int = 0,
+    replayed: Callable[[int], None] = lambda _: None,
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
+
+    ``replayed`` is told the number of each block of the log that runs again.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
     `InvalidSetting`. What the settings name is read first, so that nothing is made when it cannot be used.
@@ -111,14 +114,15 @@ def open_chain(
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
     refuse_if_used(RealFs(settings.data_dir))
     fs = looked_over(settings.data_dir)
-    if settings.data_dir.is_dir() and not os.access(settings.data_dir, os.W_OK | os.X_OK):
+    data_dir = os.fspath(settings.data_dir)
+    if os.path.isdir(data_dir) and not os.access(data_dir, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
         raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
     lock = take_directory(fs)
     try:
         with starting():
             genesis = open_identity(fs, lambda: of_a_new_chain)
             check_genesis(genesis, wanted, settings, origins)
-            return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss)
+            return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss, replayed)
     except BaseException:
         lock.release()
         raise
@@ -131,6 +135,7 @@ def _open(
     genesis: Genesis,
     dev_accounts: DevAccounts,
     accept_data_loss: int,
+    replayed: Callable[[int], None],
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
@@ -143,10 +148,11 @@ def _open(
         gas_limit=settings.node.block_gas_limit,
     )
     try:
-        store, ledger, report = _recovered(fs, genesis, options, machine, controls)
+        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
         suspect(fs, str(damage))
-        store, ledger, report = _recovered(fs, genesis, replace(options, accept_data_loss=0), machine, controls)
+        options = replace(options, accept_data_loss=0)
+        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
     ledger.pool.transactions_max = settings.limits.pool_transactions
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
@@ -168,11 +174,16 @@ def is_public(settings: Settings, genesis: Genesis) -> bool:
 
 
 def _recovered(
-    fs: FileSystem, genesis: Genesis, options: StoreOptions, machine: Machine, controls: Controls
+    fs: FileSystem,
+    genesis: Genesis,
+    options: StoreOptions,
+    machine: Machine,
+    controls: Controls,
+    replayed: Callable[[int], None],
 ) -> tuple[Store, Ledger, Recovery]:
     store = open_store(fs, genesis, options)
     try:
-        return store, *resume(store, machine, genesis.config, controls)
+        return store, *resume(store, machine, genesis.config, controls, replayed)
     except BaseException:
         store.close()
         raise
@@ -209,14 +220,23 @@ def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
     return genesis
 
 
-def resume(store: Store, machine: Machine, config: ChainConfig, controls: Controls) -> tuple[Ledger, Recovery]:
+def resume(
+    store: Store,
+    machine: Machine,
+    config: ChainConfig,
+    controls: Controls,
+    replayed: Callable[[int], None] = lambda _: None,
+) -> tuple[Ledger, Recovery]:
     """Replay the log over stores just opened; the chain with its settings and its pool, as they were.
 
-    ``controls`` holds for what no command in the log has changed. Raises `WalCorrupt`, `StateRootMismatch`.
+    ``replayed`` is told of each block. ``controls`` holds for what no command in the log has changed.
+
+    Raises `WalCorrupt`, `StateRootMismatch`.
     """
     chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
+        replayed(environment.number)
         environment = replace(environment, gas_capped=config.gas_capped)
         return replay_block(machine, environment, raws, chain_state, known)
 

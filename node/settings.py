@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import os
 import reprlib
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from debugger.toml_keys import toml_of
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.ops.reading import read_limited
 
@@ -129,6 +129,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "pretty", "json"] = "auto"
+    quiet: bool = False
+    """Print nothing on standard output but READY: no accounts, no transactions, no failed calls, no console.log.
+    Transactions are printed with ``node.dev``, on a terminal, and where ``format`` is not ``auto``."""
+    abi: tuple[str, ...] = ()
+    """Folders of compiled contracts (Foundry's ``out``, Hardhat's ``artifacts``), to print names and reasons with."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +198,8 @@ FLAGS: dict[str, str] = {
     "jit_dump": "vm.jit_dump",
     "log_level": "log.level",
     "log_format": "log.format",
+    "quiet": "log.quiet",
+    "abi": "log.abi",
 }
 """Parameter of ``zvmd start`` (``--data-dir`` is ``data_dir``) -> the setting it sets."""
 
@@ -286,7 +293,7 @@ def shown(name: str, value: object) -> object:
 
 def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
     try:
-        tree = tomllib.loads(read_limited(file, FILE_BYTES_MAX).decode())
+        tree = toml_of(read_limited(file, FILE_BYTES_MAX).decode())
     except (OSError, ValueError, RecursionError) as error:
         raise UnreadableSettings(f"cannot use the settings file {file}: {error}") from error
     origin = f"file {file}"

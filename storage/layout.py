@@ -3,7 +3,7 @@
 <data-dir>/
   FORMAT        versions of the stores: this file
   genesis.json  the genesis the chain began with, in geth's format
-  LOCK          held for life by the process that uses the directory
+  LOCK          held for life by the process that uses the directory, beside other locks (storage/exclusion.py)
   wal/          the log: history itself (docs/formats/wal.md)
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt

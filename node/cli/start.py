@@ -6,10 +6,14 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
+from node.ops.lines import replace_standard_streams
+from node.progress import Progress
 from node.settings import find_settings_file, load_settings
 from zvmd.printable import printable
 
@@ -40,6 +44,13 @@ from zvmd.printable import printable
 @click.option("--jit-dump", metavar="DIRECTORY", help="Write what the JIT compiles into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
+@click.option("--quiet", "-q", is_flag=True, help="Print only the line READY, and the log.")
+@click.option(
+    "--abi",
+    multiple=True,
+    metavar="DIR",
+    help="Compiled contracts (out, artifacts), to print names with. May be repeated.",
+)
 @click.option(
     "--accept-data-loss",
     type=click.IntRange(min=2),
@@ -56,19 +67,37 @@ def start(config: str | None, accept_data_loss: int | None, **flags: object) -> 
     loaded = load_settings(flags=flags, environ=os.environ, file=file)
     settings = loaded.settings
     gc.disable()  # until the daemon begins: a sixth of the time that imports take
+    speaks = sys.stdout is not None and sys.stdout.isatty()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
+    output, errors = replace_standard_streams()
+    say = lambda line: output.put(printable(line) + "\n")  # noqa: E731
+    progress = Progress((lambda _: None) if settings.log.quiet else say)
     # Imported here: `zvmd start --help` should not load LLVM.
     import uvloop
 
     from node.auth.private import for_owner_only
-    from node.daemon import run_daemon
-    from node.ops.lines import replace_standard_streams
-    from node.ops.logging import configure_logging, log_thread_ends
 
-    is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    output, errors = replace_standard_streams()
+    with without_rich():
+        from node.daemon import run_daemon
+    from node.ops.logging import configure_logging, log_thread_ends
+    from node.voice import Voice, form_of
+
     handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
     errors.notice = handler.dropped_line
     log_thread_ends()
     with for_owner_only(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        say = lambda line: output.put(printable(line) + "\n")  # noqa: E731
-        runner.run(run_daemon(settings, loaded.origins, say, accept_data_loss or 0))
+        voice = Voice(say, output.put, form_of(settings, speaks, os.environ), progress)
+        runner.run(run_daemon(settings, loaded.origins, voice, accept_data_loss or 0))
+
+
+@contextmanager
+def without_rich() -> Iterator[None]:
+    """structlog imports rich where it finds it, to render tracebacks that are not printed here: 60 ms of a start."""
+    hidden = "rich" not in sys.modules
+    if hidden:
+        sys.modules["rich"] = None  # type: ignore[assignment]  # as documented for import: such a name is not found
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["rich"]

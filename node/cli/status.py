@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from node.cli.link import link_options, open_link
-from node.cli.output import print_json, say
+from node.cli.output import print_json, say_row
+
+Row = tuple[str, str]
+"""A name and what there is to say of it."""
+BAD = "red"
+MIB = 2**20
 
 
 @click.command()
 @click.option("--ready", is_flag=True, help="Print nothing; exit 0 if the node answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--verbose", "-v", is_flag=True, help="Limits and how much of them is used, and every periodic job, too.")
 @link_options
-def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: str | None) -> None:
-    """Positions of log, checkpoint and index; pool; periodic jobs."""
+def status(ready: bool, as_json: bool, verbose: bool, http: bool, url: str | None, data_dir: str | None) -> None:
+    """Positions of log, checkpoint and index; pool, sessions, engine; what needs attention."""
     with open_link(http, url, data_dir) as link:
         answer: dict[str, Any] = link.rpc("zvmd_status")
     if ready:
@@ -25,38 +32,63 @@ def status(ready: bool, as_json: bool, http: bool, url: str | None, data_dir: st
     if as_json:
         print_json(answer)
         return
-    log, index = answer["log"], answer["index"]
-    say(f"{answer['version']}  chain {answer['chainId']}  {'READ-ONLY' if answer['readOnly'] else 'serving'}")
-    say(f"head        block {answer['head']['number']}  {answer['head']['hash']}")
+    read_only = answer["readOnly"]
+    say_row("node", f"{answer['version']}  chain {answer['chainId']}")
+    say_row("serving", "reads only: the disk is full" if read_only else "yes", BAD if read_only else "green")
+    for rows in (_chain(answer), _machine(answer), _limits(answer) if verbose else ()):
+        for name, text in rows:
+            say_row(name, text)
+    for job in answer["jobs"]:
+        if verbose or job["lastError"]:
+            say_row("job", _job(job), BAD if job["lastError"] else None)
+    if not verbose:
+        failing = sum(bool(job["lastError"]) for job in answer["jobs"])
+        say_row("jobs", f"{len(answer['jobs'])} periodic jobs, {failing} failing; -v shows them and the limits")
+
+
+def _chain(answer: dict[str, Any]) -> Iterator[Row]:
+    log, index, head = answer["log"], answer["index"], answer["head"]
+    yield "head", f"block {head['number']}  {head['hash'][:18]}...{head['hash'][-8:]}"
     since = f", from LSN {log['firstLsn']} on (pruned)" if log["firstLsn"] > 1 else ""
-    say(f"log         LSN {log['durableLsn']} durable, {log['lastLsn']} written{since}")
-    say(f"checkpoint  block {answer['checkpointBlock']}, LSN {log['checkpointLsn']}; states from block "
-               f"{answer['oldestState']}; {answer['overlayBytes'] / 2**20:.1f} MiB above it")
-    say(f"index       block {index['block']}{' (catching up)' if index['indexing'] else ''}")
+    yield "log", f"LSN {log['durableLsn']} durable, {log['lastLsn']} written{since}"
+    written = answer["checkpointBlock"]
+    upto = f"block {written}, LSN {log['checkpointLsn']}" if written >= 0 else "none yet"
+    yield "checkpoint", f"{upto}; {answer['overlayBytes'] / MIB:.1f} MiB above it"
+    yield "states", f"from block {max(answer['oldestState'], 0)} on"
+    yield "index", f"block {index['block']}{' (catching up)' if index['indexing'] else ''}"
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:
-        sealing = f"every {answer['intervalSeconds']} s"
-    say(f"pool        {answer['poolTransactions']} transactions, sealed {sealing}")
+        sealing = f"every {answer['intervalSeconds']:g} s"
+    yield "pool", f"{answer['poolTransactions']} transactions, sealed {sealing}"
+    if names := answer.get("devContracts"):
+        yield "contracts", ", ".join(names)
+
+
+def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     if kept := answer.get("sessions"):
-        say(f"sessions    {kept['sessions']} kept ({kept['pinned']} pinned), {kept['ready']} ready, "
-                   f"{kept['inUse']} in use; {kept['bytes'] / 2**20:.1f} MiB, {kept['files']} in files; "
-                   f"{kept['removed']} removed")
+        size = f"{kept['bytes'] / MIB:.1f} MiB"
+        yield "sessions", f"{kept['sessions']} kept ({kept['pinned']} pinned), {kept['inUse']} in use; {size}"
     vm = answer["vm"]
-    say(f"engine      {vm['engine']}; {vm['compiled']} contracts compiled ({vm['machineCodeBytes'] / 2**20:.1f} "
-               f"MiB), {vm['loaded']} from the cache ({vm['rejected']} refused); {vm['entered']} frames began in "
-               f"compiled code, {vm['deoptimised']} opcodes left to the interpreter")
-    own, files = (answer["memory"][name] / 2**20 for name in ("own", "files"))
-    say(f"memory      {own:.0f} MiB, and {files:.0f} MiB of mapped files")
+    yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache"
+    own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
+    yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if logged := answer.get("logging"):
-        say(f"logging     {logged['lines']} lines, {logged['suppressed']} left out as there were many of their "
-                   f"kind, {logged['dropped']} lost as nobody read them")
+        yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):
-        say("restarts    " + ", ".join(f"{name}: {count}" for name, count in restarts.items()))
+        yield "restarts", ", ".join(f"{name}: {count}" for name, count in restarts.items())
+
+
+def _limits(answer: dict[str, Any]) -> Iterator[Row]:
+    vm = answer["vm"]
+    left = f"{vm['entered']} frames entered, {vm['deoptimised']} opcodes left to the interpreter"
+    yield "compiled", f"{vm['machineCodeBytes'] / MIB:.1f} MiB; {vm['rejected']} cached refused; {left}"
     for name, size in answer["limits"].items():
-        say(f"limit       {name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}")
-    for job in answer["jobs"]:
-        last = job["lastError"] or job["lastResult"] or "not yet run"
-        if job["runningSince"] is not None:
-            last += f"; running for {time.time() - job['runningSince']:.0f} s"
-        say(f"job         {job['name']}: every {job['intervalSeconds']:g} s, {job['runs']} runs, "
-                   f"{job['failures']} failures, last: {last}")
+        yield "limit", f"{name}: {'' if size['used'] is None else str(size['used']) + ' of '}{size['max']}"
+
+
+def _job(job: dict[str, Any]) -> str:
+    last = job["lastError"] or job["lastResult"] or "not yet run"
+    if job["runningSince"] is not None:
+        last += f"; running for {time.time() - job['runningSince']:.0f} s"
+    every, runs, failures = job["intervalSeconds"], job["runs"], job["failures"]
+    return f"{job['name']}: every {every:g} s, {runs} runs, {failures} failures, last: {last}"

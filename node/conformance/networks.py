@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from chain.forks import ChainConfig, Fork
 from node.conformance.state_case import FORK_NAMES, blob_schedule_of
 
-_TRANSITION: Final = re.compile(r"(\w+?)To(\w+?)At(Time)?(\d+)(k?)")
-_MERGE: Final = re.compile(r"(\w+?)To(?:Paris|Merge)AtDiff([0-9a-fA-F]+)")
+_TRANSITION: Final = re.compile(r"(\w{1,40}?)To(\w{1,40}?)At(Time)?(\d+)(k?)")
+_MERGE: Final = re.compile(r"(\w{1,40}?)To(?:Paris|Merge)AtDiff([0-9a-fA-F]+)")
 _DAO: Final = re.compile(r"HomesteadToDaoAt(\d+)")
 _GLACIERS: Final = {
     "MuirGlacier": (Fork.ISTANBUL, 9_000_000),

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 PENDING = "pending: this code has not run yet"
 NO_SESSION = "pending: nothing is debugged yet"
-_HITS = re.compile(r"\s*(==?|>=?|<=?|%)?\s*([0-9]{1,9})\s*")
+_HITS = re.compile(r"\s*+(==?|>=?|<=?|%)?\s*+([0-9]{1,9})\s*+")
 _COMPARE = {
     "=": lambda hits, n: hits == n,
     "==": lambda hits, n: hits == n,

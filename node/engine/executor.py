@@ -14,7 +14,7 @@ from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from storage.store import SealedBlock
 from storage.wal.delta import KnownOutcome
-from vm.block import VM_FINGERPRINT, BlockExecution, BlockResult, build_header
+from vm.block import VM_FINGERPRINT, BlockExecution, BlockResult, Listener, build_header
 from vm.machine import Machine
 
 
@@ -50,10 +50,13 @@ def candidate_of(raw: bytes) -> Candidate:
 class BlockBuilder:
     """A block being filled. Nothing outside changes before `seal`."""
 
-    def __init__(self, machine: Machine, environment: BlockEnvironment, state: ChainState) -> None:
+    def __init__(
+        self, machine: Machine, environment: BlockEnvironment, state: ChainState, listener: Listener | None = None
+    ) -> None:
         self._environment = environment
         self._state = state
         self._execution = BlockExecution(machine, environment, state.reader(), state.block_hash)
+        self._execution.listener = listener
         self._execution.begin()
         self.included: list[Candidate] = []
         self.gas_left = environment.gas_limit

@@ -26,6 +26,7 @@ from storage.errors import RecordTooLarge, StorageFull
 from storage.fates import REVERTED, Fate, dropped
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
+from vm.block import Listener
 from vm.machine import Machine
 
 log = structlog.get_logger(__name__)
@@ -46,6 +47,8 @@ class Ledger:
         self.pool = Pool()
         self.sync: Callable[[], None] = lambda: self.make_durable(self.last_lsn)
         """Returns when everything logged is durable; the pipeline's is patient with a full disk."""
+        self.listener: Callable[[], Listener | None] = lambda: None
+        """What a new block tells how its transactions ended, before it is durable. Writer thread."""
         self._arrivals = 0
         self._unlogged: list[PoolEntry] = []
         self._kept_pools: dict[int, list[PoolEntry]] = {}
@@ -248,7 +251,7 @@ class Ledger:
     def new_block(self, now: int, timestamp: int | None) -> BlockBuilder:
         """An empty block after the tip."""
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
-        return BlockBuilder(self._machine, environment, self._chain_state)
+        return BlockBuilder(self._machine, environment, self._chain_state, self.listener())
 
     def executable(self, base_fee: int, senders: Collection[Address] | None = None) -> Iterator[PoolEntry]:
         """Transactions that a block with this base fee, wei per gas, may take, best first; of these senders only."""

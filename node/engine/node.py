@@ -42,6 +42,7 @@ from node.rpc.backend import (
 from node.rpc.errors import UnknownBlock
 from node.rpc.work import current_work
 from node.tracers.registry import MakeTracer
+from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
@@ -61,7 +62,8 @@ class Node:
         self._dev = opened.dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
-        self._outbox = Outbox(pipeline.put)
+        self.transcript = silent()
+        self._ask = Outbox(pipeline.put).ask
         self._own = OwnTransactions(
             self._config,
             self._dev,
@@ -173,11 +175,11 @@ class Node:
 
     def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return run_call(self._situation(number), fields, overrides)
+        return self.transcript.watch(run_call, self._situation(number), fields, overrides)
 
     def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return estimate_gas(self._situation(number), fields, overrides)
+        return self.transcript.watch(estimate_gas, self._situation(number), fields, overrides)
 
     def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
@@ -285,9 +287,11 @@ class Node:
 
     async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        answer = await self._outbox.ask(
-            lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
-        )
+        known = candidate.transaction.hash if isinstance(candidate, Candidate) else None
+        with self.transcript.telling_refusal(known, candidate.sender):
+            answer = await self._ask(
+                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
+            )
         assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
         transaction_hash = Hash32(answer)
         place = self.transaction_location(transaction_hash)
@@ -318,7 +322,7 @@ class Node:
         """
         if not self._cheats:
             raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
-        answer: Any = await self._outbox.ask(lambda done: Cheat(done, name, arguments, key))
+        answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
@@ -327,27 +331,27 @@ class Node:
 
     async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
         """Seal ``count`` blocks. Returns the head's number, or what the same ``key`` was answered before."""
-        number = await self._outbox.ask(lambda done: Mine(done, count, interval, key))
+        number = await self._ask(lambda done: Mine(done, count, interval, key))
         assert isinstance(number, int)
         return number
 
     async def keep_session(self, session: int, change: Kept | Place | None) -> None:
         """Return once a debug session, where it stands now, or that it is closed, is durable."""
-        await self._outbox.ask(lambda done: KeepSession(done, session, change))
+        await self._ask(lambda done: KeepSession(done, session, change))
 
     async def keep_template(self, name: str, content: bytes | None) -> None:
         """Return once a user's template, or that it is removed, is durable."""
-        await self._outbox.ask(lambda done: KeepTemplate(done, name, content))
+        await self._ask(lambda done: KeepTemplate(done, name, content))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:
         """Seal whenever a transaction can be executed, or only on demand."""
-        await self._outbox.ask(lambda done: Control(done, "automine", enabled, key))
+        await self._ask(lambda done: Control(done, "automine", enabled, key))
 
     async def set_interval_mining(self, seconds: float, key: str = "") -> None:
         """0 switches interval sealing off. Raises `CheatRefused` above `INTERVAL_MILLISECONDS_MAX`."""
         if seconds * 1000 > INTERVAL_MILLISECONDS_MAX:
             raise CheatRefused(f"an interval of {seconds:g} s; the longest is a year")
-        await self._outbox.ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
+        await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
 
     def published_lsn(self) -> int:
         """Everything in the log up to here is durable and seen by reads."""
@@ -377,6 +381,7 @@ class Node:
 
     def on_publish(self) -> None:
         """Wake everyone who waits for a block. Called on the committer thread."""
+        self.transcript.wake()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
 

@@ -1,4 +1,4 @@
-"""The way from the event loop to the writer and back."""
+"""Requests of the event loop to the writer: sent together, each awaited."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from node.engine.requests import Request
 
 
 class Outbox:
-    """Collects what one turn of the event loop asks of the writer, and hands it over together: one group, one sync."""
+    """What one turn of the loop asks of the writer goes to it together. Used on the loop's thread."""
 
     def __init__(self, put: Callable[[Request], None]) -> None:
+        """``put`` hands a request to the writer, or raises `ZvmdError`."""
         self._put = put
         self._requests: list[Request] = []
 
     async def ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
-        """The writer's answer to a request, which ``make`` gives its callback. Raises what the writer refuses with."""
+        """The answer to a request, which is made with what to call with it. Raises the answer if that is an error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
 
@@ -32,6 +33,7 @@ class Outbox:
         def done(answer: object) -> None:
             loop.call_soon_threadsafe(settle, answer)
 
+        # What one turn of the loop brings goes to the writer together: one group, one sync.
         self._requests.append(make(done))
         if len(self._requests) == 1:
             loop.call_soon(self._send)

@@ -213,7 +213,7 @@ class Pipeline:
         group.senders.add(sender)
 
     def _seal_what_waits(self, group: Group, senders: Collection[Address] | None = None) -> None:
-        """With instant sealing: blocks for everything that can be executed, or for what these senders have waiting."""
+        """With instant sealing: blocks for all that can be executed, or for what these senders have waiting."""
         if self._ledger.controls.automine:
             while self._seal(group, allow_empty=False, senders=senders):
                 pass
@@ -287,7 +287,12 @@ class Pipeline:
         group.answers.append((request, self._ledger.freeze()))
 
     def _seal(
-        self, group: Group, *, allow_empty: bool, timestamp: int | None = None, senders: Collection[Address] | None = None
+        self,
+        group: Group,
+        *,
+        allow_empty: bool,
+        timestamp: int | None = None,
+        senders: Collection[Address] | None = None,
     ) -> bool:
         """Fill, execute, apply and log one block, of these senders if given. False: nothing was to go in."""
         now = self._clock.now()
@@ -304,7 +309,7 @@ class Pipeline:
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
-        sealed = self._ledger.append(builder, now)
+        sealed = self._ledger.append(builder, self._clock.now())
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
                 group.answers.append((request, transaction.hash))

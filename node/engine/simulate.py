@@ -15,6 +15,7 @@ from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallRe
 from node.rpc.errors import ExecutionFailed, InvalidParams
 from node.tracers.registry import MakeTracer
 from node.tracers.run import TracedRun
+from vm.console import ConsoleCalls
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
@@ -45,10 +46,15 @@ class Situation:
         object.__setattr__(self, "free_environment", replace(self.environment, base_fee=0))
 
 
-def run_call(situation: Situation, fields: CallFields, overrides: Overrides | None) -> CallResult:
-    """One call by the rules of ``eth_call``. Raises `InvalidTransaction` subclasses where geth refuses."""
+def run_call(
+    situation: Situation, fields: CallFields, overrides: Overrides | None, console: ConsoleCalls | None = None
+) -> CallResult:
+    """One call by the rules of ``eth_call``; ``console`` collects its console.log.
+
+    Raises `InvalidTransaction` subclasses where geth refuses.
+    """
     environment, journal, request = _prepare(situation, fields, overrides)
-    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request)
+    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, console=console)
     halt = result.outcome.halt
     return CallResult(
         success=halt.is_success,
@@ -92,23 +98,27 @@ def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | 
     return tracer.result(result)
 
 
-def estimate_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int | CallResult:
+def estimate_gas(
+    situation: Situation, fields: CallFields, overrides: Overrides | None, console: ConsoleCalls | None = None
+) -> int | CallResult:
     """Smallest sufficient gas limit within `ESTIMATE_TOLERANCE_PERCENT`, or the failed result when none suffices.
 
     Never more than a transaction may have. Raises `InsufficientFunds` if the sender can pay for less than any call
     takes, at the price given; `ExecutionFailed`, which names the limit, if the most that is allowed does not suffice.
+
+    ``console`` collects the console.log of the first attempt, which has the most gas.
     """
     bounds = _gas_bounds(situation, fields, overrides)
     name = min(bounds, key=bounds.__getitem__)
     high, affordable = bounds[name], bounds[BALANCE]
 
-    def run(gas: int) -> CallResult | None:
+    def run(gas: int, console: ConsoleCalls | None = None) -> CallResult | None:
         try:
-            return run_call(situation, _with_gas(fields, gas), overrides)
+            return run_call(situation, _with_gas(fields, gas), overrides, console)
         except IntrinsicGasTooLow:
             return None
 
-    best = run(high)
+    best = run(high, console)
     if best is None and high == affordable:
         raise InsufficientFunds(f"the sender's balance pays for {affordable} gas")
     if best is None or best.halt == OUT_OF_GAS:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from node.errors import NodeStopping
-from node.gateway.guard import FORWARDED, GuardRules, Refusal, Visitor, is_json, judge
+from node.gateway.guard import FORWARDED, GuardRules, Refusal, Verdict, Visitor, is_json, judge
 from node.gateway.patience import PEER, HttpPeer
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES, Holding
@@ -27,7 +27,9 @@ PREFLIGHT_MAX_AGE_S = 600
 PREFLIGHT_HEADERS_MAX = 1_000
 """Characters of the header names that are allowed because they were asked for."""
 DEFAULT_HEADERS = "authorization, content-type"
-HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]+(?:\s*,\s*[\w!#$%&'*+.^`|~-]+)*", re.ASCII)
+HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
+LOOKED_AT = frozenset((b"host", b"origin", b"authorization", *FORWARDED))
+ADMITTED_MAX = 256
 FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
 TAKE_ANSWER_S = 30.0
 """For the peer to take an answer; the connection is closed then."""
@@ -65,9 +67,21 @@ class Guard:
         self._app = app
         self._rules = rules
         self._is_full = is_full
+        self._admitted: dict[Visitor, Verdict] = {}
+        """Visitors without a token, as they were judged; at most `ADMITTED_MAX`."""
+
+    def _judge(self, visitor: Visitor) -> Verdict:
+        verdict = self._admitted.get(visitor)
+        if verdict is None:
+            verdict = judge(self._rules, visitor)
+            if verdict.refusal is None and not visitor.authorizations:  # so the headers are short, and no secret
+                if len(self._admitted) >= ADMITTED_MAX:
+                    self._admitted.clear()
+                self._admitted[visitor] = verdict
+        return verdict
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        verdict = judge(self._rules, visitor_of(scope))
+        verdict = self._judge(visitor_of(scope))
         answer = send if verdict.origin is None else _with_headers(send, *readable_by(verdict.origin))
         if verdict.refusal is None and self._is_full():
             await refuse_visitor(scope, receive, answer, FULL)
@@ -84,13 +98,15 @@ def visitor_of(scope: Scope) -> Visitor:
     """What the guard looks at in a request."""
     hosts, origins, authorizations, forwarded = [], [], [], False
     for name, value in scope["headers"]:
+        if name not in LOOKED_AT:
+            continue
         if name == b"host":
             hosts.append(str(value, "latin-1"))
         elif name == b"origin":
             origins.append(str(value, "latin-1"))
         elif name == b"authorization":
             authorizations.append(str(value, "latin-1"))
-        elif name in FORWARDED:
+        else:
             forwarded = True
     client = scope.get("client")
     address = client[0] if client else None
@@ -175,6 +191,9 @@ class JsonRpcEndpoint:
             answer = await self._service.answer(body, client, rights=scope["rights"])
             if answer is None:
                 await respond(send, 204)
+                return
+            if len(answer) <= SMALL_BYTES and (peer is None or not peer.is_behind):
+                await respond(send, 200, answer, JSON)  # does not wait, so it needs no timer
                 return
             holding.hold(len(answer))
             async with asyncio.timeout(TAKE_ANSWER_S):

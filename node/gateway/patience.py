@@ -29,6 +29,11 @@ class HttpPeer:
         self.client = Client()
         self._transport = transport
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether something that was sent still waits for the peer to take it."""
+        return self._transport.get_write_buffer_size() > 0
+
     def abort(self) -> None:
         """Close it, whatever is waiting to be sent."""
         self._transport.abort()
@@ -63,7 +68,7 @@ class ImpatientProtocol(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
-        authority = ABSOLUTE_FORM.match(self.url)
+        authority = None if self.url.startswith(b"/") else ABSOLUTE_FORM.match(self.url)
         if authority is not None:
             target = self.url[authority.end() :]
             self.url = target if target.startswith(b"/") else b"/" + target

@@ -17,6 +17,8 @@ from node.rpc.params import BlockRef
 from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.running import Runner
 from node.sessions.service import SessionService
+from node.transcript.artifacts import Artifacts
+from node.transcript.transcript import Transcript
 from storage.errors import StateStoreCorrupt
 
 
@@ -34,6 +36,10 @@ class Context:
     """Runs a read on a reader thread, as a part of the request under way."""
     sign: Callable[[bytes], bytes] | None = None
     """Public key and signature of the node for a message."""
+    transcript: Transcript | None = None
+    """What the node prints of its chain."""
+    artifacts: Artifacts | None = None
+    """ABIs on disk."""
     rights: Rights = EVERYTHING
     """Of the caller."""
     filters: FilterStore = field(init=False)
@@ -63,6 +69,12 @@ class Context:
         if self.runner is None:
             raise MethodNotFound("this node has no debug sessions")
         return self.runner
+
+    def need_transcript(self) -> Transcript:
+        """What the node prints of its chain. Raises `MethodNotFound` where it prints nothing."""
+        if self.transcript is None:
+            raise MethodNotFound("this node prints no transcript")
+        return self.transcript
 
     def need_signer(self) -> Callable[[bytes], bytes]:
         """The node's signing. Raises `MethodNotFound` where there is none."""

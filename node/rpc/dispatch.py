@@ -131,9 +131,9 @@ class Dispatcher:
         """
         method = find_method(name)
         arguments = method.arguments(params)
-        for parameter, value in zip(method.parameters, arguments, strict=True):
-            if parameter.right is not None and value is not None:
-                self.context.need_sessions().live.check(value, parameter.right)
+        for position, right in method.session_rights:
+            if arguments[position] is not None:
+                self.context.need_sessions().live.check(arguments[position], right)
         return Call(method, self.context.with_rights(rights), arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:

@@ -14,7 +14,6 @@ INSTEAD: dict[str, str] = {
     "anvil_loadState": _STATE_FILES,
     "anvil_reorg": "anvil_rollback takes blocks back; then send other transactions",
     "anvil_setChainId": "the chain id is part of the genesis: zvmd start --chain-id",
-    "anvil_setLoggingEnabled": "set log.level",
     "anvil_setMinGasPrice": "set the base fee with anvil_setNextBlockBaseFeePerGas",
     "anvil_setRpcUrl": _FORKING,
     "debug_storageRangeAt": "trace with prestateTracer, or ask eth_getStorageAt",
@@ -28,7 +27,6 @@ INSTEAD: dict[str, str] = {
     "eth_subscribe": _SUBSCRIBING,
     "eth_unsubscribe": _SUBSCRIBING,
     "hardhat_addCompilationResult": "debug sessions step through opcodes: zvmd session",
-    "hardhat_setLoggingEnabled": "set log.level",
     "hardhat_setMinGasPrice": "set the base fee with hardhat_setNextBlockBaseFeePerGas",
 }
 _PREFIXES = {"admin_": _PEERS, "personal_": _UNLOCKING, "miner_": _MINING}

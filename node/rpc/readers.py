@@ -97,7 +97,6 @@ class Readers:
         self._number = 0
         self._results: deque[tuple[Done, Any]] = deque()
         """What threads have done and the loop has not told yet."""
-        self._wake: SimpleQueue[bool] = SimpleQueue()
         self._lock = threading.Lock()
         self._clocks = _Clocks()
         # Guarded by the lock:
@@ -107,8 +106,10 @@ class Readers:
         """Jobs that have not begun yet."""
         self._running: dict[int, _Queued] = {}
         """By thread."""
-        self._working = 0
-        """Threads woken and not asleep again."""
+        self._wakes: list[SimpleQueue[bool]] = []
+        """What wakes each thread; False ends it."""
+        self._asleep: list[SimpleQueue[bool]] = []
+        """Of the threads without work, the last to fall asleep last: it is woken first, as its caches are warm."""
         self._put_back = self._stopped = self._replaced = 0
         self._begun = 0.0
         """When a thread last began a call."""
@@ -171,8 +172,9 @@ class Readers:
         """Let the threads end; jobs handed over are finished."""
         if self._timer is not None:
             self._timer.cancel()
-        for _ in range(self._size):
-            self._wake.put(False)
+        with self._lock:
+            for wake in self._wakes:
+                wake.put(False)
 
     def _unbounded(self) -> Work:
         """Of what the node reads for itself and its streams: a page each, so the time begins with each."""
@@ -192,7 +194,7 @@ class Readers:
                     self._line_up(job, now)
             self._waiting += len(arrived)
             waiting = self._wake_another(now)
-        if self._timer is None and (waiting or self._working):
+        if self._timer is None and (waiting or len(self._asleep) < self._size):
             self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
 
     def _line_up(self, job: _Queued, now: float) -> None:
@@ -206,18 +208,25 @@ class Readers:
     def _wake_another(self, now: float) -> bool:
         """Wake a thread if nobody can go on soon with what waits; whether anything waits. Holds the lock."""
         lane = self._next_lane()
-        is_stuck = self._working == 0 or now - self._begun > HELP_AFTER_S or (lane in self._room and self._working == 1)
-        if lane is not None and is_stuck and self._working < self._size:
-            self._working += 1
-            self._wake.put(True)
-        return lane is not None
+        if lane is None:
+            return False
+        working = self._size - len(self._asleep)
+        if working == 0 or now - self._begun > HELP_AFTER_S or (lane in self._room and working == 1):
+            self._wake()
+        return True
+
+    def _wake(self) -> None:
+        """Wake a thread, if one is asleep. Holds the lock."""
+        if self._asleep:
+            self._asleep.pop().put(True)
 
     def _next_lane(self) -> int | None:
         """The longest lane in which a job waits that may begin. Holds the lock."""
-        for lane, room in ((LONG, self._room[LONG]), (MEDIUM, self._room[MEDIUM])):
-            if self._lanes[lane] and self._count(lane) < room:
-                return lane
-        light, short = self._lanes[LIGHT], self._lanes[SHORT]
+        light, short, medium, long = self._lanes
+        if long and self._count(LONG) < self._room[LONG]:
+            return LONG
+        if medium and self._count(MEDIUM) < self._room[MEDIUM]:
+            return MEDIUM
         if not short or len(self._running) >= max(1, self._size - 1):
             return LIGHT if light else None
         return LIGHT if light and light[0] < short[0] else SHORT
@@ -242,7 +251,7 @@ class Readers:
             waiting = self._wake_another(now)
         for job in running:
             job.work.look(now)
-        if waiting or running or self._working:
+        if waiting or running or len(self._asleep) < self._size:
             self._timer = self._loop.call_later(HELP_AFTER_S if waiting else LOOK_EVERY_S, self._look)
 
     def _promote(self, job: _Queued, interruption: Interruption) -> None:
@@ -264,72 +273,72 @@ class Readers:
     # On a thread
 
     def _start_thread(self) -> None:
-        threading.Thread(target=self._serve, name="reader", daemon=True).start()
+        wake: SimpleQueue[bool] = SimpleQueue()
+        with self._lock:
+            self._asleep.append(wake)
+            self._wakes.append(wake)
+        threading.Thread(target=self._serve, args=(wake,), name="reader", daemon=True).start()
 
-    def _serve(self) -> None:
+    def _serve(self, wake: SimpleQueue[bool]) -> None:
         try:
-            while self._wake.get():
-                self._work_through()
+            while wake.get():
+                self._work_through(wake)
         except BaseException as error:
-            self._replace(error)
+            self._replace(error, wake)
 
-    def _replace(self, error: BaseException) -> None:
+    def _replace(self, error: BaseException, wake: SimpleQueue[bool]) -> None:
         """Another thread goes on where this one dies: with a bug or without memory, never with a job's own error."""
         _log.error("reader_died", exc_info=error)
         with self._lock:
             job = self._running.pop(threading.get_ident(), None)
-            self._working -= 1
+            self._wakes.remove(wake)
             self._replaced += 1
         if job is not None:
             self._results.append((job.done, InternalError(f"the reader thread ended: {type(error).__name__}")))
         self._start_thread()
         self._bring_back()
 
-    def _take(self) -> _Queued | None:
-        """The next job, now this thread's; None if there is none, and the thread sleeps then."""
-        with self._lock:
-            lane = self._next_lane()
-            if lane is None:
-                self._working -= 1
-                return None
-            job = heappop(self._lanes[lane])
-            job.lane = lane
-            self._begun = job.begun = time.monotonic()
-            if lane < MEDIUM:
-                self._waiting -= 1
-                queue = job.work.client.share.queue
-                queue.popleft()
-                if queue:
-                    self._line_up(queue[0], job.begun)
-            self._running[threading.get_ident()] = job
-            self.begun += 1
-            if lane != LIGHT and self._lanes[LIGHT] and self._working < self._size:
-                self._working += 1
-                self._wake.put(True)
-        job.clock = self._clocks.thread
-        job.clock_begun = 0.0
-        job.interruption = job.work.begin(job.begun)
+    def _take(self, thread: int, wake: SimpleQueue[bool]) -> _Queued | None:
+        """The next job, now this thread's; None if there is none, and the thread sleeps then. Holds the lock."""
+        lane = self._next_lane()
+        if lane is None:
+            self._asleep.append(wake)
+            return None
+        job = heappop(self._lanes[lane])
+        job.lane = lane
+        self._begun = job.begun = time.monotonic()
+        if lane < MEDIUM:
+            self._waiting -= 1
+            queue = job.work.client.share.queue
+            queue.popleft()
+            if queue:
+                self._line_up(queue[0], job.begun)
+        self._running[thread] = job
+        self.begun += 1
+        if lane != LIGHT and self._lanes[LIGHT]:
+            self._wake()
         return job
 
-    def _work_through(self) -> None:
+    def _work_through(self, wake: SimpleQueue[bool]) -> None:
+        thread, clock = threading.get_ident(), self._clocks.thread
         first, has_results = 0.0, False
-        while True:
-            job = self._take()
-            if job is None:
-                if has_results:
-                    self._bring_back()
-                return
+        with self._lock:
+            job = self._take(thread, wake)
+        while job is not None:
             if not has_results:
                 first = job.begun
             elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
                 self._bring_back()
                 first = job.begun
-            self._execute(job)
+            job.clock_begun, job.clock = 0.0, clock
+            job = self._execute(job, thread, wake)
             has_results = True
+        if has_results:
+            self._bring_back()
 
-    def _execute(self, job: _Queued) -> None:
-        interruption = job.interruption
-        assert interruption is not None
+    def _execute(self, job: _Queued, thread: int, wake: SimpleQueue[bool]) -> _Queued | None:
+        """Run the job; the next one, as `_take` says."""
+        interruption = job.interruption = job.work.begin(job.begun)
         value: Any
         is_put_back = False
         try:
@@ -339,22 +348,27 @@ class Readers:
         except BaseException as error:
             value = error
         job.work.end(interruption)
-        with self._lock:
-            del self._running[threading.get_ident()]
-            job.interruption = None
-            share, cost = job.work.client.share, time.monotonic() - job.begun
-            if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
-                cost = time.clock_gettime(job.clock) - job.clock_begun
-            job.clock = 0
-            share.cost = max(cost, share.cost / 2)
-            if is_put_back:
-                self._put_back += 1
-                job.lane = MEDIUM if job.lane < MEDIUM else LONG
-                self._line_up(job, job.begun)
-            elif job.work.reason is not None:
-                self._stopped += 1
         if not is_put_back:
             self._results.append((job.done, value))
+        with self._lock:
+            del self._running[thread]
+            self._account(job, is_put_back)
+            return self._take(thread, wake)
+
+    def _account(self, job: _Queued, is_put_back: bool) -> None:
+        """What the job took; one that was put back waits for room. Holds the lock."""
+        job.interruption = None
+        share, cost = job.work.client.share, time.monotonic() - job.begun
+        if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
+            cost = time.clock_gettime(job.clock) - job.clock_begun
+        job.clock = 0
+        share.cost = max(cost, share.cost / 2)
+        if is_put_back:
+            self._put_back += 1
+            job.lane = MEDIUM if job.lane < MEDIUM else LONG
+            self._line_up(job, job.begun)
+        elif job.work.reason is not None:
+            self._stopped += 1
 
     def _bring_back(self) -> None:
         try:

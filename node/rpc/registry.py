@@ -47,6 +47,8 @@ class Method:
     is_coroutine: bool
     inline: bool
     overlaps: bool
+    session_rights: tuple[tuple[int, Right], ...]
+    """Positions of the parameters that name a session, and what the caller must be permitted there."""
 
     def arguments(self, params: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
@@ -91,10 +93,11 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
         )
+        rights = tuple((at, found.right) for at, found in enumerate(parameters) if found.right is not None)
         for name in names:
             assert name not in _METHODS, f"{name} is registered twice"
             coroutine = inspect.iscoroutinefunction(handler)
-            _METHODS[name] = Method(name, handler, parameters, coroutine, inline, overlaps)
+            _METHODS[name] = Method(name, handler, parameters, coroutine, inline, overlaps, rights)
             for spelling in _spellings(name):
                 _NEAR.setdefault(spelling, name)
         return handler

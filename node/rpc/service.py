@@ -58,18 +58,31 @@ class RpcService:
 
         ``client`` is the connection's.
         """
+        if len(body) > LARGE_BYTES:
+            with (client or Client()).working(self.context.limits) as work:
+                decoding = self.readers.run(lambda: self._decoded(body, rights), work)
+                return await self._answer_decoded(await decoding, work)
+        decoded = self._decoded(body, rights)
+        if isinstance(decoded, bytes):
+            return decoded
+        if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
+            return self._encoded(decoded.requests[0])()
         with (client or Client()).working(self.context.limits) as work:
-            try:
-                if len(body) <= LARGE_BYTES:
-                    decoded = self.dispatcher.decode(body, rights)
-                else:
-                    decoded = await self.readers.run(lambda: self.dispatcher.decode(body, rights))
-            except ZvmdError as error:
-                return self.dispatcher.encode_error(None, error)
-            if not decoded.is_batch:
-                answer = await self._answer_one(decoded.requests[0])
-                return self.dispatcher.join(decoded, [] if answer is None else [answer])
+            return await self._answer_decoded(decoded, work)
+
+    def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:
+        """The requests of a body, or the answer to one that cannot be used."""
+        try:
+            return self.dispatcher.decode(body, rights)
+        except ZvmdError as error:
+            return self.dispatcher.encode_error(None, error)
+
+    async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
+        if isinstance(decoded, bytes):
+            return decoded
+        if decoded.is_batch:
             return await self._answer_batch(decoded, work)
+        return await self._answer_one(decoded.requests[0], work)
 
     async def _answer_batch(self, body: Body, work: Work) -> bytes | None:
         """Neighbouring reads run together, so do submissions; everything else keeps its order.
@@ -88,8 +101,8 @@ class RpcService:
             if kind == "read":
                 group.append(self._start_read(request, work))
             else:
-                group.append(asyncio.ensure_future(self._answer_one(request)))
-            group[-1].add_done_callback(partial(_count, work))
+                group.append(asyncio.ensure_future(self._answer_one(request, work)))
+                group[-1].add_done_callback(partial(_count, work))
             answers.append(group[-1])
         found = await asyncio.gather(*answers)
         if work.answer_bytes_left < 0 and work.reason is not None:
@@ -108,45 +121,44 @@ class RpcService:
         """A future of the encoded answer of a read or a refusal."""
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         try:
-            if request.refusal is not None:
-                raise request.refusal
-            job = self._encoded(request, self._prepared(request))
-            self.readers.submit(job, lambda value: _settle(future, value), work)
+            self.readers.submit(self._encoded(request), partial(_settle, future, work), work)
         except ZvmdError as error:
-            future.set_result(None if request.is_notification else self.dispatcher.encode_error(request.id, error))
+            future.set_result(self._refused(request, error))
         return future
 
-    def _prepared(self, request: Request) -> Callable[[], Any]:
-        """The read; one with large parameters is prepared on the thread too. Raises what preparing does."""
-        if request.is_large:
-            return lambda: self.dispatcher.prepare(request.method, request.params, request.rights).run()
-        return self.dispatcher.prepare(request.method, request.params, request.rights).run
-
-    def _encoded(self, request: Request, run: Callable[[], Any]) -> Callable[[], bytes | None]:
-        """``run`` with its answer encoded on the same thread."""
+    def _encoded(self, request: Request) -> Callable[[], bytes | None]:
+        """A read, from its parameters to its encoded answer; what is not large is prepared now."""
         dispatcher = self.dispatcher
+        try:
+            if request.refusal is not None:
+                raise request.refusal
+            prepared = None if request.is_large else dispatcher.prepare(request.method, request.params, request.rights)
+        except ZvmdError as error:
+            return partial(self._refused, request, error)
 
         def job() -> bytes | None:
             try:
+                call = prepared or dispatcher.prepare(request.method, request.params, request.rights)
                 checkpoint()
-                result = run()
+                result = call.run()
             except ZvmdError as error:
-                return None if request.is_notification else dispatcher.encode_error(request.id, error)
+                return self._refused(request, error)
             return None if request.is_notification else dispatcher.encode_result(request.id, result)
 
         return job
 
-    async def _answer_one(self, request: Request) -> bytes | None:
+    def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
+        return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
+
+    async def _answer_one(self, request: Request, work: Work) -> bytes | None:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            method = find_method(request.method)
-            if not method.is_coroutine:
-                job = self._encoded(request, self._prepared(request))
-                return job() if method.inline else await self.readers.run(job)
+            if not find_method(request.method).is_coroutine:
+                return await self.readers.run(self._encoded(request), work)
             result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
         except ZvmdError as error:
-            return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
+            return self._refused(request, error)
         return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
 
     def bounds(self) -> dict[str, tuple[int, int]]:
@@ -165,10 +177,11 @@ def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
         work.spend_answer(len(future.result() or b""))
 
 
-def _settle(future: asyncio.Future[bytes | None], value: Any) -> None:
+def _settle(future: asyncio.Future[bytes | None], work: Work, value: Any) -> None:
     if future.done():
         return
     if isinstance(value, BaseException):
         future.set_exception(value)
     else:
+        work.spend_answer(len(value or b""))
         future.set_result(value)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from node.rpc.errors import ParseError, RequestTooLarge
@@ -37,17 +38,9 @@ def decode(body: bytes, limits: RpcLimits) -> Any:
     if len(body) > LARGE_BYTES:
         _check_values(body, limits.json_values_max)
     _check_depth(body, limits.json_depth_max)
-
-    def integer(text: str) -> int:
-        if len(text) > limits.integer_digits_max:
-            raise RequestTooLarge(f"a number of {len(text)} digits; the limit is {limits.integer_digits_max}")
-        return int(text)
-
     try:
         text = body.decode("utf-8")
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=integer, parse_float=_number
-        )
+        value = _decoder(limits.integer_digits_max).decode(text)
     except UnicodeDecodeError as error:
         raise ParseError(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
@@ -55,6 +48,20 @@ def decode(body: bytes, limits: RpcLimits) -> Any:
     if "\\u" in text:
         _check_surrogates(value)
     return value
+
+
+@lru_cache(maxsize=8)
+def _decoder(digits_max: int) -> json.JSONDecoder:
+    """Made once: that takes longer than decoding a small body."""
+
+    def integer(text: str) -> int:
+        if len(text) > digits_max:
+            raise RequestTooLarge(f"a number of {len(text)} digits; the limit is {digits_max}")
+        return int(text)
+
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_constant=_constant, parse_int=integer, parse_float=_number
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

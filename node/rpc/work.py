@@ -7,11 +7,9 @@ answer is above the limit. `current_work` finds it in coroutines.
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Any
 
 from chain.errors import ZvmdError
@@ -45,17 +43,9 @@ class Client:
         self.share = Share()
         self._works: set[Work] = set()
 
-    @contextmanager
-    def working(self, limits: RpcLimits, stream_id: int | None = None) -> Iterator[Work]:
-        """A request of the client, while it is being answered; `current_work` is it meanwhile."""
-        work = Work(limits, self, stream_id)
-        self.begin(work)
-        token = current_work.set(work)
-        try:
-            yield work
-        finally:
-            current_work.reset(token)
-            self.end(work)
+    def working(self, limits: RpcLimits, stream_id: int | None = None) -> Work:
+        """A request of the client, to be answered inside of ``with``; `current_work` is it meanwhile."""
+        return Work(limits, self, stream_id)
 
     def begin(self, work: Work) -> None:
         """A request of the client is being answered."""
@@ -76,9 +66,13 @@ class Client:
 
 
 class Work:
-    """What one request may still take. Any thread."""
+    """What one request may still take. Any thread.
 
-    __slots__ = ("_deadline", "_limits", "_lock", "_running", "answer_bytes_left", "client", "reason", "stream_id")
+    There is no lock. `begin` adds to the list, then looks at the reason; `stop` sets the reason, then goes through the
+    list: whatever comes first, the other one sees it.
+    """
+
+    __slots__ = ("_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "reason", "stream_id")
 
     def __init__(self, limits: RpcLimits, client: Client | None = None, stream_id: int | None = None) -> None:
         self.client = Client() if client is None else client
@@ -90,38 +84,42 @@ class Work:
         self._limits = limits
         self._deadline: float | None = None
         self._running: list[Interruption] = []
-        self._lock = threading.Lock()
+
+    def __enter__(self) -> Work:
+        self.client.begin(self)
+        self._token: Token[Work | None] = current_work.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        current_work.reset(self._token)
+        self.client.end(self)
 
     def begin(self, now: float) -> Interruption:
         """A thread begins with a part of it; the time runs from the first one on."""
+        if self._deadline is None:
+            self._deadline = now + self._limits.call_max_s
         interruption = Interruption(self.answer_bytes_left, self._answer_too_large)
-        with self._lock:
-            if self._deadline is None:
-                self._deadline = now + self._limits.call_max_s
-            self._running.append(interruption)
-            if self.reason is not None:
-                interruption.stop(self.reason)
+        self._running.append(interruption)
+        if self.reason is not None:
+            interruption.stop(self.reason)
         return interruption
 
     def end(self, interruption: Interruption) -> None:
         """That part is done."""
-        with self._lock:
-            self._running.remove(interruption)
+        self._running.remove(interruption)
 
     def stop(self, reason: ZvmdError) -> None:
-        """End it with an error: what runs, and what would begin. The first reason counts."""
-        with self._lock:
-            if self.reason is None:
-                self.reason = reason
-                for interruption in self._running:
-                    interruption.stop(reason)
+        """End it with an error: what runs, and what would begin. The first reason counts. Event loop."""
+        if self.reason is None:
+            self.reason = reason
+            for interruption in tuple(self._running):
+                interruption.stop(reason)
 
     def look(self, now: float) -> None:
         """Stop it if it is above its time or memory."""
         if self.reason is not None or self._deadline is None:
             return
-        with self._lock:
-            held = sum(interruption.held_bytes() for interruption in self._running)
+        held = sum(interruption.held_bytes() for interruption in tuple(self._running))
         limits = self._limits
         if now > self._deadline:
             self.stop(CallTimeout(f"execution aborted (timeout = {limits.call_max_s:g}s)"))

@@ -11,7 +11,7 @@ from node.rpc.errors import InvalidParams
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
-_DURATION: Final = re.compile(r"[-+]?(0|(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+")
+_DURATION: Final = re.compile(r"[-+]?(0|(\d++\.?\d*+|\.\d++)(ns|us|µs|μs|ms|s|m|h))+")
 """A duration of Go's time.ParseDuration."""
 
 

@@ -9,6 +9,7 @@ from chain.receipts import Log
 from chain.types import Address
 from node.rpc.errors import InvalidParams
 from node.tracers.calls import CallOptions, CallTracer
+from node.tracers.console import ConsoleTracer
 from node.tracers.erc7562 import Erc7562Options, Erc7562Tracer
 from node.tracers.flat_calls import FlatCallOptions, FlatCallTracer
 from node.tracers.options import check_timeout, option, read_options
@@ -134,6 +135,7 @@ _TRACERS: Final[dict[str, Callable[[object], MakeTracer]]] = {
     "prestateTracer": _prestate,
     "erc7562Tracer": _erc7562,
     "muxTracer": _mux,
+    "consoleTracer": lambda _config: lambda _run: ConsoleTracer(),
     "4byteTracer": lambda _config: SelectorTracer,
     "keccak256PreimageTracer": lambda _config: lambda _run: PreimageTracer(),
     "noopTracer": lambda _config: lambda _run: NoopTracer(),

@@ -96,7 +96,7 @@ async def seek(session: AsyncSession, view: View, text: str) -> str:
 
 
 async def toggle_breakpoint(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
-    """At the pc of the frame that is shown, in its code only: an account may run several, and others have the pc too."""
+    """At the pc of the frame that is shown, in its code only: other codes have the same pc."""
     state, frames = view.state, view.state["callFrames"]
     pc, frame = state["pc"], frames[state["depth"] - 1] if frames else None
     same = [point for point in view.breakpoints if point.get("pc") == pc]

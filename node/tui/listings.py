@@ -200,6 +200,9 @@ def calls(view: View) -> Listing:
         node = nodes[number]
         style = "here" if number == here else "plain"
         pieces = [("▶" if number == here else " ", "mark"), ("  " * (node["depth"] - 1) + node["kind"], style)]
+        if node["console"] is not None:
+            indent = "  " * (node["depth"] - 1)
+            return [pieces[0], (f"{indent}console.log ", "dim"), (printable(node["console"]), style)]
         pieces.append((f" {node['address']} @{node['firstStep']} gas {node['gasUsed']}", "dim"))
         return [*pieces, *_ended(node["halt"])]
 

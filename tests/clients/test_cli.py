@@ -6,9 +6,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from node.cli import link
 from tests.commands import run_command
 from tests.conftest import Node
 from tests.contracts import dev_account
@@ -39,10 +41,16 @@ def fields(output: str) -> dict[str, str]:
 
 
 def test_status(zvmd: Zvmd) -> None:
-    lines = dict(line.split(maxsplit=1) for line in zvmd("status").stdout.splitlines()[1:])
-    parts = ("head", "log", "checkpoint", "index", "pool", "sessions", "engine", "memory", "logging", "limit", "job")
-    assert tuple(lines) == parts
+    short = zvmd("status").stdout.splitlines()
+    assert len(short) < 24
+    assert max(map(len, short)) <= 80
+    lines = dict(line.split(maxsplit=1) for line in short)
+    parts = ("head", "log", "checkpoint", "states", "index", "pool", "contracts", "sessions", "engine")
+    parts += ("memory", "logging")
+    assert tuple(lines) == ("node", "serving", *parts, "jobs")
     assert lines["engine"].startswith("auto; ")
+    long = dict(line.split(maxsplit=1) for line in zvmd("status", "-v").stdout.splitlines())
+    assert tuple(long) == ("node", "serving", *parts, "compiled", "limit", "job")
 
     def names(value: object) -> list[str]:
         if isinstance(value, dict):
@@ -131,5 +139,20 @@ def test_no_node(tmp_path_factory: pytest.TempPathFactory) -> None:
         check=False,
     )
     assert result.returncode == 1
-    assert result.stderr.startswith("error[client.token]")
-    assert "hint:" in result.stderr
+    assert result.stderr.startswith(f"error[client.token]: no node has run in {empty}")
+    assert "hint: name the node's directory" in result.stderr
+
+
+def test_a_node_with_another_data_directory_is_found(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without options, where no node has run: the one at the usual address answers, if there is one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(link, "DEFAULT_HTTP", node.http_url)
+    found = run_command("rpc", "eth_chainId")
+    assert found.stdout == "0x7a69\n"
+    assert found.stderr.startswith(f"note: no node has run in {tmp_path}/.local/share/zvmd; asking {node.http_url}")
+    monkeypatch.setattr(link, "DEFAULT_HTTP", "http://127.0.0.1:1")
+    missing = run_command("rpc", "eth_chainId")
+    assert missing.stderr.startswith("error[client.token]: no node has run in ")

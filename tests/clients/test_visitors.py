@@ -199,7 +199,7 @@ def test_a_websocket_of_a_page(node: Node) -> None:
     calls = [
         CALL,
         CALL | {"method": "eth_subscribe", "params": ["newHeads"]},
-        CALL | {"method": "zvmd_session_watch", "params": [1]},
+        CALL | {"method": "zvmd_session_watch", "params": [999_999]},
         CALL | {"method": "zvmd_status"},
         CALL | {"method": "rpc_modules"},
     ]

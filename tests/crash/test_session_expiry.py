@@ -43,7 +43,7 @@ def test_unused_sessions_go_and_stay_gone(tmp_path: Path) -> None:
         status = rpc.call("zvmd_status")["sessions"]
         assert (status["sessions"], status["pinned"], status["removed"]) == (1, 1, 2)
         assert len(list((daemon.data_dir / "sessions" / str(large)).iterdir())) == 1, "its file stays for a day"
-        shown = run_command("status", "--data-dir", str(daemon.data_dir)).stdout
+        shown = run_command("status", "-v", "--data-dir", str(daemon.data_dir)).stdout
         assert "sessions    1 kept (1 pinned)" in shown
         assert "job         sessions: every 0.2 s" in shown
 

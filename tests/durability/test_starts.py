@@ -76,7 +76,8 @@ FEW = {
     "storage.segment_size_bytes": ("65536",), "node.accounts": ("0",), "limits.http_connections": ("1",),
     "limits.quic_connections": ("1",), "limits.body_bytes": ("1024",), "limits.json_depth": ("8",),
     "storage.export_seconds": ("5e-324",), "node.block_time_seconds": ("5e-324",), "http.host": ("::1", "127.9.9.9"),
-    "quic.host": ("::", "::1", "224.0.0.1"), "node.data_dir": ("/dev/null", ""), "node.genesis": ("/dev/zero",),
+    "quic.host": ("::", "::1", "224.0.0.1"), "node.data_dir": ("/dev/null", "", "x" * 300),
+    "node.genesis": ("/dev/zero",),
 }  # fmt: skip
 """Values that once passed the check and did not start, or not rightly."""
 

@@ -8,12 +8,11 @@ structure instead, and `bytes` methods and msgspec are linear by themselves.
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
 
@@ -91,45 +90,45 @@ def _nested(n: int) -> bytes:
 
 
 DECODERS: dict[str, Callable[[int], Any]] = {
-    "JSON bodies": lambda n: [_quietly(partial(decode, body, LIMITS)) for body in _bodies(n)],
-    "quantities": lambda n: _each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
-    "data": lambda n: _each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
-    "addresses": lambda n: _each(params.address, "0x" + "1" * n, "1" * n),
+    "JSON bodies": lambda n: each(lambda body: decode(body, LIMITS), *_bodies(n)),
+    "quantities": lambda n: each(params.quantity, "0x" + "0" * n, "0x" + "f" * n, "1" * n, "0x" + "_1" * n),
+    "data": lambda n: each(params.data, "0x" + "00" * n, "0x" + "0" * (n | 1), "0x" + " " * n, "x" * n),
+    "addresses": lambda n: each(params.address, "0x" + "1" * n, "1" * n),
     "call": lambda n: call_fields({"accessList": [{"address": ADDRESS, "storageKeys": ["0x" + "00" * 32] * n}]}),
     "overrides": lambda n: account_overrides({f"0x{i:040x}": {"balance": "0x1"} for i in range(n)}),
     "slots": lambda n: account_overrides({ADDRESS: {"stateDiff": {f"0x{i:064x}": "0x" + "00" * 32 for i in range(n)}}}),
     "log filter": lambda n: (addresses_of([f"0x{i:040x}" for i in range(n)]), topics_of([["0x" + "00" * 32] * n])),
     "RLP items": lambda n: rlp.decode(rlp.encode([b"x"] * n)),
     "RLP lists": lambda n: rlp.decode(rlp.encode([[]] * n)),
-    "RLP nested": lambda n: _quietly(lambda: rlp.decode(b"\xc1" * n + b"\xc0")),
-    "transactions": lambda n: _each(decode_transaction, b"\x02" + rlp.encode([b"x"] * n), b"\xf8" * n, b"\x04" * n),
+    "RLP nested": lambda n: quietly(lambda: rlp.decode(b"\xc1" * n + b"\xc0")),
+    "transactions": lambda n: each(decode_transaction, b"\x02" + rlp.encode([b"x"] * n), b"\xf8" * n, b"\x04" * n),
     "frames": lambda n: _frames(encode_frame(CallMethod(1, "x", ["y" * n])), 1),
     "small frames": lambda n: _frames(encode_frame(CallMethod(1, "x", [])) * n, 7),
-    "malformed frames": lambda n: _each(decode_request, b"\x91" * n, b"\xdd\xff\xff\xff\xff" * n, b"\x93\x01" * n),
-    "Host": lambda n: _each(parse_host, "[" * n, ":" * n, "a." * n, "[" + ":" * n + "]"),
-    "expressions": lambda n: _each(
+    "malformed frames": lambda n: each(decode_request, b"\x91" * n, b"\xdd\xff\xff\xff\xff" * n, b"\x93\x01" * n),
+    "Host": lambda n: each(parse_host, "[" * n, ":" * n, "a." * n, "[" + ":" * n + "]"),
+    "expressions": lambda n: each(
         Expression, "(" * n, "1+" * n + "1", "!" * n, " " * n, "0x" * n, "-" * n, "stack[" * n, "1 " * n, "a" * n
     ),
-    "signatures": lambda n: _each(
+    "signatures": lambda n: each(
         abi.parse_signature,
         *("f(" * n, "f(" + "uint," * n + "uint)", "f(uint" + "[]" * n + ")", "f" * n, "f()" + " returns" * n),
     ),
-    "ABI values": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" + "1," * n + "1]")),
-    "ABI nesting": lambda n: _quietly(lambda: abi.parse_value("uint256[]", "[" * n)),
-    "amounts": lambda n: _each(abi.parse_amount, "1" * n, " " * n, "1" + " " * n + "x", "0x" + "1" * n, "1." * n),
+    "ABI values": lambda n: quietly(lambda: abi.parse_value("uint256[]", "[" + "1," * n + "1]")),
+    "ABI nesting": lambda n: quietly(lambda: abi.parse_value("uint256[]", "[" * n)),
+    "amounts": lambda n: each(abi.parse_amount, "1" * n, " " * n, "1" + " " * n + "x", "0x" + "1" * n, "1." * n),
 }
 
 
-def _quietly(run: Callable[[], object]) -> None:
+def quietly(run: Callable[[], object]) -> None:
     try:
         run()
     except (ZvmdError, ZvmdClientError, msgspec.DecodeError, RecursionError, ValueError):
         return
 
 
-def _each(decoder: Callable[[Any], object], *inputs: object) -> None:
+def each(decoder: Callable[[Any], object], *inputs: object) -> None:
     for given in inputs:
-        _quietly(partial(decoder, given))
+        quietly(lambda given=given: decoder(given))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -143,11 +142,16 @@ PRODUCT = ("chain", "vm", "storage", "debugger", "node", "zvmd")
 CALLS = ("compile", "match", "sub", "search", "findall", "fullmatch", "split", "finditer")
 
 
-def patterns() -> Iterator[tuple[str, int, str | bytes]]:
-    """Every literal pattern of the product: where, the flags left out, and its text."""
+def patterns() -> Iterator[tuple[str, str | bytes]]:
+    """Every pattern of the product, and the module: those that modules keep, and those written into calls."""
     for room in PRODUCT:
         for path in sorted((REPO / room).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            text = path.read_text()
+            where = ".".join(path.relative_to(REPO).with_suffix("").parts)
+            if "re.compile(" in text:
+                kept = vars(importlib.import_module(where)).values()
+                yield from ((where, value.pattern) for value in kept if isinstance(value, re.Pattern))
+            for node in ast.walk(ast.parse(text)) if "re." in text else ():
                 if (
                     isinstance(node, ast.Call)
                     and isinstance(node.func, ast.Attribute)
@@ -155,10 +159,9 @@ def patterns() -> Iterator[tuple[str, int, str | bytes]]:
                     and node.func.value.id == "re"
                     and node.func.attr in CALLS
                     and isinstance(node.args[0], ast.Constant)
+                    and isinstance(node.args[0].value, str | bytes)
                 ):
-                    pattern = node.args[0].value
-                    assert isinstance(pattern, str | bytes)
-                    yield str(path.relative_to(REPO)), node.lineno, pattern
+                    yield where, node.args[0].value
 
 
 def repeats(parsed: Any, inside: bool = False) -> Iterator[bool]:
@@ -178,11 +181,99 @@ def repeats(parsed: Any, inside: bool = False) -> Iterator[bool]:
                 yield from repeats(branch, inside)
 
 
-@pytest.mark.parametrize("where", [pytest.param(found, id=f"{found[0]}:{found[1]}") for found in patterns()])
-def test_expressions_do_not_go_back(where: tuple[str, int, str | bytes]) -> None:
-    """No endless repeat inside another, unless the inner one gives nothing back."""
-    parsed = _parser.parse(where[2])
+ONE_OR_MORE = (_constants.LITERAL, _constants.NOT_LITERAL, _constants.IN, _constants.ANY, _constants.BRANCH)
+"""Items that take at least a character."""
+
+
+def characters(item: Any) -> frozenset[int]:
+    """ASCII characters with which an item of a pattern may begin; all of them where that is not looked into."""
+    operation, argument = item
+    if operation is _constants.IN:
+        taken = re.compile(_class_of(argument))
+        return frozenset(code for code in range(128) if taken.fullmatch(chr(code)))
+    if operation is _constants.LITERAL:
+        return frozenset((argument,))
+    if operation is _constants.NOT_LITERAL:
+        return frozenset(range(128)) - {argument}
+    if operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT) and argument[0]:
+        return characters(next(flattened(argument[2])))
+    if operation is _constants.BRANCH and all(argument[1]):
+        return frozenset().union(*(characters(next(flattened(branch))) for branch in argument[1]))
+    return frozenset(range(128))
+
+
+def _class_of(members: Any) -> str:
+    """A set as `re` writes it."""
+    categories = {
+        _constants.CATEGORY_DIGIT: "\\d",
+        _constants.CATEGORY_SPACE: "\\s",
+        _constants.CATEGORY_WORD: "\\w",
+        _constants.CATEGORY_NOT_DIGIT: "\\D",
+        _constants.CATEGORY_NOT_SPACE: "\\S",
+        _constants.CATEGORY_NOT_WORD: "\\W",
+    }
+    text = ""
+    for operation, argument in members:
+        if operation is _constants.NEGATE:
+            text += "^"
+        elif operation is _constants.LITERAL:
+            text += re.escape(chr(argument))
+        elif operation is _constants.RANGE:
+            text += f"{re.escape(chr(argument[0]))}-{re.escape(chr(argument[1]))}"
+        else:
+            text += categories[argument]
+    return f"[{text}]"
+
+
+def flattened(parsed: Any) -> Iterator[Any]:
+    """Items of a pattern one after the other, groups taken apart; a branch is one item."""
+    for operation, argument in parsed:
+        if operation is _constants.SUBPATTERN:
+            yield from flattened(argument[3])
+        else:
+            yield operation, argument
+
+
+def shares_characters(parsed: Any) -> bool:
+    """Whether two endless repeats of the sequence could share what they take, so that each way to cut it is tried."""
+    before: list[frozenset[int]] = []
+    for operation, argument in flattened(parsed):
+        if operation in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            least, most, (*body,) = argument
+            first = next(flattened(body))
+            taken = characters(first)
+            if most is _constants.MAXREPEAT and any(taken & other for other in before):
+                return True
+            if least:
+                before = [other for other in before if taken & other]
+            if most is _constants.MAXREPEAT:
+                before.append(taken)
+        elif operation in ONE_OR_MORE:
+            taken = characters((operation, argument))
+            before = [other for other in before if taken & other]
+    return False
+
+
+@pytest.mark.parametrize(("where", "pattern"), sorted(set(patterns()), key=str))
+def test_expressions_do_not_go_back(where: str, pattern: str | bytes) -> None:
+    """No endless repeat inside another or beside one of the same characters, unless it gives nothing back."""
+    parsed = _parser.parse(pattern)
     assert not any(repeats(parsed)), where
+    assert not shares_characters(parsed), where
+
+
+SEARCHES = r"\b([A-Z_]+|re)\.(search|findall|finditer|sub|split)\("
+
+
+def test_a_search_does_not_begin_with_a_repeat() -> None:
+    """A pattern is tried at each place, so one that takes much and then fails takes the square: those have to begin
+    with a character of their own, and `repeats` and `shares_characters` see to what follows."""
+    for room in PRODUCT:
+        for path in sorted((REPO / room).rglob("*.py")):
+            for name in {found[1] for found in re.finditer(SEARCHES, path.read_text())} - {"re"}:
+                module = importlib.import_module(".".join(path.relative_to(REPO).with_suffix("").parts))
+                operation, argument = next(flattened(_parser.parse(vars(module)[name].pattern)))
+                assert not (operation is _constants.MAX_REPEAT and argument[1] is _constants.MAXREPEAT), (path, name)
 
 
 def test_the_audit_sees_what_it_is_for() -> None:
@@ -190,5 +281,7 @@ def test_the_audit_sees_what_it_is_for() -> None:
         assert any(repeats(_parser.parse(bad))), bad
     for good in (rb'"(?:[^"\\]++|\\.)*+"?', "(a{1,64}b)*", "a*b*"):
         assert not any(repeats(_parser.parse(good))), good
-    assert re.compile(rb'"(?:[^"\\]++|\\.)*+"?')
-    assert Path(REPO).is_dir()
+    for bad in (r"\d+\.?\d*", r"\s*(=)?\s*x", r"(\w+?)To(\w+)At", "[a-z]+[0-9x]*", ".*a.*b"):
+        assert shares_characters(_parser.parse(bad)), bad
+    for good in (r"\d++\.?\d*+", r"a*\.a*", "[a-z]+://[^/]*", r"\s*[a-z]+\s*,"):
+        assert not shares_characters(_parser.parse(good)), good

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from Crypto.Hash import RIPEMD160
-
 
 def gas_per_word(fixed: int, per_word: int) -> Callable[[bytes], int]:
     """Gas of the form ``fixed + per_word * ceil(len / 32)``."""
@@ -24,6 +22,8 @@ def sha256(data: bytes) -> bytes:
 
 def ripemd160(data: bytes) -> bytes:
     """RIPEMD-160, padded on the left to a word."""
+    from Crypto.Hash import RIPEMD160  # here: it takes longer to import than most of the machine, and is rarely called
+
     return bytes(12) + RIPEMD160.new(data).digest()
 
 

@@ -16,6 +16,7 @@ NAMESPACES = (
     "debug",
     "cheats",
     "zvmd",
+    "transcript",
     "sessions",
     "session_views",
     "session_shelf",

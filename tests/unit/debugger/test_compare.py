@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.console_log import CONSOLE
+from chain.hashing import keccak256
 from debugger import diff
 from debugger.calltree import call_tree
 from debugger.diff import Comparison, compare, compare_slices
@@ -213,6 +215,17 @@ def test_call_tree_and_gas() -> None:
         run.seek(node.end_step)
         assert run.state().depth == 1
     assert not call_tree(run, limit=3).has_ended
+
+
+def test_console_log_is_told_by_the_messages_that_call_it() -> None:
+    text = keccak256(b"log(uint256)")[:4] + (500).to_bytes(32, "big")
+    store = code(b"\x7f" + text[:32], 0, "MSTORE", b"\x63" + text[32:], 224, "SHL", 32, "MSTORE")
+    call = code(0, 0, len(text), 0, b"\x73" + CONSOLE, "GAS STATICCALL POP")
+    assert [node.console for node in call_tree(session(program(store + call + CALL_OTHER, REVERTING))).nodes] == [
+        None,
+        "500",
+        None,
+    ]
 
 
 @settings(max_examples=20, deadline=None)

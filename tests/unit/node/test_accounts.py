@@ -12,12 +12,13 @@ from node.engine.mnemonic import fault_of
 from node.errors import UnknownAccount
 from node.settings import DEV_MNEMONIC
 
+Account.enable_unaudited_hdwallet_features()
+
 OTHER = "legal winner thank year wave sausage worth useful legal winner thank yellow"
 
 
 @pytest.mark.parametrize("mnemonic", [DEV_MNEMONIC, OTHER, f" {OTHER}\n".replace("year", " year")])
 def test_keys_equal_those_of_eth_account(mnemonic: str) -> None:
-    Account.enable_unaudited_hdwallet_features()
     accounts = DevAccounts.of_mnemonic(mnemonic, 12)
     for index, address in enumerate(accounts.addresses):
         theirs = Account.from_mnemonic(" ".join(mnemonic.split()), account_path=f"m/44'/60'/0'/0/{index}")

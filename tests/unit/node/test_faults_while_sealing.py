@@ -20,8 +20,8 @@ from vm.block import BlockExecution
 from vm.precompiles.contract import native
 
 CALLER = Address(b"\x51" * 20)
-WRITES_AND_CALLS = bytes.fromhex("600160005560016001556000600060d560006000600961fffff100")
-"""Sets slots 0 and 1, then calls blake2f: what is missing is met with half a transaction in the journal."""
+WRITES_AND_CALLS = bytes.fromhex("600160005560016001556000600061010060006000600b61fffff100")
+"""Sets slots 0 and 1, then adds two points of BLS12-381: what is missing is met in the middle of a transaction."""
 PLAIN = Address(b"\x52" * 20)
 SETTLES_BADLY = 666
 """Wei of a transfer that executes and then fails to be paid for."""
@@ -30,13 +30,13 @@ ETHER = 10**18
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A node that does not seal by itself, on a machine without the library of blake2f."""
+    """A node that does not seal by itself, on a machine without the library of BLS12-381."""
     node = LocalNode(tmp_path / "data")
     node.ask(lambda done: Control(done, "automine", False))
     node.ask(lambda done: Cheat(done, "impersonate_all", (True,)))
     node.ask(lambda done: Cheat(done, "amend", ([CALLER, None, None, WRITES_AND_CALLS, []],)))
     native.cache_clear()
-    monkeypatch.setitem(sys.modules, "blake2b", None)
+    monkeypatch.setitem(sys.modules, "py_arkworks_bls12381", None)
     yield node
     node.close()
     native.cache_clear()

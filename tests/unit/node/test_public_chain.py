@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from node.engine.accounts import DevAccounts
-from node.opening import PUBLIC_ACCOUNT, is_public, new_genesis
+from node.opening import PUBLIC_ACCOUNT, is_public, new_genesis, read_wanted_genesis
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings
 
 OTHER = "legal winner thank year wave sausage worth useful legal winner thank yellow"
@@ -24,7 +24,7 @@ def public(begun: Settings, run: Settings | None = None) -> bool:
     accounts = DevAccounts([])
     if begun.node.dev:
         accounts = DevAccounts.of_mnemonic(begun.node.mnemonic, begun.node.accounts)
-    return is_public(run or begun, new_genesis(begun, accounts, 0))
+    return is_public(run or begun, read_wanted_genesis(begun) or new_genesis(begun, accounts, 0))
 
 
 def test_the_first_account_is_that_of_the_mnemonic() -> None:

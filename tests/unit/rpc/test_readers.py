@@ -202,7 +202,7 @@ def test_an_answer_is_refused_while_it_is_made() -> None:
 
 
 def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(_readers: Readers, _job: object) -> None:
+    def end(*_: object) -> None:
         raise SystemExit
 
     async def test(readers: Readers) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from chain.console_log import CONSOLE
 from chain.forks import Fork
 from chain.types import Address
 from vm.errors import PrecompileError
@@ -88,8 +89,10 @@ def _call(kind: CallKind) -> Handler:
                 why = Halt.CALL_TOO_DEEP if is_deep else Halt.INSUFFICIENT_BALANCE
                 run.tell_refused(message_of(kind, mine, target, value, data, granted), why)
             return None
-        data = bytes(frame.memory[start : start + size])
-        run.begin_call(message_of(kind, mine, target, value, data, granted))
+        message = message_of(kind, mine, target, value, bytes(frame.memory[start : start + size]), granted)
+        if run.context.console is not None and message.to == CONSOLE:
+            run.context.console.add(message.data)
+        run.begin_call(message)
         return None
 
     return call

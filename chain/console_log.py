@@ -1,6 +1,6 @@
 """``console.log`` of Hardhat and Foundry: calls of contracts to an address without code, decoded and formatted.
 
-Both libraries call ``0x000000000000000000636F6e736F6c652e6c6f67`` ("console.log") with the selector of a signature
+Both libraries call `CONSOLE` with the selector of a signature
 ``log(...)``. Early versions hashed ``uint`` and ``int`` where the ABI says ``uint256`` and ``int256``; both are known.
 """
 
@@ -44,6 +44,12 @@ def decode(data: bytes) -> str | None:
     except IndexError:
         return None
     return _formatted(values)
+
+
+def shown(data: bytes) -> str:
+    """The line that a call of the console prints; calldata of none of its signatures as hex."""
+    line = decode(data)
+    return "0x" + data.hex() if line is None else line
 
 
 @cache

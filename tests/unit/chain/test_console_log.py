@@ -10,8 +10,8 @@ from eth_abi.abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chain.console_log import SINGLE_TYPES, TYPES, decode
 from chain.hashing import keccak256
-from node.engine.console_log import SINGLE_TYPES, TYPES, decode
 
 A = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 

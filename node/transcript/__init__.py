@@ -1,0 +1,1 @@
+"""What the node prints of its chain for people: transactions, failed calls and console.log."""
