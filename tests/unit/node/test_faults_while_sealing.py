@@ -80,7 +80,12 @@ def test_a_thousand_faults_in_one_block(local: LocalNode, monkeypatch: pytest.Mo
     """Nothing is executed twice, the good ones keep their order, and the log replays to the same state."""
     runs: list[Transaction] = []
     run = BlockExecution.run
-    monkeypatch.setattr(BlockExecution, "run", lambda self, tx, *rest: (runs.append(tx), run(self, tx, *rest))[1])
+
+    def counted(self: BlockExecution, tx: Transaction, *rest: Any, **named: Any) -> Any:
+        runs.append(tx)
+        return run(self, tx, *rest, **named)
+
+    monkeypatch.setattr(BlockExecution, "run", counted)
     candidates = [candidate(local, number, CALLER if number % 2 else PLAIN) for number in range(2_000)]
     answers = submit_all(local, candidates)
     local.mine()
