@@ -9,6 +9,7 @@ from typing import Any
 from chain.errors import InvalidGenesis, InvalidHex
 from chain.forks import (
     CANCUN_BLOBS,
+    CODE_BYTES_MAX,
     DEPOSIT_CONTRACT,
     GLACIERS,
     PRAGUE_BLOBS,
@@ -116,7 +117,8 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         tuple((number, delay) for key, delay in GLACIERS if (number := _point(config, key)) is not None),
         _point(config, "daoForkBlock"),
         config.get("daoForkSupport") is True,
-        config.get("transactionGasCap") is not False,
+        gas_capped=config.get("transactionGasCap") is not False,
+        code_bytes_max=number_of(config.get("codeSizeLimit", CODE_BYTES_MAX), "config.codeSizeLimit", UINT64_MAX >> 1),
     )
 
 
@@ -156,6 +158,8 @@ def config_to_json(config: ChainConfig) -> dict[str, Any]:
         result["depositContractAddress"] = "0x" + config.deposit_contract.hex()
     if not config.gas_capped:
         result["transactionGasCap"] = False
+    if config.code_bytes_max != CODE_BYTES_MAX:
+        result["codeSizeLimit"] = config.code_bytes_max
     return result
 
 

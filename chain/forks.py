@@ -30,6 +30,9 @@ class Fork(IntEnum):
 
 LATEST_FORK = Fork.OSAKA
 
+CODE_BYTES_MAX = 24_576
+"""Longest code of a contract (EIP-170, from Spurious Dragon)."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlobSchedule:
@@ -90,6 +93,8 @@ class ChainConfig:
     """Whether the chain went along with it."""
     gas_capped: bool = True
     """Whether a transaction's gas is capped from Osaka on (EIP-7825); development chains may go without."""
+    code_bytes_max: int = CODE_BYTES_MAX
+    """Longest code of a contract; creation code may be twice as long. Development chains may have another limit."""
 
     def fork_at(self, number: int, timestamp: int) -> Fork:
         """The fork whose rules govern the block with this number and timestamp."""

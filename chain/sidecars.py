@@ -7,6 +7,7 @@ from hashlib import sha256
 from chain import rlp
 from chain.errors import InvalidBlobs, InvalidRlp, MalformedTransaction
 from chain.transactions import BLOB, Transaction, decode_transaction
+from chain.types import Hash32
 
 BLOB_BYTES = 131_072
 COMMITMENT_BYTES = 48
@@ -39,6 +40,11 @@ def decode_network_transaction(raw: bytes) -> tuple[Transaction, bytes]:
     return tx, sidecar
 
 
+def versioned_hash(commitment: bytes) -> Hash32:
+    """What a transaction has of a blob, by the blob's KZG commitment (EIP-4844)."""
+    return Hash32(b"\x01" + sha256(commitment).digest()[1:])
+
+
 def _check(tx: Transaction, parts: list[rlp.Decoded]) -> None:
     proofs_per_blob = 1
     if len(parts) == 4:
@@ -52,8 +58,8 @@ def _check(tx: Transaction, parts: list[rlp.Decoded]) -> None:
     _chunks(parts[0], "blobs", count, BLOB_BYTES)
     commitments = _chunks(parts[1], "commitments", count, COMMITMENT_BYTES)
     _chunks(parts[2], "proofs", count * proofs_per_blob, PROOF_BYTES)
-    for commitment, versioned_hash in zip(commitments, tx.blob_versioned_hashes, strict=True):
-        if b"\x01" + sha256(commitment).digest()[1:] != versioned_hash:
+    for commitment, digest in zip(commitments, tx.blob_versioned_hashes, strict=True):
+        if versioned_hash(commitment) != digest:
             raise InvalidBlobs("a commitment does not match its versioned hash")
 
 

@@ -65,3 +65,35 @@ class StateDelta:
     """Accounts whose earlier storage is gone (self-destruct, creation over old storage)."""
     codes: dict[Hash32, bytes] = field(default_factory=dict)
     """Code deployed, by its hash."""
+
+
+class OverlayState:
+    """A state with a delta on top, such as the one after the first transactions of a block."""
+
+    def __init__(self, below: StateReader, delta: StateDelta) -> None:
+        self._below = below
+        self.delta = delta
+
+    def account(self, address: Address) -> Account | None:
+        """The account, or None if there is none."""
+        if address in self.delta.accounts:
+            return self.delta.accounts[address]
+        return self._below.account(address)
+
+    def storage(self, address: Address, slot: int) -> int:
+        """Value of a slot."""
+        slots = self.delta.storage.get(address, {})
+        if slot in slots or address in self.delta.wiped:
+            return slots.get(slot, 0)
+        return self._below.storage(address, slot)
+
+    def code(self, code_hash: Hash32) -> bytes:
+        """Code by hash."""
+        code = self.delta.codes.get(code_hash)
+        return self._below.code(code_hash) if code is None else code
+
+    def has_storage(self, address: Address) -> bool:
+        """Whether any slot is set; slots of the state below count unless wiped."""
+        if any(self.delta.storage.get(address, {}).values()):
+            return True
+        return address not in self.delta.wiped and self._below.has_storage(address)

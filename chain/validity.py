@@ -17,15 +17,15 @@ from chain.errors import (
     WrongChainId,
 )
 from chain.fees import floor_gas, intrinsic_gas
-from chain.forks import Fork
+from chain.forks import CODE_BYTES_MAX, Fork
 from chain.transactions import BLOB, LEGACY, SET_CODE, Transaction, is_impersonated
 from chain.types import UINT64_MAX, UINT256_MAX
 
 FORK_OF_TYPE = (Fork.FRONTIER, Fork.BERLIN, Fork.LONDON, Fork.CANCUN, Fork.PRAGUE)
 """The fork that introduced a transaction type."""
 
-MAX_INITCODE_BYTES = 49_152
-"""EIP-3860, from Shanghai."""
+MAX_INITCODE_BYTES = 2 * CODE_BYTES_MAX
+"""EIP-3860, from Shanghai; on a chain with another limit of code, twice that."""
 
 TRANSACTION_GAS_CAP = 2**24
 """EIP-7825, from Osaka."""
@@ -36,10 +36,12 @@ MAX_BLOBS_PER_TRANSACTION = 6
 VERSIONED_HASH_VERSION_KZG = 1
 
 
-def check_static(tx: Transaction, fork: Fork, chain_id: int, *, gas_capped: bool = True) -> None:
+def check_static(
+    tx: Transaction, fork: Fork, chain_id: int, *, gas_capped: bool = True, code_bytes_max: int = CODE_BYTES_MAX
+) -> None:
     """Raise the `InvalidTransaction` subclass that says why no block of this fork may contain ``tx``.
 
-    ``gas_capped``: whether the chain has the gas cap of EIP-7825 (`chain.forks.ChainConfig.gas_capped`).
+    ``gas_capped`` and ``code_bytes_max`` are the chain's (`chain.forks.ChainConfig`).
     Does not recover the sender: `chain.transactions.recover_sender` does.
     """
     check_type(tx, fork)
@@ -54,7 +56,7 @@ def check_static(tx: Transaction, fork: Fork, chain_id: int, *, gas_capped: bool
         _check_blobs(tx, fork)
     elif tx.type == SET_CODE:
         _check_authorizations(tx)
-    check_initcode(tx, fork)
+    check_initcode(tx, fork, code_bytes_max)
     check_gas_covers(tx, fork)
     _check_gas_cap(tx, gas_cap(fork, gas_capped=gas_capped))
 
@@ -67,10 +69,11 @@ def check_type(tx: Transaction, fork: Fork) -> None:
         raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
 
 
-def check_initcode(tx: Transaction, fork: Fork) -> None:
-    """Raise `InitcodeTooLarge` for a creation with more code than EIP-3860 allows."""
-    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > MAX_INITCODE_BYTES:
-        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {MAX_INITCODE_BYTES} are the most")
+def check_initcode(tx: Transaction, fork: Fork, code_bytes_max: int = CODE_BYTES_MAX) -> None:
+    """Raise `InitcodeTooLarge` for a creation with more code than EIP-3860 allows: twice the limit of code."""
+    most = 2 * code_bytes_max
+    if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > most:
+        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {most} are the most")
 
 
 def check_gas_covers(tx: Transaction, fork: Fork) -> None:

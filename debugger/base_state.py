@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chain.hashing import keccak256
-from chain.state import EMPTY_CODE_HASH, Account, BlockHashes, StateDelta, StateReader
+from chain.state import EMPTY_CODE_HASH, Account, BlockHashes, StateReader
 from chain.trie import state_root_of
 from chain.types import ZERO_HASH, Address, Hash32
 
@@ -30,38 +30,6 @@ class EmptyState:
     def has_storage(self, address: Address) -> bool:  # noqa: ARG002
         """Never."""
         return False
-
-
-class OverlayState:
-    """A state with a delta on top, such as the one after the first transactions of a block."""
-
-    def __init__(self, below: StateReader, delta: StateDelta) -> None:
-        self._below = below
-        self._delta = delta
-
-    def account(self, address: Address) -> Account | None:
-        """The account, or None if there is none."""
-        if address in self._delta.accounts:
-            return self._delta.accounts[address]
-        return self._below.account(address)
-
-    def storage(self, address: Address, slot: int) -> int:
-        """Value of a slot."""
-        slots = self._delta.storage.get(address, {})
-        if slot in slots or address in self._delta.wiped:
-            return slots.get(slot, 0)
-        return self._below.storage(address, slot)
-
-    def code(self, code_hash: Hash32) -> bytes:
-        """Code by hash."""
-        code = self._delta.codes.get(code_hash)
-        return self._below.code(code_hash) if code is None else code
-
-    def has_storage(self, address: Address) -> bool:
-        """Whether any slot is set; slots of the state below count unless wiped."""
-        if any(self._delta.storage.get(address, {}).values()):
-            return True
-        return address not in self._delta.wiped and self._below.has_storage(address)
 
 
 class WitnessAccount(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):

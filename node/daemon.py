@@ -73,7 +73,7 @@ async def run_daemon(
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
-    node = Node(opened, pipeline, settings.limits.call_gas)
+    node = Node(opened, pipeline, settings.limits.call_gas, settings.node.client_version)
     node.transcript, artifacts = transcript_of(voice, settings, opened)
     sessions = SessionService(
         Ground(node, opened.machine),

@@ -139,7 +139,7 @@ def _open(
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(cache, settings.vm.engine, dump=dump)
+    machine = Machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     block_time = settings.node.block_time_seconds
     controls = Controls(
@@ -187,6 +187,10 @@ def _recovered(
     except BaseException:
         store.close()
         raise
+
+
+NO_CODE_LIMIT = 2**31
+"""Bytes: more code than any block's gas pays for."""
 
 
 def take_directory(fs: FileSystem) -> DirectoryLock:
@@ -288,7 +292,7 @@ def read_wanted_genesis(settings: Settings) -> Genesis | None:
 def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Genesis:
     """The genesis of a development chain that the settings describe."""
     fork, blobs = rules_of(settings.node.hardfork)
-    return dev_genesis(
+    genesis = dev_genesis(
         settings.node.chain_id,
         dev_accounts.addresses,
         fork,
@@ -298,6 +302,12 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
         blobs=blobs,
         gas_capped=settings.node.tx_gas_cap or not settings.node.dev,
     )
+    return replace(genesis, config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)))
+
+
+def code_bytes_max(settings: Settings) -> int:
+    """The limit of a contract's code that the settings ask for, bytes."""
+    return settings.node.code_size_limit or NO_CODE_LIMIT
 
 
 def rules_of(hardfork: str) -> tuple[Fork, BlobSchedule | None]:
@@ -323,6 +333,11 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
         )
     _check_gas_cap(genesis, settings, origins)
+    if origins.get("node.code_size_limit") and code_bytes_max(settings) != genesis.config.code_bytes_max:
+        raise GenesisMismatch(
+            f"code_size_limit {settings.node.code_size_limit} was asked for; this chain began with "
+            f"{genesis.config.code_bytes_max}"
+        )
     if wanted is not None:
         if wanted.header().hash != genesis.header().hash:
             raise GenesisMismatch(f"{settings.node.genesis} is another genesis than the stored one")

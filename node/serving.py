@@ -155,14 +155,16 @@ def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: 
 
 def rpc_limits(settings: Settings) -> RpcLimits:
     """The request limits that the settings ask for."""
-    limits = settings.limits
+    limits, standard = settings.limits, RpcLimits()
+    is_development = settings.node.dev or settings.node.cheats
+    unlimited = 2**63 if is_development else 0
     return RpcLimits(
         body_size_max_bytes=limits.body_bytes,
         batch_size_max=limits.batch_calls,
         answer_size_max_bytes=limits.answer_bytes,
         json_depth_max=limits.json_depth,
-        log_blocks_max=limits.log_query_blocks,
-        log_results_max=limits.log_query_results,
+        log_blocks_max=limits.log_query_blocks or unlimited or standard.log_blocks_max,
+        log_results_max=limits.log_query_results or unlimited or standard.log_results_max,
         call_gas_max=limits.call_gas,
         call_max_s=limits.call_seconds,
         call_size_max_bytes=limits.call_memory_bytes,

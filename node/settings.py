@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from chain.forks import CODE_BYTES_MAX
 from debugger.toml_keys import toml_of
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.ops.reading import read_limited
@@ -32,6 +33,7 @@ DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+CountOrDefault = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Bytes = Annotated[int, Meta(ge=0, le=2**62)]
 Interval = Annotated[float, Meta(gt=0, le=31_536_000)]
 """Seconds between runs of a job, at most a year; one runs no more often than `node.ops.jobs.LEAST_SECONDS`."""
@@ -61,6 +63,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     block_gas_limit: Annotated[int, Meta(ge=5_000, le=2**63 - 1)] = 30_000_000
     hardfork: Hardfork = "osaka"
     """``bpo1`` and ``bpo2``: Osaka with their blob parameters (EIP-7892); ``latest``: the newest of these."""
+    client_version: Annotated[str, Meta(max_length=200)] = ""
+    """What ``web3_clientVersion`` answers; empty: zvmd's, on a development chain behind ``anvil/``."""
+    code_size_limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] = CODE_BYTES_MAX
+    """Bytes of a contract on a new development chain, twice as many of creation code (EIP-170, EIP-3860); 0: any."""
     dev_contracts: bool = True
     """A new development chain begins with the CREATE2 deployer, Multicall3 and the ERC-1820 registry."""
     tx_gas_cap: bool = False
@@ -148,8 +154,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections_per_peer: Annotated[int, Meta(ge=1, le=65_535)] = 128
     streams_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 32
     subscriptions_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 64
-    log_query_blocks: Count = 10_000
-    log_query_results: Count = 10_000
+    log_query_blocks: CountOrDefault = 0
+    log_query_results: CountOrDefault = 0
+    """0: no limit on a development chain but those of every answer; elsewhere those of `node.rpc.limits`."""
     call_gas: Annotated[int, Meta(ge=21_000, le=2**63 - 1)] = 50_000_000
     """At least the block's gas limit is allowed in any case."""
     call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
@@ -188,6 +195,7 @@ FLAGS: dict[str, str] = {
     "block_gas_limit": "node.block_gas_limit",
     "hardfork": "node.hardfork",
     "tx_gas_cap": "node.tx_gas_cap",
+    "code_size_limit": "node.code_size_limit",
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",

@@ -58,6 +58,11 @@ class DirectoryLock:
 
 def refuse_if_used(fs: FileSystem) -> None:
     """Raise `DataDirectoryLocked` if another process has the directory: before what lies in it is judged."""
-    if fs.exists(""):
-        with entering("the data directory"):
-            fs.lock("").release()
+    try:
+        fs.listdir("")
+    except (FileNotFoundError, NotADirectoryError):  # a new one is made, another thing is refused, by who opens it
+        return
+    except PermissionError:
+        pass
+    with entering("the data directory"):
+        fs.lock("").release()

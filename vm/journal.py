@@ -8,6 +8,7 @@ so nothing needs an undo rule of its own. What native code did to slots is read 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from chain.forks import Fork
@@ -17,7 +18,7 @@ from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, Sta
 from chain.types import UINT256_MAX, Address, Hash32
 from vm.evm.raw_changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
 from vm.evm.raw_logs import logs_of
-from vm.precompiles import precompile_addresses
+from vm.precompiles import precompiles_by_address
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
@@ -33,30 +34,16 @@ class Journal:
     """
 
     __slots__ = (
-        "_accounts",
-        "_base_accounts",
-        "_base_storage",
-        "_clears_empty",
-        "_codes",
-        "_created",
-        "_log_parts",
-        "_precompiles",
-        "_refund",
-        "_scheduled",
-        "_state",
-        "_tables",
-        "_touched",
-        "_undo",
-        "_unread",
-        "_warm_accounts",
-        "_wiped",
-        "fork",
+        *("_accounts", "_base_accounts", "_base_storage", "_clears_empty", "_codes", "_created", "_log_parts"),
+        *("_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread", "_warm_accounts"),
+        *("_wiped", "fork", "precompiles"),
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
         self._state = state
         self.fork = fork
-        self._precompiles = dict.fromkeys(precompile_addresses(fork), True)
+        self.precompiles: Mapping[Address, Address] = precompiles_by_address(fork)
+        """Where a precompiled contract answers -> which one; the fork's, unless one was moved."""
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
         self._undo: UndoEntries = []
         # Values now and, for what was read, values in the state below.
@@ -331,7 +318,15 @@ class Journal:
         """Start with only precompiles warm, no refund, no logs; what came before is the original state."""
         self._forget_transaction()
         if self.fork >= Fork.BERLIN:
-            self._warm_accounts.update(self._precompiles)
+            self._warm_accounts.update(dict.fromkeys(self.precompiles, True))
+
+    def replace_precompile(self, address: Address, moved_to: Address | None = None) -> None:
+        """Have the account's own code run instead of a precompiled contract, which answers elsewhere or not at all."""
+        left = dict(self.precompiles)
+        contract = left.pop(address)
+        if moved_to is not None:
+            left[moved_to] = contract
+        self.precompiles = left
 
     def abandon_transaction(self) -> None:
         """Undo everything since `begin_transaction`."""

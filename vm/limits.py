@@ -10,11 +10,8 @@ STACK_ITEMS = 1024
 CALL_DEPTH = 1024
 """Deepest allowed ``Message.depth``: 1,025 frames, the first at depth 0 (Yellow Paper 8)."""
 
-CODE_BYTES = 24_576
-"""Deployed code (EIP-170)."""
-
 INITCODE_BYTES = MAX_INITCODE_BYTES
-"""Creation code (EIP-3860)."""
+"""Creation code (EIP-3860), where the chain has no limit of its own (`vm.machine.Machine`)."""
 
 NONCE_MAX = 2**64 - 1
 """Highest nonce; an account that has it creates nothing (EIP-2681)."""

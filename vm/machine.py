@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
-from chain.forks import Fork
+from chain.forks import CODE_BYTES_MAX, Fork
 from vm.code import CodeCache
 from vm.errors import EngineUnavailable
 from vm.evm.engine import Engine, Pool, Tier
@@ -49,6 +49,7 @@ class Machine:
         *,
         level: int | None = None,
         dump: Path | None = None,
+        code_bytes_max: int = CODE_BYTES_MAX,
     ) -> None:
         """``cache`` keeps machine code between processes; ``engine`` is one of `ENGINES`.
 
@@ -58,6 +59,8 @@ class Machine:
         if engine not in ENGINES:
             raise EngineUnavailable(f"no engine {engine!r}")
         self.engine_name = engine
+        self.code_bytes_max = code_bytes_max
+        """Longest code of a contract on the chain; creation code may be twice as long."""
         self._level = level
         self._dump = Dump(dump) if dump is not None else None
         self.metrics = Metrics()
@@ -122,7 +125,9 @@ class Machine:
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
                 tier = self._tier(interpreter)
-                engine = self._engines[fork] = Engine.of(interpreter, handlers(fork), self._codes, tier)
+                engine = self._engines[fork] = Engine.of(
+                    interpreter, handlers(fork), self._codes, tier, self.code_bytes_max
+                )
         return engine
 
     def _tier(self, interpreter: Interpreter) -> Tier | None:

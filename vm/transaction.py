@@ -103,7 +103,13 @@ def apply_transaction(
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id, gas_capped=environment.gas_capped)
+    check_static(
+        tx,
+        environment.fork,
+        environment.chain_id,
+        gas_capped=environment.gas_capped,
+        code_bytes_max=machine.code_bytes_max,
+    )
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -127,7 +133,7 @@ def simulate_call(
     """
     tx = call_transaction(request, journal.nonce(request.sender))
     check_type(tx, environment.fork)
-    check_initcode(tx, environment.fork)
+    check_initcode(tx, environment.fork, machine.code_bytes_max)
     if tx.max_fee_per_gas == 0:
         # Free calls see a base fee of 0, or they would pay less than the block demands.
         environment = replace(environment, base_fee=0) if environment.base_fee else environment
@@ -185,6 +191,8 @@ def _check_fees(environment: BlockEnvironment, tx: Transaction, blob_gas_left: i
 
 
 def _blob_price(environment: BlockEnvironment) -> int:
+    if environment.blob_base_fee is not None:
+        return environment.blob_base_fee
     schedule = environment.blob_schedule
     return _cached_blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
 
@@ -226,7 +234,13 @@ def begin_transaction(
 
     Raises an `InvalidTransaction` subclass with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id, gas_capped=environment.gas_capped)
+    check_static(
+        tx,
+        environment.fork,
+        environment.chain_id,
+        gas_capped=environment.gas_capped,
+        code_bytes_max=machine.code_bytes_max,
+    )
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_funds(tx, sender, journal.balance(sender))

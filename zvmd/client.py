@@ -29,7 +29,9 @@ from zvmd.frames import (
     DeployContract,
     GetLogs,
     GetReceipt,
+    HeadEvent,
     LogBody,
+    LogEvent,
     LogsFound,
     ReceiptBody,
     ReceiptFound,
@@ -37,6 +39,8 @@ from zvmd.frames import (
     SendTransaction,
     Sent,
     SessionEvent,
+    TransactionBody,
+    TransactionEvent,
 )
 from zvmd.signing import complete_and_sign
 
@@ -240,10 +244,26 @@ class Client:
         stream = connection.events(queue)
         try:
             async for event in stream:
-                assert not isinstance(event, SessionEvent), "of another subscription"
+                assert isinstance(event, HeadEvent | LogEvent), "of another subscription"
                 yield event
         finally:
             connection.unsubscribe(queue)
+
+    async def pending_transactions(self) -> AsyncIterator[TransactionBody]:
+        """Transactions as they come into the pool from now on, each durable and before the block it goes into is shown.
+
+        ``async for transaction in await client.pending_transactions()``. What is missed while the connection is away is
+        not repeated.
+        """
+        return self._transactions(await self._connection.subscribe("transactions", [], [], None))
+
+    async def _transactions(self, queue: EventQueue) -> AsyncIterator[TransactionBody]:
+        try:
+            async for event in self._connection.events(queue):
+                assert isinstance(event, TransactionEvent), "of another subscription"
+                yield event.transaction
+        finally:
+            self._connection.unsubscribe(queue)
 
     async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[dict[str, Any]]:
         """What is done to a debug session from now on, live: its number or a share token names it.

@@ -35,6 +35,7 @@ from zvmd.frames import (
     Subscribe,
     Subscribed,
     SubscriptionEnded,
+    TransactionEvent,
     Unsubscribe,
     Welcome,
     decode_answer,
@@ -43,7 +44,7 @@ from zvmd.frames import (
 
 AnswerT = TypeVar("AnswerT", bound=Frame)
 Event = HeadEvent | LogEvent
-AnyEvent = Event | SessionEvent
+AnyEvent = Event | SessionEvent | TransactionEvent
 
 REQUEST_STREAM = 0
 SERVER_NAME = "zvmd"
@@ -245,7 +246,7 @@ class WireConnection(QuicConnectionProtocol):
             self._lose(_ended(event.reason_phrase))
 
     def _answered(self, answer: Answer) -> None:
-        if isinstance(answer, (HeadEvent, LogEvent, SessionEvent)):
+        if isinstance(answer, (HeadEvent, LogEvent, SessionEvent, TransactionEvent)):
             queue = self._queues.get(answer.subscription)
             if queue is not None:
                 queue.put(answer)

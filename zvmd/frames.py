@@ -107,8 +107,8 @@ class DeployContract(Frame, tag=6):
 
 
 class Subscribe(Frame, tag=7):
-    """Start an event stream; answered by `Subscribed`, then `Event` messages. ``kind`` is ``heads`` or
-    ``logs``.
+    """Start an event stream; answered by `Subscribed`, then `Event` messages. ``kind`` is ``heads``, ``logs``,
+    ``transactions`` or ``session``.
     """
 
     id: Natural
@@ -262,6 +262,26 @@ class LogEvent(Frame, tag=73):
     log: LogBody
 
 
+class TransactionBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A transaction that waits for a block."""
+
+    hash: bytes
+    sender: bytes
+    nonce: int
+    to: bytes | None
+    value: bytes
+    gas: int
+    raw: bytes
+    """As it was signed: network form, without blobs."""
+
+
+class TransactionEvent(Frame, tag=76):
+    """A transaction that came into the pool. There is no cursor: what was missed is not repeated."""
+
+    subscription: int
+    transaction: TransactionBody
+
+
 class SubscriptionEnded(Frame, tag=74):
     """No more events: the reason as in `Failure`."""
 
@@ -302,6 +322,7 @@ Answer = (
     | LogEvent
     | SubscriptionEnded
     | SessionEvent
+    | TransactionEvent
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from zvmd.client import Client, Connecting, Deployed, connect
 from zvmd.connection import Event
-from zvmd.frames import LogBody, ReceiptBody, Sent
+from zvmd.frames import LogBody, ReceiptBody, Sent, TransactionBody
 
 T = TypeVar("T")
 
@@ -109,6 +109,10 @@ class SyncClient:
     def events(self, kind: str = "logs", **options: Any) -> Generator[Event, None, None]:
         """See `Client.events`."""
         yield from self._each(self._client.events(kind, **options))
+
+    def pending_transactions(self) -> Generator[TransactionBody, None, None]:
+        """See `Client.pending_transactions`."""
+        return self._each(self._wait(self._client.pending_transactions()))
 
     def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
         """See `Client.watch`."""

@@ -212,6 +212,16 @@ _PROOF = _rpc("eth_getProof", X, [hex(slot) for slot in range(1_024)], "latest")
 _READ = _rpc("zvmd_read", 0, "eth_call", of(RECURSION, gas=GAS))
 
 
+async def reads_beside_transactions(target: Target) -> str:
+    """Heavy reads at an LSN, and a client that sends one transaction after the other, which needs threads too."""
+    reading = asyncio.ensure_future(again_and_again(8, 10, *_READ)(target))
+    sent: list[str] = []
+    while not reading.done():
+        sent.append(await outcome(target.rpc("eth_sendTransaction", {"from": ME, "to": X, "value": "0x1"})))
+        await asyncio.sleep(0.05)
+    return f"{await reading}; transactions: {summed(sent)}"
+
+
 def _traces(transaction: str) -> Callable[[Target], Awaitable[str]]:
     return batched(4, 20, "debug_traceTransaction", [transaction])
 
@@ -246,6 +256,7 @@ ATTACKS = (
     Attack("8", "eth_getProof of 1,024 slots, batch of 100", batched(1, 100, *_PROOF), 30),
     Attack("8", "overrides of 5 MB and 1,000 accounts", heavy_overrides, 60),
     Attack("17", "8 zvmd_read that recurse", again_and_again(8, 10, *_READ), 30),
+    Attack("17", "8 zvmd_read that recurse, while somebody sends", reads_beside_transactions, 30),
     Attack(
         "8",
         "eth_call with TSTORE, 1e9 gas allowed",

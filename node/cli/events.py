@@ -15,11 +15,11 @@ from node.cli.output import say
 from zvmd.abi import bad_input
 from zvmd.client import hex_of
 from zvmd.connection import Event
-from zvmd.frames import HeadEvent
+from zvmd.frames import HeadEvent, TransactionBody
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["logs", "heads"]), default="logs")
+@click.argument("kind", type=click.Choice(["logs", "heads", "transactions"]), default="logs")
 @click.option("--address", "addresses", multiple=True, help="Emitting contract (repeat for several).")
 @click.option("--event", help="Event signature like 'Transfer(address,address,uint256)'.")
 @click.option("--resume", metavar="BLOCK:INDEX", help="Go on behind this cursor (printed with every event).")
@@ -35,9 +35,14 @@ def events(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow KIND, one JSON object a line, over QUIC."""
+    """Follow KIND, one JSON object a line, over QUIC.
+
+    Transactions are those that come into the pool, before they are in a block; they have no cursor.
+    """
     if http_address(http, url, data_dir):
         raise bad_input("event streams need QUIC", "leave --http and an http URL out, or use eth_subscribe on /ws")
+    if kind == "transactions" and (addresses or event is not None or resume is not None):
+        raise bad_input("transactions have no filter and no cursor", "leave --address, --event and --resume out")
     cursor = None
     if resume is not None:
         block, _, index = resume.partition(":")
@@ -47,9 +52,21 @@ def events(
     topics = [[bytes.fromhex(event_topic(event)[2:])]] if event is not None else []
     with open_link(http, url, data_dir) as link:
         assert isinstance(link, QuicLink)
+        if kind == "transactions":
+            with closing(link.client.pending_transactions()) as arrivals:
+                for item in islice(arrivals, count):
+                    say(transaction_line(item))
+            return
         with closing(link.client.events(kind, addresses=addresses, topics=topics, cursor=cursor)) as stream:
-            for item in islice(stream, count):
-                say(line(item))
+            for seen in islice(stream, count):
+                say(line(seen))
+
+
+def transaction_line(transaction: TransactionBody) -> str:
+    """A transaction of the pool as JSON, bytes as hex."""
+    fields: dict[str, Any] = {name: getattr(transaction, name) for name in transaction.__struct_fields__}
+    fields["value"] = int.from_bytes(transaction.value, "big")
+    return json.dumps({name: hex_of(value) if isinstance(value, bytes) else value for name, value in fields.items()})
 
 
 def line(event: Event) -> str:

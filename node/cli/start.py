@@ -29,6 +29,8 @@ from zvmd.printable import printable
 @click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
 @click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
 @click.option("--tx-gas-cap", is_flag=True, help="A new chain caps a transaction's gas at 2**24 (EIP-7825).")
+@click.option("--code-size-limit", type=int, help="Bytes of code on a new chain.  [24576]", metavar="BYTES")
+@click.option("--disable-code-size-limit", is_flag=True, help="A new chain takes contracts of any size.")
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
 @click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; others may reach it.  [127.0.0.1]")
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
@@ -57,12 +59,16 @@ from zvmd.printable import printable
     metavar="LSN",
     help="End a log that is damaged inside its durable range before this record.",
 )
-def start(config: str | None, accept_data_loss: int | None, **flags: object) -> None:
+def start(
+    config: str | None, accept_data_loss: int | None, disable_code_size_limit: bool, **flags: object
+) -> None:
     """Run a node in the foreground until SIGTERM or Ctrl-C.
 
     Prints one line beginning READY when it may be used. Starting is always recovery: a node that was killed comes back
     with the same chain.
     """
+    if disable_code_size_limit:
+        flags["code_size_limit"] = 0
     file = Path(config) if config else find_settings_file(os.environ)
     loaded = load_settings(flags=flags, environ=os.environ, file=file)
     settings = loaded.settings

@@ -57,7 +57,13 @@ def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes
     encoded = encode_transaction(transaction)
     if len(encoded) > TRANSACTION_BYTES_MAX:
         raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")
-    check_static(transaction, fork, config.chain_id, gas_capped=config.gas_capped)
+    check_static(
+        transaction,
+        fork,
+        config.chain_id,
+        gas_capped=config.gas_capped,
+        code_bytes_max=config.code_bytes_max,
+    )
     return encoded
 
 

@@ -28,7 +28,7 @@ IMPERSONATED_MAX = 1_000
 
 def increase_time(ledger: Ledger, now: int, seconds: int) -> Answer:
     """Move the chain's clock; returns its total lead over the wall clock, seconds."""
-    offset = ledger.controls.time_offset_seconds + seconds
+    offset = _lead(ledger, now) + seconds
     check_time(now + offset)
     ledger.control("time_offset_seconds", offset)
     return offset
@@ -37,9 +37,18 @@ def increase_time(ledger: Ledger, now: int, seconds: int) -> Answer:
 def set_time(ledger: Ledger, now: int, timestamp: int) -> Answer:
     """Set the chain's clock; returns by how many seconds it was moved forwards, 0 for backwards."""
     check_time(timestamp)
-    moved = timestamp - now - ledger.controls.time_offset_seconds
+    moved = timestamp - now - _lead(ledger, now)
     ledger.control("time_offset_seconds", timestamp - now)
     return max(moved, 0)
+
+
+def _lead(ledger: Ledger, now: int) -> int:
+    """Seconds the chain's clock is ahead of the wall clock, negative behind.
+
+    Timestamps strictly rise, so many blocks within a second run ahead of the clock. The newest block counts then: a
+    step forwards is one for the next block too. Hardhat adds each forced second to its offset.
+    """
+    return max(ledger.controls.time_offset_seconds, ledger.tip.timestamp - now)
 
 
 def set_next_timestamp(ledger: Ledger, _now: int, timestamp: int) -> Answer:
@@ -193,6 +202,7 @@ def roll_back(ledger: Ledger, _now: int, depth: int) -> Answer:
 
 def reset(ledger: Ledger, _now: int) -> Answer:
     """Back to genesis, with an empty pool and the clock and the fees of a new chain."""
+    ledger.control("resets", ledger.controls.resets + 1)
     fresh = Controls(gas_limit=ledger.store.chain.header(0).gas_limit)  # type: ignore[union-attr]
     _go_back(ledger, Revert(0, 0, [], {name: getattr(fresh, name) for name in ROLLED_BACK}, 0))
     return True

@@ -79,9 +79,13 @@ class BlockBuilder:
         self.gas_left -= receipt.gas_used
         return receipt
 
+    def finish(self) -> BlockResult:
+        """What the block did, with the system calls at its end; nothing can be added afterwards."""
+        return self._execution.finish()
+
     def seal(self) -> SealedBlock:
         """Finish the block and apply it to the state in memory."""
-        result = self._execution.finish()
+        result = self.finish()
         state_root = self._state.apply(self._environment.number, result.delta)
         transactions = tuple(candidate.transaction for candidate in self.included)
         header = build_header(self._environment, result, state_root, transactions)

@@ -29,7 +29,7 @@ class Fates:
     def of(self, transaction_hash: Hash32) -> TransactionFate:
         """What became of a transaction: mined, waiting and why, or why it is in no block."""
         # The pool first: what leaves it for a block is found in the block then.
-        entry = self.ledger.pool.find(transaction_hash)
+        entry = self.ledger.pool.shown_entry(transaction_hash, self.ledger.store.head.number)
         known = self.ledger.store.fates.get(transaction_hash)
         if (place := self.location(transaction_hash)) is not None:
             return TransactionFate("mined", "", place.block_number)

@@ -19,10 +19,10 @@ class Group:
     """Of the newest state (`storage.state.positions`)."""
     senders: set[Address] = field(default_factory=set)
     """Of submissions that no block was sealed for yet."""
-    taken: list[PoolEntry] = field(default_factory=list)
-    """What its blocks took out of the pool."""
     answers: list[tuple[Request, object]] = field(default_factory=list)
     durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
     """Submissions of this group that are answered with the hash, unless the block refuses the transaction."""
+    admitted: list[PoolEntry] = field(default_factory=list)
+    """What came into the pool."""
     accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
     """Those that do not even wait for the disk."""

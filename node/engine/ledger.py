@@ -113,8 +113,8 @@ class Ledger:
         """The account's next nonce after what waits in the pool without a gap."""
         return self.pool.next_nonce(sender, (self.state().account(sender) or EMPTY_ACCOUNT).nonce)
 
-    def admit(self, candidate: Candidate) -> PoolEntry | None:
-        """Put a checked transaction into the pool; returns the one it replaces.
+    def admit(self, candidate: Candidate) -> tuple[PoolEntry, PoolEntry | None]:
+        """Put a checked transaction into the pool; returns its entry, and the one it replaces.
 
         Raises `TransactionTooLarge` for one that the log cannot hold.
         """
@@ -124,7 +124,7 @@ class Ledger:
         replaced = self.pool.add(entry)
         self._arrivals += 1
         self._unlogged.append(entry)
-        return replaced
+        return entry, replaced
 
     def readmit(self, candidate: Candidate, lsn: int) -> None:
         """Put a logged transaction back, in the order of the log: the later of two with one nonce is the one."""
@@ -252,6 +252,14 @@ class Ledger:
         """An empty block after the tip."""
         environment = next_environment(self._config, self.tip, self.controls, now, timestamp=timestamp)
         return BlockBuilder(self._machine, environment, self._chain_state, self.listener())
+
+    def take(self, entry: PoolEntry) -> None:
+        """The block under way has this transaction."""
+        self.pool.take(entry, self.tip.number + 1)
+
+    def forget_published(self) -> None:
+        """What published blocks took out of the pool is not shown as waiting any more."""
+        self.pool.forget_left(self._store.head.number)
 
     def executable(self, base_fee: int, senders: Collection[Address] | None = None) -> Iterator[PoolEntry]:
         """Transactions that a block with this base fee, wei per gas, may take, best first; of these senders only."""

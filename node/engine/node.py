@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -15,20 +15,24 @@ from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.types import Address, Hash32
+from chain.transactions import Transaction, sign_transaction
+from chain.types import ZERO_ADDRESS, Address, Hash32
 from node.engine import admission
 from node.engine.completion import Offered
 from node.engine.executor import Candidate
 from node.engine.fate import Fates
 from node.engine.outbox import Outbox
+from node.engine.pending import PendingBlocks
 from node.engine.pipeline import Pipeline
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, excess_blob_gas_after, next_base_fee
+from node.engine.pool import PoolEntry
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.signing import OwnTransactions
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
+from node.rpc.arrivals import Arrivals
 from node.rpc.backend import (
     CallFields,
     CallResult,
@@ -40,6 +44,7 @@ from node.rpc.backend import (
     Wait,
 )
 from node.rpc.errors import UnknownBlock
+from node.rpc.pending_block import BlockAt, PendingBlock
 from node.rpc.work import current_work
 from node.tracers.registry import MakeTracer
 from node.transcript.transcript import silent
@@ -50,11 +55,16 @@ from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 from vm.machine import Machine
 
+ANVIL_VERSION = "1.7.1"
+"""The anvil whose calls are answered as it does."""
+
 
 class Node:
     """Implements `node.rpc.backend.Backend`."""
 
-    def __init__(self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int) -> None:
+    def __init__(
+        self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int, web3_version: str = ""
+    ) -> None:
         self._store = opened.store
         self._machine = opened.machine
         self._ledger = opened.ledger
@@ -64,19 +74,24 @@ class Node:
         self._call_gas_max = call_gas_max
         self.transcript = silent()
         self._ask = Outbox(pipeline.put).ask
+        self._pending_blocks = PendingBlocks(self._store, self._ledger, self._machine, self._config, pipeline.now)
         self._own = OwnTransactions(
             self._config,
             self._dev,
             lambda: self._ledger.controls,
-            lambda fields: self.estimate_gas(fields, self.head().number),
+            lambda fields: self.estimate_gas(fields, self.pending()),
             lambda: (self.next_base_fee(), self._next_fork()),
         )
         self._fates = Fates(self._ledger, self.transaction_location, lambda: self.view(self.head().number))
-        self._last_situation: tuple[tuple[int, int, int], Situation] | None = None
+        self._last_situations: dict[type, tuple[object, Situation]] = {}
+        """The last one of a published block, and that of a pending one."""
         self._cheats = opened.cheats
+        self._web3_version = web3_version
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
+        self._arrivals = Arrivals()
         pipeline.on_publish = self.on_publish
+        pipeline.on_admitted = self._on_admitted
         self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
@@ -94,6 +109,19 @@ class Node:
         system = f"{platform.system()}-{platform.machine()}".lower()
         python = ".".join(platform.python_version_tuple()[:2])
         return f"zvmd/v{version('zvmd')}/{system}/python{python}"
+
+    @property
+    def web3_version(self) -> str:
+        """What ``web3_clientVersion`` answers: the setting, else the client version, behind anvil's where cheats work.
+
+        Hardhat's network helpers of both generations work only with names that begin with anvil's or Hardhat's.
+        """
+        name, _, rest = self.client_version.partition("/")
+        return self._web3_version or (f"anvil/v{ANVIL_VERSION}/{name}-{rest}" if self._cheats else self.client_version)
+
+    def resets(self) -> int:
+        """How often the chain was brought back to its genesis by a reset."""
+        return self._ledger.controls.resets
 
     def status(self) -> dict[str, Any]:
         """Positions of all stores, pool size, jobs."""
@@ -159,11 +187,15 @@ class Node:
         """Hash of a block, zero if there is none."""
         return self._store.block_hash(number)
 
+    def pending(self) -> PendingBlock:
+        """What the next block would be, from the pool and the clock. Reader threads."""
+        return self._pending_blocks.newest()
+
     # State
 
-    def view(self, number: int) -> StateReader:
-        """State after a published block. Raises StateUnavailable outside retention."""
-        return self._store.view(number)
+    def view(self, at: BlockAt) -> StateReader:
+        """State after a block. Raises StateUnavailable outside retention."""
+        return self._store.view(at) if isinstance(at, int) else at.state
 
     def state_position(self, number: int) -> int:
         """Position of the newest published state that follows a block (`storage.state.positions`)."""
@@ -173,77 +205,89 @@ class Node:
         """A published state that followed a block. Raises StateUnavailable, also after it was reverted."""
         return self._store.view(number, position)
 
-    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+    def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return self.transcript.watch(run_call, self._situation(number), fields, overrides)
+        return self.transcript.watch(run_call, self._situation(at), fields, overrides)
 
-    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return self.transcript.watch(estimate_gas, self._situation(number), fields, overrides)
+        return self.transcript.watch(estimate_gas, self._situation(at), fields, overrides)
 
-    def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
+    def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
-        return prove(self._store.state.view(number), address, slots)
+        return prove(self._store.state.view(at), address, slots) if isinstance(at, int) else at.prove(address, slots)
 
     def trace_call(
         self,
         fields: CallFields,
-        number: int,
+        at: BlockAt,
         overrides: Overrides | None,
         make: MakeTracer,
         index: int | None = None,
     ) -> Any:
         """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
         if index is None:
-            situation = self._situation(number)
+            situation = self._situation(at)
         else:
-            situation = situation_before(*self._run_again(number), self.block_hash, index, self._call_gas_max)
+            situation = situation_before(*self._run_again(at), self.block_hash, index, self._call_gas_max)
         return trace_call(situation, fields, overrides, make)
 
-    def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
+    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> list[Any]:
         """What tracers say of a block's transactions, run again; of one only with ``index``."""
-        block = self.block(number)
+        block = self.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
             return []
-        return trace_block(*self._run_again(number), self.block_hash, make, index)
+        return trace_block(*self._run_again(at), self.block_hash, make, index)
 
-    def _run_again(self, number: int) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
+    def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
         """What running a block again takes: machine, environment, block, senders and the state before."""
-        block, senders = self.block(number), self.senders(number)
-        if block is None or senders is None or not number:
-            raise UnknownBlock(f"there is no block {number} to run again")
+        if not isinstance(at, int):
+            return self._machine, at.environment, at.block, at.senders, at.before
+        block, senders = self.block(at), self.senders(at)
+        if block is None or senders is None or not at:
+            raise UnknownBlock(f"there is no block {at} to run again")
         environment = environment_of(block.header, self._config, block.withdrawals or ())
-        return self._machine, environment, block, senders, self.view(number - 1)
+        return self._machine, environment, block, senders, self.view(at - 1)
 
-    def _situation(self, number: int) -> Situation:
-        name = (number, *self._store.published)
-        known = self._last_situation
+    def _situation(self, at: BlockAt) -> Situation:
+        name = (at, self._store.published) if isinstance(at, int) else at
+        known = self._last_situations.get(type(at))
         if known is not None and known[0] == name:
             return known[1]
-        header = self.header(number)
-        if header is None:
-            raise UnknownBlock(f"there is no block {number}")
+        environment = self._environment(at)
         situation = Situation(
             machine=self._machine,
-            environment=environment_of(header, self._config),
+            environment=environment,
             block_hash=self._store.block_hash,
-            state=self.view(number),
-            gas_max=max(self._call_gas_max, header.gas_limit),
+            state=self.view(at),
+            gas_max=max(self._call_gas_max, environment.gas_limit),
         )
-        self._last_situation = name, situation
+        self._last_situations[type(at)] = name, situation
         return situation
+
+    def _environment(self, at: BlockAt) -> BlockEnvironment:
+        if not isinstance(at, int):
+            return at.environment
+        header = self.header(at)
+        if header is None:
+            raise UnknownBlock(f"there is no block {at}")
+        return environment_of(header, self._config)
 
     # Pool and fees
 
     def pending_nonce(self, address: Address) -> int:
-        """Next nonce counting pooled transactions."""
-        account = self.view(self.head().number).account(address) or EMPTY_ACCOUNT
-        return self._ledger.pool.next_nonce(address, account.nonce)
+        """Next nonce counting pooled transactions, and those of a block that is on its way to the disk."""
+        while True:
+            published, head = self._store.published, self.head().number
+            account = self.view(head).account(address) or EMPTY_ACCOUNT
+            nonce = self._ledger.pool.shown_nonce(address, account.nonce, head)
+            if self._store.published == published:
+                return nonce
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
-        entry = self._ledger.pool.find(transaction_hash)
-        return PendingTransaction(entry.transaction, entry.sender) if entry else None
+        entry = self._ledger.pool.shown_entry(transaction_hash, self.head().number)
+        return _waiting(entry) if entry else None
 
     def fate(self, transaction_hash: Hash32) -> TransactionFate:
         """What became of a transaction: mined, waiting and why, or why it is in no block."""
@@ -251,7 +295,17 @@ class Node:
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
-        return [PendingTransaction(entry.transaction, entry.sender) for entry in self._ledger.pool.entries()]
+        return [_waiting(entry) for entry in self._ledger.pool.shown_entries(self.head().number)]
+
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        self._loop = asyncio.get_running_loop()
+        return self._arrivals.follow()
+
+    def _on_admitted(self, entries: list[PoolEntry]) -> None:
+        """Tell those who follow the pool. Called on the committer thread."""
+        if self._loop is not None and self._arrivals.is_followed:
+            self._loop.call_soon_threadsafe(self._arrivals.add, list(map(_waiting, entries)))
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
@@ -261,15 +315,19 @@ class Node:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
         head = self.head()
         if number == head.number + 1:
-            schedule = self._config.blobs_at(head.timestamp)
-            fork = self._config.fork_at(number, head.timestamp)
-            excess = excess_blob_gas_after(head, schedule, fork) if fork >= Fork.CANCUN else 0
-            return blob_base_fee(excess, schedule.base_fee_update_fraction)
+            return self.fees_after(head)[1]
         header = self.header(number)
         if header is None:
             raise UnknownBlock(f"there is no block {number}")
         fraction = self._config.blobs_at(header.timestamp).base_fee_update_fraction
         return blob_base_fee(header.excess_blob_gas or 0, fraction)
+
+    def fees_after(self, header: Header) -> tuple[int, int]:
+        """Base fee and price of blob gas, wei, that follow from a block for the next one."""
+        schedule = self._config.blobs_at(header.timestamp)
+        fork = self._config.fork_at(header.number + 1, header.timestamp)
+        excess = excess_blob_gas_after(header, schedule, fork) if fork >= Fork.CANCUN else 0
+        return next_base_fee(header, fork, Controls()), blob_base_fee(excess, schedule.base_fee_update_fraction)
 
     # Writing
 
@@ -324,6 +382,17 @@ class Node:
             raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
         answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
+
+    def fill(self, fields: CallFields) -> Transaction:
+        """The unsigned transaction that `send_from` would sign. Raises what an estimate of its gas raises."""
+        sender = fields.sender or ZERO_ADDRESS
+        nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
+        return self._own.filled(fields, sender)(nonce)
+
+    def sign_filled(self, fields: CallFields) -> Transaction:
+        """The transaction signed with the key of ``fields.sender``. Raises `UnknownAccount` and what `fill` raises."""
+        secret = self._dev.secret(fields.sender or ZERO_ADDRESS)
+        return sign_transaction(self.fill(fields), secret)
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key."""
@@ -388,3 +457,7 @@ class Node:
     def _wake(self) -> None:
         self._published.set()
         self._published = asyncio.Event()
+
+
+def _waiting(entry: PoolEntry) -> PendingTransaction:
+    return PendingTransaction(entry.transaction, entry.sender)

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from itertools import chain, zip_longest
 
 import structlog
@@ -21,6 +21,7 @@ from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
 from node.engine.completion import Draft
+from node.engine.executor import BlockBuilder
 from node.engine.filling import fill
 from node.engine.group import Group
 from node.engine.ledger import Ledger
@@ -37,7 +38,7 @@ from node.engine.requests import (
     is_alone,
     parts,
 )
-from node.errors import NodeStopping, ReadOnly, Reverted, WriterBusy
+from node.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
 from storage.fates import REPLACED, Fate, dropped
@@ -66,6 +67,8 @@ class Pipeline:
     def __init__(self, ledger: Ledger, clock: Clock, on_fault: Callable[[BaseException], None]) -> None:
         self._ledger = ledger
         self._clock = clock
+        self.now = clock.now
+        """Wall-clock seconds, as the writer takes them."""
         self._on_fault = on_fault
         self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
         self._groups: queue.Queue[Group | None] = queue.Queue(GROUPS_IN_FLIGHT_MAX)
@@ -85,6 +88,8 @@ class Pipeline:
         """Somebody who watches the disk saw that it is nearly full."""
         self.on_full: Callable[[], None] = lambda: None
         """Called on the committer thread when the log finds no room: whoever can make some should."""
+        self.on_admitted: Callable[[list[PoolEntry]], None] = lambda _: None
+        """Called on the committer thread with what came into the pool, durable now, before the blocks it went into."""
         self.on_publish: Callable[[], None] = lambda: None
         """Called on the committer thread after each publication."""
         self.heartbeat: Callable[[], None] = lambda: None
@@ -174,6 +179,7 @@ class Pipeline:
     def turn(self, requests: list[Request]) -> Group:
         """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
         group = Group()
+        self._ledger.forget_published()
         for request, following in zip_longest(requests, requests[1:]):
             try:
                 _HANDLERS[type(request)](self, request, group)
@@ -203,7 +209,8 @@ class Pipeline:
         if not ledger.knows(transaction, sender):
             block, committed = ledger.next_block(self._clock.now()), ledger.pool.spending(sender, transaction.nonce)
             check_against_state(transaction, sender, ledger.state(), block, committed)
-            replaced = ledger.admit(candidate)
+            entry, replaced = ledger.admit(candidate)
+            group.admitted.append(entry)
             reach("pipeline.admitted")
             if replaced is not None:
                 reason = "replaced by a transaction that pays more"
@@ -247,6 +254,8 @@ class Pipeline:
             request.sealed += 1
         if request.sealed >= request.count:
             self._mines.popleft()
+            if request.interval_seconds and request.count > 1:  # as after a named timestamp, time goes on from there
+                self._ledger.control("time_offset_seconds", self._ledger.tip.timestamp - self._clock.now())
             self._answer(request, self._ledger.tip.number, group)
 
     def _control(self, request: Control, group: Group) -> None:
@@ -301,11 +310,7 @@ class Pipeline:
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(now, timestamp)
-        taken, refused = fill(builder, self._ledger.pool, chain([first] if first is not None else [], entries))
-        group.taken += taken
-        for entry, error in refused:
-            self._refuse(entry, error, group)
-        self._ledger.drop([(entry, dropped(error)) for entry, error in refused])
+        self._fill(builder, chain([first] if first is not None else [], entries), group)
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
@@ -318,6 +323,28 @@ class Pipeline:
             self._refuse(entry, NonceTooLow(fate.reason), group)
         self._ledger.drop(stale)
         return True
+
+    def _fill(self, builder: BlockBuilder, entries: Iterable[PoolEntry], group: Group) -> None:
+        """Execute what the pool offers; answer and drop what no block can take."""
+        refused: list[tuple[PoolEntry, ZvmdError]] = []
+        faults = 0
+
+        def refuse(entry: PoolEntry, error: Exception) -> None:
+            nonlocal faults
+            if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
+                faults += 1
+                if faults == 1:  # one traceback a block
+                    log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
+                error = ExecutionFault(f"{type(error).__name__} while executing")
+            refused.append((entry, error))
+            self._ledger.pool.remove(entry)
+
+        fill(builder, entries, self._ledger.take, refuse)
+        if faults > 1:
+            log.error("execution faults while sealing a block", transactions=faults)
+        for entry, error in refused:
+            self._refuse(entry, error, group)
+        self._ledger.drop([(entry, dropped(error)) for entry, error in refused])
 
     def _refuse(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
@@ -339,8 +366,9 @@ class Pipeline:
         reach("pipeline.commit.before")
         self._sync(group)
         reach("pipeline.durable")
+        if group.admitted:
+            self.on_admitted(group.admitted)
         self._ledger.publish(group.head, group.position)
-        self._ledger.pool.published(group.taken)
         self.published_lsn = group.lsn
         self.on_publish()
         reach("pipeline.published")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from chain.errors import UnderpricedReplacement
@@ -37,7 +37,10 @@ class Pool:
         self.transactions_max = TRANSACTIONS_MAX
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
         self._by_hash: dict[Hash32, PoolEntry] = {}
-        self._taken: dict[Hash32, PoolEntry] = {}
+        self._leaving: dict[Hash32, tuple[int, PoolEntry]] = {}
+        self._leaving_nonces: dict[tuple[Address, int], int] = {}
+        self.version = 0
+        """Changes with the content."""
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -45,20 +48,6 @@ class Pool:
     def get(self, transaction_hash: Hash32) -> PoolEntry | None:
         """The waiting transaction with this hash. Safe to call from any thread."""
         return self._by_hash.get(transaction_hash)
-
-    def find(self, transaction_hash: Hash32) -> PoolEntry | None:
-        """Like `get`, and what a block that is not published yet has taken. Safe to call from any thread."""
-        return self._by_hash.get(transaction_hash) or self._taken.get(transaction_hash)
-
-    def take(self, entry: PoolEntry) -> None:
-        """A block has the transaction; readers find it here until `published`."""
-        self._taken[entry.transaction.hash] = entry
-        self.remove(entry)
-
-    def published(self, entries: Iterable[PoolEntry]) -> None:
-        """Readers see the block that took these. Safe to call from any thread."""
-        for entry in entries:
-            self._taken.pop(entry.transaction.hash, None)
 
     def entries(self) -> list[PoolEntry]:
         """All waiting transactions in order of arrival. Safe to call from any thread."""
@@ -80,6 +69,7 @@ class Pool:
 
     def put(self, entry: PoolEntry) -> None:
         """Take a transaction in, in place of any other with its sender and nonce."""
+        self.version += 1
         replaced = self._by_sender.get(entry.sender, {}).get(entry.transaction.nonce)
         if replaced is not None:
             self.remove(replaced)
@@ -95,6 +85,7 @@ class Pool:
 
     def remove(self, entry: PoolEntry) -> None:
         """Forget a transaction: it is in a block, replaced, or invalid for ever. What took its place stays."""
+        self.version += 1
         if self._by_hash.get(entry.transaction.hash) is entry:
             del self._by_hash[entry.transaction.hash]
         nonces = self._by_sender.get(entry.sender, {})
@@ -103,14 +94,57 @@ class Pool:
             if not nonces:
                 del self._by_sender[entry.sender]
 
+    def take(self, entry: PoolEntry, block: int) -> None:
+        """`remove` for a transaction that goes into a block: `shown` has it until readers see that block."""
+        self._leaving[entry.transaction.hash] = block, entry
+        self._leaving_nonces[entry.sender, entry.transaction.nonce] = block
+        self.remove(entry)
+
+    def forget_left(self, head: int) -> None:
+        """Readers see the blocks up to ``head``: their transactions are not shown as waiting any more."""
+        for block, entry in [left for left in self._leaving.values() if left[0] <= head]:
+            del self._leaving[entry.transaction.hash]
+            if self._leaving_nonces[entry.sender, entry.transaction.nonce] == block:
+                del self._leaving_nonces[entry.sender, entry.transaction.nonce]
+
+    def shown(self, head: int) -> Pool:
+        """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
+        shown = Pool()
+        for entry in self.shown_entries(head):
+            shown.put(entry)
+        return shown
+
+    def shown_entries(self, head: int) -> list[PoolEntry]:
+        """What `shown` would hold, in order of arrival. Any thread."""
+        waiting = self._by_hash.copy()  # first: what leaves meanwhile is in both
+        waiting.update({digest: entry for digest, (block, entry) in self._leaving.copy().items() if block > head})
+        return sorted(waiting.values(), key=lambda entry: entry.arrival)
+
+    def shown_entry(self, transaction_hash: Hash32, head: int) -> PoolEntry | None:
+        """What `shown` would have under this hash. Any thread."""
+        leaving = self._leaving.get(transaction_hash)
+        if leaving is not None and leaving[0] > head:
+            return leaving[1]
+        return self._by_hash.get(transaction_hash)
+
     def clear(self) -> None:
         """Forget everything."""
+        self.version += 1
         self._by_hash, self._by_sender = {}, {}
+        self._leaving, self._leaving_nonces = {}, {}
 
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
         """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
         nonces = self._by_sender.get(sender, {})
         while account_nonce in nonces:
+            account_nonce += 1
+        return account_nonce
+
+    def shown_nonce(self, sender: Address, account_nonce: int, head: int) -> int:
+        """`next_nonce` of what `shown` would hold, from the account's nonce after block ``head``. Any thread."""
+        while account_nonce in self._by_sender.get(sender, {}) or (
+            self._leaving_nonces.get((sender, account_nonce), 0) > head
+        ):
             account_nonce += 1
         return account_nonce
 

@@ -43,6 +43,8 @@ class Controls(msgspec.Struct, frozen=True):
     impersonated: list[bytes] = []
     """Accounts that may send transactions which nobody signed."""
     impersonate_all: bool = False
+    resets: int = 0
+    """How often the chain was brought back to its genesis by a reset: each makes it another instance to tools."""
 
 
 ONE_BLOCK = ("next_timestamp", "next_base_fee", "next_prevrandao")

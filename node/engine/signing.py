@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from chain.errors import WrongChainId
 from chain.forks import ChainConfig, Fork
-from chain.transactions import impersonate, sign_transaction
+from chain.transactions import Transaction, impersonate, sign_transaction
 from chain.types import Address
 from node.engine import admission
 from node.engine.accounts import DevAccounts
@@ -39,19 +39,15 @@ class OwnTransactions:
     def complete(self, fields: CallFields, sender: Address) -> Offered:
         """The signed transaction, or a draft of it if no nonce is given.
 
-        Raises `WrongChainId`, `UnknownAccount`, static `InvalidTransaction` subclasses, and what an estimate of the gas
-        failed with.
+        Raises `UnknownAccount`, static `InvalidTransaction` subclasses, and what `filled` raises.
         """
-        chain_id = self.config.chain_id
-        if fields.chain_id not in (None, chain_id):
-            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
         impersonated = self.impersonates(sender)
         secret = b"" if impersonated else self.accounts.secret(sender)
-        gas = self._gas_of(fields, sender)
-        base_fee, fork = self.next_block()
+        filled = self.filled(fields, sender)
+        _, fork = self.next_block()
 
         def sign(nonce: int) -> Candidate:
-            transaction = completed(fields, chain_id, nonce, gas, base_fee)
+            transaction = filled(nonce)
             signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
             return admission.own(signed, sender, self.config, fork)
 
@@ -59,6 +55,15 @@ class OwnTransactions:
             return sign(fields.nonce)
         sign(0)  # what is wrong with any nonce is refused before the writer sees it
         return Draft(sender, sign)
+
+    def filled(self, fields: CallFields, sender: Address) -> Callable[[int], Transaction]:
+        """The unsigned transaction by its nonce. Raises `WrongChainId`, and what an estimate of the gas failed with."""
+        chain_id = self.config.chain_id
+        if fields.chain_id not in (None, chain_id):
+            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
+        gas = self._gas_of(fields, sender)
+        base_fee, _ = self.next_block()
+        return lambda nonce: completed(fields, chain_id, nonce, gas, base_fee)
 
     def _gas_of(self, fields: CallFields, sender: Address) -> int:
         """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
-from chain.state import BlockHashes, StateReader
+from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import ZERO_ADDRESS, Address
 from chain.validity import gas_cap
-from debugger.base_state import OverlayState
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.errors import ExecutionFailed, InvalidParams
 from node.tracers.registry import MakeTracer
@@ -55,12 +55,12 @@ def run_call(
     """
     environment, journal, request = _prepare(situation, fields, overrides)
     result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, console=console)
-    halt = result.outcome.halt
+    outcome, halt = result.outcome, result.outcome.halt
     return CallResult(
         success=halt.is_success,
         reverted=halt.is_revert,
         halt=Halt(halt).name.lower(),
-        output=result.outcome.output,
+        output=outcome.code if fields.to is None and halt.is_success else outcome.output,
         gas_used=result.gas_used,
         created=result.contract_address,
     )
@@ -72,7 +72,9 @@ def _prepare(
     environment = situation.environment if fields.gas_price or fields.max_fee_per_gas else situation.free_environment
     environment = _override_block(environment, overrides.block if overrides else None)
     journal = Journal(situation.state, environment.fork)
-    for address, override in (overrides.accounts if overrides else {}).items():
+    accounts = overrides.accounts if overrides else {}
+    for address, override in accounts.items():
+        _override_precompile(journal, accounts, address, override)
         _override_account(journal, address, override)
     gas = min(fields.gas or situation.gas_max, situation.gas_max)
     return environment, journal, _request(fields, gas)
@@ -183,6 +185,19 @@ def _request(fields: CallFields, gas: int) -> CallRequest:
     )
 
 
+def _override_precompile(
+    journal: Journal, accounts: Mapping[Address, AccountOverride], address: Address, override: AccountOverride
+) -> None:
+    """A precompiled contract whose account is overridden is gone, or has moved: the rules of geth's override.go."""
+    moved_to = override.move_precompile_to
+    if address in journal.precompiles:
+        if moved_to is not None and moved_to in accounts:
+            raise InvalidParams(f"account 0x{moved_to.hex()} is already overridden")
+        journal.replace_precompile(address, moved_to)
+    elif moved_to is not None:
+        raise InvalidParams(f"account 0x{address.hex()} is not a precompile")
+
+
 def _override_account(journal: Journal, address: Address, override: AccountOverride) -> None:
     if override.state is not None:
         journal.create_account(address)
@@ -199,8 +214,8 @@ def _override_account(journal: Journal, address: Address, override: AccountOverr
 def _override_block(environment: BlockEnvironment, overrides: BlockOverrides | None) -> BlockEnvironment:
     if overrides is None:
         return environment
-    if overrides.blob_base_fee is not None:
-        raise InvalidParams("blobBaseFee cannot be overridden; it follows from the block's excess blob gas")
-    fields = ("number", "timestamp", "gas_limit", "coinbase", "prevrandao", "base_fee")
+    fields = (
+        "number", "difficulty", "timestamp", "gas_limit", "coinbase", "prevrandao", "base_fee", "blob_base_fee",
+    )  # fmt: skip
     changes = {name: value for name in fields if (value := getattr(overrides, name)) is not None}
     return replace(environment, **changes)

@@ -9,9 +9,8 @@ import msgspec
 
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
-from chain.state import BlockHashes, StateReader
+from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import Address
-from debugger.base_state import OverlayState
 from node.engine.simulate import Situation
 from node.rpc.errors import InvalidParams
 from node.tracers.registry import MakeTracer

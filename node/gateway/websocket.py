@@ -1,4 +1,4 @@
-"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe`` for new heads and logs."""
+"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe`` for new heads, logs and pending transactions."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from node.gateway.http import TAKE_ANSWER_S
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
 from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
-from node.rpc.format import data, header_object, log_object
+from node.rpc.format import data, header_object, log_object, transaction_object
+from node.rpc.held import SMALL_BYTES
+from node.rpc.methods.eth_logs import sealed_ref
 from node.rpc.methods.session_sharing import watch_params
-from node.rpc.params import check_keys, json_object, shown
+from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import Client
+from storage.following import FoundLog
 
 Item = TypeVar("Item")
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
 SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe", WATCH, UNWATCH)
+TAKING_LOOK_S = 0.02
+"""While the peer takes a large answer, which counts as held until then, it is looked at this often."""
 REQUESTS_MAX = 1024
 """Unanswered messages of a connection; reading pauses above."""
+NO_END = 2**64
+"""Above every block's number."""
 
 
 class WebSocketSession:
@@ -88,6 +95,8 @@ class WebSocketSession:
         try:
             async with self._sending, asyncio.timeout(TAKE_ANSWER_S):
                 await self._socket.send_text(answer.decode())
+                while len(answer) > SMALL_BYTES and self._socket.state.peer.is_behind:
+                    await asyncio.sleep(TAKING_LOOK_S)  # the server tells only the next one who sends
         except TimeoutError:
             self._socket.state.peer.abort()
         except (RuntimeError, WebSocketDisconnect):
@@ -139,20 +148,23 @@ class WebSocketSession:
         if kind == "newHeads":
             return _map(head_stream(backend, readers, None), header_object)
         if kind == "newPendingTransactions":
-            return self._transaction_hashes()
+            return self._transactions(options)
         if kind != "logs":
             raise InvalidParams(f"no subscription {shown(kind)}; there are newHeads, logs, newPendingTransactions")
-        given = json_object(options or {})
-        check_keys(given, frozenset({"address", "topics"}), "a log subscription")
+        given = json_object({} if options is None else options)
         addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
-        return _map(log_stream(backend, readers, addresses, topics, None), log_object)
+        first, last = _bound(given.get("fromBlock"), 0), _bound(given.get("toBlock"), NO_END)
+        if first > last:
+            raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
+        logs = log_stream(backend, readers, addresses, topics, None)
+        return _map(_between(logs, first, last), log_object)
 
-    async def _transaction_hashes(self) -> AsyncIterator[list[Any]]:
-        """Hashes of transactions as they are mined: with instant sealing they are never pending."""
-        backend = self._service.backend
-        async for headers in head_stream(backend, self._service.readers, None):
-            blocks = [backend.block(header.number) for header in headers]
-            yield [data(tx.hash) for block in blocks if block is not None for tx in block.transactions]
+    def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
+        """Transactions as they come into the pool: their hashes, or with ``true`` whole."""
+        arrivals = self._service.backend.arrivals()
+        if options is not None and boolean(options):
+            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
+        return _map(arrivals, lambda item: data(item.transaction.hash))
 
     async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str) -> None:
         # The answer that names the subscription leaves first: this task starts after the one that made it.
@@ -169,6 +181,17 @@ class WebSocketSession:
 
     async def _notify(self, method: str, params: dict[str, Any]) -> None:
         await self._send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
+
+def _bound(value: Any, default: int) -> int:
+    """An end of a subscription's range of blocks, as in geth: only new logs come, and of those only these blocks'."""
+    number = None if value is None else sealed_ref(block_ref(value)).number
+    return default if number is None else number
+
+
+async def _between(pages: AsyncIterator[list[FoundLog]], first: int, last: int) -> AsyncIterator[list[FoundLog]]:
+    async for page in pages:
+        yield [entry for entry in page if first <= entry.block_number <= last]
 
 
 async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:

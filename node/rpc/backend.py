@@ -7,7 +7,7 @@ loop. Every function raises subclasses of `chain.errors.ZvmdError`; nothing else
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chain.blocks import Block, Header
     from chain.receipts import Receipt
     from chain.transactions import Authorization, Transaction
+    from node.rpc.pending_block import BlockAt, PendingBlock
     from node.tracers.registry import MakeTracer
     from storage.state.proof import AccountProof
 
@@ -98,6 +99,8 @@ class AccountOverride:
     """Replaces the whole storage."""
     state_diff: dict[int, int] = field(default_factory=dict)
     """Sets single slots."""
+    move_precompile_to: Address | None = None
+    """The account is a precompiled contract, which answers at this address instead."""
 
 
 @dataclass(slots=True)
@@ -105,12 +108,15 @@ class BlockOverrides:
     """Block fields replaced during one call."""
 
     number: int | None = None
+    difficulty: int | None = None
+    """What DIFFICULTY gives before the merge; after it, that is ``prevrandao``."""
     timestamp: int | None = None
     gas_limit: int | None = None
     coinbase: Address | None = None
     prevrandao: Hash32 | None = None
     base_fee: int | None = None
     blob_base_fee: int | None = None
+    """Wei per blob gas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +139,10 @@ class TransactionFate(NamedTuple):
 
 
 class CallResult(NamedTuple):
-    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case."""
+    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case.
+
+    ``output`` of a creation is the code it would deploy, as in geth.
+    """
 
     success: bool
     reverted: bool
@@ -161,6 +170,13 @@ class Backend(Protocol):
     @property
     def client_version(self) -> str:
         """Like ``zvmd/v0.1.0/linux-x86_64/python3.11``."""
+
+    @property
+    def web3_version(self) -> str:
+        """What ``web3_clientVersion`` answers."""
+
+    def resets(self) -> int:
+        """How often the chain was brought back to its genesis by a reset."""
 
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: JSON-ready counters, positions (head, durable LSN, checkpoint, index
@@ -192,30 +208,33 @@ class Backend(Protocol):
 
     def logs(self, query: LogQuery) -> Sequence[FoundLog]: ...
 
+    def pending(self) -> PendingBlock:
+        """What the next block would be, from the pool and the clock. Each call may give another one: ask once."""
+
     # State
-    def view(self, number: int) -> StateReader:
+    def view(self, at: BlockAt) -> StateReader:
         """State after that block. Raises StateUnavailable (a ZvmdError) outside retention."""
 
-    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+    def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``. Raises InvalidTransaction subclasses where geth refuses."""
 
-    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
+    def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when no gas limit helps."""
 
-    def prove(self, number: int, address: Address, slots: Sequence[int]) -> AccountProof:
+    def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof in the state after that block (EIP-1186). Raises StateUnavailable."""
 
     def trace_call(
         self,
         fields: CallFields,
-        number: int,
+        at: BlockAt,
         overrides: Overrides | None,
         make: MakeTracer,
         index: int | None = None,
     ) -> Any:
         """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
 
-    def trace_block(self, number: int, make: MakeTracer, index: int | None = None) -> list[Any]:
+    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> list[Any]:
         """What tracers say of a block's transactions, run again; of one only with ``index``."""
 
     # Pool and fees
@@ -229,11 +248,17 @@ class Backend(Protocol):
 
     def pending_transactions(self) -> Sequence[PendingTransaction]: ...
 
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool from now on, each before its block is shown. On the event loop."""
+
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
+
+    def fees_after(self, header: Header) -> tuple[int, int]:
+        """Base fee and price of blob gas, wei, that follow from a block by EIP-1559 and EIP-4844 for the next one."""
 
     # Writing. Coroutines of the node's event loop.
     async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
@@ -241,6 +266,12 @@ class Backend(Protocol):
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
+
+    def fill(self, fields: CallFields) -> Transaction:
+        """The unsigned transaction that `send_from` would sign: nonce, gas, fees and type are filled in."""
+
+    def sign_filled(self, fields: CallFields) -> Transaction:
+        """`fill`, signed with the key of ``fields.sender``. Raises UnknownAccount."""
 
     def sign(self, address: Address, digest: Hash32) -> tuple[int, int, int]:
         """(y parity, r, s) with a dev account's key. Raises UnknownAccount (a ZvmdError)."""

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
+from chain.sidecars import COMMITMENT_BYTES, versioned_hash
 from chain.transactions import Authorization
 from chain.types import Address, Hash32
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, Overrides
 from node.rpc.errors import InvalidParams
 from node.rpc.params import (
     PARSERS,
+    FieldTable,
     address,
-    check_keys,
     data,
+    fill,
     hash32,
     json_list,
     json_object,
+    loose_int,
     quantity,
     quantity64,
     shown,
@@ -27,19 +30,28 @@ ACCESS_LIST_MAX = 4096
 OVERRIDDEN_ACCOUNTS_MAX = 1024
 TOPIC_CHOICES_MAX = 1000
 ADDRESSES_MAX = 1000
+TYPE_MAX = 0x7F
+"""Of a transaction (EIP-2718)."""
+
+
+@dataclass(slots=True)
+class _AccessEntry:
+    address: Address | None = None
+    slots: tuple[int, ...] = ()
+
+
+_ACCESS_FIELDS: FieldTable = {
+    "address": ("address", address),
+    "storagekeys": ("slots", lambda value: tuple(map(slot, json_list(value)))),
+}
 
 
 def _access_list(value: Any) -> tuple[tuple[Address, tuple[int, ...]], ...]:
     items = json_list(value)
     if len(items) > ACCESS_LIST_MAX:
         raise InvalidParams(f"more than {ACCESS_LIST_MAX} entries")
-    entries = []
-    for item in items:
-        entry = json_object(item)
-        check_keys(entry, frozenset({"address", "storageKeys"}), "an access list entry")
-        slots = tuple(slot(key) for key in json_list(entry.get("storageKeys") or []))
-        entries.append((address(entry.get("address")), slots))
-    return tuple(entries)
+    entries = [fill(_AccessEntry(), item, _ACCESS_FIELDS) for item in items]
+    return tuple((address(entry.address) if entry.address is None else entry.address, entry.slots) for entry in entries)
 
 
 def _authorizations(value: Any) -> tuple[Authorization, ...]:
@@ -64,89 +76,119 @@ def _hashes(value: Any) -> tuple[Hash32, ...]:
     return tuple(hash32(item) for item in json_list(value))
 
 
-CALL_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+def _commitments(value: Any) -> tuple[bytes, ...]:
+    items = tuple(data(item) for item in json_list(value))
+    if any(len(item) != COMMITMENT_BYTES for item in items):
+        raise InvalidParams(f"a commitment has {COMMITMENT_BYTES} bytes (EIP-4844)")
+    return items
+
+
+def _to(value: Any) -> Address | None:
+    return None if value in ("", "0x") else address(value)
+
+
+def _type(value: Any) -> int:
+    number = loose_int(value)
+    if number > TYPE_MAX:
+        raise InvalidParams(f"a transaction type is at most {TYPE_MAX} (EIP-2718)")
+    return number
+
+
+@dataclass(slots=True)
+class _Given(CallFields):
+    """A transaction object with what `CallFields` takes from several of its fields."""
+
+    input: bytes | None = None
+    commitments: tuple[bytes, ...] = ()
+
+
+CALL_FIELDS: FieldTable = {
     "from": ("sender", address),
-    "to": ("to", address),
+    "to": ("to", _to),
     "data": ("data", data),
-    "input": ("data", data),
+    "input": ("input", data),
     "value": ("value", quantity),
     "gas": ("gas", quantity64),
-    "gasLimit": ("gas", quantity64),
-    "gasPrice": ("gas_price", quantity),
-    "maxFeePerGas": ("max_fee_per_gas", quantity),
-    "maxPriorityFeePerGas": ("max_priority_fee_per_gas", quantity),
-    "maxFeePerBlobGas": ("max_fee_per_blob_gas", quantity),
+    "gaslimit": ("gas", quantity64),
+    "gasprice": ("gas_price", quantity),
+    "maxfeepergas": ("max_fee_per_gas", quantity),
+    "maxpriorityfeepergas": ("max_priority_fee_per_gas", quantity),
+    "maxfeeperblobgas": ("max_fee_per_blob_gas", quantity),
     "nonce": ("nonce", quantity64),
-    "type": ("type", lambda value: quantity(value, 8)),
-    "chainId": ("chain_id", quantity64),
-    "accessList": ("access_list", _access_list),
-    "blobVersionedHashes": ("blob_versioned_hashes", _hashes),
-    "authorizationList": ("authorization_list", _authorizations),
+    "type": ("type", _type),
+    "chainid": ("chain_id", quantity64),
+    "accesslist": ("access_list", _access_list),
+    "blobversionedhashes": ("blob_versioned_hashes", _hashes),
+    "commitments": ("commitments", _commitments),
+    "authorizationlist": ("authorization_list", _authorizations),
 }
-"""JSON field -> field of `CallFields` and its parser."""
-
-_CALL_KEYS = frozenset(CALL_FIELDS)
+"""Fields of a transaction object. Others are ignored as in geth: blobs and proofs do not change what a call does, and
+a mined transaction has a block, a hash and a signature.
+"""
 
 
 def call_fields(value: Any) -> CallFields:
-    """A transaction object. ``null`` fields count as absent; ``data`` and ``input`` must agree."""
-    given = json_object(value)
-    fields = CallFields()
-    for key, item in given.items():
-        known = CALL_FIELDS.get(key)
-        if known is None:
-            check_keys(given, _CALL_KEYS, "a transaction object")
-            raise AssertionError(key)
-        if item is None or (key == "to" and item in ("", "0x")):
-            continue
-        name, parse = known
-        try:
-            setattr(fields, name, parse(item))
-        except InvalidParams as error:
-            raise InvalidParams(f"field {key}: {error}") from None
-    call_data, call_input = given.get("data"), given.get("input")
-    if call_data is not None and call_input is not None and data(call_data) != data(call_input):
-        raise InvalidParams("data and input differ; give one of them")
-    if fields.gas_price is not None and fields.max_fee_per_gas is not None:
-        raise InvalidParams("gasPrice and maxFeePerGas exclude each other")
-    return fields
+    """A transaction object. Unknown and ``null`` fields count as absent; ``data`` and ``input`` must agree.
+
+    A whole transaction of type 2 to 4, as ``eth_getTransactionByHash`` answers it, has ``gasPrice`` beside the fees
+    that it was made with; that is the price it paid, and is left out. Raises `InvalidParams`.
+    """
+    given = fill(_Given(), value, CALL_FIELDS)
+    if given.input is not None:
+        if given.data not in (b"", given.input):
+            raise InvalidParams("data and input differ; give one of them")
+        given.data = given.input
+    if given.gas_price is not None and given.max_fee_per_gas is not None:
+        if given.type is None or not _is_mined(value):
+            raise InvalidParams("gasPrice and maxFeePerGas exclude each other")
+        given.gas_price = None
+    if given.blob_versioned_hashes is None and given.commitments:
+        given.blob_versioned_hashes = tuple(map(versioned_hash, given.commitments))
+    return CallFields(**{name: getattr(given, name) for name in _NAMES})
+
+
+_NAMES: Final = tuple(field.name for field in fields(CallFields))
+
+
+def _is_mined(value: dict[str, Any]) -> bool:
+    """Whether the object is a transaction as nodes answer it, hash and all, not one that somebody fills in."""
+    return isinstance(value.get("hash"), str)
 
 
 def _slots(value: Any) -> dict[int, int]:
     return {slot(key): int.from_bytes(hash32(item), "big") for key, item in json_object(value).items()}
 
 
-ACCOUNT_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+ACCOUNT_FIELDS: FieldTable = {
     "balance": ("balance", quantity),
     "nonce": ("nonce", quantity64),
     "code": ("code", data),
     "state": ("state", _slots),
-    "stateDiff": ("state_diff", _slots),
+    "statediff": ("state_diff", _slots),
+    "moveprecompiletoaddress": ("move_precompile_to", address),
 }
 
-BLOCK_FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+
+def _unsupported(value: Any) -> None:  # noqa: ARG001
+    raise InvalidParams("cannot be overridden for a call, which begins after the block's system calls")
+
+
+BLOCK_FIELDS: FieldTable = {
     "number": ("number", quantity64),
+    "difficulty": ("difficulty", quantity),
     "time": ("timestamp", quantity64),
     "timestamp": ("timestamp", quantity64),
-    "gasLimit": ("gas_limit", quantity64),
+    "gaslimit": ("gas_limit", quantity64),
     "coinbase": ("coinbase", address),
-    "feeRecipient": ("coinbase", address),
+    "feerecipient": ("coinbase", address),
     "random": ("prevrandao", hash32),
-    "prevRandao": ("prevrandao", hash32),
-    "baseFee": ("base_fee", quantity),
-    "baseFeePerGas": ("base_fee", quantity),
-    "blobBaseFee": ("blob_base_fee", quantity),
+    "prevrandao": ("prevrandao", hash32),
+    "basefee": ("base_fee", quantity),
+    "basefeepergas": ("base_fee", quantity),
+    "blobbasefee": ("blob_base_fee", quantity),
+    "beaconroot": ("", _unsupported),
+    "withdrawals": ("", _unsupported),
 }
-
-
-def _fill(target: Any, value: Any, table: dict[str, tuple[str, Callable[[Any], Any]]], what: str) -> Any:
-    given = json_object(value)
-    check_keys(given, frozenset(table), what)
-    for key, item in given.items():
-        if item is not None:
-            name, parse = table[key]
-            setattr(target, name, parse(item))
-    return target
 
 
 def account_overrides(value: Any) -> dict[Address, AccountOverride]:
@@ -156,7 +198,7 @@ def account_overrides(value: Any) -> dict[Address, AccountOverride]:
         raise InvalidParams(f"more than {OVERRIDDEN_ACCOUNTS_MAX} overridden accounts")
     result = {}
     for key, item in given.items():
-        override: AccountOverride = _fill(AccountOverride(), item, ACCOUNT_FIELDS, "an account override")
+        override = AccountOverride() if item is None else fill(AccountOverride(), item, ACCOUNT_FIELDS)
         if override.state is not None and override.state_diff:
             raise InvalidParams(f"account {shown(key)} has both state and stateDiff")
         result[address(key)] = override
@@ -195,8 +237,7 @@ def addresses_of(value: Any) -> frozenset[Address]:
 
 def block_overrides(value: Any) -> BlockOverrides:
     """The block overrides of ``eth_call``."""
-    result: BlockOverrides = _fill(BlockOverrides(), value, BLOCK_FIELDS, "the block overrides")
-    return result
+    return fill(BlockOverrides(), value, BLOCK_FIELDS)
 
 
 class AccountOverrides(dict[Address, AccountOverride]):

@@ -14,6 +14,7 @@ from node.rpc.errors import MethodNotFound, UnknownBlock
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
+from node.rpc.pending_block import BlockAt
 from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.running import Runner
 from node.sessions.service import SessionService
@@ -42,6 +43,8 @@ class Context:
     """ABIs on disk."""
     rights: Rights = EVERYTHING
     """Of the caller."""
+    impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while an account is impersonated for one transaction only."""
     filters: FilterStore = field(init=False)
     runner: Runner | None = field(init=False, default=None)
 
@@ -82,12 +85,16 @@ class Context:
             raise MethodNotFound("this node has no key to sign with")
         return self.sign
 
-    def find_block(self, ref: BlockRef) -> int | None:
-        """Number of the block meant, or None if there is none.
+    def find_block(self, ref: BlockRef) -> BlockAt | None:
+        """The block meant, or None if there is none.
 
-        Every block is durable before it is shown, so ``safe`` and ``finalized`` are the head; ``pending`` is
-        too, because the state after the head is the state the next block starts from.
+        Every block is durable before it is shown, so ``safe`` and ``finalized`` are the head. ``pending`` is built
+        here: ask once for all that an answer takes from it.
         """
+        return self.backend.pending() if ref.tag == "pending" else self.find_sealed(ref)
+
+    def find_sealed(self, ref: BlockRef) -> int | None:
+        """Number of the block meant, or None if there is none; of the newest for ``pending``."""
         head = self.backend.head().number
         if ref.number is not None:
             return ref.number if ref.number <= head else None
@@ -95,10 +102,14 @@ class Context:
             return self.backend.number_of(ref.hash)
         return 0 if ref.tag == "earliest" else head
 
-    def need_block(self, ref: BlockRef) -> int:
+    def need_block(self, ref: BlockRef) -> BlockAt:
         """Like `find_block`; raises `UnknownBlock`."""
-        number = self.find_block(ref)
+        return self.backend.pending() if ref.tag == "pending" else self.need_sealed(ref)
+
+    def need_sealed(self, ref: BlockRef) -> int:
+        """Like `find_sealed`; raises `UnknownBlock`."""
+        number = self.find_sealed(ref)
         if number is None:
             name = f"number {ref.number}" if ref.number is not None else f"hash 0x{(ref.hash or b'').hex()}"
-            raise UnknownBlock(f"no block with {name}; the newest is {self.backend.head().number}")
+            raise UnknownBlock(f"header not found: no block with {name}; the newest is {self.backend.head().number}")
         return number

@@ -18,7 +18,7 @@ from chain.errors import ZvmdError
 from node.rpc import deep_json, strict_json
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
-from node.rpc.registry import Method, find_method
+from node.rpc.registry import Method, find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
 from storage.errors import StateStoreCorrupt
 
@@ -136,8 +136,8 @@ class Dispatcher:
                 self.context.need_sessions().live.check(arguments[position], right)
         return Call(method, self.context.with_rights(rights), arguments)
 
-    def encode_result(self, request_id: RequestId | _NoId, result: Any) -> bytes:
-        """One answer object; replaced by an error if it is too large."""
+    def encode_result(self, request_id: RequestId | _NoId, result: Any, name: str = "") -> bytes:
+        """One answer object of the method of that name; replaced by an error if it is too large."""
         value = {"jsonrpc": "2.0", "id": request_id, "result": result}
         try:
             answer = _encode(value)
@@ -145,13 +145,16 @@ class Dispatcher:
             answer = deep_json.encode(value)
         limit = self.context.limits.answer_size_max_bytes
         if len(answer) > limit:
-            return self.encode_error(request_id, LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}"))
+            too_large = LimitExceeded(f"answer of {len(answer)} bytes; the limit is {limit}")
+            return self.encode_error(request_id, too_large, name)
         return answer
 
-    def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError) -> bytes:
-        """One error object."""
+    def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError, name: str = "") -> bytes:
+        """One error object; ``name`` is the method's, if there was one."""
         shown_id = None if isinstance(request_id, _NoId) else request_id
-        return _encode({"jsonrpc": "2.0", "id": shown_id, "error": error_object(error)})
+        method = known_method(name)
+        shown = error_object(error, only_revert_data=method is not None and method.takes_transaction)
+        return _encode({"jsonrpc": "2.0", "id": shown_id, "error": shown})
 
     def join(self, body: Body, answers: list[bytes]) -> bytes | None:
         """The answer of a whole body; None if nothing but notifications came."""

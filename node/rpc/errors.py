@@ -9,7 +9,8 @@ ZvmdError
     ├── NotPermitted           rpc.not_permitted      -32601
     ├── InvalidParams          rpc.params             -32602
     ├── InternalError          rpc.internal           -32603
-    ├── UnknownBlock           rpc.unknown_block      -32001
+    ├── UnknownBlock           rpc.unknown_block      -32000
+    ├── Untraceable            rpc.untraceable        -32000
     ├── UnknownTransaction     rpc.unknown_tx         -32000
     ├── UnknownFilter          rpc.unknown_filter     -32000
     ├── LimitExceeded          rpc.limit              -32005
@@ -111,8 +112,14 @@ class UnknownBlock(RpcError):
     """State was asked of a block that does not exist."""
 
     code = "rpc.unknown_block"
-    rpc_code = -32001
     hint = "ask eth_blockNumber for the newest block"
+
+
+class Untraceable(RpcError):
+    """A trace of the genesis, which no block before it leads to."""
+
+    code = "rpc.untraceable"
+    hint = "the first block with transactions is 1"
 
 
 class UnknownTransaction(RpcError):
@@ -220,7 +227,8 @@ def revert_reason(output: bytes) -> str:
     return "" if revert is None else revert.reason[:REASON_CHARACTERS]
 
 
-def error_object(error: ZvmdError) -> dict[str, Any]:
-    """The JSON-RPC error object of an error."""
+def error_object(error: ZvmdError, *, only_revert_data: bool = False) -> dict[str, Any]:
+    """The JSON-RPC error object of an error. ``data`` is revert data, else its slug and hint unless unwanted."""
     data = error.data() if isinstance(error, RpcError) else {"code": error.code, "hint": error.hint}
-    return {"code": error.rpc_code, "message": str(error) or type(error).__name__, "data": data}
+    shown = {"code": error.rpc_code, "message": str(error) or type(error).__name__}
+    return shown if only_revert_data and not isinstance(error, ExecutionReverted) else shown | {"data": data}

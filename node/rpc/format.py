@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from chain.blocks import Block, Header
@@ -47,19 +48,22 @@ def word(value: int) -> str:
     return f"0x{value:064x}"
 
 
-def header_object(header: Header, size: int | None = None) -> Json:
-    """A header: block objects begin with it and ``newHeads`` sends it."""
+def header_object(header: Header, size: int | None = None, *, pending: bool = False) -> Json:
+    """A header: block objects begin with it and ``newHeads`` sends it.
+
+    That of the ``pending`` block has null for what only sealing gives it: hash, nonce and miner, as in geth.
+    """
     result: Json = {
         "number": quantity(header.number),
-        "hash": data(header.hash),
+        "hash": None if pending else data(header.hash),
         "parentHash": data(header.parent_hash),
-        "nonce": data(header.nonce),
+        "nonce": None if pending else data(header.nonce),
         "sha3Uncles": data(header.uncles_hash),
         "logsBloom": data(header.bloom),
         "transactionsRoot": data(header.transactions_root),
         "stateRoot": data(header.state_root),
         "receiptsRoot": data(header.receipts_root),
-        "miner": data(header.coinbase),
+        "miner": None if pending else data(header.coinbase),
         "difficulty": quantity(header.difficulty),
         "extraData": data(header.extra_data),
         "mixHash": data(header.prevrandao),
@@ -83,16 +87,19 @@ def header_object(header: Header, size: int | None = None) -> Json:
     return result
 
 
-def block_object(block: Block, size: int, senders: tuple[Address, ...] | None) -> Json:
-    """A block; with whole transactions if ``senders`` are given, else with their hashes."""
+def block_object(block: Block, size: int, senders: Sequence[Address] | None, *, pending: bool = False) -> Json:
+    """A block; with whole transactions if ``senders`` are given, else with their hashes.
+
+    The transactions of the ``pending`` block are shown as waiting ones are: without a block.
+    """
     header = block.header
-    result = header_object(header, size)
+    result = header_object(header, size, pending=pending)
     result["uncles"] = [data(uncle.hash) for uncle in block.uncles]
     if senders is None:
         result["transactions"] = [data(tx.hash) for tx in block.transactions]
     else:
         result["transactions"] = [
-            transaction_object(tx, sender, header, index)
+            transaction_object(tx, sender, None if pending else header, index)
             for index, (tx, sender) in enumerate(zip(block.transactions, senders, strict=True))
         ]
     if block.withdrawals is not None:
@@ -109,8 +116,8 @@ def _withdrawal(item: Withdrawal) -> Json:
     }
 
 
-def proof_object(address: Address, proof: AccountProof) -> Json:
-    """The answer of ``eth_getProof`` (EIP-1186)."""
+def proof_object(address: Address, proof: AccountProof, keys: list[str]) -> Json:
+    """The answer of ``eth_getProof`` (EIP-1186); ``keys`` are the slots as the caller is to see them."""
     account = proof.stored.account or EMPTY_ACCOUNT
     return {
         "address": data(address),
@@ -120,8 +127,8 @@ def proof_object(address: Address, proof: AccountProof) -> Json:
         "nonce": quantity(account.nonce),
         "storageHash": data(proof.stored.root),
         "storageProof": [
-            {"key": word(slot.slot), "value": quantity(slot.value), "proof": [data(node) for node in slot.nodes]}
-            for slot in proof.slots
+            {"key": key, "value": quantity(slot.value), "proof": [data(node) for node in slot.nodes]}
+            for key, slot in zip(keys, proof.slots, strict=True)
         ],
     }
 
@@ -184,10 +191,17 @@ def transaction_object(tx: Transaction, sender: Address, header: Header | None =
 
 
 def receipt_object(
-    receipt: Receipt, tx: Transaction, sender: Address, header: Header, index: int, first_log_index: int
+    receipt: Receipt,
+    tx: Transaction,
+    sender: Address,
+    header: Header,
+    index: int,
+    first_log_index: int,
+    *,
+    pending: bool = False,
 ) -> Json:
-    """A receipt; its logs are counted over the block from ``first_log_index``."""
-    block_hash, number, tx_hash = data(header.hash), quantity(header.number), data(tx.hash)
+    """A receipt; its logs are counted over the block from ``first_log_index``. Of a ``pending`` block: without hash."""
+    block_hash, number, tx_hash = None if pending else data(header.hash), quantity(header.number), data(tx.hash)
     result: Json = {
         "type": quantity(receipt.type),
         "transactionHash": tx_hash,

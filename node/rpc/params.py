@@ -7,9 +7,10 @@ most 32 bytes. `LooseInt` also takes JSON numbers and decimal strings, which dev
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NewType
+from typing import Annotated, Any, Final, NewType, TypeVar
 
 from chain.errors import InvalidHex
 from chain.types import UINT256_MAX, Address, Hash32, parse_hex
@@ -17,6 +18,7 @@ from node.rpc.errors import InvalidParams
 from node.sessions.errors import OwnersOnly
 from node.sessions.shares import Right
 
+TargetT = TypeVar("TargetT")
 LooseInt = NewType("LooseInt", int)
 """A number however it is written."""
 Slot = NewType("Slot", int)
@@ -46,6 +48,7 @@ class BlockRef:
 
 
 LATEST = BlockRef(tag="latest")
+PENDING = BlockRef(tag="pending")
 BLOCK_TAGS = ("latest", "pending", "safe", "finalized", "earliest")
 
 
@@ -61,15 +64,25 @@ def quantity(value: Any, bits: int = 256) -> int:
     31
     """
     if not isinstance(value, str) or not value.startswith("0x"):
-        raise InvalidParams(f"expected a quantity like '0x1f', got {shown(value)}")
+        raise InvalidParams(f"expected a quantity like '0x1f', got {shown(value)}{_in_hex(value)}")
     digits = value[2:]
     if not digits or not HEX_DIGITS.issuperset(digits):
         raise InvalidParams(f"not a hex quantity: {shown(value)}")
     if len(digits) > 1 and digits[0] == "0":
-        raise InvalidParams(f"a quantity has no leading zeros: {shown(value)}")
+        written = hex(int(digits, 16)) if len(digits) <= 80 else "it without them"
+        raise InvalidParams(f"a quantity has no leading zeros: {shown(value)}; write {written}")
     if len(digits) * 4 > bits + 3 or (number := int(digits, 16)) >> bits:
         raise InvalidParams(f"a quantity of more than {bits} bits")
     return number
+
+
+def _in_hex(value: Any) -> str:
+    """How a number given as a JSON number or in decimal is written as a quantity; empty for anything else."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        return ""
+    return f"; write {hex(value)!r}"
 
 
 def quantity64(value: Any) -> int:
@@ -162,16 +175,15 @@ def block_ref(value: Any) -> BlockRef:
         return BlockRef(hash=hash32(value))
     if isinstance(value, str) and value.startswith("0x"):
         return BlockRef(number=quantity64(value))
-    raise InvalidParams(f"expected a block number, hash or one of {', '.join(BLOCK_TAGS)}; got {shown(value)}")
+    tags = ", ".join(BLOCK_TAGS)
+    raise InvalidParams(f"expected a block number, hash or one of {tags}; got {shown(value)}{_in_hex(value)}")
 
 
 def _eip1898(value: dict[str, Any]) -> BlockRef:
-    unknown = set(value) - {"blockNumber", "blockHash", "requireCanonical"}
-    if unknown or ("blockNumber" in value) == ("blockHash" in value):
+    number, digest = value.get("blockNumber"), value.get("blockHash")
+    if (number is None) == (digest is None):
         raise InvalidParams("a block object has either blockNumber or blockHash (EIP-1898)")
-    if "blockHash" in value:
-        return BlockRef(hash=hash32(value["blockHash"]))
-    return block_ref(text(value["blockNumber"]))
+    return block_ref(text(number)) if digest is None else BlockRef(hash=hash32(digest))
 
 
 def json_object(value: Any) -> JsonObject:
@@ -194,10 +206,37 @@ def filter_id(value: Any) -> FilterId:
 
 
 def check_keys(value: dict[str, Any], allowed: frozenset[str], what: str) -> None:
-    """Refuse unknown fields, naming the accepted ones: a misspelt field must not be ignored."""
+    """Refuse unknown fields of zvmd's own objects, naming the nearest and all accepted ones.
+
+    Objects of the execution APIs are read with `fill`, which ignores unknown fields.
+    """
     for key in value:
         if key not in allowed:
-            raise InvalidParams(f"unknown field {key[:60]!r} in {what}; accepted: {', '.join(sorted(allowed))}")
+            near = difflib.get_close_matches(key[:60], allowed, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            accepted = ", ".join(sorted(allowed))
+            raise InvalidParams(f"unknown field {key[:60]!r} in {what}{meant} (accepted: {accepted})")
+
+
+FieldTable = dict[str, tuple[str, Callable[[Any], Any]]]
+"""JSON field in lower case -> attribute and parser."""
+
+
+def fill(target: TargetT, value: Any, table: FieldTable) -> TargetT:
+    """Set attributes from a JSON object as geth's decoder does: names in any case, unknown ones and null ignored.
+
+    Raises `InvalidParams`, naming the field.
+    """
+    for key, item in json_object(value).items():
+        known = table.get(key.lower())
+        if known is None or item is None:
+            continue
+        name, parse = known
+        try:
+            setattr(target, name, parse(item))
+        except InvalidParams as error:
+            raise InvalidParams(f"field {key}: {error}") from None
+    return target
 
 
 PARSERS: dict[Any, Callable[[Any], Any]] = {

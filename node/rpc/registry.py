@@ -15,6 +15,7 @@ from functools import reduce
 from operator import or_
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from node.rpc.backend import CallFields
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import InvalidParams, MethodNotFound
 from node.rpc.params import PARSERS, RIGHTS
@@ -47,6 +48,11 @@ class Method:
     is_coroutine: bool
     inline: bool
     overlaps: bool
+    takes_transaction: bool
+    """It takes a transaction object: ``data`` of its errors is revert data, or missing where nothing ran.
+
+    web3.py takes any other ``data`` of ``eth_call`` for the data of a revert.
+    """
     session_rights: tuple[tuple[int, Right], ...]
     """Positions of the parameters that name a session, and what the caller must be permitted there."""
 
@@ -97,7 +103,10 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
         for name in names:
             assert name not in _METHODS, f"{name} is registered twice"
             coroutine = inspect.iscoroutinefunction(handler)
-            _METHODS[name] = Method(name, handler, parameters, coroutine, inline, overlaps, rights)
+            takes_transaction = CallFields in hints.values()
+            _METHODS[name] = Method(
+                name, handler, parameters, coroutine, inline, overlaps, takes_transaction, rights
+            )
             for spelling in _spellings(name):
                 _NEAR.setdefault(spelling, name)
         return handler

@@ -143,12 +143,9 @@ class RpcService:
                 result = call.run()
             except ZvmdError as error:
                 return self._refused(request, error)
-            return None if request.is_notification else dispatcher.encode_result(request.id, result)
+            return None if request.is_notification else dispatcher.encode_result(request.id, result, request.method)
 
         return job
-
-    def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
-        return None if request.is_notification else self.dispatcher.encode_error(request.id, error)
 
     async def _answer_one(self, request: Request, work: Work) -> bytes | None:
         try:
@@ -159,7 +156,10 @@ class RpcService:
             result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
         except ZvmdError as error:
             return self._refused(request, error)
-        return None if request.is_notification else self.dispatcher.encode_result(request.id, result)
+        return None if request.is_notification else self.dispatcher.encode_result(request.id, result, request.method)
+
+    def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
+        return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """For ``zvmd_status``: what grows, and how large it may get."""

@@ -10,6 +10,7 @@ from debugger.limits import PROGRAM_GAS
 from debugger.program import Program, parse_program
 from debugger.words import data_of, number_of
 from node.rpc.params import BlockRef, block_ref
+from node.rpc.pending_block import BlockAt
 from node.sessions.origin import Ground, Origin
 
 _OF_A_PAST_TRANSACTION = frozenset(("transaction", "name", "tags"))
@@ -19,8 +20,8 @@ _HASH_CHARACTERS = 66
 class Blocks(Protocol):
     """Finds the block meant."""
 
-    def need_block(self, ref: BlockRef) -> int:
-        """Its number. Raises `UnknownBlock`."""
+    def need_block(self, ref: BlockRef) -> BlockAt:
+        """The block. Raises `UnknownBlock`."""
 
 
 class Wanted(NamedTuple):
@@ -53,8 +54,8 @@ def program_of(blocks: Blocks, ground: Ground, document: dict[str, Any]) -> Want
         if chosen is not None or "code" not in fields:
             if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen >= 0:
                 chosen = hex(chosen)
-            number = blocks.need_block(block_ref("latest" if chosen is None else chosen))
-            fields, origin = ground.at_block(fields, number)
+            at = blocks.need_block(block_ref("latest" if chosen is None else chosen))
+            fields, origin = ground.at_block(fields, at) if isinstance(at, int) else ground.at_pending(fields, at)
     return Wanted(parse_program(fields), origin, name, tuple(tags))
 
 

@@ -9,17 +9,21 @@ import msgspec
 from chain.blocks import Block, Header
 from chain.environment import BlockEnvironment
 from chain.forks import ChainConfig
-from chain.state import BlockHashes, StateReader
-from chain.transactions import encode_transaction
+from chain.state import BlockHashes, OverlayState, StateReader
+from chain.transactions import decode_transaction, encode_transaction, sender_of
 from chain.types import Address, Hash32
-from debugger.base_state import OverlayState
 from debugger.errors import InvalidProgram
 from debugger.program import BlockSetup, Program, block_setup
 from debugger.words import hex_of
+from node.rpc.pending_block import PendingBlock
 from storage.errors import StateUnavailable
+from storage.wal.records import decode_environment, encode_environment
 from vm.block import BlockExecution
 from vm.importing import environment_of
 from vm.machine import Machine
+
+PENDING_BYTES_MAX = 2**20
+"""Transactions of a pending block that a session keeps with it, bytes."""
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +37,8 @@ class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """Of the block: another may have come in its place since (``evm_revert``). None in old records."""
     state: int | None = None
     """Position of the state after the block: development calls may have changed it since."""
+    pending: list[bytes] | None = None
+    """Where it starts from a pending block after that one: its environment, then its transactions, as in the log."""
 
 
 class Chain(Protocol):
@@ -81,10 +87,21 @@ class Ground:
 
     def at_block(self, fields: dict[str, Any], number: int) -> tuple[dict[str, Any], Origin]:
         """Program fields completed with the fork and the environment of a block, and where they start from."""
-        environment = self.environment(number)
-        setup: BlockSetup = block_setup(environment)
-        completed = {"fork": environment.fork.name.lower(), **fields, "block": msgspec.to_builtins(setup)}
+        completed = _completed(fields, self.environment(number))
         return completed, Origin(number, None, self._chain.block_hash(number), self._chain.state_position(number))
+
+    def at_pending(self, fields: dict[str, Any], pending: PendingBlock) -> tuple[dict[str, Any], Origin]:
+        """The same at a pending block, which is kept with the session: the chain will not have it.
+
+        Raises `InvalidProgram` for one with more than `PENDING_BYTES_MAX` of transactions.
+        """
+        raws = [encode_transaction(transaction) for transaction in pending.transactions]
+        if sum(map(len, raws)) > PENDING_BYTES_MAX:
+            raise InvalidProgram(f"the pending block has more than {PENDING_BYTES_MAX} bytes of transactions")
+        environment = pending.environment
+        kept = [encode_environment(environment), *raws]
+        origin = Origin(pending.number - 1, None, environment.parent_hash, pending.before.number, kept)
+        return _completed(fields, environment), origin
 
     def past_transaction(self, transaction_hash: Hash32) -> tuple[Program, Origin]:
         """The program that repeats a mined transaction. Raises `InvalidProgram` if there is none."""
@@ -107,9 +124,9 @@ class Ground:
         if origin.hash is not None and self._chain.block_hash(origin.block) != origin.hash:
             raise StateUnavailable(f"block {origin.block} is not the one the session began at: it was reverted")
         if origin.index is None:
-            if origin.state is not None:
-                return self._chain.view_at(origin.block, origin.state), self._chain.block_hash
-            return self._chain.view(origin.block), self._chain.block_hash
+            state = origin.state
+            after = self._chain.view(origin.block) if state is None else self._chain.view_at(origin.block, state)
+            return self._after_pending(after, origin.pending), self._chain.block_hash
         block = self._chain.block(origin.block)
         senders: list[Address] | None = self._chain.senders(origin.block)
         if block is None or senders is None or origin.index >= len(block.transactions):
@@ -122,3 +139,19 @@ class Ground:
         for transaction, sender in zip(block.transactions[: origin.index], senders[: origin.index], strict=True):
             execution.add(transaction, sender)
         return OverlayState(parent, execution.journal.delta()), self._chain.block_hash
+
+    def _after_pending(self, state: StateReader, pending: list[bytes] | None) -> StateReader:
+        """A state with a kept pending block on top."""
+        if not pending:
+            return state
+        execution = BlockExecution(self.machine, decode_environment(pending[0]), state, self._chain.block_hash)
+        execution.begin()
+        for raw in pending[1:]:
+            transaction = decode_transaction(raw)
+            execution.add(transaction, sender_of(transaction))
+        return OverlayState(state, execution.finish().delta)
+
+
+def _completed(fields: dict[str, Any], environment: BlockEnvironment) -> dict[str, Any]:
+    setup: BlockSetup = block_setup(environment)
+    return {"fork": environment.fork.name.lower(), **fields, "block": msgspec.to_builtins(setup)}

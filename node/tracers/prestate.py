@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chain.forks import Fork
-from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateReader
+from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, OverlayState, StateReader
 from chain.types import Address
-from debugger.base_state import OverlayState
 from node.rpc.errors import InvalidParams
 from node.rpc.format import data, quantity, word
 from node.tracers.run import RunTracer, TracedRun

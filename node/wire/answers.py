@@ -14,7 +14,7 @@ from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.rpc.dispatch import internal_error
 from node.rpc.errors import InvalidParams, LimitExceeded
-from node.rpc.methods.eth_logs import check_span
+from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
@@ -43,9 +43,13 @@ from zvmd.frames import (
     Subscribe,
     Subscribed,
     SubscriptionEnded,
+    TransactionEvent,
     Unsubscribe,
     encode_frame,
 )
+
+PAGE_LOGS_MAX = 10_000
+"""Logs of one page."""
 
 
 class Peer(Protocol):
@@ -179,8 +183,8 @@ class Answerer:
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
-        number = context.need_block(codec.block_of(request.block))
-        result = call_checked(context, codec.call_of(request), number)
+        at = context.need_block(codec.block_of(request.block))
+        result = call_checked(context, codec.call_of(request), at)
         return CallOutcome(request.id, result.output, result.gas_used)
 
     async def _send_transaction(self, request: SendTransaction) -> Frame:
@@ -224,10 +228,10 @@ class Answerer:
     def _get_logs(self, request: GetLogs) -> Frame:
         context = self._context
         head = context.backend.head().number
-        limit = min(request.limit, context.limits.log_results_max)
+        limit = min(request.limit, context.limits.log_results_max, PAGE_LOGS_MAX)
         query = LogQuery(
-            context.need_block(codec.block_of(request.from_block)),
-            min(context.need_block(codec.block_of(request.to_block)), head),
+            context.need_sealed(sealed_ref(codec.block_of(request.from_block))),
+            min(context.need_sealed(codec.block_of(request.to_block)), head),
             frozenset(codec.address_of(item) for item in request.addresses),
             codec.topics_of(request.topics),
             codec.cursor_of(request.after),
@@ -263,8 +267,12 @@ class Answerer:
         cursor = codec.cursor_of(request.cursor)
         if request.kind == "heads":
             return self._head_pages(number, head_stream(backend, readers, cursor))
+        if request.kind == "transactions":
+            if cursor is not None:
+                raise InvalidParams("a subscription of kind 'transactions' has no cursor")
+            return self._transaction_pages(number)
         if request.kind != "logs":
-            raise InvalidParams(f"kind is 'heads', 'logs' or 'session', not {request.kind[:60]!r}")
+            raise InvalidParams(f"kind is 'heads', 'logs', 'transactions' or 'session', not {request.kind[:60]!r}")
         addresses = frozenset(codec.address_of(item) for item in request.addresses)
         logs = log_stream(backend, readers, addresses, codec.topics_of(request.topics), cursor)
         return self._log_pages(number, logs)
@@ -292,6 +300,11 @@ class Answerer:
 
         async for page in headers:
             yield b"".join([frame(header) for header in page])
+
+    async def _transaction_pages(self, number: int) -> AsyncIterator[bytes]:
+        async with aclosing(self._context.backend.arrivals()) as arrivals:  # type: ignore[type-var]
+            async for page in arrivals:
+                yield b"".join(encode_frame(TransactionEvent(number, codec.transaction_body(item))) for item in page)
 
     async def _log_pages(self, number: int, logs: AsyncIterator[list[FoundLog]]) -> AsyncIterator[bytes]:
         async for page in logs:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from chain.blocks import Block, Header
 from chain.errors import ZvmdError
 from chain.receipts import Receipt
+from chain.transactions import encode_transaction
 from chain.types import Address, Hash32
-from node.rpc.backend import CallFields, LogPosition
+from node.rpc.backend import CallFields, LogPosition, PendingTransaction
 from node.rpc.errors import ExecutionReverted, InvalidParams
 from node.rpc.params import LATEST, BlockRef, block_ref
 from storage.following import FoundLog
@@ -21,6 +22,7 @@ from zvmd.frames import (
     HeadBody,
     LogBody,
     ReceiptBody,
+    TransactionBody,
 )
 
 
@@ -106,6 +108,20 @@ def log_body(entry: FoundLog) -> LogBody:
         entry.transaction_hash,
         entry.transaction_index,
         entry.log_index,
+    )
+
+
+def transaction_body(waiting: PendingTransaction) -> TransactionBody:
+    """A transaction that waits in the pool."""
+    transaction = waiting.transaction
+    return TransactionBody(
+        transaction.hash,
+        waiting.sender,
+        transaction.nonce,
+        transaction.to,
+        amount_bytes(transaction.value),
+        transaction.gas_limit,
+        encode_transaction(transaction),
     )
 
 

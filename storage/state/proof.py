@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chain.hashing import keccak256
+from chain.state import EMPTY_ACCOUNT, OverlayState, StateDelta
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
 from storage.kv import KeyValueSnapshot
 from storage.state.apply import account_leaf, hashed_address, hashed_slot, slot_leaf
 from storage.state.changes import changed_after
-from storage.state.keys import ACCOUNT_NODE, STORAGE_NODE, StoredAccount
+from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount
 from storage.state.reader import StateView
 from storage.state.store import stored_head
 from storage.state.trie import Committer, NodeMap
@@ -44,42 +45,88 @@ class AccountProof:
     slots: tuple[SlotProof, ...]
 
 
-def prove(view: StateView, address: Address, slots: Sequence[int]) -> AccountProof:
-    """Proof of an account and some of its slots in the state of a view. Any thread.
+def prove(
+    view: StateView, address: Address, slots: Sequence[int], delta: StateDelta | None = None
+) -> AccountProof:
+    """Proof of an account and some of its slots in the state of a view, with ``delta`` applied. Any thread.
 
     Raises ValueError beyond `SLOTS_MAX`, `StateStoreCorrupt`.
     """
     if len(slots) > SLOTS_MAX:
         raise ValueError(f"{len(slots)} slots; the limit is {SLOTS_MAX}")
-    epoch = view.epoch
-    base = StateView(replace(epoch, layers=()), epoch.floor)
-    changed = changed_after(epoch, view.number, in_layers_only_after=-2)
-    updates = []
-    for other in changed:
-        before, after = base.stored_account(other), view.stored_account(other)
-        if before != after:
-            updates.append((hashed_address(other).hex(), account_leaf(after)))
-    load, root = _changed_trie(epoch.snapshot, ACCOUNT_NODE, stored_head(epoch.snapshot)[1], updates)
+    tries = _Tries(view, delta or StateDelta())
+    load, root = tries.accounts()
     nodes, leaf = walk(load, root, hashed_address(address).hex())
-    stored = view.stored_account(address)
+    stored = tries.stored_account(address)
     if leaf != account_leaf(stored):
         raise StateStoreCorrupt(f"account 0x{address.hex()} differs from the trie at block {view.number}")
-
-    slot_updates = []
-    for slot in changed.get(address, ()):
-        value = view.storage(address, slot)
-        if value != base.storage(address, slot):
-            slot_updates.append((hashed_slot(slot), slot_leaf(value)))
-    load, storage_root = _changed_trie(
-        epoch.snapshot, STORAGE_NODE + keccak256(address), base.stored_account(address).root, slot_updates
-    )
+    load, storage_root = tries.storage(address)
     if storage_root != stored.root:
         raise StateStoreCorrupt(f"the storage of 0x{address.hex()} has another root at block {view.number}")
     proofs = []
     for slot in slots:
         slot_nodes, _ = walk(load, storage_root, hashed_slot(slot))
-        proofs.append(SlotProof(slot, view.storage(address, slot), tuple(slot_nodes)))
+        proofs.append(SlotProof(slot, tries.after.storage(address, slot), tuple(slot_nodes)))
     return AccountProof(root, stored, tuple(nodes), tuple(proofs))
+
+
+def root_after(view: StateView, delta: StateDelta) -> Hash32:
+    """State root of a view with ``delta`` applied: that of a block that did it. Any thread.
+
+    Raises `StateStoreCorrupt`.
+    """
+    return _Tries(view, delta).accounts()[1]
+
+
+class _Tries:
+    """The tries of the state that a view with a delta on top is."""
+
+    def __init__(self, view: StateView, delta: StateDelta) -> None:
+        self._view = view
+        self._delta = delta
+        self._epoch = view.epoch
+        self._base = StateView(replace(self._epoch, layers=()), self._epoch.floor)
+        self.after = OverlayState(view, delta)
+        self._changed = changed_after(self._epoch, view.number, in_layers_only_after=-2)
+        for address in {*delta.accounts, *delta.storage, *delta.wiped}:
+            self._changed.setdefault(address, set()).update(delta.storage.get(address, ()))
+
+    def accounts(self) -> tuple[Callable[[str], bytes | None], Hash32]:
+        """Reader of the account trie, and its root."""
+        updates = []
+        for address in self._changed:
+            before, after = self._base.stored_account(address), self.stored_account(address)
+            if before != after:
+                updates.append((hashed_address(address).hex(), account_leaf(after)))
+        return _changed_trie(self._epoch.snapshot, ACCOUNT_NODE, stored_head(self._epoch.snapshot)[1], updates)
+
+    def stored_account(self, address: Address) -> StoredAccount:
+        """The account with its storage root."""
+        before, delta = self._view.stored_account(address), self._delta
+        if address not in delta.accounts and address not in delta.storage and address not in delta.wiped:
+            return before
+        account = delta.accounts.get(address, before.account)
+        if account is None:
+            if address in delta.accounts or not any(delta.storage.get(address, {}).values()):
+                return NO_ACCOUNT
+            account = EMPTY_ACCOUNT
+        if address not in delta.storage and address not in delta.wiped:
+            return StoredAccount(account, before.root)
+        return StoredAccount(account, self.storage(address)[1])
+
+    def storage(self, address: Address) -> tuple[Callable[[str], bytes | None], Hash32]:
+        """Reader of an account's storage trie, and its root."""
+        slots = set(self._changed.get(address, ()))
+        is_deleted = self._delta.accounts.get(address, EMPTY_ACCOUNT) is None
+        if is_deleted or address in self._delta.wiped:
+            slots.update(self._view.slots_of(address))
+        updates = []
+        for slot in slots:
+            value = 0 if is_deleted else self.after.storage(address, slot)
+            if value != self._base.storage(address, slot):
+                updates.append((hashed_slot(slot), slot_leaf(value)))
+        root = self._base.stored_account(address).root
+        return _changed_trie(self._epoch.snapshot, STORAGE_NODE + keccak256(address), root, updates)
 
 
 def _changed_trie(

@@ -48,7 +48,9 @@ def test_requests_and_new_heads(node: Node) -> None:
 def test_errors(node: Node) -> None:
     async def work(socket: ClientConnection) -> None:
         assert (await ask(socket, "eth_subscribe", "nothing"))["code"] == -32602
-        assert (await ask(socket, "eth_subscribe", "logs", {"nope": 1}))["code"] == -32602
+        assert (await ask(socket, "eth_subscribe", "logs", {"topics": 1}))["code"] == -32602
+        assert (await ask(socket, "eth_subscribe", "logs", {"address": 1}))["code"] == -32602
+        assert (await ask(socket, "eth_subscribe", "logs", {"fromBlock": "0x0", "nope": 1})).startswith("0x")
         assert (await ask(socket, "eth_nope"))["code"] == -32601
         await socket.send("{")
         assert json.loads(await socket.recv())["error"]["code"] == -32700

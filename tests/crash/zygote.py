@@ -19,7 +19,6 @@ from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
-import click
 import qh3.quic.retry
 
 import node.cli.main
@@ -28,6 +27,7 @@ import node.ops.reading
 import node.periodic
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
+from node.ops.lines import Lines, flush_standard_streams
 from storage.failpoints import arm
 from vm.evm.native import load_interpreter
 
@@ -102,6 +102,7 @@ def live(
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        flush_standard_streams()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -121,18 +122,19 @@ def give_up_reading_everything() -> None:
 
 def warm_up() -> None:
     """One life in this very process, stopped in order when it is ready: it imports and compiles what all need."""
-    echo = click.echo
+    put, streams = Lines.put, (sys.stdout, sys.stderr)
 
-    def stop_when_ready(line: object = None, **_: object) -> None:
-        if str(line).startswith("READY"):
+    def stop_when_ready(_: Lines, text: str) -> None:
+        if text.startswith("READY"):
             os.kill(os.getpid(), signal.SIGTERM)
 
     load_interpreter(Fork.OSAKA)
     with tempfile.TemporaryDirectory() as directory:
-        click.echo = stop_when_ready  # type: ignore[assignment]
+        Lines.put = stop_when_ready  # type: ignore[method-assign]
         arguments = ["start", "--dev", "--data-dir", str(Path(directory) / "data"), "--log-level", "error"]
         node.cli.main.cli([*arguments, "--http-port", "0", "--quic-port", "0"], standalone_mode=False)
-        click.echo = echo
+        Lines.put = put  # type: ignore[method-assign]
+    sys.stdout, sys.stderr = streams
 
 
 if __name__ == "__main__":

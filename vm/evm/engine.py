@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from chain.forks import Fork
-from chain.types import Address
+from chain.forks import CODE_BYTES_MAX, Fork
 from vm.code import Code, CodeCache
 from vm.evm.frame import Frame
 from vm.evm.host import Handler
@@ -15,7 +14,6 @@ from vm.evm.ledger import SlotLedger
 from vm.evm.native import Interpreter
 from vm.evm.tables import Tables
 from vm.limits import FRAMES_KEPT, FRAMES_WITH_MEMORY, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
-from vm.precompiles import precompile_addresses
 
 
 class Tier(Protocol):
@@ -32,17 +30,22 @@ class Engine(NamedTuple):
     interpreter: Interpreter
     handlers: list[Handler]
     codes: CodeCache
-    precompiles: frozenset[Address]
     tier: Tier | None
     """What compiles; None to interpret everything."""
+    code_bytes_max: int
+    """Longest code of a contract; creation code may be twice as long."""
 
     @classmethod
     def of(
-        cls, interpreter: Interpreter, handlers: list[Handler], codes: CodeCache, tier: Tier | None = None
+        cls,
+        interpreter: Interpreter,
+        handlers: list[Handler],
+        codes: CodeCache,
+        tier: Tier | None = None,
+        code_bytes_max: int = CODE_BYTES_MAX,
     ) -> Engine:
         """The engine of the interpreter's fork."""
-        fork = interpreter.fork
-        return cls(fork, interpreter, handlers, codes, precompile_addresses(fork), tier)
+        return cls(interpreter.fork, interpreter, handlers, codes, tier, code_bytes_max)
 
 
 class Pool:

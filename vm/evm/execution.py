@@ -64,7 +64,7 @@ class Execution:
         self.context = context
         self.journal = context.journal
         self.environment = environment
-        self.precompiles = engine.precompiles
+        self.precompiles = context.journal.precompiles
         self.has_access_lists = engine.fork >= Fork.BERLIN
         self.frames: list[Frame] = []
         """Outermost first; the last one is running."""
@@ -119,7 +119,7 @@ class Execution:
         elif message.kind is CallKind.STATICCALL:
             journal.touch(message.to)
         if message.code_address in self.precompiles:
-            outcome = run_precompile(self.fork, message)
+            outcome = run_precompile(self.fork, self.precompiles[message.code_address], message)
             if outcome.success:
                 journal.commit(checkpoint)
             else:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from chain.forks import Fork
 from chain.types import Address
 from vm.precompiles import blake2, bls12_381, bn254, hashes, kzg, modexp, signatures
 from vm.precompiles.contract import Precompile
 
-__all__ = ["Precompile", "precompile", "precompile_addresses"]
+__all__ = ["Precompile", "precompile", "precompile_addresses", "precompiles_by_address"]
 
 _CHANGES: dict[Fork, dict[int, Precompile]] = {
     Fork.FRONTIER: {
@@ -72,6 +74,14 @@ def precompile(fork: Fork, address: Address) -> Precompile | None:
     return _TABLES[fork].get(address)
 
 
+_BY_ADDRESS = {fork: {address: address for address in addresses} for fork, addresses in _ADDRESSES.items()}
+
+
 def precompile_addresses(fork: Fork) -> frozenset[Address]:
     """All of the fork: what is warm from the start of a transaction (EIP-2929)."""
     return _ADDRESSES[fork]
+
+
+def precompiles_by_address(fork: Fork) -> Mapping[Address, Address]:
+    """Where each contract of the fork answers -> which one: the same address. Not to be changed."""
+    return _BY_ADDRESS[fork]

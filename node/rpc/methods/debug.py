@@ -8,10 +8,11 @@ from chain.types import Hash32
 from node.rpc.backend import CallFields
 from node.rpc.call_fields import account_overrides, block_overrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, UnknownTransaction
+from node.rpc.errors import UnknownTransaction, Untraceable
 from node.rpc.format import data
 from node.rpc.methods.eth_state import limit_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
+from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.flat_calls import ParityTracer
 from node.tracers.options import option
@@ -31,12 +32,12 @@ def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonO
 @method("debug_traceBlockByNumber")
 def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
-    number = context.need_block(block)
+    at = context.need_block(block)
     make = tracer_of(options or {})
-    if number == 0:
-        raise InvalidParams("genesis is not traceable: it has no transactions")
-    traces = context.backend.trace_block(number, make)
-    found = context.backend.block(number)
+    if at == 0:
+        raise Untraceable("genesis is not traceable: it has no transactions")
+    traces = context.backend.trace_block(at, make)
+    found = context.backend.block(at) if isinstance(at, int) else at.block
     transactions = found.transactions if found is not None else ()
     return [
         {"txHash": data(transaction.hash), "result": trace}
@@ -71,9 +72,9 @@ def trace_call(
     return context.backend.trace_call(transaction, context.need_block(block), overrides, make, index)
 
 
-def _flat_traces(context: Context, number: int, index: int | None = None) -> list[JsonObject]:
+def _flat_traces(context: Context, at: BlockAt, index: int | None = None) -> list[JsonObject]:
     """Parity's traces of a block's transactions, each with its place."""
-    traces = context.backend.trace_block(number, ParityTracer, index)
+    traces = context.backend.trace_block(at, ParityTracer, index)
     return [JsonObject(entry) for entries in traces for entry in entries]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from chain.blocks import Block, encode_block, encode_header
-from chain.receipts import encode_receipt
-from chain.transactions import encode_transaction
-from chain.types import Hash32
+from chain.blocks import Block, Header, encode_block, encode_header
+from chain.receipts import Receipt, encode_receipt
+from chain.transactions import Transaction, encode_transaction
+from chain.types import Address, Hash32
 from node.rpc.context import Context
 from node.rpc.format import (
     Json,
@@ -19,22 +20,76 @@ from node.rpc.format import (
     transaction_object,
 )
 from node.rpc.params import BlockRef
+from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 
 
-def _block(context: Context, ref: BlockRef) -> Block | None:
-    number = context.find_block(ref)
-    return None if number is None else context.backend.block(number)
+class _Whole(NamedTuple):
+    """A block with what is kept beside it."""
+
+    block: Block
+    senders: Sequence[Address]
+    receipts: Sequence[Receipt]
+    pending: bool
+
+    @property
+    def size(self) -> int:
+        """Length of its RLP, bytes."""
+        return len(encode_block(self.block))
+
+    def transaction(self, index: int) -> Json | None:
+        """A transaction by its place, None if there is none."""
+        if index >= len(self.block.transactions):
+            return None
+        header = None if self.pending else self.block.header
+        return transaction_object(self.block.transactions[index], self.senders[index], header, index)
+
+    def receipt(self, index: int, first_log: int) -> Json:
+        """A receipt, of which ``first_log`` logs are before it in the block."""
+        tx, sender = self.block.transactions[index], self.senders[index]
+        header = self.block.header
+        return receipt_object(self.receipts[index], tx, sender, header, index, first_log, pending=self.pending)
+
+
+def _whole(context: Context, at: BlockAt | None) -> _Whole | None:
+    if at is None:
+        return None
+    if not isinstance(at, int):
+        return _Whole(at.block, at.senders, at.receipts, pending=True)
+    backend = context.backend
+    block, senders, receipts = backend.block(at), backend.senders(at), backend.receipts(at)
+    if block is None or senders is None or receipts is None:
+        return None
+    return _Whole(block, senders, receipts, pending=False)
+
+
+def _transactions(context: Context, ref: BlockRef) -> Sequence[Transaction] | None:
+    at = context.find_block(ref)
+    if at is None:
+        return None
+    if not isinstance(at, int):
+        return at.transactions
+    block = context.backend.block(at)
+    return None if block is None else block.transactions
+
+
+def _uncles(context: Context, ref: BlockRef) -> Sequence[Header] | None:
+    at = context.find_block(ref)
+    if at is None:
+        return None
+    block = context.backend.block(at) if isinstance(at, int) else None
+    return () if block is None else block.uncles
+
+
+def _header(context: Context, at: BlockAt) -> Header | None:
+    return context.backend.header(at) if isinstance(at, int) else at.header
 
 
 def _block_json(context: Context, ref: BlockRef, hydrated: bool) -> Json | None:
-    block = _block(context, ref)
-    if block is None:
+    whole = _whole(context, context.find_block(ref))
+    if whole is None:
         return None
-    number = block.header.number
-    size = context.backend.block_size(number) or 0
-    senders = tuple(context.backend.senders(number) or ()) if hydrated else None
-    return block_object(block, size, senders)
+    return block_object(whole.block, whole.size, whole.senders if hydrated else None, pending=whole.pending)
 
 
 @method("eth_getBlockByNumber")
@@ -52,9 +107,9 @@ def get_block_by_hash(context: Context, block_hash: Hash32, hydrated_transaction
 @method("eth_getHeaderByNumber")
 def get_header_by_number(context: Context, block: BlockRef) -> Json | None:
     """A header, null if there is none."""
-    number = context.find_block(block)
-    header = None if number is None else context.backend.header(number)
-    return None if header is None else header_object(header)
+    at = context.find_block(block)
+    header = None if at is None else _header(context, at)
+    return None if header is None else header_object(header, pending=not isinstance(at, int))
 
 
 @method("eth_getHeaderByHash")
@@ -66,8 +121,8 @@ def get_header_by_hash(context: Context, block_hash: Hash32) -> Json | None:
 @method("eth_getBlockTransactionCountByNumber")
 def count_by_number(context: Context, block: BlockRef) -> str | None:
     """Number of transactions of a block."""
-    found = _block(context, block)
-    return None if found is None else quantity(len(found.transactions))
+    found = _transactions(context, block)
+    return None if found is None else quantity(len(found))
 
 
 @method("eth_getBlockTransactionCountByHash")
@@ -79,8 +134,8 @@ def count_by_hash(context: Context, block_hash: Hash32) -> str | None:
 @method("eth_getUncleCountByBlockNumber")
 def uncle_count_by_number(context: Context, block: BlockRef) -> str | None:
     """Number of uncles of a block."""
-    found = _block(context, block)
-    return None if found is None else quantity(len(found.uncles))
+    found = _uncles(context, block)
+    return None if found is None else quantity(len(found))
 
 
 @method("eth_getUncleCountByBlockHash")
@@ -92,10 +147,10 @@ def uncle_count_by_hash(context: Context, block_hash: Hash32) -> str | None:
 @method("eth_getUncleByBlockNumberAndIndex")
 def uncle_by_number(context: Context, block: BlockRef, index: int) -> Json | None:
     """An uncle's header, null if there is none."""
-    found = _block(context, block)
-    if found is None or index >= len(found.uncles):
+    found = _uncles(context, block)
+    if found is None or index >= len(found):
         return None
-    return header_object(found.uncles[index]) | {"uncles": [], "transactions": []}
+    return header_object(found[index]) | {"uncles": [], "transactions": []}
 
 
 @method("eth_getUncleByBlockHashAndIndex")
@@ -104,11 +159,9 @@ def uncle_by_hash(context: Context, block_hash: Hash32, index: int) -> Json | No
     return uncle_by_number(context, BlockRef(hash=block_hash), index)
 
 
-def _transaction(context: Context, number: int, index: int) -> Json | None:
-    block, senders = context.backend.block(number), context.backend.senders(number)
-    if block is None or senders is None or index >= len(block.transactions):
-        return None
-    return transaction_object(block.transactions[index], senders[index], block.header, index)
+def _transaction(context: Context, at: BlockAt | None, index: int) -> Json | None:
+    whole = _whole(context, at)
+    return None if whole is None else whole.transaction(index)
 
 
 @method("eth_getTransactionByHash")
@@ -116,7 +169,7 @@ def get_transaction_by_hash(context: Context, transaction_hash: Hash32) -> Json 
     """A transaction, mined or waiting, null if unknown."""
     location = context.backend.transaction_location(transaction_hash)
     if location is not None:
-        return _transaction(context, *location)
+        return _transaction(context, location.block_number, location.transaction_index)
     waiting = context.backend.pending_transaction(transaction_hash)
     return None if waiting is None else transaction_object(waiting.transaction, waiting.sender)
 
@@ -124,8 +177,7 @@ def get_transaction_by_hash(context: Context, transaction_hash: Hash32) -> Json 
 @method("eth_getTransactionByBlockNumberAndIndex")
 def transaction_by_number(context: Context, block: BlockRef, transaction_index: int) -> Json | None:
     """A transaction by its place."""
-    number = context.find_block(block)
-    return None if number is None else _transaction(context, number, transaction_index)
+    return _transaction(context, context.find_block(block), transaction_index)
 
 
 @method("eth_getTransactionByBlockHashAndIndex")
@@ -147,15 +199,14 @@ def get_raw_transaction(context: Context, transaction_hash: Hash32) -> str | Non
     return None if waiting is None else data(encode_transaction(waiting.transaction))
 
 
-def receipts_of(context: Context, number: int) -> list[Json] | None:
+def receipts_of(context: Context, at: BlockAt | None) -> list[Json] | None:
     """All receipts of a block."""
-    block, receipts = context.backend.block(number), context.backend.receipts(number)
-    senders = context.backend.senders(number)
-    if block is None or receipts is None or senders is None:
+    whole = _whole(context, at)
+    if whole is None:
         return None
     result, first_log = [], 0
-    for index, (tx, receipt) in enumerate(zip(block.transactions, receipts, strict=True)):
-        result.append(receipt_object(receipt, tx, senders[index], block.header, index, first_log))
+    for index, receipt in enumerate(whole.receipts):
+        result.append(whole.receipt(index, first_log))
         first_log += len(receipt.logs)
     return result
 
@@ -165,13 +216,11 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
     location = context.backend.transaction_location(transaction_hash)
     if location is None:
         return None
-    number, index = location
-    block, receipts = context.backend.block(number), context.backend.receipts(number)
-    senders = context.backend.senders(number)
-    if block is None or receipts is None or senders is None:
+    whole = _whole(context, location.block_number)
+    if whole is None:
         return None
-    first_log = sum(len(receipt.logs) for receipt in receipts[:index])
-    return receipt_object(receipts[index], block.transactions[index], senders[index], block.header, index, first_log)
+    index = location.transaction_index
+    return whole.receipt(index, sum(len(receipt.logs) for receipt in whole.receipts[:index]))
 
 
 @method("eth_getTransactionReceipt")
@@ -183,26 +232,25 @@ def get_transaction_receipt(context: Context, transaction_hash: Hash32) -> Json 
 @method("eth_getBlockReceipts")
 def get_block_receipts(context: Context, block: BlockRef) -> list[Json] | None:
     """All receipts of a block."""
-    number = context.find_block(block)
-    return None if number is None else receipts_of(context, number)
+    return receipts_of(context, context.find_block(block))
 
 
 @method("debug_getRawHeader")
 def get_raw_header(context: Context, block: BlockRef) -> Any:
     """RLP of a header."""
-    header = context.backend.header(context.need_block(block))
+    header = _header(context, context.need_block(block))
     return None if header is None else data(encode_header(header))
 
 
 @method("debug_getRawBlock")
 def get_raw_block(context: Context, block: BlockRef) -> Any:
     """RLP of a block."""
-    found = context.backend.block(context.need_block(block))
-    return None if found is None else data(encode_block(found))
+    found = _whole(context, context.need_block(block))
+    return None if found is None else data(encode_block(found.block))
 
 
 @method("debug_getRawReceipts")
 def get_raw_receipts(context: Context, block: BlockRef) -> Any:
     """Consensus encodings of a block's receipts."""
-    receipts = context.backend.receipts(context.need_block(block))
-    return None if receipts is None else [data(encode_receipt(receipt)) for receipt in receipts]
+    found = _whole(context, context.need_block(block))
+    return None if found is None else [data(encode_receipt(receipt)) for receipt in found.receipts]

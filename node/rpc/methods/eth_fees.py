@@ -45,22 +45,31 @@ def fee_history(
 ) -> dict[str, Any]:
     """Fees of a range of blocks, and the base fee of the block after it."""
     percentiles = _percentiles(reward_percentiles)
-    newest = context.need_block(newest_block)
+    at = context.need_block(newest_block)
+    pending = None if isinstance(at, int) else at
+    newest = at if isinstance(at, int) else at.number
     count = min(block_count, context.limits.fee_history_blocks_max, newest + 1)
     if count == 0:
-        return {"oldestBlock": "0x0", "gasUsedRatio": []}
+        names = ("baseFeePerGas", "gasUsedRatio", "baseFeePerBlobGas", "blobGasUsedRatio")
+        return {"oldestBlock": "0x0"} | {name: [] for name in names}
     oldest = newest - count + 1
-    headers = [context.backend.header(number) for number in range(oldest, newest + 1)]
-    found = [header for header in headers if header is not None]
     backend = context.backend
-    after = backend.header(newest + 1)
-    next_fee = (after.base_fee or 0) if after is not None else backend.next_base_fee()
+    sealed = range(oldest, newest + 1 if pending is None else newest)
+    headers = [*map(backend.header, sealed), *([] if pending is None else [pending.header])]
+    found = [header for header in headers if header is not None]
+    if pending is None:
+        after = backend.header(newest + 1)
+        next_fee = (after.base_fee or 0) if after is not None else backend.next_base_fee()
+        blob_fees = [backend.blob_base_fee(number) for number in range(oldest, newest + 2)]
+    else:
+        next_fee, next_blob_fee = backend.fees_after(pending.header)
+        blob_fees = [*(backend.blob_base_fee(number) for number in range(oldest, newest + 1)), next_blob_fee]
     blob_max = [backend.config.blobs_at(header.timestamp).max << 17 for header in found]
     result: dict[str, Any] = {
         "oldestBlock": quantity(oldest),
         "baseFeePerGas": [quantity(header.base_fee or 0) for header in found] + [quantity(next_fee)],
         "gasUsedRatio": [header.gas_used / header.gas_limit if header.gas_limit else 0.0 for header in found],
-        "baseFeePerBlobGas": [quantity(backend.blob_base_fee(number)) for number in range(oldest, newest + 2)],
+        "baseFeePerBlobGas": [quantity(fee) for fee in blob_fees],
         "blobGasUsedRatio": [
             (header.blob_gas_used or 0) / limit for header, limit in zip(found, blob_max, strict=True)
         ],
@@ -69,7 +78,10 @@ def fee_history(
         rewards = result["reward"] = []
         for header in found:
             checkpoint()
-            rewards.append(_rewards(header, *_transactions(context, header.number), percentiles))
+            if pending is not None and header is pending.header:
+                rewards.append(_rewards(header, pending.transactions, pending.receipts, percentiles))
+            else:
+                rewards.append(_rewards(header, *_transactions(context, header.number), percentiles))
     return result
 
 

@@ -11,39 +11,55 @@ from node.rpc.context import Context
 from node.rpc.errors import InvalidParams, LimitExceeded, UnknownFilter
 from node.rpc.filters import Filter
 from node.rpc.format import Json, data, log_object, quantity
-from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, check_keys, hash32
+from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, hash32
 from node.rpc.registry import method
 from storage.following import FoundLog, LogQuery
 from vm.interruption import spend
 
 PART_LOGS = 1_000
 PART_BLOCKS = 100_000
+FILTER_BLOCKS_MAX = 10_000
+"""Newest blocks that a poll of a block or transaction filter looks at."""
 LOG_BYTES = 500
 """Of a log in an answer, beside its data."""
-FILTER_KEYS = frozenset({"fromBlock", "toBlock", "blockHash", "address", "topics", "limit"})
 
 
 def log_filter(context: Context, given: JsonObject) -> LogQuery:
-    """A filter object with its blocks resolved; the end is cut at the head."""
-    check_keys(given, FILTER_KEYS, "a log filter")
+    """A filter object with its blocks resolved, to come or not; unknown fields are ignored as in geth."""
     addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
     if given.get("blockHash") is not None:
         if given.get("fromBlock") is not None or given.get("toBlock") is not None:
             raise InvalidParams("blockHash excludes fromBlock and toBlock")
-        number = context.need_block(BlockRef(hash=hash32(given["blockHash"])))
+        number = context.need_sealed(BlockRef(hash=hash32(given["blockHash"])))
         return LogQuery(number, number, addresses, topics)
     head = context.backend.head().number
-    first, last = _bound(context, given.get("fromBlock"), head), _bound(context, given.get("toBlock"), head)
-    if first > last and given.get("toBlock") is not None:
-        raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
-    return LogQuery(first, min(last, head), addresses, topics)
+    start = _ref(given.get("fromBlock"))
+    first, last = _bound(context, sealed_ref(start)), _bound(context, _ref(given.get("toBlock")))
+    if first is not None and last is not None and first > last:
+        raise InvalidParams(f"invalid block range params: fromBlock {first} is above toBlock {last}")
+    return LogQuery(head if first is None else first, head if last is None else last, addresses, topics)
 
 
-def _bound(context: Context, value: Any, head: int) -> int:
-    ref = LATEST if value is None else block_ref(value)
+def sealed_ref(ref: BlockRef) -> BlockRef:
+    """The block that a range of logs begins with.
+
+    Raises `InvalidParams` for ``pending``, as geth does: only sealed blocks have logs. A range may end with
+    ``pending``, which is the newest sealed block then.
+    """
+    if ref.tag == "pending":
+        raise InvalidParams("pending logs are not supported; a range of logs begins with a sealed block")
+    return ref
+
+
+def _ref(value: Any) -> BlockRef:
+    return LATEST if value is None else block_ref(value)
+
+
+def _bound(context: Context, ref: BlockRef) -> int | None:
+    """The block of an end of a range; None for one that moves with the head."""
     if ref.number is not None:
         return ref.number
-    return context.need_block(ref) if ref.hash is not None or ref.tag == "earliest" else head
+    return context.need_sealed(ref) if ref.hash is not None or ref.tag == "earliest" else None
 
 
 def check_span(context: Context, query: LogQuery) -> None:
@@ -85,16 +101,19 @@ def find_logs(context: Context, query: LogQuery) -> list[FoundLog]:
 
 @method("eth_getLogs")
 def get_logs(context: Context, filter_: JsonObject) -> list[Json]:
-    """Logs of a range of blocks."""
-    return [log_object(entry) for entry in find_logs(context, log_filter(context, filter_))]
+    """Logs of a range of blocks. Raises `InvalidParams` for one that ends above the newest block."""
+    query = log_filter(context, filter_)
+    head = context.backend.head().number
+    if max(query.from_block, query.to_block) > head:
+        raise InvalidParams(f"block range extends beyond current head block; the newest is {head}")
+    return [log_object(entry) for entry in find_logs(context, query)]
 
 
 @method("eth_newFilter")
 def new_filter(context: Context, filter_: JsonObject) -> str:
     """Install a log filter to be polled; blocks before the head count only for ``eth_getFilterLogs``."""
     query = log_filter(context, filter_)
-    to_given = filter_.get("toBlock")
-    open_ended = to_given is None or block_ref(to_given).tag in ("latest", "pending", "safe", "finalized")
+    open_ended = filter_.get("blockHash") is None and _bound(context, _ref(filter_.get("toBlock"))) is None
     # What is in the chain already is not a change, unless the filter begins there explicitly.
     first = query.from_block if filter_.get("fromBlock") is not None else context.backend.head().number + 1
     return _install(context, Filter("logs", first, query, None if open_ended else query.to_block))
@@ -139,7 +158,7 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
             changes = [log_object(entry) for entry in find_logs(context, query)]
         else:
             # A poller that was away for long gets the newest blocks within the limit.
-            first = max(first, head - context.limits.log_blocks_max)
+            first = max(first, head - FILTER_BLOCKS_MAX)
             changes = _hashes(context, found, first, head)
         # Only now: the poll may have been refused, or stopped and begun again.
         found.next_block = max(first, head + 1)

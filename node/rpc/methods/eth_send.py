@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from chain.hashing import keccak256
-from chain.types import Address
+from chain.transactions import encode_transaction
+from chain.types import ZERO_ADDRESS, Address
 from node.rpc import strict_json
 from node.rpc.backend import CallFields, Submitted
 from node.rpc.context import Context
 from node.rpc.errors import InvalidParams, NotWaiting
-from node.rpc.format import Json, data
+from node.rpc.format import Json, data, transaction_object
 from node.rpc.methods.eth_blocks import receipt_of
 from node.rpc.params import LooseInt, json_object
 from node.rpc.registry import method
@@ -29,6 +30,21 @@ async def send_raw_transaction_sync(context: Context, transaction: bytes, timeou
     return await _receipt(context, submitted, timeout)
 
 
+@method("eth_sendUnsignedTransaction")
+async def send_unsigned_transaction(context: Context, transaction: CallFields) -> str:
+    """`eth_sendTransaction` for any account; one without a key here is impersonated for it, as in anvil."""
+    sender = _with_sender(transaction).sender
+    backend = context.backend
+    if sender in backend.accounts():
+        return data((await backend.send_from(transaction)).hash)
+    async with context.impersonating:
+        await backend.cheat("impersonate", sender, True)
+        try:
+            return data((await backend.send_from(transaction)).hash)
+        finally:
+            await backend.cheat("impersonate", sender, False)
+
+
 @method("eth_sendTransaction")
 async def send_transaction(context: Context, transaction: CallFields) -> str:
     """Hash of a transaction signed with a dev account's key."""
@@ -39,6 +55,21 @@ async def send_transaction(context: Context, transaction: CallFields) -> str:
 async def send_transaction_sync(context: Context, transaction: CallFields, timeout: LooseInt | None = None) -> Json:
     """Receipt of a transaction signed with a dev account's key."""
     return await _receipt(context, await context.backend.send_from(_with_sender(transaction)), timeout)
+
+
+@method("eth_fillTransaction")
+def fill_transaction(context: Context, transaction: CallFields) -> Json:
+    """The transaction with nonce, gas, fees and type filled in, unsigned: as it would be sent, and its encoding."""
+    filled, sender = context.backend.fill(transaction), transaction.sender or ZERO_ADDRESS
+    places = ("blockHash", "blockNumber", "transactionIndex", "blockTimestamp", "from")
+    shown = {name: value for name, value in transaction_object(filled, sender).items() if name not in places}
+    return {"raw": data(encode_transaction(filled)), "tx": shown}
+
+
+@method("eth_signTransaction")
+def sign_transaction(context: Context, transaction: CallFields) -> str:
+    """The transaction filled in and signed with a dev account's key, encoded as a raw send takes it; it is not sent."""
+    return data(encode_transaction(context.backend.sign_filled(_with_sender(transaction))))
 
 
 @method("eth_sign")

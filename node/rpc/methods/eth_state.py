@@ -13,12 +13,15 @@ from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
 from node.rpc.errors import AccessListUnsettled, InvalidParams
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
-from node.rpc.params import LATEST, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
+from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
+from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.access import Access, AccessTracer
 from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
+WORD_CHARACTERS = 66
+"""Of 32 bytes as data; an odd digit is padded, so that one less is 32 bytes too."""
 ACCESS_LIST_ROUNDS_MAX = 8
 """Runs of one ``eth_createAccessList``; ordinary contracts settle within three."""
 ACCESS_LIST_KEYS_MAX = 4_096
@@ -61,6 +64,8 @@ def get_storage_at(context: Context, address: Address, slot: Slot, block: BlockR
 def get_storage_values(context: Context, requests: JsonObject, block: BlockRef = LATEST) -> dict[str, list[str]]:
     """Many slots of many accounts at one block."""
     wanted = {address(key): [slot(item) for item in json_list(items)] for key, items in requests.items()}
+    if not any(wanted.values()):
+        raise InvalidParams("an empty request: name slots of at least one account")
     if sum(map(len, wanted.values())) > STORAGE_VALUES_MAX:
         raise InvalidParams(f"more than {STORAGE_VALUES_MAX} slots")
     view = context.backend.view(context.need_block(block))
@@ -73,7 +78,12 @@ def get_proof(context: Context, address: Address, slots: JsonList, block: BlockR
     wanted = [slot(item) for item in slots]
     if len(wanted) > SLOTS_MAX:
         raise InvalidParams(f"{len(wanted)} slots; the limit is {SLOTS_MAX}")
-    return proof_object(address, context.backend.prove(context.need_block(block), address, wanted))
+    # geth's rule: a key of 32 bytes comes back as data, a shorter one as a quantity.
+    names = [
+        word(key) if len(given) >= WORD_CHARACTERS - 1 else quantity(key)
+        for key, given in zip(wanted, slots, strict=True)
+    ]
+    return proof_object(address, context.backend.prove(context.need_block(block), address, wanted), names)
 
 
 @method("eth_createAccessList")
@@ -87,18 +97,18 @@ def create_access_list(
 
     Raises `AccessListUnsettled` for code that uses other accounts or slots the more of them are warm.
     """
-    number = context.need_block(block)
+    at = context.need_block(block)
     sender = transaction.sender or ZERO_ADDRESS
     recipient = transaction.to
     if recipient is None:
-        account = context.backend.view(number).account(sender)
+        account = context.backend.view(at).account(sender)
         recipient = create_address(sender, account.nonce if account else 0)
     limit_gas(context, transaction)
     overrides = overrides_of(state_overrides, None)
     for _ in range(ACCESS_LIST_ROUNDS_MAX):  # what is warm can change what is used
         listed = transaction.access_list
         used: Access = context.backend.trace_call(
-            transaction, number, overrides, lambda run: AccessTracer(run, recipient)
+            transaction, at, overrides, lambda run: AccessTracer(run, recipient)
         )
         if used.entries == listed:
             break
@@ -120,15 +130,15 @@ def call(
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Output of a call that changes nothing."""
+    """Output of a call that changes nothing; without ``to``, the code that the creation would deploy."""
     overrides = overrides_of(state_overrides, block_overrides)
     return data(call_checked(context, transaction, context.need_block(block), overrides).output)
 
 
-def call_checked(context: Context, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
     limit_gas(context, fields)
-    result = context.backend.call(fields, number, overrides)
+    result = context.backend.call(fields, at, overrides)
     if not result.success:
         raise result.failure()
     return result
@@ -145,11 +155,11 @@ def limit_gas(context: Context, fields: CallFields) -> None:
 def estimate_gas(
     context: Context,
     transaction: CallFields,
-    block: BlockRef = LATEST,
+    block: BlockRef = PENDING,
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Smallest gas limit with which the transaction succeeds."""
+    """Smallest gas limit with which the transaction succeeds, by default in the next block."""
     overrides = overrides_of(state_overrides, block_overrides)
     result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
     if isinstance(result, CallResult):
@@ -157,7 +167,7 @@ def estimate_gas(
     return quantity(result)
 
 
-@method("eth_accounts", inline=True)
+@method("eth_accounts", "eth_requestAccounts", inline=True)
 def accounts(context: Context) -> list[str]:
     """Accounts whose keys the node holds."""
     return [data(account) for account in context.backend.accounts()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.hashing import keccak256
 from node.rpc.context import Context
-from node.rpc.format import data
+from node.rpc.format import Json, data
 from node.rpc.registry import method, method_names
 
 
@@ -28,8 +28,28 @@ def net_peer_count(_context: Context) -> str:
 
 @method("web3_clientVersion", inline=True)
 def client_version(context: Context) -> str:
-    """Name and version of the node."""
-    return context.backend.client_version
+    """Name and version of the node; a setting, because tools judge a node by it."""
+    return context.backend.web3_version
+
+
+@method("hardhat_metadata", "anvil_metadata")
+def metadata(context: Context) -> Json:
+    """What tools know a development chain by: ``instanceId`` stays over restarts, and changes with a reset.
+
+    Hardhat Ignition forgets its deployments of another instance.
+    """
+    backend = context.backend
+    head, genesis = backend.head(), backend.header(0)
+    assert genesis is not None, "there is a genesis"
+    owner = context.sign(b"instance")[:32] if context.sign is not None else b""
+    instance = keccak256(owner + genesis.hash + backend.resets().to_bytes(8, "big"))
+    return {
+        "clientVersion": backend.web3_version,
+        "chainId": backend.config.chain_id,
+        "instanceId": data(instance),
+        "latestBlockNumber": head.number,
+        "latestBlockHash": data(head.hash),
+    }
 
 
 @method("web3_sha3", inline=True)

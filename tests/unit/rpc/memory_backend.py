@@ -13,7 +13,7 @@ from chain.errors import NonceTooLow, ZvmdError
 from chain.forks import ChainConfig
 from chain.genesis import dev_genesis
 from chain.receipts import Log, Receipt, combine_blooms, receipts_root
-from chain.state import Account
+from chain.state import Account, OverlayState, StateDelta
 from chain.transactions import (
     Transaction,
     decode_transaction,
@@ -32,8 +32,10 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.pending_block import BlockAt, PendingBlock
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
+from vm.importing import environment_of
 
 SECRET = b"\x11" * 32
 DEV = address_of_secret(SECRET)
@@ -65,7 +67,7 @@ class MemoryBackend:
 
     def __init__(self) -> None:
         self.config = ChainConfig.all_at_genesis(31337)
-        self.client_version = "memory/v0"
+        self.client_version = self.web3_version = "memory/v0"
         genesis = dev_genesis(31337, [DEV])
         self.blocks = [Block(genesis.header(), withdrawals=())]
         self.all_receipts: list[tuple[Receipt, ...]] = [()]
@@ -122,10 +124,17 @@ class MemoryBackend:
                     position += 1
         return found[: query.limit]
 
-    def view(self, number: int) -> MemoryState:
+    def pending(self) -> PendingBlock:
+        """What nobody reads but its environment and state: its header would need a trie."""
+        environment = environment_of(self.head(), self.config)
+        state = OverlayState(MemoryState(self.nonces), StateDelta())
+        following = replace(environment, number=environment.number + 1, parent_hash=self.head().hash)
+        return PendingBlock(following, (), (), (), None, state, lambda _: self.head())  # type: ignore[arg-type]
+
+    def view(self, at: BlockAt) -> MemoryState:
         return MemoryState(self.nonces)
 
-    def call(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> CallResult:
+    def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         if fields.to == REVERTING:
             reason = b"no way"
             text = (32).to_bytes(32, "big") + len(reason).to_bytes(32, "big") + reason.ljust(32, b"\0")
@@ -134,8 +143,8 @@ class MemoryBackend:
             raise ZeroDivisionError("a bug")
         return CallResult(True, False, "return", fields.data.rjust(32, b"\0"), 21_000)
 
-    def estimate_gas(self, fields: CallFields, number: int, overrides: Overrides | None = None) -> int | CallResult:
-        return self.call(fields, number) if fields.to == REVERTING else 21_000
+    def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
+        return self.call(fields, at) if fields.to == REVERTING else 21_000
 
     def pending_nonce(self, address: Address) -> int:
         return self.nonces.get(address, 0)
@@ -155,6 +164,9 @@ class MemoryBackend:
 
     def blob_base_fee(self, number: int) -> int:
         return 1
+
+    def resets(self) -> int:
+        return 0
 
     async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
         tx = decode_transaction(raw)

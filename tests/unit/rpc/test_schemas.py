@@ -29,6 +29,7 @@ CASES: list[tuple[str, list[Any]]] = [
     ("eth_coinbase", []),
     ("eth_estimateGas", [{"to": ALICE}]),
     ("eth_feeHistory", ["0x2", "latest", [10, 90]]),
+    ("eth_feeHistory", ["0x0", "latest", []]),
     ("eth_gasPrice", []),
     ("eth_getBalance", [ALICE, "latest"]),
     ("eth_getBlockByHash", ["{block}", True]),

@@ -134,7 +134,7 @@ def test_bad_parameters_are_named(params: list[Any]) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"nope": 1},
+        {"value": 1},
         {"data": "0x1"},
         {"data": "0x01", "input": "0x02"},
         {"gasPrice": "0x1", "maxFeePerGas": "0x1"},

@@ -10,7 +10,7 @@ import pytest
 from chain import errors
 from chain.crypto import address_of_secret, create_address, sign
 from chain.environment import BlockEnvironment
-from chain.forks import Fork
+from chain.forks import CODE_BYTES_MAX, Fork
 from chain.hashing import keccak256
 from chain.state import EMPTY_CODE_HASH, Account, StateDelta
 from chain.transactions import Authorization, Transaction, sign_transaction
@@ -246,6 +246,8 @@ def test_bad_authorizations_are_skipped(machine: Machine) -> None:
 
 def test_an_unavailable_precompile_refuses_the_transaction() -> None:
     class Failing:
+        code_bytes_max = CODE_BYTES_MAX
+
         def execute(self, message: Any, context: Any, tracer: Any) -> Any:
             context.journal.set_storage(CONTRACT, 1, 1)
             raise PrecompileUnavailable("bls12_g1add", 0x0B)

@@ -120,9 +120,9 @@ def message_of(
     return Message(kind, mine.to, to, target, value, data, granted, depth, is_static)
 
 
-def run_precompile(fork: Fork, message: Message) -> Outcome:
-    """Run the precompiled contract that a message calls."""
-    contract = precompile(fork, message.code_address)
+def run_precompile(fork: Fork, address: Address, message: Message) -> Outcome:
+    """Run the precompiled contract of this address, which a message calls."""
+    contract = precompile(fork, address)
     assert contract is not None
     left = message.gas - contract.gas(message.data)
     if left < 0:

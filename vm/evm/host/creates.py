@@ -9,7 +9,7 @@ from chain.forks import Fork
 from vm.evm import gas
 from vm.evm.layout import Field
 from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
-from vm.limits import CALL_DEPTH, CODE_BYTES, INITCODE_BYTES, NONCE_MAX
+from vm.limits import CALL_DEPTH, NONCE_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _create(kind: CallKind) -> Handler:
         words, view, mine, journal = frame.words, frame.view, frame.message, run.journal
         sp = words[SP]
         size = int.from_bytes(view[sp + low : sp + low + 8], "little")
-        if size > INITCODE_BYTES and run.fork >= Fork.SHANGHAI:
+        if size > 2 * run.engine.code_bytes_max and run.fork >= Fork.SHANGHAI:
             return Halt.OUT_OF_GAS
         start = int.from_bytes(view[sp + low + 32 : sp + low + 40], "little") if size else 0
         value = int.from_bytes(view[sp + low + 64 : sp + low + 96], "little")
@@ -76,7 +76,7 @@ def deploy(run: Execution, message: Message, returned: Outcome) -> Outcome:
         if fork < Fork.HOMESTEAD:
             return Outcome(returned.halt, returned.gas_left, code=code)
         return Outcome(Halt.OUT_OF_GAS, 0, fault=CODE_STORE_OUT_OF_GAS)
-    if len(code) > CODE_BYTES and fork >= Fork.SPURIOUS_DRAGON:
+    if len(code) > run.engine.code_bytes_max and fork >= Fork.SPURIOUS_DRAGON:
         return _undeployed(Halt.CODE_TOO_LARGE)
     run.journal.set_code(message.to, code)
     return Outcome(returned.halt, returned.gas_left - deposit, code=code)

@@ -1,0 +1,118 @@
+"""The pending block: what the writer would seal now, computed on the side for readers.
+
+It is built when it is asked for, by the writer's own steps (`next_environment`, `Pool.executable`, `fill`,
+`BlockBuilder`) over a copy of the pool and the newest published state, and kept until the head, the pool, a setting or
+the second changes. The writer never waits for it. The block gas limit bounds its cost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from chain.environment import BlockEnvironment
+from chain.errors import InvalidTransaction
+from chain.forks import ChainConfig
+from chain.state import EMPTY_ACCOUNT, OverlayState, StateDelta
+from chain.types import Address, Hash32
+from node.engine.executor import BlockBuilder, ChainState
+from node.engine.filling import fill
+from node.engine.ledger import Ledger
+from node.engine.pool import Pool, PoolEntry
+from node.engine.producer import next_environment
+from node.rpc.pending_block import PendingBlock
+from storage.errors import StateUnavailable
+from storage.state.reader import StateView
+from storage.store import Store
+from vm.block import build_header
+from vm.interruption import checkpoint
+from vm.machine import Machine
+
+LOOKS = 8
+"""Looks at head, pool and settings to find them unchanged meanwhile; the last one is taken as it is."""
+
+
+class _Key(NamedTuple):
+    """All that a pending block follows from."""
+
+    environment: BlockEnvironment
+    published: tuple[int, int]
+    """Of `Store.published`."""
+    pool_version: int
+
+
+class PendingBlocks:
+    """Makes the pending block and keeps the newest one. Any thread."""
+
+    def __init__(
+        self, store: Store, ledger: Ledger, machine: Machine, config: ChainConfig, now: Callable[[], int]
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._machine = machine
+        self._config = config
+        self._now = now
+        self._building = threading.Lock()
+        self._newest: tuple[_Key, PendingBlock] | None = None
+
+    def newest(self) -> PendingBlock:
+        """The block that would be sealed now. Raises what the thread is interrupted with."""
+        known = self._known(self._key())
+        if known is not None:
+            return known
+        with self._building:  # the others wait for the one that builds, and get what it built
+            return self._known(self._key()) or self._build()
+
+    def _known(self, key: _Key) -> PendingBlock | None:
+        newest = self._newest
+        return newest[1] if newest is not None and newest[0] == key else None
+
+    def _key(self) -> _Key:
+        store, ledger = self._store, self._ledger
+        environment = next_environment(self._config, store.head, ledger.controls, self._now())
+        return _Key(environment, store.published, ledger.pool.version)
+
+    def _build(self) -> PendingBlock:
+        for look in range(LOOKS):
+            key = self._key()
+            head = key.environment.number - 1
+            try:
+                view, pool = self._store.view(head), self._ledger.pool.shown(head)
+            except StateUnavailable:  # the chain is being brought back
+                if look == LOOKS - 1:
+                    raise
+                continue
+            if self._key() == key:
+                break
+        built = self._filled(key.environment, view, pool)
+        self._newest = key, built
+        return built
+
+    def _filled(self, environment: BlockEnvironment, view: StateView, pool: Pool) -> PendingBlock:
+        builder = BlockBuilder(self._machine, environment, ChainState(lambda: view, self._store.block_hash, _never))
+
+        def nonce_of(sender: Address) -> int:
+            return (view.account(sender) or EMPTY_ACCOUNT).nonce
+
+        def refuse(entry: PoolEntry, error: Exception) -> None:
+            if not isinstance(error, InvalidTransaction):
+                checkpoint()  # an interruption ends the build; a bug leaves the transaction out, as the writer does
+            pool.remove(entry)
+
+        fill(builder, pool.executable(environment.base_fee, nonce_of), pool.remove, refuse)
+        result = builder.finish()
+        transactions = tuple(candidate.transaction for candidate in builder.included)
+        return PendingBlock(
+            environment=environment,
+            transactions=transactions,
+            senders=tuple(candidate.sender for candidate in builder.included),
+            receipts=tuple(result.receipts),
+            before=view,
+            state=OverlayState(view, result.delta),
+            header_with=lambda root: build_header(environment, result, root, transactions),
+        )
+
+
+def _never(_number: int, _delta: StateDelta) -> Hash32:
+    raise AssertionError("a pending block is not applied")

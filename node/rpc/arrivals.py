@@ -1,0 +1,70 @@
+"""Transactions as they come into the pool, for those who subscribed to them.
+
+Each is told of when it is durable and before the block that has it is shown, with instant sealing too. The newest are
+kept for all followers together, within bounds; a follower that falls further behind is told so and dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice
+
+from node.rpc.backend import PendingTransaction
+from node.rpc.errors import LimitExceeded
+
+KEPT_MAX = 16_384
+"""Transactions kept for followers: as many as the pool holds."""
+KEPT_BYTES_MAX = 16 * 2**20
+"""Call data of those kept, bytes; the newest one is kept whatever its size."""
+
+
+class Arrivals:
+    """Used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._kept: deque[PendingTransaction] = deque()
+        self._kept_bytes = 0
+        self._next = 0
+        """Arrivals so far."""
+        self._followers = 0
+        self._arrived = asyncio.Event()
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody wants to know; safe to ask on any thread."""
+        return self._followers > 0
+
+    def add(self, arrived: Iterable[PendingTransaction]) -> None:
+        """These are in the pool, in this order."""
+        if not self._followers:
+            return
+        for item in arrived:
+            self._kept.append(item)
+            self._kept_bytes += len(item.transaction.data)
+            self._next += 1
+        while len(self._kept) > KEPT_MAX or (self._kept_bytes > KEPT_BYTES_MAX and len(self._kept) > 1):
+            self._kept_bytes -= len(self._kept.popleft().transaction.data)
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def follow(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Those that arrive from the first step of the iteration on. Raises `LimitExceeded`."""
+        self._followers += 1
+        try:
+            following = self._next
+            while True:
+                while self._next == following:
+                    await self._arrived.wait()
+                oldest = self._next - len(self._kept)
+                if following < oldest:
+                    raise LimitExceeded(f"{oldest - following} transactions were missed; at most {KEPT_MAX} are kept")
+                page = list(islice(self._kept, following - oldest, None))
+                following = self._next
+                yield page
+        finally:
+            self._followers -= 1
+            if not self._followers:
+                self._kept.clear()
+                self._kept_bytes = 0
