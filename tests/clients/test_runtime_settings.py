@@ -189,9 +189,10 @@ NO_SETTINGS = {
     "evm_setAccountBalance", "tenderly_setBalance", "anvil_addBalance", "hardhat_addBalance", "tenderly_addBalance",
     "anvil_setNonce", "hardhat_setNonce", "evm_setAccountNonce", "anvil_setCode", "hardhat_setCode",
     "evm_setAccountCode", "anvil_setStorageAt", "hardhat_setStorageAt", "evm_setAccountStorageAt",
-    "zvmd_setActiveSession", "zvmd_set_active_session",
+    "zvmd_setActiveSession", "zvmd_set_active_session", "anvil_metadata", "hardhat_metadata",
+    "anvil_setLoggingEnabled", "hardhat_setLoggingEnabled",
 }  # fmt: skip
-"""Development calls that seal blocks, change the state or the pool, go back, look, or concern debug sessions."""
+"""Development calls that seal blocks, change the state or the pool, go back or look; and of sessions and printing."""
 SETTING = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.engine.completion import Draft
@@ -59,7 +60,7 @@ class Life:
         self.answered += [answer for answer in self.node.ask(*makes) if isinstance(answer, bytes)]  # type: ignore[misc]
 
     def send(self, sends: list[tuple[int, int]]) -> None:
-        """Nobody names a nonce: each sender's are successive."""
+        """Nobody names a nonce: each sender's are successive, but for those that waited behind a gap."""
         given: dict[int, list[int]] = {}
 
         def draft(sender: int, gwei: int) -> Draft:
@@ -70,15 +71,17 @@ class Life:
             return Draft(self.node.accounts[sender], sign)
 
         before = len(self.answered)
+        waited = {(entry.sender, entry.transaction.nonce) for entry in self.node.ledger.pool.entries()}
         self.put(*(draft(*one) for one in sends))
         if len(self.answered) - before == len(sends):
-            for nonces in given.values():
-                assert nonces == list(range(nonces[0], nonces[0] + len(nonces)))
+            for sender, nonces in given.items():
+                assert nonces == sorted(set(nonces))
+                skipped = set(range(nonces[0], nonces[-1])) - set(nonces)
+                assert {(self.node.accounts[sender], nonce) for nonce in skipped} <= waited
 
     def replace(self, which: tuple[int, int, int]) -> None:
         sender, ahead, gwei = which
-        account = self.node.ledger.state().account(self.node.accounts[sender])
-        assert account is not None
+        account = self.node.ledger.state().account(self.node.accounts[sender]) or EMPTY_ACCOUNT
         self.put(self.signed(sender, account.nonce + ahead, gwei))
 
     def cheat(self, name: str, *arguments: Any) -> Any:
