@@ -117,6 +117,7 @@ def config_from_json(config: Mapping[str, Any]) -> ChainConfig:
         tuple((number, delay) for key, delay in GLACIERS if (number := _point(config, key)) is not None),
         _point(config, "daoForkBlock"),
         config.get("daoForkSupport") is True,
+        gas_capped=config.get("transactionGasCap") is not False,
         code_bytes_max=number_of(config.get("codeSizeLimit", CODE_BYTES_MAX), "config.codeSizeLimit", UINT64_MAX >> 1),
     )
 
@@ -155,6 +156,8 @@ def config_to_json(config: ChainConfig) -> dict[str, Any]:
         result["blobSchedule"] = schedule
     if config.deposit_contract != DEPOSIT_CONTRACT:
         result["depositContractAddress"] = "0x" + config.deposit_contract.hex()
+    if not config.gas_capped:
+        result["transactionGasCap"] = False
     if config.code_bytes_max != CODE_BYTES_MAX:
         result["codeSizeLimit"] = config.code_bytes_max
     return result

@@ -46,5 +46,7 @@ class BlockEnvironment:
     extra_data: bytes = b""
     nonce: bytes = bytes(8)
     """Header nonce; zero since the merge."""
+    gas_capped: bool = True
+    """Of the chain, not in the log's record: see `chain.forks.ChainConfig.gas_capped`."""
     blob_base_fee: int | None = None
     """Wei per blob gas in a simulated call that says so; None in every block, whose excess blob gas tells it."""

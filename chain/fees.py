@@ -126,6 +126,11 @@ def blob_gas_of(tx: Transaction) -> int:
     return GAS_PER_BLOB * len(tx.blob_versioned_hashes)
 
 
+def cost_of(tx: Transaction) -> int:
+    """The most a transaction may take from its sender, wei: value, gas and blobs at the fee caps."""
+    return tx.gas_limit * tx.max_fee_per_gas + tx.value + blob_gas_of(tx) * tx.max_fee_per_blob_gas
+
+
 def next_excess_blob_gas(
     parent_excess_blob_gas: int,
     parent_blob_gas_used: int,

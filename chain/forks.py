@@ -91,6 +91,8 @@ class ChainConfig:
     """Block number of the DAO fork; None on chains that never heard of it (`chain.dao`)."""
     dao_support: bool = False
     """Whether the chain went along with it."""
+    gas_capped: bool = True
+    """Whether a transaction's gas is capped from Osaka on (EIP-7825); development chains may go without."""
     code_bytes_max: int = CODE_BYTES_MAX
     """Longest code of a contract; creation code may be twice as long. Development chains may have another limit."""
 
@@ -123,7 +125,12 @@ class ChainConfig:
 
     @classmethod
     def all_at_genesis(
-        cls, chain_id: int, fork: Fork = LATEST_FORK, blobs: BlobSchedule | None = None
+        cls,
+        chain_id: int,
+        fork: Fork = LATEST_FORK,
+        blobs: BlobSchedule | None = None,
+        *,
+        gas_capped: bool = True,
     ) -> ChainConfig:
         """A chain that follows ``fork`` from its genesis on, as development chains do; its ``blobs`` by default."""
         blobs = blobs or (CANCUN_BLOBS if fork == Fork.CANCUN else PRAGUE_BLOBS)
@@ -132,4 +139,5 @@ class ChainConfig:
             block_forks=tuple((0, f) for f in Fork if f <= min(fork, Fork.PARIS)),
             time_forks=tuple((0, f) for f in Fork if Fork.PARIS < f <= fork),
             blob_forks=((0, blobs),) if fork >= Fork.CANCUN else (),
+            gas_capped=gas_capped,
         )

@@ -173,10 +173,13 @@ def dev_genesis(
     balance: int = DEV_BALANCE,
     contracts: Mapping[Address, GenesisAccount] | None = None,
     blobs: BlobSchedule | None = None,
+    *,
+    gas_capped: bool = True,
 ) -> Genesis:
     """Genesis of a development chain: funded accounts, the system contracts of its fork, and ``contracts``.
 
-    ``balance`` is in wei, ``timestamp`` in seconds; ``blobs`` None means those of the fork.
+    ``balance`` is in wei, ``timestamp`` in seconds; ``blobs`` None means those of the fork. ``gas_capped``: with the
+    cap of EIP-7825 on a transaction's gas.
     """
     alloc = {
         address: GenesisAccount(nonce=1, code=code)
@@ -185,9 +188,8 @@ def dev_genesis(
     }
     alloc |= contracts or {}
     alloc |= {address: GenesisAccount(balance=balance) for address in accounts}
-    return Genesis(
-        ChainConfig.all_at_genesis(chain_id, fork, blobs), alloc, gas_limit=gas_limit, timestamp=timestamp
-    )
+    config = ChainConfig.all_at_genesis(chain_id, fork, blobs, gas_capped=gas_capped)
+    return Genesis(config, alloc, gas_limit=gas_limit, timestamp=timestamp)
 
 
 def _account(entry: GenesisAccount) -> Account:

@@ -23,8 +23,11 @@ FIELD_COUNT = (9, 11, 12, 14, 13)
 AUTHORIZATION_MAGIC = b"\x05"
 """Prefix of what an authorization signs (EIP-7702)."""
 
-IMPERSONATED_S = UINT256_MAX
-"""In place of a signature's s where nobody signed: see `impersonate`."""
+IMPERSONATED_S = 1
+IMPERSONATED_R = 1 << 160
+"""In place of a signature where nobody signed: s, and what the sender's address is added to for r (`impersonate`)."""
+OLD_IMPERSONATED_S = UINT256_MAX
+"""The s of logs written before the values above; r is the address itself. Clients refuse it as out of range."""
 
 AccessList = tuple[tuple[Address, tuple[int, ...]], ...]
 """Addresses and their storage slots (EIP-2930)."""
@@ -152,28 +155,38 @@ def signing_hash(tx: Transaction) -> Hash32:
 
 
 def recover_sender(tx: Transaction, *, allow_high_s: bool = False) -> Address:
-    """The account that signed. High s is a Frontier right only (EIP-2). Raises `InvalidSignature`."""
+    """The account that signed. High s is a Frontier right only (EIP-2).
+
+    Raises `InvalidSignature`, also for what stands in place of a signature in an impersonated transaction: nobody can
+    send one from outside. A signer meets these values with a chance of 2**-256.
+    """
+    if is_impersonated(tx):
+        raise InvalidSignature("r and s name a sender that a development node impersonates")
     if tx.s > HALF_CURVE_ORDER and not allow_high_s:
         raise InvalidSignature("s is in the upper half of the curve order (EIP-2)")
     return recover(signing_hash(tx), tx.y_parity, tx.r, tx.s)
 
 
 def impersonate(tx: Transaction, sender: Address) -> Transaction:
-    """A copy that names its sender in place of a signature: r is the address, s no signature ever has.
+    """A copy that names its sender in place of a signature: r is 2**160 plus the address, s is 1.
 
+    Both are in the range of signatures (0 < r, s < n; s in the lower half), which clients check when they decode a
+    transaction, as with anvil's r = s = 1; the address in r keeps equal transactions of two senders apart by hash.
     Development chains execute it; `recover_sender` refuses it, so that nobody can send one from outside.
     """
-    return replace(tx, y_parity=0, r=int.from_bytes(sender, "big"), s=IMPERSONATED_S)
+    return replace(tx, y_parity=0, r=IMPERSONATED_R + int.from_bytes(sender, "big"), s=IMPERSONATED_S)
 
 
 def is_impersonated(tx: Transaction) -> bool:
     """Whether nobody signed the transaction: see `impersonate`."""
-    return tx.s == IMPERSONATED_S and tx.r < 1 << 160 and not tx.y_parity
+    if tx.y_parity:
+        return False
+    return (tx.s == IMPERSONATED_S and tx.r >> 160 == 1) or (tx.s == OLD_IMPERSONATED_S and not tx.r >> 160)
 
 
 def sender_of(tx: Transaction) -> Address:
     """Sender of a transaction that this node has taken, signed or impersonated. Raises `InvalidSignature`."""
-    return Address(tx.r.to_bytes(20, "big")) if is_impersonated(tx) else recover_sender(tx)
+    return Address((tx.r % IMPERSONATED_R).to_bytes(20, "big")) if is_impersonated(tx) else recover_sender(tx)
 
 
 def sign_transaction(tx: Transaction, secret: bytes) -> Transaction:

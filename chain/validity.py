@@ -36,10 +36,12 @@ MAX_BLOBS_PER_TRANSACTION = 6
 VERSIONED_HASH_VERSION_KZG = 1
 
 
-def check_static(tx: Transaction, fork: Fork, chain_id: int, *, code_bytes_max: int = CODE_BYTES_MAX) -> None:
+def check_static(
+    tx: Transaction, fork: Fork, chain_id: int, *, gas_capped: bool = True, code_bytes_max: int = CODE_BYTES_MAX
+) -> None:
     """Raise the `InvalidTransaction` subclass that says why no block of this fork may contain ``tx``.
 
-    ``code_bytes_max`` is the chain's limit of a contract's code (`chain.forks.ChainConfig.code_bytes_max`).
+    ``gas_capped`` and ``code_bytes_max`` are the chain's (`chain.forks.ChainConfig`).
     Does not recover the sender: `chain.transactions.recover_sender` does.
     """
     check_type(tx, fork)
@@ -56,11 +58,13 @@ def check_static(tx: Transaction, fork: Fork, chain_id: int, *, code_bytes_max: 
         _check_authorizations(tx)
     check_initcode(tx, fork, code_bytes_max)
     check_gas_covers(tx, fork)
-    _check_gas_cap(tx, fork)
+    _check_gas_cap(tx, gas_cap(fork, gas_capped=gas_capped))
 
 
 def check_type(tx: Transaction, fork: Fork) -> None:
     """Raise `UnsupportedTransactionType` before the fork that introduces the transaction's type (EIP-2718)."""
+    if tx.type >= len(FORK_OF_TYPE):
+        raise UnsupportedTransactionType(f"type {tx.type} is not known")
     if fork < FORK_OF_TYPE[tx.type]:
         raise UnsupportedTransactionType(f"type {tx.type} begins with {FORK_OF_TYPE[tx.type].name.title()}")
 
@@ -93,11 +97,14 @@ def _check_signature(tx: Transaction, fork: Fork, chain_id: int) -> None:
         raise WrongChainId(f"signed for chain {tx.chain_id}, this is chain {chain_id}")
 
 
-def _check_gas_cap(tx: Transaction, fork: Fork) -> None:
-    if fork >= Fork.OSAKA and tx.gas_limit > TRANSACTION_GAS_CAP:
-        raise GasLimitTooHigh(
-            f"gas limit {tx.gas_limit} is above the cap of {TRANSACTION_GAS_CAP} (EIP-7825)"
-        )
+def gas_cap(fork: Fork, *, gas_capped: bool) -> int | None:
+    """The most gas a transaction may have under this fork, besides the block's limit; None: any."""
+    return TRANSACTION_GAS_CAP if gas_capped and fork >= Fork.OSAKA else None
+
+
+def _check_gas_cap(tx: Transaction, cap: int | None) -> None:
+    if cap is not None and tx.gas_limit > cap:
+        raise GasLimitTooHigh(f"gas limit {tx.gas_limit} is above the cap of {cap} (EIP-7825)")
     if tx.gas_limit * tx.max_fee_per_gas > UINT256_MAX:
         raise InsufficientFunds("gas limit times fee is above 2**256: no account can pay it")
 

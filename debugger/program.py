@@ -147,6 +147,7 @@ def _environment(block: BlockSetup, fork: Fork) -> BlockEnvironment:
         difficulty=number_of(block.difficulty, "block.difficulty"),
         excess_blob_gas=number_of(block.excess_blob_gas, "block.excessBlobGas", 2**40),
         blob_schedule=schedule,
+        gas_capped=False,  # the chain that a session's transaction comes from may have no cap
     )
 
 

@@ -241,6 +241,7 @@ def resume(
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
         replayed(environment.number)
+        environment = replace(environment, gas_capped=config.gas_capped)
         return replay_block(machine, environment, raws, chain_state, known)
 
     report = recover(store, replay)
@@ -299,6 +300,7 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
         timestamp=now,
         contracts=dev_alloc() if settings.node.dev and settings.node.dev_contracts else {},
         blobs=blobs,
+        gas_capped=settings.node.tx_gas_cap or not settings.node.dev,
     )
     return replace(genesis, config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)))
 
@@ -306,7 +308,6 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
 def code_bytes_max(settings: Settings) -> int:
     """The limit of a contract's code that the settings ask for, bytes."""
     return settings.node.code_size_limit or NO_CODE_LIMIT
-
 
 
 def rules_of(hardfork: str) -> tuple[Fork, BlobSchedule | None]:
@@ -331,6 +332,7 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
         raise GenesisMismatch(
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
         )
+    _check_gas_cap(genesis, settings, origins)
     if origins.get("node.code_size_limit") and code_bytes_max(settings) != genesis.config.code_bytes_max:
         raise GenesisMismatch(
             f"code_size_limit {settings.node.code_size_limit} was asked for; this chain began with "
@@ -347,6 +349,17 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
             raise GenesisMismatch(
                 f"{settings.node.hardfork} was asked for; this chain began with {rules[0].name} and {rules[1]}"
             )
+
+
+def _check_gas_cap(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
+    """Refuse a ``node.tx_gas_cap`` that someone gave and that is not the stored chain's. Raises `GenesisMismatch`."""
+    asked, capped = settings.node.tx_gas_cap, genesis.config.gas_capped
+    if origins.get("node.tx_gas_cap") and asked != capped:
+        words = {True: "with", False: "without"}
+        raise GenesisMismatch(
+            f"node.tx_gas_cap = {str(asked).lower()} was asked for; this chain began {words[capped]} the gas cap of "
+            "EIP-7825"
+        )
 
 
 def _refill_pool(ledger: Ledger, report: Recovery) -> None:

@@ -69,6 +69,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a contract on a new development chain, twice as many of creation code (EIP-170, EIP-3860); 0: any."""
     dev_contracts: bool = True
     """A new development chain begins with the CREATE2 deployer, Multicall3 and the ERC-1820 registry."""
+    tx_gas_cap: bool = False
+    """A new development chain caps a transaction's gas at 2**24 from Osaka on (EIP-7825), as public chains do."""
     block_time_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
 
 
@@ -192,6 +194,7 @@ FLAGS: dict[str, str] = {
     "mnemonic": "node.mnemonic",
     "block_gas_limit": "node.block_gas_limit",
     "hardfork": "node.hardfork",
+    "tx_gas_cap": "node.tx_gas_cap",
     "code_size_limit": "node.code_size_limit",
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",

@@ -62,8 +62,8 @@ class Version(NamedTuple):
 
 
 CURRENT: Mapping[str, Version] = {
-    "wal": Version(2, 3),
-    "state": Version(1, 4),
+    "wal": Version(2, 4),
+    "state": Version(1, 5),
     "index": Version(1, 1),
     "sessions": Version(1, 1),
 }

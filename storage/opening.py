@@ -151,6 +151,7 @@ def assemble(
         store.answers.load(settings.answers)
         store.sessions.load(kv, checkpoint.lsn)
         store.templates.load(kv)
+        store.fates.load(kv)
         store.snapshots = {kept[0]: kept for kept in settings.snapshots}
         store.next_snapshot = settings.next_snapshot
     return store

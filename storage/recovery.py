@@ -14,6 +14,7 @@ from storage.cheats import Revert, perform
 from storage.checkpoint import replay_from
 from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
 from storage.failpoints import reach
+from storage.fates import decode_fates
 from storage.store import ANSWER, SealedBlock, Store
 from storage.wal import Record
 from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
@@ -149,6 +150,9 @@ class _Reading:
     def template(self, record: Record) -> None:
         self.store.templates.put(*decode_template(record.payload))
 
+    def fate(self, record: Record) -> None:
+        self.store.fates.put(decode_fates(record.payload))
+
     def opened(self, record: Record) -> None:
         self.environment, self.known = decode_environment(record.payload), None
 
@@ -187,6 +191,7 @@ _APPLIED: dict[int, Callable[[_Reading, Record], None]] = {
     RecordType.COMMAND: _Reading.command,
     **dict.fromkeys(SESSION_TYPES, _Reading.session),
     RecordType.TEMPLATE: _Reading.template,
+    RecordType.FATE: _Reading.fate,
     RecordType.BLOCK_ENV: _Reading.opened,
     RecordType.BLOCK_DELTA: _Reading.delta,
     RecordType.BLOCK_SEAL: _Reading.sealed,

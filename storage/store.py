@@ -23,6 +23,7 @@ from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
 from storage.errors import StateUnavailable
 from storage.failpoints import reach
+from storage.fates import FATES_AT_ONCE, FATES_MAX, REVERTED, Fate, FateShelf, encode_fates
 from storage.following import FoundLog, IndexFollower, LogQuery
 from storage.kv import KeyValueStore
 from storage.pace import Pace, at_once
@@ -82,7 +83,7 @@ class CheckpointNote(NamedTuple):
     """Without ``answers``."""
     answers: list[tuple[str, Answered]]
     shelves: tuple[dict[bytes, bytes], list[bytes]]
-    """Puts and deletes of sessions and templates."""
+    """Puts and deletes of sessions, templates and fates."""
 
 
 class TransactionPlace(NamedTuple):
@@ -109,6 +110,8 @@ class Store:
         """What requests with idempotency keys were answered."""
         self.sessions = SessionShelf()
         self.templates = TemplateShelf()
+        self.fates = FateShelf()
+        """What became of transactions that are in no block."""
         self.session_search = SessionSearch(follower, self.sessions)
         self.deltas = Deltas.AUTO
         """Which blocks get a record of what they did."""
@@ -202,6 +205,7 @@ class Store:
         header = self.chain.header(number)
         assert header is not None, f"block {number} is not in the chain"
         reach("rewind.before")
+        self.fates.put(self._taken_out(number))
 
         def take_out() -> None:
             self.state.view_at(position)  # raises unless it is kept, before anything is changed
@@ -214,6 +218,26 @@ class Store:
         self.tip = header
         self._seal_lsns = {block: at for block, at in self._seal_lsns.items() if block <= number}
         reach("rewind.after")
+
+    def _taken_out(self, number: int) -> list[tuple[Hash32, Fate]]:
+        """Fates of the transactions in blocks after ``number``, oldest first, as many as are remembered."""
+        found: list[tuple[Hash32, Fate]] = []
+        for height in range(self.tip.number, number, -1):
+            block = self.chain.block(height)
+            assert block is not None, f"block {height} is applied"
+            fate = Fate(REVERTED, f"block {height} was taken out: the chain was brought back to {number}", None, height)
+            found += [(transaction.hash, fate) for transaction in reversed(block.transactions)]
+            if len(found) >= FATES_MAX:
+                break
+        return found[:FATES_MAX][::-1]
+
+    def append_fates(self, fates: Sequence[tuple[Hash32, Fate]]) -> None:
+        """Log what became of transactions that waited."""
+        for start in range(0, len(fates), FATES_AT_ONCE):
+            part = fates[start : start + FATES_AT_ONCE]
+            reach("fates.before")
+            self.wal.append(RecordType.FATE, encode_fates(part), optional=True)
+            self.fates.put(part)
 
     def append_answer(self, key: str, answered: Answered) -> None:
         """Log an answer to a request with an idempotency key."""
@@ -253,7 +277,8 @@ class Store:
         settings = Settings(self.needed_lsn, dict(self.settings), [], place, snapshots, self.next_snapshot)
         puts, deletes = self.sessions.take_changes()
         more_puts, more_deletes = self.templates.take_changes()
-        shelves = (puts | more_puts, deletes + more_deletes)
+        fate_puts, fate_deletes = self.fates.take_changes()
+        shelves = (puts | more_puts | fate_puts, deletes + more_deletes + fate_deletes)
         self._frozen = CheckpointNote(number, lsn, settings, self.answers.items(), shelves)
         reach("freeze.after")
         return number

@@ -17,7 +17,7 @@ from chain.errors import (
     NonceTooLow,
     SenderNotEoa,
 )
-from chain.fees import blob_gas_of
+from chain.fees import blob_gas_of, cost_of
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH, Account
 from chain.transactions import Transaction, is_impersonated
@@ -76,8 +76,12 @@ def check_blob_fee_cap(tx: Transaction, blob_base_fee: int) -> None:
         raise BlobFeeTooLow(f"blob fee cap {tx.max_fee_per_blob_gas} wei; the blob base fee is {blob_base_fee} wei")
 
 
-def check_funds(tx: Transaction, sender: Address, balance: int) -> None:
-    """Raise `InsufficientFunds` unless the balance, wei, pays value, gas and blobs at the fee caps."""
-    needed = tx.gas_limit * tx.max_fee_per_gas + tx.value + blob_gas_of(tx) * tx.max_fee_per_blob_gas
-    if needed > balance:
-        raise InsufficientFunds(f"needs {needed} wei; 0x{sender.hex()} has {balance} wei")
+def check_funds(tx: Transaction, sender: Address, balance: int, committed: int = 0) -> None:
+    """Raise `InsufficientFunds` unless the balance, wei, pays value, gas and blobs at the fee caps.
+
+    ``committed``: wei of the balance that other transactions of the sender may take first.
+    """
+    needed = cost_of(tx)
+    if needed + committed > balance:
+        others = f", of which waiting transactions may take {committed}" if committed else ""
+        raise InsufficientFunds(f"needs {needed} wei; 0x{sender.hex()} has {balance} wei{others}")

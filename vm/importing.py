@@ -48,6 +48,7 @@ def environment_of(
         withdrawals=withdrawals,
         extra_data=header.extra_data,
         nonce=header.nonce,
+        gas_capped=config.gas_capped,
     )
 
 

@@ -103,7 +103,13 @@ def apply_transaction(
 
     Raises an `InvalidTransaction` subclass, or `PrecompileUnavailable`, with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id, code_bytes_max=machine.code_bytes_max)
+    check_static(
+        tx,
+        environment.fork,
+        environment.chain_id,
+        gas_capped=environment.gas_capped,
+        code_bytes_max=machine.code_bytes_max,
+    )
     check_gas_room(tx, block_gas_left)
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, blob_gas_left)
@@ -228,7 +234,13 @@ def begin_transaction(
 
     Raises an `InvalidTransaction` subclass with the journal as it was.
     """
-    check_static(tx, environment.fork, environment.chain_id, code_bytes_max=machine.code_bytes_max)
+    check_static(
+        tx,
+        environment.fork,
+        environment.chain_id,
+        gas_capped=environment.gas_capped,
+        code_bytes_max=machine.code_bytes_max,
+    )
     _check_sender(journal, tx, sender, environment.fork)
     _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_funds(tx, sender, journal.balance(sender))

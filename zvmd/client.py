@@ -83,6 +83,14 @@ class Client:
         message = CallMethod(request_id, method, list(params))
         return (await connection.request(message, request_id, Result)).value
 
+    async def fate(self, transaction_hash: bytes | str) -> dict[str, Any]:
+        """What became of a transaction: ``status`` (mined, waiting, replaced, dropped, reverted, unknown), ``reason``,
+        ``blockNumber`` and ``replacedBy``, as ``zvmd_transactionFate`` answers.
+        """
+        known = hex_of(transaction_hash) if isinstance(transaction_hash, bytes) else transaction_hash
+        found: dict[str, Any] = await self.rpc("zvmd_transactionFate", known)
+        return found
+
     async def call_raw(
         self,
         to: AddressLike,

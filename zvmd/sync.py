@@ -70,6 +70,10 @@ class SyncClient:
         """See `Client.rpc`."""
         return self._wait(self._client.rpc(method, *params))
 
+    def fate(self, transaction_hash: bytes | str) -> dict[str, Any]:
+        """See `Client.fate`."""
+        return self._wait(self._client.fate(transaction_hash))
+
     def call_raw(self, *args: Any, **options: Any) -> bytes:
         """See `Client.call_raw`."""
         return self._wait(self._client.call_raw(*args, **options))

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Row] = {
     "deploy": Row("node.cli.deploy", "deploy", "Create a contract."),
     "call": Row("node.cli.call", "call", "Ask a contract without changing anything."),
     "send": Row("node.cli.send", "send", "Send a transaction."),
+    "fate": Row("node.cli.fate", "fate", "Tell what became of a transaction."),
     "logs": Row("node.cli.logs", "logs", "Print logs."),
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
     "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),

@@ -28,6 +28,7 @@ from zvmd.printable import printable
 @click.option("--chain-id", type=int, help="Chain id of a new development chain.  [31337]")
 @click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
 @click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
+@click.option("--tx-gas-cap", is_flag=True, help="A new chain caps a transaction's gas at 2**24 (EIP-7825).")
 @click.option("--code-size-limit", type=int, help="Bytes of code on a new chain.  [24576]", metavar="BYTES")
 @click.option("--disable-code-size-limit", is_flag=True, help="A new chain takes contracts of any size.")
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")

@@ -17,6 +17,7 @@ from storage import layout
 from storage.entries import looked_over
 from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
+from storage.fates import decode_fates
 from storage.fs import RealFs
 from storage.wal import Record, RecordType, inspect
 from storage.wal.beginning import read_beginning
@@ -197,6 +198,10 @@ def _template(record: Record) -> str:
     return f"template {name!r} " + ("removed" if content is None else f"{len(content)} bytes")
 
 
+def _fates(record: Record) -> str:
+    return ", ".join(f"0x{known.hex()} {fate.kind}: {fate.reason}" for known, fate in decode_fates(record.payload))
+
+
 def _session(record: Record) -> str:
     session, change = decode_session(record.type, record.payload)
     if change is None:
@@ -219,5 +224,6 @@ MEANINGS: dict[int, Callable[[Record], str]] = {
     RecordType.CHEAT: _command,
     RecordType.DATA_LOSS: lambda record: record.payload.decode("ascii", "replace"),
     RecordType.TEMPLATE: _template,
+    RecordType.FATE: _fates,
     **dict.fromkeys(SESSION_TYPES, _session),
 }

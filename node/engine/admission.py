@@ -43,15 +43,27 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
 
 
 def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> Candidate:
-    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks."""
-    return Candidate(transaction, sender, _encoded(transaction, config, fork))
+    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks.
+
+    Raises the same errors; `BlobsMissing` for every blob transaction.
+    """
+    encoded = _encoded(transaction, config, fork)
+    if transaction.type == BLOB:
+        raise BlobsMissing("a transaction that the node signs itself cannot carry blobs")
+    return Candidate(transaction, sender, encoded)
 
 
 def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes:
     encoded = encode_transaction(transaction)
     if len(encoded) > TRANSACTION_BYTES_MAX:
         raise MalformedTransaction(f"{len(encoded)} bytes without blobs; the limit is {TRANSACTION_BYTES_MAX}")
-    check_static(transaction, fork, config.chain_id, code_bytes_max=config.code_bytes_max)
+    check_static(
+        transaction,
+        fork,
+        config.chain_id,
+        gas_capped=config.gas_capped,
+        code_bytes_max=config.code_bytes_max,
+    )
     return encoded
 
 
@@ -65,12 +77,18 @@ class NextBlock(NamedTuple):
     """Wei per gas."""
 
 
-def check_against_state(transaction: Transaction, sender: Address, state: StateReader, block: NextBlock) -> None:
-    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`."""
+def check_against_state(
+    transaction: Transaction, sender: Address, state: StateReader, block: NextBlock, committed: int = 0
+) -> None:
+    """Refuse what the newest state already rules out; execution checks again. Raises `InvalidTransaction`.
+
+    ``committed``: wei that the sender's other waiting transactions may cost. As in geth's pool, the balance has to pay
+    for all of them.
+    """
     account = state.account(sender) or EMPTY_ACCOUNT
     check_nonce_unused(transaction, account)
     check_gas_room(transaction, block.gas_limit)
     check_blob_room(transaction, block.blob_gas_limit)
     check_fee_cap(transaction, block.base_fee)
-    check_funds(transaction, sender, account.balance)
+    check_funds(transaction, sender, account.balance, committed)
     check_sender_code(transaction, sender, account, lambda: state.code(account.code_hash), block.fork)

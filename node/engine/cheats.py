@@ -17,6 +17,7 @@ from node.engine.pool import PoolEntry
 from node.engine.producer import ROLLED_BACK, TIMESTAMP_MAX, Controls
 from node.errors import CheatRefused, OutOfReach
 from storage.cheats import Revert, Snapshot
+from storage.fates import dropped
 
 Answer = int | str | bool | None
 IMPERSONATED_MAX = 1_000
@@ -119,7 +120,8 @@ def amend(ledger: Ledger, _now: int, *amendments: list[Any]) -> Answer:
     ledger.cheat("amend", list(amendments))
     nonces = {address: nonce for address, nonce, *_ in amendments if nonce is not None}
     if nonces:
-        ledger.drop([e for e in ledger.pool.entries() if e.transaction.nonce < nonces.get(e.sender, 0)])
+        stale = [entry for address, nonce in nonces.items() for entry in ledger.pool.below(address, nonce)]
+        _drop(ledger, stale, "a development call raised the account's nonce")
     return None
 
 
@@ -142,22 +144,23 @@ def drop(ledger: Ledger, _now: int, transaction_hash: Hash32) -> Answer:
     """Forget a waiting transaction; whether it waited."""
     entry = ledger.pool.get(transaction_hash)
     if entry is not None:
-        ledger.drop([entry])
+        _drop(ledger, [entry], "dropped by its hash (anvil_dropTransaction)")
     return entry is not None
 
 
 def drop_sender(ledger: Ledger, _now: int, sender: Address) -> Answer:
     """Forget what an account has waiting; how many."""
-    return _count(ledger, [entry for entry in ledger.pool.entries() if entry.sender == sender])
+    waiting = [entry for entry in ledger.pool.entries() if entry.sender == sender]
+    return _drop(ledger, waiting, "dropped with all of its sender's (anvil_removePoolTransactions)")
 
 
 def drop_all(ledger: Ledger, _now: int) -> Answer:
     """Forget everything that waits; how many."""
-    return _count(ledger, ledger.pool.entries())
+    return _drop(ledger, ledger.pool.entries(), "dropped with all that waited (anvil_dropAllTransactions)")
 
 
-def _count(ledger: Ledger, entries: list[PoolEntry]) -> int:
-    ledger.drop(entries)
+def _drop(ledger: Ledger, entries: list[PoolEntry], reason: str) -> int:
+    ledger.drop([(entry, dropped(reason)) for entry in entries])
     return len(entries)
 
 

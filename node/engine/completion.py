@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from chain.transactions import Transaction
+from chain.types import Address
+from node.engine.executor import Candidate
 from node.rpc.backend import PRIORITY_FEE_WEI, CallFields
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A transaction that the node signs itself, complete but for its nonce, which the writer chooses."""
+
+    sender: Address
+    sign: Callable[[int], Candidate]
+    """The signed transaction with this nonce. Raises static `InvalidTransaction` subclasses."""
+
+
+Offered = Candidate | Draft
+"""What the writer is given."""
 
 
 def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee: int) -> Transaction:
@@ -18,6 +36,7 @@ def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee:
     if kind is None:
         kind = (1 if fields.access_list is not None else 0) if legacy else 2
         kind = 4 if fields.authorization_list else kind
+        kind = 3 if fields.blob_versioned_hashes else kind
     return Transaction(
         type=kind,
         chain_id=chain_id,
@@ -30,5 +49,7 @@ def completed(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee:
         value=fields.value,
         data=fields.data,
         access_list=fields.access_list or (),
+        max_fee_per_blob_gas=fields.max_fee_per_blob_gas or 0,
+        blob_versioned_hashes=fields.blob_versioned_hashes or (),
         authorization_list=fields.authorization_list or (),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from chain.blocks import Header
 from chain.errors import TransactionTooLarge
@@ -22,10 +23,13 @@ from node.errors import CheatRefused, ReadOnly
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
 from storage.errors import RecordTooLarge, StorageFull
+from storage.fates import REVERTED, Fate, dropped
 from storage.store import SealedBlock, Store, TransactionPlace
 from storage.wal.session_records import Kept, Place
 from vm.block import Listener
 from vm.machine import Machine
+
+log = structlog.get_logger(__name__)
 
 DROPPED_AT_ONCE = 1_024
 """Transactions that one record takes out of the pool."""
@@ -105,6 +109,10 @@ class Ledger:
         used = transaction.nonce < (self.state().account(sender) or EMPTY_ACCOUNT).nonce
         return used and self.location(transaction.hash) is not None
 
+    def next_nonce(self, sender: Address) -> int:
+        """The account's next nonce after what waits in the pool without a gap."""
+        return self.pool.next_nonce(sender, (self.state().account(sender) or EMPTY_ACCOUNT).nonce)
+
     def admit(self, candidate: Candidate) -> tuple[PoolEntry, PoolEntry | None]:
         """Put a checked transaction into the pool; returns its entry, and the one it replaces.
 
@@ -132,13 +140,39 @@ class Ledger:
         oldest = (self.pool.oldest_lsn(), self._kept_lsn)
         self._store.needed_lsn = min((lsn for lsn in oldest if lsn is not None), default=None)
 
-    def drop(self, entries: Sequence[PoolEntry]) -> None:
-        """Take transactions out of the pool for good: a restart does not bring back those that the log has."""
-        lsns = [entry.lsn for entry in entries if entry.lsn is not None]
+    def drop(self, leaving: Sequence[tuple[PoolEntry, Fate]]) -> None:
+        """Take transactions out of the pool for good: a restart does not bring back those that the log has.
+
+        Their fate is logged with them. Those that the log does not have were not answered with their hash yet.
+        """
+        logged = [(entry, fate) for entry, fate in leaving if entry.lsn is not None]
+        self.tell(logged)
+        lsns = [entry.lsn for entry, _ in logged]
         for start in range(0, len(lsns), DROPPED_AT_ONCE):
             self.cheat("drop", lsns[start : start + DROPPED_AT_ONCE])
-        for entry in entries:
+        for entry, _ in leaving:
             self.pool.remove(entry)
+
+    def tell(self, ended: Sequence[tuple[PoolEntry, Fate]]) -> None:
+        """Log what became of transactions that waited, in the chain's log and for the operator."""
+        if not ended:
+            return
+        self._store.append_fates([(entry.transaction.hash, fate) for entry, fate in ended])
+        entry, fate = ended[0]
+        log.info(
+            "transactions left the pool",
+            count=len(ended), first=entry.transaction.hash.hex(), fate=fate.kind, reason=fate.reason,
+        )  # fmt: skip
+
+    def stale(self) -> list[tuple[PoolEntry, Fate]]:
+        """What waits with a nonce that the newest block used up otherwise: a delegation, a contract's creation."""
+        changed = self._store.last_delta.accounts if self._store.last_delta is not None else {}
+        found: list[tuple[PoolEntry, Fate]] = []
+        for address, account in changed.items():
+            nonce = account.nonce if account is not None else 0
+            reason = f"nonce too low: the account's next is {nonce}"
+            found += [(entry, dropped(reason)) for entry in self.pool.below(address, nonce)]
+        return found
 
     def control(self, name: str, value: object) -> None:
         """Change a setting and log it."""
@@ -156,17 +190,19 @@ class Ledger:
         Raises `CheatRefused` for more than a record of the log takes; `ReadOnly` for a revert while a checkpoint, which
         has to be written first, finds no room.
         """
+        back = Revert(*argument) if name == "revert" else None
         try:
-            if name == "revert":
+            if back is not None:
                 self._store.write_frozen()
+                self._tell_reverted(back)
             lsn = self._store.append_cheat(name, argument)
         except RecordTooLarge as error:
             raise CheatRefused(f"{name}: {error}") from None
         except StorageFull as error:
             raise ReadOnly(f"the disk is full: {error}") from None
-        if name == "revert":
+        if back is not None:
             self.sync()
-            self._take_pool_back(Revert(*argument))
+            self._take_pool_back(back)
         perform(self._store, name, [argument], lsn)
         if name == "snapshot":
             self._kept_pools[self._store.next_snapshot - 1] = self.pool.entries()
@@ -182,6 +218,11 @@ class Ledger:
         self._kept_pools = {known: pool for known, pool in pools.items() if pool and known in self._store.snapshots}
         lsns = (entry.lsn for pool in self._kept_pools.values() for entry in pool)
         self._kept_lsn = min((lsn for lsn in lsns if lsn is not None), default=None)
+
+    def _tell_reverted(self, back: Revert) -> None:
+        kept = set(back.pool)
+        fate = Fate(REVERTED, f"it waited, and the chain was brought back to block {back.block}")
+        self.tell([(entry, fate) for entry in self.pool.entries() if entry.lsn not in kept])
 
     def _take_pool_back(self, back: Revert) -> None:
         known = {entry.lsn: entry for pool in (self.pool.entries(), *self._kept_pools.values()) for entry in pool}
@@ -216,15 +257,18 @@ class Ledger:
         """The block under way has this transaction."""
         self.pool.take(entry, self.tip.number + 1)
 
-    def executable(self, base_fee: int) -> Iterator[PoolEntry]:
-        """Transactions that a block with this base fee, wei per gas, may take, best first."""
+    def forget_published(self) -> None:
+        """What published blocks took out of the pool is not shown as waiting any more."""
         self.pool.forget_left(self._store.head.number)
+
+    def executable(self, base_fee: int, senders: Collection[Address] | None = None) -> Iterator[PoolEntry]:
+        """Transactions that a block with this base fee, wei per gas, may take, best first; of these senders only."""
         state = self.state()
 
         def nonce_of(sender: Address) -> int:
             return (state.account(sender) or EMPTY_ACCOUNT).nonce
 
-        return self.pool.executable(base_fee, nonce_of)
+        return self.pool.executable(base_fee, nonce_of, senders)
 
     def append(self, builder: BlockBuilder, now: int) -> SealedBlock:
         """Seal the block, apply it in memory and log it."""

@@ -11,30 +11,41 @@ from typing import Any
 
 from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
-from chain.errors import WrongChainId
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
-from chain.transactions import Transaction, impersonate, sign_transaction
+from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_ADDRESS, Address, Hash32
 from node.engine import admission
-from node.engine.completion import completed
+from node.engine.completion import Offered
 from node.engine.executor import Candidate
+from node.engine.fate import Fates
 from node.engine.outbox import Outbox
 from node.engine.pending import PendingBlocks
 from node.engine.pipeline import Pipeline
 from node.engine.pool import PoolEntry
 from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
+from node.engine.signing import OwnTransactions
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.errors import CheatRefused, CheatsDisabled
 from node.opening import OpenedChain
 from node.rpc.arrivals import Arrivals
-from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
+from node.rpc.backend import (
+    CallFields,
+    CallResult,
+    Overrides,
+    PendingTransaction,
+    Submitted,
+    TransactionFate,
+    TransactionLocation,
+    Wait,
+)
 from node.rpc.errors import UnknownBlock
 from node.rpc.pending_block import BlockAt, PendingBlock
+from node.rpc.work import current_work
 from node.tracers.registry import MakeTracer
 from node.transcript.transcript import silent
 from storage.following import FoundLog, LogQuery
@@ -64,6 +75,14 @@ class Node:
         self.transcript = silent()
         self._ask = Outbox(pipeline.put).ask
         self._pending_blocks = PendingBlocks(self._store, self._ledger, self._machine, self._config, pipeline.now)
+        self._own = OwnTransactions(
+            self._config,
+            self._dev,
+            lambda: self._ledger.controls,
+            lambda fields: self.estimate_gas(fields, self.pending()),
+            lambda: (self.next_base_fee(), self._next_fork()),
+        )
+        self._fates = Fates(self._ledger, self.transaction_location, lambda: self.view(self.head().number))
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The last one of a published block, and that of a pending one."""
         self._cheats = opened.cheats
@@ -73,7 +92,7 @@ class Node:
         self._arrivals = Arrivals()
         pipeline.on_publish = self.on_publish
         pipeline.on_admitted = self._on_admitted
-        self.read: Callable[[Callable[[], Candidate]], Awaitable[Candidate]] = asyncio.to_thread
+        self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
@@ -257,14 +276,22 @@ class Node:
     # Pool and fees
 
     def pending_nonce(self, address: Address) -> int:
-        """Next nonce counting pooled transactions."""
-        account = self.view(self.head().number).account(address) or EMPTY_ACCOUNT
-        return self._ledger.pool.next_nonce(address, account.nonce)
+        """Next nonce counting pooled transactions, and those of a block that is on its way to the disk."""
+        while True:
+            published, head = self._store.published, self.head().number
+            account = self.view(head).account(address) or EMPTY_ACCOUNT
+            nonce = self._ledger.pool.shown_nonce(address, account.nonce, head)
+            if self._store.published == published:
+                return nonce
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
         entry = self._ledger.pool.shown_entry(transaction_hash, self.head().number)
         return _waiting(entry) if entry else None
+
+    def fate(self, transaction_hash: Hash32) -> TransactionFate:
+        """What became of a transaction: mined, waiting and why, or why it is in no block."""
+        return self._fates.of(transaction_hash)
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
@@ -316,15 +343,20 @@ class Node:
         head = self.head()
         return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
-    async def _submit(self, candidate: Candidate, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
         mined = wait in ("mined", "indexed")
-        with self.transcript.telling_refusal(candidate.transaction, candidate.sender):
-            await self._ask(lambda done: Submit(done, candidate, wait_mined=mined, wait_durable=wait != "accepted"))
-        place = self.transaction_location(candidate.transaction.hash)
+        known = candidate.transaction.hash if isinstance(candidate, Candidate) else None
+        with self.transcript.telling_refusal(known, candidate.sender):
+            answer = await self._ask(
+                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
+            )
+        assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
+        transaction_hash = Hash32(answer)
+        place = self.transaction_location(transaction_hash)
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
         number = place.block_number if place else None
-        return Submitted(candidate.transaction.hash, self._pipeline.published_lsn, number)
+        return Submitted(transaction_hash, self._pipeline.published_lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
@@ -332,28 +364,14 @@ class Node:
             await asyncio.to_thread(self._store.index_new_blocks)
 
     async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
-        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit."""
-        transaction = await self.read(lambda: self._complete(fields))
-        return await self._submit(transaction, wait)
+        """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit.
 
-    def _complete(self, fields: CallFields) -> Candidate:
+        One sender's transactions are completed in order of arrival, each after the one before was answered: what is
+        estimated for a transaction includes the effects of the earlier ones.
+        """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
-        impersonated = self._impersonates(sender)
-        secret = b"" if impersonated else self._dev.secret(sender)
-        gas = fields.gas
-        if gas is None:
-            estimate = self.estimate_gas(replace(fields, sender=sender), self.pending())
-            if isinstance(estimate, CallResult):
-                raise estimate.failure()
-            gas = estimate
-        nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
-        transaction = completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
-        signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
-        return admission.own(signed, sender, self._config, self._next_fork())
-
-    def _impersonates(self, sender: Address) -> bool:
-        controls = self._ledger.controls
-        return sender in controls.impersonated or (controls.impersonate_all and sender not in self._dev.addresses)
+        async with self._own.turn_of(sender):
+            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
@@ -368,16 +386,8 @@ class Node:
     def fill(self, fields: CallFields) -> Transaction:
         """The unsigned transaction that `send_from` would sign. Raises what an estimate of its gas raises."""
         sender = fields.sender or ZERO_ADDRESS
-        if fields.chain_id not in (None, self._config.chain_id):
-            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={self._config.chain_id})")
-        gas = fields.gas
-        if gas is None:
-            estimate = self.estimate_gas(replace(fields, sender=sender), self.head().number)
-            if isinstance(estimate, CallResult):
-                raise estimate.failure()
-            gas = estimate
         nonce = fields.nonce if fields.nonce is not None else self.pending_nonce(sender)
-        return completed(fields, self._config.chain_id, nonce, gas, self.next_base_fee())
+        return self._own.filled(fields, sender)(nonce)
 
     def sign_filled(self, fields: CallFields) -> Transaction:
         """The transaction signed with the key of ``fields.sender``. Raises `UnknownAccount` and what `fill` raises."""

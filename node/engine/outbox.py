@@ -33,7 +33,7 @@ class Outbox:
         def done(answer: object) -> None:
             loop.call_soon_threadsafe(settle, answer)
 
-        # What one turn of the loop brings goes to the writer together: a batch becomes a block, not a hundred.
+        # What one turn of the loop brings goes to the writer together: one group, one sync.
         self._requests.append(make(done))
         if len(self._requests) == 1:
             loop.call_soon(self._send)

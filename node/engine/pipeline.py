@@ -10,16 +10,18 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Collection, Iterable
+from itertools import chain, zip_longest
 
 import structlog
 
-from chain.errors import InvalidTransaction, ZvmdError
-from chain.types import Hash32
+from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
+from chain.types import Address, Hash32
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
+from node.engine.completion import Draft
+from node.engine.executor import BlockBuilder
 from node.engine.filling import fill
 from node.engine.group import Group
 from node.engine.ledger import Ledger
@@ -39,6 +41,7 @@ from node.engine.requests import (
 from node.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
+from storage.fates import REPLACED, Fate, dropped
 
 log = structlog.get_logger(__name__)
 
@@ -176,16 +179,18 @@ class Pipeline:
     def turn(self, requests: list[Request]) -> Group:
         """One group: admit, execute and seal, log. Raises `StorageError`: memory may be half changed, start again."""
         group = Group()
-        for request in requests:
+        self._ledger.forget_published()
+        for request, following in zip_longest(requests, requests[1:]):
             try:
                 _HANDLERS[type(request)](self, request, group)
             except StorageError:
                 raise
             except ZvmdError as error:
                 group.answers.append((request, error))
-        if self._ledger.controls.automine:
-            while self._seal(group, allow_empty=False):
-                pass
+            if group.senders and not (isinstance(request, Submit) and request.shares_block(following)):
+                self._seal_what_waits(group, group.senders)
+                group.senders.clear()
+        self._seal_what_waits(group)
         self._ledger.log_waiting()
         for transaction_hash, waiting in group.durable.items():
             group.answers += [(request, transaction_hash) for request in waiting]
@@ -197,19 +202,30 @@ class Pipeline:
         return group
 
     def _submit(self, request: Submit, group: Group) -> None:
-        candidate = request.candidate
-        transaction, sender, ledger = candidate.transaction, candidate.sender, self._ledger
+        ledger, candidate = self._ledger, request.candidate
+        if isinstance(candidate, Draft):
+            candidate = candidate.sign(ledger.next_nonce(candidate.sender))
+        transaction, sender = candidate.transaction, candidate.sender
         if not ledger.knows(transaction, sender):
-            check_against_state(transaction, sender, ledger.state(), ledger.next_block(self._clock.now()))
+            block, committed = ledger.next_block(self._clock.now()), ledger.pool.spending(sender, transaction.nonce)
+            check_against_state(transaction, sender, ledger.state(), block, committed)
             entry, replaced = ledger.admit(candidate)
             group.admitted.append(entry)
             reach("pipeline.admitted")
             if replaced is not None:
-                self._reject(replaced, InvalidTransaction("replaced by a transaction that pays more"), group)
-        self._settle_or_wait(request, group)
+                reason = "replaced by a transaction that pays more"
+                self._refuse(replaced, InvalidTransaction(reason), group)
+                ledger.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
+        self._settle_or_wait(request, transaction.hash, group)
+        group.senders.add(sender)
 
-    def _settle_or_wait(self, request: Submit, group: Group) -> None:
-        transaction_hash = request.candidate.transaction.hash
+    def _seal_what_waits(self, group: Group, senders: Collection[Address] | None = None) -> None:
+        """With instant sealing: blocks for all that can be executed, or for what these senders have waiting."""
+        if self._ledger.controls.automine:
+            while self._seal(group, allow_empty=False, senders=senders):
+                pass
+
+    def _settle_or_wait(self, request: Submit, transaction_hash: Hash32, group: Group) -> None:
         if request.wait_mined and self._ledger.location(transaction_hash) is None:
             self._waiting_mined.setdefault(transaction_hash, []).append(request)
         elif not request.wait_durable:
@@ -279,31 +295,22 @@ class Pipeline:
     def _freeze(self, request: Freeze, group: Group) -> None:
         group.answers.append((request, self._ledger.freeze()))
 
-    def _seal(self, group: Group, *, allow_empty: bool, timestamp: int | None = None) -> bool:
-        """Fill, execute, apply and log one block. False if there was nothing to put into it."""
+    def _seal(
+        self,
+        group: Group,
+        *,
+        allow_empty: bool,
+        timestamp: int | None = None,
+        senders: Collection[Address] | None = None,
+    ) -> bool:
+        """Fill, execute, apply and log one block, of these senders if given. False: nothing was to go in."""
         now = self._clock.now()
-        entries = self._ledger.executable(self._ledger.next_block(now).base_fee)
+        entries = self._ledger.executable(self._ledger.next_block(now).base_fee, senders)
         first = next(entries, None)
         if first is None and not allow_empty:
             return False
         builder = self._ledger.new_block(now, timestamp)
-        refused: list[PoolEntry] = []
-        faults = 0
-
-        def refuse(entry: PoolEntry, error: Exception) -> None:
-            nonlocal faults
-            refused.append(entry)
-            if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
-                faults += 1
-                if faults == 1:  # one traceback a block
-                    log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
-                error = ExecutionFault(f"{type(error).__name__} while executing")
-            self._reject(entry, error, group)
-
-        fill(builder, chain([first] if first is not None else [], entries), self._ledger.take, refuse)
-        self._ledger.drop(refused)
-        if faults > 1:
-            log.error("execution faults while sealing a block", transactions=faults)
+        self._fill(builder, chain([first] if first is not None else [], entries), group)
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
@@ -311,10 +318,35 @@ class Pipeline:
         for transaction in sealed.block.transactions:
             for request in self._waiting_mined.pop(transaction.hash, ()):
                 group.answers.append((request, transaction.hash))
+        stale = self._ledger.stale()
+        for entry, fate in stale:
+            self._refuse(entry, NonceTooLow(fate.reason), group)
+        self._ledger.drop(stale)
         return True
 
-    def _reject(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
-        self._ledger.pool.remove(entry)
+    def _fill(self, builder: BlockBuilder, entries: Iterable[PoolEntry], group: Group) -> None:
+        """Execute what the pool offers; answer and drop what no block can take."""
+        refused: list[tuple[PoolEntry, ZvmdError]] = []
+        faults = 0
+
+        def refuse(entry: PoolEntry, error: Exception) -> None:
+            nonlocal faults
+            if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
+                faults += 1
+                if faults == 1:  # one traceback a block
+                    log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
+                error = ExecutionFault(f"{type(error).__name__} while executing")
+            refused.append((entry, error))
+            self._ledger.pool.remove(entry)
+
+        fill(builder, entries, self._ledger.take, refuse)
+        if faults > 1:
+            log.error("execution faults while sealing a block", transactions=faults)
+        for entry, error in refused:
+            self._refuse(entry, error, group)
+        self._ledger.drop([(entry, dropped(error)) for entry, error in refused])
+
+    def _refuse(self, entry: PoolEntry, error: ZvmdError, group: Group) -> None:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             group.answers.append((request, error))
         # Whoever only waits for durability gets the refusal too if it came in the same group.

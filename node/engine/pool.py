@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from chain.errors import UnderpricedReplacement
+from chain.fees import cost_of
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.errors import PoolFull
@@ -37,6 +38,7 @@ class Pool:
         self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
         self._by_hash: dict[Hash32, PoolEntry] = {}
         self._leaving: dict[Hash32, tuple[int, PoolEntry]] = {}
+        self._leaving_nonces: dict[tuple[Address, int], int] = {}
         self.version = 0
         """Changes with the content."""
 
@@ -95,12 +97,15 @@ class Pool:
     def take(self, entry: PoolEntry, block: int) -> None:
         """`remove` for a transaction that goes into a block: `shown` has it until readers see that block."""
         self._leaving[entry.transaction.hash] = block, entry
+        self._leaving_nonces[entry.sender, entry.transaction.nonce] = block
         self.remove(entry)
 
     def forget_left(self, head: int) -> None:
         """Readers see the blocks up to ``head``: their transactions are not shown as waiting any more."""
-        for digest in [digest for digest, (block, _) in self._leaving.items() if block <= head]:
-            del self._leaving[digest]
+        for block, entry in [left for left in self._leaving.values() if left[0] <= head]:
+            del self._leaving[entry.transaction.hash]
+            if self._leaving_nonces[entry.sender, entry.transaction.nonce] == block:
+                del self._leaving_nonces[entry.sender, entry.transaction.nonce]
 
     def shown(self, head: int) -> Pool:
         """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
@@ -125,7 +130,8 @@ class Pool:
     def clear(self) -> None:
         """Forget everything."""
         self.version += 1
-        self._by_hash, self._by_sender, self._leaving = {}, {}, {}
+        self._by_hash, self._by_sender = {}, {}
+        self._leaving, self._leaving_nonces = {}, {}
 
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
         """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
@@ -134,8 +140,27 @@ class Pool:
             account_nonce += 1
         return account_nonce
 
-    def executable(self, base_fee: int, nonce_of: Callable[[Address], int]) -> Iterator[PoolEntry]:
-        """Transactions a block may take now, best tip first, each sender's in nonce order.
+    def shown_nonce(self, sender: Address, account_nonce: int, head: int) -> int:
+        """`next_nonce` of what `shown` would hold, from the account's nonce after block ``head``. Any thread."""
+        while account_nonce in self._by_sender.get(sender, {}) or (
+            self._leaving_nonces.get((sender, account_nonce), 0) > head
+        ):
+            account_nonce += 1
+        return account_nonce
+
+    def below(self, sender: Address, nonce: int) -> list[PoolEntry]:
+        """What a sender has waiting with lower nonces."""
+        return [entry for known, entry in self._by_sender.get(sender, {}).items() if known < nonce]
+
+    def spending(self, sender: Address, but: int) -> int:
+        """Wei that a sender's waiting transactions may cost together, the one with nonce ``but`` left out."""
+        waiting = self._by_sender.get(sender, {})
+        return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
+
+    def executable(
+        self, base_fee: int, nonce_of: Callable[[Address], int], senders: Collection[Address] | None = None
+    ) -> Iterator[PoolEntry]:
+        """Transactions a block may take now, best tip first, each sender's in nonce order; of these senders, if given.
 
         A sender's next transaction is offered only if the caller removed the one before it.
         """
@@ -148,7 +173,7 @@ class Pool:
                 tip = min(fields.max_priority_fee_per_gas, fields.max_fee_per_gas - base_fee)
                 heapq.heappush(heap, (-tip, entry.arrival, entry))
 
-        for sender in list(self._by_sender):
+        for sender in list(self._by_sender if senders is None else senders):
             offer(sender, nonce_of(sender))
         while heap:
             entry = heapq.heappop(heap)[2]

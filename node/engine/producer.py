@@ -77,6 +77,7 @@ def next_environment(
         excess_blob_gas=excess_blob_gas_after(parent, schedule, fork) if fork >= Fork.CANCUN else 0,
         blob_schedule=schedule,
         extra_data=EXTRA_DATA,
+        gas_capped=config.gas_capped,
     )
 
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from node.engine.cheats import ALONE
-from node.engine.executor import Candidate
+from node.engine.completion import Offered
 from storage.wal.session_records import Kept, Place
 
 
@@ -24,10 +24,17 @@ class Request:
 class Submit(Request):
     """Take a transaction."""
 
-    candidate: Candidate
+    candidate: Offered
+    """A draft gets the sender's next nonce when the writer comes to it, after all that came before."""
     wait_mined: bool = False
     wait_durable: bool = True
     """False: answered as soon as the pool has it; a crash may lose it."""
+    body: object = None
+    """What it came in: with instant sealing, neighbours of one batch share a block. None: it came alone."""
+
+    def shares_block(self, following: Request | None) -> bool:
+        """Whether the next request of the turn came in the same body."""
+        return self.body is not None and isinstance(following, Submit) and following.body is self.body
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,9 @@ from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import ZERO_ADDRESS, Address
+from chain.validity import gas_cap
 from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
-from node.rpc.errors import InvalidParams
+from node.rpc.errors import ExecutionFailed, InvalidParams
 from node.tracers.registry import MakeTracer
 from node.tracers.run import TracedRun
 from vm.console import ConsoleCalls
@@ -22,6 +23,8 @@ from vm.transaction import CallRequest, call_transaction, simulate_call
 
 ESTIMATE_TOLERANCE_PERCENT = 1
 """How far above the smallest sufficient gas an estimate may be, as in geth (1.5 %)."""
+BALANCE = "what the sender's balance pays for"
+OUT_OF_GAS = Halt.OUT_OF_GAS.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +105,14 @@ def estimate_gas(
 ) -> int | CallResult:
     """Smallest sufficient gas limit within `ESTIMATE_TOLERANCE_PERCENT`, or the failed result when none suffices.
 
-    ``console`` collects the console.log of the first attempt, which has the most gas.
+    Never more than a transaction may have. Raises `InsufficientFunds` if the sender can pay for less than any call
+    takes, at the price given; `ExecutionFailed`, which names the limit, if the most that is allowed does not suffice.
 
-    Raises `InsufficientFunds` if the sender can pay for less than any call takes, at the price given.
+    ``console`` collects the console.log of the first attempt, which has the most gas.
     """
-    affordable = _affordable_gas(situation, fields, overrides)
-    high = min(fields.gas or situation.gas_max, situation.environment.gas_limit, situation.gas_max, affordable)
+    bounds = _gas_bounds(situation, fields, overrides)
+    name = min(bounds, key=bounds.__getitem__)
+    high, affordable = bounds[name], bounds[BALANCE]
 
     def run(gas: int, console: ConsoleCalls | None = None) -> CallResult | None:
         try:
@@ -118,8 +123,10 @@ def estimate_gas(
     best = run(high, console)
     if best is None and high == affordable:
         raise InsufficientFunds(f"the sender's balance pays for {affordable} gas")
-    if best is None or not best.success:
-        return best or CallResult(False, False, "out_of_gas", b"", high)
+    if best is None or best.halt == OUT_OF_GAS:
+        raise ExecutionFailed(f"gas required exceeds allowance ({high}), which is {name}")
+    if not best.success:
+        return best
     low = best.gas_used - 1
     # Most transactions need their gas plus what a refund or the 63/64 rule holds back (EIP-150).
     guess = (best.gas_used + 2_300) * 64 // 63
@@ -133,6 +140,19 @@ def estimate_gas(
             low = middle
     exact = run(low + 1)
     return low + 1 if exact is not None and exact.success else high
+
+
+def _gas_bounds(situation: Situation, fields: CallFields, overrides: Overrides | None) -> dict[str, int]:
+    """What bounds a transaction's gas here, by the name that users know it by."""
+    environment = situation.environment
+    bounds = {
+        "the gas of the request": fields.gas,
+        "the gas cap of a transaction (EIP-7825)": gas_cap(environment.fork, gas_capped=environment.gas_capped),
+        "the block's gas limit": environment.gas_limit,
+        "the limit of a call (limits.call_gas)": situation.gas_max,
+        BALANCE: _affordable_gas(situation, fields, overrides),
+    }
+    return {name: gas for name, gas in bounds.items() if gas is not None and (gas or name == BALANCE)}
 
 
 def _affordable_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int:

@@ -127,6 +127,17 @@ class Overrides:
     block: BlockOverrides | None = None
 
 
+class TransactionFate(NamedTuple):
+    """What became of a transaction."""
+
+    status: Literal["mined", "waiting", "replaced", "dropped", "reverted", "unknown"]
+    reason: str = ""
+    """Why it waits, or is in no block."""
+    block_number: int | None = None
+    """Of the block that has it, or had it until a revert."""
+    replaced_by: Hash32 | None = None
+
+
 class CallResult(NamedTuple):
     """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case.
 
@@ -229,6 +240,9 @@ class Backend(Protocol):
     # Pool and fees
     def pending_nonce(self, address: Address) -> int:
         """Next nonce counting pooled transactions."""
+
+    def fate(self, transaction_hash: Hash32) -> TransactionFate:
+        """What became of a transaction: mined, waiting and why, or why it is in no block."""
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None: ...
 

@@ -59,7 +59,8 @@ def _call(entry: Entry, colour: bool) -> list[str]:
 
 def _refused(entry: Entry, colour: bool) -> list[str]:
     head = _painted("refused".ljust(len(INDENT)), "refused", colour)
-    return [f"{head}{_plain(entry['reason'])}", f"{INDENT}tx {entry['hash']} of {entry['from']}"]
+    name = f"tx {entry['hash']}" if entry["hash"] is not None else "tx without a nonce"
+    return [f"{head}{_plain(entry['reason'])}", f"{INDENT}{name} of {entry['from']}"]
 
 
 def _rewound(entry: Entry, colour: bool) -> list[str]:

@@ -153,14 +153,19 @@ class Transcript:
                 self._notes_bytes -= self._notes.popitem(last=False)[1].size
 
     @contextmanager
-    def telling_refusal(self, transaction: Transaction, sender: Address) -> Iterator[None]:
-        """Print that the transaction was not taken, if that is what happens."""
+    def telling_refusal(self, transaction_hash: Hash32 | None, sender: Address) -> Iterator[None]:
+        """Print that the transaction was not taken, if that is what happens. None: it got no nonce and no hash."""
         try:
             yield
         except ZvmdError as error:
             reason = str(error)
             self._queue(
-                lambda: {"event": "refused", "hash": _hex(transaction.hash), "from": _hex(sender), "reason": reason}
+                lambda: {
+                    "event": "refused",
+                    "hash": _hex(transaction_hash) if transaction_hash is not None else None,
+                    "from": _hex(sender),
+                    "reason": reason,
+                }
             )
             raise
 

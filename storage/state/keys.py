@@ -13,6 +13,7 @@
     S + id (8)                        a debug session as it was when its content changed last
     P + id (8)                        where the session stands now
     T + name                          a user's template
+    F + transaction hash              what became of a transaction that is in no block
     ckpt/ + number (8)                checkpoint record
     meta/...                          single facts
 
@@ -34,6 +35,7 @@ ACCOUNT_NODE, STORAGE_NODE = b"n", b"o"
 HISTORY, TOUCHED = b"h", b"t"
 HEADER, BODY, RECEIPTS, NUMBER = b"H", b"B", b"R", b"N"
 SESSION, SESSION_PLACE, TEMPLATE = b"S", b"P", b"T"
+FATE = b"F"
 AMENDED = b"A"
 CHECKPOINT = b"ckpt/"
 META_HEAD = b"meta/head"

@@ -10,6 +10,7 @@
 | CHEAT | MessagePack array: name, arguments, as `storage.cheats` says |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
 | SESSION ..., TEMPLATE | MessagePack array: see `storage.wal.session_records` |
+| FATE | MessagePack array: see `storage.fates` |
 | BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
@@ -75,6 +76,8 @@ class RecordType(IntEnum):
     """A user's template, or that it was removed."""
     CHEAT = 13
     """A development call that changes the chain itself: setBalance, snapshot, revert, dropTransaction ..."""
+    FATE = 14
+    """What became of transactions that waited, and were neither mined nor wait any more."""
 
 
 SCHEMA = 1

@@ -31,7 +31,7 @@ from storage.opening import StoreOptions, assemble
 from storage.pruning import Pruned, prune
 from storage.simkv import SimKv
 from tests.paths import OBJECTS, REPO
-from tests.simulation.disks import Disk, MachineIndex
+from tests.simulation.disks import Disk, MachineIndex, files
 from tests.simulation.money import Sent
 from tests.simulation.record import Ask, Record, check, check_transactions, kept, state_of
 from vm.machine import Machine
@@ -88,7 +88,8 @@ class Life:
             genesis,
             checkpoint,
             StoreOptions(REPO, REPO, **options),
-            Random(f"{seed} {fs.calls}").randbytes,
+            # The files too: two starts of one history never give two segments the same salt.
+            Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
         controls = Controls(gas_limit=GENESIS.gas_limit)
         self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)

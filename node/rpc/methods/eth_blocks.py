@@ -167,10 +167,10 @@ def _transaction(context: Context, at: BlockAt | None, index: int) -> Json | Non
 @method("eth_getTransactionByHash")
 def get_transaction_by_hash(context: Context, transaction_hash: Hash32) -> Json | None:
     """A transaction, mined or waiting, null if unknown."""
+    waiting = context.backend.pending_transaction(transaction_hash)  # first: what has left the pool is in a block
     location = context.backend.transaction_location(transaction_hash)
     if location is not None:
         return _transaction(context, location.block_number, location.transaction_index)
-    waiting = context.backend.pending_transaction(transaction_hash)
     return None if waiting is None else transaction_object(waiting.transaction, waiting.sender)
 
 
@@ -189,13 +189,13 @@ def transaction_by_hash(context: Context, block_hash: Hash32, transaction_index:
 @method("eth_getRawTransactionByHash", "debug_getRawTransaction")
 def get_raw_transaction(context: Context, transaction_hash: Hash32) -> str | None:
     """The signed bytes, null if unknown."""
+    waiting = context.backend.pending_transaction(transaction_hash)  # first: what has left the pool is in a block
     location = context.backend.transaction_location(transaction_hash)
     if location is not None:
         block = context.backend.block(location.block_number)
         if block is None:
             return None
         return data(encode_transaction(block.transactions[location.transaction_index]))
-    waiting = context.backend.pending_transaction(transaction_hash)
     return None if waiting is None else data(encode_transaction(waiting.transaction))
 
 

@@ -30,7 +30,7 @@ async def send_raw_transaction_sync(context: Context, transaction: bytes, timeou
     return await _receipt(context, submitted, timeout)
 
 
-@method("eth_sendUnsignedTransaction", overlaps=True)
+@method("eth_sendUnsignedTransaction")
 async def send_unsigned_transaction(context: Context, transaction: CallFields) -> str:
     """`eth_sendTransaction` for any account; one without a key here is impersonated for it, as in anvil."""
     sender = _with_sender(transaction).sender
@@ -45,7 +45,7 @@ async def send_unsigned_transaction(context: Context, transaction: CallFields) -
             await backend.cheat("impersonate", sender, False)
 
 
-@method("eth_sendTransaction", overlaps=True)
+@method("eth_sendTransaction")
 async def send_transaction(context: Context, transaction: CallFields) -> str:
     """Hash of a transaction signed with a dev account's key."""
     return data((await context.backend.send_from(_with_sender(transaction))).hash)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, get_args
 
+from chain.types import Hash32
 from node.rpc.backend import Wait
 from node.rpc.context import Context
 from node.rpc.errors import InvalidParams, LimitExceeded, NotThereYet
-from node.rpc.format import data
+from node.rpc.format import data, quantity
 from node.rpc.params import JsonObject, LooseInt
 from node.rpc.registry import find_method
 from node.rpc.registry import method as rpc_method
@@ -32,6 +33,19 @@ async def send_raw_transaction(context: Context, transaction: bytes, level: str 
         raise InvalidParams(f"level {level!r} is none of {', '.join(LEVELS)}")
     sent = await context.backend.submit(transaction, wanted)
     return JsonObject({"hash": data(sent.hash), "lsn": sent.lsn, "blockNumber": sent.block_number, "level": level})
+
+
+@rpc_method("zvmd_transactionFate")
+def transaction_fate(context: Context, transaction_hash: Hash32) -> JsonObject:
+    """What became of a transaction: mined, waiting, replaced, dropped, reverted or unknown, and why."""
+    fate = context.backend.fate(transaction_hash)
+    return JsonObject({
+        "hash": data(transaction_hash),
+        "status": fate.status,
+        "reason": fate.reason or None,
+        "blockNumber": None if fate.block_number is None else quantity(fate.block_number),
+        "replacedBy": None if fate.replaced_by is None else data(fate.replaced_by),
+    })
 
 
 @rpc_method("zvmd_mine")

@@ -206,7 +206,17 @@ def test_a_block_on_its_way_to_the_disk_is_still_pending(own: Local) -> None:
     waiting = own.node.pending_transaction(digest)
     assert waiting is not None
     assert waiting.transaction == candidate.transaction
+    assert own.node.pending_nonce(candidate.sender) == 1
+    assert own.node.fate(digest).status == "waiting"
+    following = own.candidate(0, 0, GWEI, to=Address(b"\x61" * 20))
+    next_group = own.local.pipeline.turn([Submit(lambda _: None, following)])
+    assert own.node.pending_nonce(candidate.sender) == 2  # one goes into a block, one waits
     own.local.pipeline.commit(group)
+    assert own.node.pending_nonce(candidate.sender) == 2
+    assert own.node.fate(digest).status == "mined"
+    own.local.pipeline.commit(next_group)
+    own.cheat("drop_all")
+    assert own.node.pending_nonce(candidate.sender) == 1
     assert own.node.pending_transaction(digest) is None
     after = own.node.pending()
     assert (after.number, after.transactions) == (before.number + 1, ())

@@ -11,6 +11,7 @@ from chain.errors import UnderpricedReplacement
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.executor import Candidate
+from node.engine.requests import Submit
 from tests.durability.nodes import GWEI, LocalNode
 
 STRANGER = Address(b"\x42" * 20)
@@ -31,6 +32,26 @@ def transfer(node: LocalNode, nonce: int, gwei: int) -> Candidate:
     )
     signed = sign_transaction(unsigned, node.secrets[0])
     return Candidate(signed, address_of_secret(node.secrets[0]), encode_transaction(signed))
+
+
+def blocks_of(node: LocalNode, *requests: tuple[int, object]) -> list[int]:
+    """Transactions of each block that one turn seals for submissions: nonce, and the body it came in."""
+    node.ask(*(lambda done, n=n, body=body: Submit(done, transfer(node, n, 1), body=body) for n, body in requests))  # type: ignore[misc]
+    blocks = [node.store.chain.block(number + 1) for number in range(node.store.head.number)]
+    return [len(block.transactions) for block in blocks if block is not None]
+
+
+def test_what_comes_alone_gets_a_block_of_its_own(tmp_path: Path) -> None:
+    node = LocalNode(tmp_path)
+    first, second = object(), object()
+    assert blocks_of(node, (0, None), (1, None), (2, first), (3, first), (4, second), (5, None)) == [1, 1, 2, 1, 1]
+    node.close()
+
+
+def test_what_was_missing_is_sealed_with_what_waited_for_it(tmp_path: Path) -> None:
+    node = LocalNode(tmp_path)
+    assert blocks_of(node, (2, None), (1, None), (0, None), (3, None)) == [3, 1]
+    node.close()
 
 
 def test_a_replacement_is_mined_and_has_to_be_beaten(tmp_path: Path) -> None:

@@ -22,7 +22,16 @@ from chain.transactions import (
     sign_transaction,
 )
 from chain.types import Address, Hash32
-from node.rpc.backend import CallFields, CallResult, Overrides, PendingTransaction, Submitted, TransactionLocation, Wait
+from node.rpc.backend import (
+    CallFields,
+    CallResult,
+    Overrides,
+    PendingTransaction,
+    Submitted,
+    TransactionFate,
+    TransactionLocation,
+    Wait,
+)
 from node.rpc.pending_block import BlockAt, PendingBlock
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
@@ -139,6 +148,10 @@ class MemoryBackend:
 
     def pending_nonce(self, address: Address) -> int:
         return self.nonces.get(address, 0)
+
+    def fate(self, transaction_hash: Hash32) -> TransactionFate:
+        place = self.transaction_location(transaction_hash)
+        return TransactionFate("mined", "", place.block_number) if place else TransactionFate("unknown")
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         return None

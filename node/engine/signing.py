@@ -1,0 +1,82 @@
+"""Transactions that the node signs for its own accounts: what the user left out is filled in here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
+
+from chain.errors import WrongChainId
+from chain.forks import ChainConfig, Fork
+from chain.transactions import Transaction, impersonate, sign_transaction
+from chain.types import Address
+from node.engine import admission
+from node.engine.accounts import DevAccounts
+from node.engine.completion import Draft, Offered, completed
+from node.engine.executor import Candidate
+from node.engine.producer import Controls
+from node.rpc.backend import CallFields, CallResult
+
+
+@dataclass(slots=True)
+class OwnTransactions:
+    """Completes and signs ``eth_sendTransaction``. Everything but `turn_of` is safe on any thread."""
+
+    config: ChainConfig
+    accounts: DevAccounts
+    controls: Callable[[], Controls]
+    estimate: Callable[[CallFields], int | CallResult]
+    next_block: Callable[[], tuple[int, Fork]]
+    """Base fee, wei per gas, and fork of the block after the newest."""
+    _turns: WeakValueDictionary[Address, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    def turn_of(self, sender: Address) -> AbstractAsyncContextManager[None]:
+        """Held from completing a transaction of this sender to its answer; in order of arrival. Event loop only."""
+        return self._turns.setdefault(sender, asyncio.Lock())
+
+    def complete(self, fields: CallFields, sender: Address) -> Offered:
+        """The signed transaction, or a draft of it if no nonce is given.
+
+        Raises `UnknownAccount`, static `InvalidTransaction` subclasses, and what `filled` raises.
+        """
+        impersonated = self.impersonates(sender)
+        secret = b"" if impersonated else self.accounts.secret(sender)
+        filled = self.filled(fields, sender)
+        _, fork = self.next_block()
+
+        def sign(nonce: int) -> Candidate:
+            transaction = filled(nonce)
+            signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
+            return admission.own(signed, sender, self.config, fork)
+
+        if fields.nonce is not None:
+            return sign(fields.nonce)
+        sign(0)  # what is wrong with any nonce is refused before the writer sees it
+        return Draft(sender, sign)
+
+    def filled(self, fields: CallFields, sender: Address) -> Callable[[int], Transaction]:
+        """The unsigned transaction by its nonce. Raises `WrongChainId`, and what an estimate of the gas failed with."""
+        chain_id = self.config.chain_id
+        if fields.chain_id not in (None, chain_id):
+            raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
+        gas = self._gas_of(fields, sender)
+        base_fee, _ = self.next_block()
+        return lambda nonce: completed(fields, chain_id, nonce, gas, base_fee)
+
+    def _gas_of(self, fields: CallFields, sender: Address) -> int:
+        """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""
+        if fields.gas is not None:
+            return fields.gas
+        estimate = self.estimate(replace(fields, sender=sender))
+        if isinstance(estimate, CallResult):
+            raise estimate.failure()
+        return estimate
+
+    def impersonates(self, sender: Address) -> bool:
+        """Whether the node sends for an account without its key."""
+        controls = self.controls()
+        return sender in controls.impersonated or (
+            controls.impersonate_all and sender not in self.accounts.addresses
+        )

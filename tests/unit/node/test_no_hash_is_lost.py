@@ -1,0 +1,136 @@
+"""Any order of sends, replacements, sealing, reverts and crashes: every answered hash is mined, waits or has a fate."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chain.state import EMPTY_ACCOUNT
+from chain.transactions import Transaction, encode_transaction, sign_transaction
+from chain.types import Address, Hash32
+from node.engine.completion import Draft
+from node.engine.executor import Candidate
+from node.engine.requests import Cheat, Control, Submit
+from tests.durability.nodes import GWEI, LocalNode
+from tests.effort import tries
+
+SENDERS = 2
+STRANGER = Address(b"\x42" * 20)
+SENDER = st.integers(0, SENDERS - 1)
+SENDS = st.tuples(st.just("send"), st.lists(st.tuples(SENDER, st.integers(1, 3)), min_size=1, max_size=6))
+REPLACES = st.tuples(st.just("replace"), st.tuples(SENDER, st.integers(0, 3), st.integers(1, 9)))
+OTHERS = st.tuples(
+    st.sampled_from(
+        ["automine", "manual", "mine", "snapshot", "revert", "roll_back", "drop", "poor", "rich", "kill", "save"]
+    ),
+    st.integers(0, 3),
+)
+STEPS = st.lists(st.one_of(SENDS, SENDS, REPLACES, OTHERS, OTHERS), min_size=1, max_size=14)
+
+
+class Life:
+    """A node and every hash that it answered."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.node = LocalNode(data_dir)
+        self.answered: list[Hash32] = []
+        self.snapshots: list[int] = []
+        self.wei = 0
+
+    def signed(self, sender: int, nonce: int, gwei: int) -> Candidate:
+        self.wei += 1  # every transaction has a hash of its own
+        unsigned = Transaction(
+            type=2, chain_id=31_337, nonce=nonce, gas_price=0, max_fee_per_gas=100 * gwei * GWEI,
+            max_priority_fee_per_gas=gwei * GWEI, gas_limit=21_000, to=STRANGER, value=self.wei, data=b"",
+        )  # fmt: skip
+        signed = sign_transaction(unsigned, self.node.secrets[sender])
+        return Candidate(signed, self.node.accounts[sender], encode_transaction(signed))
+
+    def put(self, *offered: Candidate | Draft) -> None:
+        """Together, as one turn of the writer gets them."""
+        bodies = [None, None, *[object()] * len(offered)]  # two alone, the others as one batch
+        makes = [
+            lambda done, one=one, body=body: Submit(done, one, body=body)
+            for one, body in zip(offered, bodies, strict=False)
+        ]
+        self.answered += [answer for answer in self.node.ask(*makes) if isinstance(answer, bytes)]  # type: ignore[misc]
+
+    def send(self, sends: list[tuple[int, int]]) -> None:
+        """Nobody names a nonce: each sender's are successive, but for those that waited behind a gap."""
+        given: dict[int, list[int]] = {}
+
+        def draft(sender: int, gwei: int) -> Draft:
+            def sign(nonce: int) -> Candidate:
+                given.setdefault(sender, []).append(nonce)
+                return self.signed(sender, nonce, gwei)
+
+            return Draft(self.node.accounts[sender], sign)
+
+        before = len(self.answered)
+        waited = {(entry.sender, entry.transaction.nonce) for entry in self.node.ledger.pool.entries()}
+        self.put(*(draft(*one) for one in sends))
+        if len(self.answered) - before == len(sends):
+            for sender, nonces in given.items():
+                assert nonces == sorted(set(nonces))
+                skipped = set(range(nonces[0], nonces[-1])) - set(nonces)
+                assert {(self.node.accounts[sender], nonce) for nonce in skipped} <= waited
+
+    def replace(self, which: tuple[int, int, int]) -> None:
+        sender, ahead, gwei = which
+        account = self.node.ledger.state().account(self.node.accounts[sender]) or EMPTY_ACCOUNT
+        self.put(self.signed(sender, account.nonce + ahead, gwei))
+
+    def cheat(self, name: str, *arguments: Any) -> Any:
+        (answer,) = self.node.ask(lambda done: Cheat(done, name, arguments))
+        return answer
+
+    def other(self, name: str, number: int) -> None:
+        node = self.node
+        sender = node.accounts[number % SENDERS]
+        if name in ("automine", "manual"):
+            node.ask(lambda done: Control(done, "automine", name == "automine"))
+        elif name == "mine":
+            node.mine()
+        elif name == "snapshot":
+            self.snapshots.append(self.cheat("snapshot"))
+        elif name == "revert" and self.snapshots:
+            self.cheat("revert", self.snapshots.pop(-1 - number % len(self.snapshots)))
+        elif name == "roll_back":
+            self.cheat("roll_back", min(number, node.ledger.tip.number))
+        elif name == "drop" and self.answered:
+            self.cheat("drop", self.answered[-1 - number % len(self.answered)])
+        elif name in ("poor", "rich"):
+            self.cheat("amend", [sender, None, 10**15 * number if name == "poor" else 10**22, None, []])
+        elif name == "kill":
+            node.close()
+            self.node = LocalNode(node.data_dir)
+        elif name == "save":
+            node.checkpoint()
+
+    def check(self) -> None:
+        node = self.node
+        for known in self.answered:
+            places = (node.ledger.location(known), node.ledger.pool.get(known), node.store.fates.get(known))
+            assert any(place is not None for place in places), f"0x{known.hex()} is lost"
+
+
+@given(STEPS)
+@settings(max_examples=tries(8, 1_000), deadline=None, derandomize=True)
+def test_in_any_order(steps: list[tuple[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        life = Life(Path(folder) / "data")
+        try:
+            for name, argument in [*steps, ("kill", 0)]:
+                if name == "send":
+                    life.send(argument)
+                elif name == "replace":
+                    life.replace(argument)
+                else:
+                    life.other(name, argument)
+                life.check()
+        finally:
+            life.node.close()
