@@ -61,7 +61,7 @@ SUBMISSIONS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a tip above the fee": (lambda: transaction(max_priority_fee_per_gas=200 * GWEI), "tx.fee_order"),
     "too little gas": (lambda: transaction(gas_limit=20_999), "tx.gas_intrinsic"),
-    "gas above the cap": (lambda: transaction(gas_limit=2**24 + 1), "tx.gas_limit_high"),
+    "gas above the block's limit": (lambda: transaction(gas_limit=30_000_001), "tx.gas_limit_high"),
     "more value than the balance": (lambda: transaction(value=10**30), "tx.funds"),
     "oversized initcode": (
         lambda: transaction(to=None, gas_limit=10**7, data=b"\x00" * 49_153),
