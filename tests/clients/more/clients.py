@@ -164,13 +164,7 @@ def ape(url: str, contract: dict[str, Any]) -> Steps:
         assert receipt.status == 1
         assert receipt.events[0].value == 4
 
-    def snapshot() -> None:
-        mark = known["provider"].snapshot()
-        known["token"].transfer(FRIEND, 4, sender=known["account"])
-        known["provider"].revert(mark)
-        assert known["token"].balanceOf(FRIEND) == 4
-
-    return {"connect": connect, "deploy": deploy, "send, events": send, "snapshot, revert": snapshot}
+    return {"connect": connect, "deploy": deploy, "send, events": send}
 
 
 def main() -> int:
