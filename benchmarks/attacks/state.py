@@ -60,7 +60,7 @@ async def unsettled_lists(target: Target) -> str:
             await target.rpc("eth_createAccessList", {"to": X, "gas": hex(gas)}, "latest", overrides)
             answer = "a list"
         except RpcError as error:
-            answer = error.args[0]["data"]["code"]
+            answer = error.args[0]["message"]
         except TimeoutError:
             answer = "no answer"
         answers.append(f"{answer} after {time.monotonic() - begun:.1f} s")

@@ -180,6 +180,7 @@ def test_no_command_lets_a_stranger_steer_the_terminal(client: zvmd.Node, node: 
         ["logs", *link],
         ["events", "heads", "--resume", "0:0", "--count", "1", *link],
         ["console", HOSTILE, *link],
+        ["fate", HOSTILE, *link],
         [HOSTILE],
         ["status", "--" + HOSTILE],
         ["status", "--url", HOSTILE],
