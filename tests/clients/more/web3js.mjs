@@ -66,7 +66,7 @@ await run({
   "sign": async () => assert.ok(await web3.eth.sign("0x68656c6c6f", from)),
   "subscriptions over WebSocket": async () => {
     const heads = await socket.eth.subscribe("newBlockHeaders");
-    const logs = await socket.eth.subscribe("logs", { address: token.options.address, fromBlock: "0x0" });
+    const logs = await socket.eth.subscribe("logs", { address: token.options.address });
     const seen = Promise.all([heads, logs].map((each) => new Promise((resolve) => each.on("data", resolve))));
     await token.methods.transfer(friend, 1).send({ from });
     const [head, log] = await seen;
