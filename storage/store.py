@@ -235,7 +235,6 @@ class Store:
         """Log what became of transactions that waited."""
         for start in range(0, len(fates), FATES_AT_ONCE):
             part = fates[start : start + FATES_AT_ONCE]
-            reach("fates.before")
             self.wal.append(RecordType.FATE, encode_fates(part), optional=True)
             self.fates.put(part)
 
