@@ -21,7 +21,6 @@ INSTEAD: dict[str, str] = {
     "eth_getCompilers": "compile before, and deploy with zvmd deploy",
     "eth_getWork": _MINING,
     "eth_hashrate": _MINING,
-    "eth_signTransaction": "eth_sendTransaction signs and sends; or sign with a library",
     "eth_submitHashrate": _MINING,
     "eth_submitWork": _MINING,
     "eth_subscribe": _SUBSCRIBING,
