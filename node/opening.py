@@ -17,7 +17,6 @@ from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
-from node.cache import FileObjectCache
 from node.engine.accounts import DevAccounts
 from node.engine.dev_contracts import dev_alloc
 from node.engine.executor import ChainState, candidate_of, replay_block
@@ -26,6 +25,8 @@ from node.engine.mnemonic import fault_of
 from node.engine.pool import PoolEntry
 from node.engine.producer import TIMESTAMP_MAX, Controls
 from node.errors import GenesisMismatch
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
@@ -139,7 +140,7 @@ def _open(
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
+    machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     block_time = settings.node.block_time_seconds
     controls = Controls(

@@ -32,6 +32,7 @@ from node.engine.clock import SystemClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
+from node.machine.assembly import build_machine
 from node.opening import OpenedChain, open_chain
 from node.periodic import checkpoint
 from node.pruning import prune_data_directory
@@ -41,7 +42,6 @@ from storage.errors import PruneRefused, StorageError
 from storage.failpoints import arm
 from storage.session_files import KEPT_SECONDS, SessionFiles
 from storage.wal.session_records import Kept, Label, Place, Snapshot
-from vm.machine import Machine
 
 SENDERS = 3
 RECEIVERS = 16
@@ -90,7 +90,7 @@ def accounts() -> DevAccounts:
 def main() -> None:
     """Fork a child for each order, and say how it ended."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    machine, known = Machine(engine="interpreter"), accounts()
+    machine, known = build_machine(engine="interpreter"), accounts()
     node.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc, attr-defined]
     DevAccounts.of_mnemonic = classmethod(lambda *_: known)  # type: ignore[method-assign, assignment]
     warm_up()

@@ -20,6 +20,8 @@ FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
 PURE = ("chain", "vm", "debugger")
 IMPURE_IMPORTS = {"asyncio", "socket", "random", "time"}
+SYSTEM_IMPORTS = {"io", "os", "pathlib", "resource", "shutil", "signal", "subprocess", "tempfile"}
+"""Processes, files and the environment, which `vm` is given behind ports (`node.machine`)."""
 
 
 def sources() -> list[Path]:
@@ -58,6 +60,17 @@ def test_pure_layers_have_no_clock_network_or_chance() -> None:
     for package in PURE:
         for path in (REPO / package).rglob("*.py"):
             assert not IMPURE_IMPORTS & imported(path), path
+
+
+def test_the_machine_has_no_process_file_or_environment() -> None:
+    for path in (REPO / "vm").rglob("*.py"):
+        assert not SYSTEM_IMPORTS & imported(path), path
+        called = {node.func.id for node in ast.walk(ast.parse(path.read_text())) if is_call_by_name(node)}
+        assert "open" not in called, path
+
+
+def is_call_by_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
 
 
 def test_a_function_fits_on_a_screen() -> None:

@@ -16,7 +16,6 @@ from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
-from node.cache import FileObjectCache
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.group import Group
@@ -24,6 +23,8 @@ from node.engine.pipeline import Pipeline
 from node.engine.producer import Controls
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
 from node.errors import ReadOnly
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
@@ -51,7 +52,7 @@ node.opening.version = cache(version)  # type: ignore[attr-defined]
 @cache
 def machine() -> Machine:
     """The machine, compiled once."""
-    return Machine(cache=FileObjectCache(OBJECTS))
+    return build_machine(cache=FileObjectCache(OBJECTS))
 
 
 class WaitingClock(FixedClock):
