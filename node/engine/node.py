@@ -77,7 +77,7 @@ class Node:
         web3_version: str = "",
         transcript: Transcript | None = None,
     ) -> None:
-        """``cheats``: development calls are taken. ``web3_version``: what ``web3_clientVersion`` answers, if not empty."""
+        """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty."""
         self._store = store
         self._machine = machine
         self._ledger = ledger
