@@ -12,7 +12,6 @@ from chain.forks import Fork
 from vm.code import CodeCache
 from vm.context import ExecutionContext
 from vm.errors import EngineUnavailable
-from vm.evm.buffers import Allocate
 from vm.evm.execution import Execution
 from vm.evm.fork_runtime import ForkRuntime, Tier
 from vm.evm.frame_pool import FramePool
@@ -23,6 +22,7 @@ from vm.evm.jit.objects import EAGER_LEVEL, LEVEL
 from vm.evm.jit.ports import BackgroundCompiler, CompilerStatus, Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
+from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter, ObjectCache, load_interpreter
 from vm.interruption import current
 from vm.message import CallKind, Message, Outcome

@@ -10,8 +10,7 @@ import vm.evm.jit
 from chain.forks import CODE_BYTES_MAX
 from node.machine.compile_worker import CompileWorker
 from node.machine.dump import DirectoryDump
-from node.machine.guard_pages import allocate_guarded, is_wanted
-from vm.evm.buffers import allocate
+from node.machine.native_memory import allocator
 from vm.evm.native import ObjectCache
 from vm.machine import Machine, Parts
 
@@ -37,7 +36,7 @@ def machine_parts(
         compiler_digest=compiler_digest(),
         level=level,
         dump=DirectoryDump(dump) if dump is not None else None,
-        allocate=allocate_guarded if is_wanted() else allocate,
+        allocate=allocator(),
         code_bytes_max=code_bytes_max,
     )
 

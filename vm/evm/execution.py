@@ -43,7 +43,7 @@ _STEPS_AT_ONCE: Final = 4_096
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
-class Mode(Protocol):
+class StepMode(Protocol):
     """What `Execution.step` asks besides counting; `vm.evm.watch` has two."""
 
     table: int
@@ -57,7 +57,7 @@ class Mode(Protocol):
 
 
 class Execution:
-    """Runs one top-level message; a `vm.evm.host.protocol.Host` for the opcodes that Python carries out.
+    """Runs one top-level message; a `vm.evm.host.protocol.OpcodeHost` for the opcodes that Python carries out.
 
     Owns the list of frames; borrows the journal of its context, and frames and native state of its pool until `close`.
     Used by one thread.
@@ -259,7 +259,7 @@ class Execution:
                 self._finish(frame, _HALTS[code])
         return self.outcome
 
-    def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
+    def step(self, count: int, mode: StepMode | None = None) -> Outcome | None:
         """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None."""
         self._use_table(self.runtime.interpreter.step_table if mode is None else mode.table)
         enter, handlers = self.runtime.interpreter.enter, self.runtime.handlers

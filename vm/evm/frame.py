@@ -8,7 +8,6 @@ from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
-from vm.evm.buffers import Allocate
 from vm.evm.jit.entry_table import NO_ENTRIES, EntryTable, EntryTableAddresses
 from vm.evm.layout import (
     ALIGNMENT,
@@ -21,6 +20,7 @@ from vm.evm.layout import (
     Env,
     Field,
 )
+from vm.evm.memory_port import Allocate
 from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES, STACK_ITEMS
 from vm.message import Message
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from chain.forks import Fork
-from vm.evm.buffers import Allocate
 from vm.evm.frame import Frame
 from vm.evm.layout import Field
+from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter
 from vm.evm.native_state.state import NativeState
 from vm.evm.tables import Tables

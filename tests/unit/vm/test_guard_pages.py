@@ -15,7 +15,7 @@ ENVIRONMENT = os.environ | {"ZVMD_GUARD_PAGES": "1"}
 
 OVERRUN = """
 import ctypes, sys
-from node.machine.guard_pages import allocate_guarded
+from node.machine.native_memory import allocate_guarded
 from vm.evm.frame import Frame
 from vm.evm.layout import FRAME_BYTES
 frame = Frame(allocate_guarded)

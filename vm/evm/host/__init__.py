@@ -11,7 +11,7 @@ from __future__ import annotations
 from chain.forks import Fork
 from vm.evm.frame import Frame
 from vm.evm.host import accounts, calls, creates, logs
-from vm.evm.host.protocol import Handler, Host
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.opcodes import opcodes
 from vm.message import Halt
 
@@ -31,5 +31,5 @@ def handlers(fork: Fork) -> list[Handler]:
     ]
 
 
-def _not_for_python(_: Host, frame: Frame) -> Halt | None:
+def _not_for_python(_: OpcodeHost, frame: Frame) -> Halt | None:
     raise AssertionError(f"opcode before pc {frame.pc} is native")

@@ -8,7 +8,7 @@ from chain.forks import Fork
 from chain.types import Address
 from vm.evm import gas
 from vm.evm.frame import Frame
-from vm.evm.host.protocol import Host
+from vm.evm.host.protocol import OpcodeHost
 from vm.evm.layout import Field
 from vm.message import Halt
 
@@ -16,7 +16,7 @@ GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
 
 
-def charge_cold_account(run: Host, frame: Frame, address: Address, price: int) -> bool:
+def charge_cold_account(run: OpcodeHost, frame: Frame, address: Address, price: int) -> bool:
     """Warm the account; charge ``price`` if it was cold (EIP-2929). False if there is too little gas."""
     if run.has_access_lists and address not in run.precompiles and run.journal.warm_account(address):
         left = frame.words[GAS] - price
@@ -26,7 +26,7 @@ def charge_cold_account(run: Host, frame: Frame, address: Address, price: int) -
     return True
 
 
-def balance(run: Host, frame: Frame) -> Halt | None:
+def balance(run: OpcodeHost, frame: Frame) -> Halt | None:
     """BALANCE."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
@@ -36,7 +36,7 @@ def balance(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def selfbalance(run: Host, frame: Frame) -> Halt | None:
+def selfbalance(run: OpcodeHost, frame: Frame) -> Halt | None:
     """SELFBALANCE, when native code does not know it: it changes only where messages begin and end."""
     at = frame.words[SP] - 32
     frame.view[at : at + 32] = word = run.journal.balance(frame.message.to).to_bytes(32, "little")
@@ -44,7 +44,7 @@ def selfbalance(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def extcodesize(run: Host, frame: Frame) -> Halt | None:
+def extcodesize(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODESIZE: of a delegated account the designator's (EIP-7702)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
@@ -56,7 +56,7 @@ def extcodesize(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def extcodehash(run: Host, frame: Frame) -> Halt | None:
+def extcodehash(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODEHASH: 0 for accounts that are empty or do not exist (EIP-1052)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
@@ -67,7 +67,7 @@ def extcodehash(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def extcodecopy(run: Host, frame: Frame) -> Halt | None:
+def extcodecopy(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODECOPY."""
     sp, view = frame.words[SP], frame.view
     address = Address(bytes(view[sp + 96 : sp + 116])[::-1])
@@ -81,7 +81,7 @@ def extcodecopy(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def blockhash(run: Host, frame: Frame) -> Halt | None:
+def blockhash(run: OpcodeHost, frame: Frame) -> Halt | None:
     """BLOCKHASH of one of the 256 blocks before this one, the first time."""
     at = frame.words[SP] - 32
     number = int.from_bytes(frame.view[at : at + 32], "little")
@@ -90,7 +90,7 @@ def blockhash(run: Host, frame: Frame) -> Halt | None:
     return None
 
 
-def selfdestruct(run: Host, frame: Frame) -> Halt | None:
+def selfdestruct(run: OpcodeHost, frame: Frame) -> Halt | None:
     """SELFDESTRUCT: from Cancun on only an account created in this transaction is deleted (EIP-6780)."""
     sp, journal, fork = frame.words[SP], run.journal, run.fork
     address = frame.message.to

@@ -11,7 +11,7 @@ from vm.errors import PrecompileError
 from vm.evm import gas
 from vm.evm.frame import Frame
 from vm.evm.host.accounts import charge_cold_account
-from vm.evm.host.protocol import Handler, Host
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.faults import OUT_OF_GAS
 from vm.limits import CALL_DEPTH
@@ -26,7 +26,7 @@ OUTPUT_LENGTH: Final = int(Field.OUTPUT_LENGTH)
 _NOTHING: Final = b""
 
 
-def _delegation_gas(run: Host, target: Address) -> int:
+def _delegation_gas(run: OpcodeHost, target: Address) -> int:
     """Gas to reach the code a delegated account points to, which is warm from then on (EIP-7702)."""
     if run.fork < Fork.PRAGUE:
         return 0
@@ -37,7 +37,7 @@ def _delegation_gas(run: Host, target: Address) -> int:
     return gas.COLD_ACCOUNT if is_cold else gas.WARM_ACCESS
 
 
-def _value_gas(run: Host, kind: CallKind, target: Address, value: int) -> int:
+def _value_gas(run: OpcodeHost, kind: CallKind, target: Address, value: int) -> int:
     """Gas for moving value and for bringing an account into being."""
     cost = gas.CALL_VALUE if value else 0
     if kind is CallKind.CALL:
@@ -53,7 +53,7 @@ def _call(kind: CallKind) -> Handler:
     has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
     top = 160 if has_value else 128
 
-    def call(run: Host, frame: Frame) -> Halt | None:
+    def call(run: OpcodeHost, frame: Frame) -> Halt | None:
         words, view, mine = frame.words, frame.view, frame.message
         sp = words[SP]
         target = Address(bytes(view[sp + top - 32 : sp + top - 12])[::-1])

@@ -8,7 +8,7 @@ from chain.crypto import create2_address, create_address
 from chain.forks import Fork
 from vm.evm import gas
 from vm.evm.frame import Frame
-from vm.evm.host.protocol import Handler, Host
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.limits import CALL_DEPTH, NONCE_MAX
@@ -22,7 +22,7 @@ def _create(kind: CallKind) -> Handler:
     is_salted = kind is CallKind.CREATE2
     low = 0 if is_salted else -32
 
-    def create(run: Host, frame: Frame) -> Halt | None:
+    def create(run: OpcodeHost, frame: Frame) -> Halt | None:
         words, view, mine, journal = frame.words, frame.view, frame.message, run.journal
         sp = words[SP]
         size = int.from_bytes(view[sp + low : sp + low + 8], "little")
@@ -62,7 +62,7 @@ def _refusal(depth: int, nonce: int, balance: int, value: int) -> Halt | None:
     return Halt.NONCE_OVERFLOW if nonce >= NONCE_MAX else None
 
 
-def deploy(run: Host, message: Message, returned: Outcome) -> Outcome:
+def deploy(run: OpcodeHost, message: Message, returned: Outcome) -> Outcome:
     """Check and pay for the code a creation returned, and install it."""
     fork, code = run.fork, returned.output
     if code[:1] == b"\xef" and fork >= Fork.LONDON:

@@ -7,7 +7,7 @@ from typing import Final
 from chain.receipts import Log
 from chain.types import Hash32
 from vm.evm.frame import Frame
-from vm.evm.host.protocol import Handler, Host
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.message import Halt
 
@@ -17,7 +17,7 @@ SP: Final = int(Field.SP)
 def _log(topics: int) -> Handler:
     top = 32 * (topics + 1)
 
-    def log(run: Host, frame: Frame) -> Halt | None:
+    def log(run: OpcodeHost, frame: Frame) -> Halt | None:
         sp, view = frame.words[SP], frame.view
         size = int.from_bytes(view[sp + top - 32 : sp + top - 24], "little")
         start = int.from_bytes(view[sp + top : sp + top + 8], "little") if size else 0

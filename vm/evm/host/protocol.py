@@ -16,7 +16,7 @@ from vm.message import Halt, Message
 from vm.trace import Tracer
 
 
-class Host(Protocol):
+class OpcodeHost(Protocol):
     """One execution as its handlers see it."""
 
     fork: Fork
@@ -53,5 +53,5 @@ class Host(Protocol):
         """Have native code ask for all slots again."""
 
 
-Handler = Callable[[Host, Frame], Halt | None]
+Handler = Callable[[OpcodeHost, Frame], Halt | None]
 """Carries out one opcode for the frame; what ends the frame, None to go on."""

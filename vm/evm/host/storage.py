@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from vm.evm.frame import Frame
-from vm.evm.host.protocol import Host
+from vm.evm.host.protocol import OpcodeHost
 from vm.evm.layout import Field
 from vm.journal_replay import slot_of
 
@@ -13,7 +13,7 @@ SP: Final = int(Field.SP)
 TAG: Final = int(Field.STORAGE_TAG)
 
 
-def _key(run: Host, frame: Frame) -> bytes | None:
+def _key(run: OpcodeHost, frame: Frame) -> bytes | None:
     """The slot, little-endian; None if there was no room for another and the opcode must look again."""
     if run.native_state.is_full:
         run.flush_to_journal()
@@ -23,7 +23,7 @@ def _key(run: Host, frame: Frame) -> bytes | None:
     return bytes(frame.view[at : at + 32])
 
 
-def bring_slot(run: Host, frame: Frame) -> None:
+def bring_slot(run: OpcodeHost, frame: Frame) -> None:
     """For SLOAD and SSTORE."""
     key = _key(run, frame)
     if key is None:
@@ -38,7 +38,7 @@ def bring_slot(run: Host, frame: Frame) -> None:
         run.native_state.count_load(frame, tag, journal)
 
 
-def bring_transient(run: Host, frame: Frame) -> None:
+def bring_transient(run: OpcodeHost, frame: Frame) -> None:
     """For TLOAD and TSTORE."""
     key = _key(run, frame)
     if key is None:

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from chain.types import Address, Hash32
 from vm.code import address_of
-from vm.evm.buffers import Allocate
 from vm.evm.frame import Frame, NativeStateRegisters
 from vm.evm.layout import (
     ALIGNMENT,
@@ -26,6 +25,7 @@ from vm.evm.layout import (
     Slot,
     StateBlock,
 )
+from vm.evm.memory_port import Allocate
 from vm.evm.native_state.callees import Callees
 from vm.evm.native_state.changes import RawChanges
 from vm.journal import Journal
