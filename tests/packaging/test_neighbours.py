@@ -87,7 +87,9 @@ class Installation:
         return {str(path.relative_to(self.packages)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-@pytest.fixture(scope="module", params=["neighbour first", "editable", pytest.param("zvmd first", marks=pytest.mark.full)])
+@pytest.fixture(
+    scope="module", params=["neighbour first", "editable", pytest.param("zvmd first", marks=pytest.mark.full)]
+)
 def installation(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return Installation(tmp_path_factory.mktemp("neighbours"), request.param, wheel)
 
