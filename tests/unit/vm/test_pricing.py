@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.forks import CODE_BYTES_MAX, Fork
+from node.api.tracing import TracedRun
 from node.cache import FileObjectCache
-from node.tracers.run import TracedRun
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
