@@ -60,8 +60,7 @@ class StructLogTracer(RunTracer):
     def __init__(self, run: TracedRun, options: StructLogOptions) -> None:
         self._options = options
         self._journal = run.journal
-        self._fork = run.environment.fork
-        self._pricing = Pricing(run.environment.fork, run.journal)
+        self._pricing = Pricing(run.environment.fork, run.journal, run.code_bytes_max)
         self._opcodes = opcodes(run.environment.fork)
         self._lines: list[dict[str, Any]] = []
         self._storage: dict[Address, dict[str, str]] = {}
@@ -120,7 +119,7 @@ class StructLogTracer(RunTracer):
         row, refund = self._opcodes.get(byte), self._journal.refund
         if row is None:
             return 0, refund, None
-        refused = refusal(self._fork, row, frame.operands(_REACH), frame.depth, frame.gas)
+        refused = refusal(self._pricing, row, frame.operands(_REACH), frame.depth, frame.gas)
         if refused is not None:
             return refused.cost, refund, refused.words
         prospect = self._pricing.look(frame)

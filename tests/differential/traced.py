@@ -187,7 +187,8 @@ def trace(
     """Run a case with a tracer, on its accounts or on others. Raises `InvalidTransaction`."""
     state = MemoryState.from_json(case.accounts if accounts is None else accounts)
     journal = Journal(state, case.environment.fork)
-    tracer = tracer_of(options)(TracedRun(case.transaction, SENDER, case.environment, state, state, journal))
+    run = TracedRun(case.transaction, SENDER, case.environment, state, state, journal, machine.code_bytes_max)
+    tracer = tracer_of(options)(run)
     ended = apply_transaction(
         machine,
         case.environment,
