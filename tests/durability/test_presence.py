@@ -22,9 +22,9 @@ from storage import layout
 from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
-from storage.fs import RealFs
-from storage.holders import is_locked, is_written
-from storage.kv import LevelStore, open_leveldb
+from storage.io.files import RealFs
+from storage.io.holders import is_locked, is_written
+from storage.io.kv import LevelStore, open_leveldb
 from storage.presence import TABLE, Presence, Then
 from storage.rewinds import REMEMBERED, Rewinds
 from tests.durability.full_disk import Filler, small_disk
