@@ -62,6 +62,18 @@ class TracedCall:
     logs: list[CallLog] = field(default_factory=list)
     calls: list[TracedCall] = field(default_factory=list)
 
+    def end(self, message: Message, outcome: Outcome) -> None:
+        """Keep what came of it."""
+        self.gas_used = message.gas - outcome.gas_left
+        self.output = outcome.code if outcome.created is not None else outcome.output
+        if outcome.success:
+            return
+        self.error = outcome.fault
+        if outcome.halt is Halt.REVERT:
+            self.revert_reason = unpack_revert(self.output) or ""
+        if message.kind in CREATES:
+            self.to = None
+
 
 class CallTreeTracer(RunTracer):
     """Builds the tree. Raises `LimitExceeded` when it no longer fits an answer."""
@@ -122,24 +134,12 @@ class CallTreeTracer(RunTracer):
         if self._is_hidden(message.depth):
             return
         node = self._open.pop()
-        node.gas_used = message.gas - outcome.gas_left
-        self._end(node, message, outcome)
+        node.end(message, outcome)
+        self._count(2 * len(node.output) + len(node.revert_reason))
         if message.depth:
             self._open[-1].calls.append(node)
         else:
             self._root = node
-
-    def _end(self, node: TracedCall, message: Message, outcome: Outcome) -> None:
-        node.output = outcome.code if outcome.created is not None else outcome.output
-        self._count(2 * len(node.output))
-        if outcome.success:
-            return
-        node.error = outcome.fault
-        if outcome.halt is Halt.REVERT and (reason := unpack_revert(node.output)):
-            self._count(len(reason))
-            node.revert_reason = reason
-        if message.kind in CREATES:
-            node.to = None
 
     def _count(self, amount: int) -> None:
         self._bytes += amount

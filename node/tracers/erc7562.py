@@ -96,6 +96,13 @@ class UserOperationCall(TracedCall):
     preimages: list[bytes] = field(default_factory=list)
     """What KECCAK256 hashed in the whole run; only the outermost call has them."""
 
+    def end(self, message: Message, outcome: Outcome) -> None:
+        """Keep what came of it; geth never says of the outermost call that it ran out of gas."""
+        TracedCall.end(self, message, outcome)
+        fault = outcome.fault
+        if message.depth:
+            self.out_of_gas = fault in (OUT_OF_GAS, CODE_STORE_OUT_OF_GAS) or fault.startswith(f"{OUT_OF_GAS}: ")
+
 
 class Erc7562Tracer(CallTreeTracer):
     """Counts opcodes and storage accesses of each call."""
@@ -156,13 +163,6 @@ class Erc7562Tracer(CallTreeTracer):
             call.transient_reads[slot] += 1
         elif opcode == _TSTORE:
             call.transient_writes[slot] += 1
-
-    def _end(self, node: TracedCall, message: Message, outcome: Outcome) -> None:
-        super()._end(node, message, outcome)
-        assert isinstance(node, UserOperationCall)
-        fault = outcome.fault
-        if message.depth:
-            node.out_of_gas = fault in (OUT_OF_GAS, CODE_STORE_OUT_OF_GAS) or fault.startswith(f"{OUT_OF_GAS}: ")
 
     def result(self, ended: TransactionResult) -> UserOperationCall:
         """The outermost call, with all preimages of KECCAK256."""
