@@ -15,7 +15,7 @@ from node.rpc.format import data
 from node.rpc.format_traces import encoded_size, parity_calls
 from node.rpc.methods.eth_state import limit_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
-from node.rpc.registry import method
+from node.rpc.registry import Access, method
 from node.rpc.tracer_options import WantedTracer, option, tracer_of
 from node.tracers.flat_calls import ParityTracer
 from vm.interruption import spend
@@ -23,7 +23,7 @@ from vm.interruption import spend
 PARITY = WantedTracer(ParityTracer, parity_calls)
 
 
-@method("debug_traceTransaction")
+@method("debug_traceTransaction", access=Access.STANDARD)
 def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonObject | None = None) -> Any:
     """A mined transaction run again, as the tracer in the options tells it."""
     wanted = tracer_of(options or {})
@@ -42,7 +42,7 @@ def _traces(context: Context, at: BlockAt, wanted: WantedTracer, index: int | No
         yield shown
 
 
-@method("debug_traceBlockByNumber")
+@method("debug_traceBlockByNumber", access=Access.STANDARD)
 def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
     at = context.need_block(block)
@@ -58,13 +58,13 @@ def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject
     ]
 
 
-@method("debug_traceBlockByHash")
+@method("debug_traceBlockByHash", access=Access.STANDARD)
 def trace_block_by_hash(context: Context, block_hash: Hash32, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
     return trace_block_by_number(context, BlockRef(hash=block_hash), options)
 
 
-@method("debug_traceCall")
+@method("debug_traceCall", access=Access.STANDARD)
 def trace_call(
     context: Context, transaction: CallFields, block: BlockRef = LATEST, options: JsonObject | None = None
 ) -> Any:
