@@ -142,7 +142,7 @@ class CompileWorker:
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "node.machine.compile_process"],
+                [sys.executable, "-P", "-m", "node.machine.compile_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
