@@ -37,18 +37,12 @@ ITEM_BYTES: Final = 32
 # Bulk: what is recorded elsewhere
 
 
-class SlotChange(NamedTuple):
-    """One access to a slot by code that keeps slots itself."""
+SlotChange = tuple[Address, int, bool, int, int | None, int]
+"""One access to a slot by code that keeps slots itself: a plain tuple, as there are very many.
 
-    address: Address
-    slot: int
-    is_transient: bool
-    was_cold: bool
-    """The access warmed the slot (EIP-2929)."""
-    previous: int | None
-    """What the slot held before; None if it was only read."""
-    value: int
-    """What it holds after all changes of the record."""
+Account; slot; whether it is a transient one; not 0 if the access warmed it (EIP-2929); what it held before, None if it
+was only read; what it holds after all changes of the record.
+"""
 
 
 class RecordedChanges(Protocol):

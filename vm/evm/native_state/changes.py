@@ -44,11 +44,11 @@ class NativeChanges:
         for number, (place, kept, was_cold, before) in enumerate(_CHANGE.iter_unpack(self._changes), self._first):
             tag, last, key, value = entry_of(entries, place - origin)
             is_only_read = before == value and last == number and not kept
-            yield SlotChange(
+            yield (
                 addresses[tag >> 1],
                 number_of(key, "little"),
-                bool(tag & 1),
-                bool(was_cold),
+                tag & 1 == 1,
+                was_cold,
                 None if is_only_read else number_of(before, "little"),
                 number_of(value, "little"),
             )
