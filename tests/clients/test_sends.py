@@ -103,7 +103,7 @@ def test_an_estimate_sees_the_transactions_before_it(daemon: Daemon) -> None:
         ({"type": "0x7f"}, "type"),
         ({"chainId": "0x1"}, "chainId does not match node's"),
         ({"value": hex(10**30)}, "insufficient funds"),
-        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "fee"),
+        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "above maxFeePerGas"),
         ({"gas": "0x7fffffffffffffff"}, "gas limit"),
         ({"nonce": hex(2**64 - 1)}, "nonce"),
         ({"to": None, "data": "0x" + "00" * 49_153}, "initcode"),
