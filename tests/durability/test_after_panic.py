@@ -10,23 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from node.engine.node import Node
+from node.api.errors import NodeStopping
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Mine, Request
-from node.errors import NodeStopping
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
 from storage import layout
 from storage.errors import StateStoreCorrupt, StoragePanic
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.opening import note_panic, suspect
-from storage.simfaults import Fault
-from storage.simfs import SimFs
 from storage.state.keys import BODY, block_key
 from storage.wal import RecordType, Wal
 from storage.wal.recovery import forget_cached
 from tests.durability.nodes import LocalNode
+from tests.simulation.simfaults import Fault
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE
 
 
@@ -82,7 +81,7 @@ def test_a_request_that_meets_damage_is_answered_and_the_next_start_builds_the_s
     node.close()
     node = LocalNode(node.data_dir)
     load_methods()
-    context = Context(Node(node.opened, node.pipeline, 10**9))
+    context = Context(node.opened.node(node.pipeline, 10**9))
     context.damaged = lambda damage: suspect(RealFs(node.data_dir), str(damage))
     ask = Dispatcher(context).prepare("eth_getBlockByNumber", ["0x2", True])
     with pytest.raises(StateStoreCorrupt, match="body of block 2"):

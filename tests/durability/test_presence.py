@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
+from node.api.errors import ReadOnly
+from node.daemon.opening import open_chain
+from node.daemon.watch import presence_of
 from node.engine.requests import Cheat
-from node.errors import ReadOnly
-from node.opening import open_chain
 from node.verification import verify_data_directory
-from node.watch import presence_of
 from storage import layout
 from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
-from storage.fs import RealFs
-from storage.holders import is_locked, is_written
-from storage.kv import LevelStore, open_leveldb
+from storage.io.files import RealFs
+from storage.io.holders import is_locked, is_written
+from storage.io.kv import LevelStore, open_leveldb
 from storage.presence import TABLE, Presence, Then
 from storage.rewinds import REMEMBERED, Rewinds
 from tests.durability.full_disk import Filler, small_disk
