@@ -56,5 +56,5 @@ def quic(node: Node) -> Iterator[zvmd.Node]:
     """The SDK's client."""
     if node.daemon is None:
         pytest.skip("an outside node has no QUIC")
-    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
+    with node.daemon.quic() as client:
         yield client

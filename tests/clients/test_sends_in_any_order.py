@@ -171,10 +171,7 @@ def live(rpc: Rpc, peers: list[Peer], heard: Heard, steps: list[list[tuple[str, 
 def connected(daemon: Daemon, stack: ExitStack, heard: Heard) -> list[Peer]:
     """Peers of both transports in turn."""
     http = [over_http(daemon.rpc()) for _ in range(HTTP_PEERS)]
-    address = f"quic://127.0.0.1:{daemon.quic_port}"
-    quic = [
-        over_quic(stack.enter_context(zvmd.Node(address, data_dir=daemon.data_dir))) for _ in range(QUIC_PEERS)
-    ]  # fmt: skip
+    quic = [over_quic(stack.enter_context(daemon.quic())) for _ in range(QUIC_PEERS)]
     asks: Iterator[Ask] = (ask for pair in itertools.zip_longest(http, quic) for ask in pair if ask is not None)
     return [Peer(ask, heard) for ask in asks]
 
