@@ -1,4 +1,4 @@
-"""The worked example "Reprice an opcode": both engines charge the new price, and everything that shows prices says it."""
+"""The worked example "Reprice an opcode": both engines charge the new price, and what shows prices says it."""
 
 from __future__ import annotations
 
