@@ -48,10 +48,10 @@ class TracedRun:
 
 
 class RunTracer(Tracer):
-    """A tracer of one run that has something to say at its end."""
+    """A tracer of one run that has a result at its end."""
 
     def result(self, ended: TransactionResult) -> Any:
-        """The answer, ready for JSON."""
+        """A value of the tracer's own type; `node.rpc.format_traces` writes it in JSON."""
         raise NotImplementedError
 
 
