@@ -11,6 +11,7 @@ PROGRAM = r'''
 import json
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
+from node.rpc.format_traces import struct_log_size
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from node.api.tracing import TracedRun
 from node.conformance.trace import TraceWriter
@@ -32,10 +33,11 @@ def struct_log(machine, fork):
     logs = StructLogTracer(
         TracedRun(None, CALLER, world.context.environment, world.state, world.state, world.journal, 24_576),
         StructLogOptions(),
+        struct_log_size,
     )
     machine.execute(world.message(100_000), world.context, logs)
-    (line,) = [line for line in logs._lines if line["op"] == "KECCAK256"]
-    return line["gasCost"]
+    (line,) = [line for line in logs._lines if line.opcode == "KECCAK256"]
+    return line.gas_cost
 
 def eip3155(machine, fork):
     """What debuggers and the conformance runner print."""
