@@ -15,12 +15,12 @@ from node.rpc.format_traces import struct_log_size
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from node.api.tracing import TracedRun
 from node.conformance.trace import TraceWriter
+from node.machine.assembly import build_machine
 from tests.unit.vm.programs import CALLER, TARGET, World, code
 from vm.evm.opcodes import opcodes
-from vm.machine import Machine
 
 HASH = code(65, 0, "KECCAK256", "POP")
-MACHINES = {name: Machine(engine=name) for name in ("interpreter", "jit")}
+MACHINES = {name: build_machine(engine=name) for name in ("interpreter", "jit")}
 
 def spent(machine, fork):
     world = World(fork)
