@@ -22,6 +22,7 @@ from vm.interruption import Interruption
 from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
+from vm.pricing import Pricing
 from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
