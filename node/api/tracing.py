@@ -39,6 +39,8 @@ class TracedRun:
     """The state it starts from, with the transactions of its block that came before it."""
     journal: Journal
     """The state while it runs, and after it."""
+    code_bytes_max: int
+    """The chain's longest code of a contract."""
     place: Place | None = None
     """None for a call."""
     logs_before: int = 0

@@ -37,7 +37,8 @@ def trace_block(
         journal = execution.journal
         before = OverlayState(parent, journal.delta())
         where = Place(block.header.hash, block.header.number, transaction.hash, place)
-        run = TracedRun(transaction, sender, environment, parent, before, journal, where, logs)
+        limit = machine.code_bytes_max
+        run = TracedRun(transaction, sender, environment, parent, before, journal, limit, where, logs)
         tracer = make(run)
         ended = execution.run(transaction, sender, tracer)
         logs += len(ended.logs)

@@ -94,8 +94,7 @@ class StructLogTracer(RunTracer):
         self._options = options
         self._size_of = size_of
         self._journal = run.journal
-        self._fork = run.environment.fork
-        self._pricing = Pricing(run.environment.fork, run.journal)
+        self._pricing = Pricing(run.environment.fork, run.journal, run.code_bytes_max)
         self._opcodes = opcodes(run.environment.fork)
         self._lines: list[StructLog] = []
         self._storage: dict[Address, dict[int, int]] = {}
@@ -143,7 +142,7 @@ class StructLogTracer(RunTracer):
         row, refund = self._opcodes.get(byte), self._journal.refund
         if row is None:
             return 0, refund, None
-        refused = refusal(self._fork, row, frame.operands(_REACH), frame.depth, frame.gas)
+        refused = refusal(self._pricing, row, frame.operands(_REACH), frame.depth, frame.gas)
         if refused is not None:
             return refused.cost, refund, refused.words
         prospect = self._pricing.look(frame)

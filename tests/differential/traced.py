@@ -188,7 +188,8 @@ def trace(
     state = MemoryState.from_json(case.accounts if accounts is None else accounts)
     journal = Journal(state, case.environment.fork)
     wanted = tracer_of(options)
-    tracer = wanted.make(TracedRun(case.transaction, SENDER, case.environment, state, state, journal))
+    run = TracedRun(case.transaction, SENDER, case.environment, state, state, journal, machine.code_bytes_max)
+    tracer = wanted.make(run)
     ended = apply_transaction(
         machine,
         case.environment,
