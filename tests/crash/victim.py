@@ -36,11 +36,11 @@ from node.engine.pipeline import Pipeline
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
-from storage import layout
+from storage.directory import layout
 from storage.errors import PruneRefused, StorageError
 from storage.io.failpoints import arm
-from storage.session_files import KEPT_SECONDS, SessionFiles
-from storage.wal.session_records import Kept, Label, Place, Snapshot
+from storage.sessions.files import KEPT_SECONDS, SessionFiles
+from storage.sessions.records import Kept, Label, Place, Snapshot
 from vm.machine import Machine
 
 SENDERS = 3
