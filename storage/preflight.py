@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.io.files import RealFs
 from storage.wal.beginning import BEGINNING_NAME

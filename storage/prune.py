@@ -20,9 +20,9 @@ import structlog
 from chain.blocks import encode_header
 from chain.genesis import Genesis
 from chain.types import Hash32
-from storage import layout
-from storage.chaindata import ChainData, wrong_blocks
+from storage.blocks.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
+from storage.directory import layout
 from storage.errors import (
     CheckpointBroken,
     ExportDamaged,
