@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chain.genesis import Genesis
-from storage import layout
-from storage.entries import looked_over
+from storage.directory import layout
+from storage.directory.identity import read_genesis
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header
-from storage.identity import read_genesis
 from storage.io.atomic import write_atomically
 from storage.io.failures import reading
 from storage.io.files import FileSystem, RealFs, parent_of
-from storage.session_files import session_files
+from storage.preflight import looked_over
+from storage.sessions.files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
 from storage.wal.format import OPTIONAL

@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from chain.types import Hash32
-from storage import layout
 from storage.checkpoint import last_checkpoint
+from storage.directory import layout
 from storage.errors import ExportDamaged
 from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach

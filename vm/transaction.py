@@ -24,6 +24,7 @@ from chain.transactions import (
 from chain.types import UINT64_MAX, Address
 from chain.validity import check_gas_covers, check_initcode, check_static, check_type
 from vm.console import ConsoleCalls
+from vm.context import ExecutionContext
 from vm.delegation import delegation_target, designator
 from vm.eligibility import (
     check_blob_fee_cap,
@@ -35,7 +36,7 @@ from vm.eligibility import (
     check_sender_code,
 )
 from vm.journal import Journal
-from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.message import CallKind, Message, Outcome
 from vm.trace import Tracer
 
 if TYPE_CHECKING:

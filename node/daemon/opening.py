@@ -17,7 +17,6 @@ from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
-from node.cache import FileObjectCache
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.dev_contracts import dev_alloc
@@ -28,24 +27,26 @@ from node.engine.node import Node
 from node.engine.pipeline import Pipeline
 from node.engine.pool import PoolEntry
 from node.engine.producer import TIMESTAMP_MAX, Controls
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
 from node.transcript.transcript import Transcript
-from storage import layout
-from storage.entries import looked_over
+from storage.blocks.delta import Deltas, KnownOutcome
+from storage.directory import layout
+from storage.directory.exclusion import DirectoryLock, refuse_if_used
+from storage.directory.identity import read_genesis, write_genesis
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
-from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
-from storage.identity import read_genesis, write_genesis
 from storage.io.diskspace import Marks, SpaceWatch
 from storage.io.failpoints import reach
 from storage.io.failures import entering, starting
 from storage.io.files import FileSystem, RealFs
 from storage.opening import StoreOptions, open_store, suspect
-from storage.recovery import Recovery, recover
+from storage.preflight import looked_over
+from storage.replay import Recovery, recover
 from storage.store import SealedBlock, Store
-from storage.wal.delta import Deltas, KnownOutcome
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
 from vm.machine import Machine
@@ -159,7 +160,7 @@ def _open(
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
+    machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     block_time = settings.node.block_time_seconds
     controls = Controls(

@@ -41,7 +41,7 @@ from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
 from storage.io.failures import starting
 from storage.presence import Presence
-from storage.session_files import SessionFiles
+from storage.sessions.files import SessionFiles
 
 log = structlog.get_logger(__name__)
 
@@ -165,7 +165,7 @@ def _session_keeper(
 def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     restarts = Restarts()
     restarts.watch("job scheduler", lambda: jobs.faults)
-    restarts.watch("compiler", lambda: opened.machine.compiler_restarts)
+    restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
     restarts.watch("log writers", restarts_of_standard_streams)
     return restarts
 

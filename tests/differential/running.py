@@ -15,11 +15,13 @@ from chain.hashing import keccak256
 from chain.transactions import LEGACY, Transaction
 from chain.types import Address, Hash32
 from node.conformance.trace import TraceWriter
+from node.machine.assembly import machine_parts
 from tests.differential.programs import CALLER, CONTRACTS, NOBODY, Case
 from tests.unit.vm.programs import MemoryState
+from vm.context import ExecutionContext
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.message import ExecutionContext, Message, Outcome
+from vm.message import Message, Outcome
 from vm.trace import Tracer
 from vm.transaction import simulate_call
 
@@ -82,7 +84,7 @@ class Way(Machine):
     """A machine that runs messages in one way, and remembers what a transaction's result does not tell."""
 
     def __init__(self, engine: str = "interpreter", **options: Any) -> None:
-        super().__init__(engine=engine, **options)
+        super().__init__(machine_parts(engine=engine, **options))
         self.steps_before = 0
         """Opcodes run one by one before the rest runs at full speed."""
         self.gas_left = self.refund = 0

@@ -16,8 +16,8 @@ from node.cli.main import cli
 from node.engine.requests import Cheat, Control
 from node.pruning import prune_data_directory
 from node.verification import verify_data_directory
-from storage import layout
 from storage.backup import restore_backup, write_backup
+from storage.directory import layout
 from storage.errors import (
     DataDirectoryLocked,
     DataLossRefused,

@@ -9,7 +9,7 @@ import pytest
 
 from node.engine.requests import Control
 from node.pruning import prune_data_directory
-from storage import layout
+from storage.directory import layout
 from storage.errors import PruneRefused
 from storage.export import exports
 from storage.io.files import RealFs

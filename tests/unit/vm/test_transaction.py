@@ -16,6 +16,7 @@ from chain.state import EMPTY_CODE_HASH, Account, StateDelta
 from chain.transactions import Authorization, Transaction, sign_transaction
 from chain.types import ZERO_HASH, Address, Hash32
 from node.conformance.memory_state import MemoryState
+from node.machine.assembly import build_machine
 from vm.delegation import designator
 from vm.errors import PrecompileUnavailable
 from vm.journal import Journal
@@ -52,7 +53,7 @@ RETURN_BASE_FEE = bytes.fromhex("485f5260205ff3")
 
 @pytest.fixture(scope="module")
 def machine() -> Machine:
-    return Machine()
+    return build_machine()
 
 
 def state_with(code: bytes = b"", slots: dict[int, int] | None = None, **accounts: Account) -> MemoryState:

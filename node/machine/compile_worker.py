@@ -1,0 +1,180 @@
+"""Compiles in another process, one contract at a time, from a bounded queue.
+
+A process that hangs is killed, one that died is replaced, and so is the thread that feeds it. What fails for want of
+file descriptors, memory or processes is asked for again later.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from typing import Final
+
+from node.machine.compile_messages import encode_request, receive, send
+from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
+
+QUEUE_MAX: Final = 64
+"""Contracts waiting; more stay interpreted and ask again later."""
+COMPILE_SECONDS_MAX: Final = 60.0
+IDLE_SECONDS: Final = 20.0
+"""Without work the process ends: it holds some 60 MB."""
+PAUSE_SECONDS: Final = 0.2
+"""After a fault: what is exhausted now may be there then."""
+
+class CompileWorker:
+    """Implements `vm.evm.jit.ports.BackgroundCompiler`: one thread feeds one process, while there is work.
+
+    Owns both. Any thread may call its methods.
+    """
+
+    def __init__(self, seconds_max: float = COMPILE_SECONDS_MAX, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._waiting: queue.Queue[tuple[Prepare, Done] | None] = queue.Queue(QUEUE_MAX)
+        self._seconds_max = seconds_max
+        self._idle_seconds = idle_seconds
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._ending = threading.Event()
+        self.killed = 0
+        """Processes that hung or died."""
+        self.faults = 0
+        """Times the thread met an exception, or had to be replaced."""
+        self.last_fault = ""
+        """What it was."""
+
+    def submit(self, prepare: Prepare, done: Done) -> bool:
+        """Queue a contract; False if there is no room, or no thread to be had. Never raises: contracts run on."""
+        with self._lock:
+            if self._closed or not self._has_thread():
+                return False
+            try:
+                self._waiting.put_nowait((prepare, done))
+            except queue.Full:
+                return False
+        return True
+
+    def _has_thread(self) -> bool:
+        """Start the thread unless it works; called with the lock held."""
+        if self._thread is not None and self._thread.is_alive():
+            return True
+        if self._thread is not None:
+            self._note("the thread ended")
+        self._thread = threading.Thread(target=self._work, name="jit", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no thread for us
+            self._thread = None
+            self._note(str(error))
+        return self._thread is not None
+
+    def _note(self, fault: str) -> None:
+        self.faults += 1
+        self.last_fault = fault[:200]
+
+    def status(self) -> CompilerStatus:
+        """What it has done, and the compiling process if there is one. Any thread."""
+        process = self._process
+        return CompilerStatus(
+            self._waiting.qsize(),
+            self.killed,
+            self.faults,
+            self.last_fault,
+            process.pid if process is not None else None,
+        )
+
+    def close(self) -> None:
+        """Stop compiling at once; what waits is dropped."""
+        with self._lock:
+            self._closed = True
+            self._ending.set()
+            thread = self._thread
+        process = self._process
+        if process is not None:
+            process.kill()
+        if thread is not None:
+            try:
+                self._waiting.put_nowait(None)
+            except queue.Full:
+                pass
+            thread.join(5)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._waiting.get(timeout=self._idle_seconds)
+            except queue.Empty:
+                job = None
+            if job is None or self._closed:
+                with self._lock:
+                    if self._closed or self._waiting.empty():
+                        self._thread = None
+                        self._stop()
+                        return
+                continue
+            try:
+                self._do(*job)
+            except Exception as error:  # whose contract it was is told by `prepare` or `done`; the others wait
+                self._note(f"{type(error).__name__}: {error}")
+                self._ending.wait(PAUSE_SECONDS)
+
+    def _do(self, prepare: Prepare, done: Done) -> None:
+        request = prepare()
+        if request is None:
+            return
+        try:
+            code, reason = self._compile(request)
+        except Exception as error:
+            self._note(f"{type(error).__name__}: {error}")
+            self._stop()
+            code, reason = None, WORKER_LOST
+            self._ending.wait(PAUSE_SECONDS)
+        if not self._closed:
+            done(request, code, reason)
+
+    def _compile(self, request: CompileRequest) -> tuple[bytes | None, str]:
+        if self._process is not None and self._process.poll() is not None:
+            self.killed += 1  # it died while it waited: no contract is to blame
+            self._stop()
+        process = self._process
+        if process is None:
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "node.machine.compile_process"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                start_new_session=True,  # Ctrl-C is the daemon's
+            )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        alarm = threading.Timer(self._seconds_max, process.kill)
+        alarm.start()
+        try:
+            send(process.stdin, encode_request(request))
+            answer = receive(process.stdout)
+        except OSError:
+            answer = None
+        finally:
+            alarm.cancel()
+        if not answer:
+            self.killed += 1
+            self._stop()
+            return None, WORKER_LOST
+        return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
+
+    def _stop(self) -> None:
+        """End the process and forget it."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    try:
+                        stream.close()
+                    except OSError:
+                        pass
+            process.wait()

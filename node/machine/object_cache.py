@@ -1,0 +1,53 @@
+"""Compiled machine code on disk, one file an object; what is read back is checked by whoever asked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+
+class FileObjectCache:
+    """Implements `vm.evm.native.ObjectCache` in a directory of its own. Losing it costs compile time, nothing else."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def get(self, key: str) -> bytes | None:
+        """The object stored under a key, None if there is none or it cannot be read."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError:
+            return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store an object; readers see it whole or not at all. A full disk only costs the cache."""
+        path = self._path(key)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+
+    def prune(self, size_bytes_max: int) -> int:
+        """Delete the objects not used for longest until the rest fits; returns how many went."""
+        files = []
+        for path in self._directory.glob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                files.append((path.stat().st_atime_ns, path.stat().st_size, path))
+        excess = sum(size for _, size, _ in files) - size_bytes_max
+        removed = 0
+        for _, size, path in sorted(files):
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= size
+            removed += 1
+        return removed
+
+    def _path(self, key: str) -> Path:
+        assert re.fullmatch(r"[A-Za-z0-9_.-]{1,200}", key), key
+        return self._directory / key

@@ -1,0 +1,148 @@
+"""What development calls do to the stores: amendments, snapshots, reverts; the same code when asked and when replayed.
+
+A CHEAT record of the log is a name and arguments:
+
+    amend     [[address, nonce | nil, balance | nil, code | nil, [[slot, value] ...]] ...]
+    snapshot  [Snapshot]
+    revert    [Revert]
+    drop      [[LSN ...]]      pool transactions that wait no more, by their POOL_ADMIT records
+
+Everything a replay needs is in the record; nothing is looked up that may have been forgotten since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from chain.hashing import keccak256
+from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta
+from chain.types import Address
+from storage.errors import InvalidRecord
+from storage.state.reader import StateView
+from storage.store import Store
+
+SNAPSHOTS_MAX = 1_024
+"""Snapshots that can be reverted to; one more forgets the oldest."""
+SNAPSHOT_POOLS_MAX = 65_536
+"""Waiting transactions that all snapshots remember together; more forget the oldest snapshots too."""
+
+
+class Amendment(NamedTuple):
+    """New values of one account; None leaves what is there."""
+
+    address: Address
+    nonce: int | None = None
+    balance: int | None = None
+    code: bytes | None = None
+    slots: tuple[tuple[int, int], ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """A moment that the chain can be brought back to."""
+
+    id: int
+    block: int
+    position: int
+    """Of the state (`storage.state.positions`)."""
+    pool: list[int]
+    """LSNs of the POOL_ADMIT records of what waited, in order of arrival."""
+    settings: dict[str, Any]
+    """Those that a revert brings back."""
+    at: int
+    """Wall clock, Unix seconds."""
+
+
+class Revert(NamedTuple):
+    """What a revert makes of the chain."""
+
+    block: int
+    position: int
+    pool: list[int]
+    settings: dict[str, Any]
+    forgotten: int
+    """Snapshots from this id on are gone."""
+
+
+def delta_of(view: StateView, amendments: Iterable[Amendment]) -> StateDelta:
+    """The change of state that amendments are. An account that ends up without anything does not exist (EIP-161)."""
+    delta = StateDelta()
+    for address, nonce, balance, code, slots in amendments:
+        before = delta.accounts.get(address) or view.account(address) or EMPTY_ACCOUNT
+        code_hash = before.code_hash
+        if code is not None:
+            code_hash = keccak256(code) if code else EMPTY_CODE_HASH
+            if code:
+                delta.codes[code_hash] = code
+        after = Account(
+            before.nonce if nonce is None else nonce, before.balance if balance is None else balance, code_hash
+        )
+        written = delta.storage.setdefault(address, {})
+        written.update(slots)
+        has_storage = any(written.values()) or _keeps_storage(view, address, written)
+        delta.accounts[address] = None if after.is_empty and not has_storage else after
+    return delta
+
+
+def _keeps_storage(view: StateView, address: Address, written: dict[int, int]) -> bool:
+    """Whether a slot other than those written is set."""
+    if not view.has_storage(address):
+        return False
+    zeroed = sum(1 for slot in written if view.storage(address, slot))
+    return not zeroed or len(view.slots_of(address)) > zeroed
+
+
+def amend(store: Store, amendments: list[list[Any]], _lsn: int) -> None:
+    """Change the state between two blocks."""
+    decoded = [
+        Amendment(Address(address), nonce, balance, code, tuple((slot, value) for slot, value in slots))
+        for address, nonce, balance, code, slots in amendments
+    ]
+    delta = delta_of(store.state.view_at(store.state.position), decoded)
+    store.last_delta = delta
+    store.state.amend(delta)
+
+
+def snapshot(store: Store, fields: list[Any], _lsn: int) -> None:
+    """Remember this moment."""
+    taken = Snapshot(*fields)
+    if (taken.block, taken.position) != (store.tip.number, store.state.position):
+        raise InvalidRecord(f"snapshot {taken.id} is of block {taken.block}, the chain is at {store.tip.number}")
+    store.snapshots[taken.id] = fields
+    store.next_snapshot = taken.id + 1
+    waiting = snapshot_transactions(store)
+    while len(store.snapshots) > SNAPSHOTS_MAX or (waiting > SNAPSHOT_POOLS_MAX and len(store.snapshots) > 1):
+        waiting -= len(Snapshot(*store.snapshots.pop(min(store.snapshots))).pool)
+
+
+def snapshot_transactions(store: Store) -> int:
+    """Waiting transactions that the snapshots remember, those in several counted for each."""
+    return sum(len(Snapshot(*kept).pool) for kept in store.snapshots.copy().values())
+
+
+def revert(store: Store, fields: list[Any], lsn: int) -> None:
+    """Bring the chain back. The record must be durable."""
+    back = Revert(*fields)
+    store.rewind(back.block, back.position, lsn)
+    store.settings = {**store.settings, **back.settings}
+    store.snapshots = {known: kept for known, kept in store.snapshots.items() if known < back.forgotten}
+
+
+def drop(_store: Store, _lsns: list[int], _lsn: int) -> None:
+    """The pool is the node's: see `storage.replay.Waiting`."""
+
+
+CHEATS: dict[str, Callable[[Store, list[Any], int], None]] = {
+    "amend": amend,
+    "snapshot": snapshot,
+    "revert": revert,
+    "drop": drop,
+}
+
+
+def perform(store: Store, name: str, arguments: list[Any], lsn: int) -> None:
+    """Do what a CHEAT record with this LSN says. Raises `InvalidRecord`."""
+    cheat = CHEATS.get(name)
+    if cheat is None or len(arguments) != 1:
+        raise InvalidRecord(f"LSN {lsn}: no development call {name!r} with {len(arguments)} arguments")
+    cheat(store, arguments[0], lsn)
