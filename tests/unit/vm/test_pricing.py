@@ -10,6 +10,7 @@ from chain.forks import CODE_BYTES_MAX, Fork
 from node.api.tracing import TracedRun
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
+from node.rpc.format_traces import struct_log_size
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
@@ -116,7 +117,7 @@ def test_creation_code_is_limited_as_the_chain_says(code_bytes_max: int, beyond:
     world, size = World(Fork.OSAKA), 2 * code_bytes_max + beyond
     world.state.put(TARGET, code(size, 0, 0, "CREATE"))
     run = TracedRun(None, CALLER, world.context.environment, world.state, world.state, world.journal, code_bytes_max)
-    logs = StructLogTracer(run, StructLogOptions(), lambda _: 0)
+    logs = StructLogTracer(run, StructLogOptions(), struct_log_size)
     outcome = machine.execute(world.message(1_000_000), world.context, logs)
     words = f"out of gas: max initcode size exceeded: code size {size} limit {2 * code_bytes_max}"
     assert outcome.fault == (words if beyond else "")
