@@ -55,7 +55,7 @@ def check(run: Session) -> None:
     end = run.length()
     for step in (end, end // 2, end // 3, end - 10_000, 12_345):
         run.seek(step)
-        fresh = run.twin(spacing=1 << 40)
+        fresh = run.clone(spacing=1 << 40)
         fresh.forward(step)
         digest = run.digest()
         keep, run.timeline = run.timeline, fresh

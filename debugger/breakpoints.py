@@ -13,10 +13,10 @@ from chain.forks import Fork
 from chain.types import Address
 from debugger.errors import InvalidBreakpoint, InvalidProgram
 from debugger.expressions import Expression
+from debugger.hex import Number, address_of, code_hash, data_of, number_of
 from debugger.limits import EXPRESSION_CHARACTERS, LISTINGS_KEPT, NAME_CHARACTERS
 from debugger.memory_access import EVERYWHERE, TOUCHES, mark_of, overlap, touched
 from debugger.position import CALLS, LOGS, SLOAD, SSTORE, Position
-from debugger.words import Number, address_of, code_hash, data_of, number_of
 from vm.evm.frame import Frame
 from vm.evm.opcodes import BY_NAME, opcodes
 from vm.evm.watch import MARKS_PADDING, Watch

@@ -8,7 +8,7 @@ from chain.types import Hash32
 from debugger.errors import InvalidProgram
 from debugger.limits import PROGRAM_GAS
 from debugger.program import Program, parse_program
-from debugger.words import data_of, number_of
+from debugger.hex import data_of, number_of
 from node.rpc.params import BlockRef, block_ref
 from node.rpc.pending_block import BlockAt
 from node.sessions.origin import Ground, Origin

@@ -14,7 +14,7 @@ from chain.transactions import decode_transaction, encode_transaction, sender_of
 from chain.types import Address, Hash32
 from debugger.errors import InvalidProgram
 from debugger.program import BlockSetup, Program, block_setup
-from debugger.words import hex_of
+from debugger.hex import hex_of
 from node.rpc.pending_block import PendingBlock
 from storage.errors import StateUnavailable
 from storage.wal.records import decode_environment, encode_environment

@@ -9,7 +9,7 @@ import msgspec
 from debugger.errors import InvalidProgram, InvalidTemplate, SessionError
 from debugger.limits import SESSIONS
 from debugger.templates import Template, save_template
-from debugger.words import data_of
+from debugger.hex import data_of
 from node.rpc.context import Context
 from node.rpc.params import JsonObject, ToOwn
 from node.rpc.registry import method
