@@ -25,7 +25,7 @@ from typing import NamedTuple
 import structlog
 
 from chain.types import Address
-from node.daemon import GIL_SWITCH_SECONDS
+from node.daemon.run import GIL_SWITCH_SECONDS
 from node.engine.clock import SystemClock
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Freeze, Submit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.opening import take_directory
+from node.daemon.opening import take_directory
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused

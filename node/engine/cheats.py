@@ -12,10 +12,10 @@ from typing import Any
 from chain.forks import Fork
 from chain.header_rules import MAX_GAS_LIMIT, MIN_GAS_LIMIT
 from chain.types import UINT64_MAX, UINT256_MAX, Address, Hash32
+from node.api.errors import CheatRefused, OutOfReach
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.engine.producer import ROLLED_BACK, TIMESTAMP_MAX, Controls
-from node.errors import CheatRefused, OutOfReach
 from storage.cheats import Revert, Snapshot
 from storage.fates import dropped
 

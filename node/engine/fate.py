@@ -10,10 +10,10 @@ from typing import Any
 from chain.errors import InvalidTransaction
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.types import Hash32
+from node.api.types import TransactionFate, TransactionLocation
 from node.engine.admission import check_against_state
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
-from node.rpc.backend import TransactionFate, TransactionLocation
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
+from node.api.errors import CheatRefused, ReadOnly
 from node.engine.admission import NextBlock
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import ONE_BLOCK, Controls, next_base_fee, next_environment, next_timestamp
-from node.errors import CheatRefused, ReadOnly
 from storage.answers import Answered
 from storage.cheats import Revert, Snapshot, perform
 from storage.errors import RecordTooLarge, StorageFull

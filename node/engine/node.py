@@ -6,6 +6,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -17,23 +18,10 @@ from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_ADDRESS, Address, Hash32
-from node.engine import admission
-from node.engine.completion import Offered
-from node.engine.executor import Candidate
-from node.engine.fate import Fates
-from node.engine.outbox import Outbox
-from node.engine.pending import PendingBlocks
-from node.engine.pipeline import Pipeline
-from node.engine.pool import PoolEntry
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
-from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
-from node.engine.signing import OwnTransactions
-from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
-from node.engine.tracing import situation_before, trace_block
-from node.errors import CheatRefused, CheatsDisabled
-from node.opening import OpenedChain
-from node.rpc.arrivals import Arrivals
-from node.rpc.backend import (
+from node.api.errors import CheatRefused, CheatsDisabled, UnknownBlock
+from node.api.pending_block import BlockAt, PendingBlock
+from node.api.tracing import MakeTracer
+from node.api.types import (
     CallFields,
     CallResult,
     Overrides,
@@ -43,14 +31,27 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
-from node.rpc.errors import UnknownBlock
-from node.rpc.pending_block import BlockAt, PendingBlock
-from node.rpc.work import current_work
-from node.tracers.registry import MakeTracer
-from node.transcript.transcript import silent
+from node.engine import admission
+from node.engine.accounts import DevAccounts
+from node.engine.arrivals import Arrivals
+from node.engine.completion import Offered
+from node.engine.executor import Candidate
+from node.engine.fate import Fates
+from node.engine.ledger import Ledger
+from node.engine.outbox import Outbox
+from node.engine.pending import PendingBlocks
+from node.engine.pipeline import Pipeline
+from node.engine.pool import PoolEntry
+from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
+from node.engine.signing import OwnTransactions
+from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
+from node.engine.tracing import situation_before, trace_block
+from node.transcript.transcript import Transcript, silent
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
+from storage.store import Store
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 from vm.machine import Machine
@@ -60,19 +61,31 @@ ANVIL_VERSION = "1.7.1"
 
 
 class Node:
-    """Implements `node.rpc.backend.Backend`."""
+    """Implements `node.api.backend.Backend` and `node.api.sessions.SessionStore`."""
 
     def __init__(
-        self, opened: OpenedChain, pipeline: Pipeline, call_gas_max: int, web3_version: str = ""
+        self,
+        store: Store,
+        ledger: Ledger,
+        machine: Machine,
+        config: ChainConfig,
+        dev_accounts: DevAccounts,
+        pipeline: Pipeline,
+        *,
+        call_gas_max: int,
+        cheats: bool = False,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
     ) -> None:
-        self._store = opened.store
-        self._machine = opened.machine
-        self._ledger = opened.ledger
-        self._config = opened.config
-        self._dev = opened.dev_accounts
+        """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty."""
+        self._store = store
+        self._machine = machine
+        self._ledger = ledger
+        self._config = config
+        self._dev = dev_accounts
         self._pipeline = pipeline
         self._call_gas_max = call_gas_max
-        self.transcript = silent()
+        self.transcript = transcript or silent()
         self._ask = Outbox(pipeline.put).ask
         self._pending_blocks = PendingBlocks(self._store, self._ledger, self._machine, self._config, pipeline.now)
         self._own = OwnTransactions(
@@ -85,7 +98,7 @@ class Node:
         self._fates = Fates(self._ledger, self.transaction_location, lambda: self.view(self.head().number))
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The last one of a published block, and that of a pending one."""
-        self._cheats = opened.cheats
+        self._cheats = cheats
         self._web3_version = web3_version
         self._loop: asyncio.AbstractEventLoop | None = None
         self._published = asyncio.Event()
@@ -207,11 +220,15 @@ class Node:
 
     def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return self.transcript.watch(run_call, self._situation(at), fields, overrides)
+        situation = self._situation(at)
+        call = partial(run_call, situation, fields, overrides)
+        return self.transcript.watch("eth_call", call, fields, situation.state)
 
     def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return self.transcript.watch(estimate_gas, self._situation(at), fields, overrides)
+        situation = self._situation(at)
+        estimate = partial(estimate_gas, situation, fields, overrides)
+        return self.transcript.watch("eth_estimateGas", estimate, fields, situation.state)
 
     def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
@@ -331,10 +348,10 @@ class Node:
 
     # Writing
 
-    async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
+    async def submit(self, raw: bytes, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         """Admit a signed transaction (network form) and return when it is durable, or mined."""
         # On the loop's thread: recovery takes 30 us with the GIL released, a hop to another thread takes longer.
-        return await self._submit(self._decode(raw), wait)
+        return await self._submit(self._decode(raw), wait, batch)
 
     def _decode(self, raw: bytes) -> Candidate:
         return admission.decode(raw, self._config, self._next_fork())
@@ -343,12 +360,12 @@ class Node:
         head = self.head()
         return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
-    async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Offered, wait: Wait, batch: object) -> Submitted:
         mined = wait in ("mined", "indexed")
         known = candidate.transaction.hash if isinstance(candidate, Candidate) else None
         with self.transcript.telling_refusal(known, candidate.sender):
             answer = await self._ask(
-                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
+                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=batch)
             )
         assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
         transaction_hash = Hash32(answer)
@@ -363,7 +380,7 @@ class Node:
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
-    async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
+    async def send_from(self, fields: CallFields, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit.
 
         One sender's transactions are completed in order of arrival, each after the one before was answered: what is
@@ -371,7 +388,7 @@ class Node:
         """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         async with self._own.turn_of(sender):
-            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait)
+            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait, batch)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.

@@ -16,12 +16,12 @@ from chain.errors import InvalidTransaction
 from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT, OverlayState, StateDelta
 from chain.types import Address, Hash32
+from node.api.pending_block import PendingBlock
 from node.engine.executor import BlockBuilder, ChainState
 from node.engine.filling import fill
 from node.engine.ledger import Ledger
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import next_environment
-from node.rpc.pending_block import PendingBlock
 from storage.errors import StateUnavailable
 from storage.state.reader import StateView
 from storage.store import Store

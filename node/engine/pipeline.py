@@ -17,6 +17,7 @@ import structlog
 
 from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
 from chain.types import Address, Hash32
+from node.api.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
@@ -38,7 +39,6 @@ from node.engine.requests import (
     is_alone,
     parts,
 )
-from node.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
 from storage.errors import StorageError, StorageFull
 from storage.failpoints import reach
 from storage.fates import REPLACED, Fate, dropped

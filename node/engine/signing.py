@@ -12,12 +12,12 @@ from chain.errors import WrongChainId
 from chain.forks import ChainConfig, Fork
 from chain.transactions import Transaction, impersonate, sign_transaction
 from chain.types import Address
+from node.api.types import CallFields, CallResult
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.completion import Draft, Offered, completed
 from node.engine.executor import Candidate
 from node.engine.producer import Controls
-from node.rpc.backend import CallFields, CallResult
 
 
 @dataclass(slots=True)

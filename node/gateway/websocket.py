@@ -12,10 +12,11 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from chain.errors import ZvmdError
+from node.api.errors import InvalidParams, LimitExceeded
 from node.gateway.http import TAKE_ANSWER_S
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.dispatch import NO_ID, Request
-from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
+from node.rpc.errors import NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import SMALL_BYTES
 from node.rpc.methods.eth_logs import sealed_ref

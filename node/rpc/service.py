@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
-from node.rpc.backend import Backend
+from node.api.backend import Backend
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.held import Held

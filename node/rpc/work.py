@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from chain.errors import ZvmdError
-from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, LimitExceeded
+from node.api.errors import LimitExceeded
+from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone
 from node.rpc.limits import RpcLimits
 from vm.interruption import Interruption
 

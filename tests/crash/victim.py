@@ -24,16 +24,16 @@ from typing import Any, NamedTuple
 
 import structlog
 
-import node.opening
+import node.daemon.opening
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
+from node.daemon.opening import OpenedChain, open_chain
+from node.daemon.periodic import checkpoint
 from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
-from node.opening import OpenedChain, open_chain
-from node.periodic import checkpoint
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage import layout
@@ -91,7 +91,7 @@ def main() -> None:
     """Fork a child for each order, and say how it ended."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     machine, known = Machine(engine="interpreter"), accounts()
-    node.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc, attr-defined]
+    node.daemon.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc, attr-defined]
     DevAccounts.of_mnemonic = classmethod(lambda *_: known)  # type: ignore[method-assign, assignment]
     warm_up()
     for line in sys.stdin:

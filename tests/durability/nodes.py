@@ -11,11 +11,11 @@ import msgspec
 from chain.crypto import address_of_secret
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
+from node.daemon.opening import OpenedChain, open_chain
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Freeze, Mine, Request, Submit
-from node.opening import OpenedChain, open_chain
 from node.settings import NodeSettings, Settings, StorageSettings
 from tests.contracts import dev_account
 

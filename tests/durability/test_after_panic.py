@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from node.engine.node import Node
+from node.api.errors import NodeStopping
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Mine, Request
-from node.errors import NodeStopping
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
@@ -82,7 +81,7 @@ def test_a_request_that_meets_damage_is_answered_and_the_next_start_builds_the_s
     node.close()
     node = LocalNode(node.data_dir)
     load_methods()
-    context = Context(Node(node.opened, node.pipeline, 10**9))
+    context = Context(node.opened.node(node.pipeline, 10**9))
     context.damaged = lambda damage: suspect(RealFs(node.data_dir), str(damage))
     ask = Dispatcher(context).prepare("eth_getBlockByNumber", ["0x2", True])
     with pytest.raises(StateStoreCorrupt, match="body of block 2"):

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from chain.types import Address
+from node.api.errors import WriterBusy
+from node.daemon.periodic import checkpoint
 from node.engine.clock import SystemClock
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Submit
-from node.errors import WriterBusy
 from node.ops.memory import resident_bytes
-from node.periodic import checkpoint
 from tests.durability.nodes import LocalNode
 
 MIB = 2**20

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from chain.types import Address
+from node.api.errors import ReadOnly
+from node.daemon.periodic import watch_space
 from node.engine.requests import Mine
-from node.errors import ReadOnly
-from node.periodic import watch_space
 from storage import layout
 from storage.errors import DataLossRefused, ExportDamaged, WalCorrupt, WalShort
 from storage.export import exports, prune_exports, read_header, write_export

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from node.engine.bounds import bounds
-from node.engine.node import Node
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
@@ -21,7 +20,7 @@ from tests.paths import REPO
 def test_each_is_told_and_written_down(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
     node.grow(5)
-    store, engine = node.store, Node(node.opened, node.pipeline, 10**9)
+    store, engine = node.store, node.opened.node(node.pipeline, 10**9)
     files = SessionFiles(RealFs(node.data_dir))
     keeper = Keeper(store.sessions, engine.keep_session, files, store.session_search, time.time)
     gallery = Gallery(store.templates, engine.keep_template)

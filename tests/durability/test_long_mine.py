@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from chain.types import Address
+from node.api.errors import NodeStopping
 from node.engine.pipeline import BLOCKS_AT_ONCE, Pipeline
 from node.engine.requests import Freeze, Mine, Submit
-from node.errors import NodeStopping
 from tests.durability.nodes import LocalNode
 
 LONG = 6 * BLOCKS_AT_ONCE

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
+from node.api.errors import ReadOnly
+from node.daemon.opening import open_chain
+from node.daemon.watch import presence_of
 from node.engine.requests import Cheat
-from node.errors import ReadOnly
-from node.opening import open_chain
 from node.verification import verify_data_directory
-from node.watch import presence_of
 from storage import layout
 from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull

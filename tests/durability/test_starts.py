@@ -16,9 +16,9 @@ from chain.errors import TransactionTooLarge
 from chain.genesis import Genesis, dev_genesis
 from chain.transactions import encode_transaction, sign_transaction
 from chain.types import Address
+from node.daemon.opening import check_size
 from node.engine.executor import Candidate
 from node.engine.requests import KeepTemplate
-from node.opening import check_size
 from node.ops.errors import InvalidSetting
 from storage.errors import RecordTooLarge
 from tests.crash.forked_daemon import ForkedDaemon, Zygote

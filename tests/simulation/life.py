@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 
-import node.opening
+import node.daemon.opening
 from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
+from node.api.errors import ReadOnly
 from node.cache import FileObjectCache
+from node.daemon.opening import open_identity, resume, take_directory
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.group import Group
 from node.engine.pipeline import Pipeline
 from node.engine.producer import Controls
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
-from node.errors import ReadOnly
-from node.opening import open_identity, resume, take_directory
 from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
@@ -44,7 +44,7 @@ GENESIS_TIME = 1_700_000_000
 GENESIS = dev_genesis(31337, ACCOUNTS, timestamp=GENESIS_TIME)
 
 
-node.opening.version = cache(version)  # type: ignore[attr-defined]
+node.daemon.opening.version = cache(version)  # type: ignore[attr-defined]
 """Found in the package's metadata once, not at each of a hundred thousand starts."""
 
 

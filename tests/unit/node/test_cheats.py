@@ -20,11 +20,10 @@ from chain.transactions import (
     sign_transaction,
 )
 from chain.types import UINT64_MAX, Address
+from node.api.errors import CheatRefused, CheatsDisabled, OutOfReach
 from node.engine import admission
-from node.engine.node import Node
 from node.engine.producer import TIMESTAMP_MAX
 from node.engine.requests import Cheat, Control, Freeze, Mine, parts
-from node.errors import CheatRefused, CheatsDisabled, OutOfReach
 from tests.durability.nodes import LocalNode
 
 STRANGER = Address(b"\x77" * 20)
@@ -47,7 +46,7 @@ def cheat(node: LocalNode, name: str, *arguments: object) -> Any:
 
 def test_other_chains_refuse_them(local: LocalNode) -> None:
     local.opened.cheats = False
-    node = Node(local.opened, local.pipeline, 10**7)
+    node = local.opened.node(local.pipeline, 10**7)
     with pytest.raises(CheatsDisabled) as refusal:
         asyncio.run(node.cheat("snapshot"))
     assert "--dev" in refusal.value.hint
@@ -81,7 +80,7 @@ def test_time_never_leaves_the_64_bits_of_a_header(local: LocalNode) -> None:
 
 def test_an_interval_no_clock_can_wait_for_is_refused(local: LocalNode) -> None:
     with pytest.raises(CheatRefused, match="a year"):
-        asyncio.run(Node(local.opened, local.pipeline, 10**7).set_interval_mining(1e30))
+        asyncio.run(local.opened.node(local.pipeline, 10**7).set_interval_mining(1e30))
 
 
 def test_what_no_record_of_the_log_takes_is_refused(local: LocalNode) -> None:

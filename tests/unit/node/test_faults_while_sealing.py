@@ -12,9 +12,9 @@ import vm.transaction
 from chain.forks import Fork
 from chain.transactions import Transaction, encode_transaction, impersonate
 from chain.types import Address
+from node.api.errors import ExecutionFault
 from node.engine.executor import Candidate
 from node.engine.requests import Cheat, Control, Mine, Submit
-from node.errors import ExecutionFault
 from tests.durability.nodes import GWEI, LocalNode
 from vm.block import BlockExecution
 from vm.precompiles.contract import native

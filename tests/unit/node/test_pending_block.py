@@ -15,10 +15,9 @@ from chain.crypto import create_address
 from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
+from node.api.pending_block import PendingBlock
 from node.engine.executor import Candidate
-from node.engine.node import Node
 from node.engine.requests import Cheat, Control, Mine, Request, Submit
-from node.rpc.pending_block import PendingBlock
 from tests.durability.nodes import GWEI, LocalNode
 from tests.effort import tries
 from vm.interruption import Interruption, run_interruptible
@@ -40,7 +39,7 @@ class Local:
 
     def __init__(self, data_dir: Path) -> None:
         self.local = LocalNode(data_dir)
-        self.node = Node(self.local.opened, self.local.pipeline, 10**7)
+        self.node = self.local.opened.node(self.local.pipeline, 10**7)
         self.ask(lambda done: Control(done, "automine", False))
 
     def ask(self, make: Callable[[Callable[[object], None]], Request]) -> Any:

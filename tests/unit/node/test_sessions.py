@@ -16,8 +16,8 @@ from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.sharing import export_session, export_slices
+from node.api.errors import WriterBusy
 from node.cache import FileObjectCache
-from node.errors import WriterBusy
 from node.sessions import seats, service
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper

@@ -18,17 +18,20 @@ from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
 from node.cache import FileObjectCache
+from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.dev_contracts import dev_alloc
 from node.engine.executor import ChainState, candidate_of, replay_block
 from node.engine.ledger import Ledger
 from node.engine.mnemonic import fault_of
+from node.engine.node import Node
+from node.engine.pipeline import Pipeline
 from node.engine.pool import PoolEntry
 from node.engine.producer import TIMESTAMP_MAX, Controls
-from node.errors import GenesisMismatch
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
+from node.transcript.transcript import Transcript
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
@@ -75,6 +78,23 @@ class OpenedChain:
     """Development calls are taken."""
     public: bool = False
     """Of the public test mnemonic: see `is_public`."""
+
+    def node(
+        self, pipeline: Pipeline, call_gas_max: int, web3_version: str = "", transcript: Transcript | None = None
+    ) -> Node:
+        """The chain as the protocols see it. ``pipeline`` is the chain's one writer."""
+        return Node(
+            self.store,
+            self.ledger,
+            self.machine,
+            self.config,
+            self.dev_accounts,
+            pipeline,
+            call_gas_max=call_gas_max,
+            cheats=self.cheats,
+            web3_version=web3_version,
+            transcript=transcript,
+        )
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""

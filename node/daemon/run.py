@@ -15,29 +15,29 @@ from functools import partial
 import msgspec
 import structlog
 
-from node.doors import announce, seed, try_doors
+from node.daemon.doors import announce, seed, try_doors
+from node.daemon.opening import OpenedChain, open_chain
+from node.daemon.panic import distrust, panic
+from node.daemon.periodic import register_jobs, seal_at_intervals
+from node.daemon.serving import Servers, check_addresses, local_address, start_servers
+from node.daemon.voice import Voice, lacking, transcript_of
+from node.daemon.watch import presence_of
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.dev_contracts import contract_names
 from node.engine.node import Node
 from node.engine.pipeline import Pipeline
-from node.opening import OpenedChain, open_chain
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
-from node.panic import distrust, panic
-from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, check_addresses, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
-from node.voice import Voice, lacking, transcript_of
-from node.watch import presence_of
 from storage.errors import IndexLocked
 from storage.presence import Presence
 from storage.session_files import SessionFiles
@@ -73,8 +73,8 @@ async def run_daemon(
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
-    node = Node(opened, pipeline, settings.limits.call_gas, settings.node.client_version)
-    node.transcript, artifacts = transcript_of(voice, settings, opened)
+    transcript, artifacts = transcript_of(voice, settings, opened)
+    node = opened.node(pipeline, settings.limits.call_gas, settings.node.client_version, transcript)
     sessions = SessionService(
         Ground(node, opened.machine),
         _session_keeper(settings, opened, node, end),
@@ -91,7 +91,7 @@ async def run_daemon(
         raise
     node.read = servers.service.readers.run
     context = servers.service.context
-    context.transcript, context.artifacts, context.damaged = node.transcript, artifacts, partial(distrust, opened.fs)
+    context.transcript, context.artifacts, context.damaged = transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
@@ -105,7 +105,7 @@ async def run_daemon(
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.end()
         _announce(settings, opened, servers, recovery_ms, voice.say)
-        node.transcript.start(node)
+        transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -115,7 +115,7 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
-        await asyncio.to_thread(node.transcript.stop)
+        await asyncio.to_thread(transcript.stop)
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.auth import signing, tls, tokens
-from node.opening import OpenedChain
+from node.daemon.opening import OpenedChain
 from storage.kv import LevelStore
 from storage.layout import TLS
 from storage.presence import Presence
