@@ -19,8 +19,8 @@ from node.api.errors import InvalidParams
 from node.api.types import CallFields
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import MethodNotFound
-from node.rpc.params import PARSERS, RIGHTS
-from node.sessions.shares import Right
+from node.rpc.params import PARSERS
+from node.sessions.rights import Right
 
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -100,19 +100,20 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
         )
-        rights = tuple((at, found.right) for at, found in enumerate(parameters) if found.right is not None)
+        coroutine, takes_transaction = inspect.iscoroutinefunction(handler), CallFields in hints.values()
         for name in names:
-            assert name not in _METHODS, f"{name} is registered twice"
-            coroutine = inspect.iscoroutinefunction(handler)
-            takes_transaction = CallFields in hints.values()
-            _METHODS[name] = Method(
-                name, handler, parameters, coroutine, inline, overlaps, takes_transaction, rights
-            )
-            for spelling in _spellings(name):
-                _NEAR.setdefault(spelling, name)
+            add(Method(name, handler, parameters, coroutine, inline, overlaps, takes_transaction, ()))
         return handler
 
     return register
+
+
+def add(added: Method) -> None:
+    """Register a method that is described by something else than a decorated handler (`node.sessions.commands`)."""
+    assert added.name not in _METHODS, f"{added.name} is registered twice"
+    _METHODS[added.name] = added
+    for spelling in _spellings(added.name):
+        _NEAR.setdefault(spelling, added.name)
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
@@ -120,7 +121,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
         hint = reduce(or_, [option for option in get_args(hint) if option is not type(None)])
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, RIGHTS.get(hint))
+    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, None)
 
 
 def _camel(name: str) -> str:

@@ -18,10 +18,6 @@ NAMESPACES = (
     "zvmd",
     "transcript",
     "sessions",
-    "session_views",
-    "session_shelf",
-    "original_sessions",
-    "session_sharing",
 )
 
 
