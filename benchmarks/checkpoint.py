@@ -29,7 +29,7 @@ from node.daemon.run import GIL_SWITCH_SECONDS
 from node.engine.clock import SystemClock
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Freeze, Submit
-from storage.pace import Pace, Slices, at_once
+from storage.io.cooperative import Pace, Slices, at_once
 from tests.durability.nodes import LocalNode
 
 BUCKETS_MS = (0.5, 1, 2, 4, 8, 16, 32, 64, 128)

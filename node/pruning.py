@@ -10,9 +10,9 @@ from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.exclusion import refuse_if_used
 from storage.export import write_export
-from storage.fs import RealFs
 from storage.identity import read_genesis
-from storage.kv import open_leveldb
+from storage.io.files import RealFs
+from storage.io.kv import open_leveldb
 from storage.pruning import Pruned, prune, scratch_store
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from chain.errors import InvalidGenesis
 from chain.genesis import Genesis
 from storage.errors import DataDirectoryDamaged
-from storage.fs import FileSystem, write_atomically
+from storage.io.atomic import write_atomically
+from storage.io.checksum import CRC32
+from storage.io.failures import reading
+from storage.io.files import FileSystem
 from storage.layout import GENESIS, WAL
-from storage.wal.checksum import CRC32
-from storage.wal.failures import reading, writing
 
 CHECKSUM = "crc32"
 """Key of the checksum of all other members as they are written. Files of before it have none."""
@@ -51,5 +52,4 @@ def read_genesis(fs: FileSystem) -> Genesis | None:
 def write_genesis(fs: FileSystem, genesis: Genesis) -> None:
     """Write down what a new chain is, in one durable step. Raises `StorageFull`, `StoragePanic`."""
     document = genesis.to_json()
-    with writing(GENESIS):
-        write_atomically(fs, GENESIS, _encode({**document, CHECKSUM: _checksum(document)}))
+    write_atomically(fs, GENESIS, [_encode({**document, CHECKSUM: _checksum(document)})])

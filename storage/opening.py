@@ -31,21 +31,23 @@ from storage.errors import (
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
+    StorageError,
     StorageUnreadable,
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
-from storage.failpoints import reach
 from storage.following import IndexFollower
-from storage.fs import FileSystem, write_atomically
 from storage.index.index import Index, destroy, refuse_if_held
-from storage.kv import KeyValueStore, open_leveldb, unused
+from storage.io.atomic import write_atomically
+from storage.io.failpoints import reach
+from storage.io.failures import syncing, writing
+from storage.io.files import FileSystem
+from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
 from storage.wal.beginning import read_beginning
 from storage.wal.delta import Deltas
-from storage.wal.failures import syncing, writing
 from storage.wal.loss import accept_loss
 from storage.wal.records import RecordType, encode_genesis
 from storage.wal.recovery import forget_cached
@@ -240,14 +242,14 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
 
 def suspect(fs: FileSystem, reason: str) -> None:
     """Damage was met while running: the next start shall put the state store aside. Never raises."""
-    with suppress(OSError):
-        write_atomically(fs, layout.SUSPECT, reason.encode("utf-8", "replace")[:1000])
+    with suppress(StorageError):
+        write_atomically(fs, layout.SUSPECT, [reason.encode("utf-8", "replace")[:1000]])
 
 
 def note_panic(fs: FileSystem, reason: str) -> None:
     """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
-    with suppress(OSError):
-        write_atomically(fs, layout.PANIC, reason.encode("utf-8", "replace")[:1000])
+    with suppress(StorageError):
+        write_atomically(fs, layout.PANIC, [reason.encode("utf-8", "replace")[:1000]])
 
 
 def _note(fs: FileSystem, path: str) -> str:

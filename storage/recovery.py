@@ -13,8 +13,8 @@ from storage.answers import Answered
 from storage.cheats import Revert, perform
 from storage.checkpoint import replay_from
 from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
-from storage.failpoints import reach
 from storage.fates import decode_fates
+from storage.io.failpoints import reach
 from storage.store import ANSWER, SealedBlock, Store
 from storage.wal import Record
 from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference

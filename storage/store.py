@@ -22,11 +22,11 @@ from storage.answers import Answered, Answers, dump
 from storage.chaindata import ChainData
 from storage.checkpoint import Settings, write_checkpoint
 from storage.errors import StateUnavailable
-from storage.failpoints import reach
 from storage.fates import FATES_AT_ONCE, FATES_MAX, REVERTED, Fate, FateShelf, encode_fates
 from storage.following import FoundLog, IndexFollower, LogQuery
-from storage.kv import KeyValueStore
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.failpoints import reach
+from storage.io.kv import KeyValueStore
 from storage.rewinds import Rewinds
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf

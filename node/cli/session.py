@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from debugger.breakpoint_fields import breakpoint_of
 from node.cli import session_history, session_sharing, session_shelf
-from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options
 from node.cli.output import print_json, say
 from node.cli.session_command import ask, command_of, json_option, print_answer, session_argument

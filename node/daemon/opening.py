@@ -37,15 +37,15 @@ from storage.entries import looked_over
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
 from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
-from storage.failpoints import reach
-from storage.fs import FileSystem, RealFs
 from storage.identity import read_genesis, write_genesis
+from storage.io.diskspace import Marks, SpaceWatch
+from storage.io.failpoints import reach
+from storage.io.failures import entering, starting
+from storage.io.files import FileSystem, RealFs
 from storage.opening import StoreOptions, open_store, suspect
 from storage.recovery import Recovery, recover
-from storage.space import Marks, SpaceWatch
 from storage.store import SealedBlock, Store
 from storage.wal.delta import Deltas, KnownOutcome
-from storage.wal.failures import entering, starting
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
 from vm.machine import Machine

@@ -23,9 +23,9 @@ from node.ops.memory import QuietCollector
 from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from node.settings import SessionSettings, Settings
-from storage.pace import Slices
+from storage.io.cooperative import Slices
+from storage.io.diskspace import Room
 from storage.presence import Presence
-from storage.space import Room
 from storage.store import Store
 
 log = structlog.get_logger(__name__)

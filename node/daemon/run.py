@@ -39,9 +39,9 @@ from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
+from storage.io.failures import starting
 from storage.presence import Presence
 from storage.session_files import SessionFiles
-from storage.wal.failures import starting
 
 log = structlog.get_logger(__name__)
 

@@ -40,8 +40,8 @@ from node.engine.requests import (
     parts,
 )
 from storage.errors import StorageError, StorageFull
-from storage.failpoints import reach
 from storage.fates import REPLACED, Fate, dropped
+from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import StateDelta
 from chain.types import Hash32
 from storage.errors import StateStoreCorrupt, StateUnavailable
-from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.apply import BlockApplication, DecodedBranches
 from storage.state.batch import expire, layer_batch, oldest_after
 from storage.state.changes import flatten, rewound_layer

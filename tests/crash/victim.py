@@ -38,7 +38,7 @@ from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage import layout
 from storage.errors import PruneRefused, StorageError
-from storage.failpoints import arm
+from storage.io.failpoints import arm
 from storage.session_files import KEPT_SECONDS, SessionFiles
 from storage.wal.session_records import Kept, Label, Place, Snapshot
 from vm.machine import Machine

@@ -28,7 +28,7 @@ import node.ops.reading
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
 from node.ops.lines import Lines, flush_standard_streams
-from storage.failpoints import arm
+from storage.io.failpoints import arm
 from vm.evm.native import load_interpreter
 
 MESSAGE_BYTES = 65_536

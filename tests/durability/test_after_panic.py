@@ -18,14 +18,14 @@ from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
 from storage import layout
 from storage.errors import StateStoreCorrupt, StoragePanic
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.opening import note_panic, suspect
-from storage.simfaults import Fault
-from storage.simfs import SimFs
 from storage.state.keys import BODY, block_key
 from storage.wal import RecordType, Wal
 from storage.wal.recovery import forget_cached
 from tests.durability.nodes import LocalNode
+from tests.simulation.simfaults import Fault
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE
 
 

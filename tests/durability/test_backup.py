@@ -18,7 +18,7 @@ from node.verification import verify_data_directory
 from storage import backup, layout
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup
 from storage.errors import DataDirectoryUnusable, ExportDamaged, StorageError
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.session_files import SessionFiles, path_of
 from storage.wal.session_records import Kept, Label, Place
 from tests.durability.nodes import LocalNode

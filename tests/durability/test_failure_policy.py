@@ -17,13 +17,13 @@ from node.engine.requests import Mine
 from storage import layout
 from storage.errors import DataLossRefused, ExportDamaged, WalCorrupt, WalShort
 from storage.export import exports, prune_exports, read_header, write_export
-from storage.fs import RealFs
+from storage.io.diskspace import Marks, Room, SpaceWatch
+from storage.io.files import RealFs
 from storage.opening import suspect
-from storage.simfaults import Fault
-from storage.simfs import SimFs
-from storage.space import Marks, Room, SpaceWatch
 from storage.wal import RecordType, inspect
 from tests.durability.nodes import LocalNode
+from tests.simulation.simfaults import Fault
+from tests.simulation.simfs import SimFs
 
 MARKS = Marks(warn=2000, read_only=500, ballast=100)
 

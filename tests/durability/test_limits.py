@@ -11,7 +11,7 @@ from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.chaindata import _Recent
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.session_files import SessionFiles
 from tests.durability.nodes import LocalNode
 from tests.paths import REPO

@@ -28,7 +28,7 @@ from storage.errors import (
     WalPruned,
 )
 from storage.export import exports, prune_exports, read_header
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import inspect
 from storage.wal.beginning import BEGINNING_NAME, read_beginning
 from storage.wal.segment import segment_name
@@ -336,7 +336,7 @@ def test_no_damaged_or_foreign_beginning_is_believed(pruned: Path, tmp_path: Pat
 
 
 def test_a_later_version_of_it_is_refused(pruned: Path) -> None:
-    from storage.checked_line import decode_checked, encode_checked
+    from storage.io.checked_line import decode_checked, encode_checked
 
     path = pruned / layout.WAL / BEGINNING_NAME
     path.write_bytes(encode_checked({**decode_checked(path.read_bytes()), "version": 2}))

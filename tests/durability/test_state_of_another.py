@@ -13,7 +13,7 @@ from node.daemon.opening import new_genesis, open_identity, take_directory
 from node.engine.accounts import DevAccounts
 from storage import layout
 from storage.errors import WalShort
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from tests.durability.damage import copy_of
 from tests.durability.nodes import START, LocalNode, settings_of
 

@@ -8,11 +8,11 @@ from random import Random
 from typing import Any
 
 from storage.export import founding_export
-from storage.simfaults import READING
 from tests.simulation.disks import Disk
 from tests.simulation.life import LAST, Life
 from tests.simulation.record import Mark, Record, check, sessions_kept
 from tests.simulation.script import Script, Workload
+from tests.simulation.simfaults import READING
 from tests.simulation.workloads import WORKLOADS
 
 HARMLESS = READING | {"exists", "size"}

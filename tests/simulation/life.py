@@ -29,11 +29,11 @@ from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
 from storage.pruning import Pruned, prune
-from storage.simkv import SimKv
 from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex, files
 from tests.simulation.money import Sent
 from tests.simulation.record import Ask, Record, check, check_transactions, kept, state_of
+from tests.simulation.simkv import SimKv
 from vm.machine import Machine
 
 SECRETS = [bytes([number]) * 32 for number in range(1, 9)]

@@ -21,13 +21,13 @@ from chain.types import Address
 from node.engine.executor import Candidate
 from node.engine.requests import Cheat, Request, Submit, is_alone
 from storage.following import LogQuery
-from storage.simfaults import READING
 from storage.state.proof import prove
 from tests.simulation.disks import Disk
 from tests.simulation.life import ACCOUNTS, Life, raise_error
 from tests.simulation.programs import token
 from tests.simulation.record import Record
 from tests.simulation.script import ETHER, GWEI, Script
+from tests.simulation.simfaults import READING
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))
 HARMLESS = READING | {"exists", "size"}

@@ -21,12 +21,12 @@ from storage.errors import (
     StoragePanic,
     StorageUnreadable,
 )
-from storage.simfaults import APPLICABLE, READING, SYNCING, Fault
-from storage.simfs import SimFs
-from storage.simkv import SimSnapshot
 from tests.simulation.disks import Disk, MachineKv
 from tests.simulation.explore import Case, Run, survive
 from tests.simulation.script import Script
+from tests.simulation.simfaults import APPLICABLE, READING, SYNCING, Fault
+from tests.simulation.simfs import SimFs
+from tests.simulation.simkv import SimSnapshot
 from tests.simulation.workloads import WORKLOADS
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 
 from storage.errors import StorageError, StoragePanic
-from storage.simfaults import Fault
 from storage.wal.beginning import read_beginning
 from tests.simulation.disks import Disk
 from tests.simulation.explore import (
@@ -27,6 +26,7 @@ from tests.simulation.explore import (
 from tests.simulation.life import Life, prune_disk
 from tests.simulation.record import check
 from tests.simulation.script import GWEI, Script, Workload
+from tests.simulation.simfaults import Fault
 
 SEED = int(os.environ.get("ZVMD_SIMULATION_SEED", "1"))
 CRASHES = 8

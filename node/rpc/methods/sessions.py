@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from node.rpc import params
-from node.rpc.registry import Method, Parameter, Parser, add, find_method
+from node.rpc.registry import Access, Method, Parameter, Parser, add, find_method
 from node.sessions.commands import BY_METHOD, PREFIX, REQUIRED, Argument, Command, Kind
 from node.sessions.rights import Right, SessionRef
 
@@ -40,7 +40,19 @@ def _method(name: str, command: Command) -> Method:
     parameters = tuple(_parameter(argument, command.right) for argument in command.arguments)
     rights = tuple((at, command.right) for at, found in enumerate(parameters) if found.right is not None)
     is_coroutine = inspect.iscoroutinefunction(command.run)
-    return Method(name, command.run, parameters, is_coroutine, False, False, False, rights)
+    return Method(
+        name,
+        command.run,
+        parameters,
+        is_coroutine,
+        inline=False,
+        overlaps=False,
+        takes_transaction=False,
+        session_rights=rights,
+        access=Access.OWNER,
+        development=False,
+        summary=command.help,
+    )
 
 
 for _name, _command in BY_METHOD.items():

@@ -28,11 +28,11 @@ from node.sessions.service import SessionService
 from storage.session_files import SessionFiles
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
-from storage.simfs import SimFs
 from storage.templates import TemplateShelf
 from storage.wal.records import RecordType
 from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
+from tests.simulation.simfs import SimFs
 from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)

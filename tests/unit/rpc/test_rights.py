@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge
-from node.gateway.websocket import SUBSCRIPTION_METHODS, WebSocketSession
+from node.gateway.websocket import WebSocketSession
+from node.rpc import registry
 from node.rpc.methods import load_methods
-from node.rpc.registry import _METHODS, method_names
+from node.rpc.registry import method_names
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
 from node.rpc.service import RpcService
 from node.settings import HttpSettings
@@ -50,7 +51,8 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    return sorted({*method_names(), *SUBSCRIPTION_METHODS})
+    of_connections = WebSocketSession(None, Socket(), STANDARD).methods(asyncio.Event())  # type: ignore[arg-type]
+    return sorted({*method_names(), *of_connections})
 
 
 def body(*calls: tuple[str, list[Any]]) -> bytes:
@@ -73,8 +75,8 @@ def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = Fal
         service = RpcService(MemoryBackend())
         try:
             session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
-            work = session._answer if websocket else lambda raw: service.answer(raw, rights=rights)
-            return json.loads(await work(body(*calls)) or b"null")
+            methods = session.methods(asyncio.Event()) if websocket else None
+            return json.loads(await service.answer(body(*calls), rights=rights, methods=methods) or b"null")
         finally:
             service.close()
 
@@ -119,8 +121,11 @@ def test_what_is_not_permitted_is_refused_alone_and_in_a_batch(websocket: bool) 
 
 def test_a_new_method_is_for_the_owner_only(monkeypatch: pytest.MonkeyPatch) -> None:
     load_methods()
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(registry, "_NEAR", dict(registry._NEAR))
+    chain_id = registry.find_method("eth_chainId").handler
     for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth"):
-        monkeypatch.setitem(_METHODS, name, _METHODS["eth_chainId"])
+        registry.method(name, inline=True)(chain_id)
         assert slug(answers(STANDARD, (name, []))) == "rpc.not_permitted"
         assert answers(EVERYTHING, (name, []))["result"] == "0x7a69"
 
