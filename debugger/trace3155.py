@@ -35,7 +35,7 @@ def trace_page(
     return finish(trace_slices(session, start, limit, memory=memory))
 
 
-def trace_slices(session: Session, start: int, limit: int, *, memory: bool = False) -> Slices[TracePage]:
+def trace_slices(session: Session, start: int, limit: int, memory: bool = False) -> Slices[TracePage]:
     """`trace_page` in slices: others may work after every ``yield``."""
     timeline = session.clone()
     try:

@@ -11,7 +11,7 @@ import click
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, say
 from node.cli.session_view import show_summary
-from node.sessions.commands import COMMANDS, Argument, Command, Kind
+from node.sessions.commands import COMMANDS, Argument, ArgumentKind, Command
 from node.sessions.rights import SHARE_PREFIX
 
 Params = Callable[..., Any]
@@ -42,13 +42,13 @@ class _Json(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 
 
 SESSION = _Session()
-_TYPES: dict[Kind, Any] = {
-    Kind.SESSION: SESSION,
-    Kind.NUMBER: int,
-    Kind.TEXT: str,
-    Kind.OBJECT: _Json(),
-    Kind.DATA: str,
-    Kind.ANY: _Json(),
+_TYPES: dict[ArgumentKind, Any] = {
+    ArgumentKind.SESSION: SESSION,
+    ArgumentKind.NUMBER: int,
+    ArgumentKind.TEXT: str,
+    ArgumentKind.OBJECT: _Json(),
+    ArgumentKind.DATA: str,
+    ArgumentKind.ANY: _Json(),
 }
 
 
@@ -97,7 +97,7 @@ def command_of(row: Command) -> click.Command:
 
 
 def _parameter(name: str, argument: Argument) -> Callable[[Params], Params]:
-    if argument.kind is Kind.FLAG:
+    if argument.kind is ArgumentKind.FLAG:
         return click.option(f"--{argument.name}/--no-{argument.name}", name, default=argument.default)
     if argument.is_required:
         return click.argument(name, metavar=argument.name.upper(), type=_TYPES[argument.kind])

@@ -26,7 +26,7 @@ from debugger.state_diff import diff_state_slices
 from debugger.templates import Template, save_template
 from node.api.errors import InvalidParams
 from node.sessions.base_state import NewSession
-from node.sessions.commands import Host
+from node.sessions.commands import CommandHost
 from node.sessions.errors import NoPush
 from node.sessions.rights import Right, SessionRef
 from node.sessions.sharing import TTL_SECONDS, Share, Sharing, control_released, control_taken, given, holder, revoked
@@ -48,19 +48,19 @@ def _read(value: object, kind: type[T], error: type[ZvmdError]) -> T:
 # Life
 
 
-async def create(host: Host, program: Object) -> Json:
+async def create(host: CommandHost, program: Object) -> Json:
     service = host.need_sessions()
     new = await service.on_thread(lambda: service.bases.requested(program, host.block_named))
     return {"id": await service.create(new)}
 
 
-async def import_(host: Host, file: bytes) -> Json:
+async def import_(host: CommandHost, file: bytes) -> Json:
     number = await host.need_sessions().import_file(file)
     signer = signer_of(file)
     return {"id": number, "signedBy": None if signer is None else "0x" + signer.hex()}
 
 
-async def export(host: Host, ref: SessionRef, note: str | None, sign: bool) -> str:
+async def export(host: CommandHost, ref: SessionRef, note: str | None, sign: bool) -> str:
     service = host.need_sessions()
     if sign:
         service.sharings.check(ref, Right.OWN)
@@ -72,11 +72,11 @@ def _load(session: Session, code: str) -> list[Any]:
     return session.load(msgspec.structs.replace(session.program, code=code, to=None, transaction=None))
 
 
-async def load(host: Host, ref: SessionRef, code: str) -> Json:
+async def load(host: CommandHost, ref: SessionRef, code: str) -> Json:
     return await host.need_sessions().move(ref, one_slice(_load), code, command="load")
 
 
-async def save(host: Host, session: int, name: str | None) -> Json:
+async def save(host: CommandHost, session: int, name: str | None) -> Json:
     service = host.need_sessions()
     copied = await service.copy(session)
     if name is not None:
@@ -84,18 +84,18 @@ async def save(host: Host, session: int, name: str | None) -> Json:
     return {"id": copied}
 
 
-async def restore(host: Host, session: int, saved: int) -> Json:
+async def restore(host: CommandHost, session: int, saved: int) -> Json:
     service = host.need_sessions()
     await service.copy(saved, session)
     return await service.read(lambda found: summary(found, []), session)
 
 
-async def close(host: Host, session: int) -> bool:
+async def close(host: CommandHost, session: int) -> bool:
     await host.need_sessions().close(session)
     return True
 
 
-async def pin(host: Host, session: int, pinned: bool) -> bool:
+async def pin(host: CommandHost, session: int, pinned: bool) -> bool:
     await host.need_sessions().pin(session, pinned)
     return pinned
 
@@ -103,12 +103,12 @@ async def pin(host: Host, session: int, pinned: bool) -> bool:
 # Use
 
 
-async def pause(host: Host, ref: SessionRef) -> bool:
+async def pause(host: CommandHost, ref: SessionRef) -> bool:
     host.need_sessions().pause(ref)
     return True
 
 
-async def state(host: Host, ref: SessionRef, query: Object | None) -> Json:
+async def state(host: CommandHost, ref: SessionRef, query: Object | None) -> Json:
     wanted = _read(query or {}, StateQuery, InvalidProgram)
     answer: Json = await host.need_sessions().read(lambda found: plain(found.state(wanted)), ref)
     return answer
@@ -125,24 +125,24 @@ def breakpoints_of(session: Session) -> list[Json]:
     return [{**plain(b), "id": b.id, "holds": b.id in holding} for b in session.breakpoints.values()]
 
 
-async def breakpoint_add(host: Host, ref: SessionRef, breakpoint_: Object) -> Json:
+async def breakpoint_add(host: CommandHost, ref: SessionRef, breakpoint_: Object) -> Json:
     point = _read(breakpoint_, Breakpoint, InvalidBreakpoint)
     work = one_slice(lambda found: plain(found.set_breakpoint(point)[0])["breakpoint"])
     answer: Json = await host.need_sessions().change(ref, work, command="set_breakpoint")
     return answer
 
 
-async def breakpoint_remove(host: Host, ref: SessionRef, number: int) -> bool:
+async def breakpoint_remove(host: CommandHost, ref: SessionRef, number: int) -> bool:
     await host.need_sessions().move(ref, one_slice(Session.remove_breakpoint), number, command="remove_breakpoint")
     return True
 
 
-async def edit(host: Host, ref: SessionRef, edit: Object) -> Json:
+async def edit(host: CommandHost, ref: SessionRef, edit: Object) -> Json:
     wanted = _read(edit, Edit, InvalidEdit)
     return await host.need_sessions().move(ref, one_slice(Session.edit), wanted, command="edit")
 
 
-async def rename(host: Host, ref: SessionRef, name: str | None, tags: object) -> bool:
+async def rename(host: CommandHost, ref: SessionRef, name: str | None, tags: object) -> bool:
     chosen = None if tags is None else _read(tags, tuple[str, ...], InvalidProgram)
     await host.need_sessions().move(ref, one_slice(Session.rename), name, chosen, command="rename")
     return True
@@ -153,7 +153,7 @@ class _CompareOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"
     limit: int = EXPORT_STEPS
 
 
-async def compare(host: Host, left: SessionRef, right: SessionRef, options: Object | None) -> Json:
+async def compare(host: CommandHost, left: SessionRef, right: SessionRef, options: Object | None) -> Json:
     chosen = _read(options or {}, _CompareOptions, InvalidProgram)
     limit = min(chosen.limit, EXPORT_STEPS)
 
@@ -165,7 +165,7 @@ async def compare(host: Host, left: SessionRef, right: SessionRef, options: Obje
 
 
 async def state_diff(
-    host: Host, ref: SessionRef, left_step: int | None, right_step: int | None, right: SessionRef | None
+    host: CommandHost, ref: SessionRef, left_step: int | None, right_step: int | None, right: SessionRef | None
 ) -> Json:
     def look(one: Session, two: Session, wants_pause: WantsPause) -> Slices[Any]:  # noqa: ARG001
         steps = [found.step_index if step is None else step for found, step in ((one, left_step), (two, right_step))]
@@ -189,7 +189,7 @@ def _shown_share(share: Share, now: float) -> Json:
     }
 
 
-async def share(host: Host, session: int, role: str, ttl: int | None, name: str) -> Json:
+async def share(host: CommandHost, session: int, role: str, ttl: int | None, name: str) -> Json:
     service = host.need_sessions()
     now = service.sharings.now()
     made: list[tuple[Share, str]] = []
@@ -204,14 +204,14 @@ async def share(host: Host, session: int, role: str, ttl: int | None, name: str)
     return {**_shown_share(found, now), "token": token}
 
 
-async def shares(host: Host, session: int) -> Json:
+async def shares(host: CommandHost, session: int) -> Json:
     sharings = host.need_sessions().sharings
     now = sharings.now()
     sharing = sharings.of(session)
     return {"driver": holder(sharing, now), "shares": [_shown_share(found, now) for found in sharing.shares]}
 
 
-async def unshare(host: Host, session: int, number: int) -> bool:
+async def unshare(host: CommandHost, session: int, number: int) -> bool:
     await host.need_sessions().share(session, lambda sharing: revoked(sharing, number))
     return True
 
@@ -220,18 +220,18 @@ class _DriveOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     take_over: bool = False
 
 
-async def drive(host: Host, ref: SessionRef, options: Object | None) -> Json:
+async def drive(host: CommandHost, ref: SessionRef, options: Object | None) -> Json:
     take_over = _read(options or {}, _DriveOptions, InvalidParams).take_over
     return await _control(
         host, ref, "drive", lambda sharing, share, now: control_taken(sharing, share, now, take_over)
     )
 
 
-async def release(host: Host, ref: SessionRef) -> Json:
+async def release(host: CommandHost, ref: SessionRef) -> Json:
     return await _control(host, ref, "release", control_released)
 
 
-async def _control(host: Host, ref: SessionRef, command: str, change: Any) -> Json:
+async def _control(host: CommandHost, ref: SessionRef, command: str, change: Any) -> Json:
     """Change who has control."""
     service = host.need_sessions()
     access = service.sharings.driver(ref)
@@ -243,7 +243,7 @@ async def _control(host: Host, ref: SessionRef, command: str, change: Any) -> Js
     return {"driver": (await service.share(access.session, changed, command)).driver}
 
 
-async def watch(host: Host, ref: SessionRef, cursor: int | None) -> Any:
+async def watch(host: CommandHost, ref: SessionRef, cursor: int | None) -> Any:
     host.need_sessions().sharings.enter(ref)
     raise NoPush("this transport cannot push events" + ("" if cursor is None else f" behind cursor {cursor}"))
 
@@ -324,7 +324,7 @@ def _shown_row(row: SessionRow) -> Json:
     }
 
 
-def list_sessions(host: Host, search: Object | None) -> list[Json]:
+def list_sessions(host: CommandHost, search: Object | None) -> list[Json]:
     chosen = _read(search or {}, _Search, InvalidProgram)
     repository = host.need_sessions().repository
     found = repository.search.find(chosen.filter(), min(chosen.limit, SESSIONS), chosen.cursor)
@@ -338,12 +338,12 @@ def _shown_template(template: Template, *, own: bool) -> Json:
     return {**plain(template), "own": own}
 
 
-def templates(host: Host) -> list[Json]:
+def templates(host: CommandHost) -> list[Json]:
     gallery = host.need_sessions().gallery
     return [_shown_template(template, own=gallery.is_own(template.name)) for template in gallery.templates()]
 
 
-def template_list(host: Host) -> list[Json]:
+def template_list(host: CommandHost) -> list[Json]:
     gallery = host.need_sessions().gallery
     return [
         {"name": found.name, "title": found.title, "tags": found.tags, "own": gallery.is_own(found.name)}
@@ -351,7 +351,7 @@ def template_list(host: Host) -> list[Json]:
     ]
 
 
-def template_show(host: Host, name: str) -> Json:
+def template_show(host: CommandHost, name: str) -> Json:
     gallery = host.need_sessions().gallery
     return _shown_template(gallery.template(name), own=gallery.is_own(name))
 
@@ -364,7 +364,7 @@ class _TemplateSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explanation: str = ""
 
 
-async def template_save(host: Host, template: Object) -> Json:
+async def template_save(host: CommandHost, template: Object) -> Json:
     service = host.need_sessions()
     wanted = _read(template, _TemplateSource, InvalidTemplate)
     if (wanted.toml is None) == (wanted.session is None):
@@ -382,12 +382,12 @@ async def template_save(host: Host, template: Object) -> Json:
     return _shown_template(found, own=True)
 
 
-async def template_remove(host: Host, name: str) -> bool:
+async def template_remove(host: CommandHost, name: str) -> bool:
     await host.need_sessions().gallery.remove(name)
     return True
 
 
-async def from_template(host: Host, name: str) -> Json:
+async def from_template(host: CommandHost, name: str) -> Json:
     service = host.need_sessions()
     template = service.gallery.template(name)
     return {"id": await service.create(NewSession(template.program(), name=template.title))}
@@ -396,11 +396,11 @@ async def from_template(host: Host, name: str) -> Json:
 # The eight original operations
 
 
-async def create_empty(host: Host) -> int:
+async def create_empty(host: CommandHost) -> int:
     return await host.need_sessions().create(NewSession(Program(code="0x")))
 
 
-async def close_session(host: Host, session: int) -> bool:
+async def close_session(host: CommandHost, session: int) -> bool:
     try:
         await host.need_sessions().close(session)
     except SessionNotFound:
@@ -408,29 +408,29 @@ async def close_session(host: Host, session: int) -> bool:
     return True
 
 
-async def set_active(host: Host, session: int) -> bool:
+async def set_active(host: CommandHost, session: int) -> bool:
     host.need_sessions().set_active(session)
     return True
 
 
-async def whole_state(host: Host, session: int) -> Json:
+async def whole_state(host: CommandHost, session: int) -> Json:
     return await state(host, session, None)
 
 
-async def load_bytecode(host: Host, session: int, code: str) -> Json:
+async def load_bytecode(host: CommandHost, session: int, code: str) -> Json:
     await load(host, session, code)
     return await whole_state(host, session)
 
 
-async def reset_evm(host: Host, session: int) -> Json:
+async def reset_evm(host: CommandHost, session: int) -> Json:
     await host.need_sessions().move(session, one_slice(Session.reset), command="reset")
     return await whole_state(host, session)
 
 
-async def step_evm(host: Host, session: int) -> Json:
+async def step_evm(host: CommandHost, session: int) -> Json:
     await host.need_sessions().move(session, moves.step, command="step")
     return await whole_state(host, session)
 
 
-async def toggle_run_pause(host: Host, session: int) -> bool:
+async def toggle_run_pause(host: CommandHost, session: int) -> bool:
     return host.need_sessions().toggle_running(session)

@@ -31,7 +31,7 @@ PREFIX: Final = "zvmd_session_"
 """Of the RPC methods."""
 
 
-class Kind(Enum):
+class ArgumentKind(Enum):
     """What an argument is, as users write it."""
 
     SESSION = "session"
@@ -56,7 +56,7 @@ class Argument(NamedTuple):
     """One argument, by position and by name."""
 
     name: str
-    kind: Kind
+    kind: ArgumentKind
     default: Any = REQUIRED
     most: int | None = None
     """A larger number counts as this one."""
@@ -67,7 +67,7 @@ class Argument(NamedTuple):
         return self.default is REQUIRED
 
 
-class Host(Protocol):
+class CommandHost(Protocol):
     """The node that carries commands out."""
 
     def need_sessions(self) -> SessionService:
@@ -85,7 +85,7 @@ Run = Callable[..., Any]
 Function = str | Callable[..., Any]
 """A function, or ``module:function`` where it is."""
 
-_ID: Final = Argument("id", Kind.SESSION)
+_ID: Final = Argument("id", ArgumentKind.SESSION)
 
 
 class Command(NamedTuple):
@@ -137,7 +137,7 @@ def _plain(value: object) -> Any:
 def _move(name: str) -> Run:
     """A move of `debugger.moves`, answered with where the session is then."""
 
-    async def run(host: Host, ref: SessionRef, *arguments: Any) -> Any:
+    async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         return await host.need_sessions().move(ref, _imported(f"debugger.moves:{name}"), *arguments, command=name)
 
     return run
@@ -146,7 +146,7 @@ def _move(name: str) -> Run:
 def _alter(function: Function, command: str) -> Run:
     """A short change, ``function(session, *arguments)``; watchers see it as ``command``."""
 
-    async def run(host: Host, ref: SessionRef, *arguments: Any) -> Any:
+    async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         return await host.need_sessions().move(ref, one_slice(_function(function)), *arguments, command=command)
 
     return run
@@ -155,7 +155,7 @@ def _alter(function: Function, command: str) -> Run:
 def _read(function: Function, *constants: Any) -> Run:
     """A short look, ``function(session, *arguments, *constants)``."""
 
-    async def run(host: Host, ref: SessionRef, *arguments: Any) -> Any:
+    async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
         return await host.need_sessions().read(lambda session: _plain(found(session, *arguments, *constants)), ref)
 
@@ -165,7 +165,7 @@ def _read(function: Function, *constants: Any) -> Run:
 def _look(function: Function, *constants: Any) -> Run:
     """A look that may take long, in slices; as `_read`."""
 
-    async def run(host: Host, ref: SessionRef, *arguments: Any) -> Any:
+    async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
         work = lambda session, wants_pause: found(session, *arguments, *constants)  # noqa: ARG005, E731
         return _plain(await host.need_sessions().look(work, ref))
@@ -176,7 +176,7 @@ def _look(function: Function, *constants: Any) -> Run:
 def _answer(name: str) -> Run:
     """A coroutine function of `node.sessions.answers`."""
 
-    async def run(host: Host, *arguments: Any) -> Any:
+    async def run(host: CommandHost, *arguments: Any) -> Any:
         return await _imported(f"node.sessions.answers:{name}")(host, *arguments)
 
     return run
@@ -189,11 +189,11 @@ def _find(name: str) -> Run:
 
 # The table
 
-_N = Argument("n", Kind.NUMBER, 1)
-_FRAME = Argument("frame", Kind.NUMBER, None)
-_OPTIONS = Argument("options", Kind.OBJECT, None)
-_NAME = Argument("name", Kind.TEXT)
-_OF_ORIGINAL = Argument("sessionId", Kind.SESSION)
+_N = Argument("n", ArgumentKind.NUMBER, 1)
+_FRAME = Argument("frame", ArgumentKind.NUMBER, None)
+_OPTIONS = Argument("options", ArgumentKind.OBJECT, None)
+_NAME = Argument("name", ArgumentKind.TEXT)
+_OF_ORIGINAL = Argument("sessionId", ArgumentKind.SESSION)
 
 _MOVING = (
     Command("step", Right.DRIVE, _move("step"), "Execute N operations, entering calls.", (_ID, _N)),
@@ -208,10 +208,10 @@ _MOVING = (
         "step_out_back", Right.DRIVE, _move("step_out_back"), "Return to the operation that called this frame.",
         cli="out-back",
     ),
-    Command("seek", Right.DRIVE, _move("seek"), "Go to a step.", (_ID, Argument("step", Kind.NUMBER))),
+    Command("seek", Right.DRIVE, _move("seek"), "Go to a step.", (_ID, Argument("step", ArgumentKind.NUMBER))),
     Command(
         "run", Right.DRIVE, _move("run"), "Run to a breakpoint, the end or a pause.",
-        (_ID, Argument("limit", Kind.NUMBER, None)),
+        (_ID, Argument("limit", ArgumentKind.NUMBER, None)),
     ),
     Command(
         "reverse_run", Right.DRIVE, _move("reverse_run"), "Run backwards to a breakpoint or the start.",
@@ -221,7 +221,7 @@ _MOVING = (
     Command("pause", Right.DRIVE, _answer("pause"), "Have whatever takes long stop soon, where it got."),
     Command(
         "checkout", Right.DRIVE, _move("checkout"), "Go to a branch, at a step or where it left its parent.",
-        (_ID, Argument("branch", Kind.NUMBER), Argument("step", Kind.NUMBER, None)),
+        (_ID, Argument("branch", ArgumentKind.NUMBER), Argument("step", ArgumentKind.NUMBER, None)),
     ),
 )  # fmt: skip
 
@@ -229,12 +229,12 @@ _LOOKING = (
     Command(
         "state", Right.WATCH, _answer("state"),
         "Everything at the position, in pages: {frame?, stack?: {offset, limit}, memory?, storage?, logs? ...}.",
-        (_ID, Argument("query", Kind.OBJECT, None)),
+        (_ID, Argument("query", ArgumentKind.OBJECT, None)),
     ),
     Command(
         "code", Right.WATCH, _read("debugger.frontend:read_code"),
         "Code of a frame (none: the running one, 0: the outermost), init code and code in a fork alike.",
-        (_ID, _FRAME, Argument("offset", Kind.NUMBER, 0), Argument("limit", Kind.NUMBER, PAGE_MAX)),
+        (_ID, _FRAME, Argument("offset", ArgumentKind.NUMBER, 0), Argument("limit", ArgumentKind.NUMBER, PAGE_MAX)),
     ),
     Command(
         "timeline", Right.WATCH, _read("debugger.frontend:timeline_marks"),
@@ -243,7 +243,7 @@ _LOOKING = (
     Command(
         "evaluate", Right.WATCH, _read("debugger.frontend:evaluate"),
         "Value of an expression in a frame (none: the running one); null where it has none, {bytes} if it is long.",
-        (_ID, Argument("expression", Kind.TEXT), _FRAME),
+        (_ID, Argument("expression", ArgumentKind.TEXT), _FRAME),
     ),
     Command(
         "branches", Right.WATCH, _read("node.sessions.answers:branches_of"),
@@ -256,8 +256,9 @@ _LOOKING = (
     Command(
         "trace", Right.WATCH, _look("debugger.trace3155:trace_slices"), "A page of the run's EIP-3155 lines.",
         (
-            _ID, Argument("start", Kind.NUMBER, 0), Argument("limit", Kind.NUMBER, TRACE_LINES, TRACE_LINES),
-            Argument("memory", Kind.FLAG, False),
+            _ID, Argument("start", ArgumentKind.NUMBER, 0),
+            Argument("limit", ArgumentKind.NUMBER, TRACE_LINES, TRACE_LINES),
+            Argument("memory", ArgumentKind.FLAG, False),
         ),
     ),
     Command(
@@ -267,26 +268,26 @@ _LOOKING = (
     Command(
         "compare", Right.WATCH, _answer("compare"),
         "The first step at which two runs differ: {ignoringGas?, limit?}.",
-        (Argument("left", Kind.SESSION), Argument("right", Kind.SESSION), _OPTIONS), "diff",
+        (Argument("left", ArgumentKind.SESSION), Argument("right", ArgumentKind.SESSION), _OPTIONS), "diff",
         (PREFIX + "compare", PREFIX + "diff"),
     ),
     Command(
         "state_diff", Right.WATCH, _answer("state_diff"),
         "What differs between two positions of one session, or of two. A step that is not given is the present one.",
         (
-            _ID, Argument("leftStep", Kind.NUMBER, None), Argument("rightStep", Kind.NUMBER, None),
-            Argument("right", Kind.SESSION, None),
+            _ID, Argument("leftStep", ArgumentKind.NUMBER, None), Argument("rightStep", ArgumentKind.NUMBER, None),
+            Argument("right", ArgumentKind.SESSION, None),
         ),
     ),
     Command(
         "export", Right.WATCH, _answer("export"),
         "The session as one file, in hex; signed by the node's own key if that is wanted (owners only).",
-        (_ID, Argument("note", Kind.TEXT, None), Argument("sign", Kind.FLAG, False)),
+        (_ID, Argument("note", ArgumentKind.TEXT, None), Argument("sign", ArgumentKind.FLAG, False)),
     ),
     Command(
         "watch", Right.WATCH, _answer("watch"),
         "Follow a session live: events behind the cursor, pushed over QUIC and on the WebSocket.",
-        (_ID, Argument("cursor", Kind.NUMBER, None)),
+        (_ID, Argument("cursor", ArgumentKind.NUMBER, None)),
     ),
 )  # fmt: skip
 
@@ -294,20 +295,20 @@ _CHANGING = (
     Command(
         "breakpoint_add", Right.DRIVE, _answer("breakpoint_add"),
         "Set a breakpoint {kind, pc?, opcode?, slot?, ...}; with the id of one, in its place.",
-        (_ID, Argument("breakpoint", Kind.OBJECT)), "break",
+        (_ID, Argument("breakpoint", ArgumentKind.OBJECT)), "break",
     ),
     Command(
         "breakpoint_remove", Right.DRIVE, _answer("breakpoint_remove"), "Remove a breakpoint.",
-        (_ID, Argument("breakpoint", Kind.NUMBER)), "break",
+        (_ID, Argument("breakpoint", ArgumentKind.NUMBER)), "break",
     ),
     Command(
         "edit", Right.DRIVE, _answer("edit"),
         "Change the position on a new branch: {kind, index?, value?, data?, address?}.",
-        (_ID, Argument("edit", Kind.OBJECT)),
+        (_ID, Argument("edit", ArgumentKind.OBJECT)),
     ),
     Command(
         "rename", Right.DRIVE, _answer("rename"), "Give the session a name, or tags.",
-        (_ID, Argument("name", Kind.TEXT, None), Argument("tags", Kind.ANY, None)),
+        (_ID, Argument("name", ArgumentKind.TEXT, None), Argument("tags", ArgumentKind.ANY, None)),
     ),
     Command(
         "drive", Right.DRIVE, _answer("drive"),
@@ -321,45 +322,48 @@ _OWNING = (
         "create", Right.OWN, _answer("create"),
         "A session of {code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name?, tags? ...}: "
         "the transaction is signed, or the hash of a mined one; the block is one of the chain, or an object of fields.",
-        (Argument("program", Kind.OBJECT),), "new",
+        (Argument("program", ArgumentKind.OBJECT),), "new",
     ),
-    Command("import", Right.OWN, _answer("import_"), "A session of an exported file.", (Argument("file", Kind.DATA),)),
+    Command(
+        "import", Right.OWN, _answer("import_"), "A session of an exported file.",
+        (Argument("file", ArgumentKind.DATA),),
+    ),
     Command(
         "load", Right.OWN, _answer("load"),
         "Debug other bytecode from its start; fork, caller, calldata and breakpoints stay.",
-        (_ID, Argument("code", Kind.TEXT)),
+        (_ID, Argument("code", ArgumentKind.TEXT)),
     ),
     Command(
         "save", Right.OWN, _answer("save"), "Copy the session as it is now; the copy's id.",
-        (_ID, Argument("name", Kind.TEXT, None)),
+        (_ID, Argument("name", ArgumentKind.TEXT, None)),
     ),
     Command(
         "restore", Right.OWN, _answer("restore"), "Make the session what a saved one is.",
-        (_ID, Argument("saved", Kind.SESSION)), "load",
+        (_ID, Argument("saved", ArgumentKind.SESSION)), "load",
     ),
     Command("close", Right.OWN, _answer("close"), "End a session for good."),
     Command(
         "share", Right.OWN, _answer("share"),
         "A share token of the role watch or drive that is good for so many seconds; it is shown this once.",
         (
-            _ID, Argument("role", Kind.TEXT, "watch"), Argument("ttl", Kind.NUMBER, None),
-            Argument("name", Kind.TEXT, ""),
+            _ID, Argument("role", ArgumentKind.TEXT, "watch"), Argument("ttl", ArgumentKind.NUMBER, None),
+            Argument("name", ArgumentKind.TEXT, ""),
         ),
     ),
     Command("shares", Right.OWN, _answer("shares"), "All shares, and who drives: a share, 0 for the owner, or null."),
     Command(
         "unshare", Right.OWN, _answer("unshare"), "Revoke a share: its token is refused from now on.",
-        (_ID, Argument("share", Kind.NUMBER)),
+        (_ID, Argument("share", ArgumentKind.NUMBER)),
     ),
     Command(
         "pin", Right.OWN, _answer("pin"), "Keep a session whatever its age; false: no longer.",
-        (_ID, Argument("pinned", Kind.FLAG, True)),
+        (_ID, Argument("pinned", ArgumentKind.FLAG, True)),
     ),
     Command(
         "list", Right.OWN, _find("list_sessions"),
         "Sessions, the newest first: {name?, tag?, contract?, halt?, usedFrom? ..., limit?, cursor?} choose. A page "
         "shorter than the limit is the last; the cursor is the id of the last line of the page before.",
-        (Argument("search", Kind.OBJECT, None),),
+        (Argument("search", ArgumentKind.OBJECT, None),),
     ),
     Command("templates", Right.OWN, _find("templates"), "All templates, whole; own marks the users'.", (), ""),
     Command(
@@ -374,7 +378,7 @@ _OWNING = (
         "template_save", Right.OWN, _answer("template_save"),
         "Keep a template: {toml}, or {session, name, title?, explanation?} of a bytecode session. It is run once: a "
         "text has to end as it says; a session's end becomes what is expected.",
-        (Argument("template", Kind.OBJECT),), "template save",
+        (Argument("template", ArgumentKind.OBJECT),), "template save",
     ),
     Command(
         "template_remove", Right.OWN, _answer("template_remove"), "Remove a template of one's own.", (_NAME,),
@@ -403,7 +407,7 @@ _ORIGINAL = (
     ),
     _original(
         "load_bytecode loadBytecodeForSession", "load_bytecode", "Load code in place of the program; the state.",
-        _OF_ORIGINAL, Argument("bytecodeHex", Kind.TEXT),
+        _OF_ORIGINAL, Argument("bytecodeHex", ArgumentKind.TEXT),
     ),
     _original("reset_evm resetSession", "reset_evm", "Back to the start; the state.", _OF_ORIGINAL),
     _original("step_evm stepSession", "step_evm", "Execute one operation; the state.", _OF_ORIGINAL),

@@ -13,7 +13,7 @@ from debugger.errors import SessionLimitReached
 from debugger.session import Session
 from node.sessions.errors import SlowWatcher
 from node.sessions.rights import SessionRef
-from node.sessions.sharing import Access, Sharing, Sharings, holder, holder_name
+from node.sessions.sharing import SessionAccess, Sharing, Sharings, holder, holder_name
 from node.sessions.summary import Json, summary
 
 EVENTS = 256
@@ -135,7 +135,7 @@ class Feeds:
         return {"cursor": sharing.changes, "session": session, "command": command, "driver": driver}
 
     async def watch(
-        self, read: Callable[..., Awaitable[Any]], ref: SessionRef, access: Access, cursor: int | None
+        self, read: Callable[..., Awaitable[Any]], ref: SessionRef, access: SessionAccess, cursor: int | None
     ) -> AsyncGenerator[list[Json], None]:
         """Events behind the cursor; first the position of now if there is no cursor, or if some behind it are not kept.
 

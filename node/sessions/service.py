@@ -30,7 +30,7 @@ from node.sessions.import_worker import import_apart
 from node.sessions.record import KEYFRAME_BYTES, copied
 from node.sessions.repository import Policy, SessionRepository, expired
 from node.sessions.rights import SessionRef
-from node.sessions.sharing import OWNER, UNSHARED, Access, Sharing, Sharings, encode_sharing
+from node.sessions.sharing import OWNER, UNSHARED, SessionAccess, Sharing, Sharings, encode_sharing
 from node.sessions.summary import Json, change_event, summary
 from storage.wal.session_records import Kept
 
@@ -124,7 +124,7 @@ class SessionService:
         repository, cache = self.repository, self.cache
         async with cache.held(target, new=True) as cached:
             kept, over = repository.kept(source), repository.shelf.get(target)
-            sharing = UNSHARED if over is None else self.sharings.changed(Access(target, OWNER, True))
+            sharing = UNSHARED if over is None else self.sharings.changed(SessionAccess(target, OWNER, True))
 
             def work() -> Kept:
                 encoded, now = encode_sharing(sharing), repository.now()

@@ -81,7 +81,7 @@ def decode_sharing(data: bytes) -> Sharing:
         raise SessionFileMalformed(f"how the session is shared: {error}"[:300]) from None
 
 
-class Access(NamedTuple):
+class SessionAccess(NamedTuple):
     """What a reference to a session allows."""
 
     session: int
@@ -123,14 +123,14 @@ def revoked(sharing: Sharing, share: int) -> Sharing:
     return msgspec.structs.replace(sharing, shares=left, driver=driver)
 
 
-def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> Access:
+def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> SessionAccess:
     """What a token allows. Raises `InvalidShare`, `ShareExpired`."""
     found = next((other for other in sharing.shares if other.id == share), None)
     if found is None or not hmac.compare_digest(found.digest, _digest(secret)):
         raise InvalidShare(f"this token is not, or no longer, one of session {session}'s")
     if now >= found.expires:
         raise ShareExpired(f"share {share} of session {session} has expired")
-    return Access(session, share, found.role == DRIVE)
+    return SessionAccess(session, share, found.role == DRIVE)
 
 
 def holder(sharing: Sharing, now: float) -> int | None:
@@ -198,15 +198,15 @@ class Sharings:
         else:
             self._sharings[session] = sharing
 
-    def enter(self, ref: SessionRef) -> Access:
+    def enter(self, ref: SessionRef) -> SessionAccess:
         """What a number or token allows. Raises `SessionNotFound`, `InvalidShare`, `ShareExpired`."""
         if isinstance(ref, int):
             self.of(ref)
-            return Access(ref, OWNER, True)
+            return SessionAccess(ref, OWNER, True)
         session, share, secret = parse_token(ref)
         return entered(self.of(session), session, share, secret, self.now())
 
-    def driver(self, ref: SessionRef) -> Access:
+    def driver(self, ref: SessionRef) -> SessionAccess:
         """`enter` for a caller who wants to move or change the session. Raises also `WatchOnly`."""
         access = self.enter(ref)
         if not access.may_drive:
@@ -224,7 +224,7 @@ class Sharings:
             raise OwnersOnly("a share token is not enough for this")
         (self.driver if right is Right.DRIVE else self.enter)(ref)
 
-    def changed(self, access: Access) -> Sharing:
+    def changed(self, access: SessionAccess) -> Sharing:
         """The sharing after one more change by the holder of an access, who takes control if it is free.
 
         Raises `NotDriving`.
@@ -232,7 +232,7 @@ class Sharings:
         sharing = control_taken(self.of(access.session), access.share, self.now())
         return msgspec.structs.replace(sharing, changes=sharing.changes + 1)
 
-    def seconds_left(self, access: Access) -> float | None:
+    def seconds_left(self, access: SessionAccess) -> float | None:
         """Until the access ends; None for the owner's."""
         expiry = next((s.expires for s in self.of(access.session).shares if s.id == access.share), None)
         return None if expiry is None else max(0.0, expiry - self.now())

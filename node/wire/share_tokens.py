@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.sessions.commands import BY_METHOD, Command, Kind
+from node.sessions.commands import BY_METHOD, ArgumentKind, Command
 from node.sessions.rights import Right
 from node.wire.errors import GuestRefused
 from zvmd.frames import CallMethod, Request, Subscribe, Unsubscribe
@@ -29,6 +29,6 @@ def _names_only(command: Command, params: list[object], token: str) -> bool:
     named = [
         value
         for argument, value in zip(command.arguments, params, strict=False)
-        if argument.kind is Kind.SESSION and (value is not None or argument.is_required)
+        if argument.kind is ArgumentKind.SESSION and (value is not None or argument.is_required)
     ]
     return bool(named) and all(value == token for value in named)

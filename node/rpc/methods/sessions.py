@@ -7,30 +7,30 @@ from typing import Any
 
 from node.rpc import params
 from node.rpc.registry import Access, Method, Parameter, Parser, add, find_method
-from node.sessions.commands import BY_METHOD, PREFIX, REQUIRED, Argument, Command, Kind
+from node.sessions.commands import BY_METHOD, PREFIX, REQUIRED, Argument, ArgumentKind, Command
 from node.sessions.rights import Right, SessionRef
 
-_PARSERS: dict[Kind, Parser] = {
-    Kind.SESSION: params.session_ref,
-    Kind.NUMBER: params.loose_int,
-    Kind.TEXT: params.text,
-    Kind.FLAG: params.boolean,
-    Kind.OBJECT: params.json_object,
-    Kind.DATA: params.data,
-    Kind.ANY: lambda value: value,
+_PARSERS: dict[ArgumentKind, Parser] = {
+    ArgumentKind.SESSION: params.session_ref,
+    ArgumentKind.NUMBER: params.loose_int,
+    ArgumentKind.TEXT: params.text,
+    ArgumentKind.FLAG: params.boolean,
+    ArgumentKind.OBJECT: params.json_object,
+    ArgumentKind.DATA: params.data,
+    ArgumentKind.ANY: lambda value: value,
 }
 
 
 def _parser(argument: Argument, right: Right) -> Parser:
     parse, most = _PARSERS[argument.kind], argument.most
-    if argument.kind is Kind.SESSION and right is Right.OWN:
+    if argument.kind is ArgumentKind.SESSION and right is Right.OWN:
         return params.owned_session
     return parse if most is None else lambda value: min(parse(value), most)
 
 
 def _parameter(argument: Argument, right: Right) -> Parameter:
     default = None if argument.default is REQUIRED else argument.default
-    names_session = argument.kind is Kind.SESSION
+    names_session = argument.kind is ArgumentKind.SESSION
     return Parameter(
         argument.name, _parser(argument, right), argument.is_required, default, right if names_session else None
     )

@@ -20,14 +20,16 @@ from node.dap.line import REPEATABLE
 from node.dap.moves import BACKWARD, MOVES
 from node.rpc.methods import load_methods
 from node.rpc.registry import find_method, method_names
-from node.sessions.commands import BY_METHOD, COMMANDS, PREFIX, Argument, Command, Kind
+from node.sessions.commands import BY_METHOD, COMMANDS, PREFIX, Argument, ArgumentKind, Command
 from node.sessions.rights import Right
 from tests.paths import REPO
 from zvmd.async_session import AsyncSession
 from zvmd.session import Session
 
 load_methods()
-SESSION_FREE = {name for name, row in COMMANDS.items() if all(a.kind is not Kind.SESSION for a in row.arguments)}
+SESSION_FREE = {
+    name for name, row in COMMANDS.items() if all(a.kind is not ArgumentKind.SESSION for a in row.arguments)
+}
 MODULES = sorted(
     [*(REPO / "zvmd").glob("*.py"), *(REPO / "node/dap").glob("*.py"), *(REPO / "node/tui").glob("*.py"),
      *(REPO / "node/cli").glob("session*.py")]
@@ -64,7 +66,7 @@ def test_every_row_is_an_rpc_method_with_its_rights() -> None:
     for name, row in BY_METHOD.items():
         method = find_method(name)
         assert [p.name for p in method.parameters] == [a.name for a in row.arguments]
-        rights = [row.right if a.kind is Kind.SESSION else None for a in row.arguments]
+        rights = [row.right if a.kind is ArgumentKind.SESSION else None for a in row.arguments]
         assert [p.right for p in method.parameters] == rights
         assert method.session_rights == tuple((at, right) for at, right in enumerate(rights) if right is not None)
 
@@ -100,7 +102,11 @@ def test_every_row_is_on_the_command_line_and_nothing_else() -> None:
 
 
 def test_a_row_without_a_command_of_its_own_gets_one() -> None:
-    arguments = (Argument("id", Kind.SESSION), Argument("n", Kind.NUMBER, 1), Argument("deep", Kind.FLAG, False))
+    arguments = (
+        Argument("id", ArgumentKind.SESSION),
+        Argument("n", ArgumentKind.NUMBER, 1),
+        Argument("deep", ArgumentKind.FLAG, False),
+    )
     command = command_of(Command("look_at", Right.WATCH, len, "Look at it.", arguments))
     assert (command.name, command.help) == ("look-at", "Look at it.")
     kinds = [(type(p).__name__, p.required) for p in command.params if p.name is not None and "argument_" in p.name]
