@@ -22,10 +22,10 @@ from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import export_session, import_session
 from debugger.slices import finish
+from node.machine.assembly import build_machine
 from tests.bytecode import code
-from vm.machine import Machine
 
-MACHINE = Machine()
+MACHINE = build_machine()
 GAS = 5 * 10**10
 
 

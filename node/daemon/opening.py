@@ -17,7 +17,6 @@ from chain.genesis import Genesis, dev_genesis
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
-from node.cache import FileObjectCache
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.dev_contracts import dev_alloc
@@ -28,6 +27,8 @@ from node.engine.node import Node
 from node.engine.pipeline import Pipeline
 from node.engine.pool import PoolEntry
 from node.engine.producer import TIMESTAMP_MAX, Controls
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
@@ -159,7 +160,7 @@ def _open(
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
+    machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     block_time = settings.node.block_time_seconds
     controls = Controls(

@@ -69,8 +69,12 @@ PLACES = sorted(name for name in failpoints() if name.startswith(AT_THE_START))
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def test_its_first_start_is_killed_anywhere(tmp_path: Path, archive: Path) -> None:
-    chosen = random.Random(archive.name).sample(PLACES, 5)
-    assert sum(killed_at_the_start(tmp_path / place, archive, place) for place in chosen) >= 1
+    killed = 0
+    for tried, place in enumerate(random.Random(archive.name).sample(PLACES, len(PLACES)), 1):
+        killed += killed_at_the_start(tmp_path / place, archive, place)
+        if killed and tried >= 5:
+            return
+    raise AssertionError("a first start reaches none of the places")
 
 
 @pytest.mark.full

@@ -17,7 +17,6 @@ from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.api.errors import ReadOnly
-from node.cache import FileObjectCache
 from node.daemon.opening import open_identity, resume, take_directory
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
@@ -25,6 +24,8 @@ from node.engine.group import Group
 from node.engine.pipeline import Pipeline
 from node.engine.producer import Controls
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
@@ -51,7 +52,7 @@ node.daemon.opening.version = cache(version)  # type: ignore[attr-defined]
 @cache
 def machine() -> Machine:
     """The machine, compiled once."""
-    return Machine(cache=FileObjectCache(OBJECTS))
+    return build_machine(cache=FileObjectCache(OBJECTS))
 
 
 class WaitingClock(FixedClock):

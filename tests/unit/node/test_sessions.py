@@ -19,7 +19,8 @@ from debugger.session import Session
 from debugger.sharing import export_session, export_slices
 from debugger.slices import Slices, WantsPause, one_slice
 from node.api.errors import WriterBusy
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.sessions import cache, service
 from node.sessions.base_state import BaseStates, NewSession
 from node.sessions.gallery import Gallery
@@ -33,7 +34,6 @@ from storage.wal.records import RecordType
 from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
 from tests.simulation.simfs import SimFs
-from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)
 """Counts up in memory until its gas is gone."""
@@ -45,7 +45,7 @@ CALLING = Program(
 )
 """Calls the endless one after seven pushes."""
 SHORT = Program(code="0x6001600201600055600160005260206000f3")
-MACHINE = Machine(cache=FileObjectCache(OBJECTS))
+MACHINE = build_machine(cache=FileObjectCache(OBJECTS))
 
 
 class Log:
