@@ -6,12 +6,11 @@ https://microsoft.github.io/debug-adapter-protocol/specification
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from node.dap.debuggee import Debuggee, Refused
+from node.dap.refusals import Refused
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Granularity = Literal["statement", "line", "instruction"]
@@ -244,7 +243,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-Row = tuple[type[Arguments], Callable[[Debuggee, Any], dict[str, Any]]]
-"""What a request takes, and what answers it with the body of the response."""
