@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from zvmd.session_view import QUERY, SessionView, shown, value_of
 
 Where = dict[str, Any]
-"""Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
+"""Where a session is: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
 
 
 class AsyncRpc(Protocol):
@@ -129,7 +129,7 @@ class AsyncSession:
         return dict(await self.call("edit", {"kind": kind, **fields}))
 
     async def save(self, name: str | None = None) -> AsyncSession:
-        """A copy as it stands now."""
+        """A copy as it is now."""
         return AsyncSession(self.node, (await self.call("save", name))["id"])
 
     async def export(self, file: str | Path, *, sign: bool = False) -> int:

@@ -28,7 +28,7 @@ class Session:
     ...     session.state()["stack"]
     ['0x1', '0x2']
 
-    Moves return where the session stands: step, pc, opcode, gasLeft, depth, halt, reason.
+    Moves return where the session is: step, pc, opcode, gasLeft, depth, halt, reason.
     """
 
     def __init__(self, node: Rpc, number: int | str) -> None:
@@ -127,7 +127,7 @@ class Session:
         return dict(self.call("edit", {"kind": kind, **fields}))
 
     def save(self, name: str | None = None) -> Session:
-        """A copy as it stands now."""
+        """A copy as it is now."""
         return Session(self.node, self.call("save", name)["id"])
 
     def export(self, file: str | Path, *, sign: bool = False) -> None:
@@ -141,7 +141,7 @@ class Session:
     def state_diff(self, step: int | None = None, other_step: int | None = None, other: Session | None = None) -> Any:
         """What differs between two positions, here or in another session: accounts, storage, stack, memory.
 
-        A step that is not given is where the session stands.
+        A step that is not given is where the session is.
         """
         return self.call("state_diff", step, other_step, None if other is None else other.id)
 

@@ -1,4 +1,4 @@
-"""What an editor debugs: a session of the node, the codes it has met, and what the editor told of itself."""
+"""What an editor debugs: a session of the node, the codes it has met, and what the editor said of itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Debuggee:
     is_attached: bool = False
     codes: list[Code] = field(default_factory=list)
     exception: Json | None = None
-    """What `exceptionInfo` tells about where it stands."""
+    """What `exceptionInfo` answers at this position."""
     is_initialized: bool = False
     line_base: int = 1
     column_base: int = 1

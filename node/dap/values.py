@@ -25,7 +25,7 @@ LOG_BASE = 1 << 24
 WORD_BYTES = 32
 PAGE = 1_000
 VARIABLES_MAX = 10_000
-"""Of one request; what is left is told as one more variable."""
+"""Of one request; the rest is counted in one more variable."""
 MEMORY_BYTES_MAX = 1 << 20
 SHOWN_BYTES = 64
 """Of calldata or memory in a line; the rest is behind its memory reference."""
