@@ -11,10 +11,10 @@ import msgspec
 
 from node.dap import arguments as ask
 from node.dap import breakpoints, edits, listing, moves, values
+from node.dap.arguments import Refused
 from node.dap.debuggee import Debuggee
 from node.dap.moves import Interruption
 from node.dap.protocol import CAPABILITIES
-from node.dap.refusals import Refused
 from zvmd.errors import ZvmdClientError
 from zvmd.session_view import shown
 

@@ -6,10 +6,10 @@ import re
 from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
+from node.dap.arguments import Refused
 from node.dap.codes import Place
 from node.dap.debuggee import Debuggee, Row
 from node.dap.points import Asked, is_hit_condition
-from node.dap.refusals import Refused
 from node.dap.values import WORD_BYTES, frame_and_scope
 
 Json = dict[str, Any]

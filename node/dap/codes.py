@@ -1,14 +1,12 @@
-"""Codes that a debuggee runs, as editors see them: listings with lines, and addresses."""
+"""The codes that an editor's debugging has met, and what an editor may mean by a source."""
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
 from debugger.frontend import Instruction
-from node.dap.refusals import Refused
 
 Json = dict[str, Any]
 
@@ -17,14 +15,6 @@ CODE_SHIFT = 32
 PC_MASK = (1 << CODE_SHIFT) - 1
 ROWS_OUTSIDE_MAX = 1 << 30
 """How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
-
-
-def number_in(text: str, what: str) -> int:
-    """A number of an argument that is text. Raises `Refused`."""
-    if not _NUMBER.fullmatch(text):
-        raise Refused(f"{what} is not a number: {text[:100]!r}")
-    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What an editor debugs: a session of the node, the codes it has met, and what the editor said of itself."""
+"""What an editor debugs: a session of the node, the codes it has met, and what the editor told of itself."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from urllib.parse import unquote
 
 from chain.forks import Fork
 from debugger.frontend import disassemble
-from node.dap.arguments import Arguments, Launch, Source
-from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, Code, Place, number_in
+from node.dap.arguments import Arguments, Launch, Refused, Source, number_in
+from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, Code, Place
 from node.dap.points import Points
-from node.dap.refusals import Refused
 
 Json = dict[str, Any]
 Ask = Callable[..., Any]
@@ -39,7 +38,7 @@ class Debuggee:
     is_attached: bool = False
     codes: list[Code] = field(default_factory=list)
     exception: Json | None = None
-    """What `exceptionInfo` answers at this position."""
+    """What `exceptionInfo` tells about where it stands."""
     is_initialized: bool = False
     line_base: int = 1
     column_base: int = 1
@@ -135,6 +134,10 @@ class Debuggee:
         return number, at - (number << CODE_SHIFT)
 
 
+Row = tuple[type[Arguments], Callable[[Debuggee, Any], Json]]
+"""What a request takes, and what answers it with the body of the response."""
+
+
 def _base_name(path: str) -> str:
     """The last part of a path or URI, such as ``debug:0x….evm?session=1``."""
     whole = unquote(path.partition("?")[0]) if _URI.match(path) else path
@@ -144,6 +147,3 @@ def _base_name(path: str) -> str:
 LONG = ("stack", "memory", "returnData", "calldata", "storage", "transientStorage", "logs", "callFrames")
 FRAMES_MAX = 1_100
 """More than `vm.limits.CALL_DEPTH`."""
-
-Row = tuple[type[Arguments], Callable[[Debuggee, Any], Json]]
-"""What a request takes, and what answers it with the body of the response."""

@@ -8,8 +8,8 @@ import re
 from typing import Any
 
 from node.dap import arguments as ask
+from node.dap.arguments import Refused
 from node.dap.debuggee import Debuggee, Row
-from node.dap.refusals import Refused
 from node.dap.values import WORD_BYTES, frame_and_scope, memory_place, state_of
 
 Json = dict[str, Any]

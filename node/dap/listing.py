@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from node.dap import arguments as ask
+from node.dap.arguments import Refused
 from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code
 from node.dap.debuggee import Debuggee, Row
-from node.dap.refusals import Refused
 
 Json = dict[str, Any]
 INSTRUCTIONS_MAX = 10_000

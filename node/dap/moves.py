@@ -39,7 +39,7 @@ def event(name: str, **body: Any) -> Json:
 
 
 def stopped(reason: str, **more: Any) -> Json:
-    """The event for where a move ended."""
+    """The event that tells where a move ended."""
     return event("stopped", reason=reason, threadId=THREAD, allThreadsStopped=True, **more)
 
 
@@ -84,7 +84,7 @@ class Interruption:
 
 
 def travel(it: Debuggee, name: str, interruption: Interruption) -> Iterator[Json]:
-    """Perform a move; the events on the way and the one for where it ended."""
+    """Perform a move; the events on the way and the one that tells where it ended."""
     it.exception = None
     goal = it.state(None)["depth"] - _DEPTH_LOST.get(name, 0) if name in _DEPTH_LOST else None
     onward = {"step_over": "step_out", "step_over_back": "step_out_back"}.get(name, name)

@@ -6,9 +6,8 @@ import base64
 from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
-from node.dap.codes import number_in
+from node.dap.arguments import Refused, number_in
 from node.dap.debuggee import Debuggee, Row
-from node.dap.refusals import Refused
 from zvmd.session_view import selector_bytes
 
 Json = dict[str, Any]
@@ -25,7 +24,7 @@ LOG_BASE = 1 << 24
 WORD_BYTES = 32
 PAGE = 1_000
 VARIABLES_MAX = 10_000
-"""Of one request; the rest is counted in one more variable."""
+"""Of one request; what is left is told as one more variable."""
 MEMORY_BYTES_MAX = 1 << 20
 SHOWN_BYTES = 64
 """Of calldata or memory in a line; the rest is behind its memory reference."""

@@ -22,7 +22,7 @@ from debugger.errors import InvalidProgram, SessionFileMalformed, SessionLimitRe
 from debugger.limits import NAME_CHARACTERS
 from node.sessions.errors import InvalidShare, NotDriving, OwnersOnly, ShareExpired, WatchOnly
 from node.sessions.rights import SHARE_PREFIX, Right, SessionRef
-from storage.sessions import SessionShelf
+from storage.sessions.shelf import SessionShelf
 
 WATCH: Final = "watch"
 DRIVE: Final = "drive"
