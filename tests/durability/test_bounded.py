@@ -16,6 +16,8 @@ from node.engine.clock import SystemClock
 from node.engine.pipeline import Pipeline
 from node.engine.requests import Submit
 from node.ops.memory import resident_bytes
+from storage.blocks import chaindata
+from storage.io import kv
 from tests.durability.nodes import LocalNode
 
 MIB = 2**20
