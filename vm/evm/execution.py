@@ -9,6 +9,7 @@ from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
 from vm.code import Code
 from vm.context import ExecutionContext
+from vm.evm.faults import fault_words, words_of
 from vm.evm.fork_runtime import ForkRuntime
 from vm.evm.frame import Frame
 from vm.evm.frame_pool import FramePool
@@ -17,12 +18,11 @@ from vm.evm.host.calls import run_precompile
 from vm.evm.host.creates import deploy
 from vm.evm.jit.entry_table import NO_ENTRIES
 from vm.evm.layout import Exit, Field, StateBlock
-from vm.faults import fault_words, words_of
+from vm.evm.pricing import Pricing
+from vm.evm.trace import Tracer
 from vm.interruption import Interruption
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
-from vm.pricing import Pricing
-from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
