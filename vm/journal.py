@@ -784,8 +784,9 @@ class Journal:
 
     def held_bytes(self) -> int:
         """What the changes of the transaction take, roughly. Any thread."""
-        bulk = sum(bulk.recorded.held_bytes for bulk in tuple(self._unread) if bulk.recorded is not None)
-        bulk += sum(recorded.held_bytes for recorded in tuple(self._unread_ended))
+        records = [bulk.recorded for bulk in tuple(self._unread)]
+        records += self._unread_ended
+        bulk = sum(recorded.held_bytes for recorded in records if recorded is not None)
         logs = sum(len(part.data) if isinstance(part, Log) else part.held_bytes for part in tuple(self._log_parts))
         return CHANGE_BYTES * (len(self._undo) + len(self._accounts)) + bulk + logs
 

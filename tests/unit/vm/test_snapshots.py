@@ -183,6 +183,21 @@ def test_equal_containers_are_not_mistaken_for_each_other() -> None:
         assert journal.storage(OTHER, 1) == 5
 
 
+def test_storage_that_a_snapshot_will_undo_into_is_not_changed_meanwhile() -> None:
+    journal = World().journal
+    journal.begin_transaction()
+    journal.set_storage(OTHER, 1, 5)
+    start = journal.checkpoint()
+    journal.create_account(OTHER)  # wipes; what undoes that is in the snapshot
+    snapshot = journal.snapshot()
+    journal.revert(start)
+    journal.set_storage(OTHER, 1, 9)
+    journal.restore(snapshot)
+    assert journal.storage(OTHER, 1) == 0
+    journal.revert(start)
+    assert journal.storage(OTHER, 1) == 5
+
+
 def test_a_watched_opcode_that_must_run_again_is_seen_once() -> None:
     # The slot must be brought in and the memory must grow: both opcodes run twice natively.
     program = code(5, "SLOAD POP", 1, 9_000, "MSTORE STOP")
