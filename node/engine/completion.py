@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chain.transactions import Transaction
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.rpc.backend import PRIORITY_FEE_WEI, CallFields
 
 
@@ -16,11 +16,11 @@ class Draft:
     """A transaction that the node signs itself, complete but for its nonce, which the writer chooses."""
 
     sender: Address
-    sign: Callable[[int], Candidate]
+    sign: Callable[[int], PooledTransaction]
     """The signed transaction with this nonce. Raises static `InvalidTransaction` subclasses."""
 
 
-Offered = Candidate | Draft
+Offered = PooledTransaction | Draft
 """What the writer is given."""
 
 

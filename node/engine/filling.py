@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chain.errors import BlobFeeTooLow, FeeTooLow, NonceTooHigh
-from node.engine.executor import BlockBuilder, Candidate
-from node.engine.pool import PoolEntry
+from node.engine.executor import BlockBuilder
+from node.engine.pool import PooledTransaction
 from storage.errors import StorageError
 from vm.interruption import checkpoint
 
@@ -18,9 +18,9 @@ NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
 
 def fill(
     builder: BlockBuilder,
-    entries: Iterable[PoolEntry],
-    take: Callable[[PoolEntry], None],
-    refuse: Callable[[PoolEntry, Exception], None],
+    entries: Iterable[PooledTransaction],
+    take: Callable[[PooledTransaction], None],
+    refuse: Callable[[PooledTransaction, Exception], None],
 ) -> None:
     """Execute the entries that fit, in their order.
 
@@ -35,7 +35,7 @@ def fill(
         if not builder.has_room(entry.transaction):
             continue
         try:
-            builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
+            builder.add(entry.transaction, entry.sender, entry.raw)
         except NOT_YET:
             continue
         except StorageError:

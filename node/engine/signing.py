@@ -10,13 +10,13 @@ from weakref import WeakValueDictionary
 
 from chain.errors import WrongChainId
 from chain.forks import ChainConfig, Fork
+from chain.production import ChainSettings
 from chain.transactions import Transaction, impersonate, sign_transaction
 from chain.types import Address
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.completion import Draft, Offered, completed
-from node.engine.executor import Candidate
-from node.engine.producer import Controls
+from node.engine.pool import PooledTransaction
 from node.rpc.backend import CallFields, CallResult
 
 
@@ -26,7 +26,7 @@ class OwnTransactions:
 
     config: ChainConfig
     accounts: DevAccounts
-    controls: Callable[[], Controls]
+    settings: Callable[[], ChainSettings]
     estimate: Callable[[CallFields], int | CallResult]
     next_block: Callable[[], tuple[int, Fork]]
     """Base fee, wei per gas, and fork of the block after the newest."""
@@ -46,7 +46,7 @@ class OwnTransactions:
         filled = self.filled(fields, sender)
         _, fork = self.next_block()
 
-        def sign(nonce: int) -> Candidate:
+        def sign(nonce: int) -> PooledTransaction:
             transaction = filled(nonce)
             signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
             return admission.own(signed, sender, self.config, fork)
@@ -76,7 +76,7 @@ class OwnTransactions:
 
     def impersonates(self, sender: Address) -> bool:
         """Whether the node sends for an account without its key."""
-        controls = self.controls()
-        return sender in controls.impersonated or (
-            controls.impersonate_all and sender not in self.accounts.addresses
+        settings = self.settings()
+        return sender in settings.impersonated or (
+            settings.impersonate_all and sender not in self.accounts.addresses
         )
