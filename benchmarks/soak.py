@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from storage import layout
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import inspect
 from storage.wal.format import record_size
 from tests.daemon import Daemon

@@ -21,7 +21,7 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the folder of this 
 from trie import HexaryTrie  # type: ignore[attr-defined]  # noqa: E402
 
 from chain.hashing import EMPTY_ROOT, keccak256  # noqa: E402
-from storage.kv import LevelStore, open_leveldb  # noqa: E402
+from storage.io.kv import LevelStore, open_leveldb  # noqa: E402
 from storage.state.keys import ACCOUNT_NODE  # noqa: E402
 from storage.state.trie import BranchCache, Committer, NodeMap  # noqa: E402
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import RecordType, Wal, WalIdentity
 
 CHAIN = WalIdentity(bytes(32), 31337)

@@ -17,7 +17,7 @@ from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.state import Account, StateDelta
 from chain.types import Address, Hash32
-from storage.kv import open_leveldb
+from storage.io.kv import open_leveldb
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from tests.unit.vm.programs import CALLER, TARGET, World, code

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.opening import take_directory
+from node.daemon.opening import take_directory
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.exclusion import refuse_if_used
 from storage.export import write_export
-from storage.fs import RealFs
 from storage.identity import read_genesis
-from storage.kv import open_leveldb
+from storage.io.files import RealFs
+from storage.io.kv import open_leveldb
 from storage.pruning import Pruned, prune, scratch_store
 
 

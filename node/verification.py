@@ -16,8 +16,8 @@ from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.entries import looked_over
 from storage.errors import SnapshotLost
 from storage.exclusion import DirectoryLock, refuse_if_used
-from storage.fs import FileSystem, RealFs
-from storage.kv import KeyValueStore, open_leveldb
+from storage.io.files import FileSystem, RealFs
+from storage.io.kv import KeyValueStore, open_leveldb
 from storage.session_files import SessionFiles
 from storage.sessions import SessionShelf
 from storage.state.reader import StateView

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from storage.errors import RecordTooLarge
-from storage.failpoints import reach
+from storage.io.failpoints import reach
 from storage.wal import Wal
 from storage.wal.records import RecordType
 

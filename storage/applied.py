@@ -21,9 +21,9 @@ from storage.chaindata import ChainData
 from storage.cheats import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, Amendment, Revert, Snapshot, delta_of
 from storage.checkpoint import ReplayStart
 from storage.errors import InvalidRecord, StateRootMismatch
-from storage.failpoints import reach
 from storage.fates import FATES_MAX, REVERTED, Fate, FateShelf
-from storage.kv import KeyValueStore
+from storage.io.failpoints import reach
+from storage.io.kv import KeyValueStore
 from storage.sealed import SealedBlock
 from storage.sessions import SessionShelf
 from storage.state.store import StateStore
@@ -203,7 +203,7 @@ class AppliedChain:
     def freeze(self, lsn: int, needed_lsn: int | None) -> int | None:
         """Freeze everything for a checkpoint; its block, None if nothing is new or another one is under way.
 
-        ``lsn``: of the last record that was applied. ``needed_lsn``: of the oldest POOL_ADMIT record that the pool needs.
+        ``lsn``: of the last record that was applied. ``needed_lsn``: of the oldest POOL_ADMIT record that a pool needs.
         """
         changed = self.state.has_changes or self.sessions.has_changes or self.templates.has_changes
         if self._frozen is not None or not changed:

@@ -21,12 +21,12 @@ from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header, write_file
-from storage.fs import FileSystem, RealFs, parent_of, write_atomically
 from storage.identity import read_genesis
+from storage.io.failures import reading
+from storage.io.files import FileSystem, RealFs, parent_of, write_atomically
 from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
-from storage.wal.failures import reading
 from storage.wal.format import OPTIONAL
 from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.segment import sequence_of

@@ -19,9 +19,9 @@ from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
 from storage.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
-from storage.failpoints import reach
-from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.failpoints import reach
+from storage.io.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS, META_STATE, block_key
 from storage.state.positions import stored_positions
 from storage.state.store import StateStore, stored_head

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from storage import layout
 from storage.errors import DataDirectoryUnusable, EntryUnusable
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal.beginning import BEGINNING_NAME
 from storage.wal.watermark import WATERMARK_NAME
 

@@ -5,8 +5,8 @@
 | the data directory | `DirectoryLock` | a start over a removed or replaced LOCK, from any path, mount or namespace |
 | ``LOCK`` | `DirectoryLock` | versions of this program that know no other lock |
 | ``wal/`` | `storage.wal.Wal` | a log that is moved or linked into another directory |
-| ``wal/watermark``, the segment being written | `storage.fs.RealFs.open` | a copy of hard links |
-| ``state/``, ``state/LOCK`` | `storage.kv`, LevelDB | other programs that use LevelDB |
+| ``wal/watermark``, the segment being written | `storage.io.files.RealFs.open` | a copy of hard links |
+| ``state/``, ``state/LOCK`` | `storage.io.kv`, LevelDB | other programs that use LevelDB |
 
 Whoever finds one of them taken refuses with `DataDirectoryLocked` (75) and changes nothing. A plain copy of a directory
 has files of its own and is another chain of its own; nothing it does reaches the one it was copied from.
@@ -14,8 +14,8 @@ has files of its own and is another chain of its own; nothing it does reaches th
 
 from __future__ import annotations
 
-from storage.fs import FileSystem, Lock
-from storage.wal.failures import entering, writing
+from storage.io.failures import entering, writing
+from storage.io.files import FileSystem, Lock
 
 LOCK = "LOCK"
 TEMPORARY = ".new"

@@ -21,12 +21,12 @@ from chain.types import Hash32
 from storage import layout
 from storage.checkpoint import last_checkpoint
 from storage.errors import ExportDamaged
-from storage.failpoints import reach
-from storage.fs import File, FileSystem, parent_of, write_all
-from storage.kv import LAST_KEY, KeyValueStore
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import File, FileSystem, parent_of, write_all
+from storage.io.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
 from storage.wal.beginning import read_beginning
-from storage.wal.failures import reading, syncing, writing
 
 MAGIC = b"ZVMDSNP1"
 SUFFIX = ".snap"

@@ -13,7 +13,7 @@ import msgspec
 
 from chain.types import Hash32
 from storage.errors import CheckpointBroken, InvalidRecord
-from storage.kv import KeyValueStore
+from storage.io.kv import KeyValueStore
 from storage.state.keys import FATE, after_prefix
 from storage.wal.records import UNDECODABLE
 

@@ -15,10 +15,10 @@ from chain.receipts import Log
 from chain.types import Address, Hash32
 from storage.chaindata import ChainData
 from storage.errors import IndexDamaged, IndexLocked, StorageFull
-from storage.failpoints import reach
 from storage.index.index import Index
 from storage.index.queries import LogFilter, LogPosition
 from storage.index.writer import IndexedBlock, Watermark
+from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
 

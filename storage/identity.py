@@ -8,10 +8,10 @@ from typing import Any
 from chain.errors import InvalidGenesis
 from chain.genesis import Genesis
 from storage.errors import DataDirectoryDamaged
-from storage.fs import FileSystem, write_atomically
+from storage.io.checksum import CRC32
+from storage.io.failures import reading, writing
+from storage.io.files import FileSystem, write_atomically
 from storage.layout import GENESIS, WAL
-from storage.wal.checksum import CRC32
-from storage.wal.failures import reading, writing
 
 CHECKSUM = "crc32"
 """Key of the checksum of all other members as they are written. Files of before it have none."""

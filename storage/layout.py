@@ -24,12 +24,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from storage import exclusion
-from storage.checked_line import decode_checked, encode_checked
 from storage.errors import DataDirectoryDamaged, StoreTooNew
 from storage.exclusion import DirectoryLock
-from storage.failpoints import reach
-from storage.fs import FileSystem, write_atomically
-from storage.wal.failures import reading, syncing, writing
+from storage.io import diskspace
+from storage.io.checked_line import decode_checked, encode_checked
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import FileSystem, write_atomically
 
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
@@ -43,7 +44,7 @@ EXPORTS = "exports"
 SUSPECT = "suspect"
 PANIC = "panic"
 QUARANTINE = "quarantine"
-BALLAST = "ballast"
+BALLAST = diskspace.BALLAST
 VERIFYING = "verifying"
 TLS = "tls"
 

@@ -36,16 +36,16 @@ from storage.errors import (
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
-from storage.failpoints import reach
 from storage.following import IndexFollower
-from storage.fs import FileSystem, write_atomically
 from storage.index.index import Index, destroy, refuse_if_held
-from storage.kv import KeyValueStore, open_leveldb, unused
+from storage.io.failpoints import reach
+from storage.io.failures import syncing, writing
+from storage.io.files import FileSystem, write_atomically
+from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
 from storage.wal.beginning import read_beginning
 from storage.wal.delta import Deltas
-from storage.wal.failures import syncing, writing
 from storage.wal.loss import accept_loss
 from storage.wal.records import RecordType, encode_genesis
 from storage.wal.recovery import forget_cached

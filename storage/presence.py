@@ -18,12 +18,12 @@ from storage.errors import DataDirectoryLocked, FileGone, StorageFull
 from storage.exclusion import DirectoryLock
 from storage.export import exports, founding_export
 from storage.following import IndexFollower
-from storage.fs import RealFs, parent_of, write_atomically
+from storage.io.failures import syncing, writing
+from storage.io.files import RealFs, parent_of, write_atomically
 from storage.session_files import path_of_file
 from storage.sessions import SessionShelf
 from storage.wal import Wal
 from storage.wal.beginning import BEGINNING_NAME
-from storage.wal.failures import syncing, writing
 from storage.wal.packed import SUFFIX
 from storage.wal.watermark import WATERMARK_NAME
 
@@ -68,7 +68,7 @@ IDENTITY = (layout.FORMAT, layout.GENESIS)
 
 
 class StateFiles(Protocol):
-    """The state store's files, as `storage.kv.LevelStore`."""
+    """The state store's files, as `storage.io.kv.LevelStore`."""
 
     def check_files(self) -> None:
         """Raise `FileGone` unless every file in use is there."""

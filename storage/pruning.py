@@ -33,13 +33,13 @@ from storage.errors import (
     StorageUnreadable,
 )
 from storage.export import exports, read_header, restore_export
-from storage.failpoints import reach
-from storage.fs import FileSystem, parent_of
-from storage.kv import KeyValueStore, open_leveldb
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing
+from storage.io.files import FileSystem, parent_of
+from storage.io.kv import KeyValueStore, open_leveldb
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
 from storage.wal.beginning import Beginning, remove_pruned, write_beginning
-from storage.wal.failures import reading, syncing
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal

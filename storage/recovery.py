@@ -14,8 +14,8 @@ from storage.answers import ANSWER, Answered
 from storage.cheats import CHEATS, Revert, Snapshot
 from storage.checkpoint import replay_from
 from storage.errors import InvalidRecord, StateRootMismatch, StateStoreCorrupt, WalCorrupt
-from storage.failpoints import reach
 from storage.fates import decode_fates
+from storage.io.failpoints import reach
 from storage.sealed import SealedBlock
 from storage.store import Store
 from storage.wal import Record
@@ -172,10 +172,11 @@ class _Reading:
 
     def sealed(self, record: Record) -> None:
         store, report, environment = self.store, self.report, self.environment
-        if self.checkpoint_lsn and not report.blocks and environment and environment.parent_hash != store.applied.tip.hash:
+        tip = store.applied.tip
+        if self.checkpoint_lsn and not report.blocks and environment and environment.parent_hash != tip.hash:
             raise _of_another_history(store, record.lsn)
-        if environment is None or environment.number != store.applied.tip.number + 1:
-            raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.applied.tip.number}")
+        if environment is None or environment.number != tip.number + 1:
+            raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {tip.number}")
         reach("recovery.block.before")
         _replay_block(
             store, self.replay, _Sealed(environment, self.raws, self.known, decode_seal(record.payload), record.lsn)
@@ -221,7 +222,8 @@ def _compare_with_log(store: Store) -> None:
 
 def _of_another_history(store: Store, lsn: int) -> StateStoreCorrupt:
     """The log is the truth: a state store put here from a copy that went on by itself is made again."""
-    return StateStoreCorrupt(f"its block {store.applied.tip.number}, 0x{store.applied.tip.hash.hex()}, is not the log's at LSN {lsn}")
+    tip = store.applied.tip
+    return StateStoreCorrupt(f"its block {tip.number}, 0x{tip.hash.hex()}, is not the log's at LSN {lsn}")
 
 
 class _Sealed(NamedTuple):

@@ -16,9 +16,9 @@ from hashlib import blake2b
 from storage import layout
 from storage.errors import SnapshotLost, StorageFull
 from storage.export import write_file
-from storage.failpoints import reach
-from storage.fs import FileSystem, parent_of
-from storage.wal.failures import reading, syncing, writing
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import FileSystem, parent_of
 from storage.wal.session_records import DIGEST_BYTES, Snapshot
 
 SUFFIX = ".sess"

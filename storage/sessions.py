@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from storage.errors import CheckpointBroken, InvalidRecord
-from storage.kv import KeyValueStore
+from storage.io.kv import KeyValueStore
 from storage.state.keys import META_SESSIONS, SESSION, SESSION_PLACE, after_prefix, block_key
 from storage.wal.session_records import Kept, Place, Snapshot
 

@@ -21,10 +21,10 @@ from storage.applied import AppliedChain, Head
 from storage.cheats import Revert
 from storage.checkpoint import write_checkpoint
 from storage.errors import StateUnavailable
-from storage.failpoints import reach
 from storage.following import FoundLog, IndexFollower, LogQuery
-from storage.kv import KeyValueStore
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.failpoints import reach
+from storage.io.kv import KeyValueStore
 from storage.rewinds import Rewinds
 from storage.sealed import SealedBlock
 from storage.session_search import SessionSearch
@@ -57,8 +57,8 @@ class Store:
         needed_lsn: int | None = None,
         deltas: Deltas = Deltas.AUTO,
     ) -> None:
-        """``checkpoint_lsn`` and ``needed_lsn``: of the last checkpoint of ``kv``; ``deltas``: which blocks get a record
-        of what they did.
+        """``checkpoint_lsn`` and ``needed_lsn``: of the last checkpoint of ``kv``. ``deltas``: which blocks get a
+        record of what they did.
         """
         self.wal = wal
         self.kv = kv

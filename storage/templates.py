@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage.errors import CheckpointBroken
-from storage.kv import KeyValueStore
+from storage.io.kv import KeyValueStore
 from storage.state.keys import TEMPLATE, after_prefix
 
 

@@ -69,6 +69,14 @@ class Daemon:
             self._environment["PYTHONPATH"] = str(REPO)
         self._process: Process | None = None
 
+    def __enter__(self) -> Daemon:
+        """Started, and left running no longer than the block lasts."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def http_url(self) -> str:
         """Where JSON-RPC is answered."""

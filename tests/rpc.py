@@ -36,7 +36,7 @@ class Rpc:
 
     def call(self, method: str, *params: object) -> Any:
         """The result of one call; raises ``RpcFailed`` for an error answer."""
-        answer = self._exchange(self._request(method, params))
+        answer = self.exchange(self._request(method, params))
         if "error" in answer:
             raise RpcFailed(method, answer["error"])
         return answer["result"]
@@ -44,7 +44,7 @@ class Rpc:
     def batch(self, calls: list[tuple[str, tuple[object, ...]]]) -> list[Any]:
         """The results of a batch, in the order asked; raises ``RpcFailed`` for the first error among them."""
         requests = [self._request(method, params) for method, params in calls]
-        answers = {answer["id"]: answer for answer in self._exchange(requests)}
+        answers = {answer["id"]: answer for answer in self.exchange(requests)}
         results = []
         for request in requests:
             answer = answers[request["id"]]
@@ -57,10 +57,8 @@ class Rpc:
         """Close the connection; the next call opens a new one."""
         self._connection.close()
 
-    def _request(self, method: str, params: tuple[object, ...]) -> dict[str, Any]:
-        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}
-
-    def _exchange(self, body: object) -> Any:
+    def exchange(self, body: object) -> Any:
+        """The decoded answer to a body of any form."""
         try:
             self._connection.request(
                 "POST", "/", json.dumps(body).encode(), {"Content-Type": "application/json"}
@@ -69,3 +67,6 @@ class Rpc:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
+
+    def _request(self, method: str, params: tuple[object, ...]) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": list(params)}

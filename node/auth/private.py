@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node.ops.reading import read_limited
-from storage.wal.failures import entering
+from storage.io.failures import entering
 
 FILE_BYTES_MAX = 64 * 1024
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
+from node.daemon.progress import Progress
 from node.ops.lines import replace_standard_streams
-from node.progress import Progress
 from node.settings import find_settings_file, load_settings
 from zvmd.printable import printable
 
@@ -84,9 +84,9 @@ def start(
     from node.auth.private import for_owner_only
 
     with without_rich():
-        from node.daemon import run_daemon
+        from node.daemon.run import run_daemon
+    from node.daemon.voice import Voice, form_of
     from node.ops.logging import configure_logging, log_thread_ends
-    from node.voice import Voice, form_of
 
     handler = configure_logging(settings.log.level, settings.log.format, errors, is_terminal)
     errors.notice = handler.dropped_line

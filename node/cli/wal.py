@@ -18,7 +18,7 @@ from storage.entries import looked_over
 from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
 from storage.fates import decode_fates
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import Record, RecordType, inspect
 from storage.wal.beginning import read_beginning
 from storage.wal.delta import decode_delta

@@ -12,7 +12,7 @@ from coincurve import PrivateKey
 
 from chain.crypto import address_of_secret, sign
 from chain.types import Address, Hash32
-from node.errors import UnknownAccount
+from node.api.errors import UnknownAccount
 
 HARDENED = 1 << 31
 

@@ -11,7 +11,7 @@ from storage.answers import ANSWERS_MAX
 from storage.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
 from storage.cheats import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX
 from storage.index.engine import CACHE_KIB, READERS_MAX
-from storage.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
+from storage.io.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
 from storage.store import Store
 from storage.wal.writer import MAX_PENDING

@@ -11,9 +11,9 @@ from typing import Any
 
 from chain.production import ROLLED_BACK, RULES, TIMESTAMP_MAX, ChainSettings, Rule
 from chain.types import UINT256_MAX, Address, Hash32
-from node.engine.logged_chain import Ended, LoggedChain
+from node.api.errors import CheatRefused, OutOfReach
+from node.engine.logged_chain import LoggedChain
 from node.engine.pool import PooledTransaction
-from node.errors import CheatRefused, OutOfReach
 from storage.cheats import Revert, Snapshot
 from storage.fates import dropped
 

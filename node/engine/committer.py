@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 import structlog
 
+from node.api.errors import NodeStopping, ReadOnly, WriterBusy
 from node.engine.clock import Clock
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Freeze, Request, goes_back, is_alone, parts
 from node.engine.turn import Turn
 from node.engine.writer import Writer
-from node.errors import NodeStopping, ReadOnly, WriterBusy
 from storage.errors import StorageFull
-from storage.failpoints import reach
+from storage.io.failpoints import reach
 from storage.store import Store
 
 log = structlog.get_logger(__name__)
@@ -52,8 +52,8 @@ class Listeners:
     """The log finds no room: somebody should make some. Committer thread."""
     on_admitted: Callable[[list[PooledTransaction]], None] = _ignore
     """These came into the pool, durable now, before the blocks that have them are shown. Committer thread."""
-    on_publish: Callable[[], None] = _ignore
-    """After each publication. Committer thread."""
+    on_publish: Callable[[int], None] = _ignore
+    """Readers see everything up to the record with this LSN. Committer thread."""
     heartbeat: Callable[[], None] = _ignore
     """At least every `IDLE_SECONDS`, so that a stuck writer is noticed (watchdog). Writer thread."""
 
@@ -71,7 +71,6 @@ class Committer:
         self._stopping = False
         self._gate = threading.Lock()
         """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
-        self._published_lsn = store.last_lsn
         self._work_seconds = 0.0
         self._log_is_full = False
         self._has_room = True
@@ -96,11 +95,6 @@ class Committer:
     def now(self) -> int:
         """Wall-clock seconds, as the writer takes them."""
         return self._clock.now()
-
-    @property
-    def published_lsn(self) -> int:
-        """Everything in the log up to here is durable and seen by readers."""
-        return self._published_lsn
 
     @property
     def work_seconds(self) -> float:
@@ -237,8 +231,7 @@ class Committer:
         for sealed in turn.sealed:
             self._store.follower.remember(sealed.block)
         self._store.publish(turn.head)
-        self._published_lsn = turn.lsn
-        self._listeners.on_publish()
+        self._listeners.on_publish(turn.lsn)
 
     def _sync(self, turn: Turn) -> None:
         """Wait until the log is durable as far as the turn; a full disk makes the node read-only meanwhile."""

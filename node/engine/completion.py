@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from chain.transactions import Transaction
 from chain.types import Address
+from node.api.types import PRIORITY_FEE_WEI, CallFields
 from node.engine.pool import PooledTransaction
-from node.rpc.backend import PRIORITY_FEE_WEI, CallFields
 
 
 @dataclass(frozen=True, slots=True)

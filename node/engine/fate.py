@@ -11,9 +11,9 @@ from chain.errors import InvalidTransaction
 from chain.forks import ChainConfig
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Hash32
+from node.api.types import TransactionFate, TransactionLocation
 from node.engine.admission import check_against_state, next_block
 from node.engine.pool import Pool, PooledTransaction
-from node.rpc.backend import TransactionFate, TransactionLocation
 from storage.store import Store
 
 
@@ -44,7 +44,8 @@ class Fates:
 
     def _why_waiting(self, entry: PooledTransaction) -> str:
         """What keeps a transaction out of the next block, judged by published state."""
-        transaction, sender, settings, head = entry.transaction, entry.sender, self.store.applied.settings, self.store.head
+        transaction, sender = entry.transaction, entry.sender
+        settings, head = self.store.applied.settings, self.store.head
         state = self.store.view(head.number)
         block = next_block(head, settings, self.config, int(time.time()))
         account = state.account(sender) or EMPTY_ACCOUNT

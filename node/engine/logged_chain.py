@@ -1,4 +1,4 @@
-"""What the writer can do to the chain: each method changes it in memory and makes the records that replay the change."""
+"""What the writer can do to the chain: each method changes it in memory and makes the records for a replay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from chain.forks import ChainConfig
 from chain.production import ONE_BLOCK, next_environment
 from chain.state import EMPTY_ACCOUNT, Account
 from chain.types import Address
+from node.api.errors import CheatRefused
 from node.engine.admission import NextBlock, next_block
 from node.engine.executor import BlockBuilder
 from node.engine.pool import Pool, PooledTransaction
-from node.errors import CheatRefused
 from storage.answers import ANSWER, Answered
 from storage.appending import NewRecords
 from storage.applied import AppliedChain

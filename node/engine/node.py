@@ -1,4 +1,4 @@
-"""The node as the protocols see it: reads of published blocks on any thread, writes through the pipeline."""
+"""The node as the protocols see it: reads of published blocks on any thread, writes through the writer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,21 +19,10 @@ from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_ADDRESS, Address, Hash32
-from node.engine import admission
-from node.engine.completion import Offered
-from node.engine.fate import Fates
-from node.engine.outbox import Outbox
-from node.engine.pending import PendingBlocks
-from node.engine.committer import Committer
-from node.engine.pool import PooledTransaction
-from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
-from node.engine.signing import OwnTransactions
-from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
-from node.engine.tracing import situation_before, trace_block
-from node.errors import CheatRefused, CheatsDisabled
-from node.opening import OpenedChain
-from node.rpc.arrivals import Arrivals
-from node.rpc.backend import (
+from node.api.errors import CheatRefused, CheatsDisabled, UnknownBlock
+from node.api.pending_block import BlockAt, PendingBlock
+from node.api.tracing import MakeTracer
+from node.api.types import (
     CallFields,
     CallResult,
     Overrides,
@@ -42,14 +32,24 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
-from node.rpc.errors import UnknownBlock
-from node.rpc.pending_block import BlockAt, PendingBlock
-from node.rpc.work import current_work
-from node.tracers.registry import MakeTracer
-from node.transcript.transcript import silent
+from node.engine import admission
+from node.engine.accounts import DevAccounts
+from node.engine.committer import Committer
+from node.engine.completion import Offered
+from node.engine.fate import Fates
+from node.engine.outbox import Outbox
+from node.engine.pending import PendingBlocks
+from node.engine.pool import Pool, PooledTransaction
+from node.engine.publications import Publications
+from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
+from node.engine.signing import OwnTransactions
+from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
+from node.engine.tracing import situation_before, trace_block
+from node.transcript.transcript import Transcript, silent
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
 from storage.state.proof import AccountProof, prove
+from storage.store import Store
 from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 from vm.machine import Machine
@@ -59,20 +59,34 @@ ANVIL_VERSION = "1.7.1"
 
 
 class Node:
-    """Implements `node.rpc.backend.Backend`."""
+    """Implements `node.api.backend.Backend` and `node.api.sessions.SessionStore`."""
 
     def __init__(
-        self, opened: OpenedChain, committer: Committer, call_gas_max: int, web3_version: str = ""
+        self,
+        store: Store,
+        pool: Pool,
+        machine: Machine,
+        config: ChainConfig,
+        dev_accounts: DevAccounts,
+        committer: Committer,
+        publications: Publications,
+        *,
+        call_gas_max: int,
+        cheats: bool = False,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
     ) -> None:
-        self._store = opened.store
-        self._machine = opened.machine
-        self._applied = opened.store.applied
-        self._pool = opened.pool
-        self._config = opened.config
-        self._dev = opened.dev_accounts
+        """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty."""
+        self._store = store
+        self._machine = machine
+        self._applied = store.applied
+        self._pool = pool
+        self._config = config
+        self._dev = dev_accounts
         self._committer = committer
+        self._publications = publications
         self._call_gas_max = call_gas_max
-        self.transcript = silent()
+        self.transcript = transcript or silent()
         self._ask = Outbox(committer.put).ask
         self._pending_blocks = PendingBlocks(self._store, self._pool, self._machine, self._config, committer.now)
         self._own = OwnTransactions(
@@ -85,13 +99,8 @@ class Node:
         self._fates = Fates(self._store, self._pool, self._config, self.transaction_location)
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The last one of a published block, and that of a pending one."""
-        self._cheats = opened.cheats
+        self._cheats = cheats
         self._web3_version = web3_version
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._published = asyncio.Event()
-        self._arrivals = Arrivals()
-        pipeline.on_publish = self.on_publish
-        pipeline.on_admitted = self._on_admitted
         self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
@@ -185,7 +194,7 @@ class Node:
 
     def block_hash(self, number: int) -> Hash32:
         """Hash of a block, zero if there is none."""
-        return self._store.block_hash(number)
+        return self._applied.block_hash(number)
 
     def pending(self) -> PendingBlock:
         """What the next block would be, from the pool and the clock. Reader threads."""
@@ -207,11 +216,15 @@ class Node:
 
     def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        return self.transcript.watch(run_call, self._situation(at), fields, overrides)
+        situation = self._situation(at)
+        call = partial(run_call, situation, fields, overrides)
+        return self.transcript.watch("eth_call", call, fields, situation.state)
 
     def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
         """Smallest sufficient gas limit, or the failed result when none helps."""
-        return self.transcript.watch(estimate_gas, self._situation(at), fields, overrides)
+        situation = self._situation(at)
+        estimate = partial(estimate_gas, situation, fields, overrides)
+        return self.transcript.watch("eth_estimateGas", estimate, fields, situation.state)
 
     def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
         """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
@@ -258,7 +271,7 @@ class Node:
         situation = Situation(
             machine=self._machine,
             environment=environment,
-            block_hash=self._store.block_hash,
+            block_hash=self._applied.block_hash,
             state=self.view(at),
             gas_max=max(self._call_gas_max, environment.gas_limit),
         )
@@ -299,13 +312,7 @@ class Node:
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
         """Transactions as they come into the pool, each when it is durable and before its block is shown."""
-        self._loop = asyncio.get_running_loop()
-        return self._arrivals.follow()
-
-    def _on_admitted(self, entries: list[PooledTransaction]) -> None:
-        """Tell those who follow the pool. Called on the committer thread."""
-        if self._loop is not None and self._arrivals.is_followed:
-            self._loop.call_soon_threadsafe(self._arrivals.add, list(map(_waiting, entries)))
+        return self._publications.arrivals()
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
@@ -331,10 +338,10 @@ class Node:
 
     # Writing
 
-    async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
+    async def submit(self, raw: bytes, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         """Admit a signed transaction (network form) and return when it is durable, or mined."""
         # On the loop's thread: recovery takes 30 us with the GIL released, a hop to another thread takes longer.
-        return await self._submit(self._decode(raw), wait)
+        return await self._submit(self._decode(raw), wait, batch)
 
     def _decode(self, raw: bytes) -> PooledTransaction:
         return admission.decode(raw, self._config, self._next_fork())
@@ -343,12 +350,12 @@ class Node:
         head = self.head()
         return self._config.fork_at(head.number + 1, head.timestamp + 1)
 
-    async def _submit(self, candidate: Offered, wait: Wait) -> Submitted:
+    async def _submit(self, candidate: Offered, wait: Wait, batch: object) -> Submitted:
         mined = wait in ("mined", "indexed")
         known = candidate.transaction.hash if isinstance(candidate, PooledTransaction) else None
         with self.transcript.telling_refusal(known, candidate.sender):
             answer = await self._ask(
-                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=current_work.get())
+                lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=batch)
             )
         assert isinstance(answer, bytes), "a submission is answered with the transaction's hash"
         transaction_hash = Hash32(answer)
@@ -356,14 +363,14 @@ class Node:
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
         number = place.block_number if place else None
-        return Submitted(transaction_hash, self._committer.published_lsn, number)
+        return Submitted(transaction_hash, self._publications.lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
-    async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
+    async def send_from(self, fields: CallFields, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         """Complete (nonce, gas, fees, type), sign with the key of ``fields.sender`` and submit.
 
         One sender's transactions are completed in order of arrival, each after the one before was answered: what is
@@ -371,7 +378,7 @@ class Node:
         """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         async with self._own.turn_of(sender):
-            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait)
+            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait, batch)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
@@ -424,13 +431,11 @@ class Node:
 
     def published_lsn(self) -> int:
         """Everything in the log up to here is durable and seen by reads."""
-        return self._committer.published_lsn
+        return self._publications.lsn
 
     async def wait_for_lsn(self, lsn: int) -> None:
         """Return once reads see everything up to this record."""
-        self._loop = asyncio.get_running_loop()
-        while self._committer.published_lsn < lsn:
-            await self._published.wait()
+        await self._publications.wait_for_lsn(lsn)
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""
@@ -442,21 +447,7 @@ class Node:
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
-        self._loop = asyncio.get_running_loop()
-        while self.head().number < number and (rewinds is None or self._store.rewinds.count <= rewinds):
-            published = self._published
-            await published.wait()
-        return self.head().number
-
-    def on_publish(self) -> None:
-        """Wake everyone who waits for a block. Called on the committer thread."""
-        self.transcript.wake()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._published.set()
-        self._published = asyncio.Event()
+        return await self._publications.wait_for_block(number, rewinds)
 
 
 def _waiting(entry: PooledTransaction) -> PendingTransaction:

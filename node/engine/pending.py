@@ -17,10 +17,10 @@ from chain.forks import ChainConfig
 from chain.production import next_environment
 from chain.state import EMPTY_ACCOUNT, OverlayState
 from chain.types import Address
+from node.api.pending_block import PendingBlock
 from node.engine.executor import BlockBuilder
 from node.engine.filling import fill
 from node.engine.pool import Pool, PooledTransaction
-from node.rpc.pending_block import PendingBlock
 from storage.errors import StateUnavailable
 from storage.state.reader import StateView
 from storage.store import Store

@@ -10,7 +10,7 @@ from chain.errors import UnderpricedReplacement
 from chain.fees import cost_of
 from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
-from node.errors import PoolFull
+from node.api.errors import PoolFull
 
 TRANSACTIONS_MAX = 16_384
 TRANSACTIONS_PER_SENDER_MAX = 4_096

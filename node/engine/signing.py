@@ -13,11 +13,11 @@ from chain.forks import ChainConfig, Fork
 from chain.production import ChainSettings
 from chain.transactions import Transaction, impersonate, sign_transaction
 from chain.types import Address
+from node.api.types import CallFields, CallResult
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.completion import Draft, Offered, completed
 from node.engine.pool import PooledTransaction
-from node.rpc.backend import CallFields, CallResult
 
 
 @dataclass(slots=True)

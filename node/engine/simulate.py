@@ -11,10 +11,9 @@ from chain.errors import InsufficientFunds, IntrinsicGasTooLow
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import ZERO_ADDRESS, Address
 from chain.validity import gas_cap
-from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
-from node.rpc.errors import ExecutionFailed, InvalidParams
-from node.tracers.registry import MakeTracer
-from node.tracers.run import TracedRun
+from node.api.errors import ExecutionFailed, InvalidParams
+from node.api.tracing import MakeTracer, TracedRun
+from node.api.types import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
 from vm.console import ConsoleCalls
 from vm.journal import Journal
 from vm.machine import Machine

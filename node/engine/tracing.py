@@ -11,10 +11,9 @@ from chain.blocks import Block
 from chain.environment import BlockEnvironment
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import Address
+from node.api.errors import InvalidParams
+from node.api.tracing import MakeTracer, Place, TracedRun
 from node.engine.simulate import Situation
-from node.rpc.errors import InvalidParams
-from node.tracers.registry import MakeTracer
-from node.tracers.run import Place, TracedRun
 from vm.block import BlockExecution
 from vm.interruption import spend
 from vm.machine import Machine

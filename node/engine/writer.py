@@ -18,6 +18,7 @@ import structlog
 from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
+from node.api.errors import ExecutionFault, NodeStopping, Reverted, WriterBusy
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.completion import Draft
@@ -37,11 +38,10 @@ from node.engine.requests import (
     is_alone,
 )
 from node.engine.turn import Turn
-from node.errors import ExecutionFault, NodeStopping, Reverted, WriterBusy
 from storage.answers import Answered
 from storage.errors import StorageError
-from storage.failpoints import reach
 from storage.fates import REPLACED, Fate, dropped
+from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
 

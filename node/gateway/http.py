@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from node.errors import NodeStopping
+from node.api.errors import NodeStopping
 from node.gateway.guard import FORWARDED, GuardRules, Refusal, Verdict, Visitor, is_json, judge
 from node.gateway.patience import PEER, HttpPeer
 from node.rpc.errors import NodeBusy

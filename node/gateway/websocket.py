@@ -1,4 +1,4 @@
-"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe`` for new heads, logs and pending transactions."""
+"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe``: new heads, logs, pending transactions, ``syncing``."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from chain.errors import ZvmdError
+from node.api.errors import InvalidParams, LimitExceeded
 from node.gateway.http import TAKE_ANSWER_S
 from node.rpc.call_fields import addresses_of, topics_of
-from node.rpc.dispatch import NO_ID, Request
-from node.rpc.errors import InvalidParams, LimitExceeded, NodeBusy, error_object
+from node.rpc.errors import NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import SMALL_BYTES
 from node.rpc.methods.eth_logs import sealed_ref
@@ -24,14 +25,12 @@ from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
-from node.rpc.strict_json import LARGE_BYTES
-from node.rpc.work import Client
+from node.rpc.work import Client, ConnectionMethods
 from storage.following import FoundLog
 
 Item = TypeVar("Item")
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
-SUBSCRIPTION_METHODS = ("eth_subscribe", "eth_unsubscribe", WATCH, UNWATCH)
 TAKING_LOOK_S = 0.02
 """While the peer takes a large answer, which counts as held until then, it is looked at this often."""
 REQUESTS_MAX = 1024
@@ -79,16 +78,18 @@ class WebSocketSession:
         self._free.release()
 
     async def _serve(self, body: bytes) -> None:
-        holding = self._service.held.holding()
+        holding, sent = self._service.held.holding(), asyncio.Event()
         try:
             holding.hold(len(body))
-            answer = await self._answer(body)
+            methods = self.methods(sent)
+            answer = await self._service.answer(body, self._client, rights=self._rights, methods=methods)
             if answer is not None:
                 holding.hold(len(answer))
                 await self._send(answer)
         except NodeBusy as busy:
             await self._send(self._service.dispatcher.encode_error(None, busy))
         finally:
+            sent.set()
             holding.release()
 
     async def _send(self, answer: bytes) -> None:
@@ -102,45 +103,37 @@ class WebSocketSession:
         except (RuntimeError, WebSocketDisconnect):
             return  # the peer has left
 
-    async def _answer(self, body: bytes) -> bytes | None:
-        if len(body) > LARGE_BYTES or not any(name.encode() in body for name in SUBSCRIPTION_METHODS):
-            return await self._service.answer(body, self._client, rights=self._rights)
-        dispatcher = self._service.dispatcher
-        try:
-            decoded = dispatcher.decode(body, self._rights)
-        except ZvmdError as error:
-            return dispatcher.encode_error(None, error)
-        request = decoded.requests[0]
-        if decoded.is_batch or request.refusal or request.method not in SUBSCRIPTION_METHODS:
-            return await self._service.answer(body, self._client, rights=self._rights)
-        try:
-            result = self._subscription_call(request)
-        except ZvmdError as error:
-            return dispatcher.encode_error(request.id, error)
-        return None if request.id is NO_ID else dispatcher.encode_result(request.id, result)
+    def methods(self, sent: asyncio.Event) -> ConnectionMethods:
+        """Methods of this connection alone. Nothing of a new subscription goes out before the answer that names it."""
+        return {
+            "eth_subscribe": partial(self._subscribe, sent),
+            "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
+            WATCH: partial(self._watch, sent),
+            UNWATCH: partial(self._unsubscribe, UNWATCH),
+        }
 
-    def _subscription_call(self, request: Request) -> Any:
-        params = request.params
-        if request.method == WATCH:
-            ref, cursor = watch_params(params)
-            sessions = self._service.context.need_sessions()
-            return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event")
-        if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
-            raise InvalidParams(f"{request.method} takes a list beginning with a string")
-        if request.method in ("eth_unsubscribe", UNWATCH):
-            task = self._subscriptions.pop(params[0], None)
-            if task is not None:
-                task.cancel()
-            return task is not None
-        return self._subscribed(self._pages(params[0], params[1] if len(params) > 1 else None), "eth_subscription")
+    def _subscribe(self, sent: asyncio.Event, params: Any) -> str:
+        kind, *options = _named("eth_subscribe", params)
+        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription", sent)
 
-    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str) -> str:
+    def _watch(self, sent: asyncio.Event, params: Any) -> str:
+        ref, cursor = watch_params(params)
+        sessions = self._service.context.need_sessions()
+        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event", sent)
+
+    def _unsubscribe(self, method: str, params: Any) -> bool:
+        task = self._subscriptions.pop(_named(method, params)[0], None)
+        if task is not None:
+            task.cancel()
+        return task is not None
+
+    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> str:
         """The name of a new subscription, whose items are sent as notifications of the method."""
         limit = self._service.context.limits.subscriptions_max
         if len(self._subscriptions) >= limit:
             raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
         name = f"0x{secrets.randbits(128):032x}"
-        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method))
+        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, sent))
         return name
 
     def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
@@ -149,8 +142,11 @@ class WebSocketSession:
             return _map(head_stream(backend, readers, None), header_object)
         if kind == "newPendingTransactions":
             return self._transactions(options)
+        if kind == "syncing":
+            return _nothing()
         if kind != "logs":
-            raise InvalidParams(f"no subscription {shown(kind)}; there are newHeads, logs, newPendingTransactions")
+            there = "newHeads, logs, newPendingTransactions, syncing"
+            raise InvalidParams(f"no subscription {shown(kind)}; there are {there}")
         given = json_object({} if options is None else options)
         addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
         first, last = _bound(given.get("fromBlock"), 0), _bound(given.get("toBlock"), NO_END)
@@ -166,21 +162,34 @@ class WebSocketSession:
             return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
         return _map(arrivals, lambda item: data(item.transaction.hash))
 
-    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str) -> None:
-        # The answer that names the subscription leaves first: this task starts after the one that made it.
-        await asyncio.sleep(0)
+    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
+                    await sent.wait()
                     for item in page:
                         await self._notify(method, {"subscription": name, "result": item})
         except ZvmdError as error:
+            await sent.wait()
             await self._notify(method, {"subscription": name, "error": error_object(error)})
         finally:
             self._subscriptions.pop(name, None)
 
     async def _notify(self, method: str, params: dict[str, Any]) -> None:
         await self._send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
+
+def _named(method: str, params: Any) -> list[Any]:
+    """The parameters of a method whose first one is a name."""
+    if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
+        raise InvalidParams(f"{method} takes a list beginning with a string")
+    return params
+
+
+async def _nothing() -> AsyncIterator[list[Any]]:
+    """The subscription to ``syncing``: a chain of one node is never behind, so that nothing is ever reported."""
+    await asyncio.Event().wait()
+    yield []
 
 
 def _bound(value: Any, default: int) -> int:

@@ -2,7 +2,7 @@
 
 | thread or process | when it fails |
 |---|---|
-| writer, committer | the node ends with 70 and recovers at its start (`node.panic`) |
+| writer, committer | the node ends with 70 and recovers at its start (`node.daemon.panic`) |
 | readers | what a call raises is its answer (`node.rpc.readers`) |
 | session threads, asyncio's default threads | what a job raises is its result; the threads stay |
 | the job scheduler | hands out jobs again a second later; a job that raises stays scheduled (`node.ops.jobs`) |

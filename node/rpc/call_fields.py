@@ -8,8 +8,8 @@ from typing import Any, Final
 from chain.sidecars import COMMITMENT_BYTES, versioned_hash
 from chain.transactions import Authorization
 from chain.types import Address, Hash32
-from node.rpc.backend import AccountOverride, BlockOverrides, CallFields, Overrides
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
+from node.api.types import AccountOverride, BlockOverrides, CallFields, Overrides
 from node.rpc.params import (
     PARSERS,
     FieldTable,

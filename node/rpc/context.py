@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.rpc.backend import Backend
-from node.rpc.errors import MethodNotFound, UnknownBlock
+from node.api.backend import Backend
+from node.api.errors import UnknownBlock
+from node.api.pending_block import BlockAt
+from node.rpc.errors import MethodNotFound
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef
-from node.rpc.pending_block import BlockAt
 from node.rpc.rights import EVERYTHING, Rights
 from node.sessions.running import Runner
 from node.sessions.service import SessionService

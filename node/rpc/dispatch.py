@@ -15,9 +15,10 @@ import msgspec
 import structlog
 
 from chain.errors import ZvmdError
+from node.api.errors import LimitExceeded
 from node.rpc import deep_json, strict_json
 from node.rpc.context import Context
-from node.rpc.errors import InternalError, InvalidRequest, LimitExceeded, RequestTooLarge, error_object
+from node.rpc.errors import InternalError, InvalidRequest, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
 from storage.errors import StateStoreCorrupt

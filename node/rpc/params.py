@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, NewType, TypeVar
 
 from chain.errors import InvalidHex
 from chain.types import UINT256_MAX, Address, Hash32, parse_hex
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
 from node.sessions.errors import OwnersOnly
 from node.sessions.shares import Right
 

@@ -15,9 +15,10 @@ from functools import reduce
 from operator import or_
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from node.rpc.backend import CallFields
+from node.api.errors import InvalidParams
+from node.api.types import CallFields
 from node.rpc.elsewhere import instead_of
-from node.rpc.errors import InvalidParams, MethodNotFound
+from node.rpc.errors import MethodNotFound
 from node.rpc.params import PARSERS, RIGHTS
 from node.sessions.shares import Right
 

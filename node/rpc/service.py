@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
-from node.rpc.backend import Backend
+from node.api.backend import Backend
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.held import Held
@@ -18,7 +18,7 @@ from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
-from node.rpc.work import Client, Work
+from node.rpc.work import Client, ConnectionMethods, Work
 from node.sessions.service import SessionService
 from vm.interruption import checkpoint
 
@@ -52,14 +52,19 @@ class RpcService:
         return await self.readers.run(call.run)
 
     async def answer(
-        self, body: bytes, client: Client | None = None, *, rights: Rights = EVERYTHING
+        self,
+        body: bytes,
+        client: Client | None = None,
+        *,
+        rights: Rights = EVERYTHING,
+        methods: ConnectionMethods | None = None,
     ) -> bytes | None:
         """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications.
 
-        ``client`` is the connection's.
+        ``client`` is the connection's; ``methods`` are those that only this connection has.
         """
         if len(body) > LARGE_BYTES:
-            with (client or Client()).working(self.context.limits) as work:
+            with (client or Client()).working(self.context.limits, methods=methods) as work:
                 decoding = self.readers.run(lambda: self._decoded(body, rights), work)
                 return await self._answer_decoded(await decoding, work)
         decoded = self._decoded(body, rights)
@@ -67,7 +72,7 @@ class RpcService:
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
             return self._encoded(decoded.requests[0])()
-        with (client or Client()).working(self.context.limits) as work:
+        with (client or Client()).working(self.context.limits, methods=methods) as work:
             return await self._answer_decoded(decoded, work)
 
     def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:
@@ -93,7 +98,7 @@ class RpcService:
         group: list[asyncio.Future[bytes | None]] = []
         group_kind: object = None
         for request in body.requests:
-            kind = self._kind(request)
+            kind = "alone" if request.method in work.methods else self._kind(request)
             if group and (kind != group_kind or kind == "alone"):
                 await asyncio.wait(group)
                 group = []
@@ -151,9 +156,12 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            if not find_method(request.method).is_coroutine:
+            if (of_connection := work.methods.get(request.method)) is not None:
+                result = of_connection(request.params)
+            elif find_method(request.method).is_coroutine:
+                result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
+            else:
                 return await self.readers.run(self._encoded(request), work)
-            result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
         except ZvmdError as error:
             return self._refused(request, error)
         return None if request.is_notification else self.dispatcher.encode_result(request.id, result, request.method)

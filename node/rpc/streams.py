@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 from chain.blocks import Header
 from chain.types import Address, Hash32
-from node.rpc.backend import Backend, LogPosition
+from node.api.backend import Backend
+from node.api.types import LogPosition
 from node.rpc.readers import Readers
 from storage.following import FoundLog, LogQuery
 

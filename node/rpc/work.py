@@ -8,17 +8,23 @@ answer is above the limit. `current_work` finds it in coroutines.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
 
 from chain.errors import ZvmdError
-from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, LimitExceeded
+from node.api.errors import LimitExceeded
+from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone
 from node.rpc.limits import RpcLimits
 from vm.interruption import Interruption
 
 STRANGER_COST_S = 0.02
 """What a job of a client is taken to cost as long as nothing is known of it."""
+
+
+ConnectionMethods = Mapping[str, Callable[[Any], Any]]
+"""Methods that only this connection has, such as subscriptions: from the parameters as decoded to the result."""
 
 
 class Share:
@@ -43,9 +49,11 @@ class Client:
         self.share = Share()
         self._works: set[Work] = set()
 
-    def working(self, limits: RpcLimits, stream_id: int | None = None) -> Work:
+    def working(
+        self, limits: RpcLimits, stream_id: int | None = None, methods: ConnectionMethods | None = None
+    ) -> Work:
         """A request of the client, to be answered inside of ``with``; `current_work` is it meanwhile."""
-        return Work(limits, self, stream_id)
+        return Work(limits, self, stream_id, methods)
 
     def begin(self, work: Work) -> None:
         """A request of the client is being answered."""
@@ -72,11 +80,20 @@ class Work:
     list: whatever comes first, the other one sees it.
     """
 
-    __slots__ = ("_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "reason", "stream_id")
+    __slots__ = (
+        "_deadline", "_limits", "_running", "_token", "answer_bytes_left", "client", "methods", "reason", "stream_id"
+    )  # fmt: skip
 
-    def __init__(self, limits: RpcLimits, client: Client | None = None, stream_id: int | None = None) -> None:
+    def __init__(
+        self,
+        limits: RpcLimits,
+        client: Client | None = None,
+        stream_id: int | None = None,
+        methods: ConnectionMethods | None = None,
+    ) -> None:
         self.client = Client() if client is None else client
         self.stream_id = stream_id
+        self.methods = methods or {}
         self.reason: ZvmdError | None = None
         """Why it was stopped."""
         self.answer_bytes_left = limits.answer_size_max_bytes

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from chain.types import Hash32
 from debugger.errors import InvalidProgram
 from debugger.limits import PROGRAM_GAS
 from debugger.program import Program, parse_program
 from debugger.words import data_of, number_of
-from node.rpc.params import BlockRef, block_ref
-from node.rpc.pending_block import BlockAt
+from node.api.pending_block import BlockAt
 from node.sessions.origin import Ground, Origin
 
 _OF_A_PAST_TRANSACTION = frozenset(("transaction", "name", "tags"))
 _HASH_CHARACTERS = 66
-
-
-class Blocks(Protocol):
-    """Finds the block meant."""
-
-    def need_block(self, ref: BlockRef) -> BlockAt:
-        """The block. Raises `UnknownBlock`."""
 
 
 class Wanted(NamedTuple):
@@ -33,8 +26,10 @@ class Wanted(NamedTuple):
     tags: tuple[str, ...]
 
 
-def program_of(blocks: Blocks, ground: Ground, document: dict[str, Any]) -> Wanted:
-    """Read a user's object. Raises `InvalidProgram`, `InvalidParams`, `UnknownBlock`, errors of the transaction."""
+def program_of(block_named: Callable[[object], BlockAt], ground: Ground, document: dict[str, Any]) -> Wanted:
+    """Read a user's object; ``block_named`` finds a block by its number, tag or hash in JSON.
+
+    Raises `InvalidProgram`, `InvalidParams`, `UnknownBlock`, errors of the transaction."""
     fields = dict(document)
     name, tags = fields.pop("name", ""), fields.pop("tags", [])
     if not isinstance(name, str) or not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
@@ -54,7 +49,7 @@ def program_of(blocks: Blocks, ground: Ground, document: dict[str, Any]) -> Want
         if chosen is not None or "code" not in fields:
             if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen >= 0:
                 chosen = hex(chosen)
-            at = blocks.need_block(block_ref("latest" if chosen is None else chosen))
+            at = block_named("latest" if chosen is None else chosen)
             fields, origin = ground.at_block(fields, at) if isinstance(at, int) else ground.at_pending(fields, at)
     return Wanted(parse_program(fields), origin, name, tuple(tags))
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from chain.blocks import Block, Header
+from chain.blocks import Header
 from chain.environment import BlockEnvironment
 from chain.forks import ChainConfig
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.transactions import decode_transaction, encode_transaction, sender_of
-from chain.types import Address, Hash32
+from chain.types import Hash32
 from debugger.errors import InvalidProgram
 from debugger.program import BlockSetup, Program, block_setup
 from debugger.words import hex_of
-from node.rpc.pending_block import PendingBlock
+from node.api.pending_block import PendingBlock
+from node.api.sessions import SessionStore
 from storage.errors import StateUnavailable
 from storage.wal.records import decode_environment, encode_environment
 from vm.block import BlockExecution
@@ -41,37 +42,10 @@ class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """Where it starts from a pending block after that one: its environment, then its transactions, as in the log."""
 
 
-class Chain(Protocol):
-    """What sessions read of the node."""
-
-    @property
-    def config(self) -> ChainConfig:
-        """Chain id and forks."""
-
-    def header(self, number: int) -> Header | None: ...
-
-    def block(self, number: int) -> Block | None: ...
-
-    def senders(self, number: int) -> Any: ...
-
-    def transaction_location(self, transaction_hash: Hash32) -> Any: ...
-
-    def view(self, number: int) -> StateReader: ...
-
-    def state_position(self, number: int) -> int:
-        """Position of the newest state that follows a block."""
-
-    def view_at(self, number: int, position: int) -> StateReader:
-        """The state that followed a block at a position."""
-
-    def block_hash(self, number: int) -> Hash32:
-        """Hash of a block, zero if there is none."""
-
-
 class Ground:
     """Base states of sessions. Any thread."""
 
-    def __init__(self, chain: Chain, machine: Machine) -> None:
+    def __init__(self, chain: SessionStore, machine: Machine) -> None:
         self._chain = chain
         self.machine = machine
 
@@ -128,7 +102,7 @@ class Ground:
             after = self._chain.view(origin.block) if state is None else self._chain.view_at(origin.block, state)
             return self._after_pending(after, origin.pending), self._chain.block_hash
         block = self._chain.block(origin.block)
-        senders: list[Address] | None = self._chain.senders(origin.block)
+        senders = self._chain.senders(origin.block)
         if block is None or senders is None or origin.index >= len(block.transactions):
             raise InvalidProgram(f"there is no transaction {origin.index} in block {origin.block}")
         parent = self._chain.view(origin.block - 1)

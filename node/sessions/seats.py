@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from debugger.footprint import footprint
 from debugger.session import Session
-from node.errors import NodeStopping
+from node.api.errors import NodeStopping
 from node.sessions.keeping import Keeper
 from node.sessions.kept import bring_back, content_of, label_of, place_of, traits
 from node.sessions.origin import Ground, Origin

@@ -18,7 +18,7 @@ from debugger.limits import SESSIONS, TEMPLATES
 from debugger.persist import restore_slices
 from debugger.program import Program
 from debugger.session import Session
-from node.errors import NodeStopping, ReadOnly, WriterBusy
+from node.api.errors import NodeStopping, ReadOnly, WriterBusy
 from node.sessions.gallery import Gallery
 from node.sessions.import_worker import import_apart
 from node.sessions.keeping import Keeper

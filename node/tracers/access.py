@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from chain.types import Address
-from node.tracers.run import RunTracer, TracedRun
+from node.api.tracing import RunTracer, TracedRun
 from node.tracers.touched import Touches
 from vm.precompiles import precompile_addresses
 from vm.transaction import TransactionResult

@@ -9,9 +9,9 @@ import msgspec
 from chain.receipts import Log
 from chain.reverts import unpack_revert
 from chain.types import Address
-from node.rpc.errors import LimitExceeded
+from node.api.errors import LimitExceeded
+from node.api.tracing import RunTracer, TracedRun
 from node.rpc.format import data, quantity
-from node.tracers.run import RunTracer, TracedRun
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.transaction import TransactionResult
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chain.console_log import CONSOLE, shown
-from node.tracers.run import RunTracer
+from node.api.tracing import RunTracer
 from vm.console import ConsoleCalls
 from vm.message import Message, Outcome
 from vm.transaction import TransactionResult

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from chain.types import Address
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
+from node.api.tracing import TracedRun
 from node.rpc.format import data, word
 from node.tracers.calls import CallOptions, CallTracer
 from node.tracers.preimages import Preimages
-from node.tracers.run import TracedRun
 from node.tracers.touched import CALLS, opcode_at
 from vm.evm.opcodes import BY_NAME
 from vm.faults import CODE_STORE_OUT_OF_GAS, OUT_OF_GAS

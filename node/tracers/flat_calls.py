@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
+from node.api.tracing import Place, TracedRun
 from node.rpc.format import data
 from node.tracers.calls import CallOptions, CallTracer
-from node.tracers.run import Place, TracedRun
 from vm.faults import REVERTED
 from vm.message import CallKind, Message, Outcome
 from vm.precompiles import precompile_addresses

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from chain.hashing import keccak256
-from node.rpc.errors import LimitExceeded
+from node.api.errors import LimitExceeded
+from node.api.tracing import RunTracer
 from node.rpc.format import data
-from node.tracers.run import RunTracer
 from node.tracers.touched import opcode_at
 from vm.evm.opcodes import BY_NAME
 from vm.transaction import TransactionResult

@@ -13,9 +13,9 @@ import msgspec
 from chain.forks import Fork
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, OverlayState, StateReader
 from chain.types import Address
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
+from node.api.tracing import RunTracer, TracedRun
 from node.rpc.format import data, quantity, word
-from node.tracers.run import RunTracer, TracedRun
 from node.tracers.touched import ReplayTouches
 from vm.delegation import delegation_target
 from vm.message import Message

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from chain.receipts import Log
 from chain.types import Address
-from node.rpc.errors import InvalidParams
+from node.api.errors import InvalidParams
+from node.api.tracing import MakeTracer, RunTracer, TracedRun
 from node.tracers.calls import CallOptions, CallTracer
 from node.tracers.console import ConsoleTracer
 from node.tracers.erc7562 import Erc7562Options, Erc7562Tracer
@@ -15,13 +16,10 @@ from node.tracers.flat_calls import FlatCallOptions, FlatCallTracer
 from node.tracers.options import check_timeout, option, read_options
 from node.tracers.preimages import PreimageTracer
 from node.tracers.prestate import PrestateOptions, PrestateTracer
-from node.tracers.run import RunTracer, TracedRun
 from node.tracers.selectors import SelectorTracer
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from vm.message import Message, Outcome
 from vm.transaction import TransactionResult
-
-MakeTracer = Callable[[TracedRun], RunTracer]
 
 NAME_CHARACTERS: Final = 60
 """Of a name that is no tracer's, in the message about it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from node.tracers.run import RunTracer, TracedRun
+from node.api.tracing import RunTracer, TracedRun
 from vm.message import CREATES, Message
 from vm.precompiles import precompile_addresses
 from vm.transaction import TransactionResult

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from chain.types import Address
-from node.rpc.errors import InvalidParams, LimitExceeded
+from node.api.errors import InvalidParams, LimitExceeded
+from node.api.tracing import RunTracer, TracedRun
 from node.rpc.format import data, word
-from node.tracers.run import RunTracer, TracedRun
 from vm.evm.layout import Field
 from vm.evm.opcodes import BY_NAME, opcodes
 from vm.faults import OUT_OF_GAS, opcode_name, refusal

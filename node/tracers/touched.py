@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from chain.crypto import create2_address, create_address
 from chain.types import Address
-from node.tracers.run import TracedRun
+from node.api.tracing import TracedRun
 from vm.evm.opcodes import BY_NAME
 from vm.message import Halt
 from vm.pricing import Pricing

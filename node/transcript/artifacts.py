@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from chain.hashing import keccak256
-from node.errors import AbiRefused
+from node.api.errors import AbiRefused
 from node.transcript.abis import Abis, abi_entries, contract_of
 
 FILES_MAX: Final = 10_000

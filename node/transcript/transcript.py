@@ -30,13 +30,11 @@ from vm.transaction import TransactionResult
 if TYPE_CHECKING:
     from chain.receipts import Receipt
     from chain.state import StateReader
-    from node.engine.simulate import Situation
-    from node.rpc.backend import Backend, CallFields, CallResult, Overrides
+    from node.api.backend import Backend
+    from node.api.types import CallFields, CallResult
 
 log = structlog.get_logger(__name__)
 
-METHODS: Final = {"run_call": "eth_call", "estimate_gas": "eth_estimateGas"}
-"""By the function of `node.engine.simulate`."""
 NOTES_MAX_BYTES: Final = 16 * 2**20
 """Revert data and console calls of blocks that are not printed yet; the oldest are dropped."""
 TASKS_MAX: Final = 1_000
@@ -118,24 +116,23 @@ class Transcript:
 
     def watch(
         self,
-        run: Callable[[Situation, CallFields, Overrides | None, ConsoleCalls | None], _ResultT],
-        situation: Situation,
+        method: str,
+        run: Callable[[ConsoleCalls | None], _ResultT],
         fields: CallFields,
-        overrides: Overrides | None,
+        state: StateReader,
     ) -> _ResultT:
-        """Run a call, and print it if it fails or uses console.log."""
+        """Run a call, and print it under the name of its RPC method if it fails or uses console.log."""
         if not self.enabled:
-            return run(situation, fields, overrides, None)
+            return run(None)
         console = ConsoleCalls()
-        method = METHODS[run.__name__]
         try:
-            result = run(situation, fields, overrides, console)
+            result = run(console)
         except ZvmdError as error:
-            self._queue(partial(self._call_entry, method, fields, situation.state, error, ConsoleCalls()))
+            self._queue(partial(self._call_entry, method, fields, state, error, ConsoleCalls()))
             raise
         # a successful estimate prints nothing: the transaction that follows it does
         if not isinstance(result, int) and (not result.success or console.calls):
-            self._queue(partial(self._call_entry, method, fields, situation.state, result, console))
+            self._queue(partial(self._call_entry, method, fields, state, result, console))
         return result
 
     def hear(self, transaction: Transaction, result: TransactionResult, console: ConsoleCalls) -> None:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from chain.blocks import Header
 from chain.errors import ZvmdError
+from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.dispatch import internal_error
-from node.rpc.errors import InvalidParams, LimitExceeded
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService

@@ -9,8 +9,8 @@ from chain.errors import ZvmdError
 from chain.receipts import Receipt
 from chain.transactions import encode_transaction
 from chain.types import Address, Hash32
-from node.rpc.backend import CallFields, LogPosition, PendingTransaction
-from node.rpc.errors import ExecutionReverted, InvalidParams
+from node.api.errors import ExecutionReverted, InvalidParams
+from node.api.types import CallFields, LogPosition, PendingTransaction
 from node.rpc.params import LATEST, BlockRef, block_ref
 from storage.following import FoundLog
 from zvmd.frames import (

@@ -9,8 +9,6 @@ from sqlalchemy import Engine, make_url, text
 
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged, IndexLocked
-from storage.failpoints import reach
-from storage.holders import holder_of, identity_of, is_locked
 from storage.index import queries, sessions, writer
 from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
 from storage.index.migrate import migrate
@@ -18,6 +16,8 @@ from storage.index.models import metadata
 from storage.index.queries import ContractOrigin, LogFilter, LogPosition, TransactionPosition
 from storage.index.sessions import SessionFilter, SessionRow
 from storage.index.writer import IndexedBlock, Watermark
+from storage.io.failpoints import reach
+from storage.io.holders import holder_of, identity_of, is_locked
 
 CHECKED_AT_OPEN_BYTES = 16 * 2**20
 """Larger databases are checked by `storage.following.IndexFollower.maintain` only, while the node serves."""

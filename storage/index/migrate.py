@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from storage.errors import StoreTooNew
-from storage.failpoints import reach
+from storage.io.failpoints import reach
 
 if TYPE_CHECKING:
     from alembic.config import Config

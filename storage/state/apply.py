@@ -10,7 +10,7 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import EMPTY_ACCOUNT, StateDelta
 from chain.trie import encode_account
 from chain.types import Address, Hash32
-from storage.kv import KeyValueSnapshot
+from storage.io.kv import KeyValueSnapshot
 from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.reader import Epoch, StateView

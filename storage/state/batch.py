@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from storage.errors import StateStoreCorrupt
-from storage.kv import KeyValueSnapshot
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.kv import KeyValueSnapshot
 from storage.state.keys import (
     ACCOUNT_KEY_LENGTH,
     ACCOUNT_NODE,

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage.errors import StateStoreCorrupt
-from storage.kv import KeyValueSnapshot
+from storage.io.kv import KeyValueSnapshot
 from storage.state.keys import AMENDED, after_prefix, block_key
 
 

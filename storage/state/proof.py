@@ -13,7 +13,7 @@ from chain.hashing import keccak256
 from chain.state import EMPTY_ACCOUNT, OverlayState, StateDelta
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
-from storage.kv import KeyValueSnapshot
+from storage.io.kv import KeyValueSnapshot
 from storage.state.apply import account_leaf, hashed_address, hashed_slot, slot_leaf
 from storage.state.changes import changed_after
 from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount

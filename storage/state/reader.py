@@ -15,7 +15,7 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import EMPTY_CODE_HASH, Account
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
-from storage.kv import KeyValueSnapshot
+from storage.io.kv import KeyValueSnapshot
 from storage.state.cache import ReadCache
 from storage.state.keys import (
     ACCOUNT,

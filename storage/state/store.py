@@ -16,8 +16,8 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import StateDelta
 from chain.types import Hash32
 from storage.errors import StateStoreCorrupt, StateUnavailable
-from storage.kv import KeyValueSnapshot, KeyValueStore
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.kv import KeyValueSnapshot, KeyValueStore
 from storage.state.apply import BlockApplication, DecodedBranches
 from storage.state.batch import expire, layer_batch, oldest_after
 from storage.state.changes import flatten, rewound_layer
@@ -84,7 +84,7 @@ class StateStore:
 
     @contextmanager
     def nothing_expires(self) -> Iterator[None]:
-        """Keep every state meanwhile, whatever the retention: a replayed revert needs what was kept when it was asked."""
+        """Keep every state meanwhile: a replayed revert needs what was kept when it was asked for."""
         retention, self._retention = self._retention, None
         try:
             yield

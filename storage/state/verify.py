@@ -9,7 +9,7 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.trie import EMPTY_REFERENCE, secure_trie_root, storage_root_of
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
-from storage.kv import KeyValueSnapshot
+from storage.io.kv import KeyValueSnapshot
 from storage.state.apply import account_leaf, slot_leaf
 from storage.state.keys import (
     ACCOUNT,

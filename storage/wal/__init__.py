@@ -1,15 +1,16 @@
 """The write-ahead log: the one place where zvmd's history becomes durable. Format: docs/formats/wal.md.
 
->>> from storage.simfs import SimFs
+>>> from pathlib import Path
+>>> from tempfile import mkdtemp
+>>> from storage.io.files import RealFs
 >>> from storage.wal import RecordType, Wal, WalIdentity
->>> fs, chain = SimFs(), WalIdentity(genesis_hash=bytes(32), chain_id=31337)
->>> log = Wal.open(fs, "wal", chain, segment_size=8192)
+>>> disk, chain = RealFs(Path(mkdtemp())), WalIdentity(genesis_hash=bytes(32), chain_id=31337)
+>>> log = Wal.open(disk, "wal", chain, segment_size=8192)
 >>> log.append(RecordType.TRANSACTION, b"hello"), log.durable_lsn
 (1, 0)
 >>> log.flush()
 1
->>> fs.crash()  # and after a power loss:
->>> _, disk = next(fs.survivors(seed=0))
+>>> log.abandon()  # as the end of the process would
 >>> [record.payload for record in Wal.open(disk, "wal", chain).records()]
 [b'hello']
 """
@@ -20,9 +21,9 @@ import os
 from collections.abc import Callable, Iterator
 
 from storage.errors import WalCorrupt, WalPruned
-from storage.fs import FileSystem
-from storage.pace import Pace, at_once
-from storage.wal.failures import reading
+from storage.io.cooperative import Pace, at_once
+from storage.io.failures import reading
+from storage.io.files import FileSystem
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
 from storage.wal.packed import Unpacked, pack, unpacked

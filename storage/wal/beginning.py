@@ -10,11 +10,11 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from storage.checked_line import decode_checked, encode_checked
 from storage.errors import StoreTooNew, WalCorrupt, WalPruned
-from storage.failpoints import reach
-from storage.fs import FileSystem, write_atomically
-from storage.wal.failures import reading, syncing, writing
+from storage.io.checked_line import decode_checked, encode_checked
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import FileSystem, write_atomically
 from storage.wal.format import WalIdentity
 from storage.wal.segment import SEGMENT_SIZE, create_segment
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from storage.errors import StoreTooNew
-from storage.wal.checksum import CHECKSUMS, Checksum
+from storage.io.checksum import CHECKSUMS, Checksum
 
 VERSION = 1
 """Of the format written."""

@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from storage.errors import StoreTooNew, WalCorrupt, WalForeign
-from storage.fs import File, FileSystem
+from storage.io.failures import reading
+from storage.io.files import File, FileSystem
 from storage.wal.beginning import BEGINNING_NAME, Beginning, read_beginning
-from storage.wal.failures import reading
 from storage.wal.format import FOOTER_SIZE, Record
 from storage.wal.packed import unpacked
 from storage.wal.reader import Stop, Walk, records_beyond, written_end

@@ -7,9 +7,9 @@ sound log that ends before the given record, and whoever opens it next appends a
 from __future__ import annotations
 
 from storage.errors import DataLossRefused
-from storage.fs import FileSystem
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import FileSystem
 from storage.wal.beginning import Beginning, read_beginning
-from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import WalIdentity
 from storage.wal.packed import unpacked
 from storage.wal.reader import Walk, look_beyond, written_end

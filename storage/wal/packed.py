@@ -16,10 +16,10 @@ from typing import Any
 import zstandard
 
 from storage.errors import WalCorrupt
-from storage.failpoints import reach
-from storage.fs import Bytes, File, FileSystem, Lock, parent_of, write_all
-from storage.pace import Pace, at_once
-from storage.wal.failures import reading, syncing, writing
+from storage.io.cooperative import Pace, at_once
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import Bytes, File, FileSystem, Lock, parent_of, write_all
 from storage.wal.format import FOOTER_SIZE, encode_footer
 from storage.wal.reader import Stop, Walk
 from storage.wal.segment import SegmentFile

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from storage.fs import File
-from storage.wal.failures import reading
+from storage.io.failures import reading
+from storage.io.files import File
 from storage.wal.format import (
     ALIGNMENT,
     KNOWN_FLAGS,

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
-from storage.failpoints import reach
-from storage.fs import File, FileSystem, parent_of
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import File, FileSystem, parent_of
 from storage.wal.beginning import remove_pruned
-from storage.wal.failures import reading, syncing, writing
 from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
 from storage.wal.places import Places
 from storage.wal.reader import Beyond, Place, Stop, Walk, look_beyond, written_end

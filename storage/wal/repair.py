@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.failpoints import reach
-from storage.fs import File, FileSystem, parent_of, write_all
-from storage.wal.failures import reading, syncing, writing
+from storage.io.failpoints import reach
+from storage.io.failures import reading, syncing, writing
+from storage.io.files import File, FileSystem, parent_of, write_all
 from storage.wal.format import FOOTER_SIZE, Footer, encode_footer
 from storage.wal.reader import CHUNK, Walk
 from storage.wal.segment import SegmentFile

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from storage.failpoints import reach
-from storage.fs import File, FileSystem, write_all
-from storage.wal.checksum import PREFERRED
-from storage.wal.failures import syncing, writing
+from storage.io.checksum import PREFERRED
+from storage.io.failpoints import reach
+from storage.io.failures import syncing, writing
+from storage.io.files import File, FileSystem, write_all
 from storage.wal.format import (
     FOOTER_SIZE,
     SEGMENT_HEADER_SIZE,

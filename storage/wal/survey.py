@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from storage.errors import WalCorrupt, WalForeign
-from storage.fs import File, FileSystem
+from storage.io.failures import reading
+from storage.io.files import File, FileSystem
 from storage.wal.beginning import Beginning, read_beginning
-from storage.wal.failures import reading
 from storage.wal.format import (
     FOOTER_SIZE,
     SEGMENT_HEADER_SIZE,

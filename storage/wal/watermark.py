@@ -7,9 +7,9 @@ that tells a torn tail from lost records. A slot never runs ahead of the log.
 from __future__ import annotations
 
 from storage.errors import StoragePanic
-from storage.fs import File, FileSystem, write_all
-from storage.wal.checksum import PREFERRED
-from storage.wal.failures import NO_SPACE, reading, syncing, writing
+from storage.io.checksum import PREFERRED
+from storage.io.failures import NO_SPACE, reading, syncing, writing
+from storage.io.files import File, FileSystem, write_all
 from storage.wal.format import WATERMARK_SLOT_SIZE, Mark, WalIdentity, decode_mark, encode_mark
 
 WATERMARK_NAME = "watermark"

@@ -14,9 +14,9 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from storage.errors import FileGone, RecordTooLarge, StorageFull, StoragePanic, WalClosed
-from storage.failpoints import reach
-from storage.fs import FileSystem, Lock, write_all
-from storage.wal.failures import syncing, writing
+from storage.io.failpoints import reach
+from storage.io.failures import syncing, writing
+from storage.io.files import FileSystem, Lock, write_all
 from storage.wal.format import (
     FOOTER_SIZE,
     MAX_PAYLOAD,

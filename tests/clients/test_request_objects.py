@@ -143,7 +143,7 @@ def test_an_error_has_data_only_where_something_reverted(node: Node, name: str) 
     """web3.py takes any data of eth_call for a revert's: every refusal was a ContractLogicError."""
     method, params = REFUSED[name]
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    for answer in (node.rpc()._exchange(body), node.rpc()._exchange([body])[0]):
+    for answer in (node.rpc().exchange(body), node.rpc().exchange([body])[0]):
         assert set(answer["error"]) == {"code", "message"}
 
 

@@ -106,7 +106,7 @@ def test_a_panic_ends_the_process_though_nobody_reads_why() -> None:
     program = """
 from node.ops.lines import replace_standard_streams
 from node.ops.logging import configure_logging
-from node.panic import panic
+from node.daemon.panic import panic
 _, errors = replace_standard_streams()
 configure_logging("info", "json", errors)
 panic(None, ValueError("a bug"))
@@ -122,7 +122,7 @@ def test_what_precedes_a_panic_is_not_lost() -> None:
 import sys
 from node.ops.lines import replace_standard_streams
 from node.ops.logging import configure_logging
-from node.panic import panic
+from node.daemon.panic import panic
 import structlog
 _, errors = replace_standard_streams()
 configure_logging("info", "json", errors)

@@ -45,6 +45,28 @@ def test_requests_and_new_heads(node: Node) -> None:
     run(node, work)
 
 
+def test_a_batch_subscribes_unsubscribes_and_hears_nothing_before_its_answer(node: Node) -> None:
+    async def work(socket: ClientConnection) -> None:
+        calls = [("eth_subscribe", ["newHeads"]), ("evm_mine", []), ("eth_subscribe", ["nothing"]),
+                 ("eth_subscribe", ["syncing"]), ("eth_unsubscribe", ["0x1"]), ("eth_chainId", [])]  # fmt: skip
+        batch = [
+            {"jsonrpc": "2.0", "id": at, "method": name, "params": given} for at, (name, given) in enumerate(calls)
+        ]
+        await socket.send(json.dumps(batch))
+        answers = json.loads(await socket.recv())
+        assert [answer["id"] for answer in answers] == list(range(len(calls)))
+        assert answers[2]["error"]["code"] == -32602
+        assert (answers[4]["result"], answers[5]["result"]) == (False, "0x7a69")
+        event = json.loads(await socket.recv())["params"]
+        assert event["subscription"] == answers[0]["result"]
+        assert await ask(socket, "eth_unsubscribe", answers[3]["result"]) is True
+        both = [{"jsonrpc": "2.0", "id": 1, "method": "eth_unsubscribe", "params": [answers[0]["result"]]}] * 2
+        await socket.send(json.dumps(both))
+        assert [answer["result"] for answer in json.loads(await socket.recv())] == [True, False]
+
+    run(node, work)
+
+
 def test_errors(node: Node) -> None:
     async def work(socket: ClientConnection) -> None:
         assert (await ask(socket, "eth_subscribe", "nothing"))["code"] == -32602

@@ -84,7 +84,7 @@ def agrees(rpc: Rpc, vector: str) -> bool:
     is_sketch = "// speconly" in vector
     lines = [(line[:3], json.loads(line[3:])) for line in vector.splitlines() if line[:3] in (">> ", "<< ")]
     for (_, request), (_, expected) in zip(lines[::2], lines[1::2], strict=True):
-        answer: dict[str, Any] = rpc._exchange(request)
+        answer: dict[str, Any] = rpc.exchange(request)
         if answer.get("error", {}).get("code") != expected.get("error", {}).get("code"):
             return False
         if not is_sketch and answer.get("result") != expected.get("result"):

@@ -19,7 +19,7 @@ from node.pruning import prune_data_directory
 from storage import layout
 from storage.errors import PruneRefused
 from storage.export import exports, founding_export
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import inspect
 from tests.crash.victim import RECEIVERS, SENDERS, Order
 from tests.paths import REPO

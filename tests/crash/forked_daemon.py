@@ -115,7 +115,7 @@ class ForkedDaemon(Daemon):
         self._zygote = zygote
         self._environment.update(OFTEN)
         self.failpoint = ""
-        """Where the next process shall die, see `storage.failpoints`."""
+        """Where the next process shall die, see `storage.io.failpoints`."""
         self.unprivileged = False
         """Whether file modes hold for it, though the tests are run by root."""
         self.user = 0

@@ -22,13 +22,13 @@ from pathlib import Path
 import qh3.quic.retry
 
 import node.cli.main
-import node.daemon
+import node.daemon.periodic
+import node.daemon.run
 import node.ops.reading
-import node.periodic
 from chain.forks import Fork
 from node.engine.accounts import DevAccounts
 from node.ops.lines import Lines, flush_standard_streams
-from storage.failpoints import arm
+from storage.io.failpoints import arm
 from vm.evm.native import load_interpreter
 
 MESSAGE_BYTES = 65_536
@@ -48,12 +48,12 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     die_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
     die_with_parent()
-    node.periodic.INDEX_SECONDS = INDEX_SECONDS
-    node.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
-    node.periodic.SPACE_SECONDS = SPACE_SECONDS
-    node.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
+    node.daemon.periodic.INDEX_SECONDS = INDEX_SECONDS
+    node.daemon.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
+    node.daemon.periodic.SPACE_SECONDS = SPACE_SECONDS
+    node.daemon.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS
     node.ops.reading.PIPE_SECONDS = PIPE_SECONDS
-    node.periodic.FILES_SECONDS = FILES_SECONDS
+    node.daemon.periodic.FILES_SECONDS = FILES_SECONDS
     DevAccounts.of_mnemonic = cache(DevAccounts.of_mnemonic)  # type: ignore[method-assign]
     qh3.quic.retry.Rsa = cache(qh3.quic.retry.Rsa)  # type: ignore[assignment, misc, attr-defined]
     warm_up()

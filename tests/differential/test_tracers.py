@@ -14,7 +14,7 @@ import pytest
 
 from chain.errors import InvalidTransaction
 from chain.hashing import keccak256
-from node.rpc.errors import LimitExceeded
+from node.api.errors import LimitExceeded
 from tests.differential.call_model import Model, flat
 from tests.differential.oracles import Oracle
 from tests.differential.traced import TracedCase, random_traced_case, several, trace

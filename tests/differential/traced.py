@@ -20,9 +20,9 @@ from chain.transactions import (
     sign_transaction,
 )
 from chain.types import Address
+from node.api.tracing import TracedRun
 from node.conformance.memory_state import MemoryState
 from node.tracers.registry import tracer_of
-from node.tracers.run import TracedRun
 from tests.differential.generator import random_code
 from tests.differential.programs import CONTRACTS, calldata, write_program
 from tests.differential.running import NUMBER, block_hash, environment

@@ -9,7 +9,7 @@ from typing import Any
 
 from storage import layout
 from storage.errors import StateStoreCorrupt
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.opening import suspect
 from tests.durability.nodes import LocalNode
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from chain.hashing import keccak256
 from storage import layout
 from storage.errors import StorageError
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import RecordType, inspect
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon, Zygote

@@ -15,8 +15,8 @@ import pytest
 
 from chain.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, ZvmdError
 from node.auth.errors import UnusableCertificate, UnusableToken
-from node.doors import try_doors
-from node.errors import Unreachable
+from node.daemon.doors import try_doors
+from node.daemon.errors import Unreachable
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import CHAIN_ID
 from tests.durability.starts import from_another_clock

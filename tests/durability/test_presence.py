@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
+from node.api.errors import ReadOnly
+from node.daemon.opening import open_chain
+from node.daemon.watch import presence_of
 from node.engine.requests import Cheat
-from node.errors import ReadOnly
-from node.opening import open_chain
 from node.verification import verify_data_directory
-from node.watch import presence_of
 from storage import layout
 from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
-from storage.fs import RealFs
-from storage.holders import is_locked, is_written
-from storage.kv import LevelStore, open_leveldb
+from storage.io.files import RealFs
+from storage.io.holders import is_locked, is_written
+from storage.io.kv import LevelStore, open_leveldb
 from storage.presence import TABLE, Presence, Then
 from storage.rewinds import REMEMBERED, Rewinds
 from tests.durability.full_disk import Filler, small_disk
@@ -335,7 +335,7 @@ def test_a_revert_on_a_full_disk_is_not_logged(tmp_path: Path, monkeypatch: pyte
     node = LocalNode(tmp_path / "d")
     (snapshot,) = node.ask(lambda done: Cheat(done, "snapshot", (), ""))
     node.grow(2)
-    node.ledger.freeze()
+    node.applied.freeze(node.store.last_lsn, None)
 
     def no_room(*_: object) -> None:
         raise StorageFull("a test said so")

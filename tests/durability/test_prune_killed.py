@@ -15,8 +15,8 @@ import pytest
 from node.pruning import prune_data_directory
 from node.verification import verify_data_directory
 from storage import layout
-from storage.failpoints import ENVIRONMENT
-from storage.fs import RealFs
+from storage.io.failpoints import ENVIRONMENT
+from storage.io.files import RealFs
 from storage.wal.beginning import read_beginning
 from tests.durability.test_prune import live, opened, remove_state, segments
 from tests.paths import REPO

@@ -12,7 +12,7 @@ from node.pruning import prune_data_directory
 from storage import layout
 from storage.errors import PruneRefused
 from storage.export import exports
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal.beginning import read_beginning
 from tests.durability.test_prune import STRANGER, live, opened, segments
 

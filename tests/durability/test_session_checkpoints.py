@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from node.daemon.periodic import OVERLAY_BYTES, CheckpointDue
 from node.engine.requests import KeepSession, KeepTemplate
-from node.periodic import OVERLAY_BYTES, CheckpointDue
 from storage.wal.session_records import Kept, Label, Place
 from tests.durability.nodes import LocalNode
 

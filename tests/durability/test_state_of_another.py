@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from chain.types import Address
+from node.daemon.opening import new_genesis, open_identity, take_directory
 from node.engine.accounts import DevAccounts
-from node.opening import new_genesis, open_identity, take_directory
 from storage import layout
 from storage.errors import WalShort
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from tests.durability.damage import copy_of
 from tests.durability.nodes import START, LocalNode, settings_of
 

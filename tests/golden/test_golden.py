@@ -15,8 +15,8 @@ import pytest
 from storage import layout
 from storage.errors import StoreTooNew
 from storage.export import exports, founding_export
-from storage.failpoints import arm
-from storage.fs import RealFs
+from storage.io.failpoints import arm
+from storage.io.files import RealFs
 from storage.layout import CURRENT, Stamp, Version, decode_stamp, encode_stamp
 from tests.crash.forked import failpoints
 from tests.durability.nodes import LocalNode

@@ -15,7 +15,7 @@ from node.cli.main import cli
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
 from node.settings import SECTIONS
-from tests.house.test_style import PACKAGES
+from tests.house.modules import PACKAGES
 from tests.paths import REPO
 
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])

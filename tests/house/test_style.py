@@ -1,4 +1,4 @@
-"""House rules that a linter does not know: file size, first lines, error slugs, forbidden names and modules."""
+"""House rules that a linter does not know: first lines, function length, error slugs, forbidden names and modules."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from pathlib import Path
 import pytest
 
 from chain.errors import ZvmdError
+from tests.house.modules import PACKAGES, Module, imported_names, modules
 from tests.paths import REPO
 
-PACKAGES = ("chain", "vm", "storage", "debugger", "node", "zvmd")
 FUNCTION_LINES_MAX = 70
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "base", "manager", "misc"}
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill"}
-PURE = ("chain", "vm", "debugger")
-IMPURE_IMPORTS = {"asyncio", "socket", "random", "time"}
-
-
-def sources() -> list[Path]:
-    return sorted(path for package in PACKAGES for path in (REPO / package).rglob("*.py"))
 
 
 def tracked_files() -> list[str]:
@@ -33,41 +27,25 @@ def tracked_files() -> list[str]:
     return listed.stdout.split()
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(REPO)))
-def test_a_file_has_one_job_told_by_its_first_line(path: Path) -> None:
-    text = path.read_text()
-    assert path.stem not in FORBIDDEN_NAMES
-    assert ast.get_docstring(ast.parse(text)), "no docstring"
-
-
-def imported(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        found |= {name.split(".")[0] for name in names}
-    return found
+@pytest.mark.parametrize("module", modules().values(), ids=lambda module: module.name)
+def test_a_file_has_one_job_told_by_its_first_line(module: Module) -> None:
+    assert module.path.stem not in FORBIDDEN_NAMES
+    assert ast.get_docstring(module.tree), "no docstring"
 
 
 def test_nothing_unpickles() -> None:
-    for path in sources():
-        assert not FORBIDDEN_IMPORTS & imported(path), path
-
-
-def test_pure_layers_have_no_clock_network_or_chance() -> None:
-    for package in PURE:
-        for path in (REPO / package).rglob("*.py"):
-            assert not IMPURE_IMPORTS & imported(path), path
+    for module in modules().values():
+        assert not FORBIDDEN_IMPORTS & {name.split(".")[0] for name in imported_names(module)}, module.name
 
 
 def test_a_function_fits_on_a_screen() -> None:
     too_long = {}
-    for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+    for module in modules().values():
+        for node in ast.walk(module.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 if lines > FUNCTION_LINES_MAX:
-                    too_long[f"{path.relative_to(REPO)}:{node.lineno} {node.name}"] = lines
+                    too_long[f"{module.path}:{node.lineno} {node.name}"] = lines
     assert not too_long
 
 
@@ -105,9 +83,7 @@ def test_every_error_hangs_in_the_tree_drawn_above_it(module: str) -> None:
 
 
 def test_no_path_of_one_machine_and_no_registry_host_is_in_the_repository() -> None:
-    pattern = re.compile(
-        r"/(?:work)/|/bash_jobs|py[p]i\.org|python[h]osted\.org|reg[i]stry\.npmjs|deb\.de[b]ian\.org"
-    )
+    pattern = re.compile(r"/(?:work)/|/bash_jobs|py[p]i\.org|python[h]osted\.org|reg[i]stry\.npmjs|deb\.de[b]ian\.org")
     for name in tracked_files():
         path = REPO / name
         if path.suffix in {".py", ".md", ".toml", ".sh", ".service", ".yml", ".json", ""} and path.is_file():

@@ -24,11 +24,11 @@ from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.sessions import SessionRow
 from storage.index.writer import IndexedBlock, Watermark
-from storage.pace import Pace, at_once
-from storage.simfs import SimFs
-from storage.simkv import SimKv
+from storage.io.cooperative import Pace, at_once
 from storage.state.keys import META_HEAD
 from tests.paths import REPO
+from tests.simulation.simfs import SimFs
+from tests.simulation.simkv import SimKv
 
 MIGRATIONS = REPO / "migrations"
 OLDER = "0001"

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli.main import cli
+from node.daemon.serving import _bind
 from node.gateway.app import open_socket
 from node.ops.errors import InvalidSetting, UnknownSetting
 from node.rpc.elsewhere import INSTEAD
 from node.rpc.errors import MethodNotFound
 from node.rpc.methods import load_methods
 from node.rpc.registry import find_method, method_names
-from node.serving import _bind
 from node.settings import load_settings
 from zvmd.abi import address_bytes, parse_amount, parse_signature
 from zvmd.errors import ZvmdClientError

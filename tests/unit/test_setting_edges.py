@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from chain.errors import EXIT_CONFIG, ZvmdError
-from node.opening import store_options
-from node.serving import rpc_limits, wire_limits
+from node.daemon.opening import store_options
+from node.daemon.serving import rpc_limits, wire_limits
 from node.settings import SECTIONS, Settings, load_settings
 from storage.wal import PAGE
 from storage.wal.segment import MIN_SEGMENT_SIZE

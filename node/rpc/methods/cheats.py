@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from chain.types import UINT64_MAX, Address, Hash32
+from node.api.errors import InvalidParams
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams
 from node.rpc.format import data, quantity
 from node.rpc.methods.zvmd import idempotency_key
 from node.rpc.params import JsonList, JsonObject, LooseInt, address

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from chain.types import Hash32
-from node.rpc.backend import CallFields
+from node.api.pending_block import BlockAt
+from node.api.types import CallFields
 from node.rpc.call_fields import account_overrides, block_overrides, overrides_of
 from node.rpc.context import Context
 from node.rpc.errors import UnknownTransaction, Untraceable
 from node.rpc.format import data
 from node.rpc.methods.eth_state import limit_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
-from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.flat_calls import ParityTracer
 from node.tracers.options import option

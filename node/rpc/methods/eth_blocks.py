@@ -9,6 +9,7 @@ from chain.blocks import Block, Header, encode_block, encode_header
 from chain.receipts import Receipt, encode_receipt
 from chain.transactions import Transaction, encode_transaction
 from chain.types import Address, Hash32
+from node.api.pending_block import BlockAt
 from node.rpc.context import Context
 from node.rpc.format import (
     Json,
@@ -20,7 +21,6 @@ from node.rpc.format import (
     transaction_object,
 )
 from node.rpc.params import BlockRef
-from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 
 

@@ -7,9 +7,9 @@ from typing import Any
 from chain.blocks import Header
 from chain.receipts import Receipt
 from chain.transactions import Transaction, effective_gas_price
-from node.rpc.backend import PRIORITY_FEE_WEI
+from node.api.errors import InvalidParams
+from node.api.types import PRIORITY_FEE_WEI
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams
 from node.rpc.format import quantity
 from node.rpc.params import BlockRef, JsonList, LooseInt
 from node.rpc.registry import method

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from chain.transactions import Transaction
+from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, LimitExceeded, UnknownFilter
+from node.rpc.errors import UnknownFilter
 from node.rpc.filters import Filter
 from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, hash32

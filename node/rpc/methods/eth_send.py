@@ -7,26 +7,28 @@ import asyncio
 from chain.hashing import keccak256
 from chain.transactions import encode_transaction
 from chain.types import ZERO_ADDRESS, Address
+from node.api.errors import InvalidParams
+from node.api.types import CallFields, Submitted
 from node.rpc import strict_json
-from node.rpc.backend import CallFields, Submitted
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, NotWaiting
+from node.rpc.errors import NotWaiting
 from node.rpc.format import Json, data, transaction_object
 from node.rpc.methods.eth_blocks import receipt_of
 from node.rpc.params import LooseInt, json_object
 from node.rpc.registry import method
+from node.rpc.work import current_work
 
 
 @method("eth_sendRawTransaction", overlaps=True)
 async def send_raw_transaction(context: Context, transaction: bytes) -> str:
     """Hash of a signed transaction that cannot be lost any more."""
-    return data((await context.backend.submit(transaction)).hash)
+    return data((await context.backend.submit(transaction, batch=current_work.get())).hash)
 
 
 @method("eth_sendRawTransactionSync", overlaps=True)
 async def send_raw_transaction_sync(context: Context, transaction: bytes, timeout: LooseInt | None = None) -> Json:
     """Receipt of a signed transaction (EIP-7966); ``timeout`` in milliseconds."""
-    submitted = await context.backend.submit(transaction)
+    submitted = await context.backend.submit(transaction, batch=current_work.get())
     return await _receipt(context, submitted, timeout)
 
 
@@ -54,7 +56,8 @@ async def send_transaction(context: Context, transaction: CallFields) -> str:
 @method("eth_sendTransactionSync", overlaps=True)
 async def send_transaction_sync(context: Context, transaction: CallFields, timeout: LooseInt | None = None) -> Json:
     """Receipt of a transaction signed with a dev account's key."""
-    return await _receipt(context, await context.backend.send_from(_with_sender(transaction)), timeout)
+    submitted = await context.backend.send_from(_with_sender(transaction), batch=current_work.get())
+    return await _receipt(context, submitted, timeout)
 
 
 @method("eth_fillTransaction")

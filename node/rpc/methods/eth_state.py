@@ -8,13 +8,14 @@ from typing import Any
 from chain.crypto import create_address
 from chain.state import EMPTY_CODE_HASH
 from chain.types import ZERO_ADDRESS, Address
-from node.rpc.backend import BlockOverrides, CallFields, CallResult, Overrides
+from node.api.errors import InvalidParams
+from node.api.pending_block import BlockAt
+from node.api.types import BlockOverrides, CallFields, CallResult, Overrides
 from node.rpc.call_fields import AccountOverrides, overrides_of
 from node.rpc.context import Context
-from node.rpc.errors import AccessListUnsettled, InvalidParams
+from node.rpc.errors import AccessListUnsettled
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
 from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
-from node.rpc.pending_block import BlockAt
 from node.rpc.registry import method
 from node.tracers.access import Access, AccessTracer
 from storage.state.proof import SLOTS_MAX

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from node.api.errors import LimitExceeded
 from node.rpc.context import Context
-from node.rpc.errors import LimitExceeded
 from node.rpc.format import quantity
 from node.rpc.params import JsonObject, LooseInt, check_keys, loose_int
 from node.rpc.registry import method

@@ -19,8 +19,9 @@ from debugger.sharing import export_slices, sign_file, signer_of
 from debugger.state import StateQuery
 from debugger.state_diff import diff_state_slices
 from debugger.trace3155 import trace_slices
+from node.api.pending_block import BlockAt
 from node.rpc.context import Context
-from node.rpc.params import JsonObject, LooseInt, SessionRef, ToDrive, ToLook, ToOwn
+from node.rpc.params import JsonObject, LooseInt, SessionRef, ToDrive, ToLook, ToOwn, block_ref
 from node.rpc.registry import method
 from node.sessions import moves
 from node.sessions.creating import program_of
@@ -52,7 +53,11 @@ async def create(context: Context, program: JsonObject) -> Json:
     environment the session gets, or an object of block fields over an empty state.
     """
     service = context.need_sessions()
-    wanted = await service.on_thread(lambda: program_of(context, service.ground, program))
+
+    def block_named(name: object) -> BlockAt:
+        return context.need_block(block_ref(name))
+
+    wanted = await service.on_thread(lambda: program_of(block_named, service.ground, program))
     return {"id": await service.create(wanted.program, wanted.origin, wanted.name, wanted.tags)}
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address, Hash32
-from node.errors import CheatsDisabled
+from node.api.errors import CheatsDisabled, InvalidParams
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, UnknownTransaction
+from node.rpc.errors import UnknownTransaction
 from node.rpc.params import JsonList
 from node.rpc.registry import method
 from node.tracers.console import ConsoleTracer

@@ -6,13 +6,15 @@ import asyncio
 from typing import Any, get_args
 
 from chain.types import Hash32
-from node.rpc.backend import Wait
+from node.api.errors import InvalidParams, LimitExceeded
+from node.api.types import Wait
 from node.rpc.context import Context
-from node.rpc.errors import InvalidParams, LimitExceeded, NotThereYet
+from node.rpc.errors import NotThereYet
 from node.rpc.format import data, quantity
 from node.rpc.params import JsonObject, LooseInt
 from node.rpc.registry import find_method
 from node.rpc.registry import method as rpc_method
+from node.rpc.work import current_work
 from storage.answers import KEY_CHARACTERS_MAX
 
 LEVELS: tuple[Wait, ...] = get_args(Wait)
@@ -31,7 +33,7 @@ async def send_raw_transaction(context: Context, transaction: bytes, level: str 
     wanted = next((known for known in LEVELS if known == level), None)
     if wanted is None:
         raise InvalidParams(f"level {level!r} is none of {', '.join(LEVELS)}")
-    sent = await context.backend.submit(transaction, wanted)
+    sent = await context.backend.submit(transaction, wanted, batch=current_work.get())
     return JsonObject({"hash": data(sent.hash), "lsn": sent.lsn, "blockNumber": sent.block_number, "level": level})
 
 

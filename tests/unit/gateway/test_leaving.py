@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import websockets
 
+from node.api.types import CallResult
 from node.gateway import http, websocket
 from node.gateway.app import Gateway, open_socket, serve_http
-from node.rpc.backend import CallResult
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.unit.rpc.memory_backend import MemoryBackend

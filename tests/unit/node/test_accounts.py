@@ -7,9 +7,9 @@ from eth_account import Account
 from eth_account.types import Language
 
 from chain.hashing import keccak256
+from node.api.errors import UnknownAccount
 from node.engine.accounts import DevAccounts
 from node.engine.mnemonic import fault_of
-from node.errors import UnknownAccount
 from node.settings import DEV_MNEMONIC
 
 Account.enable_unaudited_hdwallet_features()

@@ -19,7 +19,7 @@ UNWANTED = {
 
 def test_the_daemon_loads_no_unwanted_library_and_keeps_the_recursion_limit() -> None:
     program = (
-        "import sys, json, node.daemon, node.rpc.methods; node.rpc.methods.load_methods();"
+        "import sys, json, node.daemon.run, node.rpc.methods; node.rpc.methods.load_methods();"
         "print(json.dumps([sorted(sys.modules), sys.getrecursionlimit()]))"
     )
     printed = subprocess.run(

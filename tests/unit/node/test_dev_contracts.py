@@ -10,8 +10,8 @@ import pytest
 from chain.forks import BPO_BLOBS, PRAGUE_BLOBS, BlobSchedule, Fork
 from chain.hashing import keccak256
 from node import resources
+from node.daemon.opening import rules_of
 from node.engine.dev_contracts import FILE, contract_names, dev_alloc, dev_contracts
-from node.opening import rules_of
 from tests.daemon import Daemon
 
 PUBLIC = {

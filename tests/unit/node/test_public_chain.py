@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from node.daemon.opening import PUBLIC_ACCOUNT, is_public, new_genesis, read_wanted_genesis
 from node.engine.accounts import DevAccounts
-from node.opening import PUBLIC_ACCOUNT, is_public, new_genesis, read_wanted_genesis
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings
 
 OTHER = "legal winner thank year wave sausage worth useful legal winner thank yellow"

@@ -16,8 +16,8 @@ from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.sharing import export_session, export_slices
+from node.api.errors import WriterBusy
 from node.cache import FileObjectCache
-from node.errors import WriterBusy
 from node.sessions import seats, service
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
@@ -27,11 +27,11 @@ from node.sessions.service import SessionService
 from storage.session_files import SessionFiles
 from storage.session_search import SessionSearch
 from storage.sessions import SessionShelf
-from storage.simfs import SimFs
 from storage.templates import TemplateShelf
 from storage.wal.records import RecordType
 from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
+from tests.simulation.simfs import SimFs
 from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)

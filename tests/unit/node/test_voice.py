@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from node.daemon.progress import Progress
+from node.daemon.voice import form_of, lacking
 from node.engine.accounts import DevAccounts
-from node.progress import Progress
 from node.settings import LogSettings, NodeSettings, Settings
-from node.voice import form_of, lacking
 from tests.durability.nodes import LocalNode
 
 

@@ -22,7 +22,8 @@ from chain.transactions import (
     sign_transaction,
 )
 from chain.types import Address, Hash32
-from node.rpc.backend import (
+from node.api.pending_block import BlockAt, PendingBlock
+from node.api.types import (
     CallFields,
     CallResult,
     Overrides,
@@ -32,7 +33,6 @@ from node.rpc.backend import (
     TransactionLocation,
     Wait,
 )
-from node.rpc.pending_block import BlockAt, PendingBlock
 from storage.following import FoundLog, LogQuery
 from storage.rewinds import Rewinds
 from vm.importing import environment_of
@@ -168,7 +168,7 @@ class MemoryBackend:
     def resets(self) -> int:
         return 0
 
-    async def submit(self, raw: bytes, wait: Wait = "durable") -> Submitted:
+    async def submit(self, raw: bytes, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         tx = decode_transaction(raw)
         sender = recover_sender(tx)
         if tx.nonce < self.nonces.get(sender, 0):
@@ -208,7 +208,7 @@ class MemoryBackend:
         self._published.set()
         self._published = asyncio.Event()
 
-    async def send_from(self, fields: CallFields, wait: Wait = "durable") -> Submitted:
+    async def send_from(self, fields: CallFields, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         if fields.sender != DEV:
             raise ZvmdError("unknown account")
         nonce = self.pending_nonce(DEV)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from node.api.errors import LimitExceeded
 from node.rpc import readers as module
-from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError, LimitExceeded, NodeBusy
+from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError, NodeBusy
 from node.rpc.held import SMALL_BYTES, Held
 from node.rpc.limits import RpcLimits
 from node.rpc.readers import Readers

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge
-from node.gateway.websocket import SUBSCRIPTION_METHODS, WebSocketSession
+from node.gateway.websocket import WebSocketSession
 from node.rpc.methods import load_methods
 from node.rpc.registry import _METHODS, method_names
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
@@ -50,7 +50,8 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    return sorted({*method_names(), *SUBSCRIPTION_METHODS})
+    of_connections = WebSocketSession(None, Socket(), STANDARD).methods(asyncio.Event())  # type: ignore[arg-type]
+    return sorted({*method_names(), *of_connections})
 
 
 def body(*calls: tuple[str, list[Any]]) -> bytes:
@@ -73,8 +74,8 @@ def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = Fal
         service = RpcService(MemoryBackend())
         try:
             session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
-            work = session._answer if websocket else lambda raw: service.answer(raw, rights=rights)
-            return json.loads(await work(body(*calls)) or b"null")
+            methods = session.methods(asyncio.Event()) if websocket else None
+            return json.loads(await service.answer(body(*calls), rights=rights, methods=methods) or b"null")
         finally:
             service.close()
 

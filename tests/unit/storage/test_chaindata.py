@@ -12,7 +12,7 @@ from chain.types import Address, Hash32
 from storage.chaindata import ChainData
 from storage.errors import StateStoreCorrupt
 from storage.receiptcodec import decode_receipts, encode_receipts
-from storage.simkv import SimKv
+from tests.simulation.simkv import SimKv
 from tests.unit.storage.chains import make_chain
 
 

@@ -21,11 +21,11 @@ from storage.errors import (
     StateStoreWriteFailed,
     StoreTooNew,
 )
-from storage.kv import KeyValueStore, open_leveldb
-from storage.simkv import SimKv
+from storage.io.kv import KeyValueStore, open_leveldb
 from storage.state.keys import CHECKPOINT, META_HEAD, META_OLDEST, META_STATE
 from storage.state.store import StateStore
 from storage.state.verify import check_all, recompute_root
+from tests.simulation.simkv import SimKv
 from tests.unit.storage.chains import make_block
 
 REFUSALS = (CheckpointBroken, StateStoreCorrupt, StateStoreRefused)

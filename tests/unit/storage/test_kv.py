@@ -12,7 +12,7 @@ import plyvel
 import pytest
 
 from storage.errors import StateStoreCorrupt, StateStoreRefused, StoragePanic
-from storage.kv import LAST_KEY, open_leveldb
+from storage.io.kv import LAST_KEY, open_leveldb
 
 
 @pytest.mark.parametrize("block", ["first", "middle", "last"])

@@ -8,8 +8,8 @@ import pytest
 
 from storage.errors import DataDirectoryDamaged, DataDirectoryLocked, StoreTooNew
 from storage.layout import CURRENT, Stamp, Version, boot, decode_stamp, encode_stamp, write_stamp
-from storage.simfaults import SimCrash
-from storage.simfs import SimFs
+from tests.simulation.simfaults import SimCrash
+from tests.simulation.simfs import SimFs
 
 
 def test_the_first_boot_writes_the_stamp_and_later_ones_read_it() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from storage.pace import REST_SECONDS, SLICE_SECONDS, Slices, at_once
+from storage.io.cooperative import REST_SECONDS, SLICE_SECONDS, Slices, at_once
 
 
 def test_a_rest_follows_each_slice_over_nested_loops() -> None:

@@ -12,10 +12,10 @@ from chain.hashing import EMPTY_ROOT, keccak256
 from chain.state import StateDelta
 from chain.trie import state_root_of, storage_root_of
 from chain.types import Address
-from storage.simkv import SimKv
 from storage.state.apply import account_leaf
 from storage.state.proof import SLOTS_MAX, prove
 from storage.state.store import StateStore
+from tests.simulation.simkv import SimKv
 from tests.unit.storage.test_state import ADDRESSES, SLOTS, World, advance, random_delta, write_down
 
 

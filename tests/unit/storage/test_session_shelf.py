@@ -17,13 +17,12 @@ from storage import layout
 from storage.chaindata import ChainData
 from storage.errors import InvalidRecord, SnapshotLost
 from storage.following import IndexFollower
-from storage.fs import RealFs
 from storage.index.index import Index
 from storage.index.sessions import SessionFilter, SessionRow
+from storage.io.files import RealFs
 from storage.session_files import KEPT_SECONDS, SessionFiles, path_of, session_files
 from storage.session_search import SessionSearch, row_of
 from storage.sessions import Entry, SessionShelf
-from storage.simkv import SimKv
 from storage.templates import TemplateShelf
 from storage.wal.records import RecordType
 from storage.wal.session_records import (
@@ -37,6 +36,7 @@ from storage.wal.session_records import (
     session_record,
 )
 from tests.paths import REPO
+from tests.simulation.simkv import SimKv
 
 ids = st.integers(1, 2**64 - 1)
 numbers = st.integers(0, 2**63 - 1)

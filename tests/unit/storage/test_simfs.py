@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from storage.errors import DataDirectoryLocked
-from storage.fs import FileSystem, RealFs, write_all, write_atomically
-from storage.simfaults import Fault, SimCrash
-from storage.simfs import SECTOR, SimFs
+from storage.io.files import FileSystem, RealFs, write_all, write_atomically
+from tests.simulation.simfaults import Fault, SimCrash
+from tests.simulation.simfs import SECTOR, SimFs
 
 
 def synced(fs: SimFs, path: str, content: bytes) -> None:

@@ -15,12 +15,12 @@ from chain.state import EMPTY_ACCOUNT, Account, StateDelta
 from chain.trie import state_root_of
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt, StateUnavailable
-from storage.simkv import SimKv
 from storage.state.apply import hashed_address
 from storage.state.keys import CODE, HISTORY, STORAGE_NODE, TOUCHED
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from tests.effort import tries
+from tests.simulation.simkv import SimKv
 
 World = dict[Address, tuple[Account, dict[int, int]]]
 ADDRESSES = [Address(bytes([n]) * 20) for n in range(1, 7)]

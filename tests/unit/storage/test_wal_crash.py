@@ -8,9 +8,9 @@ from contextlib import suppress
 
 import pytest
 
-from storage.simfaults import READING, SimCrash
-from storage.simfs import SimFs
 from tests.effort import tries
+from tests.simulation.simfaults import READING, SimCrash
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import WORKLOADS, History, counted_calls
 
 HARMLESS = READING | {"exists", "size"}

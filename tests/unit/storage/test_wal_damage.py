@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from storage.errors import StorageError, StoreTooNew, WalCorrupt, WalForeign, WalShort
-from storage.simfs import SimFs
 from storage.wal import RecordType, Wal, WalIdentity, inspect
 from storage.wal.format import SEGMENT_HEADER_SIZE, record_size
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE
 
 FIRST = "wal/0000000000000000.seg"

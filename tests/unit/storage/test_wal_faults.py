@@ -9,10 +9,10 @@ from contextlib import suppress
 import pytest
 
 from storage.errors import StorageError, StorageFull, StoragePanic, StorageUnreadable, WalClosed
-from storage.simfaults import APPLICABLE, READING, SYNCING, Fault, SimCrash
-from storage.simfs import SimFs
 from storage.wal import RecordType, Wal
 from tests.effort import tries
+from tests.simulation.simfaults import APPLICABLE, READING, SYNCING, Fault, SimCrash
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE, WORKLOADS, History, counted_calls
 
 SHORT = 0

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import StoreTooNew
-from storage.simfs import SimFs
-from storage.wal import checksum
-from storage.wal.checksum import CRC32, CRC32C, Checksum, crc32c_by_table
+from storage.io import checksum
+from storage.io.checksum import CRC32, CRC32C, Checksum, crc32c_by_table
 from storage.wal.format import (
     GROUP_END,
     RECORD_HEADER_SIZE,
@@ -35,6 +34,7 @@ from storage.wal.format import (
 from storage.wal.reader import Stop, Walk
 from storage.wal.segment import segment_name, sequence_of
 from tests.paths import REPO
+from tests.simulation.simfs import SimFs
 
 uint64 = st.integers(0, 2**64 - 1)
 identities = st.builds(WalIdentity, st.binary(min_size=32, max_size=32), uint64)

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import Wal
 from tests.paths import REPO
 from tests.unit.storage.wal_history import CHAIN
@@ -17,7 +17,7 @@ from tests.unit.storage.wal_history import CHAIN
 WRITER = """
 import sys
 from pathlib import Path
-from storage.fs import RealFs
+from storage.io.files import RealFs
 from storage.wal import RecordType, Wal
 from tests.unit.storage.wal_history import CHAIN
 

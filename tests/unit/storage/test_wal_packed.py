@@ -10,12 +10,12 @@ import pytest
 import zstandard
 
 from storage.errors import WalCorrupt
-from storage.fs import FileSystem, RealFs
-from storage.simfaults import SimCrash
-from storage.simfs import SimFs
+from storage.io.files import FileSystem, RealFs
 from storage.wal import RecordType, Wal, inspect
 from storage.wal.loss import accept_loss
 from storage.wal.packed import FRAME, SUFFIX, PackedFile
+from tests.simulation.simfaults import SimCrash
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE
 
 FIRST = "wal/0000000000000000.seg"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from storage.errors import RecordTooLarge, StorageFull, WalClosed
-from storage.fs import RealFs
-from storage.simfs import SimFs
+from storage.io.files import RealFs
 from storage.wal import RecordType, Wal, inspect, writer
+from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN
 
 

@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass, field
 
 from storage.errors import StorageError, StorageFull
-from storage.simfs import SimFs
 from storage.wal import RecordType, Wal, WalIdentity
+from tests.simulation.simfs import SimFs
 
 CHAIN = WalIdentity(bytes(range(32)), 31337)
 SEGMENT_SIZE = 8192

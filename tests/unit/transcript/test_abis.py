@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.hashing import keccak256
-from node.errors import AbiRefused
+from node.api.errors import AbiRefused
 from node.transcript import artifacts
 from node.transcript.abis import SHOWN_CHARACTERS, Abis, contract_of
 from node.transcript.artifacts import KEPT_DIRECTORY, KEPT_MAX, LOOK_AGAIN_SECONDS, Artifacts

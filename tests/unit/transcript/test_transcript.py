@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from node.engine.node import Node
 from node.engine.requests import Cheat
 from node.transcript import transcript as module
 from node.transcript.abis import Abis
@@ -23,9 +22,9 @@ class Printed:
     def __init__(self, local: LocalNode, put: Callable[[str], None] | None = None) -> None:
         self.lines: list[str] = []
         self.local = local
-        self.node = Node(local.opened, local.pipeline, 10**7)
+        self.node = local.opened.node(local.committer, local.publications, 10**7)
         self.transcript = Transcript(put or self.lines.append, "json", Abis(), lambda: 0.0, enabled=True)
-        local.ledger.listener = self.transcript.listener
+        local.heard_by(self.transcript.listener)
         self.transcript.start(self.node)
 
     def end(self) -> list[dict[str, Any]]:

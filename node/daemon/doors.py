@@ -13,7 +13,7 @@ from qh3._hazmat import X25519KeyExchange
 
 from node.auth.errors import UnusableCertificate, UnusableToken
 from node.auth.private import write_private
-from node.errors import Unreachable
+from node.daemon.errors import Unreachable
 from zvmd.connection import open_connection, shut
 from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
 from zvmd.errors import ZvmdClientError

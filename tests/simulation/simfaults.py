@@ -93,7 +93,7 @@ def survivor_choices(
 ) -> Iterator[tuple[str, list[Effect]]]:
     """Which pending effects reach the disk: named, each choice once, more than ``count`` if there are."""
     seen: set[tuple[bool, ...]] = set()
-    for name, mask in _masks(pending, random.Random(seed), count):  # noqa: S311 -- repeatable, not secret
+    for name, mask in _masks(pending, random.Random(seed), count):
         if mask not in seen:
             seen.add(mask)
             yield name, [effect for effect, kept in zip(pending, mask, strict=True) if kept]

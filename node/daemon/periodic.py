@@ -12,20 +12,20 @@ from functools import partial
 
 import structlog
 
+from node.api.errors import ReadOnly, WriterBusy
+from node.daemon.opening import OpenedChain
+from node.daemon.panic import or_panic
+from node.daemon.serving import Servers
 from node.engine.committer import Committer
 from node.engine.requests import Freeze, Mine
-from node.errors import ReadOnly, WriterBusy
-from node.opening import OpenedChain
 from node.ops.jobs import Jobs
 from node.ops.memory import QuietCollector
-from node.panic import or_panic
-from node.serving import Servers
 from node.sessions.expiry import Policy, expire
 from node.sessions.service import SessionService
 from node.settings import SessionSettings, Settings
-from storage.pace import Slices
+from storage.io.cooperative import Slices
+from storage.io.diskspace import Room
 from storage.presence import Presence
-from storage.space import Room
 from storage.store import Store
 
 log = structlog.get_logger(__name__)

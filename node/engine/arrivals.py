@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 
-from node.rpc.backend import PendingTransaction
-from node.rpc.errors import LimitExceeded
+from node.api.errors import LimitExceeded
+from node.api.types import PendingTransaction
 
 KEPT_MAX = 16_384
 """Transactions kept for followers: as many as the pool holds."""

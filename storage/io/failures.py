@@ -1,4 +1,4 @@
-"""What a failing file-system call means to the log: one table of policy, as context managers.
+"""What a failing file-system call means: one table of policy, as context managers.
 
 | call | error | meaning |
 |---|---|---|

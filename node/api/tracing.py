@@ -1,7 +1,8 @@
-"""What a tracer is told of the transaction or call it listens to."""
+"""The interface of a tracer, and what it gets of the transaction or call it listens to."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,3 +51,6 @@ class RunTracer(Tracer):
     def result(self, ended: TransactionResult) -> Any:
         """The answer, ready for JSON."""
         raise NotImplementedError
+
+
+MakeTracer = Callable[[TracedRun], RunTracer]

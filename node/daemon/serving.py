@@ -13,15 +13,15 @@ from pathlib import Path
 
 import structlog
 
+from node.api.backend import Backend
 from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
-from node.errors import ListenerEnded, PortUnavailable
+from node.daemon.errors import ListenerEnded, PortUnavailable
 from node.gateway.app import Gateway, serve_http
 from node.gateway.app import open_socket as open_tcp_socket
 from node.gateway.guard import GuardRules, loopback
 from node.ops.errors import InvalidSetting
-from node.rpc.backend import Backend
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.sessions.service import SessionService

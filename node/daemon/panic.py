@@ -11,7 +11,7 @@ import structlog
 from chain.errors import EXIT_PANIC, ZvmdError
 from node.ops.lines import flush_standard_streams
 from storage.errors import FileGone, StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
-from storage.fs import FileSystem
+from storage.io.files import FileSystem
 from storage.opening import note_panic, suspect
 from zvmd.printable import printable
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from node.auth import signing, tls, tokens
-from node.opening import OpenedChain
-from storage.kv import LevelStore
+from node.daemon.opening import OpenedChain
+from storage.io.kv import LevelStore
 from storage.layout import TLS
 from storage.presence import Presence
 from zvmd.endpoint import ENDPOINTS_FILE

@@ -21,8 +21,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from storage.errors import DataDirectoryLocked
-from storage.fs import Bytes, File, Lock, parent_of
-from storage.simfaults import (
+from storage.io.files import Bytes, File, Lock, parent_of
+from tests.simulation.simfaults import (
     Effect,
     EntryChange,
     Fault,
@@ -303,7 +303,7 @@ class SimFs:
             here = child
         return here
 
-    def modified(self, path: str) -> float:  # noqa: ARG002 - all files are as old as can be
+    def modified(self, path: str) -> float:
         return 0.0
 
     def free_bytes(self) -> int:

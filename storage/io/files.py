@@ -1,7 +1,7 @@
 """The file system as the stores see it: a small port, and the real one behind it.
 
-Paths are relative to the data directory and use ``/``. `SimFs` (storage/simfs.py) is the other one.
-``OSError`` passes up as it is; what a failure means is decided by the store that meets it.
+Paths are relative to the data directory and use ``/``. Tests have another one, which crashes and fails
+(tests/simulation/simfs.py). ``OSError`` passes up as it is; what a failure means is decided by the store that meets it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.errors import DataDirectoryLocked
-from storage.failpoints import reach
-from storage.holders import holder_of
+from storage.io.failpoints import reach
+from storage.io.holders import holder_of
 
 MAX_INTERRUPTIONS = 100
 """Calls in a row that may be interrupted before `write_all` gives up."""

@@ -32,10 +32,10 @@ from storage.errors import (
     StorageFull,
     StoragePanic,
 )
-from storage.failpoints import reach
-from storage.gate import Gate
-from storage.holders import holder_of, refuse_if_used
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
+from storage.io.failpoints import reach
+from storage.io.gate import Gate
+from storage.io.holders import holder_of, refuse_if_used
 
 BLOCK_CACHE_BYTES = 16 * 2**20
 WRITE_BUFFER_BYTES = 4 * 2**20

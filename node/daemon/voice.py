@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from node.opening import OpenedChain
-from node.progress import Progress
+from node.daemon.opening import OpenedChain
+from node.daemon.progress import Progress
 from node.settings import Settings
 from node.transcript.abis import Abis
 from node.transcript.artifacts import Artifacts

@@ -19,34 +19,42 @@ from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
 from node.cache import FileObjectCache
+from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
+from node.engine.committer import Committer
 from node.engine.dev_contracts import dev_alloc
 from node.engine.executor import replay_block
+from node.engine.logged_chain import LoggedChain
 from node.engine.mnemonic import fault_of
+from node.engine.node import Node
 from node.engine.pool import Pool, PooledTransaction
-from node.errors import GenesisMismatch
+from node.engine.publications import Publications
+from node.engine.writer import Writer
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
+from node.transcript.transcript import Transcript
 from storage import layout
+from storage.appending import NewRecords
 from storage.applied import AppliedChain
+from storage.cheats import Snapshot
 from storage.entries import looked_over
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
 from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
-from storage.failpoints import reach
-from storage.fs import FileSystem, RealFs
 from storage.identity import read_genesis, write_genesis
+from storage.io.diskspace import Marks, SpaceWatch
+from storage.io.failpoints import reach
+from storage.io.failures import entering, starting
+from storage.io.files import FileSystem, RealFs
 from storage.opening import StoreOptions, open_store, suspect
-from storage.cheats import Snapshot
 from storage.recovery import Recovery, Waiting, recover
-from storage.space import Marks, SpaceWatch
 from storage.sealed import SealedBlock
 from storage.store import Store
 from storage.wal.delta import Deltas, KnownOutcome
-from storage.wal.failures import entering, starting
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
+from vm.block import Listener
 from vm.machine import Machine
 
 PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
@@ -77,6 +85,33 @@ class OpenedChain:
     """Development calls are taken."""
     public: bool = False
     """Of the public test mnemonic: see `is_public`."""
+
+    def writer(self, listener: Callable[[], Listener | None] = lambda: None) -> Writer:
+        """The chain's one writer; see `writer_over`."""
+        return writer_over(self.store, self.pool, self.machine, self.config, listener)
+
+    def node(
+        self,
+        committer: Committer,
+        publications: Publications,
+        call_gas_max: int,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
+    ) -> Node:
+        """The chain as the protocols see it."""
+        return Node(
+            self.store,
+            self.pool,
+            self.machine,
+            self.config,
+            self.dev_accounts,
+            committer,
+            publications,
+            call_gas_max=call_gas_max,
+            cheats=self.cheats,
+            web3_version=web3_version,
+            transcript=transcript,
+        )
 
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
@@ -265,6 +300,19 @@ def chain_settings(settings: Settings) -> ChainSettings:
         interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
         gas_limit=settings.node.block_gas_limit,
     )
+
+
+def writer_over(
+    store: Store,
+    pool: Pool,
+    machine: Machine,
+    config: ChainConfig,
+    listener: Callable[[], Listener | None] = lambda: None,
+) -> Writer:
+    """The one writer of a resumed chain. ``listener`` gives what a new block tells how its transactions ended."""
+    records = NewRecords(store.wal.next_lsn, store.wal.max_payload)
+    chain = LoggedChain(store.applied, pool, machine, config, records, deltas=store.deltas, listener=listener)
+    return Writer(chain, store.transaction_place)
 
 
 def store_options(settings: Settings) -> StoreOptions:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
 from storage.errors import StateStoreWriteFailed
-from storage.pace import Pace, at_once
+from storage.io.cooperative import Pace, at_once
 
 
 class SimSnapshot:
@@ -19,11 +19,11 @@ class SimSnapshot:
         self._order: list[bytes] | None = None
 
     def get(self, key: bytes) -> bytes | None:
-        """See `storage.kv.KeyValueSnapshot`."""
+        """See `storage.io.kv.KeyValueSnapshot`."""
         return self._data.get(key)
 
     def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """See `storage.kv.KeyValueSnapshot`."""
+        """See `storage.io.kv.KeyValueSnapshot`."""
         order = self._order
         if order is None:
             order = self._order = sorted(self._data)
@@ -32,7 +32,7 @@ class SimSnapshot:
             yield order[at], self._data[order[at]]
 
     def close(self) -> None:
-        """See `storage.kv.KeyValueSnapshot`."""
+        """See `storage.io.kv.KeyValueSnapshot`."""
 
 
 class SimKv:
@@ -51,15 +51,15 @@ class SimKv:
         self.applies_failed_write = False
 
     def get(self, key: bytes) -> bytes | None:
-        """See `storage.kv.KeyValueStore`."""
+        """See `storage.io.kv.KeyValueStore`."""
         return self._snapshot.get(key)
 
     def snapshot(self) -> SimSnapshot:
-        """See `storage.kv.KeyValueStore`."""
+        """See `storage.io.kv.KeyValueStore`."""
         return self._snapshot
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
-        """See `storage.kv.KeyValueStore`."""
+        """See `storage.io.kv.KeyValueStore`."""
         fails = self.fail_writes_from is not None and self.writes >= self.fail_writes_from
         self.writes += 1
         if not fails or self.applies_failed_write:
@@ -72,7 +72,7 @@ class SimKv:
             raise StateStoreWriteFailed("simulated failure of a batch")
 
     def close(self) -> None:
-        """See `storage.kv.KeyValueStore`."""
+        """See `storage.io.kv.KeyValueStore`."""
 
     def copy(self) -> SimKv:
         """What is on disk now: the store a restarted process finds after a crash."""

@@ -15,33 +15,34 @@ from functools import partial
 import msgspec
 import structlog
 
-from node.doors import announce, seed, try_doors
+from node.daemon.doors import announce, seed, try_doors
+from node.daemon.opening import OpenedChain, open_chain
+from node.daemon.panic import distrust, panic
+from node.daemon.periodic import register_jobs, seal_at_intervals
+from node.daemon.serving import Servers, check_addresses, local_address, start_servers
+from node.daemon.voice import Voice, lacking, transcript_of
+from node.daemon.watch import presence_of
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
+from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names
 from node.engine.node import Node
-from node.engine.pipeline import Pipeline
-from node.opening import OpenedChain, open_chain
+from node.engine.publications import Publications
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
-from node.panic import distrust, panic
-from node.periodic import register_jobs, seal_at_intervals
-from node.serving import Servers, check_addresses, local_address, start_servers
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
-from node.voice import Voice, lacking, transcript_of
-from node.watch import presence_of
 from storage.errors import IndexLocked
+from storage.io.failures import starting
 from storage.presence import Presence
 from storage.session_files import SessionFiles
-from storage.wal.failures import starting
 
 log = structlog.get_logger(__name__)
 
@@ -72,32 +73,39 @@ async def run_daemon(
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
-    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
-    node = Node(opened, pipeline, settings.limits.call_gas, settings.node.client_version)
-    node.transcript, artifacts = transcript_of(voice, settings, opened)
+    transcript, artifacts = transcript_of(voice, settings, opened)
+    publications = Publications(opened.store)
+
+    def published(lsn: int) -> None:
+        transcript.wake()
+        publications.published(lsn)
+
+    listeners = Listeners(
+        end, opened.space.give_back_quietly, publications.admitted, published, _watchdog(notifier)
+    )
+    committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
+    node = opened.node(committer, publications, settings.limits.call_gas, settings.node.client_version, transcript)
     sessions = SessionService(
         Ground(node, opened.machine),
         _session_keeper(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
-    pipeline.heartbeat = _watchdog(notifier)
-    pipeline.on_full = opened.space.give_back_quietly
-    pipeline.start()
+    committer.start()
     jobs = Jobs()
     try:
         servers = await start_servers(settings, node, sessions, opened.public)
     except BaseException:
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened)
         raise
     node.read = servers.service.readers.run
     context = servers.service.context
-    context.transcript, context.artifacts, context.damaged = node.transcript, artifacts, partial(distrust, opened.fs)
+    context.transcript, context.artifacts, context.damaged = transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
-    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
+    sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
-    _tell_status(node, opened, pipeline, servers, sessions, jobs, restarts)
+    register_jobs(jobs, settings, opened, committer, servers, sessions, presence)
+    _tell_status(node, opened, committer, servers, sessions, jobs, restarts)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
@@ -105,7 +113,7 @@ async def run_daemon(
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.end()
         _announce(settings, opened, servers, recovery_ms, voice.say)
-        node.transcript.start(node)
+        transcript.start(node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -115,19 +123,20 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await sessions.stop()
-        await asyncio.to_thread(node.transcript.stop)
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
+        await asyncio.to_thread(transcript.stop)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
-    pipeline.stop()
+    committer.stop()
     try:
         # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
-        opened.space.attempt("state", opened.store.checkpoint)
+        store = opened.store
+        opened.space.attempt("state", lambda: store.checkpoint(store.last_lsn, opened.pool.oldest_lsn()))
         with suppress(IndexLocked):
-            opened.space.attempt("index", opened.store.index_new_blocks)
+            opened.space.attempt("index", store.index_new_blocks)
         if presence is not None:
             presence.check()
     finally:
@@ -173,7 +182,7 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
 def _tell_status(
     node: Node,
     opened: OpenedChain,
-    pipeline: Pipeline,
+    committer: Committer,
     servers: Servers,
     sessions: SessionService,
     jobs: Jobs,
@@ -187,7 +196,7 @@ def _tell_status(
         "sessions": sessions.status,
         "memory": resident_bytes,
         "readers": servers.service.readers.status,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
+        "limits": partial(bounds, opened.store, opened.pool, committer, servers.service.bounds),
         "logging": log_status,
         "restarts": restarts.status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),

@@ -15,15 +15,16 @@ from typing import Any
 
 import structlog
 
-from storage import layout
 from storage.errors import StorageFull
-from storage.failpoints import reach
-from storage.fs import FileSystem
-from storage.wal.failures import NO_SPACE
+from storage.io.failpoints import reach
+from storage.io.failures import NO_SPACE
+from storage.io.files import FileSystem
 
 log = structlog.get_logger(__name__)
 
 MIB = 2**20
+BALLAST = "ballast"
+"""Path of the file, in the data directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +100,16 @@ class SpaceWatch:
 
     def give_back(self) -> bool:
         """Let go of the ballast; whether there was any."""
-        if not self._fs.exists(layout.BALLAST):
+        if not self._fs.exists(BALLAST):
             return False
-        self._fs.unlink(layout.BALLAST)
+        self._fs.unlink(BALLAST)
         return True
 
     def _take(self) -> None:
-        if not self._marks.ballast or self._fs.exists(layout.BALLAST):
+        if not self._marks.ballast or self._fs.exists(BALLAST):
             return
         try:
-            file = self._fs.open(layout.BALLAST, create=True)
+            file = self._fs.open(BALLAST, create=True)
             try:
                 file.fallocate(self._marks.ballast)
                 reach("ballast.taken")

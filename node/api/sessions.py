@@ -1,0 +1,25 @@
+"""What debug sessions need of the node: the chain they start from, and a durable place for what they keep."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from chain.state import StateReader
+from node.api.chain import ChainReader
+from storage.wal.session_records import Kept, Place
+
+
+class SessionStore(ChainReader, Protocol):
+    """The only way from `node.sessions` to the node, so that sessions can be moved to a process of their own."""
+
+    def state_position(self, number: int) -> int:
+        """Position of the newest published state that follows a block (`storage.state.positions`)."""
+
+    def view_at(self, number: int, position: int) -> StateReader:
+        """A published state that followed a block. Raises `StateUnavailable`, also after it was reverted."""
+
+    async def keep_session(self, session: int, change: Kept | Place | None) -> None:
+        """Return once a session is durable: the whole of it, its new position, or (None) that it is closed."""
+
+    async def keep_template(self, name: str, content: bytes | None) -> None:
+        """Return once a user's template, or (None) its removal, is durable."""

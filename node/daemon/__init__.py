@@ -1,0 +1,1 @@
+"""The life of the daemon: opening the data directory, listening, periodic work, stopping."""
