@@ -1,10 +1,9 @@
-"""What gas costs: base fee, blob base fee, and the gas a transaction pays before it runs."""
+"""What gas costs: base fee, blob base fee, and the gas a transaction pays before it runs (`chain.gas_schedule`)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from chain.forks import BlobSchedule, Fork
+from chain.gas_schedule import SCHEDULES, words_in
 from chain.transactions import Transaction
 from chain.types import UINT256_MAX
 
@@ -19,54 +18,23 @@ MIN_BLOB_BASE_FEE = 1
 BLOB_BASE_COST = 2**13
 """Execution gas that a blob must at least be worth (EIP-7918)."""
 
-TRANSACTION_GAS = 21_000
-CREATE_GAS = 32_000
-ZERO_BYTE_GAS = 4
-TOKENS_PER_NONZERO_BYTE = 4
-FLOOR_GAS_PER_TOKEN = 10
-"""EIP-7623."""
-
 _E_POWER_ABOVE_UINT256 = 178
 """e**178 > 2**256."""
 
 
-class IntrinsicPrices(NamedTuple):
-    """Gas a transaction pays for what it carries, at one fork."""
-
-    create: int
-    nonzero_byte: int
-    initcode_word: int
-    """Per 32 bytes of creation code (EIP-3860)."""
-    access_address: int = 2_400
-    access_slot: int = 1_900
-    authorization: int = 25_000
-    """PER_EMPTY_ACCOUNT_COST (EIP-7702)."""
-
-
-INTRINSIC_PRICES: tuple[IntrinsicPrices, ...] = tuple(
-    IntrinsicPrices(
-        create=CREATE_GAS if fork >= Fork.HOMESTEAD else 0,
-        nonzero_byte=16 if fork >= Fork.ISTANBUL else 68,
-        initcode_word=2 if fork >= Fork.SHANGHAI else 0,
-    )
-    for fork in Fork
-)
-"""Indexed by fork. A fork without access lists or authorizations refuses the transactions that have them."""
-
-
 def intrinsic_gas(tx: Transaction, fork: Fork) -> int:
     """Gas used before the first opcode (Yellow Paper 6.2)."""
-    prices = INTRINSIC_PRICES[fork]
+    prices = SCHEDULES[fork]
     data = tx.data
-    gas = TRANSACTION_GAS
+    gas = prices.transaction
     if data:
         zeros = data.count(0)
-        gas += zeros * ZERO_BYTE_GAS + (len(data) - zeros) * prices.nonzero_byte
+        gas += zeros * prices.zero_byte + (len(data) - zeros) * prices.nonzero_byte
     if tx.to is None:
-        gas += prices.create + prices.initcode_word * ((len(data) + 31) >> 5)
+        gas += prices.creation + prices.initcode_word * words_in(len(data))
     if tx.access_list:
-        gas += len(tx.access_list) * prices.access_address
-        gas += sum(len(slots) for _, slots in tx.access_list) * prices.access_slot
+        gas += len(tx.access_list) * prices.access_list_address
+        gas += sum(len(slots) for _, slots in tx.access_list) * prices.access_list_slot
     if tx.authorization_list:
         gas += len(tx.authorization_list) * prices.authorization
     return gas
@@ -74,12 +42,13 @@ def intrinsic_gas(tx: Transaction, fork: Fork) -> int:
 
 def floor_gas(tx: Transaction, fork: Fork) -> int:
     """The least gas a transaction with this data uses in the end (EIP-7623); 0 before Prague."""
-    if fork < Fork.PRAGUE:
+    prices = SCHEDULES[fork]
+    if not prices.floor_token:
         return 0
     data = tx.data
     zeros = data.count(0)
-    tokens = zeros + (len(data) - zeros) * TOKENS_PER_NONZERO_BYTE
-    return TRANSACTION_GAS + tokens * FLOOR_GAS_PER_TOKEN
+    tokens = zeros + (len(data) - zeros) * prices.nonzero_byte_tokens
+    return prices.transaction + tokens * prices.floor_token
 
 
 def next_base_fee(parent_gas_limit: int, parent_gas_used: int, parent_base_fee: int) -> int:

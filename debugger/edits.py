@@ -8,13 +8,13 @@ from typing import Final
 
 import msgspec
 
+from chain.gas_schedule import SCHEDULES
 from chain.types import Address
 from debugger.errors import InvalidEdit, InvalidProgram
 from debugger.limits import EDIT_BYTES, PROGRAM_GAS
 from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.code import address_of as memory_address
 from vm.evm.execution import Execution
-from vm.evm.gas import MEMORY_QUADRATIC_DIVISOR, MEMORY_WORD
 from vm.evm.layout import STACK_END, STACK_OFFSET, Field
 from vm.evm.opcodes import opcodes
 from vm.limits import STACK_ITEMS
@@ -86,7 +86,7 @@ def _memory(execution: Execution, edit: Edit) -> None:
         if not frame.grow():
             raise InvalidEdit("no room for so much memory")
         frame.words[Field.MEMORY_SIZE] = 32 * words
-        frame.words[Field.MEMORY_COST] = MEMORY_WORD * words + words * words // MEMORY_QUADRATIC_DIVISOR
+        frame.words[Field.MEMORY_COST] = SCHEDULES[execution.fork].memory(words)
     frame.memory[start:stop] = data
 
 

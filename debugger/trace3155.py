@@ -63,7 +63,8 @@ def trace_lines(session: Session, *, memory: bool = False) -> Iterator[str]:
 
 def _operations(timeline: Timeline, stop: float, memory: bool) -> Iterator[str]:
     """Lines of the operations before step ``stop`` or the end; the timeline moves along."""
-    pricing = Pricing(timeline.execution.fork, timeline.execution.journal)
+    execution = timeline.execution
+    pricing = Pricing(execution.fork, execution.journal, execution.engine.code_bytes_max)
     while timeline.outcome is None and timeline.step < stop:
         line = operation_line(pricing, timeline.execution.frames[-1], memory=memory)
         if line is not None:

@@ -1,4 +1,4 @@
-"""Finds migrations, config and systemd files: inside a wheel, or beside the package in a checkout."""
+"""Finds migrations, config and systemd files, which lie beside the packages: in a checkout as in a wheel."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from pathlib import Path
 
 from node.ops.errors import ResourceMissing
 
-_PACKAGE = Path(__file__).resolve().parent
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 def path(name: str) -> Path:
     """The folder or file ``name``, for example ``"migrations"`` or ``"config/zvmd.toml"``.
 
-    A wheel carries the folders as ``node/_data``; a checkout or an editable install has them beside
-    ``node/``. Raises ``ResourceMissing`` when neither has it.
+    Raises ``ResourceMissing`` when the installation does not have it.
     """
-    for root in (_PACKAGE / "_data", _PACKAGE.parent):
-        candidate = root / name
-        if candidate.exists():
-            return candidate
-    raise ResourceMissing(f"the installation lacks {name!r} (looked beside and inside {_PACKAGE})")
+    found = _ROOT / name
+    if not found.exists():
+        raise ResourceMissing(f"the installation lacks {name!r} (looked in {_ROOT})")
+    return found
 
 
 def text(name: str) -> str:

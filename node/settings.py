@@ -18,7 +18,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
-from chain.forks import CODE_BYTES_MAX
+from chain.forks import CODE_BYTES_MAX, LATEST_FORK
+from chain.gas_schedule import SCHEDULES
 from debugger.toml_keys import toml_of
 from node.ops.errors import InvalidSetting, UnknownSetting, UnreadableSettings
 from node.ops.reading import read_limited
@@ -31,6 +32,7 @@ PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump"})
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Also what clients look at (`zvmd.endpoint`)."""
 
+TRANSACTION_GAS = SCHEDULES[LATEST_FORK].transaction
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 CountOrDefault = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -157,7 +159,7 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_query_blocks: CountOrDefault = 0
     log_query_results: CountOrDefault = 0
     """0: no limit on a development chain but those of every answer; elsewhere those of `node.rpc.limits`."""
-    call_gas: Annotated[int, Meta(ge=21_000, le=2**63 - 1)] = 50_000_000
+    call_gas: Annotated[int, Meta(ge=TRANSACTION_GAS, le=2**63 - 1)] = 50_000_000
     """At least the block's gas limit is allowed in any case."""
     call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
     call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20

@@ -20,10 +20,11 @@ from chain.genesis import Genesis
 from storage import layout
 from storage.entries import looked_over
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
-from storage.export import exports, founding_export, read_header, write_file
+from storage.export import exports, founding_export, read_header
 from storage.identity import read_genesis
+from storage.io.atomic import write_atomically
 from storage.io.failures import reading
-from storage.io.files import FileSystem, RealFs, parent_of, write_atomically
+from storage.io.files import FileSystem, RealFs, parent_of
 from storage.session_files import session_files
 from storage.wal import Wal, WalIdentity, inspect
 from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
@@ -101,7 +102,7 @@ def _write(fs: RealFs, to: RealFs, genesis: Genesis) -> Manifest:
     if last < lsn:
         raise DataDirectoryDamaged(f"the copied log ends at LSN {last}, but LSN {lsn} was durable")
     manifest = Manifest(lsn or last, digests)
-    write_atomically(to, MANIFEST, json.dumps(manifest._asdict(), sort_keys=True, indent=1).encode())
+    write_atomically(to, MANIFEST, [json.dumps(manifest._asdict(), sort_keys=True, indent=1).encode()])
     return manifest
 
 
@@ -139,7 +140,7 @@ def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
         finally:
             file.close()
 
-    write_file(to, path, parts())
+    write_atomically(to, path, parts())
     return digest.hexdigest()
 
 

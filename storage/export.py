@@ -13,7 +13,6 @@ import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -21,9 +20,10 @@ from chain.types import Hash32
 from storage import layout
 from storage.checkpoint import last_checkpoint
 from storage.errors import ExportDamaged
+from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
-from storage.io.files import File, FileSystem, parent_of, write_all
+from storage.io.files import File, FileSystem, parent_of
 from storage.io.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
 from storage.wal.beginning import read_beginning
@@ -87,39 +87,10 @@ def write_export(fs: FileSystem, kv: KeyValueStore, path: str = "") -> str | Non
             fs.makedirs(folder)
         with syncing(folder):
             fs.sync_directory(parent_of(folder))
-        write_file(fs, target, _encode(header, snapshot.iterate(b"", LAST_KEY)))
+        write_atomically(fs, target, _encode(header, snapshot.iterate(b"", LAST_KEY)), "export")
         return target
     finally:
         snapshot.close()
-
-
-def write_file(fs: FileSystem, path: str, parts: Iterable[bytes]) -> None:
-    """Write a large file so that its name appears only when all of it is durable."""
-    temporary = path + ".tmp"
-    with writing(temporary):
-        if fs.exists(temporary):
-            fs.unlink(temporary)
-        file = fs.open(temporary, create=True)
-    try:
-        offset = 0
-        for part in parts:
-            with writing(temporary):
-                write_all(file, offset, part)
-            offset += len(part)
-        reach("export.written")
-        with syncing(temporary):
-            file.fsync()
-    except BaseException:
-        file.close()
-        with suppress(OSError):  # what went wrong first is what is told
-            fs.unlink(temporary)
-        raise
-    file.close()
-    reach("export.synced")
-    with writing(path):
-        fs.rename(temporary, path)
-    with syncing(path):
-        fs.sync_directory(parent_of(path))
 
 
 def _encode(header: ExportHeader, pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[bytes]:

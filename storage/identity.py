@@ -8,9 +8,10 @@ from typing import Any
 from chain.errors import InvalidGenesis
 from chain.genesis import Genesis
 from storage.errors import DataDirectoryDamaged
+from storage.io.atomic import write_atomically
 from storage.io.checksum import CRC32
-from storage.io.failures import reading, writing
-from storage.io.files import FileSystem, write_atomically
+from storage.io.failures import reading
+from storage.io.files import FileSystem
 from storage.layout import GENESIS, WAL
 
 CHECKSUM = "crc32"
@@ -51,5 +52,4 @@ def read_genesis(fs: FileSystem) -> Genesis | None:
 def write_genesis(fs: FileSystem, genesis: Genesis) -> None:
     """Write down what a new chain is, in one durable step. Raises `StorageFull`, `StoragePanic`."""
     document = genesis.to_json()
-    with writing(GENESIS):
-        write_atomically(fs, GENESIS, _encode({**document, CHECKSUM: _checksum(document)}))
+    write_atomically(fs, GENESIS, [_encode({**document, CHECKSUM: _checksum(document)})])

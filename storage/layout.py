@@ -27,10 +27,11 @@ from storage import exclusion
 from storage.errors import DataDirectoryDamaged, StoreTooNew
 from storage.exclusion import DirectoryLock
 from storage.io import diskspace
+from storage.io.atomic import write_atomically
 from storage.io.checked_line import decode_checked, encode_checked
 from storage.io.failpoints import reach
-from storage.io.failures import reading, syncing, writing
-from storage.io.files import FileSystem, write_atomically
+from storage.io.failures import reading, syncing
+from storage.io.files import FileSystem
 
 FORMAT = "FORMAT"
 GENESIS = "genesis.json"
@@ -132,8 +133,7 @@ def boot(fs: FileSystem, program: str) -> tuple[DirectoryLock, Stamp]:
 
 def write_stamp(fs: FileSystem, stamp: Stamp) -> None:
     """Replace the stamp in one durable step."""
-    with writing(FORMAT):  # before the new name is durable, the old stamp is
-        write_atomically(fs, FORMAT, encode_stamp(stamp))
+    write_atomically(fs, FORMAT, [encode_stamp(stamp)])
 
 
 def _checked_stamp(fs: FileSystem, program: str) -> Stamp:

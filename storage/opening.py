@@ -32,15 +32,17 @@ from storage.errors import (
     IndexLocked,
     StateStoreCorrupt,
     StateStoreRefused,
+    StorageError,
     StorageUnreadable,
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
 from storage.following import IndexFollower
 from storage.index.index import Index, destroy, refuse_if_held
+from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
 from storage.io.failures import syncing, writing
-from storage.io.files import FileSystem, write_atomically
+from storage.io.files import FileSystem
 from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
@@ -225,14 +227,14 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
 
 def suspect(fs: FileSystem, reason: str) -> None:
     """Damage was met while running: the next start shall put the state store aside. Never raises."""
-    with suppress(OSError):
-        write_atomically(fs, layout.SUSPECT, reason.encode("utf-8", "replace")[:1000])
+    with suppress(StorageError):
+        write_atomically(fs, layout.SUSPECT, [reason.encode("utf-8", "replace")[:1000]])
 
 
 def note_panic(fs: FileSystem, reason: str) -> None:
     """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
-    with suppress(OSError):
-        write_atomically(fs, layout.PANIC, reason.encode("utf-8", "replace")[:1000])
+    with suppress(StorageError):
+        write_atomically(fs, layout.PANIC, [reason.encode("utf-8", "replace")[:1000]])
 
 
 def _note(fs: FileSystem, path: str) -> str:

@@ -18,8 +18,9 @@ from storage.errors import DataDirectoryLocked, FileGone, StorageFull
 from storage.exclusion import DirectoryLock
 from storage.export import exports, founding_export
 from storage.following import IndexFollower
-from storage.io.failures import syncing, writing
-from storage.io.files import RealFs, parent_of, write_atomically
+from storage.io.atomic import write_atomically
+from storage.io.failures import writing
+from storage.io.files import RealFs, parent_of
 from storage.session_files import path_of_file
 from storage.sessions import SessionShelf
 from storage.wal import Wal
@@ -190,8 +191,7 @@ class Presence:
                 content = self._fs.read_file(path)
             except OSError as error:
                 if path in self._contents:
-                    self._write(path)
-                    self._told[path] = f"{error.strerror}: made anew"
+                    self._told[path] = f"{error.strerror}: {self._made_anew(path)}"
                 continue
             known = self._contents.setdefault(path, content)
             if content != known:
@@ -200,12 +200,17 @@ class Presence:
                 self._contents[path] = content
                 self._told[path] = "it has another content, which the next start will use"
 
-    def _write(self, path: str) -> None:
+    def _made_anew(self, path: str) -> str:
+        """Write a small file again; whether there was room for it. Raises `StoragePanic`."""
         folder = parent_of(path)
-        with suppress(StorageFull), writing(path), syncing(path):
+        try:
             if folder:
-                self._fs.makedirs(folder)
-            write_atomically(self._fs, path, self._contents[path])
+                with writing(folder):
+                    self._fs.makedirs(folder)
+            write_atomically(self._fs, path, [self._contents[path]])
+        except StorageFull as error:
+            return str(error)
+        return "made anew"
 
     def _lock_file(self) -> None:
         try:

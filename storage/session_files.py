@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from storage import layout
 from storage.errors import SnapshotLost, StorageFull
-from storage.export import write_file
+from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import FileSystem, parent_of
@@ -60,7 +60,7 @@ class SessionFiles:
         except StorageFull:
             self.refused(session, snapshot)
             raise
-        reach("session.file.written")
+        reach("session.file.durable")
         return snapshot
 
     def _write(self, folder: str, path: str, content: bytes) -> None:
@@ -71,7 +71,7 @@ class SessionFiles:
                 self._fs.sync_directory(parent)
         if not self._fs.exists(path) or self._content(path) != content:
             reach("session.file.before")
-            write_file(self._fs, path, [content])
+            write_atomically(self._fs, path, [content], "session.file")
         with syncing(folder):  # its name, if the process that made the file was killed in between
             self._fs.sync_directory(folder)
 

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from chain.forks import Fork
-from vm.evm import gas
+from chain.gas_schedule import SCHEDULES
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
-from vm.limits import INITCODE_BYTES, STACK_ITEMS
+from vm.limits import STACK_ITEMS
 from vm.message import Halt
 from vm.pricing import FIXED_MEMORY, MEMORY_OPERANDS, Pricing
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
-    from vm.journal import Journal
 
 OUT_OF_GAS: Final = "out of gas"
 CODE_STORE_OUT_OF_GAS: Final = "contract creation code storage out of gas"
@@ -77,8 +76,9 @@ class Refusal(NamedTuple):
     """Gas that geth shows as the opcode's cost."""
 
 
-def refusal(fork: Fork, row: Opcode, stack: Sequence[int], height: int, left: int) -> Refusal | None:
+def refusal(pricing: Pricing, row: Opcode, stack: Sequence[int], height: int, left: int) -> Refusal | None:
     """What geth refuses an opcode for before its price is known; ``stack`` has the top first, ``left`` is gas."""
+    fork, code_bytes_max = pricing.fork, pricing.code_bytes_max
     constant = _constant_gas(fork, row)
     if height < row.pops:
         return Refusal(f"stack underflow ({height} <=> {row.pops})", constant)
@@ -93,10 +93,10 @@ def refusal(fork: Fork, row: Opcode, stack: Sequence[int], height: int, left: in
     words = None
     if end > _MEMORY_MAX:
         words = _OVERFLOW
-    elif row.name == "SSTORE" and fork >= Fork.ISTANBUL and left <= gas.SSTORE_SENTRY:
+    elif row.name == "SSTORE" and left <= SCHEDULES[fork].sstore_sentry:
         words = "not enough gas for reentrancy sentry"
-    elif row.name in ("CREATE", "CREATE2") and fork >= Fork.SHANGHAI and stack[2] > INITCODE_BYTES:
-        words = f"max initcode size exceeded: code size {stack[2]} limit {INITCODE_BYTES}"
+    elif row.name in ("CREATE", "CREATE2") and fork >= Fork.SHANGHAI and stack[2] > 2 * code_bytes_max:
+        words = f"max initcode size exceeded: code size {stack[2]} limit {2 * code_bytes_max}"
     return None if words is None else Refusal(f"{OUT_OF_GAS}: {words}", constant)
 
 
@@ -122,21 +122,21 @@ def _memory_end(name: str, stack: Sequence[int]) -> int:
     return max(ends)
 
 
-def fault_words(fork: Fork, journal: Journal, frame: Frame, halt: Halt, host_opcode: int | None) -> str:
+def fault_words(pricing: Pricing, frame: Frame, halt: Halt, host_opcode: int | None) -> str:
     """Why a frame failed. The frame is as the failed opcode left it.
 
     Native code gives an opcode up before it changes anything; ``host_opcode`` is the byte of one that Python gave up,
     whose operands are still there above the top.
     """
-    if halt in _AFTER_THE_PRICE and Pricing(fork, journal).look(frame).failure is Halt.OUT_OF_GAS:
+    if halt in _AFTER_THE_PRICE and pricing.look(frame).failure is Halt.OUT_OF_GAS:
         halt = Halt.OUT_OF_GAS
     if halt in _WORDS and halt is not Halt.OUT_OF_GAS:
         return _WORDS[halt]
-    row = opcodes(fork).get(host_opcode if host_opcode is not None else _byte_at(frame))
+    row = opcodes(pricing.fork).get(host_opcode if host_opcode is not None else _byte_at(frame))
     if halt is Halt.INVALID_OPCODE or row is None:
         return f"invalid opcode: {opcode_name(_byte_at(frame))}"
     given = 0 if host_opcode is None else row.pops - row.pushes
-    found = refusal(fork, row, frame.operands(row.pops, given), frame.depth + given, frame.gas)
+    found = refusal(pricing, row, frame.operands(row.pops, given), frame.depth + given, frame.gas)
     return OUT_OF_GAS if found is None else found.words
 
 

@@ -84,6 +84,12 @@ class Journal:
         except KeyError:
             return self._load(address) is not None
 
+    def would_be_new(self, address: Address, value: int) -> bool:
+        """Whether ``value`` wei would bring the account into being, for which calls and SELFDESTRUCT pay (EIP-161)."""
+        if self._clears_empty:
+            return value > 0 and self.account(address).is_empty
+        return not self.exists(address)
+
     def balance(self, address: Address) -> int:
         """Balance in wei."""
         return self.account(address).balance

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from chain.validity import MAX_INITCODE_BYTES
-
 STACK_ITEMS = 1024
 """Words on a frame's stack (Yellow Paper 9.1)."""
 
 CALL_DEPTH = 1024
 """Deepest allowed ``Message.depth``: 1,025 frames, the first at depth 0 (Yellow Paper 8)."""
-
-INITCODE_BYTES = MAX_INITCODE_BYTES
-"""Creation code (EIP-3860), where the chain has no limit of its own (`vm.machine.Machine`)."""
 
 NONCE_MAX = 2**64 - 1
 """Highest nonce; an account that has it creates nothing (EIP-2681)."""

@@ -11,6 +11,7 @@ from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.fees import blob_base_fee, blob_gas_of, floor_gas, intrinsic_gas
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES
 from chain.receipts import Log
 from chain.state import EMPTY_CODE_HASH, BlockHashes
 from chain.transactions import (
@@ -44,9 +45,6 @@ from vm.trace import Tracer
 if TYPE_CHECKING:
     from vm.evm.execution import Execution
     from vm.machine import Machine
-
-AUTHORIZATION_REFUND = 12_500
-"""Given back for an authority that exists already: PER_EMPTY_ACCOUNT_COST - PER_AUTH_BASE_COST (EIP-7702)."""
 
 _cached_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
 
@@ -315,7 +313,7 @@ def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorizati
         if account.nonce != authorization.nonce:
             continue
         if not account.is_empty:
-            journal.add_refund(AUTHORIZATION_REFUND)
+            journal.add_refund(SCHEDULES[journal.fork].authorization_refund)
         clears = not any(authorization.address)
         journal.set_code(authority, b"" if clears else designator(authorization.address))
         journal.set_nonce(authority, account.nonce + 1)
@@ -324,7 +322,7 @@ def _delegate(journal: Journal, chain_id: int, authorizations: tuple[Authorizati
 def gas_of(fork: Fork, tx: Transaction, gas_left: int, refund: int) -> tuple[int, int]:
     """Gas paid for and gas given back, from what the execution left and the refund counter."""
     spent = tx.gas_limit - gas_left
-    refund = min(refund, spent // (5 if fork >= Fork.LONDON else 2))  # EIP-3529
+    refund = min(refund, spent // SCHEDULES[fork].refund_quotient)
     return max(spent - refund, floor_gas(tx, fork)), refund
 
 

@@ -48,3 +48,18 @@ def error_from(code: str, rpc_code: int, message: str, hint: str, data: Any) -> 
     if kind is Reverted and ": " in message:  # the reason: nothing is left to decode
         hint = ""
     return kind(message, code=code, hint=hint, rpc_code=rpc_code, data=data)
+
+
+def typed_error(error: dict[str, Any]) -> ZvmdClientError:
+    """The error of a JSON-RPC error object."""
+    data = error.get("data")
+    if error.get("code") == 3:
+        try:
+            raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
+        except ValueError:
+            raw = b""
+        hint = "decode data with the contract's ABI"
+        return error_from("evm.revert", 3, str(error.get("message", "")), hint, raw)
+    details = data if isinstance(data, dict) else {}
+    code, hint = details.get("code", "rpc.error"), details.get("hint", "")
+    return error_from(code, error.get("code", -32000), error.get("message", ""), hint, data)

@@ -9,9 +9,9 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from zvmd.errors import ConnectionFailed
-from zvmd.http import TIMEOUT_S, typed_error
+from zvmd.errors import ConnectionFailed, typed_error
 
+HANDSHAKE_S = 60.0
 EVENT_BYTES_MAX = 4 << 20
 """Largest event taken; a node keeps 1 MiB of a session's."""
 
@@ -29,7 +29,7 @@ async def follow(
     reason = "the node closed the connection"
     try:
         async with connect(
-            address, additional_headers=headers, open_timeout=TIMEOUT_S, max_size=EVENT_BYTES_MAX
+            address, additional_headers=headers, open_timeout=HANDSHAKE_S, max_size=EVENT_BYTES_MAX
         ) as socket:
             await socket.send(json.dumps(request))
             async for text in socket:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from typing import Any
 from urllib.parse import urlsplit
 
-from zvmd.errors import ConnectionFailed, error_from
+from zvmd.errors import ConnectionFailed, typed_error
 
 TIMEOUT_S = 60.0
 NODE_HINT = "is this a zvmd node?"
@@ -80,18 +80,3 @@ def _refusal(error: urllib.error.HTTPError) -> dict[str, Any]:
         message = f"HTTP status {error.code}"
         raise ConnectionFailed(message, code="client.http", hint=NODE_HINT) from None
     return answer
-
-
-def typed_error(error: dict[str, Any]) -> Exception:
-    """The error of a JSON-RPC error object."""
-    data = error.get("data")
-    if error.get("code") == 3:
-        try:
-            raw = bytes.fromhex(data[2:]) if isinstance(data, str) else b""
-        except ValueError:
-            raw = b""
-        hint = "decode data with the contract's ABI"
-        return error_from("evm.revert", 3, str(error.get("message", "")), hint, raw)
-    details = data if isinstance(data, dict) else {}
-    code, hint = details.get("code", "rpc.error"), details.get("hint", "")
-    return error_from(code, error.get("code", -32000), error.get("message", ""), hint, data)

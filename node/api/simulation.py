@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from node.api.pending_block import BlockAt
@@ -31,5 +32,8 @@ class Simulator(Protocol):
     ) -> Any:
         """Result of a tracer on a simulated call after a block, or before its transaction ``index``."""
 
-    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> list[Any]:
-        """Results of tracers on a block's transactions, run again; of one only with ``index``."""
+    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
+        """Results of tracers on a block's transactions; of one only with ``index``.
+
+        Each transaction runs again when its result is taken, so that a reader holds one at a time.
+        """

@@ -39,6 +39,8 @@ class TracedRun:
     """The state it starts from, with the transactions of its block that came before it."""
     journal: Journal
     """The state while it runs, and after it."""
+    code_bytes_max: int
+    """The chain's longest code of a contract."""
     place: Place | None = None
     """None for a call."""
     logs_before: int = 0
@@ -46,10 +48,10 @@ class TracedRun:
 
 
 class RunTracer(Tracer):
-    """A tracer of one run that has something to say at its end."""
+    """A tracer of one run that has a result at its end."""
 
     def result(self, ended: TransactionResult) -> Any:
-        """The answer, ready for JSON."""
+        """A value of the tracer's own type; `node.rpc.format_traces` writes it in JSON."""
         raise NotImplementedError
 
 

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node.ops.reading import read_limited
+from storage.io.atomic import write_atomically
 from storage.io.failures import entering
+from storage.io.files import RealFs
 
 FILE_BYTES_MAX = 64 * 1024
 
@@ -48,16 +50,4 @@ def write_private(path: Path, content: bytes) -> None:
     """
     with entering(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        beside = path.with_name(path.name + ".new")
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_atomically(RealFs(path.parent), path.name, [content])

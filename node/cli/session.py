@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from debugger.breakpoint_fields import breakpoint_of
 from node.cli import session_shelf
-from node.cli.breakpoint_fields import breakpoint_of
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, say
 from node.cli.session_debug import debug

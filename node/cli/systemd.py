@@ -76,7 +76,7 @@ def render(source: str, command: str) -> str:
 def executable() -> str:
     """How the unit starts zvmd: the console script beside this interpreter, else the interpreter itself."""
     script = Path(sys.executable).parent / "zvmd"
-    return str(script) if os.access(script, os.X_OK) else f"{sys.executable} -m node"
+    return str(script) if os.access(script, os.X_OK) else f"{sys.executable} -m zvmd"
 
 
 def _user_config() -> Path:

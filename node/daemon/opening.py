@@ -280,7 +280,7 @@ def resume(
 
 def _refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
     """Put the logged transactions back whose nonce is not used yet, and what waited at each snapshot."""
-    entries = {lsn: PooledTransaction.logged(raw, lsn) for lsn, raw in waiting.admissions}
+    entries = {lsn: PooledTransaction.from_log(raw, lsn) for lsn, raw in waiting.admissions}
     state = applied.newest_state()
     for entry in entries.values():
         if entry.transaction.nonce >= (state.account(entry.sender) or EMPTY_ACCOUNT).nonce:
@@ -288,7 +288,7 @@ def _refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
     for number, fields in applied.snapshots.items():
         kept = [lsn for lsn in Snapshot(*fields).pool if lsn in waiting.admitted]
         for lsn in kept:
-            entries.setdefault(lsn, PooledTransaction.logged(waiting.admitted[lsn], lsn))
+            entries.setdefault(lsn, PooledTransaction.from_log(waiting.admitted[lsn], lsn))
         pool.keep_for(number, [entries[lsn] for lsn in kept])
 
 

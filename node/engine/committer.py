@@ -35,7 +35,9 @@ TURNS_IN_FLIGHT_MAX = 4
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
 FULL_DISK_PATIENCE = 5
-"""Tries after which those who wait are told that the disk is full. What they sent stays in line for the log."""
+"""Tries after which those who wait are told that the disk is full: nobody should wait for hours, and they can ask again
+by the same bytes or the same key. What they sent stays in line for the log."""
+FULL = "the disk is full; what was sent is neither refused nor durable yet"
 
 
 def _ignore(*_: object) -> None:
@@ -198,7 +200,7 @@ class Committer:
         self._writer.went_back(turn.back)
         following = self._writer.step([], self.now())
         self._store.append(following.records)
-        following.ended[:0], following.answers[:0] = turn.ended, turn.answers
+        following.goes_on(turn)
         return following
 
     # The committer thread
@@ -246,7 +248,7 @@ class Committer:
                 self._listeners.on_full()
                 tries += 1
                 if tries == FULL_DISK_PATIENCE:
-                    _tell_full(turn)
+                    turn.give_up_waiting(ReadOnly(FULL))
                 self._clock.sleep(FULL_DISK_RETRY_SECONDS)
             else:
                 self._log_is_full = False
@@ -258,11 +260,3 @@ class Committer:
         except BaseException as error:
             self._listeners.on_fault(error)
             raise
-
-
-def _tell_full(turn: Turn) -> None:
-    """Nobody should wait for hours for a disk: they ask again by the same bytes or the same key."""
-    for request, _ in turn.answers:
-        if not isinstance(request, Freeze):
-            request.done(ReadOnly("the disk is full; what was sent is neither refused nor durable yet"))
-    turn.answers = [(request, answer) for request, answer in turn.answers if isinstance(request, Freeze)]

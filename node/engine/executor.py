@@ -30,8 +30,7 @@ class BlockBuilder:
     ) -> None:
         """``state`` is the one that the block starts from; ``listener`` hears how each transaction ended."""
         self._environment = environment
-        self._execution = BlockExecution(machine, environment, state, block_hash)
-        self._execution.listener = listener
+        self._execution = BlockExecution(machine, environment, state, block_hash, listener=listener)
         self._execution.begin()
         self.rows: list[SealedTransaction] = []
         self.gas_left = environment.gas_limit

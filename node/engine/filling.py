@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from chain.errors import BlobFeeTooLow, FeeTooLow, NonceTooHigh
+from chain.forks import LATEST_FORK
+from chain.gas_schedule import SCHEDULES
 from node.engine.executor import BlockBuilder
 from node.engine.pool import PooledTransaction
 from storage.errors import StorageError
 from vm.interruption import checkpoint
 
-GAS_MIN = 21_000
+GAS_MIN = SCHEDULES[LATEST_FORK].transaction
 """A block with less gas left takes no further transaction."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
 """Reasons for which a transaction stays in the pool; any other reason is final."""

@@ -15,7 +15,7 @@ from node.engine.admission import NextBlock, next_block
 from node.engine.executor import BlockBuilder
 from node.engine.pool import Pool, PooledTransaction
 from storage.answers import ANSWER, Answered
-from storage.appending import NewRecords
+from storage.appending import NewRecord, NewRecords
 from storage.applied import AppliedChain
 from storage.cheats import Revert, Snapshot
 from storage.errors import RecordTooLarge
@@ -43,6 +43,15 @@ class GoBack(NamedTuple):
     """What waits in the pool from then on."""
 
 
+class Changes(NamedTuple):
+    """What was done to the chain in one turn."""
+
+    records: list[NewRecord]
+    sealed: list[SealedBlock]
+    ended: Ended
+    back: GoBack | None
+
+
 class LoggedChain:
     """The applied chain, the pool, and the records that the log does not have yet. Owned by the writer."""
 
@@ -61,12 +70,10 @@ class LoggedChain:
         self.applied = applied
         self.pool = pool
         self.records = records
-        self.ended: Ended = []
-        """What left the pool since the turn began."""
-        self.sealed: list[SealedBlock] = []
-        """Blocks since the turn began."""
         self.going_back: GoBack | None = None
         """Asked for in this turn."""
+        self._ended: Ended = []
+        self._sealed: list[SealedBlock] = []
         self._machine = machine
         self._config = config
         self._deltas = deltas
@@ -82,6 +89,12 @@ class LoggedChain:
         """What the pool has to know of the block after the tip. ``now`` is the wall clock in seconds."""
         return next_block(self.applied.tip, self.applied.settings, self._config, now)
 
+    def take_changes(self) -> Changes:
+        """What was done since the last call; a turn ends with it."""
+        changes = Changes(self.records.take(), self._sealed, self._ended, self.going_back)
+        self._sealed, self._ended, self.going_back = [], [], None
+        return changes
+
     # The pool
 
     def admit(self, entry: PooledTransaction) -> PooledTransaction | None:
@@ -92,7 +105,7 @@ class LoggedChain:
         if len(entry.raw) > self.records.max_payload:
             raise TransactionTooLarge(f"{len(entry.raw)} bytes; the log takes {self.records.max_payload}")
         replaced = self.pool.add(entry)
-        entry.arrival = self._next_arrival
+        entry.arrived(self._next_arrival)
         self._next_arrival += 1
         self._unlogged.append(entry)
         return replaced
@@ -101,7 +114,7 @@ class LoggedChain:
         """Log the new transactions that no block took, so that the pool survives a crash."""
         for entry in self._unlogged:
             if self.pool.get(entry.transaction.hash) is entry:
-                entry.lsn = self.records.add(RecordType.POOL_ADMIT, entry.raw)
+                entry.logged_at(self.records.add(RecordType.POOL_ADMIT, entry.raw))
         self._unlogged.clear()
 
     def drop(self, leaving: Ended) -> None:
@@ -123,7 +136,7 @@ class LoggedChain:
             part = fates[start : start + FATES_AT_ONCE]
             self.records.add(RecordType.FATE, encode_fates(part), optional=True)
             self.applied.fates.put(part)
-        self.ended += ended
+        self._ended += ended
 
     # Blocks
 
@@ -154,7 +167,7 @@ class LoggedChain:
             self.records.add(kind, payload)
         self._log_delta(sealed)
         applied.add_block(sealed, self.records.add(RecordType.BLOCK_SEAL, sealed.seal_record()))
-        self.sealed.append(sealed)
+        self._sealed.append(sealed)
         settings = applied.settings
         if settings.next_timestamp is not None:  # time goes on from there
             self.set("time_offset_seconds", sealed.environment.timestamp - now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -245,11 +245,11 @@ class Node:
             situation = situation_before(*self._run_again(at), self.block_hash, index, self._call_gas_max)
         return trace_call(situation, fields, overrides, make)
 
-    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> list[Any]:
-        """What tracers say of a block's transactions, run again; of one only with ``index``."""
+    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
+        """Results of tracers on a block's transactions, run again as they are taken; of one only with ``index``."""
         block = self.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
-            return []
+            return iter(())
         return trace_block(*self._run_again(at), self.block_hash, make, index)
 
     def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:

@@ -26,12 +26,20 @@ class PooledTransaction:
     raw: bytes
     """As the log keeps it (`chain.transactions.encode_transaction`)."""
     arrival: int = 0
-    """Order of admission, unique in the pool; the writer gives it."""
+    """Order of admission, unique in the pool."""
     lsn: int | None = None
-    """LSN of its POOL_ADMIT record; None while it is only in memory. The writer sets it."""
+    """LSN of its POOL_ADMIT record; None while it is only in memory."""
+
+    def arrived(self, number: int) -> None:
+        """The writer took it into the pool as this one in order."""
+        self.arrival = number
+
+    def logged_at(self, lsn: int) -> None:
+        """Its POOL_ADMIT record has this LSN."""
+        self.lsn = lsn
 
     @classmethod
-    def logged(cls, raw: bytes, lsn: int) -> PooledTransaction:
+    def from_log(cls, raw: bytes, lsn: int) -> PooledTransaction:
         """From a POOL_ADMIT record. Records are in the order of arrival, so the LSN is the arrival too."""
         transaction = decode_transaction(raw)
         return cls(transaction, sender_of(transaction), raw, lsn, lsn)

@@ -8,6 +8,7 @@ from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
+from chain.gas_schedule import SCHEDULES
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import ZERO_ADDRESS, Address
 from chain.validity import gas_cap
@@ -92,6 +93,7 @@ def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | 
             situation.state,
             before,
             journal,
+            situation.machine.code_bytes_max,
             logs_before=situation.logs_before,
         )
     )
@@ -128,7 +130,10 @@ def estimate_gas(
         return best
     low = best.gas_used - 1
     # Most transactions need their gas plus what a refund or the 63/64 rule holds back (EIP-150).
-    guess = (best.gas_used + 2_300) * 64 // 63
+    prices = SCHEDULES[situation.environment.fork]
+    withheld = prices.call_withheld_divisor
+    guess = best.gas_used + prices.call_stipend
+    guess += guess // (withheld - 1) if withheld else 0
     while low + 1 < high and (high - low) * 100 > high * ESTIMATE_TOLERANCE_PERCENT:
         middle = guess if low < guess < high else (low + high) // 2
         guess = 0

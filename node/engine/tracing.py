@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from chain.blocks import Block
 from chain.environment import BlockEnvironment
@@ -15,7 +13,6 @@ from node.api.errors import InvalidParams
 from node.api.tracing import MakeTracer, Place, TracedRun
 from node.engine.simulate import Situation
 from vm.block import BlockExecution
-from vm.interruption import spend
 from vm.machine import Machine
 
 
@@ -28,11 +25,10 @@ def trace_block(
     block_hash: BlockHashes,
     make: MakeTracer,
     index: int | None = None,
-) -> list[Any]:
-    """What a tracer made for each transaction of a block says; with ``index`` for that one only."""
+) -> Iterator[Any]:
+    """Result of a tracer made for each transaction of a block; with ``index`` for that one only."""
     execution = BlockExecution(machine, environment, parent, block_hash)
     execution.begin()
-    answers: list[Any] = []
     logs = 0
     for place, (transaction, sender) in enumerate(zip(block.transactions, senders, strict=True)):
         if index is not None and place != index:
@@ -41,15 +37,14 @@ def trace_block(
         journal = execution.journal
         before = OverlayState(parent, journal.delta())
         where = Place(block.header.hash, block.header.number, transaction.hash, place)
-        run = TracedRun(transaction, sender, environment, parent, before, journal, where, logs)
+        limit = machine.code_bytes_max
+        run = TracedRun(transaction, sender, environment, parent, before, journal, limit, where, logs)
         tracer = make(run)
         ended = execution.run(transaction, sender, tracer)
         logs += len(ended.logs)
-        answers.append(tracer.result(ended))
-        spend(len(msgspec.json.encode(answers[-1])))
+        yield tracer.result(ended)
         if place == index:
             break
-    return answers
 
 
 def situation_before(

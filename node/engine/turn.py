@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chain.errors import ZvmdError
 from node.engine.logged_chain import Ended, GoBack
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Request
+from node.engine.requests import Freeze, Request
 from storage.appending import NewRecord
 from storage.applied import Head
 from storage.sealed import SealedBlock
@@ -34,3 +35,15 @@ class Turn:
     """What left the pool other than into a block, with its fate."""
     answers: list[tuple[Request, object]] = field(default_factory=list)
     """Requests that wait for the disk, with their answers: the exception, if they failed."""
+
+    def give_up_waiting(self, error: ZvmdError) -> None:
+        """Answer those who wait for the disk with an error now, a checkpoint excepted."""
+        for request, _ in self.answers:
+            if not isinstance(request, Freeze):
+                request.done(error)
+        self.answers = [answered for answered in self.answers if isinstance(answered[0], Freeze)]
+
+    def goes_on(self, before: Turn) -> None:
+        """This turn follows one that brought the chain back: both are answered and told together."""
+        self.ended = before.ended + self.ended
+        self.answers = before.answers + self.answers

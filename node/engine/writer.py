@@ -118,22 +118,21 @@ class Writer:
         return self._turn(work)
 
     def _turn(self, work: _Work) -> Turn:
-        changes = self._chain
+        logged = self._chain
         for transaction_hash, waiting in work.durable.items():
             work.answers += [(request, transaction_hash) for request in waiting]
-        turn = Turn(
-            lsn=changes.records.last_lsn,
-            head=changes.applied.head,
-            records=changes.records.take(),
+        changes = logged.take_changes()
+        return Turn(
+            lsn=logged.records.last_lsn,
+            head=logged.applied.head,
+            records=changes.records,
             accepted=[(request, known) for known, waiting in work.accepted.items() for request in waiting],
-            back=changes.going_back,
+            back=changes.back,
             sealed=changes.sealed,
             admitted=work.admitted,
             ended=changes.ended,
             answers=work.answers,
         )
-        changes.sealed, changes.ended, changes.going_back = [], [], None
-        return turn
 
     def published(self, head: int) -> None:
         """Readers see the blocks up to ``head``: what these took out of the pool is not shown as waiting any more."""
@@ -156,26 +155,26 @@ class Writer:
     # Transactions
 
     def _submit(self, request: Submit, work: _Work) -> None:
-        changes, entry = self._chain, request.transaction
+        logged, entry = self._chain, request.transaction
         if isinstance(entry, Draft):
-            nonce = changes.pool.next_nonce(entry.sender, changes.account(entry.sender).nonce)
+            nonce = logged.pool.next_nonce(entry.sender, logged.account(entry.sender).nonce)
             entry = entry.sign(nonce)
         transaction, sender = entry.transaction, entry.sender
         if not self._knows(transaction, sender):
-            block, committed = changes.next_block(work.now), changes.pool.spending(sender, transaction.nonce)
-            check_against_state(transaction, sender, changes.applied.newest_state(), block, committed)
-            replaced = changes.admit(entry)
+            block, committed = logged.next_block(work.now), logged.pool.spending(sender, transaction.nonce)
+            check_against_state(transaction, sender, logged.applied.newest_state(), block, committed)
+            replaced = logged.admit(entry)
             work.admitted.append(entry)
             reach("pipeline.admitted")
             if replaced is not None:
                 reason = "replaced by a transaction that pays more"
                 self._refuse(replaced, InvalidTransaction(reason), work)
-                changes.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
+                logged.drop([(replaced, Fate(REPLACED, reason, transaction.hash))])
         self._settle_or_wait(request, transaction.hash, work)
         work.senders.add(sender)
 
     def _knows(self, transaction: Transaction, sender: Address) -> bool:
-        """The transaction waits or is in a block: sending it again changes nothing."""
+        """The transaction waits or is in a block: sending it again logged nothing."""
         if self._chain.pool.get(transaction.hash) is not None:
             return True
         return transaction.nonce < self._chain.account(sender).nonce and self._is_mined(transaction.hash)
@@ -213,21 +212,21 @@ class Writer:
             self._mine_some(work)
 
     def _mine_some(self, work: _Work) -> None:
-        mining, changes = self._mines[0], self._chain
+        mining, logged = self._mines[0], self._chain
         request = mining.request
         if not mining.sealed and self._answered_before(request, work):  # with what it waited for
             self._mines.popleft()
             return
         for _ in range(min(BLOCKS_AT_ONCE, request.count - mining.sealed)):
             interval = request.interval_seconds if mining.sealed else 0
-            timestamp = changes.applied.tip.timestamp + interval if interval else None
+            timestamp = logged.applied.tip.timestamp + interval if interval else None
             self._seal(work, allow_empty=True, timestamp=timestamp)
             mining.sealed += 1
         if mining.sealed >= request.count:
             self._mines.popleft()
             if request.interval_seconds and request.count > 1:  # as after a named timestamp, time goes on from there
-                changes.set("time_offset_seconds", changes.applied.tip.timestamp - work.now)
-            self._answer(request, changes.applied.tip.number, work)
+                logged.set("time_offset_seconds", logged.applied.tip.timestamp - work.now)
+            self._answer(request, logged.applied.tip.number, work)
 
     def _seal_what_waits(self, work: _Work, senders: Collection[Address] | None = None) -> None:
         """With instant sealing: blocks for all that can be executed, or for what these senders have waiting."""
@@ -244,24 +243,24 @@ class Writer:
         senders: Collection[Address] | None = None,
     ) -> bool:
         """Fill, execute, apply and log one block, of these senders if given. False: nothing was to go in."""
-        changes, now = self._chain, work.now
-        entries = changes.executable(changes.next_block(now).base_fee, senders)
+        logged, now = self._chain, work.now
+        entries = logged.executable(logged.next_block(now).base_fee, senders)
         first = next(entries, None)
         if first is None and not allow_empty:
             return False
-        builder = changes.new_block(now, timestamp)
+        builder = logged.new_block(now, timestamp)
         self._fill(builder, chain([first] if first is not None else [], entries), work)
         if not len(builder) and not allow_empty:
             return False
         reach("pipeline.executed")
-        sealed = changes.seal(builder, now)
+        sealed = logged.seal(builder, now)
         for row in sealed.rows:
             for request in self._waiting_mined.pop(row.transaction.hash, ()):
                 work.answers.append((request, row.transaction.hash))
         stale = self._stale()
         for entry, fate in stale:
             self._refuse(entry, NonceTooLow(fate.reason), work)
-        changes.drop(stale)
+        logged.drop(stale)
         return True
 
     def _fill(self, builder: BlockBuilder, entries: Iterable[PooledTransaction], work: _Work) -> None:

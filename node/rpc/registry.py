@@ -1,9 +1,12 @@
-"""``@method("eth_getBalance")`` collects typed handlers; annotations tell how parameters are parsed.
+"""``@method("eth_getBalance")`` collects typed handlers: all there is to say of a method is said where it is defined.
 
-A handler takes a `Context` and typed parameters. A plain function is a read and runs on a reader thread; a
-coroutine function runs on the event loop; ``inline=True`` marks a read that is no more than an attribute
-access and runs where the request arrived; ``overlaps=True`` marks a coroutine that may run beside others of
-the same batch.
+- The annotations of the parameters tell how they are parsed, and what a caller must be permitted on a session.
+- The first line of the docstring is the summary in ``docs/methods.md``.
+- A plain function is a read and runs on a reader thread; a coroutine function runs on the event loop.
+- ``inline=True``: a read that is no more than an attribute access; it runs where the request arrived.
+- ``overlaps=True``: a coroutine that may run beside others of the same batch.
+- ``access`` says who may call it, ``development`` that it changes the chain as no transaction could. Both follow from
+  the namespace unless they are given.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from node.api.errors import InvalidParams
 from node.api.types import CallFields
@@ -25,6 +29,18 @@ from node.sessions.shares import Right
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
 Parser = Callable[[Any], Any]
+
+
+class Access(Enum):
+    """Who may call a method. Which callers are which is decided by `node.gateway.guard`."""
+
+    STANDARD = "everybody the node answers"
+    OWNER = "this machine, or who has the token"
+
+
+STANDARD_NAMESPACES: Final = frozenset(("eth", "net", "web3", "anvil", "hardhat", "evm", "txpool", "trace"))
+"""What other development nodes answer to every web page. Methods of any other namespace are the owner's."""
+DEVELOPMENT_NAMESPACES: Final = frozenset(("anvil", "hardhat", "evm", "tenderly"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,14 @@ class Method:
     """
     session_rights: tuple[tuple[int, Right], ...]
     """Positions of the parameters that name a session, and what the caller must be permitted there."""
+    access: Access
+    development: bool
+    """It changes the chain, or what it is sealed with, as no transaction could."""
+
+    @property
+    def summary(self) -> str:
+        """First line of the handler's docstring."""
+        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
 
     def arguments(self, params: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
@@ -91,7 +115,13 @@ NEAR_CHARACTERS_MAX = 64
 """Longer names are not compared with others: none is as long."""
 
 
-def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callable[[HandlerT], HandlerT]:
+def method(
+    *names: str,
+    inline: bool = False,
+    overlaps: bool = False,
+    access: Access | None = None,
+    development: bool | None = None,
+) -> Callable[[HandlerT], HandlerT]:
     """Register the decorated handler under each of the names (spellings of other nodes included)."""
 
     def register(handler: HandlerT) -> HandlerT:
@@ -104,15 +134,35 @@ def method(*names: str, inline: bool = False, overlaps: bool = False) -> Callabl
         for name in names:
             assert name not in _METHODS, f"{name} is registered twice"
             coroutine = inspect.iscoroutinefunction(handler)
-            takes_transaction = CallFields in hints.values()
+            namespace = name.partition("_")[0]
             _METHODS[name] = Method(
-                name, handler, parameters, coroutine, inline, overlaps, takes_transaction, rights
+                name,
+                handler,
+                parameters,
+                coroutine,
+                inline,
+                overlaps,
+                takes_transaction=CallFields in hints.values(),
+                session_rights=rights,
+                access=access or _usual_access(name),
+                development=namespace in DEVELOPMENT_NAMESPACES if development is None else development,
             )
             for spelling in _spellings(name):
                 _NEAR.setdefault(spelling, name)
         return handler
 
     return register
+
+
+def _usual_access(name: str) -> Access:
+    namespace, underscore, _ = name.partition("_")
+    return Access.STANDARD if underscore and namespace in STANDARD_NAMESPACES else Access.OWNER
+
+
+def access_of(name: str) -> Access:
+    """Who may call a method. Of one that is not registered, such as ``eth_subscribe``, the namespace decides."""
+    found = _METHODS.get(name)
+    return _usual_access(name) if found is None else found.access
 
 
 def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:

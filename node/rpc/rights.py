@@ -1,4 +1,4 @@
-"""Which methods a caller may call: all of them, or those of the standard namespaces.
+"""Which methods a caller may call: all of them, or those that are open to everybody (`node.rpc.registry.Access`).
 
 Who gets which is decided where requests arrive (`node.gateway.guard`; QUIC takes no connection without the token). It
 is enforced where a request is decoded, `Dispatcher.decode`: for single calls, batches and subscriptions alike.
@@ -9,11 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from node.rpc.errors import NotPermitted
-
-STANDARD_PREFIXES = ("eth_", "net_", "web3_", "anvil_", "hardhat_", "evm_", "txpool_", "debug_trace", "trace_")
-"""What other development nodes answer to every web page. A method that is added under another prefix is not in here."""
-STANDARD_METHODS = ("rpc_methods", "rpc_modules")
-"""They list what the caller may call."""
+from node.rpc.registry import Access, access_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +20,7 @@ class Rights:
 
     def allow(self, method: str) -> bool:
         """Whether a method of that name may be called."""
-        return self.everything or method.startswith(STANDARD_PREFIXES) or method in STANDARD_METHODS
+        return self.everything or access_of(method) is Access.STANDARD
 
     def check(self, method: str) -> None:
         """Raises `NotPermitted`."""

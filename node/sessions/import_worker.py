@@ -20,11 +20,12 @@ import msgspec
 from debugger.errors import SessionFileRefused, SessionFileTooLarge
 from debugger.persist import SessionRecord, decode_record, encode_record
 from debugger.sharing import import_session
+from node.ops import worker
 from node.sessions.errors import WorkerFailed
 
 ADDRESS_MIB = 512
 CPU_SECONDS = 10
-COMMAND = ("-m", "node.sessions.import_worker")
+MODULE = "node.sessions.import_worker"
 _WALL_SECONDS = 120.0
 """For a machine so busy that the worker does not get its seconds."""
 
@@ -64,8 +65,8 @@ async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds:
     """The record of a file, checked in a worker. Raises a `SessionFileRefused` subclass."""
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *(*COMMAND, str(address_mib), str(cpu_seconds)),
+            *worker.command(MODULE, str(address_mib), str(cpu_seconds)),
+            env=worker.environment(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,

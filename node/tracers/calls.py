@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from chain.receipts import Log
 from chain.reverts import unpack_revert
-from chain.types import Address
+from chain.types import Address, Hash32
 from node.api.errors import LimitExceeded
 from node.api.tracing import RunTracer, TracedRun
-from node.rpc.format import data, quantity
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.transaction import TransactionResult
 
@@ -27,14 +27,62 @@ class CallOptions(msgspec.Struct, rename="camel"):
     with_log: bool = False
 
 
-class CallTracer(RunTracer):
+@dataclass(slots=True)
+class CallLog:
+    """A log, and where in the block and in its call it was made."""
+
+    address: Address
+    topics: tuple[Hash32, ...]
+    data: bytes
+    index: int
+    """``logIndex`` of the receipt: counted over the whole block."""
+    position: int
+    """How many calls its call had made before."""
+
+
+@dataclass(slots=True)
+class TracedCall:
+    """One message of a run, and those that it sent. Gas in units of gas, value in wei."""
+
+    kind: str
+    """CALL, STATICCALL, DELEGATECALL, CALLCODE, CREATE, CREATE2 or SELFDESTRUCT."""
+    sender: Address
+    to: Address | None
+    """None: a creation that failed."""
+    gas: int
+    input: bytes
+    value: int | None
+    """None: a static call has none."""
+    gas_used: int = 0
+    output: bytes = b""
+    """Of a creation the code it deployed."""
+    error: str | None = None
+    """In geth's words; None: it succeeded."""
+    revert_reason: str = ""
+    logs: list[CallLog] = field(default_factory=list)
+    calls: list[TracedCall] = field(default_factory=list)
+
+    def end(self, message: Message, outcome: Outcome) -> None:
+        """Keep what came of it."""
+        self.gas_used = message.gas - outcome.gas_left
+        self.output = outcome.code if outcome.created is not None else outcome.output
+        if outcome.success:
+            return
+        self.error = outcome.fault
+        if outcome.halt is Halt.REVERT:
+            self.revert_reason = unpack_revert(self.output) or ""
+        if message.kind in CREATES:
+            self.to = None
+
+
+class CallTreeTracer(RunTracer):
     """Builds the tree. Raises `LimitExceeded` when it no longer fits an answer."""
 
     def __init__(self, run: TracedRun, options: CallOptions) -> None:
         self._run = run
         self._options = options
-        self._root: dict[str, Any] = {}
-        self._open: list[dict[str, Any]] = []
+        self._root: TracedCall | None = None
+        self._open: list[TracedCall] = []
         self._depth = -1
         self._bytes = 0
 
@@ -47,32 +95,29 @@ class CallTracer(RunTracer):
     def _is_hidden(self, depth: int) -> bool:
         return self._options.only_top_call and depth > 0
 
-    def _node(self, message: Message) -> dict[str, Any]:
+    def _node(self, message: Message) -> TracedCall:
         self._count(_CALL_BYTES + 2 * len(message.data))
         is_delegate = message.kind in (CallKind.DELEGATECALL, CallKind.CALLCODE)
-        node: dict[str, Any] = {
-            "type": message.kind.name,
-            "from": data(message.to if is_delegate else message.caller),
-            "to": data(message.to if message.kind in CREATES else message.code_address),
-            "gas": quantity(message.gas),
-            "gasUsed": "0x0",
-            "input": data(message.data),
-        }
-        if message.kind is not CallKind.STATICCALL:
-            node["value"] = quantity(message.value)
-        return node
+        return self._made(
+            kind=message.kind.name,
+            sender=message.to if is_delegate else message.caller,
+            to=message.to if message.kind in CREATES else message.code_address,
+            gas=message.gas,
+            input=message.data,
+            value=None if message.kind is CallKind.STATICCALL else message.value,
+        )
+
+    def _made(self, **fields: Any) -> TracedCall:
+        """A node of the tree; subclasses make larger ones."""
+        return TracedCall(**fields)
 
     def selfdestruct(self, owner: Address, heir: Address, balance: int) -> None:
         """SELFDESTRUCT shows as a call that moves the balance."""
         if self._options.only_top_call:
             return
         self._count(_CALL_BYTES)
-        call = {"type": "SELFDESTRUCT", "from": data(owner), "to": data(heir), "gas": "0x0", "gasUsed": "0x0"}
-        self._nest(call | {"input": "0x", "value": quantity(balance)})
-
-    def _nest(self, call: dict[str, Any]) -> None:
-        """Add a call that has ended to the one that made it."""
-        self._open[-1].setdefault("calls", []).append(call)
+        call = self._made(kind="SELFDESTRUCT", sender=owner, to=heir, gas=0, input=b"", value=balance)
+        self._open[-1].calls.append(call)
 
     def log(self, log: Log, position: int) -> None:
         """A log of the running call, with the index its receipt gives it."""
@@ -80,15 +125,8 @@ class CallTracer(RunTracer):
             return
         self._count(_CALL_BYTES + 2 * len(log.data))
         node = self._open[-1]
-        node.setdefault("logs", []).append(
-            {
-                "address": data(log.address),
-                "topics": [data(topic) for topic in log.topics],
-                "data": data(log.data),
-                "index": quantity(self._run.logs_before + position),
-                "position": quantity(len(node.get("calls", ()))),
-            }
-        )
+        index = self._run.logs_before + position
+        node.logs.append(CallLog(log.address, log.topics, log.data, index, len(node.calls)))
 
     def leave(self, message: Message, outcome: Outcome) -> None:
         """A call ended, perhaps before it began."""
@@ -96,50 +134,46 @@ class CallTracer(RunTracer):
         if self._is_hidden(message.depth):
             return
         node = self._open.pop()
-        node["gasUsed"] = quantity(message.gas - outcome.gas_left)
-        self._end(node, message, outcome)
+        node.end(message, outcome)
+        self._count(2 * len(node.output) + len(node.revert_reason))
         if message.depth:
-            self._nest(node)
+            self._open[-1].calls.append(node)
         else:
             self._root = node
-
-    def _end(self, node: dict[str, Any], message: Message, outcome: Outcome) -> None:
-        output = outcome.code if outcome.created is not None else outcome.output
-        if output:
-            self._count(2 * len(output))
-            node["output"] = data(output)
-        if outcome.success:
-            return
-        node["error"] = outcome.fault
-        if outcome.halt is Halt.REVERT and (reason := unpack_revert(output)):
-            self._count(len(reason))
-            node["revertReason"] = reason
-        if message.kind in CREATES:
-            del node["to"]
 
     def _count(self, amount: int) -> None:
         self._bytes += amount
         if self._bytes > ANSWER_BYTES_MAX:
             raise LimitExceeded(f"the call tree exceeds {ANSWER_BYTES_MAX} bytes; set onlyTopCall")
 
-    def root(self) -> dict[str, Any]:
+    def root(self) -> TracedCall:
         """The outermost call, with the gas that its code was given and used."""
+        assert self._root is not None, "the run has not ended"
         if self._options.with_log:
             _drop_void_logs(self._root)
         return self._root
 
-    def result(self, ended: TransactionResult) -> Any:
+    def root_of(self, ended: TransactionResult) -> TracedCall:
         """The outermost call, with the gas of the whole transaction."""
-        gas = {"gas": quantity(self._run.transaction.gas_limit), "gasUsed": quantity(ended.gas_used)}
-        return self.root() | gas
+        root = self.root()
+        root.gas, root.gas_used = self._run.transaction.gas_limit, ended.gas_used
+        return root
 
 
-def _drop_void_logs(root: dict[str, Any]) -> None:
+class CallTracer(CallTreeTracer):
+    """The tree itself."""
+
+    def result(self, ended: TransactionResult) -> TracedCall:
+        """The outermost call."""
+        return self.root_of(ended)
+
+
+def _drop_void_logs(root: TracedCall) -> None:
     """Take away logs that a failed call, or one around it, has undone."""
     waiting = [(root, False)]
     while waiting:
         node, is_void = waiting.pop()
-        is_void = is_void or "error" in node
+        is_void = is_void or node.error is not None
         if is_void:
-            node.pop("logs", None)
-        waiting += [(call, is_void) for call in node.get("calls", ())]
+            node.logs.clear()
+        waiting += [(call, is_void) for call in node.calls]

@@ -5,15 +5,16 @@ Source: ``eth/tracers/native/erc7562.go``. The rule numbers in comments are thos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
 from chain.types import Address
 from node.api.errors import InvalidParams
 from node.api.tracing import TracedRun
-from node.rpc.format import data, word
-from node.tracers.calls import CallOptions, CallTracer
+from node.tracers.calls import CallOptions, CallTreeTracer, TracedCall
 from node.tracers.preimages import Preimages
 from node.tracers.touched import CALLS, opcode_at
 from vm.evm.opcodes import BY_NAME
@@ -34,12 +35,10 @@ _EXTCODESIZE: Final = _byte("EXTCODESIZE")
 _ISZERO: Final = _byte("ISZERO")
 _ENDS: Final = frozenset(map(_byte, ("RETURN", "REVERT")))
 _EXT: Final = frozenset(map(_byte, ("EXTCODEHASH", "EXTCODESIZE", "EXTCODECOPY")))
-_COUNTED: Final = {
-    _byte("SSTORE"): "writes",
-    _byte("TLOAD"): "transientReads",
-    _byte("TSTORE"): "transientWrites",
-}
 _SLOAD: Final = _byte("SLOAD")
+_SSTORE: Final = _byte("SSTORE")
+_TLOAD: Final = _byte("TLOAD")
+_TSTORE: Final = _byte("TSTORE")
 _IGNORED: Final = frozenset(range(_byte("PUSH0"), _byte("SWAP16") + 1)) | frozenset(
     map(
         _byte,
@@ -73,7 +72,39 @@ class Erc7562Options(msgspec.Struct, rename="camel"):
             raise InvalidParams("ignoredOpcodes: quantities such as 0x54") from None
 
 
-class Erc7562Tracer(CallTracer):
+class ContractSize(NamedTuple):
+    """Code that an opcode looked at first."""
+
+    size: int
+    """Bytes."""
+    opcode: int
+
+
+@dataclass(slots=True)
+class UserOperationCall(TracedCall):
+    """A call with what it executed and accessed. Counts are of opcodes that were about to run."""
+
+    reads: dict[int, int] = field(default_factory=dict)
+    """Slots that SLOAD read before SSTORE wrote them, and the value of then."""
+    writes: Counter[int] = field(default_factory=Counter)
+    transient_reads: Counter[int] = field(default_factory=Counter)
+    transient_writes: Counter[int] = field(default_factory=Counter)
+    ext_code_access: list[Address] = field(default_factory=list)
+    used_opcodes: Counter[int] = field(default_factory=Counter)
+    contract_sizes: dict[Address, ContractSize] = field(default_factory=dict)
+    out_of_gas: bool = False
+    preimages: list[bytes] = field(default_factory=list)
+    """What KECCAK256 hashed in the whole run; only the outermost call has them."""
+
+    def end(self, message: Message, outcome: Outcome) -> None:
+        """Keep what came of it; geth never says of the outermost call that it ran out of gas."""
+        TracedCall.end(self, message, outcome)
+        fault = outcome.fault
+        if message.depth:
+            self.out_of_gas = fault in (OUT_OF_GAS, CODE_STORE_OUT_OF_GAS) or fault.startswith(f"{OUT_OF_GAS}: ")
+
+
+class Erc7562Tracer(CallTreeTracer):
     """Counts opcodes and storage accesses of each call."""
 
     hears_steps = True
@@ -85,72 +116,60 @@ class Erc7562Tracer(CallTracer):
         self._last: tuple[int, int] | None = None
         """The opcode before, and the word that was on top; None after RETURN and REVERT."""
 
-    def _node(self, message: Message) -> dict[str, Any]:
-        slots: dict[str, dict[str, Any]] = {"reads": {}, "writes": {}, "transientReads": {}, "transientWrites": {}}
-        return super()._node(message) | {
-            "accessedSlots": slots,
-            "extCodeAccessInfo": [],
-            "usedOpcodes": {},
-            "contractSize": {},
-            "outOfGas": False,
-        }
+    def _made(self, **fields: Any) -> UserOperationCall:
+        return UserOperationCall(**fields)
 
-    def _nest(self, call: dict[str, Any]) -> None:
-        if call["type"] == "SELFDESTRUCT":
-            slots: dict[str, Any] = {"reads": {}, "writes": {}, "transientReads": {}, "transientWrites": {}}
-            call |= {"accessedSlots": slots, "extCodeAccessInfo": [], "usedOpcodes": {}, "contractSize": {}}
-            call["outOfGas"] = False
-        super()._nest(call)
+    @property
+    def _running(self) -> UserOperationCall:
+        call = self._open[-1]
+        assert isinstance(call, UserOperationCall)
+        return call
 
     def step(self, frame: Frame) -> None:
         """An opcode is about to run."""
-        opcode, node = opcode_at(frame), self._open[-1]
+        opcode, call = opcode_at(frame), self._running
         if opcode in _ENDS:
             self._last = None
         is_plain_check = self._last is not None and (self._last[0], opcode) == (_EXTCODESIZE, _ISZERO)  # [OP-051]
         if self._last is not None and self._last[0] in _EXT and not is_plain_check:
-            node["extCodeAccessInfo"].append(data(_address(self._last[1])))
-        self._contract_size(frame, opcode, node)
-        used = node["usedOpcodes"]
+            call.ext_code_access.append(_address(self._last[1]))
+        self._contract_size(frame, opcode, call)
         if self._last is not None and self._last[0] == _GAS and opcode not in CALLS:  # [OP-012]
-            used[hex(_GAS)] = used.get(hex(_GAS), 0) + 1
+            call.used_opcodes[_GAS] += 1
         if opcode != _GAS and opcode not in self._ignored:
-            used[hex(opcode)] = used.get(hex(opcode), 0) + 1
-        self._storage(frame, opcode, node)
+            call.used_opcodes[opcode] += 1
+        self._storage(frame, opcode, call)
         self._preimages.step(frame)
         self._last = (opcode, frame.peek() if frame.depth else 0)
 
-    def _contract_size(self, frame: Frame, opcode: int, node: dict[str, Any]) -> None:
+    def _contract_size(self, frame: Frame, opcode: int, call: UserOperationCall) -> None:
         """[OP-041]: the size of code that an opcode looks at."""
         operand = 0 if opcode in _EXT else 1
         if (opcode not in _EXT and opcode not in CALLS) or frame.depth <= operand:
             return
         address = _address(frame.peek(operand))
-        if data(address) not in node["contractSize"]:
-            size = len(self._run.journal.code(address))
-            node["contractSize"][data(address)] = {"contractSize": size, "opcode": opcode}
+        if address not in call.contract_sizes:
+            call.contract_sizes[address] = ContractSize(len(self._run.journal.code(address)), opcode)
 
-    def _storage(self, frame: Frame, opcode: int, node: dict[str, Any]) -> None:
-        if (opcode != _SLOAD and opcode not in _COUNTED) or not frame.depth:
+    def _storage(self, frame: Frame, opcode: int, call: UserOperationCall) -> None:
+        if not frame.depth:
             return
-        slots, slot = node["accessedSlots"], word(frame.peek())
-        if opcode == _SLOAD:
-            if slot not in slots["reads"] and slot not in slots["writes"]:
-                slots["reads"][slot] = [word(self._run.journal.storage(frame.message.to, frame.peek()))]
-            return
-        counts = slots[_COUNTED[opcode]]
-        counts[slot] = counts.get(slot, 0) + 1
+        slot = frame.peek()
+        if opcode == _SLOAD and slot not in call.reads and slot not in call.writes:
+            call.reads[slot] = self._run.journal.storage(frame.message.to, slot)
+        elif opcode == _SSTORE:
+            call.writes[slot] += 1
+        elif opcode == _TLOAD:
+            call.transient_reads[slot] += 1
+        elif opcode == _TSTORE:
+            call.transient_writes[slot] += 1
 
-    def _end(self, node: dict[str, Any], message: Message, outcome: Outcome) -> None:
-        super()._end(node, message, outcome)
-        fault = outcome.fault
-        if message.depth:
-            node["outOfGas"] = fault in (OUT_OF_GAS, CODE_STORE_OUT_OF_GAS) or fault.startswith(f"{OUT_OF_GAS}: ")
-
-    def result(self, ended: TransactionResult) -> Any:
+    def result(self, ended: TransactionResult) -> UserOperationCall:
         """The outermost call, with all preimages of KECCAK256."""
-        found = [data(preimage) for preimage in sorted(self._preimages.found)]
-        return super().result(ended) | ({"keccak": found} if found else {})
+        root = self.root_of(ended)
+        assert isinstance(root, UserOperationCall)
+        root.preimages = sorted(self._preimages.found)
+        return root
 
 
 def _address(word: int) -> Address:

@@ -5,13 +5,12 @@ Geth's form is that of ``eth/tracers/native/call_flat.go``.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from node.api.tracing import Place, TracedRun
-from node.rpc.format import data
-from node.tracers.calls import CallOptions, CallTracer
+from node.tracers.calls import CallOptions, CallTreeTracer, TracedCall
 from vm.faults import REVERTED
 from vm.message import CallKind, Message, Outcome
 from vm.precompiles import precompile_addresses
@@ -43,7 +42,19 @@ class FlatCallOptions(msgspec.Struct, rename="camel"):
     include_precompiles: bool = False
 
 
-class FlatCallTracer(CallTracer):
+class FlatCall(NamedTuple):
+    """A call and where it is: in the tree, and in the chain."""
+
+    call: TracedCall
+    address: list[int]
+    """``traceAddress``: the position among the calls of each caller, from the outermost on."""
+    error: str | None
+    """In geth's words or in Parity's."""
+    place: Place | None
+    """None: of a simulated call."""
+
+
+class FlatCallTracer(CallTreeTracer):
     """The call tree, flat, callers before what they call."""
 
     def __init__(self, run: TracedRun, options: FlatCallOptions) -> None:
@@ -57,36 +68,30 @@ class FlatCallTracer(CallTracer):
         is_plain = message.kind in (CallKind.CALL, CallKind.STATICCALL)
         is_shown = self._flat.include_precompiles or not is_plain or message.code_address not in self._precompiles
         if message.depth and not is_shown:
-            self._open[-1]["calls"].pop()
+            self._open[-1].calls.pop()
 
-    def result(self, ended: TransactionResult) -> Any:
-        """The actions, each with its place in the chain."""
+    def result(self, ended: TransactionResult) -> list[FlatCall]:
+        """The calls, each with its place in the tree."""
+        return self._flattened(self.root_of(ended))
+
+    def _flattened(self, root: TracedCall) -> list[FlatCall]:
         return [
-            self._entry(node, address) | _context(self._run.place) for node, address in _in_order(super().result(ended))
+            FlatCall(call, address, self._words(call.error), self._run.place) for call, address in _in_order(root)
         ]
 
-    def _entry(self, node: dict[str, Any], address: list[int]) -> dict[str, Any]:
-        entry = _action(node) | {"subtraces": len(node.get("calls", ())), "traceAddress": address}
-        error = node.get("error")
-        if error is not None:
-            entry["error"] = parity_words(error) if self._flat.convert_parity_errors else error
-            if error != REVERTED:
-                del entry["result"]
-        return entry
+    def _words(self, error: str | None) -> str | None:
+        return parity_words(error) if error is not None and self._flat.convert_parity_errors else error
 
 
 class ParityTracer(FlatCallTracer):
-    """What ``trace_transaction`` answers: Parity's words, precompiled contracts too, null for no result."""
+    """As Parity's ``trace_transaction``: Parity's words for errors, calls of precompiled contracts too."""
 
     def __init__(self, run: TracedRun) -> None:
         super().__init__(run, FlatCallOptions(convert_parity_errors=True, include_precompiles=True))
 
-    def result(self, ended: TransactionResult) -> Any:  # noqa: ARG002
-        """The actions; the gas of the outermost is that of its code, without the intrinsic gas."""
-        return [
-            {"result": None} | self._entry(node, address) | _context(self._run.place)
-            for node, address in _in_order(self.root())
-        ]
+    def result(self, ended: TransactionResult) -> list[FlatCall]:  # noqa: ARG002
+        """The calls; the gas of the outermost is that of its code, without the intrinsic gas."""
+        return self._flattened(self.root())
 
 
 def parity_words(error: str) -> str:
@@ -101,38 +106,12 @@ def parity_words(error: str) -> str:
     return next((words for begin, words in _PARITY_BEGINNINGS.items() if error.startswith(begin)), error)
 
 
-def _in_order(root: dict[str, Any]) -> list[tuple[dict[str, Any], list[int]]]:
+def _in_order(root: TracedCall) -> list[tuple[TracedCall, list[int]]]:
     """Each call with its ``traceAddress``, callers first."""
     found = []
-    waiting: list[tuple[dict[str, Any], list[int]]] = [(root, [])]
+    waiting: list[tuple[TracedCall, list[int]]] = [(root, [])]
     while waiting:
-        node, address = waiting.pop()
-        found.append((node, address))
-        calls = node.get("calls", [])
-        waiting += [(child, [*address, place]) for place, child in reversed(list(enumerate(calls)))]
+        call, address = waiting.pop()
+        found.append((call, address))
+        waiting += [(child, [*address, place]) for place, child in reversed(list(enumerate(call.calls)))]
     return found
-
-
-def _action(node: dict[str, Any]) -> dict[str, Any]:
-    """Type, action and result of a call."""
-    kind, value = node["type"], node.get("value", "0x0")
-    if kind == "SELFDESTRUCT":
-        action = {"address": node["from"], "refundAddress": node["to"], "balance": value}
-        return {"type": "suicide", "action": action}
-    action = {"from": node["from"], "gas": node["gas"], "value": value}
-    used = {"gasUsed": node["gasUsed"]}
-    if kind in ("CREATE", "CREATE2"):
-        action |= {"init": node["input"], "creationMethod": kind.lower()}
-        address = {"address": node["to"]} if "to" in node else {}
-        return {"type": "create", "action": action, "result": used | address | {"code": node.get("output", "0x")}}
-    action |= {"callType": kind.lower(), "to": node["to"], "input": node["input"]}
-    return {"type": "call", "action": action, "result": used | {"output": node.get("output", "0x")}}
-
-
-def _context(place: Place | None) -> dict[str, Any]:
-    return {
-        "blockHash": None if place is None else data(place.block_hash),
-        "blockNumber": 0 if place is None else place.block_number,
-        "transactionHash": None if place is None else data(place.transaction_hash),
-        "transactionPosition": 0 if place is None else place.index,
-    }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from chain.hashing import keccak256
 from node.api.errors import LimitExceeded
 from node.api.tracing import RunTracer
-from node.rpc.format import data
 from node.tracers.touched import opcode_at
 from vm.evm.opcodes import BY_NAME
 from vm.transaction import TransactionResult
@@ -51,7 +49,7 @@ class Preimages:
 
 
 class PreimageTracer(RunTracer):
-    """Collects preimages by their hash."""
+    """Collects preimages."""
 
     hears_steps = True
 
@@ -62,6 +60,6 @@ class PreimageTracer(RunTracer):
         """An opcode is about to run."""
         self._preimages.step(frame)
 
-    def result(self, ended: TransactionResult) -> dict[str, str]:  # noqa: ARG002
-        """Preimages by hash."""
-        return {data(keccak256(preimage)): data(preimage) for preimage in sorted(self._preimages.found)}
+    def result(self, ended: TransactionResult) -> list[bytes]:  # noqa: ARG002
+        """Preimages, ascending."""
+        return sorted(self._preimages.found)

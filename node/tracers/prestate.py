@@ -6,16 +6,17 @@ the code behind a delegation that the transaction itself sets, and what made an 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from chain.forks import Fork
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, OverlayState, StateReader
-from chain.types import Address
+from chain.types import Address, Hash32
 from node.api.errors import InvalidParams
 from node.api.tracing import RunTracer, TracedRun
-from node.rpc.format import data, quantity, word
 from node.tracers.touched import ReplayTouches
 from vm.delegation import delegation_target
 from vm.message import Message
@@ -24,7 +25,30 @@ from vm.transaction import TransactionResult
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
-Shown = dict[str, Any]
+
+@dataclass(slots=True)
+class AccountPart:
+    """What there is to say of an account; None: not asked for, the default value, or unchanged."""
+
+    balance: int | None = None
+    """Wei."""
+    nonce: int | None = None
+    code_hash: Hash32 | None = None
+    code: bytes | None = None
+    storage: dict[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return any(value is not None for value in (self.balance, self.nonce, self.code_hash, self.code, self.storage))
+
+
+Prestate = dict[Address, AccountPart]
+
+
+class StateDifference(NamedTuple):
+    """Accounts that a run changed: as they were, and what is different afterwards."""
+
+    before: Prestate
+    after: Prestate
 
 
 class PrestateOptions(msgspec.Struct, rename="camel"):
@@ -71,61 +95,58 @@ class PrestateTracer(RunTracer):
         """Before the opcode looks."""
         self._touches.step(frame)
 
-    def result(self, ended: TransactionResult) -> Shown:  # noqa: ARG002
-        """Accounts by address; ``{pre, post}`` of the changed ones in diff mode."""
+    def result(self, ended: TransactionResult) -> Prestate | StateDifference:  # noqa: ARG002
+        """The accounts as they were; in diff mode what changed."""
         if self._options.diff_mode:
             return self._difference()
         before = self._run.before
         return {
-            data(address): self._account(before, address) | self._storage(before, address, slots)
+            address: self._account(before, address, slots)
             for address, slots in self._touches.slots.items()
             if self._options.include_empty or not _of(before, address).is_empty
         }
 
-    def _account(self, state: StateReader, address: Address) -> Shown:
+    def _account(self, state: StateReader, address: Address, slots: Collection[int] = ()) -> AccountPart:
         account = _of(state, address)
-        shown: Shown = {"balance": quantity(account.balance)}
-        if account.nonce:
-            shown["nonce"] = account.nonce
+        part = AccountPart(account.balance, account.nonce or None)
         if account.code_hash != EMPTY_CODE_HASH:
-            shown["codeHash"] = data(account.code_hash)
+            part.code_hash = account.code_hash
             if not self._options.disable_code:
-                shown["code"] = data(state.code(account.code_hash))
-        return shown
+                part.code = state.code(account.code_hash)
+        if slots and not self._options.disable_storage:
+            part.storage = {slot: state.storage(address, slot) for slot in sorted(slots)}
+        return part
 
-    def _storage(self, state: StateReader, address: Address, slots: set[int]) -> Shown:
-        if not slots or self._options.disable_storage:
-            return {}
-        return {"storage": {word(slot): word(state.storage(address, slot)) for slot in sorted(slots)}}
-
-    def _difference(self) -> Shown:
+    def _difference(self) -> StateDifference:
         run = self._run
         after = OverlayState(run.below, run.journal.delta())
-        pre: dict[str, Shown] = {}
-        post: dict[str, Shown] = {}
+        difference = StateDifference({}, {})
         for address, slots in self._touches.slots.items():
-            old = self._account(run.before, address)
             is_empty = _of(run.before, address).is_empty
             if not is_empty and after.account(address) is None:
-                pre[data(address)] = old | self._storage(run.before, address, slots)
+                difference.before[address] = self._account(run.before, address, slots)
                 continue
+            old = self._account(run.before, address)
             changed = self._changed(old, self._account(after, address))
-            old_slots, new_slots = (
-                ({}, {}) if self._options.disable_storage else _moved(run.before, after, address, slots)
-            )
-            if changed or old_slots or new_slots:
+            if not self._options.disable_storage:
+                old.storage, changed.storage = _moved(run.before, after, address, slots)
+            if changed or old.storage:
                 if not is_empty:
-                    pre[data(address)] = old | old_slots
-                post[data(address)] = changed | new_slots
-        return {"pre": pre, "post": post}
+                    difference.before[address] = old
+                difference.after[address] = changed
+        return difference
 
-    def _changed(self, old: Shown, new: Shown) -> Shown:
-        """Fields that differ; code that is gone is ``0x``."""
-        changed = {name: value for name, value in new.items() if old.get(name) != value}
-        if "codeHash" in old and "codeHash" not in new:
-            changed["codeHash"] = data(EMPTY_CODE_HASH)
-            if not self._options.disable_code:
-                changed["code"] = "0x"
+    def _changed(self, old: AccountPart, new: AccountPart) -> AccountPart:
+        """Fields that differ; code that is gone is empty."""
+        changed = AccountPart(
+            new.balance if new.balance != old.balance else None,
+            new.nonce if new.nonce != old.nonce else None,
+            new.code_hash if new.code_hash != old.code_hash else None,
+            new.code if new.code != old.code else None,
+        )
+        if old.code_hash is not None and new.code_hash is None:
+            changed.code_hash = EMPTY_CODE_HASH
+            changed.code = None if self._options.disable_code else b""
         return changed
 
 
@@ -138,14 +159,11 @@ def _code(state: StateReader, address: Address) -> bytes:
     return b"" if code_hash == EMPTY_CODE_HASH else state.code(code_hash)
 
 
-def _moved(before: StateReader, after: StateReader, address: Address, slots: set[int]) -> tuple[Shown, Shown]:
-    """Slots that changed, before and after; zeros are left out."""
-    old: dict[str, str] = {}
-    new: dict[str, str] = {}
-    for slot in sorted(slots):
-        values = before.storage(address, slot), after.storage(address, slot)
-        if values[0] != values[1]:
-            for side, value in zip((old, new), values, strict=True):
-                if value:
-                    side[word(slot)] = word(value)
-    return {"storage": old} if old else {}, {"storage": new} if new else {}
+def _moved(
+    before: StateReader, after: StateReader, address: Address, slots: Collection[int]
+) -> tuple[dict[int, int] | None, dict[int, int] | None]:
+    """Slots that changed, before and after; zeros are left out, and None is for no slot."""
+    values = {slot: (before.storage(address, slot), after.storage(address, slot)) for slot in sorted(slots)}
+    changed = {slot: pair for slot, pair in values.items() if pair[0] != pair[1]}
+    old, new = ({slot: pair[side] for slot, pair in changed.items() if pair[side]} for side in (0, 1))
+    return old or None, new or None

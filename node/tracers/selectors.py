@@ -14,15 +14,15 @@ class SelectorTracer(RunTracer):
     """Counts calls with at least four bytes of calldata, those of precompiles left out."""
 
     def __init__(self, run: TracedRun) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[bytes, int]] = Counter()
         self._precompiles = frozenset(precompile_addresses(run.environment.fork))
 
     def enter(self, message: Message) -> None:
         """A call begins."""
         if message.kind in CREATES or len(message.data) < 4 or message.code_address in self._precompiles:
             return
-        self._counts[f"0x{message.data[:4].hex()}-{len(message.data) - 4}"] += 1
+        self._counts[message.data[:4], len(message.data) - 4] += 1
 
-    def result(self, ended: TransactionResult) -> dict[str, int]:  # noqa: ARG002
-        """Calls by ``selector-size``."""
+    def result(self, ended: TransactionResult) -> dict[tuple[bytes, int], int]:  # noqa: ARG002
+        """Number of calls by selector and bytes of arguments."""
         return dict(self._counts)

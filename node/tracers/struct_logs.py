@@ -6,14 +6,15 @@ paid for (a bad jump, INVALID) is not in its line.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
 from chain.types import Address
 from node.api.errors import InvalidParams, LimitExceeded
 from node.api.tracing import RunTracer, TracedRun
-from node.rpc.format import data, word
 from vm.evm.layout import Field
 from vm.evm.opcodes import BY_NAME, opcodes
 from vm.faults import OUT_OF_GAS, opcode_name, refusal
@@ -52,19 +53,51 @@ class StructLogOptions(msgspec.Struct, rename="camel"):
             raise InvalidParams("limit: a number of bytes, 0 for none")
 
 
+@dataclass(slots=True)
+class StructLog:
+    """What there was before an opcode ran. Parts that the options leave out are None or empty."""
+
+    pc: int
+    opcode: str
+    gas: int
+    gas_cost: int
+    depth: int
+    """1 for the outermost message."""
+    refund: int
+    error: str | None
+    """Why the opcode was refused, in geth's words."""
+    stack: list[int] | None = None
+    """The top last."""
+    return_data: bytes = b""
+    memory: bytes = b""
+    storage: dict[int, int] | None = None
+    """Only at SLOAD and SSTORE: the slots of the account that its code has looked at so far."""
+
+
+class StructLogTrace(NamedTuple):
+    """A whole run."""
+
+    gas_used: int
+    failed: bool
+    output: bytes
+    """Return data of the outermost message; of a creation its code."""
+    lines: list[StructLog]
+
+
 class StructLogTracer(RunTracer):
     """Writes the lines. Raises `LimitExceeded` when they no longer fit an answer."""
 
     hears_steps = True
 
-    def __init__(self, run: TracedRun, options: StructLogOptions) -> None:
+    def __init__(self, run: TracedRun, options: StructLogOptions, size_of: Callable[[StructLog], int]) -> None:
+        """``size_of`` a line: its bytes in the answer, which ``limit`` of the options counts."""
         self._options = options
+        self._size_of = size_of
         self._journal = run.journal
-        self._fork = run.environment.fork
-        self._pricing = Pricing(run.environment.fork, run.journal)
+        self._pricing = Pricing(run.environment.fork, run.journal, run.code_bytes_max)
         self._opcodes = opcodes(run.environment.fork)
-        self._lines: list[dict[str, Any]] = []
-        self._storage: dict[Address, dict[str, str]] = {}
+        self._lines: list[StructLog] = []
+        self._storage: dict[Address, dict[int, int]] = {}
         self._bytes = 0
         self._written = 0
         self._output = b""
@@ -76,7 +109,7 @@ class StructLogTracer(RunTracer):
             return
         line = self._line(frame)
         if limit:
-            self._written += _json_size(line)
+            self._written += self._size_of(line)
         if self._bytes > ANSWER_BYTES_MAX:
             raise LimitExceeded(
                 f"the trace exceeds {ANSWER_BYTES_MAX} bytes after {len(self._lines)} opcodes; set disableStack, "
@@ -84,35 +117,24 @@ class StructLogTracer(RunTracer):
             )
         self._lines.append(line)
 
-    def _line(self, frame: Frame) -> dict[str, Any]:
+    def _line(self, frame: Frame) -> StructLog:
         options = self._options
         byte = frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
         cost, refund, error = self._price(frame, byte)
-        line: dict[str, Any] = {
-            "pc": frame.pc,
-            "op": opcode_name(byte),
-            "gas": frame.gas,
-            "gasCost": cost,
-            "depth": frame.message.depth + 1,
-        }
+        line = StructLog(frame.pc, opcode_name(byte), frame.gas, cost, frame.message.depth + 1, refund, error)
         self._bytes += _LINE_BYTES
-        if error is not None:
-            line["error"] = error
         if not options.disable_stack:
-            line["stack"] = [hex(word) for word in frame.stack()]
-            self._bytes += _WORD_BYTES * len(line["stack"])
+            line.stack = frame.stack()
+            self._bytes += _WORD_BYTES * len(line.stack)
         if options.enable_return_data and frame.words[Field.RETURNDATA_LENGTH]:
-            line["returnData"] = data(frame.returndata)
-            self._bytes += len(line["returnData"])
+            line.return_data = bytes(frame.returndata)
+            self._bytes += 2 * len(line.return_data)
         if options.enable_memory and frame.words[Field.MEMORY_SIZE]:
-            memory = frame.memory_bytes().hex()
-            line["memory"] = ["0x" + memory[i : i + 64] for i in range(0, len(memory), 64)]
-            self._bytes += _WORD_BYTES * len(line["memory"])
+            line.memory = bytes(frame.memory_bytes())
+            self._bytes += _WORD_BYTES * len(line.memory) // 32
         if not options.disable_storage and byte in _SLOT_OPERANDS and frame.depth >= _SLOT_OPERANDS[byte]:
-            line["storage"] = self._storage_after(frame, byte)
-            self._bytes += 2 * _WORD_BYTES * len(line["storage"])
-        if refund:
-            line["refund"] = refund
+            line.storage = self._storage_after(frame, byte)
+            self._bytes += 2 * _WORD_BYTES * len(line.storage)
         return line
 
     def _price(self, frame: Frame, byte: int) -> tuple[int, int, str | None]:
@@ -120,19 +142,19 @@ class StructLogTracer(RunTracer):
         row, refund = self._opcodes.get(byte), self._journal.refund
         if row is None:
             return 0, refund, None
-        refused = refusal(self._fork, row, frame.operands(_REACH), frame.depth, frame.gas)
+        refused = refusal(self._pricing, row, frame.operands(_REACH), frame.depth, frame.gas)
         if refused is not None:
             return refused.cost, refund, refused.words
         prospect = self._pricing.look(frame)
         error = OUT_OF_GAS if prospect.gas > frame.gas else None
         return prospect.gas, refund + prospect.refund, error
 
-    def _storage_after(self, frame: Frame, opcode: int) -> dict[str, str]:
+    def _storage_after(self, frame: Frame, opcode: int) -> dict[int, int]:
         """All slots the account's code has looked at so far, with what this opcode makes of its own."""
         owner, slot = frame.message.to, frame.peek()
         value = frame.peek(1) if opcode == _SSTORE else self._journal.storage(owner, slot)
         slots = self._storage.setdefault(owner, {})
-        slots[word(slot)] = word(value)
+        slots[slot] = value
         return dict(slots)
 
     def leave(self, message: Message, outcome: Outcome) -> None:
@@ -140,17 +162,6 @@ class StructLogTracer(RunTracer):
         if not message.depth:
             self._output = outcome.code if outcome.created is not None else outcome.output
 
-    def result(self, ended: TransactionResult) -> dict[str, Any]:
-        """Geth's ``ExecutionResult``."""
-        return {
-            "gas": ended.gas_used,
-            "failed": not ended.outcome.success,
-            "returnValue": data(self._output),
-            "structLogs": self._lines,
-        }
-
-
-def _json_size(line: dict[str, Any]) -> int:
-    """Bytes of the line as geth writes it, which escapes what HTML reads."""
-    raw = msgspec.json.encode(line)
-    return len(raw) + 5 * sum(map(raw.count, (b"<", b">", b"&")))
+    def result(self, ended: TransactionResult) -> StructLogTrace:
+        """The lines and how the run ended."""
+        return StructLogTrace(ended.gas_used, not ended.outcome.success, self._output, self._lines)

@@ -44,7 +44,7 @@ class Touches:
     def __init__(self, run: TracedRun) -> None:
         self.slots: dict[Address, set[int]] = {}
         self._journal = run.journal
-        self._pricing = Pricing(run.environment.fork, run.journal)
+        self._pricing = Pricing(run.environment.fork, run.journal, run.code_bytes_max)
 
     def add(self, address: Address, *slots: int) -> None:
         """Put an account, and slots of it, among the touched."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.cli.breakpoint_fields import breakpoint_of
+from debugger.breakpoint_fields import breakpoint_of
 from zvmd.errors import ZvmdClientError
 
 Json = dict[str, Any]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Protocol
 
 from storage.errors import DataDirectoryLocked
-from storage.io.failpoints import reach
 from storage.io.holders import holder_of
 
 MAX_INTERRUPTIONS = 100
@@ -129,23 +128,6 @@ def write_all(file: File, offset: int, data: Bytes) -> None:
             interruptions += 1
             if interruptions > MAX_INTERRUPTIONS:
                 raise
-
-
-def write_atomically(fs: FileSystem, path: str, data: bytes) -> None:
-    """Replace a small file: a reader, and a crash at any point, finds the old content or the new."""
-    temporary = path + ".tmp"
-    if fs.exists(temporary):
-        fs.unlink(temporary)
-    file = fs.open(temporary, create=True)
-    try:
-        write_all(file, 0, data)
-        file.fsync()
-    finally:
-        file.close()
-    reach("file.replace.synced")
-    fs.rename(temporary, path)
-    reach("file.replace.renamed")
-    fs.sync_directory(parent_of(path))
 
 
 def parent_of(path: str) -> str:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from storage.errors import StoreTooNew, WalCorrupt, WalPruned
+from storage.io.atomic import write_atomically
 from storage.io.checked_line import decode_checked, encode_checked
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
-from storage.io.files import FileSystem, write_atomically
+from storage.io.files import FileSystem
 from storage.wal.format import WalIdentity
 from storage.wal.segment import SEGMENT_SIZE, create_segment
 
@@ -83,8 +84,7 @@ def write_beginning(fs: FileSystem, directory: str, beginning: Beginning) -> Non
         "chain": beginning.chain.hex(),
         "export": beginning.export,
     }
-    with writing(path):
-        write_atomically(fs, path, encode_checked(document))
+    write_atomically(fs, path, [encode_checked(document)])
 
 
 def begin_pruned(fs: FileSystem, directory: str, identity: WalIdentity, beginning: Beginning) -> None:

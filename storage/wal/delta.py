@@ -14,6 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from chain.blocks import Header
+from chain.forks import LATEST_FORK
+from chain.gas_schedule import SCHEDULES
 from chain.hashing import keccak256
 from chain.receipts import Receipt
 from chain.state import EMPTY_CODE_HASH, Account, StateDelta
@@ -22,7 +24,7 @@ from storage.errors import InvalidRecord, StateStoreCorrupt
 from storage.receiptcodec import decode_receipts, encode_receipts
 from storage.wal.records import UNDECODABLE
 
-GAS_OF_TRANSFER = 21_000
+GAS_OF_TRANSFER = SCHEDULES[LATEST_FORK].transaction
 AUTO_GAS = 5_000_000
 """Gas of a block, beyond 21,000 a transaction, from which ``auto`` keeps a delta: the slowest code known does 10
 million a second, so replaying such a block may take half a second, and replaying its delta takes a few milliseconds."""

@@ -16,6 +16,7 @@ from typing import Any
 import zstandard
 
 from storage.errors import WalCorrupt
+from storage.io.atomic import create_durably, write_atomically
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
@@ -196,7 +197,7 @@ def unpacked(fs: FileSystem) -> Unpacked:
 def pack(fs: FileSystem, segment: SegmentFile, pace: Pace = at_once) -> int:
     """Replace a sealed segment by a packed one; returns its size in bytes.
 
-    At every moment one whole segment is there: the packed file gets its name when it is durable and has been read back,
+    At every moment one whole segment is there: the packed file gets its name when it has been read back and is durable,
     and only when the name is durable is the other removed.
 
     Raises `WalCorrupt` for a damaged record, having changed nothing.
@@ -204,29 +205,19 @@ def pack(fs: FileSystem, segment: SegmentFile, pace: Pace = at_once) -> int:
     path, packed = segment.path, segment.path + SUFFIX
     with reading(path):
         source = fs.open(path, writable=False)
+
+    def fill(target: File) -> None:
+        digest = blake2b()
+        _write(target, packed, _trimmed(source, segment, pace), digest)
+        _read_back(target, packed, digest.digest(), pace)
+
     try:
         _check(source, segment, pace)
-        digest = blake2b()
-        temporary = packed + ".tmp"
-        with writing(temporary):
-            if fs.exists(temporary):
-                fs.unlink(temporary)
-            target = fs.open(temporary, create=True)
-        try:
-            size = _write(target, temporary, _trimmed(source, segment, pace), digest)
-            with syncing(temporary):
-                target.fsync()
-        finally:
-            target.close()
+        target = create_durably(fs, packed, fill, "wal.pack")
     finally:
         source.close()
-    reach("wal.pack.written")
-    _read_back(fs, temporary, digest.digest(), pace)
-    with writing(packed):
-        fs.rename(temporary, packed)
-    with syncing(packed):
-        fs.sync_directory(parent_of(packed))
-    reach("wal.pack.named")
+    size = target.size()
+    target.close()
     with writing(path):
         fs.unlink(path)
     with syncing(path):
@@ -237,25 +228,13 @@ def pack(fs: FileSystem, segment: SegmentFile, pace: Pace = at_once) -> int:
 
 def unpack(fs: FileSystem, path: str) -> None:
     """Replace a packed segment by the plain one, damage and all: recovery wants to write into it."""
-    temporary = path + ".tmp"
-    with writing(temporary):
-        if fs.exists(temporary):
-            fs.unlink(temporary)
+    with reading(path + SUFFIX):
         source = PackedFile(fs.open(path + SUFFIX, writable=False), path)
-        target = fs.open(temporary, create=True)
     try:
-        for offset in range(0, source.size(), FRAME):
-            with writing(temporary):
-                write_all(target, offset, source.pread(offset, FRAME))
-        with syncing(temporary):
-            target.fsync()
+        frames = (source.pread(offset, FRAME) for offset in range(0, source.size(), FRAME))
+        write_atomically(fs, path, frames)
     finally:
-        target.close()
         source.close()
-    with writing(path):
-        fs.rename(temporary, path)
-    with syncing(path):
-        fs.sync_directory(parent_of(path))
     with writing(path):
         fs.unlink(path + SUFFIX)
 
@@ -296,7 +275,7 @@ def _trimmed(source: File, segment: SegmentFile, pace: Pace) -> Iterator[bytes]:
         yield left[offset : offset + FRAME]
 
 
-def _write(target: File, path: str, frames: Iterator[bytes], digest: Any) -> int:
+def _write(target: File, path: str, frames: Iterator[bytes], digest: Any) -> None:
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
     entries, at = [], 0
     for frame in frames:
@@ -309,15 +288,13 @@ def _write(target: File, path: str, frames: Iterator[bytes], digest: Any) -> int
     table: Bytes = b"".join(entries) + _TAIL.pack(len(entries), 0, _SEEKABLE_MAGIC)
     with writing(path):
         write_all(target, at, _SKIPPABLE.pack(_SKIPPABLE_MAGIC, len(table)) + table)
-    return at + _SKIPPABLE.size + len(table)
 
 
-def _read_back(fs: FileSystem, path: str, expected: bytes, pace: Pace) -> None:
+def _read_back(target: File, path: str, expected: bytes, pace: Pace) -> None:
     with reading(path):
-        file = PackedFile(fs.open(path, writable=False), path)
+        file = PackedFile(target, path)
         digest = blake2b()
         for offset in pace(range(0, file.size(), FRAME)):
             digest.update(file.pread(offset, FRAME))
-        file.close()
     if digest.digest() != expected:
         raise WalCorrupt(f"{path} is not what was written", path=path)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from storage.io.atomic import create_durably
 from storage.io.checksum import PREFERRED
 from storage.io.failpoints import reach
 from storage.io.failures import syncing, writing
@@ -109,25 +110,11 @@ def create_segment(
     """Make the segment that follows a sealed one. It gets its name only when header and space are durable."""
     header = SegmentHeader(identity, sequence, last_lsn + 1, chain, random_bytes(SALT_SIZE), size, PREFERRED)
     path = f"{directory}/{segment_name(sequence)}"
-    temporary = path + ".tmp"
-    with writing(temporary):
-        if fs.exists(temporary):  # left by an attempt that ran out of space
-            fs.unlink(temporary)
-        file = fs.open(temporary, create=True)
-        try:
+
+    def fill(file: File) -> None:
+        with writing(path):
             file.fallocate(size)
             write_all(file, 0, encode_segment_header(header))
-        except OSError:
-            file.close()
-            fs.unlink(temporary)
-            raise
-    reach("wal.segment.written")
-    with syncing(temporary):
-        file.fsync()
-    reach("wal.segment.synced")
-    with writing(path):
-        fs.rename(temporary, path)
-    reach("wal.segment.renamed")
-    with syncing(directory):
-        fs.sync_directory(directory)
+
+    file = create_durably(fs, path, fill, "wal.segment")
     return OpenSegment(file, path, header, end=SEGMENT_HEADER_SIZE, last_lsn=last_lsn, chain=chain)

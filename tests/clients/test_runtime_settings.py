@@ -189,10 +189,10 @@ NO_SETTINGS = {
     "evm_setAccountBalance", "tenderly_setBalance", "anvil_addBalance", "hardhat_addBalance", "tenderly_addBalance",
     "anvil_setNonce", "hardhat_setNonce", "evm_setAccountNonce", "anvil_setCode", "hardhat_setCode",
     "evm_setAccountCode", "anvil_setStorageAt", "hardhat_setStorageAt", "evm_setAccountStorageAt",
-    "zvmd_setActiveSession", "zvmd_set_active_session", "anvil_metadata", "hardhat_metadata",
+    "zvmd_cheat", "eth_sendUnsignedTransaction", "anvil_metadata", "hardhat_metadata",
     "anvil_setLoggingEnabled", "hardhat_setLoggingEnabled",
 }  # fmt: skip
-"""Development calls that seal blocks, change the state or the pool, go back, look, or concern debug sessions.
+"""Development calls that seal blocks, send, change the state or the pool, go back, look, or do one of these once.
 What is printed is tried in `tests.clients.test_transcript`, for one life of the process, which it belongs to."""
 SETTING = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 
@@ -342,7 +342,6 @@ def test_what_a_fork_does_not_have_is_refused(tmp_path_factory: pytest.TempPathF
 
 def test_every_development_call_is_a_row_or_no_setting() -> None:
     rows = {method for setting in SETTINGS for method, _ in (*setting.spellings, *setting.back)}
-    named = ("evm_", "anvil_", "hardhat_", "tenderly_", "zvmd_set", "zvmd_mine")
-    calls = {name for name in method_names() if name.startswith(named)}
+    calls = {name for name in method_names() if find_method(name).development}
     assert calls == rows | NO_SETTINGS
     assert not rows & NO_SETTINGS

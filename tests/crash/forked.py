@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import random
@@ -11,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from node.pruning import prune_data_directory
 from storage import layout
 from storage.errors import PruneRefused
 from storage.export import exports, founding_export
+from storage.io.atomic import STEPS
 from storage.io.files import RealFs
 from storage.wal import inspect
 from tests.crash.victim import RECEIVERS, SENDERS, Order
@@ -350,10 +351,20 @@ def tear_tail(directory: Path) -> bool:
         return True
 
 
-def failpoints() -> Iterator[str]:
+def failpoints() -> list[str]:
     """Every named place in the sources."""
-    import re
-
+    reached: list[str] = []
+    created: set[str] = set()
     for package in ("storage", "node"):
         for path in sorted((REPO / package).rglob("*.py")):
-            yield from re.findall(r'reach\("([a-z.]+)"\)', path.read_text())
+            for call in ast.walk(ast.parse(path.read_text())):
+                match call:
+                    case ast.Call(func=ast.Name("reach"), args=[ast.Constant(str(place))]):
+                        reached.append(place)
+                    case ast.Call(func=ast.Name("create_durably" | "write_atomically"), args=[_, _, _]):
+                        created.add("file.replace")
+                    case ast.Call(
+                        func=ast.Name("create_durably" | "write_atomically"), args=[_, _, _, ast.Constant(str(place))]
+                    ):
+                        created.add(place)
+    return reached + [f"{place}.{step}" for place in created for step in STEPS]

@@ -50,7 +50,7 @@ def trace_with_eels(path: Path) -> list[Trace]:
 def trace_with_zvmd(path: Path) -> list[Trace]:
     """A trace per subtest."""
     traces, trace = [], []
-    for line in _lines([sys.executable, "-m", "node", "statetest", "--trace", str(path)]):
+    for line in _lines([sys.executable, "-m", "zvmd", "statetest", "--trace", str(path)]):
         trace.append(line)
         if "stateRoot" in line:
             traces.append(trace)

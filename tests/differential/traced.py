@@ -22,7 +22,7 @@ from chain.transactions import (
 from chain.types import Address
 from node.api.tracing import TracedRun
 from node.conformance.memory_state import MemoryState
-from node.tracers.registry import tracer_of
+from node.rpc.tracer_options import tracer_of
 from tests.differential.generator import random_code
 from tests.differential.programs import CONTRACTS, calldata, write_program
 from tests.differential.running import NUMBER, block_hash, environment
@@ -187,7 +187,9 @@ def trace(
     """Run a case with a tracer, on its accounts or on others. Raises `InvalidTransaction`."""
     state = MemoryState.from_json(case.accounts if accounts is None else accounts)
     journal = Journal(state, case.environment.fork)
-    tracer = tracer_of(options)(TracedRun(case.transaction, SENDER, case.environment, state, state, journal))
+    wanted = tracer_of(options)
+    run = TracedRun(case.transaction, SENDER, case.environment, state, state, journal, machine.code_bytes_max)
+    tracer = wanted.make(run)
     ended = apply_transaction(
         machine,
         case.environment,
@@ -199,7 +201,7 @@ def trace(
         blob_gas_left=0,
         tracer=tracer,
     )
-    return Traced(ended, tracer.result(ended), state, state.after(journal.delta()))
+    return Traced(ended, wanted.shown(tracer.result(ended)), state, state.after(journal.delta()))
 
 
 def several(case: TracedCase, machine: Machine) -> Traced:

@@ -149,9 +149,9 @@ ANOTHERS = "another node's"
 NEW_CHAINS = {("data", "missing"), ("data", "an empty directory")}
 """Begin a new chain, rightly."""
 ABSENT = (
-    "data/panic", "data/suspect", "data/signing.key", "data/ballast", "data/token.new", "data/endpoints.json.new",
+    "data/panic", "data/suspect", "data/signing.key", "data/ballast", "data/token.tmp", "data/endpoints.json.tmp",
     "data/FORMAT.tmp",
-    "data/genesis.json.tmp", "data/tls/key.pem.new", "data/tls/authority.pem.new", "data/wal/watermark.tmp",
+    "data/genesis.json.tmp", "data/tls/key.pem.tmp", "data/tls/authority.pem.tmp", "data/wal/watermark.tmp",
     "data/wal/beginning", "data/index.sqlite-journal", "data/index.sqlite-wal", "data/index.sqlite-shm",
     "data/quarantine", "data/verifying", "data/cache", "data/unknown", "data/exports/unknown.snap",
     "data/sessions/unknown", "data/state/unknown.ldb", "data/cache/unknown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 import sqlite3
@@ -22,7 +23,7 @@ from storage import layout
 from storage.backup import restore_backup, write_backup
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
-from storage.io.files import RealFs
+from storage.io.files import RealFile, RealFs
 from storage.io.holders import is_locked, is_written
 from storage.io.kv import LevelStore, open_leveldb
 from storage.presence import TABLE, Presence, Then
@@ -104,6 +105,24 @@ MADE = {
     "index.sqlite-wal": ("removed",),
     "index.sqlite-shm": ("removed",),
 }
+
+
+def test_a_file_that_finds_no_room_is_made_anew_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without room on its disk ended with 70 when somebody removed its token."""
+    node, presence = lively(tmp_path / "d")
+    token = node.data_dir / "token"
+    token.unlink()
+    with monkeypatch.context() as disk:
+        disk.setattr(RealFs, "open", no_room)
+        assert "told of token" in presence.look()
+    assert not token.exists()
+    presence.look()
+    assert token.read_bytes() == SMALL["token"]
+    node.close()
+
+
+def no_room(fs: RealFs, path: str, **_: bool) -> RealFile:
+    raise OSError(errno.ENOSPC, "No space left on device", path)
 
 
 def slice_of(ways: dict[str, tuple[str, ...]]) -> list[Any]:

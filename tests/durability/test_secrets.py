@@ -162,13 +162,13 @@ def test_files_are_for_their_owner_only(zygote: Zygote, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "LOCK", "FORMAT", "FORMAT.tmp", "genesis.json.tmp", "token", "token.new", "endpoints.json.new",
-        "index.sqlite", "index.sqlite-wal", "ballast", "suspect.tmp", "tls/key.pem.new", "tls/authority.pem",
+        "LOCK", "FORMAT", "FORMAT.tmp", "genesis.json.tmp", "token", "token.tmp", "endpoints.json.tmp",
+        "index.sqlite", "index.sqlite-wal", "ballast", "suspect.tmp", "tls/key.pem.tmp", "tls/authority.pem",
         "wal/watermark", "wal/0000000000000000.seg.tmp", "state/CURRENT", "state/LOG", "state/LOCK",
     ],
 )  # fmt: skip
 def test_links_are_not_followed(zygote: Zygote, tmp_path: Path, name: str) -> None:
-    """A link named LOCK or endpoints.json.new had its target overwritten."""
+    """A link named LOCK or endpoints.json.tmp had its target overwritten."""
     victim, link = tmp_path / "victim", tmp_path / "data" / name
     victim.write_bytes(b"mine\n" * 3000)
     link.parent.mkdir(parents=True, mode=0o700)

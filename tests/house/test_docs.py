@@ -15,13 +15,14 @@ from node.cli.main import cli
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
 from node.settings import SECTIONS
+from tests.house import method_table
 from tests.house.modules import PACKAGES
 from tests.paths import REPO
 
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 
-METHOD = re.compile(r"\b(?:eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd)_[A-Za-z_0-9]+(?![\w*])")
+METHOD = re.compile(r"\b(?:eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd)_[A-Za-z_0-9]+(?![\w*]|\.py\b)")
 COMMAND = re.compile(r"(?:`|^ {4,}|^\$ |\$ \.venv/bin/)(?:sudo )?(zvmd [^`#→\n]*)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ROOMS = "chain|vm|storage|debugger|node|zvmd|tests|docs|examples|config|benchmarks|migrations|systemd|tools"
@@ -30,8 +31,8 @@ SETTING = re.compile(r"\b(" + "|".join(SECTIONS) + r")\.([a-z_0-9]+)\b")
 SLUG = re.compile(r'^    code = "([a-z_0-9.]+)"', re.MULTILINE)
 SLUGS = {slug for path in REPO.glob("*/**/*.py") for slug in SLUG.findall(path.read_text())}
 """Names of errors look like those of settings."""
-NO_METHODS = {"zvmd_session_event", "anvil_setMinGasPrice", "debug_ir", "eth_simulateV1"}
-"""A notification's name; what the pages say does not exist."""
+NO_METHODS = {"zvmd_session_event", "anvil_setMinGasPrice", "debug_ir", "eth_simulateV1", "eth_baseFee"}
+"""A notification's name; what the pages say does not exist; what a worked example adds."""
 
 
 def settings() -> set[str]:
@@ -63,6 +64,11 @@ def test_settings(page: Path) -> None:
 def test_commands(page: Path) -> None:
     complaints = {line: complaint(line) for line in COMMAND.findall(page.read_text())}
     assert not {line: said for line, said in complaints.items() if said}
+
+
+def test_the_page_of_methods_is_made_from_the_code() -> None:
+    written = (REPO / "docs" / "methods.md").read_text()
+    assert written == method_table.page(), "run: python -m tests.house.method_table > docs/methods.md"
 
 
 def complaint(line: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -10,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon import Daemon, clean_environment
+from tests.daemon import Daemon
+from tests.packaging.conftest import run
 from tests.paths import REPO
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]
@@ -19,25 +19,12 @@ RESOURCES = ("migrations", "config/zvmd.toml", "systemd/zvmd.service")
 
 
 @pytest.fixture(scope="module", params=["borrowed", pytest.param("own", marks=pytest.mark.full)])
-def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ``bin`` folder of a virtual environment that holds nothing but the wheel and its dependencies.
 
     They are installed from the index, ``own``, or ``borrowed`` from this environment, which takes a minute less.
     """
     folder = tmp_path_factory.mktemp("wheel")
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--wheel-dir",
-        str(folder),
-        str(REPO),
-        cwd=folder,
-    )
-    (wheel,) = folder.glob("zvmd-*.whl")
     run(sys.executable, "-m", "venv", str(folder / "venv"), cwd=folder)
     binaries = folder / "venv" / "bin"
     is_borrowed = request.param == "borrowed"
@@ -49,28 +36,19 @@ def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return binaries
 
 
-def run(*command: str, cwd: Path) -> str:
-    """Run a program that must succeed, outside the checkout; its standard output."""
-    result = subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=clean_environment(), timeout=500, check=False
-    )
-    assert result.returncode == 0, f"{command}: {result.stderr[-4_000:]}"
-    return result.stdout
-
-
 def test_the_command_tells_its_version(installed: Path, tmp_path: Path) -> None:
     version = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["version"]
     assert version in run(str(installed / "zvmd"), "--version", cwd=tmp_path)
-    assert version in run(str(installed / "python"), "-m", "node", "--version", cwd=tmp_path)
+    assert version in run(str(installed / "python"), "-m", "zvmd", "--version", cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", RESOURCES)
 def test_data_files_are_found_inside_the_wheel(installed: Path, tmp_path: Path, name: str) -> None:
-    program = f"from node import resources; print(resources.path({name!r}))"
+    program = f"import sys; from zvmd.__main__ import packages_root as root; sys.path.insert(0, str(root())); \
+from node import resources; print(resources.path({name!r}))"
     found = Path(run(str(installed / "python"), "-c", program, cwd=tmp_path).strip())
     assert found.exists()
     assert found.is_relative_to(installed.parent)
-    assert "_data" in found.parts
 
 
 def test_the_units_name_the_installed_command(installed: Path, tmp_path: Path) -> None:

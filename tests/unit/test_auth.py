@@ -143,7 +143,7 @@ def test_certificates_of_another_clock_are_made_anew(tmp_path: Path, days: int) 
     assert (tmp_path / "authority-key.pem").read_bytes() == key
 
 
-@pytest.mark.parametrize("planted", ["token.new", "signing.key.new", "tls/key.pem.new", "tls/authority.pem.new"])
+@pytest.mark.parametrize("planted", ["token.tmp", "signing.key.tmp", "tls/key.pem.tmp", "tls/authority.pem.tmp"])
 def test_nothing_is_written_through_a_link(tmp_path: Path, planted: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")

@@ -10,9 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES
 from chain.types import UINT256_MAX
-from vm.evm import gas
 from vm.evm.layout import ENV_OFFSET, WORD_BYTES, Env, Exit, Field
+from vm.evm.opcodes import Opcode
 from vm.limits import MEMORY_BYTES
 from vm.message import Halt
 
@@ -56,9 +57,15 @@ class Emitter(ABC):
 
     def __init__(self, fork: Fork) -> None:
         self.fork = fork
+        self.gas_schedule = SCHEDULES[fork]
         self.b = Builder()
         self.gas: Word = "%gas"
         """Gas left at this point of the opcode, static gas already paid."""
+
+    @property
+    @abstractmethod
+    def row(self) -> Opcode:
+        """The opcode being emitted."""
 
     @abstractmethod
     def pop(self) -> Value:
@@ -169,7 +176,7 @@ class Emitter(ABC):
         high = self.let(f"or i64 {parts[2]}, {parts[3]}")
         return self.let(f"icmp eq i64 {self.let(f'or i64 {low}, {high}')}, 0")
 
-    def dyngas(self, amount: Word) -> None:
+    def charge(self, amount: Word) -> None:
         """Charge gas, an unsigned i64, or halt out of gas."""
         self.require(self.let(f"icmp uge i64 {self.gas}, {amount}"), Halt.OUT_OF_GAS)
         self.gas = self.let(f"sub i64 {self.gas}, {amount}")
@@ -193,16 +200,22 @@ class Emitter(ABC):
         self.require(self.let(f"icmp ule i256 {value}, {MEMORY_BYTES}"), Halt.OUT_OF_GAS)
         return self.truncated(value)
 
-    def words(self, length: Word) -> Word:
+    def words(self, length: str) -> str:
         """Length in bytes, at most 2**32, to words rounded up."""
-        if isinstance(length, int):
-            return (length + 31) // 32
         return self.let(f"lshr i64 {self.let(f'add i64 {length}, 31')}, 5")
 
-    def charge_words(self, length: Word, per_word: int) -> None:
-        """Charge gas for each word begun."""
-        words = self.words(length)
-        self.dyngas(words * per_word if isinstance(words, int) else self.let(f"mul i64 {words}, {per_word}"))
+    def charge_size(self, size: Word) -> None:
+        """Charge what this opcode pays for ``size`` bytes of memory (`GasSchedule.sized`)."""
+        if isinstance(size, int):
+            self.charge(self.gas_schedule.sized(self.row.name, size))
+            return
+        per_word, per_byte = (
+            prices.get(self.row.name) for prices in (self.gas_schedule.per_word, self.gas_schedule.per_byte)
+        )
+        if per_word:
+            self.charge(self.let(f"mul i64 {self.words(size)}, {per_word}"))
+        if per_byte:
+            self.charge(self.let(f"mul i64 {size}, {per_byte}"))
 
     def memrange(self, offset: Value, length: Value) -> tuple[str, Word]:
         """Make the memory reach over a range and pay for it: its address and its length."""
@@ -277,7 +290,7 @@ class Emitter(ABC):
         """Copy (memory offset, source offset, size) from a buffer of the frame, zeros beyond its end."""
         to, start, size = operands
         target, count = self.memrange(to, size)
-        self.charge_words(count, gas.COPY_WORD)
+        self.charge_size(count)
         self.b.do(
             f"call void @copy_padded(ptr {target}, ptr {self.pointer(source)}, i64 {self.field(length)}, "
             f"i64 {self.saturated(start)}, i64 {count})"

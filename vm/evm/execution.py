@@ -21,6 +21,7 @@ from vm.interruption import Interruption
 from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.pricing import Pricing
 from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
@@ -344,7 +345,9 @@ class Execution:
         if self.tracer is not None:
             self.settle()
             if halt >= 16:
-                outcome.fault = fault_words(self.fork, journal, frame, halt, host_opcode)
+                outcome.fault = fault_words(
+                    Pricing(self.fork, journal, self.engine.code_bytes_max), frame, halt, host_opcode
+                )
         if halt < 16 and message.kind in CREATES:
             outcome = deploy(self, message, outcome)
             halt = outcome.halt

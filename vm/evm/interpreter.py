@@ -56,13 +56,17 @@ class InterpreterEmitter(Emitter):
 
     def __init__(self, fork: Fork, row: Opcode, exits: set[int]) -> None:
         super().__init__(fork)
-        self.row = row
+        self._row = row
         self.exits = exits
         self._height = 0
         self._top: str | None = None
         self._failures: dict[int, str] = {}
         self.has_ended = False
         """Nothing follows in this opcode."""
+
+    @property
+    def row(self) -> Opcode:
+        return self._row
 
     def _slot(self, height: int) -> str:
         if self._top is None:
@@ -190,7 +194,7 @@ class InterpreterEmitter(Emitter):
             high = STACK_END - WORD_BYTES * (row.pushes - row.pops)
             self.require(self.let(f"icmp ule i64 %sp, {high}"), Halt.STACK_OVERFLOW)
         if row.gas:
-            self.dyngas(row.gas)
+            self.charge(row.gas)
         if row.pops or row.pushes:
             self._top = self.let("getelementptr i8, ptr %frame, i64 %sp")
 

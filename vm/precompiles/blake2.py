@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
+from chain.gas_schedule import Price
 from vm.errors import PrecompileError
 from vm.evm.native import load_library
 from vm.interruption import checkpoint
@@ -42,9 +43,10 @@ _SIGMA: Final = (
 """Which word of the message each step takes (RFC 7693, 2.7)."""
 
 
-def gas(data: bytes) -> int:
-    """One per round."""
-    return int.from_bytes(data[:4], "big") if len(data) == _INPUT_BYTES else 0
+def gas(price: Price, data: bytes) -> int:
+    """Paid for each round; none of an input that will be refused."""
+    rounds = int.from_bytes(data[:4], "big") if len(data) == _INPUT_BYTES else 0
+    return price.base + price.each * rounds
 
 
 def blake2f(data: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chain.gas_schedule import Price
 from vm.errors import PrecompileError
 from vm.precompiles.contract import native
 
@@ -34,23 +35,23 @@ _G2_DISCOUNT = (
 # fmt: on
 
 
-def g1_msm_gas(data: bytes) -> int:
-    """12,000 a multiplication, less with more of them."""
-    return _msm_gas(len(data) // (_G1_BYTES + _SCALAR_BYTES), 12_000, _G1_DISCOUNT)
+def g1_msm_gas(price: Price, data: bytes) -> int:
+    """Paid for each multiplication, less with more of them."""
+    return _msm_gas(price, len(data) // (_G1_BYTES + _SCALAR_BYTES), _G1_DISCOUNT)
 
 
-def g2_msm_gas(data: bytes) -> int:
-    """22,500 a multiplication, less with more of them."""
-    return _msm_gas(len(data) // (_G2_BYTES + _SCALAR_BYTES), 22_500, _G2_DISCOUNT)
+def g2_msm_gas(price: Price, data: bytes) -> int:
+    """The same for points of G2."""
+    return _msm_gas(price, len(data) // (_G2_BYTES + _SCALAR_BYTES), _G2_DISCOUNT)
 
 
-def _msm_gas(count: int, price: int, discount: tuple[int, ...]) -> int:
-    return count * price * discount[min(count, len(discount)) - 1] // 1_000 if count else 0
+def _msm_gas(price: Price, count: int, thousandths: tuple[int, ...]) -> int:
+    return price.base + (count * price.each * thousandths[min(count, len(thousandths)) - 1] // 1_000 if count else 0)
 
 
-def pairing_gas(data: bytes) -> int:
-    """37,700 and 32,600 a pair."""
-    return 37_700 + 32_600 * (len(data) // (_G1_BYTES + _G2_BYTES))
+def pairing_gas(price: Price, data: bytes) -> int:
+    """Paid for each pair of points."""
+    return price.base + price.each * (len(data) // (_G1_BYTES + _G2_BYTES))
 
 
 def g1_add(data: bytes) -> bytes:

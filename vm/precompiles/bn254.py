@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from gmpy2 import invert, mpz
 
+from chain.gas_schedule import Price
 from vm.errors import PrecompileError
 from vm.precompiles.bn254_native import elements, library
 from vm.precompiles.bn254_native.elements import U
@@ -28,13 +28,9 @@ _BETA: Final = (18 * U**3 + 18 * U**2 + 9 * U + 1) % FIELD
 _BASIS: Final = ((6 * U**2 + 4 * U + 1, 2 * U + 1), (-2 * U - 1, 6 * U**2 + 2 * U))
 
 
-def pairing_gas(fixed: int, per_pair: int) -> Callable[[bytes], int]:
-    """Gas of the form ``fixed + per_pair * pairs``."""
-
-    def gas(data: bytes) -> int:
-        return fixed + per_pair * (len(data) // _PAIR_BYTES)
-
-    return gas
+def pairing_gas(price: Price, data: bytes) -> int:
+    """Paid for each pair of points."""
+    return price.base + price.each * (len(data) // _PAIR_BYTES)
 
 
 def add(data: bytes) -> bytes:

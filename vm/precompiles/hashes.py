@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+
+from chain.gas_schedule import Price, words_in
 
 
-def gas_per_word(fixed: int, per_word: int) -> Callable[[bytes], int]:
-    """Gas of the form ``fixed + per_word * ceil(len / 32)``."""
-
-    def gas(data: bytes) -> int:
-        return fixed + per_word * ((len(data) + 31) // 32)
-
-    return gas
+def gas(price: Price, data: bytes) -> int:
+    """Paid for each word."""
+    return price.base + price.each * words_in(len(data))
 
 
 def sha256(data: bytes) -> bytes:

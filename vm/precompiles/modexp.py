@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gmpy2 import mpz, powmod
 
+from chain.gas_schedule import ModexpPrice
 from vm.errors import PrecompileError
 from vm.precompiles.contract import padded, word
 
@@ -22,30 +25,30 @@ def _iterations(data: bytes, per_byte: int) -> int:
     return max(1, per_byte * extra + max(0, _exponent_head(data).bit_length() - 1))
 
 
-def gas_byzantium(data: bytes) -> int:
+def gas(price: ModexpPrice, complexity: Callable[[bytes], int], data: bytes) -> int:
+    """Price of an input, whose ``complexity`` is a fork's."""
+    return max(price.least, complexity(data) * _iterations(data, price.exponent_byte) // price.divisor)
+
+
+def complexity_byzantium(data: bytes) -> int:
     """EIP-198."""
     size = max(word(data, 0), word(data, 64))
     if size <= 64:
-        complexity = size**2
-    elif size <= 1_024:
-        complexity = size**2 // 4 + 96 * size - 3_072
-    else:
-        complexity = size**2 // 16 + 480 * size - 199_680
-    return complexity * _iterations(data, 8) // 20
+        return size**2
+    if size <= 1_024:
+        return size**2 // 4 + 96 * size - 3_072
+    return size**2 // 16 + 480 * size - 199_680
 
 
-def gas_berlin(data: bytes) -> int:
-    """EIP-2565."""
-    words = (max(word(data, 0), word(data, 64)) + 7) // 8
-    return max(200, words**2 * _iterations(data, 8) // 3)
+def complexity_berlin(data: bytes) -> int:
+    """EIP-2565: by words of eight bytes."""
+    return ((max(word(data, 0), word(data, 64)) + 7) // 8) ** 2
 
 
-def gas_osaka(data: bytes) -> int:
+def complexity_osaka(data: bytes) -> int:
     """EIP-7883."""
     size = max(word(data, 0), word(data, 64))
-    words = (size + 7) // 8
-    complexity = 2 * words**2 if size > 32 else 16
-    return max(500, complexity * _iterations(data, 16))
+    return 2 * ((size + 7) // 8) ** 2 if size > 32 else 16
 
 
 def modexp(data: bytes) -> bytes:

@@ -3,29 +3,10 @@
 from __future__ import annotations
 
 import importlib
-
-NAMESPACES = (
-    "eth_state",
-    "eth_blocks",
-    "eth_send",
-    "eth_logs",
-    "eth_fees",
-    "net_web3",
-    "txpool",
-    "evm",
-    "debug",
-    "cheats",
-    "zvmd",
-    "transcript",
-    "sessions",
-    "session_views",
-    "session_shelf",
-    "original_sessions",
-    "session_sharing",
-)
+import pkgutil
 
 
 def load_methods() -> None:
-    """Register every method."""
-    for name in NAMESPACES:
-        importlib.import_module(f"node.rpc.methods.{name}")
+    """Register every method: import every file of this package."""
+    for found in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{found.name}")

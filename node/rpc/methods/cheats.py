@@ -73,7 +73,7 @@ def cheat(**spellings: Show) -> Callable[[Callable[..., Wish]], Callable[..., Wi
     return register
 
 
-@rpc_method("zvmd_cheat")
+@rpc_method("zvmd_cheat", development=True)
 async def with_key(context: Context, method: str, params: JsonList, key: str = "") -> JsonObject:
     """Make a development call; with a key, the same request again, even after a crash, gets the same answer only."""
     found = _WISHES.get(method)
@@ -174,7 +174,7 @@ def impersonate_account(_context: Context, address: Address) -> Wish:
 
 @cheat(anvil_stopImpersonatingAccount=_null, hardhat_stopImpersonatingAccount=_answer)
 def stop_impersonating_account(_context: Context, address: Address) -> Wish:
-    """No longer."""
+    """Take `eth_sendTransaction` from that account no longer."""
     return Wish("impersonate", (address, False))
 
 

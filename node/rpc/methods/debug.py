@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from chain.types import Hash32
@@ -11,32 +12,44 @@ from node.rpc.call_fields import account_overrides, block_overrides, overrides_o
 from node.rpc.context import Context
 from node.rpc.errors import UnknownTransaction, Untraceable
 from node.rpc.format import data
+from node.rpc.format_traces import encoded_size, parity_calls
 from node.rpc.methods.eth_state import limit_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
-from node.rpc.registry import method
+from node.rpc.registry import Access, method
+from node.rpc.tracer_options import WantedTracer, option, tracer_of
 from node.tracers.flat_calls import ParityTracer
-from node.tracers.options import option
-from node.tracers.registry import tracer_of
+from vm.interruption import spend
+
+PARITY = WantedTracer(ParityTracer, parity_calls)
 
 
-@method("debug_traceTransaction")
+@method("debug_traceTransaction", access=Access.STANDARD)
 def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonObject | None = None) -> Any:
     """A mined transaction run again, as the tracer in the options tells it."""
-    make = tracer_of(options or {})
+    wanted = tracer_of(options or {})
     place = context.backend.transaction_location(transaction_hash)
     if place is None:
         raise UnknownTransaction(f"no mined transaction 0x{transaction_hash.hex()}")
-    return context.backend.trace_block(place.block_number, make, place.transaction_index)[0]
+    (trace,) = _traces(context, place.block_number, wanted, place.transaction_index)
+    return trace
 
 
-@method("debug_traceBlockByNumber")
+def _traces(context: Context, at: BlockAt, wanted: WantedTracer, index: int | None = None) -> Iterator[Any]:
+    """Traces of a block's transactions in JSON, each counted towards the largest answer before the next one runs."""
+    for result in context.backend.trace_block(at, wanted.make, index):
+        shown = wanted.shown(result)
+        spend(encoded_size(shown))
+        yield shown
+
+
+@method("debug_traceBlockByNumber", access=Access.STANDARD)
 def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
     at = context.need_block(block)
-    make = tracer_of(options or {})
+    wanted = tracer_of(options or {})
     if at == 0:
         raise Untraceable("genesis is not traceable: it has no transactions")
-    traces = context.backend.trace_block(at, make)
+    traces = _traces(context, at, wanted)
     found = context.backend.block(at) if isinstance(at, int) else at.block
     transactions = found.transactions if found is not None else ()
     return [
@@ -45,13 +58,13 @@ def trace_block_by_number(context: Context, block: BlockRef, options: JsonObject
     ]
 
 
-@method("debug_traceBlockByHash")
+@method("debug_traceBlockByHash", access=Access.STANDARD)
 def trace_block_by_hash(context: Context, block_hash: Hash32, options: JsonObject | None = None) -> list[Any]:
     """Every transaction of a block."""
     return trace_block_by_number(context, BlockRef(hash=block_hash), options)
 
 
-@method("debug_traceCall")
+@method("debug_traceCall", access=Access.STANDARD)
 def trace_call(
     context: Context, transaction: CallFields, block: BlockRef = LATEST, options: JsonObject | None = None
 ) -> Any:
@@ -60,7 +73,7 @@ def trace_call(
     With ``txIndex`` it runs before that transaction of the block, otherwise after the block.
     """
     given = options or JsonObject({})
-    make = tracer_of(given)
+    wanted = tracer_of(given)
     accounts, changes = option(given, "stateOverrides"), option(given, "blockOverrides")
     place = option(given, "txIndex")
     index = None if place is None else quantity(place, 64)
@@ -69,12 +82,13 @@ def trace_call(
         None if changes is None else block_overrides(changes),
     )
     limit_gas(context, transaction)
-    return context.backend.trace_call(transaction, context.need_block(block), overrides, make, index)
+    at = context.need_block(block)
+    return wanted.shown(context.backend.trace_call(transaction, at, overrides, wanted.make, index))
 
 
 def _flat_traces(context: Context, at: BlockAt, index: int | None = None) -> list[JsonObject]:
     """Parity's traces of a block's transactions, each with its place."""
-    traces = context.backend.trace_block(at, ParityTracer, index)
+    traces = _traces(context, at, PARITY, index)
     return [JsonObject(entry) for entries in traces for entry in entries]
 
 

@@ -32,7 +32,7 @@ async def send_raw_transaction_sync(context: Context, transaction: bytes, timeou
     return await _receipt(context, submitted, timeout)
 
 
-@method("eth_sendUnsignedTransaction")
+@method("eth_sendUnsignedTransaction", development=True)
 async def send_unsigned_transaction(context: Context, transaction: CallFields) -> str:
     """`eth_sendTransaction` for any account; one without a key here is impersonated for it, as in anvil."""
     sender = _with_sender(transaction).sender

@@ -182,7 +182,7 @@ def coinbase(context: Context) -> str:
 
 @method("eth_chainId", inline=True)
 def chain_id(context: Context) -> str:
-    """EIP-695."""
+    """Id of the chain (EIP-695)."""
     return quantity(context.backend.config.chain_id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chain.hashing import keccak256
 from node.rpc.context import Context
 from node.rpc.format import Json, data
-from node.rpc.registry import method, method_names
+from node.rpc.registry import Access, method, method_names
 
 
 @method("net_version", inline=True)
@@ -22,7 +22,7 @@ def net_listening(_context: Context) -> bool:
 
 @method("net_peerCount", inline=True)
 def net_peer_count(_context: Context) -> str:
-    """None."""
+    """0: there is no peer-to-peer network."""
     return "0x0"
 
 
@@ -58,13 +58,13 @@ def sha3(_context: Context, message: bytes) -> str:
     return data(keccak256(message))
 
 
-@method("rpc_modules", inline=True)
+@method("rpc_modules", inline=True, access=Access.STANDARD)
 def rpc_modules(context: Context) -> dict[str, str]:
     """Namespaces with methods that the caller may call, and their versions."""
     return {name.split("_", 1)[0]: "1.0" for name in method_names() if context.rights.allow(name)}
 
 
-@method("rpc_methods", inline=True)
+@method("rpc_methods", inline=True, access=Access.STANDARD)
 def rpc_methods(context: Context) -> dict[str, list[str]]:
     """Every method that the caller may call."""
     return {"methods": [name for name in method_names() if context.rights.allow(name)]}

@@ -25,7 +25,7 @@ def set_logging_enabled(context: Context, enabled: bool) -> None:
 
 @method("hardhat_setLoggingEnabled")
 def hardhat_set_logging_enabled(context: Context, enabled: bool) -> bool:
-    """As Hardhat answers it: true."""
+    """`anvil_setLoggingEnabled` with the answer of Hardhat, true."""
     set_logging_enabled(context, enabled)
     return True
 

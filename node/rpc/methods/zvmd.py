@@ -50,7 +50,7 @@ def transaction_fate(context: Context, transaction_hash: Hash32) -> JsonObject:
     })
 
 
-@rpc_method("zvmd_mine")
+@rpc_method("zvmd_mine", development=True)
 async def mine(context: Context, count: LooseInt | None = None, key: str = "") -> JsonObject:
     """Seal blocks. With a key, the same request again, even after a crash, gets the same answer and seals nothing."""
     count = LooseInt(1) if count is None else count
@@ -60,14 +60,14 @@ async def mine(context: Context, count: LooseInt | None = None, key: str = "") -
     return JsonObject({"blockNumber": number, "lsn": context.backend.published_lsn()})
 
 
-@rpc_method("zvmd_setAutomine")
+@rpc_method("zvmd_setAutomine", development=True)
 async def set_automine(context: Context, enabled: bool, key: str = "") -> JsonObject:
     """Whether each transaction is sealed at once; a key as in zvmd_mine."""
     await context.backend.set_automine(enabled, idempotency_key(key))
     return JsonObject({"lsn": context.backend.published_lsn()})
 
 
-@rpc_method("zvmd_setIntervalMining")
+@rpc_method("zvmd_setIntervalMining", development=True)
 async def set_interval_mining(context: Context, milliseconds: LooseInt, key: str = "") -> JsonObject:
     """Seal every so many milliseconds, 0 stops; a key as in zvmd_mine."""
     await context.backend.set_interval_mining(milliseconds / 1000, idempotency_key(key))

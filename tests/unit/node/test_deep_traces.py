@@ -11,6 +11,7 @@ from chain.forks import Fork
 from chain.transactions import sign_transaction
 from debugger.assembly import assemble
 from node.rpc import deep_json
+from node.rpc.format_traces import encoded_size
 from tests.differential.traced import ADDRESSES, KEYS, SENDER, TracedCase, random_traced_case, trace
 from vm.limits import CALL_DEPTH
 from vm.machine import Machine
@@ -51,3 +52,8 @@ def test_a_tree_of_any_depth_is_encoded(deep: TracedCase) -> None:
     assert text.count('"error":"max call depth exceeded"') == 2
     assert text.count('"calls":[') >= CALL_DEPTH + 1
     assert text.count("{") == text.count("}")
+
+
+def test_a_tree_of_any_depth_is_counted_towards_the_answer(deep: TracedCase) -> None:
+    said = trace(deep, {"tracer": "callTracer"}, MACHINE).said
+    assert encoded_size(said) == len(deep_json.encode(said))

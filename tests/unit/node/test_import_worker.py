@@ -14,6 +14,7 @@ from debugger.errors import SessionFileTooLarge
 from debugger.limits import FILE_BYTES
 from debugger.persist import record_of
 from debugger.sharing import ABOUT, export_session
+from node.ops import worker
 from node.sessions import import_worker
 from node.sessions.errors import WorkerFailed
 from node.sessions.import_worker import import_apart
@@ -83,10 +84,10 @@ def test_a_worker_that_needs_too_much_memory_or_time_is_a_refusal(monkeypatch: p
         asyncio.run(import_apart(file))
     file = export_session(called())
     assert asyncio.run(import_apart(file)).position == 11
-    monkeypatch.setattr(import_worker, "COMMAND", ("-c", "import os; os.kill(os.getpid(), 24)"))
+    monkeypatch.setattr(worker, "command", lambda *_: [sys.executable, "-c", "import os; os.kill(os.getpid(), 24)"])
     with pytest.raises(SessionFileTooLarge, match="10 s"):
         asyncio.run(import_apart(file))
-    monkeypatch.setattr(import_worker, "COMMAND", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr(worker, "command", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(WorkerFailed, match="status 3"):
         asyncio.run(import_apart(file))
 

@@ -11,8 +11,9 @@ import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge
 from node.gateway.websocket import WebSocketSession
+from node.rpc import registry
 from node.rpc.methods import load_methods
-from node.rpc.registry import _METHODS, method_names
+from node.rpc.registry import method_names
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
 from node.rpc.service import RpcService
 from node.settings import HttpSettings
@@ -120,8 +121,11 @@ def test_what_is_not_permitted_is_refused_alone_and_in_a_batch(websocket: bool) 
 
 def test_a_new_method_is_for_the_owner_only(monkeypatch: pytest.MonkeyPatch) -> None:
     load_methods()
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(registry, "_NEAR", dict(registry._NEAR))
+    chain_id = registry.find_method("eth_chainId").handler
     for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth"):
-        monkeypatch.setitem(_METHODS, name, _METHODS["eth_chainId"])
+        registry.method(name, inline=True)(chain_id)
         assert slug(answers(STANDARD, (name, []))) == "rpc.not_permitted"
         assert answers(EVERYTHING, (name, []))["result"] == "0x7a69"
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import DataDirectoryLocked
-from storage.io.files import FileSystem, RealFs, write_all, write_atomically
+from storage.io.atomic import write_atomically
+from storage.io.files import FileSystem, RealFs, write_all
 from tests.simulation.simfaults import Fault, SimCrash
 from tests.simulation.simfs import SECTOR, SimFs
 
@@ -211,8 +212,8 @@ def test_both_file_systems_agree(kind: str, tmp_path: Path) -> None:
     assert fs.exists("a/other")
     assert not fs.exists("a/b/file")
     assert not fs.exists("none/file")
-    write_atomically(fs, "a/other", b"new")
-    write_atomically(fs, "a/other", b"newer")
+    write_atomically(fs, "a/other", [b"new"])
+    write_atomically(fs, "a/other", [b"newer"])
     assert fs.read_file("a/other") == b"newer"
     with pytest.raises(OSError, match="not empty"):
         fs.rmdir("a")
@@ -237,7 +238,7 @@ def test_an_atomic_write_is_old_or_new_at_every_crash() -> None:
         synced(fs, "file", b"old" * 300)
         fs.crash_at(fs.calls + call)
         with suppress(SimCrash):
-            write_atomically(fs, "file", b"new" * 400)
+            write_atomically(fs, "file", [b"new" * 400])
         for _, image in fs.survivors(1, 12):
             assert image.content("file") in (b"old" * 300, b"new" * 400)
             states += 1

@@ -6,15 +6,16 @@ import random
 
 import pytest
 
-from chain.forks import Fork
+from chain.forks import LATEST_FORK, Fork
+from chain.gas_schedule import SCHEDULES
 from chain.hashing import keccak256
 from tests.unit.vm.programs import World, code, returning_top, run
 from vm.code import Code
-from vm.evm.gas import memory_cost
 from vm.evm.native import load_interpreter
 from vm.message import Halt
 
 M = 2**256
+PRICES = SCHEDULES[LATEST_FORK]
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 135, 136, 137, 271, 272, 273, 1000, 5000])
@@ -24,7 +25,7 @@ def test_keccak(length: int) -> None:
     assert World().top(*program, data=data) == int.from_bytes(keccak256(data), "big")
     words = (length + 31) // 32
     spent = 1_000_000 - World().call(code(*program), data=data).gas_left
-    assert spent == 5 * 3 + 3 + 3 * words + 30 + 6 * words + memory_cost(words)
+    assert spent == 5 * 3 + 3 + 3 * words + 30 + 6 * words + PRICES.memory(words)
 
 
 @pytest.mark.parametrize("offset", [0, 1, 31, 32, 1000, 4064, 4065, 5000, 100_000, 1_000_000])
@@ -32,7 +33,7 @@ def test_memory_grows_zeroed_and_is_paid_for_once(offset: int) -> None:
     outcome = run(offset, "MLOAD", offset, "MLOAD ADD", "POP MSIZE", 0, "MSTORE", 32, 0, "RETURN", gas=10**9)
     words = (offset + 32 + 31) // 32
     assert int.from_bytes(outcome.output, "big") == 32 * words
-    assert 10**9 - outcome.gas_left == memory_cost(words) + 5 * 3 + 4 * 3 + 2 * 2
+    assert 10**9 - outcome.gas_left == PRICES.memory(words) + 5 * 3 + 4 * 3 + 2 * 2
 
 
 @pytest.mark.parametrize("offset", [2**30, 2**32, 2**63, 2**64 - 1, 2**64, M - 1])

@@ -6,10 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chain.forks import Fork
-from tests.unit.vm.programs import MACHINE, OTHER, TARGET, World, code
+from chain.forks import CODE_BYTES_MAX, Fork
+from node.api.tracing import TracedRun
+from node.cache import FileObjectCache
+from node.tracers.struct_logs import StructLogOptions, StructLogTracer
+from tests.paths import OBJECTS
+from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
 from vm.evm.frame import Frame
 from vm.evm.opcodes import opcodes
+from vm.machine import Machine
 from vm.message import Message, Outcome
 from vm.pricing import Pricing, Prospect
 from vm.trace import Tracer
@@ -102,6 +107,20 @@ def test_any_program(program: list[int], gas: int, static: bool) -> None:
     audit(
         b"\x60\x01\x60\x40\x60\x02\x61\x01\x00\x60\x03" * 2 + bytes(program), Fork.OSAKA, gas, static=static
     )
+
+
+@pytest.mark.parametrize("code_bytes_max", [50, CODE_BYTES_MAX, 30_000])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_creation_code_is_limited_as_the_chain_says(code_bytes_max: int, beyond: bool) -> None:
+    machine = Machine(cache=FileObjectCache(OBJECTS), code_bytes_max=code_bytes_max)
+    world, size = World(Fork.OSAKA), 2 * code_bytes_max + beyond
+    world.state.put(TARGET, code(size, 0, 0, "CREATE"))
+    run = TracedRun(None, CALLER, world.context.environment, world.state, world.state, world.journal, code_bytes_max)
+    logs = StructLogTracer(run, StructLogOptions())
+    outcome = machine.execute(world.message(1_000_000), world.context, logs)
+    words = f"out of gas: max initcode size exceeded: code size {size} limit {2 * code_bytes_max}"
+    assert outcome.fault == (words if beyond else "")
+    assert [line.get("error") for line in logs._lines if line["op"] == "CREATE"] == [words if beyond else None]
 
 
 def test_a_price_beyond_all_gas_is_told() -> None:

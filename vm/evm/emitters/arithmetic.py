@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from vm.evm import gas
 from vm.evm.builder import Emitter, Value
 from vm.evm.emitters.registry import opcode, pure
 
@@ -102,13 +101,12 @@ def _(c: Emitter, a: Value, b: Value, n: Value) -> str:
 @opcode("EXP")
 def _exp(c: Emitter) -> None:
     base, exponent = c.pop(), c.pop()
-    per_byte = gas.exp_byte(c.fork)
     if isinstance(exponent, int):
-        c.dyngas(per_byte * ((exponent.bit_length() + 7) // 8))
+        c.charge(c.gas_schedule.exponent(exponent))
     else:
         zeros = c.let(f"trunc i256 {c.let(f'call i256 @llvm.ctlz.i256(i256 {exponent}, i1 false)')} to i64")
         size = c.let(f"lshr i64 {c.let(f'sub i64 263, {zeros}')}, 3")
-        c.dyngas(c.let(f"mul i64 {size}, {per_byte}"))
+        c.charge(c.let(f"mul i64 {size}, {c.gas_schedule.exponent_byte}"))
     if isinstance(base, int) and isinstance(exponent, int):
         c.push(pow(base, exponent, 2**256))
     elif _is_power_of_two(base) and base > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vm.evm import gas
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import Emit, opcode
 from vm.evm.layout import Env, Field
@@ -58,7 +57,7 @@ def _extcodecopy(c: Emitter) -> None:
     target = c.pop()
     c.drop()
     _, size = c.memrange(target, c.pop())
-    c.charge_words(size, gas.COPY_WORD)
+    c.charge_size(size)
     c.host()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vm.evm import gas
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import opcode
 
@@ -11,5 +10,5 @@ from vm.evm.emitters.registry import opcode
 def _keccak256(c: Emitter) -> None:
     offset, length = c.pop(), c.pop()
     start, size = c.memrange(offset, length)
-    c.charge_words(size, gas.KECCAK_WORD)
+    c.charge_size(size)
     c.push(c.let(f"call i256 @keccak256(ptr {start}, i64 {size})"))

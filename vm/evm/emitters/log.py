@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vm.evm import gas
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import Emit, opcode
 from vm.evm.layout import WORD_BYTES
@@ -14,7 +13,7 @@ def _log(topics: int) -> Emit:
         offset, length = c.pop(), c.pop()
         words = [c.pop() for _ in range(topics)]
         start, size = c.memrange(offset, length)
-        c.dyngas(size * gas.LOG_BYTE if isinstance(size, int) else c.let(f"mul i64 {size}, {gas.LOG_BYTE}"))
+        c.charge_size(size)
         at = c.let(f"call ptr @append_log(ptr %frame, i64 {topics}, ptr {start}, i64 {size})")
         c.host_unless(c.let(f"icmp ne ptr {at}, null"))
         for i, word in enumerate(words):

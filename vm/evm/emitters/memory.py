@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vm.evm import gas
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import opcode
 from vm.evm.layout import Field
@@ -37,5 +36,5 @@ def _msize(c: Emitter) -> None:
 def _mcopy(c: Emitter) -> None:
     to, source, length = c.pop(), c.pop(), c.pop()
     (target, size), (start, _) = c.memranges((to, length), (source, length))
-    c.charge_words(size, gas.COPY_WORD)
+    c.charge_size(size)
     c.b.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {start}, i64 {size}, i1 false)")

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 from chain.forks import Fork
-from vm.evm import gas
 from vm.evm.builder import Emitter
 from vm.evm.emitters.registry import opcode
 from vm.evm.layout import Field
 from vm.message import Halt
 
 
-def _create(c: Emitter, *, salted: bool) -> None:
+@opcode("CREATE", "CREATE2")
+def _create(c: Emitter) -> None:
     c.require_not_static()
     c.drop()
     offset, length = c.pop(), c.pop()
     _, size = c.memrange(offset, length)
-    per_word = (gas.KECCAK_WORD if salted else 0) + (gas.INITCODE_WORD if c.fork >= Fork.SHANGHAI else 0)
-    if per_word:
-        c.charge_words(size, per_word)
+    c.charge_size(size)
     c.host()
-
-
-@opcode("CREATE")
-def _create1(c: Emitter) -> None:
-    _create(c, salted=False)
-
-
-@opcode("CREATE2")
-def _create2(c: Emitter) -> None:
-    _create(c, salted=True)
 
 
 def _call(c: Emitter, *, has_value: bool, moves_value: bool) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES
 from chain.types import Address
-from vm.evm import gas
 from vm.evm.layout import Field
 from vm.message import Halt
 
@@ -32,7 +32,7 @@ def balance(run: Execution, frame: Frame) -> Halt | None:
     """BALANCE."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
-    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+    if not charge_cold_account(run, frame, address, SCHEDULES[run.fork].cold_account_extra):
         return Halt.OUT_OF_GAS
     frame.view[at : at + 32] = run.journal.balance(address).to_bytes(32, "little")
     return None
@@ -50,7 +50,7 @@ def extcodesize(run: Execution, frame: Frame) -> Halt | None:
     """EXTCODESIZE: of a delegated account the designator's (EIP-7702)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
-    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+    if not charge_cold_account(run, frame, address, SCHEDULES[run.fork].cold_account_extra):
         return Halt.OUT_OF_GAS
     known = run.engine.codes.get(run.journal.code_hash(address))
     size = len(run.journal.code(address)) if known is None else known.length
@@ -62,7 +62,7 @@ def extcodehash(run: Execution, frame: Frame) -> Halt | None:
     """EXTCODEHASH: 0 for accounts that are empty or do not exist (EIP-1052)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
-    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+    if not charge_cold_account(run, frame, address, SCHEDULES[run.fork].cold_account_extra):
         return Halt.OUT_OF_GAS
     account = run.journal.account(address)
     frame.view[at : at + 32] = bytes(32) if account.is_empty else account.code_hash[::-1]
@@ -73,7 +73,7 @@ def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
     """EXTCODECOPY."""
     sp, view = frame.words[SP], frame.view
     address = Address(bytes(view[sp + 96 : sp + 116])[::-1])
-    if not charge_cold_account(run, frame, address, gas.COLD_ACCOUNT_EXTRA):
+    if not charge_cold_account(run, frame, address, SCHEDULES[run.fork].cold_account_extra):
         return Halt.OUT_OF_GAS
     size = int.from_bytes(view[sp : sp + 8], "little")
     if size:
@@ -95,17 +95,14 @@ def blockhash(run: Execution, frame: Frame) -> Halt | None:
 def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
     """SELFDESTRUCT: from Cancun on only an account created in this transaction is deleted (EIP-6780)."""
     sp, journal, fork = frame.words[SP], run.journal, run.fork
+    gas = SCHEDULES[fork]
     address = frame.message.to
     heir = Address(bytes(frame.view[sp : sp + 20])[::-1])
-    if not charge_cold_account(run, frame, heir, gas.COLD_ACCOUNT):
+    if not charge_cold_account(run, frame, heir, gas.cold_account):
         return Halt.OUT_OF_GAS
     amount = journal.balance(address)
-    if fork >= Fork.SPURIOUS_DRAGON:
-        is_new = amount > 0 and journal.account(heir).is_empty
-    else:
-        is_new = fork >= Fork.TANGERINE_WHISTLE and not journal.exists(heir)
-    if is_new:
-        left = frame.words[GAS] - gas.NEW_ACCOUNT
+    if gas.selfdestruct_new_account and journal.would_be_new(heir, amount):
+        left = frame.words[GAS] - gas.selfdestruct_new_account
         if left < 0:
             return Halt.OUT_OF_GAS
         frame.words[GAS] = left
@@ -117,8 +114,8 @@ def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
         journal.transfer(address, heir, amount)
     elif deletes:
         journal.add_balance(address, -amount)  # its heir is gone too: the ether is burnt
-    if deletes and journal.self_destruct(address) and fork < Fork.LONDON:
-        journal.add_refund(gas.SELFDESTRUCT_REFUND)
+    if deletes and journal.self_destruct(address) and gas.selfdestruct_refund:
+        journal.add_refund(gas.selfdestruct_refund)
     return Halt.SELFDESTRUCT
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from chain.console_log import CONSOLE
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES, GasSchedule
 from chain.types import Address
 from vm.errors import PrecompileError
-from vm.evm import gas
 from vm.evm.host.accounts import charge_cold_account
 from vm.evm.layout import Field
 from vm.faults import OUT_OF_GAS
@@ -29,7 +29,7 @@ OUTPUT_LENGTH: Final = int(Field.OUTPUT_LENGTH)
 _NOTHING: Final = b""
 
 
-def _delegation_gas(run: Execution, target: Address) -> int:
+def _delegation_gas(run: Execution, gas: GasSchedule, target: Address) -> int:
     """Gas to reach the code a delegated account points to, which is warm from then on (EIP-7702)."""
     if run.fork < Fork.PRAGUE:
         return 0
@@ -37,19 +37,7 @@ def _delegation_gas(run: Execution, target: Address) -> int:
     if code is None or code.delegate is None:
         return 0
     is_cold = code.delegate not in run.precompiles and run.journal.warm_account(code.delegate)
-    return gas.COLD_ACCOUNT if is_cold else gas.WARM_ACCESS
-
-
-def _value_gas(run: Execution, kind: CallKind, target: Address, value: int) -> int:
-    """Gas for moving value and for bringing an account into being."""
-    cost = gas.CALL_VALUE if value else 0
-    if kind is CallKind.CALL:
-        if run.fork >= Fork.SPURIOUS_DRAGON:
-            if value and run.journal.account(target).is_empty:
-                cost += gas.NEW_ACCOUNT
-        elif not run.journal.exists(target):
-            cost += gas.NEW_ACCOUNT
-    return cost
+    return gas.delegation(is_cold=is_cold)
 
 
 def _call(kind: CallKind) -> Handler:
@@ -57,23 +45,24 @@ def _call(kind: CallKind) -> Handler:
     top = 160 if has_value else 128
 
     def call(run: Execution, frame: Frame) -> Halt | None:
-        words, view, mine = frame.words, frame.view, frame.message
+        words, view, mine, gas = frame.words, frame.view, frame.message, SCHEDULES[run.fork]
         sp = words[SP]
         target = Address(bytes(view[sp + top - 32 : sp + top - 12])[::-1])
-        if not charge_cold_account(run, frame, target, gas.COLD_ACCOUNT_EXTRA):
+        if not charge_cold_account(run, frame, target, gas.cold_account_extra):
             return Halt.OUT_OF_GAS
         value = int.from_bytes(view[sp + 96 : sp + 128], "little") if has_value else 0
-        left = words[GAS] - _delegation_gas(run, target) - _value_gas(run, kind, target, value)
+        is_new = kind is CallKind.CALL and run.journal.would_be_new(target, value)
+        left = words[GAS] - _delegation_gas(run, gas, target) - gas.call(has_value=value > 0, is_new=is_new)
         if left < 0:
             return Halt.OUT_OF_GAS
         granted = int.from_bytes(view[sp + top : sp + top + 32], "little")
-        if run.fork >= Fork.TANGERINE_WHISTLE:
-            granted = min(granted, left - left // 64)
+        if gas.call_withheld_divisor:
+            granted = min(granted, gas.grantable(left))
         elif granted > left:
             return Halt.OUT_OF_GAS
         left -= granted
         if value:
-            granted += gas.CALL_STIPEND
+            granted += gas.call_stipend
         words[GAS] = left
         frame.set_returndata(_NOTHING)
         size = int.from_bytes(view[sp + 32 : sp + 40], "little")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from chain.crypto import create2_address, create_address
 from chain.forks import Fork
-from vm.evm import gas
+from chain.gas_schedule import SCHEDULES
 from vm.evm.layout import Field
 from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.limits import CALL_DEPTH, NONCE_MAX
@@ -42,7 +42,7 @@ def _create(kind: CallKind) -> Handler:
             return None
         initcode = bytes(frame.memory[start : start + size])
         left = words[GAS]
-        granted = left - left // 64 if run.fork >= Fork.TANGERINE_WHISTLE else left
+        granted = SCHEDULES[run.fork].grantable(left)
         address = create_address(mine.to, nonce) if salt is None else create2_address(mine.to, salt, initcode)
         message = Message(kind, mine.to, address, address, value, initcode, granted, mine.depth + 1, salt=salt)
         if why is not None:
@@ -70,7 +70,7 @@ def deploy(run: Execution, message: Message, returned: Outcome) -> Outcome:
     fork, code = run.fork, returned.output
     if code[:1] == b"\xef" and fork >= Fork.LONDON:
         return _undeployed(Halt.CODE_STARTS_WITH_EF)
-    deposit = gas.CODE_DEPOSIT_BYTE * len(code)
+    deposit = SCHEDULES[fork].code_deposit_byte * len(code)
     if deposit > returned.gas_left:
         # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
         if fork < Fork.HOMESTEAD:

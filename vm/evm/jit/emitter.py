@@ -16,6 +16,7 @@ from vm.evm.emitters import EMITTERS
 from vm.evm.jit.program import Operation, Program, Segment
 from vm.evm.jit.stack import Changes, VirtualStack
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
+from vm.evm.opcodes import Opcode
 from vm.limits import MEMORY_BYTES
 from vm.message import Halt
 
@@ -79,6 +80,10 @@ class BlockEmitter(Emitter):
         self._prepaid = 0
         self._failure_label: str | None = None
         self.operations = 0
+
+    @property
+    def row(self) -> Opcode:
+        return self._operation.row
 
     # The function
 

@@ -148,7 +148,7 @@ class Workshop:
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-m", "vm.evm.jit.worker"],
+                [sys.executable, "-P", "-m", "vm.evm.jit.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

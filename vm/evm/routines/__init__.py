@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES
 from vm.evm.routines import calls, division, keccak, logs, memory, modular, storage
 
-_SHARED = "\n".join((memory.IR, division.ir(), modular.ir(), keccak.ir(), logs.IR))
+_SHARED = "\n".join((division.ir(), modular.ir(), keccak.ir(), logs.IR))
 
 
 def routines(fork: Fork) -> str:
     """All routines for a fork."""
-    return _SHARED + storage.ir(fork) + calls.ir(fork)
+    gas = SCHEDULES[fork]
+    return memory.ir(gas) + _SHARED + storage.ir(gas) + calls.ir(fork)

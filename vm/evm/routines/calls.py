@@ -9,6 +9,7 @@ return data from the memory of the callee, which nobody begins again before the 
 from __future__ import annotations
 
 from chain.forks import Fork
+from chain.gas_schedule import SCHEDULES, GasSchedule
 from vm.evm.convention import (
     HERE,
     IS_HALTED,
@@ -106,7 +107,7 @@ def _to_python(code: int) -> str:
     )
 
 
-def _callee_of(kind: CallKind) -> str:
+def _callee_of(kind: CallKind, gas: GasSchedule) -> str:
     """Find out whether the call is plain, and its operands."""
     has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
     gas_at = 160 if has_value else 128
@@ -149,8 +150,8 @@ def _callee_of(kind: CallKind) -> str:
         + _operand("in.size", 32, "i64")
         + _operand("out.offset", 0, "i64")
         + _operand("out.size", -32, "i64")
-        + """
-  %kept = lshr i64 %gas, 6
+        + f"""
+  %kept = udiv i64 %gas, {gas.call_withheld_divisor}
   %most = sub i64 %gas, %kept
   %most.wide = zext i64 %most to i256
   %granted.wide = call i256 @llvm.umin.i256(i256 %asked, i256 %most.wide)
@@ -256,12 +257,12 @@ def _deeper(by: int) -> str:
     )
 
 
-def _call(row: Opcode) -> str:
+def _call(row: Opcode, gas: GasSchedule) -> str:
     """``@callN``: the opcode's frame has its state after the opcode, operands above the stack."""
     kind = CallKind[row.name]
     return (
         _head(f"call{row.byte}")
-        + _callee_of(kind)
+        + _callee_of(kind, gas)
         + _suspend()
         + _registers(kind)
         + _words(kind)
@@ -347,6 +348,6 @@ def ir(fork: Fork) -> str:
     """`vm.evm.convention.routines_before_python`."""
     rows = opcodes(fork)
     return "".join(
-        _end(Halt(code)) if code < Exit.HOST else _call(rows[code - Exit.HOST])
+        _end(Halt(code)) if code < Exit.HOST else _call(rows[code - Exit.HOST], SCHEDULES[fork])
         for code in routines_before_python(fork)
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vm.evm.gas import MEMORY_QUADRATIC_DIVISOR, MEMORY_WORD
+from chain.gas_schedule import GasSchedule
 from vm.evm.layout import Field
 from vm.limits import MEMORY_BYTES
 
-IR = f"""
+_DECLARATIONS = """
 declare i64 @llvm.umax.i64(i64, i64)
 declare i64 @llvm.umin.i64(i64, i64)
 declare i64 @llvm.usub.sat.i64(i64, i64)
@@ -17,7 +17,11 @@ declare i256 @llvm.bswap.i256(i256)
 declare i256 @llvm.ctlz.i256(i256, i1)
 declare i256 @llvm.abs.i256(i256, i1)
 declare i256 @llvm.umin.i256(i256, i256)
+"""
 
+
+def _expand(gas: GasSchedule) -> str:
+    return f"""
 ; Gas left after making the memory reach to %end; -1 out of gas, -2 buffer too small (no effect).
 define internal i64 @expand(ptr %frame, i64 %end, i64 %gas) noinline nounwind {{
   %far = icmp ugt i64 %end, {2 * MEMORY_BYTES}
@@ -25,9 +29,9 @@ define internal i64 @expand(ptr %frame, i64 %end, i64 %gas) noinline nounwind {{
 near:
   %up = add i64 %end, 31
   %words = lshr i64 %up, 5
-  %linear = mul i64 %words, {MEMORY_WORD}
+  %linear = mul i64 %words, {gas.memory_word}
   %square = mul i64 %words, %words
-  %quadratic = udiv i64 %square, {MEMORY_QUADRATIC_DIVISOR}
+  %quadratic = udiv i64 %square, {gas.memory_quadratic_divisor}
   %cost = add i64 %linear, %quadratic
   %paid.at = getelementptr i8, ptr %frame, i64 {8 * Field.MEMORY_COST}
   %paid = load i64, ptr %paid.at
@@ -53,9 +57,12 @@ grow:
 poor:
   ret i64 -1
 }}
+"""
 
+
+_REST = """
 ; Copy %count bytes from %offset of a buffer, zeros beyond its end.
-define internal void @copy_padded(ptr %to, ptr %from, i64 %length, i64 %offset, i64 %count) noinline {{
+define internal void @copy_padded(ptr %to, ptr %from, i64 %length, i64 %offset, i64 %count) noinline {
   %rest = call i64 @llvm.usub.sat.i64(i64 %length, i64 %offset)
   %present = call i64 @llvm.umin.i64(i64 %rest, i64 %count)
   %some = icmp ne i64 %present, 0
@@ -69,18 +76,18 @@ pad:
   %missing = sub i64 %count, %present
   call void @llvm.memset.p0.i64(ptr %gap, i8 0, i64 %missing, i1 false)
   ret void
-}}
+}
 
-define internal i256 @load_short(ptr %data, i64 %length, i64 %offset) noinline nounwind {{
+define internal i256 @load_short(ptr %data, i64 %length, i64 %offset) noinline nounwind {
   %room = alloca i256, align 32
   call void @copy_padded(ptr %room, ptr %data, i64 %length, i64 %offset, i64 32)
   %word = load i256, ptr %room
   %swapped = call i256 @llvm.bswap.i256(i256 %word)
   ret i256 %swapped
-}}
+}
 
 ; The big-endian word at %offset (below 2**63) of a buffer, zeros beyond its end.
-define internal i256 @load_padded(ptr %data, i64 %length, i64 %offset) alwaysinline nounwind {{
+define internal i256 @load_padded(ptr %data, i64 %length, i64 %offset) alwaysinline nounwind {
   %end = add i64 %offset, 32
   %whole = icmp ule i64 %end, %length
   br i1 %whole, label %fast, label %slow
@@ -92,10 +99,10 @@ fast:
 slow:
   %short = call i256 @load_short(ptr %data, i64 %length, i64 %offset)
   ret i256 %short
-}}
+}
 
 ; Write 1 to %map for every JUMPDEST that is not data of a PUSH. The map is zero before.
-define void @map_jumps(ptr %code, i64 %length, ptr %map) nounwind {{
+define void @map_jumps(ptr %code, i64 %length, ptr %map) nounwind {
 entry:
   br label %loop
 loop:
@@ -121,5 +128,10 @@ plain:
   br label %loop
 done:
   ret void
-}}
+}
 """
+
+
+def ir(gas: GasSchedule) -> str:
+    """All of it under a fork's prices."""
+    return _DECLARATIONS + _expand(gas) + _REST

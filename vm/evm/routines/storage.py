@@ -6,8 +6,9 @@ undoes a change are kept here, in the ledger.
 
 from __future__ import annotations
 
-from chain.forks import Fork
-from vm.evm import gas
+from itertools import product
+
+from chain.gas_schedule import GasSchedule, StorageCosts, StorageStatus, storage_status
 from vm.evm.convention import load_field, store_field
 from vm.evm.layout import (
     CELL_BITS,
@@ -190,7 +191,7 @@ do:
 """
 
 
-def _loading() -> str:
+def _loading(gas: GasSchedule) -> str:
     """``@load_slot``: gas left, the entry in the frame; -1 out of gas, -2 to be brought in by Python."""
     return (
         _begin("load_slot", "i64 %kind, ", "%kind")
@@ -201,11 +202,11 @@ def _loading() -> str:
 known:
   ret i64 %gas
 pay:
-  %enough = icmp uge i64 %gas, {gas.COLD_SLOT_EXTRA}
+  %enough = icmp uge i64 %gas, {gas.cold_slot_extra}
   br i1 %enough, label %keep, label %poor
 keep:
 {_KEEP}  store i64 0, ptr %cold.at
-  %left = sub i64 %gas, {gas.COLD_SLOT_EXTRA}
+  %left = sub i64 %gas, {gas.cold_slot_extra}
   ret i64 %left
 {_POOR}"""
     )
@@ -214,57 +215,50 @@ keep:
 _VALUES = _load("value", "%entry", Slot.VALUE, "i256") + _load("original", "%entry", Slot.ORIGINAL, "i256")
 
 
-def _net(metering: gas.NetMetering) -> str:
-    """``%cost`` and ``%refund`` of EIP-1283 and its successors."""
-    return f"""
-  %unchanged = icmp eq i256 %new, %value
-  %is.clean = icmp eq i256 %value, %original
-  %was.set = icmp ne i256 %original, 0
-  %is.zero = icmp eq i256 %new, 0
-  %value.zero = icmp eq i256 %value, 0
-  %restores = icmp eq i256 %new, %original
-  %first.cost = select i1 %was.set, i64 {metering.reset}, i64 {gas.SSTORE_SET}
-  %change.cost = select i1 %is.clean, i64 %first.cost, i64 {metering.no_change}
-  %cost = select i1 %unchanged, i64 {metering.no_change}, i64 %change.cost
-  ; Clearing a slot that was set earns; refilling one cleared in this transaction gives that back.
-  %clears = and i1 %was.set, %is.zero
-  %earned = select i1 %clears, i64 {metering.clear_refund}, i64 0
-  %refills = and i1 %was.set, %value.zero
-  %given = select i1 %refills, i64 {metering.clear_refund}, i64 0
-  %undone.cost = sub i64 %first.cost, {metering.no_change}
-  %undone = select i1 %restores, i64 %undone.cost, i64 0
-  %balance = sub i64 %earned, %given
-  %change.refund = add i64 %balance, %undone
-  %refund = select i1 %unchanged, i64 0, i64 %change.refund
-"""
+_COMPARED = (
+    *(("new", "value"), ("value", "original"), ("new", "original")),
+    *(("original", "zero"), ("value", "zero"), ("new", "zero")),
+)
+"""Pairs of an SSTORE's words. Which of them are equal, a bit for each from the lowest, is the status of the slot."""
 
 
-def _gross() -> str:
-    """``%cost`` and ``%refund`` where only the old and the new value count."""
-    return f"""
-  %value.zero = icmp eq i256 %value, 0
-  %is.zero = icmp eq i256 %new, 0
-  %is.set = xor i1 %is.zero, true
-  %sets = and i1 %is.set, %value.zero
-  %cost = select i1 %sets, i64 {gas.SSTORE_SET}, i64 {gas.SSTORE_RESET}
-  %was.set = xor i1 %value.zero, true
-  %clears = and i1 %was.set, %is.zero
-  %refund = select i1 %clears, i64 {gas.SSTORE_CLEAR_REFUND}, i64 0
-"""
+def _price_table(costs: StorageCosts) -> str:
+    """``@sstore_costs``: gas and refund by the bits of `_COMPARED`. Bits that no three words have are never read."""
+    entries = [costs[StorageStatus.ASSIGNED]] * (1 << len(_COMPARED))
+    for original, value, new in product(range(4), repeat=3):
+        words = {"original": original, "value": value, "new": new, "zero": 0}
+        place = sum((words[a] == words[b]) << bit for bit, (a, b) in enumerate(_COMPARED))
+        entries[place] = costs[storage_status(original, value, new)]
+    listed = ", ".join(f"{{i64, i64}} {{i64 {cost.gas}, i64 {cost.refund}}}" for cost in entries)
+    return f"@sstore_costs = internal constant [{len(entries)} x {{i64, i64}}] [{listed}]\n"
 
 
-def _storing(fork: Fork) -> str:
-    """``@store_slot``: like ``@load_slot`` for a new value."""
-    metering = gas.net_metering(fork)
-    sentry = gas.SSTORE_SENTRY if fork >= Fork.ISTANBUL else -1
+def _price() -> str:
+    """``%cost`` and ``%refund`` of writing ``%new`` over ``%value``."""
+    text, place = "", "0"
+    for bit, pair in enumerate(_COMPARED):
+        a, b = ("0" if word == "zero" else f"%{word}" for word in pair)
+        text += f"  %same.{bit} = icmp eq i256 {a}, {b}\n  %bit.{bit} = zext i1 %same.{bit} to i64\n"
+        text += f"  %up.{bit} = shl i64 %bit.{bit}, {bit}\n  %place.{bit} = or i64 {place}, %up.{bit}\n"
+        place = f"%place.{bit}"
     return (
-        _begin("store_slot", "i256 %new, ", "0")
-        + f"  %above = icmp sgt i64 %gas, {sentry}\n  br i1 %above, label %look, label %poor\nlook:\n"
+        text + f"  %cost.at = getelementptr {{i64, i64}}, ptr @sstore_costs, i64 {place}\n"
+        "  %cost = load i64, ptr %cost.at\n"
+        "  %refund.at = getelementptr i8, ptr %cost.at, i64 8\n  %refund = load i64, ptr %refund.at\n"
+    )
+
+
+def _storing(gas: GasSchedule) -> str:
+    """``@store_slot``: like ``@load_slot`` for a new value."""
+    return (
+        _price_table(gas.sstore)
+        + _begin("store_slot", "i256 %new, ", "0")
+        + f"  %above = icmp sgt i64 %gas, {gas.sstore_sentry}\n  br i1 %above, label %look, label %poor\nlook:\n"
         + _load("cold", "%entry", Slot.COLD)
         + _VALUES
-        + (_gross() if metering is None else _net(metering))
+        + _price()
         + f"""
-  %extra = mul i64 %cold, {gas.COLD_SLOT}
+  %extra = mul i64 %cold, {gas.cold_slot}
   %price = add i64 %cost, %extra
   %enough = icmp uge i64 %gas, %price
   br i1 %enough, label %keep, label %poor
@@ -291,7 +285,7 @@ def _storing_transient() -> str:
     )
 
 
-def ir(fork: Fork) -> str:
-    """All of it under a fork's rules."""
-    transient = _storing_transient() if fork >= Fork.CANCUN else ""
-    return _FIND + _REMEMBER + _UNDO + _loading() + _storing(fork) + transient
+def ir(gas: GasSchedule) -> str:
+    """All of it under a fork's prices."""
+    transient = _storing_transient() if "TSTORE" in gas.opcodes else ""
+    return _FIND + _REMEMBER + _UNDO + _loading(gas) + _storing(gas) + transient
