@@ -74,14 +74,9 @@ async def run_daemon(
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
     transcript, artifacts = transcript_of(voice, settings, opened)
-    publications = Publications(opened.store)
-
-    def published(lsn: int) -> None:
-        transcript.wake()
-        publications.published(lsn)
-
+    publications = Publications(opened.store, transcript.wake)
     listeners = Listeners(
-        end, opened.space.give_back_quietly, publications.admitted, published, _watchdog(notifier)
+        end, opened.space.give_back_quietly, publications.admitted, publications.published, _watchdog(notifier)
     )
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     node = opened.node(committer, publications, settings.limits.call_gas, settings.node.client_version, transcript)

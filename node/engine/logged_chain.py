@@ -43,7 +43,7 @@ class GoBack(NamedTuple):
     """What waits in the pool from then on."""
 
 
-class Changes(NamedTuple):
+class TurnChanges(NamedTuple):
     """What was done to the chain in one turn."""
 
     records: list[NewRecord]
@@ -89,9 +89,9 @@ class LoggedChain:
         """What the pool has to know of the block after the tip. ``now`` is the wall clock in seconds."""
         return next_block(self.applied.tip, self.applied.settings, self._config, now)
 
-    def take_changes(self) -> Changes:
+    def take_changes(self) -> TurnChanges:
         """What was done since the last call; a turn ends with it."""
-        changes = Changes(self.records.take(), self._sealed, self._ended, self.going_back)
+        changes = TurnChanges(self.records.take(), self._sealed, self._ended, self.going_back)
         self._sealed, self._ended, self.going_back = [], [], None
         return changes
 

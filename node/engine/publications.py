@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from node.api.types import PendingTransaction
 from node.engine.arrivals import Arrivals
@@ -17,8 +17,10 @@ class Publications:
     Owns what is waited for; what can be seen is the store's.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, also: Callable[[], None] = lambda: None) -> None:
+        """``also`` is called on the committer thread too, after each publication."""
         self._store = store
+        self._also = also
         self._lsn = store.last_lsn
         self._loop: asyncio.AbstractEventLoop | None = None
         self._happened = asyncio.Event()
@@ -32,6 +34,7 @@ class Publications:
     def published(self, lsn: int) -> None:
         """Readers see everything up to this record: wake all who wait."""
         self._lsn = lsn
+        self._also()
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake)
 
