@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chain.forks import Fork
 from chain.types import Address
+from node.machine.assembly import build_machine
 from tests.paths import WORKLOADS
 from tests.unit.vm.programs import World
 from vm.machine import ENGINES, Machine
@@ -40,8 +41,8 @@ def main() -> None:
     parser.add_argument("--engine", choices=ENGINES, default="interpreter")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    machine, caller = Machine(engine=options.engine), Address(b"\xca" * 20)
-    machine.engine(Fork.OSAKA)
+    machine, caller = build_machine(engine=options.engine), Address(b"\xca" * 20)
+    machine.runtime(Fork.OSAKA)
     all_codes = codes()
     world = World(Fork.OSAKA)
     targets = [Address((0x10000 + i).to_bytes(20, "big")) for i in range(CONTRACTS)]
@@ -63,7 +64,7 @@ def main() -> None:
             f"round {number}: {after:.1f} MiB, {grown:+.1f}, {grown * 1024 / CONTRACTS:.1f} KiB each; "
             f"{did['compiled']} objects compiled, {did['evicted']} given up, "
             f"{did['machine_code_bytes'] / 2**20:.1f} MiB of them loaded; "
-            f"the compiling process {workshop_mib(machine):.1f} MiB",
+            f"the compiling process {compiling_mib(machine):.1f} MiB",
             flush=True,
         )
     machine.close()
@@ -77,9 +78,9 @@ def settled(machine: Machine) -> float:
     return private_mib()
 
 
-def workshop_mib(machine: Machine) -> float:
+def compiling_mib(machine: Machine) -> float:
     """Private memory of the compiling process; 0 if there is none."""
-    process = machine.compiling_process
+    process = machine.compiler.process_id
     return 0.0 if process is None else private_mib(str(process))
 
 

@@ -20,10 +20,10 @@ from debugger.persist import restore
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import export_session, import_session
+from node.machine.assembly import build_machine
 from tests.bytecode import code
-from vm.machine import Machine
 
-MACHINE = Machine()
+MACHINE = build_machine()
 GAS = 5 * 10**10
 
 

@@ -28,13 +28,15 @@ from benchmarks.targets import anvil, find_anvil
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from chain.types import ZERO_HASH, Address
+from node.machine.assembly import build_machine
 from tests.paths import WORKLOADS
 from tests.unit.vm.programs import MemoryState
+from vm.context import ExecutionContext
 from vm.evm.jit import objects
 from vm.evm.jit.module import compile_ir
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 
 GAS = 900_000_000
 TARGET = Address(b"\xcc" * 20)
@@ -219,8 +221,8 @@ def main() -> None:
         for name in {"revm", "anvil"} - peers.keys():
             print(f"{name} is not installed: no ratios", file=sys.stderr)
         engines = peers | {
-            "interpreter": ours(Machine()),
-            "jit": ours(Machine(engine="jit", level=options.level)),
+            "interpreter": ours(build_machine()),
+            "jit": ours(build_machine(engine="jit", level=options.level)),
         }
         report(cases(options.match), engines, floors, options)
 

@@ -24,15 +24,15 @@ from benchmarks.worst_inputs import (
 from benchmarks.worst_storage import cold_results
 from chain.forks import Fork
 from chain.types import Address
+from node.machine.assembly import build_machine
 from tests.unit.vm.programs import OTHER, TARGET, World
-from vm.machine import Machine
 from vm.message import CallKind, Message
 from vm.precompiles import precompile
 
 BAR = 10.0
 """Mgas/s every case must reach."""
 GAS = 8_000_000
-MACHINE = Machine()
+MACHINE = build_machine()
 
 
 class Result(NamedTuple):

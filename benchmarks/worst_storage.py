@@ -21,9 +21,10 @@ from storage.io.kv import open_leveldb
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from tests.unit.vm.programs import CALLER, TARGET, World, code
+from vm.context import ExecutionContext
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 
 ACCOUNTS = 60_000
 SLOTS = 120_000
@@ -155,7 +156,7 @@ def cold_results(machine: Machine, rounds: int = 5) -> Iterator[ColdResult]:
         kv.write(*store.checkpoint_batch(store.freeze()))
         store.checkpoint_done(0)
         kv.close()
-        machine.engine(Fork.OSAKA)
+        machine.runtime(Fork.OSAKA)
         for name, program in programs():
             best: dict[str, ColdResult] = {}
             for _ in range(rounds):

@@ -18,10 +18,11 @@ from chain.types import UINT64_MAX, ZERO_ADDRESS, Address, Hash32
 from debugger.errors import InvalidProgram
 from debugger.limits import CALLDATA_BYTES, CODE_BYTES, PROGRAM_GAS, STATE_ENTRIES
 from debugger.words import Number, address_of, data_of, number_of, storable
+from vm.context import ExecutionContext
 from vm.evm.execution import Execution
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 from vm.trace import Tracer
 from vm.transaction import begin_transaction
 

@@ -64,7 +64,7 @@ def trace_lines(session: Session, *, memory: bool = False) -> Iterator[str]:
 def _operations(timeline: Timeline, stop: float, memory: bool) -> Iterator[str]:
     """Lines of the operations before step ``stop`` or the end; the timeline moves along."""
     execution = timeline.execution
-    pricing = Pricing(execution.fork, execution.journal, execution.engine.code_bytes_max)
+    pricing = Pricing(execution.fork, execution.journal, execution.code_bytes_max)
     while timeline.outcome is None and timeline.step < stop:
         line = operation_line(pricing, timeline.execution.frames[-1], memory=memory)
         if line is not None:

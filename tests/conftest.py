@@ -13,7 +13,7 @@ import eth_account  # noqa: F401 - imported here for what it does to the interpr
 import pytest
 from hypothesis import HealthCheck, settings
 
-from node.cache import FileObjectCache
+from node.machine.object_cache import FileObjectCache
 from tests import effort
 from tests.daemon import Daemon
 from tests.paths import OBJECTS

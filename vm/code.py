@@ -6,15 +6,11 @@ import ctypes
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from chain.forks import Fork
 from chain.types import Hash32
 from vm.delegation import delegation_target
 from vm.limits import CODE_CACHE_BYTES, CODE_CACHE_ENTRIES
-
-if TYPE_CHECKING:
-    from vm.evm.jit.maps import Maps
 
 PADDING: Final = bytes(40)
 """Zeros after the code: STOP at its end, and room for a PUSH32 to read past it."""
@@ -36,36 +32,10 @@ def _check_layout() -> None:
 _check_layout()
 
 
-class Heat:
-    """How often code ran under one fork, and what was made of that (see `vm.evm.jit.tier`)."""
-
-    __slots__ = ("calls", "code_hash", "counted", "failures", "fork", "is_waiting", "maps", "next_look", "rounds")
-
-    def __init__(self, fork: Fork, next_look: int) -> None:
-        self.fork = fork
-        self.code_hash: Hash32 | None = None
-        self.cool(next_look)
-
-    def cool(self, next_look: int) -> None:
-        """Begin anew: nothing counted, nothing compiled."""
-        self.calls = 0
-        self.next_look = next_look
-        """The number of calls at which the counts are looked at again."""
-        self.maps: Maps | None = None
-        self.rounds = 0
-        """Objects compiled."""
-        self.failures = 0
-        """Times it was not compiled."""
-        self.is_waiting = False
-        """In the workshop's queue."""
-        self.counted: dict[int, int] = {}
-        """The counts at the last compilation."""
-
-
 class Code:
-    """Code ready to run, shared by all frames that run it. Only its heat changes."""
+    """Code ready to run, shared by all frames that run it. Nothing of it changes."""
 
-    __slots__ = ("address", "bytes", "delegate", "heat", "jump_map", "jumps", "length", "padded")
+    __slots__ = ("__weakref__", "address", "bytes", "delegate", "jump_map", "jumps", "length", "padded")
 
     def __init__(self, code: bytes, map_jumps: Callable[[int, int, int], None]) -> None:
         self.bytes = code
@@ -74,7 +44,6 @@ class Code:
         self.address = address_of(self.padded)
         self.jumps = ctypes.create_string_buffer(self.length + 1)
         self.jump_map = ctypes.addressof(self.jumps)
-        self.heat: Heat | None = None
         self.delegate = delegation_target(code)
         """Whose code runs in place of this (EIP-7702); means nothing before Prague."""
         map_jumps(self.address, self.length, self.jump_map)

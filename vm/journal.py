@@ -16,8 +16,8 @@ from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import UINT256_MAX, Address, Hash32
-from vm.evm.raw_changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
-from vm.evm.raw_logs import logs_of
+from vm.evm.native_state.changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
+from vm.evm.native_state.logs import logs_of
 from vm.precompiles import precompiles_by_address
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from chain.types import Address
-from vm.evm.raw_changes import RawChanges, UndoEntries
+from vm.evm.native_state.changes import RawChanges, UndoEntries
 from vm.journal import Journal
 
 ENTRY_BYTES: Final = 400

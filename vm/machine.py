@@ -4,74 +4,81 @@ from __future__ import annotations
 
 import threading
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
-from chain.forks import CODE_BYTES_MAX, Fork
+from chain.forks import Fork
 from vm.code import CodeCache
+from vm.context import ExecutionContext
 from vm.errors import EngineUnavailable
-from vm.evm.engine import Engine, Pool, Tier
 from vm.evm.execution import Execution
+from vm.evm.fork_runtime import ForkRuntime, Tier
+from vm.evm.frame_pool import FramePool
 from vm.evm.host import handlers
-from vm.evm.jit.dump import Dump
 from vm.evm.jit.eager import EagerTier
 from vm.evm.jit.metrics import Metrics
 from vm.evm.jit.objects import EAGER_LEVEL, LEVEL
+from vm.evm.jit.ports import BackgroundCompiler, CompilerStatus, Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
-from vm.evm.jit.workshop import Workshop
+from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter, ObjectCache, load_interpreter
 from vm.interruption import current
-from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.message import CallKind, Message, Outcome
 from vm.trace import Tracer
 
 ENGINES: Final = ("interpreter", "jit", "auto")
 
-__all__ = ["Machine", "ObjectCache"]
+
+class Parts(NamedTuple):
+    """What a machine is made of; `node.machine.assembly` puts it together."""
+
+    engine: str
+    """One of `ENGINES`."""
+    cache: ObjectCache | None
+    """Keeps machine code between processes."""
+    compiler: BackgroundCompiler | None
+    """For the engine ``auto``; closed with the machine."""
+    compiler_digest: bytes
+    """Objects in the cache that the JIT of another digest compiled are not used."""
+    level: int | None
+    """LLVM's level of code generation for the JIT, None for the engine's own."""
+    dump: Dump | None
+    """Is given what the JIT compiles."""
+    allocate: Allocate
+    code_bytes_max: int
+    """Longest code of a contract on the chain; creation code may be twice as long."""
 
 
 class _Pools(threading.local):
     """One pool a thread."""
 
-    def __init__(self) -> None:
-        self.pool = Pool()
+    def __init__(self, allocate: Allocate) -> None:
+        self.pool = FramePool(allocate)
 
 
 class Machine:
-    """Loads each fork's interpreter when first needed and keeps analysed code for all."""
+    """Loads each fork's interpreter when first needed and keeps analysed code for all.
 
-    def __init__(
-        self,
-        cache: ObjectCache | None = None,
-        engine: str = "interpreter",
-        *,
-        level: int | None = None,
-        dump: Path | None = None,
-        code_bytes_max: int = CODE_BYTES_MAX,
-    ) -> None:
-        """``cache`` keeps machine code between processes; ``engine`` is one of `ENGINES`.
+    Owns the code cache, the JIT's tiers and each thread's frames; journals belong to who calls.
+    """
 
-        ``level`` is LLVM's level of code generation for the JIT, ``dump`` a directory for what it makes.
-        Raises `EngineUnavailable`.
-        """
-        if engine not in ENGINES:
-            raise EngineUnavailable(f"no engine {engine!r}")
-        self.engine_name = engine
-        self.code_bytes_max = code_bytes_max
+    def __init__(self, parts: Parts) -> None:
+        """Raises `EngineUnavailable`."""
+        if parts.engine not in ENGINES or (parts.engine == "auto" and parts.compiler is None):
+            raise EngineUnavailable(f"no engine {parts.engine!r}")
+        self._parts = parts
+        self.engine_name = parts.engine
+        self.code_bytes_max = parts.code_bytes_max
         """Longest code of a contract on the chain; creation code may be twice as long."""
-        self._level = level
-        self._dump = Dump(dump) if dump is not None else None
         self.metrics = Metrics()
         """What the JIT has done."""
-        self._workshop = Workshop() if engine == "auto" else None
-        self._tiers: list[EagerTier | BackgroundTier] = []
-        self._cache = cache
-        self._engines: dict[Fork, Engine] = {}
+        self._tiers: list[Tier] = []
+        self._runtimes: dict[Fork, ForkRuntime] = {}
         self._codes: CodeCache | None = None
         self._lock = threading.Lock()
-        self._pools = _Pools()
+        self._pools = _Pools(parts.allocate)
         self._block_words: tuple[BlockEnvironment | None, bytes] = (None, b"")
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:
@@ -94,10 +101,10 @@ class Machine:
 
     def begin(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Execution:
         """Stop before the first opcode: `step` or `run` what you get, in one thread at a time."""
-        return self._begin(message, context, tracer, Pool())
+        return self._begin(message, context, tracer, FramePool(self._parts.allocate))
 
     def _begin(
-        self, message: Message, context: ExecutionContext, tracer: Tracer | None, pool: Pool
+        self, message: Message, context: ExecutionContext, tracer: Tracer | None, pool: FramePool
     ) -> Execution:
         environment = context.environment
         if message.kind is CallKind.CREATE and not message.to:
@@ -112,55 +119,52 @@ class Machine:
                 context.blob_base_fee.to_bytes(32, "little"),
             )
         )
-        execution = Execution(self.engine(environment.fork), context, words, pool, tracer)
+        execution = Execution(self.runtime(environment.fork), context, words, pool, tracer)
         execution.begin(message)
         return execution
 
-    def engine(self, fork: Fork) -> Engine:
-        """The engine of a fork, built when first asked for. Raises `NativeCodeUnavailable`."""
-        engine = self._engines.get(fork)
-        if engine is None:
+    def runtime(self, fork: Fork) -> ForkRuntime:
+        """What runs a fork, built when first asked for. Raises `NativeCodeUnavailable`."""
+        runtime = self._runtimes.get(fork)
+        if runtime is None:
             with self._lock:
-                interpreter = load_interpreter(fork, self._cache)
+                interpreter = load_interpreter(fork, self._parts.cache)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
-                tier = self._tier(interpreter)
-                engine = self._engines[fork] = Engine.of(
-                    interpreter, handlers(fork), self._codes, tier, self.code_bytes_max
+                runtime = self._runtimes[fork] = ForkRuntime(
+                    fork, interpreter, handlers(fork), self._codes, self._tier(interpreter), self.code_bytes_max
                 )
-        return engine
+        return runtime
 
     def _tier(self, interpreter: Interpreter) -> Tier | None:
-        if self.engine_name == "interpreter":
+        parts = self._parts
+        if parts.engine == "interpreter":
             return None
-        store = ObjectStore(self._cache, self.metrics)
-        if self._workshop is None:
-            level = EAGER_LEVEL if self._level is None else self._level
-            tier: EagerTier | BackgroundTier = EagerTier(interpreter, store, self.metrics, level, self._dump)
+        store = ObjectStore(parts.cache, parts.compiler_digest, self.metrics)
+        tier: Tier
+        if parts.compiler is None:
+            level = EAGER_LEVEL if parts.level is None else parts.level
+            tier = EagerTier(interpreter, store, self.metrics, level, parts.dump)
         else:
-            level = LEVEL if self._level is None else self._level
-            tier = BackgroundTier(interpreter, store, self._workshop, self.metrics, level, self._dump)
+            level = LEVEL if parts.level is None else parts.level
+            tier = BackgroundTier(interpreter, store, parts.compiler, self.metrics, level, parts.dump)
         self._tiers.append(tier)
         return tier
 
     def close(self) -> None:
         """Stop compiling in the background. What is loaded keeps working."""
-        if self._workshop is not None:
-            self._workshop.close()
+        if self._parts.compiler is not None:
+            self._parts.compiler.close()
 
     @property
-    def compiling_process(self) -> int | None:
-        """Process id of what compiles in the background, if it runs."""
-        return self._workshop.process_id if self._workshop is not None else None
-
-    @property
-    def compiler_restarts(self) -> int:
-        """How often the compiler's thread or process had to be replaced."""
-        return self._workshop.killed + self._workshop.faults if self._workshop is not None else 0
+    def compiler(self) -> CompilerStatus:
+        """What compiling in the background has done, and in which process."""
+        compiler = self._parts.compiler
+        return CompilerStatus() if compiler is None else compiler.status()
 
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: the engine, and what the JIT has done."""
-        workshop = self._workshop
+        compiler = self.compiler
         self.metrics.deoptimised = sum(tier.deoptimised() for tier in self._tiers)
         self.metrics.interpreted = sum(tier.interpreted() for tier in self._tiers)
         counted = asdict(self.metrics)
@@ -168,10 +172,10 @@ class Machine:
             "engine": self.engine_name,
             "machineCodeBytes": counted.pop("machine_code_bytes"),
             **counted,
-            "waiting": workshop.waiting if workshop is not None else 0,
-            "workersKilled": workshop.killed if workshop is not None else 0,
-            "compilerFaults": workshop.faults if workshop is not None else 0,
-            "lastCompilerFault": workshop.last_fault if workshop is not None else "",
+            "waiting": compiler.waiting,
+            "workersKilled": compiler.killed,
+            "compilerFaults": compiler.faults,
+            "lastCompilerFault": compiler.last_fault,
         }
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:

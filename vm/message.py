@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from chain.environment import BlockEnvironment
-from chain.state import BlockHashes
-from chain.types import Address, Hash32
-
-if TYPE_CHECKING:
-    from vm.console import ConsoleCalls
-    from vm.journal import Journal
+from chain.types import Address
 
 
 class CallKind(IntEnum):
@@ -95,6 +89,22 @@ class Message:
     salt: int | None = None
     """CREATE2 only."""
 
+    def child(self, kind: CallKind, target: Address, value: int, data: bytes, gas: int) -> Message:
+        """The message of a CALL-like opcode run by this one's code, one deeper (Yellow Paper 8).
+
+        ``target`` is the account whose code runs, ``value`` wei, which DELEGATECALL inherits instead, ``gas`` what
+        the callee may use. For creations see `vm.evm.host.creates`.
+        """
+        depth = self.depth + 1
+        if kind is CallKind.DELEGATECALL:
+            is_static, value = self.is_static, self.value
+            return Message(
+                kind, self.caller, self.to, target, value, data, gas, depth, is_static, transfers_value=False
+            )
+        to = self.to if kind is CallKind.CALLCODE else target
+        is_static = self.is_static or kind is CallKind.STATICCALL
+        return Message(kind, self.to, to, target, value, data, gas, depth, is_static)
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -115,19 +125,3 @@ class Outcome:
     def success(self) -> bool:
         """Changes were kept."""
         return self.halt.is_success
-
-
-@dataclass(slots=True)
-class ExecutionContext:
-    """What all frames of one transaction share."""
-
-    environment: BlockEnvironment
-    block_hash: BlockHashes
-    journal: Journal
-    origin: Address
-    gas_price: int
-    """Effective gas price, wei."""
-    blob_hashes: tuple[Hash32, ...] = ()
-    blob_base_fee: int = 1
-    console: ConsoleCalls | None = None
-    """Collects calls of console.log; None if nobody wants them."""

@@ -22,10 +22,11 @@ from chain.system_contracts import (
     WITHDRAWAL_REQUESTS_ADDRESS,
 )
 from chain.types import Address
+from vm.context import ExecutionContext
 from vm.delegation import delegation_target
 from vm.errors import InvalidDepositLog, SystemCallFailed, SystemContractMissing
 from vm.journal import Journal
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 
 if TYPE_CHECKING:
     from vm.machine import Machine

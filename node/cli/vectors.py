@@ -13,9 +13,9 @@ import click
 import msgspec
 
 from chain.errors import ZvmdError
-from node.cache import FileObjectCache
 from node.cli.output import print_json_line, say, say_error
 from node.conformance.running import CaseResult, MachineChoice
+from node.machine.object_cache import FileObjectCache
 from vm.evm.jit.metrics import Metrics
 
 _SHOWN_FAILURES = 20

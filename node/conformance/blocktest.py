@@ -115,7 +115,7 @@ class BlockTestRunner:
 
     def __init__(self, choice: MachineChoice = INTERPRETED) -> None:
         """Raises `EngineUnavailable`."""
-        self.machine = Machine(**choice.options())
+        self.machine = Machine(choice.parts())
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected cases of a file, in its order. Raises `VectorsUnreadable`."""

@@ -13,8 +13,9 @@ from chain.types import ZERO_HASH, Address
 from node.conformance.memory_state import MemoryState
 from node.conformance.running import INTERPRETED, MachineChoice
 from node.conformance.trace import TracedMachine, TraceWriter
+from vm.context import ExecutionContext
 from vm.journal import Journal
-from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.message import CallKind, Message, Outcome
 
 CODE_ADDRESS = Address(bytes.fromhex("c0de00000000000000000000000000000000c0de"))
 """Where the code lies."""
@@ -66,7 +67,7 @@ def trace_code(
     if fork >= Fork.BERLIN:
         for address in (CALLER, CODE_ADDRESS):
             journal.warm_account(address)
-    outcome = TracedMachine(writer, **choice.options()).execute(message, context)
+    outcome = TracedMachine(writer, choice.parts()).execute(message, context)
     journal.end_transaction()
     writer.finish(call.fork_name, state.root_after(journal.delta()))
     return outcome

@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from node.cache import FileObjectCache
 from node.conformance.errors import VectorsUnreadable
 from node.conformance.vectors import VectorFile
+from node.machine.assembly import machine_parts
+from node.machine.object_cache import FileObjectCache
 from vm.evm.jit.metrics import Metrics
-from vm.machine import Machine
+from vm.machine import Machine, Parts
 
 FILES_IN_FLIGHT_PER_JOB = 4
 
@@ -66,10 +67,10 @@ class MachineChoice:
     dump: Path | None = None
     """Directory for blocks, IR and assembly of what is compiled."""
 
-    def options(self) -> dict[str, Any]:
-        """Arguments of a `Machine`."""
+    def parts(self) -> Parts:
+        """What a machine of this choice is made of."""
         cache = None if self.cache is None else FileObjectCache(self.cache)
-        return {"engine": self.engine, "cache": cache, "dump": self.dump}
+        return machine_parts(cache, self.engine, dump=self.dump)
 
 
 INTERPRETED: Final = MachineChoice()

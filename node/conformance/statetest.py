@@ -43,8 +43,7 @@ class StateTestRunner:
     ) -> None:
         """``trace`` is given EIP-3155 lines, with ``memory`` if wanted. Raises `EngineUnavailable`."""
         writer = self._writer = None if trace is None else TraceWriter(trace, memory=memory)
-        options = choice.options()
-        self.machine = Machine(**options) if writer is None else TracedMachine(writer, **options)
+        self.machine = Machine(choice.parts()) if writer is None else TracedMachine(writer, choice.parts())
 
     def run_file(self, file: VectorFile, selection: Selection) -> Iterator[CaseResult]:
         """All selected subtests of a file, in its order. Raises `VectorsUnreadable`."""

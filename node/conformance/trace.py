@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chain.types import Hash32
+from vm.context import ExecutionContext
 from vm.eip3155 import encode_line, operation_line
 from vm.limits import STACK_ITEMS
-from vm.machine import Machine
-from vm.message import CREATES, ExecutionContext, Message, Outcome
+from vm.machine import Machine, Parts
+from vm.message import CREATES, Message, Outcome
 from vm.pricing import Pricing
 from vm.trace import Tracer
 
@@ -74,9 +75,8 @@ class TraceWriter(Tracer):
 class TracedMachine(Machine):
     """A machine whose executions are written down."""
 
-    def __init__(self, writer: TraceWriter, **options: Any) -> None:
-        """``options`` are those of `Machine`."""
-        super().__init__(**options)
+    def __init__(self, writer: TraceWriter, parts: Parts) -> None:
+        super().__init__(parts)
         self.writer = writer
 
     def execute(self, message: Message, context: ExecutionContext, tracer: Tracer | None = None) -> Outcome:

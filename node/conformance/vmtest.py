@@ -11,9 +11,10 @@ from chain.types import Address
 from node.conformance.memory_state import MemoryState
 from node.conformance.running import CaseResult
 from node.conformance.state_case import block_hashes_of
+from vm.context import ExecutionContext
 from vm.journal import Journal
 from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 
 FORK_NAME = "Frontier"
 """VM tests name no fork: they are from before there was another."""

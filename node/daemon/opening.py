@@ -18,7 +18,6 @@ from chain.production import TIMESTAMP_MAX, ChainSettings
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
-from node.cache import FileObjectCache
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.committer import Committer
@@ -30,6 +29,8 @@ from node.engine.node import Node
 from node.engine.pool import Pool, PooledTransaction
 from node.engine.publications import Publications
 from node.engine.writer import Writer
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
@@ -176,7 +177,7 @@ def _open(
 ) -> OpenedChain:
     cache = FileObjectCache(settings.data_dir / layout.CACHE)
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = Machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
+    machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
     pool = Pool(settings.limits.pool_transactions)
     try:

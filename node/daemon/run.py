@@ -169,7 +169,7 @@ def _session_keeper(
 def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     restarts = Restarts()
     restarts.watch("job scheduler", lambda: jobs.faults)
-    restarts.watch("compiler", lambda: opened.machine.compiler_restarts)
+    restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
     restarts.watch("log writers", restarts_of_standard_streams)
     return restarts
 

@@ -18,13 +18,13 @@ from chain.blocks import (
 )
 from chain.genesis import Genesis
 from chain.hashing import keccak256
-from node.cache import FileObjectCache
 from node.conformance.blocktest import BlockTree
 from node.conformance.memory_state import MemoryState
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.conformance.archives import cases, files
 from tests.conformance.matrix import ENGINES
 from tests.paths import OBJECTS
-from vm.machine import Machine
 
 RPC_COMPAT = {
     path.rsplit("/")[-1]: data for path, data in files("execution-apis-rpc-compat") if ".io" not in path
@@ -91,7 +91,7 @@ def test_the_chain_imports_through_every_fork(engine: str) -> None:
     }
     state = MemoryState.from_json(accounts)
     assert state.root() == genesis.header().state_root
-    machine = Machine(engine=engine, cache=FileObjectCache(OBJECTS))
+    machine = build_machine(engine=engine, cache=FileObjectCache(OBJECTS))
     tree = BlockTree(machine, genesis.config, Block(genesis.header(), withdrawals=None), state)
     for block in chain_blocks():
         tree.add(encode_block(block))

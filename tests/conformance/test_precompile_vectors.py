@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chain.forks import Fork
+from node.machine.assembly import build_machine
 from tests.conformance.archives import P256, precompile_cases
 from tests.conformance.matrix import ENGINES
 from tests.paths import FIXTURES
@@ -29,7 +30,7 @@ def call(machine: Machine, address: int, data: bytes, gas: int) -> tuple[bool, b
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_precompile_vectors(engine: str) -> None:
-    machine = Machine(engine=engine)
+    machine = build_machine(engine=engine)
     wrong, cases = [], precompile_cases()
     if not cases:
         pytest.skip(f"no fixtures at {FIXTURES}")

@@ -11,11 +11,12 @@ import pytest
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
 from chain.types import ZERO_HASH, Address
+from node.machine.assembly import build_machine
 from tests.paths import WORKLOADS
 from tests.unit.vm.programs import MACHINE, MemoryState
+from vm.context import ExecutionContext
 from vm.journal import Journal
-from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message
+from vm.message import CallKind, Message
 
 if not WORKLOADS.is_dir():
     pytest.skip("no shared workloads", allow_module_level=True)
@@ -31,7 +32,7 @@ def from_hex(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("0x"))
 
 
-MACHINES = {"interpreter": MACHINE, "jit": Machine(engine="jit")}
+MACHINES = {"interpreter": MACHINE, "jit": build_machine(engine="jit")}
 
 
 @pytest.mark.parametrize("engine", MACHINES)

@@ -34,6 +34,7 @@ from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
+from node.machine.assembly import build_machine
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage import layout
@@ -41,7 +42,6 @@ from storage.errors import PruneRefused, StorageError
 from storage.io.failpoints import arm
 from storage.session_files import KEPT_SECONDS, SessionFiles
 from storage.wal.session_records import Kept, Label, Place, Snapshot
-from vm.machine import Machine
 
 SENDERS = 3
 RECEIVERS = 16
@@ -90,8 +90,8 @@ def accounts() -> DevAccounts:
 def main() -> None:
     """Fork a child for each order, and say how it ended."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    machine, known = Machine(engine="interpreter"), accounts()
-    node.daemon.opening.Machine = lambda *_, **__: machine  # type: ignore[assignment, misc, attr-defined]
+    machine, known = build_machine(engine="interpreter"), accounts()
+    node.daemon.opening.build_machine = lambda *_, **__: machine  # type: ignore[attr-defined]
     DevAccounts.of_mnemonic = classmethod(lambda *_: known)  # type: ignore[method-assign, assignment]
     warm_up()
     for line in sys.stdin:

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.differential.block_cases import BlockCase, verdicts
 from tests.differential.checking import Summed, ended_if_it_hangs
 from tests.differential.oracles import Oracle
@@ -103,10 +104,10 @@ class ChainChecker:
 
     def __init__(self, oracle: Oracle, running: Path | None = None) -> None:
         self.counts = ChainCounts()
-        self.machine = Machine(cache=FileObjectCache(OBJECTS))
+        self.machine = build_machine(cache=FileObjectCache(OBJECTS))
         self.refusals: Counter[tuple[str, str]] = Counter()
         """By zvmd's reason and EELS'."""
-        self._jit = Machine(engine="jit")
+        self._jit = build_machine(engine="jit")
         self._oracle = oracle
         self._running = None if running is None else os.open(running, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
 

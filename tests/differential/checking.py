@@ -14,7 +14,7 @@ from typing import Self
 import msgspec
 
 from chain.forks import Fork
-from node.cache import FileObjectCache
+from node.machine.object_cache import FileObjectCache
 from tests.differential.oracles import FORKS_OF_REVM, Oracle
 from tests.differential.programs import Case
 from tests.differential.running import Run, Way, differences, gas_limits, run_case

@@ -15,15 +15,15 @@ import pytest
 from chain.errors import InvalidTransaction
 from chain.hashing import keccak256
 from node.api.errors import LimitExceeded
+from node.machine.assembly import build_machine
 from tests.differential.call_model import Model, flat
 from tests.differential.oracles import Oracle
 from tests.differential.traced import TracedCase, random_traced_case, several, trace
 from tests.effort import tries
-from vm.machine import Machine
 from vm.precompiles import precompile_addresses
 
 BATCH = 50
-MACHINE = Machine()
+MACHINE = build_machine()
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,8 @@ from tests.paths import REPO
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 
-METHOD = re.compile(r"\b(?:eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd)_[A-Za-z_0-9]+(?![\w*]|\.py\b)")
+NAMESPACES = "eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd"
+METHOD = re.compile(rf"\b(?:{NAMESPACES})_[A-Za-z_0-9]+(?![\w*]|\.py\b)")
 COMMAND = re.compile(r"(?:`|^ {4,}|^\$ |\$ \.venv/bin/)(?:sudo )?(zvmd [^`#→\n]*)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ROOMS = "chain|vm|storage|debugger|node|zvmd|tests|docs|examples|config|benchmarks|migrations|systemd|tools"

@@ -18,13 +18,14 @@ from chain.production import ChainSettings
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.api.errors import ReadOnly
-from node.cache import FileObjectCache
 from node.daemon.opening import open_identity, resume, take_directory, writer_over
 from node.engine.clock import FixedClock
 from node.engine.committer import Committer
 from node.engine.pool import Pool, PooledTransaction
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
 from node.engine.turn import Turn
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
@@ -51,7 +52,7 @@ node.daemon.opening.version = cache(version)  # type: ignore[attr-defined]
 @cache
 def machine() -> Machine:
     """The machine, compiled once."""
-    return Machine(cache=FileObjectCache(OBJECTS))
+    return build_machine(cache=FileObjectCache(OBJECTS))
 
 
 class WaitingClock(FixedClock):

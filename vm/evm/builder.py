@@ -297,6 +297,15 @@ class Emitter(ABC):
         )
 
 
+def signed(value: int) -> int:
+    """A word read as two's complement.
+
+    >>> signed(2**256 - 1)
+    -1
+    """
+    return value - 2**256 if value >> 255 else value
+
+
 def wrapped(value: int) -> int:
     """Modulo 2**256."""
     return value & UINT256_MAX

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from chain.forks import Fork
 from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
 from vm.code import Code
-from vm.evm.engine import Engine, Pool
+from vm.context import ExecutionContext
+from vm.evm.fork_runtime import ForkRuntime
 from vm.evm.frame import Frame
+from vm.evm.frame_pool import FramePool
 from vm.evm.host import storage
 from vm.evm.host.calls import run_precompile
 from vm.evm.host.creates import deploy
-from vm.evm.jit.maps import NO_MAPS
-from vm.evm.layout import Exit, Field, Ledger
-from vm.evm.watch import Mode
+from vm.evm.jit.entry_table import NO_ENTRIES
+from vm.evm.layout import Exit, Field, StateBlock
 from vm.faults import fault_words, words_of
 from vm.interruption import Interruption
 from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
-from vm.message import CREATES, CallKind, ExecutionContext, Halt, Message, Outcome
+from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.pricing import Pricing
 from vm.trace import Tracer
 
@@ -30,7 +31,7 @@ _STEPS: Final = int(Field.STEPS)
 _TABLE: Final = int(Field.TABLE)
 _JOURNALED: Final = int(Field.IS_JOURNALED)
 _KNOWN: Final = int(Field.IS_KNOWN)
-_DEPTH: Final = Ledger.DEPTH // 8
+_DEPTH: Final = StateBlock.DEPTH // 8
 _HOST: Final = int(Exit.HOST)
 _GROW: Final = int(Exit.GROW)
 _SLOT: Final = int(Exit.SLOT)
@@ -43,30 +44,49 @@ _STEPS_AT_ONCE: Final = 4_096
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
+class StepMode(Protocol):
+    """What `Execution.step` asks besides counting; `vm.evm.watch` has two."""
+
+    table: int
+    """Address of a dispatch table."""
+
+    def arm(self, frame: Frame) -> None:
+        """Native code is about to be entered for the frame."""
+
+    def stops(self, execution: Execution, /) -> bool:
+        """After an opcode Python carried out or a frame's end: whether to stop here."""
+
+
 class Execution:
-    """Runs one top-level message. Used by one thread; `close` gives the frames back."""
+    """Runs one top-level message; a `vm.evm.host.protocol.OpcodeHost` for the opcodes that Python carries out.
+
+    Owns the list of frames; borrows the journal of its context, and frames and native state of its pool until `close`.
+    Used by one thread.
+    """
 
     __slots__ = (
-        *("_is_native", "_is_settled", "_pool", "_table", "_tables", "context", "engine", "environment", "fork"),
-        *("frames", "has_access_lists", "interruption", "journal", "last_halt", "ledger", "outcome", "precompiles"),
-        *("steps", "tracer"),
+        *("_has_flushed", "_is_native", "_pool", "_table", "_tables", "code_bytes_max", "codes", "context"),
+        *("environment", "fork", "frames", "has_access_lists", "interruption", "journal", "last_halt"),
+        *("native_state", "outcome", "precompiles", "runtime", "steps", "tracer"),
     )
 
     def __init__(
         self,
-        engine: Engine,
+        runtime: ForkRuntime,
         context: ExecutionContext,
         environment: bytes,
-        pool: Pool,
+        pool: FramePool,
         tracer: Tracer | None = None,
     ) -> None:
-        self.engine = engine
-        self.fork = engine.fork
+        self.runtime = runtime
+        self.fork = runtime.fork
+        self.codes = runtime.codes
+        self.code_bytes_max = runtime.code_bytes_max
         self.context = context
         self.journal = context.journal
         self.environment = environment
         self.precompiles = context.journal.precompiles
-        self.has_access_lists = engine.fork >= Fork.BERLIN
+        self.has_access_lists = runtime.fork >= Fork.BERLIN
         self.frames: list[Frame] = []
         """Outermost first; the last one is running."""
         self.outcome: Outcome | None = None
@@ -79,12 +99,12 @@ class Execution:
         self._pool = pool
         self._is_native = False
         """Whether calls may be carried out by native code: nobody counts steps or listens."""
-        self.ledger = pool.ledger
+        self.native_state = pool.native_state
         """State that native code keeps."""
-        pool.ledger.begin(context.blob_hashes)
-        self._is_settled = False
+        pool.native_state.begin(context.blob_hashes)
+        self._has_flushed = False
         """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
-        self._tables = pool.tables_of(engine.interpreter)
+        self._tables = pool.tables_of(runtime.interpreter)
         self._table = self._tables.plain
         self.interruption: Interruption | None = None
         """What may stop `run` from another thread, through `halt` and `held_bytes`."""
@@ -112,7 +132,7 @@ class Execution:
         """Move the value and start a frame, or end the message if a precompile or no code is called."""
         journal = self.journal
         if self.tracer is not None:
-            self.settle()
+            self.flush_to_journal()
             self.tracer.enter(message)
         checkpoint = journal.checkpoint()
         if message.kind is CallKind.CALL:
@@ -139,7 +159,7 @@ class Execution:
     def begin_create(self, message: Message) -> None:
         """Claim the address in ``message.to`` and start the init code. The creator's nonce is raised."""
         journal, address = self.journal, message.to
-        self.settle()
+        self.flush_to_journal()
         if self.has_access_lists:
             journal.warm_account(address)
         if self.tracer is not None:
@@ -148,49 +168,60 @@ class Execution:
         if account.nonce or account.code_hash != EMPTY_CODE_HASH or journal.has_storage(address):
             self._end(message, Outcome(Halt.CREATE_COLLISION, 0, fault=words_of(Halt.CREATE_COLLISION)))
             return
-        self.ledger.forget(address)
+        self.native_state.forget(address)
         checkpoint = journal.checkpoint()
         journal.create_account(address)
         if self.fork >= Fork.SPURIOUS_DRAGON:
             journal.set_nonce(address, 1)
         journal.transfer(message.caller, address, message.value)
-        self._push(message, self.engine.codes.analyse(message.data), b"", checkpoint)
+        self._push(message, self.codes.analyse(message.data), b"", checkpoint)
 
     def code_of(self, address: Address) -> Code | None:
         """The account's own code, None if it has none."""
         code_hash = self.journal.code_hash(address)
         if code_hash == EMPTY_CODE_HASH:
             return None
-        codes = self.engine.codes
-        return codes.get(code_hash) or codes.add(code_hash, self.journal.code(address))
+        return self.codes.get(code_hash) or self.codes.add(code_hash, self.journal.code(address))
 
     def _push(self, message: Message, code: Code, data: bytes, checkpoint: int) -> None:
-        engine = self.engine
-        self.ledger.forget_balance()
+        tier = self.runtime.tier
+        self.native_state.forget_balance()
         frame = self._pool.frame_at(len(self.frames))
         caller = 0
         if self._is_native and self.frames and message.kind not in CREATES:
             parent = self.frames[-1]
             caller = parent.address
             parent.words[_JOURNALED] = checkpoint != parent.checkpoint
-        maps = engine.tier.maps_of(code) if engine.tier is not None else None
-        frame.maps = maps
+        entries = frame.entry_table = None if tier is None else tier.entry_table_of(code)
         frame.start(
             message,
             code,
             data,
-            self._table if maps is None else self._table_of(frame),
+            self._table if entries is None else self._table_of(frame),
             self._tables.plain,
             0,
             self.environment,
-            self.ledger.registers(message.to),
-            NO_MAPS if maps is None else maps.addresses,
+            self.native_state.registers(message.to),
+            NO_ENTRIES if entries is None else entries.addresses,
             caller,
         )
         frame.checkpoint = checkpoint
         self.frames.append(frame)
         if self._is_native:
-            self.ledger.callees.consider(self, frame)
+            self._consider_as_callee(frame)
+
+    def _consider_as_callee(self, frame: Frame) -> None:
+        """Let native code call the account whose code the frame runs, if such calls are plain from now on."""
+        message = frame.message
+        address = message.code_address
+        if (
+            self.native_state.callees.is_worthwhile(address)
+            and message.kind not in CREATES
+            and (frame.entry_table is not None or self.runtime.tier is None)  # else the tier is still counting calls
+            and (not self.has_access_lists or self.journal.is_warm_account(address))
+            and self.code_of(address) is frame.code
+        ):
+            self.native_state.let_call(frame)
 
     def run(self) -> Outcome:
         """Run to the end at full speed (step by step if a tracer hears steps). Raises the reason if it is stopped."""
@@ -206,8 +237,8 @@ class Execution:
         self._use_table(self._tables.plain)
         self.forget_slots()
         self._is_native = True
-        frames, enter, handlers = self.frames, self.engine.interpreter.resume, self.engine.handlers
-        header, journal = self.ledger.header, self.journal
+        frames, enter, handlers = self.frames, self.runtime.interpreter.resume, self.runtime.handlers
+        header, journal = self.native_state.header, self.journal
         while self.outcome is None:
             if interruption is not None:
                 interruption.check()
@@ -216,7 +247,7 @@ class Execution:
             frame.words[_JOURNALED] = journal.checkpoint() != frame.checkpoint
             code = enter(frame.address)
             if header[_DEPTH] != depth or not frame.words[_KNOWN]:
-                self.ledger.callees.meet(frames, self._pool.frames, journal)
+                self.native_state.meet_frames(frames, self._pool.frames, journal)
                 frame = frames[-1]
             if code >= _HOST:
                 halt = handlers[code - _HOST](self, frame)
@@ -229,10 +260,10 @@ class Execution:
                 self._finish(frame, _HALTS[code])
         return self.outcome
 
-    def step(self, count: int, mode: Mode | None = None) -> Outcome | None:
+    def step(self, count: int, mode: StepMode | None = None) -> Outcome | None:
         """Run ``count`` opcodes, entering calls, or until ``mode`` stops; the outcome if it ended, else None."""
-        self._use_table(self.engine.interpreter.step_table if mode is None else mode.table)
-        enter, handlers = self.engine.interpreter.enter, self.engine.handlers
+        self._use_table(self.runtime.interpreter.step_table if mode is None else mode.table)
+        enter, handlers = self.runtime.interpreter.enter, self.runtime.handlers
         left, end = count, self.steps + count
         self.forget_slots()
         while self.outcome is None:
@@ -248,7 +279,7 @@ class Execution:
                 if code == Exit.STEP:
                     continue
             if code in _STOPS:
-                self.settle()
+                self.flush_to_journal()
                 break
             if code >= _HOST:
                 halt = handlers[code - _HOST](self, frame)
@@ -257,20 +288,20 @@ class Execution:
             else:
                 self._finish(frame, _HALTS[code])
             if mode is not None and self.outcome is None and mode.stops(self):
-                self.settle()
+                self.flush_to_journal()
                 break
         return self.outcome
 
     def _repeat(self, frame: Frame, code: int) -> int:
         """Prepare what an opcode lacked and run it, and only it, again: it has been counted and seen already."""
         table = frame.words[_TABLE]
-        frame.words[_TABLE] = self.engine.interpreter.step_table
+        frame.words[_TABLE] = self.runtime.interpreter.step_table
         while code in _REPEATED:
             if not self._prepare(frame, code):
                 code = Halt.OUT_OF_GAS
                 break
             frame.words[_STEPS] = 1
-            code = self.engine.interpreter.enter(frame.address)
+            code = self.runtime.interpreter.enter(frame.address)
         frame.words[_TABLE] = table
         return code
 
@@ -287,21 +318,21 @@ class Execution:
 
     def forget_slots(self) -> None:
         """Read all storage from the journal again: it may have been changed from outside."""
-        self.ledger.clear(self.frames)
+        self.native_state.clear(self.frames)
 
-    def settle(self) -> None:
+    def flush_to_journal(self) -> None:
         """Bring what native code has changed into the journal, and tell the tracer of logs."""
         known = len(self.journal.logs) if self.tracer is not None else 0
-        if self.ledger.settle(self.journal, self.frames):
-            self._is_settled = True
+        if self.native_state.flush_to_journal(self.journal, self.frames):
+            self._has_flushed = True
             if self.tracer is not None:
                 for position, log in enumerate(self.journal.logs[known:], known):
                     self.tracer.log(log, position)
 
-    def tell_refused(self, message: Message, halt: Halt) -> None:
+    def report_refused(self, message: Message, halt: Halt) -> None:
         """Tell the tracer of a call that fails before it begins; the caller keeps the gas."""
         assert self.tracer is not None
-        self.settle()
+        self.flush_to_journal()
         self.tracer.enter(message)
         self.tracer.leave(message, Outcome(halt, message.gas, fault=words_of(halt)))
 
@@ -312,8 +343,8 @@ class Execution:
 
     def drop_frames(self) -> None:
         """Forget all frames and warm slots, as if nothing had begun."""
-        self.ledger.discard()
-        self._is_settled = False
+        self.native_state.discard()
+        self._has_flushed = False
         while self.frames:
             self.frames.pop().finish()
 
@@ -330,9 +361,9 @@ class Execution:
                 frame.words[Field.TABLE] = self._table_of(frame)
 
     def _table_of(self, frame: Frame) -> int:
-        """The current mode's table: plain running enters compiled code where the frame has maps."""
+        """The current mode's table: plain running enters compiled code where the frame has an entry table."""
         tables = self._tables
-        return tables.jit if frame.maps is not None and self._table == tables.plain else self._table
+        return tables.jit if frame.entry_table is not None and self._table == tables.plain else self._table
 
     # Ending
 
@@ -343,44 +374,43 @@ class Execution:
         output = frame.result() if halt in (Halt.RETURN, Halt.REVERT) else b""
         outcome = Outcome(halt, left, output)
         if self.tracer is not None:
-            self.settle()
-            if halt >= 16:
+            self.flush_to_journal()
+            if not halt.is_success:
                 outcome.fault = fault_words(
-                    Pricing(self.fork, journal, self.engine.code_bytes_max), frame, halt, host_opcode
+                    Pricing(self.fork, journal, self.code_bytes_max), frame, halt, host_opcode
                 )
-        if halt < 16 and message.kind in CREATES:
+        if message.kind in CREATES and halt.is_success:
             outcome = deploy(self, message, outcome)
-            halt = outcome.halt
         self.frames.pop()
-        if halt < 16:
+        if outcome.halt.is_success:
             journal.commit(frame.checkpoint)
         else:
-            self._undo(frame)
-            if halt >= 32:
+            self.revert(frame)
+            if outcome.halt.is_exceptional:
                 outcome.gas_left, outcome.output = 0, b""
         if not self.frames:
-            self.settle()
+            self.flush_to_journal()
         frame.finish()
         self._end(message, outcome)
 
-    def _undo(self, frame: Frame) -> None:
+    def revert(self, frame: Frame) -> None:
         """Take back all that happened since the frame, which is no longer on the list, began."""
-        if self.ledger.is_ahead(frame):
-            self.engine.interpreter.undo(frame.address)
+        if self.native_state.is_ahead(frame):
+            self.runtime.interpreter.undo(frame.address)
         if self.journal.checkpoint() != frame.checkpoint:
             self.journal.revert(frame.checkpoint)
-            self.ledger.callees.clear()  # some may be cold again
-            if self._is_settled:
-                self.settle()
-                self.ledger.clear(self.frames)
+            self.native_state.callees.clear()  # some may be cold again
+            if self._has_flushed:
+                self.flush_to_journal()
+                self.native_state.clear(self.frames)
 
     def _end(self, message: Message, outcome: Outcome) -> None:
         """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
-        halt, output, is_create = outcome.halt, outcome.output, message.kind in CREATES
-        if is_create and halt < 16:
+        is_success, output, is_create = outcome.halt.is_success, outcome.output, message.kind in CREATES
+        if is_create and is_success:
             outcome.created = message.to
-        self.last_halt = halt
-        self.ledger.forget_balance()
+        self.last_halt = outcome.halt
+        self.native_state.forget_balance()
         if self.tracer is not None:
             self.tracer.leave(message, outcome)
         if not self.frames:
@@ -396,7 +426,7 @@ class Execution:
             if outcome.created is not None:
                 view[at : at + 20] = outcome.created[::-1]
             return
-        if halt < 16:
+        if is_success:
             view[at] = 1
         size = min(len(output), words[Field.OUTPUT_LENGTH])
         if size:

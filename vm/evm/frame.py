@@ -8,8 +8,7 @@ from typing import Final
 
 from vm.code import Code, address_of
 from vm.errors import SnapshotInvalid
-from vm.evm.buffers import allocate
-from vm.evm.jit.maps import NO_MAPS, MapAddresses, Maps
+from vm.evm.jit.entry_table import NO_ENTRIES, EntryTable, EntryTableAddresses
 from vm.evm.layout import (
     ALIGNMENT,
     ENV_END,
@@ -21,6 +20,7 @@ from vm.evm.layout import (
     Env,
     Field,
 )
+from vm.evm.memory_port import Allocate
 from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES, STACK_ITEMS
 from vm.message import Message
 
@@ -35,7 +35,7 @@ _START: Final = struct.Struct("<25Qq4Q")
 assert int(Field.PROFILE) + 1 == _START.size // 8
 
 
-LedgerRegisters = tuple[int, int, bool, int, int, int]
+NativeStateRegisters = tuple[int, int, bool, int, int, int]
 """What a frame's registers from LEDGER to REFUND_MARK hold at its beginning."""
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
@@ -47,12 +47,13 @@ class Frame:
     """Flat native memory with a Python face. Belongs to one thread at a time."""
 
     __slots__ = (
+        "_allocate",
         "_buffer",
         "_memory_buffer",
         "address",
         "checkpoint",
         "code",
-        "maps",
+        "entry_table",
         "memory",
         "memory_address",
         "message",
@@ -61,7 +62,8 @@ class Frame:
         "words",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
         self._buffer = allocate(FRAME_BYTES, ALIGNMENT)
         self.address = ctypes.addressof(self._buffer)
         self.view = memoryview(self._buffer).cast("B")
@@ -73,12 +75,12 @@ class Frame:
         self.checkpoint = 0
         """Journal checkpoint to return to if the frame fails."""
         self.returndata = b""
-        self.maps: Maps | None = None
+        self.entry_table: EntryTable | None = None
         """Where the code's compiled functions are, kept alive while the frame runs."""
         self._allocate_memory(MEMORY_START_BYTES)
 
     def _allocate_memory(self, capacity: int) -> None:
-        self._memory_buffer = allocate(capacity)
+        self._memory_buffer = self._allocate(capacity)
         self.memory = memoryview(self._memory_buffer).cast("B")
         """The memory with room to grow; beyond MEMORY_SIZE all bytes are zero."""
         self.memory_address = self.words[Field.MEMORY] = ctypes.addressof(self._memory_buffer)
@@ -94,8 +96,8 @@ class Frame:
         plain_table: int,
         steps: int,
         environment: bytes,
-        ledger: LedgerRegisters,
-        maps: MapAddresses = NO_MAPS,
+        native_state: NativeStateRegisters,
+        entries: EntryTableAddresses = NO_ENTRIES,
         caller: int = 0,
     ) -> None:
         """Begin at pc 0, stack and memory empty. ``environment`` holds the words from ``Env.ORIGIN`` on."""
@@ -129,8 +131,8 @@ class Frame:
             table,
             plain_table,
             message.is_static,
-            *ledger,
-            *maps,
+            *native_state,
+            *entries,
         )
         self.view[ENV_OFFSET:ENV_END] = b"".join(
             (
@@ -150,7 +152,7 @@ class Frame:
         else:
             self._clear_memory()
         self.returndata = b""
-        self.maps = None
+        self.entry_table = None
 
     def _clear_memory(self) -> None:
         used = self.words[_MEMORY_SIZE]

@@ -2,7 +2,7 @@
 
 Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in
 registers. A mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs
-nothing; in *jit* JUMPDEST goes where the frame's maps say (`vm.evm.jit.runtime`).
+nothing; in *jit* JUMPDEST goes where the frame's entry table says (`vm.evm.jit.runtime`).
 """
 
 from __future__ import annotations

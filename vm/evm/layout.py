@@ -44,7 +44,7 @@ class Field(IntEnum):
     """Dispatch table the other modes continue with."""
     STATIC = 19
     LEDGER = 20
-    """The table of slots, what undoes changes, and the logs (`Ledger`)."""
+    """The table of slots, what undoes changes, and the logs (`StateBlock`)."""
     STORAGE_TAG = 21
     """Entries with this tag are slots of this frame's account, with the next its transient slots."""
     COMPLETE = 22
@@ -56,7 +56,7 @@ class Field(IntEnum):
     REFUND_MARK = 25
     """The ledger's refund when the frame began."""
     TARGETS = 26
-    """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.maps`)."""
+    """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.entry_table`)."""
     ENTRIES = 27
     """Two bytes per code byte: the index of the function to resume with there; null without compiled code."""
     FUNCTIONS = 28
@@ -127,7 +127,7 @@ CALLEE_BYTES: Final = 128
 BLOCK_HASH_BYTES: Final = 64
 
 
-class Ledger(IntEnum):
+class StateBlock(IntEnum):
     """Byte offsets in the block that all frames of an execution share: state that native code keeps itself."""
 
     SLOTS = 0

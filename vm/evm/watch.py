@@ -11,20 +11,18 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from llvmlite import binding as llvm
 
 from vm.code import Code, address_of
 from vm.evm.convention import TABLE_ENTRIES, table
+from vm.evm.execution import Execution
+from vm.evm.frame import Frame
 from vm.evm.layout import STACK_OFFSET, Exit, Field
 from vm.evm.native import compile_object, compiler
 from vm.limits import GAS_MAX
 from vm.message import Halt
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
 
 _SIGNATURE: Final = "preserve_nonecc i64"
 _PARAMETERS: Final = "ptr %frame, i64 %sp, i64 %gas, ptr %ip, ptr %table"
@@ -48,19 +46,6 @@ def memory_mark(offset: int, size: int) -> int:
     """
     assert 0 <= offset < 8 and 0 < _SIZES.get(size, size) + (size == -32) <= 7  # noqa: PT018
     return _AREA_MARK | offset << 3 | _SIZES.get(size, size)
-
-
-class Mode(Protocol):
-    """What `Execution.step` asks besides counting."""
-
-    table: int
-    """Dispatch table."""
-
-    def arm(self, frame: Frame) -> None:
-        """Native code is about to be entered for the frame."""
-
-    def stops(self, execution: Execution, /) -> bool:
-        """After an opcode Python carried out or a frame's end: whether to stop here."""
 
 
 def _field(name: str, field: Field, kind: str = "i64") -> str:

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import OTHER, code
-from vm.machine import Machine
 
-MACHINE = Machine(cache=FileObjectCache(OBJECTS))
+MACHINE = build_machine(cache=FileObjectCache(OBJECTS))
 CALL_OTHER = code(
     0, 0, 32, 0, 0, int.from_bytes(OTHER, "big"), 50_000, "CALL POP",
 )  # fmt: skip

@@ -22,10 +22,11 @@ from debugger.session import Session
 from debugger.state_diff import diff_states
 from debugger.trace3155 import trace_lines, trace_page
 from node.conformance.trace import TraceWriter
+from node.machine.assembly import build_machine
 from tests.effort import tries
 from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
 from tests.unit.vm.programs import OTHER, code
-from vm.machine import ENGINES, Machine
+from vm.machine import ENGINES
 
 STEPS = 500
 """Compared of two runs: a change of one bit can make a loop go on until millions of gas are spent."""
@@ -153,7 +154,7 @@ def test_precompiles_of_other_forks_are_seen() -> None:
 def test_machines_of_other_engines_step_alike(engine: str) -> None:
     """Code that is compiled has no steps: a session of any engine is stepped by the interpreter, beside the maps."""
     one = session(LOOP)
-    two = Session(one.program, Machine(engine=engine))
+    two = Session(one.program, build_machine(engine=engine))
     assert compare(one, two, limit=100_000).is_equal
 
 

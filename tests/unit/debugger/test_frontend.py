@@ -11,7 +11,7 @@ from debugger.errors import InvalidExpression, InvalidProgram
 from debugger.frontend import disassemble, evaluate, read_code, timeline_marks
 from debugger.program import parse_program
 from debugger.session import Session
-from vm.machine import Machine
+from node.machine.assembly import build_machine
 
 CALLEE = "0x00000000000000000000000000000000000000dd"
 INNER = assemble("PUSH 7 PUSH 0 SSTORE STOP")
@@ -21,7 +21,7 @@ OUTER = assemble(f"PUSH 0 PUSH 0 PUSH 0 PUSH 0 PUSH 0 PUSH20 {CALLEE} GAS CALL S
 @pytest.fixture
 def session() -> Session:
     program = {"code": "0x" + OUTER.hex(), "state": {CALLEE: {"code": "0x" + INNER.hex()}}}
-    return Session(parse_program(program), Machine())
+    return Session(parse_program(program), build_machine())
 
 
 def test_code_of_the_running_frame_of_others_and_at_the_end(session: Session) -> None:

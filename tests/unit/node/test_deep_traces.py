@@ -10,13 +10,13 @@ import pytest
 from chain.forks import Fork
 from chain.transactions import sign_transaction
 from debugger.assembly import assemble
+from node.machine.assembly import build_machine
 from node.rpc import deep_json
 from node.rpc.format_traces import encoded_size
 from tests.differential.traced import ADDRESSES, KEYS, SENDER, TracedCase, random_traced_case, trace
 from vm.limits import CALL_DEPTH
-from vm.machine import Machine
 
-MACHINE = Machine()
+MACHINE = build_machine()
 CALLS_ITSELF = assemble("PUSH 0 PUSH 0 PUSH 0 PUSH 0 PUSH 0 ADDRESS GAS CALL")
 CREATES = assemble("PUSH 0 PUSH 0 PUSH 0 CREATE")
 

@@ -27,9 +27,10 @@ from chain.transactions import (
 )
 from chain.types import UINT64_MAX, ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 from chain.validity import MAX_INITCODE_BYTES, check_static
-from node.cache import FileObjectCache
 from node.conformance.memory_state import MemoryState
 from node.engine.admission import NextBlock, check_against_state
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.paths import OBJECTS
 from vm.block import BlockExecution
 from vm.delegation import designator
@@ -117,7 +118,7 @@ def by_execution(fork: Fork, tx: Transaction, state: MemoryState, machine: Machi
 
 @pytest.fixture(scope="module")
 def machine() -> Machine:
-    return Machine(FileObjectCache(OBJECTS))
+    return build_machine(FileObjectCache(OBJECTS))
 
 
 @pytest.mark.parametrize("fork", Fork)

@@ -17,7 +17,8 @@ from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.sharing import export_session, export_slices
 from node.api.errors import WriterBusy
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.sessions import seats, service
 from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
@@ -32,7 +33,6 @@ from storage.wal.records import RecordType
 from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
 from tests.simulation.simfs import SimFs
-from vm.machine import Machine
 
 LOOP = Program(code="0x5f5b60010180600052600156", gas=1_000_000_000)
 """Counts up in memory until its gas is gone."""
@@ -44,7 +44,7 @@ CALLING = Program(
 )
 """Calls the endless one after seven pushes."""
 SHORT = Program(code="0x6001600201600055600160005260206000f3")
-MACHINE = Machine(cache=FileObjectCache(OBJECTS))
+MACHINE = build_machine(cache=FileObjectCache(OBJECTS))
 
 
 class Log:

@@ -10,17 +10,18 @@ from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.state import Account
 from chain.types import Address, Hash32
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.bytecode import code
 from tests.paths import OBJECTS
+from vm.context import ExecutionContext
 from vm.journal import Journal
-from vm.machine import Machine
-from vm.message import CallKind, ExecutionContext, Message, Outcome
+from vm.message import CallKind, Message, Outcome
 
 CALLER = Address(b"\xca" * 20)
 TARGET = Address(b"\x7a" * 20)
 OTHER = Address(b"\x07" * 20)
-MACHINE = Machine(engine=os.environ.get("ZVMD_TEST_ENGINE", "interpreter"), cache=FileObjectCache(OBJECTS))
+MACHINE = build_machine(engine=os.environ.get("ZVMD_TEST_ENGINE", "interpreter"), cache=FileObjectCache(OBJECTS))
 
 
 def returning_top(*parts: str | int | bytes) -> bytes:

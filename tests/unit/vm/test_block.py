@@ -22,6 +22,7 @@ from chain.system_contracts import (
 from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_HASH, Address, Hash32
 from node.conformance.memory_state import MemoryState
+from node.machine.assembly import build_machine
 from tests.unit.vm.test_transaction import GWEI, SECRET, SENDER
 from vm import system
 from vm.block import BlockExecution, build_header
@@ -44,7 +45,7 @@ PLAIN = Address(b"\xbb" * 20)
 
 @pytest.fixture(scope="module")
 def machine() -> Machine:
-    return Machine()
+    return build_machine()
 
 
 def genesis_state() -> MemoryState:

@@ -8,10 +8,11 @@ import pytest
 
 from chain.forks import Fork
 from chain.hashing import keccak256
+from node.machine.assembly import build_machine
 from tests.unit.vm.programs import TARGET, World, code
 from vm.machine import Machine
 
-MACHINES = {"interpreter": Machine(), "jit": Machine(engine="jit")}
+MACHINES = {"interpreter": build_machine(), "jit": build_machine(engine="jit")}
 NUMBERS = (0, 1, 743, 744, 745, 998, 999, 1000, 1001, 1256, 2**63 - 1, 2**64 - 1, 2**64 + 999, 2**256 - 1)
 
 

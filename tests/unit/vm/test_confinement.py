@@ -44,16 +44,16 @@ else:
 COMPILE = """
 import os, time
 from tests.unit.vm.test_jit import LOOP, call
-from vm.machine import Machine
-machine = Machine(engine="auto")
-expected = call(Machine(), LOOP)
+from node.machine.assembly import build_machine
+machine = build_machine(engine="auto")
+expected = call(build_machine(), LOOP)
 end = time.monotonic() + 90
 while not machine.metrics.entered:
     assert call(machine, LOOP) == expected
     assert time.monotonic() < end, machine.status()
     time.sleep(0.02)
 assert call(machine, LOOP) == expected
-process = machine.compiling_process
+process = machine.compiler.process_id
 limits = open(f"/proc/{process}/limits").read()
 status = machine.status()
 assert status["workersKilled"] == status["failed"] == 0, status
@@ -69,10 +69,10 @@ if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0):  # PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_
     print("this kernel has no such rule")
     raise SystemExit
 from chain.forks import Fork
+from node.machine.assembly import build_machine
 from vm.errors import NativeCodeUnavailable
-from vm.machine import Machine
 try:
-    Machine().engine(Fork.OSAKA)
+    build_machine().runtime(Fork.OSAKA)
 except NativeCodeUnavailable as error:
     print(error.hint)
 """

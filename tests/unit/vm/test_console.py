@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from chain.console_log import CONSOLE
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import OTHER, World, code
 from vm.console import BYTES_MAX, CALLS_MAX, ConsoleCalls
-from vm.machine import ENGINES, Machine
+from vm.machine import ENGINES
 
 REVERT = code(0, 0, "REVERT")
 
@@ -34,7 +35,7 @@ def heard(program: bytes, engine: str, below: bytes = b"") -> ConsoleCalls:
     world.state.put(OTHER, below)
     world.context.console = ConsoleCalls()
     world.journal.set_code(world.message().to, program)
-    Machine(engine=engine, cache=FileObjectCache(OBJECTS)).execute(world.message(10_000_000), world.context)
+    build_machine(engine=engine, cache=FileObjectCache(OBJECTS)).execute(world.message(10_000_000), world.context)
     return world.context.console
 
 

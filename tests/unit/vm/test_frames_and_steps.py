@@ -10,12 +10,12 @@ import pytest
 
 from chain.forks import Fork
 from chain.receipts import Log
+from node.machine.assembly import build_machine
 from tests.paths import REPO
 from tests.unit.vm.programs import MACHINE, OTHER, World, code, returning_top
 from vm.errors import EngineUnavailable, SnapshotInvalid
 from vm.evm import native
 from vm.evm.frame import Frame
-from vm.machine import Machine
 from vm.message import Message, Outcome
 from vm.trace import Tracer
 
@@ -176,7 +176,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 def test_unknown_engine() -> None:
     with pytest.raises(EngineUnavailable):
-        Machine(engine="abacus")
+        build_machine(engine="abacus")
 
 
 def test_an_opcode_that_grows_the_memory_is_one_step() -> None:

@@ -15,9 +15,10 @@ ENVIRONMENT = os.environ | {"ZVMD_GUARD_PAGES": "1"}
 
 OVERRUN = """
 import ctypes, sys
+from node.machine.native_memory import allocate_guarded
 from vm.evm.frame import Frame
 from vm.evm.layout import FRAME_BYTES
-frame = Frame()
+frame = Frame(allocate_guarded)
 start = {"frame": frame.address, "memory": frame.memory_address}[sys.argv[1]]
 size = {"frame": FRAME_BYTES, "memory": len(frame.memory)}[sys.argv[1]]
 ctypes.memset(start, 1, size)

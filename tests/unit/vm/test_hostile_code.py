@@ -22,7 +22,7 @@ from vm.message import Halt
 from vm.trace import Tracer
 SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
-MACHINE.engine(Fork.OSAKA)
+MACHINE.runtime(Fork.OSAKA)
 from vm.precompiles import precompile  # the libraries are loaded before the limit: cffi parses recursively
 for number in (*range(1, 18), 0x100):
     contract = precompile(Fork.OSAKA, number.to_bytes(20, "big"))

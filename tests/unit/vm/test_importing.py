@@ -28,14 +28,14 @@ from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_HASH, Address, Hash32
 from node.conformance.blocktest import BlockTree
 from node.conformance.memory_state import MemoryState
+from node.machine.assembly import build_machine
 from tests.unit.vm.test_transaction import SECRET, SENDER
 from vm.block import BlockExecution, build_header
 from vm.importing import environment_of
-from vm.machine import Machine
 from vm.rewards import ETHER, block_reward, rewards_of
 
 MINER, UNCLE = Address(b"\xc0" * 20), Address(b"\xc1" * 20)
-MACHINE = Machine()
+MACHINE = build_machine()
 
 
 def tree_of(fork: Fork) -> BlockTree:

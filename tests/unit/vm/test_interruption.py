@@ -8,7 +8,8 @@ import pytest
 
 from chain.errors import ZvmdError
 from chain.forks import Fork
-from node.cache import FileObjectCache
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from tests.bytecode import code
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, TARGET, World
@@ -19,7 +20,7 @@ from vm.trace import Tracer
 
 GAS = 2 * 10**10
 """Half a minute of the fastest loop: a call that is not stopped ends without the error."""
-ENGINES = {name: Machine(engine=name, cache=FileObjectCache(OBJECTS)) for name in ("interpreter", "jit")}
+ENGINES = {name: build_machine(engine=name, cache=FileObjectCache(OBJECTS)) for name in ("interpreter", "jit")}
 
 
 class Stopped(ZvmdError):

@@ -15,14 +15,16 @@ from pathlib import Path
 import pytest
 
 from chain.forks import Fork
+from node.machine.assembly import build_machine, machine_parts
+from node.machine.compile_messages import decode_request, encode_request
+from node.machine.compile_worker import CompileWorker
 from tests.paths import REPO
 from tests.unit.vm.programs import World, code, returning_top
 from vm.code import Code
-from vm.evm.jit.maps import Maps
+from vm.evm.jit.entry_table import EntryTable
+from vm.evm.jit.ports import WORKER_LOST, CompileRequest
 from vm.evm.jit.program import Program
-from vm.evm.jit.tier import FAILURES_MAX
-from vm.evm.jit.wire import Request, decode_request, encode_request
-from vm.evm.jit.workshop import PROCESS_LOST, Workshop
+from vm.evm.jit.tier import FAILURES_MAX, BackgroundTier
 from vm.evm.native import load_interpreter
 from vm.machine import Machine
 from vm.message import Halt, Outcome  # noqa: F401 - Halt is for the programs run in a process of their own
@@ -71,17 +73,17 @@ def test_indexes_agree_between_native_code_and_python() -> None:
             text = bytes(
                 source.choice([0x5B, 0x60, 0x7F, 0xF1, 0x31, 0x54, source.randrange(256)]) for _ in range(90)
             )
-            program, maps = Program(text, fork), Maps(Code(text, interpreter.map_jumps), interpreter)
-            assert maps.jumpdests() == program.targets
-            assert maps.resume_points() == program.entries
-            assert maps.count == 2 + len(program.targets) + len(program.entries)
+            program, table = Program(text, fork), EntryTable(Code(text, interpreter.map_jumps), interpreter)
+            assert table.jumpdests() == program.targets
+            assert table.resume_points() == program.entries
+            assert table.count == 2 + len(program.targets) + len(program.entries)
 
 
 def test_a_failed_guard_ends_in_the_interpreter() -> None:
     # In a process of its own: guard and jit table could send each other back and forth for ever.
     text = (
         "from tests.unit.vm.test_jit import *\n"
-        "m = Machine(engine='jit')\n"
+        "m = build_machine(engine='jit')\n"
         "for gas in [*range(400), 29_000, 100_000]:\n"
         "    assert call(m, LOOP, gas) == Outcome(Halt.OUT_OF_GAS, 0), gas\n"
         "deep = code(b'\\x5b', 'PC', 0, 'JUMP')\n"
@@ -98,17 +100,17 @@ def test_a_failed_guard_ends_in_the_interpreter() -> None:
 @pytest.mark.parametrize("last", ["GAS", "CALLER BALANCE", "GAS POP"])
 def test_a_segment_that_ends_before_a_jumpdest_is_paid_once(last: str) -> None:
     program = returning_top(0, 1, 8, "JUMPI", 0, b"\x5b" * 3, last, b"\x5b", "GAS")
-    assert call(Machine(engine="jit"), program) == call(Machine(), program)
+    assert call(build_machine(engine="jit"), program) == call(build_machine(), program)
 
 
 def test_hot_code_is_compiled_in_the_background_and_found_again() -> None:
     objects = Objects()
-    machine = Machine(objects, "auto")
+    machine = build_machine(objects, "auto")
     expected = call(machine, LOOP)
     until(lambda: machine.metrics.compiled, machine, LOOP)
     assert call(machine, LOOP) == expected
     machine.close()
-    again = Machine(objects, "auto")
+    again = build_machine(objects, "auto")
     until(lambda: again.metrics.loaded, again, LOOP)
     assert call(again, LOOP) == expected
     assert again.metrics.compiled == 0
@@ -118,12 +120,12 @@ def test_hot_code_is_compiled_in_the_background_and_found_again() -> None:
 
 def test_a_damaged_object_is_not_executed() -> None:
     objects = Objects()
-    expected = call(Machine(objects, "jit"), LOOP)
+    expected = call(build_machine(objects, "jit"), LOOP)
     (key,) = objects.jit_keys
     good = objects.kept[key]
     for bad in (good[:-1], good[:40] + bytes([good[40] ^ 1]) + good[41:], b"", b"\x7fELF" * 20):
         objects.kept[key] = bad
-        machine = Machine(objects, "jit")
+        machine = build_machine(objects, "jit")
         assert call(machine, LOOP) == expected
         assert (machine.metrics.rejected, machine.metrics.compiled) == (1, 1)
         assert objects.kept[key] == good
@@ -132,106 +134,108 @@ def test_a_damaged_object_is_not_executed() -> None:
 def test_another_contracts_object_is_not_executed() -> None:
     objects = Objects()
     other = code(7, 0, "MSTORE", 32, 0, "RETURN")
-    call(Machine(objects, "jit"), other)
+    call(build_machine(objects, "jit"), other)
     (foreign,) = objects.jit_keys
-    call(Machine(objects, "jit"), LOOP)
+    call(build_machine(objects, "jit"), LOOP)
     (key,) = set(objects.jit_keys) - {foreign}
     objects.kept[key] = objects.kept[foreign]
-    machine = Machine(objects, "jit")
-    assert call(machine, LOOP) == call(Machine(), LOOP)
+    machine = build_machine(objects, "jit")
+    assert call(machine, LOOP) == call(build_machine(), LOOP)
     assert machine.metrics.rejected == 1
 
 
 def test_a_compiling_process_that_hangs_is_killed_and_the_next_one_works() -> None:
-    shop = Workshop(seconds_max=0.01)
+    worker = CompileWorker(seconds_max=0.01)
     answers: list[tuple[bytes | None, str]] = []
     ready = threading.Event()
 
-    def done(_: Request, found: bytes | None, reason: str) -> None:
+    def done(_: CompileRequest, found: bytes | None, reason: str) -> None:
         answers.append((found, reason))
         ready.set()
 
-    request = Request(Fork.CANCUN, 0, LOOP, (2,))
-    assert shop.submit(lambda: request, done)
+    request = CompileRequest(Fork.CANCUN, 0, LOOP, (2,))
+    assert worker.submit(lambda: request, done)
     assert ready.wait(30)
     assert answers[0][0] is None
-    assert shop.killed == 1
-    shop._seconds_max = 60.0
+    assert worker.killed == 1
+    worker._seconds_max = 60.0
     ready.clear()
-    assert shop.submit(lambda: request, done)
+    assert worker.submit(lambda: request, done)
     assert ready.wait(60)
     assert answers[1][0]
-    shop.close()
-    assert shop.process_id is None
+    worker.close()
+    assert worker.status().process_id is None
 
 
-class Shop:
-    """A workshop, and the answers it gave."""
+class Asked:
+    """A compile worker, and the answers it gave."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vm.evm.jit.workshop.PAUSE_SECONDS", 0.0)
-        self.shop = Workshop()
+        monkeypatch.setattr("node.machine.compile_worker.PAUSE_SECONDS", 0.0)
+        self.worker = CompileWorker()
         self.answers: queue.Queue[tuple[bytes | None, str]] = queue.Queue()
 
-    def ask(self, prepare: Callable[[], Request | None] = lambda: Request(Fork.CANCUN, 0, LOOP, (2,))) -> bool:
-        return self.shop.submit(prepare, lambda _, found, reason: self.answers.put((found, reason)))
+    def ask(
+        self, prepare: Callable[[], CompileRequest | None] = lambda: CompileRequest(Fork.CANCUN, 0, LOOP, (2,))
+    ) -> bool:
+        return self.worker.submit(prepare, lambda _, found, reason: self.answers.put((found, reason)))
 
     def answer(self) -> tuple[bytes | None, str]:
         return self.answers.get(timeout=60)
 
 
-def test_a_fault_of_the_workshop_costs_one_contract_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_worker_costs_one_contract_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by taking all file descriptors: the thread ended, and nothing was compiled until the next start."""
-    it = Shop(monkeypatch)
+    it = Asked(monkeypatch)
 
-    def fail() -> Request:
+    def fail() -> CompileRequest:
         raise OSError(24, "Too many open files")
 
     assert it.ask(fail)
     with monkeypatch.context() as patch:
-        patch.setattr("vm.evm.jit.workshop.subprocess.Popen", lambda *_, **__: fail())
+        patch.setattr("node.machine.compile_worker.subprocess.Popen", lambda *_, **__: fail())
         assert it.ask()
-        assert it.answer() == (None, PROCESS_LOST)
+        assert it.answer() == (None, WORKER_LOST)
     assert it.ask()
     assert it.answer()[0]
-    assert it.shop.faults == 2
-    assert "Too many open files" in it.shop.last_fault
-    it.shop.close()
+    assert it.worker.faults == 2
+    assert "Too many open files" in it.worker.last_fault
+    it.worker.close()
 
 
 def test_a_compiling_process_that_was_killed_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = Shop(monkeypatch)
+    it = Asked(monkeypatch)
     assert it.ask()
     assert it.answer()[0]
-    process = it.shop._process
+    process = it.worker._process
     assert process is not None
     process.kill()
     process.wait()
     assert it.ask()
     assert it.answer()[0], "no contract is to blame for what died while it waited"
-    assert it.shop.killed == 1
-    it.shop.close()
+    assert it.worker.killed == 1
+    it.worker.close()
 
 
 def test_a_thread_that_ended_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = Shop(monkeypatch)
+    it = Asked(monkeypatch)
     monkeypatch.setattr(threading, "excepthook", lambda _: None)
 
-    def panic() -> Request:
+    def panic() -> CompileRequest:
         raise SystemExit
 
     assert it.ask(panic)
-    thread = it.shop._thread
+    thread = it.worker._thread
     assert thread is not None
     thread.join(30)
     assert it.ask()
     assert it.answer()[0]
-    assert it.shop.faults == 1
-    it.shop.close()
+    assert it.worker.faults == 1
+    it.worker.close()
 
 
 def test_without_a_thread_contracts_are_interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = Shop(monkeypatch)
+    it = Asked(monkeypatch)
 
     def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -241,24 +245,24 @@ def test_without_a_thread_contracts_are_interpreted(monkeypatch: pytest.MonkeyPa
         assert not it.ask()
     assert it.ask()
     assert it.answer()[0]
-    it.shop.close()
+    it.worker.close()
 
 
 def test_a_contract_is_compiled_though_the_process_was_lost_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(Objects(), "auto")
-    assert machine._workshop is not None
-    lost = [(None, PROCESS_LOST)] * 2
-    real = machine._workshop._compile
-    monkeypatch.setattr(machine._workshop, "_compile", lambda request: lost.pop() if lost else real(request))
+    worker = CompileWorker()
+    lost = [(None, WORKER_LOST)] * 2
+    real = worker._compile
+    monkeypatch.setattr(worker, "_compile", lambda request: lost.pop() if lost else real(request))
+    machine = Machine(machine_parts(Objects(), "auto")._replace(compiler=worker))
     until(lambda: machine.metrics.compiled, machine, LOOP)
     assert machine.metrics.failed == 2
     machine.close()
 
 
 def test_a_contract_that_costs_the_process_each_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(Objects(), "auto")
-    assert machine._workshop is not None
-    monkeypatch.setattr(machine._workshop, "_compile", lambda _: (None, PROCESS_LOST))
+    worker = CompileWorker()
+    monkeypatch.setattr(worker, "_compile", lambda _: (None, WORKER_LOST))
+    machine = Machine(machine_parts(Objects(), "auto")._replace(compiler=worker))
     until(lambda: machine.metrics.failed >= FAILURES_MAX, machine, LOOP)
     for _ in range(200):
         call(machine, LOOP)
@@ -267,20 +271,20 @@ def test_a_contract_that_costs_the_process_each_time_is_given_up(monkeypatch: py
 
 
 def test_the_queue_is_bounded() -> None:
-    shop = Workshop()
+    worker = CompileWorker()
     hold = threading.Event()
 
     def prepare() -> None:
         hold.wait(30)
 
-    taken = [shop.submit(prepare, lambda *_: None) for _ in range(100)]
+    taken = [worker.submit(prepare, lambda *_: None) for _ in range(100)]
     assert 64 <= sum(taken) <= 65
     hold.set()
-    shop.close()
+    worker.close()
 
 
 def test_eviction_leaves_running_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(Objects(), "auto")
+    machine = build_machine(Objects(), "auto")
     until(lambda: machine.metrics.compiled, machine, LOOP)
     world = World()
     world.journal.set_code(world.message().to, LOOP)
@@ -289,32 +293,47 @@ def test_eviction_leaves_running_code_alone(monkeypatch: pytest.MonkeyPatch) -> 
     other = LOOP + b"\x00"
     until(lambda: machine.metrics.evicted >= 2, machine, other)
     gc.collect()
-    assert execution.run() == call(Machine(), LOOP)
+    assert execution.run() == call(build_machine(), LOOP)
     execution.close()
     assert machine.metrics.machine_code_bytes == 0
     machine.close()
 
 
 def test_counting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(engine="auto")
-    engine = machine.engine(Fork.CANCUN)
-    assert engine.tier is not None
-    codes = [Code(LOOP + bytes([i]), engine.interpreter.map_jumps) for i in range(20)]
-    monkeypatch.setattr("vm.evm.jit.tier.COUNTED_BYTES_MAX", 5 * Maps(codes[0], engine.interpreter).size)
-    monkeypatch.setattr(Workshop, "submit", lambda *_: False)
+    machine = build_machine(engine="auto")
+    runtime = machine.runtime(Fork.CANCUN)
+    tier = runtime.tier
+    assert isinstance(tier, BackgroundTier)
+    codes = [Code(LOOP + bytes([i]), runtime.interpreter.map_jumps) for i in range(20)]
+    monkeypatch.setattr("vm.evm.jit.tier.COUNTED_BYTES_MAX", 5 * EntryTable(codes[0], runtime.interpreter).size)
+    monkeypatch.setattr(CompileWorker, "submit", lambda *_: False)
     for each in codes:
         for _ in range(3):
-            engine.tier.maps_of(each)
-    assert sum(each.heat is not None and each.heat.maps is not None for each in codes) == 5
+            tier.entry_table_of(each)
+    assert sum(profile.table is not None for profile in tier._profiles.values()) == 5
+    machine.close()
+
+
+def test_a_profile_goes_with_its_code() -> None:
+    machine = build_machine(engine="auto")
+    runtime = machine.runtime(Fork.CANCUN)
+    tier = runtime.tier
+    assert isinstance(tier, BackgroundTier)
+    for i in range(20):
+        tier.entry_table_of(Code(LOOP + bytes([i]), runtime.interpreter.map_jumps))
+    kept = Code(LOOP, runtime.interpreter.map_jumps)
+    tier.entry_table_of(kept)
+    gc.collect()
+    assert [profile.calls for profile in tier._profiles.values()] == [1]
     machine.close()
 
 
 def test_requests_keep_their_parts() -> None:
-    request = Request(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
+    request = CompileRequest(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
     assert decode_request(encode_request(request)) == request
 
 
 def test_a_dump_has_blocks_ir_and_assembly(tmp_path: Path) -> None:
-    call(Machine(engine="jit", dump=tmp_path), LOOP)
+    call(build_machine(engine="jit", dump=tmp_path), LOOP)
     assert sorted("".join(path.suffixes) for path in tmp_path.iterdir()) == [".blocks.txt", ".ll", ".s"]
     assert "JUMPI" in next(tmp_path.glob("*.blocks.txt")).read_text()

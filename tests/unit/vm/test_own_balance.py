@@ -6,11 +6,12 @@ import pytest
 
 from chain.forks import Fork
 from chain.types import Hash32
+from node.machine.assembly import build_machine
 from tests.unit.vm.programs import OTHER, TARGET, World, code
 from vm.machine import Machine
 from vm.message import Outcome
 
-MACHINES = {"interpreter": Machine(), "jit": Machine(engine="jit")}
+MACHINES = {"interpreter": build_machine(), "jit": build_machine(engine="jit")}
 OWN, PEER = (int.from_bytes(address, "big") for address in (TARGET, OTHER))
 AGREES = code("SELFBALANCE ADDRESS BALANCE EQ AND")
 """One on the stack stays one if both opcodes say the same; the first asks Python, a second one does not."""

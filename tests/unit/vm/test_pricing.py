@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from node.cache import FileObjectCache
 
 from chain.forks import CODE_BYTES_MAX, Fork
 from node.api.tracing import TracedRun
-from node.cache import FileObjectCache
+from node.rpc.format_traces import struct_log_size
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
@@ -116,11 +117,11 @@ def test_creation_code_is_limited_as_the_chain_says(code_bytes_max: int, beyond:
     world, size = World(Fork.OSAKA), 2 * code_bytes_max + beyond
     world.state.put(TARGET, code(size, 0, 0, "CREATE"))
     run = TracedRun(None, CALLER, world.context.environment, world.state, world.state, world.journal, code_bytes_max)
-    logs = StructLogTracer(run, StructLogOptions())
+    logs = StructLogTracer(run, StructLogOptions(), struct_log_size)
     outcome = machine.execute(world.message(1_000_000), world.context, logs)
     words = f"out of gas: max initcode size exceeded: code size {size} limit {2 * code_bytes_max}"
     assert outcome.fault == (words if beyond else "")
-    assert [line.get("error") for line in logs._lines if line["op"] == "CREATE"] == [words if beyond else None]
+    assert [line.error for line in logs._lines if line.opcode == "CREATE"] == [words if beyond else None]
 
 
 def test_a_price_beyond_all_gas_is_told() -> None:

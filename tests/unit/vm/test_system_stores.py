@@ -19,6 +19,7 @@ from chain.system_contracts import (
 )
 from chain.types import Address, Hash32
 from node.conformance.memory_state import MemoryState
+from node.machine.assembly import build_machine
 from tests.effort import tries
 from tests.unit.vm.test_block import ENVIRONMENT
 from tests.unit.vm.test_transaction import SENDER
@@ -33,7 +34,7 @@ words = st.integers(0, 2**256 - 1) | st.integers(0, 3)
 
 @pytest.fixture(scope="module")
 def machine() -> Machine:
-    return Machine()
+    return build_machine()
 
 
 @settings(max_examples=tries(60, 3_000))

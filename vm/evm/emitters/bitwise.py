@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from vm.evm.builder import Emitter, Value
-from vm.evm.emitters.registry import pure
+from vm.evm.builder import Emitter, Value, signed
+from vm.evm.emitters.registry import word
 
 
 def _sar(shift: int, value: int) -> int:
-    return (value - 2**256 if value >> 255 else value) >> min(shift, 255)
+    return signed(value) >> min(shift, 255)
 
 
-@pure("AND", lambda a, b: a & b)
-def _(c: Emitter, a: Value, b: Value) -> str:
+@word("AND", lambda a, b: a & b)
+def and_(c: Emitter, a: Value, b: Value) -> str:
+    """a & b."""
     return c.let(f"and i256 {a}, {b}")
 
 
-@pure("OR", lambda a, b: a | b)
-def _(c: Emitter, a: Value, b: Value) -> str:
+@word("OR", lambda a, b: a | b)
+def or_(c: Emitter, a: Value, b: Value) -> str:
+    """a | b."""
     return c.let(f"or i256 {a}, {b}")
 
 
-@pure("XOR", lambda a, b: a ^ b)
-def _(c: Emitter, a: Value, b: Value) -> str:
+@word("XOR", lambda a, b: a ^ b)
+def xor(c: Emitter, a: Value, b: Value) -> str:
+    """a ^ b."""
     return c.let(f"xor i256 {a}, {b}")
 
 
-@pure("NOT", lambda a: ~a)
-def _(c: Emitter, a: Value) -> str:
+@word("NOT", lambda a: ~a)
+def not_(c: Emitter, a: Value) -> str:
+    """~a."""
     return c.let(f"xor i256 {a}, -1")
 
 
@@ -41,32 +45,36 @@ def _shift_known(c: Emitter, kind: str, shift: int, value: Value) -> str:
     return c.let(f"{kind} i256 {value}, {shift}" if shift < 256 else "add i256 0, 0")
 
 
-@pure("SHL", lambda shift, value: value << shift if shift < 256 else 0)
-def _(c: Emitter, shift: Value, value: Value) -> str:
+@word("SHL", lambda shift, value: value << shift if shift < 256 else 0)
+def shl(c: Emitter, shift: Value, value: Value) -> str:
+    """value << shift (EIP-145)."""
     if isinstance(shift, int):
         return _shift_known(c, "shl", shift, value)
     inside, shifted = _shift(c, "shl", shift, value)
     return c.let(f"select i1 {inside}, i256 {shifted}, i256 0")
 
 
-@pure("SHR", lambda shift, value: value >> shift if shift < 256 else 0)
-def _(c: Emitter, shift: Value, value: Value) -> str:
+@word("SHR", lambda shift, value: value >> shift if shift < 256 else 0)
+def shr(c: Emitter, shift: Value, value: Value) -> str:
+    """value >> shift (EIP-145)."""
     if isinstance(shift, int):
         return _shift_known(c, "lshr", shift, value)
     inside, shifted = _shift(c, "lshr", shift, value)
     return c.let(f"select i1 {inside}, i256 {shifted}, i256 0")
 
 
-@pure("SAR", _sar)
-def _(c: Emitter, shift: Value, value: Value) -> str:
+@word("SAR", _sar)
+def sar(c: Emitter, shift: Value, value: Value) -> str:
+    """value >> shift as a signed number (EIP-145)."""
     if isinstance(shift, int):
         return c.let(f"ashr i256 {value}, {min(shift, 255)}")
     amount = c.let(f"call i256 @llvm.umin.i256(i256 {shift}, i256 255)")
     return c.let(f"ashr i256 {value}, {amount}")
 
 
-@pure("BYTE", lambda index, value: value >> (248 - 8 * index) & 255 if index < 32 else 0)
-def _(c: Emitter, index: Value, value: Value) -> str:
+@word("BYTE", lambda index, value: value >> (248 - 8 * index) & 255 if index < 32 else 0)
+def byte(c: Emitter, index: Value, value: Value) -> str:
+    """One byte of a word, 0 being the most significant."""
     inside = c.let(f"icmp ult i256 {index}, 32")
     bits = c.let(f"shl i256 {index}, 3")
     amount = c.let(f"and i256 {c.let(f'sub i256 248, {bits}')}, 255")
@@ -74,6 +82,7 @@ def _(c: Emitter, index: Value, value: Value) -> str:
     return c.let(f"select i1 {inside}, i256 {byte}, i256 0")
 
 
-@pure("CLZ", lambda a: 256 - a.bit_length())
-def _(c: Emitter, a: Value) -> str:
+@word("CLZ", lambda a: 256 - a.bit_length())
+def clz(c: Emitter, a: Value) -> str:
+    """Leading zero bits; 256 of 0 (EIP-7939)."""
     return c.let(f"call i256 @llvm.ctlz.i256(i256 {a}, i1 false)")

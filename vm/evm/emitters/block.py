@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from vm.evm.builder import Emitter
-from vm.evm.emitters.registry import Emit, opcode
-from vm.evm.layout import BLOCK_HASH_BYTES, WORD_BYTES, BlockHash, Env, Field, Ledger
+from vm.evm.emitters.environment import environment_word
+from vm.evm.emitters.registry import opcode
+from vm.evm.layout import BLOCK_HASH_BYTES, WORD_BYTES, BlockHash, Env, Field, StateBlock
 from vm.limits import BLOCK_HASH_WINDOW
 
-
-def _env(word: Env) -> Emit:
-    return lambda c: c.push(c.env(word))
-
-
-for _word in (
-    Env.COINBASE,
-    Env.TIMESTAMP,
-    Env.NUMBER,
-    Env.PREVRANDAO,
-    Env.GASLIMIT,
-    Env.CHAINID,
-    Env.BASEFEE,
-    Env.BLOBBASEFEE,
-):
-    opcode(_word.name)(_env(_word))
+_WORDS = (
+    *(Env.COINBASE, Env.TIMESTAMP, Env.NUMBER, Env.PREVRANDAO),
+    *(Env.GASLIMIT, Env.CHAINID, Env.BASEFEE, Env.BLOBBASEFEE),
+)
+for _word in _WORDS:
+    opcode(_word.name)(partial(environment_word, word=_word))
 
 
 @opcode("BLOBHASH")
-def _blobhash(c: Emitter) -> None:
-    """0 beyond the transaction's blobs (EIP-4844)."""
+def blobhash(c: Emitter) -> None:
+    """Push a versioned hash; 0 beyond the transaction's blobs (EIP-4844)."""
+    # Stack
     index, ledger = c.saturated(c.pop()), c.pointer(Field.LEDGER)
+    # Operation
     count, hashes = (
         c.let(f"load {kind}, ptr {c.let(f'getelementptr i8, ptr {ledger}, i64 {int(place)}')}")
-        for kind, place in (("i64", Ledger.BLOB_COUNT), ("ptr", Ledger.BLOB_HASHES))
+        for kind, place in (("i64", StateBlock.BLOB_COUNT), ("ptr", StateBlock.BLOB_HASHES))
     )
     is_there = c.let(f"icmp ult i64 {index}, {count}")
     place = c.let(f"select i1 {is_there}, i64 {c.let(f'add i64 {index}, 1')}, i64 0")
@@ -40,13 +35,15 @@ def _blobhash(c: Emitter) -> None:
 
 
 @opcode("BLOCKHASH")
-def _blockhash(c: Emitter) -> None:
-    """0 outside the 256 blocks before this one; Python is asked once for each."""
+def blockhash(c: Emitter) -> None:
+    """Push a block's hash; 0 outside the 256 blocks before this one. Python is asked once for each."""
+    # Stack
     number, ledger = c.saturated(c.pop()), c.pointer(Field.LEDGER)
+    # Operation
     before = c.let(f"sub i64 {c.let(f'trunc i256 {c.env(Env.NUMBER)} to i64')}, 1")
     is_near = c.let(f"icmp ult i64 {c.let(f'sub i64 {before}, {number}')}, {BLOCK_HASH_WINDOW}")
     index = c.let(f"and i64 {number}, {BLOCK_HASH_WINDOW - 1}")
-    hashes = c.let(f"getelementptr i8, ptr {ledger}, i64 {int(Ledger.BLOCK_HASHES)}")
+    hashes = c.let(f"getelementptr i8, ptr {ledger}, i64 {int(StateBlock.BLOCK_HASHES)}")
     at = c.let(f"getelementptr i8, ptr {hashes}, i64 {c.let(f'mul i64 {index}, {BLOCK_HASH_BYTES}')}")
     known = c.let(f"load i64, ptr {c.let(f'getelementptr i8, ptr {at}, i64 {int(BlockHash.AFTER)}')}")
     is_known = c.let(f"icmp eq i64 {known}, {c.let(f'add i64 {number}, 1')}")
@@ -56,10 +53,12 @@ def _blockhash(c: Emitter) -> None:
 
 
 @opcode("SELFBALANCE")
-def _selfbalance(c: Emitter) -> None:
+def selfbalance(c: Emitter) -> None:
+    """Push the account's balance (EIP-1884); Python is asked where it is not known."""
     ledger = c.pointer(Field.LEDGER)
     tag, balance = (
-        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}") for place in (Ledger.BALANCE_TAG, Ledger.BALANCE)
+        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}")
+        for place in (StateBlock.BALANCE_TAG, StateBlock.BALANCE)
     )
     c.host_unless(c.let(f"icmp eq i64 {c.let(f'load i64, ptr {tag}')}, {c.field(Field.STORAGE_TAG)}"))
     c.push(c.let(f"load i256, ptr {balance}, align 32"))

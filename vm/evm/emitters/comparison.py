@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-from vm.evm.builder import Emitter, Value
-from vm.evm.emitters.registry import Bool, pure
+from vm.evm.builder import Emitter, Value, signed
+from vm.evm.emitters.registry import condition
 
 
-def _signed(value: int) -> int:
-    return value - 2**256 if value >> 255 else value
-
-
-@pure("LT", lambda a, b: a < b)
-def _(c: Emitter, a: Value, b: Value) -> Bool:
+@condition("LT", lambda a, b: a < b)
+def lt(c: Emitter, a: Value, b: Value) -> str:
+    """a < b."""
     return c.let(f"icmp ult i256 {a}, {b}")
 
 
-@pure("GT", lambda a, b: a > b)
-def _(c: Emitter, a: Value, b: Value) -> Bool:
+@condition("GT", lambda a, b: a > b)
+def gt(c: Emitter, a: Value, b: Value) -> str:
+    """a > b."""
     return c.let(f"icmp ugt i256 {a}, {b}")
 
 
-@pure("SLT", lambda a, b: _signed(a) < _signed(b))
-def _(c: Emitter, a: Value, b: Value) -> Bool:
+@condition("SLT", lambda a, b: signed(a) < signed(b))
+def slt(c: Emitter, a: Value, b: Value) -> str:
+    """a < b as signed numbers."""
     return c.let(f"icmp slt i256 {a}, {b}")
 
 
-@pure("SGT", lambda a, b: _signed(a) > _signed(b))
-def _(c: Emitter, a: Value, b: Value) -> Bool:
+@condition("SGT", lambda a, b: signed(a) > signed(b))
+def sgt(c: Emitter, a: Value, b: Value) -> str:
+    """a > b as signed numbers."""
     return c.let(f"icmp sgt i256 {a}, {b}")
 
 
-@pure("EQ", lambda a, b: a == b)
-def _(c: Emitter, a: Value, b: Value) -> Bool:
+@condition("EQ", lambda a, b: a == b)
+def eq(c: Emitter, a: Value, b: Value) -> str:
+    """a == b."""
     return c.let(f"icmp eq i256 {a}, {b}")
 
 
-@pure("ISZERO", lambda a: a == 0)
-def _(c: Emitter, a: Value) -> Bool:
+@condition("ISZERO", lambda a: a == 0)
+def iszero(c: Emitter, a: Value) -> str:
+    """a == 0."""
     return c.is_zero(a)

@@ -2,48 +2,60 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from vm.evm.builder import Emitter
-from vm.evm.emitters.registry import Emit, opcode
+from vm.evm.emitters.registry import opcode
 from vm.evm.layout import Env, Field
 from vm.message import Halt
 
 
-def _env(word: Env) -> Emit:
-    return lambda c: c.push(c.env(word))
+def environment_word(c: Emitter, word: Env) -> None:
+    """Push a word that lasts at least as long as the frame."""
+    c.push(c.env(word))
 
 
-def _size(field: Field) -> Emit:
-    return lambda c: c.push(c.let(f"zext i64 {c.field(field)} to i256"))
+def size_of(c: Emitter, field: Field) -> None:
+    """Push the length, in bytes, of something that the frame holds."""
+    c.push(c.let(f"zext i64 {c.field(field)} to i256"))
 
 
 for _word in (Env.ADDRESS, Env.CALLER, Env.CALLVALUE, Env.ORIGIN, Env.GASPRICE):
-    opcode(_word.name)(_env(_word))
+    opcode(_word.name)(partial(environment_word, word=_word))
 
-opcode("CALLDATASIZE")(_size(Field.CALLDATA_LENGTH))
-opcode("CODESIZE")(_size(Field.CODE_LENGTH))
-opcode("RETURNDATASIZE")(_size(Field.RETURNDATA_LENGTH))
+opcode("CALLDATASIZE")(partial(size_of, field=Field.CALLDATA_LENGTH))
+opcode("CODESIZE")(partial(size_of, field=Field.CODE_LENGTH))
+opcode("RETURNDATASIZE")(partial(size_of, field=Field.RETURNDATA_LENGTH))
 
 
 @opcode("CALLDATALOAD")
-def _calldataload(c: Emitter) -> None:
+def calldataload(c: Emitter) -> None:
+    """Push a word of the calldata, with zeros beyond its end."""
+    # Stack
     offset = c.saturated(c.pop())
+    # Operation
     data, length = c.pointer(Field.CALLDATA), c.field(Field.CALLDATA_LENGTH)
     c.push(c.let(f"call i256 @load_padded(ptr {data}, i64 {length}, i64 {offset})"))
 
 
 @opcode("CALLDATACOPY")
-def _calldatacopy(c: Emitter) -> None:
+def calldatacopy(c: Emitter) -> None:
+    """Copy calldata to memory."""
     c.copy_padded(Field.CALLDATA, Field.CALLDATA_LENGTH, (c.pop(), c.pop(), c.pop()))
 
 
 @opcode("CODECOPY")
-def _codecopy(c: Emitter) -> None:
+def codecopy(c: Emitter) -> None:
+    """Copy the running code to memory."""
     c.copy_padded(Field.CODE, Field.CODE_LENGTH, (c.pop(), c.pop(), c.pop()))
 
 
 @opcode("RETURNDATACOPY")
-def _returndatacopy(c: Emitter) -> None:
+def returndatacopy(c: Emitter) -> None:
+    """Copy return data to memory; halts beyond its end (EIP-211)."""
+    # Stack
     operands = (c.pop(), c.pop(), c.pop())
+    # Operation
     start, size = c.saturated(operands[1]), c.bounded(operands[2])
     end = c.let(f"add i64 {start}, {size}")  # below 2**64: the start is below 2**63
     available = c.field(Field.RETURNDATA_LENGTH)
@@ -52,15 +64,21 @@ def _returndatacopy(c: Emitter) -> None:
 
 
 @opcode("EXTCODECOPY")
-def _extcodecopy(c: Emitter) -> None:
+def extcodecopy(c: Emitter) -> None:
+    """Copy an account's code to memory, which Python does after what memory costs is paid."""
+    # Stack
     c.drop()
     target = c.pop()
     c.drop()
-    _, size = c.memrange(target, c.pop())
+    length = c.pop()
+    # Gas
+    _, size = c.memrange(target, length)
     c.charge_size(size)
+    # Operation
     c.host()
 
 
 @opcode("BALANCE", "EXTCODESIZE", "EXTCODEHASH")
-def _account(c: Emitter) -> None:
+def account_word(c: Emitter) -> None:
+    """Push something of an account, which Python finds; it charges for a cold one."""
     c.host()

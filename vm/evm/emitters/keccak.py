@@ -7,8 +7,12 @@ from vm.evm.emitters.registry import opcode
 
 
 @opcode("KECCAK256")
-def _keccak256(c: Emitter) -> None:
+def keccak(c: Emitter) -> None:
+    """Keccak-256 of a range of memory."""
+    # Stack
     offset, length = c.pop(), c.pop()
+    # Gas
     start, size = c.memrange(offset, length)
     c.charge_size(size)
+    # Operation
     c.push(c.let(f"call i256 @keccak256(ptr {start}, i64 {size})"))

@@ -1,4 +1,4 @@
-"""How emitters are registered: `opcode` for any, `pure` for those that only compute one word from others."""
+"""How emitters are registered: any opcode, one that computes a word from words, or one that decides a condition."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Final
 from vm.evm.builder import Emitter, Value, wrapped
 
 Emit = Callable[[Emitter], None]
+"""Emits one opcode. Its static gas has been paid; ``c.gas`` is what is left."""
+
+Compute = Callable[..., str]
+"""``(emitter, *operands)`` to the name of an SSA value; the first operand was on top of the stack."""
 
 EMITTERS: Final[dict[str, Emit]] = {}
 
@@ -25,30 +29,35 @@ def opcode(*names: str) -> Callable[[Emit], Emit]:
     return register
 
 
-def pure(name: str, fold: Callable[..., int]) -> Callable[[Callable[..., str]], Callable[..., str]]:
-    """Register an opcode that turns words into one word, or into an i1 if its emitter returns ``Bool``.
+def word(name: str, fold: Callable[..., int]) -> Callable[[Compute], Compute]:
+    """Register an opcode that turns words into the word, i256, that its emitter computes.
 
     ``fold`` is its meaning on Python ints (modulo 2**256), used when all operands are constants.
     """
+    return _register(name, fold, lambda c, result: c.push(result))
 
-    def register(emit: Callable[..., str]) -> Callable[..., str]:
-        operands = len(inspect.signature(emit).parameters) - 1
-        is_bool = emit.__annotations__.get("return") == "Bool"
 
-        def emit_opcode(c: Emitter) -> None:
+def condition(name: str, fold: Callable[..., int]) -> Callable[[Compute], Compute]:
+    """Register an opcode that pushes 1 or 0 as the i1 that its emitter computes; ``fold`` as for `word`."""
+    return _register(name, fold, lambda c, result: c.push_bool(result))
+
+
+def _register(
+    name: str, fold: Callable[..., int], push: Callable[[Emitter, str], None]
+) -> Callable[[Compute], Compute]:
+    def register(compute: Compute) -> Compute:
+        operands = len(inspect.signature(compute).parameters) - 1
+
+        def emit(c: Emitter) -> None:
+            # Stack
             values: list[Value] = [c.pop() for _ in range(operands)]
-            if all(isinstance(v, int) for v in values):
+            # Operation
+            if all(isinstance(value, int) for value in values):
                 c.push(wrapped(int(fold(*values))))
-            elif is_bool:
-                c.push_bool(emit(c, *values))
             else:
-                c.push(emit(c, *values))
+                push(c, compute(c, *values))
 
-        opcode(name)(emit_opcode)
-        return emit
+        opcode(name)(emit)
+        return compute
 
     return register
-
-
-Bool = str
-"""Name of an i1."""

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from vm.evm.builder import Emitter
-from vm.evm.emitters.registry import Emit, opcode
+from vm.evm.emitters.registry import opcode
 
 
 @opcode("POP")
-def _pop(c: Emitter) -> None:
+def pop(c: Emitter) -> None:
+    """Drop the top word."""
     c.drop()
 
 
 @opcode("PUSH0")
-def _push0(c: Emitter) -> None:
+def push0(c: Emitter) -> None:
+    """Push 0 (EIP-3855)."""
     c.push(0)
 
 
-def _push(size: int) -> Emit:
-    return lambda c: c.push(c.immediate(size))
+def push_n(c: Emitter, n: int) -> None:
+    """Push the next ``n`` bytes of code."""
+    c.push(c.immediate(n))
 
 
-def _dup(n: int) -> Emit:
-    return lambda c: c.dup(n)
+def dup_n(c: Emitter, n: int) -> None:
+    """Push a copy of word ``n``, 1 being the top."""
+    c.dup(n)
 
 
-def _swap(n: int) -> Emit:
-    return lambda c: c.swap(n)
+def swap_n(c: Emitter, n: int) -> None:
+    """Exchange the top with the word ``n`` below it."""
+    c.swap(n)
 
 
 for _n in range(1, 33):
-    opcode(f"PUSH{_n}")(_push(_n))
+    opcode(f"PUSH{_n}")(partial(push_n, n=_n))
 for _n in range(1, 17):
-    opcode(f"DUP{_n}")(_dup(_n))
-    opcode(f"SWAP{_n}")(_swap(_n))
+    opcode(f"DUP{_n}")(partial(dup_n, n=_n))
+    opcode(f"SWAP{_n}")(partial(swap_n, n=_n))

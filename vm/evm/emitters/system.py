@@ -10,46 +10,65 @@ from vm.message import Halt
 
 
 @opcode("CREATE", "CREATE2")
-def _create(c: Emitter) -> None:
+def create(c: Emitter) -> None:
+    """Create a contract; what follows the static gas and that of the creation code is Python's."""
     c.require_not_static()
+    # Stack
     c.drop()
     offset, length = c.pop(), c.pop()
+    # Gas
     _, size = c.memrange(offset, length)
     c.charge_size(size)
-    c.host()
-
-
-def _call(c: Emitter, *, has_value: bool, moves_value: bool) -> None:
-    c.drop()
-    c.drop()
-    if has_value:
-        value = c.pop()
-        if moves_value and c.fork >= Fork.BYZANTIUM:
-            worthless = c.let(f"icmp eq i256 {value}, 0")
-            changing = c.let(f"icmp eq i64 {c.field(Field.STATIC)}, 0")
-            c.require(c.let(f"or i1 {worthless}, {changing}"), Halt.STATIC_VIOLATION)
-    data = (c.pop(), c.pop())
-    output = (c.pop(), c.pop())
-    c.memranges(data, output)
+    # Operation
     c.host()
 
 
 @opcode("CALL")
-def _call1(c: Emitter) -> None:
-    _call(c, has_value=True, moves_value=True)
+def call(c: Emitter) -> None:
+    """Call an account; only without value in a frame that may change nothing (EIP-214)."""
+    # Stack
+    c.drop()
+    c.drop()
+    value = c.pop()
+    if c.fork >= Fork.BYZANTIUM:
+        worthless = c.let(f"icmp eq i256 {value}, 0")
+        changing = c.let(f"icmp eq i64 {c.field(Field.STATIC)}, 0")
+        c.require(c.let(f"or i1 {worthless}, {changing}"), Halt.STATIC_VIOLATION)
+    _leave_call(c)
 
 
 @opcode("CALLCODE")
-def _callcode(c: Emitter) -> None:
-    _call(c, has_value=True, moves_value=False)
+def callcode(c: Emitter) -> None:
+    """Run another account's code for this account; the value goes nowhere."""
+    # Stack
+    c.drop()
+    c.drop()
+    c.pop()
+    _leave_call(c)
 
 
 @opcode("DELEGATECALL", "STATICCALL")
-def _delegatecall(c: Emitter) -> None:
-    _call(c, has_value=False, moves_value=False)
+def delegatecall(c: Emitter) -> None:
+    """A call without a value of its own."""
+    # Stack
+    c.drop()
+    c.drop()
+    _leave_call(c)
+
+
+def _leave_call(c: Emitter) -> None:
+    """Pay for memory of input and output, and leave what depends on accounts to Python."""
+    # Stack
+    data = (c.pop(), c.pop())
+    output = (c.pop(), c.pop())
+    # Gas
+    c.memranges(data, output)
+    # Operation
+    c.host()
 
 
 @opcode("SELFDESTRUCT")
-def _selfdestruct(c: Emitter) -> None:
+def selfdestruct(c: Emitter) -> None:
+    """Send the balance away; what depends on accounts is Python's."""
     c.require_not_static()
     c.host()

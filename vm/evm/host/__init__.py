@@ -8,19 +8,12 @@ innermost.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from chain.forks import Fork
+from vm.evm.frame import Frame
 from vm.evm.host import accounts, calls, creates, logs
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.opcodes import opcodes
 from vm.message import Halt
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
-
-Handler = Callable[["Execution", "Frame"], Halt | None]
 
 
 def handlers(fork: Fork) -> list[Handler]:
@@ -38,5 +31,5 @@ def handlers(fork: Fork) -> list[Handler]:
     ]
 
 
-def _not_for_python(_: Execution, frame: Frame) -> Halt | None:
+def _not_for_python(_: OpcodeHost, frame: Frame) -> Halt | None:
     raise AssertionError(f"opcode before pc {frame.pc} is native")

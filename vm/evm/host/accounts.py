@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
 from chain.types import Address
+from vm.evm.frame import Frame
+from vm.evm.host.protocol import OpcodeHost
 from vm.evm.layout import Field
 from vm.message import Halt
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
 
 GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
 
 
-def charge_cold_account(run: Execution, frame: Frame, address: Address, price: int) -> bool:
+def charge_cold_account(run: OpcodeHost, frame: Frame, address: Address, price: int) -> bool:
     """Warm the account; charge ``price`` if it was cold (EIP-2929). False if there is too little gas."""
     if run.has_access_lists and address not in run.precompiles and run.journal.warm_account(address):
         left = frame.words[GAS] - price
@@ -28,7 +26,7 @@ def charge_cold_account(run: Execution, frame: Frame, address: Address, price: i
     return True
 
 
-def balance(run: Execution, frame: Frame) -> Halt | None:
+def balance(run: OpcodeHost, frame: Frame) -> Halt | None:
     """BALANCE."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
@@ -38,27 +36,27 @@ def balance(run: Execution, frame: Frame) -> Halt | None:
     return None
 
 
-def selfbalance(run: Execution, frame: Frame) -> Halt | None:
+def selfbalance(run: OpcodeHost, frame: Frame) -> Halt | None:
     """SELFBALANCE, when native code does not know it: it changes only where messages begin and end."""
     at = frame.words[SP] - 32
     frame.view[at : at + 32] = word = run.journal.balance(frame.message.to).to_bytes(32, "little")
-    run.ledger.know_balance(frame, word)
+    run.native_state.know_balance(frame, word)
     return None
 
 
-def extcodesize(run: Execution, frame: Frame) -> Halt | None:
+def extcodesize(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODESIZE: of a delegated account the designator's (EIP-7702)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
     if not charge_cold_account(run, frame, address, SCHEDULES[run.fork].cold_account_extra):
         return Halt.OUT_OF_GAS
-    known = run.engine.codes.get(run.journal.code_hash(address))
+    known = run.codes.get(run.journal.code_hash(address))
     size = len(run.journal.code(address)) if known is None else known.length
     frame.view[at : at + 32] = size.to_bytes(32, "little")
     return None
 
 
-def extcodehash(run: Execution, frame: Frame) -> Halt | None:
+def extcodehash(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODEHASH: 0 for accounts that are empty or do not exist (EIP-1052)."""
     at = frame.words[SP] - 32
     address = Address(bytes(frame.view[at : at + 20])[::-1])
@@ -69,7 +67,7 @@ def extcodehash(run: Execution, frame: Frame) -> Halt | None:
     return None
 
 
-def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
+def extcodecopy(run: OpcodeHost, frame: Frame) -> Halt | None:
     """EXTCODECOPY."""
     sp, view = frame.words[SP], frame.view
     address = Address(bytes(view[sp + 96 : sp + 116])[::-1])
@@ -83,16 +81,16 @@ def extcodecopy(run: Execution, frame: Frame) -> Halt | None:
     return None
 
 
-def blockhash(run: Execution, frame: Frame) -> Halt | None:
+def blockhash(run: OpcodeHost, frame: Frame) -> Halt | None:
     """BLOCKHASH of one of the 256 blocks before this one, the first time."""
     at = frame.words[SP] - 32
     number = int.from_bytes(frame.view[at : at + 32], "little")
     frame.view[at : at + 32] = word = run.context.block_hash(number)[::-1]
-    run.ledger.know_hash(number, word)
+    run.native_state.know_hash(number, word)
     return None
 
 
-def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
+def selfdestruct(run: OpcodeHost, frame: Frame) -> Halt | None:
     """SELFDESTRUCT: from Cancun on only an account created in this transaction is deleted (EIP-6780)."""
     sp, journal, fork = frame.words[SP], run.journal, run.fork
     gas = SCHEDULES[fork]
@@ -107,7 +105,7 @@ def selfdestruct(run: Execution, frame: Frame) -> Halt | None:
             return Halt.OUT_OF_GAS
         frame.words[GAS] = left
     if run.tracer is not None:
-        run.settle()
+        run.flush_to_journal()
         run.tracer.selfdestruct(address, heir, amount)
     deletes = fork < Fork.CANCUN or journal.was_created(address)
     if heir != address:

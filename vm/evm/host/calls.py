@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chain.console_log import CONSOLE
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES, GasSchedule
 from chain.types import Address
 from vm.errors import PrecompileError
+from vm.evm.frame import Frame
 from vm.evm.host.accounts import charge_cold_account
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.faults import OUT_OF_GAS
 from vm.limits import CALL_DEPTH
 from vm.message import CallKind, Halt, Message, Outcome
 from vm.precompiles import precompile
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
-    from vm.evm.host import Handler
 
 GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
@@ -29,7 +26,7 @@ OUTPUT_LENGTH: Final = int(Field.OUTPUT_LENGTH)
 _NOTHING: Final = b""
 
 
-def _delegation_gas(run: Execution, gas: GasSchedule, target: Address) -> int:
+def _delegation_gas(run: OpcodeHost, gas: GasSchedule, target: Address) -> int:
     """Gas to reach the code a delegated account points to, which is warm from then on (EIP-7702)."""
     if run.fork < Fork.PRAGUE:
         return 0
@@ -44,7 +41,7 @@ def _call(kind: CallKind) -> Handler:
     has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
     top = 160 if has_value else 128
 
-    def call(run: Execution, frame: Frame) -> Halt | None:
+    def call(run: OpcodeHost, frame: Frame) -> Halt | None:
         words, view, mine, gas = frame.words, frame.view, frame.message, SCHEDULES[run.fork]
         sp = words[SP]
         target = Address(bytes(view[sp + top - 32 : sp + top - 12])[::-1])
@@ -76,37 +73,15 @@ def _call(kind: CallKind) -> Handler:
             if run.tracer is not None:
                 data = bytes(frame.memory[start : start + size])
                 why = Halt.CALL_TOO_DEEP if is_deep else Halt.INSUFFICIENT_BALANCE
-                run.tell_refused(message_of(kind, mine, target, value, data, granted), why)
+                run.report_refused(mine.child(kind, target, value, data, granted), why)
             return None
-        message = message_of(kind, mine, target, value, bytes(frame.memory[start : start + size]), granted)
+        message = mine.child(kind, target, value, bytes(frame.memory[start : start + size]), granted)
         if run.context.console is not None and message.to == CONSOLE:
             run.context.console.add(message.data)
         run.begin_call(message)
         return None
 
     return call
-
-
-def message_of(
-    kind: CallKind, mine: Message, target: Address, value: int, data: bytes, granted: int
-) -> Message:
-    depth = mine.depth + 1
-    if kind is CallKind.DELEGATECALL:
-        return Message(
-            kind,
-            mine.caller,
-            mine.to,
-            target,
-            mine.value,
-            data,
-            granted,
-            depth,
-            mine.is_static,
-            transfers_value=False,
-        )
-    to = mine.to if kind is CallKind.CALLCODE else target
-    is_static = mine.is_static or kind is CallKind.STATICCALL
-    return Message(kind, mine.to, to, target, value, data, granted, depth, is_static)
 
 
 def run_precompile(fork: Fork, address: Address, message: Message) -> Outcome:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chain.crypto import create2_address, create_address
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
+from vm.evm.frame import Frame
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.limits import CALL_DEPTH, NONCE_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
-    from vm.evm.host import Handler
 
 GAS: Final = int(Field.GAS)
 SP: Final = int(Field.SP)
@@ -25,11 +22,11 @@ def _create(kind: CallKind) -> Handler:
     is_salted = kind is CallKind.CREATE2
     low = 0 if is_salted else -32
 
-    def create(run: Execution, frame: Frame) -> Halt | None:
+    def create(run: OpcodeHost, frame: Frame) -> Halt | None:
         words, view, mine, journal = frame.words, frame.view, frame.message, run.journal
         sp = words[SP]
         size = int.from_bytes(view[sp + low : sp + low + 8], "little")
-        if size > 2 * run.engine.code_bytes_max and run.fork >= Fork.SHANGHAI:
+        if size > 2 * run.code_bytes_max and run.fork >= Fork.SHANGHAI:
             return Halt.OUT_OF_GAS
         start = int.from_bytes(view[sp + low + 32 : sp + low + 40], "little") if size else 0
         value = int.from_bytes(view[sp + low + 64 : sp + low + 96], "little")
@@ -46,7 +43,7 @@ def _create(kind: CallKind) -> Handler:
         address = create_address(mine.to, nonce) if salt is None else create2_address(mine.to, salt, initcode)
         message = Message(kind, mine.to, address, address, value, initcode, granted, mine.depth + 1, salt=salt)
         if why is not None:
-            run.tell_refused(message, why)
+            run.report_refused(message, why)
             return None
         words[GAS] = left - granted
         journal.set_nonce(mine.to, nonce + 1)
@@ -65,7 +62,7 @@ def _refusal(depth: int, nonce: int, balance: int, value: int) -> Halt | None:
     return Halt.NONCE_OVERFLOW if nonce >= NONCE_MAX else None
 
 
-def deploy(run: Execution, message: Message, returned: Outcome) -> Outcome:
+def deploy(run: OpcodeHost, message: Message, returned: Outcome) -> Outcome:
     """Check and pay for the code a creation returned, and install it."""
     fork, code = run.fork, returned.output
     if code[:1] == b"\xef" and fork >= Fork.LONDON:
@@ -76,7 +73,7 @@ def deploy(run: Execution, message: Message, returned: Outcome) -> Outcome:
         if fork < Fork.HOMESTEAD:
             return Outcome(returned.halt, returned.gas_left, code=code)
         return Outcome(Halt.OUT_OF_GAS, 0, fault=CODE_STORE_OUT_OF_GAS)
-    if len(code) > run.engine.code_bytes_max and fork >= Fork.SPURIOUS_DRAGON:
+    if len(code) > run.code_bytes_max and fork >= Fork.SPURIOUS_DRAGON:
         return _undeployed(Halt.CODE_TOO_LARGE)
     run.journal.set_code(message.to, code)
     return Outcome(returned.halt, returned.gas_left - deposit, code=code)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chain.receipts import Log
 from chain.types import Hash32
+from vm.evm.frame import Frame
+from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
 from vm.message import Halt
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
-    from vm.evm.host import Handler
 
 SP: Final = int(Field.SP)
 
@@ -20,7 +17,7 @@ SP: Final = int(Field.SP)
 def _log(topics: int) -> Handler:
     top = 32 * (topics + 1)
 
-    def log(run: Execution, frame: Frame) -> Halt | None:
+    def log(run: OpcodeHost, frame: Frame) -> Halt | None:
         sp, view = frame.words[SP], frame.view
         size = int.from_bytes(view[sp + top - 32 : sp + top - 24], "little")
         start = int.from_bytes(view[sp + top : sp + top + 8], "little") if size else 0
@@ -31,7 +28,7 @@ def _log(topics: int) -> Handler:
             tuple([Hash32(raw[i : i + 32]) for i in range(0, 32 * topics, 32)]),
             bytes(frame.memory[start : start + size]),
         )
-        run.settle()
+        run.flush_to_journal()
         run.journal.emit(record)
         if run.tracer is not None:
             run.tracer.log(record, len(run.journal.logs) - 1)

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from vm.evm.frame import Frame
+from vm.evm.host.protocol import OpcodeHost
 from vm.evm.layout import Field
 from vm.journal_replay import slot_of
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.evm.frame import Frame
 
 SP: Final = int(Field.SP)
 TAG: Final = int(Field.STORAGE_TAG)
 
 
-def _key(run: Execution, frame: Frame) -> bytes | None:
+def _key(run: OpcodeHost, frame: Frame) -> bytes | None:
     """The slot, little-endian; None if there was no room for another and the opcode must look again."""
-    if run.ledger.is_full:
-        run.settle()
-        run.ledger.clear(run.frames)
+    if run.native_state.is_full:
+        run.flush_to_journal()
+        run.forget_slots()
         return None
     at = frame.words[SP] - 32
     return bytes(frame.view[at : at + 32])
 
 
-def bring_slot(run: Execution, frame: Frame) -> None:
+def bring_slot(run: OpcodeHost, frame: Frame) -> None:
     """For SLOAD and SSTORE."""
     key = _key(run, frame)
     if key is None:
@@ -35,15 +33,15 @@ def bring_slot(run: Execution, frame: Frame) -> None:
     value, original, is_cold = slot_of(journal, address, slot)
     raw = value.to_bytes(32, "little")
     raw_original = raw if original == value else original.to_bytes(32, "little")
-    run.ledger.bring_in(frame, tag, key, raw, raw_original, is_cold and run.has_access_lists)
+    run.native_state.bring_in(frame, tag, key, raw, raw_original, is_cold and run.has_access_lists)
     if run.has_access_lists:
-        run.ledger.count_load(frame, tag, journal)
+        run.native_state.count_load(frame, tag, journal)
 
 
-def bring_transient(run: Execution, frame: Frame) -> None:
+def bring_transient(run: OpcodeHost, frame: Frame) -> None:
     """For TLOAD and TSTORE."""
     key = _key(run, frame)
     if key is None:
         return
     value = run.journal.transient(frame.message.to, int.from_bytes(key, "little")).to_bytes(32, "little")
-    run.ledger.bring_in(frame, frame.words[TAG] + 1, key, value, value, cold=False)
+    run.native_state.bring_in(frame, frame.words[TAG] + 1, key, value, value, cold=False)

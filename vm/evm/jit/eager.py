@@ -8,10 +8,10 @@ from collections import OrderedDict
 from chain.hashing import keccak256
 from vm.code import Code
 from vm.evm.jit import objects
-from vm.evm.jit.dump import Dump
-from vm.evm.jit.maps import CODE_BYTES_MAX, Maps
+from vm.evm.jit.entry_table import CODE_BYTES_MAX, EntryTable
 from vm.evm.jit.metrics import Metrics
 from vm.evm.jit.module import compile_ir
+from vm.evm.jit.ports import Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
 
@@ -32,46 +32,46 @@ class EagerTier:
         self._metrics = metrics
         self._level = level
         self._dump = dump
-        self._maps: OrderedDict[bytes, Maps] = OrderedDict()
+        self._tables: OrderedDict[bytes, EntryTable] = OrderedDict()
         self._lock = threading.Lock()
         self._bytes = 0
         self._deoptimised = self._interpreted = 0
         """Of contracts no longer kept."""
 
-    def maps_of(self, code: Code) -> Maps | None:
-        """Maps of the code about to run; None for code too long to compile."""
+    def entry_table_of(self, code: Code) -> EntryTable | None:
+        """The entry table of the code about to run; None for code too long to compile."""
         if not 0 < code.length <= CODE_BYTES_MAX:
             return None
         with self._lock:
-            maps = self._maps.get(code.bytes)
-            if maps is not None:
-                self._maps.move_to_end(code.bytes)
+            table = self._tables.get(code.bytes)
+            if table is not None:
+                self._tables.move_to_end(code.bytes)
             else:
-                maps = self._maps[code.bytes] = Maps(code, self._interpreter)
-                self._compile(code, maps)
-                while len(self._maps) > CONTRACTS_MAX or (self._bytes > LOADED_BYTES_MAX and len(self._maps) > 1):
-                    self._given_up(self._maps.popitem(last=False)[1])
-        self._metrics.entered += maps.is_compiled
-        return maps
+                table = self._tables[code.bytes] = EntryTable(code, self._interpreter)
+                self._compile(code, table)
+                while len(self._tables) > CONTRACTS_MAX or (self._bytes > LOADED_BYTES_MAX and len(self._tables) > 1):
+                    self._given_up(self._tables.popitem(last=False)[1])
+        self._metrics.entered += table.is_compiled
+        return table
 
-    def _given_up(self, maps: Maps) -> None:
-        self._deoptimised += maps.deoptimised
-        self._interpreted += sum(maps.counts().values())
-        self._bytes -= maps.compiled_bytes
-        self._metrics.machine_code_bytes -= maps.compiled_bytes
+    def _given_up(self, table: EntryTable) -> None:
+        self._deoptimised += table.deoptimised
+        self._interpreted += sum(table.counts().values())
+        self._bytes -= table.compiled_bytes
+        self._metrics.machine_code_bytes -= table.compiled_bytes
         self._metrics.evicted += 1
 
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter."""
         with self._lock:
-            return self._deoptimised + sum(maps.deoptimised for maps in self._maps.values())
+            return self._deoptimised + sum(table.deoptimised for table in self._tables.values())
 
     def interpreted(self) -> int:
         """Times a block ran in the interpreter because it was not compiled."""
         with self._lock:
-            return self._interpreted + sum(sum(maps.counts().values()) for maps in self._maps.values())
+            return self._interpreted + sum(sum(table.counts().values()) for table in self._tables.values())
 
-    def _compile(self, code: Code, maps: Maps) -> None:
+    def _compile(self, code: Code, table: EntryTable) -> None:
         fork, kind = self._interpreter.fork, f"whole{self._level}"
         code_hash = keccak256(code.bytes)
         found = self._store.get(code_hash, fork, kind) if self._dump is None else None
@@ -83,7 +83,7 @@ class EagerTier:
             if self._dump is not None:
                 self._dump.write(code, code_hash, fork, kind, text, self._level)
         loaded = objects.load(found, self._interpreter)
-        maps.install(loaded.functions, loaded.library, len(found))
+        table.install(loaded.functions, loaded.library, len(found))
         self._metrics.functions += len(loaded.functions)
         self._bytes += len(found)
         self._metrics.machine_code_bytes += len(found)

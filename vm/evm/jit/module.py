@@ -124,7 +124,7 @@ class ModuleBuilder:
         return Compilation(text, len(self._done), self._operations)
 
     def _stub(self, pc: int) -> str:
-        """What stands for a function that found no room: go on where the maps say."""
+        """What stands for a function that found no room: go on where the entry table says."""
         index = self._program.targets.get(pc, INTERPRET)
         return (
             f"define internal {SIGNATURE} @at{pc}({PARAMETERS}) nounwind {{\n"

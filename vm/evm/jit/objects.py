@@ -7,7 +7,6 @@ import hashlib
 import threading
 from functools import cache
 from itertools import count
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from llvmlite import binding as llvm
@@ -77,7 +76,7 @@ def load(code: bytes, interpreter: Interpreter) -> Loaded:
 
 
 @cache
-def _fingerprint(fork: Fork) -> bytes:
+def _fingerprint(fork: Fork, compiler_digest: bytes) -> bytes:
     """Stands for everything but the contract that decides an object: emitters, layout, LLVM, CPU, format."""
     digest = hashlib.blake2b(digest_size=20)
     parts = [
@@ -87,15 +86,18 @@ def _fingerprint(fork: Fork) -> bytes:
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
         str(FORMAT),
+        compiler_digest.hex(),
     ]
-    parts += [path.read_text() for path in sorted(Path(__file__).parent.glob("*.py"))]
     for part in parts:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.digest()
 
 
-def object_key(code_hash: Hash32, fork: Fork, kind: str) -> str:
-    """Cache key of a contract's object; ``kind`` tells whole contracts from their hot parts."""
-    digest = hashlib.blake2b(code_hash, key=_fingerprint(fork), digest_size=20)
+def object_key(code_hash: Hash32, fork: Fork, kind: str, compiler_digest: bytes) -> str:
+    """Cache key of a contract's object; ``kind`` tells whole contracts from their hot parts.
+
+    ``compiler_digest`` differs between versions of `vm.evm.jit` that may compile the same code differently.
+    """
+    digest = hashlib.blake2b(code_hash, key=_fingerprint(fork, compiler_digest), digest_size=20)
     return f"jit-{kind}-{fork.name.lower()}-{digest.hexdigest()}"

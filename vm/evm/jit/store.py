@@ -12,15 +12,17 @@ from vm.evm.native import ObjectCache, seal, unseal
 class ObjectStore:
     """The JIT's view of the cache; without one it keeps nothing."""
 
-    def __init__(self, cache: ObjectCache | None, metrics: Metrics) -> None:
+    def __init__(self, cache: ObjectCache | None, compiler_digest: bytes, metrics: Metrics) -> None:
+        """``compiler_digest`` is that of `vm.evm.jit.objects.object_key`."""
         self._cache = cache
+        self._compiler_digest = compiler_digest
         self._metrics = metrics
 
     def get(self, code_hash: Hash32, fork: Fork, kind: str) -> bytes | None:
         """The object, None unless an intact one is there that this version on this computer compiled."""
         if self._cache is None:
             return None
-        key = object_key(code_hash, fork, kind)
+        key = object_key(code_hash, fork, kind, self._compiler_digest)
         stored = self._cache.get(key)
         if stored is None:
             return None
@@ -34,5 +36,5 @@ class ObjectStore:
     def put(self, code_hash: Hash32, fork: Fork, kind: str, code: bytes) -> None:
         """Keep an object."""
         if self._cache is not None:
-            key = object_key(code_hash, fork, kind)
+            key = object_key(code_hash, fork, kind, self._compiler_digest)
             self._cache.put(key, seal(key, code))

@@ -1,7 +1,7 @@
 """Plain calls in native code: the callee's frame is begun, and ended into its caller, without leaving.
 
 Plain is a call without value to an account that Python has called before in this execution (`Callee`), while nobody
-steps or traces. All else leaves to Python, which finds the frames native code began by `Ledger.DEPTH` and
+steps or traces. All else leaves to Python, which finds the frames native code began by `StateBlock.DEPTH` and
 `Field.IS_KNOWN`. The callee reads its calldata from the memory of its caller, which is suspended, and the caller its
 return data from the memory of the callee, which nobody begins again before the caller makes another call.
 """
@@ -34,7 +34,7 @@ from vm.evm.layout import (
     Env,
     Exit,
     Field,
-    Ledger,
+    StateBlock,
 )
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
 from vm.message import CallKind, Halt
@@ -129,7 +129,7 @@ def _callee_of(kind: CallKind, gas: GasSchedule) -> str:
   %target.low = trunc i256 %wanted to i64
   %number.of = and i64 %target.low, {CALLEES_MAX - 1}
   %distance = mul i64 %number.of, {CALLEE_BYTES}
-  %callees = getelementptr i8, ptr %LEDGER, i64 {int(Ledger.CALLEES)}
+  %callees = getelementptr i8, ptr %LEDGER, i64 {int(StateBlock.CALLEES)}
   %known = getelementptr i8, ptr %callees, i64 %distance
   %known.address = load i256, ptr %known, align 32
   %number.at = getelementptr i8, ptr %known, i64 {int(Callee.NUMBER)}
@@ -216,9 +216,9 @@ def _registers(kind: CallKind) -> str:
     text += _register(Field.CALLDATA, "%data", "ptr") + _register(Field.LEDGER, "%LEDGER", "ptr")
     text += _register(Field.CALLER, "%frame", "ptr")
     for mark, place in (
-        (Field.UNDO_MARK, Ledger.UNDO),
-        (Field.LOG_MARK, Ledger.LOGS_END),
-        (Field.REFUND_MARK, Ledger.REFUND),
+        (Field.UNDO_MARK, StateBlock.UNDO),
+        (Field.LOG_MARK, StateBlock.LOGS_END),
+        (Field.REFUND_MARK, StateBlock.REFUND),
     ):
         text += (
             f"  %now.{mark.name}.at = getelementptr i8, ptr %LEDGER, i64 {int(place)}\n"
@@ -251,7 +251,7 @@ def _words(kind: CallKind) -> str:
 
 def _deeper(by: int) -> str:
     return (
-        f"  %depth.at = getelementptr i8, ptr %LEDGER, i64 {int(Ledger.DEPTH)}\n"
+        f"  %depth.at = getelementptr i8, ptr %LEDGER, i64 {int(StateBlock.DEPTH)}\n"
         f"  %depth = load i64, ptr %depth.at\n  %deeper = add i64 %depth, {by}\n"
         "  store i64 %deeper, ptr %depth.at\n"
     )

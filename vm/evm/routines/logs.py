@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from vm.evm.convention import load_field
-from vm.evm.layout import ENV_OFFSET, LOG_BYTES, WORD_BYTES, Env, Field, Ledger, LogRecord
+from vm.evm.layout import ENV_OFFSET, LOG_BYTES, WORD_BYTES, Env, Field, LogRecord, StateBlock
 
 IR = f"""
 ; Record a log; where its topics go, null if there is no room for it.
 define internal ptr @append_log(ptr %frame, i64 %topics, ptr %data, i64 %size) noinline nounwind {{
 {load_field(Field.LEDGER, "ptr")}
-  %end.at = getelementptr i8, ptr %LEDGER, i64 {int(Ledger.LOGS_END)}
+  %end.at = getelementptr i8, ptr %LEDGER, i64 {int(StateBlock.LOGS_END)}
   %end = load i64, ptr %end.at
   %up = add i64 %size, {WORD_BYTES - 1}
   %padded = and i64 %up, -{WORD_BYTES}
@@ -23,7 +23,7 @@ full:
   ret ptr null
 write:
   store i64 %after, ptr %end.at
-  %logs = getelementptr i8, ptr %LEDGER, i64 {int(Ledger.LOGS)}
+  %logs = getelementptr i8, ptr %LEDGER, i64 {int(StateBlock.LOGS)}
   %log = getelementptr i8, ptr %logs, i64 %end
   store i64 %topics, ptr %log
   %size.at = getelementptr i8, ptr %log, i64 {int(LogRecord.SIZE)}

@@ -18,8 +18,8 @@ from vm.evm.layout import (
     UNDO_MAX,
     Change,
     Field,
-    Ledger,
     Slot,
+    StateBlock,
 )
 
 HASH_FACTOR = 0x9E3779B97F4A7C15
@@ -53,7 +53,7 @@ start:
   %tagged = add i64 %mixed, %tag
   %hash = mul i64 %tagged, {HASH_FACTOR}
   %first = lshr i64 %hash, {64 - CELL_BITS}
-{_load("slots", "%ledger", Ledger.SLOTS)}{_at("index", "%ledger", Ledger.INDEX)}
+{_load("slots", "%ledger", StateBlock.SLOTS)}{_at("index", "%ledger", StateBlock.INDEX)}
   br label %probe
 probe:
   %cell = phi i64 [ %first, %start ], [ %next, %onward ]
@@ -64,7 +64,7 @@ probe:
   br i1 %begun, label %look, label %free
 look:
   %distance = mul i64 %number, {SLOT_BYTES}
-{_at("entries", "%ledger", Ledger.ENTRIES)}
+{_at("entries", "%ledger", StateBlock.ENTRIES)}
   %entry = getelementptr i8, ptr %entries, i64 %distance
 {_load("owner", "%entry", Slot.CELL)}
   %mine = icmp eq i64 %owner, %cell
@@ -89,7 +89,7 @@ free:
   br i1 %inserts, label %insert, label %lacking
 insert:
   %offset = mul i64 %slots, {SLOT_BYTES}
-{_at("room", "%ledger", Ledger.ENTRIES)}
+{_at("room", "%ledger", StateBlock.ENTRIES)}
   %new = getelementptr i8, ptr %room, i64 %offset
 {_put("new.tag", "%new", Slot.TAG, "%tag")}{_put("new.undo", "%new", Slot.UNDO, "0")}
 {_put("new.cell", "%new", Slot.CELL, "%cell")}{_put("new.cold", "%new", Slot.COLD, "1")}
@@ -113,12 +113,12 @@ start:
   %known = icmp ugt i64 %last, %UNDO_MARK
   br i1 %known, label %done, label %first
 first:
-{_load("count", "%ledger", Ledger.UNDO)}
+{_load("count", "%ledger", StateBlock.UNDO)}
   %room = icmp ult i64 %count, {UNDO_MAX}
   br i1 %room, label %keep, label %done
 keep:
   %distance = mul i64 %count, {UNDO_BYTES}
-{_at("changes", "%ledger", Ledger.CHANGES)}
+{_at("changes", "%ledger", StateBlock.CHANGES)}
   %change = getelementptr i8, ptr %changes, i64 %distance
   store ptr %entry, ptr %change
 {_put("kept.undo", "%change", Change.UNDO, "%last")}{_load("cold", "%entry", Slot.COLD)}
@@ -140,10 +140,11 @@ define void @undo(ptr %frame) nounwind {{
 start:
 {load_field(Field.LEDGER, "ptr")}{load_field(Field.UNDO_MARK)}
 {load_field(Field.LOG_MARK)}{load_field(Field.REFUND_MARK)}
-{_put("logs", "%LEDGER", Ledger.LOGS_END, "%LOG_MARK")}{_put("refund", "%LEDGER", Ledger.REFUND, "%REFUND_MARK")}
-{_load("count", "%LEDGER", Ledger.UNDO)}
+{_put("logs", "%LEDGER", StateBlock.LOGS_END, "%LOG_MARK")}
+{_put("refund", "%LEDGER", StateBlock.REFUND, "%REFUND_MARK")}
+{_load("count", "%LEDGER", StateBlock.UNDO)}
   store i64 %UNDO_MARK, ptr %count.at
-{_at("changes", "%LEDGER", Ledger.CHANGES)}
+{_at("changes", "%LEDGER", StateBlock.CHANGES)}
   br label %loop
 loop:
   %left = phi i64 [ %count, %start ], [ %this, %back ]
@@ -264,7 +265,7 @@ def _storing(gas: GasSchedule) -> str:
   br i1 %enough, label %keep, label %poor
 keep:
 {_KEEP}
-{_load("refund.now", "%LEDGER", Ledger.REFUND)}
+{_load("refund.now", "%LEDGER", StateBlock.REFUND)}
   %refund.after = add i64 %refund.now, %refund
   store i64 %refund.after, ptr %refund.now.at
   store i256 %new, ptr %value.at, align 32

@@ -1,4 +1,4 @@
-"""The compiling process: ``python -m vm.evm.jit.worker``, requests on standard input, objects on output.
+"""The compiling process: ``python -m node.machine.compile_process``, requests on standard input, objects on output.
 
 It ends when its input does, so it never outlives the daemon by more than one compilation, and that is bounded.
 """
@@ -27,9 +27,10 @@ def _limit() -> None:
 
 def serve() -> None:
     """Answer requests until the input ends."""
+    # Here, so that loading LLVM is under the limits, too.
+    from node.machine.compile_messages import decode_request, receive, send
     from vm.evm.jit.module import compile_ir
     from vm.evm.jit.objects import compile_module
-    from vm.evm.jit.wire import decode_request, receive, send
 
     while (data := receive(sys.stdin.buffer)) is not None:
         try:

@@ -7,37 +7,28 @@
 from __future__ import annotations
 
 import struct
-from typing import IO, Final, NamedTuple
+from typing import IO, Final
 
 from chain.forks import Fork
+from vm.evm.jit.ports import CompileRequest
 
 MESSAGE_BYTES_MAX: Final = 64 << 20
 _LENGTH: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<HBI")
 
 
-class Request(NamedTuple):
-    """What is to be compiled."""
-
-    fork: Fork
-    level: int
-    code: bytes
-    hot: tuple[int, ...]
-    """JUMPDESTs, and 0 for the code's begin."""
-
-
-def encode_request(request: Request) -> bytes:
+def encode_request(request: CompileRequest) -> bytes:
     """The bytes of a request, without its length."""
     pcs = struct.pack(f"<{len(request.hot)}H", *request.hot)
     return _HEAD.pack(request.fork, request.level, len(request.code)) + request.code + pcs
 
 
-def decode_request(data: bytes) -> Request:
+def decode_request(data: bytes) -> CompileRequest:
     """The request in these bytes."""
     fork, level, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
     pcs = struct.unpack(f"<{(len(data) - end) // 2}H", data[end:])
-    return Request(Fork(fork), level, data[_HEAD.size : end], pcs)
+    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs)
 
 
 def send(stream: IO[bytes], data: bytes) -> None:

@@ -11,10 +11,10 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from typing import Final
 
-from vm.evm.jit.wire import Request, encode_request, receive, send
+from node.machine.compile_messages import encode_request, receive, send
+from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
 QUEUE_MAX: Final = 64
 """Contracts waiting; more stay interpreted and ask again later."""
@@ -23,18 +23,12 @@ IDLE_SECONDS: Final = 20.0
 """Without work the process ends: it holds some 60 MB."""
 PAUSE_SECONDS: Final = 0.2
 """After a fault: what is exhausted now may be there then."""
-PROCESS_LOST: Final = "the compiling process hung, died or could not be started"
-"""The reason why a contract was not compiled that says nothing about the contract."""
 
-Prepare = Callable[[], Request | None]
-"""Called in the workshop's thread first: what is to be compiled, None if nothing is."""
+class CompileWorker:
+    """Implements `vm.evm.jit.ports.BackgroundCompiler`: one thread feeds one process, while there is work.
 
-Done = Callable[[Request, bytes | None, str], None]
-"""Called in the workshop's thread with the request and the object, or None and the reason."""
-
-
-class Workshop:
-    """One thread that feeds one process; both exist only while there is work."""
+    Owns both. Any thread may call its methods.
+    """
 
     def __init__(self, seconds_max: float = COMPILE_SECONDS_MAX, idle_seconds: float = IDLE_SECONDS) -> None:
         self._waiting: queue.Queue[tuple[Prepare, Done] | None] = queue.Queue(QUEUE_MAX)
@@ -81,16 +75,16 @@ class Workshop:
         self.faults += 1
         self.last_fault = fault[:200]
 
-    @property
-    def waiting(self) -> int:
-        """Contracts in the queue."""
-        return self._waiting.qsize()
-
-    @property
-    def process_id(self) -> int | None:
-        """The compiling process, if there is one."""
+    def status(self) -> CompilerStatus:
+        """What it has done, and the compiling process if there is one. Any thread."""
         process = self._process
-        return process.pid if process is not None else None
+        return CompilerStatus(
+            self._waiting.qsize(),
+            self.killed,
+            self.faults,
+            self.last_fault,
+            process.pid if process is not None else None,
+        )
 
     def close(self) -> None:
         """Stop compiling at once; what waits is dropped."""
@@ -136,19 +130,19 @@ class Workshop:
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             self._stop()
-            code, reason = None, PROCESS_LOST
+            code, reason = None, WORKER_LOST
             self._ending.wait(PAUSE_SECONDS)
         if not self._closed:
             done(request, code, reason)
 
-    def _compile(self, request: Request) -> tuple[bytes | None, str]:
+    def _compile(self, request: CompileRequest) -> tuple[bytes | None, str]:
         if self._process is not None and self._process.poll() is not None:
             self.killed += 1  # it died while it waited: no contract is to blame
             self._stop()
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "vm.evm.jit.worker"],
+                [sys.executable, "-P", "-m", "node.machine.compile_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -169,7 +163,7 @@ class Workshop:
         if not answer:
             self.killed += 1
             self._stop()
-            return None, PROCESS_LOST
+            return None, WORKER_LOST
         return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
 
     def _stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Where a contract's compiled functions are: by pc an index, by index an address, in memory native code reads."""
+"""Where a contract's compiled functions are: by pc an index, by index an address, in memory that native code reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLACK: Final = 40
 """Entries behind the end of the code, where a pc may come to stand."""
 
 
-class MapAddresses(NamedTuple):
+class EntryTableAddresses(NamedTuple):
     """What a frame's registers from TARGETS to PROFILE hold."""
 
     targets: int
@@ -25,10 +25,10 @@ class MapAddresses(NamedTuple):
     profile: int
 
 
-NO_MAPS: Final = MapAddresses(0, 0, 0, 0)
+NO_ENTRIES: Final = EntryTableAddresses(0, 0, 0, 0)
 
 
-class Maps:
+class EntryTable:
     """Of one contract under one fork. Lives as long as a frame runs in it; so does the machine code it names.
 
     Functions may be put in while frames run: each is one aligned store.
@@ -60,12 +60,12 @@ class Maps:
         )
         self._counters = (ctypes.c_uint32 * self.count)()
         self.size = 4 * (code.length + _SLACK) + 12 * self.count
-        """Bytes of the maps themselves."""
+        """Bytes of the table itself."""
         self._libraries: list[Any] = []
         self.compiled: set[int] = set()
         """Indexes of functions that are compiled."""
         self.compiled_bytes = 0
-        self.addresses = MapAddresses(
+        self.addresses = EntryTableAddresses(
             targets, entries, ctypes.addressof(self._functions), ctypes.addressof(self._counters)
         )
 

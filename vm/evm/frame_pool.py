@@ -1,62 +1,30 @@
-"""What executions are made with: an engine for each fork, a pool for each thread."""
+"""Native memory that the executions of one thread use one after the other."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
-
-from chain.forks import CODE_BYTES_MAX, Fork
-from vm.code import Code, CodeCache
+from chain.forks import Fork
 from vm.evm.frame import Frame
-from vm.evm.host import Handler
-from vm.evm.jit.maps import Maps
 from vm.evm.layout import Field
-from vm.evm.ledger import SlotLedger
+from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter
+from vm.evm.native_state.state import NativeState
 from vm.evm.tables import Tables
 from vm.limits import FRAMES_KEPT, FRAMES_WITH_MEMORY, MEMORY_KEPT_BYTES, MEMORY_START_BYTES
 
 
-class Tier(Protocol):
-    """Knows what is compiled."""
+class FramePool:
+    """Frames by depth, the state that native code keeps, and each fork's dispatch tables.
 
-    def maps_of(self, code: Code) -> Maps | None:
-        """Maps of the code about to run, None to interpret it."""
+    Owns them; the execution under way borrows all. Used by one thread, except where a method says otherwise.
+    """
 
-
-class Engine(NamedTuple):
-    """All that executing under one fork needs, made once."""
-
-    fork: Fork
-    interpreter: Interpreter
-    handlers: list[Handler]
-    codes: CodeCache
-    tier: Tier | None
-    """What compiles; None to interpret everything."""
-    code_bytes_max: int
-    """Longest code of a contract; creation code may be twice as long."""
-
-    @classmethod
-    def of(
-        cls,
-        interpreter: Interpreter,
-        handlers: list[Handler],
-        codes: CodeCache,
-        tier: Tier | None = None,
-        code_bytes_max: int = CODE_BYTES_MAX,
-    ) -> Engine:
-        """The engine of the interpreter's fork."""
-        return cls(interpreter.fork, interpreter, handlers, codes, tier, code_bytes_max)
-
-
-class Pool:
-    """What executions of one thread use one after the other: frames by depth, and a ledger."""
-
-    def __init__(self) -> None:
+    def __init__(self, allocate: Allocate) -> None:
+        self._allocate = allocate
         self.frames: list[Frame] = []
         """Each names the next to native code."""
         self.has_grown = False
         """Whether the memory of any frame has since they were tidied."""
-        self.ledger = SlotLedger()
+        self.native_state = NativeState(allocate)
         self._tables: dict[Fork, Tables] = {}
 
     def tables_of(self, interpreter: Interpreter) -> Tables:
@@ -72,10 +40,10 @@ class Pool:
         return sum(len(frame.memory) for frame in tuple(self.frames))
 
     def frame_at(self, depth: int) -> Frame:
-        """The frame to use at a depth; all above it exist."""
+        """The frame to use at a depth; those of smaller depths exist."""
         frames = self.frames
         if depth == len(frames):
-            frames.append(Frame())
+            frames.append(Frame(self._allocate))
             if depth:
                 frames[depth - 1].words[Field.NEXT] = frames[depth].address
         return frames[depth]

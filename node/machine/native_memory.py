@@ -1,4 +1,7 @@
-"""Native memory for frames: plain, or (for tests) between pages that no access survives."""
+"""Native memory for machines: plain, or (for tests) between pages that no access survives.
+
+With guard pages an overrun of one byte ends the process: a segmentation fault.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,34 @@ import os
 from typing import Any, Final
 
 from vm.errors import GuardPagesUnavailable
+from vm.evm.memory_port import Allocate
 
-IS_GUARDED: Final = os.environ.get("ZVMD_GUARD_PAGES") == "1"
-"""Whether this process was started with guard pages: an overrun of one byte then is a segmentation fault."""
-
-_PAGE: Final = mmap.PAGESIZE
+GUARD_PAGES: Final = "ZVMD_GUARD_PAGES"
+"""Environment variable: 1 for guard pages."""
 _LARGE: Final = 1 << 20
 """From here on pages come from the system, which takes memory only where they are written to."""
+_PAGE: Final = mmap.PAGESIZE
 _PROT_NONE: Final = 0
 
 
-def allocate(size: int, alignment: int = 16) -> Any:
-    """A ctypes array of ``size`` zero bytes. Raises `GuardPagesUnavailable` if guard pages cannot be had."""
-    if IS_GUARDED:
-        return allocate_guarded(size)
+def allocator() -> Allocate:
+    """Where machines of this process get native memory."""
+    return allocate_guarded if os.environ.get(GUARD_PAGES) == "1" else allocate
+
+
+def allocate(size: int, alignment: int = 16, /) -> Any:
+    """Implements `vm.evm.memory_port.Allocate`."""
     if size >= _LARGE:
         return (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size))
     whole = ctypes.create_string_buffer(size + alignment)
     return (ctypes.c_char * size).from_buffer(whole, -ctypes.addressof(whole) % alignment)
 
 
-def allocate_guarded(size: int) -> Any:
-    """As `allocate`, ending where an inaccessible page begins; another lies up to a page before its start.
+def allocate_guarded(size: int, _: int = 16, /) -> Any:
+    """As `allocate`: zero bytes that end where an inaccessible page begins.
 
-    The end is what overruns cross first; a size that is a multiple of an alignment keeps the start aligned.
+    Another such page lies up to a page before their start. The end is what overruns cross first; a size that is a
+    multiple of an alignment keeps the start aligned. Raises `GuardPagesUnavailable`.
     """
     inside = -(-size // _PAGE) * _PAGE
     pages = mmap.mmap(-1, inside + 2 * _PAGE)

@@ -1,4 +1,4 @@
-"""``--jit-dump DIR``: what was compiled, to be read: blocks, IR and assembly of every object."""
+"""``--jit-dump DIR``: blocks, IR and assembly of every object the JIT compiles, for people to read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vm.evm.jit.program import Program
 from vm.evm.native import parse
 
 
-class Dump:
-    """Writes into one directory; errors of the disk are not hidden."""
+class DirectoryDump:
+    """Implements `vm.evm.jit.ports.Dump` in one directory. Raises what the disk does."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -1,7 +1,7 @@
-"""The ledger: what native code keeps of storage, transient storage, refund and logs until the journal is told.
+"""The block of native memory in which native code keeps storage, transient storage, refund and logs.
 
-It is ahead of the journal while an execution runs. `settle` brings the journal up to date, at the latest when the
-execution ends or somebody may look; as the journal's checkpoints nest, each frame's changes go where its journal
+It is ahead of the journal while an execution runs. `flush_to_journal` brings the journal up to date, at the latest when
+the execution ends or somebody may look; as the journal's checkpoints nest, each frame's changes go where its journal
 entries are.
 """
 
@@ -13,9 +13,7 @@ from typing import Final, NamedTuple
 
 from chain.types import Address, Hash32
 from vm.code import address_of
-from vm.evm.buffers import allocate
-from vm.evm.callees import Callees
-from vm.evm.frame import Frame, LedgerRegisters
+from vm.evm.frame import Frame, NativeStateRegisters
 from vm.evm.layout import (
     ALIGNMENT,
     BLOCK_HASH_BYTES,
@@ -24,10 +22,12 @@ from vm.evm.layout import (
     UNDO_BYTES,
     UNDO_MAX,
     Field,
-    Ledger,
     Slot,
+    StateBlock,
 )
-from vm.evm.raw_changes import RawChanges
+from vm.evm.memory_port import Allocate
+from vm.evm.native_state.callees import Callees
+from vm.evm.native_state.changes import RawChanges
 from vm.journal import Journal
 from vm.journal_replay import cut_undo, join_undo, knows_all_slots, read_changes
 from vm.limits import BLOCK_HASH_WINDOW
@@ -38,17 +38,17 @@ LOADS_BEFORE_ASKING: Final = 16
 _ENTRY: Final = struct.Struct("<QQQQ32s32s32s")
 _HASH: Final = struct.Struct("<Q24x32s")
 _PLACE: Final = struct.Struct(f"<Q{UNDO_BYTES - 8}x")
-_SLOTS, _UNDO, _LOGS_END, _REFUND, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
+_SLOTS, _UNDO, _LOGS_END, _REFUND, _DEPTH, _BLOB_HASHES, _BLOB_COUNT, _BALANCE_TAG = (
     offset // 8
     for offset in (
-        *(Ledger.SLOTS, Ledger.UNDO, Ledger.LOGS_END, Ledger.REFUND),
-        *(Ledger.BLOB_HASHES, Ledger.BLOB_COUNT, Ledger.BALANCE_TAG),
+        *(StateBlock.SLOTS, StateBlock.UNDO, StateBlock.LOGS_END, StateBlock.REFUND, StateBlock.DEPTH),
+        *(StateBlock.BLOB_HASHES, StateBlock.BLOB_COUNT, StateBlock.BALANCE_TAG),
     )
 )
-_ENTRIES: Final = int(Ledger.ENTRIES)
-_CHANGES: Final = int(Ledger.CHANGES)
-_LOGS: Final = int(Ledger.LOGS)
-_HASHES: Final = int(Ledger.BLOCK_HASHES)
+_ENTRIES: Final = int(StateBlock.ENTRIES)
+_CHANGES: Final = int(StateBlock.CHANGES)
+_LOGS: Final = int(StateBlock.LOGS)
+_HASHES: Final = int(StateBlock.BLOCK_HASHES)
 _ENTRY_UNDO: Final = int(Slot.UNDO)
 _MARKS: Final = slice(Field.UNDO_MARK, Field.REFUND_MARK + 1)
 _ZERO: Final = bytes(8)
@@ -69,7 +69,7 @@ def _mark(frame: Frame) -> _Position:
     return _Position(changes, logs, (refund ^ _SIGN) - _SIGN)
 
 
-class SlotLedger:
+class NativeState:
     """One block of native memory, used by one execution after the other."""
 
     __slots__ = (
@@ -87,13 +87,13 @@ class SlotLedger:
         "view",
     )
 
-    def __init__(self) -> None:
-        self._buffer = allocate(Ledger.END, ALIGNMENT)
+    def __init__(self, allocate: Allocate) -> None:
+        self._buffer = allocate(StateBlock.END, ALIGNMENT)
         self.address = ctypes.addressof(self._buffer)
         self.view = memoryview(self._buffer).cast("B")
-        self.header = self.view[: Ledger.INDEX].cast("q")
-        self._cells = self.view[Ledger.INDEX : Ledger.ENTRIES].cast("I")
-        self.callees = Callees(self)
+        self.header = self.view[: StateBlock.INDEX].cast("q")
+        self._cells = self.view[StateBlock.INDEX : StateBlock.ENTRIES].cast("I")
+        self.callees = Callees(self.view[StateBlock.CALLEES : StateBlock.INDEX])
         self._tags: dict[Address, int] = {}
         self._addresses: list[Address] = []
         """By half the tag; an account may have had several."""
@@ -108,7 +108,7 @@ class SlotLedger:
     def begin(self, hashes: tuple[Hash32, ...]) -> None:
         """Another execution, of a transaction with these blob hashes."""
         if self._knows_hashes:
-            self.view[_HASHES : Ledger.END] = bytes(Ledger.END - _HASHES)
+            self.view[_HASHES : StateBlock.END] = bytes(StateBlock.END - _HASHES)
             self._knows_hashes = False
         if hashes or self.header[_BLOB_COUNT]:
             self._blob_hashes = b"".join((bytes(32), *(digest[::-1] for digest in hashes)))
@@ -123,11 +123,20 @@ class SlotLedger:
             self._addresses.append(address)
         return tag
 
-    def registers(self, address: Address) -> LedgerRegisters:
+    def registers(self, address: Address) -> NativeStateRegisters:
         """For a frame of the account that begins now."""
         tag, header = self.tag(address), self.header
         complete = tag in self._complete
         return self.address, tag, complete, header[_UNDO], header[_LOGS_END], header[_REFUND]
+
+    def let_call(self, frame: Frame) -> None:
+        """Have native code call the account whose code the frame runs."""
+        tag = self.tag(frame.message.code_address)
+        self.callees.add(frame, tag, tag in self._complete)
+
+    def meet_frames(self, frames: list[Frame], chain: list[Frame], journal: Journal) -> None:
+        """Make ``frames`` those that run now, after native code has begun and ended some of the ``chain``."""
+        self.callees.meet(frames, chain[: self.header[_DEPTH]], journal.checkpoint())
 
     def know_hash(self, number: int, word: bytes) -> None:
         """The hash of one of the last blocks, until another execution begins."""
@@ -139,7 +148,7 @@ class SlotLedger:
     def know_balance(self, frame: Frame, word: bytes) -> None:
         """The balance of the running frame's account, until `forget_balance`."""
         self.header[_BALANCE_TAG] = frame.words[Field.STORAGE_TAG]
-        self.view[Ledger.BALANCE : Ledger.BALANCE + 32] = word
+        self.view[StateBlock.BALANCE : StateBlock.BALANCE + 32] = word
 
     def forget_balance(self) -> None:
         """Python begins or ends a message: what native code calls itself moves no value."""
@@ -199,20 +208,20 @@ class SlotLedger:
 
     # Telling the journal
 
-    def settle(self, journal: Journal, frames: list[Frame]) -> bool:
+    def flush_to_journal(self, journal: Journal, frames: list[Frame]) -> bool:
         """Move all that has happened to the journal, frame by frame; whether there was anything."""
         header = self.header
         if not (header[_UNDO] or header[_LOGS_END]):
             return False
         end = _Position(header[_UNDO], header[_LOGS_END], header[_REFUND])
         if frames:
-            self._settle_frames(journal, frames, end)
+            self._flush_frames(journal, frames, end)
         else:
             self._tell(journal, _Position(0, 0, 0), end, is_last=True)
         header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
         return True
 
-    def _settle_frames(self, journal: Journal, frames: list[Frame], end: _Position) -> None:
+    def _flush_frames(self, journal: Journal, frames: list[Frame], end: _Position) -> None:
         lowest = len(frames) - 1
         while lowest and any(frames[lowest].words[_MARKS]):
             lowest -= 1

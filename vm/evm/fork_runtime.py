@@ -1,0 +1,38 @@
+"""What executing under one fork needs, made once in a process and shared by all executions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from chain.forks import Fork
+from vm.code import Code, CodeCache
+from vm.evm.host.protocol import Handler
+from vm.evm.jit.entry_table import EntryTable
+from vm.evm.native import Interpreter
+
+
+class Tier(Protocol):
+    """Decides what is compiled, and knows what has been."""
+
+    def entry_table_of(self, code: Code) -> EntryTable | None:
+        """Where the compiled functions of the code about to run are; None to interpret it."""
+
+    def deoptimised(self) -> int:
+        """Times compiled code left something to the interpreter."""
+
+    def interpreted(self) -> int:
+        """Times a block of compiled code ran in the interpreter because that block was not compiled."""
+
+
+class ForkRuntime(NamedTuple):
+    """One fork's interpreter and opcode handlers, with the code and the compiled code that runs under it."""
+
+    fork: Fork
+    interpreter: Interpreter
+    handlers: list[Handler]
+    """What Python carries out, by opcode byte."""
+    codes: CodeCache
+    tier: Tier | None
+    """None to interpret everything."""
+    code_bytes_max: int
+    """Longest code of a contract; creation code may be twice as long."""
