@@ -51,25 +51,25 @@ class NewRecords:
         return records
 
 
-_BEFORE = {
-    RecordType.POOL_ADMIT: "pool.admission.before",
-    RecordType.COMMAND: "command.before",
-    RecordType.CHEAT: "cheat.before",
-    RecordType.BLOCK_SEAL: "block.transactions.appended",
-}
-_AFTER = {
-    RecordType.BLOCK_ENV: "block.environment.appended",
-    RecordType.BLOCK_SEAL: "block.seal.appended",
-}
-"""Failpoints around the append of a record of each type."""
-
-
 def append(wal: Wal, records: Iterable[NewRecord]) -> None:
     """Queue records in the log; they are durable after its next flush. Raises `StorageFull`, `WalClosed`."""
     for record in records:
-        if record.type in _BEFORE:
-            reach(_BEFORE[record.type])
+        _reach_before(record.type)
         lsn = wal.append(record.type, record.payload, optional=record.optional)
         assert lsn == record.lsn, f"the log gave LSN {lsn} to the record that was made for {record.lsn}"
-        if record.type in _AFTER:
-            reach(_AFTER[record.type])
+        if record.type is RecordType.BLOCK_ENV:
+            reach("block.environment.appended")
+        elif record.type is RecordType.BLOCK_SEAL:
+            reach("block.seal.appended")
+
+
+def _reach_before(kind: RecordType) -> None:
+    match kind:
+        case RecordType.BLOCK_SEAL:
+            reach("block.transactions.appended")
+        case RecordType.POOL_ADMIT:
+            reach("pool.admission.before")
+        case RecordType.COMMAND:
+            reach("command.before")
+        case RecordType.CHEAT:
+            reach("cheat.before")
