@@ -16,18 +16,18 @@ from chain.genesis import Genesis
 from chain.production import ChainSettings
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Hash32
-from storage.answers import Answered, Answers
-from storage.chaindata import ChainData
-from storage.cheats import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, Amendment, Revert, Snapshot, delta_of
+from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, Amendment, Revert, Snapshot, delta_of
+from storage.blocks.chaindata import ChainData
+from storage.blocks.fates import FATES_MAX, REVERTED, Fate, FateShelf
 from storage.checkpoint import ReplayStart
 from storage.errors import InvalidRecord, StateRootMismatch
-from storage.fates import FATES_MAX, REVERTED, Fate, FateShelf
+from storage.idempotency import Answered, Answers
 from storage.io.failpoints import reach
 from storage.io.kv import KeyValueStore
 from storage.sealed import SealedBlock
-from storage.sessions import SessionShelf
+from storage.sessions.shelf import SessionShelf
+from storage.sessions.templates import TemplateShelf
 from storage.state.store import StateStore
-from storage.templates import TemplateShelf
 
 
 class Head(NamedTuple):
@@ -85,7 +85,7 @@ class AppliedChain:
         self.fates = FateShelf()
         """What became of transactions that are in no block."""
         self.snapshots: dict[int, list[Any]] = {kept[0]: kept for kept in start.snapshots}
-        """Fields of `storage.cheats.Snapshot`, by id."""
+        """Fields of `storage.amendments.Snapshot`, by id."""
         self.next_snapshot = start.next_snapshot
         """Ids are never given twice."""
         self.last_delta: StateDelta | None = None

@@ -12,7 +12,7 @@ from chain.receipts import Receipt
 from chain.state import StateDelta
 from chain.transactions import Transaction
 from chain.types import Address
-from storage.wal.delta import encode_delta
+from storage.blocks.delta import encode_delta
 from storage.wal.records import RecordType, Seal, encode_environment, encode_seal
 
 

@@ -15,22 +15,24 @@ import msgspec
 
 from chain.blocks import Header
 from chain.types import Hash32
-from storage.answers import dump
+from storage.amendments import Revert
 from storage.appending import NewRecord, append
 from storage.applied import AppliedChain, Head
-from storage.cheats import Revert
+from storage.blocks.delta import Deltas
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.blocks.rewinds import Rewinds
 from storage.checkpoint import write_checkpoint
 from storage.errors import StateUnavailable
-from storage.following import FoundLog, IndexFollower, LogQuery
+from storage.idempotency import dump
+from storage.index.follower import IndexFollower
+from storage.index.lookup import IndexLookup
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
 from storage.io.kv import KeyValueStore
-from storage.rewinds import Rewinds
 from storage.sealed import SealedBlock
-from storage.session_search import SessionSearch
+from storage.sessions.search import SessionSearch
 from storage.state.reader import StateView
 from storage.wal import Wal
-from storage.wal.delta import Deltas
 
 
 class TransactionPlace(NamedTuple):
@@ -66,6 +68,7 @@ class Store:
         self.state, self.chain = applied.state, applied.chain
         self.sessions, self.templates, self.fates = applied.sessions, applied.templates, applied.fates
         self.follower = follower
+        self._lookup = IndexLookup(follower, applied.chain)
         self.session_search = SessionSearch(follower, applied.sessions)
         self.deltas = deltas
         self.needed_lsn_at_start = needed_lsn
@@ -177,12 +180,12 @@ class Store:
 
     def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a transaction in an applied block."""
-        found = self.follower.transaction_place(transaction_hash)
+        found = self._lookup.transaction_place(transaction_hash)
         return TransactionPlace(*found) if found is not None else None
 
     def logs(self, query: LogQuery) -> list[FoundLog]:
         """Matching logs of published blocks."""
-        return self.follower.logs(replace(query, to_block=min(query.to_block, self.head.number)))
+        return self._lookup.logs(replace(query, to_block=min(query.to_block, self.head.number)))
 
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Any one thread."""

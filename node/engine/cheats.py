@@ -14,8 +14,8 @@ from chain.types import UINT256_MAX, Address, Hash32
 from node.api.errors import CheatRefused, OutOfReach
 from node.engine.logged_chain import LoggedChain
 from node.engine.pool import PooledTransaction
-from storage.cheats import Revert, Snapshot
-from storage.fates import dropped
+from storage.amendments import Revert, Snapshot
+from storage.blocks.fates import dropped
 
 Answer = int | str | bool | None
 IMPERSONATED_MAX = 1_000
@@ -110,7 +110,7 @@ def impersonate(chain: LoggedChain, _now: int, address: Address, enabled: bool) 
 
 
 def amend(chain: LoggedChain, _now: int, *amendments: list[Any]) -> Answer:
-    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`).
+    """Set nonce, balance, code and slots of accounts (`storage.amendments.Amendment`).
 
     What waits with a nonce below the new one is dropped: no block could take it, and a restart would not bring it back.
     """

@@ -11,8 +11,8 @@ from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from storage.applied import AppliedChain
+from storage.blocks.delta import KnownOutcome
 from storage.sealed import SealedBlock, SealedTransaction
-from storage.wal.delta import KnownOutcome
 from vm.block import VM_FINGERPRINT, BlockExecution, BlockResult, Listener, build_header
 from vm.machine import Machine
 

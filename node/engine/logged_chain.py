@@ -14,16 +14,16 @@ from node.api.errors import CheatRefused
 from node.engine.admission import NextBlock, next_block
 from node.engine.executor import BlockBuilder
 from node.engine.pool import Pool, PooledTransaction
-from storage.answers import ANSWER, Answered
+from storage.amendments import Revert, Snapshot
 from storage.appending import NewRecord, NewRecords
 from storage.applied import AppliedChain
-from storage.cheats import Revert, Snapshot
+from storage.blocks.delta import Deltas
+from storage.blocks.fates import FATES_AT_ONCE, REVERTED, Fate, encode_fates
 from storage.errors import RecordTooLarge
-from storage.fates import FATES_AT_ONCE, REVERTED, Fate, encode_fates
+from storage.idempotency import ANSWER, Answered
 from storage.sealed import SealedBlock
-from storage.wal.delta import Deltas
+from storage.sessions.records import Kept, Place, encode_template, session_record
 from storage.wal.records import RecordType, encode_command
-from storage.wal.session_records import Kept, Place, encode_template, session_record
 from vm.block import Listener
 from vm.machine import Machine
 
@@ -213,7 +213,7 @@ class LoggedChain:
     # Development calls
 
     def amend(self, amendments: Sequence[Sequence[Any]]) -> None:
-        """Change the state between two blocks (`storage.cheats.Amendment`). Raises `CheatRefused` for too much."""
+        """Change the state between two blocks (`storage.amendments.Amendment`). Raises `CheatRefused` for too much."""
         self._log_cheat("amend", amendments)
         self.applied.amend(amendments)
 

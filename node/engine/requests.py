@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from node.engine.completion import Offered
-from storage.wal.session_records import Kept, Place
+from storage.sessions.records import Kept, Place
 
 
 @dataclass(slots=True, eq=False)

@@ -38,9 +38,9 @@ from node.engine.requests import (
     is_alone,
 )
 from node.engine.turn import Turn
-from storage.answers import Answered
+from storage.blocks.fates import REPLACED, Fate, dropped
 from storage.errors import StorageError
-from storage.fates import REPLACED, Fate, dropped
+from storage.idempotency import Answered
 from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)

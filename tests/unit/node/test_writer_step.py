@@ -22,7 +22,7 @@ from node.engine.turn import Turn
 from node.engine.writer import BLOCKS_AT_ONCE, Writer
 from storage.appending import NewRecords
 from storage.applied import AppliedChain
-from storage.fates import DROPPED, REPLACED, REVERTED
+from storage.blocks.fates import DROPPED, REPLACED, REVERTED
 from storage.wal.records import RecordType, decode_command
 from tests.simulation.life import machine
 from tests.simulation.simkv import SimKv

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from node.cache import FileObjectCache
 
 from chain.forks import CODE_BYTES_MAX, Fork
 from node.api.tracing import TracedRun
+from node.machine.assembly import build_machine
+from node.machine.object_cache import FileObjectCache
 from node.rpc.format_traces import struct_log_size
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
 from vm.evm.frame import Frame
 from vm.evm.opcodes import opcodes
-from vm.machine import Machine
 from vm.message import Message, Outcome
 from vm.pricing import Pricing, Prospect
 from vm.trace import Tracer
@@ -113,7 +113,7 @@ def test_any_program(program: list[int], gas: int, static: bool) -> None:
 @pytest.mark.parametrize("code_bytes_max", [50, CODE_BYTES_MAX, 30_000])
 @pytest.mark.parametrize("beyond", [False, True])
 def test_creation_code_is_limited_as_the_chain_says(code_bytes_max: int, beyond: bool) -> None:
-    machine = Machine(cache=FileObjectCache(OBJECTS), code_bytes_max=code_bytes_max)
+    machine = build_machine(cache=FileObjectCache(OBJECTS), code_bytes_max=code_bytes_max)
     world, size = World(Fork.OSAKA), 2 * code_bytes_max + beyond
     world.state.put(TARGET, code(size, 0, 0, "CREATE"))
     run = TracedRun(None, CALLER, world.context.environment, world.state, world.state, world.journal, code_bytes_max)

@@ -10,16 +10,17 @@ from typing import Any, NamedTuple
 import structlog
 
 from chain.environment import BlockEnvironment
-from storage.answers import ANSWER, Answered
-from storage.cheats import CHEATS, Revert, Snapshot
+from storage.amendments import CHEATS, Revert, Snapshot
+from storage.blocks.delta import Deltas, KnownOutcome, decode_delta, first_difference
+from storage.blocks.fates import decode_fates
 from storage.checkpoint import replay_from
 from storage.errors import InvalidRecord, StateRootMismatch, StateStoreCorrupt, WalCorrupt
-from storage.fates import decode_fates
+from storage.idempotency import ANSWER, Answered
 from storage.io.failpoints import reach
 from storage.sealed import SealedBlock
+from storage.sessions.records import SESSION_TYPES, decode_session, decode_template
 from storage.store import Store
 from storage.wal import Record
-from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.wal.records import (
     RecordType,
     Seal,
@@ -27,7 +28,6 @@ from storage.wal.records import (
     decode_environment,
     decode_seal,
 )
-from storage.wal.session_records import SESSION_TYPES, decode_session, decode_template
 
 CHECKPOINT_BLOCKS = 1_024
 """A long replay writes a checkpoint this often, so that its memory stays bounded and a crash in it costs little."""
