@@ -64,10 +64,10 @@ def soak(place: Path, transactions: int) -> tuple[float, float]:
 @pytest.mark.timeout(120)
 def test_a_short_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With caches so small that they are full soon, memory no longer grows."""
-    for name in ("chaindata.HEADERS_CACHED", "chaindata.TRANSACTIONS_CACHED", "chaindata.RECEIPTS_CACHED"):
-        monkeypatch.setattr(f"storage.{name}", 100)
-    for name in ("kv.BLOCK_CACHE_BYTES", "kv.WRITE_BUFFER_BYTES"):
-        monkeypatch.setattr(f"storage.{name}", 256 * 1024)
+    for name in ("HEADERS_CACHED", "TRANSACTIONS_CACHED", "RECEIPTS_CACHED"):
+        monkeypatch.setattr(chaindata, name, 100)
+    for name in ("BLOCK_CACHE_BYTES", "WRITE_BUFFER_BYTES"):
+        monkeypatch.setattr(kv, name, 256 * 1024)
     slope, disk = soak(tmp_path / "d", 3_000)
     assert slope < 1_500
     assert disk < 1.2 * BYTES_PER_TRANSACTION + EMPTY_BYTES / 3_000
