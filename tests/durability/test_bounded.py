@@ -16,6 +16,8 @@ from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.requests import Submit
 from node.ops.memory import resident_bytes
+from storage.blocks import chaindata
+from storage.io import kv
 from tests.durability.nodes import LocalNode
 
 MIB = 2**20
@@ -35,7 +37,7 @@ def disk_bytes(place: Path) -> int:
 def soak(place: Path, transactions: int) -> tuple[float, float]:
     """Bytes of memory a transaction once it is warm, and bytes on disk a transaction."""
     node = LocalNode(place, segment_size_bytes=2**20, retention_blocks=64)
-    committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
+    committer = node.committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
     committer.start()
     room = threading.Semaphore(8)
     samples: list[tuple[int, int]] = []
