@@ -20,7 +20,7 @@ from node.engine.committer import Committer
 from node.engine.requests import Freeze, Mine
 from node.ops.jobs import Jobs
 from node.ops.memory import QuietCollector
-from node.sessions.expiry import Policy, expire
+from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from node.settings import SessionSettings, Settings
 from storage.io.cooperative import Slices
@@ -99,7 +99,7 @@ def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Call
     """Has the running loop remove sessions by the policy, and files that no session names."""
     loop = asyncio.get_running_loop()
     policy = Policy(settings.keep_days, settings.max_sessions, settings.max_bytes)
-    return lambda: asyncio.run_coroutine_threadsafe(expire(sessions, policy), loop).result()
+    return lambda: asyncio.run_coroutine_threadsafe(sessions.expire(policy), loop).result()
 
 
 def checkpoint(committer: Committer, store: Store) -> str:

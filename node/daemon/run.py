@@ -34,9 +34,9 @@ from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
+from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.origin import Ground
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
@@ -81,8 +81,8 @@ async def run_daemon(
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     node = opened.node(committer, publications, settings.limits.call_gas, settings.node.client_version, transcript)
     sessions = SessionService(
-        Ground(node, opened.machine),
-        _session_keeper(settings, opened, node, end),
+        BaseStates(node, opened.machine),
+        _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
     committer.start()
@@ -155,15 +155,17 @@ def _watchdog(notifier: Notifier) -> Callable[[], None]:
     return feed
 
 
-def _session_keeper(
+def _session_repository(
     settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
-) -> Keeper:
+) -> SessionRepository:
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
     with starting():
         files.remove_unfinished(store.sessions)
-    return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
+    return SessionRepository(
+        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
+    )
 
 
 def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
