@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
@@ -81,9 +83,15 @@ class OpenedChain:
     """Of the public test mnemonic: see `is_public`."""
 
     def node(
-        self, pipeline: Pipeline, call_gas_max: int, web3_version: str = "", transcript: Transcript | None = None
+        self,
+        pipeline: Pipeline,
+        call_gas_max: int,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
+        *,
+        read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> Node:
-        """The chain as the protocols see it. ``pipeline`` is the chain's one writer."""
+        """The chain as the protocols see it. ``pipeline`` is its one writer; ``read`` as in `Node`."""
         return Node(
             self.store,
             self.ledger,
@@ -95,6 +103,7 @@ class OpenedChain:
             cheats=self.cheats,
             web3_version=web3_version,
             transcript=transcript,
+            read=read,
         )
 
     def retain(self) -> str:
