@@ -27,11 +27,10 @@ from storage.io.files import FileSystem, RealFs, parent_of
 from storage.preflight import looked_over
 from storage.sessions.files import session_files
 from storage.wal import Wal, WalIdentity, inspect
-from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
+from storage.wal.bounds import BEGINNING_NAME, read_beginning, read_mark
 from storage.wal.format import OPTIONAL
 from storage.wal.packed import SUFFIX, unpacked
-from storage.wal.segment import sequence_of
-from storage.wal.watermark import read_mark
+from storage.wal.segments import begin_pruned, sequence_of
 
 MANIFEST = "BACKUP"
 VERSION = 1

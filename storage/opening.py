@@ -47,10 +47,10 @@ from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
-from storage.wal.beginning import read_beginning
-from storage.wal.loss import accept_loss
+from storage.wal.bounds import read_beginning
 from storage.wal.records import RecordType, encode_genesis
 from storage.wal.recovery import forget_cached
+from storage.wal.repair import accept_loss
 
 log = structlog.get_logger(__name__)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.io.files import RealFs
-from storage.wal.beginning import BEGINNING_NAME
-from storage.wal.watermark import WATERMARK_NAME
+from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
 
 DIRECTORIES = (
     layout.WAL, layout.STATE, layout.SESSIONS, layout.EXPORTS, layout.CACHE, layout.QUARANTINE, layout.VERIFYING,

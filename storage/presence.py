@@ -24,9 +24,8 @@ from storage.io.files import RealFs, parent_of
 from storage.sessions.files import path_of_file
 from storage.sessions.shelf import SessionShelf
 from storage.wal import Wal
-from storage.wal.beginning import BEGINNING_NAME
+from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
 from storage.wal.packed import SUFFIX
-from storage.wal.watermark import WATERMARK_NAME
 
 log = structlog.get_logger(__name__)
 

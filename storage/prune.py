@@ -39,11 +39,11 @@ from storage.io.files import FileSystem, parent_of
 from storage.io.kv import KeyValueStore, open_leveldb
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
-from storage.wal.beginning import Beginning, remove_pruned, write_beginning
+from storage.wal.bounds import Beginning, write_beginning
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal
-from storage.wal.survey import Survey, survey
+from storage.wal.segments import Survey, remove_pruned, survey
 
 log = structlog.get_logger(__name__)
 

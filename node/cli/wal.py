@@ -22,7 +22,7 @@ from storage.io.files import RealFs
 from storage.preflight import looked_over
 from storage.sessions.records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
 from storage.wal import Record, RecordType, inspect
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 from storage.wal.inspect import OK
 from storage.wal.records import decode_command, decode_environment, decode_genesis, decode_seal
 from zvmd.endpoint import data_directory

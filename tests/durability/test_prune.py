@@ -30,8 +30,8 @@ from storage.errors import (
 from storage.export import exports, prune_exports, read_header
 from storage.io.files import RealFs
 from storage.wal import inspect
-from storage.wal.beginning import BEGINNING_NAME, read_beginning
-from storage.wal.segment import segment_name
+from storage.wal.bounds import BEGINNING_NAME, read_beginning
+from storage.wal.segments import segment_name
 from tests.durability.nodes import LocalNode
 
 SEGMENT = 12288

@@ -17,7 +17,7 @@ from node.verification import verify_data_directory
 from storage.directory import layout
 from storage.io.failpoints import ENVIRONMENT
 from storage.io.files import RealFs
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 from tests.durability.test_prune import live, opened, remove_state, segments
 from tests.paths import REPO
 
