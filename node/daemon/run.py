@@ -63,6 +63,7 @@ async def run_daemon(
     try:
         servers = await start_servers(settings, parts.service, opened.public)
     except BaseException:
+        parts.service.close()
         await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
         raise
     sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
