@@ -17,9 +17,10 @@ from node.daemon.serving import rpc_limits
 from node.daemon.voice import Voice, transcript_of
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
+from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names
 from node.engine.node import Node
-from node.engine.pipeline import Pipeline
+from node.engine.publications import Publications
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
@@ -30,9 +31,9 @@ from node.rpc.context import Context
 from node.rpc.held import Held
 from node.rpc.readers import Readers
 from node.rpc.service import RpcService
+from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.origin import Ground
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings
 from node.transcript.transcript import Transcript
@@ -44,7 +45,7 @@ from storage.sessions.files import SessionFiles
 class DaemonParts:
     """A daemon over an opened chain, before it listens and before its threads of the writer and of the jobs run."""
 
-    pipeline: Pipeline
+    committer: Committer
     node: Node
     sessions: SessionService
     service: RpcService
@@ -57,18 +58,25 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     """Make all parts, on the daemon's event loop. Raises `UnusableToken`, `StorageUnreadable`, `StoragePanic`."""
     sign = signer(opened.data_dir)
     end = partial(panic, opened.fs)
-    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
-    pipeline.heartbeat = _watchdog(notifier)
-    pipeline.on_full = opened.space.give_back_quietly
     transcript, artifacts = transcript_of(voice, settings, opened)
+    publications = Publications(opened.store, transcript.wake)
+    listeners = Listeners(
+        end, opened.space.give_back_quietly, publications.admitted, publications.published, _watchdog(notifier)
+    )
+    committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     limits = rpc_limits(settings)
     readers, held = Readers(limits), Held(limits.held_max_bytes)
     node = opened.node(
-        pipeline, settings.limits.call_gas, settings.node.client_version, transcript, read=readers.run
+        committer,
+        publications,
+        settings.limits.call_gas,
+        settings.node.client_version,
+        transcript,
+        read=readers.run,
     )
     sessions = SessionService(
-        Ground(node, opened.machine),
-        _session_keeper(settings, opened, node, end),
+        BaseStates(node, opened.machine),
+        _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
     jobs = Jobs()
@@ -90,13 +98,13 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
-            "limits": partial(bounds, opened.store, opened.ledger, pipeline, grown),
+            "limits": partial(bounds, opened.store, opened.pool, committer, grown),
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )
-    return DaemonParts(pipeline, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
+    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
 
 
 def _grown_in_serving(held: Held, readers: Readers, sessions: SessionService) -> Mapping[str, tuple[Any, int]]:
@@ -122,15 +130,17 @@ def _watchdog(notifier: Notifier) -> Callable[[], None]:
     return feed
 
 
-def _session_keeper(
+def _session_repository(
     settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
-) -> Keeper:
+) -> SessionRepository:
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
     with starting():
         files.remove_unfinished(store.sessions)
-    return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
+    return SessionRepository(
+        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
+    )
 
 
 def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:

@@ -21,7 +21,7 @@ from node.daemon.periodic import register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_addresses, local_address, start_servers
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer
 from node.ops.jobs import Jobs
 from node.ops.memory import limit_arenas
 from node.ops.notify import Notifier
@@ -58,18 +58,18 @@ async def run_daemon(
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     parts = await _assembled(settings, opened, voice, notifier)
-    pipeline, jobs = parts.pipeline, parts.jobs
-    pipeline.start()
+    committer, jobs = parts.committer, parts.jobs
+    committer.start()
     try:
         servers = await start_servers(settings, parts.service, opened.public)
     except BaseException:
         parts.service.close()
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened)
         raise
-    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
+    sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, pipeline, servers, parts.sessions, presence)
+    register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
@@ -88,7 +88,7 @@ async def run_daemon(
         await servers.stop()
         await parts.sessions.stop()
         await asyncio.to_thread(parts.transcript.stop)
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 
 async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
@@ -99,15 +99,16 @@ async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, noti
         raise
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
-    pipeline.stop()
+    committer.stop()
     try:
         # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
-        opened.space.attempt("state", opened.store.checkpoint)
+        store = opened.store
+        opened.space.attempt("state", lambda: store.checkpoint(store.last_lsn, opened.pool.oldest_lsn()))
         with suppress(IndexLocked):
-            opened.space.attempt("index", opened.store.index_new_blocks)
+            opened.space.attempt("index", store.index_new_blocks)
         if presence is not None:
             presence.check()
     finally:
