@@ -37,14 +37,14 @@ def facts_of(node: LocalNode) -> dict[str, object]:
     state = node.store.state.view(head)
     accounts = [state.account(address) for address in node.accounts]
     facts: dict[str, object] = {
-        "blocks": [node.store.block_hash(number).hex() for number in range(head + 1)],
+        "blocks": [node.store.applied.block_hash(number).hex() for number in range(head + 1)],
         "root": node.store.head.state_root.hex(),
         "nonces": [account.nonce if account else 0 for account in accounts],
         "balances": [account.balance if account else 0 for account in accounts],
-        "pool": [entry.raw.hex() for entry in node.ledger.pool.entries()],
-        "gas_limit": node.ledger.controls.gas_limit,
+        "pool": [entry.raw.hex() for entry in node.pool.entries()],
+        "gas_limit": node.applied.settings.gas_limit,
         "amended": [state.storage(STRANGER, slot) for slot in range(3)],
-        "snapshots": sorted(node.store.snapshots),
+        "snapshots": sorted(node.store.applied.snapshots),
     }
     sessions = [session_facts(node, number) for number in node.store.sessions]
     return facts if not sessions else {**facts, "sessions": sessions, "templates": list(node.store.templates)}
