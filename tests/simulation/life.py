@@ -17,7 +17,7 @@ from chain.genesis import dev_genesis
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.api.errors import ReadOnly
-from node.daemon.opening import open_identity, resume, take_directory
+from node.daemon.opening import replayer, resumed
 from node.engine.clock import FixedClock
 from node.engine.executor import Candidate
 from node.engine.group import Group
@@ -27,9 +27,12 @@ from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Su
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
+from storage.directory.identity import open_genesis
+from storage.directory.stamp import take_directory
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
 from storage.prune import Pruned, prune
+from storage.replay import recover
 from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex, files
 from tests.simulation.money import Sent
@@ -79,8 +82,8 @@ class Life:
         self.clock = WaitingClock(self)
         self.groups: list[Group] = []
         fs = disk.fs
-        self.lock = take_directory(fs)
-        genesis = open_identity(fs, lambda: GENESIS)
+        self.lock = take_directory(fs, "0.1.0")
+        genesis = open_genesis(fs, lambda stored: stored or GENESIS)
         checkpoint = verify_checkpoints(disk.kv, Random(seed), paths=20)
         self.store = assemble(
             fs,
@@ -93,7 +96,8 @@ class Life:
             Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
         controls = Controls(gas_limit=GENESIS.gas_limit)
-        self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
+        self.recovery = recover(self.store, replayer(self.store, machine(), genesis.config))
+        self.ledger = resumed(self.store, machine(), genesis.config, controls, self.recovery)
         self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
         self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
 
@@ -231,7 +235,7 @@ class Life:
 
 def prune_disk(disk: Disk) -> Pruned:
     """What `zvmd wal prune --export` does, and the export job afterwards."""
-    lock = take_directory(disk.fs)
+    lock = take_directory(disk.fs, "0.1.0")
     try:
         write_export(disk.fs, disk.kv)
         pruned = prune(disk.fs, disk.kv, lambda: nullcontext(SimKv()), GENESIS)
