@@ -27,6 +27,7 @@ from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_ch
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
 from storage.directory.identity import open_genesis
+from storage.directory.notes import read_note, remove_note
 from storage.directory.stamp import take_directory
 from storage.errors import (
     CheckpointBroken,
@@ -39,16 +40,14 @@ from storage.errors import (
     StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
-    StorageError,
     StorageUnreadable,
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
 from storage.index.follower import IndexFollower
 from storage.index.index import Index, destroy, refuse_if_held
-from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
-from storage.io.failures import starting, syncing, writing
+from storage.io.failures import starting, writing
 from storage.io.files import FileSystem, RealFs
 from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.preflight import looked_over
@@ -183,7 +182,7 @@ def assemble(
     """
     panicked = fs.exists(layout.PANIC)
     if panicked and fs.exists(layout.WAL):
-        log.warning("the last run ended because a sync or write failed", error=_note(fs, layout.PANIC))
+        log.warning("the last run ended because a sync or write failed", error=read_note(fs, layout.PANIC))
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     settings = read_settings(kv)
@@ -197,7 +196,7 @@ def assemble(
         start=settings.place,
     )
     if panicked:
-        _remove(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
+        remove_note(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
     state = StateStore(kv, options.retention_blocks)
     chain = ChainData(kv)
@@ -245,7 +244,7 @@ def _open_state(
     first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
         if distrust is None and fs.exists(layout.SUSPECT):
-            distrust = f"an earlier run has met damage in it: {_note(fs, layout.SUSPECT)}"
+            distrust = f"an earlier run has met damage in it: {read_note(fs, layout.SUSPECT)}"
         if distrust is not None:
             raise StateStoreCorrupt(distrust)
         kv, checkpoint = _trusted(data_dir, genesis, first_lsn)
@@ -256,7 +255,7 @@ def _open_state(
     except (StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
         log.error("the state store is put aside and built again", error=str(error), target=_put_aside(data_dir))
     reach("open.quarantined")
-    _remove(fs, layout.SUSPECT)
+    remove_note(fs, layout.SUSPECT)
     for path in exports(fs):
         kv = open_leveldb(data_dir / layout.STATE)
         try:
@@ -316,31 +315,6 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
             with writing(path):
                 fs.unlink(path)
     destroy(_index_url(options))
-
-
-def suspect(fs: FileSystem, reason: str) -> None:
-    """Damage was met while running: the next start shall put the state store aside. Never raises."""
-    with suppress(StorageError):
-        write_atomically(fs, layout.SUSPECT, [reason.encode("utf-8", "replace")[:1000]])
-
-
-def note_panic(fs: FileSystem, reason: str) -> None:
-    """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
-    with suppress(StorageError):
-        write_atomically(fs, layout.PANIC, [reason.encode("utf-8", "replace")[:1000]])
-
-
-def _note(fs: FileSystem, path: str) -> str:
-    """What `suspect` or `note_panic` wrote, for people: it may be damaged too."""
-    return fs.read_file(path).decode("utf-8", "replace")
-
-
-def _remove(fs: FileSystem, path: str) -> None:
-    if fs.exists(path):
-        with writing(path):
-            fs.unlink(path)
-        with syncing(path):
-            fs.sync_directory("")
 
 
 def _index_url(options: StoreOptions) -> str:
