@@ -15,25 +15,30 @@ from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
 from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
+from chain.production import TIMESTAMP_MAX, ChainSettings
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
+from node.engine.committer import Committer
 from node.engine.dev_contracts import dev_alloc
-from node.engine.executor import ChainState, candidate_of, replay_block
-from node.engine.ledger import Ledger
+from node.engine.executor import replay_block
+from node.engine.logged_chain import LoggedChain
 from node.engine.mnemonic import fault_of
 from node.engine.node import Node
-from node.engine.pipeline import Pipeline
-from node.engine.pool import PoolEntry
-from node.engine.producer import TIMESTAMP_MAX, Controls
+from node.engine.pool import Pool, PooledTransaction
+from node.engine.publications import Publications
+from node.engine.writer import Writer
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
 from node.transcript.transcript import Transcript
+from storage.amendments import Snapshot
+from storage.appending import NewRecords
+from storage.applied import AppliedChain
 from storage.blocks.delta import Deltas, KnownOutcome
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
@@ -42,10 +47,12 @@ from storage.io.diskspace import Marks, SpaceWatch
 from storage.io.failpoints import reach
 from storage.io.files import RealFs
 from storage.opening import Opened, StoreOptions, open_directory
-from storage.replay import Recovery, Replay
-from storage.store import SealedBlock, Store
+from storage.replay import Recovery, Replay, Waiting
+from storage.sealed import SealedBlock
+from storage.store import Store
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
+from vm.block import Listener
 from vm.machine import Machine
 
 PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
@@ -63,7 +70,7 @@ class OpenedChain:
     config: ChainConfig
     store: Store
     machine: Machine
-    ledger: Ledger
+    pool: Pool
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
@@ -77,17 +84,27 @@ class OpenedChain:
     public: bool = False
     """Of the public test mnemonic: see `is_public`."""
 
+    def writer(self, listener: Callable[[], Listener | None] = lambda: None) -> Writer:
+        """The chain's one writer; see `writer_over`."""
+        return writer_over(self.store, self.pool, self.machine, self.config, listener)
+
     def node(
-        self, pipeline: Pipeline, call_gas_max: int, web3_version: str = "", transcript: Transcript | None = None
+        self,
+        committer: Committer,
+        publications: Publications,
+        call_gas_max: int,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
     ) -> Node:
-        """The chain as the protocols see it. ``pipeline`` is the chain's one writer."""
+        """The chain as the protocols see it."""
         return Node(
             self.store,
-            self.ledger,
+            self.pool,
             self.machine,
             self.config,
             self.dev_accounts,
-            pipeline,
+            committer,
+            publications,
             call_gas_max=call_gas_max,
             cheats=self.cheats,
             web3_version=web3_version,
@@ -158,19 +175,13 @@ def open_chain(
 def _put_together(
     settings: Settings, opened: Opened, machine: Machine, cache: FileObjectCache, dev_accounts: DevAccounts
 ) -> OpenedChain:
-    block_time = settings.node.block_time_seconds
-    controls = Controls(
-        automine=not block_time,
-        interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
-        gas_limit=settings.node.block_gas_limit,
-    )
     fs, lock, genesis, store, recovery = opened
-    ledger = resumed(store, machine, genesis.config, controls, recovery)
-    ledger.pool.transactions_max = settings.limits.pool_transactions
+    pool = Pool(settings.limits.pool_transactions)
+    refill(pool, recovery.waiting, store.applied)
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
-        genesis.config, store, machine, ledger, dev_accounts, recovery, settings.data_dir, cache, lock, fs, space,
+        genesis.config, store, machine, pool, dev_accounts, recovery, settings.data_dir, cache, lock, fs, space,
         genesis,
         settings.node.dev or settings.node.cheats, is_public(settings, genesis),
     )  # fmt: skip
@@ -194,25 +205,51 @@ def replayer(
     store: Store, machine: Machine, config: ChainConfig, replayed: Callable[[int], None] = lambda _: None
 ) -> Replay:
     """Runs blocks of the log again over stores just opened; ``replayed`` gets the number of each before it runs."""
-    chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
         replayed(environment.number)
         environment = replace(environment, gas_capped=config.gas_capped)
-        return replay_block(machine, environment, raws, chain_state, known)
+        return replay_block(machine, environment, raws, store.applied, known)
 
     return replay
 
 
-def resumed(store: Store, machine: Machine, config: ChainConfig, controls: Controls, recovery: Recovery) -> Ledger:
-    """The chain with its settings and its pool as they were, after the replay of its log.
-
-    ``controls`` holds for what no command in the log has changed.
-    """
+def refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
+    """Put the logged transactions back whose nonce is not used yet, and what waited at each snapshot."""
     reach("open.pool.before")
-    ledger = Ledger(store, machine, config, controls)
-    _refill_pool(ledger, recovery)
-    return ledger
+    entries = {lsn: PooledTransaction.from_log(raw, lsn) for lsn, raw in waiting.admissions}
+    state = applied.newest_state()
+    for entry in entries.values():
+        if entry.transaction.nonce >= (state.account(entry.sender) or EMPTY_ACCOUNT).nonce:
+            pool.put(entry)
+    for number, fields in applied.snapshots.items():
+        kept = [lsn for lsn in Snapshot(*fields).pool if lsn in waiting.admitted]
+        for lsn in kept:
+            entries.setdefault(lsn, PooledTransaction.from_log(waiting.admitted[lsn], lsn))
+        pool.keep_for(number, [entries[lsn] for lsn in kept])
+
+
+def chain_settings(settings: Settings) -> ChainSettings:
+    """What the node's settings say of the chain's, for as long as no record changes them."""
+    block_time = settings.node.block_time_seconds
+    return ChainSettings(
+        automine=not block_time,
+        interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
+        gas_limit=settings.node.block_gas_limit,
+    )
+
+
+def writer_over(
+    store: Store,
+    pool: Pool,
+    machine: Machine,
+    config: ChainConfig,
+    listener: Callable[[], Listener | None] = lambda: None,
+) -> Writer:
+    """The one writer of a resumed chain. ``listener`` gives what a new block tells how its transactions ended."""
+    records = NewRecords(store.wal.next_lsn, store.wal.max_payload)
+    chain = LoggedChain(store.applied, pool, machine, config, records, deltas=store.deltas, listener=listener)
+    return Writer(chain, store.transaction_place)
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -223,6 +260,7 @@ def store_options(settings: Settings) -> StoreOptions:
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
         deltas=Deltas(settings.storage.block_deltas),
+        settings=chain_settings(settings),
     )
 
 
@@ -324,21 +362,3 @@ def _check_gas_cap(genesis: Genesis, settings: Settings, origins: Mapping[str, s
             f"node.tx_gas_cap = {str(asked).lower()} was asked for; this chain began {words[capped]} the gas cap of "
             "EIP-7825"
         )
-
-
-def _refill_pool(ledger: Ledger, report: Recovery) -> None:
-    """Put the logged transactions back whose nonce is not used yet."""
-    state = ledger.state()
-    for lsn, raw in report.waiting.admissions:
-        candidate = candidate_of(raw)
-        if candidate.transaction.nonce >= (state.account(candidate.sender) or EMPTY_ACCOUNT).nonce:
-            ledger.readmit(candidate, lsn)
-
-    def entry_of(lsn: int) -> PoolEntry | None:
-        raw = report.waiting.admitted.get(lsn)
-        if raw is None:
-            return None
-        candidate = candidate_of(raw)
-        return PoolEntry(candidate.transaction, candidate.sender, raw, lsn, lsn)
-
-    ledger.keep_pools_of(entry_of)
