@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
@@ -95,8 +97,10 @@ class OpenedChain:
         call_gas_max: int,
         web3_version: str = "",
         transcript: Transcript | None = None,
+        *,
+        read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> Node:
-        """The chain as the protocols see it."""
+        """The chain as the protocols see it. ``read`` as in `Node`."""
         return Node(
             self.store,
             self.pool,
@@ -109,6 +113,7 @@ class OpenedChain:
             cheats=self.cheats,
             web3_version=web3_version,
             transcript=transcript,
+            read=read,
         )
 
     def retain(self) -> str:
