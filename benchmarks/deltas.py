@@ -22,7 +22,7 @@ from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.executor import Candidate
 from node.engine.requests import Submit
-from storage import layout
+from storage.directory import layout
 from storage.wal import RecordType
 from tests.durability.nodes import GWEI, LocalNode
 

@@ -26,7 +26,7 @@ from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.executor import Candidate
 from node.engine.requests import Mine, Submit
-from storage import layout
+from storage.directory import layout
 from tests.daemon import Daemon
 from tests.durability.nodes import GWEI, LocalNode
 

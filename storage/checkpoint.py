@@ -17,7 +17,7 @@ import msgspec
 
 from chain.hashing import keccak256
 from chain.types import ZERO_HASH, Hash32
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
 from storage.errors import CheckpointBroken, StoreTooNew
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
@@ -167,11 +167,11 @@ class Settings(msgspec.Struct, frozen=True, array_like=True):
     values: dict[str, Any] = msgspec.field(default_factory=dict)
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
-    """Of `storage.answers.Answers`."""
+    """Of `storage.idempotency.Answers`."""
     place: Place | None = None
     """Where in the log recovery begins to read; None: at the beginning of a segment."""
     snapshots: list[list[Any]] = msgspec.field(default_factory=list)
-    """`storage.cheats.Snapshot` of each that is not forgotten, oldest first."""
+    """`storage.amendments.Snapshot` of each that is not forgotten, oldest first."""
     next_snapshot: int = 0
 
 

@@ -17,9 +17,10 @@ from sqlalchemy import URL
 
 from chain.blocks import Block, encode_header
 from chain.genesis import Genesis
-from storage import layout
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
+from storage.blocks.delta import Deltas
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
+from storage.directory import layout
 from storage.errors import (
     CheckpointBroken,
     DataDirectoryLocked,
@@ -36,7 +37,7 @@ from storage.errors import (
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
-from storage.following import IndexFollower
+from storage.index.follower import IndexFollower
 from storage.index.index import Index, destroy, refuse_if_held
 from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
@@ -46,11 +47,10 @@ from storage.io.kv import KeyValueStore, open_leveldb, unused
 from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
-from storage.wal.beginning import read_beginning
-from storage.wal.delta import Deltas
-from storage.wal.loss import accept_loss
+from storage.wal.bounds import read_beginning
 from storage.wal.records import RecordType, encode_genesis
 from storage.wal.recovery import forget_cached
+from storage.wal.repair import accept_loss
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +72,7 @@ class StoreOptions:
 
 
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
-    """The stores at their last checkpoint, or at genesis. `storage.recovery.recover` must run next.
+    """The stores at their last checkpoint, or at genesis. `storage.replay.recover` must run next.
 
     Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable`, `StoragePanic`, and `DataDirectoryLocked`
     if another program uses one of them, before anything of it is changed. A state store that LevelDB refuses to open,

@@ -18,25 +18,27 @@ from chain.environment import BlockEnvironment
 from chain.receipts import Receipt
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Address, Hash32
-from storage.answers import Answered, Answers, dump
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
+from storage.blocks.delta import Deltas, encode_delta
+from storage.blocks.fates import FATES_AT_ONCE, FATES_MAX, REVERTED, Fate, FateShelf, encode_fates
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.blocks.rewinds import Rewinds
 from storage.checkpoint import Settings, write_checkpoint
 from storage.errors import StateUnavailable
-from storage.fates import FATES_AT_ONCE, FATES_MAX, REVERTED, Fate, FateShelf, encode_fates
-from storage.following import FoundLog, IndexFollower, LogQuery
+from storage.idempotency import Answered, Answers, dump
+from storage.index.follower import IndexFollower
+from storage.index.lookup import IndexLookup
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
 from storage.io.kv import KeyValueStore
-from storage.rewinds import Rewinds
-from storage.session_search import SessionSearch
-from storage.sessions import SessionShelf
+from storage.sessions.records import Kept, Place, encode_template, session_record
+from storage.sessions.search import SessionSearch
+from storage.sessions.shelf import SessionShelf
+from storage.sessions.templates import TemplateShelf
 from storage.state.reader import StateView
 from storage.state.store import StateStore
-from storage.templates import TemplateShelf
 from storage.wal import Wal
-from storage.wal.delta import Deltas, encode_delta
 from storage.wal.records import RecordType, Seal, encode_command, encode_environment, encode_seal
-from storage.wal.session_records import Kept, Place, encode_template, session_record
 
 ANSWER = "answer"
 """Command that says how a request with an idempotency key was answered: [key, time, result]."""
@@ -104,6 +106,7 @@ class Store:
         self.state = state
         self.chain = chain
         self.follower = follower
+        self._lookup = IndexLookup(follower, chain)
         self.settings: dict[str, Any] = {}
         """Values of COMMAND records, by name."""
         self.answers = Answers()
@@ -124,7 +127,7 @@ class Store:
         self._frozen: CheckpointNote | None = None
         self._checkpoint_lock = threading.Lock()
         self.snapshots: dict[int, list[Any]] = {}
-        """Moments that `storage.cheats` can bring the chain back to, by id."""
+        """Moments that `storage.amendments` can bring the chain back to, by id."""
         self.next_snapshot = 0
         """Ids are never given twice."""
         self.rewinds = Rewinds()
@@ -192,7 +195,7 @@ class Store:
         self.wal.append(RecordType.COMMAND, encode_command(name, [value]))
 
     def append_cheat(self, name: str, argument: object) -> int:
-        """Log a development call, for `storage.cheats.perform` to do; returns its LSN."""
+        """Log a development call, for `storage.amendments.perform` to do; returns its LSN."""
         reach("cheat.before")
         return self.wal.append(RecordType.CHEAT, encode_command(name, [argument]))
 
@@ -345,12 +348,12 @@ class Store:
 
     def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
         """Block and index of a transaction in an applied block."""
-        found = self.follower.transaction_place(transaction_hash)
+        found = self._lookup.transaction_place(transaction_hash)
         return TransactionPlace(*found) if found is not None else None
 
     def logs(self, query: LogQuery) -> list[FoundLog]:
         """Matching logs of applied blocks; the caller ends the range at the head."""
-        return self.follower.logs(query)
+        return self._lookup.logs(query)
 
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Any one thread."""

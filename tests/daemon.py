@@ -12,8 +12,9 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
+import zvmd
 from tests.paths import REPO
 from tests.rpc import Rpc
 
@@ -95,6 +96,15 @@ class Daemon:
     def rpc(self) -> Rpc:
         """A JSON-RPC connection; one per thread."""
         return Rpc(self.http_url)
+
+    def quic(self) -> zvmd.Node:
+        """The SDK's client over QUIC, a connection as long as its ``with`` block."""
+        return zvmd.Node(f"quic://127.0.0.1:{self.quic_port}", data_dir=self.data_dir)
+
+    def call_over_quic(self, method: str, *params: object) -> Any:
+        """The result of one call, on a connection of its own."""
+        with self.quic() as client:
+            return client.rpc(method, *params)
 
     def start(self, *extra: str, wait: bool = True) -> str:
         """Start the process and wait for its READY line, which is returned (empty with ``wait=False``)."""
@@ -193,11 +203,7 @@ def free_port(kind: socket.SocketKind) -> int:
 
 def clean_environment() -> dict[str, str]:
     """This environment without settings of zvmd and without a way to import the checkout."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("ZVMD_") and name != "PYTHONPATH"
-    }
+    return {name: value for name, value in os.environ.items() if not name.startswith("ZVMD_") and name != "PYTHONPATH"}
 
 
 def _die_with_the_tests() -> None:

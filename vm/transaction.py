@@ -15,17 +15,13 @@ from chain.gas_schedule import SCHEDULES
 from chain.receipts import Log
 from chain.state import EMPTY_CODE_HASH, BlockHashes
 from chain.transactions import (
-    ACCESS_LIST,
     BLOB,
-    DYNAMIC_FEE,
-    LEGACY,
     SET_CODE,
-    AccessList,
     Authorization,
     Transaction,
     effective_gas_price,
 )
-from chain.types import UINT64_MAX, Address, Hash32
+from chain.types import UINT64_MAX, Address
 from chain.validity import check_gas_covers, check_initcode, check_static, check_type
 from vm.console import ConsoleCalls
 from vm.context import ExecutionContext
@@ -67,24 +63,6 @@ class TransactionResult:
     """Gas given back at the end; an estimate must allow for it (EIP-3529)."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallRequest:
-    """A call that nobody signed: eth_call, eth_estimateGas, simulations. Fees of 0 cost nothing."""
-
-    sender: Address
-    to: Address | None
-    gas: int
-    data: bytes = b""
-    value: int = 0
-    gas_price: int | None = None
-    max_fee_per_gas: int | None = None
-    max_priority_fee_per_gas: int | None = None
-    access_list: AccessList = ()
-    max_fee_per_blob_gas: int = 0
-    blob_versioned_hashes: tuple[Hash32, ...] = ()
-    authorization_list: tuple[Authorization, ...] = ()
-
-
 def apply_transaction(
     machine: Machine,
     environment: BlockEnvironment,
@@ -121,16 +99,16 @@ def simulate_call(
     environment: BlockEnvironment,
     block_hash: BlockHashes,
     journal: Journal,
-    request: CallRequest,
+    tx: Transaction,
+    sender: Address,
     tracer: Tracer | None = None,
     console: ConsoleCalls | None = None,
 ) -> TransactionResult:
-    """Run a request as if its sender had signed it: geth's rules for eth_call.
+    """Run an unsigned transaction as if its sender had signed it: geth's rules for eth_call.
 
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
     The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
     """
-    tx = call_transaction(request, journal.nonce(request.sender))
     check_type(tx, environment.fork)
     check_initcode(tx, environment.fork, machine.code_bytes_max)
     if tx.max_fee_per_gas == 0:
@@ -139,41 +117,8 @@ def simulate_call(
     else:
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_gas_covers(tx, environment.fork)
-    check_funds(tx, request.sender, journal.balance(request.sender))
-    return _run(machine, environment, block_hash, journal, tx, request.sender, tracer, console)
-
-
-def call_transaction(request: CallRequest, nonce: int) -> Transaction:
-    """The request as an unsigned transaction of the type its fields imply."""
-    price = request.gas_price or 0
-    max_fee = price if request.max_fee_per_gas is None else request.max_fee_per_gas
-    priority_fee = request.max_priority_fee_per_gas
-    if priority_fee is None:
-        priority_fee = 0 if request.max_fee_per_gas is not None else price
-    if request.authorization_list:
-        kind = SET_CODE
-    elif request.blob_versioned_hashes:
-        kind = BLOB
-    elif request.max_fee_per_gas is not None:
-        kind = DYNAMIC_FEE
-    else:
-        kind = ACCESS_LIST if request.access_list else LEGACY
-    return Transaction(
-        type=kind,
-        chain_id=None,
-        nonce=nonce,
-        gas_price=price,
-        max_priority_fee_per_gas=min(priority_fee, max_fee),
-        max_fee_per_gas=max_fee,
-        gas_limit=request.gas,
-        to=request.to,
-        value=request.value,
-        data=request.data,
-        access_list=request.access_list,
-        max_fee_per_blob_gas=request.max_fee_per_blob_gas,
-        blob_versioned_hashes=request.blob_versioned_hashes,
-        authorization_list=request.authorization_list,
-    )
+    check_funds(tx, sender, journal.balance(sender))
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:

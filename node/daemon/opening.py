@@ -33,20 +33,20 @@ from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
 from node.transcript.transcript import Transcript
-from storage import layout
-from storage.entries import looked_over
+from storage.blocks.delta import Deltas, KnownOutcome
+from storage.directory import layout
+from storage.directory.exclusion import DirectoryLock, refuse_if_used
+from storage.directory.identity import read_genesis, write_genesis
 from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
-from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.export import prune_exports, write_export
-from storage.identity import read_genesis, write_genesis
 from storage.io.diskspace import Marks, SpaceWatch
 from storage.io.failpoints import reach
 from storage.io.failures import entering, starting
 from storage.io.files import FileSystem, RealFs
 from storage.opening import StoreOptions, open_store, suspect
-from storage.recovery import Recovery, recover
+from storage.preflight import looked_over
+from storage.replay import Recovery, recover
 from storage.store import SealedBlock, Store
-from storage.wal.delta import Deltas, KnownOutcome
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
 from vm.machine import Machine

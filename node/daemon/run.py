@@ -41,7 +41,7 @@ from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
 from storage.io.failures import starting
 from storage.presence import Presence
-from storage.session_files import SessionFiles
+from storage.sessions.files import SessionFiles
 
 log = structlog.get_logger(__name__)
 

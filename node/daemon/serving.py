@@ -29,7 +29,7 @@ from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
-from storage import layout
+from storage.directory import layout
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 from node.dap import adapter, moves
 from node.dap import arguments as ask
 from node.dap.adapter import AT_ONCE, REQUESTS, Request, Then, Told, While
+from node.dap.arguments import Refused
 from node.dap.caretaker import Caretaker, clean_up
-from node.dap.debuggee import Debuggee, Refused
+from node.dap.debuggee import Debuggee
 from node.dap.line import Line, Link
 from node.dap.moves import Interruption
 from node.dap.protocol import Malformed, Writer, messages

@@ -7,9 +7,9 @@ from typing import Any
 
 from node.engine.ledger import Ledger
 from node.engine.pipeline import INBOX_MAX, OVERLAY_BYTES_MAX, Pipeline
-from storage.answers import ANSWERS_MAX
-from storage.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
-from storage.cheats import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, snapshot_transactions
+from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, snapshot_transactions
+from storage.blocks.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
+from storage.idempotency import ANSWERS_MAX
 from storage.index.engine import CACHE_KIB, READERS_MAX
 from storage.io.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES

@@ -16,8 +16,8 @@ from node.api.errors import CheatRefused, OutOfReach
 from node.engine.ledger import Ledger
 from node.engine.pool import PoolEntry
 from node.engine.producer import ROLLED_BACK, TIMESTAMP_MAX, Controls
-from storage.cheats import Revert, Snapshot
-from storage.fates import dropped
+from storage.amendments import Revert, Snapshot
+from storage.blocks.fates import dropped
 
 Answer = int | str | bool | None
 IMPERSONATED_MAX = 1_000
@@ -113,7 +113,7 @@ def impersonate(ledger: Ledger, _now: int, address: Address, enabled: bool) -> A
 
 
 def amend(ledger: Ledger, _now: int, *amendments: list[Any]) -> Answer:
-    """Set nonce, balance, code and slots of accounts (`storage.cheats.Amendment`).
+    """Set nonce, balance, code and slots of accounts (`storage.amendments.Amendment`).
 
     What waits with a nonce below the new one is dropped: no block could take it, and a restart would not bring it back.
     """

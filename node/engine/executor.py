@@ -12,8 +12,8 @@ from chain.receipts import Receipt
 from chain.state import BlockHashes, StateDelta, StateReader
 from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
+from storage.blocks.delta import KnownOutcome
 from storage.store import SealedBlock
-from storage.wal.delta import KnownOutcome
 from vm.block import VM_FINGERPRINT, BlockExecution, BlockResult, Listener, build_header
 from vm.machine import Machine
 

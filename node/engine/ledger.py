@@ -20,12 +20,12 @@ from node.engine.admission import NextBlock
 from node.engine.executor import BlockBuilder, Candidate, ChainState
 from node.engine.pool import Pool, PoolEntry
 from node.engine.producer import ONE_BLOCK, Controls, next_base_fee, next_environment, next_timestamp
-from storage.answers import Answered
-from storage.cheats import Revert, Snapshot, perform
+from storage.amendments import Revert, Snapshot, perform
+from storage.blocks.fates import REVERTED, Fate, dropped
 from storage.errors import RecordTooLarge, StorageFull
-from storage.fates import REVERTED, Fate, dropped
+from storage.idempotency import Answered
+from storage.sessions.records import Kept, Place
 from storage.store import SealedBlock, Store, TransactionPlace
-from storage.wal.session_records import Kept, Place
 from vm.block import Listener
 from vm.machine import Machine
 

@@ -48,11 +48,11 @@ from node.engine.signing import OwnTransactions
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.transcript.transcript import Transcript, silent
-from storage.following import FoundLog, LogQuery
-from storage.rewinds import Rewinds
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.blocks.rewinds import Rewinds
+from storage.sessions.records import Kept, Place
 from storage.state.proof import AccountProof, prove
 from storage.store import Store
-from storage.wal.session_records import Kept, Place
 from vm.importing import environment_of
 from vm.machine import Machine
 

@@ -39,8 +39,8 @@ from node.engine.requests import (
     is_alone,
     parts,
 )
+from storage.blocks.fates import REPLACED, Fate, dropped
 from storage.errors import StorageError, StorageFull
-from storage.fates import REPLACED, Fate, dropped
 from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 
 from node.engine.cheats import ALONE
 from node.engine.completion import Offered
-from storage.wal.session_records import Kept, Place
+from storage.sessions.records import Kept, Place
 
 
 @dataclass(slots=True, eq=False)

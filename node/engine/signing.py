@@ -15,9 +15,10 @@ from chain.types import Address
 from node.api.types import CallFields, CallResult
 from node.engine import admission
 from node.engine.accounts import DevAccounts
-from node.engine.completion import Draft, Offered, completed
+from node.engine.completion import Draft, Offered
 from node.engine.executor import Candidate
 from node.engine.producer import Controls
+from node.engine.unsigned import to_send
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ class OwnTransactions:
             raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
         gas = self._gas_of(fields, sender)
         base_fee, _ = self.next_block()
-        return lambda nonce: completed(fields, chain_id, nonce, gas, base_fee)
+        return lambda nonce: to_send(fields, chain_id, nonce, gas, base_fee)
 
     def _gas_of(self, fields: CallFields, sender: Address) -> int:
         """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""

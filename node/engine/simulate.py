@@ -10,16 +10,18 @@ from chain.environment import BlockEnvironment
 from chain.errors import InsufficientFunds, IntrinsicGasTooLow
 from chain.gas_schedule import SCHEDULES
 from chain.state import BlockHashes, OverlayState, StateReader
+from chain.transactions import Transaction
 from chain.types import ZERO_ADDRESS, Address
 from chain.validity import gas_cap
 from node.api.errors import ExecutionFailed, InvalidParams
 from node.api.tracing import MakeTracer, TracedRun
 from node.api.types import AccountOverride, BlockOverrides, CallFields, CallResult, Overrides
+from node.engine.unsigned import to_call
 from vm.console import ConsoleCalls
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
-from vm.transaction import CallRequest, call_transaction, simulate_call
+from vm.transaction import simulate_call
 
 ESTIMATE_TOLERANCE_PERCENT = 1
 """How far above the smallest sufficient gas an estimate may be, as in geth (1.5 %)."""
@@ -53,8 +55,9 @@ def run_call(
 
     Raises `InvalidTransaction` subclasses where geth refuses.
     """
-    environment, journal, request = _prepare(situation, fields, overrides)
-    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, console=console)
+    environment, journal, call = _prepare(situation, fields, overrides)
+    sender = fields.sender or ZERO_ADDRESS
+    result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, console=console)
     outcome, halt = result.outcome, result.outcome.halt
     return CallResult(
         success=halt.is_success,
@@ -68,7 +71,8 @@ def run_call(
 
 def _prepare(
     situation: Situation, fields: CallFields, overrides: Overrides | None
-) -> tuple[BlockEnvironment, Journal, CallRequest]:
+) -> tuple[BlockEnvironment, Journal, Transaction]:
+    """Environment and journal with the overrides, and the call as an unsigned transaction."""
     environment = situation.environment if fields.gas_price or fields.max_fee_per_gas else situation.free_environment
     environment = _override_block(environment, overrides.block if overrides else None)
     journal = Journal(situation.state, environment.fork)
@@ -77,18 +81,18 @@ def _prepare(
         _override_precompile(journal, accounts, address, override)
         _override_account(journal, address, override)
     gas = min(fields.gas or situation.gas_max, situation.gas_max)
-    return environment, journal, _request(fields, gas)
+    return environment, journal, to_call(fields, journal.nonce(fields.sender or ZERO_ADDRESS), gas)
 
 
 def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | None, make: MakeTracer) -> Any:
     """`run_call` with a tracer listening: what that says. Raises `InvalidTransaction` subclasses."""
-    environment, journal, request = _prepare(situation, fields, overrides)
+    environment, journal, call = _prepare(situation, fields, overrides)
+    sender = fields.sender or ZERO_ADDRESS
     before = OverlayState(situation.state, journal.delta())
-    call = call_transaction(request, journal.nonce(request.sender))
     tracer = make(
         TracedRun(
             call,
-            request.sender,
+            sender,
             environment,
             situation.state,
             before,
@@ -97,7 +101,7 @@ def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | 
             logs_before=situation.logs_before,
         )
     )
-    result = simulate_call(situation.machine, environment, situation.block_hash, journal, request, tracer)
+    result = simulate_call(situation.machine, environment, situation.block_hash, journal, call, sender, tracer)
     return tracer.result(result)
 
 
@@ -164,29 +168,12 @@ def _affordable_gas(situation: Situation, fields: CallFields, overrides: Overrid
     price = fields.max_fee_per_gas or fields.gas_price
     if not price:
         return situation.gas_max
-    _, journal, request = _prepare(situation, fields, overrides)
-    return max(journal.balance(request.sender) - request.value, 0) // price
+    _, journal, call = _prepare(situation, fields, overrides)
+    return max(journal.balance(fields.sender or ZERO_ADDRESS) - call.value, 0) // price
 
 
 def _with_gas(fields: CallFields, gas: int) -> CallFields:
     return replace(fields, gas=gas)
-
-
-def _request(fields: CallFields, gas: int) -> CallRequest:
-    return CallRequest(
-        sender=fields.sender or ZERO_ADDRESS,
-        to=fields.to,
-        data=fields.data,
-        value=fields.value,
-        gas=gas,
-        gas_price=fields.gas_price,
-        max_fee_per_gas=fields.max_fee_per_gas,
-        max_priority_fee_per_gas=fields.max_priority_fee_per_gas,
-        access_list=fields.access_list or (),
-        blob_versioned_hashes=fields.blob_versioned_hashes or (),
-        max_fee_per_blob_gas=fields.max_fee_per_blob_gas or 0,
-        authorization_list=fields.authorization_list or (),
-    )
 
 
 def _override_precompile(

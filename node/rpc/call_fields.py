@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from chain.sidecars import COMMITMENT_BYTES, versioned_hash
-from chain.transactions import Authorization
+from chain.transactions import ACCESS_LIST, BLOB, DYNAMIC_FEE, LEGACY, SET_CODE, Authorization
 from chain.types import Address, Hash32
 from node.api.errors import InvalidParams
 from node.api.types import AccountOverride, BlockOverrides, CallFields, Overrides
@@ -87,6 +87,10 @@ def _to(value: Any) -> Address | None:
     return None if value in ("", "0x") else address(value)
 
 
+def _data(value: Any) -> bytes:
+    return b"" if value == "" else data(value)
+
+
 def _type(value: Any) -> int:
     number = loose_int(value)
     if number > TYPE_MAX:
@@ -105,8 +109,8 @@ class _Given(CallFields):
 CALL_FIELDS: FieldTable = {
     "from": ("sender", address),
     "to": ("to", _to),
-    "data": ("data", data),
-    "input": ("input", data),
+    "data": ("data", _data),
+    "input": ("input", _data),
     "value": ("value", quantity),
     "gas": ("gas", quantity64),
     "gaslimit": ("gas", quantity64),
@@ -138,13 +142,42 @@ def call_fields(value: Any) -> CallFields:
         if given.data not in (b"", given.input):
             raise InvalidParams("data and input differ; give one of them")
         given.data = given.input
-    if given.gas_price is not None and given.max_fee_per_gas is not None:
-        if given.type is None or not _is_mined(value):
-            raise InvalidParams("gasPrice and maxFeePerGas exclude each other")
+    if given.max_fee_per_gas is not None and given.type is not None and _is_mined(value):
         given.gas_price = None
     if given.blob_versioned_hashes is None and given.commitments:
         given.blob_versioned_hashes = tuple(map(versioned_hash, given.commitments))
+    _check_fees(given)
+    _check_type(given)
     return CallFields(**{name: getattr(given, name) for name in _NAMES})
+
+
+def _check_fees(given: CallFields) -> None:
+    """Raises `InvalidParams` for fees that exclude each other."""
+    cap, tip = given.max_fee_per_gas, given.max_priority_fee_per_gas
+    if given.gas_price is not None and (cap is not None or tip is not None):
+        raise InvalidParams("gasPrice and maxFeePerGas or maxPriorityFeePerGas exclude each other")
+    if cap is not None and tip is not None and tip > cap:
+        raise InvalidParams(f"maxPriorityFeePerGas {tip} is above maxFeePerGas {cap}")
+
+
+_CARRIERS: Final = {
+    "max_fee_per_gas": ("maxFeePerGas", (DYNAMIC_FEE, BLOB, SET_CODE)),
+    "max_priority_fee_per_gas": ("maxPriorityFeePerGas", (DYNAMIC_FEE, BLOB, SET_CODE)),
+    "access_list": ("accessList", (ACCESS_LIST, DYNAMIC_FEE, BLOB, SET_CODE)),
+    "blob_versioned_hashes": ("blobVersionedHashes", (BLOB,)),
+    "authorization_list": ("authorizationList", (SET_CODE,)),
+}
+"""Fields by the types of transactions that have them; empty lists are of no weight."""
+
+
+def _check_type(given: CallFields) -> None:
+    """Raises `InvalidParams` for a field that the type given would leave out: it would be lost without a word."""
+    if given.type not in (LEGACY, ACCESS_LIST, DYNAMIC_FEE, BLOB, SET_CODE):
+        return
+    for name, (shown_name, types) in _CARRIERS.items():
+        value = getattr(given, name)
+        if value is not None and value != () and given.type not in types:
+            raise InvalidParams(f"a transaction of type {given.type} has no {shown_name}")
 
 
 _NAMES: Final = tuple(field.name for field in fields(CallFields))

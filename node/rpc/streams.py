@@ -14,7 +14,7 @@ from chain.types import Address, Hash32
 from node.api.backend import Backend
 from node.api.types import LogPosition
 from node.rpc.readers import Readers
-from storage.following import FoundLog, LogQuery
+from storage.blocks.logs import FoundLog, LogQuery
 
 PAGE_LOGS = 1000
 PAGE_BLOCKS = 256

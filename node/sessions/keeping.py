@@ -10,9 +10,9 @@ import msgspec
 from chain.errors import ZvmdError
 from debugger.errors import SessionLimitReached, SessionNotFound
 from storage.errors import StoragePanic
-from storage.session_search import Found, SessionSearch, row_of
-from storage.sessions import SessionShelf
-from storage.wal.session_records import MAX_CONTENT, Kept, Label, Place, Snapshot
+from storage.sessions.records import MAX_CONTENT, Kept, Label, Place, Snapshot
+from storage.sessions.search import Found, SessionSearch, row_of
+from storage.sessions.shelf import SessionShelf
 
 INLINE_BYTES = 2**20
 """Contents larger than this are files: the log and each checkpoint would hold them again and again."""
@@ -24,7 +24,7 @@ Keep = Callable[[int, Kept | Place | None], Awaitable[object]]
 
 
 class Files(Protocol):
-    """Snapshot files, as `storage.session_files.SessionFiles`."""
+    """Snapshot files, as `storage.sessions.files.SessionFiles`."""
 
     def write(self, session: int, content: bytes) -> Snapshot: ...
 

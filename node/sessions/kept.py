@@ -15,7 +15,7 @@ from debugger.persist import decode_record, encode_record, record_of, restore_sl
 from debugger.session import Session
 from node.sessions.origin import Ground, Origin
 from storage.errors import StateUnavailable
-from storage.wal.session_records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, Place
 
 CONTENT_VERSION = 1
 KEYFRAME_BYTES = 16 << 20

@@ -23,7 +23,7 @@ from node.sessions.shares import (
     parse_token,
     wheel_taken,
 )
-from storage.sessions import SessionShelf
+from storage.sessions.shelf import SessionShelf
 
 FEEDS = 64
 """Feeds kept of sessions nobody watches now."""

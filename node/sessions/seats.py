@@ -15,7 +15,7 @@ from node.api.errors import NodeStopping
 from node.sessions.keeping import Keeper
 from node.sessions.kept import bring_back, content_of, label_of, place_of, traits
 from node.sessions.origin import Ground, Origin
-from storage.wal.session_records import Kept, Place
+from storage.sessions.records import Kept, Place
 
 T = TypeVar("T")
 Work = Generator[None, None, T]

@@ -29,7 +29,7 @@ from node.sessions.seats import LIVE_BYTES, LIVE_MAX, NOWHERE, Seats, Work
 from node.sessions.shares import OWNER, UNSHARED, Access, Sharing, encode_sharing
 from node.sessions.watching import watching
 from node.sessions.where import Json, event_of, where
-from storage.wal.session_records import Kept
+from storage.sessions.records import Kept
 
 T = TypeVar("T")
 

@@ -26,6 +26,23 @@ def other_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         daemon.close()
 
 
+@pytest.fixture(scope="module")
+def own_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One for the tests of a file: they bring its chain back and forth."""
+    with Daemon(tmp_path_factory.mktemp("own") / "data") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def daemon(own_daemon: Daemon) -> Daemon:
+    """That one at genesis, where each transaction is sealed at once and by nothing else."""
+    rpc = own_daemon.rpc()
+    rpc.call("evm_setIntervalMining", 0)
+    rpc.call("evm_setAutomine", True)
+    rpc.call("anvil_reset")
+    return own_daemon
+
+
 @pytest.fixture
 def rpc(node: Node) -> Rpc:
     """JSON-RPC to a node that has sessions."""
@@ -39,5 +56,5 @@ def quic(node: Node) -> Iterator[zvmd.Node]:
     """The SDK's client."""
     if node.daemon is None:
         pytest.skip("an outside node has no QUIC")
-    with zvmd.Node(f"quic://127.0.0.1:{node.daemon.quic_port}", data_dir=node.daemon.data_dir) as client:
+    with node.daemon.quic() as client:
         yield client

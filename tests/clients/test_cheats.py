@@ -140,24 +140,6 @@ def anvil() -> Iterator[str]:
         process.wait()
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One for these tests alone: they bring its chain back and forth."""
-    daemon = Daemon(tmp_path_factory.mktemp("cheats") / "data")
-    daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.close()
-
-
-@pytest.fixture
-def daemon(started: Daemon) -> Daemon:
-    """At genesis."""
-    started.rpc().call("anvil_reset")
-    return started
-
-
 def test_the_same_answers_as_anvil(anvil: str, daemon: Daemon) -> None:
     expected, got = play(Rpc(anvil)), play(daemon.rpc())
     assert [one for one in zip(got, expected, strict=True) if one[0] != one[1]] == []

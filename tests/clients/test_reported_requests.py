@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,6 +24,10 @@ from tests.rpc import Rpc
 
 CASES_FILE = SHARED / "cases" / "rpc.json"
 PAGE = "http://localhost:3000"
+HTTP2_OFFERED = {
+    "Content-Type": "application/json", "Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c",
+    "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA",
+}  # fmt: skip
 SEALED_SECONDS = 30.0
 
 
@@ -336,24 +341,18 @@ def reported() -> dict[str, Any]:
     return {case["id"]: case for case in json.loads(CASES_FILE.read_text(encoding="utf-8"))}
 
 
-@pytest.fixture(scope="module")
-def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with Daemon(tmp_path_factory.mktemp("reported") / "data") as daemon:
-        yield daemon
-
-
 @pytest.fixture
-def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[Daemon]:
-    """The node that the case needs, at genesis."""
+def case(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> Iterator[Reported]:
+    """The case of that name on the node that it needs, at genesis."""
+    if name not in reported():
+        pytest.skip(f"no such case at {CASES_FILE}")
+    requests = reported()[name]["requests"]
     if options := OPTIONS.get(name):
-        with Daemon(tmp_path_factory.mktemp("reported") / "data", *options) as own:
-            yield own
-        return
-    shared: Daemon = request.getfixturevalue("shared_daemon")
-    rpc = shared.rpc()
-    rpc.call("evm_setAutomine", True)
-    rpc.call("anvil_reset")
-    yield shared
+        with Daemon(tmp_path / "data", *options) as own:
+            yield Reported(own, own.rpc(), requests)
+    else:
+        shared: Daemon = request.getfixturevalue("daemon")
+        yield Reported(shared, shared.rpc(), requests)
 
 
 def test_every_case_has_its_check() -> None:
@@ -364,25 +363,14 @@ def test_every_case_has_its_check() -> None:
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_the_right_answer(daemon: Daemon, name: str) -> None:
-    if name not in reported():
-        pytest.skip(f"no such case at {CASES_FILE}")
-    CHECKS[name](Reported(daemon, daemon.rpc(), reported()[name]["requests"]))
+def test_the_right_answer(case: Reported, name: str) -> None:
+    CHECKS[name](case)
 
 
 @pytest.mark.parametrize("name", LATER)
-def test_what_comes_later_is_refused_by_its_name(daemon: Daemon, name: str) -> None:
-    if name not in reported():
-        pytest.skip(f"no such case at {CASES_FILE}")
-    case = Reported(daemon, daemon.rpc(), reported()[name]["requests"])
+def test_what_comes_later_is_refused_by_its_name(case: Reported, name: str) -> None:
     if name == "h2c":
-        offer = {
-            "Connection": "Upgrade, HTTP2-Settings",
-            "Upgrade": "h2c",
-            "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABk",
-        }
-        headers = {"Content-Type": "application/json", **offer}
-        error = json.loads(send(Node(daemon.http_url, daemon), headers=headers).body)["error"]
+        error = json.loads(send(Node(case.daemon.http_url, case.daemon), headers=HTTP2_OFFERED).body)["error"]
     else:
         error = case.play()[-1]["error"]
     assert (error["code"], error["data"]["code"]) == LATER[name][1:]

@@ -74,6 +74,55 @@ def test_a_field_of_a_wrong_form_is_named_with_the_right_one(node: Node) -> None
     assert "did you mean 'blocks'" in str(refusal(rpc, "evm_mine", {"block": 2}))
 
 
+ACCESS = [{"address": OTHER, "storageKeys": [WORD]}]
+AUTHORIZATION = [{"chainId": "0x0", "address": OTHER, "nonce": "0x0", "yParity": "0x0", "r": "0x1", "s": "0x1"}]
+CONTRADICTIONS: dict[str, dict[str, Any]] = {
+    "a price and a tip": {"gasPrice": "0x77359400", "maxPriorityFeePerGas": "0x1"},
+    "a price and a cap": {"gasPrice": "0x77359400", "maxFeePerGas": "0x77359400"},
+    "a tip above the cap": {"maxFeePerGas": "0x77359400", "maxPriorityFeePerGas": "0x77359401"},
+    "a cap of type 0": {"type": "0x0", "maxFeePerGas": "0x77359400"},
+    "a tip of type 1": {"type": "0x1", "maxPriorityFeePerGas": "0x1"},
+    "an access list of type 0": {"type": "0x0", "accessList": ACCESS},
+    "authorizations of type 2": {"type": "0x2", "authorizationList": AUTHORIZATION},
+    "blobs of type 2": {"type": "0x2", "blobVersionedHashes": ["0x01" + "11" * 31], "maxFeePerBlobGas": "0x5"},
+}
+SIGNING = ("eth_sendTransaction", "eth_signTransaction", "eth_fillTransaction", "eth_sendUnsignedTransaction")
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_fields_that_exclude_each_other_are_refused(node: Node, name: str) -> None:
+    """The node chose one of them and dropped the other: a cap was not kept, an access list was lost."""
+    rpc = node.rpc()
+    given = {"from": DEV, "to": OTHER, "gas": "0x186a0", **CONTRADICTIONS[name]}
+    for method in ("eth_call", "eth_estimateGas", *SIGNING):
+        assert refusal(rpc, method, given).code == -32602, method
+
+
+def test_a_transaction_that_does_nothing_is_refused(node: Node) -> None:
+    """With a forgotten recipient the value went to a contract without code."""
+    rpc = node.rpc()
+    for method in SIGNING:
+        for given in ({"value": "0x1"}, {"to": None, "data": "0x"}, {"to": "", "input": ""}):
+            failed = refusal(rpc, method, {"from": DEV, **given})
+            assert failed.code == -32602
+            assert "contract creation without any data" in str(failed)
+    assert rpc.call("eth_call", {"from": DEV, "to": OTHER, "data": ""}) == "0x"
+    assert rpc.call("eth_estimateGas", {"from": DEV}) == "0xcf08"
+
+
+def test_a_signature_needs_no_password(node: Node) -> None:
+    """web3.js and pages made for wallets give one."""
+    rpc = node.rpc()
+    assert rpc.call("personal_sign", "0x1234", DEV, "a password") == rpc.call("eth_sign", DEV, "0x1234")
+
+
+def test_percentiles_of_fees_ascend(node: Node) -> None:
+    rpc = node.rpc()
+    assert rpc.call("eth_feeHistory", "0x1", "latest", [0, 0.5, 100])["reward"]
+    for wrong in ([50, 20], [50, 50], [-1], [101], ["50"], [True]):
+        assert refusal(rpc, "eth_feeHistory", "0x1", "latest", wrong).code == -32602
+
+
 def test_commitments_give_the_hashes_of_blobs(node: Node) -> None:
     given = {"from": DEV, "to": OTHER, "commitments": [COMMITMENT], "maxFeePerBlobGas": "0x5", "blobs": ["0x00"]}
     code = {OTHER: {"code": BLOBHASH_OF_0}}

@@ -6,9 +6,8 @@ what sets it back, and which values are refused. The last test fails for a devel
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,7 +17,6 @@ from node.rpc.registry import find_method, method_names
 from tests.contracts import dev_account
 from tests.daemon import Daemon
 from tests.rpc import Rpc, RpcFailed
-from zvmd import connect
 
 load_methods()
 OWNER, OTHER = dev_account(0).address, dev_account(1).address
@@ -197,45 +195,27 @@ What is printed is tried in `tests.clients.test_transcript`, for one life of the
 SETTING = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 
 
-def over_quic(daemon: Daemon, method: str, *params: Any) -> Any:
-    async def work() -> Any:
-        async with connect(data_dir=daemon.data_dir) as client:
-            return await client.rpc(method, *params)
-
-    return asyncio.run(work())
-
-
 def is_usual(setting: Setting, rpc: Rpc) -> bool:
     seen = setting.look(rpc)
     return bool(seen != setting.then if setting.usual is None else seen == setting.usual)
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("settings") / "data")
-    daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.close()
-
-
 @pytest.fixture
-def daemon(started: Daemon) -> Daemon:
+def daemon(own_daemon: Daemon) -> Daemon:
     """At genesis, with nothing set."""
-    rpc = started.rpc()
+    rpc = own_daemon.rpc()
     for setting in SETTINGS:
         for method, params in setting.back[:1]:
             rpc.call(method, *params)
     rpc.call("anvil_reset")
-    return started
+    return own_daemon
 
 
 @SETTING
 def test_every_spelling_acts_over_both_transports_and_is_set_back(daemon: Daemon, setting: Setting) -> None:
     rpc = daemon.rpc()
     for at, (method, params) in enumerate(setting.spellings):
-        set_by, back_by = (rpc.call, lambda *asked: over_quic(daemon, *asked))[:: -1 if at % 2 else 1]
+        set_by, back_by = (rpc.call, daemon.call_over_quic)[:: -1 if at % 2 else 1]
         set_by(method, *params)
         assert setting.look(rpc) == setting.then, method
         if setting.back:

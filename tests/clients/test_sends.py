@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-import zvmd
 from chain.crypto import CURVE_ORDER, HALF_CURVE_ORDER
 from chain.validity import TRANSACTION_GAS_CAP
 from tests.contracts import dev_account
@@ -21,24 +19,6 @@ STRANGER = "0x" + "a1" * 20
 TRANSFER = {"from": OWNER, "to": STRANGER, "value": "0x1"}
 TAKES_ALL = "0x5f630fffffff52"
 """Writes to memory that costs more gas than any block has."""
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = Daemon(tmp_path_factory.mktemp("sends") / "data")
-    daemon.start()
-    try:
-        yield daemon
-    finally:
-        daemon.close()
-
-
-@pytest.fixture
-def daemon(started: Daemon) -> Daemon:
-    rpc = started.rpc()
-    rpc.call("evm_setAutomine", True)
-    rpc.call("anvil_reset")
-    return started
 
 
 def nonces_of(rpc: Rpc, hashes: list[str]) -> list[int]:
@@ -66,8 +46,7 @@ def test_connections_of_both_transports_get_successive_nonces(daemon: Daemon) ->
         return str(daemon.rpc().call("eth_sendTransaction", TRANSFER))
 
     def over_quic(_: int) -> str:
-        with zvmd.Node(f"quic://127.0.0.1:{daemon.quic_port}", data_dir=daemon.data_dir) as client:
-            return str(client.rpc("eth_sendTransaction", TRANSFER))
+        return str(daemon.call_over_quic("eth_sendTransaction", TRANSFER))
 
     with ThreadPoolExecutor(20) as threads:
         sent = [threads.submit(send, n) for n in range(10) for send in (over_http, over_quic)]
@@ -80,11 +59,13 @@ def test_connections_of_both_transports_get_successive_nonces(daemon: Daemon) ->
 def test_an_estimate_sees_the_transactions_before_it(daemon: Daemon) -> None:
     rpc = daemon.rpc()
     created = "0x5fbdb2315678afecb367f032d93f642f64180aa3"  # the address that OWNER's first contract gets
-    hashes = rpc.batch([
-        ("eth_sendTransaction", ({"from": OWNER, "data": "0x6006600c60003960066000f3" + "600160005500"},)),
-        ("eth_sendTransaction", ({"from": OWNER, "to": created},)),
-        ("eth_sendTransaction", ({"from": OTHER, "to": created},)),
-    ])
+    hashes = rpc.batch(
+        [
+            ("eth_sendTransaction", ({"from": OWNER, "data": "0x6006600c60003960066000f3" + "600160005500"},)),
+            ("eth_sendTransaction", ({"from": OWNER, "to": created},)),
+            ("eth_sendTransaction", ({"from": OTHER, "to": created},)),
+        ]
+    )
     receipts = [rpc.call("eth_getTransactionReceipt", known) for known in hashes]
     assert [receipt["status"] for receipt in receipts] == ["0x1"] * 3
     assert int(receipts[1]["gasUsed"], 16) > 40_000  # a slot was set: the estimate saw the code
@@ -103,7 +84,7 @@ def test_an_estimate_sees_the_transactions_before_it(daemon: Daemon) -> None:
         ({"type": "0x7f"}, "type"),
         ({"chainId": "0x1"}, "chainId does not match node's"),
         ({"value": hex(10**30)}, "insufficient funds"),
-        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "fee"),
+        ({"maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2"}, "above maxFeePerGas"),
         ({"gas": "0x7fffffffffffffff"}, "gas limit"),
         ({"nonce": hex(2**64 - 1)}, "nonce"),
         ({"to": None, "data": "0x" + "00" * 49_153}, "initcode"),

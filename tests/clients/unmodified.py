@@ -148,8 +148,12 @@ def run_forge(url: str, place: Path) -> Iterator[Done]:
 
 
 def copied(name: str, place: Path) -> Path:
-    """A copy of one of the projects beside this file, for the client to build in."""
-    return Path(shutil.copytree(HERE / name, place / Path(name).name, ignore=shutil.ignore_patterns("node_modules")))
+    """A copy of one of the projects beside this file, with the contract that they share, for the client to build in."""
+    project = Path(shutil.copytree(HERE / name, place / Path(name).name, ignore=shutil.ignore_patterns("node_modules")))
+    sources = project / ("src" if name == "forge" else "contracts")
+    sources.mkdir(exist_ok=True)
+    shutil.copy(HERE / "Counter.sol", sources)
+    return project
 
 
 CLIENTS: dict[str, Callable[[str, Path], Iterator[Done]]] = {

@@ -37,11 +37,11 @@ from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Sub
 from node.machine.assembly import build_machine
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
-from storage import layout
+from storage.directory import layout
 from storage.errors import PruneRefused, StorageError
 from storage.io.failpoints import arm
-from storage.session_files import KEPT_SECONDS, SessionFiles
-from storage.wal.session_records import Kept, Label, Place, Snapshot
+from storage.sessions.files import KEPT_SECONDS, SessionFiles
+from storage.sessions.records import Kept, Label, Place, Snapshot
 
 SENDERS = 3
 RECEIVERS = 16

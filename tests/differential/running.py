@@ -23,7 +23,7 @@ from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Message, Outcome
 from vm.trace import Tracer
-from vm.transaction import CallRequest, simulate_call
+from vm.transaction import simulate_call
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame
@@ -131,11 +131,11 @@ def run_case(case: Case, way: Way, *, trace: bool = False, steps_before: int = 0
         state.put(Address(bytes.fromhex(address)), bytes.fromhex(code), balance=5, nonce=1)
     journal = Journal(state, fork)
     caller, to = Address(bytes.fromhex(CALLER)), Address(bytes.fromhex(CONTRACTS[0]))
-    request = CallRequest(caller, to, case.gas, bytes.fromhex(case.data), case.value)
+    call = Transaction(LEGACY, None, 0, 0, 0, 0, case.gas, to, case.value, bytes.fromhex(case.data))
     tracer = Steps() if trace else None
     way.steps_before = steps_before
     try:
-        result = simulate_call(way, environment(fork), block_hash, journal, request, tracer)
+        result = simulate_call(way, environment(fork), block_hash, journal, call, caller, tracer)
     except InvalidTransaction:
         return None
     accounts = [journal.account(Address(bytes.fromhex(name))) for name in WATCHED]

@@ -10,7 +10,7 @@ import pytest
 import zvmd
 from chain.types import Address
 from node.engine.requests import Control, Mine, Submit
-from storage.answers import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
+from storage.idempotency import ANSWER_SECONDS, ANSWERS_MAX, Answered, Answers, dump
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import Daemon

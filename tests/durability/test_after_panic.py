@@ -16,7 +16,7 @@ from node.engine.requests import Mine, Request
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
-from storage import layout
+from storage.directory import layout
 from storage.errors import StateStoreCorrupt, StoragePanic
 from storage.io.files import RealFs
 from storage.opening import note_panic, suspect

@@ -15,12 +15,13 @@ from click.testing import CliRunner
 from node.cli.main import cli
 from node.engine.requests import KeepSession
 from node.verification import verify_data_directory
-from storage import backup, layout
+from storage import backup
 from storage.backup import MANIFEST, read_manifest, restore_backup, write_backup
+from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, ExportDamaged, StorageError
 from storage.io.files import RealFs
-from storage.session_files import SessionFiles, path_of
-from storage.wal.session_records import Kept, Label, Place
+from storage.sessions.files import SessionFiles, path_of
+from storage.sessions.records import Kept, Label, Place
 from tests.durability.nodes import LocalNode
 
 SEGMENT = 65_536

@@ -14,7 +14,7 @@ from chain.types import Address
 from node.api.errors import ReadOnly
 from node.daemon.periodic import watch_space
 from node.engine.requests import Mine
-from storage import layout
+from storage.directory import layout
 from storage.errors import DataLossRefused, ExportDamaged, WalCorrupt, WalShort
 from storage.export import exports, prune_exports, read_header, write_export
 from storage.io.diskspace import Marks, Room, SpaceWatch

@@ -10,9 +10,9 @@ from node.sessions.gallery import Gallery
 from node.sessions.keeping import Keeper
 from node.sessions.origin import Ground
 from node.sessions.service import SessionService
-from storage.chaindata import _Recent
+from storage.blocks.chaindata import _Recent
 from storage.io.files import RealFs
-from storage.session_files import SessionFiles
+from storage.sessions.files import SessionFiles
 from tests.durability.nodes import LocalNode
 from tests.paths import REPO
 

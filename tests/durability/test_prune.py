@@ -16,8 +16,8 @@ from node.cli.main import cli
 from node.engine.requests import Cheat, Control
 from node.pruning import prune_data_directory
 from node.verification import verify_data_directory
-from storage import layout
 from storage.backup import restore_backup, write_backup
+from storage.directory import layout
 from storage.errors import (
     DataDirectoryLocked,
     DataLossRefused,
@@ -30,8 +30,8 @@ from storage.errors import (
 from storage.export import exports, prune_exports, read_header
 from storage.io.files import RealFs
 from storage.wal import inspect
-from storage.wal.beginning import BEGINNING_NAME, read_beginning
-from storage.wal.segment import segment_name
+from storage.wal.bounds import BEGINNING_NAME, read_beginning
+from storage.wal.segments import segment_name
 from tests.durability.nodes import LocalNode
 
 SEGMENT = 12288

@@ -19,9 +19,9 @@ from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
 from node.pruning import prune_data_directory
 from node.sessions.kept import bring_back, content_of, label_of, place_of
 from node.sessions.origin import Ground, Origin
-from storage import layout
-from storage.session_files import SessionFiles
-from storage.wal.session_records import Kept, Snapshot
+from storage.directory import layout
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import Kept, Snapshot
 from tests.durability.nodes import LocalNode
 
 HERE = Path(__file__).parent

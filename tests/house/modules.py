@@ -92,16 +92,9 @@ def _walk(start: str, graph: Mapping[str, set[str]], seen: set[str]) -> list[str
     return finished
 
 
-def knots(known: Mapping[str, Module]) -> dict[str, set[str]]:
-    """Package to those of its direct members, modules or packages, that import each other in a circle.
-
-    A circle between two modules shows in the package that holds both, at whatever depth they are. The package "" is the
-    top of the repository.
-    """
-    graph = import_graph(known)
-    packages = [name for name, module in known.items() if module.package == name]
-    found = {package: set[str]().union(*cycles(_members(graph, package))) for package in ("", *packages)}
-    return {package: members for package, members in found.items() if members}
+def knots(graph: Mapping[str, set[str]], package: str) -> set[str]:
+    """Direct members of a package, modules or packages, that import each other in a circle. "" is the repository."""
+    return set[str]().union(*cycles(_members(graph, package)))
 
 
 def _members(graph: Mapping[str, set[str]], package: str) -> dict[str, set[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import click
@@ -22,7 +23,8 @@ from tests.paths import REPO
 PAGES = sorted([*REPO.glob("*.md"), *REPO.glob("docs/**/*.md")])
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
 
-METHOD = re.compile(r"\b(?:eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd)_[A-Za-z_0-9]+(?![\w*]|\.py\b)")
+NAMESPACES = "eth|net|web3|debug|trace|txpool|evm|anvil|hardhat|tenderly|zvmd"
+METHOD = re.compile(rf"\b(?:{NAMESPACES})_[A-Za-z_0-9]+(?![\w*]|\.py\b)")
 COMMAND = re.compile(r"(?:`|^ {4,}|^\$ |\$ \.venv/bin/)(?:sudo )?(zvmd [^`#→\n]*)", re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 ROOMS = "chain|vm|storage|debugger|node|zvmd|tests|docs|examples|config|benchmarks|migrations|systemd|tools"
@@ -35,8 +37,10 @@ NO_METHODS = {"zvmd_session_event", "anvil_setMinGasPrice", "debug_ir", "eth_sim
 """A notification's name; what the pages say does not exist; what a worked example adds."""
 
 
-def settings() -> set[str]:
-    return {f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)}
+@cache
+def settings() -> frozenset[str]:
+    fields = msgspec.structs.fields
+    return frozenset(f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in fields(kind))
 
 
 @pages

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.house import debts
-from tests.house.modules import Module, imported_names, knots, modules
+from tests.house.modules import Module, cycles, import_graph, imported_names, knots, modules
 
 PURE = ("chain", "vm", "debugger")
 IMPURE = {
@@ -30,8 +30,21 @@ def test_pure_packages_use_nothing_of_the_world_outside() -> None:
     debts.check("impure", {found for module in pure for found in impurities(module)})
 
 
-def test_no_package_has_an_import_cycle() -> None:
-    debts.check("import_cycle", {f"{package}: {name}" for package, names in knots(modules()).items() for name in names})
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    debts.check("module_cycle", set().union(*cycles(import_graph(modules()))))
+
+
+def test_no_packages_import_each_other_in_a_circle() -> None:
+    """Also where no module does: ``a.p.one`` uses ``a.q.two``, and ``a.q.three`` uses ``a.p.four``."""
+    graph = import_graph(modules())
+    packages = ["", *(name for name, module in modules().items() if module.package == name)]
+    debts.check("package_cycle", {f"{package}: {name}" for package in packages for name in knots(graph, package)})
+
+
+def test_python_processes_are_started_in_one_way() -> None:
+    """`node.ops.worker` gives them our packages; `zvmd systemd` only writes the interpreter's path into a unit."""
+    named = {name for name, module in modules().items() if "sys.executable" in ast.unparse(module.tree)}
+    assert named == {"node.ops.worker", "node.cli.systemd"}
 
 
 def module(name: str, text: str, *, is_package: bool = False) -> Module:
@@ -51,8 +64,13 @@ def test_cycles_are_found_at_every_depth_and_behind_every_kind_of_import() -> No
         module("a.q.four", "from . import three"),
         module("a.r", "from a.p.alone import x"),
     ]
-    known = {one.name: one for one in found}
-    assert knots(known) == {"a": {"a.p", "a.q"}, "a.q": {"a.q.three", "a.q.four"}}
+    graph = import_graph({one.name: one for one in found})
+    assert cycles(graph) == [{"a.p.one", "a.q.two"}, {"a.q.three", "a.q.four"}]
+    assert [knots(graph, package) for package in ("a", "a.p", "a.q")] == [
+        {"a.p", "a.q"},
+        set(),
+        {"a.q.three", "a.q.four"},
+    ]
 
 
 def test_impurities_are_found() -> None:

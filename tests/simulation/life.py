@@ -29,7 +29,7 @@ from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
-from storage.pruning import Pruned, prune
+from storage.prune import Pruned, prune
 from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex, files
 from tests.simulation.money import Sent

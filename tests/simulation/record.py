@@ -12,9 +12,9 @@ from chain.receipts import encode_receipt
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address, Hash32
 from node.engine.ledger import Ledger
-from storage.following import FoundLog, LogQuery
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.sessions.records import Kept, Label, Place
 from storage.store import Store
-from storage.wal.session_records import Kept, Label, Place
 from tests.simulation.money import Money, Sent, Slot
 
 

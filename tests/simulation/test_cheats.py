@@ -20,7 +20,7 @@ from chain.transactions import decode_transaction, encode_transaction, impersona
 from chain.types import Address
 from node.engine.executor import Candidate
 from node.engine.requests import Cheat, Request, Submit, is_alone
-from storage.following import LogQuery
+from storage.blocks.logs import LogQuery
 from storage.state.proof import prove
 from tests.simulation.disks import Disk
 from tests.simulation.life import ACCOUNTS, Life, raise_error

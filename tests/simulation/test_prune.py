@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from storage.errors import StorageError, StoragePanic
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 from tests.simulation.disks import Disk
 from tests.simulation.explore import (
     HARMLESS,

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from storage.wal.delta import Deltas
+from storage.blocks.delta import Deltas
 from tests.simulation.disks import empty_index
 from tests.simulation.explore import Picture, Run, survive
 from tests.simulation.script import GWEI, Script, Workload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.crypto import create2_address, create_address
 from chain.types import Address
-from storage.wal.delta import Deltas
+from storage.blocks.delta import Deltas
 from tests.simulation.life import ACCOUNTS
 from tests.simulation.money import Sent
 from tests.simulation.programs import (

@@ -90,8 +90,8 @@ def _percentiles(values: JsonList | None) -> list[float]:
     for value in values or []:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
             raise InvalidParams("percentiles are numbers from 0 to 100")
-        if result and value < result[-1]:
-            raise InvalidParams("percentiles must ascend")
+        if result and value <= result[-1]:
+            raise InvalidParams("percentiles must ascend, each once")
         result.append(value)
     if len(result) > PERCENTILES_MAX:
         raise InvalidParams(f"more than {PERCENTILES_MAX} percentiles")

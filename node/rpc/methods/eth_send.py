@@ -63,7 +63,7 @@ async def send_transaction_sync(context: Context, transaction: CallFields, timeo
 @method("eth_fillTransaction")
 def fill_transaction(context: Context, transaction: CallFields) -> Json:
     """The transaction with nonce, gas, fees and type filled in, unsigned: as it would be sent, and its encoding."""
-    filled, sender = context.backend.fill(transaction), transaction.sender or ZERO_ADDRESS
+    filled, sender = context.backend.fill(_with_purpose(transaction)), transaction.sender or ZERO_ADDRESS
     places = ("blockHash", "blockNumber", "transactionIndex", "blockTimestamp", "from")
     shown = {name: value for name, value in transaction_object(filled, sender).items() if name not in places}
     return {"raw": data(encode_transaction(filled)), "tx": shown}
@@ -82,8 +82,8 @@ def sign(context: Context, address: Address, message: bytes) -> str:
 
 
 @method("personal_sign")
-def personal_sign(context: Context, message: bytes, address: Address) -> str:
-    """`eth_sign` with the parameters the other way round, as wallets have it."""
+def personal_sign(context: Context, message: bytes, address: Address, password: object = None) -> str:  # noqa: ARG001
+    """`eth_sign` with the parameters the other way round, as wallets have it. A key here needs no password."""
     return _sign_message(context, address, message)
 
 
@@ -116,6 +116,13 @@ def _signature(context: Context, address: Address, preimage: bytes) -> str:
 def _with_sender(fields: CallFields) -> CallFields:
     if fields.sender is None:
         raise InvalidParams("field from is missing: it names the dev account that signs")
+    return _with_purpose(fields)
+
+
+def _with_purpose(fields: CallFields) -> CallFields:
+    """As geth: what creates a contract without code would only lose its value; a recipient was forgotten."""
+    if fields.to is None and not fields.data:
+        raise InvalidParams("contract creation without any data provided: give to or data")
     return fields
 
 

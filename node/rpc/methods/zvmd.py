@@ -15,7 +15,7 @@ from node.rpc.params import JsonObject, LooseInt
 from node.rpc.registry import find_method
 from node.rpc.registry import method as rpc_method
 from node.rpc.work import current_work
-from storage.answers import KEY_CHARACTERS_MAX
+from storage.idempotency import KEY_CHARACTERS_MAX
 
 LEVELS: tuple[Wait, ...] = get_args(Wait)
 MIN_LSN_WAIT_SECONDS = 2.0

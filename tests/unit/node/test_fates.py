@@ -11,8 +11,8 @@ import pytest
 from chain.errors import InsufficientFunds
 from chain.types import Address, Hash32
 from node.engine.requests import Cheat, Control
+from storage.blocks.fates import DROPPED, FATES_MAX, REPLACED, REVERTED, Fate, FateShelf, decode_fates, encode_fates
 from storage.errors import InvalidRecord
-from storage.fates import DROPPED, FATES_MAX, REPLACED, REVERTED, Fate, FateShelf, decode_fates, encode_fates
 from tests.durability.nodes import GWEI, LocalNode
 from tests.unit.node.test_pool import transfer
 

@@ -17,18 +17,12 @@ from node.engine.executor import Candidate
 from node.engine.requests import Cheat, Control, Submit
 from tests.durability.nodes import GWEI, LocalNode
 from tests.effort import tries
+from tests.fates import REPLACES, SENDERS, SENDS, act, check_successive, others
 
-SENDERS = 2
 STRANGER = Address(b"\x42" * 20)
-SENDER = st.integers(0, SENDERS - 1)
-SENDS = st.tuples(st.just("send"), st.lists(st.tuples(SENDER, st.integers(1, 3)), min_size=1, max_size=6))
-REPLACES = st.tuples(st.just("replace"), st.tuples(SENDER, st.integers(0, 3), st.integers(1, 9)))
-OTHERS = st.tuples(
-    st.sampled_from(
-        ["automine", "manual", "mine", "snapshot", "revert", "roll_back", "drop", "poor", "rich", "kill", "save"]
-    ),
-    st.integers(0, 3),
-)
+OTHERS = others(
+    "automine", "manual", "mine", "snapshot", "revert", "roll_back", "drop", "poor", "rich", "kill", "save"
+)  # fmt: skip
 STEPS = st.lists(st.one_of(SENDS, SENDS, REPLACES, OTHERS, OTHERS), min_size=1, max_size=14)
 
 
@@ -61,11 +55,11 @@ class Life:
 
     def send(self, sends: list[tuple[int, int]]) -> None:
         """Nobody names a nonce: each sender's are successive, but for those that waited behind a gap."""
-        given: dict[int, list[int]] = {}
+        given: dict[object, list[int]] = {}
 
         def draft(sender: int, gwei: int) -> Draft:
             def sign(nonce: int) -> Candidate:
-                given.setdefault(sender, []).append(nonce)
+                given.setdefault(self.node.accounts[sender], []).append(nonce)
                 return self.signed(sender, nonce, gwei)
 
             return Draft(self.node.accounts[sender], sign)
@@ -74,10 +68,8 @@ class Life:
         waited = {(entry.sender, entry.transaction.nonce) for entry in self.node.ledger.pool.entries()}
         self.put(*(draft(*one) for one in sends))
         if len(self.answered) - before == len(sends):
-            for sender, nonces in given.items():
-                assert nonces == sorted(set(nonces))
-                skipped = set(range(nonces[0], nonces[-1])) - set(nonces)
-                assert {(self.node.accounts[sender], nonce) for nonce in skipped} <= waited
+            assert all(nonces == sorted(nonces) for nonces in given.values())
+            check_successive(given, waited)
 
     def replace(self, which: tuple[int, int, int]) -> None:
         sender, ahead, gwei = which
@@ -125,12 +117,7 @@ def test_in_any_order(steps: list[tuple[str, Any]]) -> None:
         life = Life(Path(folder) / "data")
         try:
             for name, argument in [*steps, ("kill", 0)]:
-                if name == "send":
-                    life.send(argument)
-                elif name == "replace":
-                    life.replace(argument)
-                else:
-                    life.other(name, argument)
+                act(life, name, argument)
                 life.check()
         finally:
             life.node.close()

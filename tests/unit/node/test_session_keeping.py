@@ -36,9 +36,9 @@ from node.sessions.moves import move
 from node.sessions.origin import Origin
 from node.sessions.service import SessionService
 from storage.errors import SnapshotLost, StateUnavailable
-from storage.session_files import path_of
+from storage.sessions.files import path_of
+from storage.sessions.records import MAX_CONTENT, Snapshot
 from storage.wal.records import RecordType
-from storage.wal.session_records import MAX_CONTENT, Snapshot
 from tests.unit.debugger.programs import programs
 from tests.unit.node.test_sessions import LOOP, SHORT, Log, run, state
 

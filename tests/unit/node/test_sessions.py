@@ -25,12 +25,12 @@ from node.sessions.keeping import Keeper
 from node.sessions.moves import move
 from node.sessions.origin import Ground, Origin
 from node.sessions.service import SessionService
-from storage.session_files import SessionFiles
-from storage.session_search import SessionSearch
-from storage.sessions import SessionShelf
-from storage.templates import TemplateShelf
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import Kept, Place, decode_session, session_record
+from storage.sessions.search import SessionSearch
+from storage.sessions.shelf import SessionShelf
+from storage.sessions.templates import TemplateShelf
 from storage.wal.records import RecordType
-from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
 from tests.simulation.simfs import SimFs
 

@@ -33,8 +33,8 @@ from node.api.types import (
     TransactionLocation,
     Wait,
 )
-from storage.following import FoundLog, LogQuery
-from storage.rewinds import Rewinds
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.blocks.rewinds import Rewinds
 from vm.importing import environment_of
 
 SECRET = b"\x11" * 32

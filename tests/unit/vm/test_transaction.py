@@ -22,7 +22,7 @@ from vm.errors import PrecompileUnavailable
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Halt
-from vm.transaction import CallRequest, TransactionResult, apply_transaction, simulate_call
+from vm.transaction import TransactionResult, apply_transaction, simulate_call
 
 GWEI = 10**9
 ETHER = 10**18
@@ -257,11 +257,19 @@ def test_an_unavailable_precompile_refuses_the_transaction() -> None:
         run(Failing(), TRANSFER)
 
 
-def simulate(machine: Machine, state: MemoryState | None = None, **fields: Any) -> TransactionResult:
-    request = CallRequest(**({"sender": SENDER, "to": CONTRACT, "gas": 1_000_000} | fields))
-    return simulate_call(
-        machine, ENVIRONMENT, lambda _: ZERO_HASH, Journal(state or state_with(), Fork.OSAKA), request
-    )
+def simulate(
+    machine: Machine,
+    state: MemoryState | None = None,
+    *,
+    sender: Address = SENDER,
+    max_fee_per_gas: int = 0,
+    to: Address | None = CONTRACT,
+    gas_limit: int = 1_000_000,
+    **fields: Any,
+) -> TransactionResult:
+    call = Transaction(2, None, 0, 0, 0, max_fee_per_gas, gas_limit, to, **{"value": 0, "data": b""} | fields)
+    journal = Journal(state or state_with(), Fork.OSAKA)
+    return simulate_call(machine, ENVIRONMENT, lambda _: ZERO_HASH, journal, call, sender)
 
 
 def test_calls_without_fees_are_free(machine: Machine) -> None:
@@ -274,18 +282,18 @@ def test_calls_without_fees_are_free(machine: Machine) -> None:
 
 
 def test_calls_with_fees_are_checked(machine: Machine) -> None:
-    result = simulate(machine, state_with(RETURN_BASE_FEE), gas_price=BASE_FEE)
+    result = simulate(machine, state_with(RETURN_BASE_FEE), max_fee_per_gas=BASE_FEE)
     assert result.outcome.output == BASE_FEE.to_bytes(32, "big")
     with pytest.raises(errors.FeeTooLow):
         simulate(machine, max_fee_per_gas=1)
     with pytest.raises(errors.InsufficientFunds):
-        simulate(machine, sender=AUTHORITY, gas_price=BASE_FEE)
+        simulate(machine, sender=AUTHORITY, max_fee_per_gas=BASE_FEE)
     with pytest.raises(errors.InsufficientFunds):
         simulate(machine, sender=AUTHORITY, value=1)
     with pytest.raises(errors.IntrinsicGasTooLow):
-        simulate(machine, gas=20_999)
+        simulate(machine, gas_limit=20_999)
     with pytest.raises(errors.InitcodeTooLarge):
-        simulate(machine, to=None, data=bytes(49_153), gas=10**7)
+        simulate(machine, to=None, data=bytes(49_153), gas_limit=10**7)
     warm = simulate(machine, state_with(bytes.fromhex("5f5450")), access_list=((CONTRACT, (0,)),))
     assert warm.gas_used == 21_000 + 2_400 + 1_900 + 2 + 100 + 2
 
@@ -300,6 +308,7 @@ def test_a_balance_stays_a_word(machine: Machine) -> None:
 def test_a_call_that_offers_nothing_for_its_blobs_pays_nothing(machine: Machine) -> None:
     state = MemoryState()
     journal = Journal(state, Fork.OSAKA)
-    request = CallRequest(SENDER, CONTRACT, 100_000, blob_versioned_hashes=(Hash32(b"\x01" * 32),))
-    result = simulate_call(machine, ENVIRONMENT, lambda _: ZERO_HASH, journal, request)
+    blobs = (Hash32(b"\x01" * 32),)
+    call = Transaction(3, None, 0, 0, 0, 0, 100_000, CONTRACT, 0, b"", blob_versioned_hashes=blobs)
+    result = simulate_call(machine, ENVIRONMENT, lambda _: ZERO_HASH, journal, call, SENDER)
     assert (result.outcome.halt.is_success, journal.balance(SENDER)) == (True, 0)

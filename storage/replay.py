@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import structlog
 
 from chain.environment import BlockEnvironment
-from storage.answers import Answered
-from storage.cheats import Revert, perform
+from storage.amendments import Revert, perform
+from storage.blocks.delta import Deltas, KnownOutcome, decode_delta, first_difference
+from storage.blocks.fates import decode_fates
 from storage.checkpoint import replay_from
 from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
-from storage.fates import decode_fates
+from storage.idempotency import Answered
 from storage.io.failpoints import reach
+from storage.sessions.records import SESSION_TYPES, decode_session, decode_template
 from storage.store import ANSWER, SealedBlock, Store
 from storage.wal import Record
-from storage.wal.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.wal.records import (
     RecordType,
     Seal,
@@ -25,7 +26,6 @@ from storage.wal.records import (
     decode_environment,
     decode_seal,
 )
-from storage.wal.session_records import SESSION_TYPES, decode_session, decode_template
 
 CHECKPOINT_BLOCKS = 1_024
 """A long replay writes a checkpoint this often, so that its memory stays bounded and a crash in it costs little."""

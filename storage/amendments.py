@@ -129,7 +129,7 @@ def revert(store: Store, fields: list[Any], lsn: int) -> None:
 
 
 def drop(_store: Store, _lsns: list[int], _lsn: int) -> None:
-    """The pool is the node's: see `storage.recovery.Waiting`."""
+    """The pool is the node's: see `storage.replay.Waiting`."""
 
 
 CHEATS: dict[str, Callable[[Store, list[Any], int], None]] = {

@@ -20,9 +20,9 @@ import structlog
 from chain.blocks import encode_header
 from chain.genesis import Genesis
 from chain.types import Hash32
-from storage import layout
-from storage.chaindata import ChainData, wrong_blocks
+from storage.blocks.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
+from storage.directory import layout
 from storage.errors import (
     CheckpointBroken,
     ExportDamaged,
@@ -39,11 +39,11 @@ from storage.io.files import FileSystem, parent_of
 from storage.io.kv import KeyValueStore, open_leveldb
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
-from storage.wal.beginning import Beginning, remove_pruned, write_beginning
+from storage.wal.bounds import Beginning, write_beginning
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal
-from storage.wal.survey import Survey, survey
+from storage.wal.segments import Survey, remove_pruned, survey
 
 log = structlog.get_logger(__name__)
 
