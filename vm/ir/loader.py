@@ -8,6 +8,7 @@ import hmac
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache as cached
+from itertools import count
 from typing import Any, Final, NamedTuple, Protocol
 
 from llvmlite import binding as llvm
@@ -44,6 +45,7 @@ _libraries: dict[str, Library] = {}
 """By name. Written by `load_library` only."""
 _making_linker = threading.Lock()
 _machines = threading.local()
+_numbers = count(1)
 _cache: ObjectCache | None = None
 """The process's: given by whoever loads an interpreter, used for all libraries. Written by `use_cache` only."""
 
@@ -169,7 +171,7 @@ def link(code: bytes, name: str, symbols: Mapping[str, int] | None = None) -> Li
     for symbol, address in (symbols or {}).items():
         builder.import_symbol(symbol, address)
     try:
-        library = builder.link(_linker(), name)
+        library = builder.link(_linker(), f"{name}-{next(_numbers)}")  # the linker wants each name once
     except RuntimeError as error:
         raise NativeCodeUnavailable(f"machine code cannot be loaded: {error}"[:500]) from error
     return Library(library["exports"], library)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from functools import cache
-from itertools import count
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
@@ -25,8 +24,6 @@ EAGER_LEVEL: Final = 0
 
 _PAIR: Final = 16
 
-_names = count(1)
-
 
 class Loaded(NamedTuple):
     """Functions of one object in memory."""
@@ -42,7 +39,7 @@ def load(code: bytes, interpreter: Interpreter) -> Loaded:
 
     Raises `NativeCodeUnavailable`.
     """
-    library = link(code, f"jit-{next(_names)}", interpreter.symbols)
+    library = link(code, "jit", interpreter.symbols)
     length = ctypes.c_uint64.from_address(library.exports).value
     words = (ctypes.c_uint64 * (2 * length)).from_address(library.exports + _PAIR)[:]
     return Loaded(dict(zip(words[::2], words[1::2], strict=True)), library.keep)
