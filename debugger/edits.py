@@ -11,8 +11,8 @@ import msgspec
 from chain.gas_schedule import SCHEDULES
 from chain.types import Address
 from debugger.errors import InvalidEdit, InvalidProgram
+from debugger.hex import Number, address_of, data_of, number_of, storable
 from debugger.limits import EDIT_BYTES, PROGRAM_GAS
-from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.code import address_of as memory_address
 from vm.evm.execution import Execution
 from vm.evm.layout import STACK_END, STACK_OFFSET, Field
@@ -157,7 +157,7 @@ _APPLY: Final[dict[str, Callable[[Execution, Edit], None]]] = {
 
 
 def apply_edit(execution: Execution, edit: Edit) -> None:
-    """Change the execution, which stands at the edit's step. Raises `InvalidEdit` with nothing changed."""
+    """Change the execution, which is at the edit's step. Raises `InvalidEdit` with nothing changed."""
     apply = _APPLY.get(edit.kind)
     if apply is None:
         raise InvalidEdit(f"no kind {edit.kind!r}"[:60] + f"; there are {', '.join(_APPLY)}")

@@ -10,8 +10,7 @@ import click
 
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, print_json_line, say
-from node.cli.session import ask, json_option, session
-from node.cli.session_program import SESSION
+from node.cli.session_command import SESSION, ask, json_option, session_argument
 from node.cli.session_view import show_event
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -28,12 +27,12 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         text = str(value)
         number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
         if not number.isdecimal():
-            self.fail(f"{text!r} is no duration like 45s, 90m, 12h or 7d", param, ctx)
+            self.fail(f"{text!r} is not a duration like 45s, 90m, 12h or 7d", param, ctx)
         return int(number) * unit
 
 
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@click.command()
+@session_argument
 @click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
 @click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is good.")
 @click.option("--name", default="", help="Whom it is for.")
@@ -44,41 +43,24 @@ def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, 
     print_json(answer) if as_json else say(answer["token"])
 
 
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@link_options
-def shares(session_id: int | str, **link: Any) -> None:
-    """List who has a token, and who drives."""
-    print_json(ask("shares", session_id, **link))
-
-
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@click.argument("number", metavar="SHARE", type=int)
-@link_options
-def unshare(session_id: int | str, number: int, **link: Any) -> None:
-    """Revoke a token."""
-    ask("unshare", session_id, number, **link)
-
-
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @click.option("--take-over", is_flag=True, help="Also if somebody else drives now.")
 @link_options
 def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
-    """Take the wheel: one drives at a time, all others watch."""
+    """Take control: one drives at a time, all others watch."""
     ask("drive", session_id, {"takeOver": take_over}, **link)
 
 
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @link_options
 def release(session_id: int | str, **link: Any) -> None:
-    """Let go of the wheel: whoever moves next drives."""
+    """Give control back: the next who moves has it."""
     ask("release", session_id, **link)
 
 
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @click.option("--resume", type=int, metavar="CURSOR", help="Go on behind this event.")
 @click.option("--count", type=int, help="Stop after so many events.")
@@ -93,7 +75,7 @@ def watch(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow a session live: every command its driver gives, where it then stands, what it changed."""
+    """Follow a session live: every command its driver gives, where the session is then, what it changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
             print_json_line(event) if as_json else say(show_event(event))
