@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from vm.evm.interpreter import left_to_python
-from vm.evm.jit.runtime import FIRST_INDEX
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
+from vm.evm.routines.compiled import FIRST_INDEX
 
 SEGMENT_OPCODES_MAX: Final = 64
 
