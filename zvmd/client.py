@@ -19,7 +19,7 @@ from typing import Any
 from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
 from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
-from zvmd.errors import NotFound, Reverted, ZvmdClientError
+from zvmd.errors import NoAccount, NotFound, Reverted
 from zvmd.frames import (
     BlockName,
     CallContract,
@@ -174,7 +174,7 @@ class Client:
         if receipt.status == 0 or receipt.contract is None:
             hint = "replay it with eth_call at the block before to see the reason"
             raise Reverted(
-                f"the creation in {hex_of(sent.hash)} failed", code="evm.revert", hint=hint, rpc_code=3
+                f"the creation in {hex_of(sent.hash)} failed", hint=hint, rpc_code=3
             )
         return Deployed(receipt.contract, sent.hash, receipt.block_number)
 
@@ -190,7 +190,7 @@ class Client:
         found = await self.receipt(transaction_hash, wait=wait)
         if found is None:
             hint = "it may be mined later; ask again"
-            raise NotFound(f"{hex_of(transaction_hash)} is not mined", code="client.not_mined", hint=hint)
+            raise NotFound(f"{hex_of(transaction_hash)} is not mined", hint=hint)
         return found
 
     async def console_log(self, transaction_hash: bytes) -> list[str]:
@@ -269,7 +269,7 @@ class Client:
         """What is done to a debug session from now on, live: its number or a share token names it.
 
         ``async for event in await client.watch(token)``. Each event has cursor, command, driver, position and what
-        changed; the ``cursor`` of the last one seen resumes behind it. The stream raises `ZvmdClientError` when the
+        changed; the ``cursor`` of the last one seen resumes behind it. The stream raises `ZvmdError` when the
         access ends (``session.token_expired``) or too much was missed (``session.slow_watcher``).
         """
         resume = None if cursor is None else (cursor, 0)
@@ -290,7 +290,7 @@ class Client:
         accounts = await self.rpc("eth_accounts")
         if not accounts:
             hint = "give key=..., or start the node with --dev"
-            raise ZvmdClientError("the node holds no keys", code="client.no_account", hint=hint)
+            raise NoAccount("the node holds no keys", hint=hint)
         return address_bytes(accounts[0])
 
 

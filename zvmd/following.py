@@ -21,7 +21,7 @@ async def follow(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Events as those of `zvmd.Client.watch`. ``url`` is the node's HTTP address, ``headers`` go with the handshake.
 
-    Raises `ConnectionFailed` when the node goes away, and `ZvmdClientError` when the access ends.
+    Raises `ConnectionFailed` when the node goes away, and `ZvmdError` when the access ends.
     """
     address = url.replace("http", "ws", 1).rstrip("/") + "/ws"
     params = [session] if cursor is None else [session, cursor]

@@ -29,7 +29,7 @@ class HttpClient:
         self._next_id = 0
 
     def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         self._next_id += 1
         body = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked

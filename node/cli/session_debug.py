@@ -23,7 +23,7 @@ class HttpConnection:
         self._client = http_client(url)
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         return await asyncio.to_thread(self._client.rpc, method, *params)
 
     async def watch(self, session: int | str) -> AsyncIterator[dict[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 if TYPE_CHECKING:
     from node.dap.debuggee import Code, Debuggee, Place
@@ -161,7 +162,7 @@ class Points:
                 point.numbers.append(int(it.call("breakpoint_add", wanted)["id"]))
         except ConnectionFailed:
             raise
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             self._left, point.numbers = self._left + point.numbers, []
             point.message, point.has_failed = error.message, True
             return True
@@ -219,10 +220,5 @@ def _of_node(point: Point) -> list[Json]:
 
 
 def _remove(it: Debuggee, number: int) -> None:
-    try:
+    with suppress(SessionNotFound):  # somebody has removed it, or the session is gone
         it.call("breakpoint_remove", number)
-    except ConnectionFailed:
-        raise
-    except ZvmdClientError as error:
-        if error.code != "session.not_found":  # somebody has removed it, or the session is gone
-            raise

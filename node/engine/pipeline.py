@@ -17,7 +17,7 @@ import structlog
 
 from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
 from chain.types import Address, Hash32
-from node.api.errors import ExecutionFault, NodeStopping, ReadOnly, Reverted, WriterBusy
+from node.api.errors import ExecutionFault, NodeStopping, ReadOnly, TransactionDropped, WriterBusy
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.clock import Clock
@@ -269,7 +269,8 @@ class Pipeline:
         self._answer(request, perform(self._ledger, self._clock.now(), request.name, request.arguments), group)
         for transaction_hash in [known for known in self._waiting_mined if self._ledger.pool.get(known) is None]:
             for waiting in self._waiting_mined.pop(transaction_hash):
-                group.answers.append((waiting, Reverted(f"{request.name} took the transaction out of the pool")))
+                refusal = TransactionDropped(f"{request.name} took the transaction out of the pool")
+                group.answers.append((waiting, refusal))
 
     def _answered_before(self, request: Mine | Control | Cheat, group: Group) -> bool:
         """Answer a request whose key was used before. The first answer is in the log, or in this very group."""

@@ -35,7 +35,7 @@ class Line:
         self._connecting = asyncio.Lock()
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         async with self._connecting:
             connection = self._connection = self._connection or await self._connect()
         try:

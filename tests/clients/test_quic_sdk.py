@@ -165,7 +165,7 @@ def test_errors_have_slug_number_and_hint(door: dict[str, Any]) -> None:
             (client.call_raw(token.address, b"", block=10**9), "rpc.unknown_block"),
             (client.call_raw(token.address, b"", block="0xzz"), "rpc.params"),
         ):
-            with pytest.raises(zvmd.ZvmdClientError) as caught:
+            with pytest.raises(zvmd.ZvmdError) as caught:
                 await work
             assert caught.value.code == code
             assert caught.value.hint

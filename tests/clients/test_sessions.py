@@ -131,7 +131,7 @@ def test_the_handle_of_the_sdk(quic: zvmd.Node, tmp_path: Path) -> None:
     assert other.state() == session.state()
     assert other.compare(session)["isEqual"]
     other.close()
-    with pytest.raises(zvmd.ZvmdClientError):
+    with pytest.raises(zvmd.ZvmdError):
         other.state()
 
 
