@@ -19,7 +19,7 @@ from typing import Any
 from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
 from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
-from zvmd.errors import NoAccount, NotFound, Reverted
+from zvmd.errors import NoAccount, NotFound, Reverted, UnknownBlock
 from zvmd.frames import (
     BlockName,
     CallContract,
@@ -42,9 +42,12 @@ from zvmd.frames import (
     TransactionBody,
     TransactionEvent,
 )
+from zvmd.results import Block, Fate, SessionChange, Status, result_of
 from zvmd.signing import complete_and_sign
 
 MINED_WITHIN_S = 60.0
+HASH_DIGITS = 66
+"""Characters of a hash in 0x-hex."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,23 @@ class Client:
         message = CallMethod(request_id, method, list(params))
         return (await connection.request(message, request_id, Result)).value
 
-    async def fate(self, transaction_hash: bytes | str) -> dict[str, Any]:
-        """What became of a transaction: ``status`` (mined, waiting, replaced, dropped, reverted, unknown), ``reason``,
-        ``blockNumber`` and ``replacedBy``, as ``zvmd_transactionFate`` answers.
-        """
+    async def status(self) -> Status:
+        """How the node is doing: its head, the positions of its log, the pool, whether it seals blocks by itself."""
+        return result_of(Status, await self.rpc("zvmd_status"))
+
+    async def block(self, name: int | str = "latest") -> Block:
+        """A block by its number, tag or 0x-hash. Raises `UnknownBlock` if the node does not have it."""
+        is_hash = isinstance(name, str) and len(name) == HASH_DIGITS
+        method = "eth_getBlockByHash" if is_hash else "eth_getBlockByNumber"
+        found = await self.rpc(method, hex(name) if isinstance(name, int) else name, False)
+        if found is None:
+            raise UnknownBlock(f"there is no block {name}", hint="ask for the block latest")
+        return result_of(Block, found)
+
+    async def fate(self, transaction_hash: bytes | str) -> Fate:
+        """What became of a transaction, also of one that was dropped or replaced."""
         known = hex_of(transaction_hash) if isinstance(transaction_hash, bytes) else transaction_hash
-        found: dict[str, Any] = await self.rpc("zvmd_transactionFate", known)
-        return found
+        return result_of(Fate, await self.rpc("zvmd_transactionFate", known))
 
     async def call_raw(
         self,
@@ -101,7 +114,7 @@ class Client:
         gas: int | None = None,
         block: BlockName = None,
     ) -> bytes:
-        """Output of a call that changes nothing. Raises `Reverted`."""
+        """Output of a call that changes nothing, at a block (None: the newest); ``value`` in wei. Raises `Reverted`."""
         connection = self._connection
         request_id = connection.next_id()
         caller = None if sender is None else address_bytes(sender)
@@ -110,14 +123,29 @@ class Client:
         return (await connection.request(message, request_id, CallOutcome)).output
 
     async def call(
-        self, to: AddressLike, signature: str, values: Sequence[Any] = (), **options: Any
+        self,
+        to: AddressLike,
+        signature: str,
+        values: Sequence[Any] = (),
+        *,
+        sender: AddressLike | None = None,
+        value: int = 0,
+        gas: int | None = None,
+        block: BlockName = None,
     ) -> tuple[Any, ...]:
-        """Decoded return values of ``signature`` such as ``balanceOf(address)(uint256)``; see `call_raw`."""
+        """Decoded return values of ``signature`` such as ``balanceOf(address)(uint256)``.
+
+        Raises `Reverted`, and `InvalidInput` for values that do not fit the signature. See also `call_raw`.
+        """
         parsed = parse_signature(signature)
-        return parsed.decode(await self.call_raw(to, parsed.encode(list(values)), **options))
+        data = parsed.encode(list(values))
+        return parsed.decode(await self.call_raw(to, data, sender=sender, value=value, gas=gas, block=block))
 
     async def send_raw(self, raw: bytes, *, mined: bool = False) -> Sent:
-        """Send a signed transaction; returns when it is durable, or with ``mined`` in a block."""
+        """Send a signed transaction; returns when it is durable, or with ``mined`` when it is in a block.
+
+        Raises `InvalidTransaction`, such as `NonceTooLow` or `InsufficientFunds`, if the node refuses it.
+        """
         connection = self._connection
         request_id = connection.next_id()
         return await connection.request(SendTransaction(request_id, raw, mined), request_id, Sent)
@@ -133,7 +161,11 @@ class Client:
         gas: int | None = None,
         mined: bool = True,
     ) -> Sent:
-        """Send a transaction signed here with ``key``, or by the node for its dev account ``sender``."""
+        """Send a transaction signed here with ``key``, or by the node for its dev account ``sender``; ``value`` in wei.
+
+        Nonce, fees and, without ``gas``, the gas limit are asked from the node. Raises `InvalidTransaction` as
+        `send_raw` does, `Reverted` if the gas cannot be estimated since it reverts, and `NoAccount`.
+        """
         target = None if to is None else address_bytes(to)
         if key is not None:
             raw = await complete_and_sign(self, key, target, data, value, gas)
@@ -265,22 +297,22 @@ class Client:
         finally:
             self._connection.unsubscribe(queue)
 
-    async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[SessionChange]:
         """What is done to a debug session from now on, live: its number or a share token names it.
 
-        ``async for event in await client.watch(token)``. Each event has cursor, command, driver, position and what
-        changed; the ``cursor`` of the last one seen resumes behind it. The stream raises `ZvmdError` when the
-        access ends (``session.token_expired``) or too much was missed (``session.slow_watcher``).
+        ``async for change in await client.watch(token)``. The ``cursor`` of the last change seen resumes behind it. The
+        stream raises `InvalidShare` or `ShareExpired` when the access ends, `SessionNotFound` when the session was
+        closed, and `SlowWatcher` when more was missed than the node keeps.
         """
         resume = None if cursor is None else (cursor, 0)
         queue = await self._connection.subscribe("session", [], [], resume, session)
         return self._session_events(queue)
 
-    async def _session_events(self, queue: EventQueue) -> AsyncIterator[dict[str, Any]]:
+    async def _session_events(self, queue: EventQueue) -> AsyncIterator[SessionChange]:
         try:
             async for event in self._connection.events(queue):
                 assert isinstance(event, SessionEvent)
-                yield event.event
+                yield result_of(SessionChange, event.event)
         finally:
             self._connection.unsubscribe(queue)
 

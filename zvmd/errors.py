@@ -57,6 +57,12 @@ __all__ = [
     "HelloMissing",
     "HelloTooLate",
     "HelloTooLong",
+    "HttpConnectionsInUse",
+    "HttpContentTypeRefused",
+    "HttpHeadersRefused",
+    "HttpMethodRefused",
+    "HttpRefused",
+    "HttpTokenRefused",
     "IndexDamaged",
     "IndexLocked",
     "InitcodeTooLarge",
@@ -691,6 +697,45 @@ class NotThereYet(ZvmdError):
     """Reads do not see that log record yet, and did not within the time a read waits."""
 
     code = "rpc.min_lsn"
+
+
+# HTTP and WebSocket
+
+
+class HttpRefused(ZvmdError):
+    """The node does not answer this host name or origin over HTTP; the classes below are other reasons."""
+
+    code = "http.refused"
+
+
+class HttpConnectionsInUse(HttpRefused):
+    """All connections that the node serves at once are in use."""
+
+    code = "http.connections"
+
+
+class HttpContentTypeRefused(HttpRefused):
+    """The body is not declared as JSON."""
+
+    code = "http.content_type"
+
+
+class HttpHeadersRefused(HttpRefused):
+    """A header is missing or was sent twice."""
+
+    code = "http.headers"
+
+
+class HttpMethodRefused(HttpRefused):
+    """Requests are sent with POST."""
+
+    code = "http.method"
+
+
+class HttpTokenRefused(HttpRefused):
+    """The token in the Authorization header is not the node's."""
+
+    code = "http.token"
 
 
 # The QUIC protocol

@@ -17,6 +17,7 @@ from zvmd.client import hex_of
 from zvmd.endpoint import DEFAULT_HTTP, TOKEN_FILE, TOKEN_VARIABLE, announced, data_directory
 from zvmd.errors import NoAccount, NotFound, ZvmdError
 from zvmd.http import HttpClient
+from zvmd.results import SessionChange
 from zvmd.signing import complete_and_sign
 from zvmd.sync import SyncClient
 
@@ -38,7 +39,7 @@ class Link(Protocol):
     def send_raw(self, raw: bytes) -> str:
         """Hash of a transaction sent."""
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """Events of a debug session, for ever."""
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class QuicLink:
         """See `Link`."""
         return hex_of(self.client.send_raw(raw).hash)
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """See `Link`."""
         return self.client.watch(session, cursor)
 
@@ -92,7 +93,7 @@ class HttpLink:
         """See `Link`."""
         return str(self._client.rpc("eth_sendRawTransaction", hex_of(raw)))
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """See `Link`."""
         return self._client.watch(session, cursor)
 
