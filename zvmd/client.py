@@ -1,10 +1,17 @@
 """`Client`: deploy, call, send, receipts, logs and event streams over QUIC.
 
-async with zvmd.connect() as client:
-    token = await client.deploy(bytecode, types=("string", "uint256"), values=["Coin", 10**6], key=secret)
-    (balance,) = await client.call(token.address, "balanceOf(address)(uint256)", [holder])
-    async for event in client.events("logs", addresses=[token.address], cursor=last_seen):
-        last_seen = event.cursor
+A client is a connection; `connect` makes one from what a node on this machine writes down about itself, or from
+``url``, ``token`` and ``certificate``::
+
+    async with zvmd.connect() as client:
+        token = await client.deploy(bytecode, types=("string", "uint256"), values=["Coin", 10**6], key=secret)
+        (balance,) = await client.call(token.address, "balanceOf(address)(uint256)", [holder])
+        async for event in client.events("logs", addresses=[token.address], cursor=last_seen):
+            last_seen = event.cursor
+
+Requests are answered by id, so many may wait at once. Receipts, logs, heads and pending transactions are the binary
+messages of `zvmd.frames`; what comes as JSON are the results of `zvmd.results`. Whatever fails is an error of
+`zvmd.errors`. `zvmd.SyncClient` has the same methods for programs without an event loop.
 """
 
 from __future__ import annotations
@@ -52,11 +59,14 @@ HASH_DIGITS = 66
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A contract that exists."""
+    """A contract that was created."""
 
     address: bytes
+    """20 bytes."""
     hash: bytes
+    """Of the transaction."""
     block_number: int
+    """The block that has it."""
 
 
 class Client:
@@ -80,7 +90,7 @@ class Client:
         await shut(self._connection)
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of any JSON-RPC method, in JSON-RPC's forms."""
+        """Result of any JSON-RPC method, as JSON has it; the method ``rpc_methods`` lists all. Raises `ZvmdError`."""
         connection = self._connection
         request_id = connection.next_id()
         message = CallMethod(request_id, method, list(params))
@@ -269,7 +279,11 @@ class Client:
         topics: Sequence[Sequence[bytes]] = (),
         cursor: Cursor | None = None,
     ) -> AsyncIterator[Event]:
-        """New heads or logs for ever; the ``cursor`` of the last event seen resumes behind it."""
+        """New heads or logs, without end; ``kind`` is ``heads`` or ``logs``.
+
+        The ``cursor`` of the last event seen resumes behind it, also over a new connection. Raises `SlowConsumer` when
+        events are not taken as fast as they come, and `ConnectionFailed`.
+        """
         connection = self._connection
         wanted = [address_bytes(item) for item in addresses]
         queue = await connection.subscribe(kind, wanted, [list(choices) for choices in topics], cursor)

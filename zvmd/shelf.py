@@ -1,4 +1,8 @@
-"""Sessions of a node by what they are about, and templates: the gallery's and one's own."""
+"""`find_sessions` and `Templates`: debug sessions of a node found again, and programs to begin sessions from.
+
+A node keeps its sessions until they are closed or nobody has used them for long (`pin_session` keeps one whatever its
+age). Templates are the programs of the gallery and those that users saved. docs/sessions.md describes both.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`SyncClient`: the same client for programs without an event loop; the loop runs in a thread of its own."""
+"""`SyncClient`: `zvmd.Client` for programs without an event loop.
+
+The event loop runs in a thread of its own. A method here is the coroutine of the same name there, run on that loop
+while the caller waits, so arguments, results and errors are those of `zvmd.Client`.
+"""
 
 from __future__ import annotations
 
