@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 
 Json = dict[str, Any]
-ResultT = TypeVar("ResultT", bound="Result")
+ResultT = TypeVar("ResultT", bound="JsonResult")
 
 
 class Quantity(int):
@@ -60,7 +60,7 @@ class Part(msgspec.Struct, frozen=True, rename="camel"):
     """A part of a result."""
 
 
-class Result(msgspec.Struct, frozen=True, rename="camel", dict=True):
+class JsonResult(msgspec.Struct, frozen=True, rename="camel", dict=True):
     """An answer of a node. Compares by its fields; cannot be changed."""
 
     @property
@@ -101,7 +101,7 @@ def result_of(kind: type[ResultT], sent: Json) -> ResultT:
     result.__dict__["json"] = sent
     for field in msgspec.structs.fields(result):
         inner = getattr(result, field.name)
-        if isinstance(inner, Result):
+        if isinstance(inner, JsonResult):
             inner.__dict__["json"] = sent[field.encode_name]
     return result
 
@@ -117,7 +117,7 @@ def _decoded(kind: type, sent: Any) -> Any:
 # The chain
 
 
-class Fate(Result, frozen=True):
+class Fate(JsonResult, frozen=True):
     """What became of a transaction, as ``zvmd_transactionFate`` answers. See `zvmd.Client.fate`."""
 
     hash: Data
@@ -131,7 +131,7 @@ class Fate(Result, frozen=True):
     """Hash of the transaction with its sender and nonce that took its place."""
 
 
-class Block(Result, frozen=True):
+class Block(JsonResult, frozen=True):
     """A block without its transactions' contents, as ``eth_getBlockByNumber`` answers. See `zvmd.Client.block`."""
 
     number: Quantity
@@ -175,7 +175,7 @@ class LogPositions(Part, frozen=True):
     """All records up to it are in the state store."""
 
 
-class Status(Result, frozen=True):
+class Status(JsonResult, frozen=True):
     """How a node is doing, as ``zvmd_status`` answers. See `zvmd.Client.status`; ``json`` has counters and jobs."""
 
     chain_id: int
@@ -193,7 +193,7 @@ class Status(Result, frozen=True):
 # Debug sessions
 
 
-class Halt(Part, frozen=True):
+class HaltState(Part, frozen=True):
     """The end of a run, or of one message."""
 
     reason: str
@@ -210,7 +210,7 @@ class Halt(Part, frozen=True):
     """Of a transaction: gas that was paid for, with refunds and intrinsic gas."""
 
 
-class Position(Result, frozen=True):
+class Position(JsonResult, frozen=True):
     """Where a session is: every move of `zvmd.Session` returns it."""
 
     step: int
@@ -221,7 +221,7 @@ class Position(Result, frozen=True):
     gas_left: int
     depth: int
     """Frames on the call stack: 1 in the outermost."""
-    halt: Halt | None
+    halt: HaltState | None
     """None while the run has not ended."""
     branch: int
     """0, or the branch that an edit began."""
@@ -269,7 +269,7 @@ class CallFrame(Part, frozen=True):
     is_static: bool
 
 
-class State(Result, frozen=True):
+class State(JsonResult, frozen=True):
     """All there is to see at a position, for one frame: see `zvmd.Session.state`."""
 
     step: int
@@ -277,7 +277,7 @@ class State(Result, frozen=True):
     opcode: str
     gas_left: int
     depth: int
-    halt: Halt | None
+    halt: HaltState | None
     stack: tuple[Quantity, ...]
     """The top last."""
     memory: Data
@@ -311,7 +311,7 @@ class StepLine(Part, frozen=True):
     """The top last."""
     memory_size: int
     """Bytes."""
-    halt: Halt | None = None
+    halt: HaltState | None = None
 
 
 class Divergence(Part, frozen=True):
@@ -328,7 +328,7 @@ class Divergence(Part, frozen=True):
     """Where in stack or memory the first difference is."""
 
 
-class Comparison(Result, frozen=True):
+class Comparison(JsonResult, frozen=True):
     """Two runs beside each other: see `zvmd.Session.compare`."""
 
     is_equal: bool
@@ -346,7 +346,7 @@ class Difference(Part, frozen=True):
     right: str | None
 
 
-class StateDiff(Result, frozen=True):
+class StateDiff(JsonResult, frozen=True):
     """What differs between two positions: see `zvmd.Session.state_diff`."""
 
     accounts: dict[Data, dict[str, Difference]]
@@ -374,7 +374,7 @@ class Share(Part, frozen=True):
     is_expired: bool
 
 
-class Shares(Result, frozen=True):
+class Shares(JsonResult, frozen=True):
     """Who has a share token of a session: see `zvmd.Session.shares`."""
 
     driver: int | None
@@ -407,7 +407,7 @@ class Changes(Part, frozen=True):
     """Further changes, not shown."""
 
 
-class SessionChange(Result, frozen=True):
+class SessionChange(JsonResult, frozen=True):
     """A command that somebody gave to a session: see `zvmd.Session.watch`."""
 
     cursor: int
@@ -426,7 +426,7 @@ class SessionChange(Result, frozen=True):
     """Changes behind the cursor that the node no longer keeps."""
 
 
-class SessionEntry(Result, frozen=True):
+class SessionEntry(JsonResult, frozen=True):
     """A session in a list: see `zvmd.find_sessions`."""
 
     id: int
@@ -451,7 +451,7 @@ class SessionEntry(Result, frozen=True):
     pinned: bool
 
 
-class TemplateEntry(Result, frozen=True):
+class TemplateEntry(JsonResult, frozen=True):
     """A template in a list: see `zvmd.Templates`."""
 
     name: str
@@ -461,7 +461,7 @@ class TemplateEntry(Result, frozen=True):
     """Saved by a user of this node, not one of the gallery."""
 
 
-class Template(Result, frozen=True):
+class Template(JsonResult, frozen=True):
     """A program to learn from, and how its run ends: see `zvmd.Templates`. ``json`` has its whole program."""
 
     name: str

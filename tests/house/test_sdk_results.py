@@ -17,14 +17,14 @@ import debugger.templates
 from node.sessions.answers import _shown_row
 from storage.index.sessions import SessionRow
 from zvmd import results
-from zvmd.results import Data, Position, Quantity, Result, SessionChange, result_of
+from zvmd.results import Data, JsonResult, Position, Quantity, SessionChange, result_of
 
 PAIRS = (
     (results.State, debugger.state.State),
     (results.Page, debugger.state.Page),
     (results.SessionLog, debugger.state.LogState),
     (results.CallFrame, debugger.state.CallFrame),
-    (results.Halt, debugger.outcome.HaltState),
+    (results.HaltState, debugger.outcome.HaltState),
     (results.Comparison, debugger.diff.Comparison),
     (results.Divergence, debugger.diff.Divergence),
     (results.StepLine, debugger.diff.StepLine),
@@ -107,4 +107,4 @@ def test_attributes_do_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert result_of(Position, POSITION).json["gasLeft"] == 994
-    assert issubclass(Position, Result)
+    assert issubclass(Position, JsonResult)
