@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from storage import layout
+from storage.directory import layout
 from storage.io.files import RealFs
 from storage.wal import inspect
 from storage.wal.format import record_size

@@ -2,9 +2,9 @@
 
     events = finish(step_back(session, 10_000))
 
-A move returns its events, the first of them `Stopped`. One that was paused stands where it got: forwards at the last
+A move returns its events, the first of them `Stopped`. One that was paused ends where it got: forwards at the last
 operation executed, backwards before a stretch that has been searched without a find, so that the same move goes on
-from there. Stepping or seeking backwards has no such place: paused, it stands where it began. No move takes a session
+from there. Stepping or seeking backwards has no such place: paused, it ends where it began. No move takes a session
 beyond `REPLAY_STEPS`. Errors leave the session where it was.
 """
 

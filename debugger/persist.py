@@ -1,4 +1,4 @@
-"""A session as plain data: all that is needed to stand at the same position with the same state anywhere."""
+"""A session as plain data: all that is needed to get to the same position with the same state anywhere."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A pure state machine: what changes a session answers with events (`debugger.events`), and nothing happens in between.
 Moves are functions of their own (`debugger.moves`). A `Session` owns its timeline, its breakpoints and its branches;
-whoever has the session uses it from one thread at a time.
+use it from one thread at a time.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Session:
         """A timeline of any branch at step 0."""
         return Timeline(lambda: self.begin(tracer), branch.edits, spacing=spacing, cap=self._cap)
 
-    # Where it stands
+    # Position
 
     @property
     def step_index(self) -> int:
@@ -111,7 +111,7 @@ class Session:
         return self.timeline.step
 
     def halt(self) -> HaltState | None:
-        """How the run ended, if the session stands at its end."""
+        """How the run ended, if the session is at its end."""
         outcome = self.timeline.outcome
         if outcome is None:
             return None
@@ -212,7 +212,7 @@ class Session:
         return self._breakpoint_ids
 
     def holding(self) -> tuple[int, ...]:
-        """Ids of the breakpoints that hold at this very position, as far as it alone tells."""
+        """Ids of the breakpoints that hold at this very position, as far as the position alone shows."""
         return hits_at_start(self.timeline, self.active())
 
     # Edits and branches

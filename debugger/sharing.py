@@ -124,7 +124,7 @@ def sign_file(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
 
 
 def signer_of(data: bytes) -> bytes | None:
-    """Public key of whoever signed a file that was imported; None: nobody."""
+    """Public key that a file is signed with; None: it is not signed."""
     _, _, header_size = _START.unpack_from(data)
     return data[_START.size + _HEADER.size :][:32] if header_size > _HEADER.size else None
 

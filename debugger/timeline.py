@@ -42,7 +42,7 @@ class Timeline:
         self._edits = tuple(edits)
         self._keep()
 
-    # Where it stands
+    # Position
 
     @property
     def step(self) -> int:
@@ -51,7 +51,7 @@ class Timeline:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, if it stands at the end."""
+        """How it ended, if it is at the end."""
         return self.execution.outcome
 
     @property

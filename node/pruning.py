@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from node.daemon.opening import take_directory
-from storage import layout
-from storage.entries import looked_over
+from storage.directory import layout
+from storage.directory.exclusion import refuse_if_used
+from storage.directory.identity import read_genesis
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
-from storage.exclusion import refuse_if_used
 from storage.export import write_export
-from storage.identity import read_genesis
 from storage.io.files import RealFs
 from storage.io.kv import open_leveldb
-from storage.pruning import Pruned, prune, scratch_store
+from storage.preflight import looked_over
+from storage.prune import Pruned, prune, scratch_store
 
 
 def prune_data_directory(
     data_dir: Path, *, dry_run: bool = False, fresh: bool = False, below: int = 0, scratch: Path | None = None
 ) -> Pruned:
-    """See `storage.pruning.prune`. ``fresh``: export the last checkpoint first. ``scratch``: restore it there.
+    """See `storage.prune.prune`. ``fresh``: export the last checkpoint first. ``scratch``: restore it there.
 
     Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
     """

@@ -10,20 +10,20 @@ from trie.hexary import HexaryTrie
 
 from chain.hashing import keccak256
 from chain.types import Hash32
-from storage import layout
-from storage.chaindata import ChainData, wrong_blocks
+from storage.blocks.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
-from storage.entries import looked_over
+from storage.directory import layout
+from storage.directory.exclusion import DirectoryLock, refuse_if_used
 from storage.errors import SnapshotLost
-from storage.exclusion import DirectoryLock, refuse_if_used
 from storage.io.files import FileSystem, RealFs
 from storage.io.kv import KeyValueStore, open_leveldb
-from storage.session_files import SessionFiles
-from storage.sessions import SessionShelf
+from storage.preflight import looked_over
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import SESSION_TYPES, Snapshot, decode_session
+from storage.sessions.shelf import SessionShelf
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from storage.wal import Record, inspect
-from storage.wal.session_records import SESSION_TYPES, Snapshot, decode_session
 
 
 @dataclass(slots=True)

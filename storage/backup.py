@@ -17,21 +17,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chain.genesis import Genesis
-from storage import layout
-from storage.entries import looked_over
+from storage.directory import layout
+from storage.directory.identity import read_genesis
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header
-from storage.identity import read_genesis
 from storage.io.atomic import write_atomically
 from storage.io.failures import reading
 from storage.io.files import FileSystem, RealFs, parent_of
-from storage.session_files import session_files
+from storage.preflight import looked_over
+from storage.sessions.files import session_files
 from storage.wal import Wal, WalIdentity, inspect
-from storage.wal.beginning import BEGINNING_NAME, begin_pruned, read_beginning
+from storage.wal.bounds import BEGINNING_NAME, read_beginning, read_mark
 from storage.wal.format import OPTIONAL
 from storage.wal.packed import SUFFIX, unpacked
-from storage.wal.segment import sequence_of
-from storage.wal.watermark import read_mark
+from storage.wal.segments import begin_pruned, sequence_of
 
 MANIFEST = "BACKUP"
 VERSION = 1

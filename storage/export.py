@@ -17,8 +17,8 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from chain.types import Hash32
-from storage import layout
 from storage.checkpoint import last_checkpoint
+from storage.directory import layout
 from storage.errors import ExportDamaged
 from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
@@ -26,7 +26,7 @@ from storage.io.failures import reading, syncing, writing
 from storage.io.files import File, FileSystem, parent_of
 from storage.io.kv import LAST_KEY, KeyValueStore
 from storage.state.keys import HEADER, META_HEAD, block_key
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 
 MAGIC = b"ZVMDSNP1"
 SUFFIX = ".snap"

@@ -13,20 +13,19 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
-from storage import layout
+from storage.directory import layout
+from storage.directory.exclusion import DirectoryLock
 from storage.errors import DataDirectoryLocked, FileGone, StorageFull
-from storage.exclusion import DirectoryLock
 from storage.export import exports, founding_export
-from storage.following import IndexFollower
+from storage.index.follower import IndexFollower
 from storage.io.atomic import write_atomically
 from storage.io.failures import writing
 from storage.io.files import RealFs, parent_of
-from storage.session_files import path_of_file
-from storage.sessions import SessionShelf
+from storage.sessions.files import path_of_file
+from storage.sessions.shelf import SessionShelf
 from storage.wal import Wal
-from storage.wal.beginning import BEGINNING_NAME
+from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
 from storage.wal.packed import SUFFIX
-from storage.wal.watermark import WATERMARK_NAME
 
 log = structlog.get_logger(__name__)
 

@@ -56,7 +56,7 @@ class Data(bytes):
         return "0x" + self.hex()
 
 
-class Part(msgspec.Struct, frozen=True, rename="camel"):
+class JsonPart(msgspec.Struct, frozen=True, rename="camel"):
     """A part of a result."""
 
 
@@ -155,14 +155,14 @@ class Block(JsonResult, frozen=True):
     excess_blob_gas: Quantity | None = None
 
 
-class HeadPosition(Part, frozen=True):
+class HeadPosition(JsonPart, frozen=True):
     """The newest durable block."""
 
     number: int
     hash: Data
 
 
-class LogPositions(Part, frozen=True):
+class LogPositions(JsonPart, frozen=True):
     """Log sequence numbers (LSN) of the write-ahead log."""
 
     first_lsn: int
@@ -193,7 +193,7 @@ class Status(JsonResult, frozen=True):
 # Debug sessions
 
 
-class HaltState(Part, frozen=True):
+class HaltState(JsonPart, frozen=True):
     """The end of a run, or of one message."""
 
     reason: str
@@ -231,7 +231,7 @@ class Position(JsonResult, frozen=True):
     """Numbers of the breakpoints that hold here."""
 
 
-class Page(Part, frozen=True):
+class Page(JsonPart, frozen=True):
     """Which part of something long a state shows: from ``offset`` on ``count`` of ``total``."""
 
     offset: int
@@ -239,7 +239,7 @@ class Page(Part, frozen=True):
     total: int
 
 
-class SessionLog(Part, frozen=True):
+class SessionLog(JsonPart, frozen=True):
     """A log that the run has emitted."""
 
     address: Data
@@ -247,7 +247,7 @@ class SessionLog(Part, frozen=True):
     data: Data
 
 
-class CallFrame(Part, frozen=True):
+class CallFrame(JsonPart, frozen=True):
     """A frame of the call stack."""
 
     depth: int
@@ -298,7 +298,7 @@ class State(JsonResult, frozen=True):
     """What is shown of stack, memory, returnData, calldata, storage, transientStorage, logs and callFrames."""
 
 
-class StepLine(Part, frozen=True):
+class StepLine(JsonPart, frozen=True):
     """What a run was about to do at a step."""
 
     step: int
@@ -314,7 +314,7 @@ class StepLine(Part, frozen=True):
     halt: HaltState | None = None
 
 
-class Divergence(Part, frozen=True):
+class Divergence(JsonPart, frozen=True):
     """The first step at which two runs differ, before it is executed."""
 
     step: int
@@ -339,7 +339,7 @@ class Comparison(JsonResult, frozen=True):
     divergence: Divergence | None
 
 
-class Difference(Part, frozen=True):
+class Difference(JsonPart, frozen=True):
     """A value on the left and on the right, as JSON has it; None where there is none."""
 
     left: str | None
@@ -362,7 +362,7 @@ class StateDiff(JsonResult, frozen=True):
     """pc, opcode, gas, depth, logs, halt."""
 
 
-class Share(Part, frozen=True):
+class Share(JsonPart, frozen=True):
     """A share token that was given, without the token."""
 
     id: int
@@ -382,14 +382,14 @@ class Shares(JsonResult, frozen=True):
     shares: tuple[Share, ...]
 
 
-class Change(Part, frozen=True):
+class Change(JsonPart, frozen=True):
     """A value before and after, as JSON has it; None where there was or is none."""
 
     before: str | None
     after: str | None
 
 
-class Changes(Part, frozen=True):
+class Changes(JsonPart, frozen=True):
     """What a command changed. Stack and memory are shown only of a frame that is still the running one."""
 
     depth: tuple[int, int] | None = None

@@ -42,14 +42,14 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class SessionView:
-    """A session as it stood when it was looked at."""
+    """A session as it was when it was looked at."""
 
     id: int | str
     state: State
 
     @property
     def head(self) -> str:
-        """Where it stands, in a line."""
+        """Its position, in a line."""
         state = self.state.json
         halt = state["halt"]
         line = f"session {shown(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
@@ -166,7 +166,7 @@ def calldata_rows(content: str, size: int) -> Iterator[tuple[str, str]]:
 
 
 def shown(number: int | str) -> str:
-    """The session's number; of a share token only what is no secret.
+    """The session's number; of a share token only what is not secret.
 
     >>> shown(7), shown("zvs-7-1-secret")
     ('7', 'zvs-7-1')

@@ -12,8 +12,8 @@ from chain.state import StateReader
 from chain.types import Address, Hash32
 from node.api.pending_block import BlockAt, PendingBlock
 from node.api.types import TransactionLocation
-from storage.following import FoundLog, LogQuery
-from storage.rewinds import Rewinds
+from storage.blocks.logs import FoundLog, LogQuery
+from storage.blocks.rewinds import Rewinds
 from storage.state.proof import AccountProof
 
 

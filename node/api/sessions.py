@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chain.state import StateReader
 from node.api.chain import ChainReader
-from storage.wal.session_records import Kept, Place
+from storage.sessions.records import Kept, Place
 
 
 class SessionStore(ChainReader, Protocol):

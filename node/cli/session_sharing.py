@@ -27,7 +27,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         text = str(value)
         number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
         if not number.isdecimal():
-            self.fail(f"{text!r} is no duration like 45s, 90m, 12h or 7d", param, ctx)
+            self.fail(f"{text!r} is not a duration like 45s, 90m, 12h or 7d", param, ctx)
         return int(number) * unit
 
 
@@ -75,7 +75,7 @@ def watch(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow a session live: every command its driver gives, where it then stands, what it changed."""
+    """Follow a session live: every command its driver gives, where the session is then, what it changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
             print_json_line(event.json) if as_json else say(show_event(event.json))

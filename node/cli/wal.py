@@ -13,18 +13,18 @@ import click
 from chain.errors import EXIT_CORRUPT
 from node.auth.private import for_owner_only
 from node.cli.output import print_json_line, say
-from storage import layout
-from storage.entries import looked_over
+from storage.blocks.delta import decode_delta
+from storage.blocks.fates import decode_fates
+from storage.directory import layout
 from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
-from storage.fates import decode_fates
 from storage.io.files import RealFs
+from storage.preflight import looked_over
+from storage.sessions.records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
 from storage.wal import Record, RecordType, inspect
-from storage.wal.beginning import read_beginning
-from storage.wal.delta import decode_delta
+from storage.wal.bounds import read_beginning
 from storage.wal.inspect import OK
 from storage.wal.records import decode_command, decode_environment, decode_genesis, decode_seal
-from storage.wal.session_records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
 from zvmd.endpoint import data_directory
 
 DETAIL_CHARACTERS = 96

@@ -12,36 +12,22 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
-import msgspec
 import structlog
 
+from node.daemon.assembly import DaemonParts, assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
-from node.daemon.panic import distrust, panic
 from node.daemon.periodic import register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_addresses, local_address, start_servers
-from node.daemon.voice import Voice, lacking, transcript_of
+from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
-from node.engine.bounds import bounds
-from node.engine.clock import SystemClock
-from node.engine.dev_contracts import contract_names
-from node.engine.node import Node
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer
 from node.ops.jobs import Jobs
-from node.ops.lines import restarts_of_standard_streams
-from node.ops.logging import log_status
-from node.ops.memory import limit_arenas, resident_bytes
+from node.ops.memory import limit_arenas
 from node.ops.notify import Notifier
-from node.ops.restarts import Restarts
-from node.sessions.base_state import BaseStates
-from node.sessions.gallery import Gallery
-from node.sessions.repository import SessionRepository
-from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
-from storage.io.failures import starting
 from storage.presence import Presence
-from storage.session_files import SessionFiles
 
 log = structlog.get_logger(__name__)
 
@@ -71,33 +57,19 @@ async def run_daemon(
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
-    end = partial(panic, opened.fs)
-    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
-    transcript, artifacts = transcript_of(voice, settings, opened)
-    node = opened.node(pipeline, settings.limits.call_gas, settings.node.client_version, transcript)
-    sessions = SessionService(
-        BaseStates(node, opened.machine),
-        _session_repository(settings, opened, node, end),
-        Gallery(opened.store.templates, node.keep_template),
-    )
-    pipeline.heartbeat = _watchdog(notifier)
-    pipeline.on_full = opened.space.give_back_quietly
-    pipeline.start()
-    jobs = Jobs()
+    parts = await _assembled(settings, opened, voice, notifier)
+    committer, jobs = parts.committer, parts.jobs
+    committer.start()
     try:
-        servers = await start_servers(settings, node, sessions, opened.public)
+        servers = await start_servers(settings, parts.service, opened.public)
     except BaseException:
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        parts.service.close()
+        await asyncio.to_thread(_shut_down, jobs, committer, opened)
         raise
-    node.read = servers.service.readers.run
-    context = servers.service.context
-    context.transcript, context.artifacts, context.damaged = transcript, artifacts, partial(distrust, opened.fs)
-    restarts = _restarts(jobs, opened)
-    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
-    interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
+    sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
+    interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
-    _tell_status(node, opened, pipeline, servers, sessions, jobs, restarts)
+    register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
@@ -105,7 +77,7 @@ async def run_daemon(
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.end()
         _announce(settings, opened, servers, recovery_ms, voice.say)
-        transcript.start(node)
+        parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -114,86 +86,33 @@ async def run_daemon(
     finally:
         interval.cancel()
         await servers.stop()
-        await sessions.stop()
-        await asyncio.to_thread(transcript.stop)
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
+        await parts.sessions.stop()
+        await asyncio.to_thread(parts.transcript.stop)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
+    try:
+        return assemble(settings, opened, voice, notifier)
+    except BaseException:
+        await asyncio.to_thread(opened.close)
+        raise
+
+
+def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
     jobs.stop()
-    pipeline.stop()
+    committer.stop()
     try:
         # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
-        opened.space.attempt("state", opened.store.checkpoint)
+        store = opened.store
+        opened.space.attempt("state", lambda: store.checkpoint(store.last_lsn, opened.pool.oldest_lsn()))
         with suppress(IndexLocked):
-            opened.space.attempt("index", opened.store.index_new_blocks)
+            opened.space.attempt("index", store.index_new_blocks)
         if presence is not None:
             presence.check()
     finally:
         opened.close()
-
-
-def _watchdog(notifier: Notifier) -> Callable[[], None]:
-    """Feeds systemd's watchdog from the writer thread, at most three times per timeout."""
-    if notifier.watchdog_seconds is None:
-        return lambda: None
-    pause = notifier.watchdog_seconds / 3
-    last = 0.0
-
-    def feed() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= pause:
-            last = now
-            notifier.watchdog()
-
-    return feed
-
-
-def _session_repository(
-    settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
-) -> SessionRepository:
-    store = opened.store
-    inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
-    files = SessionFiles(opened.fs)
-    with starting():
-        files.remove_unfinished(store.sessions)
-    return SessionRepository(
-        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
-    )
-
-
-def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
-    restarts = Restarts()
-    restarts.watch("job scheduler", lambda: jobs.faults)
-    restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
-    restarts.watch("log writers", restarts_of_standard_streams)
-    return restarts
-
-
-def _tell_status(
-    node: Node,
-    opened: OpenedChain,
-    pipeline: Pipeline,
-    servers: Servers,
-    sessions: SessionService,
-    jobs: Jobs,
-    restarts: Restarts,
-) -> None:
-    """What ``zvmd_status`` tells besides the stores."""
-    node.status_sources |= {
-        "vm": opened.machine.status,
-        "disk": opened.space.status,
-        "devContracts": lambda: contract_names(opened.genesis.alloc),
-        "sessions": sessions.status,
-        "memory": resident_bytes,
-        "readers": servers.service.readers.status,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
-        "logging": log_status,
-        "restarts": restarts.status,
-        "jobs": lambda: msgspec.to_builtins(jobs.status()),
-    }
 
 
 def _announce(

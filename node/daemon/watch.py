@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from node.auth import signing, tls, tokens
 from node.daemon.opening import OpenedChain
+from storage.directory.layout import TLS
 from storage.io.kv import LevelStore
-from storage.layout import TLS
 from storage.presence import Presence
 from zvmd.endpoint import ENDPOINTS_FILE
 

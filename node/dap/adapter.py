@@ -11,7 +11,8 @@ import msgspec
 
 from node.dap import arguments as ask
 from node.dap import breakpoints, edits, listing, moves, values
-from node.dap.debuggee import Debuggee, Refused
+from node.dap.arguments import Refused
+from node.dap.debuggee import Debuggee
 from node.dap.moves import Interruption
 from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdError

@@ -6,15 +6,14 @@ https://microsoft.github.io/debug-adapter-protocol/specification
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from node.dap.debuggee import Debuggee, Refused
-
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Granularity = Literal["statement", "line", "instruction"]
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
 
 
 class Arguments(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -226,6 +225,17 @@ class WriteMemory(Arguments, frozen=True, kw_only=True):
     allow_partial: bool = False
 
 
+class Refused(Exception):
+    """A request that cannot be carried out; the message is shown to the user."""
+
+
+def number_in(text: str, what: str) -> int:
+    """A number of an argument that is text. Raises `Refused`."""
+    if not _NUMBER.fullmatch(text):
+        raise Refused(f"{what} is not a number: {text[:100]!r}")
+    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
+
+
 def read(arguments: object, kind: type[Arguments]) -> Any:
     """The arguments as their type; null means that something is not given. Raises `Refused`."""
     if arguments is None:
@@ -244,7 +254,3 @@ def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-Row = tuple[type[Arguments], Callable[[Debuggee, Any], dict[str, Any]]]
-"""What a request takes, and what answers it with the body of the response."""

@@ -6,7 +6,9 @@ import re
 from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
-from node.dap.debuggee import Debuggee, Place, Refused
+from node.dap.arguments import Refused
+from node.dap.codes import Place
+from node.dap.debuggee import Debuggee, Row
 from node.dap.points import Asked, is_hit_condition
 from node.dap.values import WORD_BYTES, frame_and_scope
 
@@ -202,7 +204,7 @@ def _without_condition(asked: Asked) -> Asked:
     return Asked(fixed=asked.fixed, hits=asked.hits, refused=asked.refused)
 
 
-HANDLERS: dict[str, ask.Row] = {
+HANDLERS: dict[str, Row] = {
     "setBreakpoints": (ask.SetBreakpoints, set_breakpoints),
     "setInstructionBreakpoints": (ask.SetInstructionBreakpoints, set_instruction_breakpoints),
     "setFunctionBreakpoints": (ask.SetFunctionBreakpoints, set_function_breakpoints),
@@ -210,4 +212,4 @@ HANDLERS: dict[str, ask.Row] = {
     "setDataBreakpoints": (ask.SetDataBreakpoints, set_data_breakpoints),
 }
 """They may come before launch, and while the program runs."""
-INFO: dict[str, ask.Row] = {"dataBreakpointInfo": (ask.DataBreakpointInfo, data_breakpoint_info)}
+INFO: dict[str, Row] = {"dataBreakpointInfo": (ask.DataBreakpointInfo, data_breakpoint_info)}

@@ -14,11 +14,12 @@ from typing import Any, BinaryIO
 from node.dap import adapter, moves
 from node.dap import arguments as ask
 from node.dap.adapter import AT_ONCE, REQUESTS, Request, Then, Told, While
+from node.dap.arguments import Refused
 from node.dap.caretaker import Caretaker, clean_up
-from node.dap.debuggee import Debuggee, Refused
+from node.dap.debuggee import Debuggee
 from node.dap.line import Line, Link
 from node.dap.moves import Interruption
-from node.dap.protocol import Malformed, Writer, messages
+from node.dap.protocol import Malformed, MessageWriter, messages
 from zvmd.errors import ConnectionFailed, ZvmdError
 
 Json = dict[str, Any]
@@ -48,7 +49,7 @@ class Conversation:
         self._it = Debuggee(self._line.rpc)
         self._number, self._caretaker = next(_numbers), caretaker
         self._noted: tuple[Any, ...] = (None, False, [])
-        self._writer = Writer(answers)
+        self._writer = MessageWriter(answers)
         self._waiting: queue.Queue[Json | None] = queue.Queue(REQUESTS_WAITING)
         self._queued: set[int] = set()
         """Numbers of requests that wait."""

@@ -3,115 +3,24 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from chain.forks import Fork
-from debugger.frontend import Instruction, disassemble
+from debugger.frontend import disassemble
+from node.dap.arguments import Arguments, Launch, Refused, Source, number_in
+from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, Code, Place
 from node.dap.points import Points
-
-if TYPE_CHECKING:
-    from node.dap.arguments import Launch, Source
 
 Json = dict[str, Any]
 Ask = Callable[..., Any]
 """Calls a method of the node: name, parameters."""
 
-CODE_SHIFT = 32
-"""An address is the number of a code, from 1, and the pc in its lower bits: pcs of two contracts differ."""
-PC_MASK = (1 << CODE_SHIFT) - 1
-ROWS_OUTSIDE_MAX = 1 << 30
-"""How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
 _NAME = re.compile(r"(0x[0-9a-f]{40})(\.init)?(?:\.([0-9a-f]{8}))?\.evm", re.IGNORECASE)
 _URI = re.compile("[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 CREATES = ("create", "create2")
-
-
-class Refused(Exception):
-    """A request that cannot be carried out; the message is shown to the user."""
-
-
-def number_in(text: str, what: str) -> int:
-    """A number of an argument that is text. Raises `Refused`."""
-    if not _NUMBER.fullmatch(text):
-        raise Refused(f"{what} is not a number: {text[:100]!r}")
-    return int(text, 16 if text[:2] in ("0x", "0X") else 10)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which codes an editor means by a source; None where it does not tell."""
-
-    address: str | None = None
-    hash: str | None = None
-    """How the code's hash begins, where an account ran several codes."""
-    is_init: bool | None = None
-    number: int | None = None
-    """A number of this debugging, of a code not met yet."""
-
-    @property
-    def is_known_to_the_node(self) -> bool:
-        """The node can tell the code when it runs; a number or a part of a hash means something only here."""
-        return self.number is None and self.hash is None
-
-    @property
-    def name(self) -> str:
-        """Of the listing, as far as it is known."""
-        init, part = ".init" if self.is_init else "", f".{self.hash[2:]}" if self.hash else ""
-        return f"{self.address}{init}{part}.evm" if self.number is None else f"source {self.number}"
-
-    def means(self, code: Code) -> bool:
-        """Whether it is this code."""
-        return (
-            self.address in (None, code.address)
-            and code.hash.startswith(self.hash or "")
-            and self.is_init in (None, code.is_init)
-            and self.number in (None, code.number)
-        )
-
-
-@dataclass(frozen=True)
-class Code:
-    """A code that was met: of an account, its init code or what it runs later."""
-
-    number: int
-    hash: str
-    address: str
-    is_init: bool
-    name: str
-    bytes: bytes
-    lines: tuple[Instruction, ...]
-    pcs: tuple[int, ...]
-
-    def reference(self, pc: int) -> str:
-        """The address of an instruction as editors get it."""
-        return hex((self.number << CODE_SHIFT) + pc)
-
-    def row_of(self, pc: int) -> int:
-        """Row of the instruction that a byte belongs to, from 0; outside the code a byte is a row."""
-        if pc < 0:
-            return pc
-        return bisect_right(self.pcs, pc) - 1 if pc < len(self.bytes) else len(self.pcs) + pc - len(self.bytes)
-
-    def begins_at(self, pc: int) -> bool:
-        """Whether an instruction begins there."""
-        at = bisect_left(self.pcs, pc)
-        return at < len(self.pcs) and self.pcs[at] == pc
-
-    @property
-    def key(self) -> tuple[str, str, bool]:
-        """What tells it from others."""
-        return self.address, self.hash, self.is_init
-
-    @property
-    def source(self) -> Json:
-        """The listing as a DAP source."""
-        origin = "init code" if self.is_init else "bytecode"
-        return {"name": self.name, "sourceReference": self.number, "origin": origin}
 
 
 @dataclass
@@ -223,6 +132,10 @@ class Debuggee:
         at = number_in(reference, "the address") + offset
         number = (at + ROWS_OUTSIDE_MAX) >> CODE_SHIFT
         return number, at - (number << CODE_SHIFT)
+
+
+Row = tuple[type[Arguments], Callable[[Debuggee, Any], Json]]
+"""What a request takes, and what answers it with the body of the response."""
 
 
 def _base_name(path: str) -> str:

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from node.dap import arguments as ask
-from node.dap.debuggee import Debuggee, Refused
+from node.dap.arguments import Refused
+from node.dap.debuggee import Debuggee, Row
 from node.dap.values import WORD_BYTES, frame_and_scope, memory_place, state_of
 
 Json = dict[str, Any]
@@ -147,7 +148,7 @@ def _splice(it: Debuggee, frame: int, scope: str, start: int, data: bytes) -> No
     it.call("edit", {"kind": "calldata", "data": "0x" + (whole[:start] + data + whole[start + len(data) :]).hex()})
 
 
-HANDLERS: dict[str, ask.Row] = {
+HANDLERS: dict[str, Row] = {
     "setVariable": (ask.SetVariable, set_variable),
     "setExpression": (ask.SetExpression, set_expression),
     "writeMemory": (ask.WriteMemory, write_memory),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from node.dap import arguments as ask
-from node.dap.debuggee import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code, Debuggee, Refused
+from node.dap.arguments import Refused
+from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code
+from node.dap.debuggee import Debuggee, Row
 
 Json = dict[str, Any]
 INSTRUCTIONS_MAX = 10_000
@@ -122,7 +124,7 @@ def first_step_of_frame(it: Debuggee, frame: int) -> int:
     raise Refused(f"the start of frame {frame} is not known")
 
 
-HANDLERS: dict[str, ask.Row] = {
+HANDLERS: dict[str, Row] = {
     "stackTrace": (ask.StackTrace, stack_trace),
     "loadedSources": (ask.Arguments, loaded_sources),
     "disassemble": (ask.Disassemble, disassemble),

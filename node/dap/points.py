@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from node.dap.codes import Code, Place
 from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
-
-if TYPE_CHECKING:
-    from node.dap.debuggee import Code, Debuggee, Place
 
 Json = dict[str, Any]
 
@@ -27,6 +25,23 @@ _COMPARE = {
     "<=": lambda hits, n: hits <= n,
     "%": lambda hits, n: n > 0 and hits % n == 0,
 }
+
+
+class Debugged(Protocol):
+    """What breakpoints need of the session they are set in."""
+
+    @property
+    def session(self) -> int | str | None:
+        """None before there is one."""
+
+    def call(self, name: str, *params: Any) -> Any:
+        """A method of the session. Raises a `ZvmdError`."""
+
+    def code_meant(self, place: Place) -> Code | None:
+        """The code, if it was met."""
+
+    def line_out(self, row: int) -> int:
+        """The line of a row, as the editor counts."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class Point:
         found = _HITS.fullmatch(self.asked.hits)
         return found is None or bool(_COMPARE[found[1] or "=="](self.count, int(found[2])))
 
-    def shown(self, it: Debuggee) -> Json:
+    def shown(self, it: Debugged) -> Json:
         """As the protocol has it."""
         answer: Json = {"id": self.id, "verified": self.verified}
         if not self.verified:
@@ -113,7 +128,7 @@ class Points:
         """Breakpoints of the node that are this editor's."""
         return [number for point in self for number in point.numbers] + self._left
 
-    def replace(self, it: Debuggee, group: str, wanted: Iterable[Asked]) -> list[Json]:
+    def replace(self, it: Debugged, group: str, wanted: Iterable[Asked]) -> list[Json]:
         """The breakpoints of a group are these from now on; an answer for each, in their order."""
         before = self._groups.get(group, [])
         points: list[Point] = []
@@ -134,7 +149,7 @@ class Points:
         if before != group and before in self._groups:
             self._groups.setdefault(group, []).extend(self._groups.pop(before))
 
-    def settle(self, it: Debuggee, points: list[Point] | None = None) -> list[Json]:
+    def settle(self, it: Debugged, points: list[Point] | None = None) -> list[Json]:
         """Set what can be set now of some points (None: of all); the events that tell the editor."""
         if it.session is None or self.are_off:
             return []
@@ -147,12 +162,12 @@ class Points:
                 events.append({"event": "breakpoint", "body": {"reason": "changed", "breakpoint": point.shown(it)}})
         return events
 
-    def _remove_left(self, it: Debuggee) -> None:
+    def _remove_left(self, it: Debugged) -> None:
         while self._left:
             _remove(it, self._left[-1])
             self._left.pop()
 
-    def _install(self, it: Debuggee, point: Point) -> bool:
+    def _install(self, it: Debugged, point: Point) -> bool:
         """Whether it is settled: set, or refused."""
         self._left, point.numbers = self._left + point.numbers, []
         point.code = _code_of(it, point)
@@ -182,7 +197,7 @@ class Points:
             point.message, point.count = NO_SESSION, 0
         self._left = []
 
-    def leave(self, it: Debuggee) -> None:
+    def leave(self, it: Debugged) -> None:
         """Remove them from the session."""
         for number in self.numbers:
             _remove(it, number)
@@ -195,7 +210,7 @@ class Points:
         return mine, bool(wanted - {number for point in mine for number in point.numbers})
 
 
-def _code_of(it: Debuggee, point: Point) -> Code | None:
+def _code_of(it: Debugged, point: Point) -> Code | None:
     return None if point.asked.place is None else point.code or it.code_meant(point.asked.place)
 
 
@@ -219,6 +234,6 @@ def _of_node(point: Point) -> list[Json]:
     return [at | {name: value for name, value in limits.items() if value is not None} | condition]
 
 
-def _remove(it: Debuggee, number: int) -> None:
+def _remove(it: Debugged, number: int) -> None:
     with suppress(SessionNotFound):  # somebody has removed it, or the session is gone
         it.call("breakpoint_remove", number)

@@ -6,7 +6,8 @@ import base64
 from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
-from node.dap.debuggee import Debuggee, Refused, number_in
+from node.dap.arguments import Refused, number_in
+from node.dap.debuggee import Debuggee, Row
 from zvmd.session_view import selector_bytes
 
 Json = dict[str, Any]
@@ -223,7 +224,7 @@ def read_memory(it: Debuggee, arguments: ask.ReadMemory) -> Json:
     return body | ({"data": base64.b64encode(content).decode()} if content else {})
 
 
-HANDLERS: dict[str, ask.Row] = {
+HANDLERS: dict[str, Row] = {
     "scopes": (ask.Frame, scopes),
     "variables": (ask.Variables, variables),
     "evaluate": (ask.Evaluate, evaluate),

@@ -26,7 +26,7 @@ from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 from node.rpc.work import Client, ConnectionMethods
-from storage.following import FoundLog
+from storage.blocks.logs import FoundLog
 
 Item = TypeVar("Item")
 

@@ -6,14 +6,13 @@ file descriptors, memory or processes is asked for again later.
 
 from __future__ import annotations
 
-import os
 import queue
 import subprocess
-import sys
 import threading
 from typing import Final
 
 from node.machine.compile_messages import encode_request, receive, send
+from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
 QUEUE_MAX: Final = 64
@@ -142,11 +141,11 @@ class CompileWorker:
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "node.machine.compile_process"],
+                worker.command("node.machine.compile_process"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                env=worker.environment(),
                 start_new_session=True,  # Ctrl-C is the daemon's
             )
         assert process.stdin is not None

@@ -15,7 +15,7 @@ from typing import Literal
 
 from chain.types import Hash32
 from node.rpc.errors import UnknownFilter
-from storage.following import LogQuery
+from storage.blocks.logs import LogQuery
 
 FilterKind = Literal["logs", "blocks", "pending"]
 

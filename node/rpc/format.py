@@ -24,7 +24,7 @@ from chain.transactions import (
     effective_gas_price,
 )
 from chain.types import Address
-from storage.following import FoundLog
+from storage.blocks.logs import FoundLog
 from storage.state.proof import AccountProof
 
 Json = dict[str, Any]

@@ -16,7 +16,7 @@ from node.api.errors import NodeStopping
 from node.sessions.base_state import BaseStates, Origin
 from node.sessions.record import bring_back, content_of, label_of, place_of, traits
 from node.sessions.repository import SessionRepository
-from storage.wal.session_records import Kept, Place
+from storage.sessions.records import Kept, Place
 
 T = TypeVar("T")
 THREADS = 2

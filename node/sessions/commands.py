@@ -134,11 +134,12 @@ def _plain(value: object) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 
-def _move(name: str) -> Run:
-    """A move of `debugger.moves`, answered with where the session is then."""
+def _move(name: str, *constants: Any) -> Run:
+    """A move of `debugger.moves`, which watchers see under its name; answered with where the session is then."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
-        return await host.need_sessions().move(ref, _imported(f"debugger.moves:{name}"), *arguments, command=name)
+        move = _imported(f"debugger.moves:{name}")
+        return await host.need_sessions().move(ref, move, *arguments, *constants, command=name)
 
     return run
 

@@ -12,8 +12,8 @@ from debugger.errors import InvalidTemplate, SessionLimitReached, SessionNotFoun
 from debugger.limits import TEMPLATES
 from debugger.templates import Template, check_template, parse_template
 from node import resources
-from storage.templates import TemplateShelf
-from storage.wal.session_records import MAX_TEMPLATE
+from storage.sessions.records import MAX_TEMPLATE
+from storage.sessions.templates import TemplateShelf
 from vm.machine import Machine
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?")

@@ -15,7 +15,7 @@ from debugger.session import Session
 from debugger.slices import Slices
 from node.sessions.base_state import BaseStates, Origin
 from storage.errors import StateUnavailable
-from storage.wal.session_records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, Place
 
 CONTENT_VERSION = 1
 KEYFRAME_BYTES = 16 << 20

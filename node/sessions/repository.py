@@ -11,9 +11,9 @@ from chain.errors import ZvmdError
 from debugger.errors import SessionLimitReached, SessionNotFound
 from storage.errors import StoragePanic
 from storage.index.sessions import SessionRow
-from storage.session_search import SessionSearch, row_of
-from storage.sessions import SessionShelf
-from storage.wal.session_records import MAX_CONTENT, Kept, Label, Place, Snapshot
+from storage.sessions.records import MAX_CONTENT, Kept, Label, Place, Snapshot
+from storage.sessions.search import SessionSearch, row_of
+from storage.sessions.shelf import SessionShelf
 
 INLINE_BYTES = 2**20
 """Contents larger than this are files: the log and each checkpoint would hold them again and again."""
@@ -57,7 +57,7 @@ def expired(rows: Iterable[SessionRow], policy: Policy, now: int) -> list[Sessio
 
 
 class Files(Protocol):
-    """Snapshot files, as `storage.session_files.SessionFiles`."""
+    """Snapshot files, as `storage.sessions.files.SessionFiles`."""
 
     def write(self, session: int, content: bytes) -> Snapshot: ...
 

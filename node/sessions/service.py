@@ -32,7 +32,7 @@ from node.sessions.repository import Policy, SessionRepository, expired
 from node.sessions.rights import SessionRef
 from node.sessions.sharing import OWNER, UNSHARED, SessionAccess, Sharing, Sharings, encode_sharing
 from node.sessions.summary import Json, change_event, summary
-from storage.wal.session_records import Kept
+from storage.sessions.records import Kept
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from debugger.errors import InvalidProgram, SessionFileMalformed, SessionLimitRe
 from debugger.limits import NAME_CHARACTERS
 from node.sessions.errors import InvalidShare, NotDriving, OwnersOnly, ShareExpired, WatchOnly
 from node.sessions.rights import SHARE_PREFIX, Right, SessionRef
-from storage.sessions import SessionShelf
+from storage.sessions.shelf import SessionShelf
 
 WATCH: Final = "watch"
 DRIVE: Final = "drive"
@@ -93,7 +93,7 @@ def parse_token(token: str) -> tuple[int, int, str]:
     """Session, share and secret. Raises `InvalidShare`."""
     found = _TOKEN.fullmatch(token)
     if found is None:
-        raise InvalidShare("this is no session token")
+        raise InvalidShare("this is not a share token")
     return int(found[1]), int(found[2]), found[3]
 
 

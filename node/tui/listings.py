@@ -274,7 +274,7 @@ def timeline(view: View, width: int) -> Listing:
 
 
 def status(view: View) -> Row:
-    """The bottom lines: where it stands, and the last answer."""
+    """The bottom lines: the position, and the last answer."""
     if not view.is_loaded:
         return [(printable(view.message) or "looking …", "plain")]
     state = view.state

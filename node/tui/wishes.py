@@ -24,7 +24,7 @@ def step_of(text: str, here: int) -> int:
     try:
         number = int(wanted.lstrip("+-"), 0)
     except ValueError:
-        raise Unreadable(f"{wanted!r} is no step: 120, +5 or -5") from None
+        raise Unreadable(f"{wanted!r} is not a step: 120, +5 or -5") from None
     return max(0, here + number if wanted[:1] == "+" else here - number if wanted[:1] == "-" else number)
 
 
@@ -45,7 +45,7 @@ def point_of(text: str) -> Json:
     try:
         return breakpoint_of(kind, value.strip() or None, length=length or None)
     except ValueError:
-        raise Unreadable(f"{value.strip()!r} is no number") from None
+        raise Unreadable(f"{value.strip()!r} is not a number") from None
 
 
 _EDITS = {
@@ -64,7 +64,7 @@ _EDITS = {
 
 
 def edit_of(text: str) -> Json:
-    """An edit; ``=`` may stand before the new value.
+    """An edit; ``=`` may come before the new value.
 
     >>> edit_of("stack 0 = 0x5")
     {'kind': 'stack', 'index': '0', 'value': '0x5'}

@@ -21,7 +21,7 @@ from node.rpc.streams import head_stream, log_stream
 from node.rpc.work import Client, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
-from storage.following import FoundLog, LogQuery
+from storage.blocks.logs import FoundLog, LogQuery
 from vm.interruption import checkpoint
 from zvmd.frames import (
     CallContract,

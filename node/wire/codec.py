@@ -12,7 +12,7 @@ from chain.types import Address, Hash32
 from node.api.errors import ExecutionReverted, InvalidParams
 from node.api.types import CallFields, LogPosition, PendingTransaction
 from node.rpc.params import LATEST, BlockRef, block_ref
-from storage.following import FoundLog
+from storage.blocks.logs import FoundLog
 from zvmd.frames import (
     BlockName,
     CallContract,

@@ -20,7 +20,7 @@ from storage.io.failpoints import reach
 from storage.io.holders import holder_of, identity_of, is_locked
 
 CHECKED_AT_OPEN_BYTES = 16 * 2**20
-"""Larger databases are checked by `storage.following.IndexFollower.maintain` only, while the node serves."""
+"""Larger databases are checked by `storage.index.follower.IndexFollower.maintain` only, while the node serves."""
 COMPARED_AT_OPEN_BYTES = 4 * 2**20
 """Up to here the check also compares tables with their indexes: it finds a flipped bit in a hash, and takes 40 ms."""
 

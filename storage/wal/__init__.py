@@ -24,6 +24,7 @@ from storage.errors import WalCorrupt, WalPruned
 from storage.io.cooperative import Pace, at_once
 from storage.io.failures import reading
 from storage.io.files import FileSystem
+from storage.wal.bounds import Watermark, open_marks, read_mark
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
 from storage.wal.packed import Unpacked, pack, unpacked
@@ -31,8 +32,7 @@ from storage.wal.reader import Place, Stop, Walk
 from storage.wal.records import RecordType, Seal
 from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
 from storage.wal.repair import Cut
-from storage.wal.segment import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile
-from storage.wal.watermark import Watermark, open_marks, read_mark
+from storage.wal.segments import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile
 from storage.wal.writer import LogWriter
 
 __all__ = [

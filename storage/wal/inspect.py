@@ -8,12 +8,11 @@ from typing import NamedTuple
 from storage.errors import StoreTooNew, WalCorrupt, WalForeign
 from storage.io.failures import reading
 from storage.io.files import File, FileSystem
-from storage.wal.beginning import BEGINNING_NAME, Beginning, read_beginning
+from storage.wal.bounds import BEGINNING_NAME, Beginning, read_beginning
 from storage.wal.format import FOOTER_SIZE, Record
 from storage.wal.packed import unpacked
 from storage.wal.reader import Stop, Walk, records_beyond, written_end
-from storage.wal.segment import SegmentFile, segment_name
-from storage.wal.survey import check_place, read_ends, split_sequences
+from storage.wal.segments import SegmentFile, check_place, read_ends, segment_name, split_sequences
 
 OK = frozenset(("beginning", "pruned", "segment", "record", "footer", "open end"))
 """Verdicts of a sound log. All others are findings."""

@@ -23,7 +23,7 @@ from storage.io.failures import reading, syncing, writing
 from storage.io.files import Bytes, File, FileSystem, Lock, parent_of, write_all
 from storage.wal.format import FOOTER_SIZE, encode_footer
 from storage.wal.reader import Stop, Walk
-from storage.wal.segment import SegmentFile
+from storage.wal.segments import SegmentFile
 
 SUFFIX = ".zst"
 FRAME = 256 * 1024

@@ -6,6 +6,7 @@ segment follow them. In recovery.py: whether some witness says that what is miss
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -30,6 +31,10 @@ from storage.wal.format import (
 CHUNK = 256 * 1024
 """Bytes read at a time."""
 ZEROS = bytes(CHUNK)
+SPACING = 64 * 1024
+"""Bytes between two places of a segment, at least."""
+PLACES_MAX = 4_096
+"""Places remembered: 256 MiB of log, or more."""
 LSN_WORD = 2
 """The LSN is the third 8-byte word of a record header."""
 
@@ -57,6 +62,26 @@ class Place(NamedTuple):
     """Of the record before."""
     chain: bytes
     """Chain value after that record."""
+
+
+class Places:
+    """Known ends of groups, oldest first. One thread at a time."""
+
+    def __init__(self) -> None:
+        self._places: deque[Place] = deque(maxlen=PLACES_MAX)
+
+    def note(self, place: Place) -> None:
+        """A group ended here; remembered if the last place is far enough before."""
+        last = self._places[-1] if self._places else None
+        if last is None or place.salt != last.salt or place.offset - last.offset >= SPACING:
+            self._places.append(place)
+
+    def before(self, lsn: int, salt: bytes | None = None) -> Place | None:
+        """The last place from which reading meets record ``lsn``, of the segment with this salt if one is given."""
+        for place in reversed(self._places):
+            if place.last_lsn < lsn and salt in (None, place.salt):
+                return place
+        return None
 
 
 class Walk:
@@ -135,6 +160,12 @@ class Walk:
             self.chain = chain
             self.records += 1
             yield Record(lsn, kind, payload, flags, schema, durable)
+
+    def to_the_end(self) -> Walk:
+        """Read all records and keep none: for what the fields say then."""
+        for _ in self:
+            pass
+        return self
 
     def _read(self, offset: int, count: int) -> bytes:
         with reading(self._path):

@@ -7,11 +7,11 @@
 | TRANSACTION, POOL_ADMIT | the raw signed transaction |
 | BLOCK_SEAL | MessagePack array, fields as in `_Seal` |
 | COMMAND | MessagePack array: name of a setting, array of its value |
-| CHEAT | MessagePack array: name, arguments, as `storage.cheats` says |
+| CHEAT | MessagePack array: name, arguments, as `storage.amendments` says |
 | DATA_LOSS | canonical JSON: the first lost LSN, Unix seconds |
-| SESSION ..., TEMPLATE | MessagePack array: see `storage.wal.session_records` |
-| FATE | MessagePack array: see `storage.fates` |
-| BLOCK_DELTA | MessagePack array: see `storage.wal.delta` |
+| SESSION ..., TEMPLATE | MessagePack array: see `storage.sessions.records` |
+| FATE | MessagePack array: see `storage.blocks.fates` |
+| BLOCK_DELTA | MessagePack array: see `storage.blocks.delta` |
 
 Decoders are strict: wrong lengths, unknown or missing fields, trailing bytes and non-canonical encodings
 raise `InvalidRecord`. Integers that may exceed 64 bits travel as minimal big-endian bytes.
@@ -67,7 +67,7 @@ class RecordType(IntEnum):
     SESSION = 8
     """A debug session as it is after a command, or that it was closed."""
     BLOCK_DELTA = 9
-    """What the block begun last changed and answered (storage/wal/delta.py): with it replay need not run it."""
+    """What the block begun last changed and answered (storage/blocks/delta.py): with it replay need not run it."""
     SESSION_SNAPSHOT = 10
     """As SESSION, with the content in a file."""
     SESSION_MOVE = 11

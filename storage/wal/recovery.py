@@ -21,14 +21,11 @@ from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import File, FileSystem, parent_of
-from storage.wal.beginning import remove_pruned
 from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
-from storage.wal.places import Places
-from storage.wal.reader import Beyond, Place, Stop, Walk, look_beyond, written_end
+from storage.wal.reader import Beyond, Place, Places, Stop, Walk, look_beyond, written_end
 from storage.wal.records import SCHEMAS
 from storage.wal.repair import Cut, cut, move_to_quarantine, rewrite_unwitnessed
-from storage.wal.segment import OpenSegment, SegmentFile, create_segment
-from storage.wal.survey import Survey, survey
+from storage.wal.segments import OpenSegment, SegmentFile, Survey, create_segment, remove_pruned, survey
 
 
 @dataclass(frozen=True, slots=True)

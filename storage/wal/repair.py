@@ -1,4 +1,9 @@
-"""Takes away what no witness knows to have been durable: keeps a copy, cuts, and never writes there again.
+"""Takes away the end of a damaged log: keeps a copy, cuts, and never writes there again.
+
+Recovery cuts what no witness knows to have been durable. Inside the durable range only `accept_loss` cuts, because the
+log's owner says so and names the exact record: the last resort. Nothing is deleted: the damaged bytes, the segments
+after them and the watermark go to quarantine; the log that is left ends before that record, and the program that opens
+it next appends a DATA_LOSS record.
 
 A segment that was cut is sealed at the cut, and history goes on in a new one with a new salt: whatever a
 lying disk may bring back from behind the cut is outside every limit.
@@ -8,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from storage.errors import DataLossRefused
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import File, FileSystem, parent_of, write_all
-from storage.wal.format import FOOTER_SIZE, Footer, encode_footer
-from storage.wal.reader import CHUNK, Walk
-from storage.wal.segment import SegmentFile
+from storage.wal.bounds import WATERMARK_NAME, Beginning, read_beginning
+from storage.wal.format import FOOTER_SIZE, Footer, WalIdentity, encode_footer
+from storage.wal.packed import unpacked
+from storage.wal.reader import CHUNK, Walk, look_beyond, written_end
+from storage.wal.segments import SegmentFile, check_place, read_ends, segment_name, split_sequences
 
 BLOCK = 4096
 MAX_COPIES = 10_000
@@ -152,3 +160,95 @@ def cut(
     reach("wal.cut.sealed")
     report = Cut(segment.path, walk.end, damage_end - walk.end, walk.last_lsn + 1, last_lsn_seen, copy)
     return SegmentFile(segment.path, header, footer, size), report
+
+
+def accept_loss(fs: FileSystem, directory: str, identity: WalIdentity, lsn: int) -> None:
+    """End the log before record ``lsn``, which must be the first that cannot be read.
+
+    A crash in between leaves a log to which the same call may be made again. Raises `DataLossRefused`, and then
+    nothing was changed.
+    """
+    fs = unpacked(fs)
+    with reading(directory):
+        names = fs.listdir(directory)
+    beginning = read_beginning(fs, directory) or Beginning.whole(identity)
+    _, sequences = split_sequences(names, beginning)
+    first_lsn = beginning.first_lsn
+    previous: SegmentFile | None = None
+    for place, sequence in enumerate(sequences):
+        path = f"{directory}/{segment_name(sequence)}"
+        expected = previous.footer.last_lsn + 1 if previous and previous.footer else first_lsn
+        in_place = sequence == beginning.sequence + place
+        segment = _segment(fs, path, sequence, identity, previous, beginning) if in_place else None
+        if segment is None:  # it cannot even be told what it is: all of it goes
+            _require(lsn, expected, first_lsn)
+            _set_aside(fs, directory, sequences[place:])
+            return
+        last = _last_readable(fs, segment)
+        footer = segment.footer
+        if footer is None or last != footer.last_lsn:
+            _require(lsn, last + 1, first_lsn)
+            _set_aside(fs, directory, sequences[place + 1 :])
+            _cut(fs, directory, segment)
+            return
+        previous = segment
+    _require(lsn, previous.footer.last_lsn + 1 if previous and previous.footer else first_lsn, first_lsn)
+    _set_aside(fs, directory, [])
+
+
+def _require(lsn: int, first_lost: int, first_lsn: int) -> None:
+    if lsn != first_lost or lsn <= first_lsn:
+        raise DataLossRefused(f"the first record that cannot be read is LSN {first_lost}, not {lsn}")
+
+
+def _segment(
+    fs: FileSystem,
+    path: str,
+    sequence: int,
+    identity: WalIdentity,
+    previous: SegmentFile | None,
+    beginning: Beginning,
+) -> SegmentFile | None:
+    with reading(path):
+        file = fs.open(path, writable=False)
+    try:
+        header, footer, size = read_ends(file, path)
+    finally:
+        file.close()
+    if header is None:
+        return None
+    check_place(path, header, sequence, identity, previous, beginning)
+    return SegmentFile(path, header, footer, size)
+
+
+def _last_readable(fs: FileSystem, segment: SegmentFile) -> int:
+    with reading(segment.path):
+        file = fs.open(segment.path, writable=False)
+    try:
+        return Walk(file, segment.header, segment.path, segment.limit).to_the_end().last_lsn
+    finally:
+        file.close()
+
+
+def _cut(fs: FileSystem, directory: str, segment: SegmentFile) -> None:
+    with reading(segment.path):
+        file = fs.open(segment.path)
+    try:
+        open_end = segment._replace(footer=None)
+        walk = Walk(file, segment.header, segment.path, segment.limit).to_the_end()
+        beyond = look_beyond(file, segment.header, segment.path, walk.end, segment.size, walk.last_lsn + 1)
+        end = written_end(file, segment.path, walk.end, [(walk.end, segment.size)])
+        cut(fs, directory, file, open_end, walk, damage_end=end, last_lsn_seen=beyond.last_lsn)
+    finally:
+        file.close()
+
+
+def _set_aside(fs: FileSystem, directory: str, sequences: list[int]) -> None:
+    """The last segment first, so that a crash leaves no gap; then the witness that would object."""
+    for sequence in reversed(sequences):
+        move_to_quarantine(fs, directory, f"{directory}/{segment_name(sequence)}")
+    mark = f"{directory}/{WATERMARK_NAME}"
+    if fs.exists(mark):
+        move_to_quarantine(fs, directory, mark)
+    with writing(directory), syncing(directory):
+        fs.sync_directory(directory)

@@ -17,6 +17,7 @@ from storage.errors import FileGone, RecordTooLarge, StorageFull, StoragePanic, 
 from storage.io.failpoints import reach
 from storage.io.failures import syncing, writing
 from storage.io.files import FileSystem, Lock, write_all
+from storage.wal.bounds import WATERMARK_NAME, Watermark
 from storage.wal.format import (
     FOOTER_SIZE,
     MAX_PAYLOAD,
@@ -27,11 +28,9 @@ from storage.wal.format import (
     encode_group,
     record_size,
 )
-from storage.wal.places import Places
-from storage.wal.reader import Place
+from storage.wal.reader import Place, Places
 from storage.wal.records import SCHEMA
-from storage.wal.segment import OpenSegment, SegmentFile, create_segment
-from storage.wal.watermark import WATERMARK_NAME, Watermark
+from storage.wal.segments import OpenSegment, SegmentFile, create_segment
 
 GROUP_SIZE = 1024 * 1024
 """Bytes one sync covers at most, unless a single record is larger."""

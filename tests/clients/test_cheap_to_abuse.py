@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from node.rpc.methods.eth_state import ACCESS_LIST_ROUNDS_MAX
-from storage.cheats import SNAPSHOTS_MAX
+from storage.amendments import SNAPSHOTS_MAX
 from tests.daemon import Daemon
 from tests.rpc import Rpc, RpcFailed
 

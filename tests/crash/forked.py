@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.pruning import prune_data_directory
-from storage import layout
+from storage.directory import layout
 from storage.errors import PruneRefused
 from storage.export import exports, founding_export
 from storage.io.atomic import STEPS

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import structlog
 
-from storage import recovery
+from storage import replay
 from tests.durability.lines import LINES, TOTALS
 from tests.durability.results import PAGE, Budget, Line, OtherCommit, collect, commit, keep, more, page, write_part
 
@@ -97,7 +97,7 @@ def done(wanted: argparse.Namespace) -> Iterator[Line]:
 def prepare() -> None:
     """Settings of the processes that run lines."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    recovery.CHECKPOINT_BLOCKS = 3  # so that short logs have checkpoints in the middle of their replay
+    replay.CHECKPOINT_BLOCKS = 3  # so that short logs have checkpoints in the middle of their replay
     gc.set_threshold(50_000, 20, 50)  # machines come and go by the hundred thousand
 
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import StateStoreCorrupt
 from storage.io.files import RealFs
 from storage.opening import suspect

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chain.hashing import keccak256
-from storage import layout
+from storage.directory import layout
 from storage.errors import StorageError
 from storage.io.files import RealFs
 from storage.wal import RecordType, inspect

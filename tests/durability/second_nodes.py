@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from storage import layout
+from storage.directory import layout
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import CHAIN_ID, DaemonFailed

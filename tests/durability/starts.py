@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from node.auth.tls import load_or_create_certificate
-from storage import layout
+from storage.directory import layout
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import DaemonFailed
 from tests.durability.started import over_quic, refusal

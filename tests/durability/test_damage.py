@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import StateStoreCorrupt
 from tests.daemon import Daemon
 from tests.durability.damage import copy_of, damage_index, damage_state, make

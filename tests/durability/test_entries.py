@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from node.verification import verify_data_directory
-from storage import layout
 from storage.backup import write_backup
-from storage.entries import WANTED, looked_over
+from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.export import write_export
+from storage.preflight import WANTED, looked_over
 from tests.daemon import Daemon, DaemonFailed
 from tests.durability.damage import copy_of
 from tests.durability.nodes import LocalNode

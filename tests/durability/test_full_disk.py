@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import StorageFull
 from tests.durability.full_disk import Filler, fill_and_free, small_disk
 from tests.durability.nodes import LocalNode

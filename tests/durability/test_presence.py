@@ -19,15 +19,15 @@ from node.daemon.opening import open_chain
 from node.daemon.watch import presence_of
 from node.engine.requests import Cheat
 from node.verification import verify_data_directory
-from storage import layout
 from storage.backup import restore_backup, write_backup
+from storage.blocks.rewinds import REMEMBERED, Rewinds
+from storage.directory import layout
 from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, StorageFull
 from storage.export import write_export
 from storage.io.files import RealFile, RealFs
 from storage.io.holders import is_locked, is_written
 from storage.io.kv import LevelStore, open_leveldb
 from storage.presence import TABLE, Presence, Then
-from storage.rewinds import REMEMBERED, Rewinds
 from tests.durability.full_disk import Filler, small_disk
 from tests.durability.nodes import LocalNode, settings_of
 from tests.durability.second_nodes import LEVELDB, LEVELDB_WRITER, SQLITE, holding
@@ -354,7 +354,7 @@ def test_a_revert_on_a_full_disk_is_not_logged(tmp_path: Path, monkeypatch: pyte
     node = LocalNode(tmp_path / "d")
     (snapshot,) = node.ask(lambda done: Cheat(done, "snapshot", (), ""))
     node.grow(2)
-    node.ledger.freeze()
+    node.applied.freeze(node.store.last_lsn, None)
 
     def no_room(*_: object) -> None:
         raise StorageFull("a test said so")

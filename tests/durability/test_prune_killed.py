@@ -14,10 +14,10 @@ import pytest
 
 from node.pruning import prune_data_directory
 from node.verification import verify_data_directory
-from storage import layout
+from storage.directory import layout
 from storage.io.failpoints import ENVIRONMENT
 from storage.io.files import RealFs
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 from tests.durability.test_prune import live, opened, remove_state, segments
 from tests.paths import REPO
 

@@ -9,11 +9,11 @@ import pytest
 
 from node.engine.requests import Control
 from node.pruning import prune_data_directory
-from storage import layout
+from storage.directory import layout
 from storage.errors import PruneRefused
 from storage.export import exports
 from storage.io.files import RealFs
-from storage.wal.beginning import read_beginning
+from storage.wal.bounds import read_beginning
 from tests.durability.test_prune import STRANGER, live, opened, segments
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import layout
+from storage.directory import layout
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon
 from tests.crash.load import BROKEN

@@ -15,7 +15,7 @@ import pytest
 from chain.errors import ZvmdError
 from node.engine.accounts import DevAccounts
 from node.settings import DEV_MNEMONIC, load_settings
-from storage import layout
+from storage.directory import layout
 from tests.commands import run_command
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import DaemonFailed, clean_environment

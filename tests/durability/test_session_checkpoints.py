@@ -6,7 +6,7 @@ from pathlib import Path
 
 from node.daemon.periodic import OVERLAY_BYTES, CheckpointDue
 from node.engine.requests import KeepSession, KeepTemplate
-from storage.wal.session_records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, Place
 from tests.durability.nodes import LocalNode
 
 LARGE = 7 * 2**20

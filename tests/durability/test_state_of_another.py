@@ -11,7 +11,7 @@ import pytest
 from chain.types import Address
 from node.daemon.opening import new_genesis, open_identity, take_directory
 from node.engine.accounts import DevAccounts
-from storage import layout
+from storage.directory import layout
 from storage.errors import WalShort
 from storage.io.files import RealFs
 from tests.durability.damage import copy_of

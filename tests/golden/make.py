@@ -21,9 +21,9 @@ from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
 from node.pruning import prune_data_directory
 from node.sessions.base_state import BaseStates, Origin
 from node.sessions.record import bring_back, content_of, label_of, place_of
-from storage import layout
-from storage.session_files import SessionFiles
-from storage.wal.session_records import Kept, Snapshot
+from storage.directory import layout
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import Kept, Snapshot
 from tests.durability.nodes import LocalNode
 
 HERE = Path(__file__).parent
@@ -37,14 +37,14 @@ def facts_of(node: LocalNode) -> dict[str, object]:
     state = node.store.state.view(head)
     accounts = [state.account(address) for address in node.accounts]
     facts: dict[str, object] = {
-        "blocks": [node.store.block_hash(number).hex() for number in range(head + 1)],
+        "blocks": [node.store.applied.block_hash(number).hex() for number in range(head + 1)],
         "root": node.store.head.state_root.hex(),
         "nonces": [account.nonce if account else 0 for account in accounts],
         "balances": [account.balance if account else 0 for account in accounts],
-        "pool": [entry.raw.hex() for entry in node.ledger.pool.entries()],
-        "gas_limit": node.ledger.controls.gas_limit,
+        "pool": [entry.raw.hex() for entry in node.pool.entries()],
+        "gas_limit": node.applied.settings.gas_limit,
         "amended": [state.storage(STRANGER, slot) for slot in range(3)],
-        "snapshots": sorted(node.store.snapshots),
+        "snapshots": sorted(node.store.applied.snapshots),
     }
     sessions = [session_facts(node, number) for number in node.store.sessions]
     return facts if not sessions else {**facts, "sessions": sessions, "templates": list(node.store.templates)}

@@ -12,18 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from storage import layout
+from storage.directory import layout
+from storage.directory.layout import CURRENT, Stamp, Version, decode_stamp, encode_stamp
 from storage.errors import StoreTooNew
 from storage.export import exports, founding_export
 from storage.io.failpoints import arm
 from storage.io.files import RealFs
-from storage.layout import CURRENT, Stamp, Version, decode_stamp, encode_stamp
 from tests.crash.forked import failpoints
 from tests.durability.nodes import LocalNode
 from tests.golden.make import HERE, facts_of
 
 ARCHIVES = sorted(HERE.glob("*.tar.xz"))
 AT_THE_START = ("open.", "wal.", "recovery", "index.", "file.", "export.", "kv.")
+MOSTLY_REACHED = ("open.", "wal.recovery", "recovery", "kv.", "export.restore", "index.migrate")
 
 
 def unpack(archive: Path, place: Path) -> tuple[Path, dict[str, object]]:
@@ -69,12 +70,9 @@ PLACES = sorted(name for name in failpoints() if name.startswith(AT_THE_START))
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
 def test_its_first_start_is_killed_anywhere(tmp_path: Path, archive: Path) -> None:
-    killed = 0
-    for tried, place in enumerate(random.Random(archive.name).sample(PLACES, len(PLACES)), 1):
-        killed += killed_at_the_start(tmp_path / place, archive, place)
-        if killed and tried >= 5:
-            return
-    raise AssertionError("a first start reaches none of the places")
+    likely = [place for place in PLACES if place.startswith(MOSTLY_REACHED)]
+    chosen = random.Random(archive.name).sample(likely, 5)
+    assert sum(killed_at_the_start(tmp_path / place, archive, place) for place in chosen) >= 1
 
 
 @pytest.mark.full

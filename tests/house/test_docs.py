@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import click
@@ -36,8 +37,10 @@ NO_METHODS = {"zvmd_session_event", "anvil_setMinGasPrice", "debug_ir", "eth_sim
 """A notification's name; what the pages say does not exist; what a worked example adds."""
 
 
-def settings() -> set[str]:
-    return {f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in msgspec.structs.fields(kind)}
+@cache
+def settings() -> frozenset[str]:
+    fields = msgspec.structs.fields
+    return frozenset(f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in fields(kind))
 
 
 @pages

@@ -41,6 +41,12 @@ def test_no_packages_import_each_other_in_a_circle() -> None:
     debts.check("package_cycle", {f"{package}: {name}" for package in packages for name in knots(graph, package)})
 
 
+def test_python_processes_are_started_in_one_way() -> None:
+    """`node.ops.worker` gives them our packages; `zvmd systemd` only writes the interpreter's path into a unit."""
+    named = {name for name, module in modules().items() if "sys.executable" in ast.unparse(module.tree)}
+    assert named == {"node.ops.worker", "node.cli.systemd"}
+
+
 def module(name: str, text: str, *, is_package: bool = False) -> Module:
     path = Path(*name.split("."), "__init__.py") if is_package else Path(*name.split(".")).with_suffix(".py")
     return Module(name, path, ast.parse(text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,15 @@ def installed(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pyt
         (packages,) = folder.glob("venv/lib/python*/site-packages")
         (packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return binaries
+
+
+def test_the_wheel_takes_one_name_in_site_packages(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [Path(name).parts for name in archive.namelist()]
+    assert {parts[0] for parts in names if not parts[0].endswith(".dist-info")} == {"zvmd"}
+    assert {"chain", "vm", "storage", "debugger", "node", "migrations", "config", "systemd"} == {
+        parts[2] for parts in names if parts[1] == "_root"
+    }
 
 
 def test_the_command_tells_its_version(installed: Path, tmp_path: Path) -> None:

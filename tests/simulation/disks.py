@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Dialect, Engine, create_engine, event, make_u
 from sqlalchemy.pool import StaticPool
 
 from chain.blocks import encode_header
+from storage.directory.identity import read_genesis
 from storage.export import founding_export, restore_export
-from storage.identity import read_genesis
 from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.sessions import SessionRow

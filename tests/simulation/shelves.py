@@ -13,8 +13,8 @@ from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
-from storage.session_files import SessionFiles
-from storage.wal.session_records import Kept, Place
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import Kept, Place
 from tests.simulation.life import Life, machine, raise_error
 
 T = TypeVar("T")

@@ -9,9 +9,9 @@ import pytest
 
 from chain.state import Account, StateDelta
 from chain.types import Address
+from storage.blocks.delta import AUTO_GAS, Deltas, decode_delta, encode_delta, first_difference
 from storage.errors import InvalidRecord, StateRootMismatch
 from storage.wal import RecordType
-from storage.wal.delta import AUTO_GAS, Deltas, decode_delta, encode_delta, first_difference
 from tests.simulation.life import Life
 from tests.simulation.record import facts_of
 from tests.simulation.test_determinism import live, random_life, without_derived

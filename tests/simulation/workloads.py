@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chain.crypto import create2_address, create_address
 from chain.types import Address
-from storage.wal.delta import Deltas
+from storage.blocks.delta import Deltas
 from tests.simulation.life import ACCOUNTS
 from tests.simulation.money import Sent
 from tests.simulation.programs import (
@@ -165,7 +165,7 @@ def replacement(s: Script) -> None:
     s.kill()
     s.life.turn(s.life.submit(s.transfer(0, 1, 9), wait_mined=True), s.life.mine())
     s.control("automine", True)
-    assert len(s.life.ledger.pool) == 1
+    assert len(s.life.pool) == 1
     s.turn(s.transfer(5, 1, 0), s.transfer(5, 1, 1), s.transfer(5, 1, 2))
 
 

@@ -21,8 +21,9 @@ from debugger.sharing import ABOUT, RECORD, About, import_session, pack
 from debugger.templates import parse_template
 from node.dap.protocol import messages
 from node.settings import load_settings
-from storage.receiptcodec import decode_receipts
-from storage.wal.delta import decode_delta
+from storage.blocks.delta import decode_delta
+from storage.blocks.receipts import decode_receipts
+from storage.sessions.records import decode_session, decode_template
 from storage.wal.format import decode_segment_header
 from storage.wal.records import (
     decode_command,
@@ -32,7 +33,6 @@ from storage.wal.records import (
     encode_command,
     encode_genesis,
 )
-from storage.wal.session_records import decode_session, decode_template
 from tests.unit.debugger.programs import session
 from tests.unit.test_linear import each, quietly, steps
 from tests.unit.vm.programs import code

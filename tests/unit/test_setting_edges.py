@@ -13,7 +13,7 @@ from node.daemon.opening import store_options
 from node.daemon.serving import rpc_limits, wire_limits
 from node.settings import SECTIONS, Settings, load_settings
 from storage.wal import PAGE
-from storage.wal.segment import MIN_SEGMENT_SIZE
+from storage.wal.segments import MIN_SEGMENT_SIZE
 from tests.setting_edges import Edge, edges, variable
 
 EDGES = list(edges())

@@ -14,7 +14,7 @@ from node.rpc.filters import Filter
 from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, hash32
 from node.rpc.registry import method
-from storage.following import FoundLog, LogQuery
+from storage.blocks.logs import FoundLog, LogQuery
 from vm.interruption import spend
 
 PART_LOGS = 1_000

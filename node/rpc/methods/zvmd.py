@@ -15,7 +15,7 @@ from node.rpc.params import JsonObject, LooseInt
 from node.rpc.registry import find_method
 from node.rpc.registry import method as rpc_method
 from node.rpc.work import current_work
-from storage.answers import KEY_CHARACTERS_MAX
+from storage.idempotency import KEY_CHARACTERS_MAX
 
 LEVELS: tuple[Wait, ...] = get_args(Wait)
 MIN_LSN_WAIT_SECONDS = 2.0
@@ -24,7 +24,7 @@ MIN_LSN_WAIT_SECONDS = 2.0
 @rpc_method("zvmd_status")
 def status(context: Context) -> dict[str, Any]:
     """Positions of the log, checkpoint and index, counters and jobs."""
-    return context.backend.status()
+    return context.backend.status() | {name: part() for name, part in context.status_parts.items()}
 
 
 @rpc_method("zvmd_sendRawTransaction", overlaps=True)

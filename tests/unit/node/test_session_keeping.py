@@ -24,9 +24,9 @@ from node.sessions.base_state import NewSession, Origin
 from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from storage.errors import SnapshotLost, StateUnavailable
-from storage.session_files import path_of
+from storage.sessions.files import path_of
+from storage.sessions.records import MAX_CONTENT, Snapshot
 from storage.wal.records import RecordType
-from storage.wal.session_records import MAX_CONTENT, Snapshot
 from tests.unit.debugger.programs import programs
 from tests.unit.node.test_sessions import LOOP, SHORT, Log, run, state
 

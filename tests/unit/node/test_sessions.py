@@ -26,12 +26,12 @@ from node.sessions.base_state import BaseStates, NewSession
 from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
-from storage.session_files import SessionFiles
-from storage.session_search import SessionSearch
-from storage.sessions import SessionShelf
-from storage.templates import TemplateShelf
+from storage.sessions.files import SessionFiles
+from storage.sessions.records import Kept, Place, decode_session, session_record
+from storage.sessions.search import SessionSearch
+from storage.sessions.shelf import SessionShelf
+from storage.sessions.templates import TemplateShelf
 from storage.wal.records import RecordType
-from storage.wal.session_records import Kept, Place, decode_session, session_record
 from tests.paths import OBJECTS
 from tests.simulation.simfs import SimFs
 

@@ -9,9 +9,9 @@ import pytest
 from chain.receipts import Log, Receipt, receipts_root
 from chain.transactions import recover_sender, sign_transaction
 from chain.types import Address, Hash32
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
+from storage.blocks.receipts import decode_receipts, encode_receipts
 from storage.errors import StateStoreCorrupt
-from storage.receiptcodec import decode_receipts, encode_receipts
 from tests.simulation.simkv import SimKv
 from tests.unit.storage.chains import make_chain
 

@@ -11,7 +11,7 @@ import pytest
 
 from chain.state import Account, StateDelta
 from chain.types import Address, Hash32
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
 from storage.checkpoint import Checkpoint, last_checkpoint, verify_checkpoints, write_checkpoint
 from storage.errors import (
     CheckpointBroken,

@@ -10,10 +10,10 @@ import pytest
 
 from chain.forks import Fork
 from chain.genesis import Genesis, dev_genesis
+from storage.directory.identity import CHECKSUM, read_genesis, write_genesis
+from storage.directory.layout import GENESIS, WAL
 from storage.errors import DataDirectoryDamaged
-from storage.identity import CHECKSUM, read_genesis, write_genesis
 from storage.io.files import RealFs
-from storage.layout import GENESIS, WAL
 
 SMALL = replace(dev_genesis(31_337, [], Fork.OSAKA, 30_000_000, timestamp=1_700_000_000), alloc={})
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
+from storage.directory.layout import CURRENT, Stamp, Version, boot, decode_stamp, encode_stamp, write_stamp
 from storage.errors import DataDirectoryDamaged, DataDirectoryLocked, StoreTooNew
-from storage.layout import CURRENT, Stamp, Version, boot, decode_stamp, encode_stamp, write_stamp
 from tests.simulation.simfaults import SimCrash
 from tests.simulation.simfs import SimFs
 

@@ -13,19 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import layout
-from storage.chaindata import ChainData
+from storage.blocks.chaindata import ChainData
+from storage.directory import layout
 from storage.errors import InvalidRecord, SnapshotLost
-from storage.following import IndexFollower
+from storage.index.follower import IndexFollower
 from storage.index.index import Index
 from storage.index.sessions import SessionFilter, SessionRow
 from storage.io.files import RealFs
-from storage.session_files import KEPT_SECONDS, SessionFiles, path_of, session_files
-from storage.session_search import SessionSearch, row_of
-from storage.sessions import Entry, SessionShelf
-from storage.templates import TemplateShelf
-from storage.wal.records import RecordType
-from storage.wal.session_records import (
+from storage.sessions.files import KEPT_SECONDS, SessionFiles, path_of, session_files
+from storage.sessions.records import (
     Kept,
     Label,
     Place,
@@ -35,6 +31,10 @@ from storage.wal.session_records import (
     encode_template,
     session_record,
 )
+from storage.sessions.search import SessionSearch, row_of
+from storage.sessions.shelf import Entry, SessionShelf
+from storage.sessions.templates import TemplateShelf
+from storage.wal.records import RecordType
 from tests.paths import REPO
 from tests.simulation.simkv import SimKv
 
@@ -259,7 +259,7 @@ def test_an_empty_folder_stays_while_a_file_is_made_for_it(tmp_path: Path, monke
         if place == "session.file.before":
             swept.append(files.sweep(set, 0))
 
-    monkeypatch.setattr("storage.session_files.reach", reach)
+    monkeypatch.setattr("storage.sessions.files.reach", reach)
     snapshot = files.write(3, b"large")
     assert swept == [(0, 0)]
     assert files.read(3, snapshot) == b"large"

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from storage.errors import DataLossRefused, WalCorrupt, WalPruned
 from storage.io.files import FileSystem
 from storage.wal import RecordType, Wal, WalIdentity, inspect
-from storage.wal.beginning import Beginning, begin_pruned, read_beginning, remove_pruned, write_beginning
-from storage.wal.loss import accept_loss
-from storage.wal.segment import segment_name
-from storage.wal.survey import survey
+from storage.wal.bounds import Beginning, read_beginning, write_beginning
+from storage.wal.repair import accept_loss
+from storage.wal.segments import begin_pruned, remove_pruned, segment_name, survey
 from tests.simulation.simfs import SimFs
 
 CHAIN = WalIdentity(genesis_hash=bytes(range(32)), chain_id=31337)

@@ -32,7 +32,7 @@ from storage.wal.format import (
     encode_segment_header,
 )
 from storage.wal.reader import Stop, Walk
-from storage.wal.segment import segment_name, sequence_of
+from storage.wal.segments import segment_name, sequence_of
 from tests.paths import REPO
 from tests.simulation.simfs import SimFs
 

@@ -12,8 +12,8 @@ import zstandard
 from storage.errors import WalCorrupt
 from storage.io.files import FileSystem, RealFs
 from storage.wal import RecordType, Wal, inspect
-from storage.wal.loss import accept_loss
 from storage.wal.packed import FRAME, SUFFIX, PackedFile
+from storage.wal.repair import accept_loss
 from tests.simulation.simfaults import SimCrash
 from tests.simulation.simfs import SimFs
 from tests.unit.storage.wal_history import CHAIN, SEGMENT_SIZE

@@ -7,12 +7,12 @@ from typing import Any
 
 from chain.errors import InvalidGenesis
 from chain.genesis import Genesis
+from storage.directory.layout import GENESIS, WAL
 from storage.errors import DataDirectoryDamaged
 from storage.io.atomic import write_atomically
 from storage.io.checksum import CRC32
 from storage.io.failures import reading
 from storage.io.files import FileSystem
-from storage.layout import GENESIS, WAL
 
 CHECKSUM = "crc32"
 """Key of the checksum of all other members as they are written. Files of before it have none."""

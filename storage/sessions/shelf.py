@@ -10,8 +10,8 @@ import msgspec
 
 from storage.errors import CheckpointBroken, InvalidRecord
 from storage.io.kv import KeyValueStore
+from storage.sessions.records import Kept, Place, Snapshot
 from storage.state.keys import META_SESSIONS, SESSION, SESSION_PLACE, after_prefix, block_key
-from storage.wal.session_records import Kept, Place, Snapshot
 
 
 class Entry(NamedTuple):

@@ -20,8 +20,8 @@ from chain.hashing import keccak256
 from chain.receipts import Receipt
 from chain.state import EMPTY_CODE_HASH, Account, StateDelta
 from chain.types import Address, Hash32
+from storage.blocks.receipts import decode_receipts, encode_receipts
 from storage.errors import InvalidRecord, StateStoreCorrupt
-from storage.receiptcodec import decode_receipts, encode_receipts
 from storage.wal.records import UNDECODABLE
 
 GAS_OF_TRANSFER = SCHEDULES[LATEST_FORK].transaction
@@ -66,7 +66,7 @@ class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     wiped: list[bytes]
     codes: list[bytes]
     outcome: bytes
-    """As `storage.receiptcodec` keeps receipts and senders."""
+    """As `storage.blocks.receipts` keeps receipts and senders."""
     gas_used: int
     blob_gas_used: int
     requests_hash: bytes

@@ -3,7 +3,7 @@
 <data-dir>/
   FORMAT        versions of the stores: this file
   genesis.json  the genesis the chain began with, in geth's format
-  LOCK          held for life by the process that uses the directory, beside other locks (storage/exclusion.py)
+  LOCK          held for life by the process that uses the directory, beside other locks (exclusion.py)
   wal/          the log: history itself (docs/formats/wal.md)
   state/        LevelDB: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
@@ -23,9 +23,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from storage import exclusion
+from storage.directory import exclusion
+from storage.directory.exclusion import DirectoryLock
 from storage.errors import DataDirectoryDamaged, StoreTooNew
-from storage.exclusion import DirectoryLock
 from storage.io import diskspace
 from storage.io.atomic import write_atomically
 from storage.io.checked_line import decode_checked, encode_checked

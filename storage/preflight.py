@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.io.files import RealFs
-from storage.wal.beginning import BEGINNING_NAME
-from storage.wal.watermark import WATERMARK_NAME
+from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
 
 DIRECTORIES = (
     layout.WAL, layout.STATE, layout.SESSIONS, layout.EXPORTS, layout.CACHE, layout.QUARANTINE, layout.VERIFYING,

@@ -1,22 +1,21 @@
-"""The index and the blocks it has not reached yet, answering as one: lookups are never late, the index may be."""
+"""Feeds the index behind the head, rebuilds a damaged one, and remembers the blocks it has not reached yet."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
 from chain.blocks import Block
-from chain.receipts import Log
-from chain.types import Address, Hash32
-from storage.chaindata import ChainData
+from chain.types import Hash32
+from storage.blocks.chaindata import ChainData
+from storage.blocks.logs import logs_of
 from storage.errors import IndexDamaged, IndexLocked, StorageFull
 from storage.index.index import Index
-from storage.index.queries import LogFilter, LogPosition
+from storage.index.queries import LogFilter
 from storage.index.writer import IndexedBlock, Watermark
 from storage.io.failpoints import reach
 
@@ -30,45 +29,10 @@ BLOCKS_PER_TRANSACTION = 256
 """Blocks indexed in one SQL transaction."""
 
 
-class FoundLog(NamedTuple):
-    """A log and where it was emitted."""
-
-    log: Log
-    block_number: int
-    block_hash: Hash32
-    block_timestamp: int
-    transaction_hash: Hash32
-    transaction_index: int
-    log_index: int
-    """Counted over the whole block."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    """Logs of a block range, both ends included, in chain order."""
-
-    from_block: int
-    to_block: int
-    addresses: frozenset[Address] = frozenset()
-    """Empty: any."""
-    topics: tuple[frozenset[Hash32], ...] = ()
-    """By position; an empty set matches anything, but the position must exist."""
-    after: tuple[int, int] | None = None
-    """Only logs behind this (block, log index)."""
-    limit: int = 10_000
-
-    def matches(self, entry: Log) -> bool:
-        """Whether address and topics fit."""
-        if self.addresses and entry.address not in self.addresses:
-            return False
-        if len(entry.topics) < len(self.topics):
-            return False
-        return all(not wanted or topic in wanted for wanted, topic in zip(self.topics, entry.topics, strict=False))
-
-
 class IndexFollower:
-    """Feeds the index behind the head, and answers for the blocks in between from memory.
+    """Owns the index, how far it reaches, and the places of transactions in the blocks between there and the head.
 
+    The writer thread remembers and rewinds; one thread at a time indexes; `storage.index.lookup` reads.
     ``reopen`` deletes a damaged index and opens an empty one; it is then filled again from the blocks.
     """
 
@@ -84,6 +48,20 @@ class IndexFollower:
         self._remembered = self.reached + 1
         """Blocks from here on are in memory until they are indexed; those between the index and here are searched."""
         self._scrubbed = -1
+
+    @property
+    def index(self) -> Index:
+        """The open index; another one after damage."""
+        return self._index
+
+    @property
+    def is_rebuilding(self) -> bool:
+        """Whether there are blocks that neither the index nor the memory has: those have to be searched."""
+        return self.reached + 1 < self._remembered
+
+    def remembered_place(self, transaction_hash: Hash32) -> tuple[int, int] | None:
+        """(block, index) of a transaction in a block that is not indexed yet, from memory."""
+        return self._places.get(transaction_hash)
 
     def rewind_to_chain(self) -> None:
         """Forget index rows of blocks that the chain does not have, or has with another hash. At start only."""
@@ -211,89 +189,6 @@ class IndexFollower:
         assert receipts is not None
         return IndexedBlock(block, receipts, self._chain.senders(number))
 
-    def transaction_place(self, transaction_hash: Hash32) -> tuple[int, int] | None:
-        """(block, index) of a transaction of an applied block. Any thread."""
-        place = self._places.get(transaction_hash)
-        if place is not None:
-            return place
-        try:
-            found = self._index.transaction(transaction_hash)
-        except (IndexDamaged, IndexLocked):
-            return self._search(transaction_hash)
-        if found is None and self.reached + 1 < self._remembered:  # the index is being built again
-            return self._places.get(transaction_hash) or self._search(transaction_hash, self.reached)
-        if found is not None and not self._is_at(transaction_hash, found.block, found.tx_index):
-            return self._search(transaction_hash)
-        # It may have been indexed, and forgotten here, between the two look-ups; never the other way round.
-        return (found.block, found.tx_index) if found is not None else self._places.get(transaction_hash)
-
-    def _is_at(self, transaction_hash: Hash32, number: int, index: int) -> bool:
-        """Whether the chain agrees with the index. The index is never believed without asking."""
-        block = self._chain.block(number)
-        transactions = block.transactions if block is not None else ()
-        return 0 <= index < len(transactions) and transactions[index].hash == transaction_hash
-
-    def _search(self, transaction_hash: Hash32, indexed: int = -1) -> tuple[int, int] | None:
-        """Without an index: newest block first. Slow, right, and only until the index is built again."""
-        for number in range(self._chain.head, indexed, -1):
-            block = self._chain.block(number)
-            for index, transaction in enumerate(block.transactions if block else ()):
-                if transaction.hash == transaction_hash:
-                    return number, index
-        return None
-
-    def logs(self, query: LogQuery) -> list[FoundLog]:
-        """Matching logs in chain order, at most ``query.limit``. Any thread."""
-        reached = self.reached
-        found: list[FoundLog] = []
-        if query.from_block <= reached:
-            try:
-                found = self._indexed_logs(query, min(query.to_block, reached))
-            except (IndexDamaged, IndexLocked):
-                reached = query.from_block - 1
-        for entry in self._unindexed_logs(query, max(query.from_block, reached + 1)):
-            if len(found) >= query.limit:
-                break
-            found.append(entry)
-        return found
-
-    def _indexed_logs(self, query: LogQuery, last: int) -> list[FoundLog]:
-        wanted = LogFilter(
-            query.from_block, last, query.addresses, [alternatives or None for alternatives in query.topics]
-        )
-        after = LogPosition(*query.after, 0) if query.after is not None else None
-        positions, _ = self._index.logs(wanted, min(query.limit, 10_000), after)
-        found: list[FoundLog] = []
-        blocks: dict[int, list[FoundLog]] = {}
-        for position in positions:
-            if position.block not in blocks:
-                blocks = {position.block: list(self._logs_of(position.block))}
-            entries = blocks[position.block]
-            if not 0 <= position.log_index < len(entries) or not query.matches(entries[position.log_index].log):
-                raise IndexDamaged(f"index: block {position.block} has no such log {position.log_index}")
-            found.append(entries[position.log_index])
-        return found
-
-    def _unindexed_logs(self, query: LogQuery, first: int) -> Iterator[FoundLog]:
-        for number in range(first, query.to_block + 1):
-            for entry in self._logs_of(number):
-                if query.after is not None and (number, entry.log_index) <= query.after:
-                    continue
-                if query.matches(entry.log):
-                    yield entry
-
-    def _logs_of(self, number: int) -> Iterator[FoundLog]:
-        """Every log of a block, in order."""
-        block, receipts = self._chain.block(number), self._chain.receipts(number)
-        if block is None or receipts is None:
-            return
-        log_index = 0
-        for index, (transaction, receipt) in enumerate(zip(block.transactions, receipts, strict=True)):
-            for entry in receipt.logs:
-                header = block.header
-                yield FoundLog(entry, number, header.hash, header.timestamp, transaction.hash, index, log_index)
-                log_index += 1
-
     def maintain(self) -> str:
         """Check the database and fold its own log into it."""
         with self._lock:
@@ -321,7 +216,7 @@ class IndexFollower:
                 if found is None or (found.block, found.tx_index) != (number, index):
                     raise IndexDamaged(f"index: transaction {index} of block {number} is not where it should be")
             positions, _ = self._index.logs(LogFilter(number, number), 10_000)
-            expected = len(list(islice(self._logs_of(number), 10_000)))
+            expected = len(list(islice(logs_of(self._chain, number), 10_000)))
             if [position.log_index for position in positions] != list(range(expected)):
                 raise IndexDamaged(f"index: block {number} has {expected} logs, the index {len(positions)}")
         self._scrubbed = last

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from storage.errors import IndexDamaged, IndexLocked
-from storage.following import IndexFollower
+from storage.index.follower import IndexFollower
 from storage.index.index import Index
 from storage.index.sessions import SESSIONS_MAX, SessionFilter, SessionRow
-from storage.sessions import Entry, SessionShelf
+from storage.sessions.shelf import Entry, SessionShelf
 
 
 class Found(NamedTuple):

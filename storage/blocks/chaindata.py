@@ -17,10 +17,10 @@ from chain.errors import InvalidRlp, InvalidTransaction
 from chain.receipts import Receipt, receipts_root
 from chain.transactions import sender_of
 from chain.types import Address, Hash32
+from storage.blocks.receipts import decode_receipts, encode_receipts
 from storage.errors import StateStoreCorrupt
 from storage.io.cooperative import Pace, at_once
 from storage.io.kv import KeyValueStore
-from storage.receiptcodec import decode_receipts, encode_receipts
 from storage.state.keys import BODY, HEADER, META_BLOCK, NUMBER, RECEIPTS, block_key
 
 HEADERS_CACHED = 2_048

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from hashlib import blake2b
 
-from storage import layout
+from storage.directory import layout
 from storage.errors import SnapshotLost, StorageFull
 from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import FileSystem, parent_of
-from storage.wal.session_records import DIGEST_BYTES, Snapshot
+from storage.sessions.records import DIGEST_BYTES, Snapshot
 
 SUFFIX = ".sess"
 _OURS = re.compile(rf"[0-9a-f]+{re.escape(SUFFIX)}(\.tmp)?")

@@ -1,0 +1,89 @@
+"""The codes that an editor's debugging has met, and what an editor may mean by a source."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+from debugger.frontend import Instruction
+
+Json = dict[str, Any]
+
+CODE_SHIFT = 32
+"""An address is the number of a code, from 1, and the pc in its lower bits: pcs of two contracts differ."""
+PC_MASK = (1 << CODE_SHIFT) - 1
+ROWS_OUTSIDE_MAX = 1 << 30
+"""How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which codes an editor means by a source; None where it does not tell."""
+
+    address: str | None = None
+    hash: str | None = None
+    """How the code's hash begins, where an account ran several codes."""
+    is_init: bool | None = None
+    number: int | None = None
+    """A number of this debugging, of a code not met yet."""
+
+    @property
+    def is_known_to_the_node(self) -> bool:
+        """The node can tell the code when it runs; a number or a part of a hash means something only here."""
+        return self.number is None and self.hash is None
+
+    @property
+    def name(self) -> str:
+        """Of the listing, as far as it is known."""
+        init, part = ".init" if self.is_init else "", f".{self.hash[2:]}" if self.hash else ""
+        return f"{self.address}{init}{part}.evm" if self.number is None else f"source {self.number}"
+
+    def means(self, code: Code) -> bool:
+        """Whether it is this code."""
+        return (
+            self.address in (None, code.address)
+            and code.hash.startswith(self.hash or "")
+            and self.is_init in (None, code.is_init)
+            and self.number in (None, code.number)
+        )
+
+
+@dataclass(frozen=True)
+class Code:
+    """A code that was met: of an account, its init code or what it runs later."""
+
+    number: int
+    hash: str
+    address: str
+    is_init: bool
+    name: str
+    bytes: bytes
+    lines: tuple[Instruction, ...]
+    pcs: tuple[int, ...]
+
+    def reference(self, pc: int) -> str:
+        """The address of an instruction as editors get it."""
+        return hex((self.number << CODE_SHIFT) + pc)
+
+    def row_of(self, pc: int) -> int:
+        """Row of the instruction that a byte belongs to, from 0; outside the code a byte is a row."""
+        if pc < 0:
+            return pc
+        return bisect_right(self.pcs, pc) - 1 if pc < len(self.bytes) else len(self.pcs) + pc - len(self.bytes)
+
+    def begins_at(self, pc: int) -> bool:
+        """Whether an instruction begins there."""
+        at = bisect_left(self.pcs, pc)
+        return at < len(self.pcs) and self.pcs[at] == pc
+
+    @property
+    def key(self) -> tuple[str, str, bool]:
+        """What tells it from others."""
+        return self.address, self.hash, self.is_init
+
+    @property
+    def source(self) -> Json:
+        """The listing as a DAP source."""
+        origin = "init code" if self.is_init else "bytecode"
+        return {"name": self.name, "sourceReference": self.number, "origin": origin}

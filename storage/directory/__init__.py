@@ -1,0 +1,1 @@
+"""The data directory itself: its names, its locks, its FORMAT stamp and its genesis."""
