@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import InvalidInput
 from zvmd.printable import printable
 
 UNITS_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
@@ -43,11 +43,11 @@ class Signature:
         return keccak(self.canonical.encode())[:4]
 
     def encode(self, values: list[Any]) -> bytes:
-        """Calldata. Raises `ZvmdClientError`."""
+        """Calldata. Raises `InvalidInput`."""
         return self.selector + encode_values(self.inputs, values)
 
     def decode(self, output: bytes) -> tuple[Any, ...]:
-        """Return values. Raises `ZvmdClientError`."""
+        """Return values. Raises `InvalidInput`."""
         return decode_values(self.outputs, output)
 
 
@@ -58,13 +58,13 @@ def keccak(data: bytes) -> bytes:
     return bytes(hashed(data))
 
 
-def bad_input(message: str, hint: str) -> ZvmdClientError:
+def bad_input(message: str, hint: str) -> InvalidInput:
     """An error of the caller's input."""
-    return ZvmdClientError(message, code="client.input", hint=hint, rpc_code=-32602)
+    return InvalidInput(message, hint=hint, rpc_code=-32602)
 
 
 def parse_signature(text: str) -> Signature:
-    """Name, input types and optional output types. Raises `ZvmdClientError`."""
+    """Name, input types and optional output types. Raises `InvalidInput`."""
     text = text.strip().removeprefix("function ")
     name, separator, rest = text.partition("(")
     if not separator or not re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", name):
@@ -140,7 +140,7 @@ def constructor_types(abi: list[dict[str, Any]]) -> tuple[str, ...]:
 
 
 def encode_values(types: tuple[str, ...], values: list[Any]) -> bytes:
-    """ABI encoding; strings are read as on a command line. Raises `ZvmdClientError`."""
+    """ABI encoding; strings are read as on a command line. Raises `InvalidInput`."""
     from eth_abi.abi import encode
     from eth_abi.exceptions import EncodingError, ParseError
 
@@ -159,7 +159,7 @@ def encode_values(types: tuple[str, ...], values: list[Any]) -> bytes:
 
 
 def decode_values(types: tuple[str, ...], output: bytes) -> tuple[Any, ...]:
-    """Values of ABI-encoded output. Raises `ZvmdClientError`."""
+    """Values of ABI-encoded output. Raises `InvalidInput`."""
     from eth_abi.abi import decode
     from eth_abi.exceptions import DecodingError, ParseError
 
@@ -218,7 +218,7 @@ def show_value(value: Any) -> str:
 
 
 def address_bytes(value: AddressLike) -> bytes:
-    """20 bytes of an address. Raises `ZvmdClientError`, also when capitals are not those of EIP-55's checksum."""
+    """20 bytes of an address. Raises `InvalidInput`, also when capitals are not those of EIP-55's checksum."""
     digits = value.removeprefix("0x") if isinstance(value, str) else value.hex()
     if not re.fullmatch(r"[0-9a-fA-F]{40}", digits):
         raise bad_input(f"{value!r} is no address", "20 bytes, or 0x and 40 digits")
@@ -242,7 +242,7 @@ def _list(text: str, brackets: str) -> list[str]:
 
 
 def parse_amount(text: str) -> int:
-    """An integer: decimal, hex, scientific or with a unit. Raises `ZvmdClientError`.
+    """An integer: decimal, hex, scientific or with a unit. Raises `InvalidInput`.
 
     >>> parse_amount("1.5ether"), parse_amount("0x10"), parse_amount("1e3")
     (1500000000000000000, 16, 1000)

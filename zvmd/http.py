@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zvmd.errors import ConnectionFailed, typed_error
+from zvmd.results import SessionChange
 
 TIMEOUT_S = 60.0
 NODE_HINT = "is this a zvmd node?"
@@ -29,7 +30,7 @@ class HttpClient:
         self._next_id = 0
 
     def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         self._next_id += 1
         body = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
@@ -51,8 +52,8 @@ class HttpClient:
             raise ConnectionFailed(f"{self.url}: the answer is no JSON-RPC", code="client.http", hint=NODE_HINT)
         return answer["result"]
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
-        """Events of a debug session as those of `zvmd.Client.watch`, over a WebSocket of its own."""
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
+        """Changes of a debug session, as `zvmd.Client.watch` gives them, over a WebSocket of its own."""
         # Here, since few who speak HTTP need it.
         import asyncio
 
@@ -67,7 +68,7 @@ class HttpClient:
                 runner.run(events.aclose())
 
 
-async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
+async def _next(events: AsyncGenerator[SessionChange, None]) -> SessionChange:
     return await anext(events)
 
 

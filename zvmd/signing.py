@@ -21,7 +21,7 @@ class Rpc(Protocol):
 async def complete_and_sign(
     client: Rpc, key: bytes | str, to: bytes | None, data: bytes, value: int, gas: int | None
 ) -> bytes:
-    """Raw type-2 transaction with nonce, fees and gas limit asked from the node. Raises `ZvmdClientError`."""
+    """Raw type-2 transaction with nonce, fees and gas limit asked from the node. Raises `ZvmdError`."""
     from eth_account import Account
 
     try:
