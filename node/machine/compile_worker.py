@@ -23,6 +23,7 @@ IDLE_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.2
 """After a fault: what is exhausted now may be there then."""
 
+
 class CompileWorker:
     """Implements `vm.evm.jit.ports.BackgroundCompiler`: one thread feeds one process, while there is work.
 

@@ -86,6 +86,10 @@ class SessionService:
         """Something long that concerns no session."""
         return await self.cache.on_thread(job)
 
+    async def in_slices(self, work: Slices[T]) -> T:
+        """Something very long that concerns no session."""
+        return await self.cache.drive(work)
+
     async def import_file(self, data: bytes) -> int:
         """A session of a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
 

@@ -1,1 +1,1 @@
-"""Geth's tracers: what ``debug_trace*`` and ``trace_*`` answer, heard through `vm.trace.Tracer`."""
+"""Geth's tracers: what ``debug_trace*`` and ``trace_*`` answer, heard through `vm.evm.trace.Tracer`."""

@@ -25,7 +25,7 @@ OTHERS = {
     ("vm/evm/jit/worker.py", 500): "characters",
     ("vm/evm/jit/worker.py", 600): "seconds",
     ("vm/ir/loader.py", 500): "characters",
-    ("vm/journal_replay.py", 400): "bytes",
+    ("vm/journal.py", 400): "bytes",
     ("vm/precompiles/bls12_381.py", 600): "a thousandth",
     ("vm/precompiles/bls12_381.py", 750): "a thousandth",
 }

@@ -15,9 +15,9 @@ from tests.paths import REPO
 from tests.unit.vm.programs import MACHINE, OTHER, World, code, returning_top
 from vm.errors import EngineUnavailable, SnapshotInvalid
 from vm.evm.frame import Frame
+from vm.evm.trace import Tracer
 from vm.ir import loader
 from vm.message import Message, Outcome
-from vm.trace import Tracer
 
 LOOP = code(
     1, "DUP1 POP JUMPDEST", 3, "MUL DUP1", 0, "MSTORE", 64, 0, "KECCAK256 ADD",
