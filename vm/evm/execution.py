@@ -93,7 +93,7 @@ class Execution:
         self.steps = 0
         """Opcodes that `step` has run in all frames; one that failed counts."""
         self.last_halt = Halt.STOP
-        """How the message that ended last has ended."""
+        """How the message that ended last has ended, until `take_halt` takes it."""
         self.tracer = tracer
         self._pool = pool
         self._is_native = False
@@ -116,7 +116,7 @@ class Execution:
 
     def begin(self, message: Message) -> None:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
-        message.gas = min(message.gas, GAS_MAX)
+        message.cap_gas(GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
             if self.tracer is not None:
                 self.tracer.enter(message)
@@ -307,8 +307,7 @@ class Execution:
     def _prepare(self, frame: Frame, code: int) -> bool:
         """After an exit before an opcode: give it what it lacks. False if it cannot have that."""
         if code == _GROW:
-            self._pool.has_grown = True
-            return frame.grow()
+            return self._pool.grow(frame)
         if code == _SLOT:
             storage.bring_slot(self, frame)
         else:
@@ -339,6 +338,16 @@ class Execution:
         """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
         self._push(message, code, data, checkpoint)
         return self.frames[-1]
+
+    def take_halt(self) -> Halt:
+        """How the message that ended last has ended; STOP if none has since this was last called."""
+        halt, self.last_halt = self.last_halt, Halt.STOP
+        return halt
+
+    def rewind(self, steps: int, outcome: Outcome | None, last_halt: Halt) -> None:
+        """Go back to an earlier position: its journal is to be restored next, then its frames pushed."""
+        self.drop_frames()
+        self.steps, self.outcome, self.last_halt = steps, outcome, last_halt
 
     def drop_frames(self) -> None:
         """Forget all frames and warm slots, as if nothing had begun."""
@@ -405,8 +414,6 @@ class Execution:
     def _end(self, message: Message, outcome: Outcome) -> None:
         """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
         is_success, output, is_create = outcome.halt.is_success, outcome.output, message.kind in CREATES
-        if is_create and is_success:
-            outcome.created = message.to
         self.last_halt = outcome.halt
         self.native_state.forget_balance()
         if self.tracer is not None:

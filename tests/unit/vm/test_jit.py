@@ -23,8 +23,9 @@ from tests.unit.vm.programs import World, code, returning_top
 from vm.code import Code
 from vm.evm.jit.entry_table import EntryTable
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest
+from vm.evm.jit.profile import FAILURES_MAX
 from vm.evm.jit.program import Program
-from vm.evm.jit.tier import FAILURES_MAX, BackgroundTier
+from vm.evm.jit.tier import BackgroundTier
 from vm.evm.native import load_interpreter
 from vm.machine import Machine
 from vm.message import Halt, Outcome  # noqa: F401 - Halt is for the programs run in a process of their own
