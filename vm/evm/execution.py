@@ -102,7 +102,7 @@ class Execution:
         """State that native code keeps."""
         pool.native_state.begin(context.blob_hashes)
         self._has_flushed = False
-        """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
+        """Whether the journal has anything from the state block, whose slots a failing frame then leaves wrong."""
         self._tables = pool.tables_of(runtime.interpreter)
         self._table = self._tables.plain
         self.interruption: Interruption | None = None

@@ -1,4 +1,4 @@
-"""Slots that native code looked for in vain: they are brought into the ledger, and the opcode runs again."""
+"""Slots that native code looked for in vain: they are brought into the state block, and the opcode runs again."""
 
 from __future__ import annotations
 
