@@ -84,7 +84,7 @@ _SPECIFIC: Final = (
     "expression", "condition",
 )  # fmt: skip
 WORD_BYTES: Final = 32
-"""Length of an area of memory unless told."""
+"""Default length of an area of memory, in bytes."""
 
 
 class Condition:
@@ -293,7 +293,7 @@ def pc_of_line(code: bytes, fork: Fork, line: int) -> int | None:
 
 
 def _mark(conditions: Sequence[Condition], op: int) -> int:
-    """The mark of an opcode at which, wherever it stands, some conditions can hold."""
+    """The mark of an opcode at which, at any pc, some conditions can hold."""
     if any(condition.area is None for condition in conditions):
         return 1
     return mark_of({condition.kind for condition in conditions}, op)

@@ -1,4 +1,4 @@
-"""What a command changed, in short: for whoever watches a session without asking for its whole state each time."""
+"""What a command changed, in short: for watchers of a session, who do not fetch its whole state each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from debugger.state import State
 
 SHOWN = 64
-"""Changes of a kind that are told; the others are counted."""
+"""Changes listed of each kind; the others are only counted."""
 _PIECE = 64
 """Hex digits of 32 bytes."""
 
@@ -22,7 +22,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The difference of two states. Stack and memory are told only of a frame that stayed the running one."""
+    """The difference of two states. Stack and memory are compared only if the same frame still runs."""
 
     depth: tuple[int, int] | None = None
     """Frames before and after, if another frame runs now."""

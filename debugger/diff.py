@@ -191,7 +191,7 @@ def _fields(a: Timeline, b: Timeline, with_gas: bool) -> list[str]:
 
 
 def step_line(timeline: Timeline) -> StepLine:
-    """What the timeline stands before."""
+    """The operation that the timeline will run next."""
     execution = timeline.execution
     if execution.outcome is not None:
         halt = halt_state(execution.outcome)
@@ -210,7 +210,7 @@ def step_line(timeline: Timeline) -> StepLine:
 
 
 def _report(a: Side, b: Side, step: int, with_gas: bool) -> Comparison:
-    """Both sides brought to the first difference; a side that ended earlier stands at its end."""
+    """Move both sides to the first difference; a side that ends earlier stays at its end."""
     for side in (a, b):
         side.back_to(max(0, step - DIFF_CONTEXT), 0)
     before = []

@@ -157,7 +157,7 @@ _APPLY: Final[dict[str, Callable[[Execution, Edit], None]]] = {
 
 
 def apply_edit(execution: Execution, edit: Edit) -> None:
-    """Change the execution, which stands at the edit's step. Raises `InvalidEdit` with nothing changed."""
+    """Change the execution, which is at the edit's step. Raises `InvalidEdit` with nothing changed."""
     apply = _APPLY.get(edit.kind)
     if apply is None:
         raise InvalidEdit(f"no kind {edit.kind!r}"[:60] + f"; there are {', '.join(_APPLY)}")

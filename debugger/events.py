@@ -10,7 +10,7 @@ from debugger.halts import HaltState
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped", omit_defaults=True):
-    """The session stands at a step.
+    """The session is at a step.
 
     Reasons: loaded, reset, step, seek, breakpoint, halt, start (of a reverse run), paused, limit, edit, branch.
     """

@@ -1,4 +1,4 @@
-"""How many bytes of memory a session takes, for those who keep many; measured to within a fifth on long runs."""
+"""Estimates the memory of a session in bytes, for the cache of sessions; within a fifth of the truth on long runs."""
 
 from __future__ import annotations
 

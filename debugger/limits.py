@@ -86,7 +86,7 @@ EXPORT_STEPS = 10_000_000
 """Steps an export runs ahead to learn what state the program reads."""
 
 REPLAY_STEPS = 1_000_000_000
-"""Steps replayed to stand at a stored position: some seconds."""
+"""Steps replayed to restore a stored position: some seconds."""
 
 FILE_BYTES = 16 << 20
 """A session file (`debugger.sharing`)."""
@@ -98,7 +98,7 @@ INFLATE_RATIO = 100
 """Inflated bytes per compressed byte."""
 
 INFLATE_FREE = 65_536
-"""Inflated bytes to which the ratio does not apply: short files of zeros are no bombs."""
+"""Inflated bytes to which the ratio does not apply: a short file of zeros is not a decompression bomb."""
 
 FILE_SECTIONS = 10_000
 FILE_DEPTH = 32

@@ -74,7 +74,7 @@ def check_shape(data: bytes) -> None:
         at += size
         if keys is not None and left % 2 == 0:
             if inside or data[start:at] in keys:
-                raise SessionFileMalformed("a key is there twice, or is no plain value")
+                raise SessionFileMalformed("a key is there twice, or is not a plain value")
             keys.add(data[start:at])
         if inside:
             if len(open_values) >= FILE_DEPTH:

@@ -1,4 +1,4 @@
-"""A session as plain data: all that is needed to stand at the same position with the same state anywhere."""
+"""A session as plain data: everything needed to restore the same position and the same state anywhere."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _check_branches(record: SessionRecord) -> None:
             raise SessionFileMalformed("edits are too many or not in order")
         seen.add(branch.id)
     if record.branch not in seen:
-        raise SessionFileMalformed("the current branch is none of the branches")
+        raise SessionFileMalformed("the current branch is not one of the branches")
 
 
 def _ascend(edits: tuple[Edit, ...]) -> bool:

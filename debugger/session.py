@@ -125,7 +125,7 @@ class Session:
         """A timeline of any branch at step 0."""
         return Timeline(lambda: self.begin(tracer), branch.edits, spacing=spacing, cap=self._cap)
 
-    # Where it stands
+    # Position
 
     @property
     def step_index(self) -> int:
@@ -133,7 +133,7 @@ class Session:
         return self.timeline.step
 
     def halt(self) -> HaltState | None:
-        """How the run ended, if the session stands at its end."""
+        """How the run ended, if the session is at its end."""
         outcome = self.timeline.outcome
         if outcome is None:
             return None
@@ -218,7 +218,7 @@ class Session:
         return self._stopped("step")
 
     def seek(self, step: int) -> list[Event]:
-        """Stand at a step. Raises `StepOutOfRange` if the run is shorter."""
+        """Move to a step. Raises `StepOutOfRange` if the run is shorter."""
         return self._at_once(seek_slices(self.timeline, step, self._is_pause_wanted))
 
     def to_end(self) -> list[Event]:

@@ -124,7 +124,7 @@ def sign_file(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
 
 
 def signer_of(data: bytes) -> bytes | None:
-    """Public key of whoever signed a file that was imported; None: nobody."""
+    """Public key that signed an imported file; None if the file has no signature."""
     _, _, header_size = _START.unpack_from(data)
     return data[_START.size + _HEADER.size :][:32] if header_size > _HEADER.size else None
 
@@ -183,7 +183,7 @@ def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
         raise SessionFileDamaged("cut short in its header")
     digest, count = _HEADER.unpack_from(data, _START.size)
     if count > FILE_SECTIONS:
-        raise SessionFileTooLarge(f"{count} sections; {FILE_SECTIONS} are the most")
+        raise SessionFileTooLarge(f"{count} sections; the limit is {FILE_SECTIONS}")
     body = data[body_at:]
     if blake2b(body, digest_size=32).digest() != digest:
         raise SessionFileDamaged("the content has another digest")

@@ -1,6 +1,6 @@
 """Long moves along a timeline as generators: others may work after every ``yield``, and a pause ends them early.
 
-Each returns why it ended and the breakpoints that hold there. A move that was paused stands where it got: forwards at
+Each returns why it ended and the breakpoints that hold there. A move that was paused stops where it got to: forwards at
 the last step executed, backwards before a stretch that has been searched without a find.
 """
 
@@ -55,7 +55,7 @@ def _count(count: int) -> int:
 
 
 def seek_slices(timeline: Timeline, step: int, wants_pause: WantsPause) -> Slices:
-    """Stand at a step. Raises `StepOutOfRange`, standing where it stood, if the run is shorter."""
+    """Move to a step. Raises `StepOutOfRange`, without moving, if the run is shorter."""
     before = timeline.step
     while step - timeline.step > RUN_SLICE:
         if wants_pause():
@@ -172,7 +172,7 @@ _Found = tuple[int, tuple[int, ...]]
 def _last_in_stretch(
     timeline: Timeline, conditions: Sequence[Condition], watch: Watch, steps: tuple[int, int, int], depth: int | None
 ) -> Generator[None, None, _Found | None]:
-    """The last find in a stretch: from a keyframe, where the timeline stands, to a step, and earlier than another."""
+    """The last hit between a keyframe, where the timeline is, and a step; earlier than another step."""
     start, end, here = steps
     last: _Found | None = None
     if start == 0 and (ids := hits_at_start(timeline, conditions)):
@@ -195,7 +195,7 @@ def _last_in_stretch(
 
 
 def _last_at_depth(timeline: Timeline, end: int, depth: int) -> Generator[None, None, int | None]:
-    """The last step before ``end`` with at most ``depth`` frames, from where the timeline stands."""
+    """The last step before ``end`` with at most ``depth`` frames, from the timeline's position."""
     last: int | None = None
     while timeline.step < end and timeline.outcome is None:
         is_shallow = len(timeline.execution.frames) <= depth

@@ -43,7 +43,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to look at when the run stands at a step."""
+    """What to look at when the run is at a step."""
 
     step: int
     text: str

@@ -38,7 +38,7 @@ class Timeline:
         self._edits = tuple(edits)
         self._keep()
 
-    # Where it stands
+    # Position
 
     @property
     def step(self) -> int:
@@ -47,7 +47,7 @@ class Timeline:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, if it stands at the end."""
+        """How the run ended, if the timeline is at its end."""
         return self.execution.outcome
 
     @property
@@ -85,7 +85,7 @@ class Timeline:
         return False
 
     def seek(self, step: int) -> None:
-        """Stand at a step. Raises `StepOutOfRange`, standing where it stood, if the run is shorter."""
+        """Move to a step. Raises `StepOutOfRange`, without moving, if the run is shorter."""
         if step < 0:
             raise StepOutOfRange("steps begin at 0")
         before = self.step
@@ -111,7 +111,7 @@ class Timeline:
         return self.outcome is not None
 
     def rewind_to_keyframe(self, before: int) -> int:
-        """Stand at the last keyframe earlier than a step (which is not 0); that keyframe's step."""
+        """Move to the last keyframe before a step, which is not 0; returns that keyframe's step."""
         self._restore(self.keyframes.at_or_before(before - 1).steps)
         return self.step
 

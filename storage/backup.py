@@ -57,7 +57,7 @@ def identity_of(genesis: Genesis) -> WalIdentity:
 def _genesis(fs: FileSystem) -> Genesis:
     genesis = read_genesis(fs)
     if genesis is None:
-        raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is no data directory")
+        raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is not a data directory")
     return genesis
 
 
@@ -149,7 +149,7 @@ def read_manifest(backup: Path) -> Manifest:
     try:
         manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
     except (OSError, ValueError, TypeError) as error:
-        raise ExportDamaged(f"{backup} is no complete backup: {error}") from None
+        raise ExportDamaged(f"{backup} is not a complete backup: {error}") from None
     if manifest.version != VERSION:
         raise ExportDamaged(f"{backup} has version {manifest.version}; this program reads {VERSION}")
     for path, expected in manifest.digests.items():

@@ -193,7 +193,7 @@ def _checked(file: File, path: str) -> tuple[ExportHeader, int, int]:
         raise ExportDamaged(f"{path} has a wrong digest")
     length = int.from_bytes(file.pread(len(MAGIC), 4), "little")
     if file.pread(0, len(MAGIC)) != MAGIC or length > HEADER_MAX:
-        raise ExportDamaged(f"{path} is no export of this format")
+        raise ExportDamaged(f"{path} is not an export of this format")
     start = len(MAGIC) + 4 + length
     try:
         return ExportHeader(**json.loads(file.pread(start - length, length))), start, end

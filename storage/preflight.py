@@ -38,7 +38,7 @@ def looked_over(data_dir: Path) -> RealFs:
 
     Opening a FIFO waits for a writer and a device never ends, also inside LevelDB and SQLite, which open files by
     themselves; and what they write through a link to a file would overwrite another file. Links to directories are
-    followed: `state/` may be on another disk. Raises `EntryUnusable`; `DataDirectoryUnusable` for what is no directory.
+    followed: `state/` may be on another disk. Raises `EntryUnusable`; `DataDirectoryUnusable` if it is not one.
     """
     if os.path.lexists(data_dir) and not os.path.isdir(data_dir):  # noqa: PTH112 - which tells of no error
         raise DataDirectoryUnusable(f"{data_dir} is not a directory")

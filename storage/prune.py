@@ -80,7 +80,7 @@ def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genes
     Takes some 40 us a value and 35 us a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
     """
     header = restore_export(fs, path, store, encode_header(genesis.header()))
-    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is no secret
+    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
     if checkpoint is None:
         raise ExportDamaged(f"{path} holds no checkpoint")
     claimed = (header.block, header.state_root, header.lsn)
@@ -112,7 +112,7 @@ def prune(
         if fs.exists(path):
             raise PruneRefused(f"there is a file {path}: the next start has to recover first")
     try:
-        head = verify_checkpoints(live, Random())  # noqa: S311 - which paths are sampled is no secret
+        head = verify_checkpoints(live, Random())  # noqa: S311 - which paths are sampled is not secret
     except UNTRUSTED as error:
         raise PruneRefused(f"the state store cannot be trusted: {error}") from error
     if head is None:

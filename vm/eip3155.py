@@ -37,7 +37,7 @@ _ERRORS: Final = {
 def operation_line(
     pricing: Pricing, frame: Frame, *, memory: bool, words: int = STACK_ITEMS, refund_before: int = 0
 ) -> dict[str, Any] | None:
-    """The line of a frame's next operation; None without code, whose implicit STOP is no operation of a trace.
+    """The line of a frame's next operation; None without code, whose implicit STOP is not an operation of a trace.
 
     ``memory``: all memory is in the line; ``words`` of the stack are, those at its top. ``refund_before`` is where
     the journal's refund counter stood when the execution began.

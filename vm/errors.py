@@ -13,7 +13,7 @@
     Exception
     └── PrecompileError            the contract's input is bad: the calling frame sees a failed call
 
-What a contract does wrong is no error here but a `vm.message.Halt`.
+What a contract does wrong is not an error here but a `vm.message.Halt`.
 """
 
 from __future__ import annotations

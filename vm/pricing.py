@@ -57,7 +57,7 @@ class Prospect:
     """What is about to happen."""
 
     opcode: Opcode | None
-    """None if the byte is no opcode of the fork."""
+    """None if the byte is not an opcode of the fork."""
     byte: int
     gas: int = 0
     """Price, with what is given along to a call, without what a creation takes along; 0 if it is never asked."""

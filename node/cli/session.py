@@ -34,7 +34,7 @@ def ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | No
 
 
 def print_where(answer: dict[str, Any], as_json: bool) -> None:
-    """Where a session stands, as a line or as JSON."""
+    """A session's position, as a line or as JSON."""
     if as_json:
         print_json(answer)
     else:
@@ -45,7 +45,7 @@ def print_where(answer: dict[str, Any], as_json: bool) -> None:
 @program_options
 @json_option
 def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
-    """Begin a session; prints its id."""
+    """Create a session; prints its id."""
     answer = ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
     print_json(answer) if as_json else say(answer["id"])
 
@@ -64,7 +64,7 @@ _METHODS = {
 
 
 def _move(name: str, summary: str, argument: str | None = None, default: int | None = None) -> None:
-    """Add a command that moves a session, with a number or without."""
+    """Define a command that moves a session, with or without a number."""
 
     def command(session_id: int | str, as_json: bool, number: int | None = None, **link: Any) -> None:
         numbers = () if number is None else (number,)
@@ -80,14 +80,14 @@ def _move(name: str, summary: str, argument: str | None = None, default: int | N
 
 _move("step", "Execute N operations, entering calls.", "[N]", 1)
 _move("back", "Undo N operations.", "[N]", 1)
-_move("over", "Execute an operation and all that it calls.")
-_move("out", "Run until the caller goes on.")
-_move("over-back", "Undo an operation and all that it called.")
-_move("out-back", "Return to the operation that called this frame.")
-_move("seek", "Stand at a step.", "STEP")
+_move("over", "Execute an operation and everything it calls.")
+_move("out", "Run until the current frame returns to its caller.")
+_move("over-back", "Undo an operation and everything it called.")
+_move("out-back", "Go back to the operation that called this frame.")
+_move("seek", "Go to a step.", "STEP")
 _move("run", "Run to a breakpoint or the end.")
 _move("reverse", "Run backwards to a breakpoint or the start.")
-_move("reset", "Back to the start, without edits.")
+_move("reset", "Go back to the start, without edits.")
 
 
 @session.command()
@@ -110,7 +110,7 @@ def state(session_id: int | str, as_json: bool, **link: Any) -> None:
 @click.option("--address", help="Only in this account.")
 @click.option("--code", help="Only in the code with this hash; an account may run several.")
 @click.option("--init/--runtime", "init", default=None, help="Only in init code, or only in other code.")
-@click.option("--if", "condition", metavar="EXPRESSION", help="Only where this holds as well.")
+@click.option("--if", "condition", metavar="EXPRESSION", help="Only where this expression holds too.")
 @click.option("--remove", type=int, help="Remove the breakpoint with this id.")
 @json_option
 def break_(
@@ -139,17 +139,17 @@ def break_(
 @click.argument("name", required=False)
 @link_options
 def save(session_id: int | str, name: str | None, **link: Any) -> None:
-    """Copy the session as it stands; prints the copy's id."""
+    """Copy the session as it is now; prints the copy's id."""
     say(ask("save", session_id, name, **link)["id"])
 
 
 @session.command()
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("saved", type=int, required=False)
-@click.option("--code", help="Bytecode, hex: debug this in place of the session's program.")
+@click.option("--code", help="Bytecode, hex: debug it instead of the session's program.")
 @json_option
 def load(session_id: int | str, saved: int | None, code: str | None, as_json: bool, **link: Any) -> None:
-    """Make the session what the SAVED one is, or load other bytecode into it."""
+    """Restore the session from the SAVED copy, or load other bytecode into it."""
     if (saved is None) == (code is None):
         raise click.UsageError("give either SAVED or --code")
     name, argument = ("restore", saved) if code is None else ("load", code)
@@ -159,10 +159,10 @@ def load(session_id: int | str, saved: int | None, code: str | None, as_json: bo
 @session.command()
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.option("--name")
-@click.option("--tag", "tags", multiple=True, help="All tags from now on; may be given several times.")
+@click.option("--tag", "tags", multiple=True, help="The new tags, replacing all old ones; may be given several times.")
 @link_options
 def rename(session_id: int | str, name: str | None, tags: tuple[str, ...], **link: Any) -> None:
-    """Give the session a name, or tags."""
+    """Set the session's name or tags."""
     ask("rename", session_id, name, list(tags) or None, **link)
 
 
@@ -182,7 +182,7 @@ def export(session_id: int | str, file: Path, sign: bool, **link: Any) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @link_options
 def import_(file: Path, **link: Any) -> None:
-    """Begin a session of an exported FILE; prints its id, and on standard error who signed the file."""
+    """Create a session from an exported FILE; prints its id, and on standard error the key that signed the file."""
     answer = ask("import", "0x" + file.read_bytes().hex(), **link)
     say(f"signed by {answer['signedBy']}" if answer["signedBy"] else "not signed", err=True)
     say(answer["id"])
@@ -212,7 +212,7 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.argument("step", type=int)
 @click.argument("other_step", type=int)
-@click.option("--other", type=int, help="OTHER_STEP is one of this session.")
+@click.option("--other", type=int, help="OTHER_STEP is a step of this session.")
 @link_options
 def state_diff(session_id: int | str, step: int, other_step: int, other: int | None, **link: Any) -> None:
     """Show what differs between two positions: accounts, storage, stack, memory."""
@@ -223,7 +223,7 @@ def state_diff(session_id: int | str, step: int, other_step: int, other: int | N
 @click.argument("session_id", metavar="ID", type=SESSION)
 @link_options
 def close(session_id: int | str, **link: Any) -> None:
-    """End a session for good."""
+    """Close a session; it cannot be opened again."""
     ask("close", session_id, **link)
 
 

@@ -1,4 +1,4 @@
-"""``zvmd session edit|branches|checkout|trace|calls|pause``: what-if lines of history, and the run as a whole."""
+"""``zvmd session edit|branches|checkout|trace|calls|pause``: edits on branches, and the run as a whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from node.cli.session_program import SESSION
 from zvmd.printable import printable
 
 TRACE_PAGE = 1_000
-"""Lines asked for at once."""
+"""Lines requested at a time."""
 _id = click.argument("session_id", metavar="ID", type=SESSION)
 
 
@@ -24,12 +24,12 @@ _id = click.argument("session_id", metavar="ID", type=SESSION)
 @click.option("--index", help="Stack word from the top, memory offset, or slot.")
 @click.option("--value", help="The new value.")
 @click.option("--data", help="The new bytes, hex.")
-@click.option("--address", help="The account, if it is not the running one.")
+@click.option("--address", help="The account, if not the running one.")
 @json_option
 def edit(
     session_id: int | str, kind: str, as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any
 ) -> None:
-    """Ask what if: change the position on a new branch.
+    """Change the state at the position, on a new branch.
 
     KIND: stack, push, pop, memory, storage, transient, calldata, gas, pc, balance.
     """
@@ -43,7 +43,7 @@ def edit(
 @_id
 @json_option
 def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
-    """Show the lines of history that edits made."""
+    """Show the branches that edits have created."""
     answer = ask("branches", session_id, **link)
     if as_json:
         print_json(answer)
@@ -68,7 +68,7 @@ def checkout(session_id: int | str, branch: int, step: int | None, as_json: bool
 @session.command()
 @_id
 @click.option("--start", type=int, default=0, help="First step.")
-@click.option("--count", type=int, help="Lines at most; all if not given.")
+@click.option("--count", type=int, help="Most lines to print (default: all).")
 @click.option("--memory", is_flag=True, help="With memory.")
 @link_options
 def trace(session_id: int | str, start: int, count: int | None, memory: bool, **link: Any) -> None:
@@ -88,7 +88,7 @@ def trace(session_id: int | str, start: int, count: int | None, memory: bool, **
 @_id
 @link_options
 def pause(session_id: int | str, **link: Any) -> None:
-    """Have a run stop soon."""
+    """Pause a running session."""
     ask("pause", session_id, **link)
 
 
@@ -96,7 +96,7 @@ def pause(session_id: int | str, **link: Any) -> None:
 @_id
 @json_option
 def calls(session_id: int | str, as_json: bool, **link: Any) -> None:
-    """Show every message of the run as a tree."""
+    """Show all calls and creations of the run as a tree."""
     answer = ask("call_tree", session_id, **link)
     if as_json:
         print_json(answer)

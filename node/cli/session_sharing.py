@@ -1,4 +1,4 @@
-"""``zvmd session share|watch|drive ...``: sessions together with others."""
+"""``zvmd session share|watch|drive ...``: sharing sessions with others."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         text = str(value)
         number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
         if not number.isdecimal():
-            self.fail(f"{text!r} is no duration like 45s, 90m, 12h or 7d", param, ctx)
+            self.fail(f"{text!r} is not a duration like 45s, 90m, 12h or 7d", param, ctx)
         return int(number) * unit
 
 
 @session.command()
 @click.argument("session_id", metavar="ID", type=SESSION)
 @click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
-@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is good.")
-@click.option("--name", default="", help="Whom it is for.")
+@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is valid.")
+@click.option("--name", default="", help="A name for the recipient.")
 @json_option
 def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, **link: Any) -> None:
-    """Print a token for somebody else; it is shown this once. They give it instead of ID, and as ZVMD_TOKEN."""
+    """Print a token for somebody else, who uses it as ID and as ZVMD_TOKEN. It is shown only once."""
     answer = ask("share", session_id, role, ttl, name, **link)
     print_json(answer) if as_json else say(answer["token"])
 
@@ -48,7 +48,7 @@ def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, 
 @click.argument("session_id", metavar="ID", type=SESSION)
 @link_options
 def shares(session_id: int | str, **link: Any) -> None:
-    """List who has a token, and who drives."""
+    """List the share tokens and who is in control."""
     print_json(ask("shares", session_id, **link))
 
 
@@ -63,10 +63,10 @@ def unshare(session_id: int | str, number: int, **link: Any) -> None:
 
 @session.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
-@click.option("--take-over", is_flag=True, help="Also if somebody else drives now.")
+@click.option("--take-over", is_flag=True, help="Also if somebody else is in control.")
 @link_options
 def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
-    """Take the wheel: one drives at a time, all others watch."""
+    """Take control: one drives at a time, all others watch."""
     ask("drive", session_id, {"takeOver": take_over}, **link)
 
 
@@ -74,15 +74,15 @@ def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @link_options
 def release(session_id: int | str, **link: Any) -> None:
-    """Let go of the wheel: whoever moves next drives."""
+    """Release control: the next one to move the session takes it."""
     ask("release", session_id, **link)
 
 
 @session.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
-@click.option("--resume", type=int, metavar="CURSOR", help="Go on behind this event.")
-@click.option("--count", type=int, help="Stop after so many events.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one a line.")
+@click.option("--resume", type=int, metavar="CURSOR", help="Continue after this event.")
+@click.option("--count", type=int, help="Stop after this many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one per line.")
 @link_options
 def watch(
     session_id: int | str,
@@ -93,7 +93,7 @@ def watch(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow a session live: every command its driver gives, where it then stands, what it changed."""
+    """Follow a session live: every command given to it, its new position, what changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
             print_json_line(event) if as_json else say(show_event(event))

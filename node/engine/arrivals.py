@@ -1,7 +1,7 @@
-"""Transactions as they come into the pool, for those who subscribed to them.
+"""Publishes transactions that enter the pool to ``eth_subscribe`` and event streams.
 
-Each is told of when it is durable and before the block that has it is shown, with instant sealing too. The newest are
-kept for all followers together, within bounds; a follower that falls further behind is told so and dropped.
+A transaction is published once it is durable and before the block that contains it, with instant sealing too. One
+bounded buffer holds the newest for all followers; a follower that falls behind it gets an error and is dropped.
 """
 
 from __future__ import annotations

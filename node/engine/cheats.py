@@ -72,7 +72,7 @@ def set_interval(ledger: Ledger, _now: int, seconds: int | None) -> Answer:
 def check_time(seconds: int) -> None:
     """Raises `CheatRefused` for seconds that no block may have."""
     if not 0 <= seconds <= TIMESTAMP_MAX:
-        raise CheatRefused(f"{seconds} seconds are no time of a block")
+        raise CheatRefused(f"{seconds} is not a block's time")
 
 
 # Fees, fee recipient, randomness, limits

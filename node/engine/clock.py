@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class FixedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that does not advance until it is moved."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds

@@ -26,7 +26,7 @@ def fill(
 ) -> None:
     """Execute the entries that fit, in their order.
 
-    ``take`` is told of each one that is in the block, ``refuse`` of each one that can never be, with the reason: an
+    ``take`` is called for each one that is in the block, ``refuse`` for each one that can never be, with the reason: an
     `InvalidTransaction`, or the exception of a bug. Both have to remove the entry from the pool that ``entries`` comes
     from. A `StorageError` leaves the function, and so does what a reader's thread is interrupted with.
     """

@@ -396,7 +396,7 @@ class Node:
         Raises `CheatsDisabled` unless this is a development chain.
         """
         if not self._cheats:
-            raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
+            raise CheatsDisabled(f"{name.replace('_', ' ')}: this is not a development chain")
         answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
 

@@ -84,7 +84,7 @@ class Pool:
                 raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
 
     def remove(self, entry: PoolEntry) -> None:
-        """Forget a transaction: it is in a block, replaced, or invalid for ever. What took its place stays."""
+        """Remove a transaction that is in a block, replaced, or permanently invalid; its replacement stays."""
         self.version += 1
         if self._by_hash.get(entry.transaction.hash) is entry:
             del self._by_hash[entry.transaction.hash]

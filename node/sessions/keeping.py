@@ -86,7 +86,7 @@ class Keeper:
         if len(content) <= self.inline_bytes:
             return content
         if len(content) > CONTENT_BYTES:
-            raise SessionLimitReached(f"the session takes {len(content)} bytes to keep; {CONTENT_BYTES} are the most")
+            raise SessionLimitReached(f"the stored session takes {len(content)} bytes; the limit is {CONTENT_BYTES}")
         try:
             return self.files.write(session, content)
         except StoragePanic as error:

@@ -101,7 +101,7 @@ def parse_token(token: str) -> tuple[int, int, str]:
     """Session, share and secret. Raises `InvalidShare`."""
     found = _TOKEN.fullmatch(token)
     if found is None:
-        raise InvalidShare("this is no session token")
+        raise InvalidShare("this is not a session token")
     return int(found[1]), int(found[2]), found[3]
 
 

@@ -1,1 +1,1 @@
-"""Geth's tracers: what ``debug_trace*`` and ``trace_*`` answer, heard through `vm.trace.Tracer`."""
+"""The tracers of ``debug_trace*`` and ``trace_*``, as implementations of `vm.trace.Tracer`."""

@@ -1,4 +1,4 @@
-"""What users type at a prompt, read: a step, a breakpoint, an edit."""
+"""Parses what users type at a prompt: a step, a breakpoint, an edit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Json = dict[str, Any]
 
 
 class Unreadable(ZvmdClientError):
-    """What was typed cannot be understood; the message says what could."""
+    """The typed text cannot be parsed; the message shows valid forms."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="client.input", hint="")
 
 
 def step_of(text: str, here: int) -> int:
-    """A step, or so many forward or back.
+    """Parse a step, or a number of steps forward or back.
 
     >>> step_of("1_000", 5), step_of("+3", 5), step_of("-0x2", 5)
     (1000, 8, 3)
@@ -27,12 +27,12 @@ def step_of(text: str, here: int) -> int:
     try:
         number = int(wanted.lstrip("+-"), 0)
     except ValueError:
-        raise Unreadable(f"{wanted!r} is no step: 120, +5 or -5") from None
+        raise Unreadable(f"{wanted!r} is not a step: 120, +5 or -5") from None
     return max(0, here + number if wanted[:1] == "+" else here - number if wanted[:1] == "-" else number)
 
 
 def point_of(text: str) -> Json:
-    """A breakpoint.
+    """Parse a breakpoint.
 
     >>> point_of("pc 0x10"), point_of("slot_write 3"), point_of("revert")
     ({'kind': 'pc', 'pc': 16}, {'kind': 'slot_write', 'slot': '3'}, {'kind': 'revert'})
@@ -48,7 +48,7 @@ def point_of(text: str) -> Json:
     try:
         return breakpoint_of(kind, value.strip() or None, length=length or None)
     except ValueError:
-        raise Unreadable(f"{value.strip()!r} is no number") from None
+        raise Unreadable(f"{value.strip()!r} is not a number") from None
 
 
 _EDITS = {
@@ -63,11 +63,11 @@ _EDITS = {
     "pc": ("value",),
     "balance": ("address", "value"),
 }
-"""What follows each kind of edit."""
+"""The fields after each kind of edit."""
 
 
 def edit_of(text: str) -> Json:
-    """An edit; ``=`` may stand before the new value.
+    """Parse an edit; ``=`` may precede the new value.
 
     >>> edit_of("stack 0 = 0x5")
     {'kind': 'stack', 'index': '0', 'value': '0x5'}

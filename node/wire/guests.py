@@ -1,4 +1,4 @@
-"""What a peer may ask that said Hello with a session's share token instead of the node's."""
+"""Requests allowed to a *guest*: a peer whose Hello has a session's share token instead of the node's token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zvmd.frames import CallMethod, Request, Subscribe, Unsubscribe
 
 
 def check_guest(request: Request, token: str) -> None:
-    """Raises `GuestRefused` unless the request concerns the session the token was given for, and names it so."""
+    """Raises `GuestRefused` unless the request is about the token's session and names it by the token."""
     if isinstance(request, Unsubscribe):
         return
     if isinstance(request, Subscribe) and request.kind == "session" and request.session == token:
@@ -22,7 +22,7 @@ def check_guest(request: Request, token: str) -> None:
 
 
 def is_for_guests(method: Method) -> bool:
-    """Whether the method is about sessions that others than their owner may look at or drive.
+    """Whether the method is about a session and open to others than its owner.
 
     What the token's role allows is checked with the call (`node.rpc.dispatch`).
     """
@@ -31,7 +31,7 @@ def is_for_guests(method: Method) -> bool:
 
 
 def _names_only(method: Method, params: list[object], token: str) -> bool:
-    """Every parameter that names a session is the token; the first such one is given."""
+    """Whether every parameter that names a session is the token, and the first of them is given."""
     named = [
         value
         for parameter, value in zip(method.parameters, params, strict=False)

@@ -117,7 +117,7 @@ def find(connection: Connection, wanted: SessionFilter, limit: int, before: int 
     query = select(sessions.c.id).where(*_conditions(wanted, before)).order_by(sessions.c.id.desc())
     found = list(connection.execute(query.limit(min(limit, SESSIONS_MAX))).scalars())
     if not all(isinstance(session, int) for session in found):
-        raise IndexDamaged("index: a session's id is no number")
+        raise IndexDamaged("index: a session's id is not a number")
     return found
 
 

@@ -117,7 +117,7 @@ class SessionShelf:
                 session = int.from_bytes(key[len(SESSION) :], "big")
                 place = snapshot.get(block_key(SESSION_PLACE, session))
                 if len(key) != len(SESSION) + 8 or not 0 < session <= self.highest or place is None:
-                    raise CheckpointBroken(f"{key[:40]!r} is no session's key")
+                    raise CheckpointBroken(f"{key[:40]!r} is not a session's key")
                 try:
                     kept = msgspec.msgpack.decode(record, type=Kept)
                     kept = msgspec.structs.replace(kept, place=msgspec.msgpack.decode(place, type=Place))

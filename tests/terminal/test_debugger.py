@@ -240,7 +240,7 @@ def test_breakpoints_forwards_and_backwards(node: Node) -> None:
         await user.press("r")
         assert user.app.view.state["stack"][-1] == "0x1"
         await user.type("B", "pc zz")
-        assert "'zz' is no number" in user.screen
+        assert "'zz' is not a number" in user.screen
         await user.type("B", "nonsense")
         assert "no kind 'nonsense'" in user.screen
 

@@ -26,7 +26,7 @@ HOLDER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
     ("command", "status", "words"),
     [
         ("strat", 2, "Did you mean 'start'?"),
-        ("--data-dir x status", 2, "Options stand behind the command"),
+        ("--data-dir x status", 2, "Options follow the command"),
         (f"send {HOLDER[:-1]}9", 1, "checksum"),
         ("send vitalik.eth", 1, "no address"),
         (f"send {HOLDER} 0x12zz", 1, "no calldata"),
@@ -91,7 +91,7 @@ def test_variables() -> None:
 
 
 def test_a_host_is_an_ip_address() -> None:
-    with pytest.raises(InvalidSetting, match=r"http.host = 'localhost' is no IP address"):
+    with pytest.raises(InvalidSetting, match=r"http.host = 'localhost' is not an IP address"):
         _bind(open_socket, "http", "localhost", 0)
 
 

@@ -36,7 +36,7 @@ AREA_END: Final = 1 << 63
 """Areas of memory that are looked for end here at the latest."""
 _AREA_MARK: Final = 0x80
 _SIZES: Final = {-32: 0, -1: 7}
-"""How a mark tells sizes that are no operand."""
+"""How a mark encodes an area of fixed size: 32 bytes or one (`memory_mark`)."""
 
 
 def memory_mark(offset: int, size: int) -> int:

@@ -1,4 +1,4 @@
-"""The eight operations of the debugger this one grew from, under their names, over the node's sessions.
+"""The eight operations of zvmd's predecessor, under their names, over the node's sessions.
 
 ``zvmd_`` and the name, as its front end called them (``step_evm``) and as its engine did (``stepSession``). Every one
 names its session: the active one is remembered for clients that show one at a time, and no operation depends on it.
@@ -30,13 +30,13 @@ async def _state(context: Context, session: int) -> Json:
 
 @method("zvmd_create_session", "zvmd_createSession")
 async def create_session(context: Context) -> int:
-    """The id of a new session of an empty program, to be loaded."""
+    """Create a session with an empty program, to be loaded; returns its id."""
     return await context.need_sessions().create_plain(Program(code="0x"), "")
 
 
 @method("zvmd_close_session", "zvmd_closeSession")
 async def close_session(context: Context, session_id: ToOwn) -> bool:
-    """End a session; whether there was one. No other takes its place."""
+    """End a session; returns whether it existed. The active session is not replaced."""
     try:
         await context.need_sessions().close(session_id)
     except SessionNotFound:
@@ -46,14 +46,14 @@ async def close_session(context: Context, session_id: ToOwn) -> bool:
 
 @method("zvmd_set_active_session", "zvmd_setActiveSession")
 def set_active_session(context: Context, session_id: ToOwn) -> bool:
-    """Remember which one is looked at; ``zvmd_status`` tells."""
+    """Set the active session, which ``zvmd_status`` shows."""
     context.need_sessions().set_active(session_id)
     return True
 
 
 @method("zvmd_load_bytecode", "zvmd_loadBytecodeForSession")
 async def load_bytecode(context: Context, session_id: ToOwn, bytecode_hex: str) -> Json:
-    """Load code in place of the session's program, keeping fork, caller and the rest; the state."""
+    """Replace the session's code, keeping fork, caller and the rest; returns the state."""
 
     await context.need_sessions().change(session_id, answering(loading(bytecode_hex)), "load")
     return await _state(context, session_id)
@@ -61,21 +61,21 @@ async def load_bytecode(context: Context, session_id: ToOwn, bytecode_hex: str) 
 
 @method("zvmd_reset_evm", "zvmd_resetSession")
 async def reset_evm(context: Context, session_id: ToOwn) -> Json:
-    """Back to the start; the state."""
+    """Go back to the start; returns the state."""
     await context.need_sessions().change(session_id, answering(move(commands.Reset())), "reset")
     return await _state(context, session_id)
 
 
 @method("zvmd_step_evm", "zvmd_stepSession")
 async def step_evm(context: Context, session_id: ToOwn) -> Json:
-    """One operation; the state."""
+    """Execute one operation; returns the state."""
     await context.need_sessions().change(session_id, answering(move(commands.Step())), "step")
     return await _state(context, session_id)
 
 
 @method("zvmd_toggle_run_pause", "zvmd_toggleRunPauseSession")
 async def toggle_run_pause(context: Context, session_id: ToOwn) -> bool:
-    """Begin to run on the node, or pause; whether it runs now. The state can be looked at meanwhile."""
+    """Start running in the background, or pause; returns whether it runs. The state can be read while it runs."""
     return context.need_runner().toggle(session_id)
 
 

@@ -17,7 +17,7 @@ S = "zvmd_session_"
 
 
 def _shown(share: Share, now: float) -> Json:
-    """A share without what would let somebody use it."""
+    """A share without its secret."""
     return {
         "id": share.id,
         "role": share.role,
@@ -31,7 +31,7 @@ def _shown(share: Share, now: float) -> Json:
 async def share(
     context: Context, id_: ToOwn, role: str = "watch", ttl: LooseInt | None = None, name: str = ""
 ) -> Json:
-    """A token of the role ``watch`` or ``drive`` that is good for ``ttl`` seconds; it is shown this once."""
+    """Create a share token with the role ``watch`` or ``drive``, valid for ``ttl`` seconds; it is shown only once."""
     service = context.need_sessions()
     session, now = id_, service.live.now()
     made: list[tuple[Share, str]] = []
@@ -48,7 +48,7 @@ async def share(
 
 @method(S + "shares")
 async def shares(context: Context, id_: ToOwn) -> Json:
-    """All shares, and the driver: a share's id, 0 for the owner, null if the wheel is free."""
+    """All shares, and the driver: a share's id, 0 for the owner, null if nobody has control."""
     live = context.need_sessions().live
     now = live.now()
     sharing = live.sharing(id_)
@@ -57,7 +57,7 @@ async def shares(context: Context, id_: ToOwn) -> Json:
 
 @method(S + "unshare")
 async def unshare(context: Context, id_: ToOwn, share_: LooseInt) -> bool:
-    """Revoke a share: its token is refused from now on, and its watchers are told."""
+    """Revoke a share: its token is refused from now on, and its watchers are notified."""
     service = context.need_sessions()
     await service.share(id_, lambda sharing: revoked(sharing, share_))
     return True
@@ -65,15 +65,15 @@ async def unshare(context: Context, id_: ToOwn, share_: LooseInt) -> bool:
 
 @method(S + "drive")
 async def drive(context: Context, id_: ToDrive, options: JsonObject | None = None) -> Json:
-    """Take the wheel: free, or with ``{takeOver: true}`` from whoever holds it."""
+    """Take control of a session that nobody controls, or with ``{takeOver: true}`` from its driver."""
     chosen = JsonObject({}) if options is None else options
-    check_keys(chosen, frozenset({"takeOver"}), "taking the wheel")
+    check_keys(chosen, frozenset({"takeOver"}), "taking control")
     return await _wheel(context, id_, "drive", chosen.get("takeOver") is True)
 
 
 @method(S + "release")
 async def release(context: Context, id_: ToDrive) -> Json:
-    """Let go of the wheel: whoever moves next drives."""
+    """Release control: the next one to move the session takes it."""
     return await _wheel(context, id_, "release", False)
 
 
@@ -95,7 +95,7 @@ async def _wheel(context: Context, ref: SessionRef, command: str, take_over: boo
 
 @method(S + "watch")
 async def watch(context: Context, id_: ToLook, cursor: LooseInt | None = None) -> Any:
-    """Follow a session live: events behind the cursor, pushed. Over QUIC and on the WebSocket."""
+    """Follow a session live: events after the cursor are pushed, over QUIC and WebSocket."""
     context.need_sessions().live.enter(id_)
     raise NoPush("this transport cannot push events" + ("" if cursor is None else f" behind cursor {cursor}"))
 

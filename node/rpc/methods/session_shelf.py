@@ -1,4 +1,4 @@
-"""``zvmd_session_``: finding sessions, keeping them, and the gallery of templates with users' own."""
+"""``zvmd_session_``: searching and pinning sessions; the gallery of templates and users' own templates."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ S = "zvmd_session_"
 
 
 class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Which sessions; what is not given does not matter. Times are Unix seconds; ends are included."""
+    """Criteria for sessions; one that is not given matches all. Times are Unix seconds; bounds are inclusive."""
 
     name: str | None = None
-    """A part of the name."""
+    """A substring of the name."""
     tag: str | None = None
     fork: str | None = None
     code_hash: str | None = None
     contract: str | None = None
     transaction: str | None = None
     halt: str | None = None
-    """As in a state: stop, return, revert, out_of_gas ...; ``none``: the run has not ended there."""
+    """As in a state: stop, return, revert, out_of_gas ...; ``none`` for a run that has not ended."""
     pinned: bool | None = None
     created_from: int | None = None
     created_to: int | None = None
@@ -42,10 +42,10 @@ class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     bytes_to: int | None = None
     limit: int = SESSIONS
     cursor: int | None = None
-    """Id of the last session of the page before."""
+    """Id of the last session of the previous page."""
 
     def filter(self) -> SessionFilter:
-        """As the index takes it. Raises `InvalidProgram`."""
+        """The criteria as the index takes them. Raises `InvalidProgram`."""
         numbers = (self.limit, *(getattr(self, f"{what}_{end}") for what in _RANGES for end in ("from", "to")))
         if any(number is not None and not 0 <= number < 2**63 for number in (*numbers, self.cursor)):
             raise InvalidProgram("numbers of a search are from 0 to 2**63 - 1")
@@ -94,7 +94,7 @@ def shown(row: SessionRow) -> Json:
 
 @method(S + "list")
 def list_(context: Context, search: JsonObject | None = None) -> list[Json]:
-    """Sessions, the newest first: ``{name?, tag?, contract?, halt?, usedFrom? ..., limit?, cursor?}`` choose.
+    """Sessions that match ``{name?, tag?, contract?, halt?, usedFrom? ..., limit?, cursor?}``, the newest first.
 
     A page shorter than ``limit`` is the last; ``cursor`` is the id of the last line of the page before.
     """
@@ -105,14 +105,14 @@ def list_(context: Context, search: JsonObject | None = None) -> list[Json]:
 
 @method(S + "pin")
 async def pin(context: Context, id_: ToOwn, pinned: bool = True) -> bool:
-    """Keep a session whatever the policy says; false: no longer."""
+    """Pin a session, so that it never expires; with false, unpin it."""
     await context.need_sessions().pin(id_, pinned)
     return pinned
 
 
 @method(S + "templates")
 def templates(context: Context) -> list[Json]:
-    """The gallery and the users' own templates, whole; ``own`` tells which."""
+    """All templates of the gallery and the users' own; ``own`` marks the latter."""
     gallery = context.need_sessions().gallery
     return [_shown(template, own=gallery.is_own(template.name)) for template in gallery.templates()]
 
@@ -129,7 +129,7 @@ def template_list(context: Context) -> list[Json]:
 
 @method(S + "template_show", S + "templateShow")
 def template_show(context: Context, name: str) -> Json:
-    """A template: its program, what it explains, how it ends."""
+    """A template: its program, its explanation and its expected end."""
     gallery = context.need_sessions().gallery
     return _shown(gallery.template(name), own=gallery.is_own(name))
 
@@ -144,9 +144,9 @@ class _Saving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @method(S + "template_save", S + "templateSave")
 async def template_save(context: Context, template: JsonObject) -> Json:
-    """Keep a template: ``{toml}``, or ``{session, name, title?, explanation?}`` of a bytecode session.
+    """Save a template: ``{toml}``, or ``{session, name, title?, explanation?}`` from a bytecode session.
 
-    The program is run once: a text has to end as it says; a session's end becomes what is expected.
+    The program is run once: a TOML text must end as it says; the end of a session becomes the expected one.
     """
     service = context.need_sessions()
     wanted = _convert(template, _Saving, InvalidTemplate)
@@ -167,14 +167,14 @@ async def template_save(context: Context, template: JsonObject) -> Json:
 
 @method(S + "template_remove", S + "templateRemove")
 async def template_remove(context: Context, name: str) -> bool:
-    """Remove a template of one's own."""
+    """Remove a user's own template."""
     await context.need_sessions().gallery.remove(name)
     return True
 
 
 @method(S + "from_template", S + "fromTemplate")
 async def from_template(context: Context, name: str) -> Json:
-    """A session of a template's program."""
+    """Create a session with a template's program."""
     service = context.need_sessions()
     template = service.gallery.template(name)
     return {"id": await service.create_plain(template.program(), template.title)}

@@ -1,4 +1,4 @@
-"""``zvmd_session_``: what front ends show besides the state: code, timeline marks, values of expressions."""
+"""``zvmd_session_``: code, timeline and values of expressions, which front ends show besides the state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def code(
     offset: LooseInt | None = None,
     limit: LooseInt | None = None,
 ) -> Json:
-    """Code of a frame (none: the running one, 0: the outermost), init code and code in a fork alike."""
+    """Code of a frame (none: the running one, 0: the outermost), whether runtime code or init code."""
     count = PAGE_MAX if limit is None else limit
     answer: Json = await context.need_sessions().read(
         lambda found: msgspec.to_builtins(frontend.read_code(found, frame, offset or 0, count)), id_
@@ -45,7 +45,7 @@ async def timeline(context: Context, id_: ToLook) -> Json:
 async def evaluate(
     context: Context, id_: ToLook, expression: str, frame: LooseInt | None = None
 ) -> str | Json | None:
-    """Value of an expression of the breakpoint language in a frame (none: the running one); null where it has none.
+    """Value of a breakpoint expression in a frame (none: the running one); null where it has none.
 
     A word is a quantity; ``calldata``, ``mem`` and their parts of more than 32 bytes are ``{bytes}``.
     """

@@ -1,4 +1,4 @@
-"""``zvmd_session_``: debug sessions. Moves answer with where the session stands now, after it is durable."""
+"""``zvmd_session_``: debug sessions. A move answers with the session's new position once that is durable."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def _convert(value: object, kind: type[T], error: type[SessionError]) -> T:
 
 
 async def _command(context: Context, ref: SessionRef, command: commands.Command) -> Json:
-    """Carry out a command; where the session stands then."""
+    """Carry out a command; returns the session's new position."""
     name = str(type(command).__struct_config__.tag)
     return await context.need_sessions().change(ref, moves.answering(moves.move(command)), name)
 
 
 @method(S + "create")
 async def create(context: Context, program: JsonObject) -> Json:
-    """A session of ``{code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name?, tags? ...}``.
+    """Create a session: ``{code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name? ...}``.
 
     ``transaction`` is the hash of a mined one or a signed one; ``block`` a block of the chain, whose state and
     environment the session gets, or an object of block fields over an empty state.
@@ -75,31 +75,31 @@ async def step_back(context: Context, id_: ToDrive, n: LooseInt | None = None) -
 
 @method(S + "step_over", S + "stepOver")
 async def step_over(context: Context, id_: ToDrive) -> Json:
-    """Execute an operation and all that it calls."""
+    """Execute an operation and everything it calls."""
     return await _command(context, id_, commands.StepOver())
 
 
 @method(S + "step_out", S + "stepOut")
 async def step_out(context: Context, id_: ToDrive) -> Json:
-    """Run until the caller goes on."""
+    """Run until the current frame returns to its caller."""
     return await _command(context, id_, commands.StepOut())
 
 
 @method(S + "step_over_back", S + "stepOverBack")
 async def step_over_back(context: Context, id_: ToDrive) -> Json:
-    """Undo an operation and all that it called."""
+    """Undo an operation and everything it called."""
     return await _command(context, id_, commands.StepOverBack())
 
 
 @method(S + "step_out_back", S + "stepOutBack")
 async def step_out_back(context: Context, id_: ToDrive) -> Json:
-    """Return to the operation that called this frame."""
+    """Go back to the operation that called this frame."""
     return await _command(context, id_, commands.StepOutBack())
 
 
 @method(S + "seek")
 async def seek(context: Context, id_: ToDrive, step: LooseInt) -> Json:
-    """Stand at a step."""
+    """Go to a step."""
     return await _command(context, id_, commands.Seek(step))
 
 
@@ -111,7 +111,7 @@ async def run(context: Context, id_: ToDrive, limit: LooseInt | None = None) -> 
 
 @method(S + "pause")
 async def pause(context: Context, id_: ToDrive) -> bool:
-    """Have a move or a comparison that takes long stop soon, where it got."""
+    """Stop a long move or comparison soon, at the position it has got to."""
     context.need_sessions().pause(id_)
     return True
 
@@ -130,7 +130,7 @@ async def load(context: Context, id_: ToOwn, code: str) -> Json:
 
 @method(S + "reset")
 async def reset(context: Context, id_: ToDrive) -> Json:
-    """Back to the start, without edits."""
+    """Go back to the start, without edits."""
     return await _command(context, id_, commands.Reset())
 
 
@@ -144,7 +144,7 @@ async def state(context: Context, id_: ToLook, query: JsonObject | None = None) 
 
 @method(S + "breakpoint_add", S + "breakpointAdd")
 async def breakpoint_add(context: Context, id_: ToDrive, breakpoint_: JsonObject) -> Json:
-    """Set a breakpoint ``{kind, pc?, opcode?, slot?, ...}``; with the id of one, in its place."""
+    """Set a breakpoint ``{kind, pc?, opcode?, slot?, ...}``; with the id of an existing one, replace it."""
     point = _convert(breakpoint_, Breakpoint, InvalidBreakpoint)
 
     def work(found: Session, _: object) -> Any:
@@ -175,7 +175,7 @@ async def breakpoint_list(context: Context, id_: ToLook) -> list[Json]:
 
 @method(S + "edit")
 async def edit(context: Context, id_: ToDrive, edit: JsonObject) -> Json:
-    """Change the position on a new branch: ``{kind, index?, value?, data?, address?}``."""
+    """Edit the state at the position, on a new branch: ``{kind, index?, value?, data?, address?}``."""
     return await _command(context, id_, commands.MakeEdit(_convert(edit, Edit, InvalidEdit)))
 
 
@@ -197,7 +197,7 @@ async def checkout(context: Context, id_: ToDrive, branch: LooseInt, step: Loose
 
 @method(S + "rename")
 async def rename(context: Context, id_: ToDrive, name: str | None = None, tags: object = None) -> bool:
-    """Set name and tags, each if given."""
+    """Set the name, the tags or both."""
     chosen = None if tags is None else _convert(tags, tuple[str, ...], InvalidProgram)
     await _command(context, id_, commands.Rename(name, chosen))
     return True
@@ -205,7 +205,7 @@ async def rename(context: Context, id_: ToDrive, name: str | None = None, tags: 
 
 @method(S + "save")
 async def save(context: Context, id_: ToOwn, name: str | None = None) -> Json:
-    """A copy of the session as it stands, to come back to with ``_restore``."""
+    """Copy the session as it is now, to return to with ``_restore``."""
     service = context.need_sessions()
     copied = await service.copy(id_)
     if name is not None:
@@ -215,7 +215,7 @@ async def save(context: Context, id_: ToOwn, name: str | None = None) -> Json:
 
 @method(S + "restore")
 async def restore(context: Context, id_: ToOwn, saved: ToOwn) -> Json:
-    """Make the session what the saved one is."""
+    """Restore a session from a saved copy."""
     service = context.need_sessions()
     await service.copy(saved, id_)
     return await service.read(lambda found: where(found, []), id_)
@@ -223,7 +223,7 @@ async def restore(context: Context, id_: ToOwn, saved: ToOwn) -> Json:
 
 @method(S + "export")
 async def export(context: Context, id_: ToLook, note: str | None = None, sign: bool = False) -> str:
-    """The session as one file, in hex; with ``sign`` signed by the node's own key (owners only)."""
+    """The session as one file, in hex; with ``sign``, signed by the node's key (owners only)."""
     if sign:
         context.need_sessions().live.check(id_, Right.OWN)
     file = await context.need_sessions().look(lambda _, found: export_slices(found, note or ""), id_)
@@ -232,7 +232,7 @@ async def export(context: Context, id_: ToLook, note: str | None = None, sign: b
 
 @method(S + "import")
 async def import_(context: Context, file: bytes) -> Json:
-    """A session of an exported file, and the public key it is signed with (null: it is not signed)."""
+    """Create a session from an exported file; returns also the public key of its signature, null if unsigned."""
     number = await context.need_sessions().import_file(file)
     signer = signer_of(file)
     return {"id": number, "signedBy": None if signer is None else "0x" + signer.hex()}
@@ -259,9 +259,9 @@ async def state_diff(
     right_step: LooseInt | None = None,
     right: ToLook | None = None,
 ) -> Json:
-    """What differs between two positions of one session, or of two: accounts, storage, stack, memory.
+    """Differences between two positions of one session or of two: accounts, storage, stack, memory.
 
-    A step that is not given is where the session stands.
+    A step that is not given is the session's position.
     """
     service = context.need_sessions()
 
@@ -296,7 +296,7 @@ async def trace(
 
 @method(S + "call_tree", S + "callTree")
 async def call_tree(context: Context, id_: ToLook) -> Json:
-    """Every message of the run."""
+    """The tree of all calls and creations of the run."""
     tree: Json = plain(
         await context.need_sessions().look(lambda _, found: call_tree_slices(found, EXPORT_STEPS), id_)
     )
