@@ -2,7 +2,7 @@
 
     python -m benchmarks.checkpoint [--seconds 10] [--every 0.4] [--clients 16] [--rounds 3]
 
-The real pipeline with its threads over real files; transfers, so many in flight as there are clients. Runs in which
+The real committer with its threads over real files; transfers, so many in flight as there are clients. Runs in which
 checkpoints work in slices (as in the daemon) and runs in which they do not alternate. Each line is a histogram of the
 time from handing a transaction over until its answer is durable. A slice is CPU time of the checkpoint's thread between
 two rests, which the machine's other work cannot change; the longest holds LevelDB's write, beside which Python goes on.
@@ -27,7 +27,7 @@ import structlog
 from chain.types import Address
 from node.daemon.run import GIL_SWITCH_SECONDS
 from node.engine.clock import SystemClock
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer, Listeners
 from node.engine.requests import Freeze, Submit
 from storage.io.cooperative import Pace, Slices, at_once
 from tests.durability.nodes import LocalNode
@@ -51,8 +51,8 @@ class Seen(NamedTuple):
 def measure(place: Path, seconds: float, every: float, clients: int, make_pace: Callable[[list[float]], Pace]) -> Seen:
     """One run; no checkpoints if ``every`` is 0."""
     node = LocalNode(place, segment_size_bytes=2**26)
-    pipeline = Pipeline(node.ledger, SystemClock(), on_fault=print)  # type: ignore[arg-type]
-    pipeline.start()
+    committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
+    committer.start()
     receivers = [Address((0x10000 + number).to_bytes(20, "big")) for number in range(RECEIVERS)]
     ready = [node.transfer(i % 3, receivers[i % RECEIVERS], 1, nonce=i // 3) for i in range(TRANSFERS)]
     gc.collect()
@@ -65,7 +65,7 @@ def measure(place: Path, seconds: float, every: float, clients: int, make_pace: 
     def write_down() -> None:
         while not stop.wait(every):
             frozen.clear()
-            pipeline.put(Freeze(lambda _: frozen.set()))
+            committer.put(Freeze(lambda _: frozen.set()))
             frozen.wait()
             begin = time.perf_counter()
             node.store.write_frozen(make_pace(slices))
@@ -85,11 +85,11 @@ def measure(place: Path, seconds: float, every: float, clients: int, make_pace: 
             times.append((begin, time.perf_counter()))
             room.release()
 
-        pipeline.put(Submit(done, candidate))
+        committer.put(Submit(done, candidate))
     stop.set()
     if every:
         behind.join()
-    pipeline.stop()
+    committer.stop()
     node.close()
     found = Seen([], [], [(to - since) * 1000 for since, to in spans], slices)
     for since, to in times:

@@ -20,7 +20,7 @@ import structlog
 from benchmarks.recovery import grow
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Submit
 from storage.directory import layout
 from storage.wal import RecordType
@@ -34,7 +34,7 @@ BURNED = 15_000_000
 
 def call(node: LocalNode, to: Address | None, data: bytes, gas: int) -> None:
     """A block of one transaction."""
-    account = node.ledger.state().account(node.accounts[0])
+    account = node.applied.newest_state().account(node.accounts[0])
     unsigned = Transaction(
         type=2,
         chain_id=31337,
@@ -48,7 +48,7 @@ def call(node: LocalNode, to: Address | None, data: bytes, gas: int) -> None:
         data=data,
     )
     signed = sign_transaction(unsigned, node.secrets[0])
-    node.ask(lambda done: Submit(done, Candidate(signed, node.accounts[0], encode_transaction(signed))))
+    node.ask(lambda done: Submit(done, PooledTransaction(signed, node.accounts[0], encode_transaction(signed))))
 
 
 def burn(node: LocalNode, blocks: int) -> None:

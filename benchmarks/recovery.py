@@ -24,7 +24,7 @@ import structlog
 from chain.crypto import address_of_secret
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Mine, Submit
 from storage.directory import layout
 from tests.daemon import Daemon
@@ -38,7 +38,7 @@ CHECKPOINT_BLOCKS = 20
 def grow(node: LocalNode, transactions: int, secrets: list[bytes]) -> None:
     """Add blocks of transfers; the stored chain may be there already."""
     senders = [(secret, address_of_secret(secret)) for secret in secrets]
-    accounts = [node.ledger.state().account(address) for _, address in senders]
+    accounts = [node.applied.newest_state().account(address) for _, address in senders]
     nonces = [account.nonce if account else 0 for account in accounts]
     done = sum(nonces)
     while done < transactions:
@@ -60,14 +60,14 @@ def grow(node: LocalNode, transactions: int, secrets: list[bytes]) -> None:
             )
             nonces[sender] += 1
             signed = sign_transaction(unsigned, secret)
-            requests.append(Submit(lambda _: None, Candidate(signed, address, encode_transaction(signed))))
+            requests.append(Submit(lambda _: None, PooledTransaction(signed, address, encode_transaction(signed))))
         node.clock.seconds += 1
-        node.pipeline.commit(node.pipeline.turn([*requests]))
+        node.committer.commit(node.committer.step([*requests]))
         done += BLOCK
         if node.store.head.number - node.store.state.checkpointed >= CHECKPOINT_BLOCKS:
             node.checkpoint()
             node.store.index_new_blocks()
-    node.pipeline.commit(node.pipeline.turn([Mine(lambda _: None)]))
+    node.committer.commit(node.committer.step([Mine(lambda _: None)]))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from debugger import moves
 from debugger.breakpoints import Breakpoint
 from debugger.diff import compare
 from debugger.edits import Edit
-from debugger.limits import KEYFRAME_BYTES
+from debugger.limits import KEYFRAME_BYTES, REPLAY_STEPS
 from debugger.persist import restore
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import export_session, import_session
+from debugger.slices import finish
 from node.machine.assembly import build_machine
 from tests.bytecode import code
 
@@ -44,6 +46,20 @@ def session(main: bytes) -> Session:
     return Session(Program(code="0x" + main.hex(), gas=GAS), MACHINE)
 
 
+def to_end(run: Session) -> None:
+    """Run to the end past all breakpoints."""
+    finish(moves.step(run, REPLAY_STEPS))
+
+
+def length(run: Session) -> int:
+    """Steps of the whole run."""
+    timeline = run.clone()
+    finish(timeline.advance(REPLAY_STEPS))
+    steps = timeline.step
+    timeline.close()
+    return steps
+
+
 def milliseconds(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
@@ -52,10 +68,10 @@ def milliseconds(action: Callable[[], object]) -> float:
 
 def check(run: Session) -> None:
     """Positions reached by seeking equal those of a run that steps there from the start."""
-    end = run.length()
+    end = length(run)
     for step in (end, end // 2, end // 3, end - 10_000, 12_345):
-        run.seek(step)
-        fresh = run.twin(spacing=1 << 40)
+        finish(moves.seek(run, step))
+        fresh = run.clone(spacing=1 << 40)
         fresh.forward(step)
         digest = run.digest()
         keep, run.timeline = run.timeline, fresh
@@ -67,7 +83,7 @@ def check(run: Session) -> None:
 def travel(name: str, main: bytes, rounds: int) -> None:
     """Step back 10,000, and single steps back, from anywhere."""
     run = session(main)
-    took = milliseconds(run.to_end)
+    took = milliseconds(partial(to_end, run))
     end = run.step_index
     frames = run.timeline.keyframes
     print(f"{name}: {end:,} steps in {took:.0f} ms with {len(frames)} keyframes, {frames.bytes / 2**20:.1f} MiB")
@@ -75,9 +91,9 @@ def travel(name: str, main: bytes, rounds: int) -> None:
     rng = random.Random(7)
     back, one = [], []
     for _ in range(rounds):
-        run.seek(rng.randrange(10_000, end))
-        back.append(milliseconds(lambda: run.step_back(10_000)))
-        one.append(milliseconds(run.step_back))
+        finish(moves.seek(run, rng.randrange(10_000, end)))
+        back.append(milliseconds(lambda: finish(moves.step_back(run, 10_000))))
+        one.append(milliseconds(lambda: finish(moves.step_back(run))))
     back.sort()
     print(
         f"  back 10,000 steps: p50 {statistics.median(back):.2f} ms, p99 {back[int(len(back) * 0.99)]:.2f} ms;"
@@ -95,11 +111,11 @@ def backwards() -> None:
         ("gas, once at the start", Breakpoint("gas", gas=GAS - 1000)),
         ("pc and condition, once", Breakpoint("expression", expression="pc == 2 && stack[0] == 70")),
     ):
-        run.to_end()
+        to_end(run)
         run.set_breakpoint(point)
-        took = milliseconds(run.reverse_run)
+        took = milliseconds(lambda: finish(moves.reverse_run(run)))
         assert run.holding() or point.kind == "gas"
-        print(f"reverse-run over {run.length():,} steps, {name}: {took:.1f} ms to step {run.step_index:,}")
+        print(f"reverse-run over {length(run):,} steps, {name}: {took:.1f} ms to step {run.step_index:,}")
         run.remove_breakpoint(run.breakpoint_ids)
 
 
@@ -107,7 +123,7 @@ def comparing() -> None:
     """The first divergence late in a run of 100,000 steps."""
     for name, make, size in (("plain", plain, 7_000), ("stateful", stateful, 5_000)):
         one, two = session(make(size)), session(make(size))
-        two.seek(98_765)
+        finish(moves.seek(two, 98_765))
         two.edit(Edit("gas", value=GAS // 2))
         found = compare(one, two)
         assert found.divergence is not None
@@ -121,7 +137,7 @@ def comparing() -> None:
 def files() -> None:
     """Export, import, restore."""
     run = session(stateful(5_000))
-    run.to_end()
+    to_end(run)
     data = export_session(run)
     back = restore(import_session(data).record, MACHINE)
     assert back.digest() == run.digest()

@@ -13,10 +13,10 @@ from chain.forks import Fork
 from chain.types import Address
 from debugger.errors import InvalidBreakpoint, InvalidProgram
 from debugger.expressions import Expression
+from debugger.hex import Number, address_of, code_hash, data_of, number_of
 from debugger.limits import EXPRESSION_CHARACTERS, LISTINGS_KEPT, NAME_CHARACTERS
 from debugger.memory_access import EVERYWHERE, TOUCHES, mark_of, overlap, touched
 from debugger.position import CALLS, LOGS, SLOAD, SSTORE, Position
-from debugger.words import Number, address_of, code_hash, data_of, number_of
 from vm.evm.frame import Frame
 from vm.evm.opcodes import BY_NAME, opcodes
 from vm.evm.watch import MARKS_PADDING, Watch
@@ -84,7 +84,7 @@ _SPECIFIC: Final = (
     "expression", "condition",
 )  # fmt: skip
 WORD_BYTES: Final = 32
-"""Default length of an area of memory, in bytes."""
+"""Length of an area of memory that is given without one."""
 
 
 class Condition:
@@ -293,7 +293,7 @@ def pc_of_line(code: bytes, fork: Fork, line: int) -> int | None:
 
 
 def _mark(conditions: Sequence[Condition], op: int) -> int:
-    """The mark of an opcode at which, at any pc, some conditions can hold."""
+    """The mark of an opcode at which, at any position, some conditions can hold."""
     if any(condition.area is None for condition in conditions):
         return 1
     return mark_of({condition.kind for condition in conditions}, op)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Final
 
 import msgspec
 
 from chain.console_log import CONSOLE, shown
 from chain.receipts import Log
-from debugger.halts import HaltState, halt_state
+from debugger.hex import hex_of, word_text
 from debugger.limits import CALL_NODES, REPLAY_STEPS
+from debugger.outcome import HaltState, halt_state
 from debugger.session import Session
-from debugger.slices import end_slices, finish
-from debugger.words import hex_of, word_text
+from debugger.slices import Slices, finish
 from vm.evm.execution import Execution
 from vm.message import Message, Outcome
 from vm.trace import Tracer
@@ -126,13 +125,13 @@ def call_tree(session: Session, limit: int | None = None) -> CallTree:
     return finish(call_tree_slices(session, REPLAY_STEPS if limit is None else limit))
 
 
-def call_tree_slices(session: Session, limit: int) -> Generator[None, None, CallTree]:
+def call_tree_slices(session: Session, limit: int) -> Slices[CallTree]:
     """`call_tree` in slices: others may work after every ``yield``."""
     recorder = _Recorder()
-    timeline = session.twin(tracer=recorder)
+    timeline = session.clone(tracer=recorder)
     recorder.execution = timeline.execution
     try:
-        has_ended = yield from end_slices(timeline, limit)
-        return CallTree(recorder.nodes, recorder.omitted, timeline.step, has_ended)
+        yield from timeline.advance(limit)
+        return CallTree(recorder.nodes, recorder.omitted, timeline.step, timeline.outcome is not None)
     finally:
         timeline.close()

@@ -1,4 +1,4 @@
-"""What a command changed, in short: for watchers of a session, who do not fetch its whole state each time."""
+"""What a command changed, in short: for those who watch a session and do not ask for its whole state each time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from debugger.state import State
 
 SHOWN = 64
-"""Changes listed of each kind; the others are only counted."""
+"""Changes of a kind that are shown; the others are counted."""
 _PIECE = 64
 """Hex digits of 32 bytes."""
 
@@ -22,7 +22,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The difference of two states. Stack and memory are compared only if the same frame still runs."""
+    """The difference of two states. Stack and memory are shown only of a frame that stayed the running one."""
 
     depth: tuple[int, int] | None = None
     """Frames before and after, if another frame runs now."""

@@ -1,26 +1,26 @@
 """Comparing runs: the first step at which two sessions differ, with what led there.
 
-Runs are compared natively by digests of all they do (`debugger.evidence`), chunk by chunk, and a chunk that differs is
-bisected. Stack, memory, return data and storage are compared exactly; where an edit changes a run, both states are.
+Runs are compared natively by digests of all they do (`debugger.trace_digest`), chunk by chunk, and a chunk that differs
+is bisected. Stack, memory, return data and storage are compared exactly; where an edit changes a run, both states are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
 
 from chain.types import Address
-from debugger.evidence import Side
-from debugger.halts import HaltState, halt_state
+from debugger.hex import hex_of, word_text
 from debugger.limits import DIFF_CHUNK, DIFF_CONTEXT
+from debugger.outcome import HaltState, halt_state
 from debugger.position import FrameView
 from debugger.session import Session
-from debugger.slices import finish
+from debugger.slices import Slices, WantsPause, finish, never
 from debugger.state import opcode_name
 from debugger.timeline import Timeline
-from debugger.words import hex_of, word_text
+from debugger.trace_digest import Side
 from vm.evm.execution import Execution
 
 _MEMORY_SHOWN = 64
@@ -84,8 +84,8 @@ def compare_slices(
     *,
     ignoring_gas: bool = False,
     limit: int | None = None,
-    wants_pause: Callable[[], bool] = lambda: False,
-) -> Generator[None, None, Comparison]:
+    wants_pause: WantsPause = never,
+) -> Slices[Comparison]:
     """`compare` in slices: others may work after every ``yield``; a pause ends it where it got."""
     sides: list[Side] = []
     try:
@@ -98,8 +98,8 @@ def compare_slices(
 
 
 def _compare(
-    a: Side, b: Side, with_gas: bool, limit: int | None, wants_pause: Callable[[], bool]
-) -> Generator[None, None, Comparison]:
+    a: Side, b: Side, with_gas: bool, limit: int | None, wants_pause: WantsPause
+) -> Slices[Comparison]:
     start = 0
     known = 0
     edits = sorted({edit.step for side in (a, b) for edit in side.timeline.edits})
@@ -191,7 +191,7 @@ def _fields(a: Timeline, b: Timeline, with_gas: bool) -> list[str]:
 
 
 def step_line(timeline: Timeline) -> StepLine:
-    """The operation that the timeline will run next."""
+    """What the timeline is about to do."""
     execution = timeline.execution
     if execution.outcome is not None:
         halt = halt_state(execution.outcome)
@@ -210,7 +210,7 @@ def step_line(timeline: Timeline) -> StepLine:
 
 
 def _report(a: Side, b: Side, step: int, with_gas: bool) -> Comparison:
-    """Move both sides to the first difference; a side that ends earlier stays at its end."""
+    """Both sides brought to the first difference; a side that ended earlier is at its end."""
     for side in (a, b):
         side.back_to(max(0, step - DIFF_CONTEXT), 0)
     before = []

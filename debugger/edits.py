@@ -11,8 +11,8 @@ import msgspec
 from chain.gas_schedule import SCHEDULES
 from chain.types import Address
 from debugger.errors import InvalidEdit, InvalidProgram
+from debugger.hex import Number, address_of, data_of, number_of, storable
 from debugger.limits import EDIT_BYTES, PROGRAM_GAS
-from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.code import address_of as memory_address
 from vm.evm.execution import Execution
 from vm.evm.layout import STACK_END, STACK_OFFSET, Field

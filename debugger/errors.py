@@ -20,7 +20,7 @@
             ├── SessionStateMismatch     session_file.state
             └── SessionSignatureWrong    session_file.signature
 
-What the debugged program does wrong is not an error here: it is the session's halt.
+A fault of the debugged program is not an error here: it is the session's halt.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import msgspec
 
 from debugger.breakpoints import Breakpoint
 from debugger.edits import Edit
-from debugger.halts import HaltState
+from debugger.outcome import HaltState
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped", omit_defaults=True):
@@ -20,12 +20,6 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped", omit_defaults=True):
     breakpoints: tuple[int, ...] = ()
     """Ids of the breakpoints that hold here."""
     halt: HaltState | None = None
-
-
-class Running(msgspec.Struct, frozen=True, tag="running"):
-    """A slice of a run is over and the run is not: call `Session.run_slice` again."""
-
-    step: int
 
 
 class BreakpointSet(msgspec.Struct, frozen=True, tag="breakpoint_set"):
@@ -64,4 +58,4 @@ class Renamed(msgspec.Struct, frozen=True, tag="renamed"):
     tags: tuple[str, ...]
 
 
-Event = Stopped | Running | BreakpointSet | BreakpointRemoved | Branched | Renamed
+Event = Stopped | BreakpointSet | BreakpointRemoved | Branched | Renamed

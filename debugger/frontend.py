@@ -11,11 +11,11 @@ import msgspec
 from chain.forks import Fork
 from debugger.errors import InvalidExpression, InvalidProgram
 from debugger.expressions import Expression
+from debugger.hex import code_hash, hex_of, word_text
 from debugger.limits import PAGE_MAX, VALUE_BYTES
 from debugger.position import FrameView, Position
 from debugger.session import Session
 from debugger.state import opcode_name
-from debugger.words import code_hash, hex_of, word_text
 from vm.evm.opcodes import opcodes
 
 WORD_BYTES = 32

@@ -73,6 +73,9 @@ PAGE_MAX = 1 << 20
 TRACE_LINES = 10_000
 """EIP-3155 lines of one page."""
 
+TRACE_SLICE = 256
+"""Lines after which others may work: Python makes each."""
+
 CALL_NODES = 100_000
 """Messages of a call tree; the rest is counted."""
 
@@ -86,7 +89,7 @@ EXPORT_STEPS = 10_000_000
 """Steps an export runs ahead to learn what state the program reads."""
 
 REPLAY_STEPS = 1_000_000_000
-"""Steps replayed to restore a stored position: some seconds."""
+"""The last step a session goes to: replaying it takes some seconds."""
 
 FILE_BYTES = 16 << 20
 """A session file (`debugger.sharing`)."""

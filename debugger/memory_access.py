@@ -78,7 +78,7 @@ def overlap(one: range, two: range) -> bool:
 
 
 def mark_of(kinds: Collection[str], op: int) -> int:
-    """The mark native code gets for an opcode: the operands that give its area, 1 (stop) for two areas, 0 for none."""
+    """The mark native code gets for an opcode: its area's place on the stack, 1 (stop) if it has two, 0 if none."""
     touches = {TOUCHES[kind][op] for kind in kinds if op in TOUCHES[kind]}
     if len(touches) != 1:
         return min(1, len(touches))

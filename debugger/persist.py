@@ -1,8 +1,6 @@
-"""A session as plain data: everything needed to restore the same position and the same state anywhere."""
+"""A session as plain data: all that is needed to get to the same position with the same state anywhere."""
 
 from __future__ import annotations
-
-from collections.abc import Generator
 
 import msgspec
 
@@ -32,7 +30,7 @@ from debugger.limits import (
 )
 from debugger.program import Program
 from debugger.session import Session
-from debugger.slices import end_slices, finish, seek_slices
+from debugger.slices import Slices, finish
 from vm.block import VM_FINGERPRINT
 from vm.machine import Machine
 
@@ -61,6 +59,7 @@ class SessionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breakpoints: tuple[Breakpoint, ...]
     breakpoint_ids: int
     is_running: bool = False
+    """Of the format; nothing runs that is kept."""
 
 
 def record_of(session: Session) -> SessionRecord:
@@ -80,20 +79,20 @@ def record_of(session: Session) -> SessionRecord:
         session.digest(),
         tuple(point for _, point in sorted(session.breakpoints.items())),
         session.breakpoint_ids,
-        session.is_running,
     )
 
 
-def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> Generator[None, None, bool]:
+def complete_witness(session: Session, limit: int = EXPORT_STEPS) -> Slices[bool]:
     """Follow every branch to its end so that the record holds all they read; whether all ends were reached.
 
     In slices: others may work after every ``yield``.
     """
     is_complete = True
     for branch in tuple(session.branches.values()):
-        timeline = session.twin_of(branch)
+        timeline = session.clone_of(branch)
         try:
-            is_complete &= yield from end_slices(timeline, limit)
+            yield from timeline.advance(limit)
+            is_complete &= timeline.outcome is not None
         finally:
             timeline.close()
     return is_complete
@@ -120,7 +119,7 @@ def restore_slices(
     base: StateReader | None = None,
     block_hash: BlockHashes | None = None,
     keyframe_bytes: int = KEYFRAME_BYTES,
-) -> Generator[None, None, Session]:
+) -> Slices[Session]:
     """`restore` in slices: others may work after every ``yield``."""
     check_record(record)
     if base is None:
@@ -138,8 +137,8 @@ def restore_slices(
     try:
         session.branches = {branch.id: branch for branch in record.branches}
         session.put_breakpoints(record.breakpoints, record.breakpoint_ids)
-        session.checkout(record.branch, 0)
-        yield from seek_slices(session.timeline, record.position, lambda: False)
+        session.switch(record.branch)
+        yield from session.timeline.seeking(record.position)
         if session.digest() != record.digest:
             raise SessionDiverged(f"step {record.position} has another state than {record.engine} recorded")
     except StepOutOfRange as error:
@@ -149,7 +148,6 @@ def restore_slices(
         session.close()
         raise
     session.base.know(record.witness)
-    session.is_running = record.is_running
     return session
 
 

@@ -16,8 +16,8 @@ from chain.state import BlockHashes, StateReader
 from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import UINT64_MAX, ZERO_ADDRESS, Address, Hash32
 from debugger.errors import InvalidProgram
+from debugger.hex import Number, address_of, data_of, number_of, storable
 from debugger.limits import CALLDATA_BYTES, CODE_BYTES, PROGRAM_GAS, STATE_ENTRIES
-from debugger.words import Number, address_of, data_of, number_of, storable
 from vm.context import ExecutionContext
 from vm.evm.execution import Execution
 from vm.journal import Journal

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -41,7 +41,7 @@ from debugger.memory_access import TOUCHES
 from debugger.msgpack_shape import check_shape
 from debugger.persist import SessionRecord, check_record, complete_witness, decode_record, encode_record, record_of
 from debugger.session import Session
-from debugger.slices import finish
+from debugger.slices import Slices, finish
 
 MAGIC: Final = b"ZVMDSESS"
 VERSION: Final = 2
@@ -86,7 +86,7 @@ def export_session(session: Session, note: str = "") -> bytes:
     return finish(export_slices(session, note))
 
 
-def export_slices(session: Session, note: str = "") -> Generator[None, None, bytes]:
+def export_slices(session: Session, note: str = "") -> Slices[bytes]:
     """`export_session` in slices: others may work after every ``yield``."""
     is_complete = yield from complete_witness(session)
     record = record_of(session)
@@ -124,7 +124,7 @@ def sign_file(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
 
 
 def signer_of(data: bytes) -> bytes | None:
-    """Public key that signed an imported file; None if the file has no signature."""
+    """Public key that a file is signed with; None: it is not signed."""
     _, _, header_size = _START.unpack_from(data)
     return data[_START.size + _HEADER.size :][:32] if header_size > _HEADER.size else None
 

@@ -13,10 +13,10 @@ from chain.forks import Fork
 from chain.receipts import Log
 from chain.types import Address
 from debugger.errors import InvalidProgram
-from debugger.halts import HaltState
+from debugger.hex import code_hash, hex_of, word_text
 from debugger.limits import PAGE_ENTRIES, PAGE_MAX, PAGE_MEMORY, PAGE_STACK
+from debugger.outcome import HaltState
 from debugger.position import FrameView, calldata_of
-from debugger.words import code_hash, hex_of, word_text
 from vm.evm.execution import Execution
 from vm.evm.opcodes import opcodes
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import msgspec
 
 from debugger.diff import step_line
 from debugger.errors import InvalidProgram
+from debugger.hex import hex_of, word_text
 from debugger.position import FrameView
 from debugger.session import Session
-from debugger.slices import finish, seek_slices
+from debugger.slices import Slices, finish
 from debugger.timeline import Timeline
-from debugger.words import hex_of, word_text
 
 STATE_SLOTS = 1 << 20
 """Slots one comparison looks at."""
@@ -50,12 +48,12 @@ def diff_states(left: Session, left_step: int, right: Session, right_step: int) 
 
 def diff_state_slices(
     left: Session, left_step: int, right: Session, right_step: int
-) -> Generator[None, None, StateDiff]:
+) -> Slices[StateDiff]:
     """`diff_states` in slices: others may work after every ``yield``."""
-    a, b = left.twin(), right.twin()
+    a, b = left.clone(), right.clone()
     try:
-        yield from seek_slices(a, left_step, lambda: False)
-        yield from seek_slices(b, right_step, lambda: False)
+        yield from a.seeking(left_step)
+        yield from b.seeking(right_step)
         addresses = set()
         slots: set[tuple[bytes, int]] = set()
         for session, timeline in ((left, a), (right, b)):

@@ -7,12 +7,14 @@ import msgspec
 from chain.errors import ZvmdError
 from debugger.assembly import assemble
 from debugger.errors import InvalidTemplate
+from debugger.hex import Number, number_of
 from debugger.limits import TEMPLATE_BYTES, TEMPLATE_STEPS
+from debugger.moves import step
 from debugger.program import AccountSetup, BlockSetup, Program
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state import State
 from debugger.toml_keys import toml_of
-from debugger.words import Number, number_of
 from vm.machine import Machine
 
 
@@ -122,9 +124,9 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     program = session.program
     if program.code is None:
         raise InvalidTemplate("only sessions of bytecode can become templates")
-    timeline = session.twin_of(session.branches[0])
-    has_ended = timeline.to_end(TEMPLATE_STEPS)
-    steps = timeline.step
+    timeline = session.clone_of(session.branches[0])
+    timeline.forward(TEMPLATE_STEPS)
+    has_ended, steps = timeline.outcome is not None, timeline.step
     timeline.close()
     if not has_ended:
         raise InvalidTemplate(f"the program runs longer than {TEMPLATE_STEPS} steps")
@@ -154,7 +156,7 @@ def end_state(template: Template, machine: Machine) -> State:
     """Run it to its end. Raises `InvalidTemplate` if that takes too long."""
     session = Session(template.program(), machine)
     try:
-        session.step(TEMPLATE_STEPS)
+        finish(step(session, TEMPLATE_STEPS))
         if session.halt() is None:
             raise InvalidTemplate(f"runs longer than {TEMPLATE_STEPS} steps")
         return session.state()

@@ -1,4 +1,7 @@
-"""One run that can be stood at any step of: a live execution, keyframes behind it, and native replay between."""
+"""One run that can be taken to any of its steps: a live execution, keyframes behind it, and native replay between.
+
+A `Timeline` owns its execution and its keyframes. One thread at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from collections.abc import Callable, Sequence
 from debugger.edits import Edit, apply_edit
 from debugger.errors import StepOutOfRange
 from debugger.keyframes import Keyframes
-from debugger.limits import KEYFRAME_BYTES, KEYFRAME_NEAR, KEYFRAME_SPACING
+from debugger.limits import KEYFRAME_BYTES, KEYFRAME_NEAR, KEYFRAME_SPACING, RUN_SLICE
 from debugger.position import FrameView
+from debugger.slices import Slices, WantsPause, finish, never
 from vm.evm.execution import Execution
-from vm.evm.snapshot import restore_snapshot, take_snapshot
+from vm.evm.snapshot import ExecutionSnapshot, restore_snapshot, take_snapshot
 from vm.evm.watch import TraceDigest, Watch
 from vm.message import Outcome
 
@@ -47,7 +51,7 @@ class Timeline:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the run ended, if the timeline is at its end."""
+        """How it ended, if it is at the end."""
         return self.execution.outcome
 
     @property
@@ -84,31 +88,56 @@ class Timeline:
                 return True
         return False
 
+    def advance(self, step: int, wants_pause: WantsPause = never) -> Slices[bool]:
+        """Run on to a step or to the end, past all breakpoints; whether it arrived, or else was paused."""
+        while self.step < step and self.outcome is None:
+            self.forward(min(RUN_SLICE, step - self.step))
+            if self.step < step and self.outcome is None:
+                if wants_pause():
+                    return False
+                yield
+        return True
+
     def seek(self, step: int) -> None:
-        """Move to a step. Raises `StepOutOfRange`, without moving, if the run is shorter."""
+        """`seeking` in one piece: for steps near a keyframe, and for timelines that nobody waits for."""
+        finish(self.seeking(step))
+
+    def seeking(self, step: int, wants_pause: WantsPause = never) -> Slices[bool]:
+        """Go to a step; whether it arrived. A pause ends a way forward where it got, and a way back where it began.
+
+        Raises `StepOutOfRange`, back where it began, if the run is shorter.
+        """
         if step < 0:
             raise StepOutOfRange("steps begin at 0")
-        before = self.step
-        if step < before:
-            nearest = self.keyframes.at_or_before(step)
-            self._restore(nearest.steps)
-            if step - nearest.steps > 2 * KEYFRAME_NEAR:
-                self.forward(step - KEYFRAME_NEAR - nearest.steps)
+        before, nearest = self.step, self.keyframes.at_or_before(step)
+        is_back = step < before
+        is_far = step - max(nearest.steps, 0 if is_back else before) > RUN_SLICE
+        began = take_snapshot(self.execution, self.keyframes.at_or_before(before)) if is_far else None
+        if is_back or nearest.steps > before:
+            restore_snapshot(self.execution, nearest)
+        has_arrived = True
+        if is_back and step - nearest.steps > 2 * KEYFRAME_NEAR:
+            has_arrived = yield from self.advance(step - KEYFRAME_NEAR, wants_pause)
+            if has_arrived:
                 self._keep()
-        else:
-            nearest = self.keyframes.at_or_before(step)
-            if nearest.steps > before:
-                self._restore(nearest.steps)
-        self.forward(step - self.step)
+        if has_arrived:
+            has_arrived = yield from self.advance(step, wants_pause)
+        if not has_arrived:
+            if is_back:
+                self._return(before, began)
+            return False
         if self.step != step:
             end = self.step
-            self.seek(before)
+            self._return(before, began)
             raise StepOutOfRange(f"the run ends at step {end}")
+        return True
 
-    def to_end(self, limit: int = _FAR) -> bool:
-        """Run to the end without stopping, ``limit`` steps at most; whether the end is reached."""
-        self.forward(limit)
-        return self.outcome is not None
+    def _return(self, step: int, snapshot: ExecutionSnapshot | None) -> None:
+        """Go back to where a way began that was not gone to its end."""
+        if snapshot is None:
+            self.seek(step)
+        else:
+            restore_snapshot(self.execution, snapshot)
 
     def rewind_to_keyframe(self, before: int) -> int:
         """Move to the last keyframe before a step, which is not 0; returns that keyframe's step."""

@@ -6,13 +6,13 @@ The lines are those of the execution specification's tool, as `zvmd statetest --
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import msgspec
 
-from debugger.limits import TRACE_LINES
+from debugger.limits import TRACE_LINES, TRACE_SLICE
 from debugger.session import Session
-from debugger.slices import finish, seek_slices
+from debugger.slices import Slices, finish
 from debugger.timeline import Timeline
 from vm.eip3155 import encode_line, operation_line
 from vm.pricing import Pricing
@@ -35,14 +35,16 @@ def trace_page(
     return finish(trace_slices(session, start, limit, memory=memory))
 
 
-def trace_slices(
-    session: Session, start: int, limit: int, *, memory: bool = False
-) -> Generator[None, None, TracePage]:
+def trace_slices(session: Session, start: int, limit: int, memory: bool = False) -> Slices[TracePage]:
     """`trace_page` in slices: others may work after every ``yield``."""
-    timeline = session.twin()
+    timeline = session.clone()
     try:
-        yield from seek_slices(timeline, start, lambda: False)
-        lines = list(_operations(timeline, start + min(limit, TRACE_LINES), memory))
+        yield from timeline.seeking(start)
+        lines: list[str] = []
+        for line in _operations(timeline, start + min(limit, TRACE_LINES), memory):
+            lines.append(line)
+            if len(lines) % TRACE_SLICE == 0:
+                yield
         has_ended = timeline.outcome is not None
         if has_ended:
             lines.append(_summary(session, timeline))
@@ -53,7 +55,7 @@ def trace_slices(
 
 def trace_lines(session: Session, *, memory: bool = False) -> Iterator[str]:
     """All lines of the current branch's run, as they come; the session does not move."""
-    timeline = session.twin()
+    timeline = session.clone()
     try:
         yield from _operations(timeline, math.inf, memory)
         yield _summary(session, timeline)

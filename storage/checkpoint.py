@@ -156,7 +156,7 @@ def _check_block(kv: KeyValueStore, head: Checkpoint, *, amended: bool) -> None:
         raise CheckpointBroken(f"the last stored block is not block {head.block}")
 
 
-class Settings(msgspec.Struct, frozen=True, array_like=True):
+class ReplayStart(msgspec.Struct, frozen=True, array_like=True):
     """What replay after a checkpoint needs besides the state.
 
     Stores of format 1.0 have no ``answers``, those before 1.2 no ``place``, those before 1.4 no ``snapshots``.
@@ -180,19 +180,19 @@ def replay_from(checkpoint_lsn: int, needed_lsn: int | None) -> int:
     return min(checkpoint_lsn + 1, needed_lsn or checkpoint_lsn + 1)
 
 
-def read_settings(kv: KeyValueStore) -> Settings:
-    """The settings of the last checkpoint. Raises `CheckpointBroken`."""
+def read_replay_start(kv: KeyValueStore) -> ReplayStart:
+    """What the last checkpoint keeps for the replay after it. Raises `CheckpointBroken`."""
     record = kv.get(META_SETTINGS)
     if record is None:
-        return Settings()
+        return ReplayStart()
     try:
-        return msgspec.msgpack.decode(record, type=Settings)
+        return msgspec.msgpack.decode(record, type=ReplayStart)
     except msgspec.MsgspecError as error:
         raise CheckpointBroken(f"settings of the last checkpoint: {error}") from None
 
 
-def _encode_settings(settings: Settings) -> bytes:
-    return msgspec.msgpack.encode(settings)
+def _encode_start(start: ReplayStart) -> bytes:
+    return msgspec.msgpack.encode(start)
 
 
 def write_checkpoint(
@@ -200,7 +200,7 @@ def write_checkpoint(
     state: StateStore,
     chain_data: ChainData,
     lsn: int,
-    settings: Settings | None = None,
+    start: ReplayStart | None = None,
     sessions: tuple[Mapping[bytes, bytes], Iterable[bytes]] = ({}, ()),
     pace: Pace = at_once,
 ) -> Checkpoint:
@@ -232,7 +232,7 @@ def write_checkpoint(
         before.hash if before else ZERO_HASH,
     )
     puts |= more_puts | dict(sessions[0])
-    puts[META_SETTINGS] = _encode_settings(settings or Settings())
+    puts[META_SETTINGS] = _encode_start(start or ReplayStart())
     puts[block_key(CHECKPOINT, checkpoint.number)] = checkpoint.encode()
     puts[META_HEAD] = checkpoint.number.to_bytes(8, "big") + checkpoint.hash
     reach("checkpoint.before")

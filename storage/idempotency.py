@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
+ANSWER = "answer"
+"""Name of the COMMAND record that says how a request with a key was answered: [key, time, result]."""
 ANSWERS_MAX = 10_000
 ANSWER_SECONDS = 24 * 3600
 KEY_CHARACTERS_MAX = 128

@@ -8,18 +8,20 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 import structlog
 from sqlalchemy import URL
 
-from chain.blocks import Block, encode_header
+from chain.blocks import encode_header
 from chain.genesis import Genesis
+from chain.production import ChainSettings
+from storage.applied import AppliedChain
 from storage.blocks.chaindata import ChainData
 from storage.blocks.delta import Deltas
-from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
+from storage.checkpoint import Checkpoint, read_replay_start, replay_from, verify_checkpoints
 from storage.directory import layout
 from storage.errors import (
     CheckpointBroken,
@@ -29,7 +31,6 @@ from storage.errors import (
     ExportDamaged,
     IndexDamaged,
     IndexLocked,
-    StateRootMismatch,
     StateStoreCorrupt,
     StateStoreRefused,
     StorageError,
@@ -44,7 +45,6 @@ from storage.io.failpoints import reach
 from storage.io.failures import syncing, writing
 from storage.io.files import FileSystem
 from storage.io.kv import KeyValueStore, open_leveldb, unused
-from storage.state.store import StateStore
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
 from storage.wal.bounds import read_beginning
@@ -69,6 +69,8 @@ class StoreOptions:
     index_url: str = ""
     """Database of the index; empty: SQLite in the data directory."""
     deltas: Deltas = Deltas.AUTO
+    settings: ChainSettings = field(default_factory=ChainSettings)
+    """What holds for each setting of the chain that no record has changed."""
 
 
 def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
@@ -112,7 +114,7 @@ def assemble(
         log.warning("the last run ended because a sync or write failed", error=_note(fs, layout.PANIC))
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
-    settings = read_settings(kv)
+    start = read_replay_start(kv)
     wal = Wal.open(
         fs,
         layout.WAL,
@@ -120,24 +122,14 @@ def assemble(
         witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0, session_lsn),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
-        start=settings.place,
+        start=start.place,
     )
     if panicked:
         _remove(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
-    state = StateStore(kv, options.retention_blocks)
-    chain = ChainData(kv)
-    if checkpoint is None:
-        root = state.apply(0, genesis.delta())
-        if root != genesis.header().state_root:
-            raise StateRootMismatch(f"genesis has root 0x{root.hex()}, expected 0x{genesis.header().state_root.hex()}")
-        chain.add(Block(genesis.header()), ())
-    follower = IndexFollower(index, chain, lambda: _rebuilt_index(options))
-    store = Store(wal, kv, state, chain, follower)
-    store.deltas = options.deltas
-    tip = chain.header(chain.head)
-    assert tip is not None
-    store.tip = store.head = tip
+    lsn = checkpoint.lsn if checkpoint is not None else 0
+    applied = AppliedChain(kv, genesis, options.settings, options.retention_blocks, lsn, start)
+    follower = IndexFollower(index, applied.chain, lambda: _rebuilt_index(options))
     if wal.next_lsn == 1:
         wal.append(RecordType.GENESIS, encode_genesis(genesis.to_json()))
         reach("open.genesis.appended")
@@ -147,16 +139,9 @@ def assemble(
         loss = {"at": int(time.time()), "lsn": options.accept_data_loss}
         wal.append(RecordType.DATA_LOSS, json.dumps(loss, sort_keys=True).encode(), optional=True)
         wal.flush()
-    if checkpoint is not None:
-        store.checkpoint_lsn = checkpoint.lsn
-        store.needed_lsn, store.settings = settings.needed_lsn, settings.values
-        store.answers.load(settings.answers)
-        store.sessions.load(kv, checkpoint.lsn)
-        store.templates.load(kv)
-        store.fates.load(kv)
-        store.snapshots = {kept[0]: kept for kept in settings.snapshots}
-        store.next_snapshot = settings.next_snapshot
-    return store
+    return Store(
+        wal, kv, applied, follower, checkpoint_lsn=lsn, needed_lsn=start.needed_lsn, deltas=options.deltas
+    )
 
 
 def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
@@ -202,7 +187,7 @@ def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValue
         first = ChainData(kv).header(0) if checkpoint is not None else None
         if first is not None and first.hash != genesis.header().hash:
             raise CheckpointBroken(f"it is of another chain, with genesis 0x{first.hash.hex()}")
-        from_lsn = replay_from(checkpoint.lsn, read_settings(kv).needed_lsn) if checkpoint is not None else 1
+        from_lsn = replay_from(checkpoint.lsn, read_replay_start(kv).needed_lsn) if checkpoint is not None else 1
         if from_lsn < first_lsn:
             raise CheckpointBroken(f"it needs the log from LSN {from_lsn} on, which begins at LSN {first_lsn}")
         return kv, checkpoint

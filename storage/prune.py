@@ -21,7 +21,7 @@ from chain.blocks import encode_header
 from chain.genesis import Genesis
 from chain.types import Hash32
 from storage.blocks.chaindata import ChainData, wrong_blocks
-from storage.checkpoint import Checkpoint, read_settings, replay_from, verify_checkpoints
+from storage.checkpoint import Checkpoint, read_replay_start, replay_from, verify_checkpoints
 from storage.directory import layout
 from storage.errors import (
     CheckpointBroken,
@@ -96,7 +96,7 @@ def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genes
         check_all(snapshot, root)
     finally:
         snapshot.close()
-    from_lsn = replay_from(checkpoint.lsn, read_settings(store).needed_lsn)
+    from_lsn = replay_from(checkpoint.lsn, read_replay_start(store).needed_lsn)
     return Proven(path, checkpoint, from_lsn, accounts, slots)
 
 
@@ -120,7 +120,7 @@ def prune(
     found = survey(unpacked(fs), layout.WAL, WalIdentity(genesis.header().hash, genesis.config.chain_id))
     export = _newest_proven(fs, scratch, genesis, min(head.lsn, below or head.lsn), found.beginning)
     # The record that the export ends with stays: it shows that both are of one history.
-    keep = min(export.from_lsn, export.checkpoint.lsn, replay_from(head.lsn, read_settings(live).needed_lsn))
+    keep = min(export.from_lsn, export.checkpoint.lsn, replay_from(head.lsn, read_replay_start(live).needed_lsn))
     gone = [s for s in found.segments[:-1] if s.footer is not None and s.footer.last_lsn < keep]
     beginning = found.beginning
     if gone and (footer := gone[-1].footer) is not None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import structlog
 
 from chain.environment import BlockEnvironment
-from storage.amendments import Revert, perform
+from storage.amendments import CHEATS, Revert, Snapshot
 from storage.blocks.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.blocks.fates import decode_fates
 from storage.checkpoint import replay_from
-from storage.errors import StateRootMismatch, StateStoreCorrupt, WalCorrupt
-from storage.idempotency import Answered
+from storage.errors import InvalidRecord, StateRootMismatch, StateStoreCorrupt, WalCorrupt
+from storage.idempotency import ANSWER, Answered
 from storage.io.failpoints import reach
+from storage.sealed import SealedBlock
 from storage.sessions.records import SESSION_TYPES, decode_session, decode_template
-from storage.store import ANSWER, SealedBlock, Store
+from storage.store import Store
 from storage.wal import Record
 from storage.wal.records import (
     RecordType,
@@ -61,6 +63,11 @@ class Waiting:
             pool = [lsn for lsn in Revert(*argument).pool if lsn in self.admitted]
             self.lsns = {self.admitted[lsn]: lsn for lsn in pool}
 
+    def oldest_needed(self, snapshots: Mapping[int, Sequence[Any]]) -> int | None:
+        """LSN of the oldest POOL_ADMIT record that what waits needs, now or after a revert to one of the snapshots."""
+        kept = (lsn for fields in snapshots.values() for lsn in Snapshot(*fields).pool)
+        return min(chain(self.lsns.values(), kept), default=None)
+
     @property
     def admissions(self) -> list[tuple[int, bytes]]:
         """(LSN, raw transaction) in order of arrival."""
@@ -84,17 +91,15 @@ def recover(store: Store, replay: Replay) -> Recovery:
     `WalCorrupt`, `WalPruned`, `StateRootMismatch`, and `StateStoreCorrupt` for a state store of another history.
     """
     reading = _Reading(store, replay)
-    # A revert that is replayed needs the states that were kept when it was asked for, under whatever setting.
-    retention, store.state.retention = store.state.retention, None
     _compare_with_log(store)
-    for record in store.wal.records(replay_from(reading.checkpoint_lsn, store.needed_lsn)):
-        if note := _NOTED.get(record.type):
-            note(reading, record)
-        if record.lsn > reading.checkpoint_lsn and (apply := _APPLIED.get(record.type)):
-            apply(reading, record)
-    store.state.retention = retention
+    with store.state.nothing_expires():
+        for record in store.wal.records(replay_from(reading.checkpoint_lsn, store.needed_lsn_at_start)):
+            if note := _NOTED.get(record.type):
+                note(reading, record)
+            if record.lsn > reading.checkpoint_lsn and (apply := _APPLIED.get(record.type)):
+                apply(reading, record)
     reach("recovery.replayed")
-    store.publish(store.tip.number)
+    store.publish(store.applied.head)
     store.follower.rewind_to_chain()
     reach("recovery.done")
     return reading.report
@@ -114,8 +119,6 @@ class _Reading:
 
     def admitted(self, record: Record) -> None:
         self.report.waiting.admit(record.lsn, record.payload)
-        if self.store.needed_lsn is None:  # perhaps more than needed, until the pool has said
-            self.store.needed_lsn = record.lsn
 
     def pool_cheated(self, record: Record) -> None:
         name, arguments = decode_command(record.payload)
@@ -133,15 +136,23 @@ class _Reading:
 
     def cheat(self, record: Record) -> None:
         name, arguments = decode_command(record.payload)
-        perform(self.store, name, arguments, record.lsn)
+        applied, argument = self.store.applied, arguments[0] if len(arguments) == 1 else None
+        if argument is None or name not in CHEATS:
+            raise InvalidRecord(f"LSN {record.lsn}: no development call {name!r} with {len(arguments)} arguments")
+        if name == "amend":
+            applied.amend(argument)
+        elif name == "snapshot":
+            applied.take_snapshot(argument)
+        elif name == "revert":
+            self.store.revert(Revert(*argument), record.lsn)
 
     def command(self, record: Record) -> None:
         name, arguments = decode_command(record.payload)
         if name == ANSWER:
             key, at, result = arguments[0]
-            self.store.answers.put(key, Answered(at, result))
+            self.store.applied.answers.put(key, Answered(at, result))
         else:
-            self.store.settings[name] = arguments[0]
+            self.store.applied.change_settings({name: arguments[0]})
 
     def session(self, record: Record) -> None:
         session, change = decode_session(record.type, record.payload)
@@ -161,10 +172,11 @@ class _Reading:
 
     def sealed(self, record: Record) -> None:
         store, report, environment = self.store, self.report, self.environment
-        if self.checkpoint_lsn and not report.blocks and environment and environment.parent_hash != store.tip.hash:
+        tip = store.applied.tip
+        if self.checkpoint_lsn and not report.blocks and environment and environment.parent_hash != tip.hash:
             raise _of_another_history(store, record.lsn)
-        if environment is None or environment.number != store.tip.number + 1:
-            raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {store.tip.number}")
+        if environment is None or environment.number != tip.number + 1:
+            raise WalCorrupt(f"LSN {record.lsn} seals a block that does not follow block {tip.number}")
         reach("recovery.block.before")
         _replay_block(
             store, self.replay, _Sealed(environment, self.raws, self.known, decode_seal(record.payload), record.lsn)
@@ -173,8 +185,8 @@ class _Reading:
         report.blocks += 1
         report.transactions += len(self.raws)
         if report.blocks % CHECKPOINT_BLOCKS == 0:
-            store.publish(store.tip.number)
-            store.checkpoint(record.lsn)
+            store.publish(store.applied.head)
+            store.checkpoint(record.lsn, report.waiting.oldest_needed(store.applied.snapshots))
 
 
 _NOTED: dict[int, Callable[[_Reading, Record], None]] = {
@@ -204,13 +216,14 @@ def _compare_with_log(store: Store) -> None:
     lsn = store.checkpoint_lsn
     own = next(store.wal.records(lsn), None) if lsn >= store.wal.first_lsn else None
     sealed = own is not None and own.type == RecordType.BLOCK_SEAL  # a session's record tells of no block
-    if own and sealed and decode_seal(own.payload).block_hash != store.tip.hash:
+    if own and sealed and decode_seal(own.payload).block_hash != store.applied.tip.hash:
         raise _of_another_history(store, lsn)
 
 
 def _of_another_history(store: Store, lsn: int) -> StateStoreCorrupt:
     """The log is the truth: a state store put here from a copy that went on by itself is made again."""
-    return StateStoreCorrupt(f"its block {store.tip.number}, 0x{store.tip.hash.hex()}, is not the log's at LSN {lsn}")
+    tip = store.applied.tip
+    return StateStoreCorrupt(f"its block {tip.number}, 0x{tip.hash.hex()}, is not the log's at LSN {lsn}")
 
 
 class _Sealed(NamedTuple):
@@ -225,9 +238,9 @@ class _Sealed(NamedTuple):
 
 def _replay_block(store: Store, replay: Replay, logged: _Sealed) -> None:
     environment, raws, known, seal, lsn = logged
-    if environment.parent_hash != store.tip.hash:
+    if environment.parent_hash != store.applied.tip.hash:
         raise StateRootMismatch(
-            f"block {environment.number} (LSN {lsn}) names another parent than block {store.tip.number}"
+            f"block {environment.number} (LSN {lsn}) names another parent than block {store.applied.tip.number}"
         )
     sealed = replay(environment, raws, known if store.deltas is not Deltas.OFF else None)
     got = sealed.seal()
@@ -244,19 +257,19 @@ def _replay_block(store: Store, replay: Replay, logged: _Sealed) -> None:
 
 def _first_account(store: Store, known: KnownOutcome | None) -> str:
     """The first account that differs, if the log knows what it should be; else the first that the block changed."""
-    if store.last_delta is None:
+    if store.applied.last_delta is None:
         return ""
     if known is not None:
-        return "; " + (first_difference(known.delta, store.last_delta) or "every account is as its delta says")
-    address = min(store.last_delta.accounts, default=None)
+        return "; " + (first_difference(known.delta, store.applied.last_delta) or "every account is as its delta says")
+    address = min(store.applied.last_delta.accounts, default=None)
     if address is None:
         return "; it changes no account"
-    return f"; the first account it changes: 0x{address.hex()}, now {store.last_delta.accounts[address]}"
+    return f"; the first account it changes: 0x{address.hex()}, now {store.applied.last_delta.accounts[address]}"
 
 
 def _evidence(store: Store, number: int, expected: object, found: object) -> dict[str, object]:
     """What the block made of the accounts it changed: the first that differs is among them."""
-    delta = store.last_delta
+    delta = store.applied.last_delta
     changed = sorted(delta.accounts) if delta is not None else []
     state = store.state.view(number)
     accounts = {f"0x{address.hex()}": str(state.account(address)) for address in changed[:EVIDENCE_ACCOUNTS]}

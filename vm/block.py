@@ -62,10 +62,12 @@ class BlockExecution:
         contracts_required: bool = False,
         deposit_contract: Address = DEPOSIT_CONTRACT,
         root_of: Callable[[StateDelta], Hash32] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """``contracts_required``: refuse to `finish` without Prague's request contracts, as mainnet does.
 
-        ``root_of`` gives the state root after changes over ``state``: before Byzantium receipts hold it.
+        ``root_of`` gives the state root after changes over ``state``: before Byzantium receipts hold it. ``listener``
+        hears how each transaction of `add` ended, on the thread that adds it; console.log is collected for it.
         """
         self.environment = environment
         self.journal = Journal(state, environment.fork)
@@ -79,8 +81,7 @@ class BlockExecution:
         self._root_of = root_of
         schedule = environment.blob_schedule
         self._blob_gas_limit = schedule.max * GAS_PER_BLOB
-        self.listener: Listener | None = None
-        """Told how each transaction of `add` ended, on the thread that adds it; console.log is collected for it."""
+        self._listener = listener
         self._blob_price = blob_base_fee(environment.excess_blob_gas, schedule.base_fee_update_fraction)
 
     def begin(self) -> None:
@@ -94,10 +95,10 @@ class BlockExecution:
 
     def add(self, tx: Transaction, sender: Address) -> Receipt:
         """Execute a transaction. Raises `InvalidTransaction` or `PrecompileUnavailable`, nothing changed."""
-        console = None if self.listener is None else ConsoleCalls()
+        console = None if self._listener is None else ConsoleCalls()
         result = self.run(tx, sender, console=console)
-        if console is not None and self.listener is not None:
-            self.listener(tx, result, console)
+        if console is not None and self._listener is not None:
+            self._listener(tx, result, console)
         receipt = self._receipt(tx, result)
         self.receipts.append(receipt)
         return receipt

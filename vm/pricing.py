@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
 _REACH: Final = 17
-"""Words of the stack any opcode looks at."""
+"""Most stack words that an opcode reads."""
 MEMORY_OPERANDS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "KECCAK256": ((0, 1),),
     "CALLDATACOPY": ((0, 2),),

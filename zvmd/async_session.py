@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from zvmd.session_view import QUERY, SessionView, shown, value_of
 
 Where = dict[str, Any]
-"""Where a session stands: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
+"""Where a session is: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
 
 
 class AsyncRpc(Protocol):
@@ -54,7 +54,7 @@ class AsyncSession:
         return cls(node, (await node.rpc("zvmd_session_import", "0x" + content.hex()))["id"])
 
     async def call(self, name: str, *params: Any) -> Any:
-        """Any method ``zvmd_session_<name>`` of this session."""
+        """Any command ``zvmd_session_<name>`` of this session."""
         return await self.node.rpc(f"zvmd_session_{name}", self.id, *params)
 
     async def step(self, n: int = 1) -> Where:
@@ -82,7 +82,7 @@ class AsyncSession:
         return dict(await self.call("step_out_back"))
 
     async def seek(self, step: int) -> Where:
-        """Stand at a step."""
+        """Go to a step."""
         return dict(await self.call("seek", step))
 
     async def run(self) -> Where:
@@ -96,6 +96,10 @@ class AsyncSession:
     async def pause(self) -> None:
         """Have a move that takes long end where it is."""
         await self.call("pause")
+
+    async def reset(self) -> Where:
+        """To the start, without edits."""
+        return dict(await self.call("reset"))
 
     async def state(self, **query: Any) -> dict[str, Any]:
         """Everything at this position; ``memory={"offset": 0, "limit": 64}`` and the like choose pages."""
@@ -125,17 +129,46 @@ class AsyncSession:
         return dict(await self.call("edit", {"kind": kind, **fields}))
 
     async def save(self, name: str | None = None) -> AsyncSession:
-        """A copy as it stands now."""
+        """A copy as it is now."""
         return AsyncSession(self.node, (await self.call("save", name))["id"])
 
-    async def export(self, file: str | Path) -> int:
-        """Write the session to a file; its size in bytes."""
-        content = bytes.fromhex((await self.call("export"))[2:])
+    async def export(self, file: str | Path, *, sign: bool = False) -> int:
+        """Write the session to a file, signed by the node if wanted; its size in bytes."""
+        content = bytes.fromhex((await self.call("export", None, sign))[2:])
         return await asyncio.to_thread(Path(file).write_bytes, content)
 
     async def compare(self, other: AsyncSession, *, ignoring_gas: bool = False) -> Mapping[str, Any]:
         """The first step at which the two runs differ."""
         return dict(await self.call("compare", other.id, {"ignoringGas": ignoring_gas}))
+
+    async def state_diff(
+        self, step: int | None = None, other_step: int | None = None, other: AsyncSession | None = None
+    ) -> Any:
+        """What differs between two positions, here or in another session: accounts, storage, stack, memory.
+
+        A step that is not given is where the session is.
+        """
+        return await self.call("state_diff", step, other_step, None if other is None else other.id)
+
+    async def share(self, role: str = "watch", ttl: int = 3600, name: str = "") -> str:
+        """A token to ``watch`` or ``drive`` this session with for ``ttl`` seconds: ``AsyncSession(node, token)``."""
+        return str((await self.call("share", role, ttl, name))["token"])
+
+    async def shares(self) -> dict[str, Any]:
+        """Who has a token, and who drives."""
+        return dict(await self.call("shares"))
+
+    async def unshare(self, share: int) -> None:
+        """Revoke a share by its number."""
+        await self.call("unshare", share)
+
+    async def drive(self, *, take_over: bool = False) -> None:
+        """Take control: one drives at a time; ``take_over`` takes it from somebody else."""
+        await self.call("drive", {"takeOver": take_over})
+
+    async def release(self) -> None:
+        """Give control back: the next who moves has it."""
+        await self.call("release")
 
     async def close(self) -> None:
         """End the session for good."""

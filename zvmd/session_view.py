@@ -41,7 +41,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class SessionView:
-    """A session as it stood when it was looked at."""
+    """A session as it was when it was looked at."""
 
     id: int | str
     state: dict[str, Any]
@@ -49,7 +49,7 @@ class SessionView:
 
     @property
     def head(self) -> str:
-        """Where it stands, in a line."""
+        """Its position, in a line."""
         state = self.state
         halt = state["halt"]
         line = f"session {shown(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
@@ -165,7 +165,7 @@ def calldata_rows(content: str, size: int) -> Iterator[tuple[str, str]]:
 
 
 def shown(number: int | str) -> str:
-    """The session's number; of a share token only what is no secret.
+    """The session's number; of a share token only what is not secret.
 
     >>> shown(7), shown("zvs-7-1-secret")
     ('7', 'zvs-7-1')

@@ -10,7 +10,6 @@ from zvmd.session import Rpc, Session
 
 PAGE = 200
 """Sessions asked for at once."""
-_S = "zvmd_session_"
 
 
 def find_sessions(node: Rpc, **search: Any) -> Iterator[dict[str, Any]]:
@@ -24,7 +23,7 @@ def find_sessions(node: Rpc, **search: Any) -> Iterator[dict[str, Any]]:
     cursor: int | None = None
     while True:
         page = {**search, "limit": PAGE} if cursor is None else {**search, "limit": PAGE, "cursor": cursor}
-        lines = node.rpc(_S + "list", page)
+        lines = node.rpc("zvmd_session_list", page)
         yield from lines
         if len(lines) < PAGE:
             return
@@ -33,7 +32,7 @@ def find_sessions(node: Rpc, **search: Any) -> Iterator[dict[str, Any]]:
 
 def pin_session(node: Rpc, number: int, pinned: bool = True) -> None:
     """Keep a session whatever the node's policy says; false: no longer."""
-    node.rpc(_S + "pin", number, pinned)
+    node.rpc("zvmd_session_pin", number, pinned)
 
 
 class Templates:
@@ -44,11 +43,11 @@ class Templates:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Name, title, tags and ``own`` of each."""
-        yield from self.node.rpc(_S + "template_list")
+        yield from self.node.rpc("zvmd_session_template_list")
 
     def __getitem__(self, name: str) -> dict[str, Any]:
         """A template: program, explanation, expected end."""
-        return dict(self.node.rpc(_S + "template_show", name))
+        return dict(self.node.rpc("zvmd_session_template_show", name))
 
     def begin(self, name: str) -> Session:
         """A session of a template's program."""
@@ -57,12 +56,12 @@ class Templates:
     def save(self, session: Session, name: str, title: str = "", explanation: str = "") -> dict[str, Any]:
         """Keep the program of a bytecode session, and how it ends."""
         wanted = {"session": session.id, "name": name, "title": title, "explanation": explanation}
-        return dict(self.node.rpc(_S + "template_save", wanted))
+        return dict(self.node.rpc("zvmd_session_template_save", wanted))
 
     def save_file(self, file: str | Path) -> dict[str, Any]:
         """Keep a template of a TOML file, which has to end as it says."""
-        return dict(self.node.rpc(_S + "template_save", {"toml": Path(file).read_text(encoding="utf-8")}))
+        return dict(self.node.rpc("zvmd_session_template_save", {"toml": Path(file).read_text(encoding="utf-8")}))
 
     def remove(self, name: str) -> None:
         """Remove one's own template."""
-        self.node.rpc(_S + "template_remove", name)
+        self.node.rpc("zvmd_session_template_remove", name)

@@ -47,7 +47,7 @@ async def other_sessions(target: Target) -> str:
     finally:
         for session in sessions:
             await target.rpc("zvmd_session_close", session)
-    return f"{asked} requests of a guest, {read} of them answered with another session"
+    return f"{asked} requests with a share token, {read} of them answered with another session"
 
 
 async def unsettled_lists(target: Target) -> str:
@@ -116,7 +116,7 @@ async def filters(target: Target) -> str:
 
 
 ATTACKS: tuple[Attack, ...] = (
-    Attack("1b", "a guest asks for other sessions", other_sessions, seconds=60),
+    Attack("1b", "a share token asks for other sessions", other_sessions, seconds=60),
     Attack("13", "access lists that never settle", unsettled_lists, seconds=130),
     Attack("14", "templates with long dotted keys", key_bombs, seconds=60),
     Attack("26", "400 filters", filters, seconds=60),

@@ -37,7 +37,7 @@ COMMANDS: dict[str, Row] = {
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
     "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),
     "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
-    "session": Row("node.cli.session_history", "session", "Debug programs and transactions, step by step and back."),
+    "session": Row("node.cli.session", "session", "Debug programs and transactions, step by step and back."),
     "dap": Row("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),
     "status": Row("node.cli.status", "status", "Show what a running node is doing."),
     "wal": Row("node.cli.wal", "wal", "Inspect, verify, export or prune the log on disk."),

@@ -1,44 +1,26 @@
-"""``zvmd session``: debug sessions from the shell."""
+"""``zvmd session``: the group of its commands. Rows of the table that need no special form are added from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from debugger.breakpoint_fields import breakpoint_of
-from node.cli import session_shelf
-from node.cli.link import link_options, open_link
+from node.cli import session_history, session_sharing, session_shelf
+from node.cli.link import link_options
 from node.cli.output import print_json, say
+from node.cli.session_command import ask, command_of, json_option, print_answer, session_argument
 from node.cli.session_debug import debug
-from node.cli.session_program import SESSION, program_options, request_of
-from node.cli.session_view import show_state, show_where
-
-S = "zvmd_session_"
+from node.cli.session_program import program_options, request_of
+from node.cli.session_view import show_state
+from node.sessions.commands import COMMANDS
 
 
 @click.group()
 def session() -> None:
     """Debug programs, contracts and past transactions, forwards and backwards."""
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(link_options(command))
-
-
-def ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
-    with open_link(http, url, data_dir) as link:
-        return link.rpc(S + name, *params)
-
-
-def print_where(answer: dict[str, Any], as_json: bool) -> None:
-    """A session's position, as a line or as JSON."""
-    if as_json:
-        print_json(answer)
-    else:
-        say(show_where(answer))
 
 
 @session.command()
@@ -50,48 +32,8 @@ def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fiel
     print_json(answer) if as_json else say(answer["id"])
 
 
-session.add_command(debug)
-
-
-_METHODS = {
-    "back": "step_back",
-    "over": "step_over",
-    "out": "step_out",
-    "over-back": "step_over_back",
-    "out-back": "step_out_back",
-    "reverse": "reverse_run",
-}
-
-
-def _move(name: str, summary: str, argument: str | None = None, default: int | None = None) -> None:
-    """Define a command that moves a session, with or without a number."""
-
-    def command(session_id: int | str, as_json: bool, number: int | None = None, **link: Any) -> None:
-        numbers = () if number is None else (number,)
-        print_where(ask(_METHODS.get(name, name), session_id, *numbers, **link), as_json)
-
-    decorated = json_option(command)
-    if argument is not None:
-        decorated = click.argument("number", metavar=argument, type=int, required=default is None, default=default)(
-            decorated
-        )
-    session.command(name, help=summary)(click.argument("session_id", metavar="ID", type=SESSION)(decorated))
-
-
-_move("step", "Execute N operations, entering calls.", "[N]", 1)
-_move("back", "Undo N operations.", "[N]", 1)
-_move("over", "Execute an operation and everything it calls.")
-_move("out", "Run until the current frame returns to its caller.")
-_move("over-back", "Undo an operation and everything it called.")
-_move("out-back", "Go back to the operation that called this frame.")
-_move("seek", "Go to a step.", "STEP")
-_move("run", "Run to a breakpoint or the end.")
-_move("reverse", "Run backwards to a breakpoint or the start.")
-_move("reset", "Go back to the start, without edits.")
-
-
 @session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @json_option
 def state(session_id: int | str, as_json: bool, **link: Any) -> None:
     """Show everything at the position."""
@@ -103,7 +45,7 @@ def state(session_id: int | str, as_json: bool, **link: Any) -> None:
 
 
 @session.command("break")
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @click.argument("kind", required=False)
 @click.argument("value", required=False)
 @click.argument("length", required=False)
@@ -135,16 +77,7 @@ def break_(
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@click.argument("name", required=False)
-@link_options
-def save(session_id: int | str, name: str | None, **link: Any) -> None:
-    """Copy the session as it is now; prints the copy's id."""
-    say(ask("save", session_id, name, **link)["id"])
-
-
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @click.argument("saved", type=int, required=False)
 @click.option("--code", help="Bytecode, hex: debug it instead of the session's program.")
 @json_option
@@ -153,11 +86,11 @@ def load(session_id: int | str, saved: int | None, code: str | None, as_json: bo
     if (saved is None) == (code is None):
         raise click.UsageError("give either SAVED or --code")
     name, argument = ("restore", saved) if code is None else ("load", code)
-    print_where(ask(name, session_id, argument, **link), as_json)
+    print_answer(ask(name, session_id, argument, **link), as_json)
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @click.option("--name")
 @click.option("--tag", "tags", multiple=True, help="The new tags, replacing all old ones; may be given several times.")
 @link_options
@@ -167,7 +100,7 @@ def rename(session_id: int | str, name: str | None, tags: tuple[str, ...], **lin
 
 
 @session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--sign", is_flag=True, help="Sign it with the node's key.")
 @link_options
@@ -209,7 +142,7 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
 
 
 @session.command("state-diff")
-@click.argument("session_id", metavar="ID", type=SESSION)
+@session_argument
 @click.argument("step", type=int)
 @click.argument("other_step", type=int)
 @click.option("--other", type=int, help="OTHER_STEP is a step of this session.")
@@ -219,14 +152,12 @@ def state_diff(session_id: int | str, step: int, other_step: int, other: int | N
     print_json(ask("state_diff", session_id, step, other_step, other, **link))
 
 
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@link_options
-def close(session_id: int | str, **link: Any) -> None:
-    """Close a session; it cannot be opened again."""
-    ask("close", session_id, **link)
-
-
-session.add_command(session_shelf.list_)
-session.add_command(session_shelf.pin)
-session.add_command(session_shelf.template)
+for _command in (
+    debug, session_history.edit, session_history.branches, session_history.trace, session_history.calls,
+    session_sharing.share, session_sharing.drive, session_sharing.release, session_sharing.watch,
+    session_shelf.list_, session_shelf.pin, session_shelf.template,
+):  # fmt: skip
+    session.add_command(_command)
+for _row in COMMANDS.values():
+    if _row.cli_name and _row.cli_name.split()[0] not in session.commands:
+        session.add_command(command_of(_row))

@@ -10,7 +10,8 @@ import click
 
 from node.cli.link import http_address, http_client, link_options
 from node.cli.output import say
-from node.cli.session_program import SESSION, program_options, request_of
+from node.cli.session_command import SESSION
+from node.cli.session_program import program_options, request_of
 from zvmd.following import follow
 from zvmd.session_view import shown
 

@@ -1,4 +1,4 @@
-"""``zvmd session edit|branches|checkout|trace|calls|pause``: edits on branches, and the run as a whole."""
+"""``zvmd session edit|branches|trace|calls``: lines of history, and the run as a whole."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from typing import Any
 
 import click
 
-import node.cli.session_sharing  # noqa: F401 - adds its commands to the group
 from node.cli.link import link_options
 from node.cli.output import print_json, say
-from node.cli.session import ask, json_option, print_where, session
-from node.cli.session_program import SESSION
+from node.cli.session_command import ask, json_option, print_answer, session_argument
 from zvmd.printable import printable
 
 TRACE_PAGE = 1_000
 """Lines requested at a time."""
-_id = click.argument("session_id", metavar="ID", type=SESSION)
 
 
-@session.command()
-@_id
+@click.command()
+@session_argument
 @click.argument("kind")
 @click.option("--index", help="Stack word from the top, memory offset, or slot.")
 @click.option("--value", help="The new value.")
@@ -36,11 +33,11 @@ def edit(
     wanted = {name: text for name, text in fields.items() if text is not None}
     for number in {"index", "value"} & set(wanted):
         wanted[number] = hex(int(wanted[number], 0))
-    print_where(ask("edit", session_id, {"kind": kind, **wanted}, http=http, url=url, data_dir=data_dir), as_json)
+    print_answer(ask("edit", session_id, {"kind": kind, **wanted}, http=http, url=url, data_dir=data_dir), as_json)
 
 
-@session.command()
-@_id
+@click.command()
+@session_argument
 @json_option
 def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
     """Show the branches that edits have created."""
@@ -55,18 +52,8 @@ def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
         say(f"{here} {branch['id']}  {origin}" + (f": {edits}" if edits else ""))
 
 
-@session.command()
-@_id
-@click.argument("branch", type=int)
-@click.argument("step", type=int, required=False)
-@json_option
-def checkout(session_id: int | str, branch: int, step: int | None, as_json: bool, **link: Any) -> None:
-    """Go to a BRANCH, at a STEP or where it left its parent."""
-    print_where(ask("checkout", session_id, branch, step, **link), as_json)
-
-
-@session.command()
-@_id
+@click.command()
+@session_argument
 @click.option("--start", type=int, default=0, help="First step.")
 @click.option("--count", type=int, help="Most lines to print (default: all).")
 @click.option("--memory", is_flag=True, help="With memory.")
@@ -84,16 +71,8 @@ def trace(session_id: int | str, start: int, count: int | None, memory: bool, **
         at = page["stop"]
 
 
-@session.command()
-@_id
-@link_options
-def pause(session_id: int | str, **link: Any) -> None:
-    """Pause a running session."""
-    ask("pause", session_id, **link)
-
-
-@session.command()
-@_id
+@click.command()
+@session_argument
 @json_option
 def calls(session_id: int | str, as_json: bool, **link: Any) -> None:
     """Show all calls and creations of the run as a tree."""

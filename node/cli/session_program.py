@@ -1,4 +1,4 @@
-"""Arguments and options that name a session, by number or share token, or the program of a new one."""
+"""What commands take to say what a new session is of."""
 
 from __future__ import annotations
 
@@ -8,22 +8,6 @@ from typing import Any, TypeVar
 import click
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
-
-class _Session(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    name = "session"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        """A session's number, or a share token as it is."""
-        text = str(value)
-        if text.isdecimal():
-            return int(text)
-        if not text.startswith("zvs-"):
-            self.fail(f"{text!r} is neither a session's number nor a share token", param, ctx)
-        return text
-
-
-SESSION = _Session()
-
 
 _OPTIONS = (
     click.option("--code", help="Bytecode, hex."),

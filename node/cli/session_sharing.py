@@ -10,8 +10,7 @@ import click
 
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, print_json_line, say
-from node.cli.session import ask, json_option, session
-from node.cli.session_program import SESSION
+from node.cli.session_command import SESSION, ask, json_option, session_argument
 from node.cli.session_view import show_event
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -32,8 +31,8 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(number) * unit
 
 
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
+@click.command()
+@session_argument
 @click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
 @click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is valid.")
 @click.option("--name", default="", help="A name for the recipient.")
@@ -44,24 +43,7 @@ def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, 
     print_json(answer) if as_json else say(answer["token"])
 
 
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@link_options
-def shares(session_id: int | str, **link: Any) -> None:
-    """List the share tokens and who is in control."""
-    print_json(ask("shares", session_id, **link))
-
-
-@session.command()
-@click.argument("session_id", metavar="ID", type=SESSION)
-@click.argument("number", metavar="SHARE", type=int)
-@link_options
-def unshare(session_id: int | str, number: int, **link: Any) -> None:
-    """Revoke a token."""
-    ask("unshare", session_id, number, **link)
-
-
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @click.option("--take-over", is_flag=True, help="Also if somebody else is in control.")
 @link_options
@@ -70,15 +52,15 @@ def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
     ask("drive", session_id, {"takeOver": take_over}, **link)
 
 
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @link_options
 def release(session_id: int | str, **link: Any) -> None:
-    """Release control: the next one to move the session takes it."""
+    """Give control back: the next who moves has it."""
     ask("release", session_id, **link)
 
 
-@session.command()
+@click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @click.option("--resume", type=int, metavar="CURSOR", help="Continue after this event.")
 @click.option("--count", type=int, help="Stop after this many events.")
@@ -93,7 +75,7 @@ def watch(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow a session live: every command given to it, its new position, what changed."""
+    """Follow a session live: every command its driver gives, where the session is then, what it changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
             print_json_line(event) if as_json else say(show_event(event))

@@ -7,18 +7,10 @@ from typing import Any
 
 import click
 
-from node.cli.link import link_options, open_link
+from node.cli.link import link_options
 from node.cli.output import print_json, say
+from node.cli.session_command import ask, json_option
 from node.cli.session_view import show_list, show_template, show_templates
-
-S = "zvmd_session_"
-_json = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
-_id = click.argument("session_id", metavar="ID", type=int)
-
-
-def _ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | None) -> Any:
-    with open_link(http, url, data_dir) as link:
-        return link.rpc(S + name, *params)
 
 
 @click.command("list")
@@ -34,24 +26,23 @@ def _ask(name: str, *params: Any, http: bool, url: str | None, data_dir: str | N
 @click.option("--used-to", type=int, help="Not used since, Unix seconds.")
 @click.option("--limit", type=int, help="Lines at most.")
 @click.option("--cursor", type=int, help="Id in the last line of the previous page.")
-@_json
-@link_options
+@json_option
 def list_(as_json: bool, http: bool, url: str | None, data_dir: str | None, **search: Any) -> None:
     """Show sessions, the newest first."""
     words = {name: value for name, value in search.items() if value is not None}
     chosen = {first + "".join(map(str.capitalize, rest)): value
               for name, value in words.items() for first, *rest in [name.split("_")]}
-    answer = _ask("list", chosen, http=http, url=url, data_dir=data_dir)
+    answer = ask("list", chosen, http=http, url=url, data_dir=data_dir)
     print_json(answer) if as_json else show_list(answer)
 
 
 @click.command()
-@_id
+@click.argument("session_id", metavar="ID", type=int)
 @click.option("--off", is_flag=True, help="Unpin it, so that it can expire.")
 @link_options
 def pin(session_id: int, off: bool, **link: Any) -> None:
     """Pin a session, so that it never expires."""
-    _ask("pin", session_id, not off, **link)
+    ask("pin", session_id, not off, **link)
 
 
 @click.group()
@@ -60,21 +51,19 @@ def template() -> None:
 
 
 @template.command("list")
-@_json
-@link_options
+@json_option
 def template_list(as_json: bool, **link: Any) -> None:
     """Show all templates."""
-    answer = _ask("template_list", **link)
+    answer = ask("template_list", **link)
     print_json(answer) if as_json else show_templates(answer)
 
 
 @template.command("show")
 @click.argument("name")
-@_json
-@link_options
+@json_option
 def template_show(name: str, as_json: bool, **link: Any) -> None:
     """Explain a template."""
-    answer = _ask("template_show", name, **link)
+    answer = ask("template_show", name, **link)
     print_json(answer) if as_json else show_template(answer)
 
 
@@ -92,7 +81,7 @@ def template_save(source: str, name: str | None, title: str, explanation: str, *
         wanted: dict[str, Any] = {"session": int(source), "name": name, "title": title, "explanation": explanation}
     else:
         wanted = {"toml": Path(source).read_text(encoding="utf-8")}
-    answer = _ask("template_save", wanted, **link)
+    answer = ask("template_save", wanted, **link)
     say(f"{answer['name']}: ends with {answer['expected']['halt']} after {answer['expected']['steps']} steps"
                if "steps" in answer["expected"] else answer["name"])
 
@@ -102,4 +91,4 @@ def template_save(source: str, name: str | None, title: str, explanation: str, *
 @link_options
 def template_remove(name: str, **link: Any) -> None:
     """Remove one of your own templates."""
-    _ask("template_remove", name, **link)
+    ask("template_remove", name, **link)

@@ -17,9 +17,9 @@ from zvmd.session_view import calldata_rows
 BYTES_A_ROW = 32
 
 
-def show_where(answer: dict[str, Any]) -> str:
+def show_summary(answer: dict[str, Any]) -> str:
     """
-    >>> show_where({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
+    >>> show_summary({"step": 2, "pc": 3, "opcode": "ADD", "gasLeft": 9, "depth": 1, "halt": None, "reason": "step"})
     'step 2  pc 3  ADD  gas 9  depth 1  (step)'
     """
     halt = answer["halt"]
@@ -41,7 +41,7 @@ def show_event(event: dict[str, Any]) -> str:
     """
     line = f"{event['cursor']}  {event['driver']}: {event['command']}"
     if "position" in event:
-        line += f"  {show_where(event['position'])}"
+        line += f"  {show_summary(event['position'])}"
     changed = event.get("changed", {})
     for part in ("stack", "memory", "storage", "transientStorage"):
         for key, change in changed.get(part, {}).items():
@@ -85,7 +85,7 @@ def show_state(state: dict[str, Any]) -> None:
     for name, page in state["pages"].items():
         if page["count"] < page["total"]:
             parts.append(Text(f"{name}: {page['count']} of {page['total']} shown", "yellow"))
-    show(Panel(Group(*parts), title=Text(printable(show_where(state))), title_align="left"))
+    show(Panel(Group(*parts), title=Text(printable(show_summary(state))), title_align="left"))
 
 
 def show_list(sessions: list[dict[str, Any]]) -> None:

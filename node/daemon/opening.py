@@ -14,25 +14,30 @@ from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
 from chain.forks import BPO_BLOBS, LATEST_FORK, BlobSchedule, ChainConfig, Fork
 from chain.genesis import Genesis, dev_genesis
+from chain.production import TIMESTAMP_MAX, ChainSettings
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address
 from node import resources
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
+from node.engine.committer import Committer
 from node.engine.dev_contracts import dev_alloc
-from node.engine.executor import ChainState, candidate_of, replay_block
-from node.engine.ledger import Ledger
+from node.engine.executor import replay_block
+from node.engine.logged_chain import LoggedChain
 from node.engine.mnemonic import fault_of
 from node.engine.node import Node
-from node.engine.pipeline import Pipeline
-from node.engine.pool import PoolEntry
-from node.engine.producer import TIMESTAMP_MAX, Controls
+from node.engine.pool import Pool, PooledTransaction
+from node.engine.publications import Publications
+from node.engine.writer import Writer
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from node.ops.errors import InvalidSetting
 from node.ops.reading import read_limited
 from node.settings import Settings, is_public_mnemonic
 from node.transcript.transcript import Transcript
+from storage.amendments import Snapshot
+from storage.appending import NewRecords
+from storage.applied import AppliedChain
 from storage.blocks.delta import Deltas, KnownOutcome
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock, refuse_if_used
@@ -45,10 +50,12 @@ from storage.io.failures import entering, starting
 from storage.io.files import FileSystem, RealFs
 from storage.opening import StoreOptions, open_store, suspect
 from storage.preflight import looked_over
-from storage.replay import Recovery, recover
-from storage.store import SealedBlock, Store
+from storage.replay import Recovery, Waiting, recover
+from storage.sealed import SealedBlock
+from storage.store import Store
 from storage.wal.records import encode_genesis
 from storage.wal.writer import largest_payload
+from vm.block import Listener
 from vm.machine import Machine
 
 PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
@@ -66,7 +73,7 @@ class OpenedChain:
     config: ChainConfig
     store: Store
     machine: Machine
-    ledger: Ledger
+    pool: Pool
     dev_accounts: DevAccounts
     recovery: Recovery
     data_dir: Path
@@ -80,17 +87,27 @@ class OpenedChain:
     public: bool = False
     """Whether its accounts are those of the public test mnemonic: see `is_public`."""
 
+    def writer(self, listener: Callable[[], Listener | None] = lambda: None) -> Writer:
+        """The chain's one writer; see `writer_over`."""
+        return writer_over(self.store, self.pool, self.machine, self.config, listener)
+
     def node(
-        self, pipeline: Pipeline, call_gas_max: int, web3_version: str = "", transcript: Transcript | None = None
+        self,
+        committer: Committer,
+        publications: Publications,
+        call_gas_max: int,
+        web3_version: str = "",
+        transcript: Transcript | None = None,
     ) -> Node:
-        """The chain as the protocols see it. ``pipeline`` is the chain's one writer."""
+        """The chain as the protocols see it."""
         return Node(
             self.store,
-            self.ledger,
+            self.pool,
             self.machine,
             self.config,
             self.dev_accounts,
-            pipeline,
+            committer,
+            publications,
             call_gas_max=call_gas_max,
             cheats=self.cheats,
             web3_version=web3_version,
@@ -162,23 +179,17 @@ def _open(
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    block_time = settings.node.block_time_seconds
-    controls = Controls(
-        automine=not block_time,
-        interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
-        gas_limit=settings.node.block_gas_limit,
-    )
+    pool = Pool(settings.limits.pool_transactions)
     try:
-        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
+        store, report = _recovered(fs, genesis, options, machine, pool, replayed)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
         suspect(fs, str(damage))
         options = replace(options, accept_data_loss=0)
-        store, ledger, report = _recovered(fs, genesis, options, machine, controls, replayed)
-    ledger.pool.transactions_max = settings.limits.pool_transactions
+        store, report = _recovered(fs, genesis, options, machine, pool, replayed)
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
-        genesis.config, store, machine, ledger, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
+        genesis.config, store, machine, pool, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
         genesis,
         settings.node.dev or settings.node.cheats, is_public(settings, genesis),
     )  # fmt: skip
@@ -199,12 +210,12 @@ def _recovered(
     genesis: Genesis,
     options: StoreOptions,
     machine: Machine,
-    controls: Controls,
+    pool: Pool,
     replayed: Callable[[int], None],
-) -> tuple[Store, Ledger, Recovery]:
+) -> tuple[Store, Recovery]:
     store = open_store(fs, genesis, options)
     try:
-        return store, *resume(store, machine, genesis.config, controls, replayed)
+        return store, resume(store, machine, genesis.config, pool, replayed)
     except BaseException:
         store.close()
         raise
@@ -249,27 +260,60 @@ def resume(
     store: Store,
     machine: Machine,
     config: ChainConfig,
-    controls: Controls,
+    pool: Pool,
     replayed: Callable[[int], None] = lambda _: None,
-) -> tuple[Ledger, Recovery]:
-    """Replay the log over stores just opened; the chain with its settings and its pool, as they were.
+) -> Recovery:
+    """Replay the log over stores just opened, and fill an empty pool with what waits.
 
-    ``replayed`` is called with the number of each block. ``controls`` holds for what no command in the log has changed.
-
-    Raises `WalCorrupt`, `StateRootMismatch`.
+    ``replayed`` is told of each block. Raises `WalCorrupt`, `StateRootMismatch`.
     """
-    chain_state = ChainState(store.tip_state, store.block_hash, store.apply)
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
         replayed(environment.number)
         environment = replace(environment, gas_capped=config.gas_capped)
-        return replay_block(machine, environment, raws, chain_state, known)
+        return replay_block(machine, environment, raws, store.applied, known)
 
     report = recover(store, replay)
     reach("open.pool.before")
-    ledger = Ledger(store, machine, config, controls)
-    _refill_pool(ledger, report)
-    return ledger, report
+    _refill(pool, report.waiting, store.applied)
+    return report
+
+
+def _refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
+    """Put the logged transactions back whose nonce is not used yet, and what waited at each snapshot."""
+    entries = {lsn: PooledTransaction.from_log(raw, lsn) for lsn, raw in waiting.admissions}
+    state = applied.newest_state()
+    for entry in entries.values():
+        if entry.transaction.nonce >= (state.account(entry.sender) or EMPTY_ACCOUNT).nonce:
+            pool.put(entry)
+    for number, fields in applied.snapshots.items():
+        kept = [lsn for lsn in Snapshot(*fields).pool if lsn in waiting.admitted]
+        for lsn in kept:
+            entries.setdefault(lsn, PooledTransaction.from_log(waiting.admitted[lsn], lsn))
+        pool.keep_for(number, [entries[lsn] for lsn in kept])
+
+
+def chain_settings(settings: Settings) -> ChainSettings:
+    """What the node's settings say of the chain's, for as long as no record changes them."""
+    block_time = settings.node.block_time_seconds
+    return ChainSettings(
+        automine=not block_time,
+        interval_milliseconds=max(1, round(block_time * 1000)) if block_time else 0,
+        gas_limit=settings.node.block_gas_limit,
+    )
+
+
+def writer_over(
+    store: Store,
+    pool: Pool,
+    machine: Machine,
+    config: ChainConfig,
+    listener: Callable[[], Listener | None] = lambda: None,
+) -> Writer:
+    """The one writer of a resumed chain. ``listener`` gives what a new block tells how its transactions ended."""
+    records = NewRecords(store.wal.next_lsn, store.wal.max_payload)
+    chain = LoggedChain(store.applied, pool, machine, config, records, deltas=store.deltas, listener=listener)
+    return Writer(chain, store.transaction_place)
 
 
 def store_options(settings: Settings) -> StoreOptions:
@@ -280,6 +324,7 @@ def store_options(settings: Settings) -> StoreOptions:
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
         deltas=Deltas(settings.storage.block_deltas),
+        settings=chain_settings(settings),
     )
 
 
@@ -381,21 +426,3 @@ def _check_gas_cap(genesis: Genesis, settings: Settings, origins: Mapping[str, s
             f"node.tx_gas_cap = {str(asked).lower()} was asked for; this chain began {words[capped]} the gas cap of "
             "EIP-7825"
         )
-
-
-def _refill_pool(ledger: Ledger, report: Recovery) -> None:
-    """Put logged transactions whose nonce is still unused back into the pool."""
-    state = ledger.state()
-    for lsn, raw in report.waiting.admissions:
-        candidate = candidate_of(raw)
-        if candidate.transaction.nonce >= (state.account(candidate.sender) or EMPTY_ACCOUNT).nonce:
-            ledger.readmit(candidate, lsn)
-
-    def entry_of(lsn: int) -> PoolEntry | None:
-        raw = report.waiting.admitted.get(lsn)
-        if raw is None:
-            return None
-        candidate = candidate_of(raw)
-        return PoolEntry(candidate.transaction, candidate.sender, raw, lsn, lsn)
-
-    ledger.keep_pools_of(entry_of)

@@ -16,11 +16,11 @@ from node.api.errors import ReadOnly, WriterBusy
 from node.daemon.opening import OpenedChain
 from node.daemon.panic import or_panic
 from node.daemon.serving import Servers
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer
 from node.engine.requests import Freeze, Mine
 from node.ops.jobs import Jobs
 from node.ops.memory import QuietCollector
-from node.sessions.expiry import Policy, expire
+from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from node.settings import SessionSettings, Settings
 from storage.io.cooperative import Slices
@@ -55,7 +55,7 @@ def register_jobs(
     jobs: Jobs,
     settings: Settings,
     opened: OpenedChain,
-    pipeline: Pipeline,
+    committer: Committer,
     servers: Servers,
     sessions: SessionService,
     presence: Presence,
@@ -63,16 +63,16 @@ def register_jobs(
     """Register all jobs. Each must be safe to run at any time, twice, or not at all before a crash."""
     store = opened.store
     guarded = partial(partial, or_panic, opened.fs)
-    write_down = partial(opened.space.attempt, "state", guarded(partial(checkpoint, pipeline, store)))
+    write_down = partial(opened.space.attempt, "state", guarded(partial(checkpoint, committer, store)))
     index = partial(opened.space.attempt, "index", guarded(store.index_new_blocks))
     wanted = settings.storage
-    due = CheckpointDue(store, lambda: pipeline.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
+    due = CheckpointDue(store, lambda: committer.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
     jobs.register("checkpoint", partial(due.run, write_down), min(CHECKPOINT_LOOK_SECONDS, wanted.checkpoint_seconds))
-    jobs.register("space", partial(watch_space, pipeline, opened, write_down), SPACE_SECONDS)
+    jobs.register("space", partial(watch_space, committer, opened, write_down), SPACE_SECONDS)
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    collector = QuietCollector(lambda: (pipeline.work_seconds, servers.service.readers.begun))
+    collector = QuietCollector(lambda: (committer.work_seconds, servers.service.readers.begun))
     jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
         pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")
@@ -99,13 +99,13 @@ def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Call
     """Has the event loop remove expired sessions, and files that no session names."""
     loop = asyncio.get_running_loop()
     policy = Policy(settings.keep_days, settings.max_sessions, settings.max_bytes)
-    return lambda: asyncio.run_coroutine_threadsafe(expire(sessions, policy), loop).result()
+    return lambda: asyncio.run_coroutine_threadsafe(sessions.expire(policy), loop).result()
 
 
-def checkpoint(pipeline: Pipeline, store: Store) -> str:
+def checkpoint(committer: Committer, store: Store) -> str:
     """Let the writer freeze the state, wait until that is durable, write it. History retention is part of the batch."""
     frozen = threading.Event()
-    pipeline.put(Freeze(lambda _: frozen.set()))
+    committer.put(Freeze(lambda _: frozen.set()))
     frozen.wait()
     return store.write_frozen(Slices())
 
@@ -138,18 +138,18 @@ class CheckpointDue:
         return self._said
 
 
-def watch_space(pipeline: Pipeline, opened: OpenedChain, write_down: Callable[[], str]) -> str:
+def watch_space(committer: Committer, opened: OpenedChain, write_down: Callable[[], str]) -> str:
     """Check the disk; when it is full, make the node read-only and write a checkpoint into the ballast's space."""
     before, room = opened.space.room, opened.space.look()
-    pipeline.no_room = room is Room.NONE
+    committer.disk_has_room(room is not Room.NONE)
     if room is not before:
         log.log(_URGENCY[room], "room on disk", room=room.value, free_bytes=opened.space.free)
-    if pipeline.no_room and (before is not Room.NONE or "state" in opened.space.full):
+    if room is Room.NONE and (before is not Room.NONE or "state" in opened.space.full):
         write_down()
     return f"{room.value}: {opened.space.free // 2**20} MiB"
 
 
-async def seal_at_intervals(interval_milliseconds: Callable[[], int], pipeline: Pipeline) -> None:
+async def seal_at_intervals(interval_milliseconds: Callable[[], int], committer: Committer) -> None:
     """Request a block from the writer after each interval, which may change at any time; 0 switches it off."""
     begun, before = time.monotonic(), 0.0
     while True:
@@ -159,6 +159,6 @@ async def seal_at_intervals(interval_milliseconds: Callable[[], int], pipeline: 
         elif seconds and now - begun >= seconds:
             begun = now
             with suppress(ReadOnly, WriterBusy):  # the next interval tries again
-                pipeline.put(Mine(lambda _: None))
+                committer.put(Mine(lambda _: None))
         left = begun + seconds - now if seconds else INTERVAL_LOOK_SECONDS
         await asyncio.sleep(min(left, INTERVAL_LOOK_SECONDS))  # the interval may be another one soon

@@ -24,18 +24,19 @@ from node.daemon.voice import Voice, lacking, transcript_of
 from node.daemon.watch import presence_of
 from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
+from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names
 from node.engine.node import Node
-from node.engine.pipeline import Pipeline
+from node.engine.publications import Publications
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
 from node.ops.memory import limit_arenas, resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
+from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.origin import Ground
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
@@ -72,32 +73,34 @@ async def run_daemon(
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
     end = partial(panic, opened.fs)
-    pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=end)
     transcript, artifacts = transcript_of(voice, settings, opened)
-    node = opened.node(pipeline, settings.limits.call_gas, settings.node.client_version, transcript)
+    publications = Publications(opened.store, transcript.wake)
+    listeners = Listeners(
+        end, opened.space.give_back_quietly, publications.admitted, publications.published, _watchdog(notifier)
+    )
+    committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
+    node = opened.node(committer, publications, settings.limits.call_gas, settings.node.client_version, transcript)
     sessions = SessionService(
-        Ground(node, opened.machine),
-        _session_keeper(settings, opened, node, end),
+        BaseStates(node, opened.machine),
+        _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
-    pipeline.heartbeat = _watchdog(notifier)
-    pipeline.on_full = opened.space.give_back_quietly
-    pipeline.start()
+    committer.start()
     jobs = Jobs()
     try:
         servers = await start_servers(settings, node, sessions, opened.public)
     except BaseException:
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened)
         raise
     node.read = servers.service.readers.run
     context = servers.service.context
     context.transcript, context.artifacts, context.damaged = transcript, artifacts, partial(distrust, opened.fs)
     restarts = _restarts(jobs, opened)
-    sealing = partial(seal_at_intervals, lambda: opened.ledger.controls.interval_milliseconds, pipeline)
+    sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, pipeline, servers, sessions, presence)
-    _tell_status(node, opened, pipeline, servers, sessions, jobs, restarts)
+    register_jobs(jobs, settings, opened, committer, servers, sessions, presence)
+    _tell_status(node, opened, committer, servers, sessions, jobs, restarts)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
@@ -116,18 +119,19 @@ async def run_daemon(
         await servers.stop()
         await sessions.stop()
         await asyncio.to_thread(transcript.stop)
-        await asyncio.to_thread(_shut_down, jobs, pipeline, opened, presence)
+        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 
-def _shut_down(jobs: Jobs, pipeline: Pipeline, opened: OpenedChain, presence: Presence | None = None) -> None:
+def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if a file with acknowledged data is no longer on the disk."""
     jobs.stop()
-    pipeline.stop()
+    committer.stop()
     try:
         # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
-        opened.space.attempt("state", opened.store.checkpoint)
+        store = opened.store
+        opened.space.attempt("state", lambda: store.checkpoint(store.last_lsn, opened.pool.oldest_lsn()))
         with suppress(IndexLocked):
-            opened.space.attempt("index", opened.store.index_new_blocks)
+            opened.space.attempt("index", store.index_new_blocks)
         if presence is not None:
             presence.check()
     finally:
@@ -151,15 +155,17 @@ def _watchdog(notifier: Notifier) -> Callable[[], None]:
     return feed
 
 
-def _session_keeper(
+def _session_repository(
     settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
-) -> Keeper:
+) -> SessionRepository:
     store = opened.store
     inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
     files = SessionFiles(opened.fs)
     with starting():
         files.remove_unfinished(store.sessions)
-    return Keeper(store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end)
+    return SessionRepository(
+        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
+    )
 
 
 def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
@@ -173,7 +179,7 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
 def _tell_status(
     node: Node,
     opened: OpenedChain,
-    pipeline: Pipeline,
+    committer: Committer,
     servers: Servers,
     sessions: SessionService,
     jobs: Jobs,
@@ -187,7 +193,7 @@ def _tell_status(
         "sessions": sessions.status,
         "memory": resident_bytes,
         "readers": servers.service.readers.status,
-        "limits": partial(bounds, opened.store, opened.ledger, pipeline, servers.service.bounds),
+        "limits": partial(bounds, opened.store, opened.pool, committer, servers.service.bounds),
         "logging": log_status,
         "restarts": restarts.status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),

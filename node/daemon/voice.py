@@ -68,5 +68,4 @@ def transcript_of(voice: Voice, settings: Settings, opened: OpenedChain) -> tupl
         enabled=voice.form is not None,
         switchable=opened.cheats,
     )
-    opened.ledger.listener = transcript.listener
     return transcript, artifacts

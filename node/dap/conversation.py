@@ -19,7 +19,7 @@ from node.dap.caretaker import Caretaker, clean_up
 from node.dap.debuggee import Debuggee
 from node.dap.line import Line, Link
 from node.dap.moves import Interruption
-from node.dap.protocol import Malformed, Writer, messages
+from node.dap.protocol import Malformed, MessageWriter, messages
 from zvmd.errors import ConnectionFailed, ZvmdClientError
 
 Json = dict[str, Any]
@@ -49,7 +49,7 @@ class Conversation:
         self._it = Debuggee(self._line.rpc)
         self._number, self._caretaker = next(_numbers), caretaker
         self._noted: tuple[Any, ...] = (None, False, [])
-        self._writer = Writer(answers)
+        self._writer = MessageWriter(answers)
         self._waiting: queue.Queue[Json | None] = queue.Queue(REQUESTS_WAITING)
         self._queued: set[int] = set()
         """Sequence numbers of the requests that wait."""

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from node.sessions.commands import COMMANDS
+from node.sessions.rights import Right
 from zvmd.errors import ConnectionFailed, ZvmdClientError
 
 RETRY_S = 3.0
@@ -16,8 +18,10 @@ WAIT_FIRST_S, WAIT_MAX_S = 0.05, 2.0
 LOOK_FOR_S = 600.0
 """How long to look for the node between requests."""
 REPEATABLE = frozenset(
-    f"zvmd_session_{name}"
-    for name in ("state", "code", "timeline", "evaluate", "call_tree", "breakpoint_list", "pause", "branches")
+    method
+    for row in COMMANDS.values()
+    if row.right is Right.WATCH or row.name == "pause"
+    for method in row.methods
 )
 """Methods that may be repeated: whether the node carried out another one before the connection broke is unknown."""
 

@@ -113,7 +113,7 @@ def _seq_in(body: bytes) -> int | None:
     return None if found is None else int(found[1])
 
 
-class Writer:
+class MessageWriter:
     """Numbers messages and writes them whole. Any thread."""
 
     def __init__(self, stream: BinaryIO) -> None:

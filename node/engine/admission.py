@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from chain.blocks import Header
 from chain.errors import BlobsMissing, MalformedTransaction
+from chain.fees import GAS_PER_BLOB
 from chain.forks import ChainConfig, Fork
+from chain.production import ChainSettings, next_base_fee, next_timestamp
 from chain.sidecars import decode_network_transaction
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import BLOB, Transaction, encode_transaction, recover_sender
 from chain.types import Address
 from chain.validity import check_static
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from vm.eligibility import (
     check_blob_room,
     check_fee_cap,
@@ -27,7 +30,7 @@ TRANSACTION_BYTES_MAX = 128 * 1024
 """Largest transaction without blobs, as in geth's pool."""
 
 
-def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
+def decode(raw: bytes, config: ChainConfig, fork: Fork) -> PooledTransaction:
     """Decode a signed transaction as clients send it, recover its sender, check what needs no state. Any thread.
 
     Blobs beside a transaction are checked and left out. Raises `MalformedTransaction`, `BlobsMissing`,
@@ -39,10 +42,10 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> Candidate:
     if transaction.type == BLOB and not sidecar:
         raise BlobsMissing("as it is in a block, with hashes only")
     encoded = _encoded(transaction, config, fork)
-    return Candidate(transaction, recover_sender(transaction), encoded)
+    return PooledTransaction(transaction, recover_sender(transaction), encoded)
 
 
-def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> Candidate:
+def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> PooledTransaction:
     """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks.
 
     Raises the same errors; `BlobsMissing` for every blob transaction.
@@ -50,7 +53,7 @@ def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fo
     encoded = _encoded(transaction, config, fork)
     if transaction.type == BLOB:
         raise BlobsMissing("a transaction that the node signs itself cannot carry blobs")
-    return Candidate(transaction, sender, encoded)
+    return PooledTransaction(transaction, sender, encoded)
 
 
 def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes:
@@ -75,6 +78,14 @@ class NextBlock(NamedTuple):
     blob_gas_limit: int
     base_fee: int
     """Wei per gas."""
+
+
+def next_block(parent: Header, settings: ChainSettings, config: ChainConfig, now: int) -> NextBlock:
+    """Of the block after ``parent``; ``now`` is the wall clock, Unix seconds."""
+    timestamp = next_timestamp(parent, settings, now)
+    fork = config.fork_at(parent.number + 1, timestamp)
+    blob_gas = config.blobs_at(timestamp).max * GAS_PER_BLOB
+    return NextBlock(fork, settings.gas_limit, blob_gas, next_base_fee(parent, fork, settings))
 
 
 def check_against_state(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from node.engine.ledger import Ledger
-from node.engine.pipeline import INBOX_MAX, OVERLAY_BYTES_MAX, Pipeline
-from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, snapshot_transactions
+from node.engine.committer import INBOX_MAX, OVERLAY_BYTES_MAX, Committer
+from node.engine.pool import Pool
+from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX
 from storage.blocks.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
 from storage.idempotency import ANSWERS_MAX
 from storage.index.engine import CACHE_KIB, READERS_MAX
@@ -21,19 +21,20 @@ Bound = tuple[int | None, int]
 
 
 def bounds(
-    store: Store, ledger: Ledger, pipeline: Pipeline, others: Callable[[], Mapping[str, Bound]] = dict
+    store: Store, pool: Pool, committer: Committer, others: Callable[[], Mapping[str, Bound]] = dict
 ) -> dict[str, dict[str, Any]]:
     """By name: ``used`` and ``max``, also of ``others``; docs/operations.md says what happens at the limit."""
+    applied = store.applied
     headers, transactions, receipts = store.chain.cached()
     accounts, slots, code = store.state.cached()
     table: dict[str, Bound] = {
-        "inbox requests": (pipeline.waiting, INBOX_MAX),
-        "pool transactions": (len(ledger.pool), ledger.pool.transactions_max),
+        "inbox requests": (committer.waiting, INBOX_MAX),
+        "pool transactions": (len(pool), pool.transactions_max),
         "overlay bytes": (store.state.overlay_bytes, OVERLAY_BYTES_MAX),
         "unwritten log bytes": (store.wal.pending_bytes, MAX_PENDING),
-        "answers kept": (len(store.answers), ANSWERS_MAX),
-        "snapshots": (len(store.snapshots), SNAPSHOTS_MAX),
-        "snapshot transactions": (snapshot_transactions(store), SNAPSHOT_POOLS_MAX),
+        "answers kept": (len(applied.answers), ANSWERS_MAX),
+        "snapshots": (len(applied.snapshots), SNAPSHOTS_MAX),
+        "snapshot transactions": (applied.transactions_in_snapshots(), SNAPSHOT_POOLS_MAX),
         "cached headers": (headers, HEADERS_CACHED),
         "cached transactions": (transactions, TRANSACTIONS_CACHED),
         "cached receipts": (receipts, RECEIPTS_CACHED),

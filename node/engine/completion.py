@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,9 @@ class Draft:
     """A transaction that the node signs itself, complete but for its nonce, which the writer chooses."""
 
     sender: Address
-    sign: Callable[[int], Candidate]
+    sign: Callable[[int], PooledTransaction]
     """The signed transaction with this nonce. Raises static `InvalidTransaction` subclasses."""
 
 
-Offered = Candidate | Draft
+Offered = PooledTransaction | Draft
 """What the writer is given."""

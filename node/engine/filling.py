@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from chain.errors import BlobFeeTooLow, FeeTooLow, NonceTooHigh
 from chain.forks import LATEST_FORK
 from chain.gas_schedule import SCHEDULES
-from node.engine.executor import BlockBuilder, Candidate
-from node.engine.pool import PoolEntry
+from node.engine.executor import BlockBuilder
+from node.engine.pool import PooledTransaction
 from storage.errors import StorageError
 from vm.interruption import checkpoint
 
@@ -20,9 +20,9 @@ NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
 
 def fill(
     builder: BlockBuilder,
-    entries: Iterable[PoolEntry],
-    take: Callable[[PoolEntry], None],
-    refuse: Callable[[PoolEntry, Exception], None],
+    entries: Iterable[PooledTransaction],
+    take: Callable[[PooledTransaction], None],
+    refuse: Callable[[PooledTransaction, Exception], None],
 ) -> None:
     """Execute the entries that fit, in their order.
 
@@ -37,7 +37,7 @@ def fill(
         if not builder.has_room(entry.transaction):
             continue
         try:
-            builder.add(Candidate(entry.transaction, entry.sender, entry.raw))
+            builder.add(entry.transaction, entry.sender, entry.raw)
         except NOT_YET:
             continue
         except StorageError:

@@ -1,4 +1,4 @@
-"""The node as the protocols see it: reads of published blocks on any thread, writes through the pipeline."""
+"""The node as the protocols see it: reads of published blocks on any thread, writes through the writer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from chain.blocks import Block, Header, encode_block
 from chain.environment import BlockEnvironment
 from chain.fees import blob_base_fee
 from chain.forks import ChainConfig, Fork
+from chain.production import INTERVAL_MILLISECONDS_MAX, ChainSettings, excess_blob_gas_after, next_base_fee
 from chain.receipts import Receipt
 from chain.state import EMPTY_ACCOUNT, StateReader
 from chain.transactions import Transaction, sign_transaction
@@ -33,16 +34,13 @@ from node.api.types import (
 )
 from node.engine import admission
 from node.engine.accounts import DevAccounts
-from node.engine.arrivals import Arrivals
+from node.engine.committer import Committer
 from node.engine.completion import Offered
-from node.engine.executor import Candidate
 from node.engine.fate import Fates
-from node.engine.ledger import Ledger
 from node.engine.outbox import Outbox
 from node.engine.pending import PendingBlocks
-from node.engine.pipeline import Pipeline
-from node.engine.pool import PoolEntry
-from node.engine.producer import INTERVAL_MILLISECONDS_MAX, Controls, excess_blob_gas_after, next_base_fee
+from node.engine.pool import Pool, PooledTransaction
+from node.engine.publications import Publications
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.signing import OwnTransactions
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
@@ -66,11 +64,12 @@ class Node:
     def __init__(
         self,
         store: Store,
-        ledger: Ledger,
+        pool: Pool,
         machine: Machine,
         config: ChainConfig,
         dev_accounts: DevAccounts,
-        pipeline: Pipeline,
+        committer: Committer,
+        publications: Publications,
         *,
         call_gas_max: int,
         cheats: bool = False,
@@ -80,31 +79,28 @@ class Node:
         """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty."""
         self._store = store
         self._machine = machine
-        self._ledger = ledger
+        self._applied = store.applied
+        self._pool = pool
         self._config = config
         self._dev = dev_accounts
-        self._pipeline = pipeline
+        self._committer = committer
+        self._publications = publications
         self._call_gas_max = call_gas_max
         self.transcript = transcript or silent()
-        self._ask = Outbox(pipeline.put).ask
-        self._pending_blocks = PendingBlocks(self._store, self._ledger, self._machine, self._config, pipeline.now)
+        self._ask = Outbox(committer.put).ask
+        self._pending_blocks = PendingBlocks(self._store, self._pool, self._machine, self._config, committer.now)
         self._own = OwnTransactions(
             self._config,
             self._dev,
-            lambda: self._ledger.controls,
+            lambda: self._applied.settings,
             lambda fields: self.estimate_gas(fields, self.pending()),
             lambda: (self.next_base_fee(), self._next_fork()),
         )
-        self._fates = Fates(self._ledger, self.transaction_location, lambda: self.view(self.head().number))
+        self._fates = Fates(self._store, self._pool, self._config, self.transaction_location)
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The last one of a published block, and that of a pending one."""
         self._cheats = cheats
         self._web3_version = web3_version
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._published = asyncio.Event()
-        self._arrivals = Arrivals()
-        pipeline.on_publish = self.on_publish
-        pipeline.on_admitted = self._on_admitted
         self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
         """Where a read that a request needs is run; the daemon has it run on the readers."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
@@ -133,18 +129,18 @@ class Node:
         return self._web3_version or (f"anvil/v{ANVIL_VERSION}/{name}-{rest}" if self._cheats else self.client_version)
 
     def resets(self) -> int:
-        """How often the chain was brought back to its genesis by a reset."""
-        return self._ledger.controls.resets
+        """How often the chain has been reset to its genesis."""
+        return self._applied.settings.resets
 
     def status(self) -> dict[str, Any]:
         """Positions of all stores, pool size, jobs."""
         return {
             "chainId": self._config.chain_id,
             "version": self.client_version,
-            "readOnly": self._pipeline.read_only,
-            "poolTransactions": len(self._ledger.pool),
-            "automine": self._ledger.controls.automine,
-            "intervalSeconds": self._ledger.controls.interval_milliseconds / 1000,
+            "readOnly": self._committer.read_only,
+            "poolTransactions": len(self._pool),
+            "automine": self._applied.settings.automine,
+            "intervalSeconds": self._applied.settings.interval_milliseconds / 1000,
             **self._store.status(),
             **{name: source() for name, source in self.status_sources.items()},
         }
@@ -152,7 +148,7 @@ class Node:
     def accounts(self) -> Sequence[Address]:
         """Accounts the node holds keys of, and those it impersonates."""
         keys = self._dev.addresses
-        return [*keys, *(Address(known) for known in self._ledger.controls.impersonated if known not in keys)]
+        return [*keys, *(Address(known) for known in self._applied.settings.impersonated if known not in keys)]
 
     # Blocks
 
@@ -198,7 +194,7 @@ class Node:
 
     def block_hash(self, number: int) -> Hash32:
         """Hash of a block, zero if there is none."""
-        return self._store.block_hash(number)
+        return self._applied.block_hash(number)
 
     def pending(self) -> PendingBlock:
         """What the next block would be, from the pool and the clock. Reader threads."""
@@ -275,7 +271,7 @@ class Node:
         situation = Situation(
             machine=self._machine,
             environment=environment,
-            block_hash=self._store.block_hash,
+            block_hash=self._applied.block_hash,
             state=self.view(at),
             gas_max=max(self._call_gas_max, environment.gas_limit),
         )
@@ -297,36 +293,30 @@ class Node:
         while True:
             published, head = self._store.published, self.head().number
             account = self.view(head).account(address) or EMPTY_ACCOUNT
-            nonce = self._ledger.pool.shown_nonce(address, account.nonce, head)
+            nonce = self._pool.shown_nonce(address, account.nonce, head)
             if self._store.published == published:
                 return nonce
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None:
         """A transaction that waits for a block."""
-        entry = self._ledger.pool.shown_entry(transaction_hash, self.head().number)
+        entry = self._pool.shown_entry(transaction_hash, self.head().number)
         return _waiting(entry) if entry else None
 
     def fate(self, transaction_hash: Hash32) -> TransactionFate:
-        """What became of a transaction: mined, waiting and why, or why it is in no block."""
+        """The fate of a transaction: mined, waiting and why, or why it is in no block."""
         return self._fates.of(transaction_hash)
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
         """All that wait, oldest first."""
-        return [_waiting(entry) for entry in self._ledger.pool.shown_entries(self.head().number)]
+        return [_waiting(entry) for entry in self._pool.shown_entries(self.head().number)]
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
         """Transactions as they come into the pool, each when it is durable and before its block is shown."""
-        self._loop = asyncio.get_running_loop()
-        return self._arrivals.follow()
-
-    def _on_admitted(self, entries: list[PoolEntry]) -> None:
-        """Tell those who follow the pool. Called on the committer thread."""
-        if self._loop is not None and self._arrivals.is_followed:
-            self._loop.call_soon_threadsafe(self._arrivals.add, list(map(_waiting, entries)))
+        return self._publications.arrivals()
 
     def next_base_fee(self) -> int:
         """Base fee of the block after the head, wei."""
-        return next_base_fee(self.head(), self._next_fork(), self._ledger.controls)
+        return next_base_fee(self.head(), self._next_fork(), self._applied.settings)
 
     def blob_base_fee(self, number: int) -> int:
         """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
@@ -344,7 +334,7 @@ class Node:
         schedule = self._config.blobs_at(header.timestamp)
         fork = self._config.fork_at(header.number + 1, header.timestamp)
         excess = excess_blob_gas_after(header, schedule, fork) if fork >= Fork.CANCUN else 0
-        return next_base_fee(header, fork, Controls()), blob_base_fee(excess, schedule.base_fee_update_fraction)
+        return next_base_fee(header, fork, ChainSettings()), blob_base_fee(excess, schedule.base_fee_update_fraction)
 
     # Writing
 
@@ -353,7 +343,7 @@ class Node:
         # On the loop's thread: recovery takes 30 us with the GIL released, a hop to another thread takes longer.
         return await self._submit(self._decode(raw), wait, batch)
 
-    def _decode(self, raw: bytes) -> Candidate:
+    def _decode(self, raw: bytes) -> PooledTransaction:
         return admission.decode(raw, self._config, self._next_fork())
 
     def _next_fork(self) -> Fork:
@@ -362,7 +352,7 @@ class Node:
 
     async def _submit(self, candidate: Offered, wait: Wait, batch: object) -> Submitted:
         mined = wait in ("mined", "indexed")
-        known = candidate.transaction.hash if isinstance(candidate, Candidate) else None
+        known = candidate.transaction.hash if isinstance(candidate, PooledTransaction) else None
         with self.transcript.telling_refusal(known, candidate.sender):
             answer = await self._ask(
                 lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=batch)
@@ -373,7 +363,7 @@ class Node:
         if wait == "indexed" and place is not None:
             await self._wait_indexed(place.block_number)
         number = place.block_number if place else None
-        return Submitted(transaction_hash, self._pipeline.published_lsn, number)
+        return Submitted(transaction_hash, self._publications.lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
         """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
@@ -441,17 +431,15 @@ class Node:
 
     def published_lsn(self) -> int:
         """Everything in the log up to here is durable and seen by reads."""
-        return self._pipeline.published_lsn
+        return self._publications.lsn
 
     async def wait_for_lsn(self, lsn: int) -> None:
         """Return once reads see everything up to this record."""
-        self._loop = asyncio.get_running_loop()
-        while self._pipeline.published_lsn < lsn:
-            await self._published.wait()
+        await self._publications.wait_for_lsn(lsn)
 
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""
-        return self._ledger.controls.automine
+        return self._applied.settings.automine
 
     def rewinds(self) -> Rewinds:
         """How far the chain was brought back since the start."""
@@ -459,22 +447,8 @@ class Node:
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
-        self._loop = asyncio.get_running_loop()
-        while self.head().number < number and (rewinds is None or self._store.rewinds.count <= rewinds):
-            published = self._published
-            await published.wait()
-        return self.head().number
-
-    def on_publish(self) -> None:
-        """Wake everyone who waits for a block. Called on the committer thread."""
-        self.transcript.wake()
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._published.set()
-        self._published = asyncio.Event()
+        return await self._publications.wait_for_block(number, rewinds)
 
 
-def _waiting(entry: PoolEntry) -> PendingTransaction:
+def _waiting(entry: PooledTransaction) -> PendingTransaction:
     return PendingTransaction(entry.transaction, entry.sender)

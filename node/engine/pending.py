@@ -14,14 +14,13 @@ from typing import NamedTuple
 from chain.environment import BlockEnvironment
 from chain.errors import InvalidTransaction
 from chain.forks import ChainConfig
-from chain.state import EMPTY_ACCOUNT, OverlayState, StateDelta
-from chain.types import Address, Hash32
+from chain.production import next_environment
+from chain.state import EMPTY_ACCOUNT, OverlayState
+from chain.types import Address
 from node.api.pending_block import PendingBlock
-from node.engine.executor import BlockBuilder, ChainState
+from node.engine.executor import BlockBuilder
 from node.engine.filling import fill
-from node.engine.ledger import Ledger
-from node.engine.pool import Pool, PoolEntry
-from node.engine.producer import next_environment
+from node.engine.pool import Pool, PooledTransaction
 from storage.errors import StateUnavailable
 from storage.state.reader import StateView
 from storage.store import Store
@@ -46,10 +45,10 @@ class PendingBlocks:
     """Makes the pending block and keeps the newest one. Any thread."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, machine: Machine, config: ChainConfig, now: Callable[[], int]
+        self, store: Store, pool: Pool, machine: Machine, config: ChainConfig, now: Callable[[], int]
     ) -> None:
         self._store = store
-        self._ledger = ledger
+        self._pool = pool
         self._machine = machine
         self._config = config
         self._now = now
@@ -69,16 +68,16 @@ class PendingBlocks:
         return newest[1] if newest is not None and newest[0] == key else None
 
     def _key(self) -> _Key:
-        store, ledger = self._store, self._ledger
-        environment = next_environment(self._config, store.head, ledger.controls, self._now())
-        return _Key(environment, store.published, ledger.pool.version)
+        store = self._store
+        environment = next_environment(self._config, store.head, store.applied.settings, self._now())
+        return _Key(environment, store.published, self._pool.version)
 
     def _build(self) -> PendingBlock:
         for look in range(LOOKS):
             key = self._key()
             head = key.environment.number - 1
             try:
-                view, pool = self._store.view(head), self._ledger.pool.shown(head)
+                view, pool = self._store.view(head), self._pool.shown(head)
             except StateUnavailable:  # the chain is being brought back
                 if look == LOOKS - 1:
                     raise
@@ -90,29 +89,25 @@ class PendingBlocks:
         return built
 
     def _filled(self, environment: BlockEnvironment, view: StateView, pool: Pool) -> PendingBlock:
-        builder = BlockBuilder(self._machine, environment, ChainState(lambda: view, self._store.block_hash, _never))
+        builder = BlockBuilder(self._machine, environment, view, self._store.applied.block_hash)
 
         def nonce_of(sender: Address) -> int:
             return (view.account(sender) or EMPTY_ACCOUNT).nonce
 
-        def refuse(entry: PoolEntry, error: Exception) -> None:
+        def refuse(entry: PooledTransaction, error: Exception) -> None:
             if not isinstance(error, InvalidTransaction):
                 checkpoint()  # an interruption ends the build; a bug leaves the transaction out, as the writer does
             pool.remove(entry)
 
         fill(builder, pool.executable(environment.base_fee, nonce_of), pool.remove, refuse)
         result = builder.finish()
-        transactions = tuple(candidate.transaction for candidate in builder.included)
+        transactions = tuple(row.transaction for row in builder.rows)
         return PendingBlock(
             environment=environment,
             transactions=transactions,
-            senders=tuple(candidate.sender for candidate in builder.included),
+            senders=tuple(row.sender for row in builder.rows),
             receipts=tuple(result.receipts),
             before=view,
             state=OverlayState(view, result.delta),
             header_with=lambda root: build_header(environment, result, root, transactions),
         )
-
-
-def _never(_number: int, _delta: StateDelta) -> Hash32:
-    raise AssertionError("a pending block is not applied")

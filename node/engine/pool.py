@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from chain.errors import UnderpricedReplacement
 from chain.fees import cost_of
-from chain.transactions import Transaction
+from chain.transactions import Transaction, decode_transaction, sender_of
 from chain.types import Address, Hash32
 from node.api.errors import PoolFull
 
@@ -18,42 +18,62 @@ REPLACEMENT_BUMP_PERCENT = 10
 
 
 @dataclass(slots=True, eq=False)
-class PoolEntry:
-    """An admitted transaction."""
+class PooledTransaction:
+    """A transaction from the moment it is decoded until a block has it. Compared by identity."""
 
     transaction: Transaction
     sender: Address
     raw: bytes
-    arrival: int
-    """Order of admission, unique."""
+    """As the log keeps it (`chain.transactions.encode_transaction`)."""
+    arrival: int = 0
+    """Order of admission, unique in the pool."""
     lsn: int | None = None
     """LSN of its POOL_ADMIT record; None while it is only in memory."""
 
+    def arrived(self, number: int) -> None:
+        """The writer took it into the pool as this one in order."""
+        self.arrival = number
+
+    def logged_at(self, lsn: int) -> None:
+        """Its POOL_ADMIT record has this LSN."""
+        self.lsn = lsn
+
+    @classmethod
+    def from_log(cls, raw: bytes, lsn: int) -> PooledTransaction:
+        """From a POOL_ADMIT record. Records are in the order of arrival, so the LSN is the arrival too."""
+        transaction = decode_transaction(raw)
+        return cls(transaction, sender_of(transaction), raw, lsn, lsn)
+
 
 class Pool:
-    """Admitted transactions in the order a block takes them: a sender's by nonce, then by tip, then by arrival."""
+    """Admitted transactions in the order a block takes them: a sender's by nonce, then by tip, then by arrival.
 
-    def __init__(self) -> None:
-        self.transactions_max = TRANSACTIONS_MAX
-        self._by_sender: dict[Address, dict[int, PoolEntry]] = {}
-        self._by_hash: dict[Hash32, PoolEntry] = {}
-        self._leaving: dict[Hash32, tuple[int, PoolEntry]] = {}
+    Owned by the writer; methods that other threads may call say so.
+    """
+
+    def __init__(self, transactions_max: int = TRANSACTIONS_MAX) -> None:
+        self.transactions_max = transactions_max
+        self._by_sender: dict[Address, dict[int, PooledTransaction]] = {}
+        self._by_hash: dict[Hash32, PooledTransaction] = {}
+        self._leaving: dict[Hash32, tuple[int, PooledTransaction]] = {}
         self._leaving_nonces: dict[tuple[Address, int], int] = {}
+        self._at_snapshots: dict[int, list[PooledTransaction]] = {}
+        """What waited when a snapshot was taken, by its id."""
         self.version = 0
         """Changes with the content."""
 
     def __len__(self) -> int:
         return len(self._by_hash)
 
-    def get(self, transaction_hash: Hash32) -> PoolEntry | None:
+    def get(self, transaction_hash: Hash32) -> PooledTransaction | None:
         """The waiting transaction with this hash. Safe to call from any thread."""
         return self._by_hash.get(transaction_hash)
 
-    def entries(self) -> list[PoolEntry]:
+    def entries(self) -> list[PooledTransaction]:
         """All waiting transactions in order of arrival. Safe to call from any thread."""
         return sorted(self._by_hash.copy().values(), key=lambda entry: entry.arrival)
 
-    def add(self, entry: PoolEntry) -> PoolEntry | None:
+    def add(self, entry: PooledTransaction) -> PooledTransaction | None:
         """Take a transaction in; returns the one it replaces.
 
         Raises `UnderpricedReplacement` and `PoolFull`.
@@ -67,7 +87,7 @@ class Pool:
         self.put(entry)
         return replaced
 
-    def put(self, entry: PoolEntry) -> None:
+    def put(self, entry: PooledTransaction) -> None:
         """Take a transaction in, in place of any other with its sender and nonce."""
         self.version += 1
         replaced = self._by_sender.get(entry.sender, {}).get(entry.transaction.nonce)
@@ -83,8 +103,8 @@ class Pool:
             if getattr(new, field) < least:
                 raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
 
-    def remove(self, entry: PoolEntry) -> None:
-        """Remove a transaction that is in a block, replaced, or permanently invalid; its replacement stays."""
+    def remove(self, entry: PooledTransaction) -> None:
+        """Forget a transaction: it is in a block, replaced, or invalid for good. What took its place stays."""
         self.version += 1
         if self._by_hash.get(entry.transaction.hash) is entry:
             del self._by_hash[entry.transaction.hash]
@@ -94,7 +114,7 @@ class Pool:
             if not nonces:
                 del self._by_sender[entry.sender]
 
-    def take(self, entry: PoolEntry, block: int) -> None:
+    def take(self, entry: PooledTransaction, block: int) -> None:
         """`remove` for a transaction that goes into a block: `shown` has it until readers see that block."""
         self._leaving[entry.transaction.hash] = block, entry
         self._leaving_nonces[entry.sender, entry.transaction.nonce] = block
@@ -107,6 +127,10 @@ class Pool:
             if self._leaving_nonces[entry.sender, entry.transaction.nonce] == block:
                 del self._leaving_nonces[entry.sender, entry.transaction.nonce]
 
+    def is_leaving(self, transaction_hash: Hash32) -> bool:
+        """Whether a block that readers do not see yet has this transaction."""
+        return transaction_hash in self._leaving
+
     def shown(self, head: int) -> Pool:
         """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
         shown = Pool()
@@ -114,24 +138,18 @@ class Pool:
             shown.put(entry)
         return shown
 
-    def shown_entries(self, head: int) -> list[PoolEntry]:
+    def shown_entries(self, head: int) -> list[PooledTransaction]:
         """What `shown` would hold, in order of arrival. Any thread."""
         waiting = self._by_hash.copy()  # first: what leaves meanwhile is in both
         waiting.update({digest: entry for digest, (block, entry) in self._leaving.copy().items() if block > head})
         return sorted(waiting.values(), key=lambda entry: entry.arrival)
 
-    def shown_entry(self, transaction_hash: Hash32, head: int) -> PoolEntry | None:
+    def shown_entry(self, transaction_hash: Hash32, head: int) -> PooledTransaction | None:
         """What `shown` would have under this hash. Any thread."""
         leaving = self._leaving.get(transaction_hash)
         if leaving is not None and leaving[0] > head:
             return leaving[1]
         return self._by_hash.get(transaction_hash)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.version += 1
-        self._by_hash, self._by_sender = {}, {}
-        self._leaving, self._leaving_nonces = {}, {}
 
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
         """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
@@ -148,7 +166,7 @@ class Pool:
             account_nonce += 1
         return account_nonce
 
-    def below(self, sender: Address, nonce: int) -> list[PoolEntry]:
+    def below(self, sender: Address, nonce: int) -> list[PooledTransaction]:
         """What a sender has waiting with lower nonces."""
         return [entry for known, entry in self._by_sender.get(sender, {}).items() if known < nonce]
 
@@ -159,12 +177,12 @@ class Pool:
 
     def executable(
         self, base_fee: int, nonce_of: Callable[[Address], int], senders: Collection[Address] | None = None
-    ) -> Iterator[PoolEntry]:
+    ) -> Iterator[PooledTransaction]:
         """Transactions a block may take now, best tip first, each sender's in nonce order; of these senders, if given.
 
         A sender's next transaction is offered only if the caller removed the one before it.
         """
-        heap: list[tuple[int, int, PoolEntry]] = []
+        heap: list[tuple[int, int, PooledTransaction]] = []
 
         def offer(sender: Address, nonce: int) -> None:
             entry = self._by_sender.get(sender, {}).get(nonce)
@@ -181,6 +199,31 @@ class Pool:
             if entry.transaction.hash not in self._by_hash:
                 offer(entry.sender, entry.transaction.nonce + 1)
 
+    # Snapshots
+
+    def keep_for(self, snapshot: int, waiting: Iterable[PooledTransaction]) -> None:
+        """Remember what waited at a snapshot, in order of arrival: a revert to it brings that back."""
+        self._at_snapshots[snapshot] = list(waiting)
+
+    def forget_snapshots(self, known: Container[int]) -> None:
+        """Only these snapshots are left."""
+        self._at_snapshots = {number: kept for number, kept in self._at_snapshots.items() if number in known}
+
+    def at(self, lsns: Iterable[int]) -> list[PooledTransaction]:
+        """What waits, or waited at a snapshot, by the LSNs of the POOL_ADMIT records."""
+        pools = (self._by_hash.values(), *self._at_snapshots.values())
+        by_lsn = {entry.lsn: entry for pool in pools for entry in pool}
+        return [by_lsn[lsn] for lsn in lsns]
+
+    def replace_all(self, waiting: Iterable[PooledTransaction]) -> None:
+        """Let these wait and nothing else; each keeps its arrival."""
+        self.version += 1
+        self._by_hash, self._by_sender = {}, {}
+        self._leaving, self._leaving_nonces = {}, {}
+        for entry in waiting:
+            self.put(entry)
+
     def oldest_lsn(self) -> int | None:
-        """Smallest LSN of a POOL_ADMIT record that recovery would still need."""
-        return min((e.lsn for e in self._by_hash.copy().values() if e.lsn is not None), default=None)
+        """Smallest LSN of a POOL_ADMIT record that recovery needs: of what waits, or waited at a snapshot."""
+        pools = (self._by_hash.values(), *self._at_snapshots.values())
+        return min((entry.lsn for pool in pools for entry in pool if entry.lsn is not None), default=None)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from node.engine.cheats import ALONE
 from node.engine.completion import Offered
 from storage.sessions.records import Kept, Place
 
@@ -24,7 +23,7 @@ class Request:
 class Submit(Request):
     """Take a transaction."""
 
-    candidate: Offered
+    transaction: Offered
     """A draft gets the sender's next nonce when the writer comes to it, after all that came before."""
     wait_mined: bool = False
     wait_durable: bool = True
@@ -45,8 +44,6 @@ class Mine(Request):
     interval_seconds: int = 0
     key: str = ""
     """The same key later gets the same answer and nothing is done again; empty: no key."""
-    sealed: int = 0
-    """So many blocks are; the writer seals a few in each turn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,9 +90,20 @@ class Cheat(Request):
     """The same key later gets the same answer and nothing is done again; empty: no key."""
 
 
+GOES_BACK = frozenset(("revert", "roll_back", "reset"))
+"""Development calls that bring the chain back."""
+ALONE = GOES_BACK | {"snapshot"}
+"""Development calls that wait until everything before them is durable and shown; nothing new begins with them."""
+
+
 def is_alone(request: Request) -> bool:
     """Nothing may be under way before it, and nothing new begins with it."""
     return isinstance(request, Cheat) and request.name in ALONE
+
+
+def goes_back(request: Request) -> bool:
+    """It may take blocks out of the chain; it `is_alone` then."""
+    return isinstance(request, Cheat) and request.name in GOES_BACK
 
 
 def parts(requests: list[Request]) -> Iterator[list[Request]]:

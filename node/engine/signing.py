@@ -10,14 +10,14 @@ from weakref import WeakValueDictionary
 
 from chain.errors import WrongChainId
 from chain.forks import ChainConfig, Fork
+from chain.production import ChainSettings
 from chain.transactions import Transaction, impersonate, sign_transaction
 from chain.types import Address
 from node.api.types import CallFields, CallResult
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.completion import Draft, Offered
-from node.engine.executor import Candidate
-from node.engine.producer import Controls
+from node.engine.pool import PooledTransaction
 from node.engine.unsigned import to_send
 
 
@@ -27,7 +27,7 @@ class OwnTransactions:
 
     config: ChainConfig
     accounts: DevAccounts
-    controls: Callable[[], Controls]
+    settings: Callable[[], ChainSettings]
     estimate: Callable[[CallFields], int | CallResult]
     next_block: Callable[[], tuple[int, Fork]]
     """Base fee, wei per gas, and fork of the block after the newest."""
@@ -47,7 +47,7 @@ class OwnTransactions:
         filled = self.filled(fields, sender)
         _, fork = self.next_block()
 
-        def sign(nonce: int) -> Candidate:
+        def sign(nonce: int) -> PooledTransaction:
             transaction = filled(nonce)
             signed = impersonate(transaction, sender) if impersonated else sign_transaction(transaction, secret)
             return admission.own(signed, sender, self.config, fork)
@@ -77,7 +77,7 @@ class OwnTransactions:
 
     def impersonates(self, sender: Address) -> bool:
         """Whether the node sends for an account without its key."""
-        controls = self.controls()
-        return sender in controls.impersonated or (
-            controls.impersonate_all and sender not in self.accounts.addresses
+        settings = self.settings()
+        return sender in settings.impersonated or (
+            settings.impersonate_all and sender not in self.accounts.addresses
         )

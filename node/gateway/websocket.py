@@ -20,7 +20,7 @@ from node.rpc.errors import NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import SMALL_BYTES
 from node.rpc.methods.eth_logs import sealed_ref
-from node.rpc.methods.session_sharing import watch_params
+from node.rpc.methods.sessions import watch_params
 from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService

@@ -15,9 +15,8 @@ from node.api.pending_block import BlockAt
 from node.rpc.errors import MethodNotFound
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
-from node.rpc.params import BlockRef
+from node.rpc.params import BlockRef, block_ref
 from node.rpc.rights import EVERYTHING, Rights
-from node.sessions.running import Runner
 from node.sessions.service import SessionService
 from node.transcript.artifacts import Artifacts
 from node.transcript.transcript import Transcript
@@ -47,12 +46,9 @@ class Context:
     impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an account is impersonated for one transaction only."""
     filters: FilterStore = field(init=False)
-    runner: Runner | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
-        if self.sessions is not None:
-            self.runner = Runner(self.sessions)
 
     def with_rights(self, rights: Rights) -> Context:
         """The same context for a caller with these rights."""
@@ -67,12 +63,6 @@ class Context:
         if self.sessions is None:
             raise MethodNotFound("this node has no debug sessions")
         return self.sessions
-
-    def need_runner(self) -> Runner:
-        """The runner of sessions that run in the background. Raises `MethodNotFound` where there are no sessions."""
-        if self.runner is None:
-            raise MethodNotFound("this node has no debug sessions")
-        return self.runner
 
     def need_transcript(self) -> Transcript:
         """The transcript. Raises `MethodNotFound` where the node has none."""
@@ -106,6 +96,10 @@ class Context:
     def need_block(self, ref: BlockRef) -> BlockAt:
         """Like `find_block`; raises `UnknownBlock`."""
         return self.backend.pending() if ref.tag == "pending" else self.need_sealed(ref)
+
+    def block_named(self, name: object) -> BlockAt:
+        """The block of a number, tag or hash in JSON. Raises `InvalidParams`, `UnknownBlock`."""
+        return self.need_block(block_ref(name))
 
     def need_sealed(self, ref: BlockRef) -> int:
         """Like `find_sealed`; raises `UnknownBlock`."""

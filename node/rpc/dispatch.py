@@ -128,13 +128,13 @@ class Dispatcher:
         """The call meant, for a caller whose right to the method was checked.
 
         Rights to sessions are checked here, for all methods and transports. Raises `MethodNotFound`, `InvalidParams`,
-        and what `Live.check` raises for a session named.
+        and what `Sharings.check` raises for a session named.
         """
         method = find_method(name)
         arguments = method.arguments(params)
         for position, right in method.session_rights:
             if arguments[position] is not None:
-                self.context.need_sessions().live.check(arguments[position], right)
+                self.context.need_sessions().sharings.check(arguments[position], right)
         return Call(method, self.context.with_rights(rights), arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any, name: str = "") -> bytes:

@@ -10,26 +10,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, NewType, TypeVar
+from typing import Any, NewType, TypeVar
 
 from chain.errors import InvalidHex
 from chain.types import UINT256_MAX, Address, Hash32, parse_hex
 from node.api.errors import InvalidParams
 from node.sessions.errors import OwnersOnly
-from node.sessions.shares import Right
+from node.sessions.rights import SHARE_PREFIX, SessionRef
 
 TargetT = TypeVar("TargetT")
 LooseInt = NewType("LooseInt", int)
 """A number however it is written."""
 Slot = NewType("Slot", int)
 """A storage key: data of at most 32 bytes, or a quantity."""
-SessionRef = int | str
-"""A session's number, or a share token."""
-ToLook = Annotated[SessionRef, Right.LOOK]
-ToDrive = Annotated[SessionRef, Right.DRIVE]
-ToOwn = Annotated[int, Right.OWN]
-RIGHTS: Final[dict[Any, Right]] = {ToLook: Right.LOOK, ToDrive: Right.DRIVE, ToOwn: Right.OWN}
-"""By annotation of a parameter that names a session; `node.rpc.dispatch` checks them."""
 FilterId = NewType("FilterId", int)
 JsonObject = NewType("JsonObject", dict)  # type: ignore[type-arg]
 """Any JSON object; the handler reads it."""
@@ -108,12 +101,12 @@ def loose_int(value: Any) -> LooseInt:
 
 def session_ref(value: Any) -> SessionRef:
     """A session's number however it is written, or a share token."""
-    return value if isinstance(value, str) and value.startswith("zvs-") else loose_int(value)
+    return value if isinstance(value, str) and value.startswith(SHARE_PREFIX) else loose_int(value)
 
 
 def owned_session(value: Any) -> int:
     """A session's number. Raises `OwnersOnly` for a share token."""
-    if isinstance(value, str) and value.startswith("zvs-"):
+    if isinstance(value, str) and value.startswith(SHARE_PREFIX):
         raise OwnersOnly("a share token is not enough for this")
     return loose_int(value)
 
@@ -242,9 +235,6 @@ def fill(target: TargetT, value: Any, table: FieldTable) -> TargetT:
 PARSERS: dict[Any, Callable[[Any], Any]] = {
     int: quantity,
     LooseInt: loose_int,
-    ToLook: session_ref,
-    ToDrive: session_ref,
-    ToOwn: owned_session,
     Slot: slot,
     FilterId: filter_id,
     bytes: data,

@@ -1,6 +1,6 @@
 """``@method("eth_getBalance")`` collects typed handlers: all there is to say of a method is said where it is defined.
 
-- The annotations of the parameters tell how they are parsed, and what a caller must be permitted on a session.
+- The annotations of the parameters tell how they are parsed.
 - The first line of the docstring is the summary in ``docs/methods.md``.
 - A plain function is a read and runs on a reader thread; a coroutine function runs on the event loop.
 - ``inline=True``: a read that is no more than an attribute access; it runs where the request arrived.
@@ -23,8 +23,8 @@ from node.api.errors import InvalidParams
 from node.api.types import CallFields
 from node.rpc.elsewhere import instead_of
 from node.rpc.errors import MethodNotFound
-from node.rpc.params import PARSERS, RIGHTS
-from node.sessions.shares import Right
+from node.rpc.params import PARSERS
+from node.sessions.rights import Right
 
 Handler = Callable[..., Any]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -75,11 +75,8 @@ class Method:
     access: Access
     development: bool
     """It changes the chain, or what it is sealed with, as no transaction could."""
-
-    @property
-    def summary(self) -> str:
-        """First line of the handler's docstring."""
-        return (inspect.getdoc(self.handler) or "").partition("\n")[0]
+    summary: str
+    """A line for ``docs/methods.md``."""
 
     def arguments(self, params: Sequence[Any] | dict[str, Any]) -> list[Any]:
         """Typed arguments of JSON ``params``. Raises `InvalidParams`."""
@@ -130,28 +127,36 @@ def method(
             _parameter(parameter, hints[parameter.name])
             for parameter in list(inspect.signature(handler).parameters.values())[1:]
         )
-        rights = tuple((at, found.right) for at, found in enumerate(parameters) if found.right is not None)
+        coroutine, takes_transaction = inspect.iscoroutinefunction(handler), CallFields in hints.values()
         for name in names:
-            assert name not in _METHODS, f"{name} is registered twice"
-            coroutine = inspect.iscoroutinefunction(handler)
             namespace = name.partition("_")[0]
-            _METHODS[name] = Method(
-                name,
-                handler,
-                parameters,
-                coroutine,
-                inline,
-                overlaps,
-                takes_transaction=CallFields in hints.values(),
-                session_rights=rights,
-                access=access or _usual_access(name),
-                development=namespace in DEVELOPMENT_NAMESPACES if development is None else development,
+            is_development = namespace in DEVELOPMENT_NAMESPACES if development is None else development
+            add(
+                Method(
+                    name,
+                    handler,
+                    parameters,
+                    coroutine,
+                    inline,
+                    overlaps,
+                    takes_transaction,
+                    session_rights=(),
+                    access=access or _usual_access(name),
+                    development=is_development,
+                    summary=(inspect.getdoc(handler) or "").partition("\n")[0],
+                )
             )
-            for spelling in _spellings(name):
-                _NEAR.setdefault(spelling, name)
         return handler
 
     return register
+
+
+def add(added: Method) -> None:
+    """Register a method; of debug sessions they come from a table (`node.sessions.commands`)."""
+    assert added.name not in _METHODS, f"{added.name} is registered twice"
+    _METHODS[added.name] = added
+    for spelling in _spellings(added.name):
+        _NEAR.setdefault(spelling, added.name)
 
 
 def _usual_access(name: str) -> Access:
@@ -170,7 +175,7 @@ def _parameter(parameter: inspect.Parameter, hint: Any) -> Parameter:
         hint = reduce(or_, [option for option in get_args(hint) if option is not type(None)])
     required = parameter.default is inspect.Parameter.empty
     default = None if required else parameter.default
-    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, RIGHTS.get(hint))
+    return Parameter(_camel(parameter.name), PARSERS[hint], required, default, None)
 
 
 def _camel(name: str) -> str:

@@ -67,7 +67,7 @@ class Source:
         self._codes: dict[str, Code] = {}
 
     async def look(self, before: View) -> View:
-        """The session as it is now, with the message and the options of the previous view."""
+        """The session as it is now, with the message and the options of the view before."""
         session, frame = self.session, before.options.frame
         state, brief, points, marks = await asyncio.gather(
             session.call("state", query(before.options)),

@@ -67,7 +67,7 @@ _EDITS = {
 
 
 def edit_of(text: str) -> Json:
-    """Parse an edit; ``=`` may precede the new value.
+    """An edit; ``=`` may come before the new value.
 
     >>> edit_of("stack 0 = 0x5")
     {'kind': 'stack', 'index': '0', 'value': '0x5'}

@@ -18,9 +18,9 @@ from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection, State
 from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
 from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
-from node.wire.guests import check_guest
 from node.wire.limits import WireLimits
 from node.wire.quic import ServerQuic
+from node.wire.share_tokens import check_share_token
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -249,7 +249,7 @@ class WirePeer(QuicConnectionProtocol):
         if self._state.guest is None:
             return True
         try:
-            check_guest(event.request, self._state.guest)
+            check_share_token(event.request, self._state.guest)
         except WireError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)

@@ -95,7 +95,7 @@ class WireListener(asyncio.DatagramProtocol):
         """Whether it is a valid share token of a session."""
         sessions = self._service.context.sessions
         try:
-            return sessions is not None and sessions.live.enter(token.decode("ascii")).share > 0
+            return sessions is not None and sessions.sharings.enter(token.decode("ascii")).share > 0
         except (ZvmdError, UnicodeDecodeError):
             return False
 

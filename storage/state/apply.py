@@ -14,7 +14,7 @@ from storage.io.kv import KeyValueSnapshot
 from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.reader import Epoch, StateView
-from storage.state.trie import BranchCache, Committer, NodeMap, encode_string
+from storage.state.trie import BranchCache, NodeMap, TrieCommitter, encode_string
 
 HASHED_KEYS_CACHED = 65_536
 STORAGE_TRIES_CACHED = 16
@@ -99,7 +99,7 @@ class TrieWriter:
         """Update the account trie; returns the new state root and notes it in the layer."""
         updates.sort()
         load = node_loader(self._snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
-        committer = Committer(load, self._layer.account_nodes, self._branches.accounts)
+        committer = TrieCommitter(load, self._layer.account_nodes, self._branches.accounts)
         self._layer.root = committer.commit(self._layer.root, updates)
         self._branches.trim()
         return self._layer.root
@@ -111,7 +111,7 @@ class TrieWriter:
         nodes = self._layer.storage_nodes.setdefault(owner, {})
         lower = [layer.storage_nodes[owner] for layer in self._lower if owner in layer.storage_nodes]
         load = node_loader(self._snapshot, STORAGE_NODE + owner, lower)
-        return Committer(load, nodes, self._branches.storage(owner)).commit(root, updates)
+        return TrieCommitter(load, nodes, self._branches.storage(owner)).commit(root, updates)
 
     def delete_storage(self, address: Address) -> None:
         """Mark all nodes of one storage trie as gone."""

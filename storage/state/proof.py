@@ -19,7 +19,7 @@ from storage.state.changes import changed_after
 from storage.state.keys import ACCOUNT_NODE, NO_ACCOUNT, STORAGE_NODE, StoredAccount
 from storage.state.reader import StateView
 from storage.state.store import stored_head
-from storage.state.trie import Committer, NodeMap
+from storage.state.trie import NodeMap, TrieCommitter
 from storage.state.verify import walk
 
 SLOTS_MAX = 1_024
@@ -141,5 +141,5 @@ def _changed_trie(
     def load(path: str) -> bytes | None:
         return changed[path] if path in changed else stored(path)
 
-    root = Committer(stored, changed).commit(root, sorted(updates)) if updates else root
+    root = TrieCommitter(stored, changed).commit(root, sorted(updates)) if updates else root
     return load, root

@@ -8,6 +8,8 @@ recover.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from chain.hashing import EMPTY_ROOT, keccak256
@@ -65,7 +67,7 @@ class StateStore:
 
     def __init__(self, kv: KeyValueStore, retention: int | None = None) -> None:
         self._kv = kv
-        self.retention = retention
+        self._retention = retention
         snapshot = kv.snapshot()
         floor, root = stored_head(snapshot)
         oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
@@ -79,6 +81,15 @@ class StateStore:
         self._checkpointed = self.head
         self._branches = DecodedBranches()
         self._frozen: _Frozen | None = None
+
+    @contextmanager
+    def nothing_expires(self) -> Iterator[None]:
+        """Keep every state meanwhile: a replayed revert needs what was kept when it was asked for."""
+        retention, self._retention = self._retention, None
+        try:
+            yield
+        finally:
+            self._retention = retention
 
     @property
     def head(self) -> int:
@@ -160,7 +171,7 @@ class StateStore:
         if self._frozen is not None:
             raise RuntimeError(f"the checkpoint at block {self._frozen.number} is not done yet")
         epoch, head = self._epoch, self.head
-        kept = None if self.retention is None else self.position - self.positions.of(head - self.retention)
+        kept = None if self._retention is None else self.position - self.positions.of(head - self._retention)
         oldest = oldest_after(epoch.oldest, self.position, kept)
         self._frozen = _Frozen(head, self.positions, oldest, epoch.layers)
         layers = (*epoch.layers, Layer(self.position, self.head_root))

@@ -117,7 +117,7 @@ def encode_string(value: bytes) -> bytes:
     return _LONG_STRING[length] + value
 
 
-class Committer:
+class TrieCommitter:
     """Applies batches of changes to one trie.
 
     ``load`` reads a stored node by path; ``nodes`` takes the changed nodes and is looked at first.

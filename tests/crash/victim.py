@@ -31,8 +31,8 @@ from node.daemon.opening import OpenedChain, open_chain
 from node.daemon.periodic import checkpoint
 from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
-from node.engine.executor import Candidate
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer, Listeners
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
 from node.machine.assembly import build_machine
 from node.pruning import prune_data_directory
@@ -114,8 +114,8 @@ def warm_up() -> None:
         order = Order(f"{directory}/data", 0, -1, [], [], [])
         opened = open_chain(settings_of(order), {})
         life = Life(opened, order)
-        group = life.pipeline.turn([Submit(lambda _: None, transfer(0, 0, 0, 1))])
-        assert group.head == 1
+        turn = life.committer.step([Submit(lambda _: None, transfer(0, 0, 0, 1))])
+        assert turn.head.header.number == 1
         opened.close()
 
 
@@ -127,7 +127,7 @@ def settings_of(order: Order) -> Settings:
     )
 
 
-def transfer(sender: int, nonce: int, to: int, wei: int) -> Candidate:
+def transfer(sender: int, nonce: int, to: int, wei: int) -> PooledTransaction:
     """A signed transfer: the same bytes for the same arguments."""
     unsigned = Transaction(
         type=2,
@@ -143,7 +143,7 @@ def transfer(sender: int, nonce: int, to: int, wei: int) -> Candidate:
     )
     address = accounts().addresses[sender]
     signed = sign_transaction(unsigned, accounts().secret(address))
-    return Candidate(signed, address, encode_transaction(signed))
+    return PooledTransaction(signed, address, encode_transaction(signed))
 
 
 def live(order: Order) -> None:
@@ -180,7 +180,7 @@ def show(opened: OpenedChain, order: Order) -> None:
     for number in range(SENDERS):
         account = state.account(accounts().addresses[number])
         say("N", number, account.nonce if account else 0)
-    for entry in opened.ledger.pool.entries():
+    for entry in opened.pool.entries():
         say("P", entry.transaction.hash.hex())
     for session, step in steps_of(opened).items():
         say("D", session, step)
@@ -214,7 +214,7 @@ class Life:
         self.order = order
         self.chance = random.Random(order.seed)
         self.room = threading.Semaphore(IN_FLIGHT)
-        self.pipeline = Pipeline(opened.ledger, SystemClock(), on_fault=self.end)
+        self.committer = Committer(opened.writer(), opened.store, SystemClock(), Listeners(on_fault=self.end))
         self.steps = steps_of(opened)
         self.files = SessionFiles(opened.fs)
 
@@ -225,9 +225,9 @@ class Life:
 
     def run(self) -> None:
         """Work until killed."""
-        self.pipeline.start()
+        self.committer.start()
         store = self.opened.store
-        self.every(CHECKPOINT_SECONDS, lambda: checkpoint(self.pipeline, store))
+        self.every(CHECKPOINT_SECONDS, lambda: checkpoint(self.committer, store))
         self.every(INDEX_SECONDS, store.index_new_blocks)
         self.every(INDEX_SECONDS, store.wal.pack_one)
         self.every(EXPORT_SECONDS, lambda: self.opened.export(1))
@@ -254,7 +254,7 @@ class Life:
 
     def nonces(self, sender: int) -> Iterator[int]:
         """Nonces of an account that nothing was sent with."""
-        account = self.opened.ledger.state().account(accounts().addresses[sender])
+        account = self.opened.store.applied.newest_state().account(accounts().addresses[sender])
         taken = {nonce for other, nonce in self.order.taken if other == sender}
         return (nonce for nonce in count(account.nonce if account else 0) if nonce not in taken)
 
@@ -280,7 +280,7 @@ class Life:
                 say("E", f"an answer: {answer!r}")
             self.room.release()
 
-        self.pipeline.put(make(done))
+        self.committer.put(make(done))
 
     def keep(self, session: int) -> None:
         """A debug session moves one step on, or is kept as a whole again, in a file."""
@@ -299,7 +299,7 @@ class Life:
             say(*("L", session, step) if answer == session else ("E", f"session {session} was answered {answer!r}"))
             self.room.release()
 
-        self.pipeline.put(KeepSession(done, session, change))
+        self.committer.put(KeepSession(done, session, change))
 
     def there_and_back(self) -> None:
         """Snapshot, a block, revert, with nothing else under way: a kill leaves that block or not, and nothing else."""
@@ -313,7 +313,7 @@ class Life:
     def answer(self, make: Callable[[Callable[[object], None]], Request]) -> object:
         """Ask, and wait for it."""
         answers: SimpleQueue[object] = SimpleQueue()
-        self.pipeline.put(make(answers.put))
+        self.committer.put(make(answers.put))
         answer = answers.get()
         if isinstance(answer, Exception):
             say("E", f"an answer: {answer!r}")
@@ -336,7 +336,7 @@ class Life:
             self.room.release()
 
         mined = self.chance.random() < 0.5
-        self.pipeline.put(Submit(done, candidate, wait_mined=mined))
+        self.committer.put(Submit(done, candidate, wait_mined=mined))
 
 
 if __name__ == "__main__":

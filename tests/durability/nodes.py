@@ -13,11 +13,13 @@ from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.daemon.opening import OpenedChain, open_chain
 from node.engine.clock import FixedClock
-from node.engine.executor import Candidate
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer, Listeners
+from node.engine.pool import PooledTransaction
+from node.engine.publications import Publications
 from node.engine.requests import Freeze, Mine, Request, Submit
 from node.settings import NodeSettings, Settings, StorageSettings
 from tests.contracts import dev_account
+from vm.block import Listener
 
 GWEI = 10**9
 START = 1_700_000_000
@@ -35,7 +37,13 @@ class LocalNode:
     """The real engine over the real stores of a directory."""
 
     def __init__(
-        self, data_dir: Path, *, clock: FixedClock | None = None, accept_data_loss: int = 0, **storage: Any
+        self,
+        data_dir: Path,
+        *,
+        clock: FixedClock | None = None,
+        accept_data_loss: int = 0,
+        listeners: Listeners | None = None,
+        **storage: Any,
     ) -> None:
         self.data_dir = data_dir
         self.clock = clock or FixedClock(START)
@@ -43,8 +51,10 @@ class LocalNode:
         self.opened: OpenedChain = open_chain(
             settings, {}, now=lambda: START - 10, accept_data_loss=accept_data_loss
         )
-        self.store, self.ledger = self.opened.store, self.opened.ledger
-        self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda _: None)
+        self.store, self.applied, self.pool = self.opened.store, self.opened.store.applied, self.opened.pool
+        self.publications = Publications(self.store)
+        told = Listeners(on_admitted=self.publications.admitted, on_publish=self.publications.published)
+        self.committer = Committer(self.opened.writer(), self.store, self.clock, listeners or told)
         self.secrets = [bytes(dev_account(number).key) for number in range(3)]
         self.accounts = [address_of_secret(secret) for secret in self.secrets]
 
@@ -53,12 +63,16 @@ class LocalNode:
         self.clock.seconds += 1
         answers: list[object] = [None] * len(make)
         requests = [one(lambda answer, at=at: answers.__setitem__(at, answer)) for at, one in enumerate(make)]  # type: ignore[misc]
-        self.pipeline.commit(self.pipeline.turn(requests))
+        self.committer.commit(self.committer.step(requests))
         return answers
 
-    def transfer(self, sender: int, to: Address, wei: int = 1, nonce: int | None = None) -> Candidate:
+    def heard_by(self, listener: Callable[[], Listener | None]) -> None:
+        """Let blocks tell this listener how their transactions ended; nothing may be under way."""
+        self.committer = Committer(self.opened.writer(listener), self.store, self.clock)
+
+    def transfer(self, sender: int, to: Address, wei: int = 1, nonce: int | None = None) -> PooledTransaction:
         """A signed transfer with the sender's next nonce."""
-        account = self.ledger.state().account(self.accounts[sender])
+        account = self.applied.newest_state().account(self.accounts[sender])
         assert account is not None
         unsigned = Transaction(
             type=2,
@@ -73,9 +87,9 @@ class LocalNode:
             data=b"",
         )
         signed = sign_transaction(unsigned, self.secrets[sender])
-        return Candidate(signed, self.accounts[sender], encode_transaction(signed))
+        return PooledTransaction(signed, self.accounts[sender], encode_transaction(signed))
 
-    def send(self, candidate: Candidate) -> Hash32:
+    def send(self, candidate: PooledTransaction) -> Hash32:
         """Send, and the hash once it is durable."""
         (answer,) = self.ask(lambda done: Submit(done, candidate))
         if isinstance(answer, Exception):
@@ -85,7 +99,7 @@ class LocalNode:
 
     def grow(self, blocks: int) -> list[Hash32]:
         """So many blocks of one transfer each."""
-        number = self.store.tip.number
+        number = self.store.applied.tip.number
         return [
             self.send(self.transfer((number + i) % 3, Address((0x10000 + number + i).to_bytes(20, "big")), i + 1))
             for i in range(blocks)
@@ -113,9 +127,9 @@ class LocalNode:
         chain, head = self.store.chain, self.store.head.number
         state = self.store.state.view(head)
         return {
-            "blocks": [self.store.block_hash(number).hex() for number in range(head + 1)],
+            "blocks": [self.applied.block_hash(number).hex() for number in range(head + 1)],
             "receipts": [chain.receipts(number) for number in range(head + 1)],
             "balances": [state.account(address) for address in self.accounts],
-            "pool": [entry.raw for entry in self.ledger.pool.entries()],
-            "controls": msgspec.structs.asdict(self.ledger.controls),
+            "pool": [entry.raw for entry in self.pool.entries()],
+            "controls": msgspec.structs.asdict(self.applied.settings),
         }

@@ -48,22 +48,22 @@ def send_again_and_again(place: Path, seed: int, resends: int) -> None:
         candidate = node.transfer(0, Address(b"\x78" * 20), chance.randrange(1, 99))
         head = node.store.head.number
         moment = chance.choice(("executed", "durable", "answered"))
-        group = node.pipeline.turn([Submit(lambda _: None, candidate, wait_mined=chance.random() < 0.5)])
+        group = node.committer.step([Submit(lambda _: None, candidate, wait_mined=chance.random() < 0.5)])
         if moment != "executed":
-            node.ledger.make_durable(group.lsn)
+            node.store.make_durable(group.lsn)
         if moment == "answered":
-            node.pipeline.commit(group)
+            node.committer.commit(group)
         if chance.random() < 0.3:
             node = again(node, checkpoint=moment == "answered" and chance.random() < 0.5)
             survived = node.store.head.number - head
             assert survived == (1 if moment != "executed" else 0)
         elif moment != "answered":
-            node.pipeline.commit(group)
+            node.committer.commit(group)
         for _ in range(chance.randrange(1, 3)):
             assert node.send(candidate) == candidate.transaction.hash
         assert node.store.head.number == head + 1
         assert node.send(waits) == waits.transaction.hash
-    assert len(node.ledger.pool) == 1
+    assert len(node.pool) == 1
     node.close()
 
 
@@ -79,13 +79,13 @@ def test_a_key_gets_its_first_answer_over_crashes_and_checkpoints(tmp_path: Path
     assert node.opened.recovery.blocks == 0
     assert [node.mine("d"), node.mine("a"), node.mine()] == [3, 1, 4]
     assert node.ask(lambda done: Control(done, "automine", True, key="c")) == [False]
-    assert not node.ledger.controls.automine
+    assert not node.applied.settings.automine
     node.close()
 
 
 def test_a_key_whose_answer_was_not_durable_was_never_used(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
-    node.pipeline.turn([Mine(lambda _: None, key="lost")])
+    node.committer.step([Mine(lambda _: None, key="lost")])
     node = again(node)
     assert node.store.head.number == 0
     assert node.mine("lost") == 1
@@ -109,7 +109,7 @@ def test_accepted_is_answered_before_the_disk_and_may_be_lost(tmp_path: Path) ->
     node = LocalNode(tmp_path / "d")
     answers: list[object] = []
     candidate = node.transfer(0, Address(b"\x79" * 20))
-    node.pipeline.turn([Submit(answers.append, candidate, wait_durable=False)])
+    node.committer.step([Submit(answers.append, candidate, wait_durable=False)])
     assert answers == [candidate.transaction.hash]
     node = again(node)
     assert node.store.head.number == 0

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from node.api.errors import NodeStopping
-from node.engine.pipeline import Pipeline
 from node.engine.requests import Mine, Request
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
@@ -81,7 +80,7 @@ def test_a_request_that_meets_damage_is_answered_and_the_next_start_builds_the_s
     node.close()
     node = LocalNode(node.data_dir)
     load_methods()
-    context = Context(node.opened.node(node.pipeline, 10**9))
+    context = Context(node.opened.node(node.committer, node.publications, 10**9))
     context.damaged = lambda damage: suspect(RealFs(node.data_dir), str(damage))
     ask = Dispatcher(context).prepare("eth_getBlockByNumber", ["0x2", True])
     with pytest.raises(StateStoreCorrupt, match="body of block 2"):
@@ -107,7 +106,7 @@ def test_a_start_that_meets_damage_builds_the_state_again(tmp_path: Path) -> Non
 
 
 class SlowInbox(queue.Queue[Request | None]):
-    """Lets the pipeline be stopped by another thread just before a request goes in."""
+    """Lets the committer be stopped by another thread just before a request goes in."""
 
     def __init__(self, stopper: threading.Thread) -> None:
         super().__init__()
@@ -119,18 +118,17 @@ class SlowInbox(queue.Queue[Request | None]):
         super().put_nowait(item)
 
 
-def test_a_request_taken_while_the_pipeline_stops_is_answered(tmp_path: Path) -> None:
+def test_a_request_taken_while_the_committer_stops_is_answered(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
-    pipeline = Pipeline(node.ledger, node.clock, on_fault=lambda _: None)
-    stopper = threading.Thread(target=pipeline.stop)
-    pipeline._inbox = SlowInbox(stopper)
-    pipeline.start()
+    stopper = threading.Thread(target=node.committer.stop)
+    node.committer._inbox = SlowInbox(stopper)
+    node.committer.start()
     answers: list[object] = []
-    pipeline.put(Mine(answers.append))
+    node.committer.put(Mine(answers.append))
     stopper.join()
     assert answers == [1]
     with pytest.raises(NodeStopping):
-        pipeline.put(Mine(partial(answers.append)))
+        node.committer.put(Mine(partial(answers.append)))
     node.close()
 
 

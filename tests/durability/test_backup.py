@@ -28,7 +28,7 @@ SEGMENT = 65_536
 
 
 def chain_of(node: LocalNode) -> list[str]:
-    return [node.store.block_hash(number).hex() for number in range(node.store.head.number + 1)]
+    return [node.store.applied.block_hash(number).hex() for number in range(node.store.head.number + 1)]
 
 
 def lived(data_dir: Path, blocks: int = 60) -> LocalNode:
@@ -52,7 +52,7 @@ def back_up_under_load(tmp_path: Path, backups: int) -> None:
     def load() -> None:
         while not stop.is_set():
             node.grow(3)
-            durable.append((node.store.durable_lsn, node.store.head.number))
+            durable.append((node.store.wal.durable_lsn, node.store.head.number))
             if len(durable) % 10 == 0:
                 node.checkpoint()
                 node.opened.export(1)
@@ -75,7 +75,7 @@ def back_up_under_load(tmp_path: Path, backups: int) -> None:
         restored = LocalNode(tmp_path / f"r{number}", segment_size_bytes=SEGMENT)
         assert restored.store.head.number >= promised
         assert chain_of(restored) == chain[: restored.store.head.number + 1]
-        assert restored.store.durable_lsn >= reached
+        assert restored.store.wal.durable_lsn >= reached
         restored.grow(2)
         restored.close()
 
@@ -111,7 +111,7 @@ def test_many_backups_taken_under_load_restore(tmp_path: Path) -> None:
 
 def test_any_point_in_time_can_be_restored_and_goes_on_from_there(tmp_path: Path) -> None:
     node = lived(tmp_path / "d")
-    chain, last = chain_of(node), node.store.durable_lsn
+    chain, last = chain_of(node), node.store.wal.durable_lsn
     node.close()
     manifest = write_backup(tmp_path / "d", tmp_path / "b")
     assert manifest.lsn == last

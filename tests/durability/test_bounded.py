@@ -13,9 +13,11 @@ from chain.types import Address
 from node.api.errors import WriterBusy
 from node.daemon.periodic import checkpoint
 from node.engine.clock import SystemClock
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer, Listeners
 from node.engine.requests import Submit
 from node.ops.memory import resident_bytes
+from storage.blocks import chaindata
+from storage.io import kv
 from tests.durability.nodes import LocalNode
 
 MIB = 2**20
@@ -35,20 +37,20 @@ def disk_bytes(place: Path) -> int:
 def soak(place: Path, transactions: int) -> tuple[float, float]:
     """Bytes of memory a transaction once it is warm, and bytes on disk a transaction."""
     node = LocalNode(place, segment_size_bytes=2**20, retention_blocks=64)
-    pipeline = Pipeline(node.ledger, SystemClock(), on_fault=print)  # type: ignore[arg-type]
-    pipeline.start()
+    committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
+    committer.start()
     room = threading.Semaphore(8)
     samples: list[tuple[int, int]] = []
     for sent in range(transactions):
         room.acquire()
         candidate = node.transfer(0, Address((0x10000 + sent % 500).to_bytes(20, "big")), 1, nonce=sent)
-        pipeline.put(Submit(lambda _: room.release(), candidate))
+        committer.put(Submit(lambda _: room.release(), candidate))
         if sent % (transactions // LOOKS) == 0:
-            checkpoint(pipeline, node.store)
+            checkpoint(committer, node.store)
             node.store.index_new_blocks()
             gc.collect()
             samples.append((sent, resident_bytes()["own"]))
-    pipeline.stop()
+    committer.stop()
     node.checkpoint()
     node.store.index_new_blocks()
     disk = disk_bytes(place) / transactions
@@ -64,10 +66,10 @@ def soak(place: Path, transactions: int) -> tuple[float, float]:
 @pytest.mark.timeout(120)
 def test_a_short_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With caches so small that they are full soon, memory no longer grows."""
-    for name in ("chaindata.HEADERS_CACHED", "chaindata.TRANSACTIONS_CACHED", "chaindata.RECEIPTS_CACHED"):
-        monkeypatch.setattr(f"storage.{name}", 100)
-    for name in ("kv.BLOCK_CACHE_BYTES", "kv.WRITE_BUFFER_BYTES"):
-        monkeypatch.setattr(f"storage.{name}", 256 * 1024)
+    for name in ("HEADERS_CACHED", "TRANSACTIONS_CACHED", "RECEIPTS_CACHED"):
+        monkeypatch.setattr(chaindata, name, 100)
+    for name in ("BLOCK_CACHE_BYTES", "WRITE_BUFFER_BYTES"):
+        monkeypatch.setattr(kv, name, 256 * 1024)
     slope, disk = soak(tmp_path / "d", 3_000)
     assert slope < 1_500
     assert disk < 1.2 * BYTES_PER_TRANSACTION + EMPTY_BYTES / 3_000
@@ -86,9 +88,9 @@ def test_blocks_made_faster_than_checkpoints_are_refused(
 ) -> None:
     node = LocalNode(tmp_path / "d")
     node.grow(3)
-    monkeypatch.setattr("node.engine.pipeline.OVERLAY_BYTES_MAX", 10)
+    monkeypatch.setattr("node.engine.committer.OVERLAY_BYTES_MAX", 10)
     with pytest.raises(WriterBusy):
-        node.pipeline.put(Submit(lambda _: None, node.transfer(0, Address(b"\x55" * 20))))
+        node.committer.put(Submit(lambda _: None, node.transfer(0, Address(b"\x55" * 20))))
     node.checkpoint()
-    node.pipeline.put(Submit(lambda _: None, node.transfer(0, Address(b"\x55" * 20))))
+    node.committer.put(Submit(lambda _: None, node.transfer(0, Address(b"\x55" * 20))))
     node.close()

@@ -62,19 +62,19 @@ def test_a_nearly_full_disk_is_read_only_and_the_node_goes_on_by_itself(tmp_path
         return ""
 
     node.grow(3)
-    watch_space(node.pipeline, node.opened, write_down)
+    watch_space(node.committer, node.opened, write_down)
     fs.free = 499
     for _ in range(3):
-        watch_space(node.pipeline, node.opened, write_down)
+        watch_space(node.committer, node.opened, write_down)
     assert written == ["checkpoint"], "one checkpoint when it begins"
     assert not fs.exists(layout.BALLAST)
     with pytest.raises(ReadOnly):
-        node.pipeline.put(Mine(lambda _: None))
+        node.committer.put(Mine(lambda _: None))
     assert node.store.head.number == 3
     assert node.store.state.view(3).account(Address(0x10000.to_bytes(20, "big"))) is not None
     fs.free = 10_000
-    watch_space(node.pipeline, node.opened, write_down)
-    node.pipeline.put(Mine(lambda _: None))
+    watch_space(node.committer, node.opened, write_down)
+    node.committer.put(Mine(lambda _: None))
     assert fs.exists(layout.BALLAST)
     node.close()
 
@@ -82,7 +82,7 @@ def test_a_nearly_full_disk_is_read_only_and_the_node_goes_on_by_itself(tmp_path
 def test_those_who_wait_for_a_full_disk_are_told(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
     tries = 0
-    make_durable = node.ledger.make_durable
+    make_durable = node.store.make_durable
 
     def full(lsn: int) -> None:
         nonlocal tries
@@ -93,11 +93,11 @@ def test_those_who_wait_for_a_full_disk_are_told(tmp_path: Path) -> None:
             raise StorageFull("no space")
         make_durable(lsn)
 
-    node.ledger.make_durable = full  # type: ignore[method-assign]
+    node.store.make_durable = full  # type: ignore[method-assign]
     (answer,) = node.ask(lambda done: Mine(done))
     assert isinstance(answer, ReadOnly)
     assert tries == 9
-    assert not node.pipeline.read_only
+    assert not node.committer.read_only
     assert node.store.head.number == 1
     node.close()
 
@@ -211,7 +211,7 @@ def test_data_loss_is_accepted_only_at_the_exact_record(tmp_path: Path, segment:
     node.grow(350)
     node.checkpoint()
     node.grow(2)
-    hashes = [node.store.block_hash(number) for number in range(353)]
+    hashes = [node.store.applied.block_hash(number) for number in range(353)]
     node.close()
     damage_log(node.data_dir, segment, 0.4)
     (node.data_dir / layout.SUSPECT).write_text("replay everything")
@@ -224,7 +224,7 @@ def test_data_loss_is_accepted_only_at_the_exact_record(tmp_path: Path, segment:
     again = LocalNode(node.data_dir, accept_data_loss=lost)
     head = again.store.head.number
     assert 0 < head < 352
-    assert [again.store.block_hash(number) for number in range(head + 1)] == hashes[: head + 1]
+    assert [again.store.applied.block_hash(number) for number in range(head + 1)] == hashes[: head + 1]
     again.grow(3)
     before = again.digest()
     again.close()

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from node.engine.bounds import bounds
+from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.origin import Ground
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.blocks.chaindata import _Recent
 from storage.io.files import RealFs
@@ -20,13 +20,13 @@ from tests.paths import REPO
 def test_each_is_told_and_written_down(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
     node.grow(5)
-    store, engine = node.store, node.opened.node(node.pipeline, 10**9)
+    store, engine = node.store, node.opened.node(node.committer, node.publications, 10**9)
     files = SessionFiles(RealFs(node.data_dir))
-    keeper = Keeper(store.sessions, engine.keep_session, files, store.session_search, time.time)
+    repository = SessionRepository(store.sessions, engine.keep_session, files, store.session_search, time.time)
     gallery = Gallery(store.templates, engine.keep_template)
-    sessions = SessionService(Ground(engine, node.opened.machine), keeper, gallery)
-    told = bounds(node.store, node.ledger, node.pipeline, sessions.bounds)
-    assert told.keys() > bounds(node.store, node.ledger, node.pipeline).keys()
+    sessions = SessionService(BaseStates(engine, node.opened.machine), repository, gallery)
+    told = bounds(node.store, node.pool, node.committer, sessions.bounds)
+    assert told.keys() > bounds(node.store, node.pool, node.committer).keys()
     page = (REPO / "docs" / "operations.md").read_text()
     for name, size in told.items():
         assert size["used"] is None or 0 <= size["used"] <= size["max"], name

@@ -12,8 +12,9 @@ import pytest
 
 from chain.types import Address
 from node.api.errors import NodeStopping
-from node.engine.pipeline import BLOCKS_AT_ONCE, Pipeline
+from node.engine.committer import Listeners
 from node.engine.requests import Freeze, Mine, Submit
+from node.engine.writer import BLOCKS_AT_ONCE
 from tests.durability.nodes import LocalNode
 
 LONG = 6 * BLOCKS_AT_ONCE
@@ -21,43 +22,42 @@ SECONDS = 60
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[LocalNode]:
-    local = LocalNode(tmp_path / "d")
-    yield local
-    local.close()
+def begun() -> threading.Event:
+    """Set by the first publication."""
+    return threading.Event()
 
 
 @pytest.fixture
-def pipeline(node: LocalNode) -> Iterator[Pipeline]:
-    running = Pipeline(node.ledger, node.clock, on_fault=lambda _: None)
-    yield running
-    if running._threads[0].is_alive():
-        running.stop()
+def node(tmp_path: Path, begun: threading.Event) -> Iterator[LocalNode]:
+    local = LocalNode(tmp_path / "d", listeners=Listeners(on_publish=lambda _: begun.set()))
+    yield local
+    if local.committer._threads[0].is_alive():
+        local.committer.stop()
+    local.close()
 
 
-def test_others_are_served_while_many_blocks_are_mined(node: LocalNode, pipeline: Pipeline) -> None:
+def test_others_are_served_while_many_blocks_are_mined(node: LocalNode) -> None:
     """``anvil_mine 10000`` kept every other request, checkpoints too, waiting for half a minute."""
     answers: queue.Queue[tuple[str, object]] = queue.Queue()
     candidate = node.transfer(0, Address(b"\x07" * 20))
-    pipeline.put(Mine(lambda answer: answers.put(("mined", answer)), LONG))
-    pipeline.put(Submit(lambda answer: answers.put(("sent", answer)), candidate, wait_mined=True))
-    pipeline.put(Freeze(lambda answer: answers.put(("frozen", answer))))
-    pipeline.start()
+    node.committer.put(Mine(lambda answer: answers.put(("mined", answer)), LONG))
+    node.committer.put(Submit(lambda answer: answers.put(("sent", answer)), candidate, wait_mined=True))
+    node.committer.put(Freeze(lambda answer: answers.put(("frozen", answer))))
+    node.committer.start()
     found = [answers.get(timeout=SECONDS) for _ in range(3)]
     assert found[2][0] == "mined"
     assert ("sent", candidate.transaction.hash) in found[:2]
     assert node.store.head.number == LONG + 1 == found[2][1], "the transaction has a block of its own"
 
 
-def test_a_stop_does_not_wait_for_the_rest(node: LocalNode, pipeline: Pipeline) -> None:
+def test_a_stop_does_not_wait_for_the_rest(node: LocalNode, begun: threading.Event) -> None:
     """It took 24 seconds, and whoever had asked got no JSON."""
-    begun, answers = threading.Event(), []
-    pipeline.on_publish = begun.set
-    pipeline.put(Mine(answers.append, LONG))
-    pipeline.put(Mine(answers.append, key="waits behind it"))
-    pipeline.start()
+    answers: list[object] = []
+    node.committer.put(Mine(answers.append, LONG))
+    node.committer.put(Mine(answers.append, key="waits behind it"))
+    node.committer.start()
     assert begun.wait(SECONDS)
-    pipeline.stop()
+    node.committer.stop()
     assert [type(answer) for answer in answers] == [NodeStopping] * 2
     assert 0 < node.store.head.number < LONG
     before = node.digest()
@@ -68,19 +68,21 @@ def test_a_stop_does_not_wait_for_the_rest(node: LocalNode, pipeline: Pipeline) 
     again.close()
 
 
-def test_a_key_used_again_meanwhile_gets_the_first_answer(node: LocalNode, pipeline: Pipeline) -> None:
+def test_a_key_used_again_meanwhile_gets_the_first_answer(node: LocalNode) -> None:
     answers: queue.Queue[object] = queue.Queue()
     for key in ("once", "once", "after"):
-        pipeline.put(Mine(answers.put, BLOCKS_AT_ONCE + 1, key=key))
-    pipeline.start()
+        node.committer.put(Mine(answers.put, BLOCKS_AT_ONCE + 1, key=key))
+    node.committer.start()
     first, second, third = (answers.get(timeout=SECONDS) for _ in range(3))
     assert first == second == BLOCKS_AT_ONCE + 1
     assert third == 2 * (BLOCKS_AT_ONCE + 1)
 
 
 def test_the_time_between_blocks_holds_over_the_pieces(node: LocalNode) -> None:
-    request = Mine(lambda _: None, 2 * BLOCKS_AT_ONCE, 100)
-    while request.sealed < request.count:
-        node.pipeline.commit(node.pipeline.turn([request]))
+    answers: list[object] = []
+    request = Mine(answers.append, 2 * BLOCKS_AT_ONCE, 100)
+    node.committer.commit(node.committer.step([request]))
+    while not answers:
+        node.committer.commit(node.committer.step([]))
     stamps = [node.store.chain.header(number).timestamp for number in range(1, request.count + 1)]  # type: ignore[union-attr]
     assert {after - before for before, after in pairwise(stamps)} == {100}

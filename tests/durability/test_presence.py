@@ -354,7 +354,7 @@ def test_a_revert_on_a_full_disk_is_not_logged(tmp_path: Path, monkeypatch: pyte
     node = LocalNode(tmp_path / "d")
     (snapshot,) = node.ask(lambda done: Cheat(done, "snapshot", (), ""))
     node.grow(2)
-    node.ledger.freeze()
+    node.applied.freeze(node.store.last_lsn, None)
 
     def no_room(*_: object) -> None:
         raise StorageFull("a test said so")

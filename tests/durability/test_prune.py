@@ -189,7 +189,7 @@ def test_waiting_transactions_and_snapshots_keep_their_records(tmp_path: Path) -
     node = opened(tmp_path)
     node.grow(8)
     node.send(node.transfer(0, STRANGER, nonce=10_000))
-    oldest = node.store.needed_lsn
+    oldest = node.pool.oldest_lsn()
     assert oldest is not None
     node.ask(lambda done: Cheat(done, "snapshot", ()))
     node.ask(lambda done: Cheat(done, "drop_all", ()))
@@ -201,10 +201,10 @@ def test_waiting_transactions_and_snapshots_keep_their_records(tmp_path: Path) -
     assert 1 < pruned.first_lsn <= oldest
     remove_state(tmp_path)
     node = opened(tmp_path)
-    assert not node.ledger.pool.entries()
+    assert not node.pool.entries()
     node.ask(lambda done: Cheat(done, "revert", (0,)))
     assert node.store.head.number == 8
-    assert [entry.transaction.nonce for entry in node.ledger.pool.entries()] == [10_000]
+    assert [entry.transaction.nonce for entry in node.pool.entries()] == [10_000]
     node.close()
 
 
@@ -237,7 +237,7 @@ def test_backups_of_it_restore_from_where_it_begins(tmp_path: Path, pruned: Path
     node.checkpoint()
     node.opened.export(1)
     digest = node.digest()
-    blocks = {node.store.durable_lsn: node.store.head.number}
+    blocks = {node.store.wal.durable_lsn: node.store.head.number}
     node.grow(1)
     node.close()
     write_backup(pruned, tmp_path / "b")

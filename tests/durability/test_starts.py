@@ -17,7 +17,7 @@ from chain.genesis import Genesis, dev_genesis
 from chain.transactions import encode_transaction, sign_transaction
 from chain.types import Address
 from node.daemon.opening import check_size
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import KeepTemplate
 from node.ops.errors import InvalidSetting
 from storage.errors import RecordTooLarge
@@ -115,10 +115,10 @@ def genesis_of(accounts: int) -> Genesis:
     return dev_genesis(1, [Address(number.to_bytes(20, "big")) for number in range(accounts)])
 
 
-def transaction(node: LocalNode, data: bytes) -> Candidate:
+def transaction(node: LocalNode, data: bytes) -> PooledTransaction:
     small = node.transfer(0, Address(bytes(20))).transaction
     signed = sign_transaction(replace(small, data=data, gas_limit=10_000_000), node.secrets[0])
-    return Candidate(signed, node.accounts[0], encode_transaction(signed))
+    return PooledTransaction(signed, node.accounts[0], encode_transaction(signed))
 
 
 def test_clients_may_take_every_connection_first(zygote: Zygote, tmp_path: Path) -> None:

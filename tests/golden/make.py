@@ -13,12 +13,14 @@ import tempfile
 from pathlib import Path
 
 from chain.types import Address
+from debugger.moves import step
 from debugger.program import Program
 from debugger.session import Session
+from debugger.slices import finish
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
 from node.pruning import prune_data_directory
-from node.sessions.kept import bring_back, content_of, label_of, place_of
-from node.sessions.origin import Ground, Origin
+from node.sessions.base_state import BaseStates, Origin
+from node.sessions.record import bring_back, content_of, label_of, place_of
 from storage.directory import layout
 from storage.sessions.files import SessionFiles
 from storage.sessions.records import Kept, Snapshot
@@ -35,14 +37,14 @@ def facts_of(node: LocalNode) -> dict[str, object]:
     state = node.store.state.view(head)
     accounts = [state.account(address) for address in node.accounts]
     facts: dict[str, object] = {
-        "blocks": [node.store.block_hash(number).hex() for number in range(head + 1)],
+        "blocks": [node.store.applied.block_hash(number).hex() for number in range(head + 1)],
         "root": node.store.head.state_root.hex(),
         "nonces": [account.nonce if account else 0 for account in accounts],
         "balances": [account.balance if account else 0 for account in accounts],
-        "pool": [entry.raw.hex() for entry in node.ledger.pool.entries()],
-        "gas_limit": node.ledger.controls.gas_limit,
+        "pool": [entry.raw.hex() for entry in node.pool.entries()],
+        "gas_limit": node.applied.settings.gas_limit,
         "amended": [state.storage(STRANGER, slot) for slot in range(3)],
-        "snapshots": sorted(node.store.snapshots),
+        "snapshots": sorted(node.store.applied.snapshots),
     }
     sessions = [session_facts(node, number) for number in node.store.sessions]
     return facts if not sessions else {**facts, "sessions": sessions, "templates": list(node.store.templates)}
@@ -55,7 +57,7 @@ def session_facts(node: LocalNode, number: int) -> list[object]:
     content = kept.content
     if isinstance(content, Snapshot):
         content = SessionFiles(node.opened.fs).read(number, content)
-    work = bring_back(content, kept.place, Ground(None, node.opened.machine))  # type: ignore[arg-type]
+    work = bring_back(content, kept.place, BaseStates(None, node.opened.machine))  # type: ignore[arg-type]
     while True:
         try:
             next(work)
@@ -71,14 +73,14 @@ def keep_sessions(node: LocalNode) -> None:
     for number, name in ((1, "moved"), (2, "in a file"), (3, "closed")):
         program = Program(code="0x5f5b60010180600052600156", gas=100_000)
         session = Session(program, node.opened.machine, name=name, tags=("golden",))
-        session.step(5 * number)
+        finish(step(session, 5 * number))
         content: bytes | Snapshot = content_of(session, Origin())
         if number == 2:
             assert isinstance(content, bytes)
             content = files.write(number, content)
         kept = Kept(label_of(session, 1_700_000_000), place_of(session, 1_700_000_001), content)
         node.ask(lambda done, number=number, kept=kept: KeepSession(done, number, kept))  # type: ignore[misc]
-        session.step(40)
+        finish(step(session, 40))
         place = place_of(session, 1_700_000_002)
         node.ask(lambda done, number=number, place=place: KeepSession(done, number, place))  # type: ignore[misc]
         session.close()

@@ -106,10 +106,10 @@ def survive(run: Run, case: Case, *, twice: bool = True) -> int:
     """
     try:
         life = run.life(case.disk)
-        check(life.store, life.ledger, run.record, case.mark)
+        check(life.store, life.pool, run.record, case.mark)
         if twice and founding_export(case.disk.fs):
             bare = run.life(case.disk.bare())
-            check(bare.store, bare.ledger, run.record, case.mark)
+            check(bare.store, bare.pool, run.record, case.mark)
         if twice:
             again = run.life(life.disk)
             oldest = again.store.state.oldest
@@ -136,7 +136,7 @@ def go_on(run: Run, life: Life, case: Case) -> int:
     life.turn(life.submit(second), life.keep(2, None), commit=False)
     life.turn(life.submit(third, wait_mined=True), life.mine())
     for sent in (first, second, third):
-        assert life.ledger.location(sent.hash) is not None
+        assert life.store.transaction_place(sent.hash) is not None
     images = 0
     for name, disk in life.disk.survivors(source.randrange(2**32), 3):
         try:

@@ -14,16 +14,16 @@ import pytest
 import node.daemon.opening
 from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
+from chain.production import ChainSettings
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.api.errors import ReadOnly
-from node.daemon.opening import open_identity, resume, take_directory
+from node.daemon.opening import open_identity, resume, take_directory, writer_over
 from node.engine.clock import FixedClock
-from node.engine.executor import Candidate
-from node.engine.group import Group
-from node.engine.pipeline import Pipeline
-from node.engine.producer import Controls
+from node.engine.committer import Committer
+from node.engine.pool import Pool, PooledTransaction
 from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
+from node.engine.turn import Turn
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
@@ -77,7 +77,7 @@ class Life:
         self.record = record
         self.options = options
         self.clock = WaitingClock(self)
-        self.groups: list[Group] = []
+        self.turns: list[Turn] = []
         fs = disk.fs
         self.lock = take_directory(fs)
         genesis = open_identity(fs, lambda: GENESIS)
@@ -88,13 +88,14 @@ class Life:
             MachineIndex(disk),
             genesis,
             checkpoint,
-            StoreOptions(REPO, REPO, **options),
+            StoreOptions(REPO, REPO, settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),
             # The files too: two starts of one history never give two segments the same salt.
             Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
-        controls = Controls(gas_limit=GENESIS.gas_limit)
-        self.ledger, self.recovery = resume(self.store, machine(), genesis.config, controls)
-        self.pipeline = Pipeline(self.ledger, self.clock, on_fault=lambda error: None)
+        self.pool = Pool()
+        self.recovery = resume(self.store, machine(), genesis.config, self.pool)
+        writer = writer_over(self.store, self.pool, machine(), genesis.config)
+        self.committer = Committer(writer, self.store, self.clock)
         self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
 
     def serve(self) -> None:
@@ -107,7 +108,7 @@ class Life:
         """A request to take a transaction."""
         ask = Ask(sent, wait_mined)
         self.record.asks.append(ask)
-        candidate = Candidate(decode_transaction(sent.raw), sent.sender, sent.raw)
+        candidate = PooledTransaction(decode_transaction(sent.raw), sent.sender, sent.raw)
         return Submit(lambda answer: self.record.answer(ask, answer), candidate, wait_mined)
 
     def control(self, name: str, value: object) -> Request:
@@ -138,16 +139,16 @@ class Life:
     def turn(self, *requests: Request, commit: bool = True) -> None:
         """The writer takes these requests; the committer follows, now or at `commit`."""
         self.clock.seconds += 3
-        self.groups.append(self.pipeline.turn(list(requests)))
+        self.turns.append(self.committer.step(list(requests)))
         if commit:
             self.commit()
 
     def commit(self) -> None:
         """The committer does what waits for it."""
-        while self.groups:
-            self.pipeline.commit(self.groups.pop(0))
+        while self.turns:
+            self.committer.commit(self.turns.pop(0))
             self.record.publish(self.store)
-        check_transactions(self.store, self.ledger, self.record, self.record.mark())
+        check_transactions(self.store, self.pool, self.record, self.record.mark())
 
     def freeze(self, *others: Request) -> None:
         """The first half of a checkpoint."""
@@ -179,7 +180,7 @@ class Life:
 
     def _end(self) -> None:
         self.commit()
-        self.store.checkpoint()
+        self.store.checkpoint(self.store.last_lsn, self.pool.oldest_lsn())
         self.store.index_new_blocks()
         self.store.close()
         self.lock.release()
@@ -203,15 +204,15 @@ class Life:
 
     def while_full(self) -> None:
         """The disk is full: reads go on, writes are refused."""
-        assert self.pipeline.read_only
+        assert self.committer.read_only
         assert self.store.head.number + 1 == len(self.record.blocks)
         with pytest.raises(ReadOnly):
-            self.pipeline.put(self.mine())
+            self.committer.put(self.mine())
 
     def check(self) -> None:
         """Everything written down so far is there."""
         self.record.publish(self.store)
-        check(self.store, self.ledger, self.record, self.record.mark())
+        check(self.store, self.pool, self.record, self.record.mark())
 
     def digest(self, oldest: int = 0) -> bytes:
         """The same for nodes that hold the same; of the states, those from block ``oldest`` on."""
@@ -221,11 +222,11 @@ class Life:
             digest.update(repr(store.chain.receipts(number)).encode())
         for number in range(max(store.state.oldest, oldest), store.head.number + 1):
             digest.update(repr(state_of(store, number, self.record)).encode())
-        for entry in self.ledger.pool.entries():
+        for entry in self.pool.entries():
             digest.update(entry.raw)
         for session in store.sessions:
             digest.update(repr((session, store.sessions.get(session))).encode())
-        digest.update(repr(self.ledger.controls).encode())
+        digest.update(repr(self.store.applied.settings).encode())
         return digest.digest()
 
 

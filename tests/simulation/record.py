@@ -11,7 +11,7 @@ from chain.blocks import Block, encode_block
 from chain.receipts import encode_receipt
 from chain.state import EMPTY_ACCOUNT
 from chain.types import Address, Hash32
-from node.engine.ledger import Ledger
+from node.engine.pool import Pool
 from storage.blocks.logs import FoundLog, LogQuery
 from storage.sessions.records import Kept, Label, Place
 from storage.store import Store
@@ -167,13 +167,13 @@ def state_of(store: Store, number: int, record: Record) -> State:
     )
 
 
-def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
+def check(store: Store, pool: Pool, record: Record, mark: Mark) -> None:
     """Oracle A of the reliability notes: the restarted node holds what was written down at ``mark``.
 
     ``record`` may know more: what the same chain became later, had nothing happened.
     """
     head = store.head.number
-    assert store.tip.hash == store.head.hash
+    assert store.applied.tip.hash == store.head.hash
     assert head + 1 >= mark.blocks, f"block {mark.blocks - 1} was published; the head is {head}"
     assert head < len(record.blocks), f"block {head} never was"
     for number in range(head + 1):
@@ -182,8 +182,8 @@ def check(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
         assert state_of(store, number, record) == record.states[number], (
             f"state of block {number} is another one"
         )
-    check_transactions(store, ledger, record, mark)
-    _check_commands(ledger, record, mark)
+    check_transactions(store, pool, record, mark)
+    _check_commands(store, record, mark)
     sessions_kept(store, record, mark)
 
 
@@ -208,14 +208,14 @@ def sessions_kept(store: Store, record: Record, mark: Mark) -> int:
     raise AssertionError(f"{mark.kept_answered} of {record.kept[:mark.kept]} were acknowledged; there is {found}")
 
 
-def check_transactions(store: Store, ledger: Ledger, record: Record, mark: Mark) -> None:
+def check_transactions(store: Store, pool: Pool, record: Record, mark: Mark) -> None:
     """Every transaction is where its sender was told, once."""
     mined = Counter(hash_ for facts in record.blocks[: store.head.number + 1] for hash_ in facts.transactions)
     assert not mined or max(mined.values()) == 1, "a transaction is in two blocks"
     for number, facts in enumerate(record.blocks[: store.head.number + 1]):
         for index, hash_ in enumerate(facts.transactions):
             assert store.transaction_place(hash_) == (number, index)
-    waiting = {entry.transaction.hash for entry in ledger.pool.entries()}
+    waiting = {entry.transaction.hash for entry in pool.entries()}
     assert not waiting & mined.keys(), "in a block and in the pool"
     asks = record.asks[: mark.asked]
     asked = {ask.sent.hash: ask.sent for ask in asks}
@@ -240,7 +240,7 @@ def check_transactions(store: Store, ledger: Ledger, record: Record, mark: Mark)
             assert replaced or sent.may_be_dropped, f"acknowledged and lost: {sent}"
 
 
-def _check_commands(ledger: Ledger, record: Record, mark: Mark) -> None:
+def _check_commands(store: Store, record: Record, mark: Mark) -> None:
     """Each setting has the last acknowledged value, or one asked for since."""
     possible: dict[str, list[Any]] = {"next_timestamp": [None]}
     for at, (name, value) in enumerate(record.commands[: mark.commands]):
@@ -251,6 +251,6 @@ def _check_commands(ledger: Ledger, record: Record, mark: Mark) -> None:
         if name == "next_timestamp":  # a block at that time moves the clock
             possible.pop("time_offset_seconds", None)
     for name, values in possible.items():
-        value = getattr(ledger.controls, name)
+        value = getattr(store.applied.settings, name)
         first = all(given != name for given, _ in record.commands[: mark.commands_answered])
         assert first or value in values, f"{name} is {value!r}, not one of {values}"

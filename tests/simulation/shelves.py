@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from debugger.session import Session
 from debugger.sharing import export_session
 from node.engine.requests import KeepSession, KeepTemplate
+from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.origin import Ground
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.sessions.files import SessionFiles
 from storage.sessions.records import Kept, Place
@@ -34,8 +34,8 @@ def service_of(life: Life) -> SessionService:
     store = life.store
     files = SessionFiles(life.disk.fs)
     files.remove_unfinished(store.sessions)
-    keeper = Keeper(store.sessions, keep, files, store.session_search, life.clock.now, INLINE_BYTES)
-    return SessionService(Ground(None, machine()), keeper, Gallery(store.templates, keep_template))  # type: ignore[arg-type]
+    repository = SessionRepository(store.sessions, keep, files, store.session_search, life.clock.now, INLINE_BYTES)
+    return SessionService(BaseStates(None, machine()), repository, Gallery(store.templates, keep_template))  # type: ignore[arg-type]
 
 
 def with_service(life: Life, work: Callable[[SessionService], Awaitable[T]]) -> T:
@@ -62,7 +62,7 @@ def look(session: Session) -> Any:
 async def view(service: SessionService) -> dict[object, Any]:
     """All sessions and templates, as users see them."""
     seen: dict[object, Any] = {}
-    for row in service.keeper.everything().rows:
+    for row in service.repository.rows():
         seen[row.id] = (await service.read(look, row.id), row.pinned, row.created)
     for template in service.gallery.templates():
         if service.gallery.is_own(template.name):

@@ -18,7 +18,7 @@ import pytest
 
 from chain.transactions import decode_transaction, encode_transaction, impersonate
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Request, Submit, is_alone
 from storage.blocks.logs import LogQuery
 from storage.state.proof import prove
@@ -51,13 +51,13 @@ class CheatLife(Life):
         if any(map(is_alone, requests)):
             self.commit()
         self.clock.seconds += 3
-        self.groups.append(self.pipeline.turn(list(requests)))
+        self.turns.append(self.committer.step(list(requests)))
         if commit:
             self.commit()
 
     def commit(self) -> None:
-        while self.groups:
-            self.pipeline.commit(self.groups.pop(0))
+        while self.turns:
+            self.committer.commit(self.turns.pop(0))
 
     def check(self) -> None:
         """Look-ups agree with the blocks; pool and state agree with each other."""
@@ -78,7 +78,7 @@ class CheatLife(Life):
         assert store.view(store.head.number).number == store.state.position
 
     def digest(self, oldest: int = 0) -> bytes:
-        own = repr((self.store.snapshots, self.store.next_snapshot, self.store.state.positions))
+        own = repr((self.store.applied.snapshots, self.store.applied.next_snapshot, self.store.state.positions))
         return blake2b(super().digest(oldest) + own.encode()).digest()
 
     def cheat(self, name: str, *arguments: Any, key: str = "") -> Any:
@@ -91,18 +91,18 @@ class CheatLife(Life):
 
 
 def impersonated(s: Script) -> None:
-    account = s.life.ledger.state().account(STRANGER)
+    account = s.life.store.applied.newest_state().account(STRANGER)
     signed = decode_transaction(s.transfer(0, 1, 1, nonce=account.nonce if account else 0).raw)
     transaction = impersonate(signed, STRANGER)
-    candidate = Candidate(transaction, STRANGER, encode_transaction(transaction))
+    candidate = PooledTransaction(transaction, STRANGER, encode_transaction(transaction))
     s.life.turn(Submit(lambda _: None, candidate))
 
 
 def sent(s: Script, sender: int, *, commit: bool = True, data: bool = False) -> None:
-    account = s.life.ledger.state().account(ACCOUNTS[sender])
-    s.nonces[sender] = s.life.ledger.pool.next_nonce(ACCOUNTS[sender], account.nonce if account else 0)
+    account = s.life.store.applied.newest_state().account(ACCOUNTS[sender])
+    s.nonces[sender] = s.life.pool.next_nonce(ACCOUNTS[sender], account.nonce if account else 0)
     one = s.create(sender, token()) if data else s.transfer(sender, 3, 5 + sender)
-    candidate = Candidate(decode_transaction(one.raw), one.sender, one.raw)
+    candidate = PooledTransaction(decode_transaction(one.raw), one.sender, one.raw)
     s.life.turn(Submit(lambda _: None, candidate), commit=commit)
 
 
@@ -112,7 +112,7 @@ def cheat(s: Script, name: str, *arguments: Any) -> None:
 
 
 def back(s: Script, *, newest: bool) -> None:
-    known = s.life.store.snapshots
+    known = s.life.store.applied.snapshots
     if known:
         cheat(s, "revert", (max if newest else min)(known))
 
@@ -133,14 +133,14 @@ OPERATIONS: Operations = {
     "code": lambda s: cheat(s, "amend", [STRANGER, 3, None, b"\x60\x01", [[0, 0]]]),
     "impersonated": impersonated,
     "time": lambda s: cheat(s, "increase_time", 100),
-    "next time": lambda s: cheat(s, "set_next_timestamp", s.life.store.tip.timestamp + 1000),
+    "next time": lambda s: cheat(s, "set_next_timestamp", s.life.store.applied.tip.timestamp + 1000),
     "base fee": lambda s: cheat(s, "set_next_base_fee", GWEI // 3),
-    "hold back": lambda s: s.life.turn(s.life.control("automine", not s.life.ledger.controls.automine)),
+    "hold back": lambda s: s.life.turn(s.life.control("automine", not s.life.store.applied.settings.automine)),
     "drop": lambda s: cheat(s, "drop_all"),
     "snapshot": lambda s: cheat(s, "snapshot"),
     "revert": lambda s: back(s, newest=True),
     "revert far": lambda s: back(s, newest=False),
-    "roll back": lambda s: cheat(s, "roll_back", min(1, s.life.store.tip.number)),
+    "roll back": lambda s: cheat(s, "roll_back", min(1, s.life.store.applied.tip.number)),
     "reset": lambda s: cheat(s, "reset"),
     "freeze": lambda s: s.life.commit() or s.life.freeze(),
     "write frozen": lambda s: s.life.commit() or s.life.write_frozen(),
@@ -179,7 +179,7 @@ class History:
         for name in names:
             self.doing, self.last = name, len(self.pictures)
             operations[name](script)
-            if not script.life.groups:
+            if not script.life.turns:
                 self._note(script.life)
         script.life.commit()
         self._note(script.life)

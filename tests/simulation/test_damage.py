@@ -88,7 +88,7 @@ def hold(life: Life, changes: list[Change], source: Random) -> tuple[int, int]:
             continue
         started += 1
         try:
-            check(again.store, again.ledger, life.record, mark)
+            check(again.store, again.pool, life.record, mark)
         except AssertionError as error:
             error.add_note(f"{path}: {what}, {alone=}, seed {SEED}")
             raise

@@ -32,12 +32,12 @@ def test_the_log_alone_makes_the_same_chain(name: str) -> None:
     run = Run.of(name, SEED)
     assert run.last is not None
     replayed = run.life(without_derived(run.last.disk))
-    check(replayed.store, replayed.ledger, run.record, run.record.mark())
+    check(replayed.store, replayed.pool, run.record, run.record.mark())
     assert replayed.recovery.blocks == len(run.record.blocks) - 1
     reopened = run.life(run.last.disk)
     oldest = max(life.store.state.oldest for life in (run.last, reopened, replayed))
     assert replayed.digest(oldest) == reopened.digest(oldest)
-    assert reopened.ledger.tip.state_root == replayed.ledger.tip.state_root
+    assert reopened.store.applied.tip.state_root == replayed.store.applied.tip.state_root
 
 
 @pytest.mark.parametrize("name", ["tokens", "late checkpoints", "rotation and retention"])

@@ -12,7 +12,7 @@ from traceback import extract_tb
 
 import pytest
 
-from node.engine.pipeline import Pipeline
+from node.engine.committer import Committer
 from storage.errors import (
     StateStoreCorrupt,
     StateStoreWriteFailed,
@@ -65,16 +65,16 @@ class Victim:
         """After a panic of its own the committer must not get another group through; a job's ends the process."""
         if self.script is None or not isinstance(self.failure, StoragePanic):
             return
-        if all(frame.name != Pipeline.commit.__name__ for frame in extract_tb(self.failure.__traceback__)):
+        if all(frame.name != Committer.commit.__name__ for frame in extract_tb(self.failure.__traceback__)):
             return
         life, answered = self.script.life, len(self.record.answered)
         if life.disk is not self.disk:  # it was killed before; the next one failed to start
             return
         life.disk.fs._faults.clear()
-        for group in life.groups:
+        for turn in life.turns:
             with suppress(StorageError):
-                life.pipeline.commit(group)
-        life.groups.clear()
+                life.committer.commit(turn)
+        life.turns.clear()
         with suppress(StorageError):
             life.turn(life.mine())
             raise AssertionError("a turn after the panic came through")
@@ -170,7 +170,7 @@ def test_a_full_disk_makes_the_node_read_only_until_there_is_room() -> None:
         if victim.failure is None and victim.disk.waits:
             waited += 1
             assert victim.script is not None
-            assert not victim.script.life.pipeline.read_only
+            assert not victim.script.life.committer.read_only
             assert victim.disk.waits == 3
             assert victim.record.blocks == run.record.blocks
     assert waited

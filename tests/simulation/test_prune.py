@@ -108,7 +108,7 @@ def test_a_crash_in_the_start_that_finishes_a_killed_prune() -> None:
     for disk in left:
         for _, survivor in disk.survivors(SEED, None):
             life = Life(survivor, record, options, SEED)
-            check(life.store, life.ledger, record, killed.mark)
+            check(life.store, life.pool, record, killed.mark)
 
 
 @pytest.mark.full
@@ -152,9 +152,9 @@ def fails(fault: Fault, *, again: bool) -> None:
         disk.fs.recover_from_faults()
     for _, left in [("restart", disk.picture()), *islice(disk.survivors(SEED, 3), 3)]:
         life = Life(left, record, run(again=again).options, SEED)
-        check(life.store, life.ledger, record, record.mark())
+        check(life.store, life.pool, record, record.mark())
         bare = Life(life.disk.bare(), record, run(again=again).options, SEED)
-        check(bare.store, bare.ledger, record, record.mark())
+        check(bare.store, bare.pool, record, record.mark())
 
 
 def test_a_disk_that_dies_while_the_export_is_written_is_told_as_what_it_is() -> None:

@@ -32,13 +32,13 @@ def lose_the_index(s: Script) -> None:
 
 
 OPERATIONS: dict[str, Callable[[Script], None]] = {
-    "send": lambda s: s.turn(s.transfer(0, 1, 5), wait_mined=s.life.ledger.controls.automine),
+    "send": lambda s: s.turn(s.transfer(0, 1, 5), wait_mined=s.life.store.applied.settings.automine),
     "send and leave in flight": lambda s: s.turn(s.transfer(1, 2, 6), s.transfer(2, 2, 7), commit=False),
     "leave a gap": lambda s: s.turn(s.transfer(5, 1, 8, nonce=s.nonces[5] + 1, cap=21 * GWEI)),
     "fill the gap": lambda s: s.turn(s.transfer(5, 1, 9)),
     "replace": lambda s: s.turn(s.transfer(5, 1, 1, nonce=s.nonces[5] + 1, cap=40 * GWEI, tip=4 * GWEI)),
     "mine": lambda s: s.life.turn(s.life.mine(2)),
-    "hold back": lambda s: s.control("automine", not s.life.ledger.controls.automine),
+    "hold back": lambda s: s.control("automine", not s.life.store.applied.settings.automine),
     "set the clock": lambda s: s.control("time_offset_seconds", len(s.life.record.commands) + 60),
     "save a session": lambda s: s.keep(1, b"%d" % len(s.life.record.kept)),
     "import a session": lambda s: s.keep(len(s.life.record.kept) + 2, b"imported" * 300, commit=False),

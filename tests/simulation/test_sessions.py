@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from debugger import moves
 from debugger.breakpoints import Breakpoint
-from debugger.commands import Load, MakeEdit, RemoveBreakpoint, Rename, Reset, Run, Seek, SetBreakpoint, Step, StepBack
 from debugger.edits import Edit
 from debugger.program import Program
+from debugger.session import Session
 from debugger.sharing import export_session
+from debugger.slices import one_slice
 from debugger.templates import save_template
-from node.sessions.expiry import Policy, expire
-from node.sessions.moves import move
-from node.sessions.origin import Origin
+from node.sessions.base_state import NewSession
+from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from storage.index.sessions import SessionFilter
 from tests.simulation.disks import Disk
@@ -48,8 +49,8 @@ Command = Callable[[Life, SessionService], Awaitable[Any]]
 def commands() -> list[Command]:
     """One of every kind, over three sessions; jobs in between."""
 
-    def change(session: int, work: Any) -> Command:
-        return lambda _, service: service.change(session, work)
+    def change(session: int, work: Any, *arguments: Any) -> Command:
+        return lambda _, service: service.change(session, work, *arguments)
 
     async def mine(life: Life, _: SessionService) -> None:
         life.turn(life.mine())
@@ -62,8 +63,8 @@ def commands() -> list[Command]:
 
     async def old(life: Life, service: SessionService) -> None:
         life.clock.seconds += 40 * 86_400
-        await service.change(3, move(Step(1)))
-        await expire(service, Policy())
+        await service.change(3, moves.step, 1)
+        await service.expire(Policy())
 
     async def template(_: Life, service: SessionService) -> None:
         found = await service.read(lambda session: save_template(session, "mine", "Mine", "Two and one."), 2)
@@ -74,34 +75,34 @@ def commands() -> list[Command]:
 
     point = Breakpoint("opcode", opcode="SSTORE")
     return [
-        lambda _, service: service.create(LOOP, Origin(), "loop", ("a",)),
-        lambda _, service: service.create(COUNT, Origin(), "count"),
-        change(1, move(Step(30))),
-        change(1, move(StepBack(5))),
+        lambda _, service: service.create(NewSession(LOOP, name="loop", tags=("a",))),
+        lambda _, service: service.create(NewSession(COUNT, name="count")),
+        change(1, moves.step, 30),
+        change(1, moves.step_back, 5),
         index,
-        lambda _, service: service.create(LARGE, Origin(), "large"),
+        lambda _, service: service.create(NewSession(LARGE, name="large")),
         checkpoint,
-        change(3, move(Step(9))),
-        change(3, move(SetBreakpoint(point))),
-        change(2, move(SetBreakpoint(point))),
-        change(2, move(Run())),
+        change(3, moves.step, 9),
+        change(3, one_slice(Session.set_breakpoint), point),
+        change(2, one_slice(Session.set_breakpoint), point),
+        change(2, moves.run),
         mine,
-        change(2, move(MakeEdit(Edit("stack", index=1, value=7)))),
+        change(2, one_slice(Session.edit), Edit("stack", index=1, value=7)),
         checkpoint,
         index,
-        change(2, move(Run())),
-        change(2, move(RemoveBreakpoint(1))),
-        change(1, move(Seek(77))),
-        change(1, move(Rename("other", ("b", "c")))),
+        change(2, moves.run),
+        change(2, one_slice(Session.remove_breakpoint), 1),
+        change(1, moves.seek, 77),
+        change(1, one_slice(Session.rename), "other", ("b", "c")),
         lambda _, service: service.pin(1, True),
         template,
         lambda _, service: service.copy(3),
         lambda _, service: service.copy(3, 2),
         checkpoint,
-        change(2, move(Step(3))),
+        change(2, moves.step, 3),
         file,
-        change(1, move(Load(COUNT))),
-        change(1, move(Reset())),
+        change(1, one_slice(Session.load), COUNT),
+        change(1, one_slice(Session.reset)),
         index,
         lambda _, service: service.gallery.remove("mine"),
         lambda _, service: service.close(4),

@@ -19,7 +19,7 @@ def script() -> Script:
 
 
 def waiting(life: Life) -> int:
-    return len(life.ledger.pool)
+    return len(life.pool)
 
 
 def with_blobs(s: Script, sender: int, count: int) -> Sent:
@@ -52,7 +52,7 @@ def test_a_transaction_behind_a_dropped_one_waits() -> None:
     )
     s.turn(rich, replace(poor, may_be_dropped=True), behind)
     s.life.turn(s.life.mine())
-    assert [entry.transaction.hash for entry in s.life.ledger.pool.entries()] == [behind.hash]
+    assert [entry.transaction.hash for entry in s.life.pool.entries()] == [behind.hash]
     s.life.turn(s.life.submit(s.transfer(0, 1, 1, nonce=1)), s.life.mine())
     assert waiting(s.life) == 0
 
@@ -72,6 +72,6 @@ def test_settings_keep_their_types_over_a_checkpoint() -> None:
     s.control("automine", False)
     s.life.turn(s.life.mine())
     s.stop()
-    controls = s.life.ledger.controls
+    controls = s.life.store.applied.settings
     assert (controls.automine, controls.coinbase) == (False, bytes(20))
     s.life.turn(s.life.mine())

@@ -165,7 +165,7 @@ def replacement(s: Script) -> None:
     s.kill()
     s.life.turn(s.life.submit(s.transfer(0, 1, 9), wait_mined=True), s.life.mine())
     s.control("automine", True)
-    assert len(s.life.ledger.pool) == 1
+    assert len(s.life.pool) == 1
     s.turn(s.transfer(5, 1, 0), s.transfer(5, 1, 1), s.transfer(5, 1, 2))
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from debugger import moves
+from debugger.limits import REPLAY_STEPS, RUN_SLICE
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
+from debugger.slices import finish
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from tests.paths import OBJECTS
@@ -68,6 +71,22 @@ def program(main: bytes, other: bytes = LOGGING, calldata: bytes = b"", gas: int
         gas=gas,
         state={"0x" + OTHER.hex(): AccountSetup(code="0x" + other.hex(), storage={"0x3": 1})},
     )
+
+
+def to_end(run: Session) -> None:
+    """Run to the end past all breakpoints."""
+    while run.halt() is None:
+        finish(moves.step(run, RUN_SLICE))
+
+
+def length(run: Session) -> int:
+    """Steps of the whole run; the session does not move."""
+    timeline = run.clone()
+    try:
+        finish(timeline.advance(REPLAY_STEPS))
+        return timeline.step
+    finally:
+        timeline.close()
 
 
 def session(main: bytes | Program, spacing: int = 32_768, **keywords: object) -> Session:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.types import Address
+from debugger import moves
 from debugger.breakpoints import Breakpoint, Condition
 from debugger.errors import InvalidBreakpoint, InvalidExpression, SessionLimitReached, SessionNotFound
 from debugger.expressions import Expression
@@ -14,8 +15,9 @@ from debugger.limits import BREAKPOINTS
 from debugger.position import Position
 from debugger.program import Program
 from debugger.session import Session
+from debugger.slices import finish
 from tests.effort import tries
-from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
+from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session, to_end
 from tests.unit.vm.programs import OTHER, TARGET, code
 
 POINTS = [
@@ -43,7 +45,7 @@ POINTS = [
 
 def naive_hits(run: Session, conditions: list[Condition]) -> list[int]:
     """Every step at which one of the conditions holds, by looking at all steps."""
-    timeline = run.twin()
+    timeline = run.clone()
     execution, hits = timeline.execution, set()
     edges = dict.fromkeys((c.id for c in conditions), False)
     was_low = dict.fromkeys((c.id for c in conditions), False)
@@ -78,13 +80,13 @@ def test_running_stops_where_naive_stepping_finds_a_hit(
     wanted = naive_hits(run, run.active())
     found = []
     while run.halt() is None:
-        (event,) = run.run()
+        (event,) = finish(moves.run(run))
         if event.reason == "breakpoint":  # type: ignore[union-attr]
             found.append(event.step)  # type: ignore[union-attr]
     assert found == [hit for hit in wanted if hit]
     backwards = []
     while run.step_index:
-        (event,) = run.reverse_run()
+        (event,) = finish(moves.reverse_run(run))
         if event.reason == "breakpoint":  # type: ignore[union-attr]
             backwards.append(event.step)  # type: ignore[union-attr]
     assert backwards == wanted[::-1]
@@ -92,15 +94,13 @@ def test_running_stops_where_naive_stepping_finds_a_hit(
 
 @settings(max_examples=25, deadline=None)
 @given(programs(), st.sampled_from(POINTS), st.integers(1, 40))
-def test_slices_miss_nothing(chosen: Program, point: Breakpoint, size: int) -> None:
+def test_runs_of_limited_length_miss_nothing(chosen: Program, point: Breakpoint, size: int) -> None:
     run = session(chosen, spacing=13)
     run.set_breakpoint(point)
     wanted = [hit for hit in naive_hits(run, run.active()) if hit]
     found = []
     while run.halt() is None:
-        if not run.is_running:
-            run.toggle_run_pause()
-        (event,) = run.run_slice(size)
+        (event,) = finish(moves.run(run, size))
         if getattr(event, "reason", "") == "breakpoint":
             found.append(event.step)  # type: ignore[union-attr]
     assert found == wanted
@@ -108,9 +108,9 @@ def test_slices_miss_nothing(chosen: Program, point: Breakpoint, size: int) -> N
 
 def test_reverse_run_over_a_million_steps() -> None:
     run = session(LOOP)
-    run.to_end()
+    to_end(run)
     run.set_breakpoint(Breakpoint("expression", expression="pc == 2 && stack[0] == 70"))
-    (event,) = run.reverse_run()
+    (event,) = finish(moves.reverse_run(run))
     assert event.reason == "breakpoint"  # type: ignore[union-attr]
     assert run.state().stack == ["0x46"]
 
@@ -119,10 +119,10 @@ def test_a_disabled_breakpoint_is_passed_and_ids_stay() -> None:
     run = session(program(CALL_OTHER, REVERTING))
     run.set_breakpoint(Breakpoint("revert", enabled=False))
     run.set_breakpoint(Breakpoint("log"))
-    assert run.run()[0].breakpoints == (2,)  # type: ignore[union-attr]
+    assert finish(moves.run(run))[0].breakpoints == (2,)  # type: ignore[union-attr]
     run.remove_breakpoint(2)
     assert run.set_breakpoint(Breakpoint("revert", id=1))[0].breakpoint.enabled  # type: ignore[union-attr]
-    assert run.run()[0].breakpoints == (1,)  # type: ignore[union-attr]
+    assert finish(moves.run(run))[0].breakpoints == (1,)  # type: ignore[union-attr]
     assert run.state().opcode == "REVERT"
     assert run.set_breakpoint(Breakpoint("log"))[0].breakpoint.id == 3  # type: ignore[union-attr]
     with pytest.raises(SessionNotFound):
@@ -189,7 +189,7 @@ def test_bad_breakpoints_are_refused(point: Breakpoint) -> None:
 )
 def test_expressions(text: str, value: int | None) -> None:
     run = session(code(9, 0, "MSTORE", 8, 3, "SSTORE", 7, 0x2A, "STOP"))
-    run.step(8)
+    finish(moves.step(run, 8))
     assert Expression(text).value(Position(run.timeline.execution)) == value
 
 
@@ -230,6 +230,6 @@ def test_many_breakpoints_in_much_code_cost_one_look_at_it(monkeypatch: pytest.M
         return is_in(self, code, address)
 
     monkeypatch.setattr(Condition, "is_in", counted)
-    run.to_end()
-    assert run.reverse_run()[0].step == BREAKPOINTS // 2 - 1  # type: ignore[union-attr]
+    to_end(run)
+    assert finish(moves.reverse_run(run))[0].step == BREAKPOINTS // 2 - 1  # type: ignore[union-attr]
     assert len(looks) == BREAKPOINTS  # one look at the code for each with a pc, and one where it is met

@@ -6,6 +6,7 @@ import pytest
 
 from chain.forks import Fork
 from chain.hashing import keccak256
+from debugger import moves
 from debugger.assembly import assemble
 from debugger.breakpoints import Breakpoint, pc_of_line
 from debugger.errors import InvalidBreakpoint, InvalidExpression, InvalidProgram
@@ -14,7 +15,8 @@ from debugger.frontend import Bytes, disassemble, evaluate, read_code
 from debugger.position import Position
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
-from tests.unit.debugger.programs import session
+from debugger.slices import finish
+from tests.unit.debugger.programs import session, to_end
 
 QUINE = assemble("CODESIZE PUSH 0 PUSH 0 CODECOPY CODESIZE PUSH 0 RETURN")
 """Returns itself: init code and what the account runs later are the same bytes."""
@@ -33,9 +35,9 @@ def stops(run: Session, point: Breakpoint, *, back: bool = False) -> list[tuple[
         run.remove_breakpoint(number)
     run.set_breakpoint(point)
     found = []
-    run.to_end() if back else run.seek(0)
+    to_end(run) if back else finish(moves.seek(run, 0))
     while True:
-        [event] = run.reverse_run() if back else run.run()
+        [event] = finish(moves.reverse_run(run)) if back else finish(moves.run(run))
         if event.reason != "breakpoint":  # type: ignore[union-attr]
             return found
         frame = run.state().call_frames[-1]
@@ -101,7 +103,7 @@ def test_what_makes_no_sense_is_refused(point: Breakpoint) -> None:
 
 def inside(run: Session) -> None:
     run.set_breakpoint(Breakpoint("opcode", opcode="SSTORE"))
-    run.run()
+    finish(moves.run(run))
     assert run.state().depth == 2
 
 
@@ -135,7 +137,7 @@ def test_calldata_in_states_and_expressions_of_each_frame() -> None:
     for frame in (-1, 2):
         with pytest.raises(InvalidProgram):
             evaluate(run, "pc", frame)
-    run.to_end()
+    to_end(run)
     assert run.state().calldata == CALLDATA
     assert evaluate(run, "calldata") is None
 
@@ -143,7 +145,7 @@ def test_calldata_in_states_and_expressions_of_each_frame() -> None:
 def test_init_code_has_no_calldata() -> None:
     run = session(Program(code="0x" + FACTORY.hex()))
     run.set_breakpoint(Breakpoint("pc", pc=0, init=True))
-    run.run()
+    finish(moves.run(run))
     state = run.state()
     assert (state.calldata, state.pages["calldata"].total) == ("0x", 0)
     assert (evaluate(run, "calldatasize"), evaluate(run, "calldata")) == ("0x0", Bytes("0x"))

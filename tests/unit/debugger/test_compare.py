@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 
 from chain.console_log import CONSOLE
 from chain.hashing import keccak256
-from debugger import diff
+from debugger import diff, moves
 from debugger.calltree import call_tree
 from debugger.diff import Comparison, compare, compare_slices
 from debugger.edits import Edit
 from debugger.limits import DIFF_CHUNK, DIFF_CONTEXT
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state_diff import diff_states
 from debugger.trace3155 import trace_lines, trace_page
 from node.conformance.trace import TraceWriter
 from node.machine.assembly import build_machine
 from tests.effort import tries
-from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, program, programs, session
+from tests.unit.debugger.programs import CALL_OTHER, LOOP, REVERTING, length, program, programs, session, to_end
 from tests.unit.vm.programs import OTHER, code
 from vm.machine import ENGINES
 
@@ -34,7 +35,7 @@ STEPS = 500
 
 def naive_steps(run: Session, with_gas: bool) -> list[object]:
     """What is compared at each of the first `STEPS`, and the end if it is among them."""
-    timeline = run.twin()
+    timeline = run.clone()
     steps: list[object] = []
     waiting: list[object] = []
     """Frames around the running one, as each was left: nothing changes them before it goes on."""
@@ -69,7 +70,7 @@ def test_the_first_divergence_is_the_naive_one(
         two = one
     a, b = session(one), session(two)
     if how == 1:
-        b.seek(seed % (min(b.length(), STEPS) + 1))
+        finish(moves.seek(b, seed % (min(length(b), STEPS) + 1)))
         if b.halt() is None:
             b.edit(an_edit(b, seed))
     left, right = naive_steps(a, not ignoring_gas), naive_steps(b, not ignoring_gas)
@@ -187,7 +188,7 @@ def test_forks_are_compared() -> None:
 
 def test_positions_differ_in_state_stack_and_memory() -> None:
     run = session(program(CALL_OTHER + code(8, 1, "SSTORE", 5, 0, "MSTORE", 1, 2, "STOP")))
-    end = run.length()
+    end = length(run)
     found = diff_states(run, 0, run, end)
     assert found.storage["0x" + OTHER.hex()]["0x3"].left == "0x1"
     assert found.storage["0x" + OTHER.hex()]["0x3"].right == "0x5"
@@ -205,15 +206,15 @@ def test_call_tree_and_gas() -> None:
     tree = call_tree(run)
     assert [node.kind for node in tree.nodes] == ["call", "call", "call", "create"]
     root = tree.nodes[0]
-    assert root.end_step == tree.steps == run.length()
+    assert root.end_step == tree.steps == length(run)
     assert root.gas_own + sum(node.gas_used for node in tree.nodes[1:]) == root.gas_used
     assert tree.nodes[1].halt is not None
     assert (tree.nodes[1].halt.reason, tree.nodes[1].logs, tree.nodes[1].parent) == ("revert", 1, 0)
     for node in tree.nodes[1:3]:
-        run.seek(node.first_step)
+        finish(moves.seek(run, node.first_step))
         assert (run.state().depth, run.state().pc) == (2, 0)
         assert node.end_step is not None
-        run.seek(node.end_step)
+        finish(moves.seek(run, node.end_step))
         assert run.state().depth == 1
     assert not call_tree(run, limit=3).has_ended
 
@@ -243,7 +244,7 @@ def test_traces_come_in_pages_and_whole(chosen: Program) -> None:
     lines = [json.loads(line) for line in whole]
     summary = lines.pop()
     assert run.step_index == 0
-    run.to_end()
+    to_end(run)
     halt = run.halt()
     assert halt is not None
     assert summary["pass"] == halt.success

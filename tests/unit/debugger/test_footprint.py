@@ -8,10 +8,12 @@ import tracemalloc
 import pytest
 
 from benchmarks.sessions import stateful
+from debugger import moves
 from debugger.edits import Edit
 from debugger.footprint import footprint
 from debugger.program import Program
 from debugger.session import Session
+from debugger.slices import finish
 from tests.unit.debugger.programs import MACHINE
 from tests.unit.vm.programs import code
 
@@ -28,9 +30,9 @@ def test_the_footprint_is_what_was_allocated(body: bytes) -> None:
     tracemalloc.start()
     try:
         run = Session(program, MACHINE, spacing=4_096)
-        run.run()
+        finish(moves.run(run))
         for step in (20_000, 7_000, 30_000):
-            run.seek(step)
+            finish(moves.seek(run, step))
         gc.collect()
         taken = tracemalloc.get_traced_memory()[0]
         assert 0.6 * taken < footprint(run) < 1.5 * taken + (64 << 10)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from chain.forks import Fork
+from debugger import moves
 from debugger.assembly import assemble
 from debugger.edits import Edit
 from debugger.errors import InvalidExpression, InvalidProgram
 from debugger.frontend import disassemble, evaluate, read_code, timeline_marks
 from debugger.program import parse_program
 from debugger.session import Session
+from debugger.slices import finish
 from node.machine.assembly import build_machine
 
 CALLEE = "0x00000000000000000000000000000000000000dd"
@@ -26,7 +28,7 @@ def session() -> Session:
 
 def test_code_of_the_running_frame_of_others_and_at_the_end(session: Session) -> None:
     assert read_code(session, None).code == "0x" + OUTER.hex()
-    session.step(8)
+    finish(moves.step(session, 8))
     inner = read_code(session, None)
     assert (inner.address, inner.code, inner.size) == (CALLEE, "0x" + INNER.hex(), len(INNER))
     assert read_code(session, 0).code == "0x" + OUTER.hex()
@@ -34,12 +36,12 @@ def test_code_of_the_running_frame_of_others_and_at_the_end(session: Session) ->
     assert read_code(session, None, 0, 0).hash == inner.hash
     with pytest.raises(InvalidProgram):
         read_code(session, 2)
-    session.run()
+    finish(moves.run(session))
     assert read_code(session, None).code == "0x" + OUTER.hex()
 
 
 def test_marks_have_keyframes_and_edits(session: Session) -> None:
-    session.step(3)
+    finish(moves.step(session, 3))
     session.edit(Edit("push", value=1))
     marks = timeline_marks(session)
     assert (marks.step, marks.branch, marks.edits) == (3, 1, [3])
@@ -47,13 +49,13 @@ def test_marks_have_keyframes_and_edits(session: Session) -> None:
 
 
 def test_values(session: Session) -> None:
-    session.step(7)
+    finish(moves.step(session, 7))
     assert evaluate(session, "stack[1]") == CALLEE.replace("0x" + "0" * 38, "0x")
     assert evaluate(session, "op == CALL && depth == 1") == "0x1"
     assert evaluate(session, "stack[99]") is None
     with pytest.raises(InvalidExpression):
         evaluate(session, "__import__")
-    session.run()
+    finish(moves.run(session))
     assert evaluate(session, "pc") is None
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from debugger import moves
 from debugger.calltree import call_tree
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.state import State
 from tests.unit.debugger.programs import MACHINE
 from tests.unit.vm.programs import OTHER, code
@@ -28,7 +30,7 @@ def ended(main: bytes, gas: int = 100_000, other: bytes = b"", create: bool = Fa
     world = {"0x" + OTHER.hex(): AccountSetup(code="0x" + other.hex())}
     program = Program(code="0x" + main.hex(), gas=gas, create=create, state=world)
     session = Session(program, MACHINE)
-    session.run()
+    finish(moves.run(session))
     return session
 
 
@@ -115,12 +117,12 @@ def test_the_state_has_every_field_of_the_original_and_more() -> None:
     fields = "pc opcode gasLeft depth stack memory storage logs returnData transientStorage callFrames step halt"
     assert set(fields.split()) <= set(end)
     assert end["returnData"] == "0x"
-    session.seek(session.step_index - 2)
+    finish(moves.seek(session, session.step_index - 2))
     before: State = session.state()
     assert before.return_data == f"0x{0x2A:064x}"
     assert [(list(log.topics), log.data) for log in before.logs] == [([f"0x{9:064x}"], f"0x{0x2A:064x}")]
     while session.state().depth == 1:
-        session.step_back()
+        finish(moves.step_back(session))
     inside: State = session.state()
     assert (inside.depth, len(inside.call_frames)) == (2, 2)
     assert inside.storage == {"0x8": "0x7"}

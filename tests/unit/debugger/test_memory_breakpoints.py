@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from debugger import moves
 from debugger.breakpoints import Breakpoint
 from debugger.edits import Edit
 from debugger.errors import InvalidBreakpoint
@@ -13,7 +14,8 @@ from debugger.memory_access import TOUCHES, touched
 from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.position import Position
 from debugger.session import Session
-from tests.unit.debugger.programs import LOOP, MACHINE, program, session
+from debugger.slices import finish
+from tests.unit.debugger.programs import LOOP, MACHINE, program, session, to_end
 from tests.unit.debugger.test_breakpoints import naive_hits
 from tests.unit.vm.programs import OTHER, code
 from vm.evm.opcodes import BY_NAME
@@ -58,18 +60,18 @@ def before(operation: bytes, name: str) -> Session:
     """Memory full of bytes that differ, return data of 45 bytes, and the session before the operation."""
     start = code(0, SIZE - 32, "MSTORE", 0, 0, 45, 96, IDENTITY, "GAS STATICCALL POP")
     run = session(program(start + operation + code("STOP") + b"\xee" * 200, calldata=b"\xdd" * 60))
-    run.step(3)
+    finish(moves.step(run, 3))
     run.edit(Edit("memory", index=0, data=FILL))
     run.set_breakpoint(Breakpoint("opcode", opcode=name))
-    run.run()
+    finish(moves.run(run))
     if name == "STATICCALL":
-        run.run()
+        finish(moves.run(run))
     return run
 
 
 def after(run: Session) -> object:
     """All that an operation leaves behind, memory aside where it only reads."""
-    run.step_over()
+    finish(moves.step_over(run))
     state = run.state()
     return state.stack, state.logs, state.return_data, state.halt, run.timeline.execution.journal.delta()
 
@@ -83,7 +85,7 @@ def test_what_is_written_is_what_changes(name: str) -> None:
     assert BY_NAME[name].byte in TOUCHES["memory_write"]
     run = before(WRITING[name], name)
     was, area = memory_of(run), touched(Position(run.timeline.execution), "memory_write")
-    run.step_over()
+    finish(moves.step_over(run))
     now = memory_of(run)
     assert [at for at in range(SIZE) if was[at] != now[at]] == list(area)
 
@@ -96,7 +98,7 @@ def test_what_is_read_is_what_matters(name: str) -> None:
     assert area
     plain, copied = after(run), memory_of(run) if name == "MCOPY" else b""
     for at in (area[0] - 1, area[0], area[-1], area[-1] + 1):
-        run.checkout(1, here)
+        finish(moves.checkout(run, 1, here))
         run.edit(Edit("memory", index=at, data=f"0x{memory_of(run)[at] ^ 0xFF:02x}"))
         found = after(run)
         if name == "MCOPY":
@@ -179,11 +181,11 @@ def test_running_stops_where_naive_stepping_sees_memory_touched(
     wanted = naive_hits(run, run.active())
     found, backwards = [], []
     while run.halt() is None:
-        if run.run()[0].reason == "breakpoint":  # type: ignore[union-attr]
+        if finish(moves.run(run))[0].reason == "breakpoint":  # type: ignore[union-attr]
             found.append(run.step_index)
     assert found == [hit for hit in wanted if hit]
     while run.step_index:
-        if run.reverse_run()[0].reason == "breakpoint":  # type: ignore[union-attr]
+        if finish(moves.reverse_run(run))[0].reason == "breakpoint":  # type: ignore[union-attr]
             backwards.append(run.step_index)
     assert backwards == wanted[::-1]
 
@@ -194,11 +196,11 @@ def test_python_sees_the_touching_steps_only(monkeypatch: pytest.MonkeyPatch) ->
     run.set_breakpoint(Breakpoint("memory_write", offset=40))
     looks = []
     monkeypatch.setattr("debugger.breakpoints.touched", lambda *of: looks.append(1) or touched(*of))
-    run.run()
+    finish(moves.run(run))
     assert run.state().opcode == "MSTORE"
     there = run.step_index
-    run.to_end()
-    assert run.reverse_run()[0].step == there  # type: ignore[union-attr]
+    to_end(run)
+    assert finish(moves.reverse_run(run))[0].step == there  # type: ignore[union-attr]
     assert len(looks) < 10
 
 
@@ -221,7 +223,7 @@ def test_native_code_finds_exactly_what_overlaps(
         run.set_breakpoint(Breakpoint("memory_write", offset=first, length=length))
         is_touched = size > 0 and start < first + length and start + size > first
         looks.clear()
-        assert (run.run()[0].reason == "breakpoint") == is_touched  # type: ignore[union-attr]
+        assert (finish(moves.run(run))[0].reason == "breakpoint") == is_touched  # type: ignore[union-attr]
         assert bool(looks) == is_touched
         run.close()
 
@@ -230,7 +232,7 @@ def test_low_gas_stops_also_where_other_memory_is_written() -> None:
     run = session(program(code(1, 0, "MSTORE STOP"), gas=100))
     run.set_breakpoint(Breakpoint("memory_write", offset=64))
     run.set_breakpoint(Breakpoint("gas", gas=95))
-    assert run.run()[0].breakpoints == (2,)  # type: ignore[union-attr]
+    assert finish(moves.run(run))[0].breakpoints == (2,)  # type: ignore[union-attr]
     assert run.state().opcode == "MSTORE"
 
 

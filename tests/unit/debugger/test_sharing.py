@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from chain.hashing import keccak256
 from chain.state import Account
 from chain.types import Address, Hash32
-from debugger import msgpack_shape, sharing
+from debugger import moves, msgpack_shape, sharing
 from debugger.breakpoints import Breakpoint
 from debugger.diff import compare
 from debugger.edits import Edit
@@ -41,9 +41,10 @@ from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import ABOUT, MAGIC, RECORD, export_session, import_session, pack, sign_file, signer_of, unpack
+from debugger.slices import finish
 from debugger.trace3155 import trace_lines
 from tests.paths import REPO
-from tests.unit.debugger.programs import CALL_OTHER, MACHINE, REVERTING, programs, session
+from tests.unit.debugger.programs import CALL_OTHER, MACHINE, REVERTING, length, programs, session, to_end
 from tests.unit.vm.programs import OTHER, TARGET, MemoryState, code
 
 
@@ -51,19 +52,19 @@ from tests.unit.vm.programs import OTHER, TARGET, MemoryState, code
 @given(programs(), st.data())
 def test_a_restored_record_equals_the_saved_one_byte_for_byte(chosen: Program, data: st.DataObject) -> None:
     run = session(chosen)
-    end = run.length()
+    end = length(run)
     run.set_breakpoint(Breakpoint("log"))
     run.rename("a name", ["one", "two"])
-    run.seek(data.draw(st.integers(0, end)))
+    finish(moves.seek(run, data.draw(st.integers(0, end))))
     if data.draw(st.booleans()) and run.halt() is None:
         run.edit(Edit("push", value=3))
-        run.step(data.draw(st.integers(0, 5)))
+        finish(moves.step(run, data.draw(st.integers(0, 5))))
     saved = encode_record(record_of(run))
     back = restore(decode_record(saved), MACHINE)
     assert encode_record(record_of(back)) == saved
     assert (back.state(), back.digest()) == (run.state(), run.digest())
-    back.step()
-    run.step()
+    finish(moves.step(back))
+    finish(moves.step(run))
     assert back.digest() == run.digest()
 
 
@@ -78,7 +79,7 @@ def world() -> MemoryState:
 
 def called() -> Session:
     run = Session(Program(to="0x" + TARGET.hex()), MACHINE, world(), lambda n: Hash32(bytes([n]) * 32))
-    run.step(11)
+    finish(moves.step(run, 11))
     return run
 
 
@@ -92,8 +93,8 @@ def test_a_file_opens_elsewhere_with_the_same_state_and_trace() -> None:
     assert back.state() == run.state()
     assert list(trace_lines(back)) == list(trace_lines(run))
     assert compare(run, back).is_equal
-    back.to_end()
-    run.to_end()
+    to_end(back)
+    to_end(run)
     assert back.digest() == run.digest()
     assert not back.base.below.assumed  # type: ignore[attr-defined]
     witness = {bytes(a.address): a for a in imported.record.witness.accounts}
@@ -102,7 +103,7 @@ def test_a_file_opens_elsewhere_with_the_same_state_and_trace() -> None:
 
 def test_a_session_on_another_state_has_diverged() -> None:
     run = called()
-    run.to_end()
+    to_end(run)
     other = world()
     other.slots[TARGET][1] = 11
     with pytest.raises(SessionDiverged):
@@ -118,7 +119,7 @@ def test_equal_exports_are_equal_files() -> None:
 def called_elsewhere() -> bytes:
     """The file of another session."""
     run = called()
-    run.step()
+    finish(moves.step(run))
     return export_session(run)
 
 
@@ -436,7 +437,7 @@ def test_exports_hold_no_secrets_of_where_they_were_made(tmp_path: Path, monkeyp
     state = world()
     state.put(Address(b"\x09" * 20), canaries[2].encode())
     run = Session(Program(to="0x" + TARGET.hex()), MACHINE, state)
-    run.to_end()
+    to_end(run)
     content = b"".join(unpack(export_session(run, "a note"))[1].values())
     for canary in (*canaries, "canary", str(Path.home()), str(tmp_path), str(REPO)):
         assert canary.encode() not in content

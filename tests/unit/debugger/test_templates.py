@@ -12,7 +12,7 @@ from debugger.errors import InvalidTemplate
 from debugger.session import Session
 from debugger.templates import Template, check_template, end_state, parse_template, save_template
 from tests.paths import REPO
-from tests.unit.debugger.programs import LOOP, MACHINE, session
+from tests.unit.debugger.programs import LOOP, MACHINE, length, session
 from tests.unit.vm.programs import code
 from vm.evm.disassembler import disassemble
 
@@ -30,8 +30,8 @@ def test_templates_end_as_they_say(path: Path) -> None:
     assert len(template.explanation) > 80
     assert check_template(template, MACHINE) == []
     run = Session(template.program(), MACHINE)
-    length = run.length()
-    assert all(0 <= note.step <= length for note in template.notes)
+    steps = length(run)
+    assert all(0 <= note.step <= steps for note in template.notes)
 
 
 def test_a_wrong_end_state_is_told() -> None:

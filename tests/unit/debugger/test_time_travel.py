@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -11,18 +9,18 @@ from hypothesis import strategies as st
 
 from chain.crypto import address_of_secret
 from chain.transactions import DYNAMIC_FEE, Transaction, encode_transaction, sign_transaction
-from debugger import commands
+from debugger import moves
 from debugger.breakpoints import Breakpoint
-from debugger.commands import Command, Seek, Step, StepBack, perform_sliced
 from debugger.edits import Edit
-from debugger.errors import InvalidEdit, InvalidProgram, SessionNotFound, StepOutOfRange
-from debugger.events import Running, Stopped
+from debugger.errors import InvalidEdit, InvalidProgram, SessionLimitReached, SessionNotFound, StepOutOfRange
+from debugger.events import Stopped
+from debugger.limits import REPLAY_STEPS
 from debugger.persist import decode_record, encode_record, record_of, restore
 from debugger.program import AccountSetup, Program, block_setup, parse_program
 from debugger.session import Session
 from debugger.slices import finish
 from debugger.state import StateQuery, Window
-from tests.unit.debugger.programs import LOOP, MACHINE, programs, session
+from tests.unit.debugger.programs import LOOP, MACHINE, length, programs, session, to_end
 from tests.unit.vm.programs import OTHER, code
 
 CAREFUL = settings(max_examples=40, deadline=None)
@@ -32,14 +30,14 @@ CAREFUL = settings(max_examples=40, deadline=None)
 @given(programs(), st.data())
 def test_forward_then_back_is_identity(program: Program, data: st.DataObject) -> None:
     run = session(program, spacing=data.draw(st.sampled_from([3, 16, 1000])))
-    end = run.length()
+    end = length(run)
     start = data.draw(st.integers(0, end))
-    run.seek(start)
+    finish(moves.seek(run, start))
     state, digest = run.state(), run.digest()
     n = data.draw(st.integers(0, end - start))
-    run.step(n)
+    finish(moves.step(run, n))
     assert run.step_index == start + n
-    run.step_back(n)
+    finish(moves.step_back(run, n))
     assert (run.state(), run.digest()) == (state, digest)
 
 
@@ -47,27 +45,27 @@ def test_forward_then_back_is_identity(program: Program, data: st.DataObject) ->
 @given(programs(), st.data())
 def test_seeking_equals_a_fresh_run(program: Program, data: st.DataObject) -> None:
     run = session(program, spacing=data.draw(st.sampled_from([2, 7, 64])), keyframe_bytes=20_000)
-    end = run.length()
+    end = length(run)
     steps = [data.draw(st.integers(0, end)) for _ in range(6)]
     fresh, there = session(program, spacing=10**6), {}
     for step in sorted(steps):
         while fresh.step_index < step:
-            fresh.step()
+            finish(moves.step(fresh))
         there[step] = fresh.digest(), fresh.state()
     for step in steps:
-        run.seek(step)
+        finish(moves.seek(run, step))
         assert (run.digest(), run.state()) == there[step]
 
 
 def test_there_is_nothing_before_the_start_or_beyond_the_end() -> None:
     run = session(code(1, 2, "ADD STOP"))
-    assert run.step_back(5)[0].step == 0  # type: ignore[union-attr]
+    assert finish(moves.step_back(run, 5))[0].step == 0  # type: ignore[union-attr]
     with pytest.raises(StepOutOfRange):
-        run.seek(5)
+        finish(moves.seek(run, 5))
     with pytest.raises(StepOutOfRange):
-        run.seek(-1)
+        finish(moves.seek(run, -1))
     assert run.step_index == 0
-    assert run.step(99) == [Stopped(4, "halt", (), run.halt())]
+    assert finish(moves.step(run, 99)) == [Stopped(4, "halt", (), run.halt())]
     state = run.state()
     assert (state.pc, state.opcode, state.stack, state.step) == (5, "STOP", ["0x3"], 4)
     assert state.halt is not None
@@ -76,24 +74,24 @@ def test_there_is_nothing_before_the_start_or_beyond_the_end() -> None:
 
 def test_a_long_run_keeps_its_memory_bounded_and_steps_back() -> None:
     run = session(LOOP, keyframe_bytes=30_000, spacing=8192)
-    run.run()
+    finish(moves.run(run))
     frames = run.timeline.keyframes
     assert run.step_index > 1_000_000
     assert frames.bytes <= 30_000
     steps = frames.steps
     assert steps[0] == 0
     assert len(steps) > 5
-    run.step_back(10_000)
+    finish(moves.step_back(run, 10_000))
     near = run.state()
-    run.step_back(1)
-    run.step(1)
+    finish(moves.step_back(run, 1))
+    finish(moves.step(run, 1))
     assert run.state() == near
 
 
 def test_memory_pages_are_shared_between_keyframes() -> None:
     big = code(1, 500_000, "MSTORE") + LOOP.replace(code(2, "JUMPI"), code(9, "JUMPI"))
     run = session(big, spacing=8192)
-    run.step(300_000)
+    finish(moves.step(run, 300_000))
     assert len(run.timeline.keyframes) > 30
     assert run.timeline.keyframes.bytes < 2_000_000
 
@@ -120,7 +118,7 @@ def test_memory_pages_are_shared_between_keyframes() -> None:
 )
 def test_each_end_has_its_reason(end: bytes, reason: str, message: str | None) -> None:
     run = session(end)
-    run.run()
+    finish(moves.run(run))
     halt = run.halt()
     assert halt is not None
     assert (halt.reason, halt.message) == (reason, message)
@@ -128,7 +126,7 @@ def test_each_end_has_its_reason(end: bytes, reason: str, message: str | None) -
 
 def test_pages_tell_what_they_leave_out() -> None:
     run = session(code(5, 4096, "MSTORE", 1, 1, "SSTORE", 1, 2, "SSTORE", 1, 2, 3, 4, "STOP"))
-    run.step(13)
+    finish(moves.step(run, 13))
     state = run.state(StateQuery(stack=Window(1, 2), memory=Window(4096, 32), storage=Window(1, 5)))
     assert state.stack == ["0x2", "0x3"]
     assert state.memory == "0x" + (5).to_bytes(32, "big").hex()
@@ -143,40 +141,40 @@ def test_pages_tell_what_they_leave_out() -> None:
 
 def test_step_over_and_out() -> None:
     run = session(code(0, 0, 0, 0, 0, int.from_bytes(OTHER, "big"), "GAS CALL POP STOP"))
-    run.step(7)
+    finish(moves.step(run, 7))
     assert run.state().opcode == "CALL"
-    run.step_over()
+    finish(moves.step_over(run))
     assert (run.state().opcode, run.state().depth) == ("POP", 1)
     over = run.step_index
-    run.step_back(4)
+    finish(moves.step_back(run, 4))
     assert run.state().depth == 2
-    run.step_out()
+    finish(moves.step_out(run))
     assert run.step_index == over
     assert [f.depth for f in run.state().call_frames] == [1]
-    assert run.step_out()[0].reason == "halt"  # type: ignore[union-attr]
+    assert finish(moves.step_out(run))[0].reason == "halt"  # type: ignore[union-attr]
 
 
 def test_edits_branch_and_replay_alike() -> None:
     run = session(code(1, 2, "ADD", 0, "SSTORE", 5, 0, "MSTORE", 0, "SLOAD STOP"), spacing=2)
-    run.step(3)
+    finish(moves.step(run, 3))
     run.edit(Edit("stack", index=0, value=40))
     run.edit(Edit("memory", index=10, data="0xaabb"))
     assert len(run.branches) == 2
     run.edit(Edit("gas", value=100_000))
-    run.to_end()
+    to_end(run)
     changed, end = run.state(), run.step_index
     assert changed.stack == ["0x28"]
-    run.step_back(2)
+    finish(moves.step_back(run, 2))
     run.edit(Edit("storage", index=0, value=7))
-    run.step(2)
+    finish(moves.step(run, 2))
     assert run.state().stack == ["0x7"]
     assert run.branches[2].parent == 1
-    run.checkout(1, end)
+    finish(moves.checkout(run, 1, end))
     assert run.state() == changed
-    run.checkout(0, end)
+    finish(moves.checkout(run, 0, end))
     assert run.state().stack == ["0x3"]
-    run.checkout(1, 1)
-    run.seek(end)
+    finish(moves.checkout(run, 1, 1))
+    finish(moves.seek(run, end))
     assert run.state() == changed
     run.reset()
     assert (run.step_index, run.branch) == (0, 0)
@@ -185,7 +183,7 @@ def test_edits_branch_and_replay_alike() -> None:
 def test_edits_of_calldata_and_pc() -> None:
     run = session(code(0, "CALLDATALOAD POP", 0x5B, "POP JUMPDEST STOP"))
     run.edit(Edit("calldata", data="0x" + "11" * 32))
-    run.step(2)
+    finish(moves.step(run, 2))
     assert run.state().stack == ["0x" + "11" * 32]
     for bad in (Edit("pc", value=5), Edit("pc", value=1000), Edit("stack", index=1, value=0), Edit("nothing")):
         with pytest.raises(InvalidEdit):
@@ -193,33 +191,27 @@ def test_edits_of_calldata_and_pc() -> None:
     run.edit(Edit("push", value=3))
     run.edit(Edit("pc", value=3))
     run.edit(Edit("pop"))
-    run.to_end()
-    run.seek(run.step_index - 1)
+    to_end(run)
+    finish(moves.seek(run, run.step_index - 1))
     assert run.state().opcode == "STOP"
 
 
 def test_a_failed_branch_to_a_missing_step_changes_nothing() -> None:
     run = session(code(1, "POP STOP"))
-    run.step(1)
+    finish(moves.step(run, 1))
     with pytest.raises(StepOutOfRange):
-        run.checkout(0, 50)
+        finish(moves.checkout(run, 0, 50))
     with pytest.raises(SessionNotFound):
-        run.checkout(9)
+        finish(moves.checkout(run, 9))
     assert run.step_index == 1
 
 
-def test_running_in_slices_and_pausing() -> None:
+def test_a_run_has_a_limit() -> None:
     run = session(LOOP)
-    assert run.toggle_run_pause()
-    slices = 0
-    while isinstance(run.run_slice(100_000)[0], Running):
-        slices += 1
-    assert slices > 10
-    assert not run.is_running
+    assert finish(moves.run(run, limit=1000))[0] == Stopped(1000, "limit")
+    assert finish(moves.run(run))[0].reason == "halt"  # type: ignore[union-attr]
     run.reset()
-    assert run.run(limit=1000)[0] == Stopped(1000, "limit")
-    run.toggle_run_pause()
-    assert not run.toggle_run_pause()
+    assert run.step_index == 0
 
 
 def test_a_transaction_costs_what_its_receipt_says() -> None:
@@ -240,7 +232,7 @@ def test_a_transaction_costs_what_its_receipt_says() -> None:
     )
     run = Session(program, MACHINE)
     assert run.state().gas_left == 100_000 - 21_016
-    run.run()
+    finish(moves.run(run))
     halt = run.halt()
     assert halt is not None
     assert halt.gas_used == 21_016 + 6 + 22_100
@@ -263,26 +255,21 @@ def test_programs_are_checked() -> None:
         with pytest.raises(InvalidProgram):
             parse_program(bad)
     run = Session(parse_program({"code": "0x34", "value": "0x5", "block": {"baseFee": 7}}), MACHINE)
-    run.step()
+    finish(moves.step(run))
     assert run.state().stack == ["0x5"]
 
 
-def test_each_command_is_done_in_one_way() -> None:
-    assert not commands._AT_ONCE.keys() & commands._SLICED.keys()
-    assert commands._AT_ONCE.keys() | commands._SLICED.keys() | {commands.Checkout} == set(get_args(Command))
-
-
-def test_commands_are_plain_data() -> None:
+def test_no_session_goes_further_than_is_replayed() -> None:
     run = session(LOOP)
-    for command in (Step(10), StepBack(3), Seek(100)):
-        data = msgspec.msgpack.encode(command)
-        finish(perform_sliced(run, msgspec.msgpack.decode(data, type=Command), lambda: False))
-    assert run.step_index == 100
+    for move in (moves.seek(run, REPLAY_STEPS + 1), moves.checkout(run, 0, REPLAY_STEPS + 1)):
+        with pytest.raises(SessionLimitReached):
+            finish(move)
+    assert run.step_index == 0
 
 
 def test_a_refused_program_leaves_the_session_alone() -> None:
     run = session(code(1, 2, "ADD"))
-    run.step(2)
+    finish(moves.step(run, 2))
     with pytest.raises(InvalidProgram):
         run.load(Program(code="0x", fork="nonsense"))
     assert (run.step_index, run.launch.code) == (2, code(1, 2, "ADD"))
@@ -303,5 +290,5 @@ def test_large_numbers_can_be_stored() -> None:
 def test_stepping_over_what_is_no_call_is_one_step() -> None:
     run = Session(Program(code="0x600160020150"), MACHINE)
     for step in range(1, 5):
-        assert run.step_over() == [Stopped(step, "step")]
+        assert finish(moves.step_over(run)) == [Stopped(step, "step")]
     run.close()

@@ -10,6 +10,7 @@ import pytest
 
 from chain.crypto import address_of_secret
 from chain.errors import InvalidSignature, ZvmdError
+from chain.production import TIMESTAMP_MAX
 from chain.transactions import (
     Transaction,
     decode_transaction,
@@ -22,7 +23,6 @@ from chain.transactions import (
 from chain.types import UINT64_MAX, Address
 from node.api.errors import CheatRefused, CheatsDisabled, OutOfReach
 from node.engine import admission
-from node.engine.producer import TIMESTAMP_MAX
 from node.engine.requests import Cheat, Control, Freeze, Mine, parts
 from tests.durability.nodes import LocalNode
 
@@ -46,7 +46,7 @@ def cheat(node: LocalNode, name: str, *arguments: object) -> Any:
 
 def test_other_chains_refuse_them(local: LocalNode) -> None:
     local.opened.cheats = False
-    node = local.opened.node(local.pipeline, 10**7)
+    node = local.opened.node(local.committer, local.publications, 10**7)
     with pytest.raises(CheatsDisabled) as refusal:
         asyncio.run(node.cheat("snapshot"))
     assert "--dev" in refusal.value.hint
@@ -80,7 +80,7 @@ def test_time_never_leaves_the_64_bits_of_a_header(local: LocalNode) -> None:
 
 def test_an_interval_no_clock_can_wait_for_is_refused(local: LocalNode) -> None:
     with pytest.raises(CheatRefused, match="a year"):
-        asyncio.run(local.opened.node(local.pipeline, 10**7).set_interval_mining(1e30))
+        asyncio.run(local.opened.node(local.committer, local.publications, 10**7).set_interval_mining(1e30))
 
 
 def test_what_no_record_of_the_log_takes_is_refused(local: LocalNode) -> None:
@@ -130,11 +130,11 @@ def test_an_account_without_anything_does_not_exist(local: LocalNode) -> None:
     root = local.store.state.head_root
     cheat(local, "amend", [STRANGER, None, 5, None, []])
     cheat(local, "amend", [STRANGER, None, None, None, [[1, 2], [3, 4]]])
-    assert local.ledger.state().account(STRANGER) is not None
+    assert local.applied.newest_state().account(STRANGER) is not None
     cheat(local, "amend", [STRANGER, None, 0, None, [[1, 0]]])
-    assert local.ledger.state().has_storage(STRANGER)
+    assert local.applied.newest_state().has_storage(STRANGER)
     cheat(local, "amend", [STRANGER, None, None, None, [[3, 0]]])
-    assert local.ledger.state().account(STRANGER) is None
+    assert local.applied.newest_state().account(STRANGER) is None
     assert local.store.state.head_root == root
     assert local.store.head.number == 0
 
@@ -184,11 +184,11 @@ def test_a_raised_nonce_drops_what_waits_below_it(local: LocalNode) -> None:
     for nonce in range(4):
         local.send(local.transfer(0, STRANGER, nonce=nonce))
     cheat(local, "amend", [local.accounts[0], 2, None, None, []])
-    assert [entry.transaction.nonce for entry in local.ledger.pool.entries()] == [2, 3]
+    assert [entry.transaction.nonce for entry in local.pool.entries()] == [2, 3]
     before = local.digest()
     local.close()
     again = LocalNode(local.data_dir, retention_blocks=3)
     assert again.digest() == before
     cheat(again, "amend", [again.accounts[0], 0, None, None, []])
-    assert [entry.transaction.nonce for entry in again.ledger.pool.entries()] == [2, 3]
-    local.opened, local.store, local.ledger = again.opened, again.store, again.ledger
+    assert [entry.transaction.nonce for entry in again.pool.entries()] == [2, 3]
+    local.opened, local.store = again.opened, again.store

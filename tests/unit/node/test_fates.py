@@ -123,7 +123,7 @@ def test_each_way_out_of_the_pool_is_told_also_after_a_crash(
     assert first is not None
     assert first.kind == kind
     assert words in first.reason
-    assert node.ledger.pool.get(sent) is None
+    assert node.pool.get(sent) is None
     again = reopened(node)
     assert again.store.fates.get(sent) == first
     again.checkpoint()
@@ -145,9 +145,9 @@ def test_the_same_bytes_again_after_a_revert_wait_again(node: LocalNode) -> None
     node.mine()
     cheat(node, "revert", taken)
     node.send(candidate)
-    assert node.ledger.pool.get(sent) is not None
+    assert node.pool.get(sent) is not None
     node.mine()
-    assert node.ledger.location(sent) is not None
+    assert node.store.transaction_place(sent) is not None
     node.close()
 
 

@@ -13,7 +13,7 @@ from chain.forks import Fork
 from chain.transactions import Transaction, encode_transaction, impersonate
 from chain.types import Address
 from node.api.errors import ExecutionFault
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Mine, Submit
 from tests.durability.nodes import GWEI, LocalNode
 from vm.block import BlockExecution
@@ -46,7 +46,7 @@ def sender(number: int) -> Address:
     return Address((0xABCD0000 + number).to_bytes(20, "big"))
 
 
-def candidate(node: LocalNode, number: int, to: Address, wei: int = 1) -> Candidate:
+def candidate(node: LocalNode, number: int, to: Address, wei: int = 1) -> PooledTransaction:
     """The first transaction of an account that nobody has a key of."""
     unsigned = Transaction(
         type=2,
@@ -61,15 +61,15 @@ def candidate(node: LocalNode, number: int, to: Address, wei: int = 1) -> Candid
         data=b"",
     )
     signed = impersonate(unsigned, sender(number))
-    return Candidate(signed, sender(number), encode_transaction(signed))
+    return PooledTransaction(signed, sender(number), encode_transaction(signed))
 
 
-def submit_all(node: LocalNode, candidates: list[Candidate]) -> list[object]:
+def submit_all(node: LocalNode, candidates: list[PooledTransaction]) -> list[object]:
     """Fund the senders and put everything into the pool; a list that fills when blocks or refusals come."""
     node.ask(lambda done: Cheat(done, "amend", tuple([c.sender, None, ETHER, None, []] for c in candidates)))
     answers: list[object] = [None] * len(candidates)
 
-    def asks(at: int, one: Candidate) -> Any:
+    def asks(at: int, one: PooledTransaction) -> Any:
         return lambda _: Submit(lambda answer: answers.__setitem__(at, answer), one, wait_mined=True)
 
     node.ask(*(asks(at, one) for at, one in enumerate(candidates)))
@@ -96,19 +96,19 @@ def test_a_thousand_faults_in_one_block(local: LocalNode, monkeypatch: pytest.Mo
     block = local.store.chain.block(local.store.head.number)
     assert block is not None
     assert [transaction.hash for transaction in block.transactions] == good
-    state = local.ledger.state()
+    state = local.applied.newest_state()
     assert [state.storage(CALLER, slot) for slot in (0, 1)] == [0, 0]
     for one in candidates[1::2]:
         account = state.account(one.sender)
         assert account is not None
         assert (account.nonce, account.balance) == (0, ETHER)
-    assert len(local.ledger.pool) == 0
+    assert len(local.pool) == 0
     before = local.digest()
     local.close()
     again = LocalNode(tmp_path / "data")
     assert again.digest() == before
     local.opened = again.opened
-    local.store, local.ledger = again.store, again.ledger
+    local.store = again.store
 
 
 def test_a_fault_after_execution_leaves_nothing_behind(local: LocalNode, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_a_fault_after_execution_leaves_nothing_behind(local: LocalNode, monkeyp
     answers = submit_all(local, [candidate(local, n, PLAIN, SETTLES_BADLY if n == 1 else 5) for n in range(3)])
     local.mine()
     assert isinstance(answers[1], ExecutionFault)
-    state = local.ledger.state()
+    state = local.applied.newest_state()
     received = state.account(PLAIN)
     assert received is not None
     assert received.balance == 10
@@ -138,12 +138,12 @@ def test_what_still_waits_keeps_its_place(local: LocalNode) -> None:
     kinds = [CALLER, PLAIN, CALLER, PLAIN, PLAIN, CALLER, PLAIN, PLAIN, CALLER, PLAIN]
     candidates = [candidate(local, number, to) for number, to in enumerate(kinds)]
     submit_all(local, candidates)
-    places = {entry.transaction.hash: entry.arrival for entry in local.ledger.pool.entries()}
+    places = {entry.transaction.hash: entry.arrival for entry in local.pool.entries()}
     order: list[Any] = []
     for _ in range(10):
         local.ask(Mine)
-        waiting = [entry.transaction.hash for entry in local.ledger.pool.entries()]
-        assert [places[digest] for digest in waiting] == [e.arrival for e in local.ledger.pool.entries()]
+        waiting = [entry.transaction.hash for entry in local.pool.entries()]
+        assert [places[digest] for digest in waiting] == [e.arrival for e in local.pool.entries()]
         block = local.store.chain.block(local.store.head.number)
         assert block is not None
         order += [transaction.hash for transaction in block.transactions]

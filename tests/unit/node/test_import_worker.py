@@ -16,9 +16,9 @@ from debugger.persist import record_of
 from debugger.sharing import ABOUT, export_session
 from node.ops import worker
 from node.sessions import import_worker
+from node.sessions.base_state import NewSession
 from node.sessions.errors import WorkerFailed
 from node.sessions.import_worker import import_apart
-from node.sessions.origin import Origin
 from node.sessions.service import SessionService
 from tests.paths import REPO
 from tests.unit.debugger.test_sharing import HOSTILE, called, container, section
@@ -54,7 +54,7 @@ def test_all_hostile_files_together_fit_into_the_limits_of_one() -> None:
 
 def test_the_node_refuses_and_nothing_has_changed() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(SHORT, Origin())
+        number = await sessions.create(NewSession(SHORT))
         before, records = await state(sessions, number), log.contents()
         for name in ("wrong root", "branches in a circle", "zip"):
             data, error = HOSTILE[name]

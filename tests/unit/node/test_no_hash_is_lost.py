@@ -13,7 +13,7 @@ from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.engine.completion import Draft
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Submit
 from tests.durability.nodes import GWEI, LocalNode
 from tests.effort import tries
@@ -35,16 +35,16 @@ class Life:
         self.snapshots: list[int] = []
         self.wei = 0
 
-    def signed(self, sender: int, nonce: int, gwei: int) -> Candidate:
+    def signed(self, sender: int, nonce: int, gwei: int) -> PooledTransaction:
         self.wei += 1  # every transaction has a hash of its own
         unsigned = Transaction(
             type=2, chain_id=31_337, nonce=nonce, gas_price=0, max_fee_per_gas=100 * gwei * GWEI,
             max_priority_fee_per_gas=gwei * GWEI, gas_limit=21_000, to=STRANGER, value=self.wei, data=b"",
         )  # fmt: skip
         signed = sign_transaction(unsigned, self.node.secrets[sender])
-        return Candidate(signed, self.node.accounts[sender], encode_transaction(signed))
+        return PooledTransaction(signed, self.node.accounts[sender], encode_transaction(signed))
 
-    def put(self, *offered: Candidate | Draft) -> None:
+    def put(self, *offered: PooledTransaction | Draft) -> None:
         """Together, as one turn of the writer gets them."""
         bodies = [None, None, *[object()] * len(offered)]  # two alone, the others as one batch
         makes = [
@@ -58,14 +58,14 @@ class Life:
         given: dict[object, list[int]] = {}
 
         def draft(sender: int, gwei: int) -> Draft:
-            def sign(nonce: int) -> Candidate:
+            def sign(nonce: int) -> PooledTransaction:
                 given.setdefault(self.node.accounts[sender], []).append(nonce)
                 return self.signed(sender, nonce, gwei)
 
             return Draft(self.node.accounts[sender], sign)
 
         before = len(self.answered)
-        waited = {(entry.sender, entry.transaction.nonce) for entry in self.node.ledger.pool.entries()}
+        waited = {(entry.sender, entry.transaction.nonce) for entry in self.node.pool.entries()}
         self.put(*(draft(*one) for one in sends))
         if len(self.answered) - before == len(sends):
             assert all(nonces == sorted(nonces) for nonces in given.values())
@@ -73,7 +73,7 @@ class Life:
 
     def replace(self, which: tuple[int, int, int]) -> None:
         sender, ahead, gwei = which
-        account = self.node.ledger.state().account(self.node.accounts[sender]) or EMPTY_ACCOUNT
+        account = self.node.applied.newest_state().account(self.node.accounts[sender]) or EMPTY_ACCOUNT
         self.put(self.signed(sender, account.nonce + ahead, gwei))
 
     def cheat(self, name: str, *arguments: Any) -> Any:
@@ -92,7 +92,7 @@ class Life:
         elif name == "revert" and self.snapshots:
             self.cheat("revert", self.snapshots.pop(-1 - number % len(self.snapshots)))
         elif name == "roll_back":
-            self.cheat("roll_back", min(number, node.ledger.tip.number))
+            self.cheat("roll_back", min(number, node.applied.tip.number))
         elif name == "drop" and self.answered:
             self.cheat("drop", self.answered[-1 - number % len(self.answered)])
         elif name in ("poor", "rich"):
@@ -106,7 +106,7 @@ class Life:
     def check(self) -> None:
         node = self.node
         for known in self.answered:
-            places = (node.ledger.location(known), node.ledger.pool.get(known), node.store.fates.get(known))
+            places = (node.store.transaction_place(known), node.pool.get(known), node.store.fates.get(known))
             assert any(place is not None for place in places), f"0x{known.hex()} is lost"
 
 

@@ -16,7 +16,7 @@ from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.api.pending_block import PendingBlock
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Mine, Request, Submit
 from tests.durability.nodes import GWEI, LocalNode
 from tests.effort import tries
@@ -39,7 +39,7 @@ class Local:
 
     def __init__(self, data_dir: Path) -> None:
         self.local = LocalNode(data_dir)
-        self.node = self.local.opened.node(self.local.pipeline, 10**7)
+        self.node = self.local.opened.node(self.local.committer, self.local.publications, 10**7)
         self.ask(lambda done: Control(done, "automine", False))
 
     def ask(self, make: Callable[[Callable[[object], None]], Request]) -> Any:
@@ -52,9 +52,9 @@ class Local:
             raise answer
         return answer
 
-    def candidate(self, sender: int, ahead: int, tip: int, **fields: Any) -> Candidate:
+    def candidate(self, sender: int, ahead: int, tip: int, **fields: Any) -> PooledTransaction:
         address = self.local.accounts[sender]
-        nonce = (self.local.ledger.state().account(address) or EMPTY_ACCOUNT).nonce
+        nonce = (self.local.applied.newest_state().account(address) or EMPTY_ACCOUNT).nonce
         unsigned = Transaction(
             type=2,
             chain_id=self.local.opened.config.chain_id,
@@ -68,9 +68,9 @@ class Local:
             data=fields.get("data", b""),
         )
         signed = sign_transaction(unsigned, self.local.secrets[sender])
-        return Candidate(signed, address, encode_transaction(signed))
+        return PooledTransaction(signed, address, encode_transaction(signed))
 
-    def submit(self, candidate: Candidate) -> Any:
+    def submit(self, candidate: PooledTransaction) -> Any:
         return self.ask(lambda done: Submit(done, candidate))
 
     def mine(self) -> Header:
@@ -197,8 +197,8 @@ def test_a_block_on_its_way_to_the_disk_is_still_pending(own: Local) -> None:
     candidate = own.candidate(0, 0, GWEI, to=Address(b"\x61" * 20), value=5)
     own.submit(candidate)
     before, digest = own.node.pending(), candidate.transaction.hash
-    group = own.local.pipeline.turn([Mine(lambda _: None)])
-    assert own.local.store.tip.number == before.number
+    group = own.local.committer.step([Mine(lambda _: None)])
+    assert own.local.store.applied.tip.number == before.number
     assert own.node.head().number == before.number - 1
     during = own.node.pending()
     assert (during.number, during.transactions) == (before.number, before.transactions)
@@ -208,12 +208,12 @@ def test_a_block_on_its_way_to_the_disk_is_still_pending(own: Local) -> None:
     assert own.node.pending_nonce(candidate.sender) == 1
     assert own.node.fate(digest).status == "waiting"
     following = own.candidate(0, 0, GWEI, to=Address(b"\x61" * 20))
-    next_group = own.local.pipeline.turn([Submit(lambda _: None, following)])
+    next_group = own.local.committer.step([Submit(lambda _: None, following)])
     assert own.node.pending_nonce(candidate.sender) == 2  # one goes into a block, one waits
-    own.local.pipeline.commit(group)
+    own.local.committer.commit(group)
     assert own.node.pending_nonce(candidate.sender) == 2
     assert own.node.fate(digest).status == "mined"
-    own.local.pipeline.commit(next_group)
+    own.local.committer.commit(next_group)
     own.cheat("drop_all")
     assert own.node.pending_nonce(candidate.sender) == 1
     assert own.node.pending_transaction(digest) is None
@@ -225,10 +225,10 @@ def test_is_bounded_by_the_block_and_leaves_the_pool_alone(own: Local) -> None:
     own.cheat("set_gas_limit", 100_000)
     for nonce in range(12):
         own.submit(own.candidate(0, nonce, GWEI, gas=21_000, to=Address(b"\x61" * 20)))
-    version = own.local.ledger.pool.version
+    version = own.local.pool.version
     assert len(own.node.pending().transactions) == 4
-    assert len(own.local.ledger.pool) == 12
-    assert own.local.ledger.pool.version == version
+    assert len(own.local.pool) == 12
+    assert own.local.pool.version == version
 
 
 def test_follows_the_way_back(own: Local) -> None:

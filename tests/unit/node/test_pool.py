@@ -10,14 +10,14 @@ from chain.crypto import address_of_secret
 from chain.errors import UnderpricedReplacement
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from node.engine.executor import Candidate
+from node.engine.pool import PooledTransaction
 from node.engine.requests import Submit
 from tests.durability.nodes import GWEI, LocalNode
 
 STRANGER = Address(b"\x42" * 20)
 
 
-def transfer(node: LocalNode, nonce: int, gwei: int) -> Candidate:
+def transfer(node: LocalNode, nonce: int, gwei: int) -> PooledTransaction:
     unsigned = Transaction(
         type=2,
         chain_id=node.opened.config.chain_id,
@@ -31,7 +31,7 @@ def transfer(node: LocalNode, nonce: int, gwei: int) -> Candidate:
         data=b"",
     )
     signed = sign_transaction(unsigned, node.secrets[0])
-    return Candidate(signed, address_of_secret(node.secrets[0]), encode_transaction(signed))
+    return PooledTransaction(signed, address_of_secret(node.secrets[0]), encode_transaction(signed))
 
 
 def blocks_of(node: LocalNode, *requests: tuple[int, object]) -> list[int]:
@@ -60,9 +60,9 @@ def test_a_replacement_is_mined_and_has_to_be_beaten(tmp_path: Path) -> None:
     better = node.send(transfer(node, 1, 2))
     with pytest.raises(UnderpricedReplacement):
         node.send(transfer(node, 1, 1))
-    assert [entry.transaction.hash for entry in node.ledger.pool.entries()] == [better]
+    assert [entry.transaction.hash for entry in node.pool.entries()] == [better]
     first = node.send(transfer(node, 0, 1))
-    mined = [node.ledger.location(known) for known in (first, better)]
+    mined = [node.store.transaction_place(known) for known in (first, better)]
     assert None not in mined
-    assert not len(node.ledger.pool)
+    assert not len(node.pool)
     node.close()

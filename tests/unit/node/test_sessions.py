@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
+from debugger import moves
 from debugger.calltree import call_tree_slices
-from debugger.commands import Checkout, Rename, ReverseRun, Run, Seek, Step, StepBack, StepOver
 from debugger.diff import compare_slices
 from debugger.errors import SessionLimitReached, SessionNotFound, StepOutOfRange
 from debugger.program import AccountSetup, Program
 from debugger.session import Session
 from debugger.sharing import export_session, export_slices
+from debugger.slices import Slices, WantsPause, one_slice
 from node.api.errors import WriterBusy
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
-from node.sessions import seats, service
+from node.sessions import cache, service
+from node.sessions.base_state import BaseStates, NewSession
 from node.sessions.gallery import Gallery
-from node.sessions.keeping import Keeper
-from node.sessions.moves import move
-from node.sessions.origin import Ground, Origin
+from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.sessions.files import SessionFiles
 from storage.sessions.records import Kept, Place, decode_session, session_record
@@ -69,9 +70,9 @@ class Log:
 
     def service(self, inline_bytes: int = 2**20) -> SessionService:
         search = SessionSearch(None, self.shelf)  # type: ignore[arg-type]  # no index: it looks at the shelf
-        keeper = Keeper(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
+        repository = SessionRepository(self.shelf, self.keep, self.files, search, lambda: self.now, inline_bytes)
         gallery = Gallery(TemplateShelf(), self.keep)  # type: ignore[arg-type]
-        return SessionService(Ground(self.chain, MACHINE), keeper, gallery)
+        return SessionService(BaseStates(self.chain, MACHINE), repository, gallery)
 
     def contents(self) -> list[bytes]:
         """All that is kept of sessions now."""
@@ -96,18 +97,18 @@ async def state(sessions: SessionService, number: int) -> Any:
 
 def test_a_new_service_over_the_same_records_has_the_same_sessions() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        numbers = [await sessions.create(SHORT if n % 2 else LOOP, Origin(), f"n{n}") for n in range(6)]
+        numbers = [await sessions.create(NewSession(SHORT if n % 2 else LOOP, name=f"n{n}")) for n in range(6)]
         for number in numbers:
-            await sessions.change(number, move(Step(number)))
-            await sessions.change(number, move(Rename(tags=("a",))))
+            await sessions.change(number, moves.step, number)
+            await sessions.change(number, one_slice(Session.rename), None, ("a",))
         before = [await state(sessions, number) for number in numbers]
         await sessions.close(numbers[-1])
         later = log.service()
         assert [await state(later, number) for number in numbers[:-1]] == before[:-1]
         with pytest.raises(SessionNotFound):
             await state(later, numbers[-1])
-        assert await later.create(SHORT, Origin()) == numbers[-1] + 1, "ids are never given twice"
-        assert [row.steps for row in later.keeper.everything().rows] == [0, *reversed(numbers[:-1])]
+        assert await later.create(NewSession(SHORT)) == numbers[-1] + 1, "ids are never given twice"
+        assert [row.steps for row in later.repository.rows()] == [0, *reversed(numbers[:-1])]
         await later.stop()
 
     run(work)
@@ -115,37 +116,41 @@ def test_a_new_service_over_the_same_records_has_the_same_sessions() -> None:
 
 def test_what_is_not_kept_did_not_happen() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(LOOP, Origin())
-        await sessions.change(number, move(Step(10)))
+        number = await sessions.create(NewSession(LOOP))
+        await sessions.change(number, moves.step, 10)
         before = await state(sessions, number)
         log.refuses = True
         with pytest.raises(WriterBusy):
-            await sessions.change(number, move(Step(5)))
+            await sessions.change(number, moves.step, 5)
         with pytest.raises(WriterBusy):
-            await sessions.create(SHORT, Origin())
+            await sessions.create(NewSession(SHORT))
         log.refuses = False
         assert await state(sessions, number) == before
         with pytest.raises(StepOutOfRange):
-            await sessions.change(number, move(Seek(900_000_000)))
+            await sessions.change(number, moves.seek, 900_000_000)
         assert await state(sessions, number) == before
-        assert len(sessions.keeper.everything().rows) == 1
+        assert len(sessions.repository.rows()) == 1
 
     run(work)
 
 
 def test_long_moves_let_others_work_and_can_be_paused() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        moves = [Run(), Seek(900_000_000), Step(800_000_000), Checkout(0, 900_000_000), StepOver()]
-        long = [await sessions.create(CALLING if isinstance(m, StepOver) else ENDLESS, Origin()) for m in moves]
-        await sessions.change(long[-1], move(Step(CALL_AT)))
-        short = await sessions.create(SHORT, Origin())
+        long_moves: list[tuple[Any, ...]] = [
+            (moves.run,), (moves.seek, 900_000_000), (moves.step, 800_000_000), (moves.checkout, 0, 900_000_000),
+            (moves.step_over,),
+        ]  # fmt: skip
+        programs = [*[ENDLESS] * 4, CALLING]
+        long = [await sessions.create(NewSession(program)) for program in programs]
+        await sessions.change(long[-1], moves.step, CALL_AT)
+        short = await sessions.create(NewSession(SHORT))
         tasks = [
-            asyncio.create_task(sessions.change(number, move(chosen)))
-            for number, chosen in zip(long, moves, strict=True)
+            asyncio.create_task(sessions.change(number, *chosen))
+            for number, chosen in zip(long, long_moves, strict=True)
         ]
         await asyncio.sleep(0)
         for _ in range(3):
-            await sessions.change(short, move(Step(1)))
+            await sessions.change(short, moves.step, 1)
         assert not any(task.done() for task in tasks)
         for number in long:
             sessions.pause(number)
@@ -159,22 +164,24 @@ def test_long_moves_let_others_work_and_can_be_paused() -> None:
 
 def test_long_looks_let_others_work_and_comparisons_can_be_paused() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        long, short = await sessions.create(ENDLESS, Origin()), await sessions.create(SHORT, Origin())
+        long, short = await sessions.create(NewSession(ENDLESS)), await sessions.create(NewSession(SHORT))
         comparing = asyncio.create_task(
-            sessions.look(lambda pause, one: compare_slices(one, one, limit=900_000_000, wants_pause=pause), long)
+            sessions.look(partial(compare_slices, limit=900_000_000), long, long)
         )
         await asyncio.sleep(0)
         for _ in range(3):
-            await sessions.change(short, move(Step(1)))
+            await sessions.change(short, moves.step, 1)
         assert not comparing.done()
         sessions.pause(long)
         found = await comparing
         assert (found.is_equal, found.has_ended) == (True, False)
         assert 0 < found.steps < 900_000_000
-        for look in (lambda _, one: call_tree_slices(one, 3_000_000), lambda _, one: export_slices(one)):
-            tree = asyncio.create_task(sessions.look(look, await sessions.create(LOOP, Origin())))
+        looks: list[Callable[[Session], Slices[Any]]] = [lambda one: call_tree_slices(one, 3_000_000), export_slices]
+        for look in looks:
+            sliced = lambda one, wants_pause, look=look: look(one)  # noqa: E731
+            tree = asyncio.create_task(sessions.look(sliced, await sessions.create(NewSession(LOOP))))
             await asyncio.sleep(0)
-            await sessions.change(short, move(StepBack(1)))
+            await sessions.change(short, moves.step_back, 1)
             assert not tree.done()
             await tree
 
@@ -183,25 +190,52 @@ def test_long_looks_let_others_work_and_comparisons_can_be_paused() -> None:
 
 def test_a_reverse_run_can_be_paused_and_goes_on() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(LOOP, Origin())
-        await sessions.change(number, move(Step(2_000_000)))
-        task = asyncio.create_task(sessions.change(number, move(ReverseRun())))
-        while not next(seat for seat in sessions.seats if seat.id == number).lock.locked():
+        number = await sessions.create(NewSession(LOOP))
+        await sessions.change(number, moves.step, 2_000_000)
+        task = asyncio.create_task(sessions.change(number, moves.reverse_run))
+        while not next(seat for seat in sessions.cache if seat.id == number).lock.locked():
             await asyncio.sleep(0)
         sessions.pause(number)
         [paused] = await task
         assert paused.reason == "paused"
         assert 0 < paused.step < 2_000_000
-        assert (await sessions.change(number, move(ReverseRun())))[0].reason == "start"
+        assert (await sessions.change(number, moves.reverse_run))[0].reason == "start"
 
     run(work)
 
 
+def test_a_long_step_back_lets_others_work_and_can_be_paused() -> None:
+    """Keyframes are far apart where a session has run far or its memory is large: most of the run is done again."""
+    async def work(log: Log, sessions: SessionService) -> None:
+        number, short = await sessions.create(NewSession(LOOP)), await sessions.create(NewSession(SHORT))
+        await sessions.change(number, moves.step, 30_000_000)
+        await sessions.look(drop_keyframes, number)
+        before = await state(sessions, number)
+        task = asyncio.create_task(sessions.change(number, moves.step_back, 1))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            await sessions.change(short, moves.step, 1)
+        assert not task.done()
+        sessions.pause(number)
+        [paused] = await task
+        assert (paused.reason, paused.step) == ("paused", 30_000_000)
+        assert await state(sessions, number) == before
+        assert (await sessions.change(number, moves.step_back, 1))[0].step == 29_999_999
+
+    run(work)
+
+
+def drop_keyframes(session: Session, wants_pause: WantsPause) -> Slices[None]:
+    """As if there had been no room for them."""
+    yield
+    session.timeline.keyframes.drop_from(1)
+
+
 def test_one_session_is_used_by_one_at_a_time() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(LOOP, Origin())
-        await asyncio.gather(*(sessions.change(number, move(Step(7))) for _ in range(20)))
-        await asyncio.gather(*(sessions.change(number, move(StepBack(1))) for _ in range(10)))
+        number = await sessions.create(NewSession(LOOP))
+        await asyncio.gather(*(sessions.change(number, moves.step, 7) for _ in range(20)))
+        await asyncio.gather(*(sessions.change(number, moves.step_back, 1) for _ in range(10)))
         assert (await state(sessions, number))[0].step == 130
 
     run(work)
@@ -209,8 +243,8 @@ def test_one_session_is_used_by_one_at_a_time() -> None:
 
 def test_whoever_goes_away_leaves_no_half_used_session() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(LOOP, Origin())
-        task = asyncio.create_task(sessions.change(number, move(Step(3_000_000))))
+        number = await sessions.create(NewSession(LOOP))
+        task = asyncio.create_task(sessions.change(number, moves.step, 3_000_000))
         await asyncio.sleep(0.01)
         task.cancel()
         assert (await state(sessions, number))[0].step == 3_000_000
@@ -219,16 +253,16 @@ def test_whoever_goes_away_leaves_no_half_used_session() -> None:
 
 
 def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "LIVE_MAX", 2)
+    monkeypatch.setattr(cache, "LIVE_MAX", 2)
     monkeypatch.setattr(service, "SESSIONS", 5)
 
     async def work(log: Log, sessions: SessionService) -> None:
-        numbers = [await sessions.create(SHORT, Origin()) for _ in range(5)]
+        numbers = [await sessions.create(NewSession(SHORT)) for _ in range(5)]
         with pytest.raises(SessionLimitReached):
-            await sessions.create(SHORT, Origin())
+            await sessions.create(NewSession(SHORT))
         for number in numbers:
-            await sessions.change(number, move(Step(number)))
-        assert sum(seat.session is not None for seat in sessions.seats) <= 2
+            await sessions.change(number, moves.step, number)
+        assert sum(seat.session is not None for seat in sessions.cache) <= 2
         assert [(await state(sessions, number))[0].step for number in numbers] == numbers
 
     run(work)
@@ -236,11 +270,11 @@ def test_only_so_many_are_ready_and_the_others_come_back(monkeypatch: pytest.Mon
 
 def test_saved_sessions_are_copies() -> None:
     async def work(log: Log, sessions: SessionService) -> None:
-        number = await sessions.create(SHORT, Origin())
-        await sessions.change(number, move(Step(3)))
+        number = await sessions.create(NewSession(SHORT))
+        await sessions.change(number, moves.step, 3)
         before = await state(sessions, number)
         saved = await sessions.copy(number)
-        await sessions.change(number, move(Run()))
+        await sessions.change(number, moves.run)
         await sessions.copy(saved, number)
         assert await state(sessions, number) == before
         file = await sessions.read(_export, number)

@@ -12,7 +12,7 @@ from trie import HexaryTrie
 from chain.hashing import EMPTY_ROOT, keccak256
 from chain.trie import reference
 from storage.errors import StateStoreCorrupt
-from storage.state.trie import BranchCache, Committer, NodeMap, split_node, unpack_path
+from storage.state.trie import BranchCache, NodeMap, TrieCommitter, split_node, unpack_path
 from tests.effort import tries
 
 Batch = dict[bytes, bytes]
@@ -29,7 +29,7 @@ class StoredTrie:
     def commit(self, batch: Batch) -> NodeMap:
         nodes: NodeMap = {}
         updates = sorted((key.hex(), value) for key, value in batch.items())
-        self.root = Committer(self.stored.get, nodes, self.branches).commit(self.root, updates)
+        self.root = TrieCommitter(self.stored.get, nodes, self.branches).commit(self.root, updates)
         for path, node in nodes.items():
             if node is None:
                 self.stored.pop(path, None)
@@ -138,10 +138,10 @@ def test_a_flipped_or_missing_node_is_refused() -> None:
         node = trie.stored[path]
         trie.stored[path] = node[:-1] + bytes([node[-1] ^ 1])
         with pytest.raises(StateStoreCorrupt):
-            Committer(trie.stored.get, {}).commit(trie.root, [(key.hex(), b"new")])
+            TrieCommitter(trie.stored.get, {}).commit(trie.root, [(key.hex(), b"new")])
         del trie.stored[path]
         with pytest.raises(StateStoreCorrupt):
-            Committer(trie.stored.get, {}).commit(trie.root, [(key.hex(), b"new")])
+            TrieCommitter(trie.stored.get, {}).commit(trie.root, [(key.hex(), b"new")])
         trie.stored[path] = node
 
 

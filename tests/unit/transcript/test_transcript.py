@@ -22,9 +22,9 @@ class Printed:
     def __init__(self, local: LocalNode, put: Callable[[str], None] | None = None) -> None:
         self.lines: list[str] = []
         self.local = local
-        self.node = local.opened.node(local.pipeline, 10**7)
+        self.node = local.opened.node(local.committer, local.publications, 10**7)
         self.transcript = Transcript(put or self.lines.append, "json", Abis(), lambda: 0.0, enabled=True)
-        local.ledger.listener = self.transcript.listener
+        local.heard_by(self.transcript.listener)
         self.transcript.start(self.node)
 
     def end(self) -> list[dict[str, Any]]:

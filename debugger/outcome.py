@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chain.reverts import decode_revert
-from debugger.words import hex_of
+from debugger.hex import hex_of
 from vm.message import Halt, Outcome
 
 

@@ -1,8 +1,9 @@
-"""Where a session starts from: an empty state, the state after a block, or the middle of a block."""
+"""What a session starts from: a program, and an empty state, the state after a block, or the middle of a block."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,9 +14,10 @@ from chain.state import BlockHashes, OverlayState, StateReader
 from chain.transactions import decode_transaction, encode_transaction, sender_of
 from chain.types import Hash32
 from debugger.errors import InvalidProgram
-from debugger.program import BlockSetup, Program, block_setup
-from debugger.words import hex_of
-from node.api.pending_block import PendingBlock
+from debugger.hex import data_of, hex_of, number_of
+from debugger.limits import PROGRAM_GAS
+from debugger.program import BlockSetup, Program, block_setup, parse_program
+from node.api.pending_block import BlockAt, PendingBlock
 from node.api.sessions import SessionStore
 from storage.errors import StateUnavailable
 from storage.wal.records import decode_environment, encode_environment
@@ -23,6 +25,8 @@ from vm.block import BlockExecution
 from vm.importing import environment_of
 from vm.machine import Machine
 
+_OF_A_PAST_TRANSACTION = frozenset(("transaction", "name", "tags"))
+_HASH_CHARACTERS = 66
 PENDING_BYTES_MAX = 2**20
 """Transactions of a pending block that a session keeps with it, bytes."""
 
@@ -42,12 +46,49 @@ class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """Where it starts from a pending block after that one: its environment, then its transactions, as in the log."""
 
 
-class Ground:
-    """Base states of sessions. Any thread."""
+class NewSession(NamedTuple):
+    """A session to be made."""
+
+    program: Program
+    origin: Origin = Origin()
+    name: str = ""
+    tags: tuple[str, ...] = ()
+
+
+class BaseStates:
+    """Finds base states in the chain, and the origin of what a user asks for. It holds no state. Any thread."""
 
     def __init__(self, chain: SessionStore, machine: Machine) -> None:
         self._chain = chain
         self.machine = machine
+
+    def requested(self, document: dict[str, Any], block_named: Callable[[object], BlockAt]) -> NewSession:
+        """The session that a user's object describes; ``block_named`` finds a block by its number, tag or hash in JSON.
+
+        Raises `InvalidProgram`, `InvalidParams`, `UnknownBlock`, errors of the transaction.
+        """
+        fields = dict(document)
+        name, tags = fields.pop("name", ""), fields.pop("tags", [])
+        if not isinstance(name, str) or not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise InvalidProgram("name is text, tags are a list of texts")
+        transaction = fields.get("transaction")
+        if isinstance(transaction, str) and len(transaction) == _HASH_CHARACTERS:
+            if set(document) - _OF_A_PAST_TRANSACTION:
+                raise InvalidProgram("a past transaction has its own caller, gas, fork and block")
+            program, origin = self.past_transaction(Hash32(data_of(transaction, "transaction", 32, 32)))
+            return NewSession(program, origin, name, tuple(tags))
+        if "gas" in fields:
+            fields["gas"] = number_of(_number(fields["gas"]), "gas", PROGRAM_GAS)
+        origin = Origin()
+        block = fields.get("block")
+        if not isinstance(block, dict) or {"blockHash", "blockNumber"} & set(block):
+            chosen = fields.pop("block", None)
+            if chosen is not None or "code" not in fields:
+                if isinstance(chosen, int) and not isinstance(chosen, bool) and chosen >= 0:
+                    chosen = hex(chosen)
+                at = block_named("latest" if chosen is None else chosen)
+                fields, origin = self.at_block(fields, at) if isinstance(at, int) else self.at_pending(fields, at)
+        return NewSession(parse_program(fields), origin, name, tuple(tags))
 
     def environment(self, number: int) -> BlockEnvironment:
         """The environment of a block. Raises `InvalidProgram` if there is none."""
@@ -129,3 +170,9 @@ class Ground:
 def _completed(fields: dict[str, Any], environment: BlockEnvironment) -> dict[str, Any]:
     setup: BlockSetup = block_setup(environment)
     return {"fork": environment.fork.name.lower(), **fields, "block": msgspec.to_builtins(setup)}
+
+
+def _number(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise InvalidProgram("gas is a number")
+    return value

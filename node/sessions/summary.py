@@ -1,4 +1,4 @@
-"""Where a session stands, in the form every command is answered with and every event carries."""
+"""Where a session is, in the form that every move is answered with and every event carries."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def plain(value: object) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 
-def where(session: Session, events: list[Event]) -> Json:
-    """Where a session stands, why it stopped there, and what else a command did."""
+def summary(session: Session, events: list[Event]) -> Json:
+    """Position, why the session stopped there, and the breakpoints that hold."""
     state = session.state(_BRIEF)
     stopped = next((event for event in events if isinstance(event, Stopped)), None)
     answer: Json = {
@@ -40,8 +40,11 @@ def where(session: Session, events: list[Event]) -> Json:
     return answer
 
 
-def event_of(session: Session, before: State | None, answer: object) -> Json:
-    """What watchers are told of a command that has been carried out: the position, what changed, what was answered."""
+def change_event(session: Session, before: State | None, answer: object) -> Json:
+    """What watchers get to know of a command that was carried out: the position, what changed, and its answer.
+
+    ``before`` is the state before it; None where nobody watches.
+    """
     is_move = isinstance(answer, dict) and "gasLeft" in answer
-    event: Json = {"position": answer} if is_move else {"position": where(session, []), "result": answer}
+    event: Json = {"position": answer} if is_move else {"position": summary(session, []), "result": answer}
     return event if before is None else event | {"changed": plain(changes(before, session.state()))}

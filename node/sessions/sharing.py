@@ -1,8 +1,8 @@
 """Who may do what with a session: the node's owner everything, others what their token's role allows until it expires.
 
-A token is ``zvs-SESSION-SHARE-SECRET``; of the secret, 256 random bits, only the hash is kept. The wheel: while
-nobody holds it, whoever may drive and moves takes it. Held, others' moves are refused until the holder releases it,
-its token ends, or somebody takes over and says so.
+A token is ``zvs-SESSION-SHARE-SECRET``; of the secret, 256 random bits, only the hash is kept. Control of a session:
+while nobody has it, the first who may drive and moves takes it. The moves of others are refused until the holder
+releases it, the holder's token ends, or somebody takes over explicitly.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ import hashlib
 import hmac
 import re
 import secrets
-from enum import Enum
+import time
+from collections.abc import Callable
 from math import ceil
 from typing import Final, NamedTuple
 
 import msgspec
 
-from debugger.errors import InvalidProgram, SessionFileMalformed, SessionLimitReached
+from debugger.errors import InvalidProgram, SessionFileMalformed, SessionLimitReached, SessionNotFound
 from debugger.limits import NAME_CHARACTERS
-from node.sessions.errors import InvalidShare, NotDriving, ShareExpired
+from node.sessions.errors import InvalidShare, NotDriving, OwnersOnly, ShareExpired, WatchOnly
+from node.sessions.rights import SHARE_PREFIX, Right, SessionRef
+from storage.sessions.shelf import SessionShelf
 
 WATCH: Final = "watch"
 DRIVE: Final = "drive"
@@ -30,18 +33,7 @@ TTL_SECONDS: Final = 3_600
 TTL_MAX_SECONDS: Final = 30 * 24 * 3_600
 OWNER: Final = 0
 """Share number of the owner."""
-_TOKEN: Final = re.compile(r"zvs-([1-9][0-9]{0,18})-([1-9][0-9]{0,18})-([0-9a-f]{64})")
-
-
-class Right(Enum):
-    """What a command does with the session that it names, and so who may give it."""
-
-    LOOK = "look"
-    """The owner, and holders of any of the session's tokens."""
-    DRIVE = "drive"
-    """The owner, and holders of a token of the role drive."""
-    OWN = "own"
-    """The owner, who names a session by its number."""
+_TOKEN: Final = re.compile(SHARE_PREFIX + r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})-([0-9a-f]{64})")
 
 
 class Share(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +56,7 @@ class Sharing(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     given: int = 0
     """The highest share number ever given."""
     driver: int | None = None
-    """Share that holds the wheel, `OWNER`, or None: it is free."""
+    """Share that has control, `OWNER`, or None: it is free."""
     changes: int = 0
     """Changes of the session so far: the cursor of its events."""
 
@@ -89,7 +81,7 @@ def decode_sharing(data: bytes) -> Sharing:
         raise SessionFileMalformed(f"how the session is shared: {error}"[:300]) from None
 
 
-class Access(NamedTuple):
+class SessionAccess(NamedTuple):
     """What a reference to a session allows."""
 
     session: int
@@ -101,13 +93,8 @@ def parse_token(token: str) -> tuple[int, int, str]:
     """Session, share and secret. Raises `InvalidShare`."""
     found = _TOKEN.fullmatch(token)
     if found is None:
-        raise InvalidShare("this is not a session token")
+        raise InvalidShare("this is not a share token")
     return int(found[1]), int(found[2]), found[3]
-
-
-def is_token(text: str) -> bool:
-    """Whether it has the form of a token."""
-    return _TOKEN.fullmatch(text) is not None
 
 
 def given(sharing: Sharing, session: int, role: str, ttl: int, name: str, now: float) -> tuple[Sharing, Share, str]:
@@ -123,7 +110,7 @@ def given(sharing: Sharing, session: int, role: str, ttl: int, name: str, now: f
         raise SessionLimitReached(f"a session has at most {SHARES} shares at once")
     secret = secrets.token_hex(32)
     share = Share(sharing.given + 1, role, _digest(secret), ceil(now) + ttl, name)
-    token = f"zvs-{session}-{share.id}-{secret}"
+    token = f"{SHARE_PREFIX}{session}-{share.id}-{secret}"
     return msgspec.structs.replace(sharing, shares=(*alive, share), given=share.id), share, token
 
 
@@ -136,25 +123,25 @@ def revoked(sharing: Sharing, share: int) -> Sharing:
     return msgspec.structs.replace(sharing, shares=left, driver=driver)
 
 
-def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> Access:
+def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> SessionAccess:
     """What a token allows. Raises `InvalidShare`, `ShareExpired`."""
     found = next((other for other in sharing.shares if other.id == share), None)
     if found is None or not hmac.compare_digest(found.digest, _digest(secret)):
         raise InvalidShare(f"this token is not, or no longer, one of session {session}'s")
     if now >= found.expires:
         raise ShareExpired(f"share {share} of session {session} has expired")
-    return Access(session, share, found.role == DRIVE)
+    return SessionAccess(session, share, found.role == DRIVE)
 
 
 def holder(sharing: Sharing, now: float) -> int | None:
-    """Who holds the wheel: a share that still counts, `OWNER`, or None."""
+    """Who has control: a share that still counts, `OWNER`, or None."""
     if sharing.driver is None or sharing.driver == OWNER:
         return sharing.driver
     return next((s.id for s in sharing.shares if s.id == sharing.driver and now < s.expires), None)
 
 
-def wheel_taken(sharing: Sharing, share: int, now: float, take_over: bool = False) -> Sharing:
-    """The sharing with the wheel in the hands of a share. Raises `NotDriving` if somebody else holds it."""
+def control_taken(sharing: Sharing, share: int, now: float, take_over: bool = False) -> Sharing:
+    """The sharing with a share in control. Raises `NotDriving` if somebody else is."""
     held = holder(sharing, now)
     if held not in (None, share) and not take_over:
         assert held is not None
@@ -162,13 +149,13 @@ def wheel_taken(sharing: Sharing, share: int, now: float, take_over: bool = Fals
     return msgspec.structs.replace(sharing, driver=share)
 
 
-def wheel_released(sharing: Sharing, share: int, now: float) -> Sharing:
-    """The sharing with the wheel free. Raises `NotDriving` if somebody else holds it."""
-    return msgspec.structs.replace(wheel_taken(sharing, share, now), driver=None)
+def control_released(sharing: Sharing, share: int, now: float) -> Sharing:
+    """The sharing with nobody in control. Raises `NotDriving` if somebody else is."""
+    return msgspec.structs.replace(control_taken(sharing, share, now), driver=None)
 
 
 def holder_name(sharing: Sharing, share: int | None) -> str:
-    """How events and errors call whoever holds the wheel: the owner, a share by number and name, or nobody."""
+    """The holder of control as events and errors name it: the owner, a share by number and name, or nobody."""
     if share is None:
         return "nobody"
     if share == OWNER:
@@ -179,3 +166,73 @@ def holder_name(sharing: Sharing, share: int | None) -> str:
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
+
+
+class Sharings:
+    """Owner of the sharing of every session in memory; the records on the shelf have it too. From one event loop."""
+
+    def __init__(self, shelf: SessionShelf, clock: Callable[[], float] = time.time) -> None:
+        """``clock`` gives Unix seconds, by which tokens expire."""
+        self._shelf = shelf
+        self._clock = clock
+        self._sharings: dict[int, Sharing] = {}
+
+    def now(self) -> float:
+        """Unix time, seconds."""
+        return self._clock()
+
+    def of(self, session: int) -> Sharing:
+        """As the session's record has it. Raises `SessionNotFound`."""
+        kept = self._shelf.get(session)
+        if kept is None:
+            raise SessionNotFound(f"no session {session}")
+        found = self._sharings.get(session)
+        if found is None:
+            found = self._sharings[session] = decode_sharing(kept.place.sharing)
+        return found
+
+    def kept(self, session: int, sharing: Sharing | None) -> None:
+        """The session's record, with this sharing, is durable; None: the session is closed."""
+        if sharing is None:
+            self._sharings.pop(session, None)
+        else:
+            self._sharings[session] = sharing
+
+    def enter(self, ref: SessionRef) -> SessionAccess:
+        """What a number or token allows. Raises `SessionNotFound`, `InvalidShare`, `ShareExpired`."""
+        if isinstance(ref, int):
+            self.of(ref)
+            return SessionAccess(ref, OWNER, True)
+        session, share, secret = parse_token(ref)
+        return entered(self.of(session), session, share, secret, self.now())
+
+    def driver(self, ref: SessionRef) -> SessionAccess:
+        """`enter` for a caller who wants to move or change the session. Raises also `WatchOnly`."""
+        access = self.enter(ref)
+        if not access.may_drive:
+            raise WatchOnly(f"share {access.share} of session {access.session} is to watch with")
+        return access
+
+    def check(self, ref: SessionRef, right: Right) -> None:
+        """Raise what `enter` and `driver` raise, or `OwnersOnly`, unless the reference has the right.
+
+        The owner's numbers have every right, of sessions that do not exist too: the command says what is missing.
+        """
+        if isinstance(ref, int):
+            return
+        if right is Right.OWN:
+            raise OwnersOnly("a share token is not enough for this")
+        (self.driver if right is Right.DRIVE else self.enter)(ref)
+
+    def changed(self, access: SessionAccess) -> Sharing:
+        """The sharing after one more change by the holder of an access, who takes control if it is free.
+
+        Raises `NotDriving`.
+        """
+        sharing = control_taken(self.of(access.session), access.share, self.now())
+        return msgspec.structs.replace(sharing, changes=sharing.changes + 1)
+
+    def seconds_left(self, access: SessionAccess) -> float | None:
+        """Until the access ends; None for the owner's."""
+        expiry = next((s.expires for s in self.of(access.session).shares if s.id == access.share), None)
+        return None if expiry is None else max(0.0, expiry - self.now())

@@ -1,17 +1,18 @@
-"""Where sessions are kept: small ones and moves in the log, large ones in files that the log names."""
+"""Where sessions are kept (small ones and moves in the log, large ones in files that the log names), and how long."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from chain.errors import ZvmdError
 from debugger.errors import SessionLimitReached, SessionNotFound
 from storage.errors import StoragePanic
+from storage.index.sessions import SessionRow
 from storage.sessions.records import MAX_CONTENT, Kept, Label, Place, Snapshot
-from storage.sessions.search import Found, SessionSearch, row_of
+from storage.sessions.search import SessionSearch, row_of
 from storage.sessions.shelf import SessionShelf
 
 INLINE_BYTES = 2**20
@@ -21,6 +22,38 @@ CONTENT_BYTES = 256 * 2**20
 
 Keep = Callable[[int, Kept | Place | None], Awaitable[object]]
 """Returns once what it says of a session is durable and on the shelf."""
+
+
+DAY = 86_400
+"""Seconds."""
+
+
+class Policy(NamedTuple):
+    """How long sessions are kept, and how many."""
+
+    keep_days: float = 30.0
+    """Days without a command; 0: no limit."""
+    max_sessions: int = 1_000
+    max_bytes: int = 2**30
+    """Contents of all sessions, in the log or in files."""
+
+
+def expired(rows: Iterable[SessionRow], policy: Policy, now: int) -> list[SessionRow]:
+    """Sessions to remove: those unused for too long, then the longest unused until the rest fits. Pinned ones stay,
+    and count. ``now`` in Unix seconds.
+
+    >>> expired([], Policy(), 0)
+    []
+    """
+    by_age = sorted(rows, key=lambda row: (row.used, row.id))
+    count, total = len(by_age), sum(row.bytes for row in by_age)
+    gone = []
+    for row in by_age:
+        is_old = policy.keep_days > 0 and now - row.used > policy.keep_days * DAY
+        if not row.pinned and (is_old or count > policy.max_sessions or total > policy.max_bytes):
+            count, total = count - 1, total - row.bytes
+            gone.append(row)
+    return gone
 
 
 class Files(Protocol):
@@ -37,8 +70,12 @@ class Files(Protocol):
     def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]: ...
 
 
-class Keeper:
-    """The shelf, the way into the log, and the files. One call for a session at a time."""
+class SessionRepository:
+    """Sessions as they were kept last, and the way to keep them. One call for a session at a time.
+
+    The shelf is storage's: the writer puts records there once they are durable. The repository owns the number of bytes
+    in use and, through `Files`, the snapshot files.
+    """
 
     def __init__(
         self,
@@ -94,7 +131,7 @@ class Keeper:
             raise
 
     async def put(self, session: int, change: Kept | Place | None) -> None:
-        """Log the session, where it stands now, or that it is closed; returns when that is durable."""
+        """Log the session, its new position, or that it is closed; returns when that is durable."""
         before = _inline(self.shelf.get(session))
         file = change.content if isinstance(change, Kept) and isinstance(change.content, Snapshot) else None
         try:
@@ -113,10 +150,14 @@ class Keeper:
         """Change what the session is found by, not what it is."""
         await self.put(session, msgspec.structs.replace(self.kept(session), label=label))
 
-    def everything(self) -> Found:
+    def rows(self) -> list[SessionRow]:
         """All sessions, the newest first."""
         entries = ((session, self.shelf.entry(session)) for session in reversed(list(self.shelf)))
-        return Found([row_of(session, entry) for session, entry in entries if entry is not None], False)
+        return [row_of(session, entry) for session, entry in entries if entry is not None]
+
+    def sweep(self) -> tuple[int, int]:
+        """Remove files that no session names; how many, and how many are left. Off the loop."""
+        return self.files.sweep(self.shelf.snapshots, self.now())
 
 
 def _inline(kept: Kept | None) -> int:

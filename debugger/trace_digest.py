@@ -50,7 +50,7 @@ class Side:
     """A timeline of a session's current branch with its digest; the session does not move."""
 
     def __init__(self, session: Session, with_gas: bool) -> None:
-        self.timeline: Timeline = session.twin(spacing=DIFF_CHUNK)
+        self.timeline: Timeline = session.clone(spacing=DIFF_CHUNK)
         self.last_seen: tuple[int, int, str] = _NOTHING
         """Of what was mixed in last: step of the opcode, opcode, and for storage what the slot held."""
         self._digest = _Digest(with_gas)

@@ -18,7 +18,7 @@ class Hit(NamedTuple):
     ids: tuple[int, ...]
 
 
-class Hunt:
+class Search:
     """One search. The position it begins at has been seen: it is never a hit."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Hunt:
     ) -> None:
         """``until_depth``: stop also when an ended call leaves so many frames.
 
-        ``includes_start``: a failure of the very first operation counts. ``watch``: that of an earlier hunt for the
+        ``includes_start``: a failure of the very first operation counts. ``watch``: that of an earlier search for the
         same conditions, which has marked the codes already.
         """
         self._first = timeline.step if includes_start else timeline.step + 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import msgspec
@@ -13,7 +12,8 @@ from chain.state import EMPTY_ACCOUNT
 from debugger.errors import SessionFileMalformed
 from debugger.persist import decode_record, encode_record, record_of, restore_slices
 from debugger.session import Session
-from node.sessions.origin import Ground, Origin
+from debugger.slices import Slices
+from node.sessions.base_state import BaseStates, Origin
 from storage.errors import StateUnavailable
 from storage.sessions.records import Kept, Label, Place
 
@@ -55,7 +55,7 @@ def label_of(session: Session, created: int, pinned: bool = False) -> Label:
 
 
 def place_of(session: Session, now: int, sharing: bytes = b"") -> Place:
-    """Where the session stands."""
+    """The session's position."""
     halt = session.halt()
     reason = "" if halt is None else halt.reason
     return Place(session.step_index, session.branch, session.digest(), reason, now, sharing)
@@ -112,19 +112,18 @@ def copied(kept: Kept, data: bytes, over: Kept | None, now: int, sharing: bytes)
     return Kept(label, place, b""), msgspec.msgpack.encode(content)
 
 
-def bring_back(data: bytes, place: Place, ground: Ground) -> Generator[None, None, tuple[Session, Origin]]:
+def bring_back(data: bytes, place: Place, bases: BaseStates) -> Slices[tuple[Session, Origin]]:
     """The session replayed to a place; over its record's witness once the chain has forgotten the base state.
 
     In slices: others may work after every ``yield``. Raises `SessionDiverged`, `SessionFileMalformed`.
     """
     content = decode_content(data)
     try:
-        base, block_hash = ground.base(content.origin)
+        base, block_hash = bases.base(content.origin)
     except StateUnavailable:
         base, block_hash = None, None
     record = msgspec.structs.replace(
         decode_record(content.record), position=place.step, branch=place.branch, digest=place.digest
     )
-    session = yield from restore_slices(record, ground.machine, base, block_hash, KEYFRAME_BYTES)
-    session.is_running = False
+    session = yield from restore_slices(record, bases.machine, base, block_hash, KEYFRAME_BYTES)
     return session, content.origin

@@ -1,0 +1,262 @@
+"""Carries out what the writer decides: threads, the log's appends and syncs, publication, patience with a full disk.
+
+One thread steps the writer, another syncs the log: while a turn syncs, the next one is made. Nothing is answered, shown
+to a reader or checkpointed before the sync that holds it (docs/design/0002).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from node.api.errors import NodeStopping, ReadOnly, WriterBusy
+from node.engine.clock import Clock
+from node.engine.pool import PooledTransaction
+from node.engine.requests import Freeze, Request, goes_back, is_alone, parts
+from node.engine.turn import Turn
+from node.engine.writer import Writer
+from storage.errors import StorageFull
+from storage.io.failpoints import reach
+from storage.store import Store
+
+log = structlog.get_logger(__name__)
+
+INBOX_MAX = 8_192
+"""Requests that may wait for the writer."""
+OVERLAY_BYTES_MAX = 256 * 2**20
+"""Memory that blocks in no checkpoint may take before requests are refused for a while."""
+TURNS_IN_FLIGHT_MAX = 4
+"""Turns that may wait for the committer before the writer pauses."""
+IDLE_SECONDS = 1.0
+FULL_DISK_RETRY_SECONDS = 1.0
+FULL_DISK_PATIENCE = 5
+"""Tries after which those who wait are told that the disk is full: nobody should wait for hours, and they can ask again
+by the same bytes or the same key. What they sent stays in line for the log."""
+FULL = "the disk is full; what was sent is neither refused nor durable yet"
+
+
+def _ignore(*_: object) -> None:
+    """For those who do not want to be called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is called, and on which thread."""
+
+    on_fault: Callable[[BaseException], None] = _ignore
+    """A thread ends with this exception: the process has to end. That thread."""
+    on_full: Callable[[], None] = _ignore
+    """The log finds no room: somebody should make some. Committer thread."""
+    on_admitted: Callable[[list[PooledTransaction]], None] = _ignore
+    """These came into the pool, durable now, before the blocks that have them are shown. Committer thread."""
+    on_publish: Callable[[int], None] = _ignore
+    """Readers see everything up to the record with this LSN. Committer thread."""
+    heartbeat: Callable[[], None] = _ignore
+    """At least every `IDLE_SECONDS`, so that a stuck writer is noticed (watchdog). Writer thread."""
+
+
+class Committer:
+    """Owns the inbox, the turns in flight and both threads; publishes in the `Store`."""
+
+    def __init__(self, writer: Writer, store: Store, clock: Clock, listeners: Listeners | None = None) -> None:
+        self._writer = writer
+        self._store = store
+        self._clock = clock
+        self._listeners = listeners or Listeners()
+        self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
+        self._turns: queue.Queue[Turn | None] = queue.Queue(TURNS_IN_FLIGHT_MAX)
+        self._stopping = False
+        self._gate = threading.Lock()
+        """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
+        self._work_seconds = 0.0
+        self._log_is_full = False
+        self._has_room = True
+        self._threads = [
+            threading.Thread(target=self._guard, args=(self._write,), name="writer"),
+            threading.Thread(target=self._guard, args=(self._commit,), name="committer"),
+        ]
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what was taken, make it durable, and end both threads."""
+        with self._gate:
+            self._stopping = True
+            self._inbox.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def now(self) -> int:
+        """Wall-clock seconds, as the writer takes them."""
+        return self._clock.now()
+
+    @property
+    def work_seconds(self) -> float:
+        """CPU time the writer has spent on requests: replaying what it did takes about as long."""
+        return self._work_seconds
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the inbox."""
+        return self._inbox.qsize()
+
+    @property
+    def read_only(self) -> bool:
+        """Changes are refused until the disk has room again."""
+        return self._log_is_full or not self._has_room
+
+    def disk_has_room(self, has_room: bool) -> None:
+        """What somebody who watches the disk found; without room, changes are refused."""
+        self._has_room = has_room
+
+    def put(self, request: Request) -> None:
+        """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
+        if not isinstance(request, Freeze):
+            if self.read_only:
+                raise ReadOnly("the log's disk is full" if self._log_is_full else "the log's disk is nearly full")
+            if self._store.state.overlay_bytes > OVERLAY_BYTES_MAX:
+                raise WriterBusy("blocks are made faster than checkpoints write them down")
+        with self._gate:
+            if self._stopping:
+                raise NodeStopping("the node is stopping")
+            try:
+                self._inbox.put_nowait(request)
+            except queue.Full:
+                raise WriterBusy(f"{INBOX_MAX} requests wait") from None
+
+    # The writer thread
+
+    def _write(self) -> None:
+        stop = False
+        while not stop:
+            requests, stop = self._take()
+            for part in parts(requests) if requests or not self._writer.is_mining else ([],):
+                if part and is_alone(part[0]):
+                    self._turns.join()
+                begin = time.thread_time()
+                turn = self.step(part)
+                self._work_seconds += time.thread_time() - begin
+                self._hand_over(turn)
+            self._listeners.heartbeat()
+        for request, error in self._writer.stop():
+            request.done(error)
+        self._turns.put(None)
+
+    def _take(self) -> tuple[list[Request], bool]:
+        """Everything that waits, and whether the end came; waits for the first request, `IDLE_SECONDS` at most, if no
+        blocks are due.
+        """
+        requests: list[Request] = []
+        try:
+            request = self._inbox.get(not self._writer.is_mining, IDLE_SECONDS)
+            while request is not None:
+                requests.append(request)
+                request = self._inbox.get_nowait()
+        except queue.Empty:
+            return requests, False
+        return requests, True
+
+    def _hand_over(self, turn: Turn) -> None:
+        """Give the turn to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        if self._inbox.empty() and not self._turns.unfinished_tasks:
+            self.commit(turn)
+        else:
+            self._turns.put(turn)
+
+    def step(self, requests: Sequence[Request]) -> Turn:
+        """The writer's next turn, for `commit`; the log has its records, and a chain that goes back is back already.
+
+        A request that `is_alone` comes by itself, when all turns before are committed.
+        Raises `StorageError`: memory may be half changed, start again.
+        """
+        self._writer.published(self._store.head.number)
+        if any(map(goes_back, requests)):
+            try:
+                self._store.write_frozen()  # nothing can be taken out of a checkpoint under way
+            except StorageFull as error:
+                refusal = ReadOnly(f"the disk is full: {error}")
+                turn = self._writer.step([], self.now())
+                turn.answers += [(request, refusal) for request in requests]
+                return turn
+        turn = self._writer.step(requests, self.now())
+        self._store.append(turn.records)
+        for request, answer in turn.accepted:
+            request.done(answer)
+        return turn if turn.back is None else self._go_back(turn)
+
+    def _go_back(self, turn: Turn) -> Turn:
+        """Bring the chain back, durable first; then the turn that goes on from there, which answers both."""
+        assert turn.back is not None
+        self._sync(turn)
+        self._store.revert(turn.back.revert, turn.back.lsn)
+        self._writer.went_back(turn.back)
+        following = self._writer.step([], self.now())
+        self._store.append(following.records)
+        following.goes_on(turn)
+        return following
+
+    # The committer thread
+
+    def _commit(self) -> None:
+        while (turn := self._turns.get()) is not None:
+            self.commit(turn)
+            self._turns.task_done()
+
+    def commit(self, turn: Turn) -> None:
+        """Make a turn durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
+        reach("pipeline.commit.before")
+        self._sync(turn)
+        reach("pipeline.durable")
+        self._publish(turn)
+        reach("pipeline.published")
+        for request, answer in turn.answers:
+            request.done(answer)
+            reach("pipeline.answered")
+
+    def _publish(self, turn: Turn) -> None:
+        if turn.ended:
+            entry, fate = turn.ended[0]
+            log.info(
+                "transactions left the pool",
+                count=len(turn.ended), first=entry.transaction.hash.hex(), fate=fate.kind, reason=fate.reason,
+            )  # fmt: skip
+        if turn.admitted:
+            self._listeners.on_admitted(turn.admitted)
+        for sealed in turn.sealed:
+            self._store.follower.remember(sealed.block)
+        self._store.publish(turn.head)
+        self._listeners.on_publish(turn.lsn)
+
+    def _sync(self, turn: Turn) -> None:
+        """Wait until the log is durable as far as the turn; a full disk makes the node read-only meanwhile."""
+        tries = 0
+        while True:
+            try:
+                self._store.make_durable(turn.lsn)
+            except StorageFull as error:
+                if not self._log_is_full:
+                    log.error("disk full: read-only until there is room", error=str(error))
+                self._log_is_full = True
+                self._listeners.on_full()
+                tries += 1
+                if tries == FULL_DISK_PATIENCE:
+                    turn.give_up_waiting(ReadOnly(FULL))
+                self._clock.sleep(FULL_DISK_RETRY_SECONDS)
+            else:
+                self._log_is_full = False
+                return
+
+    def _guard(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except BaseException as error:
+            self._listeners.on_fault(error)
+            raise

@@ -1,0 +1,68 @@
+"""What coroutines of the event loop wait for: blocks, log records and pool transactions that are published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from node.api.types import PendingTransaction
+from node.engine.arrivals import Arrivals
+from node.engine.pool import PooledTransaction
+from storage.store import Store
+
+
+class Publications:
+    """`published` and `admitted` are called on the committer thread; everything else is for one event loop.
+
+    Owns what is waited for; what can be seen is the store's.
+    """
+
+    def __init__(self, store: Store, also: Callable[[], None] = lambda: None) -> None:
+        """``also`` is called on the committer thread too, after each publication."""
+        self._store = store
+        self._also = also
+        self._lsn = store.last_lsn
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._happened = asyncio.Event()
+        self._arrivals = Arrivals()
+
+    @property
+    def lsn(self) -> int:
+        """Everything in the log up to here is durable and seen by readers. Any thread."""
+        return self._lsn
+
+    def published(self, lsn: int) -> None:
+        """Readers see everything up to this record: wake all who wait."""
+        self._lsn = lsn
+        self._also()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._happened.set()
+        self._happened = asyncio.Event()
+
+    def admitted(self, entries: list[PooledTransaction]) -> None:
+        """These came into the pool: tell those who follow it."""
+        if self._loop is not None and self._arrivals.is_followed:
+            arrived = [PendingTransaction(entry.transaction, entry.sender) for entry in entries]
+            self._loop.call_soon_threadsafe(self._arrivals.add, arrived)
+
+    def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
+        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        self._loop = asyncio.get_running_loop()
+        return self._arrivals.follow()
+
+    async def wait_for_lsn(self, lsn: int) -> None:
+        """Return once reads see everything up to this record."""
+        self._loop = asyncio.get_running_loop()
+        while self._lsn < lsn:
+            await self._happened.wait()
+
+    async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
+        """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
+        self._loop = asyncio.get_running_loop()
+        store = self._store
+        while store.head.number < number and (rewinds is None or store.rewinds.count <= rewinds):
+            await self._happened.wait()
+        return store.head.number

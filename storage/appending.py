@@ -1,0 +1,75 @@
+"""Records that the log does not have yet: the writer makes them, with the LSNs they will get; the committer appends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from storage.errors import RecordTooLarge
+from storage.io.failpoints import reach
+from storage.wal import Wal
+from storage.wal.records import RecordType
+
+
+class NewRecord(NamedTuple):
+    """A record that is not in the log yet."""
+
+    lsn: int
+    """The LSN that it will get."""
+    type: RecordType
+    payload: bytes
+    optional: bool = False
+    """An older program may skip it."""
+
+
+class NewRecords:
+    """Records in the order in which they will be appended. Owned by the writer."""
+
+    def __init__(self, next_lsn: int, max_payload: int) -> None:
+        """``next_lsn``: what the log gives next. ``max_payload``: bytes of the largest record it takes."""
+        self.max_payload = max_payload
+        self._next_lsn = next_lsn
+        self._records: list[NewRecord] = []
+
+    @property
+    def last_lsn(self) -> int:
+        """Of the newest record, in the log or not."""
+        return self._next_lsn - 1
+
+    def add(self, kind: RecordType, payload: bytes, *, optional: bool = False) -> int:
+        """One more record; returns its LSN. Raises `RecordTooLarge`."""
+        if len(payload) > self.max_payload:
+            raise RecordTooLarge(f"a record of {len(payload)} bytes; at most {self.max_payload} fit")
+        lsn = self._next_lsn
+        self._next_lsn += 1
+        self._records.append(NewRecord(lsn, kind, payload, optional))
+        return lsn
+
+    def take(self) -> list[NewRecord]:
+        """All that were added since the last call."""
+        records, self._records = self._records, []
+        return records
+
+
+def append(wal: Wal, records: Iterable[NewRecord]) -> None:
+    """Queue records in the log; they are durable after its next flush. Raises `StorageFull`, `WalClosed`."""
+    for record in records:
+        _reach_before(record.type)
+        lsn = wal.append(record.type, record.payload, optional=record.optional)
+        assert lsn == record.lsn, f"the log gave LSN {lsn} to the record that was made for {record.lsn}"
+        if record.type is RecordType.BLOCK_ENV:
+            reach("block.environment.appended")
+        elif record.type is RecordType.BLOCK_SEAL:
+            reach("block.seal.appended")
+
+
+def _reach_before(kind: RecordType) -> None:
+    match kind:
+        case RecordType.BLOCK_SEAL:
+            reach("block.transactions.appended")
+        case RecordType.POOL_ADMIT:
+            reach("pool.admission.before")
+        case RecordType.COMMAND:
+            reach("command.before")
+        case RecordType.CHEAT:
+            reach("cheat.before")
