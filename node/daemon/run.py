@@ -22,10 +22,10 @@ from node.daemon.periodic import register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_addresses, local_address, start_servers
 from node.daemon.voice import Voice, lacking, transcript_of
 from node.daemon.watch import presence_of
-from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names
+from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
 from node.ops.jobs import Jobs
@@ -193,7 +193,7 @@ def _tell_status(
         "sessions": sessions.status,
         "memory": resident_bytes,
         "readers": servers.service.readers.status,
-        "limits": partial(bounds, opened.store, opened.pool, committer, servers.service.bounds),
+        "limits": partial(limit_usage, opened.store, opened.pool, committer, servers.service.limit_usage),
         "logging": log_status,
         "restarts": restarts.status,
         "jobs": lambda: msgspec.to_builtins(jobs.status()),

@@ -1,4 +1,4 @@
-"""Fills a block from the pool: the one way in which transactions are chosen, for the writer and for ``pending``."""
+"""Fills a block from the pool, for the writer and for the pending block alike."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from storage.errors import StorageError
 from vm.interruption import checkpoint
 
 GAS_MIN = SCHEDULES[LATEST_FORK].transaction
-"""A block with less gas left takes no further transaction."""
+"""A block with less gas left is full."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction stays in the pool; any other reason is final."""
+"""Errors after which a transaction stays in the pool; any other is final."""
 
 
 def fill(

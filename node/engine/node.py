@@ -35,7 +35,7 @@ from node.api.types import (
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.committer import Committer
-from node.engine.completion import Offered
+from node.engine.drafts import Offered
 from node.engine.fate import Fates
 from node.engine.outbox import Outbox
 from node.engine.pending import PendingBlocks
@@ -55,7 +55,7 @@ from vm.importing import environment_of
 from vm.machine import Machine
 
 ANVIL_VERSION = "1.7.1"
-"""The anvil whose calls are answered as it does."""
+"""Version of anvil whose behaviour is matched."""
 
 
 class Node:
@@ -76,7 +76,7 @@ class Node:
         web3_version: str = "",
         transcript: Transcript | None = None,
     ) -> None:
-        """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty."""
+        """``cheats``: whether development calls are allowed. ``web3_version``: the setting ``node.client_version``."""
         self._store = store
         self._machine = machine
         self._applied = store.applied
@@ -98,11 +98,11 @@ class Node:
         )
         self._fates = Fates(self._store, self._pool, self._config, self.transaction_location)
         self._last_situations: dict[type, tuple[object, Situation]] = {}
-        """The last one of a published block, and that of a pending one."""
+        """The newest situation of a published block, and that of a pending one."""
         self._cheats = cheats
         self._web3_version = web3_version
         self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
-        """Where a read that a request needs is run; the daemon has it run on the readers."""
+        """Runs a read that a request needs; the daemon has it run on the reader threads."""
         self.status_sources: dict[str, Callable[[], Any]] = {}
 
     # What it is
@@ -121,7 +121,7 @@ class Node:
 
     @property
     def web3_version(self) -> str:
-        """What ``web3_clientVersion`` answers: the setting, else the client version, behind anvil's where cheats work.
+        """Answer of ``web3_clientVersion``: the setting, or the client version, with anvil's before it if ``cheats``.
 
         Hardhat's network helpers of both generations work only with names that begin with anvil's or Hardhat's.
         """
@@ -197,7 +197,7 @@ class Node:
         return self._applied.block_hash(number)
 
     def pending(self) -> PendingBlock:
-        """What the next block would be, from the pool and the clock. Reader threads."""
+        """The pending block, from the pool and the clock. Reader threads."""
         return self._pending_blocks.newest()
 
     # State
@@ -238,7 +238,7 @@ class Node:
         make: MakeTracer,
         index: int | None = None,
     ) -> Any:
-        """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
+        """Result of a tracer on a simulated call after a block, or before its transaction ``index``."""
         if index is None:
             situation = self._situation(at)
         else:
@@ -246,14 +246,14 @@ class Node:
         return trace_call(situation, fields, overrides, make)
 
     def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
-        """Results of tracers on a block's transactions, run again as they are taken; of one only with ``index``."""
+        """Results of tracers on a block's transactions, each executed when its result is taken; one with ``index``."""
         block = self.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
             return iter(())
         return trace_block(*self._run_again(at), self.block_hash, make, index)
 
     def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
-        """What running a block again takes: machine, environment, block, senders and the state before."""
+        """What executing a block again needs: machine, environment, block, senders and pre-state."""
         if not isinstance(at, int):
             return self._machine, at.environment, at.block, at.senders, at.before
         block, senders = self.block(at), self.senders(at)
@@ -311,7 +311,7 @@ class Node:
         return [_waiting(entry) for entry in self._pool.shown_entries(self.head().number)]
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
-        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        """Transactions that enter the pool, each when it is durable and before its block is published."""
         return self._publications.arrivals()
 
     def next_base_fee(self) -> int:
@@ -366,7 +366,7 @@ class Node:
         return Submitted(transaction_hash, self._publications.lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
-        """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
+        """Index up to a block now instead of at the next run of the job. Indexed blocks stay indexed after a crash."""
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
@@ -381,7 +381,7 @@ class Node:
             return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait, batch)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
-        """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
+        """Execute a development call (`node.engine.cheats`); returns its answer, or the first answer to this ``key``.
 
         Raises `CheatsDisabled` unless this is a development chain.
         """
@@ -406,17 +406,17 @@ class Node:
         return self._dev.sign(address, digest)
 
     async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
-        """Seal ``count`` blocks. Returns the head's number, or what the same ``key`` was answered before."""
+        """Seal ``count`` blocks. Returns the head's number, or the first answer to the same ``key``."""
         number = await self._ask(lambda done: Mine(done, count, interval, key))
         assert isinstance(number, int)
         return number
 
     async def keep_session(self, session: int, change: Kept | Place | None) -> None:
-        """Return once a debug session, where it stands now, or that it is closed, is durable."""
+        """Return once a debug session, its new position or its closing is durable."""
         await self._ask(lambda done: KeepSession(done, session, change))
 
     async def keep_template(self, name: str, content: bytes | None) -> None:
-        """Return once a user's template, or that it is removed, is durable."""
+        """Return once a user's template or its removal is durable."""
         await self._ask(lambda done: KeepTemplate(done, name, content))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:
@@ -442,11 +442,11 @@ class Node:
         return self._applied.settings.automine
 
     def rewinds(self) -> Rewinds:
-        """How far the chain was brought back since the start."""
+        """The rewinds of the chain since the start."""
         return self._store.rewinds
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
-        """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
+        """Return the head's number once it is at least ``number``, or once the chain has been rewound again."""
         return await self._publications.wait_for_block(number, rewinds)
 
 

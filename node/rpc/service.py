@@ -169,10 +169,10 @@ class RpcService:
     def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
         return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
 
-    def bounds(self) -> dict[str, tuple[int, int]]:
+    def limit_usage(self) -> dict[str, tuple[int, int]]:
         """For ``zvmd_status``: what grows, and how large it may get."""
         own = {"large bodies and answers bytes": self.held.bound(), "waiting reads": self.readers.bound()}
-        return own if self.context.sessions is None else own | self.context.sessions.bounds()
+        return own if self.context.sessions is None else own | self.context.sessions.limit_usage()
 
     def close(self) -> None:
         """Stop the reader threads."""

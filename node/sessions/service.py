@@ -201,7 +201,7 @@ class SessionService:
             "active": self.active,
         }
 
-    def bounds(self) -> dict[str, tuple[int, int]]:
+    def limit_usage(self) -> dict[str, tuple[int, int]]:
         """By name: how large what grows in memory is, and how large it may get."""
         ready = [cached.bytes for cached in self.cache if cached.session is not None]
         return {

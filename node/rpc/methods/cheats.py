@@ -102,13 +102,13 @@ def set_time(_context: Context, timestamp: LooseInt) -> Wish:
 
 @cheat(evm_setNextBlockTimestamp=_null, anvil_setNextBlockTimestamp=_null)
 def set_next_block_timestamp(_context: Context, timestamp: LooseInt) -> Wish:
-    """Timestamp of the next block; the clock goes on from there."""
+    """Set the timestamp of the next block; the clock continues from there."""
     return Wish("set_next_timestamp", (timestamp,))
 
 
 @cheat(evm_setBlockTimestampInterval=_null, anvil_setBlockTimestampInterval=_null)
 def set_block_timestamp_interval(_context: Context, seconds: LooseInt) -> Wish:
-    """Seconds from each block's timestamp to the next one's, whatever the clock says."""
+    """Set the seconds between the timestamps of blocks, independent of the clock."""
     return Wish("set_interval", (seconds,))
 
 
@@ -189,25 +189,25 @@ def auto_impersonate_account(_context: Context, enabled: bool) -> Wish:
 
 @cheat(anvil_setCoinbase=_null, hardhat_setCoinbase=_true)
 def set_coinbase(_context: Context, address: Address) -> Wish:
-    """Fee recipient of the blocks to come."""
+    """Set the fee recipient of future blocks."""
     return Wish("set_coinbase", (address,))
 
 
 @cheat(anvil_setNextBlockBaseFeePerGas=_null, hardhat_setNextBlockBaseFeePerGas=_true)
 def set_next_block_base_fee_per_gas(_context: Context, wei: LooseInt) -> Wish:
-    """Base fee of the next block; the ones after it follow from that."""
+    """Set the base fee of the next block; later ones follow from it."""
     return Wish("set_next_base_fee", (wei,))
 
 
 @cheat(anvil_setPrevRandao=_null, hardhat_setPrevRandao=_true)
 def set_prev_randao(_context: Context, value: Hash32) -> Wish:
-    """PREVRANDAO of the next block."""
+    """Set PREVRANDAO of the next block."""
     return Wish("set_prevrandao", (value,))
 
 
 @cheat(evm_setBlockGasLimit=_true, anvil_setBlockGasLimit=_true, hardhat_setBlockGasLimit=_true)
 def set_block_gas_limit(_context: Context, gas: LooseInt) -> Wish:
-    """Gas limit of the blocks to come."""
+    """Set the gas limit of future blocks."""
     return Wish("set_gas_limit", (gas,))
 
 
