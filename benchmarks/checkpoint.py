@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 def measure(place: Path, seconds: float, every: float, clients: int, make_pace: Callable[[list[float]], Pace]) -> Seen:
     """One run; no checkpoints if ``every`` is 0."""
     node = LocalNode(place, segment_size_bytes=2**26)
-    committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
+    committer = node.committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
     committer.start()
     receivers = [Address((0x10000 + number).to_bytes(20, "big")) for number in range(RECEIVERS)]
     ready = [node.transfer(i % 3, receivers[i % RECEIVERS], 1, nonce=i // 3) for i in range(TRANSFERS)]

@@ -22,4 +22,4 @@ class Backend(ChainReader, Simulator, Submitter, DevelopmentControls, Protocol):
         """What ``web3_clientVersion`` answers."""
 
     def status(self) -> dict[str, Any]:
-        """For ``zvmd_status``, JSON-ready: counters, jobs, positions of head, log, checkpoint and index."""
+        """For ``zvmd_status``, JSON-ready: counters, positions of head, log, checkpoint and index."""

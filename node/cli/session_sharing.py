@@ -56,7 +56,7 @@ def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @link_options
 def release(session_id: int | str, **link: Any) -> None:
-    """Give control back: the next who moves has it."""
+    """Release control: the next one to move the session takes it."""
     ask("release", session_id, **link)
 
 

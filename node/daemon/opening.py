@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from chain.environment import BlockEnvironment
 from chain.errors import InvalidGenesis
@@ -98,8 +100,10 @@ class OpenedChain:
         call_gas_max: int,
         web3_version: str = "",
         transcript: Transcript | None = None,
+        *,
+        read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> Node:
-        """The chain as the protocols see it."""
+        """The chain as the protocols see it. ``read`` as in `Node`."""
         return Node(
             self.store,
             self.pool,
@@ -112,6 +116,7 @@ class OpenedChain:
             cheats=self.cheats,
             web3_version=web3_version,
             transcript=transcript,
+            read=read,
         )
 
     def retain(self) -> str:
@@ -179,13 +184,13 @@ def _open(
     dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
     machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    pool = Pool(settings.limits.pool_transactions)
+    waiting_max = settings.limits.pool_transactions
     try:
-        store, report = _recovered(fs, genesis, options, machine, pool, replayed)
+        store, pool, report = _recovered(fs, genesis, options, machine, waiting_max, replayed)
     except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
         suspect(fs, str(damage))
         options = replace(options, accept_data_loss=0)
-        store, report = _recovered(fs, genesis, options, machine, pool, replayed)
+        store, pool, report = _recovered(fs, genesis, options, machine, waiting_max, replayed)
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
@@ -210,12 +215,12 @@ def _recovered(
     genesis: Genesis,
     options: StoreOptions,
     machine: Machine,
-    pool: Pool,
+    waiting_max: int,
     replayed: Callable[[int], None],
-) -> tuple[Store, Recovery]:
-    store = open_store(fs, genesis, options)
+) -> tuple[Store, Pool, Recovery]:
+    store, pool = open_store(fs, genesis, options), Pool(waiting_max)
     try:
-        return store, resume(store, machine, genesis.config, pool, replayed)
+        return store, pool, resume(store, machine, genesis.config, pool, replayed)
     except BaseException:
         store.close()
         raise

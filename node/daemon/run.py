@@ -12,37 +12,22 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
-import msgspec
 import structlog
 
+from node.daemon.assembly import DaemonParts, assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
-from node.daemon.panic import distrust, panic
 from node.daemon.periodic import register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_addresses, local_address, start_servers
-from node.daemon.voice import Voice, lacking, transcript_of
+from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
-from node.engine.clock import SystemClock
-from node.engine.committer import Committer, Listeners
-from node.engine.dev_contracts import contract_names
-from node.engine.limit_usage import limit_usage
-from node.engine.node import Node
-from node.engine.publications import Publications
+from node.engine.committer import Committer
 from node.ops.jobs import Jobs
-from node.ops.lines import restarts_of_standard_streams
-from node.ops.logging import log_status
-from node.ops.memory import limit_arenas, resident_bytes
+from node.ops.memory import limit_arenas
 from node.ops.notify import Notifier
-from node.ops.restarts import Restarts
-from node.sessions.base_state import BaseStates
-from node.sessions.gallery import Gallery
-from node.sessions.repository import SessionRepository
-from node.sessions.service import SessionService
 from node.settings import Settings, is_public_mnemonic
 from storage.errors import IndexLocked
-from storage.io.failures import starting
 from storage.presence import Presence
-from storage.sessions.files import SessionFiles
 
 log = structlog.get_logger(__name__)
 
@@ -72,35 +57,19 @@ async def run_daemon(
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
-    end = partial(panic, opened.fs)
-    transcript, artifacts = transcript_of(voice, settings, opened)
-    publications = Publications(opened.store, transcript.wake)
-    listeners = Listeners(
-        end, opened.space.give_back_quietly, publications.admitted, publications.published, _watchdog(notifier)
-    )
-    committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
-    node = opened.node(committer, publications, settings.limits.call_gas, settings.node.client_version, transcript)
-    sessions = SessionService(
-        BaseStates(node, opened.machine),
-        _session_repository(settings, opened, node, end),
-        Gallery(opened.store.templates, node.keep_template),
-    )
+    parts = await _assembled(settings, opened, voice, notifier)
+    committer, jobs = parts.committer, parts.jobs
     committer.start()
-    jobs = Jobs()
     try:
-        servers = await start_servers(settings, node, sessions, opened.public)
+        servers = await start_servers(settings, parts.service, opened.public)
     except BaseException:
+        parts.service.close()
         await asyncio.to_thread(_shut_down, jobs, committer, opened)
         raise
-    node.read = servers.service.readers.run
-    context = servers.service.context
-    context.transcript, context.artifacts, context.damaged = transcript, artifacts, partial(distrust, opened.fs)
-    restarts = _restarts(jobs, opened)
     sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
-    interval = asyncio.create_task(restarts.keep("interval sealing", sealing))
+    interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
     presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, committer, servers, sessions, presence)
-    _tell_status(node, opened, committer, servers, sessions, jobs, restarts)
+    register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
     jobs.start()
     try:
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
@@ -108,7 +77,7 @@ async def run_daemon(
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.end()
         _announce(settings, opened, servers, recovery_ms, voice.say)
-        transcript.start(node)
+        parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
         await servers.until(stopped)
@@ -117,9 +86,17 @@ async def run_daemon(
     finally:
         interval.cancel()
         await servers.stop()
-        await sessions.stop()
-        await asyncio.to_thread(transcript.stop)
+        await parts.sessions.stop()
+        await asyncio.to_thread(parts.transcript.stop)
         await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
+
+
+async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
+    try:
+        return assemble(settings, opened, voice, notifier)
+    except BaseException:
+        await asyncio.to_thread(opened.close)
+        raise
 
 
 def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
@@ -136,68 +113,6 @@ def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: 
             presence.check()
     finally:
         opened.close()
-
-
-def _watchdog(notifier: Notifier) -> Callable[[], None]:
-    """Feeds systemd's watchdog from the writer thread, at most three times per timeout."""
-    if notifier.watchdog_seconds is None:
-        return lambda: None
-    pause = notifier.watchdog_seconds / 3
-    last = 0.0
-
-    def feed() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= pause:
-            last = now
-            notifier.watchdog()
-
-    return feed
-
-
-def _session_repository(
-    settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
-) -> SessionRepository:
-    store = opened.store
-    inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
-    files = SessionFiles(opened.fs)
-    with starting():
-        files.remove_unfinished(store.sessions)
-    return SessionRepository(
-        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
-    )
-
-
-def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
-    restarts = Restarts()
-    restarts.watch("job scheduler", lambda: jobs.faults)
-    restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
-    restarts.watch("log writers", restarts_of_standard_streams)
-    return restarts
-
-
-def _tell_status(
-    node: Node,
-    opened: OpenedChain,
-    committer: Committer,
-    servers: Servers,
-    sessions: SessionService,
-    jobs: Jobs,
-    restarts: Restarts,
-) -> None:
-    """Register the sources of ``zvmd_status`` besides the stores."""
-    node.status_sources |= {
-        "vm": opened.machine.status,
-        "disk": opened.space.status,
-        "devContracts": lambda: contract_names(opened.genesis.alloc),
-        "sessions": sessions.status,
-        "memory": resident_bytes,
-        "readers": servers.service.readers.status,
-        "limits": partial(limit_usage, opened.store, opened.pool, committer, servers.service.limit_usage),
-        "logging": log_status,
-        "restarts": restarts.status,
-        "jobs": lambda: msgspec.to_builtins(jobs.status()),
-    }
 
 
 def _announce(

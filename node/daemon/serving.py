@@ -13,8 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from node.api.backend import Backend
-from node.auth.signing import signer
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import ListenerEnded, PortUnavailable
@@ -24,7 +22,6 @@ from node.gateway.guard import GuardRules, loopback
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
-from node.sessions.service import SessionService
 from node.settings import Settings
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
@@ -75,9 +72,7 @@ class Servers:
         self.service.close()
 
 
-async def start_servers(
-    settings: Settings, backend: Backend, sessions: SessionService | None = None, public: bool = False
-) -> Servers:
+async def start_servers(settings: Settings, service: RpcService, public: bool = False) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
     Raises `InvalidSetting`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
@@ -90,8 +85,6 @@ async def start_servers(
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
-    service = RpcService(backend, rpc_limits(settings), sessions)
-    service.context.sign = signer(data_dir)
     wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
     gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
     http_address = address_text(*gateway.address)

@@ -75,8 +75,12 @@ class Node:
         cheats: bool = False,
         web3_version: str = "",
         transcript: Transcript | None = None,
+        read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
-        """``cheats``: whether development calls are allowed. ``web3_version``: the setting ``node.client_version``."""
+        """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty.
+
+        ``read`` runs a read that a request needs, on another thread.
+        """
         self._store = store
         self._machine = machine
         self._applied = store.applied
@@ -101,9 +105,7 @@ class Node:
         """The newest situation of a published block, and that of a pending one."""
         self._cheats = cheats
         self._web3_version = web3_version
-        self.read: Callable[[Callable[[], Offered]], Awaitable[Offered]] = asyncio.to_thread
-        """Runs a read that a request needs; the daemon has it run on the reader threads."""
-        self.status_sources: dict[str, Callable[[], Any]] = {}
+        self._read = read
 
     # What it is
 
@@ -133,7 +135,7 @@ class Node:
         return self._applied.settings.resets
 
     def status(self) -> dict[str, Any]:
-        """Positions of all stores, pool size, jobs."""
+        """Positions of all stores, pool size, settings of the chain."""
         return {
             "chainId": self._config.chain_id,
             "version": self.client_version,
@@ -142,7 +144,6 @@ class Node:
             "automine": self._applied.settings.automine,
             "intervalSeconds": self._applied.settings.interval_milliseconds / 1000,
             **self._store.status(),
-            **{name: source() for name, source in self.status_sources.items()},
         }
 
     def accounts(self) -> Sequence[Address]:
@@ -378,7 +379,7 @@ class Node:
         """
         sender = fields.sender or next(iter(self.accounts()), Address(bytes(20)))
         async with self._own.turn_of(sender):
-            return await self._submit(await self.read(lambda: self._own.complete(fields, sender)), wait, batch)
+            return await self._submit(await self._read(lambda: self._own.complete(fields, sender)), wait, batch)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         """Execute a development call (`node.engine.cheats`); returns its answer, or the first answer to this ``key``.

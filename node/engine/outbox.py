@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from chain.errors import ZvmdError
 from node.engine.requests import Request
+from node.ops.futures import settle
 
 
 class Outbox:
@@ -22,16 +23,8 @@ class Outbox:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
 
-        def settle(answer: object) -> None:
-            if future.done():
-                return
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
-
         def done(answer: object) -> None:
-            loop.call_soon_threadsafe(settle, answer)
+            loop.call_soon_threadsafe(settle, future, answer)
 
         # The requests of one turn of the loop go to the writer together: one group, one sync.
         self._requests.append(make(done))

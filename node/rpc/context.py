@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,8 @@ class Context:
     """The transcript: what the node prints about its chain."""
     artifacts: Artifacts | None = None
     """ABIs on disk."""
+    status_parts: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """What ``zvmd_status`` shows beside the node's own status, by name."""
     rights: Rights = EVERYTHING
     """Of the caller."""
     impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -22,12 +22,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from heapq import heappop, heappush
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 import structlog
 
+from node.ops.futures import settle
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.limits import RpcLimits
 from node.rpc.work import Work, current_work
@@ -138,16 +140,7 @@ class Readers:
     async def run(self, job: Callable[[], T], work: Work | None = None) -> T:
         """`submit` as a coroutine."""
         future: asyncio.Future[T] = self._loop.create_future()
-
-        def done(value: Any) -> None:
-            if future.done():
-                return
-            if isinstance(value, BaseException):
-                future.set_exception(value)
-            else:
-                future.set_result(value)
-
-        self.submit(job, done, work)
+        self.submit(job, partial(settle, future), work)
         return await future
 
     def status(self) -> dict[str, int]:

@@ -9,32 +9,29 @@ from typing import Any
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
+from node.ops.futures import settle
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.held import Held
-from node.rpc.limits import RpcLimits
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import Client, ConnectionMethods, Work
-from node.sessions.service import SessionService
 from vm.interruption import checkpoint
 
 
 class RpcService:
     """Answers requests of all transports. One per node, made on its event loop."""
 
-    def __init__(
-        self, backend: Backend, limits: RpcLimits | None = None, sessions: SessionService | None = None
-    ) -> None:
+    def __init__(self, context: Context, readers: Readers, held: Held) -> None:
+        """``readers`` are the threads behind ``context.read``; `close` stops them."""
         load_methods()
-        self.context = Context(backend, limits or RpcLimits(), sessions=sessions)
-        self.dispatcher = Dispatcher(self.context)
-        self.readers = Readers(self.context.limits)
-        self.context.read = self.readers.run
-        self.held = Held(self.context.limits.held_max_bytes)
+        self.context = context
+        self.dispatcher = Dispatcher(context)
+        self.readers = readers
+        self.held = held
         """Bytes of large bodies and answers, of all transports."""
 
     @property
@@ -126,7 +123,7 @@ class RpcService:
         """A future of the encoded answer of a read or a refusal."""
         future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
         try:
-            self.readers.submit(self._encoded(request), partial(_settle, future, work), work)
+            self.readers.submit(self._encoded(request), partial(_answered, future, work), work)
         except ZvmdError as error:
             future.set_result(self._refused(request, error))
         return future
@@ -169,11 +166,6 @@ class RpcService:
     def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
         return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)
 
-    def limit_usage(self) -> dict[str, tuple[int, int]]:
-        """For ``zvmd_status``: what grows, and how large it may get."""
-        own = {"large bodies and answers bytes": self.held.bound(), "waiting reads": self.readers.bound()}
-        return own if self.context.sessions is None else own | self.context.sessions.limit_usage()
-
     def close(self) -> None:
         """Stop the reader threads."""
         self.readers.close()
@@ -185,11 +177,8 @@ def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
         work.spend_answer(len(future.result() or b""))
 
 
-def _settle(future: asyncio.Future[bytes | None], work: Work, value: Any) -> None:
-    if future.done():
-        return
-    if isinstance(value, BaseException):
-        future.set_exception(value)
-    else:
-        work.spend_answer(len(value or b""))
-        future.set_result(value)
+def _answered(future: asyncio.Future[bytes | None], work: Work, answer: Any) -> None:
+    """A read of a batch is answered, perhaps with an exception."""
+    if not future.done() and not isinstance(answer, BaseException):
+        work.spend_answer(len(answer or b""))
+    settle(future, answer)

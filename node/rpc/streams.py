@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from chain.blocks import Header
 from chain.types import Address, Hash32
-from node.api.backend import Backend
+from node.api.chain import ChainReader
 from node.api.types import LogPosition
 from node.rpc.readers import Readers
 from storage.blocks.logs import FoundLog, LogQuery
@@ -24,22 +24,22 @@ END_OF_BLOCK = 2**62
 class RewindCursor:
     """How much of the chain's way back a stream has taken notice of."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.seen = backend.rewinds().count
+    def __init__(self, chain: ChainReader) -> None:
+        self._chain = chain
+        self.seen = chain.rewinds().count
 
     def target(self) -> int | None:
         """The lowest block that the chain was brought back to since the last look, None if it was not."""
-        self.seen, lowest = self._backend.rewinds().since(self.seen)
+        self.seen, lowest = self._chain.rewinds().since(self.seen)
         return lowest
 
 
-async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
+async def head_stream(chain: ChainReader, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
     """Headers behind the cursor, for ever; without a cursor those after the head of now."""
-    following = (cursor.block_number if cursor else backend.head().number) + 1
-    rewinds = RewindCursor(backend)
+    following = (cursor.block_number if cursor else chain.head().number) + 1
+    rewinds = RewindCursor(chain)
     while True:
-        head = await backend.wait_for_block(following, rewinds.seen)
+        head = await chain.wait_for_block(following, rewinds.seen)
         if (target := rewinds.target()) is not None:
             following = min(following, target + 1)
         if head < following:
@@ -47,30 +47,30 @@ async def head_stream(backend: Backend, readers: Readers, cursor: LogPosition | 
         last = min(head, following + PAGE_BLOCKS - 1)
 
         def read(first: int = following, last: int = last) -> list[Header]:
-            found = [backend.header(number) for number in range(first, last + 1)]
+            found = [chain.header(number) for number in range(first, last + 1)]
             return [header for header in found if header is not None]
 
         if last == head == following:
-            yield [backend.head()] if backend.head().number == head else await readers.run(read)
+            yield [chain.head()] if chain.head().number == head else await readers.run(read)
         else:
             yield await readers.run(read)
         following = last + 1
 
 
 async def log_stream(
-    backend: Backend,
+    chain: ChainReader,
     readers: Readers,
     addresses: frozenset[Address],
     topics: tuple[frozenset[Hash32], ...],
     cursor: LogPosition | None,
 ) -> AsyncIterator[list[FoundLog]]:
     """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
-    position = cursor or LogPosition(backend.head().number, END_OF_BLOCK)
-    rewinds = RewindCursor(backend)
+    position = cursor or LogPosition(chain.head().number, END_OF_BLOCK)
+    rewinds = RewindCursor(chain)
     while True:
         whole = position.log_index == END_OF_BLOCK
         first = position.block_number + 1 if whole else position.block_number
-        head = await backend.wait_for_block(first, rewinds.seen)
+        head = await chain.wait_for_block(first, rewinds.seen)
         target = rewinds.target()
         if target is not None and target < position.block_number:
             position = LogPosition(target, END_OF_BLOCK)
@@ -78,7 +78,7 @@ async def log_stream(
             continue
         last = min(head, first + PAGE_BLOCKS - 1)
         query = LogQuery(first, last, addresses, topics, after=None if whole else position, limit=PAGE_LOGS)
-        entries = list(await readers.run(lambda query=query: backend.logs(query)))  # type: ignore[misc]
+        entries = list(await readers.run(lambda query=query: chain.logs(query)))  # type: ignore[misc]
         if len(entries) == PAGE_LOGS:
             position = LogPosition(entries[-1].block_number, entries[-1].log_index)
         else:

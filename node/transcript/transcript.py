@@ -30,7 +30,7 @@ from vm.transaction import TransactionResult
 if TYPE_CHECKING:
     from chain.receipts import Receipt
     from chain.state import StateReader
-    from node.api.backend import Backend
+    from node.api.chain import ChainReader
     from node.api.types import CallFields, CallResult
 
 log = structlog.get_logger(__name__)
@@ -96,7 +96,7 @@ class Transcript:
         self.abis = abis
         self._now = now
         self.enabled = enabled
-        self._backend: Backend | None = None
+        self._chain: ChainReader | None = None
         self._notes: OrderedDict[Hash32, Note] = OrderedDict()
         self._notes_bytes = 0
         self._tasks: deque[Callable[[], None]] = deque()
@@ -168,21 +168,21 @@ class Transcript:
 
     def wake(self) -> None:
         """There may be a new block."""
-        if self.enabled and self._backend is not None:
-            self._look(self._backend.head().number)
+        if self.enabled and self._chain is not None:
+            self._look(self._chain.head().number)
 
     def switch(self, enabled: bool) -> None:
         """Print or not, from the next block on."""
-        backend = self._backend
-        if backend is None or enabled == self.enabled:
+        chain = self._chain
+        if chain is None or enabled == self.enabled:
             return
         self.enabled = enabled
-        head = backend.head().number
+        head = chain.head().number
         if not enabled:
             self._look(head)
             return
         with self._changed:
-            self._tasks.append(partial(self._skip, head, backend.rewinds().count))
+            self._tasks.append(partial(self._skip, head, chain.rewinds().count))
             self._changed.notify()
 
     def _look(self, head: int) -> None:
@@ -197,10 +197,10 @@ class Transcript:
 
     # Its life
 
-    def start(self, backend: Backend) -> None:
+    def start(self, chain: ChainReader) -> None:
         """Begin after the head of now."""
-        self._backend = backend
-        self._skip(backend.head().number, backend.rewinds().count)
+        self._chain = chain
+        self._skip(chain.head().number, chain.rewinds().count)
         if self.enabled:
             self._tasks.append(self.abis.look)
         self._thread = threading.Thread(target=self._run, name="transcript", daemon=True)
@@ -250,13 +250,13 @@ class Transcript:
 
     def _print_blocks(self, head: int) -> None:
         """The blocks since the last look, up to one."""
-        backend = self._backend
-        assert backend is not None
-        self._rewinds_seen, lowest = backend.rewinds().since(self._rewinds_seen)
+        chain = self._chain
+        assert chain is not None
+        self._rewinds_seen, lowest = chain.rewinds().since(self._rewinds_seen)
         if lowest is not None:
             self._print({"event": "rewound", "block": lowest})
             self._following = min(self._following, lowest + 1)
-        head = min(head, backend.head().number)  # it may be shorter now; a way back from here on is met next time
+        head = min(head, chain.head().number)  # it may be shorter now; a way back from here on is met next time
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)
             self._following = head - BEHIND_MAX
@@ -265,12 +265,12 @@ class Transcript:
             self._print_block(self._following - 1)
 
     def _print_block(self, number: int) -> None:
-        backend = self._backend
-        assert backend is not None
-        header = backend.header(number)
+        chain = self._chain
+        assert chain is not None
+        header = chain.header(number)
         if header is None or not header.gas_used:  # taken back again, or empty
             return
-        block, receipts, senders = backend.block(number), backend.receipts(number), backend.senders(number)
+        block, receipts, senders = chain.block(number), chain.receipts(number), chain.senders(number)
         transactions = block.transactions if block is not None else ()
         for transaction, receipt, sender in zip(transactions, receipts or (), senders or (), strict=False):
             with self._changed:
@@ -313,9 +313,9 @@ class Transcript:
         }
 
     def _code_hash(self, number: int, address: Address | None) -> bytes | None:
-        assert self._backend is not None
+        assert self._chain is not None
         try:
-            return _code_hash(self._backend.view(number), address)
+            return _code_hash(self._chain.view(number), address)
         except StateUnavailable:  # expired, or taken back: names are found by selector then
             return None
 

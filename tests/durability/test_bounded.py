@@ -37,7 +37,7 @@ def disk_bytes(place: Path) -> int:
 def soak(place: Path, transactions: int) -> tuple[float, float]:
     """Bytes of memory a transaction once it is warm, and bytes on disk a transaction."""
     node = LocalNode(place, segment_size_bytes=2**20, retention_blocks=64)
-    committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
+    committer = node.committer = Committer(node.opened.writer(), node.store, SystemClock(), Listeners(on_fault=print))
     committer.start()
     room = threading.Semaphore(8)
     samples: list[tuple[int, int]] = []

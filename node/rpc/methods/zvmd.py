@@ -24,7 +24,7 @@ MIN_LSN_WAIT_SECONDS = 2.0
 @rpc_method("zvmd_status")
 def status(context: Context) -> dict[str, Any]:
     """Positions of the log, checkpoint and index, counters and jobs."""
-    return context.backend.status()
+    return context.backend.status() | {name: part() for name, part in context.status_parts.items()}
 
 
 @rpc_method("zvmd_sendRawTransaction", overlaps=True)

@@ -14,8 +14,7 @@ from node.auth.errors import UnsafeBind
 from node.gateway.app import build_app, open_socket, serve_http
 from node.gateway.guard import GuardRules
 from node.rpc.limits import RpcLimits
-from node.rpc.service import RpcService
-from tests.unit.rpc.memory_backend import MemoryBackend
+from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).encode()
 JSON = {"content-type": "application/json"}
@@ -24,7 +23,7 @@ EVERY_PAGE = GuardRules(origins=("*",))
 
 def ask(method: str, path: str = "/", rules: GuardRules | None = None, **options: Any) -> httpx.Response:
     async def run() -> httpx.Response:
-        service = RpcService(MemoryBackend(), RpcLimits(body_size_max_bytes=1000))
+        service = rpc_service(MemoryBackend(), RpcLimits(body_size_max_bytes=1000))
         app = build_app(service, rules or GuardRules(), lambda: False)
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
         try:
@@ -124,7 +123,7 @@ def test_pages_may_read_refusals_too() -> None:
 
 def test_too_many_connections_are_told_in_the_same_words() -> None:
     async def run() -> None:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         gateway = await serve_http(service, open_socket("127.0.0.1", 0), EVERY_PAGE, connections_max=1)
         host, port = gateway.address
         url = f"{host}:{port}"
@@ -191,7 +190,7 @@ def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> 
     """Half-open ones stayed for ever, and 256 of them were all that the node takes."""
 
     async def run() -> bytes:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.2)
         try:
             reader, writer = await asyncio.open_connection(*gateway.address)
@@ -211,7 +210,7 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
     """It got a page of text that is not JSON, and the log a traceback."""
 
     async def run() -> bytes:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         gateway = await serve_http(service, open_socket("127.0.0.1", 0), stop_seconds=1)
         reader, writer = await asyncio.open_connection(*gateway.address)
         later = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_read", "params": ["0x7fffffff", "eth_chainId", []]}
@@ -233,7 +232,7 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
 
 def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
     async def run() -> None:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.5)
         host, port = gateway.address
         try:

@@ -18,7 +18,7 @@ from node.gateway import http, websocket
 from node.gateway.app import Gateway, open_socket, serve_http
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
-from tests.unit.rpc.memory_backend import MemoryBackend
+from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from vm.interruption import checkpoint
 
 LIMITS = RpcLimits(call_max_s=600.0)
@@ -55,7 +55,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def serving(backend: MemoryBackend, test: Callable[[RpcService, Gateway], Awaitable[None]]) -> None:
     async def run() -> None:
-        service = RpcService(backend, LIMITS)
+        service = rpc_service(backend, LIMITS)
         gateway = await serve_http(service, open_socket("127.0.0.1", 0))
         try:
             await test(service, gateway)

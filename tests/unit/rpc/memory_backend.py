@@ -33,6 +33,11 @@ from node.api.types import (
     TransactionLocation,
     Wait,
 )
+from node.rpc.context import Context
+from node.rpc.held import Held
+from node.rpc.limits import RpcLimits
+from node.rpc.readers import Readers
+from node.rpc.service import RpcService
 from storage.blocks.logs import FoundLog, LogQuery
 from storage.blocks.rewinds import Rewinds
 from vm.importing import environment_of
@@ -246,3 +251,10 @@ class MemoryBackend:
         while self.head().number < number:
             await self._published.wait()
         return self.head().number
+
+
+def rpc_service(backend: MemoryBackend, limits: RpcLimits | None = None) -> RpcService:
+    """A service over it, on the running loop."""
+    limits = limits or RpcLimits()
+    readers = Readers(limits)
+    return RpcService(Context(backend, limits, read=readers.run), readers, Held(limits.held_max_bytes))

@@ -15,9 +15,8 @@ from node.rpc import registry
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
-from node.rpc.service import RpcService
 from node.settings import HttpSettings
-from tests.unit.rpc.memory_backend import MemoryBackend
+from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 TOKEN = "ab" * 32
 RULES = GuardRules.of(HttpSettings(), public=True, is_token=TOKEN.__eq__)
@@ -72,7 +71,7 @@ class Socket:
 
 def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         try:
             session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
             methods = session.methods(asyncio.Event()) if websocket else None
@@ -154,7 +153,7 @@ def test_a_notification_that_is_not_permitted_does_nothing() -> None:
     note = json.dumps({"jsonrpc": "2.0", "method": "zvmd_mine", "params": ["0x5"]}).encode()
 
     async def run() -> tuple[bytes | None, int]:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         try:
             before = service.backend.head().number
             answer = await service.answer(note, rights=STANDARD)

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from node.rpc.service import RpcService
 from tests.paths import FIXTURES
-from tests.unit.rpc.memory_backend import DEV, MemoryBackend
+from tests.unit.rpc.memory_backend import DEV, MemoryBackend, rpc_service
 from tests.unit.rpc.test_service import raw_transaction
 
 ARCHIVE = FIXTURES / "execution-apis-openrpc.tar.xz"
@@ -113,7 +112,7 @@ def problems(schema: dict[str, Any], value: Any, path: str = "result") -> list[s
 def test_results_fit_the_schemas(method: str, params: list[Any]) -> None:
     async def run() -> Any:
         backend = MemoryBackend()
-        service = RpcService(backend)
+        service = rpc_service(backend)
         try:
             names = {"{transaction}": await service.call("eth_sendRawTransaction", [raw_transaction(0)])}
             names["{block}"] = "0x" + backend.head().hash.hex()

@@ -15,7 +15,7 @@ from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
-from tests.unit.rpc.memory_backend import CRASHING, DEV, REVERTING, SECRET, MemoryBackend
+from tests.unit.rpc.memory_backend import CRASHING, DEV, REVERTING, SECRET, MemoryBackend, rpc_service
 
 ALICE = "0x" + "aa" * 20
 
@@ -24,7 +24,7 @@ def exchange(*bodies: object, limits: RpcLimits | None = None) -> list[Any]:
     """Answers of one node to several bodies in a row."""
 
     async def run() -> list[Any]:
-        service = RpcService(MemoryBackend(), limits)
+        service = rpc_service(MemoryBackend(), limits)
         try:
             answers = []
             for body in bodies:
@@ -200,7 +200,7 @@ def test_typed_data_is_signed_as_eth_account_does() -> None:
 
 def test_filters_report_changes_once() -> None:
     async def run() -> list[Any]:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
 
         async def call(method: str, *params: Any) -> Any:
             return await service.call(method, list(params))
@@ -241,7 +241,7 @@ def test_log_topics(topics: list[Any], found: int) -> None:
 
 def in_loop(work: Callable[[RpcService], Any]) -> Any:
     async def run() -> Any:
-        service = RpcService(MemoryBackend())
+        service = rpc_service(MemoryBackend())
         try:
             return await work(service)
         finally:

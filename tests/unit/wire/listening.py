@@ -19,10 +19,9 @@ from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent,
 import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
-from node.rpc.service import RpcService
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
-from tests.unit.rpc.memory_backend import MemoryBackend
+from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from zvmd.client import Client
 from zvmd.frames import ALPN
 
@@ -47,7 +46,7 @@ async def serving(data_dir: Path, limits: WireLimits) -> AsyncIterator[Server]:
     tls = load_or_create_certificate(data_dir / "tls", NOW)
     is_token = TokenChecker(load_or_create_token(data_dir))
     backend = MemoryBackend()
-    service = RpcService(backend)
+    service = rpc_service(backend)
     bound = open_socket("127.0.0.1", 0)
     listener = await serve_wire(service, bound, tls, is_token, limits)
     try:

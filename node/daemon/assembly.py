@@ -1,0 +1,151 @@
+"""Puts the parts of a daemon together. Each gets what it needs when it is made; nothing is set on it afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from node.auth.signing import signer
+from node.daemon.opening import OpenedChain
+from node.daemon.panic import distrust, panic
+from node.daemon.serving import rpc_limits
+from node.daemon.voice import Voice, transcript_of
+from node.engine.clock import SystemClock
+from node.engine.committer import Committer, Listeners
+from node.engine.dev_contracts import contract_names
+from node.engine.limit_usage import limit_usage
+from node.engine.node import Node
+from node.engine.publications import Publications
+from node.ops.jobs import Jobs
+from node.ops.lines import restarts_of_standard_streams
+from node.ops.logging import log_status
+from node.ops.memory import resident_bytes
+from node.ops.notify import Notifier
+from node.ops.restarts import Restarts
+from node.rpc.context import Context
+from node.rpc.held import Held
+from node.rpc.readers import Readers
+from node.rpc.service import RpcService
+from node.sessions.base_state import BaseStates
+from node.sessions.gallery import Gallery
+from node.sessions.repository import SessionRepository
+from node.sessions.service import SessionService
+from node.settings import Settings
+from node.transcript.transcript import Transcript
+from storage.io.failures import starting
+from storage.sessions.files import SessionFiles
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonParts:
+    """A daemon over an opened chain, before it listens and before its threads of the writer and of the jobs run."""
+
+    committer: Committer
+    node: Node
+    sessions: SessionService
+    service: RpcService
+    transcript: Transcript
+    jobs: Jobs
+    restarts: Restarts
+
+
+def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
+    """Make all parts, on the daemon's event loop. Raises `UnusableToken`, `StorageUnreadable`, `StoragePanic`."""
+    sign = signer(opened.data_dir)
+    end = partial(panic, opened.fs)
+    transcript, artifacts = transcript_of(voice, settings, opened)
+    publications = Publications(opened.store, transcript.wake)
+    listeners = Listeners(
+        end, opened.space.give_back_quietly, publications.admitted, publications.published, _watchdog(notifier)
+    )
+    committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
+    limits = rpc_limits(settings)
+    readers, held = Readers(limits), Held(limits.held_max_bytes)
+    node = opened.node(
+        committer,
+        publications,
+        settings.limits.call_gas,
+        settings.node.client_version,
+        transcript,
+        read=readers.run,
+    )
+    sessions = SessionService(
+        BaseStates(node, opened.machine),
+        _session_repository(settings, opened, node, end),
+        Gallery(opened.store.templates, node.keep_template),
+    )
+    jobs = Jobs()
+    restarts = _restarts(jobs, opened)
+    grown = partial(_grown_in_serving, held, readers, sessions)
+    context = Context(
+        node,
+        limits,
+        sessions=sessions,
+        damaged=partial(distrust, opened.fs),
+        read=readers.run,
+        sign=sign,
+        transcript=transcript,
+        artifacts=artifacts,
+        status_parts={
+            "vm": opened.machine.status,
+            "disk": opened.space.status,
+            "devContracts": lambda: contract_names(opened.genesis.alloc),
+            "sessions": sessions.status,
+            "memory": resident_bytes,
+            "readers": readers.status,
+            "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
+            "logging": log_status,
+            "restarts": restarts.status,
+            "jobs": lambda: msgspec.to_builtins(jobs.status()),
+        },
+    )
+    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
+
+
+def _grown_in_serving(held: Held, readers: Readers, sessions: SessionService) -> Mapping[str, tuple[Any, int]]:
+    """What grows on the side of the protocols, and how large it may get."""
+    own = {"large bodies and answers bytes": held.bound(), "waiting reads": readers.bound()}
+    return own | sessions.limit_usage()
+
+
+def _watchdog(notifier: Notifier) -> Callable[[], None]:
+    """Feeds systemd's watchdog from the writer thread, at most three times per timeout."""
+    if notifier.watchdog_seconds is None:
+        return lambda: None
+    pause = notifier.watchdog_seconds / 3
+    last = 0.0
+
+    def feed() -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= pause:
+            last = now
+            notifier.watchdog()
+
+    return feed
+
+
+def _session_repository(
+    settings: Settings, opened: OpenedChain, node: Node, end: Callable[[BaseException], None]
+) -> SessionRepository:
+    store = opened.store
+    inline_bytes = min(settings.sessions.file_bytes, settings.storage.segment_size_bytes // 2)
+    files = SessionFiles(opened.fs)
+    with starting():
+        files.remove_unfinished(store.sessions)
+    return SessionRepository(
+        store.sessions, node.keep_session, files, store.session_search, time.time, inline_bytes, end
+    )
+
+
+def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
+    restarts = Restarts()
+    restarts.watch("job scheduler", lambda: jobs.faults)
+    restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
+    restarts.watch("log writers", restarts_of_standard_streams)
+    return restarts
