@@ -1,4 +1,4 @@
-"""Answers of the session commands that are more than a function of the debugger (`node.sessions.commands`).
+"""Implements the session commands that are more than a function of the debugger (`node.sessions.commands`).
 
 Each takes the host, then its row's arguments.
 """
@@ -38,14 +38,14 @@ Object = dict[str, Any]
 
 
 def _read(value: object, kind: type[T], error: type[ZvmdError]) -> T:
-    """A user's object as a structure. Raises ``error``."""
+    """Convert a user's object to a structure. Raises ``error``."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as failure:
         raise error(str(failure)[:300]) from None
 
 
-# Life
+# Creating and closing
 
 
 async def create(host: CommandHost, program: Object) -> Json:
@@ -100,7 +100,7 @@ async def pin(host: CommandHost, session: int, pinned: bool) -> bool:
     return pinned
 
 
-# Use
+# Using
 
 
 async def pause(host: CommandHost, ref: SessionRef) -> bool:
@@ -175,7 +175,7 @@ async def state_diff(
     return found
 
 
-# Together with others
+# Sharing
 
 
 def _shown_share(share: Share, now: float) -> Json:
@@ -232,7 +232,7 @@ async def release(host: CommandHost, ref: SessionRef) -> Json:
 
 
 async def _control(host: CommandHost, ref: SessionRef, command: str, change: Any) -> Json:
-    """Change who has control."""
+    """Take or release control."""
     service = host.need_sessions()
     access = service.sharings.driver(ref)
 

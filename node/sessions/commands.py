@@ -1,4 +1,4 @@
-"""The table of session commands: what can be done with debug sessions, by whom, and how it is carried out.
+"""The table of session commands: their arguments, the right each needs, and its implementation.
 
 One row is a command everywhere: the RPC method ``zvmd_session_<name>``, `zvmd session <cli>`, and what share tokens
 allow. The SDK, the terminal debugger and the debug adapter are checked against the table
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from node.sessions.service import SessionService
 
 PREFIX: Final = "zvmd_session_"
-"""Of the RPC methods."""
+"""Prefix of the RPC methods."""
 
 
 class ArgumentKind(Enum):
-    """What an argument is, as users write it."""
+    """The type of an argument, as users write it."""
 
     SESSION = "session"
     """A session's number, or a share token where the command's right allows one."""
@@ -49,7 +49,7 @@ class ArgumentKind(Enum):
 
 
 REQUIRED: Final = object()
-"""Default of an argument that has to be given."""
+"""Default of a required argument."""
 
 
 class Argument(NamedTuple):
@@ -59,16 +59,16 @@ class Argument(NamedTuple):
     kind: ArgumentKind
     default: Any = REQUIRED
     most: int | None = None
-    """A larger number counts as this one."""
+    """Largest value; a larger one is reduced to it."""
 
     @property
     def is_required(self) -> bool:
-        """There is no default."""
+        """Whether it has no default."""
         return self.default is REQUIRED
 
 
 class CommandHost(Protocol):
-    """The node that carries commands out."""
+    """The node that executes commands."""
 
     def need_sessions(self) -> SessionService:
         """The debug sessions."""
@@ -83,7 +83,7 @@ class CommandHost(Protocol):
 Run = Callable[..., Any]
 """``run(host, *arguments)``: the answer, ready for JSON. A coroutine function, or a plain one that only reads."""
 Function = str | Callable[..., Any]
-"""A function, or ``module:function`` where it is."""
+"""A function, or its name as ``module:function``."""
 
 _ID: Final = Argument("id", ArgumentKind.SESSION)
 
@@ -93,15 +93,15 @@ class Command(NamedTuple):
 
     name: str
     right: Right
-    """For each session that the command names. Commands that name none are the owner's."""
+    """The right needed for each session that the command names. Commands that name none are the owner's."""
     run: Run
     help: str
-    """A line: what it does."""
+    """One line of help."""
     arguments: tuple[Argument, ...] = (_ID,)
     cli: str | None = None
-    """Its command under ``zvmd session``; None: its name with dashes; empty: none."""
+    """Its command under ``zvmd session``; None: its name with dashes; empty: it has no command there."""
     spelt: tuple[str, ...] = ()
-    """Its RPC methods, where they are not called by its name."""
+    """Its RPC methods, if their names differ from its own."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _plain(value: object) -> Any:
 
 
 def _move(name: str, *constants: Any) -> Run:
-    """A move of `debugger.moves`, which watchers see under its name; answered with where the session is then."""
+    """A move of `debugger.moves`, which watchers see under its name; its answer is the new position."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         move = _imported(f"debugger.moves:{name}")
@@ -154,7 +154,7 @@ def _alter(function: Function, command: str) -> Run:
 
 
 def _read(function: Function, *constants: Any) -> Run:
-    """A short look, ``function(session, *arguments, *constants)``."""
+    """A short read, ``function(session, *arguments, *constants)``."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
@@ -164,7 +164,7 @@ def _read(function: Function, *constants: Any) -> Run:
 
 
 def _look(function: Function, *constants: Any) -> Run:
-    """A look that may take long, in slices; as `_read`."""
+    """A long read, in slices; as `_read`."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
