@@ -1,4 +1,4 @@
-"""Backups of a running node, and their way back, whole or up to a chosen log record.
+"""Backups of a running node, and restoring them, whole or up to a chosen log record.
 
 A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the files of large sessions, the
 newest state export if there is one and the one a pruned log begins with, and ``BACKUP``, which says what is in it with

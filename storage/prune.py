@@ -1,7 +1,7 @@
 """Removes the log's oldest segments once a state export was proven to hold what they did. Only when its owner asks.
 
 An export is believed when its digest is right, a store made of it holds what its checkpoints say, its blocks hang
-together, the state root computed anew from its values is the one it claims, and the rest of the log, read to its end,
+together, the state root recomputed from its values is the one it claims, and the rest of the log, read to its end,
 goes on from its block. Then the log's new beginning, with the export's name, is made durable; only then segments go.
 """
 
@@ -225,7 +225,7 @@ def neighbours(records: Iterable[Record], lsn: int) -> set[Hash32]:
 
 
 def _make_durable(fs: FileSystem, path: str) -> None:
-    """Whoever made the export may have been killed before it was, or have copied it here."""
+    """The process that made the export may have been killed before the sync, or somebody has copied the file here."""
     with reading(path):
         file = fs.open(path)
     try:

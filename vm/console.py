@@ -1,4 +1,4 @@
-"""Calls of ``console.log`` during an execution, kept for those who ask (Hardhat's ``console.sol``, forge-std).
+"""Calls of ``console.log`` during an execution, kept for callers who want them (Hardhat's ``console.sol``, forge-std).
 
 Both libraries call an address that has no code, with the text to print as calldata. `chain.console_log` decodes it.
 """

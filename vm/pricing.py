@@ -64,7 +64,7 @@ class Prospect:
     refund: int = 0
     """By how much the refund counter changes when the price is asked, even if it cannot be paid."""
     failure: Halt | None = None
-    """The exceptional halt it ends in, if that can be told before."""
+    """The exceptional halt it ends in, if that is known before it runs."""
 
 
 class Pricing:

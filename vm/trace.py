@@ -1,4 +1,4 @@
-"""What a tracer is told. Without one nothing here costs anything."""
+"""The events that a tracer receives. Without a tracer they cost nothing."""
 
 from __future__ import annotations
 

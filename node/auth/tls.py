@@ -70,7 +70,7 @@ def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFi
         certificate, fault = _checked(_content(path), make, authority_key, now, margin)
         if certificate is not None:
             return _files(directory, certificate)
-        log.info("the certificate is made anew", path=str(path), reason=fault)
+        log.info("the certificate is recreated", path=str(path), reason=fault)
     return _rotate(directory, authority, authority_key, now)
 
 
@@ -127,7 +127,7 @@ def _node_key(directory: Path) -> Key | None:
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         key, reason = None, str(error)
     if reason:
-        log.info("the certificate's key is made anew", path=str(path), reason=reason)
+        log.info("the certificate's key is recreated", path=str(path), reason=reason)
     return None if reason else key
 
 

@@ -120,7 +120,7 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
 
     Without this command the log is kept whole. What goes is gone: older moments can then be restored only from backups
     made before. The newest state export is restored into a store of its own, with as much room as `state/` takes, every
-    block and value in it is checked, the state root is computed anew, and the rest of the log is read to its end: about
+    block and value in it is checked, the state root is recomputed, and the rest of the log is read to its end: about
     a minute for each million accounts and slots, million transactions, or 4 GiB of log that stays. Segments that
     recovery, waiting transactions or snapshots of development calls need do not go.
     """

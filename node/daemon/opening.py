@@ -270,7 +270,7 @@ def resume(
 ) -> Recovery:
     """Replay the log over stores just opened, and fill an empty pool with what waits.
 
-    ``replayed`` is told of each block. Raises `WalCorrupt`, `StateRootMismatch`.
+    ``replayed`` is called for each block. Raises `WalCorrupt`, `StateRootMismatch`.
     """
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:

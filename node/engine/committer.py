@@ -35,7 +35,7 @@ TURNS_IN_FLIGHT_MAX = 4
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
 FULL_DISK_PATIENCE = 5
-"""Tries after which those who wait are told that the disk is full: nobody should wait for hours, and they can ask again
+"""Attempts after which waiting requests get a disk-full error: clients need not wait for hours, and can ask again
 by the same bytes or the same key. What they sent stays in line for the log."""
 FULL = "the disk is full; what was sent is neither refused nor durable yet"
 

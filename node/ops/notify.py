@@ -1,4 +1,4 @@
-"""sd_notify(3): tells the service manager READY, WATCHDOG and STOPPING over its datagram socket.
+"""Implements sd_notify(3): tells the service manager READY, WATCHDOG and STOPPING over its datagram socket.
 
 The protocol needs no library: newline-separated assignments in one AF_UNIX datagram.
 """

@@ -53,7 +53,7 @@ class FrameTooLarge(WireError):
 
     code = "wire.frame_size"
     quic_code = 3
-    hint = "Welcome tells the largest frame"
+    hint = "the Welcome message gives the largest frame"
 
 
 class TruncatedFrame(WireError):

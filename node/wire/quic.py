@@ -1,4 +1,4 @@
-"""qh3's server connection with workarounds for three bugs of qh3 2.1.
+"""QUIC server connections of qh3, with workarounds for three bugs of qh3 2.1.
 
 - Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 REMEMBERED = 1_024
-"""Entries kept. A follower that missed more is told the lowest block of all it missed, or a lower one."""
+"""Entries kept. A follower that missed more gets the lowest block of all it missed, or a lower one."""
 
 
 class _Entry(NamedTuple):

@@ -1,4 +1,4 @@
-"""Records of debug sessions: the whole of one, where it stands, that it is closed; and users' templates.
+"""Records of debug sessions: a whole session, its new position, its closing; and users' templates.
 
 | type | payload, MessagePack |
 |---|---|

@@ -61,7 +61,7 @@ class SessionShelf:
         return None if entry is None else entry.kept
 
     def put(self, session: int, change: Kept | Place | None, lsn: int, size: int = 0) -> None:
-        """Apply what a record of ``size`` bytes says: the whole session, where it stands now, or that it is closed.
+        """Apply a record of ``size`` bytes: the whole session, its new position, or its closing.
 
         Raises `InvalidRecord` for a move of a session that there is not.
         """

@@ -20,18 +20,18 @@ class Entry(NamedTuple):
 LINES: dict[str, Entry] = {
     "node-crashes": Entry(
         machines.node_crashes, 10_000, 200_000,
-        "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call (T1)",
+        "crash states of whole nodes, log, state, index and sessions: 12 workloads, every call",
     ),
     "sequences": Entry(
         machines.node_sequences, 60, 16_275,
-        "crash states of whole nodes after sequences of up to 3 operations of a node (T2)",
+        "crash states of whole nodes after sequences of up to 3 operations of a node",
     ),
     "prune-crashes": Entry(
-        machines.prune_crashes, 300, 20_000, "crash states of whole nodes, every call of a prune of their log (T1)"
+        machines.prune_crashes, 300, 20_000, "crash states of whole nodes, every call of a prune of their log"
     ),
     "recovery-crashes": Entry(
         machines.recovery_crashes, 5_000, 100_000,
-        "crash states of whole nodes whose recovery crashed, to depth 3 (T3)",
+        "crash states of whole nodes whose recovery crashed, to depth 3",
     ),
     "log-crashes": Entry(
         machines.log_crashes, 8_000, 200_000, "crash states of the log alone, recovered, written to, crashed again"
@@ -40,10 +40,10 @@ LINES: dict[str, Entry] = {
     "failing-syncs": Entry(machines.failing_syncs, 48, 2_000, "failing syncs over a cache that lies"),
     "daemons": Entry(
         processes.daemons, 100, 5_000,
-        "kill -9 of whole daemons, 4 clients on JSON-RPC and QUIC and one on debug sessions (T4)",
+        "kill -9 of whole daemons, 4 clients on JSON-RPC and QUIC and one on debug sessions",
     ),
-    "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files (T4)"),
-    "places": Entry(processes.places, 142, 1_500, "kill -9 at named places of the sources (T5)"),
+    "kills": Entry(processes.kills, 120, 5_000, "kill -9 of the engine's process over real files"),
+    "places": Entry(processes.places, 142, 1_500, "kill -9 at named places of the sources"),
     "stops": Entry(processes.stops, 12, 1_000, "SIGTERM of whole daemons under load"),
     "removals": Entry(
         processes.removals, 20, 1_000,
@@ -53,11 +53,11 @@ LINES: dict[str, Entry] = {
         processes.second_nodes, 40, 1_000,
         "second daemons and other programs on a directory in use: refused with 75, nothing harmed",
     ),
-    "bits": Entry(hurts.bits, 131_072, 200_000, "bits flipped in a log (T7)"),
-    "bytes": Entry(hurts.changed_bytes, 50_000, 100_000, "bytes of a log changed to 00, FF and one more (T7)"),
-    "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut (T8)"),
-    "mixes": Entry(hurts.mixes, 1_000, 10_000, "logs cut and grown again by zeros, garbage and old bytes (T8)"),
-    "segments": Entry(hurts.segments, 50, 2_000, "segments deleted, doubled, exchanged, renamed, of other chains (T9)"),
+    "bits": Entry(hurts.bits, 131_072, 200_000, "bits flipped in a log"),
+    "bytes": Entry(hurts.changed_bytes, 50_000, 100_000, "bytes of a log changed to 00, FF and one more"),
+    "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut"),
+    "mixes": Entry(hurts.mixes, 1_000, 10_000, "logs cut and grown again by zeros, garbage and old bytes"),
+    "segments": Entry(hurts.segments, 50, 2_000, "segments deleted, doubled, exchanged, renamed, of other chains"),
     "state-damage": Entry(hurts.state_damage, 60, 20_000, "damaged LevelDB directories"),
     "index-damage": Entry(hurts.index_damage, 60, 5_000, "damaged SQLite files"),
     "migrations": Entry(hurts.migrations, 40, 1_000, "kill -9 at statements of a schema upgrade"),

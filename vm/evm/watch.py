@@ -293,7 +293,7 @@ class Watch:
         self._depth = depth
         is_there = depth != before and depth in self.depths
         has_failed = self.on_failure and not execution.last_halt.is_success
-        # A failure is told once; the call that follows may not end any message.
+        # A failure is reported once; the next call may not end any message.
         execution.last_halt = Halt.STOP
         self.has_stopped = is_there or has_failed
         self.has_failed |= has_failed
@@ -301,7 +301,7 @@ class Watch:
 
 
 class TraceDigest:
-    """A 64-bit digest of all steps: equal traces give equal digests, and a difference stays for ever.
+    """A 64-bit digest of all steps: equal traces give equal digests, and after a difference the digests stay different.
 
     It covers pc, opcode, gas (unless left out), stack height and top word at every step, hence all values that ever
     come onto a stack; what reaches memory and storage another way only if it is mixed in: ``marks`` says where to stop

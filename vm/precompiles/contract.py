@@ -32,7 +32,7 @@ def native(module: str, name: str, address: int) -> Any:
 
 
 def padded(data: bytes, offset: int, length: int) -> bytes:
-    """A slice of the input, which goes on with zeros for ever."""
+    """A slice of the input, which is extended with zeros as needed."""
     return data[offset : offset + length].ljust(length, b"\0")
 
 

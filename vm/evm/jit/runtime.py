@@ -120,7 +120,7 @@ def _raise_counter(index: int = DEOPTIMISED) -> str:
 
 
 def _retry() -> str:
-    """A guard failed: interpret from here on. Through the jit table the same guard would fail for ever."""
+    """A guard failed: interpret from here on. Through the jit table the same guard would fail again."""
     arguments = PARAMETERS.replace("%table", "%PLAIN_TABLE")
     body = (
         _raise_counter()
