@@ -12,7 +12,7 @@ from debugger.limits import TEMPLATE_BYTES, TEMPLATE_STEPS
 from debugger.moves import step
 from debugger.program import AccountSetup, BlockSetup, Program
 from debugger.session import Session
-from debugger.slices import finish
+from debugger.slices import Slices
 from debugger.state import State
 from debugger.toml_keys import toml_of
 from vm.machine import Machine
@@ -116,8 +116,8 @@ def parse_template(text: str) -> Template:
     return template
 
 
-def save_template(session: Session, name: str, title: str, explanation: str) -> Template:
-    """A user's own template of a bytecode session: its program, and the end state its run has now.
+def save_template(session: Session, name: str, title: str, explanation: str) -> Slices[Template]:
+    """A user's own template of a bytecode session: its program, and the end state its run has now. In slices.
 
     Raises `InvalidTemplate` for other sessions and for runs that do not end soon.
     """
@@ -125,9 +125,11 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     if program.code is None:
         raise InvalidTemplate("only sessions of bytecode can become templates")
     timeline = session.clone_of(session.branches[0])
-    timeline.forward(TEMPLATE_STEPS)
-    has_ended, steps = timeline.outcome is not None, timeline.step
-    timeline.close()
+    try:
+        yield from timeline.advance(TEMPLATE_STEPS)
+        has_ended, steps = timeline.outcome is not None, timeline.step
+    finally:
+        timeline.close()
     if not has_ended:
         raise InvalidTemplate(f"the program runs longer than {TEMPLATE_STEPS} steps")
     accounts = {
@@ -138,7 +140,7 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
         name, title, explanation, Expected("", steps=steps), [], None, program.code, program.create,
         program.calldata, program.value, program.gas, program.fork, program.caller, accounts,
     )  # fmt: skip
-    end = end_state(template, session.machine)
+    end = yield from end_state(template, session.machine)
     assert end.halt is not None
     expected = Expected(
         end.halt.reason,
@@ -152,11 +154,11 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     return msgspec.structs.replace(template, expected=expected)
 
 
-def end_state(template: Template, machine: Machine) -> State:
-    """Run a session to its end. Raises `InvalidTemplate` if that takes too long."""
+def end_state(template: Template, machine: Machine) -> Slices[State]:
+    """Run a session to its end, in slices. Raises `InvalidTemplate` if that takes too long."""
     session = Session(template.program(), machine)
     try:
-        finish(step(session, TEMPLATE_STEPS))
+        yield from step(session, TEMPLATE_STEPS)
         if session.halt() is None:
             raise InvalidTemplate(f"runs longer than {TEMPLATE_STEPS} steps")
         return session.state()
@@ -164,9 +166,9 @@ def end_state(template: Template, machine: Machine) -> State:
         session.close()
 
 
-def check_template(template: Template, machine: Machine) -> list[str]:
-    """Run it and compare the end with the expected one; returns a description of each difference."""
-    state, expected = end_state(template, machine), template.expected
+def check_template(template: Template, machine: Machine) -> Slices[list[str]]:
+    """Run it, in slices, and compare the end with the expected one; returns a description of each difference."""
+    state, expected = (yield from end_state(template, machine)), template.expected
     halt = state.halt
     assert halt is not None
     pairs: dict[str, tuple[object, object]] = {

@@ -85,10 +85,6 @@ class Store:
         """Queue records for the log's next sync. Raises `StorageFull`, `WalClosed`."""
         append(self.wal, records)
 
-    def make_durable(self, lsn: int) -> None:
-        """Sync the log at least up to ``lsn``. Raises `StorageFull`, `StoragePanic`, and `WalClosed` after it."""
-        self.wal.flush(lsn)
-
     def publish(self, head: Head) -> None:
         """Show a durable block, and the state that follows it, to readers."""
         reach("publish.before")

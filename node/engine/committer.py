@@ -195,7 +195,7 @@ class Committer:
     def _go_back(self, turn: Turn) -> Turn:
         """Rewind the chain once its record is durable; returns the turn that continues there and answers both."""
         assert turn.back is not None
-        self._sync(turn)
+        self._flush(turn)
         self._store.revert(turn.back.revert, turn.back.lsn)
         self._writer.went_back(turn.back)
         following = self._writer.step([], self.now())
@@ -213,7 +213,7 @@ class Committer:
     def commit(self, turn: Turn) -> None:
         """Make a turn durable, publish it, answer it, in this order. Raises `StoragePanic`."""
         reach("pipeline.commit.before")
-        self._sync(turn)
+        self._flush(turn)
         reach("pipeline.durable")
         self._publish(turn)
         reach("pipeline.published")
@@ -235,12 +235,12 @@ class Committer:
         self._store.publish(turn.head)
         self._listeners.on_publish(turn.lsn)
 
-    def _sync(self, turn: Turn) -> None:
+    def _flush(self, turn: Turn) -> None:
         """Wait until the log is durable up to the turn's end; while the disk is full, the node is read-only."""
         tries = 0
         while True:
             try:
-                self._store.make_durable(turn.lsn)
+                self._store.wal.flush(turn.lsn)
             except StorageFull as error:
                 if not self._log_is_full:
                     log.error("disk full: read-only until there is space", error=str(error))

@@ -1,35 +1,24 @@
-"""The node as the protocols see it: reads of published blocks on any thread, writes through the writer."""
+"""The node as the protocols see it: what is published, simulations on it, and requests to the writer."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from chain.blocks import Block, Header, encode_block
-from chain.environment import BlockEnvironment
-from chain.fees import blob_base_fee
-from chain.forks import ChainConfig, Fork
-from chain.production import INTERVAL_MILLISECONDS_MAX, ChainSettings, excess_blob_gas_after, next_base_fee
-from chain.receipts import Receipt
-from chain.state import EMPTY_ACCOUNT, StateReader
+from chain.forks import ChainConfig
+from chain.production import INTERVAL_MILLISECONDS_MAX
+from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, sign_transaction
 from chain.types import ZERO_ADDRESS, Address, Hash32
-from node.api.errors import CheatRefused, CheatsDisabled, UnknownBlock
-from node.api.pending_block import BlockAt, PendingBlock
-from node.api.tracing import MakeTracer
+from node.api.errors import CheatRefused, CheatsDisabled
 from node.api.types import (
     CallFields,
-    CallResult,
-    Overrides,
     PendingTransaction,
     Submitted,
     TransactionFate,
-    TransactionLocation,
     Wait,
 )
 from node.engine import admission
@@ -41,25 +30,23 @@ from node.engine.outbox import Outbox
 from node.engine.pending import PendingBlocks
 from node.engine.pool import Pool, PooledTransaction
 from node.engine.publications import Publications
+from node.engine.published_chain import PublishedChain
 from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine, Submit
 from node.engine.signing import OwnTransactions
-from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
-from node.engine.tracing import situation_before, trace_block
+from node.engine.simulations import Simulations
 from node.transcript.transcript import Transcript, silent
-from storage.blocks.logs import FoundLog, LogQuery
-from storage.blocks.rewinds import Rewinds
 from storage.sessions.records import Kept, Place
-from storage.state.proof import AccountProof, prove
 from storage.store import Store
-from vm.importing import environment_of
 from vm.machine import Machine
 
 ANVIL_VERSION = "1.7.1"
 """Version of anvil whose behaviour is matched."""
 
 
-class Node:
-    """Implements `node.api.backend.Backend` and `node.api.sessions.SessionStore`."""
+class Node(PublishedChain):
+    """Implements `node.api.backend.Backend` and `node.api.sessions.SessionStore`: what changes the chain is here, and
+    `Simulations` answer what-if questions.
+    """
 
     def __init__(
         self,
@@ -81,38 +68,30 @@ class Node:
 
         ``read`` runs a read that a request needs, on another thread.
         """
-        self._store = store
-        self._machine = machine
+        pending_blocks = PendingBlocks(store, pool, machine, config, committer.now)
+        super().__init__(store, config, publications, pending_blocks)
         self._applied = store.applied
         self._pool = pool
-        self._config = config
         self._dev = dev_accounts
         self._committer = committer
-        self._publications = publications
-        self._call_gas_max = call_gas_max
-        self.transcript = transcript or silent()
+        self._transcript = transcript or silent()
+        simulations = Simulations(self, machine, call_gas_max, self._transcript)
+        self.call, self.estimate_gas = simulations.call, simulations.estimate_gas
+        self.trace_call, self.trace_block = simulations.trace_call, simulations.trace_block
         self._ask = Outbox(committer.put).ask
-        self._pending_blocks = PendingBlocks(self._store, self._pool, self._machine, self._config, committer.now)
         self._own = OwnTransactions(
-            self._config,
-            self._dev,
+            config,
+            dev_accounts,
             lambda: self._applied.settings,
             lambda fields: self.estimate_gas(fields, self.pending()),
-            lambda: (self.next_base_fee(), self._next_fork()),
+            lambda: (self.next_base_fee(), self.next_fork()),
         )
-        self._fates = Fates(self._store, self._pool, self._config, self.transaction_location)
-        self._last_situations: dict[type, tuple[object, Situation]] = {}
-        """The newest situation of a published block, and that of a pending one."""
+        self._fates = Fates(store, pool, config, self.transaction_location)
         self._cheats = cheats
         self._web3_version = web3_version
         self._read = read
 
     # What it is
-
-    @property
-    def config(self) -> ChainConfig:
-        """Chain id and forks."""
-        return self._config
 
     @property
     def client_version(self) -> str:
@@ -137,7 +116,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """Positions of all stores, pool size, settings of the chain."""
         return {
-            "chainId": self._config.chain_id,
+            "chainId": self.config.chain_id,
             "version": self.client_version,
             "readOnly": self._committer.read_only,
             "poolTransactions": len(self._pool),
@@ -150,142 +129,6 @@ class Node:
         """Accounts the node holds keys of, and those it impersonates."""
         keys = self._dev.addresses
         return [*keys, *(Address(known) for known in self._applied.settings.impersonated if known not in keys)]
-
-    # Blocks
-
-    def head(self) -> Header:
-        """Header of the newest durable block."""
-        return self._store.head
-
-    def header(self, number: int) -> Header | None:
-        """Header of a published block."""
-        return self._store.chain.header(number) if 0 <= number <= self.head().number else None
-
-    def block(self, number: int) -> Block | None:
-        """A published block."""
-        return self._store.chain.block(number) if 0 <= number <= self.head().number else None
-
-    def receipts(self, number: int) -> Sequence[Receipt] | None:
-        """Receipts of a published block."""
-        return self._store.chain.receipts(number) if 0 <= number <= self.head().number else None
-
-    def senders(self, number: int) -> Sequence[Address] | None:
-        """Senders of a published block's transactions, in order."""
-        return self._store.chain.senders(number) if 0 <= number <= self.head().number else None
-
-    def block_size(self, number: int) -> int | None:
-        """Length of the block's RLP, bytes."""
-        return len(encode_block(block)) if (block := self.block(number)) is not None else None
-
-    def number_of(self, block_hash: Hash32) -> int | None:
-        """Number of the published block with this hash."""
-        number = self._store.chain.number_of(block_hash)
-        return number if number is not None and number <= self.head().number else None
-
-    def transaction_location(self, transaction_hash: Hash32) -> TransactionLocation | None:
-        """Block and index of a transaction in a published block."""
-        place = self._store.transaction_place(transaction_hash)
-        if place is None or place.block_number > self.head().number:
-            return None
-        return TransactionLocation(place.block_number, place.transaction_index)
-
-    def logs(self, query: LogQuery) -> Sequence[FoundLog]:
-        """Logs that match, lowest positions first, at most ``query.limit``."""
-        return self._store.logs(replace(query, to_block=min(query.to_block, self.head().number)))
-
-    def block_hash(self, number: int) -> Hash32:
-        """Hash of a block, zero if there is none."""
-        return self._applied.block_hash(number)
-
-    def pending(self) -> PendingBlock:
-        """The pending block, from the pool and the clock. Reader threads."""
-        return self._pending_blocks.newest()
-
-    # State
-
-    def view(self, at: BlockAt) -> StateReader:
-        """State after a block. Raises StateUnavailable outside retention."""
-        return self._store.view(at) if isinstance(at, int) else at.state
-
-    def state_position(self, number: int) -> int:
-        """Position of the newest published state that follows a block (`storage.state.positions`)."""
-        return self._store.view(number).number
-
-    def view_at(self, number: int, position: int) -> StateReader:
-        """A published state that followed a block. Raises StateUnavailable, also after it was reverted."""
-        return self._store.view(number, position)
-
-    def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
-        """Simulate by the rules of ``eth_call``."""
-        situation = self._situation(at)
-        call = partial(run_call, situation, fields, overrides)
-        return self.transcript.watch("eth_call", call, fields, situation.state)
-
-    def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
-        """Smallest sufficient gas limit, or the failed result when none helps."""
-        situation = self._situation(at)
-        estimate = partial(estimate_gas, situation, fields, overrides)
-        return self.transcript.watch("eth_estimateGas", estimate, fields, situation.state)
-
-    def prove(self, at: BlockAt, address: Address, slots: Sequence[int]) -> AccountProof:
-        """Merkle proof of an account and slots in the state after a block (EIP-1186)."""
-        return prove(self._store.state.view(at), address, slots) if isinstance(at, int) else at.prove(address, slots)
-
-    def trace_call(
-        self,
-        fields: CallFields,
-        at: BlockAt,
-        overrides: Overrides | None,
-        make: MakeTracer,
-        index: int | None = None,
-    ) -> Any:
-        """Result of a tracer on a simulated call after a block, or before its transaction ``index``."""
-        if index is None:
-            situation = self._situation(at)
-        else:
-            situation = situation_before(*self._run_again(at), self.block_hash, index, self._call_gas_max)
-        return trace_call(situation, fields, overrides, make)
-
-    def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
-        """Results of tracers on a block's transactions, each executed when its result is taken; one with ``index``."""
-        block = self.block(at) if isinstance(at, int) else at.block
-        if block is not None and not block.transactions:
-            return iter(())
-        return trace_block(*self._run_again(at), self.block_hash, make, index)
-
-    def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
-        """What executing a block again needs: machine, environment, block, senders and pre-state."""
-        if not isinstance(at, int):
-            return self._machine, at.environment, at.block, at.senders, at.before
-        block, senders = self.block(at), self.senders(at)
-        if block is None or senders is None or not at:
-            raise UnknownBlock(f"there is no block {at} to run again")
-        environment = environment_of(block.header, self._config, block.withdrawals or ())
-        return self._machine, environment, block, senders, self.view(at - 1)
-
-    def _situation(self, at: BlockAt) -> Situation:
-        name = (at, self._store.published) if isinstance(at, int) else at
-        known = self._last_situations.get(type(at))
-        if known is not None and known[0] == name:
-            return known[1]
-        environment = self._environment(at)
-        situation = Situation(
-            machine=self._machine,
-            environment=environment,
-            block_hash=self._applied.block_hash,
-            state=self.view(at),
-            gas_max=max(self._call_gas_max, environment.gas_limit),
-        )
-        self._last_situations[type(at)] = name, situation
-        return situation
-
-    def _environment(self, at: BlockAt) -> BlockEnvironment:
-        if not isinstance(at, int):
-            return at.environment
-        header = self.header(at)
-        if header is None:
-            raise UnknownBlock(f"there is no block {at}")
-        return environment_of(header, self._config)
 
     # Pool and fees
 
@@ -315,28 +158,6 @@ class Node:
         """Transactions that enter the pool, each when it is durable and before its block is published."""
         return self._publications.arrivals()
 
-    def next_base_fee(self) -> int:
-        """Base fee of the block after the head, wei."""
-        return next_base_fee(self.head(), self._next_fork(), self._applied.settings)
-
-    def blob_base_fee(self, number: int) -> int:
-        """Price of blob gas in that block, wei; ``head + 1`` is allowed."""
-        head = self.head()
-        if number == head.number + 1:
-            return self.fees_after(head)[1]
-        header = self.header(number)
-        if header is None:
-            raise UnknownBlock(f"there is no block {number}")
-        fraction = self._config.blobs_at(header.timestamp).base_fee_update_fraction
-        return blob_base_fee(header.excess_blob_gas or 0, fraction)
-
-    def fees_after(self, header: Header) -> tuple[int, int]:
-        """Base fee and price of blob gas, wei, that follow from a block for the next one."""
-        schedule = self._config.blobs_at(header.timestamp)
-        fork = self._config.fork_at(header.number + 1, header.timestamp)
-        excess = excess_blob_gas_after(header, schedule, fork) if fork >= Fork.CANCUN else 0
-        return next_base_fee(header, fork, ChainSettings()), blob_base_fee(excess, schedule.base_fee_update_fraction)
-
     # Writing
 
     async def submit(self, raw: bytes, wait: Wait = "durable", *, batch: object = None) -> Submitted:
@@ -345,16 +166,12 @@ class Node:
         return await self._submit(self._decode(raw), wait, batch)
 
     def _decode(self, raw: bytes) -> PooledTransaction:
-        return admission.decode(raw, self._config, self._next_fork())
-
-    def _next_fork(self) -> Fork:
-        head = self.head()
-        return self._config.fork_at(head.number + 1, head.timestamp + 1)
+        return admission.decode(raw, self.config, self.next_fork())
 
     async def _submit(self, candidate: Offered, wait: Wait, batch: object) -> Submitted:
         mined = wait in ("mined", "indexed")
         known = candidate.transaction.hash if isinstance(candidate, PooledTransaction) else None
-        with self.transcript.telling_refusal(known, candidate.sender):
+        with self._transcript.telling_refusal(known, candidate.sender):
             answer = await self._ask(
                 lambda done: Submit(done, candidate, mined, wait_durable=wait != "accepted", body=batch)
             )
@@ -430,25 +247,11 @@ class Node:
             raise CheatRefused(f"an interval of {seconds:g} s; the longest is a year")
         await self._ask(lambda done: Control(done, "interval_milliseconds", round(seconds * 1000), key))
 
-    def published_lsn(self) -> int:
-        """Everything in the log up to here is durable and seen by reads."""
-        return self._publications.lsn
-
-    async def wait_for_lsn(self, lsn: int) -> None:
-        """Return once reads see everything up to this record."""
-        await self._publications.wait_for_lsn(lsn)
-
     def automine(self) -> bool:
         """Whether transactions are sealed at once."""
         return self._applied.settings.automine
 
-    def rewinds(self) -> Rewinds:
-        """The rewinds of the chain since the start."""
-        return self._store.rewinds
 
-    async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
-        """Return the head's number once it is at least ``number``, or once the chain has been rewound again."""
-        return await self._publications.wait_for_block(number, rewinds)
 
 
 def _waiting(entry: PooledTransaction) -> PendingTransaction:

@@ -370,14 +370,15 @@ async def template_save(host: CommandHost, template: Object) -> Json:
     if (wanted.toml is None) == (wanted.session is None):
         raise InvalidTemplate("give either toml or session")
     if wanted.toml is not None:
-        text = wanted.toml
-        found = await service.on_thread(lambda: service.gallery.checked(text, service.bases.machine))
+        found = await service.in_slices(service.gallery.checked(wanted.toml, service.bases.machine))
     else:
         assert wanted.session is not None
         title = wanted.title or wanted.name
-        found = await service.read(
-            lambda session: save_template(session, wanted.name, title, wanted.explanation), wanted.session
-        )
+
+        def work(session: Session, wants_pause: WantsPause) -> Slices[Template]:  # noqa: ARG001
+            return save_template(session, wanted.name, title, wanted.explanation)
+
+        found = await service.look(work, wanted.session)
     await service.gallery.save(found)
     return _shown_template(found, own=True)
 

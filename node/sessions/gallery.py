@@ -10,6 +10,7 @@ import msgspec
 
 from debugger.errors import InvalidTemplate, SessionLimitReached, SessionNotFound
 from debugger.limits import TEMPLATES
+from debugger.slices import Slices
 from debugger.templates import Template, check_template, parse_template
 from node import resources
 from storage.sessions.records import MAX_TEMPLATE
@@ -59,10 +60,10 @@ class Gallery:
         """Whether a user saved it."""
         return self._shelf.get(name) is not None
 
-    def checked(self, text: str, machine: Machine) -> Template:
+    def checked(self, text: str, machine: Machine) -> Slices[Template]:
         """Parse TOML text and run the template. Raises `InvalidTemplate` if it does not end as expected."""
         template = parse_template(text)
-        differences = check_template(template, machine)
+        differences = yield from check_template(template, machine)
         if differences:
             raise InvalidTemplate("; ".join(differences)[:300])
         return template

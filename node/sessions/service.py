@@ -86,6 +86,10 @@ class SessionService:
         """Run long work that concerns no session on a session thread."""
         return await self.cache.on_thread(job)
 
+    async def in_slices(self, work: Slices[T]) -> T:
+        """Something very long that concerns no session."""
+        return await self.cache.drive(work)
+
     async def import_file(self, data: bytes) -> int:
         """Create a session from a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
 

@@ -50,7 +50,7 @@ def send_again_and_again(place: Path, seed: int, resends: int) -> None:
         moment = chance.choice(("executed", "durable", "answered"))
         group = node.committer.step([Submit(lambda _: None, candidate, wait_mined=chance.random() < 0.5)])
         if moment != "executed":
-            node.store.make_durable(group.lsn)
+            node.store.wal.flush(group.lsn)
         if moment == "answered":
             node.committer.commit(group)
         if chance.random() < 0.3:

@@ -82,18 +82,18 @@ def test_a_nearly_full_disk_is_read_only_and_the_node_goes_on_by_itself(tmp_path
 def test_those_who_wait_for_a_full_disk_are_told(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
     tries = 0
-    make_durable = node.store.make_durable
+    flush = node.store.wal.flush
 
-    def full(lsn: int) -> None:
+    def full(lsn: int | None = None) -> int:
         nonlocal tries
         tries += 1
         if tries <= 8:
             from storage.errors import StorageFull
 
             raise StorageFull("no space")
-        make_durable(lsn)
+        return flush(lsn)
 
-    node.store.make_durable = full  # type: ignore[method-assign]
+    node.store.wal.flush = full
     (answer,) = node.ask(lambda done: Mine(done))
     assert isinstance(answer, ReadOnly)
     assert tries == 9

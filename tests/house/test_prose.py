@@ -1,4 +1,4 @@
-"""Prose: docstrings, comments, messages, hints and documents are plain English that refers only to what a reader has."""
+"""Docstrings, comments, messages, hints and documents are plain English and refer only to what a reader has."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from debugger.edits import Edit
 from debugger.program import Program
 from debugger.session import Session
 from debugger.sharing import export_session
-from debugger.slices import one_slice
-from debugger.templates import save_template
+from debugger.slices import Slices, WantsPause, one_slice
+from debugger.templates import Template, save_template
 from node.sessions.base_state import NewSession
 from node.sessions.repository import Policy
 from node.sessions.service import SessionService
@@ -67,7 +67,10 @@ def commands() -> list[Command]:
         await service.expire(Policy())
 
     async def template(_: Life, service: SessionService) -> None:
-        found = await service.read(lambda session: save_template(session, "mine", "Mine", "Two and one."), 2)
+        def work(session: Session, wants_pause: WantsPause) -> Slices[Template]:
+            return save_template(session, "mine", "Mine", "Two and one.")
+
+        found = await service.look(work, 2)
         await service.gallery.save(found)
 
     async def file(_: Life, service: SessionService) -> None:

@@ -10,6 +10,7 @@ import pytest
 from debugger.assembly import assemble
 from debugger.errors import InvalidTemplate
 from debugger.session import Session
+from debugger.slices import finish
 from debugger.templates import Template, check_template, end_state, parse_template, save_template
 from tests.paths import REPO
 from tests.unit.debugger.programs import LOOP, MACHINE, length, session
@@ -28,7 +29,7 @@ def test_templates_end_as_they_say(path: Path) -> None:
     template = parse_template(path.read_text())
     assert template.name == path.stem
     assert len(template.explanation) > 80
-    assert check_template(template, MACHINE) == []
+    assert finish(check_template(template, MACHINE)) == []
     run = Session(template.program(), MACHINE)
     steps = length(run)
     assert all(0 <= note.step <= steps for note in template.notes)
@@ -39,17 +40,17 @@ def test_a_wrong_end_state_is_told() -> None:
     wrong = msgspec.structs.replace(
         template, expected=msgspec.structs.replace(template.expected, halt="revert", stack=[1])
     )
-    assert [line.split(":")[0] for line in check_template(wrong, MACHINE)] == ["halt", "stack"]
+    assert [line.split(":")[0] for line in finish(check_template(wrong, MACHINE))] == ["halt", "stack"]
 
 
 def test_users_templates_come_from_sessions() -> None:
     run = session(code(2, 3, "ADD", 0, "MSTORE", 32, 0, "RETURN"))
-    template = save_template(run, "mine", "Mine", "Adds two and three.")
+    template = finish(save_template(run, "mine", "Mine", "Adds two and three."))
     assert (template.expected.halt, template.expected.steps) == ("return", 8)
-    assert check_template(msgspec.convert(msgspec.to_builtins(template), Template), MACHINE) == []
-    assert end_state(template, MACHINE).step == 8
+    assert finish(check_template(msgspec.convert(msgspec.to_builtins(template), Template), MACHINE)) == []
+    assert finish(end_state(template, MACHINE)).step == 8
     with pytest.raises(InvalidTemplate):
-        save_template(session(LOOP), "long", "Long", "Too long.")
+        finish(save_template(session(LOOP), "long", "Long", "Too long."))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +101,16 @@ def test_every_row_is_on_the_command_line_and_nothing_else() -> None:
     assert leaves - paths == {"debug"}
     without = {name for name, row in COMMANDS.items() if not row.cli_name}
     assert without == {"templates"} | {name for name, row in COMMANDS.items() if not row.methods[0].startswith(PREFIX)}
+
+
+def test_the_command_line_reads_the_table_without_loading_the_evm() -> None:
+    """Every ``zvmd session`` command would take twice as long to start."""
+    heavy = "print([name for name in ('llvmlite', 'vm.evm.execution', 'storage.store') if name in sys.modules])"
+    listed = subprocess.run(
+        [sys.executable, "-c", f"import sys; import node.cli.session, node.dap.line; {heavy}"],
+        capture_output=True, text=True, cwd=REPO, timeout=60, check=True,
+    )  # fmt: skip
+    assert listed.stdout.strip() == "[]"
 
 
 def test_a_row_without_a_command_of_its_own_gets_one() -> None:
