@@ -103,7 +103,7 @@ class Timeline:
         finish(self.seeking(step))
 
     def seeking(self, step: int, wants_pause: WantsPause = never) -> Slices[bool]:
-        """Go to a step; returns whether it arrived. A pause ends a forward move where it is, a backward one at its start.
+        """Go to a step; returns whether it arrived. A pause ends a forward move early, and a backward one at its start.
 
         Raises `StepOutOfRange`, back where it began, if the run is shorter.
         """

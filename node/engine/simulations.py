@@ -62,7 +62,7 @@ class Simulations:
         return trace_call(situation, fields, overrides, make)
 
     def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
-        """Results of tracers on a block's transactions, each executed when its result is taken; with ``index``, on one."""
+        """Results of tracers on a block's transactions, each executed when its result is taken; one with ``index``."""
         block = self._chain.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
             return iter(())
