@@ -1,4 +1,4 @@
-"""The newest record of every debug session: what the log says and a checkpoint keeps. Contents are opaque here."""
+"""The newest record of every debug session, from checkpoint and log. Contents are opaque here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users' own templates by name: what the log says and a checkpoint keeps. Contents are opaque here."""
+"""Users' own templates by name, from checkpoint and log. Contents are opaque here."""
 
 from __future__ import annotations
 

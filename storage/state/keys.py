@@ -1,4 +1,4 @@
-"""Where everything lies in the key-value store, and how accounts and slots are encoded there.
+"""The key space of the key-value store, and the encoding of accounts and slots there.
 
     a + address                       account record
     s + address + slot (32)           slot value, big endian without leading zeros; absent = 0
