@@ -113,7 +113,7 @@ def test_what_is_no_request(editor: Editor) -> None:
 def test_a_message_that_is_too_large_is_refused(editor: Editor) -> None:
     large = framed(request(3, "evaluate", arguments={"expression": "1" * MESSAGE_BYTES_MAX}))
     editor.write(large + framed(request(4)))
-    assert "at most" in editor.response(3)["message"]
+    assert "the limit is" in editor.response(3)["message"]
     assert editor.response(4)["success"]
     fitting = framed(request(5, "evaluate", arguments={"expression": "1" * 1_000_000}))
     editor.write(fitting)
