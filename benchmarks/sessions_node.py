@@ -20,6 +20,7 @@ from typing import Any
 import zvmd
 from benchmarks.sessions import plain, stateful
 from tests.daemon import Daemon
+from zvmd.results import Position
 
 GAS = 5 * 10**10
 ENDLESS = "0x5f5b60010180600052600156"
@@ -51,7 +52,7 @@ def travel(node: zvmd.Node, name: str, code: bytes, rounds: int) -> None:
     """Step back 10,000 from anywhere; each state is that of a session that went there forwards."""
     run, check = session(node, code), session(node, code)
     took = milliseconds(run.run)
-    end = run.state()["step"]
+    end = run.state().step
     rng = random.Random(7)
     for _ in range(5):
         step = rng.randrange(10_000, end)
@@ -78,7 +79,7 @@ def backwards(node: zvmd.Node) -> None:
     """Run backwards from the end to breakpoints, one near the start among them."""
     run = session(node, plain(70_000))
     run.run()
-    end = run.state()["step"]
+    end = run.state().step
     for name, fields in (
         ("an opcode a round ago", {"kind": "opcode", "opcode": "MSTORE"}),
         ("a condition that held once, at the start", {"kind": "expression", "expression": "pc == 2 && stack[0] == 70"}),
@@ -86,9 +87,9 @@ def backwards(node: zvmd.Node) -> None:
     ):
         run.seek(end)
         point = run.add_breakpoint(fields["kind"], **{k: v for k, v in fields.items() if k != "kind"})
-        answers: list[dict[str, Any]] = []
+        answers: list[Position] = []
         took = milliseconds(lambda answers=answers: answers.append(run.reverse_run()))  # type: ignore[misc]
-        print(f"reverse-run over {end:,} steps, {name}: {took:.0f} ms to step {answers[0]['step']:,}")
+        print(f"reverse-run over {end:,} steps, {name}: {took:.0f} ms to step {answers[0].step:,}")
         run.remove_breakpoint(point)
     run.close()
 
@@ -99,8 +100,8 @@ def comparing(node: zvmd.Node) -> None:
         one, two = session(node, code), session(node, code)
         two.seek(98_765)
         two.edit("memory", index=4096, data="0x01")
-        found = one.compare(two, ignoring_gas=True)["divergence"]
-        assert (found["step"], found["fields"]) == (98_765, ["memory"])
+        found = one.compare(two, ignoring_gas=True).divergence
+        assert (found.step, found.fields) == (98_765, ("memory",))
         times = [milliseconds(lambda one=one, two=two: one.compare(two, ignoring_gas=True)) for _ in range(5)]  # type: ignore[misc]
         print(f"compare, {name}: divergence in memory at step 98,765 in {statistics.median(times):.0f} ms")
         one.close()
@@ -139,7 +140,7 @@ def beside(node: zvmd.Node, daemon: Daemon) -> None:
         times = [milliseconds(short.step) for _ in range(50)]
         for run in long:
             rpc.call("zvmd_session_pause", run.id)
-        assert all(run.state()["step"] > 0 for run in long)
+        assert all(run.state().step > 0 for run in long)
     print(f"a step alone: {percentiles(alone)}; beside two endless runs: {percentiles(times)}")
 
 

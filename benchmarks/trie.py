@@ -23,7 +23,7 @@ from trie import HexaryTrie  # type: ignore[attr-defined]  # noqa: E402
 from chain.hashing import EMPTY_ROOT, keccak256  # noqa: E402
 from storage.io.kv import LevelStore, open_leveldb  # noqa: E402
 from storage.state.keys import ACCOUNT_NODE  # noqa: E402
-from storage.state.trie import BranchCache, Committer, NodeMap  # noqa: E402
+from storage.state.trie import BranchCache, NodeMap, TrieCommitter  # noqa: E402
 
 Updates = list[tuple[str, bytes]]
 
@@ -39,7 +39,7 @@ def commit_over_dict(
     """One commit over nodes in memory, written back; new root and seconds."""
     start = time.perf_counter()
     nodes: NodeMap = {}
-    root = Committer(stored.get, nodes, branches).commit(root, updates)  # type: ignore[arg-type]
+    root = TrieCommitter(stored.get, nodes, branches).commit(root, updates)  # type: ignore[arg-type]
     for path, node in nodes.items():
         if node is None:
             del stored[path]
@@ -125,7 +125,7 @@ def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.
                     dict(zip(rng.sample(keys, touched), account_values(rng, touched), strict=True))
                 )
                 start = time.perf_counter()
-                current = Committer(load, nodes, branches).commit(current, updates)  # type: ignore[arg-type]
+                current = TrieCommitter(load, nodes, branches).commit(current, updates)  # type: ignore[arg-type]
                 seconds.append(time.perf_counter() - start)
             middle = statistics.median(seconds)
             print(

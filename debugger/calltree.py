@@ -14,8 +14,8 @@ from debugger.outcome import HaltState, halt_state
 from debugger.session import Session
 from debugger.slices import Slices, finish
 from vm.evm.execution import Execution
+from vm.evm.trace import Tracer
 from vm.message import Message, Outcome
-from vm.trace import Tracer
 
 CONSOLE_CHARACTERS: Final = 1_000
 """Most text that is kept of one message's console.log; the rest is cut."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from debugger.session import Session
 from vm.evm.layout import FRAME_BYTES, Field
-from vm.journal_snapshot import ENTRY_BYTES, journal_bytes
+from vm.journal import ITEM_BYTES
 
 SESSION_BYTES: Final = 48 << 10
 """Bytes of the smallest session."""
@@ -18,11 +18,11 @@ def footprint(session: Session) -> int:
     """Bytes of a session: keyframes, journal, frames, recorded reads of the base state, the program, edits."""
     execution, keyframes = session.timeline.execution, session.timeline.keyframes
     frames = sum(FRAME_BYTES + int(frame.words[Field.MEMORY_SIZE]) for frame in execution.frames)
-    journal = journal_bytes(execution.journal, keyframes.at_or_before(session.step_index).journal)
+    journal = execution.journal.bytes_besides(keyframes.at_or_before(session.step_index).journal)
     program = session.program
     texts = [program.code, program.calldata, program.transaction]
     texts += [edit.data for branch in session.branches.values() for edit in branch.edits]
     texts += [account.code for account in program.state.values()]
     entries = session.base.reads + sum(1 + len(account.storage) for account in program.state.values())
     held = sum(len(text) for text in texts if text) * TEXT_COPIES // 2
-    return SESSION_BYTES + keyframes.bytes + journal + frames + held + 2 * ENTRY_BYTES * entries
+    return SESSION_BYTES + keyframes.bytes + journal + frames + held + 2 * ITEM_BYTES * entries

@@ -20,10 +20,10 @@ from debugger.hex import Number, address_of, data_of, number_of, storable
 from debugger.limits import CALLDATA_BYTES, CODE_BYTES, PROGRAM_GAS, STATE_ENTRIES
 from vm.context import ExecutionContext
 from vm.evm.execution import Execution
+from vm.evm.trace import Tracer
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import CallKind, Message
-from vm.trace import Tracer
 from vm.transaction import begin_transaction
 
 DEFAULT_TARGET = Address(bytes(18) + b"\xc0\xde")

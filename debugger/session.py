@@ -42,8 +42,8 @@ from debugger.search import hits_at_start
 from debugger.state import State, StateQuery, read_state, state_digest
 from debugger.timeline import Timeline
 from vm.evm.execution import Execution
+from vm.evm.trace import Tracer
 from vm.machine import Machine
-from vm.trace import Tracer
 from vm.transaction import gas_of
 
 _EVERYTHING: Final = StateQuery()

@@ -15,7 +15,7 @@ from debugger.session import Session
 from debugger.slices import Slices, finish
 from debugger.timeline import Timeline
 from vm.eip3155 import encode_line, operation_line
-from vm.pricing import Pricing
+from vm.evm.pricing import Pricing
 
 
 class TracePage(msgspec.Struct, frozen=True, rename="camel"):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
-from node.daemon.opening import take_directory
 from storage.directory import layout
-from storage.directory.exclusion import refuse_if_used
 from storage.directory.identity import read_genesis
+from storage.directory.stamp import take_directory
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.export import write_export
-from storage.io.files import RealFs
 from storage.io.kv import open_leveldb
 from storage.preflight import looked_over
 from storage.prune import Pruned, prune, scratch_store
@@ -23,12 +22,11 @@ def prune_data_directory(
 
     Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, and what `prune` does.
     """
-    refuse_if_used(RealFs(data_dir))
-    fs = looked_over(data_dir)
+    fs = looked_over(data_dir, unused=True)
     genesis = read_genesis(fs)
     if genesis is None or not fs.exists(layout.WAL):
         raise DataDirectoryDamaged(f"{data_dir} holds no chain")
-    lock = take_directory(fs)
+    lock = take_directory(fs, version("zvmd"))
     try:
         if not fs.exists(layout.STATE):
             raise PruneRefused("there is no state store: the next start has to make it")

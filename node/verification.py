@@ -13,9 +13,9 @@ from chain.types import Hash32
 from storage.blocks.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.directory import layout
-from storage.directory.exclusion import DirectoryLock, refuse_if_used
+from storage.directory.exclusion import DirectoryLock
 from storage.errors import SnapshotLost
-from storage.io.files import FileSystem, RealFs
+from storage.io.files import FileSystem
 from storage.io.kv import KeyValueStore, open_leveldb
 from storage.preflight import looked_over
 from storage.sessions.files import SessionFiles
@@ -39,8 +39,7 @@ def verify_data_directory(data_dir: Path) -> Report:
 
     Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
     """
-    refuse_if_used(RealFs(data_dir))
-    fs = looked_over(data_dir)
+    fs = looked_over(data_dir, unused=True)
     lock = DirectoryLock(fs)
     report = Report()
     try:

@@ -1,4 +1,7 @@
-"""Opens the stores of a data directory at their last checkpoint; a state store that cannot be trusted is put aside."""
+"""A start, from the lock to the last block of the log. The only way a node ever starts; there is no clean-start path.
+
+The stores are opened at their last checkpoint; a state store that cannot be trusted is put aside and made again.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import URL
@@ -23,6 +27,10 @@ from storage.blocks.chaindata import ChainData
 from storage.blocks.delta import Deltas
 from storage.checkpoint import Checkpoint, read_replay_start, replay_from, verify_checkpoints
 from storage.directory import layout
+from storage.directory.exclusion import DirectoryLock
+from storage.directory.identity import open_genesis
+from storage.directory.notes import read_note, remove_note
+from storage.directory.stamp import take_directory
 from storage.errors import (
     CheckpointBroken,
     DataDirectoryLocked,
@@ -33,18 +41,18 @@ from storage.errors import (
     IndexLocked,
     StateStoreCorrupt,
     StateStoreRefused,
-    StorageError,
     StorageUnreadable,
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
 from storage.index.follower import IndexFollower
 from storage.index.index import Index, destroy, refuse_if_held
-from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
-from storage.io.failures import syncing, writing
-from storage.io.files import FileSystem
+from storage.io.failures import starting, writing
+from storage.io.files import FileSystem, RealFs
 from storage.io.kv import KeyValueStore, open_leveldb, unused
+from storage.preflight import looked_over
+from storage.replay import Recovery, Replay, recover
 from storage.store import Store
 from storage.wal import Wal, WalIdentity
 from storage.wal.bounds import read_beginning
@@ -73,8 +81,73 @@ class StoreOptions:
     """What holds for each setting of the chain that no record has changed."""
 
 
-def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store:
+class Opened(NamedTuple):
+    """A data directory that this process has for itself, and the chain in it at the end of its log."""
+
+    fs: RealFs
+    lock: DirectoryLock
+    genesis: Genesis
+    store: Store
+    recovery: Recovery
+
+    def close(self) -> None:
+        """Close the stores and let others have the directory."""
+        self.store.close()
+        self.lock.release()
+
+
+def open_directory(
+    options: StoreOptions,
+    program: str,
+    decide: Callable[[Genesis | None], Genesis],
+    replay_over: Callable[[Store, Genesis], Replay],
+) -> Opened:
+    """Bring the chain in a data directory up to the end of its log, or begin a new one there: a start, all of it.
+
+    ``program`` is the version that runs. ``decide`` is asked about the stored genesis, see `open_genesis`;
+    ``replay_over`` makes the function that runs the blocks of the log again over a store.
+
+    Raises `EntryUnusable`, `DataDirectoryLocked`, `DataDirectoryUnusable`, `DataDirectoryDamaged`, `StoreTooNew`,
+    `StateRootMismatch`, and as `open_store`.
+    """
+    fs = looked_over(options.data_dir, unused=True)
+    path = os.fspath(options.data_dir)
+    if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
+        raise DataDirectoryUnusable(f"{path} cannot be written by this user")
+    lock = take_directory(fs, program)
+    try:
+        with starting():
+            genesis = open_genesis(fs, decide)
+            try:
+                store, recovery = _replayed(fs, genesis, options, replay_over)
+            except StateStoreCorrupt as damage:  # met on the way: what the log says counts
+                once = replace(options, accept_data_loss=0)
+                store, recovery = _replayed(fs, genesis, once, replay_over, distrust=str(damage))
+            return Opened(fs, lock, genesis, store, recovery)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _replayed(
+    fs: FileSystem,
+    genesis: Genesis,
+    options: StoreOptions,
+    replay_over: Callable[[Store, Genesis], Replay],
+    distrust: str | None = None,
+) -> tuple[Store, Recovery]:
+    store = open_store(fs, genesis, options, distrust)
+    try:
+        return store, recover(store, replay_over(store, genesis))
+    except BaseException:
+        store.close()
+        raise
+
+
+def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions, distrust: str | None = None) -> Store:
     """The stores at their last checkpoint, or at genesis. `storage.replay.recover` must run next.
+
+    ``distrust`` says why the state store is not to be believed, whatever it holds; None: if it proves itself, it is.
 
     Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable`, `StoragePanic`, and `DataDirectoryLocked`
     if another program uses one of them, before anything of it is changed. A state store that LevelDB refuses to open,
@@ -82,7 +155,7 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions) -> Store
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
-    kv, checkpoint = _open_state(fs, genesis, options.data_dir)
+    kv, checkpoint = _open_state(fs, genesis, options.data_dir, distrust)
     try:
         reach("open.state")
         index = _open_index(options)
@@ -111,7 +184,7 @@ def assemble(
     """
     panicked = fs.exists(layout.PANIC)
     if panicked and fs.exists(layout.WAL):
-        log.warning("the last run ended because a sync or write failed", error=_note(fs, layout.PANIC))
+        log.warning("the last run ended because a sync or write failed", error=read_note(fs, layout.PANIC))
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     start = read_replay_start(kv)
@@ -125,7 +198,7 @@ def assemble(
         start=start.place,
     )
     if panicked:
-        _remove(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
+        remove_note(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
     lsn = checkpoint.lsn if checkpoint is not None else 0
     applied = AppliedChain(kv, genesis, options.settings, options.retention_blocks, lsn, start)
@@ -144,7 +217,9 @@ def assemble(
     )
 
 
-def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyValueStore, Checkpoint | None]:
+def _open_state(
+    fs: FileSystem, genesis: Genesis, data_dir: Path, distrust: str | None
+) -> tuple[KeyValueStore, Checkpoint | None]:
     """The state store; if it cannot be trusted, what the newest good export makes of it, or an empty one.
 
     Raises `WalPruned` if it would have to be empty, but the log does not begin with genesis any more.
@@ -153,8 +228,10 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     beginning = read_beginning(fs, layout.WAL)
     first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
-        if fs.exists(layout.SUSPECT):
-            raise StateStoreCorrupt(f"an earlier run has met damage in it: {_note(fs, layout.SUSPECT)}")
+        if distrust is None and fs.exists(layout.SUSPECT):
+            distrust = f"an earlier run has met damage in it: {read_note(fs, layout.SUSPECT)}"
+        if distrust is not None:
+            raise StateStoreCorrupt(distrust)
         kv, checkpoint = _trusted(data_dir, genesis, first_lsn)
         if checkpoint is not None or not exports(fs):
             return kv, checkpoint
@@ -163,7 +240,7 @@ def _open_state(fs: FileSystem, genesis: Genesis, data_dir: Path) -> tuple[KeyVa
     except (StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
         log.error("the state store is put aside and built again", error=str(error), target=_put_aside(data_dir))
     reach("open.quarantined")
-    _remove(fs, layout.SUSPECT)
+    remove_note(fs, layout.SUSPECT)
     for path in exports(fs):
         kv = open_leveldb(data_dir / layout.STATE)
         try:
@@ -223,31 +300,6 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
             with writing(path):
                 fs.unlink(path)
     destroy(_index_url(options))
-
-
-def suspect(fs: FileSystem, reason: str) -> None:
-    """Damage was met while running: the next start shall put the state store aside. Never raises."""
-    with suppress(StorageError):
-        write_atomically(fs, layout.SUSPECT, [reason.encode("utf-8", "replace")[:1000]])
-
-
-def note_panic(fs: FileSystem, reason: str) -> None:
-    """A sync or write failed: the next start shall believe the disk only. Never raises; the disk may take nothing."""
-    with suppress(StorageError):
-        write_atomically(fs, layout.PANIC, [reason.encode("utf-8", "replace")[:1000]])
-
-
-def _note(fs: FileSystem, path: str) -> str:
-    """What `suspect` or `note_panic` wrote, for people: it may be damaged too."""
-    return fs.read_file(path).decode("utf-8", "replace")
-
-
-def _remove(fs: FileSystem, path: str) -> None:
-    if fs.exists(path):
-        with writing(path):
-            fs.unlink(path)
-        with syncing(path):
-            fs.sync_directory("")
 
 
 def _index_url(options: StoreOptions) -> str:

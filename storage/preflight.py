@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from storage.directory import layout
+from storage.directory.exclusion import refuse_if_used
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.io.files import RealFs
 from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
@@ -33,13 +34,18 @@ MOST_BYTES = {
 WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file")
 
 
-def looked_over(data_dir: Path) -> RealFs:
+def looked_over(data_dir: Path, *, unused: bool = False) -> RealFs:
     """The file system of a data directory without anything in it that would hang or confuse who opens it.
 
     Opening a FIFO waits for a writer and a device never ends, also inside LevelDB and SQLite, which open files by
     themselves; and what they write through a link to a file would overwrite another file. Links to directories are
-    followed: `state/` may be on another disk. Raises `EntryUnusable`; `DataDirectoryUnusable` if it is not one.
+    followed: `state/` may be on another disk.
+
+    Raises `EntryUnusable`; `DataDirectoryUnusable` for what is not a directory; before that, if the directory is to be
+    ``unused``, `DataDirectoryLocked`.
     """
+    if unused:
+        refuse_if_used(RealFs(data_dir))
     if os.path.lexists(data_dir) and not os.path.isdir(data_dir):  # noqa: PTH112 - which tells of no error
         raise DataDirectoryUnusable(f"{data_dir} is not a directory")
     for path, kind in _entries(data_dir, ""):

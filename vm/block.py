@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from chain.blocks import (
     Header,
@@ -22,12 +21,10 @@ from chain.transactions import BLOB, Transaction
 from chain.types import Address, Hash32
 from vm import system
 from vm.console import ConsoleCalls
+from vm.evm.trace import Tracer
 from vm.journal import Journal
+from vm.machine import Machine
 from vm.transaction import TransactionResult, apply_transaction
-
-if TYPE_CHECKING:
-    from vm.machine import Machine
-    from vm.trace import Tracer
 
 VM_FINGERPRINT = "zvmd-vm/2"
 """Names the rules by which blocks were executed; sealed with each. Changes when results could."""

@@ -7,17 +7,15 @@ creation; the refund counter is that of execution, with what the opcode itself c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from vm.evm.frame import Frame
 from vm.evm.layout import Field
+from vm.evm.pricing import Pricing
 from vm.limits import STACK_ITEMS
 from vm.message import Halt
-from vm.pricing import Pricing
-
-if TYPE_CHECKING:
-    from vm.evm.frame import Frame
 
 _MAX_COST: Final = 2**64 - 1
 """A price above is left out: numbers of EIP-3155 have 64 bits."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from chain.blocks import Block, Header
 from chain.body_rules import check_body, check_uncles
@@ -17,11 +16,9 @@ from chain.transactions import recover_sender
 from chain.types import ZERO_HASH, Hash32
 from vm.block import BlockExecution, BlockResult, build_header
 from vm.journal import Journal
+from vm.machine import Machine
 from vm.rewards import rewards_of
 from vm.system import pay_out
-
-if TYPE_CHECKING:
-    from vm.machine import Machine
 
 _EXECUTED_FIELDS = ("gas_used", "blob_gas_used", "bloom", "receipts_root", "requests_hash", "state_root")
 """What a header says about the block's execution."""

@@ -1,42 +1,305 @@
-"""The journal: every change execution makes, over an immutable state, undoable to any checkpoint.
+"""The journal: every change that execution makes, over an immutable state, undoable to any checkpoint.
 
-One undo list holds entries of a single form, ``(container, key, previous)``: reverting walks it backwards and
-puts each previous value back (or removes the key when there was none). Accounts, slots, transient slots, warm
-sets, the refund counter, logs and the sets of created, touched and scheduled accounts are all dicts or lists,
-so nothing needs an undo rule of its own. What native code did to slots is read when somebody looks at slots.
+Each change appends an entry to one undo list; the entry is named for what happened and knows what undoes it, as in
+revm's ``JournalEntry``. Reverting to a checkpoint undoes the entries behind it, the last one first. Changes that code
+with a state of its own recorded come in bulk (`RecordedChanges`, `RecordedLogs`) and are read when somebody looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from operator import is_
+from typing import Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.receipts import Log
 from chain.state import EMPTY_ACCOUNT, EMPTY_CODE_HASH, Account, StateDelta, StateReader
 from chain.types import UINT256_MAX, Address, Hash32
-from vm.evm.native_state.changes import ABSENT, RawChanges, SlotTables, UndoEntries, put_back
-from vm.evm.native_state.logs import logs_of
 from vm.precompiles import precompiles_by_address
 
 _RIPEMD: Final = Address(bytes(19) + b"\x03")
 """Its EIP-161 touch survives a revert, as it did in mainnet block 2,675,119; all clients kept that."""
 
-_REFUND: Final = 0
-"""Key of the refund counter in its one-entry dict."""
+CHANGE_BYTES: Final = 400
+"""What a change and the slot or account it is of are taken to need. Measured: 145 bytes for a cold account that was
+looked at, 250 for a slot that was written, and up to 515 for a moment while a table of them is made larger."""
+
+CHUNK: Final = 4096
+"""Items of a container that snapshots share or copy together."""
+ITEM_BYTES: Final = 32
+"""A number, on average: most keys and undo entries hold one that nothing else does."""
+
+
+# Bulk: what is recorded elsewhere
+
+
+SlotChange = tuple[Address, int, bool, int, int | None, int]
+"""One access to a slot by code that keeps slots itself: a plain tuple, as there are very many.
+
+Account; slot; whether it is a transient one; not 0 if the access warmed it (EIP-2929); what it held before, None if it
+was only read; what it holds after all changes of the record.
+"""
+
+
+class RecordedChanges(Protocol):
+    """Changes of slots, recorded in a form of their own."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the record."""
+
+    def changes(self) -> Iterable[SlotChange]:
+        """All of them, in their order."""
+
+    def written(self) -> Iterable[tuple[Address, int, int]]:
+        """The slots of storage that were written, and what they hold after all changes."""
+
+
+class RecordedLogs(Protocol):
+    """Logs, recorded in a form of their own."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the record."""
+
+    def logs(self) -> list[Log]:
+        """All of them, in their order."""
+
+
+# Undo entries
+
+
+class UndoEntry(Protocol):
+    """One change; its name says of what."""
+
+    def undo(self, journal: Journal) -> None:
+        """Put back what was before the change, which is the last one that has not been undone."""
+
+
+class AccountChanged(msgspec.Struct, frozen=True, gc=False):
+    """Balance, nonce or code was set."""
+
+    address: Address
+    previous: Account | None
+
+    def undo(self, journal: Journal) -> None:
+        journal._accounts[self.address] = self.previous
+
+
+class AccountTouched(msgspec.Struct, frozen=True, gc=False):
+    """The account is to be cleared if it ends empty (EIP-161)."""
+
+    address: Address
+
+    def undo(self, journal: Journal) -> None:
+        del journal._touched[self.address]
+
+
+class AccountCreated(msgspec.Struct, frozen=True, gc=False):
+    """A contract began at the address."""
+
+    address: Address
+
+    def undo(self, journal: Journal) -> None:
+        del journal._created[self.address]
+
+
+class AccountScheduled(msgspec.Struct, frozen=True, gc=False):
+    """SELFDESTRUCT: the account is to be deleted when the transaction ends."""
+
+    address: Address
+
+    def undo(self, journal: Journal) -> None:
+        del journal._scheduled[self.address]
+
+
+class AccountWarmed(msgspec.Struct, frozen=True, gc=False):
+    """First access to the account (EIP-2929)."""
+
+    address: Address
+
+    def undo(self, journal: Journal) -> None:
+        del journal._warm_accounts[self.address]
+
+
+class SlotWarmed(msgspec.Struct, frozen=True, gc=False):
+    """First access to the slot (EIP-2929)."""
+
+    key: tuple[Address, int]
+
+    def undo(self, journal: Journal) -> None:
+        del journal._tables.warm[self.key]
+
+
+class StorageChanged(msgspec.Struct, frozen=True, gc=False):
+    """SSTORE."""
+
+    address: Address
+    slot: int
+    previous: int
+
+    def undo(self, journal: Journal) -> None:
+        journal._tables.storage[self.address][self.slot] = self.previous
+
+
+class StorageWiped(msgspec.Struct, frozen=True, gc=False):
+    """All storage of the account was forgotten."""
+
+    address: Address
+    previous: dict[int, int] | None
+    """Slots known before; nobody changes this dict any more."""
+    was_wiped: bool
+    """It had been wiped before."""
+
+    def undo(self, journal: Journal) -> None:
+        if self.previous is None:
+            del journal._tables.storage[self.address]
+        else:
+            journal._tables.storage[self.address] = self.previous.copy()
+        if not self.was_wiped:
+            del journal._wiped[self.address]
+
+
+class TransientChanged(msgspec.Struct, frozen=True, gc=False):
+    """TSTORE."""
+
+    key: tuple[Address, int]
+    previous: int
+
+    def undo(self, journal: Journal) -> None:
+        journal._tables.transient[self.key] = self.previous
+
+
+class RefundChanged(msgspec.Struct, frozen=True, gc=False):
+    """The refund counter was changed."""
+
+    previous: int
+
+    def undo(self, journal: Journal) -> None:
+        journal._refund = self.previous
+
+
+class LogsAppended(msgspec.Struct, frozen=True, gc=False):
+    """A log, or a record of several."""
+
+    def undo(self, journal: Journal) -> None:
+        journal._log_parts.pop()
+
+
+class BulkAdopted(msgspec.Struct, eq=False, gc=False):
+    """Slots changed in bulk: the record until somebody looks, from then on an entry for each change."""
+
+    recorded: RecordedChanges | None
+    """None once it has been read."""
+    entries: list[UndoEntry]
+
+    def undo(self, journal: Journal) -> None:
+        if self.recorded is not None:
+            journal._unread.pop()  # its record: all later ones have been undone
+        for entry in reversed(self.entries):
+            entry.undo(journal)
+
+
+# Snapshots
+
+
+class Chunk(NamedTuple):
+    """Some items in order, and the bytes of those that the chunk before it does not hold."""
+
+    items: list[Any]
+    cost: int
+
+
+class Part(NamedTuple):
+    """One container's content. Lists have no keys."""
+
+    keys: tuple[Chunk, ...]
+    values: tuple[Chunk, ...]
+
+
+PartName = tuple[str, Address | None]
+"""A container of the journal, and for those by account, whose."""
+
+
+class JournalSnapshot(NamedTuple):
+    """All that may be undone, and the undo list itself."""
+
+    parts: dict[PartName, Part]
+    refund: int
+
+    def _chunks(self) -> Iterator[Chunk]:
+        for part in self.parts.values():
+            yield from part.keys
+            yield from part.values
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Identity and bytes of what snapshots share."""
+        for chunk in self._chunks():
+            yield id(chunk.items), sys.getsizeof(chunk.items) + chunk.cost
+
+    def items(self) -> int:
+        """Keys, values and items of lists."""
+        return sum(len(chunk.items) for chunk in self._chunks())
+
+    def entries(self) -> int:
+        """Items in all containers."""
+        return sum(len(chunk.items) for part in self.parts.values() for chunk in part.values)
+
+
+def _cost(items: list[Any]) -> int:
+    """Bytes of items that nothing else holds: those of a container are alike, but for logs in bulk."""
+    if not items:
+        return 0
+    last = items[-1]
+    if hasattr(last, "held_bytes"):
+        return sum(getattr(item, "held_bytes", ITEM_BYTES) for item in items)
+    holds_more = isinstance(last, tuple | msgspec.Struct)
+    return len(items) * (sys.getsizeof(last) + (ITEM_BYTES if holds_more else 0))
+
+
+def _chunks(items: list[Any], before: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    """The items in chunks, those of ``before`` where all items are the very same."""
+    chunks = []
+    for i in range(0, len(items), CHUNK):
+        piece = items[i : i + CHUNK]
+        old = before[i // CHUNK] if i // CHUNK < len(before) else None
+        if old is None:
+            chunks.append(Chunk(piece, _cost(piece)))
+        elif len(old.items) == len(piece) and piece[-1] is old.items[-1] and all(map(is_, piece, old.items)):
+            chunks.append(old)
+        else:
+            # A replay makes other objects of the same values.
+            new = [item for item, known in zip(piece, old.items, strict=False) if item is not known]
+            chunks.append(Chunk(piece, _cost(new) + _cost(piece[len(old.items) :])))
+    return tuple(chunks)
+
+
+class SlotTables(NamedTuple):
+    """All that a journal holds of slots, as numbers."""
+
+    storage: dict[Address, dict[int, int]]
+    """Values now."""
+    original: dict[Address, dict[int, int]]
+    """Values when the transaction began, of slots that it changed."""
+    transient: dict[tuple[Address, int], int]
+    warm: dict[tuple[Address, int], bool]
 
 
 class Journal:
     """State of a block while it executes; also of dev cheats, through the same setters outside a transaction.
 
-    Checkpoints nest and end with the transaction. Not safe for use by several threads.
+    Owns all that an execution changes and nothing of the state below. Checkpoints nest and end with the transaction.
+    Not safe for use by several threads, but for `held_bytes`.
     """
 
     __slots__ = (
         *("_accounts", "_base_accounts", "_base_storage", "_clears_empty", "_codes", "_created", "_log_parts"),
-        *("_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread", "_warm_accounts"),
-        *("_wiped", "fork", "precompiles"),
+        *("_refund", "_scheduled", "_state", "_tables", "_touched", "_undo", "_unread", "_unread_ended"),
+        *("_warm_accounts", "_wiped", "fork", "precompiles"),
     )
 
     def __init__(self, state: StateReader, fork: Fork) -> None:
@@ -45,19 +308,22 @@ class Journal:
         self.precompiles: Mapping[Address, Address] = precompiles_by_address(fork)
         """Where a precompiled contract answers -> which one; the fork's, unless one was moved."""
         self._clears_empty = fork >= Fork.SPURIOUS_DRAGON
-        self._undo: UndoEntries = []
+        self._undo: list[UndoEntry] = []
         # Values now and, for what was read, values in the state below.
         self._accounts: dict[Address, Account | None] = {}
         self._base_accounts: dict[Address, Account | None] = {}
         self._tables = SlotTables({}, {}, {}, {})
-        self._unread: list[RawChanges] = []
+        self._unread: list[BulkAdopted] = []
+        """Of this transaction, in the undo list, too."""
+        self._unread_ended: list[RecordedChanges] = []
+        """Of transactions that have ended, of which only the values of storage matter."""
         self._base_storage: dict[Address, dict[int, int]] = {}
         self._codes: dict[Hash32, bytes] = {}
         self._wiped: dict[Address, bool] = {}
         # One transaction only.
-        self._log_parts: list[Log | bytes] = []
+        self._log_parts: list[Log | RecordedLogs] = []
         self._warm_accounts: dict[Address, bool] = {}
-        self._refund: dict[int, int] = {_REFUND: 0}
+        self._refund = 0
         self._created: dict[Address, bool] = {}
         self._touched: dict[Address, bool] = {}
         self._scheduled: dict[Address, bool] = {}
@@ -114,7 +380,7 @@ class Journal:
 
     def _put(self, address: Address, account: Account) -> None:
         """Record a change of the account and touch it (EIP-161)."""
-        self._undo.append((self._accounts, address, self._accounts[address]))
+        self._undo.append(AccountChanged(address, self._accounts[address]))
         self._accounts[address] = account
         if address not in self._touched:
             self.touch(address)
@@ -157,13 +423,15 @@ class Journal:
         if address not in self._touched:
             self._touched[address] = True
             if address != _RIPEMD:
-                self._undo.append((self._touched, address, ABSENT))
+                self._undo.append(AccountTouched(address))
 
     def create_account(self, address: Address) -> None:
         """Begin a contract at the address: storage is reset, the balance stays, `was_created` is true."""
         account = self.account(address)
         self._put(address, Account(account.nonce, account.balance, account.code_hash))
-        self._mark(self._created, address)
+        if address not in self._created:
+            self._created[address] = True
+            self._undo.append(AccountCreated(address))
         if self._slots.storage.get(address) or (address not in self._wiped and self._state.has_storage(address)):
             self._wipe(address)
 
@@ -176,35 +444,56 @@ class Journal:
 
         EIP-6780 and the balance are the caller's business.
         """
-        return self._mark(self._scheduled, address)
+        if address in self._scheduled:
+            return False
+        self._scheduled[address] = True
+        self._undo.append(AccountScheduled(address))
+        return True
 
     def is_self_destructed(self, address: Address) -> bool:
         """Whether the account will be deleted when the transaction ends."""
         return address in self._scheduled
 
-    def _mark(self, members: dict[Any, bool], member: object) -> bool:
-        """Add to a set; whether it was new."""
-        if member in members:
-            return False
-        members[member] = True
-        self._undo.append((members, member, ABSENT))
-        return True
-
     # Storage
 
     @property
     def _slots(self) -> SlotTables:
-        """All about slots."""
-        if self._unread:
-            for changes in self._unread:
-                changes.read(self._tables)
-            self._unread.clear()
+        """All about slots, once what came in bulk has been read."""
+        if self._unread or self._unread_ended:
+            self._read_bulk()
         return self._tables
 
-    def tell(self, changes: RawChanges) -> None:
-        """Take over what native code did to slots; it is read when somebody looks."""
-        self._undo.append((changes, None, ABSENT))
-        self._unread.append(changes)
+    def _read_bulk(self) -> None:
+        storage = self._tables.storage
+        for recorded in self._unread_ended:
+            for address, slot, value in recorded.written():
+                storage.setdefault(address, {})[slot] = value
+        self._unread_ended.clear()
+        for bulk in self._unread:
+            assert bulk.recorded is not None
+            self._read(bulk.recorded, bulk.entries)
+            bulk.recorded = None
+        self._unread.clear()
+
+    def _read(self, recorded: RecordedChanges, undo: list[UndoEntry]) -> None:
+        """Bring the tables up to date; ``undo`` gets what takes that back."""
+        storage, original, transient, warm = self._tables
+        last: Address | None = None
+        for address, slot, is_transient, was_cold, previous, value in recorded.changes():
+            if was_cold and (address, slot) not in warm:
+                warm[address, slot] = True
+                undo.append(SlotWarmed((address, slot)))
+            if previous is None:
+                continue
+            if is_transient:
+                undo.append(TransientChanged((address, slot), previous))
+                transient[address, slot] = value
+            else:
+                if address is not last:
+                    last, slots, originals = address, storage.setdefault(address, {}), original.setdefault(address, {})
+                originals.setdefault(slot, previous)
+                undo.append(StorageChanged(address, slot, previous))
+                slots[slot] = value
 
     def _load_slot(self, address: Address, slot: int) -> int:
         slots = self._slots.storage.setdefault(address, {})
@@ -248,7 +537,7 @@ class Journal:
             return
         self._tables.original.setdefault(address, {}).setdefault(slot, previous)
         slots = self._tables.storage[address]
-        self._undo.append((slots, slot, previous))
+        self._undo.append(StorageChanged(address, slot, previous))
         slots[slot] = value
 
     def has_storage(self, address: Address) -> bool:
@@ -260,9 +549,9 @@ class Journal:
     def _wipe(self, address: Address) -> None:
         """Forget the whole storage of the account, also that of the state below."""
         storage = self._slots.storage
-        self._undo.append((storage, address, storage.get(address, ABSENT)))
+        self._undo.append(StorageWiped(address, storage.get(address), address in self._wiped))
         storage[address] = {}
-        self._mark(self._wiped, address)
+        self._wiped[address] = True
 
     def transient(self, address: Address, slot: int) -> int:
         """Value of a transient slot (EIP-1153)."""
@@ -271,14 +560,18 @@ class Journal:
     def set_transient(self, address: Address, slot: int, value: int) -> None:
         """Set a transient slot (EIP-1153)."""
         key, transient = (address, slot), self._slots.transient
-        self._undo.append((transient, key, transient.get(key, 0)))
+        self._undo.append(TransientChanged(key, transient.get(key, 0)))
         transient[key] = value
 
     # Warm sets, refund, logs
 
     def warm_account(self, address: Address) -> bool:
         """Warm the account (EIP-2929); whether it was cold."""
-        return self._mark(self._warm_accounts, address)
+        if address in self._warm_accounts:
+            return False
+        self._warm_accounts[address] = True
+        self._undo.append(AccountWarmed(address))
+        return True
 
     def is_warm_account(self, address: Address) -> bool:
         """Whether the account is warm (EIP-2929)."""
@@ -286,7 +579,12 @@ class Journal:
 
     def warm_slot(self, address: Address, slot: int) -> bool:
         """Warm the slot (EIP-2929); whether it was cold."""
-        return self._mark(self._slots.warm, (address, slot))
+        key, warm = (address, slot), self._slots.warm
+        if key in warm:
+            return False
+        warm[key] = True
+        self._undo.append(SlotWarmed(key))
+        return True
 
     def is_warm_slot(self, address: Address, slot: int) -> bool:
         """Whether the slot is warm (EIP-2929)."""
@@ -295,22 +593,27 @@ class Journal:
     @property
     def refund(self) -> int:
         """Refund counter of the transaction, gas."""
-        return self._refund[_REFUND]
+        return self._refund
 
     def add_refund(self, gas: int) -> None:
         """Add to the refund counter; negative to take back (EIP-2200)."""
-        previous = self._refund[_REFUND]
-        self._undo.append((self._refund, _REFUND, previous))
-        self._refund[_REFUND] = previous + gas
+        self._undo.append(RefundChanged(self._refund))
+        self._refund += gas
 
     @property
     def logs(self) -> list[Log]:
         """The transaction's logs."""
-        return logs_of(self._log_parts)
+        logs: list[Log] = []
+        for part in self._log_parts:
+            if isinstance(part, Log):
+                logs.append(part)
+            else:
+                logs += part.logs()
+        return logs
 
-    def emit(self, log: Log | bytes) -> None:
-        """Append a log, or several as native code recorded them, to the transaction's."""
-        self._undo.append((self._log_parts, len(self._log_parts), ABSENT))
+    def emit(self, log: Log | RecordedLogs) -> None:
+        """Append a log, or a record of several, to the transaction's."""
+        self._undo.append(LogsAppended())
         self._log_parts.append(log)
 
     # Checkpoints and transactions
@@ -323,7 +626,7 @@ class Journal:
         """Undo everything since the checkpoint, which ends it and those inside it."""
         undo = self._undo
         while len(undo) > checkpoint:
-            put_back(*undo.pop())
+            undo.pop().undo(self)
 
     def commit(self, checkpoint: int) -> None:
         """Keep what happened since the checkpoint; an outer one can still undo it."""
@@ -369,15 +672,132 @@ class Journal:
     def _forget_transaction(self) -> None:
         self._undo.clear()
         self._log_parts = []
-        self._refund[_REFUND] = 0
-        for changes in self._unread:
-            changes.has_ended = True
+        self._refund = 0
+        self._unread_ended += [bulk.recorded for bulk in self._unread if bulk.recorded is not None]
+        self._unread.clear()
         for table in self._tables[1:]:  # all but the values of storage
             table.clear()
         self._warm_accounts.clear()
         self._created.clear()
         self._touched.clear()
         self._scheduled.clear()
+
+    # In bulk, for code that keeps slots itself
+
+    def adopt(self, recorded: RecordedChanges) -> None:
+        """Take over changes of slots; they are read when somebody looks."""
+        bulk = BulkAdopted(recorded, [])
+        self._undo.append(bulk)
+        self._unread.append(bulk)
+
+    def apply(self, recorded: RecordedChanges) -> None:
+        """Take over changes of slots at once, each with its own undo entry; the record is not kept."""
+        if self._unread or self._unread_ended:
+            self._read_bulk()
+        self._read(recorded, self._undo)
+
+    def slot_state(self, address: Address, slot: int) -> tuple[int, int, bool]:
+        """Value of a slot, its value when the transaction began, and whether it is cold: what decides its gas."""
+        slots = self._slots
+        try:
+            value = slots.storage[address][slot]
+        except KeyError:
+            value = self.storage(address, slot)
+        original = self.original_storage(address, slot) if slots.original or self._created else value
+        return value, original, (address, slot) not in slots.warm
+
+    def knows_all_slots(self, address: Address, count: int) -> bool:
+        """Whether only ``count`` slots of the account were ever looked at or warmed, and all others are 0."""
+        slots = self._slots.storage.get(address, {})
+        if len(slots) != count or any(a == address and s not in slots for a, s in self._slots.warm):
+            return False
+        return address in self._wiped or not self._state.has_storage(address)
+
+    def cut_since(self, checkpoint: int) -> list[UndoEntry]:
+        """Take the undo entries since the checkpoint off; `rejoin` puts them back behind what is recorded meanwhile."""
+        entries = self._undo[checkpoint:]
+        del self._undo[checkpoint:]
+        return entries
+
+    def rejoin(self, entries: list[UndoEntry]) -> int:
+        """Put entries of `cut_since` back; the checkpoint before them."""
+        checkpoint = len(self._undo)
+        self._undo += entries
+        return checkpoint
+
+    # Snapshots
+
+    def _containers(self) -> dict[PartName, dict[Any, Any] | list[Any]]:
+        """All that may be undone, and the undo list, by name."""
+        slots = self._slots
+        return {
+            ("undo", None): self._undo,
+            ("accounts", None): self._accounts,
+            ("wiped", None): self._wiped,
+            ("logs", None): self._log_parts,
+            ("warm accounts", None): self._warm_accounts,
+            ("created", None): self._created,
+            ("touched", None): self._touched,
+            ("scheduled", None): self._scheduled,
+            ("transient", None): slots.transient,
+            ("warm slots", None): slots.warm,
+            **{("storage", address): values for address, values in slots.storage.items()},
+            **{("original", address): values for address, values in slots.original.items()},
+        }
+
+    def snapshot(self, before: JournalSnapshot | None = None) -> JournalSnapshot:
+        """All that `restore` needs to come back again and again; what has not changed is shared with ``before``.
+
+        Keys and values of each container are kept in lists of at most `CHUNK` items.
+        """
+        known = before.parts if before is not None else {}
+        parts = {}
+        for name, container in self._containers().items():
+            keys, values = known.get(name) or Part((), ())
+            if isinstance(container, list):
+                parts[name] = Part((), _chunks(container, values))
+            else:
+                parts[name] = Part(_chunks(list(container), keys), _chunks(list(container.values()), values))
+        return JournalSnapshot(parts, self._refund)
+
+    def restore(self, snapshot: JournalSnapshot) -> None:
+        """Bring back what a snapshot of this journal holds."""
+        self._unread.clear()
+        self._unread_ended.clear()
+        self._tables.storage.clear()
+        self._tables.original.clear()
+        for kind, address in snapshot.parts:
+            if address is not None:
+                table = self._tables.storage if kind == "storage" else self._tables.original
+                table[address] = {}
+        containers = self._containers()
+        for name, (keys, values) in snapshot.parts.items():
+            container = containers[name]
+            container.clear()
+            if isinstance(container, list):
+                for chunk in values:
+                    container.extend(chunk.items)
+            else:
+                for names, chunk in zip(keys, values, strict=True):
+                    container.update(zip(names.items, chunk.items, strict=True))
+        self._refund = snapshot.refund
+
+    def held_bytes(self) -> int:
+        """What the changes of the transaction take, roughly. Any thread."""
+        records = [bulk.recorded for bulk in tuple(self._unread)]
+        records += self._unread_ended
+        bulk = sum(recorded.held_bytes for recorded in records if recorded is not None)
+        logs = sum(len(part.data) if isinstance(part, Log) else part.held_bytes for part in tuple(self._log_parts))
+        return CHANGE_BYTES * (len(self._undo) + len(self._accounts)) + bulk + logs
+
+    def bytes_besides(self, kept: JournalSnapshot) -> int:
+        """Bytes of the journal besides the items that a snapshot of it holds anyway."""
+        containers = self._containers().values()
+        tables = sum(map(sys.getsizeof, containers))
+        items = sum(len(container) * (1 if isinstance(container, list) else 2) for container in containers)
+        return tables + 2 * ITEM_BYTES * max(0, items - kept.items())
+
+    # What there is
 
     def known_storage(self, address: Address) -> dict[int, int]:
         """Slots read or written so far, and their values now."""

@@ -23,10 +23,11 @@ from vm.evm.jit.ports import BackgroundCompiler, CompilerStatus, Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.jit.tier import BackgroundTier
 from vm.evm.memory_port import Allocate
-from vm.evm.native import Interpreter, ObjectCache, load_interpreter
+from vm.evm.native import Interpreter, load_interpreter
+from vm.evm.trace import Tracer
 from vm.interruption import current
+from vm.ir.loader import ObjectCache
 from vm.message import CallKind, Message, Outcome
-from vm.trace import Tracer
 
 ENGINES: Final = ("interpreter", "jit", "auto")
 

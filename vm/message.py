@@ -117,7 +117,7 @@ class Outcome:
     created: Address | None = None
     """Address of a successful creation."""
     fault: str = field(default="", compare=False)
-    """Why it failed, in geth's words (`vm.faults`). For tracers: it may be empty if there is none."""
+    """Why it failed, in geth's words (`vm.evm.faults`). For tracers: it may be empty if there is none."""
     code: bytes = field(default=b"", compare=False)
     """Code that a creation deployed; before Homestead also what it returned and could not pay for."""
 

@@ -6,7 +6,6 @@ EIP-2935, EIP-4788, EIP-4895, EIP-6110, EIP-7002, EIP-7251, EIP-7685.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
@@ -26,10 +25,8 @@ from vm.context import ExecutionContext
 from vm.delegation import delegation_target
 from vm.errors import InvalidDepositLog, SystemCallFailed, SystemContractMissing
 from vm.journal import Journal
+from vm.machine import Machine
 from vm.message import CallKind, Message
-
-if TYPE_CHECKING:
-    from vm.machine import Machine
 
 SYSTEM_CALL_GAS = 30_000_000
 

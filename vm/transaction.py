@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from chain.console_log import CONSOLE
 from chain.crypto import create_address
@@ -35,13 +34,11 @@ from vm.eligibility import (
     check_nonce_is_next,
     check_sender_code,
 )
+from vm.evm.execution import Execution
+from vm.evm.trace import Tracer
 from vm.journal import Journal
+from vm.machine import Machine
 from vm.message import CallKind, Message, Outcome
-from vm.trace import Tracer
-
-if TYPE_CHECKING:
-    from vm.evm.execution import Execution
-    from vm.machine import Machine
 
 _cached_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
 

@@ -1,16 +1,17 @@
-"""`AsyncSession`: a debug session of a node for programs with an event loop; `zvmd.Session` says more."""
+"""`AsyncSession`: a debug session of a node for programs with an event loop.
+
+Each method is one session command of the node and returns its typed result (`zvmd.results`). `zvmd.Session` has the
+same methods for programs without an event loop and is made from this class. docs/sessions.md describes the commands.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from zvmd.results import Comparison, Position, Shares, State, StateDiff, result_of
 from zvmd.session_view import QUERY, SessionView, shown, value_of
-
-Where = dict[str, Any]
-"""Where a session is: step, pc, opcode, gasLeft, depth, halt, branch, reason."""
 
 
 class AsyncRpc(Protocol):
@@ -20,16 +21,24 @@ class AsyncRpc(Protocol):
         """Result of a JSON-RPC method."""
 
 
+class Handle(Protocol):
+    """A session, of either class."""
+
+    id: int | str
+
+
 class AsyncSession:
     """A handle: the session lives in the node, and survives it.
 
     >>> async with zvmd.connect() as client:  # doctest: +SKIP
     ...     session = await zvmd.AsyncSession.create(client, code="0x6001600201")
     ...     await session.step(2)
-    ...     (await session.state())["stack"]
-    ['0x1', '0x2']
+    ...     (await session.state()).stack
+    (0x1, 0x2)
 
     A session does one thing after the other; `pause` may be called while another call waits, and ends a long move.
+    Methods raise `zvmd.SessionError` for what the session cannot do: `SessionNotFound` after it was closed,
+    `NotDriving` while somebody else has control; and `ConnectionFailed` as every call to a node.
     """
 
     def __init__(self, node: AsyncRpc, number: int | str) -> None:
@@ -57,79 +66,87 @@ class AsyncSession:
         """Any command ``zvmd_session_<name>`` of this session."""
         return await self.node.rpc(f"zvmd_session_{name}", self.id, *params)
 
-    async def step(self, n: int = 1) -> Where:
-        """Execute operations, entering calls."""
-        return dict(await self.call("step", n))
+    async def _move(self, name: str, *params: Any) -> Position:
+        return result_of(Position, await self.node.rpc(f"zvmd_session_{name}", self.id, *params))
 
-    async def step_back(self, n: int = 1) -> Where:
-        """Undo operations."""
-        return dict(await self.call("step_back", n))
+    async def step(self, n: int = 1) -> Position:
+        """Execute ``n`` operations, entering calls."""
+        return await self._move("step", n)
 
-    async def step_over(self) -> Where:
+    async def step_back(self, n: int = 1) -> Position:
+        """Undo ``n`` operations."""
+        return await self._move("step_back", n)
+
+    async def step_over(self) -> Position:
         """Execute an operation and all that it calls."""
-        return dict(await self.call("step_over"))
+        return await self._move("step_over")
 
-    async def step_out(self) -> Where:
+    async def step_out(self) -> Position:
         """Run until the caller goes on."""
-        return dict(await self.call("step_out"))
+        return await self._move("step_out")
 
-    async def step_over_back(self) -> Where:
+    async def step_over_back(self) -> Position:
         """Undo an operation and all that it called."""
-        return dict(await self.call("step_over_back"))
+        return await self._move("step_over_back")
 
-    async def step_out_back(self) -> Where:
+    async def step_out_back(self) -> Position:
         """Return to the operation that called this frame."""
-        return dict(await self.call("step_out_back"))
+        return await self._move("step_out_back")
 
-    async def seek(self, step: int) -> Where:
-        """Go to a step."""
-        return dict(await self.call("seek", step))
+    async def seek(self, step: int) -> Position:
+        """Go to a step, counted from the start of the run. Raises `StepOutOfRange`."""
+        return await self._move("seek", step)
 
-    async def run(self) -> Where:
+    async def run(self) -> Position:
         """Run to a breakpoint or the end."""
-        return dict(await self.call("run"))
+        return await self._move("run")
 
-    async def reverse_run(self) -> Where:
+    async def reverse_run(self) -> Position:
         """Run backwards to a breakpoint or the start."""
-        return dict(await self.call("reverse_run"))
+        return await self._move("reverse_run")
 
     async def pause(self) -> None:
-        """Have a move that takes long end where it is."""
+        """End a long move where it is; call it from another task (`AsyncSession`) or thread (`Session`)."""
         await self.call("pause")
 
-    async def reset(self) -> Where:
-        """To the start, without edits."""
-        return dict(await self.call("reset"))
+    async def reset(self) -> Position:
+        """Go to the start and drop all edits."""
+        return await self._move("reset")
 
-    async def state(self, **query: Any) -> dict[str, Any]:
-        """Everything at this position; ``memory={"offset": 0, "limit": 64}`` and the like choose pages."""
-        return dict(await self.call("state", query))
+    async def state(self, /, **query: Any) -> State:
+        """Everything at this position.
+
+        ``memory={"offset": 0, "limit": 64}`` and the like choose pages of what may be long, ``frame=0`` the outermost
+        frame; None is the running one. ``pages`` of the result say how much there is.
+        """
+        return result_of(State, await self.call("state", query))
 
     async def view(self) -> SessionView:
-        """A look at it, for terminals and notebooks."""
+        """The session as a table, for terminals and notebooks."""
         return SessionView(self.id, await self.state(**QUERY))
 
     async def evaluate(self, expression: str, frame: int | None = None) -> int | bytes | None:
         """Value of an expression of the breakpoint language in a frame (None: the running one, 0: the outermost).
 
-        Bytes for ``calldata``, ``mem`` and parts of them longer than a word; None where there is no value.
+        Bytes for ``calldata``, ``mem`` and parts of them longer than a word; None where there is no value. Raises
+        `InvalidExpression`.
         """
         return value_of(await self.call("evaluate", expression, frame))
 
-    async def add_breakpoint(self, kind: str, **fields: Any) -> int:
-        """The id of a new breakpoint, such as ``("opcode", opcode="SSTORE")``."""
+    async def add_breakpoint(self, /, kind: str, **fields: Any) -> int:
+        """The number of a new breakpoint, such as ``("opcode", opcode="SSTORE")``. Raises `InvalidBreakpoint`."""
         return int((await self.call("breakpoint_add", {"kind": kind, **fields}))["id"])
 
     async def remove_breakpoint(self, number: int) -> None:
-        """Remove a breakpoint."""
+        """Remove a breakpoint. Raises `SessionNotFound` if there is none of this number."""
         await self.call("breakpoint_remove", number)
 
-    async def edit(self, kind: str, **fields: Any) -> Where:
-        """Change the position on a new branch, such as ``("stack", index=0, value=5)``."""
-        return dict(await self.call("edit", {"kind": kind, **fields}))
+    async def edit(self, /, kind: str, **fields: Any) -> Position:
+        """Change the position on a new branch, such as ``("stack", index=0, value=5)``. Raises `InvalidEdit`."""
+        return await self._move("edit", {"kind": kind, **fields})
 
     async def save(self, name: str | None = None) -> AsyncSession:
-        """A copy as it is now."""
+        """A copy of the session as it is now: a session of its own."""
         return AsyncSession(self.node, (await self.call("save", name))["id"])
 
     async def export(self, file: str | Path, *, sign: bool = False) -> int:
@@ -137,26 +154,31 @@ class AsyncSession:
         content = bytes.fromhex((await self.call("export", None, sign))[2:])
         return await asyncio.to_thread(Path(file).write_bytes, content)
 
-    async def compare(self, other: AsyncSession, *, ignoring_gas: bool = False) -> Mapping[str, Any]:
-        """The first step at which the two runs differ."""
-        return dict(await self.call("compare", other.id, {"ignoringGas": ignoring_gas}))
+    async def compare(self, other: Handle, *, ignoring_gas: bool = False) -> Comparison:
+        """The first step at which the two runs differ; with ``ignoring_gas``, in more than gas."""
+        return result_of(Comparison, await self.call("compare", other.id, {"ignoringGas": ignoring_gas}))
 
     async def state_diff(
-        self, step: int | None = None, other_step: int | None = None, other: AsyncSession | None = None
-    ) -> Any:
+        self, step: int | None = None, other_step: int | None = None, other: Handle | None = None
+    ) -> StateDiff:
         """What differs between two positions, here or in another session: accounts, storage, stack, memory.
 
         A step that is not given is where the session is.
         """
-        return await self.call("state_diff", step, other_step, None if other is None else other.id)
+        found = await self.call("state_diff", step, other_step, None if other is None else other.id)
+        return result_of(StateDiff, found)
 
     async def share(self, role: str = "watch", ttl: int = 3600, name: str = "") -> str:
-        """A token to ``watch`` or ``drive`` this session with for ``ttl`` seconds: ``AsyncSession(node, token)``."""
+        """A token to ``watch`` or ``drive`` this session with for ``ttl`` seconds: ``AsyncSession(node, token)``.
+
+        A program without the node's own token connects with it alone:
+        ``zvmd.connect(url, token=token, certificate=...)``.
+        """
         return str((await self.call("share", role, ttl, name))["token"])
 
-    async def shares(self) -> dict[str, Any]:
-        """Who has a token, and who drives."""
-        return dict(await self.call("shares"))
+    async def shares(self) -> Shares:
+        """Who has a share token, and who has control."""
+        return result_of(Shares, await self.call("shares"))
 
     async def unshare(self, share: int) -> None:
         """Revoke a share by its number."""

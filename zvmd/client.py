@@ -1,10 +1,17 @@
 """`Client`: deploy, call, send, receipts, logs and event streams over QUIC.
 
-async with zvmd.connect() as client:
-    token = await client.deploy(bytecode, types=("string", "uint256"), values=["Coin", 10**6], key=secret)
-    (balance,) = await client.call(token.address, "balanceOf(address)(uint256)", [holder])
-    async for event in client.events("logs", addresses=[token.address], cursor=last_seen):
-        last_seen = event.cursor
+A client is a connection; `connect` makes one from what a node on this machine writes down about itself, or from
+``url``, ``token`` and ``certificate``::
+
+    async with zvmd.connect() as client:
+        token = await client.deploy(bytecode, types=("string", "uint256"), values=["Coin", 10**6], key=secret)
+        (balance,) = await client.call(token.address, "balanceOf(address)(uint256)", [holder])
+        async for event in client.events("logs", addresses=[token.address], cursor=last_seen):
+            last_seen = event.cursor
+
+Requests are answered by id, so many may wait at once. Receipts, logs, heads and pending transactions are the binary
+messages of `zvmd.frames`; what comes as JSON are the results of `zvmd.results`. Whatever fails is an error of
+`zvmd.errors`. `zvmd.SyncClient` has the same methods for programs without an event loop.
 """
 
 from __future__ import annotations
@@ -19,7 +26,7 @@ from typing import Any
 from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
 from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
-from zvmd.errors import NotFound, Reverted, ZvmdClientError
+from zvmd.errors import NoAccount, NotFound, Reverted, UnknownBlock
 from zvmd.frames import (
     BlockName,
     CallContract,
@@ -42,18 +49,24 @@ from zvmd.frames import (
     TransactionBody,
     TransactionEvent,
 )
+from zvmd.results import Block, Fate, SessionChange, Status, result_of
 from zvmd.signing import complete_and_sign
 
 MINED_WITHIN_S = 60.0
+HASH_DIGITS = 66
+"""Characters of a hash in 0x-hex."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A contract that exists."""
+    """A contract that was created."""
 
     address: bytes
+    """20 bytes."""
     hash: bytes
+    """Of the transaction."""
     block_number: int
+    """The block that has it."""
 
 
 class Client:
@@ -77,19 +90,29 @@ class Client:
         await shut(self._connection)
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of any JSON-RPC method, in JSON-RPC's forms."""
+        """Result of any JSON-RPC method, as JSON has it; the method ``rpc_methods`` lists all. Raises `ZvmdError`."""
         connection = self._connection
         request_id = connection.next_id()
         message = CallMethod(request_id, method, list(params))
         return (await connection.request(message, request_id, Result)).value
 
-    async def fate(self, transaction_hash: bytes | str) -> dict[str, Any]:
-        """What became of a transaction: ``status`` (mined, waiting, replaced, dropped, reverted, unknown), ``reason``,
-        ``blockNumber`` and ``replacedBy``, as ``zvmd_transactionFate`` answers.
-        """
+    async def status(self) -> Status:
+        """How the node is doing: its head, the positions of its log, the pool, whether it seals blocks by itself."""
+        return result_of(Status, await self.rpc("zvmd_status"))
+
+    async def block(self, name: int | str = "latest") -> Block:
+        """A block by its number, tag or 0x-hash. Raises `UnknownBlock` if the node does not have it."""
+        is_hash = isinstance(name, str) and len(name) == HASH_DIGITS
+        method = "eth_getBlockByHash" if is_hash else "eth_getBlockByNumber"
+        found = await self.rpc(method, hex(name) if isinstance(name, int) else name, False)
+        if found is None:
+            raise UnknownBlock(f"there is no block {name}", hint="ask for the block latest")
+        return result_of(Block, found)
+
+    async def fate(self, transaction_hash: bytes | str) -> Fate:
+        """What became of a transaction, also of one that was dropped or replaced."""
         known = hex_of(transaction_hash) if isinstance(transaction_hash, bytes) else transaction_hash
-        found: dict[str, Any] = await self.rpc("zvmd_transactionFate", known)
-        return found
+        return result_of(Fate, await self.rpc("zvmd_transactionFate", known))
 
     async def call_raw(
         self,
@@ -101,7 +124,7 @@ class Client:
         gas: int | None = None,
         block: BlockName = None,
     ) -> bytes:
-        """Output of a call that changes nothing. Raises `Reverted`."""
+        """Output of a call that changes nothing, at a block (None: the newest); ``value`` in wei. Raises `Reverted`."""
         connection = self._connection
         request_id = connection.next_id()
         caller = None if sender is None else address_bytes(sender)
@@ -110,14 +133,29 @@ class Client:
         return (await connection.request(message, request_id, CallOutcome)).output
 
     async def call(
-        self, to: AddressLike, signature: str, values: Sequence[Any] = (), **options: Any
+        self,
+        to: AddressLike,
+        signature: str,
+        values: Sequence[Any] = (),
+        *,
+        sender: AddressLike | None = None,
+        value: int = 0,
+        gas: int | None = None,
+        block: BlockName = None,
     ) -> tuple[Any, ...]:
-        """Decoded return values of ``signature`` such as ``balanceOf(address)(uint256)``; see `call_raw`."""
+        """Decoded return values of ``signature`` such as ``balanceOf(address)(uint256)``.
+
+        Raises `Reverted`, and `InvalidInput` for values that do not fit the signature. See also `call_raw`.
+        """
         parsed = parse_signature(signature)
-        return parsed.decode(await self.call_raw(to, parsed.encode(list(values)), **options))
+        data = parsed.encode(list(values))
+        return parsed.decode(await self.call_raw(to, data, sender=sender, value=value, gas=gas, block=block))
 
     async def send_raw(self, raw: bytes, *, mined: bool = False) -> Sent:
-        """Send a signed transaction; returns when it is durable, or with ``mined`` in a block."""
+        """Send a signed transaction; returns when it is durable, or with ``mined`` when it is in a block.
+
+        Raises `InvalidTransaction`, such as `NonceTooLow` or `InsufficientFunds`, if the node refuses it.
+        """
         connection = self._connection
         request_id = connection.next_id()
         return await connection.request(SendTransaction(request_id, raw, mined), request_id, Sent)
@@ -133,7 +171,11 @@ class Client:
         gas: int | None = None,
         mined: bool = True,
     ) -> Sent:
-        """Send a transaction signed here with ``key``, or by the node for its dev account ``sender``."""
+        """Send a transaction signed here with ``key``, or by the node for its dev account ``sender``; ``value`` in wei.
+
+        Nonce, fees and, without ``gas``, the gas limit are asked from the node. Raises `InvalidTransaction` as
+        `send_raw` does, `Reverted` if the gas cannot be estimated since it reverts, and `NoAccount`.
+        """
         target = None if to is None else address_bytes(to)
         if key is not None:
             raw = await complete_and_sign(self, key, target, data, value, gas)
@@ -174,7 +216,7 @@ class Client:
         if receipt.status == 0 or receipt.contract is None:
             hint = "replay it with eth_call at the block before to see the reason"
             raise Reverted(
-                f"the creation in {hex_of(sent.hash)} failed", code="evm.revert", hint=hint, rpc_code=3
+                f"the creation in {hex_of(sent.hash)} failed", hint=hint, rpc_code=3
             )
         return Deployed(receipt.contract, sent.hash, receipt.block_number)
 
@@ -190,7 +232,7 @@ class Client:
         found = await self.receipt(transaction_hash, wait=wait)
         if found is None:
             hint = "it may be mined later; ask again"
-            raise NotFound(f"{hex_of(transaction_hash)} is not mined", code="client.not_mined", hint=hint)
+            raise NotFound(f"{hex_of(transaction_hash)} is not mined", hint=hint)
         return found
 
     async def console_log(self, transaction_hash: bytes) -> list[str]:
@@ -237,7 +279,11 @@ class Client:
         topics: Sequence[Sequence[bytes]] = (),
         cursor: Cursor | None = None,
     ) -> AsyncIterator[Event]:
-        """New heads or logs for ever; the ``cursor`` of the last event seen resumes behind it."""
+        """New heads or logs, without end; ``kind`` is ``heads`` or ``logs``.
+
+        The ``cursor`` of the last event seen resumes behind it, also over a new connection. Raises `SlowConsumer` when
+        events are not taken as fast as they come, and `ConnectionFailed`.
+        """
         connection = self._connection
         wanted = [address_bytes(item) for item in addresses]
         queue = await connection.subscribe(kind, wanted, [list(choices) for choices in topics], cursor)
@@ -265,22 +311,22 @@ class Client:
         finally:
             self._connection.unsubscribe(queue)
 
-    async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, session: int | str, cursor: int | None = None) -> AsyncIterator[SessionChange]:
         """What is done to a debug session from now on, live: its number or a share token names it.
 
-        ``async for event in await client.watch(token)``. Each event has cursor, command, driver, position and what
-        changed; the ``cursor`` of the last one seen resumes behind it. The stream raises `ZvmdClientError` when the
-        access ends (``session.token_expired``) or too much was missed (``session.slow_watcher``).
+        ``async for change in await client.watch(token)``. The ``cursor`` of the last change seen resumes behind it. The
+        stream raises `InvalidShare` or `ShareExpired` when the access ends, `SessionNotFound` when the session was
+        closed, and `SlowWatcher` when more was missed than the node keeps.
         """
         resume = None if cursor is None else (cursor, 0)
         queue = await self._connection.subscribe("session", [], [], resume, session)
         return self._session_events(queue)
 
-    async def _session_events(self, queue: EventQueue) -> AsyncIterator[dict[str, Any]]:
+    async def _session_events(self, queue: EventQueue) -> AsyncIterator[SessionChange]:
         try:
             async for event in self._connection.events(queue):
                 assert isinstance(event, SessionEvent)
-                yield event.event
+                yield result_of(SessionChange, event.event)
         finally:
             self._connection.unsubscribe(queue)
 
@@ -290,7 +336,7 @@ class Client:
         accounts = await self.rpc("eth_accounts")
         if not accounts:
             hint = "give key=..., or start the node with --dev"
-            raise ZvmdClientError("the node holds no keys", code="client.no_account", hint=hint)
+            raise NoAccount("the node holds no keys", hint=hint)
         return address_bytes(accounts[0])
 
 

@@ -18,7 +18,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 
 from zvmd.endpoint import Endpoint
-from zvmd.errors import ConnectionFailed, ZvmdClientError, error_from
+from zvmd.errors import SERVER_ERROR, ConnectionFailed, SlowConsumer, ZvmdError, error_from
 from zvmd.frames import (
     ALPN,
     ANSWER_FRAME_MAX_BYTES,
@@ -65,21 +65,19 @@ class EventQueue:
         self.number = 0
         self.stream_id = 0
         self._events: deque[AnyEvent] = deque()
-        self._error: ZvmdClientError | None = None
+        self._error: ZvmdError | None = None
         self._wake = asyncio.Event()
 
     def put(self, event: AnyEvent) -> None:
         """Add an event."""
         if len(self._events) >= EVENTS_QUEUED_MAX:
             message = f"{EVENTS_QUEUED_MAX} events were not consumed"
-            self.end(
-                ZvmdClientError(message, code="client.slow", hint="subscribe again with the last cursor")
-            )
+            self.end(SlowConsumer(message, hint="subscribe again with the last cursor"))
             return
         self._events.append(event)
         self._wake.set()
 
-    def end(self, error: ZvmdClientError) -> None:
+    def end(self, error: ZvmdError) -> None:
         """No more events."""
         self._error = self._error or error
         self._wake.set()
@@ -112,7 +110,7 @@ class WireConnection(QuicConnectionProtocol):
         self._greeting: asyncio.Future[Welcome] = self._loop.create_future()
         self._room: deque[asyncio.Future[None]] = deque()
         self._in_flight_max = 1
-        self._lost: ZvmdClientError | None = None
+        self._lost: ZvmdError | None = None
         self._pings = 0
         self._heard = 0.0
         """When the node's last datagram came, or the first of the pings that ask for one was sent."""
@@ -127,7 +125,7 @@ class WireConnection(QuicConnectionProtocol):
     async def request(
         self, message: Frame, request_id: int, expected: type[AnswerT], stream_id: int = 0
     ) -> AnswerT:
-        """Send and wait for the answer. Raises `ZvmdClientError`."""
+        """Send and wait for the answer. Raises `ZvmdError`."""
         if self._lost is not None:
             raise self._lost
         while len(self._waiting) >= self._in_flight_max:
@@ -258,7 +256,7 @@ class WireConnection(QuicConnectionProtocol):
         elif isinstance(answer, SubscriptionEnded):
             ended = self._queues.pop(answer.subscription, None)
             if ended is not None:
-                ended.end(ZvmdClientError(answer.message, code=answer.code))
+                ended.end(error_from(answer.code, SERVER_ERROR, answer.message, "", None))
         else:
             if isinstance(answer, Subscribed):
                 # Events may be in the same packet: the queue must be known before the waiter wakes up.
@@ -277,11 +275,9 @@ class WireConnection(QuicConnectionProtocol):
             if future is not None and not future.done():
                 future.set_exception(error)
         else:
-            self._lose(
-                ConnectionFailed(answer.message, code=answer.code, hint=answer.hint, rpc_code=answer.rpc_code)
-            )
+            self._lose(error if isinstance(error, ConnectionFailed) else _refused(answer))
 
-    def _lose(self, error: ZvmdClientError) -> None:
+    def _lose(self, error: ZvmdError) -> None:
         if self._lost is not None:
             return
         self._lost = error
@@ -289,7 +285,7 @@ class WireConnection(QuicConnectionProtocol):
         for future in futures:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # nobody may be waiting: that is no reason for a warning
+                future.exception()  # nobody may be waiting: that needs no warning
         for queue in self._queues.values():
             queue.end(error)
         self.close()
@@ -322,6 +318,11 @@ def _ended(reason: str) -> ConnectionFailed:
     exception from whatever is called before."""
     hint = "is the node running? what was not answered may have happened"
     return ConnectionFailed(reason or "the connection ended", code="client.lost", hint=hint)
+
+
+def _refused(reason: Failure) -> ConnectionFailed:
+    """The error of a connection that the node ends for a reason which elsewhere concerns one request only."""
+    return ConnectionFailed(reason.message, code=reason.code, hint=reason.hint, rpc_code=reason.rpc_code)
 
 
 async def open_connection(endpoint: Endpoint, client: str, timeout_s: float) -> WireConnection:
@@ -371,7 +372,7 @@ def _check_certificate(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except OSError as error:
-        hint = "restart the node, which makes it anew, or copy the node's tls/authority.pem again"
+        hint = "restart the node, which recreates it, or copy the node's tls/authority.pem again"
         message = f"{path} does not hold a certificate: {error.strerror or error}"
         raise ConnectionFailed(message, code="client.certificate", hint=hint) from None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from zvmd.errors import ConnectionFailed, typed_error
+from zvmd.results import SessionChange, result_of
 
 HANDSHAKE_S = 60.0
 EVENT_BYTES_MAX = 4 << 20
@@ -18,10 +18,11 @@ EVENT_BYTES_MAX = 4 << 20
 
 async def follow(
     url: str, session: int | str, cursor: int | None = None, headers: Mapping[str, str] | None = None
-) -> AsyncGenerator[dict[str, Any], None]:
-    """Events as those of `zvmd.Client.watch`. ``url`` is the node's HTTP address, ``headers`` go with the handshake.
+) -> AsyncGenerator[SessionChange, None]:
+    """Changes of a session, as `zvmd.Client.watch` gives them.
 
-    Raises `ConnectionFailed` when the node goes away, and `ZvmdClientError` when the access ends.
+    ``url`` is the node's HTTP address, ``headers`` go with the handshake. Raises `ConnectionFailed` when the node goes
+    away, and `SessionError` when the access ends.
     """
     address = url.replace("http", "ws", 1).rstrip("/") + "/ws"
     params = [session] if cursor is None else [session, cursor]
@@ -38,7 +39,7 @@ async def follow(
                 if "error" in told:
                     raise typed_error(told["error"])
                 if told is not message:
-                    yield told["result"]
+                    yield result_of(SessionChange, told["result"])
     except (OSError, ValueError, WebSocketException) as error:
         reason = str(error)
     raise ConnectionFailed(f"{address}: {reason}", code="client.connect", hint="watch again with the last cursor")

@@ -179,7 +179,7 @@ class Sent(Frame, tag=68):
 
 
 class LogBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """One log and its place."""
+    """A log and its place in the chain: addresses of 20 bytes, topics and hashes of 32."""
 
     address: bytes
     topics: list[bytes]
@@ -193,7 +193,7 @@ class LogBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class ReceiptBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a transaction did."""
+    """What a transaction did. Hashes have 32 bytes, addresses 20; prices are big-endian bytes."""
 
     hash: bytes
     status: int | None
@@ -207,7 +207,13 @@ class ReceiptBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     cumulative_gas_used: int
     effective_gas_price: bytes
     type: int
+    """EIP-2718: 0 legacy, 1 access list, 2 dynamic fee, 3 blobs, 4 set code."""
     logs: list[LogBody]
+
+    @property
+    def effective_gas_price_wei(self) -> int:
+        """What a unit of gas cost."""
+        return int.from_bytes(self.effective_gas_price, "big")
 
 
 class HeadBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -222,6 +228,12 @@ class HeadBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     base_fee: bytes
     state_root: bytes
     transactions: int
+    """How many."""
+
+    @property
+    def base_fee_wei(self) -> int:
+        """Price of a unit of gas without a tip (EIP-1559)."""
+        return int.from_bytes(self.base_fee, "big")
 
 
 class ReceiptFound(Frame, tag=69):
@@ -274,6 +286,11 @@ class TransactionBody(msgspec.Struct, array_like=True, frozen=True, gc=False):
     raw: bytes
     """As it was signed: network form, without blobs."""
 
+    @property
+    def value_wei(self) -> int:
+        """What it transfers."""
+        return int.from_bytes(self.value, "big")
+
 
 class TransactionEvent(Frame, tag=76):
     """A transaction that came into the pool. There is no cursor: what was missed is not repeated."""
@@ -325,7 +342,17 @@ Answer = (
     | TransactionEvent
 )
 
-_encoder = msgspec.msgpack.Encoder()
+
+
+def _plain(value: object) -> object:
+    """Bytes and numbers of other classes, as libraries that sign and the SDK's own results have them."""
+    for kind in (bytes, int):
+        if isinstance(value, kind):
+            return kind(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_plain)
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zvmd.errors import ConnectionFailed, typed_error
+from zvmd.results import SessionChange
 
 TIMEOUT_S = 60.0
 NODE_HINT = "is this a zvmd node?"
@@ -22,14 +23,14 @@ class HttpClient:
     def __init__(self, url: str, token: str | None = None) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ConnectionFailed(
-                f"{url!r} is no HTTP address", code="client.url", hint="like http://127.0.0.1:8545"
+                f"{url!r} is not an HTTP address", code="client.url", hint="like http://127.0.0.1:8545"
             )
         self.url = url
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._next_id = 0
 
     def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         self._next_id += 1
         body = {"jsonrpc": "2.0", "id": self._next_id, "method": method, "params": list(params)}
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
@@ -48,11 +49,11 @@ class HttpClient:
         if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
             raise typed_error(answer["error"])
         if not isinstance(answer, dict) or "result" not in answer:
-            raise ConnectionFailed(f"{self.url}: the answer is no JSON-RPC", code="client.http", hint=NODE_HINT)
+            raise ConnectionFailed(f"{self.url}: the answer is not JSON-RPC", code="client.http", hint=NODE_HINT)
         return answer["result"]
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
-        """Events of a debug session as those of `zvmd.Client.watch`, over a WebSocket of its own."""
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
+        """Changes of a debug session, as `zvmd.Client.watch` gives them, over a WebSocket of its own."""
         # Here, since few who speak HTTP need it.
         import asyncio
 
@@ -67,7 +68,7 @@ class HttpClient:
                 runner.run(events.aclose())
 
 
-async def _next(events: AsyncGenerator[dict[str, Any], None]) -> dict[str, Any]:
+async def _next(events: AsyncGenerator[SessionChange, None]) -> SessionChange:
     return await anext(events)
 
 

@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zvmd.printable import printable
+from zvmd.results import State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -44,13 +45,12 @@ class SessionView:
     """A session as it was when it was looked at."""
 
     id: int | str
-    state: dict[str, Any]
-    """Answer of ``zvmd_session_state``."""
+    state: State
 
     @property
     def head(self) -> str:
         """Its position, in a line."""
-        state = self.state
+        state = self.state.json
         halt = state["halt"]
         line = f"session {shown(self.id)}  step {state['step']}  pc {state['pc']}  {state['opcode']}"
         line += f"  gas {state['gasLeft']}  depth {state['depth']}"
@@ -60,7 +60,8 @@ class SessionView:
 
     def parts(self) -> Iterator[Part]:
         """The tables, without empty ones; the stack is always there."""
-        state, pages = self.state, self.state["pages"]
+        state = self.state.json
+        pages = state["pages"]
         words = state["stack"][::-1]
         top = [(str(at), word) for at, word in enumerate(words[:STACK_ROWS])]
         yield Part("stack, top first", top, _rest(len(top), len(words), "words"))

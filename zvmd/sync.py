@@ -1,22 +1,39 @@
-"""`SyncClient`: the same client for programs without an event loop; the loop runs in a thread of its own."""
+"""`SyncClient`: `zvmd.Client` for programs without an event loop.
+
+The event loop runs in a thread of its own. A method here is the coroutine of the same name there, run on that loop
+while the caller waits, so arguments, results and errors are those of `zvmd.Client`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import update_wrapper
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from zvmd.client import Client, Connecting, Deployed, connect
+from zvmd.client import Client, Connecting, connect
 from zvmd.connection import Event
-from zvmd.frames import LogBody, ReceiptBody, Sent, TransactionBody
+from zvmd.frames import TransactionBody
+from zvmd.results import SessionChange
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _blocking(
+    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncClient, P], T]:
+    def run(client: SyncClient, /, *args: P.args, **options: P.kwargs) -> T:
+        return client._wait(method(client._client, *args, **options))
+
+    update_wrapper(run, method)
+    return run
+
+
 class SyncClient:
-    """Blocking methods of `zvmd.Client`; safe to use from several threads.
+    """The methods of `zvmd.Client`, which wait for the answer; safe to use from several threads.
 
     >>> with SyncClient() as node:  # doctest: +SKIP
     ...     node.rpc("eth_blockNumber")
@@ -66,45 +83,19 @@ class SyncClient:
         """Name and version of the node."""
         return self._client.server
 
-    def rpc(self, method: str, *params: Any) -> Any:
-        """See `Client.rpc`."""
-        return self._wait(self._client.rpc(method, *params))
-
-    def fate(self, transaction_hash: bytes | str) -> dict[str, Any]:
-        """See `Client.fate`."""
-        return self._wait(self._client.fate(transaction_hash))
-
-    def call_raw(self, *args: Any, **options: Any) -> bytes:
-        """See `Client.call_raw`."""
-        return self._wait(self._client.call_raw(*args, **options))
-
-    def call(self, *args: Any, **options: Any) -> tuple[Any, ...]:
-        """See `Client.call`."""
-        return self._wait(self._client.call(*args, **options))
-
-    def send_raw(self, raw: bytes, *, mined: bool = False) -> Sent:
-        """See `Client.send_raw`."""
-        return self._wait(self._client.send_raw(raw, mined=mined))
-
-    def send(self, *args: Any, **options: Any) -> Sent:
-        """See `Client.send`."""
-        return self._wait(self._client.send(*args, **options))
-
-    def deploy(self, code: bytes, **options: Any) -> Deployed:
-        """See `Client.deploy`."""
-        return self._wait(self._client.deploy(code, **options))
-
-    def receipt(self, transaction_hash: bytes, *, wait: float = 0.0) -> ReceiptBody | None:
-        """See `Client.receipt`."""
-        return self._wait(self._client.receipt(transaction_hash, wait=wait))
-
-    def console_log(self, transaction_hash: bytes) -> list[str]:
-        """See `Client.console_log`."""
-        return self._wait(self._client.console_log(transaction_hash))
-
-    def logs(self, **options: Any) -> list[LogBody]:
-        """See `Client.logs`."""
-        return self._wait(self._client.logs(**options))
+    rpc = _blocking(Client.rpc)
+    status = _blocking(Client.status)
+    block = _blocking(Client.block)
+    fate = _blocking(Client.fate)
+    call_raw = _blocking(Client.call_raw)
+    call = _blocking(Client.call)
+    send_raw = _blocking(Client.send_raw)
+    send = _blocking(Client.send)
+    deploy = _blocking(Client.deploy)
+    receipt = _blocking(Client.receipt)
+    need_receipt = _blocking(Client.need_receipt)
+    console_log = _blocking(Client.console_log)
+    logs = _blocking(Client.logs)
 
     def events(self, kind: str = "logs", **options: Any) -> Generator[Event, None, None]:
         """See `Client.events`."""
@@ -114,7 +105,7 @@ class SyncClient:
         """See `Client.pending_transactions`."""
         return self._each(self._wait(self._client.pending_transactions()))
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """See `Client.watch`."""
         return self._each(self._wait(self._client.watch(session, cursor)))
 

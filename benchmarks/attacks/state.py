@@ -12,7 +12,7 @@ import msgspec
 
 import zvmd
 from benchmarks.attacks.attack import Attack, RpcError, Target, post
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 X = "0x" + "58" * 20
 MARK = "deadbeefcafe"
@@ -42,7 +42,7 @@ async def other_sessions(target: Target) -> str:
                 ):
                     asked += 1
                     await asyncio.sleep(0.005)
-                    with suppress(ZvmdClientError):
+                    with suppress(ZvmdError):
                         read += MARK in repr(await guest.rpc("zvmd_session_" + method, *params))
     finally:
         for session in sessions:

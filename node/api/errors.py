@@ -9,7 +9,7 @@ ZvmdError
 ├── CheatsDisabled         cheat.disabled         -32601
 ├── CheatRefused           cheat.refused          -32602
 ├── OutOfReach             cheat.out_of_reach     -32000
-├── Reverted               cheat.reverted         -32003
+├── TransactionDropped     cheat.reverted         -32003
 ├── AbiRefused             abi.refused            -32602
 ├── InvalidParams          rpc.params             -32602
 ├── UnknownBlock           rpc.unknown_block      -32000
@@ -93,7 +93,7 @@ class OutOfReach(ZvmdError):
     hint = "raise storage.retention_blocks (0 keeps all states), or take snapshots later"
 
 
-class Reverted(ZvmdError):
+class TransactionDropped(ZvmdError):
     """The transaction was waiting, and a development call removed it from the pool."""
 
     code = "cheat.reverted"

@@ -10,8 +10,8 @@ from chain.environment import BlockEnvironment
 from chain.state import StateReader
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
+from vm.evm.trace import Tracer
 from vm.journal import Journal
-from vm.trace import Tracer
 from vm.transaction import TransactionResult
 
 

@@ -57,7 +57,7 @@ def call(
 def calldata(text: str, args: Sequence[str], given: GivenAbi) -> tuple[Signature | None, bytes]:
     """The calldata for a signature or a name in the ABI with its arguments, or 0x-calldata as it is.
 
-    Raises `ZvmdClientError`.
+    Raises `ZvmdError`.
     """
     if not text.startswith("0x"):
         signature = parse_signature(text) if "(" in text else given.function(text, len(args))

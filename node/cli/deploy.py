@@ -15,7 +15,7 @@ from node.cli.reasons import explained, failure_of
 from node.transcript.abis import Contract, contract_of
 from node.transcript.artifacts import contract_name
 from zvmd.abi import bad_input, constructor_types, encode_values, parse_amount, parse_signature
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 
 class Artifact(NamedTuple):
@@ -90,13 +90,13 @@ def _remember(link: Link, address: str, artifact: Artifact) -> None:
     """Register the ABI with the node. The contract is deployed even if that fails."""
     try:
         link.rpc("zvmd_rememberAbi", address, artifact.name, artifact.abi)
-    except ZvmdClientError as error:
+    except ZvmdError as error:
         if error.code not in ("rpc.method", "rpc.error"):  # other nodes do not have the method
             say(f"warning: the node does not remember the ABI: {error.message}", err=True)
 
 
 def read_artifact(text: str) -> Artifact:
-    """Bytecode from an argument or file. Raises `ZvmdClientError`."""
+    """Bytecode from an argument or file. Raises `ZvmdError`."""
     if text.startswith("0x"):
         return Artifact(_code(text), None)
     name, _, contract = text.partition(":")

@@ -24,7 +24,7 @@ class GivenAbi(NamedTuple):
     """Functions of the one contract; empty for a folder."""
 
     def function(self, name: str, count: int) -> Signature:
-        """The function with this name and number of arguments. Raises `ZvmdClientError`."""
+        """The function of a bare name that takes so many arguments. Raises `ZvmdError`."""
         named = [function for function in self.functions if function.name == name]
         fitting = [function for function in named if len(function.inputs) == count]
         if len(fitting) == 1:
@@ -45,7 +45,7 @@ def abi_option(command: CommandT) -> CommandT:
 
 
 def read_abi(path: str | None) -> GivenAbi:
-    """The ABI that the option names. Raises `ZvmdClientError`."""
+    """The ABI that the option names. Raises `ZvmdError`."""
     abis = Abis()
     if path is None:
         return GivenAbi(abis)

@@ -15,8 +15,9 @@ from node.cli.output import say
 from zvmd.abi import address_bytes
 from zvmd.client import hex_of
 from zvmd.endpoint import DEFAULT_HTTP, TOKEN_FILE, TOKEN_VARIABLE, announced, data_directory
-from zvmd.errors import NotFound, ZvmdClientError
+from zvmd.errors import NoAccount, NotFound, ZvmdError
 from zvmd.http import HttpClient
+from zvmd.results import SessionChange
 from zvmd.signing import complete_and_sign
 from zvmd.sync import SyncClient
 
@@ -38,7 +39,7 @@ class Link(Protocol):
     def send_raw(self, raw: bytes) -> str:
         """Send an encoded transaction; returns its hash."""
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """Events of a debug session, without an end."""
 
     def close(self) -> None:
@@ -63,7 +64,7 @@ class QuicLink:
         """See `Link`."""
         return hex_of(self.client.send_raw(raw).hash)
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """See `Link`."""
         return self.client.watch(session, cursor)
 
@@ -92,7 +93,7 @@ class HttpLink:
         """See `Link`."""
         return str(self._client.rpc("eth_sendRawTransaction", hex_of(raw)))
 
-    def watch(self, session: int | str, cursor: int | None = None) -> Generator[dict[str, Any], None, None]:
+    def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
         """See `Link`."""
         return self._client.watch(session, cursor)
 
@@ -159,14 +160,14 @@ def node_elsewhere(environ: Mapping[str, str]) -> str | None:
         return None
     try:
         chain = HttpClient(DEFAULT_HTTP).rpc("eth_chainId")
-    except ZvmdClientError:  # no node listens: the error will name the data directory
+    except ZvmdError:  # no node listens: the error will name the data directory
         return None
     say(f"note: no node has run in {directory}; asking {DEFAULT_HTTP} (chain {int(chain, 16)})", err=True)
     return DEFAULT_HTTP
 
 
 def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
-    """A link as the shared options ask for; the caller closes it. Raises `ZvmdClientError`."""
+    """A link by the shared options, to be closed. Raises `ZvmdError`."""
     address = http_address(http, url, data_dir)
     if address is None and url is None and data_dir is None:
         address = node_elsewhere(os.environ)
@@ -175,7 +176,7 @@ def connect(http: bool, url: str | None, data_dir: str | None) -> Link:
 
 @contextmanager
 def open_link(http: bool, url: str | None, data_dir: str | None) -> Iterator[Link]:
-    """A link as the shared options ask for, closed at the end. Raises `ZvmdClientError`."""
+    """A link by the shared options. Raises `ZvmdError`."""
     link = connect(http, url, data_dir)
     try:
         yield link
@@ -193,7 +194,7 @@ def send_transaction(
     value: int,
     gas: int | None,
 ) -> dict[str, Any]:
-    """Send a transaction and wait for its receipt, in JSON-RPC's form. Raises `ZvmdClientError`."""
+    """Send and wait: the receipt in JSON-RPC's form. Raises `ZvmdError`."""
     target = None if to is None else address_bytes(to)
     if private_key is not None:
         digest = link.send_raw(
@@ -212,14 +213,14 @@ def send_transaction(
             return receipt
         time.sleep(POLL_S)
     hint = "it is durable; call eth_getTransactionReceipt later"
-    raise NotFound(f"{digest} was not mined within {MINED_WITHIN_S:g} s", code="client.not_mined", hint=hint)
+    raise NotFound(f"{digest} was not mined within {MINED_WITHIN_S:g} s", hint=hint)
 
 
 def _first_account(link: Link) -> str:
     accounts = link.rpc("eth_accounts")
     if not accounts:
         hint = "give --private-key, or start the node with --dev"
-        raise ZvmdClientError("the node holds no keys", code="client.no_account", hint=hint)
+        raise NoAccount("the node holds no keys", hint=hint)
     return str(accounts[0])
 
 

@@ -16,7 +16,7 @@ import click
 from chain.errors import EXIT_FAILED, EXIT_FULL, ZvmdError
 from node.cli.output import say, say_error
 from node.ops.lines import hold_standard_descriptors
-from zvmd.errors import ZvmdClientError
+from zvmd import errors as sdk_errors
 
 
 class Row(NamedTuple):
@@ -106,8 +106,8 @@ def main() -> None:
     except click.Abort:
         say("Aborted!", err=True)
         sys.exit(EXIT_FAILED)
-    except (ZvmdError, ZvmdClientError) as error:
-        message = error.message if isinstance(error, ZvmdClientError) else str(error)
+    except (ZvmdError, sdk_errors.ZvmdError) as error:
+        message = error.message if isinstance(error, sdk_errors.ZvmdError) else str(error)
         say_error(error.code, message, error.hint)
         sys.exit(error.exit_code if isinstance(error, ZvmdError) else EXIT_FAILED)
     except BrokenPipeError:  # the reader of the output has closed it

@@ -11,7 +11,7 @@ from node.cli.output import say
 from node.transcript.abis import Abis
 from zvmd.abi import address_bytes
 from zvmd.client import hex_of
-from zvmd.errors import Reverted, ZvmdClientError
+from zvmd.errors import Reverted, ZvmdError
 
 UNDECODED = ("custom error 0x", "0x")
 """Prefixes of reasons that no known ABI describes."""
@@ -29,7 +29,7 @@ def explained(link: Link, abis: Abis, to: str | None) -> Iterator[None]:
         reason = reason_of(link, abis, to, data)
         hint = "give --abi FILE to name it" if reason.startswith(UNDECODED) else ""
         message = f"execution reverted: {reason}\ndata 0x{data.hex()}"
-        raise Reverted(message, code=error.code, hint=hint, rpc_code=error.rpc_code, data=error.data) from None
+        raise Reverted(message, hint=hint, rpc_code=error.rpc_code, data=error.data) from None
 
 
 def reason_of(link: Link, abis: Abis, to: str | None, data: bytes) -> str:
@@ -39,7 +39,7 @@ def reason_of(link: Link, abis: Abis, to: str | None, data: bytes) -> str:
         return reason
     try:
         return str(link.rpc("zvmd_explainRevert", hex_of(data), to))
-    except ZvmdClientError:  # not zvmd, or the token is missing: use only what is known here
+    except ZvmdError:  # not zvmd, or the token is missing: use only what is known here
         return reason
 
 
@@ -47,7 +47,7 @@ def failure_of(link: Link, abis: Abis, receipt: dict[str, Any]) -> tuple[str, by
     """Why a mined transaction failed, and its revert data. The node executes it again to find out."""
     try:
         trace = link.rpc("debug_traceTransaction", receipt["transactionHash"], {"tracer": "callTracer"})
-    except ZvmdClientError as error:
+    except ZvmdError as error:
         return f"not known: {error.message}", b""
     data = _bytes(trace.get("output"))
     halt = str(trace.get("error", ""))

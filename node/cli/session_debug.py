@@ -13,6 +13,7 @@ from node.cli.output import say
 from node.cli.session_command import SESSION
 from node.cli.session_program import program_options, request_of
 from zvmd.following import follow
+from zvmd.results import SessionChange
 from zvmd.session_view import shown
 
 
@@ -23,11 +24,11 @@ class HttpConnection:
         self._client = http_client(url)
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         return await asyncio.to_thread(self._client.rpc, method, *params)
 
-    async def watch(self, session: int | str) -> AsyncIterator[dict[str, Any]]:
-        """Events of a session, as `zvmd.Client.watch`."""
+    async def watch(self, session: int | str) -> AsyncIterator[SessionChange]:
+        """Changes of a session, as `zvmd.Client.watch` gives them."""
         return follow(self._client.url, session, headers=self._client.headers)
 
     async def close(self) -> None:

@@ -78,4 +78,4 @@ def watch(
     """Follow a session live: every command its driver gives, where the session is then, what it changed."""
     with open_link(http, url, data_dir) as link, closing(link.watch(session_id, resume)) as events:
         for event in islice(events, count):
-            print_json_line(event) if as_json else say(show_event(event))
+            print_json_line(event.json) if as_json else say(show_event(event.json))

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from chain.types import Hash32
 from vm.context import ExecutionContext
 from vm.eip3155 import encode_line, operation_line
+from vm.evm.pricing import Pricing
+from vm.evm.trace import Tracer
 from vm.limits import STACK_ITEMS
 from vm.machine import Machine, Parts
 from vm.message import CREATES, Message, Outcome
-from vm.pricing import Pricing
-from vm.trace import Tracer
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame

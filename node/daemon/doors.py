@@ -16,7 +16,7 @@ from node.auth.private import write_private
 from node.daemon.errors import Unreachable
 from zvmd.connection import open_connection, shut
 from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 from zvmd.frames import CallMethod, Result
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ async def _over_quic(data_dir: Path) -> object:
             return (await connection.request(CallMethod(request_id, METHOD, []), request_id, Result)).value
         finally:
             await shut(connection)
-    except ZvmdClientError as error:
+    except ZvmdError as error:
         kind = next((kind for word, kind in _KINDS.items() if word in f"{error.code} {error.message}"), Unreachable)
         raise kind(f"the node cannot connect to itself over QUIC: {error.message}") from None
     except OSError as error:

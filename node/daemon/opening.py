@@ -1,8 +1,9 @@
-"""Opens a data directory and brings the chain in it up to date: lock, format, genesis, stores, replay, pool."""
+"""What a start needs of the settings: genesis, machine, options; and the chain with its pool that comes of it."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import time
@@ -42,17 +43,13 @@ from storage.appending import NewRecords
 from storage.applied import AppliedChain
 from storage.blocks.delta import Deltas, KnownOutcome
 from storage.directory import layout
-from storage.directory.exclusion import DirectoryLock, refuse_if_used
-from storage.directory.identity import read_genesis, write_genesis
-from storage.errors import DataDirectoryUnusable, StateStoreCorrupt
+from storage.directory.exclusion import DirectoryLock
 from storage.export import prune_exports, write_export
 from storage.io.diskspace import Marks, SpaceWatch
 from storage.io.failpoints import reach
-from storage.io.failures import entering, starting
-from storage.io.files import FileSystem, RealFs
-from storage.opening import StoreOptions, open_store, suspect
-from storage.preflight import looked_over
-from storage.replay import Recovery, Waiting, recover
+from storage.io.files import RealFs
+from storage.opening import Opened, StoreOptions, open_directory
+from storage.replay import Recovery, Replay, Waiting
 from storage.sealed import SealedBlock
 from storage.store import Store
 from storage.wal.records import encode_genesis
@@ -155,46 +152,41 @@ def open_chain(
     of_a_new_chain = wanted or new_genesis(settings, dev_accounts, int(now()))
     if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - opening it reports errors
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
-    refuse_if_used(RealFs(settings.data_dir))
-    fs = looked_over(settings.data_dir)
-    data_dir = os.fspath(settings.data_dir)
-    if os.path.isdir(data_dir) and not os.access(data_dir, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
-        raise DataDirectoryUnusable(f"{settings.data_dir} cannot be written by this user")
-    lock = take_directory(fs)
+
+    def decide(stored: Genesis | None) -> Genesis:
+        genesis = stored or of_a_new_chain
+        check_genesis(genesis, wanted, settings, origins)
+        return genesis
+
+    cache = FileObjectCache(settings.data_dir / layout.CACHE)
+    dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
+
+    @functools.cache
+    def machine_of(code_bytes_max: int) -> Machine:
+        return build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=code_bytes_max)
+
+    def replay_over(store: Store, genesis: Genesis) -> Replay:
+        return replayer(store, machine_of(genesis.config.code_bytes_max), genesis.config, replayed)
+
+    options = replace(store_options(settings), accept_data_loss=accept_data_loss)
+    opened = open_directory(options, version("zvmd"), decide, replay_over)
     try:
-        with starting():
-            genesis = open_identity(fs, lambda: of_a_new_chain)
-            check_genesis(genesis, wanted, settings, origins)
-            return _open(fs, lock, settings, genesis, dev_accounts, accept_data_loss, replayed)
+        return _put_together(settings, opened, machine_of(opened.genesis.config.code_bytes_max), cache, dev_accounts)
     except BaseException:
-        lock.release()
+        opened.close()
         raise
 
 
-def _open(
-    fs: RealFs,
-    lock: DirectoryLock,
-    settings: Settings,
-    genesis: Genesis,
-    dev_accounts: DevAccounts,
-    accept_data_loss: int,
-    replayed: Callable[[int], None],
+def _put_together(
+    settings: Settings, opened: Opened, machine: Machine, cache: FileObjectCache, dev_accounts: DevAccounts
 ) -> OpenedChain:
-    cache = FileObjectCache(settings.data_dir / layout.CACHE)
-    dump = Path(settings.vm.jit_dump).expanduser() if settings.vm.jit_dump else None
-    machine = build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=genesis.config.code_bytes_max)
-    options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    waiting_max = settings.limits.pool_transactions
-    try:
-        store, pool, report = _recovered(fs, genesis, options, machine, waiting_max, replayed)
-    except StateStoreCorrupt as damage:  # now it is put aside and made again; the log is what counts
-        suspect(fs, str(damage))
-        options = replace(options, accept_data_loss=0)
-        store, pool, report = _recovered(fs, genesis, options, machine, waiting_max, replayed)
+    fs, lock, genesis, store, recovery = opened
+    pool = Pool(settings.limits.pool_transactions)
+    refill(pool, recovery.waiting, store.applied)
     wanted = settings.storage
     space = SpaceWatch(fs, Marks(wanted.space_warn_bytes, wanted.space_read_only_bytes, wanted.ballast_bytes))
     return OpenedChain(
-        genesis.config, store, machine, pool, dev_accounts, report, settings.data_dir, cache, lock, fs, space,
+        genesis.config, store, machine, pool, dev_accounts, recovery, settings.data_dir, cache, lock, fs, space,
         genesis,
         settings.node.dev or settings.node.cheats, is_public(settings, genesis),
     )  # fmt: skip
@@ -210,82 +202,26 @@ def is_public(settings: Settings, genesis: Genesis) -> bool:
     return node.dev and is_public_mnemonic(node.mnemonic) and PUBLIC_ACCOUNT in genesis.alloc
 
 
-def _recovered(
-    fs: FileSystem,
-    genesis: Genesis,
-    options: StoreOptions,
-    machine: Machine,
-    waiting_max: int,
-    replayed: Callable[[int], None],
-) -> tuple[Store, Pool, Recovery]:
-    store, pool = open_store(fs, genesis, options), Pool(waiting_max)
-    try:
-        return store, pool, resume(store, machine, genesis.config, pool, replayed)
-    except BaseException:
-        store.close()
-        raise
-
-
 NO_CODE_LIMIT = 2**31
 """Bytes; more code than the gas of any block pays for."""
 
 
-def take_directory(fs: FileSystem) -> DirectoryLock:
-    """Make the data directory if it is missing, lock it, and check or write its FORMAT stamp.
-
-    Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
-    """
-    with entering("the data directory"):
-        fs.makedirs("")
-    with starting():
-        lock, stamp = layout.boot(fs, version("zvmd"))
-    if dict(stamp.stores) != dict(layout.CURRENT):  # of an older minor version: what is written from now on is newer
-        try:
-            layout.write_stamp(fs, layout.Stamp(layout.CURRENT, version("zvmd"), version("zvmd")))
-        except BaseException:
-            lock.release()
-            raise
-    return lock
-
-
-def open_identity(fs: FileSystem, make: Callable[[], Genesis]) -> Genesis:
-    """The genesis that a data directory began with; in a new one, the genesis that ``make`` returns.
-
-    Raises `StoreTooNew`, `DataDirectoryDamaged`, `StorageUnreadable`, `StorageFull`, `StoragePanic`.
-    """
-    genesis = read_genesis(fs)
-    if genesis is None:
-        genesis = make()
-        reach("open.genesis.file")
-        write_genesis(fs, genesis)
-    return genesis
-
-
-def resume(
-    store: Store,
-    machine: Machine,
-    config: ChainConfig,
-    pool: Pool,
-    replayed: Callable[[int], None] = lambda _: None,
-) -> Recovery:
-    """Replay the log over stores just opened, and fill an empty pool with what waits.
-
-    ``replayed`` is called for each block. Raises `WalCorrupt`, `StateRootMismatch`.
-    """
+def replayer(
+    store: Store, machine: Machine, config: ChainConfig, replayed: Callable[[int], None] = lambda _: None
+) -> Replay:
+    """Runs blocks of the log again over stores just opened; ``replayed`` gets the number of each before it runs."""
 
     def replay(environment: BlockEnvironment, raws: Sequence[bytes], known: KnownOutcome | None) -> SealedBlock:
         replayed(environment.number)
         environment = replace(environment, gas_capped=config.gas_capped)
         return replay_block(machine, environment, raws, store.applied, known)
 
-    report = recover(store, replay)
-    reach("open.pool.before")
-    _refill(pool, report.waiting, store.applied)
-    return report
+    return replay
 
 
-def _refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
+def refill(pool: Pool, waiting: Waiting, applied: AppliedChain) -> None:
     """Put the logged transactions back whose nonce is not used yet, and what waited at each snapshot."""
+    reach("open.pool.before")
     entries = {lsn: PooledTransaction.from_log(raw, lsn) for lsn, raw in waiting.admissions}
     state = applied.newest_state()
     for entry in entries.values():

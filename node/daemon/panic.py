@@ -10,9 +10,9 @@ import structlog
 
 from chain.errors import EXIT_PANIC, ZvmdError
 from node.ops.lines import flush_standard_streams
+from storage.directory.notes import note_panic, suspect
 from storage.errors import FileGone, StateStoreCorrupt, StateStoreWriteFailed, StoragePanic
 from storage.io.files import FileSystem
-from storage.opening import note_panic, suspect
 from zvmd.printable import printable
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from node.dap.arguments import Refused
 from node.dap.debuggee import Debuggee
 from node.dap.moves import Interruption
 from node.dap.protocol import CAPABILITIES
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 from zvmd.session_view import shown
 
 Json = dict[str, Any]
@@ -237,7 +237,7 @@ def check(it: Debuggee, row: Request | None, command: str) -> Request:
 
 def failed(error: BaseException) -> Json:
     """The response for an error."""
-    is_expected = isinstance(error, Refused | ZvmdClientError)
+    is_expected = isinstance(error, Refused | ZvmdError)
     text = str(error) if is_expected else f"a bug in the adapter: {type(error).__name__}: {error}"
     details = {"id": 1, "format": "{text}", "variables": {"text": text}, "showUser": True}
     message = error.message if isinstance(error, ProtocolRefusal) else text

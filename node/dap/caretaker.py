@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from node.dap.line import Link
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
 
@@ -110,8 +110,10 @@ def clean_up(ask: Callable[..., Any], session: int | str, closes: bool, breakpoi
 def _try(ask: Callable[..., Any], name: str, *params: Any) -> str:
     try:
         ask(f"zvmd_session_{name}", *params)
+    except SessionNotFound:
+        return ""
     except ConnectionFailed:
         raise
-    except ZvmdClientError as error:
-        return "" if error.code == "session.not_found" else error.message
+    except ZvmdError as error:
+        return error.message
     return ""

@@ -20,7 +20,7 @@ from node.dap.debuggee import Debuggee
 from node.dap.line import Line, Link
 from node.dap.moves import Interruption
 from node.dap.protocol import Malformed, MessageWriter, messages
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, ZvmdError
 
 Json = dict[str, Any]
 
@@ -111,7 +111,7 @@ class Conversation:
 
         def insist() -> None:
             while move.is_alive():
-                with contextlib.suppress(ZvmdClientError):
+                with contextlib.suppress(ZvmdError):
                     self._it.call("pause")
                 move.join(PAUSE_AGAIN_S)
 
@@ -172,7 +172,7 @@ class Conversation:
             interruption.want(1)
             try:
                 while move.is_alive() and not interruption.wait_parked(PAUSE_AGAIN_S / 10):
-                    with contextlib.suppress(ZvmdClientError):
+                    with contextlib.suppress(ZvmdError):
                         self._it.call("pause")
                 yield
             finally:
@@ -186,7 +186,7 @@ class Conversation:
     # Writing
 
     def _fail(self, request: Json, error: BaseException) -> None:
-        if not isinstance(error, Refused | ZvmdClientError):
+        if not isinstance(error, Refused | ZvmdError):
             traceback.print_exception(error, file=sys.stderr)
         self._write(_response(request) | adapter.failed(error))
 
@@ -207,7 +207,7 @@ class Conversation:
             with contextlib.suppress(queue.Full):
                 self._waiting.put_nowait(None)
         except Exception as error:
-            if not isinstance(error, Refused | ZvmdClientError):
+            if not isinstance(error, Refused | ZvmdError):
                 traceback.print_exception(error, file=sys.stderr)
             text = str(adapter.failed(error)["message"])
             self._tell(text, "stderr")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from node.sessions.commands import COMMANDS
 from node.sessions.rights import Right
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, ZvmdError
 
 RETRY_S = 3.0
 """How long the first request after a lost connection waits; later ones fail at once until the node is back."""
@@ -49,7 +49,7 @@ class Line:
         self._is_closed = threading.Event()
 
     def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         patience = RETRY_S if self._was_there and not self._is_away else 0.0
         deadline, wait = time.monotonic() + patience, WAIT_FIRST_S
         while True:
@@ -125,7 +125,7 @@ class Line:
                     link_now, self._link = self._link, None
                 if link_now is not None:
                     link_now.close()
-            except ZvmdClientError:
+            except ZvmdError:
                 self._came_back()  # it answers
             else:
                 self._came_back()

@@ -11,7 +11,7 @@ from node.dap.breakpoints import REASONS
 from node.dap.debuggee import Debuggee
 from node.dap.listing import THREAD, running_code
 from node.dap.points import Point
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 from zvmd.printable import printable
 
 Json = dict[str, Any]
@@ -159,7 +159,7 @@ def _log_line(it: Debuggee, point: Point) -> Json:
 def _inserted(it: Debuggee, expression: str) -> str:
     try:
         value = it.call("evaluate", expression)
-    except ZvmdClientError as error:
+    except ZvmdError as error:
         return "{" + f"{expression}: {error.message}" + "}"
     return "{no value}" if value is None else value["bytes"] if isinstance(value, dict) else str(value)
 

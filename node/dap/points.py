@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from node.dap.codes import Code, Place
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
 
@@ -34,7 +35,7 @@ class Debugged(Protocol):
         """None before there is one."""
 
     def call(self, name: str, *params: Any) -> Any:
-        """Call a method of the session. Raises `ZvmdClientError`."""
+        """A method of the session. Raises a `ZvmdError`."""
 
     def code_meant(self, place: Place) -> Code | None:
         """The code, if it has run."""
@@ -176,7 +177,7 @@ class Points:
                 point.numbers.append(int(it.call("breakpoint_add", wanted)["id"]))
         except ConnectionFailed:
             raise
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             self._left, point.numbers = self._left + point.numbers, []
             point.message, point.has_failed = error.message, True
             return True
@@ -234,10 +235,5 @@ def _of_node(point: Point) -> list[Json]:
 
 
 def _remove(it: Debugged, number: int) -> None:
-    try:
+    with suppress(SessionNotFound):  # somebody has removed it, or the session is closed
         it.call("breakpoint_remove", number)
-    except ConnectionFailed:
-        raise
-    except ZvmdClientError as error:
-        if error.code != "session.not_found":  # somebody has removed it, or the session is closed
-            raise

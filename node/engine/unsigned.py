@@ -29,7 +29,10 @@ def to_send(fields: CallFields, chain_id: int, nonce: int, gas: int, base_fee: i
 
 def to_call(fields: CallFields, nonce: int, gas: int) -> Transaction:
     """A transaction to be simulated, by geth's rules for ``eth_call``: it costs nothing unless a fee is given."""
-    return _transaction(fields, _implied_type(fields, LEGACY), _calling_fees(fields), None, nonce, gas)
+    kind = _implied_type(fields, LEGACY)
+    if kind == ACCESS_LIST and not fields.access_list:
+        kind = LEGACY  # an empty list asks for nothing, and forks before Berlin know no type 1
+    return _transaction(fields, kind, _calling_fees(fields), None, nonce, gas)
 
 
 def _implied_type(fields: CallFields, without_fees: int) -> int:

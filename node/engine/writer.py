@@ -18,7 +18,7 @@ import structlog
 from chain.errors import InvalidTransaction, NonceTooLow, ZvmdError
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
-from node.api.errors import ExecutionFault, NodeStopping, Reverted, WriterBusy
+from node.api.errors import ExecutionFault, NodeStopping, TransactionDropped, WriterBusy
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
 from node.engine.drafts import Draft
@@ -310,7 +310,7 @@ class Writer:
         kept = None if back is None else {entry.transaction.hash for entry in back.waiting}
         for known in list(self._waiting_mined):
             if (pool.get(known) is None) if kept is None else (known not in kept):
-                error = Reverted(f"{request.name} removed the transaction from the pool")
+                error = TransactionDropped(f"{request.name} removed the transaction from the pool")
                 work.answers += [(waiting, error) for waiting in self._waiting_mined.pop(known)]
 
     def _answered_before(self, request: Mine | Control | Cheat, work: _Work) -> bool:

@@ -11,7 +11,7 @@ from chain.forks import CODE_BYTES_MAX
 from node.machine.compile_worker import CompileWorker
 from node.machine.dump import DirectoryDump
 from node.machine.native_memory import allocator
-from vm.evm.native import ObjectCache
+from vm.ir.loader import ObjectCache
 from vm.machine import Machine, Parts
 
 

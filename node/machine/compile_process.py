@@ -30,13 +30,13 @@ def serve() -> None:
     # Imported here, so that the limits cover loading LLVM too.
     from node.machine.compile_messages import decode_request, receive, send
     from vm.evm.jit.module import compile_ir
-    from vm.evm.jit.objects import compile_module
+    from vm.ir.loader import compile_quickly
 
     while (data := receive(sys.stdin.buffer)) is not None:
         try:
             request = decode_request(data)
             text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
-            answer = b"\x01" + compile_module(text, request.level)
+            answer = b"\x01" + compile_quickly(text, request.level)
         except Exception as error:  # one contract that cannot be compiled is interpreted, nothing else
             answer = b"\x00" + f"{type(error).__name__}: {error}"[:500].encode()
         send(sys.stdout.buffer, answer)

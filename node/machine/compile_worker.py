@@ -23,6 +23,7 @@ IDLE_SECONDS: Final = 20.0
 PAUSE_SECONDS: Final = 0.2
 """Pause after a fault: an exhausted resource may be available again then."""
 
+
 class CompileWorker:
     """Implements `vm.evm.jit.ports.BackgroundCompiler`: one thread feeds one process, while there is work.
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from chain.forks import Fork
 from chain.types import Hash32
 from vm.code import Code
-from vm.evm.jit.objects import target_machine
 from vm.evm.jit.program import Program
-from vm.evm.native import parse
+from vm.ir.loader import parse, target_machine
 
 
 class DirectoryDump:

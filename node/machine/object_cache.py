@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class FileObjectCache:
-    """Implements `vm.evm.native.ObjectCache` in a directory. Losing it costs only compile time."""
+    """Implements `vm.ir.loader.ObjectCache` in a directory of its own. Losing it costs compile time, nothing else."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -19,7 +19,7 @@ from node.tracers.erc7562 import UserOperationCall
 from node.tracers.flat_calls import FlatCall
 from node.tracers.prestate import AccountPart, Prestate, StateDifference
 from node.tracers.struct_logs import StructLog, StructLogTrace
-from vm.faults import REVERTED
+from vm.evm.faults import REVERTED
 
 
 def struct_logs(trace: StructLogTrace) -> Json:

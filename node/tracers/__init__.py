@@ -1,1 +1,1 @@
-"""The tracers of ``debug_trace*`` and ``trace_*``, as implementations of `vm.trace.Tracer`."""
+"""Geth's tracers: what ``debug_trace*`` and ``trace_*`` answer, heard through `vm.evm.trace.Tracer`."""

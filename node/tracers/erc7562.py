@@ -17,8 +17,8 @@ from node.api.tracing import TracedRun
 from node.tracers.calls import CallOptions, CallTreeTracer, TracedCall
 from node.tracers.preimages import Preimages
 from node.tracers.touched import CALLS, opcode_at
+from vm.evm.faults import CODE_STORE_OUT_OF_GAS, OUT_OF_GAS
 from vm.evm.opcodes import BY_NAME
-from vm.faults import CODE_STORE_OUT_OF_GAS, OUT_OF_GAS
 from vm.message import Message, Outcome
 from vm.transaction import TransactionResult
 

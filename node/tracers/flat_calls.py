@@ -11,7 +11,7 @@ import msgspec
 
 from node.api.tracing import Place, TracedRun
 from node.tracers.calls import CallOptions, CallTreeTracer, TracedCall
-from vm.faults import REVERTED
+from vm.evm.faults import REVERTED
 from vm.message import CallKind, Message, Outcome
 from vm.precompiles import precompile_addresses
 from vm.transaction import TransactionResult

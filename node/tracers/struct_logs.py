@@ -15,11 +15,11 @@ import msgspec
 from chain.types import Address
 from node.api.errors import InvalidParams, LimitExceeded
 from node.api.tracing import RunTracer, TracedRun
+from vm.evm.faults import OUT_OF_GAS, opcode_name, refusal
 from vm.evm.layout import Field
 from vm.evm.opcodes import BY_NAME, opcodes
-from vm.faults import OUT_OF_GAS, opcode_name, refusal
+from vm.evm.pricing import Pricing
 from vm.message import Message, Outcome
-from vm.pricing import Pricing
 from vm.transaction import TransactionResult
 
 if TYPE_CHECKING:

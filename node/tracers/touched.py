@@ -8,8 +8,8 @@ from chain.crypto import create2_address, create_address
 from chain.types import Address
 from node.api.tracing import TracedRun
 from vm.evm.opcodes import BY_NAME
+from vm.evm.pricing import Pricing
 from vm.message import Halt
-from vm.pricing import Pricing
 
 if TYPE_CHECKING:
     from vm.evm.frame import Frame

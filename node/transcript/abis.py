@@ -11,7 +11,7 @@ from chain.hashing import keccak256
 from chain.reverts import decode_revert, unpack_revert
 from node.transcript.signatures import ERRORS, FUNCTIONS
 from zvmd.abi import decode_values, parse_signature, show_value, types_of_abi
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 CONTRACTS_MAX: Final = 10_000
 """Contracts whose ABI is held; later ones are refused."""
@@ -136,7 +136,7 @@ def _shown(item: Item, data: bytes) -> str:
     if len(data) <= DECODED_MAX_BYTES and all(kind.count("[") <= ARRAYS_MAX for kind in item.types):
         try:
             values = decode_values(item.types, data) if item.types else ()
-        except ZvmdClientError:
+        except ZvmdError:
             pass
         else:
             return _cut(f"{item.name}({', '.join(map(show_value, values))})")

@@ -22,7 +22,7 @@ from node.tui.listings import LISTINGS, Row, status, timeline
 from node.tui.pane import STYLES, Pane
 from node.tui.source import Source
 from node.tui.view import View
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, ZvmdError
 from zvmd.printable import printable
 
 COUNT_DIGITS = 9
@@ -182,11 +182,11 @@ class Debugger(App[int | str]):
         view = self.view = replace(self.view, is_busy=command is not _look)
         try:
             message = await command(self._source.session, view, text)
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             message = error.message + (f" ({error.hint})" if error.hint else "")
         try:
             looked = await self._source.look(self.view)
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             looked, message = self.view, error.message
         self.view = replace(looked, message=message, is_busy=False, count=self.view.count, options=self.view.options)
         if self.view.is_loaded and self.view.tree is None:
@@ -202,14 +202,14 @@ class Debugger(App[int | str]):
                 return
             except ConnectionFailed:
                 await asyncio.sleep(LISTEN_AGAIN_S)
-            except ZvmdClientError as error:
+            except ZvmdError as error:
                 self._say(error.message)
                 return
 
     async def _follow(self) -> None:
         try:
             tree = await self._source.tree()
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             self._say(error.message)
         else:
             self.view = replace(self.view, tree=tree)
@@ -258,7 +258,7 @@ class Debugger(App[int | str]):
     async def _pause(self) -> None:
         try:
             await self._source.session.pause()
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             self._say(error.message)
 
     def action_scroll(self, pane: str, rows: int) -> None:
@@ -313,7 +313,7 @@ class Debugger(App[int | str]):
         _, field, number = wanted
         try:
             found = await self._source.page(self.view, field, number)
-        except ZvmdClientError as error:
+        except ZvmdError as error:
             self._say(error.message)
         else:
             self.view = replace(self.view, pages=found.pages) if found.step == self.view.step else self.view

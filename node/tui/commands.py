@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from node.tui.listings import is_in, letter_of
 from node.tui.view import View
 from node.tui.wishes import Unreadable, edit_of, point_of, step_of
-from zvmd.async_session import AsyncSession, Where
+from zvmd.async_session import AsyncSession
+from zvmd.results import Position
 
 Command = Callable[[AsyncSession, View, str], Awaitable[str]]
 """Takes the source, the view and the typed text; returns the text for the status line."""
 
 
-def _stopped(where: Where) -> str:
-    points = "".join(f" {number}" for number in where.get("breakpoints", ()))
-    return f"({where['reason']}{points})" if where.get("reason", "step") not in ("step", "seek") else ""
+Move = Callable[[AsyncSession], Awaitable[Position]]
+
+
+def _stopped(position: Position) -> str:
+    points = "".join(f" {number}" for number in position.breakpoints)
+    return f"({position.reason}{points})" if position.reason not in (None, "step", "seek") else ""
 
 
 def _count(text: str) -> int:
@@ -31,14 +37,14 @@ async def back(session: AsyncSession, _: View, text: str) -> str:
     return _stopped(await session.step_back(_count(text)))
 
 
-def _plain(name: str) -> Command:
-    async def move(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
-        where: Where = {}
+def _repeated(move: Move) -> Command:
+    async def command(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
+        stopped = ""
         for _ in range(_count(text)):
-            where = await session.call(name)
-        return _stopped(where)
+            stopped = _stopped(await move(session))
+        return stopped
 
-    return move
+    return command
 
 
 async def start(session: AsyncSession, _: View, text: str) -> str:  # noqa: ARG001
@@ -51,24 +57,25 @@ async def end(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG
     return _stopped(await session.seek(view.length))
 
 
-async def _hunt(session: AsyncSession, opcodes: tuple[str, ...], move: str) -> str:
+async def _search(session: AsyncSession, opcodes: tuple[str, ...], move: Move) -> str:
     """Run to the next of some operations or to a breakpoint, whichever is first."""
     added = [await session.add_breakpoint("opcode", opcode=name, name="jump key") for name in opcodes]
     try:
-        where = dict(await session.call(move))
+        position = await move(session)
     finally:
         for number in added:
             await session.remove_breakpoint(number)
-    hits = [number for number in where.get("breakpoints", ()) if number not in added]
-    return _stopped({**where, "breakpoints": hits}) if hits or where["reason"] != "breakpoint" else ""
+    others = tuple(number for number in position.breakpoints if number not in added)
+    is_found = position.reason == "breakpoint" and not others
+    return "" if is_found else _stopped(msgspec.structs.replace(position, breakpoints=others))
 
 
 async def next_destination(session: AsyncSession, _: View, text: str) -> str:  # noqa: ARG001
-    return await _hunt(session, ("JUMPDEST",), "run")
+    return await _search(session, ("JUMPDEST",), AsyncSession.run)
 
 
 async def previous_jump(session: AsyncSession, _: View, text: str) -> str:  # noqa: ARG001
-    return await _hunt(session, ("JUMP", "JUMPI"), "reverse_run")
+    return await _search(session, ("JUMP", "JUMPI"), AsyncSession.reverse_run)
 
 
 def _call_steps(view: View) -> list[int]:
@@ -136,14 +143,14 @@ async def remove_breakpoint(session: AsyncSession, view: View, text: str) -> str
 async def to_breakpoint(session: AsyncSession, view: View, text: str) -> str:
     number = _point(view, text)
     while True:
-        where = await session.run()
-        if where["reason"] != "breakpoint" or number in where["breakpoints"]:
-            return _stopped(where)
+        position = await session.run()
+        if position.reason != "breakpoint" or number in position.breakpoints:
+            return _stopped(position)
 
 
 async def edit(session: AsyncSession, _: View, text: str) -> str:
     wanted = edit_of(text)
-    return f"on branch {(await session.edit(wanted.pop('kind'), **wanted))['branch']}"
+    return f"on branch {(await session.edit(wanted.pop('kind'), **wanted)).branch}"
 
 
 async def checkout(session: AsyncSession, _: View, text: str) -> str:
@@ -190,12 +197,12 @@ class Key:
 KEYS = (
     Key("j,n", "j n", "one operation forward; digits before it count, as with most keys", forward),
     Key("k,p", "k p", "one operation back", back),
-    Key("o", "o", "over a call, forward", _plain("step_over")),
-    Key("O", "O", "over a call, back", _plain("step_over_back")),
-    Key("u", "u", "out of the call, forward", _plain("step_out")),
-    Key("U", "U", "out of the call, back", _plain("step_out_back")),
-    Key("r", "r", "run to a breakpoint or the end", _plain("run")),
-    Key("R", "R", "run backwards to a breakpoint or the start", _plain("reverse_run")),
+    Key("o", "o", "over a call, forward", _repeated(AsyncSession.step_over)),
+    Key("O", "O", "over a call, back", _repeated(AsyncSession.step_over_back)),
+    Key("u", "u", "out of the call, forward", _repeated(AsyncSession.step_out)),
+    Key("U", "U", "out of the call, back", _repeated(AsyncSession.step_out_back)),
+    Key("r", "r", "run to a breakpoint or the end", _repeated(AsyncSession.run)),
+    Key("R", "R", "run backwards to a breakpoint or the start", _repeated(AsyncSession.reverse_run)),
     Key("escape", "Esc", "pause a run; leave a prompt", action="pause"),
     Key("g", "g", "to the start", start),
     Key("G", "G", "to the end", end),

@@ -12,6 +12,7 @@ from debugger.frontend import disassemble
 from node.tui.view import PAGES, Code, Json, View, query
 from zvmd.async_session import AsyncSession
 from zvmd.errors import ConnectionFailed
+from zvmd.results import SessionChange
 
 CODES_KEPT = 64
 
@@ -21,7 +22,7 @@ class Connection(Protocol):
 
     async def rpc(self, method: str, *params: Any) -> Any: ...
 
-    async def watch(self, session: int | str) -> AsyncIterator[Json]: ...
+    async def watch(self, session: int | str) -> AsyncIterator[SessionChange]: ...
 
     async def close(self) -> None: ...
 
@@ -35,7 +36,7 @@ class Line:
         self._connecting = asyncio.Lock()
 
     async def rpc(self, method: str, *params: Any) -> Any:
-        """Result of a method. Raises `ZvmdClientError`."""
+        """Result of a method. Raises `ZvmdError`."""
         async with self._connecting:
             connection = self._connection = self._connection or await self._connect()
         try:
@@ -46,8 +47,8 @@ class Line:
                 await connection.close()
             raise
 
-    async def watch(self, session: int | str) -> AsyncIterator[Json]:
-        """Events of a session, as `zvmd.Client.watch`."""
+    async def watch(self, session: int | str) -> AsyncIterator[SessionChange]:
+        """Changes of a session, as `zvmd.Client.watch` gives them."""
         async with self._connecting:
             connection = self._connection = self._connection or await self._connect()
         async for event in await connection.watch(session):
@@ -81,7 +82,7 @@ class Source:
             before, state=state, pages={}, code=code, breakpoints=tuple(points), marks=marks, tree=tree
         )
 
-    def changes(self) -> AsyncIterator[Json]:
+    def changes(self) -> AsyncIterator[SessionChange]:
         """Yields once at the beginning and after each change of the session, by any client."""
         return self.line.watch(self.session.id)
 

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from debugger.breakpoint_fields import breakpoint_of
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import InvalidInput
 
 Json = dict[str, Any]
 
 
-class Unreadable(ZvmdClientError):
+class Unreadable(InvalidInput):
     """The typed text cannot be parsed; the message shows valid forms."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="client.input", hint="")
 
 
 def step_of(text: str, here: int) -> int:

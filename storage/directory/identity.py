@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from chain.errors import InvalidGenesis
@@ -11,6 +12,7 @@ from storage.directory.layout import GENESIS, WAL
 from storage.errors import DataDirectoryDamaged
 from storage.io.atomic import write_atomically
 from storage.io.checksum import CRC32
+from storage.io.failpoints import reach
 from storage.io.failures import reading
 from storage.io.files import FileSystem
 
@@ -46,6 +48,19 @@ def read_genesis(fs: FileSystem) -> Genesis | None:
         raise DataDirectoryDamaged(f"{GENESIS}: {error}") from None
     if checksum is not None and checksum != _checksum(document):
         raise DataDirectoryDamaged(f"{GENESIS} has a wrong checksum")
+    return genesis
+
+
+def open_genesis(fs: FileSystem, decide: Callable[[Genesis | None], Genesis]) -> Genesis:
+    """What ``decide`` makes of the stored genesis, which is None in a new directory; there the answer is written down.
+
+    Raises what ``decide`` raises to refuse the directory, and as `read_genesis` and `write_genesis`.
+    """
+    stored = read_genesis(fs)
+    genesis = decide(stored)
+    if stored is None:
+        reach("open.genesis.file")
+        write_genesis(fs, genesis)
     return genesis
 
 

@@ -1,10 +1,11 @@
 """The write-ahead log: the one place where zvmd's history becomes durable. Format: docs/formats/wal.md.
 
 >>> from pathlib import Path
->>> from tempfile import mkdtemp
+>>> from tempfile import TemporaryDirectory
 >>> from storage.io.files import RealFs
 >>> from storage.wal import RecordType, Wal, WalIdentity
->>> disk, chain = RealFs(Path(mkdtemp())), WalIdentity(genesis_hash=bytes(32), chain_id=31337)
+>>> place, chain = TemporaryDirectory(), WalIdentity(genesis_hash=bytes(32), chain_id=31337)
+>>> disk = RealFs(Path(place.name))
 >>> log = Wal.open(disk, "wal", chain, segment_size=8192)
 >>> log.append(RecordType.TRANSACTION, b"hello"), log.durable_lsn
 (1, 0)
@@ -13,6 +14,7 @@
 >>> log.abandon()  # as the end of the process would
 >>> [record.payload for record in Wal.open(disk, "wal", chain).records()]
 [b'hello']
+>>> place.cleanup()
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ def test_a_bad_submission_is_refused_alike_on_both_transports(node: Node, name: 
     assert node.daemon is not None
     url = f"quic://127.0.0.1:{node.daemon.quic_port}"
     with zvmd.SyncClient(url=url, data_dir=node.daemon.data_dir) as client:
-        with pytest.raises(zvmd.ZvmdClientError) as refused:
+        with pytest.raises(zvmd.ZvmdError) as refused:
             client.send_raw(raw)
         assert (refused.value.code, refused.value.rpc_code) == (slug, error["code"])
         assert refused.value.hint

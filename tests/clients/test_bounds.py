@@ -168,7 +168,7 @@ def test_quic_calls_end_too(target: Target) -> None:
         async with zvmd.connect(f"quic://127.0.0.1:{target.quic_port}", data_dir=target.data_dir) as client:
             tasks = [asyncio.ensure_future(client.rpc("eth_call", *of(RECURSION))) for _ in range(6)]
             assert await client.rpc("eth_call", *of("0x602a60005260206000f3"))
-            with pytest.raises(zvmd.ZvmdClientError, match="execution aborted"):
+            with pytest.raises(zvmd.ZvmdError, match="execution aborted"):
                 await tasks[0]
             left = [asyncio.ensure_future(client.rpc("eth_call", *of(LOOP))) for _ in range(6)]
             await asyncio.sleep(0)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 from zvmd.http import HttpClient
 
 HOST_ADDRESS, CONTAINER_ADDRESS = "198.18.77.1", "198.18.77.2"
@@ -138,7 +138,7 @@ def test_the_command_line_from_another_address(open_node: Daemon, container: str
     assert zvmd("status", ZVMD_TOKEN=token).returncode == 0
     assert "error[http.token]" in zvmd("status", ZVMD_TOKEN="00" * 32).stderr
     assert zvmd("rpc", "eth_chainId", ZVMD_TOKEN="zvs-1-1-" + "00" * 32).stdout.strip() == "0x7a69"
-    with pytest.raises(ZvmdClientError, match="may not be called"):
+    with pytest.raises(ZvmdError, match="may not be called"):
         next(HttpClient(url).watch(1))
-    with pytest.raises(ZvmdClientError, match="session"):
+    with pytest.raises(ZvmdError, match="session"):
         next(HttpClient(url, token).watch(1))

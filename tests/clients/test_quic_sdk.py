@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from eth_account import Account
 
 import zvmd
 import zvmd.connection
@@ -158,17 +159,43 @@ def test_errors_have_slug_number_and_hint(door: dict[str, Any]) -> None:
             await client.call(token.address, "transfer(address,uint256)(bool)", [FRIEND, 1])
         assert (reverted.value.code, reverted.value.rpc_code) == ("evm.revert", 3)
         assert reverted.value.data[:4] == bytes.fromhex("08c379a0")
-        for work, code in (
-            (client.rpc("eth_nope"), "rpc.method"),
-            (client.rpc("eth_getBalance", 1), "rpc.params"),
-            (client.send_raw(b"\x02\xc0"), "tx.malformed"),
-            (client.call_raw(token.address, b"", block=10**9), "rpc.unknown_block"),
-            (client.call_raw(token.address, b"", block="0xzz"), "rpc.params"),
+        for work, kind, code in (
+            (client.rpc("eth_nope"), zvmd.MethodNotFound, "rpc.method"),
+            (client.rpc("eth_getBalance", 1), zvmd.InvalidParams, "rpc.params"),
+            (client.send_raw(b"\x02\xc0"), zvmd.MalformedTransaction, "tx.malformed"),
+            (client.call_raw(token.address, b"", block=10**9), zvmd.UnknownBlock, "rpc.unknown_block"),
+            (client.block(10**9), zvmd.UnknownBlock, "rpc.unknown_block"),
+            (client.call_raw(token.address, b"", block="0xzz"), zvmd.InvalidParams, "rpc.params"),
         ):
-            with pytest.raises(zvmd.ZvmdClientError) as caught:
+            with pytest.raises(kind) as caught:
                 await work
+            assert type(caught.value) is kind
             assert caught.value.code == code
             assert caught.value.hint
+
+    run(door, work)
+
+
+def test_a_nonce_that_was_used_is_caught_by_its_class(door: dict[str, Any]) -> None:
+    async def work(client: zvmd.Client) -> None:
+        fields = {"nonce": 0, "gasPrice": 10**10, "gas": 21_000, "to": dev_account(5).address}
+        fields |= {"value": 3, "chainId": 31337}
+        fresh = Account.create()
+        await client.send(fresh.address, value=10**18, key=key(7))
+        sent = await client.send_raw(fresh.sign_transaction(fields).raw_transaction, mined=True)
+        with pytest.raises(zvmd.NonceTooLow) as caught:
+            await client.send_raw(fresh.sign_transaction({**fields, "value": 4}).raw_transaction)
+        assert isinstance(caught.value, zvmd.InvalidTransaction)
+        assert caught.value.message.startswith("nonce too low")
+        fate = await client.fate(sent.hash)
+        assert (fate.hash, fate.status, fate.block_number) == (sent.hash, "mined", sent.block_number)
+        block = await client.block(sent.block_number)
+        assert sent.hash in block.transactions
+        assert block == await client.block("0x" + block.hash.hex())
+        status = await client.status()
+        assert (status.chain_id, status.read_only, status.automine) == (31337, False, True)
+        assert status.head.number >= block.number
+        assert status.log.durable_lsn >= sent.lsn
 
     run(door, work)
 
@@ -176,13 +203,13 @@ def test_errors_have_slug_number_and_hint(door: dict[str, Any]) -> None:
 def test_a_wrong_token_and_a_foreign_certificate_are_refused(door: dict[str, Any], tmp_path: Path) -> None:
     other = load_or_create_certificate(tmp_path, datetime.datetime.now(datetime.UTC)).authority
 
-    async def refusal(**changes: Any) -> str:
+    async def refusal(**changes: Any) -> tuple[type, str]:
         with pytest.raises(zvmd.ConnectionFailed) as caught:
             await zvmd.connect(**door, **changes, timeout=5)
-        return caught.value.code
+        return type(caught.value), caught.value.code
 
-    assert asyncio.run(refusal(token="wrong")) == "wire.token"
-    assert asyncio.run(refusal(certificate=other)) == "client.connect"
+    assert asyncio.run(refusal(token="wrong")) == (zvmd.WrongToken, "wire.token")
+    assert asyncio.run(refusal(certificate=other)) == (zvmd.ConnectionFailed, "client.connect")
 
 
 def test_the_blocking_client(door: dict[str, Any]) -> None:

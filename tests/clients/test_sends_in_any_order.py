@@ -20,7 +20,7 @@ from tests.daemon import Daemon
 from tests.effort import tries
 from tests.fates import REPLACES, SENDERS, SENDS, act, check_successive, others
 from tests.rpc import Rpc
-from zvmd.errors import ConnectionFailed, ZvmdClientError
+from zvmd.errors import ConnectionFailed, ZvmdError
 
 ACCOUNTS = [dev_account(number).address.lower() for number in range(SENDERS)]
 STRANGER = "0x" + "42" * 20
@@ -124,7 +124,7 @@ def over_quic(client: zvmd.Node) -> Ask:
             return client.rpc(method, *params)
         except ConnectionFailed:
             raise
-        except ZvmdClientError:
+        except ZvmdError:
             return None
 
     return lambda calls: [one(*call) for call in calls]

@@ -17,7 +17,7 @@ from node.rpc.methods import load_methods
 from node.rpc.registry import find_method, method_names
 from tests.daemon import Daemon
 from tests.rpc import Rpc, RpcFailed
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 load_methods()
 NAMING = frozenset(("id", "left", "right", "saved", "sessionId"))
@@ -143,7 +143,7 @@ def by_guest(guest: zvmd.Node, name: str, params: list[Any]) -> tuple[str, str]:
     """The slug of a refusal for want of rights, empty for any other answer; and the answer."""
     try:
         return "", repr(guest.rpc(name, *params))
-    except ZvmdClientError as error:
+    except ZvmdError as error:
         return (error.code if error.code in RIGHTS else ""), str(error)
 
 
@@ -194,7 +194,7 @@ def test_a_guest_gets_at_nothing_else(scene: Scene) -> None:
             slug, answer = by_guest(guest, name, params)
             assert slug == "wire.guest", name
             assert MARK not in answer, name
-    with pytest.raises(ZvmdClientError, match=r"wire\.guest"):
+    with pytest.raises(ZvmdError, match=r"wire\.guest"):
         guest.rpc("no_such_method", token)
 
 

@@ -122,15 +122,15 @@ def test_templates_of_ones_own(rpc: Rpc, quic: zvmd.Node, tmp_path: Path) -> Non
     templates = zvmd.Templates(quic)
     begun = zvmd.Session.create(quic, code=ADD, calldata="0x11", gas=70_000)
     saved = templates.save(begun, "mine-1", "Mine", "Three.")
-    assert (saved["expected"]["halt"], saved["expected"]["storage"]) == ("return", {"0x0": "0x3"})
-    assert [line["own"] for line in templates if line["name"] == "mine-1"] == [True]
-    assert templates["mine-1"]["calldata"] == "0x11"
-    assert templates.begin("mine-1").run()["halt"]["output"] == f"0x{3:064x}"
+    assert (saved.expected["halt"], saved.expected["storage"]) == ("return", {"0x0": "0x3"})
+    assert [entry.own for entry in templates if entry.name == "mine-1"] == [True]
+    assert templates["mine-1"].json["calldata"] == "0x11"
+    assert templates.begin("mine-1").run().halt.output == (3).to_bytes(32, "big")
     file = tmp_path / "mine-2.toml"
     text = 'name="mine-2"\ntitle="T"\nexplanation="E"\nassembly="PUSH 1 PUSH 2 ADD STOP"\n'
     text += '[expected]\nhalt="stop"\nstack=[3]'
     file.write_text(text)
-    assert templates.save_file(file)["name"] == "mine-2"
+    assert templates.save_file(file).name == "mine-2"
     file.write_text(text.replace("[3]", "[4]"))
     bad: list[dict[str, Any]] = [
         {"toml": file.read_text()},

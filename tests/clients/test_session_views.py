@@ -88,25 +88,25 @@ def test_the_handle_for_event_loops(node: Node, tmp_path: Path) -> None:
     async def work() -> None:
         async with zvmd.connect(url, data_dir=folder) as client:
             session = await zvmd.AsyncSession.create(client, code=LONG)
-            assert (await session.step(2))["opcode"] == "MSTORE"
+            assert (await session.step(2)).opcode == "MSTORE"
             assert await session.evaluate("stack[0] + stack[1]") == 0x409
             number = await session.add_breakpoint("opcode", opcode="SSTORE")
-            assert (await session.run())["breakpoints"] == [number]
+            assert (await session.run()).breakpoints == (number,)
             await session.remove_breakpoint(number)
-            assert (await session.edit("stack", index=1, value=6))["branch"] == 1
-            assert (await session.step())["step"] == 6
-            assert (await session.state())["storage"] == {"0x1": "0x6"}
-            assert (await session.step_over_back())["step"] == 5
+            assert (await session.edit("stack", index=1, value=6)).branch == 1
+            assert (await session.step()).step == 6
+            assert (await session.state()).storage == {1: 6}
+            assert (await session.step_over_back()).step == 5
             copy = await session.save("copy")
             assert await session.export(tmp_path / "file") == (tmp_path / "file").stat().st_size
             again = await zvmd.AsyncSession.load(client, tmp_path / "file")
-            assert (await again.compare(copy))["isEqual"]
+            assert (await again.compare(copy)).is_equal
             assert (await again.state()) == await session.state()
             assert "SSTORE" in str(await session.view())
-            assert (await session.reverse_run())["reason"] == "start"
+            assert (await session.reverse_run()).reason == "start"
             template = await zvmd.AsyncSession.from_template(client, "calls")
-            assert (await template.seek(10))["step"] == 10
-            assert (await template.step_out_back())["depth"] == 1
+            assert (await template.seek(10)).step == 10
+            assert (await template.step_out_back()).depth == 1
             for one in (session, copy, again, template):
                 await one.close()
 
@@ -126,6 +126,6 @@ def test_a_run_is_paused_from_the_same_loop(node: Node) -> None:
                 await session.pause()
                 await asyncio.sleep(0.01)
             await session.close()
-            return str((await running)["reason"])
+            return str((await running).reason)
 
     assert asyncio.run(work()) == "paused"

@@ -119,19 +119,19 @@ def test_bad_input_is_refused_with_its_code(rpc: Rpc, method: str, params: tuple
 
 def test_the_handle_of_the_sdk(quic: zvmd.Node, tmp_path: Path) -> None:
     session = zvmd.Session.create(quic, code=ADD)
-    assert session.step(2)["opcode"] == "ADD"
+    assert session.step(2).opcode == "ADD"
     assert "step 2  pc 4  ADD" in str(session)
     session.add_breakpoint("opcode", opcode="SLOAD")
-    assert session.run()["reason"] == "breakpoint"
+    assert session.run().reason == "breakpoint"
     session.export(tmp_path / "file", sign=True)
     signed = [quic.rpc(S + "import", "0x" + (tmp_path / "file").read_bytes().hex())["signedBy"] for _ in range(2)]
     assert signed[0] == signed[1]
     assert len(signed[0]) == 66
     other = zvmd.Session.load(quic, tmp_path / "file")
     assert other.state() == session.state()
-    assert other.compare(session)["isEqual"]
+    assert other.compare(session).is_equal
     other.close()
-    with pytest.raises(zvmd.ZvmdClientError):
+    with pytest.raises(zvmd.ZvmdError):
         other.state()
 
 

@@ -18,6 +18,7 @@ import websockets
 import zvmd
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
+from zvmd.results import SessionChange
 
 PROGRAM = "0x5f5b60010180600052600156"
 """Counts up in memory."""
@@ -47,9 +48,9 @@ class Watching:
     def __init__(self, daemon: Daemon, token: str, cursor: int | None = None) -> None:
         self.node = connect(daemon, token)
         self.events = zvmd.Session(self.node, token).watch(cursor)
-        self.seen: list[dict[str, Any]] = []
+        self.seen: list[SessionChange] = []
 
-    def take(self, count: int) -> list[dict[str, Any]]:
+    def take(self, count: int) -> list[SessionChange]:
         found = list(islice(self.events, count))
         self.seen += found
         return found
@@ -60,7 +61,7 @@ def test_watchers_follow_one_driver_over_a_kill(daemon: Daemon) -> None:
         session = zvmd.Session.create(node, code=PROGRAM, gas=1_000_000)
         token, driving = session.share("watch", 600, "everybody"), session.share("drive", 600, "ann")
         watchers = [Watching(daemon, token) for _ in range(TOGETHER)]
-        assert {w.take(1)[0]["position"]["step"] for w in watchers} == {0}
+        assert {w.take(1)[0].position.step for w in watchers} == {0}
         with connect(daemon, driving) as guest:
             driver = zvmd.Session(guest, driving)
             driver.step(9)
@@ -71,10 +72,10 @@ def test_watchers_follow_one_driver_over_a_kill(daemon: Daemon) -> None:
             watcher.take(4)
         assert all(watcher.seen == watchers[0].seen for watcher in watchers)
         seen = watchers[0].seen[1:]
-        assert [e["command"] for e in seen] == ["step", "set_breakpoint", "run", "step_back"]
-        assert {e["driver"] for e in seen} == {"share 2 (ann)"}
-        assert seen[2]["position"]["reason"] == "breakpoint"
-        assert seen[0]["changed"]["memory"]["0"]["after"].endswith("01")
+        assert [e.command for e in seen] == ["step", "set_breakpoint", "run", "step_back"]
+        assert {e.driver for e in seen} == {"share 2 (ann)"}
+        assert seen[2].position.reason == "breakpoint"
+        assert seen[0].changed.memory[0].after.endswith("01")
         check_refusals(daemon, session, watchers[0].node, token)
         listed = session.shares()
         daemon.kill()
@@ -82,18 +83,18 @@ def test_watchers_follow_one_driver_over_a_kill(daemon: Daemon) -> None:
     with connect(daemon) as node:
         session = zvmd.Session(node, session.id)
         assert session.shares() == listed, "tokens, roles and the wheel survive"
-        again = [Watching(daemon, token, w.seen[-1]["cursor"]) for w in watchers]
+        again = [Watching(daemon, token, w.seen[-1].cursor) for w in watchers]
         session.drive(take_over=True)
         session.step(3)
         for watcher in again:
             events = watcher.take(2)
-            assert [e["command"] for e in events] == ["drive", "step"], "nothing missed, nothing repeated"
-            assert events[1]["driver"] == "owner"
+            assert [e.command for e in events] == ["drive", "step"], "nothing missed, nothing repeated"
+            assert events[1].driver == "owner"
         session.unshare(1)
-        with pytest.raises(zvmd.ZvmdClientError) as ended:
+        with pytest.raises(zvmd.ZvmdError) as ended:
             again[0].take(1)
         assert ended.value.code == "session.token"
-        with pytest.raises(zvmd.ZvmdClientError):
+        with pytest.raises(zvmd.ZvmdError):
             connect(daemon, token)
         for watcher in (*watchers, *again):
             watcher.node.close()
@@ -102,7 +103,7 @@ def test_watchers_follow_one_driver_over_a_kill(daemon: Daemon) -> None:
 def check_refusals(daemon: Daemon, session: zvmd.Session, guest: zvmd.Node, token: str) -> None:
     """What a watcher may not do, each with its error and a hint."""
     watching = zvmd.Session(guest, token)
-    assert watching.state()["step"] == session.state()["step"]
+    assert watching.state().step == session.state().step
     for call, code in (
         (lambda: watching.step(), "session.watch_only"),
         (lambda: watching.drive(take_over=True), "session.watch_only"),
@@ -112,10 +113,10 @@ def check_refusals(daemon: Daemon, session: zvmd.Session, guest: zvmd.Node, toke
         (lambda: list(guest.events("heads")), "wire.guest"),
         (lambda: session.step(), "session.driver"),
     ):
-        with pytest.raises(zvmd.ZvmdClientError) as refused:
+        with pytest.raises(zvmd.ZvmdError) as refused:
             call()  # type: ignore[no-untyped-call]
         assert (refused.value.code, bool(refused.value.hint)) == (code, True)
-    with pytest.raises(zvmd.ZvmdClientError) as refused:
+    with pytest.raises(zvmd.ZvmdError) as refused:
         connect(daemon, "zvs-1-1-" + "0" * 64)
     assert refused.value.code == "wire.token"
 
@@ -186,4 +187,4 @@ def test_a_stopped_watcher_is_dropped_and_resumes(daemon: Daemon) -> None:
         assert cursors == list(range(1, len(cursors) + 1)), "what it got has no gap"
         assert len(cursors) < COMMANDS
         [now] = islice(zvmd.Session(node, token).watch(cursors[-1]), 1)
-        assert (now["cursor"], now["missed"]) == (COMMANDS, COMMANDS - len(cursors))
+        assert (now.cursor, now.missed) == (COMMANDS, COMMANDS - len(cursors))

@@ -19,10 +19,10 @@ from node.machine.assembly import machine_parts
 from tests.differential.programs import CALLER, CONTRACTS, NOBODY, Case
 from tests.unit.vm.programs import MemoryState
 from vm.context import ExecutionContext
+from vm.evm.trace import Tracer
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import Message, Outcome
-from vm.trace import Tracer
 from vm.transaction import simulate_call
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.directory import layout
+from storage.directory.notes import suspect
 from storage.errors import StateStoreCorrupt
 from storage.io.files import RealFs
-from storage.opening import suspect
 from tests.durability.nodes import LocalNode
 
 BLOCKS = 24

@@ -16,9 +16,9 @@ from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
 from storage.directory import layout
+from storage.directory.notes import note_panic, suspect
 from storage.errors import StateStoreCorrupt, StoragePanic
 from storage.io.files import RealFs
-from storage.opening import note_panic, suspect
 from storage.state.keys import BODY, block_key
 from storage.wal import RecordType, Wal
 from storage.wal.recovery import forget_cached

@@ -15,11 +15,11 @@ from node.api.errors import ReadOnly
 from node.daemon.periodic import watch_space
 from node.engine.requests import Mine
 from storage.directory import layout
+from storage.directory.notes import suspect
 from storage.errors import DataLossRefused, ExportDamaged, WalCorrupt, WalShort
 from storage.export import exports, prune_exports, read_header, write_export
 from storage.io.diskspace import Marks, Room, SpaceWatch
 from storage.io.files import RealFs
-from storage.opening import suspect
 from storage.wal import RecordType, inspect
 from tests.durability.nodes import LocalNode
 from tests.simulation.simfaults import Fault

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from chain.types import Address
-from node.daemon.opening import new_genesis, open_identity, take_directory
+from node.daemon.opening import new_genesis
 from node.engine.accounts import DevAccounts
 from storage.directory import layout
+from storage.directory.identity import open_genesis
+from storage.directory.stamp import take_directory
 from storage.errors import WalShort
 from storage.io.files import RealFs
 from tests.durability.damage import copy_of
@@ -58,10 +60,10 @@ def test_the_state_of_another_chain(tmp_path: Path, blocks: int) -> None:
     """The log was called too short."""
     facts = grown(tmp_path / "ours", 4, 1)
     fs = RealFs(tmp_path / "theirs")
-    take_directory(fs).release()
+    take_directory(fs, "0.1.0").release()
     wanted = settings_of(fs.root)
     accounts = DevAccounts.of_mnemonic(wanted.node.mnemonic, wanted.node.accounts)
-    open_identity(fs, lambda: new_genesis(wanted, accounts, START - 99))
+    open_genesis(fs, lambda _: new_genesis(wanted, accounts, START - 99))
     node = LocalNode(fs.root)
     node.grow(blocks)
     node.checkpoint()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.directory import layout
-from storage.directory.layout import CURRENT, Stamp, Version, decode_stamp, encode_stamp
+from storage.directory.stamp import CURRENT, Stamp, Version, decode_stamp, encode_stamp
 from storage.errors import StoreTooNew
 from storage.export import exports, founding_export
 from storage.io.failpoints import arm

@@ -10,7 +10,7 @@ import zvmd
 from tests.daemon import Daemon
 from tests.house.worked_examples import DAEMON, apply_example, first_on_path, run_python
 from tests.rpc import RpcFailed
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 METHOD = "zvmd_session_rewind"
 CODE = "0x" + "5f50" * 20 + "00"
@@ -32,7 +32,7 @@ def test_the_command_is_everywhere_and_its_right_is_enforced(tmp_path: Path) -> 
         for token, slug in ((watch, "session.watch_only"), (drive, "session.driver")):
             url = f"quic://127.0.0.1:{daemon.quic_port}"
             with zvmd.Node(url, data_dir=daemon.data_dir, token=token) as guest:
-                with pytest.raises(ZvmdClientError) as refused:
+                with pytest.raises(ZvmdError) as refused:
                     zvmd.Session(guest, token).call("rewind")
                 assert refused.value.code == slug
         assert position() == 9

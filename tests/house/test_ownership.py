@@ -53,10 +53,16 @@ def test_foreign_assignments_are_found(body: str, found: set[str]) -> None:
     assert set(foreign_assignments(Module("m", Path("m.py"), ast.parse(f"{OWN}\n{body}")))) == found
 
 
+SDK_WORDS = ("zvmd.errors", "zvmd.results")
+"""The SDK imports nothing of the node, so it has classes of its own for the node's errors and answers, under the names
+that they have there: test_sdk_errors.py and test_sdk_results.py hold them together."""
+
+
 def test_a_class_name_means_one_thing() -> None:
     names = Counter(
         node.name
-        for module in modules().values()
+        for name, module in modules().items()
+        if name not in SDK_WORDS
         for node in module.tree.body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )

@@ -5,20 +5,18 @@ from __future__ import annotations
 from contextlib import nullcontext
 from functools import cache
 from hashlib import blake2b
-from importlib.metadata import version
 from random import Random
 from typing import Any
 
 import pytest
 
-import node.daemon.opening
 from chain.crypto import address_of_secret
 from chain.genesis import dev_genesis
 from chain.production import ChainSettings
 from chain.transactions import decode_transaction
 from chain.types import Address
 from node.api.errors import ReadOnly
-from node.daemon.opening import open_identity, resume, take_directory, writer_over
+from node.daemon.opening import refill, replayer, writer_over
 from node.engine.clock import FixedClock
 from node.engine.committer import Committer
 from node.engine.pool import Pool, PooledTransaction
@@ -27,9 +25,12 @@ from node.engine.turn import Turn
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
+from storage.directory.identity import open_genesis
+from storage.directory.stamp import take_directory
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
 from storage.prune import Pruned, prune
+from storage.replay import recover
 from tests.paths import OBJECTS, REPO
 from tests.simulation.disks import Disk, MachineIndex, files
 from tests.simulation.money import Sent
@@ -43,10 +44,6 @@ LAST = len(SECRETS) - 1
 """The account that scripts leave to the oracle."""
 GENESIS_TIME = 1_700_000_000
 GENESIS = dev_genesis(31337, ACCOUNTS, timestamp=GENESIS_TIME)
-
-
-node.daemon.opening.version = cache(version)  # type: ignore[attr-defined]
-"""Found in the package's metadata once, not at each of a hundred thousand starts."""
 
 
 @cache
@@ -79,8 +76,8 @@ class Life:
         self.clock = WaitingClock(self)
         self.turns: list[Turn] = []
         fs = disk.fs
-        self.lock = take_directory(fs)
-        genesis = open_identity(fs, lambda: GENESIS)
+        self.lock = take_directory(fs, "0.1.0")
+        genesis = open_genesis(fs, lambda stored: stored or GENESIS)
         checkpoint = verify_checkpoints(disk.kv, Random(seed), paths=20)
         self.store = assemble(
             fs,
@@ -93,7 +90,8 @@ class Life:
             Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
         self.pool = Pool()
-        self.recovery = resume(self.store, machine(), genesis.config, self.pool)
+        self.recovery = recover(self.store, replayer(self.store, machine(), genesis.config))
+        refill(self.pool, self.recovery.waiting, self.store.applied)
         writer = writer_over(self.store, self.pool, machine(), genesis.config)
         self.committer = Committer(writer, self.store, self.clock)
         self.clock.seconds = max(self.clock.seconds, self.store.head.timestamp + 7)
@@ -232,7 +230,7 @@ class Life:
 
 def prune_disk(disk: Disk) -> Pruned:
     """What `zvmd wal prune --export` does, and the export job afterwards."""
-    lock = take_directory(disk.fs)
+    lock = take_directory(disk.fs, "0.1.0")
     try:
         write_export(disk.fs, disk.kv)
         pruned = prune(disk.fs, disk.kv, lambda: nullcontext(SimKv()), GENESIS)

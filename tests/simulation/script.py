@@ -9,7 +9,7 @@ from typing import Any
 from chain.crypto import create_address
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
-from storage.directory.layout import CURRENT, Stamp, Version, write_stamp
+from storage.directory.stamp import CURRENT, Stamp, Version, write_stamp
 from tests.simulation.disks import Disk, older_index
 from tests.simulation.life import ACCOUNTS, GENESIS, SECRETS, Life, tracked
 from tests.simulation.money import Money, Sent, Slot

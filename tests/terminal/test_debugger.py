@@ -192,7 +192,7 @@ def test_moves(node: Node) -> None:
         await user.press("a")
         assert (user.step, user.app.view.state["opcode"]) == (7, "JUMPI")
         assert user.app.view.breakpoints == ()
-        assert user.step == (await user.session.state())["step"]
+        assert user.step == (await user.session.state()).step
 
     play(node, {"code": LOOP}, story)
 
@@ -280,7 +280,7 @@ def test_saving_and_exporting(node: Node, tmp_path: Path) -> None:
         assert f"saved as session {copy['id']}" in user.screen
         await user.type("X", str(tmp_path / "file"))
         again = await zvmd.AsyncSession.load(user.session.node, tmp_path / "file")
-        assert (await again.state())["step"] == 5
+        assert (await again.state()).step == 5
         await user.type("X", str(tmp_path / "none" / "file"))
         assert "No such file" in user.app.view.message
 
@@ -373,7 +373,7 @@ def test_the_session_outlives_the_node_and_the_screen_goes_on(tmp_path: Path) ->
             daemon.start()
             await user.press("j")
             assert user.step in (6, 7)  # the first j was perhaps done
-            assert user.step == (await user.session.state())["step"]
+            assert user.step == (await user.session.state()).step
 
     try:
         asyncio.run(playing())

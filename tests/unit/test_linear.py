@@ -30,7 +30,7 @@ from node.rpc.limits import RpcLimits
 from node.rpc.strict_json import decode
 from tests.paths import REPO
 from zvmd import abi
-from zvmd.errors import ZvmdClientError
+from zvmd import errors as sdk_errors
 from zvmd.frames import CallMethod, FrameBuffer, decode_request, encode_frame
 
 LIMITS = RpcLimits()
@@ -56,7 +56,7 @@ def steps(run: Callable[[], object]) -> int:
     sys.setprofile(on_call)
     try:
         run()
-    except (ZvmdError, ZvmdClientError, msgspec.DecodeError, RecursionError, ValueError):
+    except (ZvmdError, sdk_errors.ZvmdError, msgspec.DecodeError, RecursionError, ValueError):
         pass
     finally:
         sys.setprofile(before[1])
@@ -122,7 +122,7 @@ DECODERS: dict[str, Callable[[int], Any]] = {
 def quietly(run: Callable[[], object]) -> None:
     try:
         run()
-    except (ZvmdError, ZvmdClientError, msgspec.DecodeError, RecursionError, ValueError):
+    except (ZvmdError, sdk_errors.ZvmdError, msgspec.DecodeError, RecursionError, ValueError):
         return
 
 

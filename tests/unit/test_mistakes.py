@@ -17,7 +17,7 @@ from node.rpc.methods import load_methods
 from node.rpc.registry import find_method, method_names
 from node.settings import load_settings
 from zvmd.abi import address_bytes, parse_amount, parse_signature
-from zvmd.errors import ZvmdClientError
+from zvmd.errors import ZvmdError
 
 HOLDER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
@@ -41,7 +41,7 @@ HOLDER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 )
 def test_commands(command: str, status: int, words: str) -> None:
     result = CliRunner().invoke(cli, command.split(), env={"ZVMD_URL": "http://127.0.0.1:1"})
-    if isinstance(result.exception, ZvmdClientError):
+    if isinstance(result.exception, ZvmdError):
         assert (status, result.exception.code, bool(result.exception.hint)) == (1, "client.input", True)
         assert words in result.exception.message
     else:
@@ -52,7 +52,7 @@ def test_addresses() -> None:
     for right in (HOLDER, HOLDER.lower(), "0x" + HOLDER[2:].upper(), HOLDER[2:], bytes.fromhex(HOLDER[2:])):
         assert address_bytes(right).hex() == HOLDER[2:].lower()
     for wrong in (HOLDER.swapcase().replace("0X", "0x"), HOLDER[:-2], HOLDER + "00", "", b"", "0x" + "zz" * 20):
-        with pytest.raises(ZvmdClientError):
+        with pytest.raises(ZvmdError):
             address_bytes(wrong)
 
 
@@ -60,10 +60,10 @@ def test_types_and_amounts() -> None:
     wanted = ("uint256", "bytes32[2]", "(bool,string)[]", "fixed128x18")
     assert parse_signature("f(uint,bytes32[2],(bool,string)[],fixed128x18)").inputs == wanted
     for wrong in ("f(unit256)", "f(x)", "f(uint256,strin)"):
-        with pytest.raises(ZvmdClientError, match="no ABI type"):
+        with pytest.raises(ZvmdError, match="no ABI type"):
             parse_signature(wrong)
     for amount in ("", "1 pound", "0.5wei", "1,5ether"):
-        with pytest.raises(ZvmdClientError):
+        with pytest.raises(ZvmdError):
             parse_amount(amount)
 
 

@@ -9,6 +9,7 @@ from chain.state import EMPTY_CODE_HASH
 from chain.types import Address
 from vm.code import Code
 from vm.context import ExecutionContext
+from vm.evm.faults import fault_words, words_of
 from vm.evm.fork_runtime import ForkRuntime
 from vm.evm.frame import Frame
 from vm.evm.frame_pool import FramePool
@@ -17,13 +18,11 @@ from vm.evm.host.calls import run_precompile
 from vm.evm.host.creates import deploy
 from vm.evm.jit.entry_table import NO_ENTRIES
 from vm.evm.layout import Exit, Field, StateBlock
-from vm.faults import fault_words, words_of
+from vm.evm.pricing import Pricing
+from vm.evm.trace import Tracer
 from vm.interruption import Interruption
-from vm.journal_replay import held_bytes
 from vm.limits import GAS_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
-from vm.pricing import Pricing
-from vm.trace import Tracer
 
 _GAS: Final = int(Field.GAS)
 _SP: Final = int(Field.SP)
@@ -113,7 +112,7 @@ class Execution:
         self._tables.halt()
 
     def held_bytes(self) -> int:
-        return self._pool.memory_bytes + held_bytes(self.journal)
+        return self._pool.memory_bytes + self.journal.held_bytes()
 
     def begin(self, message: Message) -> None:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
@@ -376,9 +375,8 @@ class Execution:
         if self.tracer is not None:
             self.flush_to_journal()
             if not halt.is_success:
-                outcome.fault = fault_words(
-                    Pricing(self.fork, journal, self.code_bytes_max), frame, halt, host_opcode
-                )
+                pricing = Pricing(self.fork, journal, self.code_bytes_max)
+                outcome.fault = fault_words(pricing, frame, halt, host_opcode)
         if message.kind in CREATES and halt.is_success:
             outcome = deploy(self, message, outcome)
         self.frames.pop()

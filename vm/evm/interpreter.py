@@ -2,7 +2,7 @@
 
 Every function has the same signature; frame, stack pointer, gas, instruction pointer and table travel in
 registers. A mode is a table: *plain* runs; in *step* every entry counts down first. A mode that is off costs
-nothing; in *jit* JUMPDEST goes where the frame's entry table says (`vm.evm.jit.runtime`).
+nothing; in *jit* JUMPDEST goes where the frame's entry table says (`vm.evm.routines.compiled`).
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
-from vm.evm.builder import Emitter, Value, Word
 from vm.evm.convention import (
-    PARAMETERS,
-    SIGNATURE,
-    THROUGH_TABLE,
+    code_function,
     exit_function,
-    load_field,
+    go_on,
+    opcode_function,
     routines_before_python,
     table,
 )
+from vm.evm.emitter import Emitter, Value
 from vm.evm.emitters import EMITTERS
-from vm.evm.jit import runtime
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
-from vm.evm.routines import routines
+from vm.evm.routines import compiled, modes, routines
+from vm.ir.builder import declared_exports
 from vm.message import Halt
 
 _ENTRY_POINTS: Final = (
@@ -45,7 +44,7 @@ _ENTRY_POINTS: Final = (
 
 def exports(fork: Fork) -> tuple[str, ...]:
     """Order of the addresses in the exported table ``@exports``."""
-    return (*_ENTRY_POINTS, *runtime.symbols(fork))
+    return (*_ENTRY_POINTS, *compiled.symbols(fork))
 
 
 _JUMPDEST: Final = BY_NAME["JUMPDEST"].byte
@@ -123,16 +122,9 @@ class InterpreterEmitter(Emitter):
         self.exits.add(code)
         return self._failures.setdefault(code, f"fail{int(code)}")
 
-    def _tail(self, callee: str, sp: str, gas: Word, ip: str) -> None:
-        arguments = f"ptr %frame, i64 {sp}, i64 {gas}, ptr {ip}, ptr %table"
-        result = self.let(f"musttail call {SIGNATURE} {callee}({arguments})")
-        self.b.do(f"ret i64 {result}")
-
     def _dispatch(self, ip: str, height: int) -> None:
         sp = self._sp(height)
-        op = self.let(f"zext i8 {self.let(f'load i8, ptr {ip}')} to i64")
-        slot = self.let(f"getelementptr ptr, ptr %table, i64 {op}")
-        self._tail(self.let(f"load ptr, ptr {slot}"), sp, self.gas, ip)
+        go_on(self.b, opcode_function(self.b, "%table", ip), sp=sp, gas=self.gas, ip=ip)
 
     def _sp(self, height: int) -> str:
         return self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
@@ -162,7 +154,7 @@ class InterpreterEmitter(Emitter):
 
     def exit(self, halt: Halt) -> None:
         self.exits.add(halt)
-        self._tail(self._leaving(halt), self._sp(self._height), self.gas, "%ip")
+        go_on(self.b, self._leaving(halt), sp=self._sp(self._height), gas=self.gas)
         self.has_ended = True
 
     def _leaving(self, code: int) -> str:
@@ -182,7 +174,8 @@ class InterpreterEmitter(Emitter):
     def _to_host(self) -> None:
         code = Exit.HOST + self.row.byte
         self.exits.add(code)
-        self._tail(self._leaving(code), self._sp(self.row.pushes - self.row.pops), self.gas, self._next_ip())
+        sp = self._sp(self.row.pushes - self.row.pops)
+        go_on(self.b, self._leaving(code), sp=sp, gas=self.gas, ip=self._next_ip())
 
     def guards(self) -> None:
         """Check stack bounds and charge static gas."""
@@ -209,42 +202,9 @@ class InterpreterEmitter(Emitter):
             self._dispatch(self._next_ip(), self._height)
         for code, label in self._failures.items():
             self.b.place(label)
-            self._tail(f"@exit{code}", "%sp", "%gas", "%ip")
-        body = "\n".join(self.b.lines)
+            go_on(self.b, f"@exit{int(code)}")
         # Vector loads of words that were stored in 64-bit parts would stall: no implicit vectors.
-        head = f"define internal {SIGNATURE} @op_{self.row.name}({PARAMETERS}) nounwind noimplicitfloat"
-        return f"{head} {{\n{body}\n}}\n"
-
-
-def _entry() -> str:
-    """``@enter(frame)``: run from the registers in the frame until something exits."""
-    loads = "".join(load_field(field) for field in (Field.PC, Field.GAS, Field.SP))
-    return (
-        "define i64 @enter(ptr %frame) nounwind {\n"
-        + loads
-        + load_field(Field.CODE, "ptr")
-        + load_field(Field.TABLE, "ptr")
-        + "  %ip = getelementptr i8, ptr %CODE, i64 %PC\n"
-        + THROUGH_TABLE.format(table="%TABLE")
-        + f"  %code = call {SIGNATURE} %function(ptr %frame, i64 %SP, i64 %GAS, ptr %ip, ptr %TABLE)\n"
-        "  ret i64 %code\n}\n"
-    )
-
-
-def _step() -> str:
-    """The only entry of the step table: count down, then run the opcode through the plain table."""
-    return (
-        f"define internal {SIGNATURE} @step_one({PARAMETERS}) nounwind {{\n"
-        + load_field(Field.STEPS)
-        + "  %stop = icmp eq i64 %STEPS, 0\n  br i1 %stop, label %out, label %run\nrun:\n"
-        "  %left = sub i64 %STEPS, 1\n  store i64 %left, ptr %at.STEPS\n"
-        + load_field(Field.PLAIN_TABLE, "ptr")
-        + THROUGH_TABLE.format(table="%PLAIN_TABLE")
-        + f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n"
-        "  ret i64 %code\nout:\n"
-        f"  %gone = musttail call {SIGNATURE} @exit{int(Exit.STEP)}"
-        f"({PARAMETERS})\n  ret i64 %gone\n}}\n"
-    )
+        return code_function(f"op_{self.row.name}", self.b, "nounwind noimplicitfloat")
 
 
 class LeftToPython(NamedTuple):
@@ -276,8 +236,6 @@ def interpreter_ir(fork: Fork) -> str:
     plain = [f"op_{rows[byte].name}" if byte in rows else invalid for byte in range(256)]
     jit = list(plain)
     jit[_JUMPDEST] = "to_compiled"
-    names = exports(fork)
-    listed = ", ".join(f"ptr @{name}" for name in names)
     swaps = "".join(f"declare i{w} @llvm.bswap.i{w}(i{w})\n" for w in (16, 32, 64))
     return "".join(
         (
@@ -285,13 +243,12 @@ def interpreter_ir(fork: Fork) -> str:
             routines(fork),
             *(exit_function(code) for code in sorted(exits)),
             *functions,
-            _step(),
+            modes.step_ir(),
             table("plain", plain),
-            table("step", ["step_one"] * 256),
             table("jit", jit),
-            _entry(),
-            runtime.ir(left_to_python(fork).always),
-            f"@exports = constant [{len(names)} x ptr] [{listed}]\n",
+            compiled.entry("enter", into_compiled=False),
+            compiled.ir(left_to_python(fork).always),
+            declared_exports(exports(fork)),
             '!0 = !{!"branch_weights", i32 10000, i32 1}\n',
         )
     )

@@ -64,7 +64,7 @@ class Field(IntEnum):
     PROFILE = 29
     """Counters of four bytes by the same index: how often a JUMPDEST was interpreted."""
     BREAKPOINTS = 30
-    """Control block of the mode (`vm.evm.watch`)."""
+    """SteppingBlock block of the mode (`vm.evm.watch`)."""
     STORAGE_ENTRY = 31
     """The entry that a slot's opcode last looked at."""
     FREE_CELL = 32
@@ -204,6 +204,24 @@ class Change(IntEnum):
     UNDO = 8
     COLD = 16
     VALUE = 32
+
+
+class SteppingBlock(IntEnum):
+    """Byte offsets in the operands of a stepping mode (`vm.evm.routines.modes`)."""
+
+    GAS_BELOW = 0
+    """Stop when less gas is left."""
+    DIGEST = 8
+    GAS_MASK = 16
+    """All ones if the digest covers gas, else 0."""
+    MARKS = 24
+    """Address of a byte for each byte of code, not 0 where to stop."""
+    SKIP = 32
+    """Not 0 if the next opcode is to run unchecked."""
+    AREA_START = 40
+    AREA_END = 48
+    """The area of memory that marks may ask for: its first byte, and the one behind its last."""
+    SIZE = 56
 
 
 class BlockHash(IntEnum):

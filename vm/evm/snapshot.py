@@ -14,7 +14,7 @@ from vm.code import Code
 from vm.evm.execution import Execution
 from vm.evm.frame import Frame
 from vm.evm.layout import Field
-from vm.journal_snapshot import JournalSnapshot, restore_journal, snapshot_journal
+from vm.journal import JournalSnapshot
 from vm.message import CREATES, Halt, Message, Outcome
 
 PAGE_BYTES: Final = 4096
@@ -81,14 +81,14 @@ def take_snapshot(execution: Execution, before: ExecutionSnapshot | None = None)
         _frame(frame, old[i] if i < len(old) and old[i].message is frame.message else None)
         for i, frame in enumerate(execution.frames)
     )
-    journal = snapshot_journal(execution.journal, before.journal if before is not None else None)
+    journal = execution.journal.snapshot(before.journal if before is not None else None)
     return ExecutionSnapshot(execution.steps, execution.outcome, execution.last_halt, frames, journal)
 
 
 def restore_snapshot(execution: Execution, snapshot: ExecutionSnapshot) -> None:
     """Bring the execution back to a snapshot taken of it."""
     execution.drop_frames()
-    restore_journal(snapshot.journal)
+    execution.journal.restore(snapshot.journal)
     for kept in snapshot.frames:
         message = kept.message
         data = b"" if message.kind in CREATES else message.data

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from chain.gas_schedule import Price
 from vm.errors import PrecompileError
-from vm.evm.native import load_library
 from vm.interruption import checkpoint
+from vm.ir.builder import Builder, declared_exports
+from vm.ir.loader import load_library
 
 _INPUT_BYTES: Final = 213
 _ROUNDS_AT_ONCE: Final = 1 << 20
@@ -59,7 +59,7 @@ def blake2f(data: bytes) -> bytes:
     if data[_FINAL]:
         tail ^= (2**64 - 1) << 384
     words = ctypes.create_string_buffer(data[_STATE] + tail.to_bytes(64, "little"), 128)
-    run = _library().rounds
+    run = _rounds()
     left, number = int.from_bytes(data[:4], "big"), 0
     while left:
         count = min(left, _ROUNDS_AT_ONCE)
@@ -72,96 +72,87 @@ def blake2f(data: bytes) -> bytes:
     return (state ^ first ^ second).to_bytes(64, "little")
 
 
-class _Library(NamedTuple):
-    rounds: Callable[[Any, bytes, int, int], int]
+@cache
+def _rounds() -> Callable[[Any, bytes, int, int], int]:
     """``rounds(v, m, number, count)`` begins with the row of `_SIGMA` of that number and returns the next one's."""
-    keep: Any
-    """What the code's memory hangs on."""
-
-
-_lock = threading.Lock()
-
-
-@cache
-def _loaded() -> _Library:
-    keep, at = load_library(_ir(), "blake2", ("rounds",))
     word = ctypes.c_uint64
-    return _Library(ctypes.CFUNCTYPE(word, ctypes.c_void_p, ctypes.c_char_p, word, word)(at["rounds"]), keep)
-
-
-@cache
-def _library() -> _Library:
-    with _lock:  # two threads may ask first
-        return _loaded()
+    address = load_library("blake2", _ir, ("rounds",))["rounds"]
+    return ctypes.CFUNCTYPE(word, ctypes.c_void_p, ctypes.c_char_p, word, word)(address)
 
 
 _ROW: Final = "<4 x i64>"
+_Rows = tuple[str, str, str, str]
+"""The state by rows: four SSA values of four words each."""
 
 
-def _gather(name: str, first: int, step: int) -> str:
-    """Four words of the message: entries ``first``, ``first + step`` ... of the round's row."""
-    text, before = "", "poison"
+def _gather(b: Builder, row: str, first: int, step: int) -> str:
+    """Four words of the message: entries ``first``, ``first + step`` ... of the round's row of `_SIGMA`."""
+    words = "poison"
     for lane in range(4):
-        at = f"{name}{lane}"
-        text += (
-            f"  %{at}.s = getelementptr i8, ptr %row, i64 {first + step * lane}\n  %{at}.i = load i8, ptr %{at}.s\n"
-            f"  %{at}.n = zext i8 %{at}.i to i64\n  %{at}.p = getelementptr i64, ptr %m, i64 %{at}.n\n"
-            f"  %{at}.w = load i64, ptr %{at}.p, align 1\n"
-            f"  %{at} = insertelement {_ROW} {before}, i64 %{at}.w, i32 {lane}\n"
-        )
-        before = f"%{at}"
-    return text
+        entry = b.load("i8", b.at(row, first + step * lane))
+        place = b.element("i64", "%m", b.let(f"zext i8 {entry} to i64"))
+        word = b.let(f"load i64, ptr {place}, align 1")
+        words = b.let(f"insertelement {_ROW} {words}, i64 {word}, i32 {lane}")
+    return words
 
 
-def _half(name: str, rows: tuple[str, str, str, str], first: int) -> tuple[str, tuple[str, str, str, str]]:
+def _mix(b: Builder, rows: _Rows, row: str, first: int) -> _Rows:
     """The mixing function on four columns at once, with 8 words of the message (RFC 7693, 3.1)."""
-    a, b, c, d = rows
-    text = _gather(f"{name}x", first, 2) + _gather(f"{name}y", first + 1, 2)
-    for part, word, turn_d, turn_b in (("1", "x", 32, 24), ("2", "y", 16, 63)):
-        p = f"%{name}{part}"
-        text += f"  {p}s = add {_ROW} {a}, {b}\n  {p}a = add {_ROW} {p}s, %{name}{word}3\n"
-        text += f"  {p}e = xor {_ROW} {d}, {p}a\n{_turn(f'{p}d', f'{p}e', turn_d)}"
-        text += f"  {p}c = add {_ROW} {c}, {p}d\n  {p}f = xor {_ROW} {b}, {p}c\n{_turn(f'{p}b', f'{p}f', turn_b)}"
-        a, b, c, d = f"{p}a", f"{p}b", f"{p}c", f"{p}d"
-    return text, (a, b, c, d)
+    v0, v1, v2, v3 = rows
+    x, y = _gather(b, row, first, 2), _gather(b, row, first + 1, 2)
+    for word, turn_v3, turn_v1 in ((x, 32, 24), (y, 16, 63)):
+        v0 = b.let(f"add {_ROW} {b.let(f'add {_ROW} {v0}, {v1}')}, {word}")
+        v3 = _turn(b, b.let(f"xor {_ROW} {v3}, {v0}"), turn_v3)
+        v2 = b.let(f"add {_ROW} {v2}, {v3}")
+        v1 = _turn(b, b.let(f"xor {_ROW} {v1}, {v2}"), turn_v1)
+    return v0, v1, v2, v3
 
 
-def _turn(name: str, value: str, bits: int) -> str:
-    return f"  {name} = call {_ROW} @llvm.fshr.v4i64({_ROW} {value}, {_ROW} {value}, {_ROW} splat (i64 {bits}))\n"
+def _turn(b: Builder, value: str, bits: int) -> str:
+    return b.let(f"call {_ROW} @llvm.fshr.v4i64({_ROW} {value}, {_ROW} {value}, {_ROW} splat (i64 {bits}))")
 
 
-def _shift(name: str, value: str, by: int) -> str:
-    order = ", ".join(f"i32 {(lane + by) % 4}" for lane in range(4))
-    return f"  {name} = shufflevector {_ROW} {value}, {_ROW} poison, <4 x i32> <{order}>\n"
+def _shifted(b: Builder, rows: _Rows, by: tuple[int, int, int]) -> _Rows:
+    """Rows 1 to 3 turned by so many lanes: diagonals become columns, and back."""
+    first, *others = rows
+    turned = []
+    for value, lanes in zip(others, by, strict=True):
+        order = ", ".join(f"i32 {(lane + lanes) % 4}" for lane in range(4))
+        turned.append(b.let(f"shufflevector {_ROW} {value}, {_ROW} poison, <4 x i32> <{order}>"))
+    return first, turned[0], turned[1], turned[2]
 
 
 def _ir() -> str:
     """The module's text."""
-    columns, (a, b, c, d) = _half("k", ("%a", "%b", "%c", "%d"), 0)
-    diagonals, (a, b, c, d) = _half("g", (a, "%b.g", "%c.g", "%d.g"), 8)
-    sigma = ", ".join(f"i8 {entry}" for row in _SIGMA for entry in row)
-    load = "".join(
-        f"  %{name}.at = getelementptr i8, ptr %v, i64 {32 * place}\n"
-        f"  %{name}.0 = load {_ROW}, ptr %{name}.at, align 1\n"
-        for place, name in enumerate("abcd")
+    b = Builder()
+    b.place("start")
+    places = [b.at("%v", 32 * row) for row in range(4)]
+    before = [b.let(f"load {_ROW}, ptr {place}, align 1") for place in places]
+    b.go("loop")
+    b.place("loop")
+    v0, v1, v2, v3 = (
+        b.choose(_ROW, ((value, "start"), (f"%after{row}", "loop"))) for row, value in enumerate(before)
     )
-    ends = {"a": a, "b": "%b.k", "c": "%c.k", "d": "%d.k"}
-    phis = "".join(f"  %{name} = phi {_ROW} [ %{name}.0, %entry ], [ {end}, %loop ]\n" for name, end in ends.items())
-    stores = "".join(f"  store {_ROW} {end}, ptr %{name}.at, align 1\n" for name, end in ends.items())
+    number = b.choose("i64", (("%number", "start"), ("%next", "loop")))
+    left = b.choose("i64", (("%count", "start"), ("%fewer", "loop")))
+    sigma = b.at("@sigma", b.let(f"mul i64 {number}, 16"))
+    rows = _shifted(b, _mix(b, (v0, v1, v2, v3), sigma, 0), (1, 2, 3))
+    rows = _shifted(b, _mix(b, rows, sigma, 8), (3, 2, 1))
+    for row, value in enumerate(rows):
+        b.do(f"%after{row} = add {_ROW} {value}, zeroinitializer")
+    following = b.let(f"add i64 {number}, 1")
+    is_last = b.let(f"icmp eq i64 {following}, {len(_SIGMA)}")
+    b.do(f"%next = select i1 {is_last}, i64 0, i64 {following}")
+    b.do(f"%fewer = sub i64 {left}, 1")
+    b.branch(b.let("icmp ne i64 %fewer, 0"), "loop", "done")
+    b.place("done")
+    for row, place in enumerate(places):
+        b.do(f"store {_ROW} %after{row}, ptr {place}, align 1")
+    b.do("ret i64 %next")
+    entries = ", ".join(f"i8 {entry}" for row in _SIGMA for entry in row)
     return (
         f"declare {_ROW} @llvm.fshr.v4i64({_ROW}, {_ROW}, {_ROW})\n"
-        f"@sigma = internal constant [{16 * len(_SIGMA)} x i8] [{sigma}]\n"
-        "define i64 @rounds(ptr %v, ptr %m, i64 %number, i64 %count) nounwind {\nentry:\n"
-        f"{load}  br label %loop\nloop:\n{phis}"
-        "  %which = phi i64 [ %number, %entry ], [ %next, %loop ]\n"
-        "  %left = phi i64 [ %count, %entry ], [ %fewer, %loop ]\n"
-        "  %place = mul i64 %which, 16\n  %row = getelementptr i8, ptr @sigma, i64 %place\n"
-        + columns
-        + "".join(_shift(f"%{n}.g", v, by) for n, v, by in (("b", "%k2b", 1), ("c", "%k2c", 2), ("d", "%k2d", 3)))
-        + diagonals
-        + "".join(_shift(f"%{n}.k", v, by) for n, v, by in (("b", b, 3), ("c", c, 2), ("d", d, 1)))
-        + f"  %after = add i64 %which, 1\n  %is.last = icmp eq i64 %after, {len(_SIGMA)}\n"
-        "  %next = select i1 %is.last, i64 0, i64 %after\n  %fewer = sub i64 %left, 1\n"
-        "  %more = icmp ne i64 %fewer, 0\n  br i1 %more, label %loop, label %done\ndone:\n"
-        f"{stores}  ret i64 %next\n}}\n@exports = constant [1 x ptr] [ptr @rounds]\n"
+        f"@sigma = internal constant [{16 * len(_SIGMA)} x i8] [{entries}]\n"
+        + b.function("define i64 @rounds(ptr %v, ptr %m, i64 %number, i64 %count) nounwind")
+        + declared_exports(("rounds",))
     )

@@ -10,8 +10,8 @@ import pytest
 from chain.forks import LATEST_FORK, Fork
 from chain.gas_schedule import SCHEDULES, StorageCost, StorageStatus, storage_status, words_in
 from vm.evm.opcodes import BY_NAME, opcodes
+from vm.evm.pricing import MEMORY_OPERANDS
 from vm.precompiles import _CHANGES, precompile, precompile_addresses
-from vm.pricing import MEMORY_OPERANDS
 
 X, Y, Z = 5, 6, 7
 forks = pytest.mark.parametrize("fork", Fork)

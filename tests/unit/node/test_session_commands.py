@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import pytest
@@ -26,7 +26,9 @@ from node.sessions.commands import BY_METHOD, COMMANDS, PREFIX, Argument, Argume
 from node.sessions.rights import Right
 from tests.paths import REPO
 from zvmd.async_session import AsyncSession
+from zvmd.client import Client
 from zvmd.session import Session
+from zvmd.sync import SyncClient
 
 load_methods()
 SESSION_FREE = {
@@ -148,9 +150,9 @@ def calls(path: Path) -> Iterator[Call]:
         name = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
         where = f"{path.relative_to(REPO)}:{node.lineno}"
         exact = not any(isinstance(argument, ast.Starred) for argument in node.args)
-        if function in ("self.call", "it.call", "session.call", "self.session.call", "_plain"):
+        if function in ("self.call", "it.call", "session.call", "self.session.call", "self._move"):
             if name:
-                yield Call(where, name, len(node.args) - 1, exact and function != "_plain")
+                yield Call(where, name, len(node.args) - 1, exact)
         elif (function == "ask" and "cli" in str(path)) or function == "_try":
             at = 1 if function == "_try" else 0
             argument = node.args[at]
@@ -191,15 +193,27 @@ def test_the_debug_adapter_moves_and_repeats_by_the_table() -> None:
         assert row.right is Right.WATCH or row.name == "pause", "asked twice, it would be done twice"
 
 
-def test_both_sdk_classes_have_the_same_commands() -> None:
-    blocking, for_loops = (
-        {name for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
-        for kind in (Session, AsyncSession)
-    )
-    assert blocking - for_loops == {"watch"}, "a client with an event loop watches by itself: zvmd.Client.watch"
-    assert not for_loops - blocking
-    for name in for_loops - {"export", "view"}:
-        one, other = inspect.signature(getattr(Session, name)), inspect.signature(getattr(AsyncSession, name))
-        assert list(one.parameters) == list(other.parameters), name
-        defaults = [p.default for p in one.parameters.values()]
-        assert defaults == [p.default for p in other.parameters.values()], name
+def methods(kind: type) -> dict[str, Any]:
+    return {name: value for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("blocking", "source", "own"),
+    [
+        (Session, AsyncSession, {"create", "from_template", "load", "save", "export", "watch"}),
+        (SyncClient, Client, {"close", "events", "pending_transactions", "watch"}),
+    ],
+)
+def test_blocking_classes_are_made_from_those_for_event_loops(blocking: type, source: type, own: set[str]) -> None:
+    made, from_ = methods(blocking), methods(source)
+    assert set(made) - set(from_) <= {"watch"}, "a client with an event loop watches by itself: zvmd.Client.watch"
+    assert not set(from_) - set(made)
+    assert {name: value.__wrapped__ for name, value in made.items() if name not in own} == {
+        name: value for name, value in from_.items() if name not in own
+    }
+    for name in own & set(from_):
+        one, other = inspect.signature(getattr(blocking, name)), inspect.signature(getattr(source, name))
+        named = [p for p in one.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        assert [p.replace(annotation=p.empty) for p in named] == [
+            p.replace(annotation=p.empty) for p in list(other.parameters.values())[: len(named)]
+        ], name

@@ -13,7 +13,7 @@ from chain.genesis import dev_genesis
 from chain.production import ChainSettings
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
-from node.api.errors import NodeStopping, Reverted
+from node.api.errors import NodeStopping, TransactionDropped
 from node.engine.drafts import Draft
 from node.engine.logged_chain import LoggedChain
 from node.engine.pool import Pool, PooledTransaction
@@ -254,7 +254,7 @@ def test_the_way_back_is_left_to_the_committer() -> None:
     assert turn.back is not None
     assert (turn.back.revert.block, turn.back.lsn) == (0, turn.records[1].lsn)
     assert [(entry, fate.kind) for entry, fate in turn.ended] == [(later, REVERTED)]
-    assert [type(answer) for answer in answers(turn)] == [bool, Reverted]
+    assert [type(answer) for answer in answers(turn)] == [bool, TransactionDropped]
     assert node.applied.tip.number == 3
     assert node.pool.entries() == [waiting, later]
     node.applied.revert(turn.back.revert, turn.back.lsn)

@@ -6,7 +6,16 @@ from contextlib import suppress
 
 import pytest
 
-from storage.directory.layout import CURRENT, Stamp, Version, boot, decode_stamp, encode_stamp, write_stamp
+from storage.directory.layout import FORMAT
+from storage.directory.stamp import (
+    CURRENT,
+    Stamp,
+    Version,
+    decode_stamp,
+    encode_stamp,
+    take_directory,
+    write_stamp,
+)  # fmt: skip
 from storage.errors import DataDirectoryDamaged, DataDirectoryLocked, StoreTooNew
 from tests.simulation.simfaults import SimCrash
 from tests.simulation.simfs import SimFs
@@ -14,12 +23,24 @@ from tests.simulation.simfs import SimFs
 
 def test_the_first_boot_writes_the_stamp_and_later_ones_read_it() -> None:
     fs = SimFs()
-    lock, stamp = boot(fs, "0.1.0")
-    assert stamp == Stamp(CURRENT, "0.1.0", "0.1.0")
+    lock = take_directory(fs, "0.1.0")
+    assert stamp_of(fs) == Stamp(CURRENT, "0.1.0", "0.1.0")
     with pytest.raises(DataDirectoryLocked):
-        boot(fs, "0.1.0")
+        take_directory(fs, "0.1.0")
     lock.release()
-    assert boot(fs, "0.2.0")[1] == stamp, "only migrations rewrite it"
+    take_directory(fs, "0.2.0")
+    assert stamp_of(fs).writer == "0.1.0", "only another format rewrites it"
+
+
+def test_an_older_minor_version_is_stamped_anew() -> None:
+    fs = SimFs()
+    write_stamp(fs, Stamp({**CURRENT, "wal": Version(1, 0)}, "0.0.9", "0.0.9"))
+    take_directory(fs, "0.1.0")
+    assert stamp_of(fs) == Stamp(CURRENT, "0.1.0", "0.1.0")
+
+
+def stamp_of(fs: SimFs) -> Stamp:
+    return decode_stamp(fs.read_file(FORMAT))
 
 
 def test_later_formats_are_refused_with_exit_67() -> None:
@@ -27,13 +48,13 @@ def test_later_formats_are_refused_with_exit_67() -> None:
         fs = SimFs()
         write_stamp(fs, Stamp(stores, "9.1.0", "9.0.0"))
         with pytest.raises(StoreTooNew, match=r"9\.0\.0") as caught:
-            boot(fs, "0.1.0")
+            take_directory(fs, "0.1.0")
         assert caught.value.exit_code == 67
         with pytest.raises(StoreTooNew):  # and the lock was given back
-            boot(fs, "0.1.0")
+            take_directory(fs, "0.1.0")
     fs = SimFs()
     write_stamp(fs, Stamp({**CURRENT, "wal": Version(1, 7)}, "1.5.0", "1.0.0"))
-    boot(fs, "0.1.0")
+    take_directory(fs, "0.1.0")
 
 
 def test_every_flipped_bit_of_the_stamp_is_noticed() -> None:
@@ -52,7 +73,7 @@ def test_data_without_a_stamp_is_refused() -> None:
     fs = SimFs()
     fs.makedirs("wal")
     with pytest.raises(DataDirectoryDamaged, match="wal is there") as caught:
-        boot(fs, "0.1.0")
+        take_directory(fs, "0.1.0")
     assert caught.value.exit_code == 65
 
 
@@ -61,7 +82,8 @@ def test_a_crash_at_every_call_of_the_first_boot() -> None:
         fs = SimFs()
         fs.crash_at(call)
         with suppress(SimCrash):
-            boot(fs, "0.1.0")
+            take_directory(fs, "0.1.0")
         fs.crash()
         for _, image in fs.survivors(call):
-            assert boot(image, "0.1.0")[1].writer == "0.1.0"
+            take_directory(image, "0.1.0")
+            assert stamp_of(image).writer == "0.1.0"

@@ -15,8 +15,9 @@ from chain.forks import Fork
 from tests.unit.vm import bn254_pairing_reference as reference
 from tests.unit.vm.bn254_reference import affine_multiple
 from tests.unit.vm.test_bn254 import in_g2
-from vm.evm import native
 from vm.evm.native import load_interpreter
+from vm.ir import loader
+from vm.ir.builder import declared_exports
 from vm.precompiles.bn254_native import ate, base_field, curve, tower
 from vm.precompiles.bn254_native.elements import FIELD, FP12, G2, RADIX, Code, Element, U, define, power
 
@@ -39,16 +40,14 @@ UNSHIFT = pow(RADIX, -1, FIELD)
 
 
 @cache
-def functions() -> tuple[Any, dict[str, int]]:
-    listed = ", ".join(f"ptr @{name}" for name in BASE + UPPER)
+def functions() -> dict[str, int]:
     ir = base_field.functions() + tower.functions() + define(FP12, "cube", lambda a: power(a, 3))
-    text = ir + f"@exports = constant [{len(BASE + UPPER)} x ptr] [{listed}]\n"
-    return native.load_library(text, "bn254-fields", BASE + UPPER)
+    return loader.load_library("bn254-fields", lambda: ir + declared_exports(BASE + UPPER), BASE + UPPER)
 
 
 def run(name: str, *operands: list[int]) -> list[int]:
     """A function of raw 256-bit words."""
-    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (1 + len(operands)))(functions()[1][name])
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (1 + len(operands)))(functions()[name])
     data = [b"".join(value.to_bytes(32, "little") for value in operand) for operand in operands]
     places = [ctypes.create_string_buffer(each, len(each)) for each in (data[0], *data)]
     function(*places)
@@ -138,8 +137,8 @@ def pairing_value() -> str:
 def test_the_value_of_a_pairing() -> None:
     """All twelve coefficients, not only whether they are one's."""
     text = base_field.functions() + tower.functions() + curve.functions(G2) + ate.functions() + pairing_value()
-    text += "@exports = constant [1 x ptr] [ptr @pairing_value]\n"
-    _keep, at = native.load_library(text, "bn254-value", ("pairing_value",))
+    text += declared_exports(("pairing_value",))
+    at = loader.load_library("bn254-value", lambda: text, ("pairing_value",))
     function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint64)(at["pairing_value"])
     rng = random.Random(11)
     for count in (1, 1, 2, 3):
@@ -169,12 +168,12 @@ def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None
         def put(self, key: str, data: bytes) -> None:
             kept[key] = data
 
-    monkeypatch.setattr(native, "_cache", None)
+    monkeypatch.setattr(loader, "_cache", None)
     load_interpreter(Fork.OSAKA, Cache())
-    text = base_field.functions() + "@exports = constant [1 x ptr] [ptr @fp_add]\n"
-    native.load_library(text, "bn254-cached", ("fp_add",))
-    key = native.object_key(text, "bn254-cached")
-    assert native.unseal(key, kept[key]) == native.compile_object(text)
+    text = base_field.functions() + declared_exports(("fp_add",))
+    loader.load_library("bn254-cached", lambda: text, ("fp_add",))
+    key = loader.object_key(text, "bn254-cached")
+    assert loader.unseal(key, kept[key]) == loader.compile_object(text)
 
 
 def test_field_and_order_come_from_one_number() -> None:

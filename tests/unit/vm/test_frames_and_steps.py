@@ -14,10 +14,10 @@ from node.machine.assembly import build_machine
 from tests.paths import REPO
 from tests.unit.vm.programs import MACHINE, OTHER, World, code, returning_top
 from vm.errors import EngineUnavailable, SnapshotInvalid
-from vm.evm import native
 from vm.evm.frame import Frame
+from vm.evm.trace import Tracer
+from vm.ir import loader
 from vm.message import Message, Outcome
-from vm.trace import Tracer
 
 LOOP = code(
     1, "DUP1 POP JUMPDEST", 3, "MUL DUP1", 0, "MSTORE", 64, 0, "KECCAK256 ADD",
@@ -114,17 +114,17 @@ def test_a_damaged_or_foreign_object_is_compiled_anew(monkeypatch: pytest.Monkey
             self[key] = data
 
     cache, compiled = Cache(), []
-    monkeypatch.setattr(native, "compile_object", lambda ir: compiled.append(ir) or b"machine code")
+    monkeypatch.setattr(loader, "compile_object", lambda ir: compiled.append(ir) or b"machine code")
     for _ in range(2):
-        assert native.object_for("text", "name", cache) == b"machine code"
+        assert loader.object_for("text", "name", cache) == b"machine code"
     assert compiled == ["text"]
     (key,) = cache
     cache[key] = cache[key][:-1] + b"X"
-    assert native.object_for("text", "name", cache) == b"machine code"
-    assert native.object_for("other text", "name", cache) == b"machine code"
+    assert loader.object_for("text", "name", cache) == b"machine code"
+    assert loader.object_for("other text", "name", cache) == b"machine code"
     assert compiled == ["text", "text", "other text"]
-    cache[native.object_key("text", "name")] = cache[native.object_key("other text", "name")]
-    native.object_for("text", "name", cache)
+    cache[loader.object_key("text", "name")] = cache[loader.object_key("other text", "name")]
+    loader.object_for("text", "name", cache)
     assert len(compiled) == 4
 
 
@@ -132,15 +132,16 @@ def test_a_stored_object_loads_and_runs() -> None:
     """In a process of its own: an object that does not load may end the process."""
     program = """
 from vm.evm import native
+from vm.ir import loader
 from chain.forks import Fork
 kept = {}
 class Cache:
     def get(self, key): return kept.get(key)
     def put(self, key, data): kept[key] = data
 native.load_interpreter(Fork.OSAKA, Cache())
-native._loaded.clear(); native._engine = None
+native._interpreter.cache_clear(); loader._libraries.clear(); loader._made_linker.cache_clear()
 def never(ir): raise AssertionError
-native.compile_object = never
+loader.compile_object = never
 native.load_interpreter(Fork.OSAKA, Cache())
 from tests.unit.vm.programs import World
 assert World(Fork.OSAKA).top(7, 35, "ADD") == 42

@@ -19,7 +19,7 @@ from chain.forks import Fork
 from chain.types import Address
 from tests.unit.vm.programs import *
 from vm.message import Halt
-from vm.trace import Tracer
+from vm.evm.trace import Tracer
 SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
 MACHINE.runtime(Fork.OSAKA)

@@ -13,10 +13,10 @@ from node.machine.object_cache import FileObjectCache
 from tests.bytecode import code
 from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, TARGET, World
+from vm.evm.trace import Tracer
 from vm.interruption import Interruption, checkpoint, interruptible
 from vm.machine import Machine
 from vm.message import CallKind, Message
-from vm.trace import Tracer
 
 GAS = 2 * 10**10
 """Half a minute of the fastest loop: a call that is not stopped ends without the error."""

@@ -9,7 +9,7 @@ import pytest
 from chain.forks import Fork
 from chain.types import Address
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
-from vm.trace import Tracer
+from vm.evm.trace import Tracer
 
 THIRD = Address(b"\x33" * 20)
 CONTRACTS = (TARGET, OTHER, THIRD)

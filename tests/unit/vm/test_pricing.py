@@ -16,9 +16,9 @@ from tests.paths import OBJECTS
 from tests.unit.vm.programs import CALLER, MACHINE, OTHER, TARGET, World, code
 from vm.evm.frame import Frame
 from vm.evm.opcodes import opcodes
+from vm.evm.pricing import Pricing, Prospect
+from vm.evm.trace import Tracer
 from vm.message import Message, Outcome
-from vm.pricing import Pricing, Prospect
-from vm.trace import Tracer
 
 _TAKES_ALONG = {"CALL", "CALLCODE", "DELEGATECALL", "STATICCALL", "CREATE", "CREATE2"}
 

@@ -10,7 +10,7 @@ from tests.unit.vm.programs import MACHINE, OTHER, World, code
 from vm.evm.execution import Execution
 from vm.evm.snapshot import restore_snapshot, take_snapshot
 from vm.evm.watch import MARKS_PADDING, TraceDigest, Watch
-from vm.journal_snapshot import CHUNK, restore_journal, snapshot_journal
+from vm.journal import CHUNK
 
 LOGGING = code(7, 1, "TSTORE", 5, 3, "SSTORE", 0, 64, 0, "LOG1", 9, 9, "SSTORE", 0, 0, "REVERT")
 CALLING = code(
@@ -32,8 +32,9 @@ def position(execution: Execution) -> object:
     frames = [
         (f.pc, f.gas, f.stack(), f.memory_bytes(), f.returndata, f.message.to) for f in execution.frames
     ]
-    journal = deepcopy([part[1:] for part in snapshot_journal(execution.journal).parts[1:]])
-    return execution.steps, execution.outcome, frames, journal
+    journal = execution.journal
+    held = {name: part for name, part in journal.snapshot().parts.items() if name[0] not in ("undo", "logs")}
+    return execution.steps, execution.outcome, frames, deepcopy(held), journal.refund, journal.logs
 
 
 def test_every_position_can_be_returned_to() -> None:
@@ -139,23 +140,23 @@ def test_large_journals_share_their_chunks_and_come_back() -> None:
     journal.begin_transaction()
     for slot in range(3 * CHUNK):
         journal.set_transient(OTHER, slot, slot + 1)
-    first = snapshot_journal(journal)
+    first = journal.snapshot()
     point = journal.checkpoint()
     for slot in range(3 * CHUNK, 3 * CHUNK + 10):
         journal.set_transient(OTHER, slot, 1)
     journal.set_transient(OTHER, 5, 77)
-    second = snapshot_journal(journal, first)
+    second = journal.snapshot(first)
     once = dict(first.pieces())
     assert sum(size for piece, size in second.pieces() if piece not in once) < sum(once.values()) / 3
     transients = journal.transients()
     journal.revert(point)
     journal.set_storage(OTHER, 1, 2)
-    restore_journal(second)
+    journal.restore(second)
     assert journal.transients() == transients
     assert journal.storage(OTHER, 1) == 0
-    restore_journal(first)
+    journal.restore(first)
     assert journal.transient(OTHER, 5) == 6
-    restore_journal(second)
+    journal.restore(second)
     journal.revert(point)
     assert journal.transient(OTHER, 5) == 6
     journal.revert(0)
@@ -169,17 +170,32 @@ def test_equal_containers_are_not_mistaken_for_each_other() -> None:
     start = journal.checkpoint()
     journal.create_account(OTHER)  # wipes: other containers from here on
     journal.set_storage(OTHER, 1, 6)
-    first = snapshot_journal(journal)
+    first = journal.snapshot()
     journal.revert(start)
     journal.create_account(OTHER)
     journal.set_storage(OTHER, 1, 6)
-    second = snapshot_journal(journal, first)
+    second = journal.snapshot(first)
     for snapshot in (first, second):
-        restore_journal(snapshot)
+        journal.restore(snapshot)
         assert journal.storage(OTHER, 1) == 6
         journal.set_storage(OTHER, 1, 7)
         journal.revert(start)
         assert journal.storage(OTHER, 1) == 5
+
+
+def test_storage_that_a_snapshot_will_undo_into_is_not_changed_meanwhile() -> None:
+    journal = World().journal
+    journal.begin_transaction()
+    journal.set_storage(OTHER, 1, 5)
+    start = journal.checkpoint()
+    journal.create_account(OTHER)  # wipes; what undoes that is in the snapshot
+    snapshot = journal.snapshot()
+    journal.revert(start)
+    journal.set_storage(OTHER, 1, 9)
+    journal.restore(snapshot)
+    assert journal.storage(OTHER, 1) == 0
+    journal.revert(start)
+    assert journal.storage(OTHER, 1) == 5
 
 
 def test_a_watched_opcode_that_must_run_again_is_seen_once() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from zvmd import frames
 from zvmd.frames import CallContract, FrameBuffer, decode_answer, decode_request, encode_frame
+from zvmd.results import Data, Quantity
 
 naturals = st.integers(0, 2**64 - 1)
 addresses = st.binary(min_size=20, max_size=20)
@@ -64,3 +65,16 @@ def test_arbitrary_bytes_decode_or_raise_one_error(body: bytes) -> None:
     for decode in (decode_request, decode_answer):
         with suppress(msgspec.DecodeError):
             decode(body)
+
+
+def test_bytes_and_numbers_of_other_classes_are_sent_as_such() -> None:
+    """Signed transactions are ``HexBytes``, values of results `Data` and `Quantity`."""
+
+    class Others(bytes):
+        pass
+
+    plain = CallContract(1, b"\x11" * 20, b"\x05", block=7)
+    given = CallContract(1, Data(b"\x11" * 20), Others(b"\x05"), block=Quantity(7))
+    assert encode_frame(given) == encode_frame(plain)
+    with pytest.raises(TypeError, match="objects of type object is unsupported"):
+        encode_frame(CallContract(1, object()))

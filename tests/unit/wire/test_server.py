@@ -91,7 +91,7 @@ def test_subscriptions_are_capped_and_end_with_their_connection(tmp_path: Path) 
         streams = [client.events("heads", cursor=(0, 0)) for _ in range(3)]
         await server.backend.mine(1)
         assert [(await anext(stream)).cursor[0] for stream in streams[:2]] == [1, 1]
-        with pytest.raises(zvmd.ZvmdClientError) as caught:
+        with pytest.raises(zvmd.ZvmdError) as caught:
             await anext(streams[2])
         assert caught.value.code == "wire.subscriptions"
         await client.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from vm.evm.builder import Emitter, Value, signed
+from vm.evm.emitter import Emitter, Value, signed
 from vm.evm.emitters.registry import opcode, word
 
 

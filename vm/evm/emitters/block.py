@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from vm.evm.builder import Emitter
+from vm.evm.emitter import Emitter
 from vm.evm.emitters.environment import environment_word
 from vm.evm.emitters.registry import opcode
 from vm.evm.layout import BLOCK_HASH_BYTES, WORD_BYTES, BlockHash, Env, Field, StateBlock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vm.evm.builder import Emitter
+from vm.evm.emitter import Emitter
 from vm.evm.emitters.registry import opcode
 from vm.evm.layout import WORD_BYTES, Field
 

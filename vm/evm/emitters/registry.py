@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Final
 
-from vm.evm.builder import Emitter, Value, wrapped
+from vm.evm.emitter import Emitter, Value, wrapped
 
 Emit = Callable[[Emitter], None]
 """Emits one opcode. Its static gas has been paid; ``c.gas`` is what is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from vm.evm.builder import Emitter
+from vm.evm.emitter import Emitter
 from vm.evm.emitters.registry import opcode
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chain.forks import Fork
-from vm.evm.builder import Emitter
+from vm.evm.emitter import Emitter
 from vm.evm.emitters.registry import opcode
 from vm.evm.layout import Field
 from vm.message import Halt

@@ -9,11 +9,11 @@ from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES, GasSchedule
 from chain.types import Address
 from vm.errors import PrecompileError
+from vm.evm.faults import OUT_OF_GAS
 from vm.evm.frame import Frame
 from vm.evm.host.accounts import charge_cold_account
 from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
-from vm.faults import OUT_OF_GAS
 from vm.limits import CALL_DEPTH
 from vm.message import CallKind, Halt, Message, Outcome
 from vm.precompiles import precompile

@@ -7,10 +7,10 @@ from typing import Final
 from chain.crypto import create2_address, create_address
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
+from vm.evm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.evm.frame import Frame
 from vm.evm.host.protocol import Handler, OpcodeHost
 from vm.evm.layout import Field
-from vm.faults import CODE_STORE_OUT_OF_GAS, words_of
 from vm.limits import CALL_DEPTH, NONCE_MAX
 from vm.message import CREATES, CallKind, Halt, Message, Outcome
 

@@ -11,9 +11,9 @@ from vm.code import Code, CodeCache
 from vm.context import ExecutionContext
 from vm.evm.frame import Frame
 from vm.evm.native_state.state import NativeState
+from vm.evm.trace import Tracer
 from vm.journal import Journal
 from vm.message import Halt, Message
-from vm.trace import Tracer
 
 
 class OpcodeHost(Protocol):

@@ -7,7 +7,6 @@ from typing import Final
 from vm.evm.frame import Frame
 from vm.evm.host.protocol import OpcodeHost
 from vm.evm.layout import Field
-from vm.journal_replay import slot_of
 
 SP: Final = int(Field.SP)
 TAG: Final = int(Field.STORAGE_TAG)
@@ -30,7 +29,7 @@ def bring_slot(run: OpcodeHost, frame: Frame) -> None:
         return
     journal, address, tag = run.journal, frame.message.to, frame.words[TAG]
     slot = int.from_bytes(key, "little")
-    value, original, is_cold = slot_of(journal, address, slot)
+    value, original, is_cold = journal.slot_state(address, slot)
     raw = value.to_bytes(32, "little")
     raw_original = raw if original == value else original.to_bytes(32, "little")
     run.native_state.bring_in(frame, tag, key, raw, raw_original, is_cold and run.has_access_lists)

@@ -14,6 +14,7 @@ from vm.evm.jit.module import compile_ir
 from vm.evm.jit.ports import Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
+from vm.ir.loader import compile_quickly
 
 CONTRACTS_MAX = 192
 """Contracts kept compiled; the linker takes some 150 KiB for each besides its code."""
@@ -77,7 +78,7 @@ class EagerTier:
         found = self._store.get(code_hash, fork, kind) if self._dump is None else None
         if found is None:
             text = compile_ir(code.bytes, fork, None).ir
-            found = objects.compile_module(text, self._level)
+            found = compile_quickly(text, self._level)
             self._metrics.compiled += 1
             self._store.put(code_hash, fork, kind, found)
             if self._dump is not None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from vm.evm.builder import Emitter, Value, Word
-from vm.evm.convention import PARAMETERS, SIGNATURE, TABLE_ENTRIES
+from vm.evm.convention import code_function, go_on, indexed_function, is_halted
+from vm.evm.emitter import Emitter, Value, Word
 from vm.evm.emitters import EMITTERS
 from vm.evm.jit.program import Operation, Program, Segment
 from vm.evm.jit.stack import Changes, VirtualStack
@@ -102,9 +102,7 @@ class BlockEmitter(Emitter):
                 pc = self._emit_segment(self._program.segment(pc, self._linker.wanted))
         for side in self._side_exits:
             self._emit_side_exit(side)
-        body = "\n".join(self.b.lines)
-        head = f"define internal {SIGNATURE} @{symbol}({PARAMETERS}) nounwind noimplicitfloat"
-        return f"{head} {{\n{body}\n}}\n"
+        return code_function(symbol, self.b, "nounwind noimplicitfloat")
 
     def _is_long(self) -> bool:
         unwritten = len(self._stack.changes(self._stack.height))
@@ -173,9 +171,7 @@ class BlockEmitter(Emitter):
     def _tail(self, callee: str, height: int, gas: Word, pc: int) -> None:
         sp = self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
         ip = self.let(f"getelementptr i8, ptr %ip, i64 {pc - self._start}") if pc != self._start else "%ip"
-        arguments = f"ptr %frame, i64 {sp}, i64 {gas}, ptr {ip}, ptr %table"
-        result = self.let(f"musttail call {SIGNATURE} {callee}({arguments})")
-        self.b.do(f"ret i64 {result}")
+        go_on(self.b, callee, sp=sp, gas=gas, ip=ip)
 
     def _leave(self, callee: str, pc: int) -> None:
         """End the function by going on at ``pc``."""
@@ -190,15 +186,11 @@ class BlockEmitter(Emitter):
         self._leave(callee or self._indexed(self._program.targets[pc]), pc)
 
     def _indexed(self, index: int | str) -> str:
-        functions = self.pointer(Field.FUNCTIONS)
-        at = self.let(f"getelementptr ptr, ptr {functions}, i64 {index}")
-        return self.let(f"load ptr, ptr {at}")
+        return indexed_function(self.b, index, self.pointer(Field.FUNCTIONS))
 
     def _look_for_halt(self) -> None:
         """Leave to the table if the execution is to end: every loop passes here, and the table may not be used."""
-        word = self.let(f"getelementptr i8, ptr %table, i64 {8 * TABLE_ENTRIES}")
-        halted = self.let(f"load volatile i64, ptr {word}")
-        self.require(self.let(f"icmp eq i64 {halted}, 0"), Exit.STOPPED)
+        self.require(self.let(f"xor i1 {is_halted(self.b)}, true"), Exit.STOPPED)
 
     def jump(self, target: Value) -> None:
         if not isinstance(target, int) or target <= self._operation.pc:
@@ -221,8 +213,7 @@ class BlockEmitter(Emitter):
         code = self.let(f"getelementptr i8, ptr %ip, i64 {-self._start}")
         ip = self.let(f"getelementptr i8, ptr {code}, i64 {offset}")
         sp = self.let(f"add i64 %sp, {WORD_BYTES * height}") if height else "%sp"
-        arguments = f"ptr %frame, i64 {sp}, i64 {self.gas}, ptr {ip}, ptr %table"
-        self.b.do(f"ret i64 {self.let(f'musttail call {SIGNATURE} {callee}({arguments})')}")
+        go_on(self.b, callee, sp=sp, gas=self.gas, ip=ip)
         self._ended = True
 
     def jumpi(self, target: Value, condition: Value) -> None:

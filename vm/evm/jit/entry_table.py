@@ -6,8 +6,8 @@ import ctypes
 from typing import Any, Final, NamedTuple
 
 from vm.code import Code
-from vm.evm.jit.runtime import DEOPTIMISED, FIRST_INDEX
 from vm.evm.native import Interpreter
+from vm.evm.routines.compiled import DEOPTIMISED, FIRST_INDEX
 
 CODE_BYTES_MAX: Final = 60_000
 """Longer code is never compiled: an index has two bytes."""

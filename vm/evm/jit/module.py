@@ -6,11 +6,20 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
-from vm.evm.convention import PARAMETERS, SIGNATURE, exit_function, routines_before_python
+from vm.evm.convention import (
+    INTERPRET,
+    code_function,
+    exit_function,
+    get_field,
+    go_on,
+    indexed_function,
+    routines_before_python,
+)
 from vm.evm.jit.emitter import BlockEmitter
 from vm.evm.jit.program import Program
-from vm.evm.jit.runtime import INTERPRET, symbols
 from vm.evm.layout import Field
+from vm.evm.routines.compiled import symbols
+from vm.ir.builder import Builder
 
 OPCODES_MAX: Final = 30_000
 """Opcodes compiled of one contract at once; the rest stays interpreted."""
@@ -126,14 +135,9 @@ class ModuleBuilder:
     def _stub(self, pc: int) -> str:
         """What stands for a function that found no room: go on where the entry table says."""
         index = self._program.targets.get(pc, INTERPRET)
-        return (
-            f"define internal {SIGNATURE} @at{pc}({PARAMETERS}) nounwind {{\n"
-            f"  %at = getelementptr i8, ptr %frame, i64 {8 * Field.FUNCTIONS}\n"
-            "  %functions = load ptr, ptr %at\n"
-            f"  %slot = getelementptr ptr, ptr %functions, i64 {index}\n"
-            "  %function = load ptr, ptr %slot\n"
-            f"  %code = musttail call {SIGNATURE} %function({PARAMETERS})\n  ret i64 %code\n}}\n"
-        )
+        b = Builder()
+        go_on(b, indexed_function(b, index, get_field(b, Field.FUNCTIONS, "ptr")))
+        return code_function(f"at{pc}", b)
 
 
 def _exports(exported: list[tuple[int, int]]) -> str:

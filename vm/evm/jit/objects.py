@@ -1,20 +1,17 @@
-"""From a module's text to an object, and from an object to functions that can be entered."""
+"""Objects of contracts: their keys in the cache, and from an object to functions that can be entered."""
 
 from __future__ import annotations
 
 import ctypes
 import hashlib
-import threading
 from functools import cache
-from itertools import count
-from typing import Any, Final, NamedTuple
-
-from llvmlite import binding as llvm
+from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from chain.types import Hash32
 from vm.evm.interpreter import interpreter_ir
-from vm.evm.native import Interpreter, compiler, parse
+from vm.evm.native import Interpreter
+from vm.ir.loader import compiled_for, link
 
 FORMAT: Final = 1
 """Raised when what an object exports changes its meaning."""
@@ -27,9 +24,6 @@ EAGER_LEVEL: Final = 0
 
 _PAIR: Final = 16
 
-_names = count(1)
-_machines = threading.local()
-
 
 class Loaded(NamedTuple):
     """Functions of one object in memory."""
@@ -40,39 +34,15 @@ class Loaded(NamedTuple):
     """Keeps them there."""
 
 
-def target_machine(level: int) -> Any:
-    """This thread's target machine: costly to make and not to be shared."""
-    machines = _machines.__dict__
-    key = f"level{level}"
-    if key not in machines:
-        compiler()  # initialises LLVM
-        machines[key] = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(),
-            features=llvm.get_host_cpu_features().flatten(),
-            opt=level,
-            reloc="pic",  # others make the loader abort the process
-            codemodel="default",
-        )
-    return machines[key]
-
-
-def compile_module(ir: str, level: int = LEVEL) -> bytes:
-    """The object of a module's text. Raises `NativeCodeUnavailable`."""
-    machine = target_machine(level)
-    return bytes(machine.emit_object(parse(ir, machine)))
-
-
 def load(code: bytes, interpreter: Interpreter) -> Loaded:
-    """Bring an object into memory. It must be one this computer and version compiled: see `object_key`."""
-    _, linker = compiler()
-    builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol("exports")
-    for name, address in interpreter.symbols.items():
-        builder.import_symbol(name, address)
-    library = builder.link(linker, f"jit-{next(_names)}")
-    table = library["exports"]
-    length = ctypes.c_uint64.from_address(table).value
-    words = (ctypes.c_uint64 * (2 * length)).from_address(table + _PAIR)[:]
-    return Loaded(dict(zip(words[::2], words[1::2], strict=True)), library)
+    """Bring an object into memory. It must be one this computer and version compiled: see `object_key`.
+
+    Raises `NativeCodeUnavailable`.
+    """
+    library = link(code, "jit", interpreter.symbols)
+    length = ctypes.c_uint64.from_address(library.exports).value
+    words = (ctypes.c_uint64 * (2 * length)).from_address(library.exports + _PAIR)[:]
+    return Loaded(dict(zip(words[::2], words[1::2], strict=True)), library.keep)
 
 
 @cache
@@ -81,10 +51,7 @@ def _fingerprint(fork: Fork, compiler_digest: bytes) -> bytes:
     digest = hashlib.blake2b(digest_size=20)
     parts = [
         interpreter_ir(fork),
-        ".".join(map(str, llvm.llvm_version_info)),
-        llvm.get_default_triple(),
-        llvm.get_host_cpu_name(),
-        llvm.get_host_cpu_features().flatten(),
+        *compiled_for(),
         str(FORMAT),
         compiler_digest.hex(),
     ]

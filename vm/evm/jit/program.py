@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from vm.evm.interpreter import left_to_python
-from vm.evm.jit.runtime import FIRST_INDEX
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
+from vm.evm.routines.compiled import FIRST_INDEX
 
 SEGMENT_OPCODES_MAX: Final = 64
 
@@ -24,7 +24,7 @@ _EXACT: Final = {BY_NAME[name].byte for name in ("GAS", "JUMPI", "SSTORE")}
 
 
 class Operation(NamedTuple):
-    """One opcode at its place; what is not an opcode of the fork is INVALID."""
+    """One opcode at its place; a byte that is not an opcode of the fork is INVALID."""
 
     pc: int
     row: Opcode

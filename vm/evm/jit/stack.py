@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from vm.evm.builder import Builder, Value
+from vm.evm.emitter import Value
 from vm.evm.layout import WORD_BYTES
+from vm.ir.builder import Builder
 
 
 class Saved(NamedTuple):

@@ -6,7 +6,7 @@ from chain.forks import Fork
 from chain.types import Hash32
 from vm.evm.jit.metrics import Metrics
 from vm.evm.jit.objects import object_key
-from vm.evm.native import ObjectCache, seal, unseal
+from vm.ir.loader import ObjectCache, seal, unseal
 
 
 class ObjectStore:

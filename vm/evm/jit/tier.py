@@ -21,9 +21,9 @@ from vm.evm.jit.metrics import Metrics
 from vm.evm.jit.module import compile_ir
 from vm.evm.jit.ports import WORKER_LOST, BackgroundCompiler, CompileRequest, Dump
 from vm.evm.jit.profile import Profile
-from vm.evm.jit.runtime import FIRST_INDEX
 from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
+from vm.evm.routines.compiled import FIRST_INDEX
 
 COUNTED_FROM_CALL: Final = 2
 CALLS_BETWEEN_LOOKS_MAX: Final = 512

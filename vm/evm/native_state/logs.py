@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
 from typing import Final
 
 from chain.receipts import Log
@@ -14,23 +13,25 @@ _HEAD: Final = struct.Struct("<QQ16x20s12x")
 assert _HEAD.size == LogRecord.FIRST_TOPIC
 
 
-def _decoded(records: bytes) -> Iterator[Log]:
-    at = 0
-    while at < len(records):
-        topics, size, address = _HEAD.unpack_from(records, at)
-        first = at + _HEAD.size
-        data = first + WORD_BYTES * topics
-        listed = tuple([Hash32(records[i : i + WORD_BYTES]) for i in range(first, data, WORD_BYTES)])
-        yield Log(Address(address[::-1]), listed, records[data : data + size])
-        at = data + -(-size // WORD_BYTES) * WORD_BYTES
+class NativeLogs:
+    """Implements `vm.journal.RecordedLogs` over the bytes of log records."""
 
+    __slots__ = ("_records",)
 
-def logs_of(parts: Iterable[Log | bytes]) -> list[Log]:
-    """All logs of a journal, whose parts are logs or records of several."""
-    logs: list[Log] = []
-    for part in parts:
-        if isinstance(part, bytes):
-            logs += _decoded(part)
-        else:
-            logs.append(part)
-    return logs
+    def __init__(self, records: bytes) -> None:
+        self._records = records
+
+    @property
+    def held_bytes(self) -> int:
+        return len(self._records)
+
+    def logs(self) -> list[Log]:
+        records, at, found = self._records, 0, []
+        while at < len(records):
+            topics, size, address = _HEAD.unpack_from(records, at)
+            first = at + _HEAD.size
+            data = first + WORD_BYTES * topics
+            listed = tuple([Hash32(records[i : i + WORD_BYTES]) for i in range(first, data, WORD_BYTES)])
+            found.append(Log(Address(address[::-1]), listed, records[data : data + size]))
+            at = data + -(-size // WORD_BYTES) * WORD_BYTES
+        return found

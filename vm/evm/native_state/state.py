@@ -27,9 +27,9 @@ from vm.evm.layout import (
 )
 from vm.evm.memory_port import Allocate
 from vm.evm.native_state.callees import Callees
-from vm.evm.native_state.changes import RawChanges
+from vm.evm.native_state.changes import NativeChanges
+from vm.evm.native_state.logs import NativeLogs
 from vm.journal import Journal
-from vm.journal_replay import cut_undo, join_undo, knows_all_slots, read_changes
 from vm.limits import BLOCK_HASH_WINDOW
 
 LOADS_BEFORE_ASKING: Final = 16
@@ -171,7 +171,7 @@ class NativeState:
     def count_load(self, frame: Frame, tag: int, journal: Journal) -> None:
         """Find out, once, whether native code may bring in the account's other slots itself: all zero and cold."""
         loads = self._loads[tag] = self._loads.get(tag, 0) + 1
-        if loads == LOADS_BEFORE_ASKING and knows_all_slots(journal, frame.message.to, loads):
+        if loads == LOADS_BEFORE_ASKING and journal.knows_all_slots(frame.message.to, loads):
             self._complete.add(tag)
         if tag in self._complete:
             frame.words[Field.COMPLETE] = 1
@@ -206,7 +206,7 @@ class NativeState:
         self._tags.clear()
         self._addresses.clear()
 
-    # Telling the journal
+    # Into the journal
 
     def flush_to_journal(self, journal: Journal, frames: list[Frame]) -> bool:
         """Move all that has happened to the journal, frame by frame; whether there was anything."""
@@ -217,7 +217,7 @@ class NativeState:
         if frames:
             self._flush_frames(journal, frames, end)
         else:
-            self._tell(journal, _Position(0, 0, 0), end, is_last=True)
+            self._drain(journal, _Position(0, 0, 0), end, is_last=True)
         header[_UNDO] = header[_LOGS_END] = header[_REFUND] = 0
         return True
 
@@ -227,12 +227,12 @@ class NativeState:
             lowest -= 1
         stack = frames[lowest:]
         marks = [_mark(frame) for frame in stack]
-        later = [(frame, cut_undo(journal, frame.checkpoint)) for frame in reversed(stack[1:])]
+        later = [(frame, journal.cut_since(frame.checkpoint)) for frame in reversed(stack[1:])]
         for begin, until in zip(marks, [*marks[1:], end], strict=True):
-            self._tell(journal, begin, until, is_last=False)
+            self._drain(journal, begin, until, is_last=False)
             if later:
                 frame, entries = later.pop()
-                frame.checkpoint = join_undo(journal, entries)
+                frame.checkpoint = journal.rejoin(entries)
         for (place,) in _PLACE.iter_unpack(self.view[_CHANGES : _CHANGES + UNDO_BYTES * end.changes]):
             at = place - self.address + _ENTRY_UNDO
             self.view[at : at + 8] = _ZERO
@@ -240,18 +240,18 @@ class NativeState:
             frame.words[Field.UNDO_MARK] = frame.words[Field.LOG_MARK] = frame.words[Field.REFUND_MARK] = 0
             frame.words[Field.IS_JOURNALED] = 1
 
-    def _tell(self, journal: Journal, begin: _Position, end: _Position, *, is_last: bool) -> None:
-        """What happened between two positions; if that was the last, the journal reads of slots what it wants."""
+    def _drain(self, journal: Journal, begin: _Position, end: _Position, *, is_last: bool) -> None:
+        """What happened between two positions; if that was the last, the journal reads of it what it wants."""
         if end.changes != begin.changes:
             first, until = _CHANGES + UNDO_BYTES * begin.changes, _CHANGES + UNDO_BYTES * end.changes
             changes, entries = self.view[first:until], self.view[_ENTRIES:_CHANGES]
             place = self.address + _ENTRIES
             if is_last:
                 entries = entries[: SLOT_BYTES * self.header[_SLOTS]]
-                journal.tell(RawChanges(tuple(self._addresses), bytes(changes), 1, bytes(entries), place))
+                journal.adopt(NativeChanges(tuple(self._addresses), bytes(changes), 1, bytes(entries), place))
             else:
-                read_changes(journal, RawChanges(self._addresses, changes, begin.changes + 1, entries, place))
+                journal.apply(NativeChanges(self._addresses, changes, begin.changes + 1, entries, place))
         if end.refund != begin.refund:
             journal.add_refund(end.refund - begin.refund)
         if end.logs != begin.logs:
-            journal.emit(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs]))
+            journal.emit(NativeLogs(bytes(self.view[_LOGS + begin.logs : _LOGS + end.logs])))

@@ -6,7 +6,7 @@ from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
 from vm.evm.routines import calls, division, keccak, logs, memory, modular, storage
 
-_SHARED = "\n".join((division.ir(), modular.ir(), keccak.ir(), logs.IR))
+_SHARED = "\n".join((division.ir(), modular.ir(), keccak.ir(), logs.ir()))
 
 
 def routines(fork: Fork) -> str:

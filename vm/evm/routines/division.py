@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vm.evm.builder import Builder
+from vm.ir.builder import Builder
 
 
 def limb(b: Builder, value: str, index: int, width: int = 256) -> str:
@@ -34,7 +34,8 @@ def product(b: Builder, x: str, y: str) -> str:
 
 
 def function(signature: str, b: Builder, attributes: str) -> str:
-    return f"define internal {signature} {attributes} nounwind {{\n" + "\n".join(b.lines) + "\n}\n"
+    """A function of the module's own."""
+    return b.function(f"define internal {signature} {attributes} nounwind")
 
 
 def _reciprocal() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from vm.evm.builder import Builder
+from vm.ir.builder import Builder
 
 RATE: Final = 136
 """Bytes absorbed per permutation."""
@@ -94,8 +94,7 @@ def _permutation() -> str:
     for cell, lane in zip(cells, lanes, strict=True):
         b.do(f"store i64 {lane}, ptr {cell}")
     b.do("ret void")
-    body = "\n".join(b.lines)
-    return f"define internal void @keccak_permute(ptr %state) noinline nounwind {{\n{body}\n}}"
+    return b.function("define internal void @keccak_permute(ptr %state) noinline nounwind")
 
 
 def ir() -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vm.evm.builder import Builder
 from vm.evm.routines.division import function, join, limb, product
+from vm.ir.builder import Builder
 
 _IR = """
 declare {i256, i1} @llvm.uadd.with.overflow.i256(i256, i256)

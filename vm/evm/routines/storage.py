@@ -1,7 +1,7 @@
 """SLOAD, SSTORE, TLOAD and TSTORE in native code: the table of slots, their gas, and undoing what a frame did.
 
 Python only brings in slots that the table lacks (`vm.evm.host.storage`); paying for cold ones, the refund and what
-undoes a change are kept here, in the ledger.
+undoes a change are kept here, in the native state.
 """
 
 from __future__ import annotations
@@ -9,284 +9,238 @@ from __future__ import annotations
 from itertools import product
 
 from chain.gas_schedule import GasSchedule, StorageCosts, StorageStatus, storage_status
-from vm.evm.convention import load_field, store_field
-from vm.evm.layout import (
-    CELL_BITS,
-    SLOT_BYTES,
-    SLOTS_MAX,
-    UNDO_BYTES,
-    UNDO_MAX,
-    Change,
-    Field,
-    Slot,
-    StateBlock,
-)
+from vm.evm.convention import get_field, set_field
+from vm.evm.layout import CELL_BITS, SLOT_BYTES, SLOTS_MAX, UNDO_BYTES, UNDO_MAX, Change, Field, Slot, StateBlock
+from vm.ir.builder import Builder
 
 HASH_FACTOR = 0x9E3779B97F4A7C15
 _CELL_MASK = (1 << CELL_BITS) - 1
+OUT_OF_GAS, LACKING = -1, -2
+"""What a routine returns instead of the gas left: too little, or the slot must be brought in first."""
+
+_COMPARED = (
+    *(("new", "current"), ("current", "original"), ("new", "original")),
+    *(("original", "zero"), ("current", "zero"), ("new", "zero")),
+)
+"""Pairs of an SSTORE's words. Which of them are equal, a bit for each from the lowest, is the status of the slot."""
 
 
-def _at(name: str, pointer: str, offset: int) -> str:
-    return f"  %{name} = getelementptr i8, ptr {pointer}, i64 {int(offset)}\n"
+def ir(gas: GasSchedule) -> str:
+    """All of it under a fork's prices."""
+    transient = _store_transient() if "TSTORE" in gas.opcodes else ""
+    table = _price_table(gas.sstore)
+    return table + _find_slot() + _remember_slot() + _undo() + _load_slot(gas) + _store_slot(gas) + transient
 
 
-def _load(name: str, pointer: str, offset: int, kind: str = "i64") -> str:
-    aligned = ", align 32" if kind == "i256" else ""
-    return _at(f"{name}.at", pointer, offset) + f"  %{name} = load {kind}, ptr %{name}.at{aligned}\n"
+def _record(b: Builder, block: str, area: StateBlock, number: str, size: int) -> str:
+    """Address of a record of ``size`` bytes, by its number, in an area of the native state."""
+    distance = b.let(f"mul i64 {number}, {size}")
+    return b.at(b.at(block, area), distance)
 
 
-def _put(name: str, pointer: str, offset: int, value: str, kind: str = "i64") -> str:
-    aligned = ", align 32" if kind == "i256" else ""
-    return _at(name, pointer, offset) + f"  store {kind} {value}, ptr %{name}{aligned}\n"
+def _find_slot() -> str:
+    """``@find_slot``: the entry of a slot of this frame's account, %kind 1 for a transient one.
+
+    Null if the table lacks it, and is not known to lack only zeros, or is full.
+    """
+    b = Builder()
+    b.place("start")
+    tag = b.let(f"add i64 {get_field(b, Field.STORAGE_TAG)}, %kind")
+    low, high = b.let("trunc i256 %key to i64"), b.let(f"trunc i256 {b.let('lshr i256 %key, 192')} to i64")
+    mixed = b.let(f"add i64 {b.let(f'xor i64 {low}, {high}')}, {tag}")
+    first = b.let(f"lshr i64 {b.let(f'mul i64 {mixed}, {HASH_FACTOR}')}, {64 - CELL_BITS}")
+    slots_at = b.at("%block", StateBlock.SLOTS)
+    slots = b.load("i64", slots_at)
+    index = b.at("%block", StateBlock.INDEX)
+    b.go("probe")
+    b.place("probe")
+    cell = b.choose("i64", ((first, "start"), ("%next", "onward")))
+    cell_at = b.element("i32", index, cell)
+    number = b.let(f"zext i32 {b.load('i32', cell_at)} to i64")
+    b.branch(b.let(f"icmp ult i64 {number}, {slots}"), "look", "free")
+    b.place("look")
+    entry = _record(b, "%block", StateBlock.ENTRIES, number, SLOT_BYTES)
+    b.branch(b.let(f"icmp eq i64 {b.get('i64', entry, Slot.CELL)}, {cell}"), "taken", "free")
+    b.place("taken")
+    same_tag = b.let(f"icmp eq i64 {b.get('i64', entry, Slot.TAG)}, {tag}")
+    same_key = b.let(f"icmp eq i256 {b.get('i256', entry, Slot.KEY)}, %key")
+    b.branch(b.let(f"and i1 {same_tag}, {same_key}"), "found", "onward")
+    b.place("onward")
+    b.do(f"%next = and i64 {b.let(f'add i64 {cell}, 1')}, {_CELL_MASK}")
+    b.go("probe")
+    b.place("found")
+    b.do(f"ret ptr {entry}")
+    b.place("free")
+    set_field(b, Field.FREE_CELL, cell)
+    is_known = b.let(f"icmp ugt i64 {get_field(b, Field.COMPLETE)}, %kind")
+    has_room = b.let(f"icmp ult i64 {slots}, {SLOTS_MAX}")
+    b.branch(b.let(f"and i1 {is_known}, {has_room}"), "insert", "lacking")
+    b.place("insert")
+    new = _record(b, "%block", StateBlock.ENTRIES, slots, SLOT_BYTES)
+    for kind, place, value in (
+        *(("i64", Slot.TAG, tag), ("i64", Slot.UNDO, 0), ("i64", Slot.CELL, cell), ("i64", Slot.COLD, 1)),
+        *(("i256", Slot.KEY, "%key"), ("i256", Slot.VALUE, 0), ("i256", Slot.ORIGINAL, 0)),
+    ):
+        b.put(kind, value, new, place)
+    b.store("i32", b.let(f"trunc i64 {slots} to i32"), cell_at)
+    b.store("i64", b.let(f"add i64 {slots}, 1"), slots_at)
+    b.do(f"ret ptr {new}")
+    b.place("lacking")
+    b.do("ret ptr null")
+    return b.function("define internal ptr @find_slot(ptr %frame, ptr %block, i256 %key, i64 %kind) noinline nounwind")
 
 
-_FIND = f"""
-; The entry of a slot of this frame's account, %kind 1 for a transient one; null if the table lacks it.
-define internal ptr @find_slot(ptr %frame, ptr %ledger, i256 %key, i64 %kind) noinline nounwind {{
-start:
-{load_field(Field.STORAGE_TAG)}
-  %tag = add i64 %STORAGE_TAG, %kind
-  %low = trunc i256 %key to i64
-  %high.wide = lshr i256 %key, 192
-  %high = trunc i256 %high.wide to i64
-  %mixed = xor i64 %low, %high
-  %tagged = add i64 %mixed, %tag
-  %hash = mul i64 %tagged, {HASH_FACTOR}
-  %first = lshr i64 %hash, {64 - CELL_BITS}
-{_load("slots", "%ledger", StateBlock.SLOTS)}{_at("index", "%ledger", StateBlock.INDEX)}
-  br label %probe
-probe:
-  %cell = phi i64 [ %first, %start ], [ %next, %onward ]
-  %cell.at = getelementptr i32, ptr %index, i64 %cell
-  %short = load i32, ptr %cell.at
-  %number = zext i32 %short to i64
-  %begun = icmp ult i64 %number, %slots
-  br i1 %begun, label %look, label %free
-look:
-  %distance = mul i64 %number, {SLOT_BYTES}
-{_at("entries", "%ledger", StateBlock.ENTRIES)}
-  %entry = getelementptr i8, ptr %entries, i64 %distance
-{_load("owner", "%entry", Slot.CELL)}
-  %mine = icmp eq i64 %owner, %cell
-  br i1 %mine, label %taken, label %free
-taken:
-{_load("its.tag", "%entry", Slot.TAG)}{_load("its.key", "%entry", Slot.KEY, "i256")}
-  %same.tag = icmp eq i64 %its.tag, %tag
-  %same.key = icmp eq i256 %its.key, %key
-  %same = and i1 %same.tag, %same.key
-  br i1 %same, label %found, label %onward
-onward:
-  %after = add i64 %cell, 1
-  %next = and i64 %after, {_CELL_MASK}
-  br label %probe
-found:
-  ret ptr %entry
-free:
-{store_field(Field.FREE_CELL, "%cell")}{load_field(Field.COMPLETE)}
-  %is.known = icmp ugt i64 %COMPLETE, %kind
-  %has.room = icmp ult i64 %slots, {SLOTS_MAX}
-  %inserts = and i1 %is.known, %has.room
-  br i1 %inserts, label %insert, label %lacking
-insert:
-  %offset = mul i64 %slots, {SLOT_BYTES}
-{_at("room", "%ledger", StateBlock.ENTRIES)}
-  %new = getelementptr i8, ptr %room, i64 %offset
-{_put("new.tag", "%new", Slot.TAG, "%tag")}{_put("new.undo", "%new", Slot.UNDO, "0")}
-{_put("new.cell", "%new", Slot.CELL, "%cell")}{_put("new.cold", "%new", Slot.COLD, "1")}
-{_put("new.key", "%new", Slot.KEY, "%key", "i256")}{_put("new.value", "%new", Slot.VALUE, "0", "i256")}
-{_put("new.original", "%new", Slot.ORIGINAL, "0", "i256")}
-  %new.short = trunc i64 %slots to i32
-  store i32 %new.short, ptr %cell.at
-  %more = add i64 %slots, 1
-  store i64 %more, ptr %slots.at
-  ret ptr %new
-lacking:
-  ret ptr null
-}}
-"""
-
-_REMEMBER = f"""
-; Keep what undoes a change of the entry, once a frame; false if there is no room.
-define internal i1 @remember_slot(ptr %frame, ptr %ledger, ptr %entry) alwaysinline nounwind {{
-start:
-{load_field(Field.UNDO_MARK)}{_load("last", "%entry", Slot.UNDO)}
-  %known = icmp ugt i64 %last, %UNDO_MARK
-  br i1 %known, label %done, label %first
-first:
-{_load("count", "%ledger", StateBlock.UNDO)}
-  %room = icmp ult i64 %count, {UNDO_MAX}
-  br i1 %room, label %keep, label %done
-keep:
-  %distance = mul i64 %count, {UNDO_BYTES}
-{_at("changes", "%ledger", StateBlock.CHANGES)}
-  %change = getelementptr i8, ptr %changes, i64 %distance
-  store ptr %entry, ptr %change
-{_put("kept.undo", "%change", Change.UNDO, "%last")}{_load("cold", "%entry", Slot.COLD)}
-{_put("kept.cold", "%change", Change.COLD, "%cold")}{_load("value", "%entry", Slot.VALUE, "i256")}
-{_put("kept.value", "%change", Change.VALUE, "%value", "i256")}
-  %more = add i64 %count, 1
-  store i64 %more, ptr %count.at
-  store i64 %more, ptr %last.at
-  br label %done
-done:
-  %kept = phi i1 [ true, %start ], [ false, %first ], [ true, %keep ]
-  ret i1 %kept
-}}
-"""
-
-_UNDO = f"""
-; Undo what happened since the frame began.
-define void @undo(ptr %frame) nounwind {{
-start:
-{load_field(Field.LEDGER, "ptr")}{load_field(Field.UNDO_MARK)}
-{load_field(Field.LOG_MARK)}{load_field(Field.REFUND_MARK)}
-{_put("logs", "%LEDGER", StateBlock.LOGS_END, "%LOG_MARK")}
-{_put("refund", "%LEDGER", StateBlock.REFUND, "%REFUND_MARK")}
-{_load("count", "%LEDGER", StateBlock.UNDO)}
-  store i64 %UNDO_MARK, ptr %count.at
-{_at("changes", "%LEDGER", StateBlock.CHANGES)}
-  br label %loop
-loop:
-  %left = phi i64 [ %count, %start ], [ %this, %back ]
-  %more = icmp ugt i64 %left, %UNDO_MARK
-  br i1 %more, label %back, label %done
-back:
-  %this = sub i64 %left, 1
-  %distance = mul i64 %this, {UNDO_BYTES}
-  %change = getelementptr i8, ptr %changes, i64 %distance
-  %entry = load ptr, ptr %change
-{_load("undo", "%change", Change.UNDO)}{_load("cold", "%change", Change.COLD)}
-{_load("value", "%change", Change.VALUE, "i256")}
-{_put("to.undo", "%entry", Slot.UNDO, "%undo")}{_put("to.cold", "%entry", Slot.COLD, "%cold")}
-{_put("to.value", "%entry", Slot.VALUE, "%value", "i256")}
-  br label %loop
-done:
-  ret void
-}}
-"""
+def _remember_slot() -> str:
+    """``@remember_slot``: keep what undoes a change of the entry, once a frame; false if there is no room."""
+    b = Builder()
+    b.place("start")
+    mark, last_at = get_field(b, Field.UNDO_MARK), b.at("%entry", Slot.UNDO)
+    last = b.load("i64", last_at)
+    b.branch(b.let(f"icmp ugt i64 {last}, {mark}"), "done", "first")
+    b.place("first")
+    count_at = b.at("%block", StateBlock.UNDO)
+    count = b.load("i64", count_at)
+    b.branch(b.let(f"icmp ult i64 {count}, {UNDO_MAX}"), "keep", "done")
+    b.place("keep")
+    change = _record(b, "%block", StateBlock.CHANGES, count, UNDO_BYTES)
+    b.put("ptr", "%entry", change, Change.ENTRY)
+    b.put("i64", last, change, Change.UNDO)
+    b.put("i64", b.get("i64", "%entry", Slot.COLD), change, Change.COLD)
+    b.put("i256", b.get("i256", "%entry", Slot.VALUE), change, Change.VALUE)
+    more = b.let(f"add i64 {count}, 1")
+    b.store("i64", more, count_at)
+    b.store("i64", more, last_at)
+    b.go("done")
+    b.place("done")
+    kept = b.choose("i1", (("true", "start"), ("false", "first"), ("true", "keep")))
+    b.do(f"ret i1 {kept}")
+    return b.function("define internal i1 @remember_slot(ptr %frame, ptr %block, ptr %entry) alwaysinline nounwind")
 
 
-def _begin(name: str, parameters: str, kind: str) -> str:
-    """Find the ``%entry`` and what it costs besides if it is cold; -2 where the table lacks it."""
-    return f"""
-define internal i64 @{name}(ptr %frame, i256 %key, {parameters}i64 %gas) noinline nounwind {{
-start:
-{load_field(Field.LEDGER, "ptr")}
-  %entry = call ptr @find_slot(ptr %frame, ptr %LEDGER, i256 %key, i64 {kind})
-  %lacks = icmp eq ptr %entry, null
-  br i1 %lacks, label %absent, label %present
-absent:
-  ret i64 -2
-present:
-{_put("entry.to", "%frame", 8 * Field.STORAGE_ENTRY, "%entry", "ptr")}
-"""
+def _undo() -> str:
+    """``@undo``: undo what happened since the frame began."""
+    b = Builder()
+    b.place("start")
+    block, mark = get_field(b, Field.LEDGER, "ptr"), get_field(b, Field.UNDO_MARK)
+    b.put("i64", get_field(b, Field.LOG_MARK), block, StateBlock.LOGS_END)
+    b.put("i64", get_field(b, Field.REFUND_MARK), block, StateBlock.REFUND)
+    count_at = b.at(block, StateBlock.UNDO)
+    count = b.load("i64", count_at)
+    b.store("i64", mark, count_at)
+    b.go("loop")
+    b.place("loop")
+    left = b.choose("i64", ((count, "start"), ("%this", "back")))
+    b.branch(b.let(f"icmp ugt i64 {left}, {mark}"), "back", "done")
+    b.place("back")
+    b.do(f"%this = sub i64 {left}, 1")
+    change = _record(b, block, StateBlock.CHANGES, "%this", UNDO_BYTES)
+    entry = b.get("ptr", change, Change.ENTRY)
+    for kind, kept, place in (
+        *(("i64", Change.UNDO, Slot.UNDO), ("i64", Change.COLD, Slot.COLD)),
+        ("i256", Change.VALUE, Slot.VALUE),
+    ):
+        b.put(kind, b.get(kind, change, kept), entry, place)
+    b.go("loop")
+    b.place("done")
+    b.do("ret void")
+    return b.function("define void @undo(ptr %frame) nounwind")
 
 
-_POOR = "poor:\n  ret i64 -1\n}\n"
+def _find(b: Builder, kind: str) -> tuple[str, str]:
+    """The native state and the slot's entry, which the frame gets; leaves the routine where there is none."""
+    block = get_field(b, Field.LEDGER, "ptr")
+    entry = b.let(f"call ptr @find_slot(ptr %frame, ptr {block}, i256 %key, i64 {kind})")
+    b.branch(b.let(f"icmp eq ptr {entry}, null"), "lacking", "present")
+    b.place("lacking")
+    b.do(f"ret i64 {LACKING}")
+    b.place("present")
+    set_field(b, Field.STORAGE_ENTRY, entry, "ptr")
+    return block, entry
 
 
-_KEEP = """
-  %kept = call i1 @remember_slot(ptr %frame, ptr %LEDGER, ptr %entry)
-  br i1 %kept, label %do, label %absent
-do:
-"""
+def _remember(b: Builder, block: str, entry: str) -> None:
+    """Keep what undoes the change that follows; leaves the routine where there is no room."""
+    kept = b.let(f"call i1 @remember_slot(ptr %frame, ptr {block}, ptr {entry})")
+    b.branch(kept, "change", "lacking")
+    b.place("change")
 
 
-def _loading(gas: GasSchedule) -> str:
-    """``@load_slot``: gas left, the entry in the frame; -1 out of gas, -2 to be brought in by Python."""
-    return (
-        _begin("load_slot", "i64 %kind, ", "%kind")
-        + _load("cold", "%entry", Slot.COLD)
-        + f"""
-  %is.cold = icmp ne i64 %cold, 0
-  br i1 %is.cold, label %pay, label %known
-known:
-  ret i64 %gas
-pay:
-  %enough = icmp uge i64 %gas, {gas.cold_slot_extra}
-  br i1 %enough, label %keep, label %poor
-keep:
-{_KEEP}  store i64 0, ptr %cold.at
-  %left = sub i64 %gas, {gas.cold_slot_extra}
-  ret i64 %left
-{_POOR}"""
+def _routine(b: Builder, name: str, parameters: str) -> str:
+    return b.function(
+        f"define internal i64 @{name}(ptr %frame, i256 %key, {parameters}, i64 %gas) noinline nounwind"
     )
 
 
-_VALUES = _load("value", "%entry", Slot.VALUE, "i256") + _load("original", "%entry", Slot.ORIGINAL, "i256")
-
-
-_COMPARED = (
-    *(("new", "value"), ("value", "original"), ("new", "original")),
-    *(("original", "zero"), ("value", "zero"), ("new", "zero")),
-)
-"""Pairs of an SSTORE's words. Which of them are equal, a bit for each from the lowest, is the status of the slot."""
+def _load_slot(gas: GasSchedule) -> str:
+    """``@load_slot``: gas left, with the entry in the frame; `OUT_OF_GAS` or `LACKING`."""
+    b = Builder()
+    block, entry = _find(b, "%kind")
+    cold_at = b.at(entry, Slot.COLD)
+    b.branch(b.let(f"icmp ne i64 {b.load('i64', cold_at)}, 0"), "pay", "known")
+    b.place("known")
+    b.do("ret i64 %gas")
+    b.place("pay")
+    b.branch(b.let(f"icmp uge i64 %gas, {gas.cold_slot_extra}"), "keep", "poor")
+    b.place("keep")
+    _remember(b, block, entry)
+    b.store("i64", 0, cold_at)
+    b.do(f"ret i64 {b.let(f'sub i64 %gas, {gas.cold_slot_extra}')}")
+    b.place("poor")
+    b.do(f"ret i64 {OUT_OF_GAS}")
+    return _routine(b, "load_slot", "i64 %kind")
 
 
 def _price_table(costs: StorageCosts) -> str:
     """``@sstore_costs``: gas and refund by the bits of `_COMPARED`. Bits that no three words have are never read."""
     entries = [costs[StorageStatus.ASSIGNED]] * (1 << len(_COMPARED))
-    for original, value, new in product(range(4), repeat=3):
-        words = {"original": original, "value": value, "new": new, "zero": 0}
+    for original, current, new in product(range(4), repeat=3):
+        words = {"original": original, "current": current, "new": new, "zero": 0}
         place = sum((words[a] == words[b]) << bit for bit, (a, b) in enumerate(_COMPARED))
-        entries[place] = costs[storage_status(original, value, new)]
+        entries[place] = costs[storage_status(original, current, new)]
     listed = ", ".join(f"{{i64, i64}} {{i64 {cost.gas}, i64 {cost.refund}}}" for cost in entries)
     return f"@sstore_costs = internal constant [{len(entries)} x {{i64, i64}}] [{listed}]\n"
 
 
-def _price() -> str:
-    """``%cost`` and ``%refund`` of writing ``%new`` over ``%value``."""
-    text, place = "", "0"
-    for bit, pair in enumerate(_COMPARED):
-        a, b = ("0" if word == "zero" else f"%{word}" for word in pair)
-        text += f"  %same.{bit} = icmp eq i256 {a}, {b}\n  %bit.{bit} = zext i1 %same.{bit} to i64\n"
-        text += f"  %up.{bit} = shl i64 %bit.{bit}, {bit}\n  %place.{bit} = or i64 {place}, %up.{bit}\n"
-        place = f"%place.{bit}"
-    return (
-        text + f"  %cost.at = getelementptr {{i64, i64}}, ptr @sstore_costs, i64 {place}\n"
-        "  %cost = load i64, ptr %cost.at\n"
-        "  %refund.at = getelementptr i8, ptr %cost.at, i64 8\n  %refund = load i64, ptr %refund.at\n"
-    )
+def _price(b: Builder, original: str, current: str) -> tuple[str, str]:
+    """Gas and refund of writing ``%new`` over the current value."""
+    words = {"original": original, "current": current, "new": "%new", "zero": "0"}
+    place = "0"
+    for bit, (left, right) in enumerate(_COMPARED):
+        is_same = b.let(f"icmp eq i256 {words[left]}, {words[right]}")
+        raised = b.let(f"select i1 {is_same}, i64 {1 << bit}, i64 0")
+        place = b.let(f"or i64 {place}, {raised}")
+    cost = b.element("{i64, i64}", "@sstore_costs", place)
+    return b.load("i64", cost), b.get("i64", cost, 8)
 
 
-def _storing(gas: GasSchedule) -> str:
+def _store_slot(gas: GasSchedule) -> str:
     """``@store_slot``: like ``@load_slot`` for a new value."""
-    return (
-        _price_table(gas.sstore)
-        + _begin("store_slot", "i256 %new, ", "0")
-        + f"  %above = icmp sgt i64 %gas, {gas.sstore_sentry}\n  br i1 %above, label %look, label %poor\nlook:\n"
-        + _load("cold", "%entry", Slot.COLD)
-        + _VALUES
-        + _price()
-        + f"""
-  %extra = mul i64 %cold, {gas.cold_slot}
-  %price = add i64 %cost, %extra
-  %enough = icmp uge i64 %gas, %price
-  br i1 %enough, label %keep, label %poor
-keep:
-{_KEEP}
-{_load("refund.now", "%LEDGER", StateBlock.REFUND)}
-  %refund.after = add i64 %refund.now, %refund
-  store i64 %refund.after, ptr %refund.now.at
-  store i256 %new, ptr %value.at, align 32
-  store i64 0, ptr %cold.at
-  %left = sub i64 %gas, %price
-  ret i64 %left
-{_POOR}"""
-    )
+    b = Builder()
+    block, entry = _find(b, "0")
+    b.branch(b.let(f"icmp sgt i64 %gas, {gas.sstore_sentry}"), "look", "poor")
+    b.place("look")
+    cold_at, value_at = b.at(entry, Slot.COLD), b.at(entry, Slot.VALUE)
+    extra = b.let(f"mul i64 {b.load('i64', cold_at)}, {gas.cold_slot}")
+    cost, refund = _price(b, b.get("i256", entry, Slot.ORIGINAL), b.load("i256", value_at))
+    price = b.let(f"add i64 {cost}, {extra}")
+    b.branch(b.let(f"icmp uge i64 %gas, {price}"), "keep", "poor")
+    b.place("keep")
+    _remember(b, block, entry)
+    refund_at = b.at(block, StateBlock.REFUND)
+    b.store("i64", b.let(f"add i64 {b.load('i64', refund_at)}, {refund}"), refund_at)
+    b.store("i256", "%new", value_at)
+    b.store("i64", 0, cold_at)
+    b.do(f"ret i64 {b.let(f'sub i64 %gas, {price}')}")
+    b.place("poor")
+    b.do(f"ret i64 {OUT_OF_GAS}")
+    return _routine(b, "store_slot", "i256 %new")
 
 
-def _storing_transient() -> str:
-    """``@store_transient``: gas left, -2 to be brought in by Python."""
-    return (
-        _begin("store_transient", "i256 %new, ", "1")
-        + _KEEP
-        + _put("value.at", "%entry", Slot.VALUE, "%new", "i256")
-        + "  ret i64 %gas\n}\n"
-    )
-
-
-def ir(gas: GasSchedule) -> str:
-    """All of it under a fork's prices."""
-    transient = _storing_transient() if "TSTORE" in gas.opcodes else ""
-    return _FIND + _REMEMBER + _UNDO + _loading(gas) + _storing(gas) + transient
+def _store_transient() -> str:
+    """``@store_transient``: gas left, or `LACKING`."""
+    b = Builder()
+    block, entry = _find(b, "1")
+    _remember(b, block, entry)
+    b.put("i256", "%new", entry, Slot.VALUE)
+    b.do("ret i64 %gas")
+    return _routine(b, "store_transient", "i256 %new")

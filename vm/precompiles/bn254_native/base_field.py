@@ -56,22 +56,22 @@ def _product(code: Code, left: str, right: str) -> str:
 
 def _stored(code: Code, value: str) -> Element:
     place = code.slot(FP)
-    code.store(value, place.at)
+    code.write(value, place.at)
     return place
 
 
 def _mul(a: Element, b: Element) -> Element:
-    return _stored(a.code, _product(a.code, a.code.load(a.at), a.code.load(b.at)))
+    return _stored(a.code, _product(a.code, a.code.read(a.at), a.code.read(b.at)))
 
 
 def _square(a: Element) -> Element:
-    value = a.code.load(a.at)
+    value = a.code.read(a.at)
     return _stored(a.code, _product(a.code, value, value))
 
 
 def _add(a: Element, b: Element) -> Element:
     code = a.code
-    return _stored(code, _reduced(code, code.let(f"add i256 {code.load(a.at)}, {code.load(b.at)}")))
+    return _stored(code, _reduced(code, code.let(f"add i256 {code.read(a.at)}, {code.read(b.at)}")))
 
 
 def _double(a: Element) -> Element:
@@ -80,7 +80,7 @@ def _double(a: Element) -> Element:
 
 def _sub(a: Element, b: Element) -> Element:
     code = a.code
-    left, right = code.load(a.at), code.load(b.at)
+    left, right = code.read(a.at), code.read(b.at)
     borrow = code.let(f"icmp ult i256 {left}, {right}")
     more = code.let(f"select i1 {borrow}, i256 {FIELD}, i256 0")
     return _stored(code, code.let(f"add i256 {code.let(f'sub i256 {left}, {right}')}, {more}"))
@@ -98,7 +98,7 @@ def _enter(a: Element) -> Element:
 def _leave(a: Element) -> Element:
     """The integer of a Montgomery form."""
     one = a.code.slot(FP)
-    a.code.store(1, one.at)
+    a.code.write(1, one.at)
     return a.times(one)
 
 

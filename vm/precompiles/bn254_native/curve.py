@@ -49,7 +49,7 @@ def _add(kind: Kind) -> str:
     def same_x() -> None:
         finish(r.is_zero(), lambda: out.put(left.doubled()))
         for leaf in out.part(2).leaves():
-            code.store(0, leaf)
+            code.write(0, leaf)
 
     finish(h.is_zero(), same_x)
     hh = h.squared()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from vm.evm.builder import Builder
+from vm.ir.builder import Builder
 
 FIELD: Final = 0x30644E72E131A029B85045B68181585D97816A916871CA8D3C208C16D87CFD47
 U: Final = 4965661367192848881
@@ -74,11 +74,11 @@ class Code(Builder):
         """An address so many bytes on."""
         return self.let(f"getelementptr i8, ptr {pointer}, i64 {distance}") if distance != 0 else pointer
 
-    def load(self, leaf: str) -> str:
+    def read(self, leaf: str) -> str:
         """The 256 bits at an address."""
         return self.let(f"load i256, ptr {leaf}, align 8")
 
-    def store(self, value: str | int, leaf: str) -> None:
+    def write(self, value: str | int, leaf: str) -> None:
         """Write the 256 bits at an address."""
         self.do(f"store i256 {value}, ptr {leaf}, align 8")
 
@@ -90,7 +90,7 @@ class Code(Builder):
         """An element known when the code is built, from its integers."""
         made = self.slot(kind)
         for i, value in enumerate(values):
-            self.store(value * RADIX % FIELD, self.offset(made.at, _LEAF_BYTES * i))
+            self.write(value * RADIX % FIELD, self.offset(made.at, _LEAF_BYTES * i))
         return made
 
     def repeat(self, count: str, body: Callable[[str], None]) -> None:
@@ -170,14 +170,14 @@ class Element(NamedTuple):
     def put(self, other: Element) -> None:
         """Copy an element of the same kind here."""
         for source, target in zip(other.leaves(), self.leaves(), strict=True):
-            self.code.store(self.code.load(source), target)
+            self.code.write(self.code.read(source), target)
 
     def is_zero(self) -> str:
         """Whether it is 0, i1."""
         code, (first, *others) = self.code, self.leaves()
-        value = code.load(first)
+        value = code.read(first)
         for other in others:
-            value = code.let(f"or i256 {value}, {code.load(other)}")
+            value = code.let(f"or i256 {value}, {code.read(other)}")
         return code.let(f"icmp eq i256 {value}, 0")
 
     def plus(self, other: Element) -> Element:

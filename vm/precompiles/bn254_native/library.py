@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from vm.evm.native import load_library
+from vm.ir.builder import declared_exports
+from vm.ir.loader import load_library
 from vm.precompiles.bn254_native import ate, base_field, curve, tower
 from vm.precompiles.bn254_native.ate import PAIR, TWIST
 from vm.precompiles.bn254_native.elements import G1, G2
@@ -20,13 +20,10 @@ class _Library(NamedTuple):
     g1_sum: Callable[[Any, bytes, bytes], None]
     g2_check: Callable[[Any], int]
     pairing: Callable[[Any, int], int]
-    keep: Any
-    """What the code's memory hangs on."""
 
 
 def ir() -> str:
     """The text of the whole module."""
-    listed = ", ".join(f"ptr @{name}" for name in _EXPORTS)
     return "".join(
         (
             base_field.functions(),
@@ -35,29 +32,20 @@ def ir() -> str:
             tower.functions(),
             curve.functions(G2),
             ate.functions(),
-            f"@exports = constant [{len(_EXPORTS)} x ptr] [{listed}]\n",
+            declared_exports(_EXPORTS),
         )
     )
 
 
-_lock = threading.Lock()
-
-
 @cache
-def _loaded() -> _Library:
-    keep, at = load_library(ir(), "bn254", _EXPORTS)
+def _library() -> _Library:
+    at = load_library("bn254", ir, _EXPORTS)
     pointer, data, word = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64
     return _Library(
         ctypes.CFUNCTYPE(None, pointer, data, data)(at["g1_sum"]),
         ctypes.CFUNCTYPE(word, pointer)(at["g2_check"]),
         ctypes.CFUNCTYPE(word, pointer, word)(at["pairing"]),
-        keep,
     )
-
-
-def _library() -> _Library:
-    with _lock:
-        return _loaded()
 
 
 def g1_sum(points: bytes, multipliers: bytes) -> bytes:

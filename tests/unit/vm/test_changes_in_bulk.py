@@ -13,7 +13,6 @@ from chain.state import StateDelta
 from tests.unit.vm.programs import MACHINE, OTHER, TARGET, World, code
 from tests.unit.vm.test_native_calls import CONTRACTS, program
 from vm.journal import Journal
-from vm.journal_snapshot import restore_journal, snapshot_journal
 
 Then = Callable[[World], None]
 
@@ -61,12 +60,12 @@ def _reset(world: World) -> None:
 
 def _return_to_a_snapshot(world: World) -> None:
     journal = world.journal
-    snapshot = snapshot_journal(journal)
+    snapshot = journal.snapshot()
     _run_again(world)
-    restore_journal(snapshot)
+    journal.restore(snapshot)
     before = _position(journal)
     journal.revert(0)
-    restore_journal(snapshot)
+    journal.restore(snapshot)
     assert _position(journal) == before
 
 

@@ -1,4 +1,4 @@
-"""Text IR builder, and the `Emitter` through which opcodes are written once for every back end.
+"""The `Emitter` through which opcodes are written once for every back end.
 
 A value (`Value`, 256 bits) or word (`Word`, 64 bits) is a Python int when it is known at build time, else the
 name of an SSA value. An i1 is always a name. Folding constants is then ordinary Python.
@@ -12,44 +12,15 @@ from collections.abc import Sequence
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
 from chain.types import UINT256_MAX
+from vm.evm.convention import field_at, set_field
 from vm.evm.layout import ENV_OFFSET, WORD_BYTES, Env, Exit, Field
 from vm.evm.opcodes import Opcode
+from vm.ir.builder import Builder
 from vm.limits import MEMORY_BYTES
 from vm.message import Halt
 
 Value = int | str
 Word = int | str
-
-
-class Builder:
-    """Lines of one function's body with fresh names."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._names = 0
-
-    def fresh(self, hint: str = "v") -> str:
-        """A name no other value or label of this function has, without its sigil."""
-        self._names += 1
-        return f"{hint}{self._names}"
-
-    def let(self, instruction: str) -> str:
-        """Emit an instruction and name its result."""
-        name = "%" + self.fresh()
-        self.lines.append(f"  {name} = {instruction}")
-        return name
-
-    def do(self, instruction: str) -> None:
-        """Emit an instruction without a result."""
-        self.lines.append("  " + instruction)
-
-    def place(self, label: str) -> None:
-        """Begin the block with this label."""
-        self.lines.append(f"{label}:")
-
-    def branch(self, condition: str, yes: str, no: str) -> None:
-        """End the block on a condition."""
-        self.do(f"br i1 {condition}, label %{yes}, label %{no}")
 
 
 class Emitter(ABC):
@@ -131,19 +102,19 @@ class Emitter(ABC):
 
     def field_pointer(self, field: Field) -> str:
         """Address of a register of the frame."""
-        return self.let(f"getelementptr i8, ptr %frame, i64 {8 * field}")
+        return field_at(self.b, field)
 
     def field(self, field: Field) -> str:
         """Value of a register of the frame, i64."""
-        return self.let(f"load i64, ptr {self.field_pointer(field)}")
+        return self.b.load("i64", self.field_pointer(field))
 
     def pointer(self, field: Field) -> str:
         """Value of a register of the frame that is an address."""
-        return self.let(f"load ptr, ptr {self.field_pointer(field)}")
+        return self.b.load("ptr", self.field_pointer(field))
 
     def set_field(self, field: Field, value: Word) -> None:
         """Write a register of the frame."""
-        self.b.do(f"store i64 {value}, ptr {self.field_pointer(field)}")
+        set_field(self.b, field, value)
 
     def env(self, word: Env) -> str:
         """A word of the environment."""

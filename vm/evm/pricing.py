@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from chain.forks import CODE_BYTES_MAX, Fork
 from chain.gas_schedule import SCHEDULES, storage_status, words_in
 from chain.types import Address
 from vm.code import Code
 from vm.delegation import delegation_target
+from vm.evm.frame import Frame
 from vm.evm.layout import Field
 from vm.evm.opcodes import Opcode, opcodes
 from vm.journal import Journal
 from vm.limits import STACK_ITEMS
 from vm.message import Halt
-
-if TYPE_CHECKING:
-    from vm.evm.frame import Frame
 
 _REACH: Final = 17
 """Most stack words that an opcode reads."""

@@ -8,17 +8,15 @@ protection" where earlier versions do not; the words here are those of the table
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from chain.forks import Fork
 from chain.gas_schedule import SCHEDULES
+from vm.evm.frame import Frame
 from vm.evm.opcodes import BY_NAME, Opcode, opcodes
+from vm.evm.pricing import FIXED_MEMORY, MEMORY_OPERANDS, Pricing
 from vm.limits import STACK_ITEMS
 from vm.message import Halt
-from vm.pricing import FIXED_MEMORY, MEMORY_OPERANDS, Pricing
-
-if TYPE_CHECKING:
-    from vm.evm.frame import Frame
 
 OUT_OF_GAS: Final = "out of gas"
 CODE_STORE_OUT_OF_GAS: Final = "contract creation code storage out of gas"

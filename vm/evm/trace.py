@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from chain.receipts import Log
 from chain.types import Address
+from vm.evm.frame import Frame
 from vm.message import Message, Outcome
-
-if TYPE_CHECKING:
-    from vm.evm.frame import Frame
 
 
 class Tracer:
