@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 CALLS_MAX: Final = 1_000
-"""Calls kept of one transaction; later ones are counted only."""
+"""Most calls kept of one transaction; later ones are only counted."""
 BYTES_MAX: Final = 256 * 1024
-"""Calldata kept of one transaction."""
+"""Most bytes of calldata kept of one transaction."""
 
 
 class ConsoleCalls:

@@ -22,7 +22,7 @@ from chain.errors import InvalidBlock, ZvmdError
 
 
 class PrecompileError(Exception):
-    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone.
+    """The input of a precompiled contract is invalid: the call fails and uses all its gas.
 
     The message is geth's (``core/vm/contracts.go``): tracers show it as the error of the call.
     """
@@ -42,7 +42,7 @@ class PrecompileUnavailable(ZvmdError):
 
 
 class EngineUnavailable(ZvmdError):
-    """The execution engine asked for does not exist in this build."""
+    """The requested execution engine does not exist in this build."""
 
     code = "vm.engine"
     rpc_code = -32602

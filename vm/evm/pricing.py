@@ -1,4 +1,4 @@
-"""What the next opcode of a frame costs and why it fails, told before it runs: for traces and debuggers.
+"""The cost of a frame's next opcode, and why it fails, computed before it runs, for traces and debuggers.
 
 Execution itself does not use this; tests hold the two against each other. The order of the checks is that of the
 execution specification: operands, gas, then what is forbidden.
@@ -52,7 +52,7 @@ _WRITES: Final = frozenset(
 
 @dataclass(slots=True)
 class Prospect:
-    """What is about to happen."""
+    """The cost and the outcome of the next opcode."""
 
     opcode: Opcode | None
     """None if the byte is not an opcode of the fork."""
