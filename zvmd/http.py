@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP with the standard library: the fallback where QUIC cannot pass."""
+"""JSON-RPC over HTTP with the standard library, the fallback where QUIC is blocked."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class HttpClient:
         return answer["result"]
 
     def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
-        """Changes of a debug session, as `zvmd.Client.watch` gives them, over a WebSocket of its own."""
-        # Here, since few who speak HTTP need it.
+        """Changes of a debug session, like `zvmd.Client.watch`, over a separate WebSocket."""
+        # Imported here, since few HTTP clients need it.
         import asyncio
 
         from zvmd.following import follow
