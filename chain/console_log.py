@@ -20,7 +20,7 @@ CONSOLE: Final = Address(bytes.fromhex("000000000000000000636f6e736f6c652e6c6f67
 
 ARGUMENTS_MAX: Final = 4
 TYPES: Final = ("uint256", "int256", "string", "bool", "address")
-"""Of which up to four may be given in any order."""
+"""Types of arguments, of which up to four may be given in any order."""
 SINGLE_TYPES: Final = ("bytes", *(f"bytes{size}" for size in range(1, 33)))
 """Taken alone: logBytes, logBytes1 ..."""
 

@@ -47,6 +47,6 @@ class BlockEnvironment:
     nonce: bytes = bytes(8)
     """Header nonce; zero since the merge."""
     gas_capped: bool = True
-    """Of the chain, not in the log's record: see `chain.forks.ChainConfig.gas_capped`."""
+    """Property of the chain, not part of the log's record: see `chain.forks.ChainConfig.gas_capped`."""
     blob_base_fee: int | None = None
     """Wei per blob gas in a simulated call that sets it; None in a block, where it follows from the excess blob gas."""

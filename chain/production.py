@@ -40,9 +40,9 @@ class ChainSettings(msgspec.Struct, frozen=True):
     timestamp_interval: int | None = None
     """Seconds from block to block, whatever the clock says; None follows the clock."""
     next_base_fee: int | None = None
-    """Of the next block only, wei per gas."""
+    """For the next block only, wei per gas."""
     next_prevrandao: bytes | None = None
-    """Of the next block only."""
+    """For the next block only."""
     impersonated: list[bytes] = []
     """Accounts that may send transactions which nobody signed."""
     impersonate_all: bool = False

@@ -27,7 +27,7 @@ def _count(data: bytes, at: int, size: int) -> int:
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int, bool]:
-    """Of the value at an offset: where its content begins, bytes to skip, values inside, whether it is a map."""
+    """The head of the value at an offset: start of its content, bytes to skip, values inside, whether it is a map."""
     byte = data[at]
     at += 1
     if byte < 0x80 or byte >= 0xE0:

@@ -59,7 +59,7 @@ class SessionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     breakpoints: tuple[Breakpoint, ...]
     breakpoint_ids: int
     is_running: bool = False
-    """Of the format; nothing runs that is kept."""
+    """Kept for the format: a stored session does not run."""
 
 
 def record_of(session: Session) -> SessionRecord:

@@ -49,7 +49,7 @@ class Snapshot(NamedTuple):
     id: int
     block: int
     position: int
-    """Of the state (`storage.state.positions`)."""
+    """Position of the state (`storage.state.positions`)."""
     pool: list[int]
     """LSNs of the POOL_ADMIT records of the waiting transactions, in order of arrival."""
     settings: dict[str, Any]

@@ -33,7 +33,7 @@ class NewRecords:
 
     @property
     def last_lsn(self) -> int:
-        """Of the newest record, in the log or not."""
+        """LSN of the newest record, appended or not."""
         return self._next_lsn - 1
 
     def add(self, kind: RecordType, payload: bytes, *, optional: bool = False) -> int:

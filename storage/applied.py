@@ -35,7 +35,7 @@ class Head(NamedTuple):
 
     header: Header
     position: int
-    """Of the state (`storage.state.positions`)."""
+    """Position of the state (`storage.state.positions`)."""
     lsn: int
     """LSN of the block's seal, or of the revert that made the block the head again."""
 

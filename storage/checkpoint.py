@@ -47,7 +47,7 @@ class Checkpoint:
     block: int
     block_hash: Hash32
     state_root: Hash32
-    """Of the stored state: the block's, or that after its amendments."""
+    """Root of the stored state: the block's, or that after its amendments."""
     previous: Hash32
     """Hash of the record before; zero for the first."""
     schema_version: int = SCHEMA_VERSION
@@ -167,7 +167,7 @@ class ReplayStart(msgspec.Struct, frozen=True, array_like=True):
     values: dict[str, Any] = msgspec.field(default_factory=dict)
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
-    """Of `storage.idempotency.Answers`."""
+    """Items of `storage.idempotency.Answers`."""
     place: Place | None = None
     """Where in the log recovery begins to read; None: at the beginning of a segment."""
     snapshots: list[list[Any]] = msgspec.field(default_factory=list)

@@ -70,7 +70,7 @@ class Pruned(NamedTuple):
     first_lsn: int
     """Where the log begins now."""
     paths: list[str]
-    """Of the segments that went; empty if none could."""
+    """Paths of the removed segments; empty if none could be removed."""
     bytes: int
 
 

@@ -19,7 +19,7 @@ from zvmd.printable import printable
 
 UNITS_WEI = {"wei": 1, "gwei": 10**9, "ether": 10**18, "eth": 10**18}
 TYPES = ("address", "bool", "bytes", "string", "function", "int", "uint", "fixed", "ufixed")
-"""Of the ABI, without their sizes."""
+"""Types of the ABI, without their sizes."""
 
 AddressLike = bytes | str
 

@@ -26,7 +26,7 @@ TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
 FILE_BYTES_MAX = 64 * 1024
-"""Of the files above; what is longer was not written by a node."""
+"""Largest size of the files above; a node writes no longer ones."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ class TransactionFate(NamedTuple):
     reason: str = ""
     """Why it waits, or is in no block."""
     block_number: int | None = None
-    """Of the block that has it, or had it until a revert."""
+    """Number of the block that contains it, or contained it until a revert."""
     replaced_by: Hash32 | None = None
 
 

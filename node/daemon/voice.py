@@ -25,7 +25,7 @@ class Voice(NamedTuple):
     form: Form | None
     """Form of the transcript; None: it is off until it is switched on."""
     progress: Progress
-    """Of the start."""
+    """Progress of the start."""
 
 
 def form_of(settings: Settings, is_terminal: bool, environ: Mapping[str, str]) -> Form | None:

@@ -38,7 +38,7 @@ class GoBack(NamedTuple):
 
     revert: Revert
     lsn: int
-    """Of its record."""
+    """LSN of its record."""
     waiting: list[PooledTransaction]
     """Content of the pool afterwards."""
 

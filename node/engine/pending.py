@@ -37,7 +37,7 @@ class _Key(NamedTuple):
 
     environment: BlockEnvironment
     published: tuple[int, int]
-    """Of `Store.published`."""
+    """Value of `Store.published`."""
     pool_version: int
 
 

@@ -84,7 +84,7 @@ class Cheat(Request):
     """Execute a development call."""
 
     name: str
-    """Of `node.engine.cheats.CHEATS`."""
+    """Key of `node.engine.cheats.CHEATS`."""
     arguments: tuple[Any, ...] = ()
     key: str = ""
     """Idempotency key: a later request with it gets the same answer, and nothing is done. Empty for none."""

@@ -177,7 +177,7 @@ class Visitor(NamedTuple):
 
     hosts: tuple[str, ...]
     address: str | None
-    """Of the peer, as the system tells it."""
+    """Address of the peer, from the socket."""
     origins: tuple[str, ...] = ()
     authorizations: tuple[str, ...] = ()
     forwarded: bool = False

@@ -44,7 +44,7 @@ class Context:
     status_parts: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     """What ``zvmd_status`` shows beside the node's own status, by name."""
     rights: Rights = EVERYTHING
-    """Of the caller."""
+    """Rights of the caller."""
     impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an account is impersonated for one transaction only."""
     filters: FilterStore = field(init=False)

@@ -21,7 +21,7 @@ EVENTS = 256
 EVENTS_BYTES = 1 << 20
 """Most bytes of these events as JSON."""
 WATCHERS = 64
-"""Of one session."""
+"""Most watchers of one session."""
 FEEDS = 64
 """Most feeds kept of sessions without watchers."""
 

@@ -55,7 +55,7 @@ class TracedCall:
     """None: a static call has none."""
     gas_used: int = 0
     output: bytes = b""
-    """Of a creation the code it deployed."""
+    """Output data; for a creation the deployed code."""
     error: str | None = None
     """Geth's error message; None: it succeeded."""
     revert_reason: str = ""

@@ -22,9 +22,9 @@ DECODED_MAX_BYTES: Final = 4_096
 ARRAYS_MAX: Final = 2
 """Arrays within arrays are decoded up to this depth: deeper ones can be a thousand times larger than their encoding."""
 SHOWN_CHARACTERS: Final = 240
-"""Of one call or reason; the rest is cut."""
+"""Characters shown of one call or reason; the rest is cut."""
 RAW_BYTES: Final = 36
-"""Of data that cannot be decoded: a selector and one word."""
+"""Bytes shown of data that cannot be decoded: a selector and one word."""
 
 
 class Item(NamedTuple):

@@ -58,7 +58,7 @@ class _Recent(Generic[T]):
 
     @property
     def weight(self) -> int:
-        """Of all together."""
+        """Total weight of the entries."""
         return self._items.weight
 
     def forget_after(self, number: int) -> None:

@@ -25,7 +25,7 @@ Identity = tuple[int, int]
 
 
 def identity_of(path: Path | str) -> Identity | None:
-    """Of the file with this name, None if there is none."""
+    """Identity of the file with this name, None if there is none."""
     try:
         found = Path(path).stat()
     except OSError:

@@ -19,7 +19,7 @@ class Entry(NamedTuple):
 
     kept: Kept
     lsn: int
-    """Of the record that changed it last; in a checkpoint just opened, at most the checkpoint's."""
+    """LSN of the record that changed it last; in a checkpoint just opened, at most the checkpoint's."""
 
     @property
     def bytes(self) -> int:
@@ -41,9 +41,9 @@ class SessionShelf:
         self.highest = 0
         """The highest id ever given; ids are never given twice."""
         self.last_lsn = 0
-        """Of the newest record."""
+        """LSN of the newest record."""
         self.unwritten_bytes = 0
-        """Of records that no checkpoint holds yet."""
+        """Bytes of records that no checkpoint holds yet."""
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -75,7 +75,7 @@ class StateStore:
         self.positions = self._stored_positions = stored_positions(snapshot)
         """Where the blocks' states are; replaced, never changed."""
         self.position = floor
-        """Of the newest state; -1 before genesis."""
+        """Position of the newest state; -1 before genesis."""
         self.has_changes = False
         """Since the last `freeze`."""
         self._checkpointed = self.head

@@ -105,6 +105,20 @@ def test_every_module_says_in_its_first_line_what_is_in_it() -> None:
     assert not faults, "\n".join(faults)
 
 
+def test_no_docstring_leaves_out_its_subject() -> None:
+    """``Of the newest record.`` under a constant: the reader has to guess what of it."""
+    faults = [f"{path}:{line}: {text!r}" for path, line, text in _strings() if text.startswith("Of ")]
+    assert not faults, "\n".join(faults)
+
+
+def _strings() -> Iterator[tuple[str, int, str]]:
+    """Strings that are statements: docstrings, those of constants and attributes too."""
+    for path, _, tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                yield path, node.lineno, str(node.value.value)
+
+
 def _hints() -> Iterator[tuple[str, int, str]]:
     for path, _, tree in _trees():
         for node in ast.walk(tree):
@@ -131,4 +145,5 @@ def test_the_texts_are_read() -> None:
     texts = list(_texts('"""Module."""\n# a comment\nx = f"a {1} b"\n', ast.parse('"""Module."""\nx = f"a {1} b"\n')))
     assert {text for _, text in texts} == {"Module.", "# a comment", "a", "b"}
     assert len(list(_hints())) > 100
+    assert len(list(_strings())) > 5_000
     assert Path(_trees()[0][0]).suffix == ".py"

@@ -1,4 +1,4 @@
-"""Native memory that the executions of one thread use one after the other."""
+"""Native memory that the executions of one thread reuse one after the other."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class FramePool:
         return frames[depth]
 
     def tidy(self) -> None:
-        """Between two executions: give back much memory, and frames of great depth."""
+        """Between two executions: free large memories and frames of great depth."""
         frames = self.frames
         if self.has_grown:
             self.has_grown = False

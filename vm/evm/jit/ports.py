@@ -42,7 +42,7 @@ class CompilerStatus(NamedTuple):
     """Exceptions in its thread, and times that the thread had to be replaced."""
     last_fault: str = ""
     process_id: int | None = None
-    """Of the process that compiles, if it runs."""
+    """Id of the compile process, if it runs."""
 
     @property
     def restarts(self) -> int:

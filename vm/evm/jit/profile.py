@@ -10,7 +10,7 @@ from vm.evm.jit.entry_table import EntryTable
 
 
 class Profile:
-    """Of one code; owned by the tier, which drops it with the code (see `vm.evm.jit.tier`)."""
+    """The profile of one code; owned by the tier, which drops it with the code (see `vm.evm.jit.tier`)."""
 
     __slots__ = (
         *("_code", "calls", "code_hash", "counted", "failures", "is_waiting", "next_look", "rounds", "table"),

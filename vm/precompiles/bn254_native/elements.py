@@ -28,7 +28,7 @@ class Kind:
 
     name: str
     parts: tuple[Kind, ...] = ()
-    """Of what it is made, in the order in memory; none for the base field."""
+    """Its parts, in the order in memory; none for the base field."""
 
     @property
     def leaves(self) -> int:
