@@ -5,7 +5,7 @@
 Names: pc op gas depth step value caller address origin msize stacksize calldatasize, and opcodes by name.
 ``stack[i]`` counts from the top, ``mem[a:b]`` and ``calldata[a:b]`` are up to 32 bytes read big-endian,
 ``calldata[i]`` is the word that CALLDATALOAD reads at ``i``, ``storage[k]`` belongs to the running account.
-Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
+Arithmetic wraps; dividing by 0 gives 0. A missing stack word makes the whole expression false.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ _BINARY: Final[dict[str, tuple[int, Callable[[int, int], int]]]] = {
     "/": (10, lambda a, b: a // b if b else 0),
     "%": (10, lambda a, b: a % b if b else 0),
 }
-"""Strength and meaning; ``||`` (1) and ``&&`` (2) are apart because they need not look at both sides."""
+"""Precedence and meaning; ``||`` (1) and ``&&`` (2) are separate because they need not evaluate both sides."""
 
 
 class _Absent(Exception):
-    """A stack word that is not there."""
+    """A stack word is missing."""
 
 
 class Part(NamedTuple):
-    """A parsed piece: how to compute it, and at which opcodes or pcs alone it can hold (None: anywhere)."""
+    """A parsed part: how to compute it, and the only opcodes or pcs at which it can hold (None: any)."""
 
     node: Node
     opcodes: frozenset[int] | None = None
@@ -88,7 +88,7 @@ class Expression:
 
     @property
     def is_located(self) -> bool:
-        """It can hold only at some opcodes or places, so native code can look for it."""
+        """Whether it can hold only at certain opcodes or pcs, so that native code can look for it."""
         return self.opcodes is not None or self.pcs is not None
 
     def __call__(self, position: Position) -> bool:
@@ -99,7 +99,7 @@ class Expression:
             return False
 
     def value(self, position: Position) -> int | None:
-        """Its value here, for watching; None where a stack word is missing."""
+        """Its value here; None where a stack word is missing."""
         try:
             return int(self._node(position))
         except _Absent:
@@ -226,7 +226,7 @@ _INDEXED: Final[
     "calldata": (lambda p, start: _calldata(p, start, start + 32), _calldata),
     "storage": (lambda p, slot: p.storage(slot), None),
 }
-"""What ``name[i]`` and ``name[a:b]`` mean; None where there is no such form."""
+"""The meanings of ``name[i]`` and ``name[a:b]``; None for a form that does not exist."""
 
 
 def _number(token: str) -> Part:

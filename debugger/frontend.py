@@ -1,4 +1,4 @@
-"""What front ends show besides the state: a frame's code, its listing, the timeline's marks, an expression's value."""
+"""Data for front ends besides the state: a frame's code, its listing, the timeline's marks, values of expressions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORD_BYTES = 32
 
 
 class CodePage(msgspec.Struct, frozen=True, rename="camel"):
-    """Code of a frame from ``offset`` on, as much as was asked for."""
+    """A page of a frame's code from ``offset`` on."""
 
     address: str
     """The account whose code it is; for init code the one that is being created."""
@@ -32,7 +32,7 @@ class CodePage(msgspec.Struct, frozen=True, rename="camel"):
     code: str
     fork: str
     init: bool = False
-    """It is init code: what creates an account, not what the account runs later."""
+    """Whether it is init code, which creates the account, and not its runtime code."""
 
 
 def read_code(session: Session, frame: int | None, offset: int = 0, limit: int = PAGE_MAX) -> CodePage:
@@ -55,7 +55,7 @@ def read_code(session: Session, frame: int | None, offset: int = 0, limit: int =
 
 
 class Marks(msgspec.Struct, frozen=True, rename="camel"):
-    """What lies along a session's timeline."""
+    """The marks along a session's timeline."""
 
     step: int
     keyframes: list[int]
@@ -79,10 +79,10 @@ def timeline_marks(session: Session) -> Marks:
 
 
 class Bytes(msgspec.Struct, frozen=True):
-    """A value of an expression that is a piece of calldata or memory rather than a word."""
+    """The value of an expression that is a part of calldata or memory, not a word."""
 
     bytes: str
-    """Hex digits behind ``0x``, two a byte."""
+    """``0x`` and two hex digits per byte."""
 
 
 _OFFSET = r"\s*(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})\s*"
@@ -130,11 +130,11 @@ class Instruction(NamedTuple):
     pc: int
     name: str
     data: bytes
-    """What a PUSH pushes; shorter than the opcode says where the code ends."""
+    """The immediate of a PUSH; shorter than the opcode says if the code ends in it."""
 
     @property
     def text(self) -> str:
-        """As people write it."""
+        """The instruction as assembly text."""
         return f"{self.name} 0x{self.data.hex()}" if self.data else self.name
 
 

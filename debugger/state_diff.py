@@ -1,4 +1,4 @@
-"""What differs between two positions of one session or of two: state, stack, memory."""
+"""Differences between two positions of one session or of two: state, stack, memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from debugger.slices import Slices, finish
 from debugger.timeline import Timeline
 
 STATE_SLOTS = 1 << 20
-"""Slots one comparison looks at."""
+"""Most slots in one comparison."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class StateDiff(msgspec.Struct, frozen=True, rename="camel"):
-    """What differs between two positions."""
+    """The differences between two positions."""
 
     accounts: dict[str, dict[str, Change]]
     """By address: balance, nonce, codeHash."""

@@ -1,4 +1,4 @@
-"""The gallery: explained programs with checked end states, as TOML text that a service reads and stores."""
+"""Templates: explained programs with checked end states, as TOML text that a service reads and stores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vm.machine import Machine
 
 
 class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An account of the template's world."""
+    """An account in the template's base state."""
 
     about: str = ""
     assembly: str | None = None
@@ -30,7 +30,7 @@ class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The end state; what is not given is not checked."""
+    """The expected end state; a field that is not given is not checked."""
 
     halt: str
     output: str | None = None
@@ -45,7 +45,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to look at when the run is at a step."""
+    """An explanation for one step of the run."""
 
     step: int
     text: str
@@ -72,7 +72,7 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     notes: list[Note] = []
 
     def program(self) -> Program:
-        """What a session of it runs. Raises `InvalidTemplate` and `InvalidProgram`."""
+        """The program of a session created from it. Raises `InvalidTemplate` and `InvalidProgram`."""
         state = {
             address: AccountSetup(
                 account.balance, account.nonce, _code(account.assembly, account.code), account.storage
@@ -155,7 +155,7 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
 
 
 def end_state(template: Template, machine: Machine) -> Slices[State]:
-    """Run it to its end, in slices. Raises `InvalidTemplate` if that takes too long."""
+    """Run a session to its end, in slices. Raises `InvalidTemplate` if that takes too long."""
     session = Session(template.program(), machine)
     try:
         yield from step(session, TEMPLATE_STEPS)
@@ -167,7 +167,7 @@ def end_state(template: Template, machine: Machine) -> Slices[State]:
 
 
 def check_template(template: Template, machine: Machine) -> Slices[list[str]]:
-    """Run it, in slices, and compare with its expected end state: what differs, in words; empty if nothing does."""
+    """Run it, in slices, and compare the end with the expected one; returns a description of each difference."""
     state, expected = (yield from end_state(template, machine)), template.expected
     halt = state.halt
     assert halt is not None

@@ -29,7 +29,7 @@ from storage.state.verify import check_sample
 from storage.wal.reader import Place
 
 SCHEMA_VERSION = 1
-"""Of everything in the key-value store."""
+"""Format version of everything in the key-value store."""
 LINKS_CHECKED = 1_024
 PATHS_CHECKED = 1_000
 
@@ -38,16 +38,16 @@ _RECORD = struct.Struct(">IQQQ32s32s32s")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one batch brought the store to."""
+    """The state of the store after one checkpoint batch."""
 
     number: int
     """Position in the chain of checkpoints, from 1."""
     lsn: int
-    """Last log record whose effects are included."""
+    """LSN of the last log record whose effects are included."""
     block: int
     block_hash: Hash32
     state_root: Hash32
-    """Of the stored state: the block's, or that after its amendments."""
+    """Root of the stored state: the block's, or that after its amendments."""
     previous: Hash32
     """Hash of the record before; zero for the first."""
     schema_version: int = SCHEMA_VERSION
@@ -167,7 +167,7 @@ class ReplayStart(msgspec.Struct, frozen=True, array_like=True):
     values: dict[str, Any] = msgspec.field(default_factory=dict)
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
-    """Of `storage.idempotency.Answers`."""
+    """Items of `storage.idempotency.Answers`."""
     place: Place | None = None
     """Where in the log recovery begins to read; None: at the beginning of a segment."""
     snapshots: list[list[Any]] = msgspec.field(default_factory=list)

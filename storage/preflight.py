@@ -30,7 +30,7 @@ MOST_BYTES = {
     **dict.fromkeys((layout.FORMAT, layout.LOCK, layout.SUSPECT, layout.PANIC), SMALL_BYTES),
     **dict.fromkeys((f"{layout.WAL}/{name}" for name in (BEGINNING_NAME, WATERMARK_NAME)), SMALL_BYTES),
 }  # fmt: skip
-"""Of files that are read whole: a larger one would only fill the memory."""
+"""Largest sizes of files that are read whole: a larger one would only fill the memory."""
 WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file")
 
 

@@ -46,7 +46,7 @@ class Waiting:
     admitted: dict[int, bytes] = field(default_factory=dict)
     """Raw transaction by LSN of every POOL_ADMIT record that was read."""
     lsns: dict[bytes, int] = field(default_factory=dict)
-    """Of those that wait, by raw transaction, in order of arrival."""
+    """LSNs of the waiting ones by raw transaction, in order of arrival."""
 
     def admit(self, lsn: int, raw: bytes) -> None:
         """One more waits."""

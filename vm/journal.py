@@ -314,9 +314,9 @@ class Journal:
         self._base_accounts: dict[Address, Account | None] = {}
         self._tables = SlotTables({}, {}, {}, {})
         self._unread: list[BulkAdopted] = []
-        """Of this transaction, in the undo list, too."""
+        """Unread changes of this transaction, which are also in the undo list."""
         self._unread_ended: list[RecordedChanges] = []
-        """Of transactions that have ended, of which only the values of storage matter."""
+        """Unread changes of ended transactions, of which only the storage values matter."""
         self._base_storage: dict[Address, dict[int, int]] = {}
         self._codes: dict[Hash32, bytes] = {}
         self._wiped: dict[Address, bool] = {}

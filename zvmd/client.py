@@ -64,7 +64,7 @@ class Deployed:
     address: bytes
     """20 bytes."""
     hash: bytes
-    """Of the transaction."""
+    """Hash of the transaction."""
     block_number: int
     """The block that has it."""
 

@@ -26,7 +26,7 @@ TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
 FILE_BYTES_MAX = 64 * 1024
-"""Of the files above; what is longer was not written by a node."""
+"""Largest size of the files above; a node writes no longer ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def find_endpoint(
         port = 0
     if not port or parts.scheme != "quic" or not parts.hostname:
         raise ConnectionFailed(
-            f"{target!r} is no QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
+            f"{target!r} is not a QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
         )
     secret = token or environ.get(TOKEN_VARIABLE)
     if secret is None:

@@ -166,9 +166,9 @@ class LogPositions(JsonPart, frozen=True):
     """Log sequence numbers (LSN) of the write-ahead log."""
 
     first_lsn: int
-    """Of the oldest record that is kept."""
+    """LSN of the oldest record that is kept."""
     last_lsn: int
-    """Of the newest record written."""
+    """LSN of the newest record written."""
     durable_lsn: int
     """All records up to it survive a power failure."""
     checkpoint_lsn: int
@@ -207,7 +207,7 @@ class HaltState(JsonPart, frozen=True):
     created: Data | None = None
     """Address of the contract that was created."""
     gas_used: int | None = None
-    """Of a transaction: gas that was paid for, with refunds and intrinsic gas."""
+    """Gas that a transaction paid for, including refunds and intrinsic gas."""
 
 
 class Position(JsonResult, frozen=True):
@@ -282,9 +282,9 @@ class State(JsonResult, frozen=True):
     """The top last."""
     memory: Data
     calldata: Data
-    """Of the frame; empty in init code."""
+    """Calldata of the frame; empty in init code."""
     return_data: Data
-    """Of the last call; at the end of the run, its output."""
+    """Return data of the last call; at the end of the run, its output."""
     storage: dict[Quantity, Quantity]
     """Slots of the running account that the run has read or written so far, ascending."""
     transient_storage: dict[Quantity, Quantity]

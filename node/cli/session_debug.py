@@ -40,10 +40,10 @@ class HttpConnection:
 @program_options
 @link_options
 def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
-    """Debug in the terminal: a session by its ID, or a new one. Press h there for the keys."""
+    """Debug in the terminal: a session by its ID, or a new one. Press h to see the keys."""
     wanted = any(value is not None for value in fields.values())
     if (session_id is not None) == wanted:
-        raise click.UsageError("give the ID of a session, or what a new one is of: --code, --to, --tx or --template")
+        raise click.UsageError("give the ID of a session, or --code, --to, --tx or --template for a new one")
     left = asyncio.run(_debug(session_id, fields, http, url, data_dir))
     again = f": zvmd session debug {left}" if isinstance(left, int) else ""
     say(f"session {shown(left)} stays as it is{again}")

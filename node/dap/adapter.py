@@ -1,4 +1,4 @@
-"""The Debug Adapter Protocol's requests: a table of what each takes, what it does and when it may come."""
+"""The table of the Debug Adapter Protocol's requests: arguments, handler, and when each is allowed."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Json = dict[str, Any]
 
 
 class Then(NamedTuple):
-    """A response's body, and events that come after it."""
+    """A response's body, and the events after it."""
 
     body: Json
     events: Callable[[Interruption], Iterable[Json]]
     is_move: bool = False
-    """They may come much later: others are answered meanwhile."""
+    """The events may come much later: other requests are answered meanwhile."""
 
 
 class While(Enum):
-    """What happens to a request that comes while the program runs."""
+    """What happens to a request that arrives while the program runs."""
 
     ANSWERED = "answered at once"
     INTERRUPTS = "the run is interrupted for it"
@@ -50,9 +50,9 @@ class Request:
 
 
 def initialize(it: Debuggee, arguments: ask.Initialize) -> Json:
-    """What the editor can do, and what the adapter can."""
+    """Exchange the capabilities of editor and adapter."""
     if it.is_initialized:
-        raise Refused("it is initialized already")
+        raise Refused("initialize was already called")
     it.is_initialized = True
     it.line_base, it.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
     it.tells_invalidated = arguments.supports_invalidated_event
@@ -60,18 +60,18 @@ def initialize(it: Debuggee, arguments: ask.Initialize) -> Json:
 
 
 def launch(it: Debuggee, arguments: ask.Launch) -> Then:
-    """A session of its own of a program or a template, or a session that is there."""
+    """Start a new session with a program or a template, or an existing session."""
     if it.session is not None:
-        raise Refused("something is debugged already: disconnect or restart")
+        raise Refused("a session is being debugged: disconnect or restart")
     _open(it, arguments)
-    # codes are not met before the program begins: what the editor kept of another session is pending until then
+    # no code has run yet: breakpoints the editor kept from another session are pending until it does
     return Then({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
 
 
 def attach(it: Debuggee, arguments: ask.Launch) -> Then:
-    """A session that is there, by number or share token."""
+    """Attach to an existing session, by number or share token."""
     if arguments.session is None:
-        raise Refused("attach needs a session: its number or a share token")
+        raise Refused("attach needs a session's number or a share token")
     return launch(it, arguments)
 
 
@@ -80,7 +80,7 @@ def _open(it: Debuggee, arguments: ask.Launch) -> None:
     if isinstance(session, str) and session.strip().isascii() and session.strip().isdecimal():
         session = int(session)
     if session is not None:
-        it.ask("zvmd_session_timeline", session)  # is it there?
+        it.ask("zvmd_session_timeline", session)  # raises if the session does not exist
     elif arguments.template is not None:
         session = int(it.ask("zvmd_session_from_template", arguments.template)["id"])
     else:
@@ -94,7 +94,7 @@ def _open(it: Debuggee, arguments: ask.Launch) -> None:
 
 
 def configuration_done(it: Debuggee, _: ask.Arguments) -> Then:
-    """The editor has set its breakpoints: the program begins."""
+    """The editor has set its breakpoints: start the program."""
     return _begin(it)
 
 
@@ -107,7 +107,7 @@ def _begin(it: Debuggee) -> Then:
 
 
 def threads(it: Debuggee, _: ask.Arguments) -> Json:
-    """One, once there is a session."""
+    """One thread, once there is a session."""
     return {"threads": [] if it.session is None else [{"id": listing.THREAD, "name": f"session {shown(it.session)}"}]}
 
 
@@ -122,7 +122,7 @@ def _move(name: str) -> Callable[[Debuggee, ask.Move], Then]:
 
 
 def restart(it: Debuggee, arguments: ask.Restart) -> Then:
-    """Back to the start, without edits; breakpoints stay. With other arguments than before another program."""
+    """Go back to the start, without edits; breakpoints stay. Changed arguments start another program."""
     wanted = arguments.arguments
     assert it.launched is not None
     if wanted is not None and _program(wanted) != _program(it.launched):
@@ -143,23 +143,23 @@ def _program(arguments: ask.Launch) -> ask.Launch:
 
 
 def restart_frame(it: Debuggee, arguments: ask.Frame) -> Then:
-    """Back to where the frame began."""
+    """Go back to where the frame began."""
     it.call("seek", listing.first_step_of_frame(it, arguments.frame_id))
     return Then({}, lambda _: [*moves.met(it), moves.stopped("restart")])
 
 
 def goto(it: Debuggee, arguments: ask.Goto) -> Then:
-    """Go on at another instruction, without executing those between: an edit, on a branch of its own."""
+    """Continue at another instruction without executing those between: an edit, on a new branch."""
     listing.check_thread(arguments.thread_id)
     it.call("edit", {"kind": "pc", "value": listing.target_pc(it, arguments.target_id)})
     return Then({}, lambda _: [moves.stopped("goto")])
 
 
 def exception_info(it: Debuggee, arguments: ask.Thread) -> Json:
-    """What failed where it stopped."""
+    """The failure at which the program stopped."""
     listing.check_thread(arguments.thread_id)
     if it.exception is None:
-        raise Refused("it did not stop at a failure")
+        raise Refused("the program did not stop at a failure")
     return {**it.exception, "breakMode": "always"}
 
 
@@ -173,7 +173,7 @@ def _edit(handler: Callable[[Debuggee, Any], Json]) -> Callable[[Debuggee, Any],
 
 
 def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Then:
-    """Leave. What was launched ends and what was attached to stays, unless the editor says otherwise."""
+    """End debugging. A launched session is closed and an attached one kept, unless the editor asks otherwise."""
     ends = arguments.terminate_debuggee
     if it.launched is not None and it.launched.keep and not it.is_attached:
         ends = False
@@ -183,7 +183,7 @@ def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Then:
 
 
 def pause(it: Debuggee, arguments: ask.Thread) -> Json:
-    """Ends a run in another thread, whose stopped event tells where."""
+    """End a run in another thread, whose stopped event gives the position."""
     listing.check_thread(arguments.thread_id)
     it.call("pause")
     return {}
@@ -218,8 +218,8 @@ AT_ONCE: dict[str, Request] = {
 """Requests that overtake all others."""
 
 
-class Told(Refused):
-    """A refusal whose message is one the protocol defines: ``cancelled``, ``notStopped``."""
+class ProtocolRefusal(Refused):
+    """A refusal with a ``message`` that the protocol defines: ``cancelled`` or ``notStopped``."""
 
     def __init__(self, message: str, text: str) -> None:
         super().__init__(text)
@@ -227,19 +227,19 @@ class Told(Refused):
 
 
 def check(it: Debuggee, row: Request | None, command: str) -> Request:
-    """The row of a request, which may come now. Raises `Refused`."""
+    """The row of a request that is allowed now. Raises `Refused`."""
     if row is None:
         raise Refused(f"{command[:100] or 'a request without a command'} is not supported")
     if row.needs_session and it.session is None:
-        raise Refused("nothing is debugged yet: launch or attach first")
+        raise Refused("there is no session yet: launch or attach first")
     return row
 
 
 def failed(error: BaseException) -> Json:
-    """What a response says of an error."""
-    is_told = isinstance(error, Refused | ZvmdError)
-    told = str(error) if is_told else f"a fault in the adapter: {type(error).__name__}: {error}"
-    details = {"id": 1, "format": "{text}", "variables": {"text": told}, "showUser": True}
-    message = error.message if isinstance(error, Told) else told
+    """The response for an error."""
+    is_expected = isinstance(error, Refused | ZvmdError)
+    text = str(error) if is_expected else f"a bug in the adapter: {type(error).__name__}: {error}"
+    details = {"id": 1, "format": "{text}", "variables": {"text": text}, "showUser": True}
+    message = error.message if isinstance(error, ProtocolRefusal) else text
     return {"success": False, "message": message, "body": {"error": details}}
 

@@ -1,6 +1,6 @@
-"""Arguments of the Debug Adapter Protocol's requests as types; what is of another type is refused with its path.
+"""The types of the arguments of DAP requests; a value of another type is refused with its path.
 
-Properties the adapter does not use are left out: msgspec ignores what it does not know, as the protocol asks.
+Properties that the adapter does not use are left out: msgspec ignores unknown ones, as the protocol requires.
 https://microsoft.github.io/debug-adapter-protocol/specification
 """
 
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
 
 
 class Arguments(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Of a request that takes none that matter."""
+    """Arguments of a request that uses none."""
 
 
 class Initialize(Arguments, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Initialize(Arguments, frozen=True, kw_only=True):
 
 
 class Launch(Arguments, frozen=True, kw_only=True):
-    """A program, or ``template``, or ``session``: number or share token of one that is there."""
+    """A program, or ``template``, or ``session``: number or share token of an existing one."""
 
     no_debug: bool = False
     stop_on_entry: bool = True
@@ -56,7 +56,7 @@ PROGRAM = (
     "code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create",
     "address",
 )  # fmt: skip
-"""Fields of a launch that are the session's program."""
+"""Fields of a launch that form the session's program."""
 
 
 class Restart(Arguments, frozen=True, kw_only=True):
@@ -123,7 +123,7 @@ class Disassemble(Arguments, frozen=True, kw_only=True):
 
 
 class Condition(Arguments, frozen=True, kw_only=True):
-    """What every kind of breakpoint takes."""
+    """Arguments of every kind of breakpoint."""
 
     condition: str = ""
     hit_condition: str = ""
@@ -139,7 +139,7 @@ class SetBreakpoints(Arguments, frozen=True, kw_only=True):
     source: Source
     breakpoints: list[SourceBreakpoint] | None = None
     lines: list[int] = []
-    """Deprecated in favour of breakpoints."""
+    """Deprecated in favour of ``breakpoints``."""
     source_modified: bool = False
 
 
@@ -230,14 +230,14 @@ class Refused(Exception):
 
 
 def number_in(text: str, what: str) -> int:
-    """A number of an argument that is text. Raises `Refused`."""
+    """The number in a text argument. Raises `Refused`."""
     if not _NUMBER.fullmatch(text):
         raise Refused(f"{what} is not a number: {text[:100]!r}")
     return int(text, 16 if text[:2] in ("0x", "0X") else 10)
 
 
 def read(arguments: object, kind: type[Arguments]) -> Any:
-    """The arguments as their type; null means that something is not given. Raises `Refused`."""
+    """Convert the arguments to their type; null counts as absent. Raises `Refused`."""
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
@@ -247,7 +247,7 @@ def read(arguments: object, kind: type[Arguments]) -> Any:
     except msgspec.ValidationError as error:
         raise Refused(f"{error}"[:500]) from None
     except UnicodeError:
-        raise Refused("a text has half a surrogate pair") from None
+        raise Refused("a string has half a surrogate pair") from None
 
 
 def _without_nulls(value: Any) -> Any:

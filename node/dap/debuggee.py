@@ -1,4 +1,4 @@
-"""What an editor debugs: a session of the node, the codes it has met, and what the editor told of itself."""
+"""What an editor debugs: a session of the node, the contracts it has run, and the editor's capabilities."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ CREATES = ("create", "create2")
 
 @dataclass
 class Debuggee:
-    """State of one editor's debugging."""
+    """The state of one editor's debugging."""
 
     ask: Ask
     points: Points = field(default_factory=Points)
     session: int | str | None = None
     """Its number, or a share token; None before launch and attach."""
     is_own: bool = False
-    """It was made for this editor."""
+    """Whether the session was created for this editor."""
     launched: Launch | None = None
-    """What launch or attach was asked with."""
+    """The arguments of launch or attach."""
     is_attached: bool = False
     codes: list[Code] = field(default_factory=list)
     exception: Json | None = None
-    """What `exceptionInfo` tells about where it stands."""
+    """The body of `exceptionInfo` at the current position."""
     is_initialized: bool = False
     line_base: int = 1
     column_base: int = 1
     tells_invalidated: bool = False
-    """The editor wants to know when values changed."""
+    """Whether the editor wants events when values change."""
     is_over: bool = False
 
     def call(self, name: str, *params: Any) -> Any:
-        """A method of the session."""
+        """Call a method of the session."""
         if self.session is None:
-            raise Refused("nothing is debugged yet: launch or attach first")
+            raise Refused("there is no session yet: launch or attach first")
         return self.ask(f"zvmd_session_{name}", self.session, *params)
 
     def state(self, frame: int | None, **windows: tuple[int, int]) -> Json:
-        """The state at a frame (None: the running one), of each long field only the window that is named."""
+        """The state at a frame (None: the running one); of each long field only the given window."""
         query: Json = {name: {"offset": 0, "limit": 0} for name in LONG}
         query |= {name: {"offset": offset, "limit": limit} for name, (offset, limit) in windows.items()}
         return dict(self.call("state", query if frame is None else {**query, "frame": frame}))
@@ -71,7 +71,7 @@ class Debuggee:
     # Codes
 
     def frames(self) -> list[Json]:
-        """Call frames, the outermost first; none at the end of the run. Their codes are known then."""
+        """Call frames, the outermost first; empty at the end of the run. Their codes are registered."""
         frames = list(self.state(None, callFrames=(0, FRAMES_MAX))["callFrames"])
         for at, frame in enumerate(frames):
             self.code_of(at, frame)
@@ -105,14 +105,14 @@ class Debuggee:
         return code
 
     def code_numbered(self, number: int) -> Code:
-        """A code met before."""
+        """A code that has run before."""
         if not 1 <= number <= len(self.codes):
             raise Refused(f"no source {number}")
         return self.codes[number - 1]
 
     def place_of(self, source: Source) -> Place:
-        """Which code an editor means. A name comes before a number, which an editor may have kept of an earlier
-        debugging. Raises `Refused`.
+        """The place that an editor's source means. A name precedes a number, which may come from an earlier
+        debugging session. Raises `Refused`.
         """
         for text in (source.name, source.path):
             found = _NAME.fullmatch(_base_name(text or ""))
@@ -124,18 +124,18 @@ class Debuggee:
         return Place(number=source.source_reference)
 
     def code_meant(self, place: Place) -> Code | None:
-        """The code, if it was met; of several the first."""
+        """The code if it has run; the first of several."""
         return next((code for code in self.codes if place.means(code)), None)
 
     def at_address(self, reference: str, offset: int = 0) -> tuple[int, int]:
-        """Number of the code (0: none is named) and pc of an address; the pc is negative before the code's start."""
+        """Number of the code (0: none) and pc of an address; the pc is negative before the code's start."""
         at = number_in(reference, "the address") + offset
         number = (at + ROWS_OUTSIDE_MAX) >> CODE_SHIFT
         return number, at - (number << CODE_SHIFT)
 
 
 Row = tuple[type[Arguments], Callable[[Debuggee, Any], Json]]
-"""What a request takes, and what answers it with the body of the response."""
+"""The type of a request's arguments, and the handler that returns the body of the response."""
 
 
 def _base_name(path: str) -> str:

@@ -111,7 +111,7 @@ class Readers:
         self._wakes: list[SimpleQueue[bool]] = []
         """What wakes each thread; False ends it."""
         self._asleep: list[SimpleQueue[bool]] = []
-        """Of the threads without work, the last to fall asleep last: it is woken first, as its caches are warm."""
+        """Threads without work, the last to fall asleep last: it is woken first, because its caches are warm."""
         self._put_back = self._stopped = self._replaced = 0
         self._begun = 0.0
         """When a thread last began a call."""
@@ -170,7 +170,7 @@ class Readers:
                 wake.put(False)
 
     def _unbounded(self) -> Work:
-        """Of what the node reads for itself and its streams: a page each, so the time begins with each."""
+        """The work of the node's own reads and of its streams: one page each, so the time starts again with each."""
         return Work(self._limits, self._own.client)
 
     # On the loop

@@ -52,7 +52,7 @@ class Parameter:
     required: bool
     default: Any
     right: Right | None
-    """Of parameters that name a session."""
+    """The right needed, for parameters that name a session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ DECODED_MAX_BYTES: Final = 4_096
 ARRAYS_MAX: Final = 2
 """Arrays within arrays are decoded up to this depth: deeper ones can be a thousand times larger than their encoding."""
 SHOWN_CHARACTERS: Final = 240
-"""Of one call or reason; the rest is cut."""
+"""Characters shown of one call or reason; the rest is cut."""
 RAW_BYTES: Final = 36
-"""Of data that cannot be decoded: a selector and one word."""
+"""Bytes shown of data that cannot be decoded: a selector and one word."""
 
 
 class Item(NamedTuple):
@@ -43,7 +43,7 @@ class Contract(NamedTuple):
 
 
 def contract_of(name: str, abi: object) -> Contract:
-    """A contract of a JSON ABI. Raises `ValueError` for what is no ABI."""
+    """A contract of a JSON ABI. Raises `ValueError` if it is not one."""
     if not isinstance(abi, list):
         raise ValueError("an ABI is a list")
     items: dict[str, dict[bytes, Item]] = {"function": {}, "error": {}}
@@ -54,7 +54,7 @@ def contract_of(name: str, abi: object) -> Contract:
                 item = Item(str(entry["name"]), types_of_abi(entry.get("inputs", [])))
                 kind[selector_of(item)] = item
         except (AttributeError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"an entry is no entry of an ABI: {type(error).__name__} {error}") from None
+            raise ValueError(f"not an entry of an ABI: {type(error).__name__} {error}") from None
     return Contract(name, items["function"], items["error"])
 
 

@@ -22,7 +22,7 @@ FILE_MAX_BYTES: Final = 8 * 2**20
 KEPT_MAX: Final = 256
 """ABIs kept in the data directory; the oldest make room."""
 KEPT_MAX_BYTES: Final = 2**20
-"""Of one of them."""
+"""Largest ABI that is kept."""
 KEPT_DIRECTORY: Final = "abi"
 LOOK_AGAIN_SECONDS: Final = 2.0
 """Folders are read again at most so often, and only when something unknown is met."""

@@ -64,7 +64,7 @@ def _refused(entry: Entry, colour: bool) -> list[str]:
 
 
 def _rewound(entry: Entry, colour: bool) -> list[str]:
-    return [_painted(f"the chain was brought back to block {entry['block']}", "dim", colour)]
+    return [_painted(f"the chain was rewound to block {entry['block']}", "dim", colour)]
 
 
 _LAYOUTS: Final = {"transaction": _transaction, "call": _call, "refused": _refused, "rewound": _rewound}

@@ -1,4 +1,4 @@
-"""Where the terminal debugger's views come from: the node, over QUIC or HTTP, connected again when it was away."""
+"""Fetches the terminal debugger's views from the node, over QUIC or HTTP; reconnects after a lost connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CODES_KEPT = 64
 
 
 class Connection(Protocol):
-    """A client with an event loop."""
+    """An asynchronous client of the node."""
 
     async def rpc(self, method: str, *params: Any) -> Any: ...
 
@@ -28,7 +28,7 @@ class Connection(Protocol):
 
 
 class Line:
-    """A connection that is made when it is needed; after it was lost, the next request makes another."""
+    """A connection opened when it is needed; after it was lost, the next request opens another."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
@@ -55,13 +55,13 @@ class Line:
             yield event
 
     async def close(self) -> None:
-        """Leave; sessions stay in the node."""
+        """Close the connection; sessions stay in the node."""
         if self._connection is not None:
             await self._connection.close()
 
 
 class Source:
-    """Looks at one session."""
+    """Views of one session."""
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self.session, self.line = session, line
@@ -83,7 +83,7 @@ class Source:
         )
 
     def changes(self) -> AsyncIterator[SessionChange]:
-        """What is done to the session, by whomever; first how it is now."""
+        """Yields once at the beginning and after each change of the session, by any client."""
         return self.line.watch(self.session.id)
 
     async def tree(self) -> Json:
@@ -91,7 +91,7 @@ class Source:
         return dict(await self.session.call("call_tree"))
 
     async def page(self, view: View, name: str, number: int) -> View:
-        """The view with a page of a field more."""
+        """The view with one more page of a field."""
         size = PAGES[name]
         window = {name: {"offset": number * size, "limit": size}}
         asked = {**{other: {"offset": 0, "limit": 0} for other in PAGES}, **window}
@@ -110,7 +110,7 @@ class Source:
 
 
 def _run_of(marks: Json) -> tuple[Any, Any]:
-    """What tells one run from another of the same session."""
+    """Identifies one run among those of the same session."""
     return marks.get("branch"), marks.get("edits")
 
 

@@ -131,7 +131,7 @@ class Wal:
 
     @property
     def segment_paths(self) -> list[str]:
-        """Of all segments, oldest first; on the disk, a compressed one has `storage.wal.packed.SUFFIX` behind it."""
+        """Paths of all segments, oldest first; on disk, a compressed one also has `storage.wal.packed.SUFFIX`."""
         return [segment.path for segment in self._writer.segments()[0]]
 
     def pack_one(self, pace: Pace = at_once) -> str:

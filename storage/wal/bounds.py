@@ -104,7 +104,7 @@ class Beginning(NamedTuple):
     """What was before the first record of a log."""
 
     sequence: int
-    """Of the first segment."""
+    """Number of the first segment."""
     last_lsn: int
     """The record before; 0 if the log was never pruned."""
     chain: bytes
@@ -114,7 +114,7 @@ class Beginning(NamedTuple):
 
     @classmethod
     def whole(cls, identity: WalIdentity) -> Beginning:
-        """Of a log that was never pruned."""
+        """The beginning of a log that was never pruned."""
         return cls(0, 0, identity.first_chain())
 
     @property

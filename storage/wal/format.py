@@ -15,7 +15,7 @@ from storage.errors import StoreTooNew
 from storage.io.checksum import CHECKSUMS, Checksum
 
 VERSION = 1
-"""Of the format written."""
+"""Format version that is written."""
 MIN_READER = 1
 """The oldest reader that understands what is written."""
 

@@ -69,7 +69,7 @@ class PackedFile:
         return found if whole else []
 
     def size(self) -> int:
-        """Of the segment, unpacked."""
+        """Bytes of the decompressed segment."""
         table = self._table
         return (len(table) - 1) * FRAME + table[-1][2] if table else self._file.size()
 

@@ -56,10 +56,10 @@ class Place(NamedTuple):
     """Between two groups of a segment: reading may begin there, if all before it was durable."""
 
     salt: bytes
-    """Of the segment: offsets in another file, or another life of it, mean nothing."""
+    """Salt of the segment: offsets are meaningless in another file or an older life of it."""
     offset: int
     last_lsn: int
-    """Of the record before."""
+    """LSN of the previous record."""
     chain: bytes
     """Chain value after that record."""
 

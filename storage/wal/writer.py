@@ -105,7 +105,7 @@ class LogWriter:
 
     @property
     def pending_bytes(self) -> int:
-        """Of records that wait for a flush."""
+        """Bytes of records that wait for a flush."""
         return self._queued
 
     def append(self, type: int, payload: bytes, *, optional: bool = False) -> int:  # noqa: A002

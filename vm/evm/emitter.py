@@ -24,14 +24,14 @@ Word = int | str
 
 
 class Emitter(ABC):
-    """What an opcode may do. Each back end gives stack, control flow and exits its own meaning."""
+    """The operations that emitters use. Each back end implements stack, control flow and exits in its own way."""
 
     def __init__(self, fork: Fork) -> None:
         self.fork = fork
         self.gas_schedule = SCHEDULES[fork]
         self.b = Builder()
         self.gas: Word = "%gas"
-        """Gas left at this point of the opcode, static gas already paid."""
+        """Gas left at this point of the opcode, after its static gas."""
 
     @property
     @abstractmethod
@@ -40,15 +40,15 @@ class Emitter(ABC):
 
     @abstractmethod
     def pop(self) -> Value:
-        """Take the top word."""
+        """Pop the top word."""
 
     @abstractmethod
     def push(self, value: Value) -> None:
-        """Put a word on top."""
+        """Push a word."""
 
     @abstractmethod
     def drop(self) -> None:
-        """Take the top word without looking at it."""
+        """Drop the top word."""
 
     @abstractmethod
     def dup(self, n: int) -> None:
@@ -80,15 +80,15 @@ class Emitter(ABC):
 
     @abstractmethod
     def host(self) -> None:
-        """End the opcode by leaving it to Python (see `vm.evm.layout.Exit.HOST`)."""
+        """End the opcode by handing it to Python (see `vm.evm.layout.Exit.HOST`)."""
 
     @abstractmethod
     def host_unless(self, condition: str) -> None:
-        """Like `host` where the i1 does not hold; go on natively where it does."""
+        """Like `host` if the i1 is false; continue natively if it is true."""
 
     @abstractmethod
     def failure(self, code: Halt | Exit) -> str:
-        """Label of a block that gives up the opcode, with the state as it was before it."""
+        """Label of a block that aborts the opcode, with the state from before it."""
 
     # Everything below is the same for all back ends.
 
@@ -122,13 +122,13 @@ class Emitter(ABC):
         return self.let(f"load i256, ptr {at}")
 
     def require(self, condition: str, code: Halt | Exit) -> None:
-        """Give up the opcode unless the i1 holds."""
+        """Abort the opcode unless the i1 is true."""
         onward = self.b.fresh("ok")
         self.b.do(f"br i1 {condition}, label %{onward}, label %{self.failure(code)}, !prof !0")
         self.b.place(onward)
 
     def require_not_static(self) -> None:
-        """Halt in a frame that may change nothing (EIP-214)."""
+        """Halt in a static frame (EIP-214)."""
         if self.fork >= Fork.BYZANTIUM:
             static = self.field(Field.STATIC)
             self.require(self.let(f"icmp eq i64 {static}, 0"), Halt.STATIC_VIOLATION)
@@ -189,7 +189,7 @@ class Emitter(ABC):
             self.charge(self.let(f"mul i64 {size}, {per_byte}"))
 
     def memrange(self, offset: Value, length: Value) -> tuple[str, Word]:
-        """Make the memory reach over a range and pay for it: its address and its length."""
+        """Expand the memory to a range and pay for it; returns the range's address and length."""
         (found,) = self.memranges((offset, length))
         return found
 

@@ -1,4 +1,4 @@
-"""One message tree being executed: a list of frames, driven without recursion."""
+"""Executes one tree of messages as a list of frames, without recursion."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ _REPEATED: Final = (_GROW, _SLOT, _TRANSIENT)
 _STOPPED: Final = int(Exit.STOPPED)
 _STOPS: Final = (int(Exit.STEP), int(Exit.BREAK), _STOPPED)
 _STEPS_AT_ONCE: Final = 4_096
-"""Opcodes that run between two looks at the interruption, where a tracer does not hear each of them."""
+"""Opcodes between two checks for an interruption, if no tracer receives each of them."""
 _HALTS: Final[dict[int, Halt]] = {int(halt): halt for halt in Halt}
 
 
 class StepMode(Protocol):
-    """What `Execution.step` asks besides counting; `vm.evm.watch` has two."""
+    """Decides where `Execution.step` stops besides its count; `vm.evm.watch` has two implementations."""
 
     table: int
     """Address of a dispatch table."""
@@ -87,26 +87,26 @@ class Execution:
         self.precompiles = context.journal.precompiles
         self.has_access_lists = runtime.fork >= Fork.BERLIN
         self.frames: list[Frame] = []
-        """Outermost first; the last one is running."""
+        """The frames, the outermost first; the last one is running."""
         self.outcome: Outcome | None = None
         """Set when the outermost message has ended."""
         self.steps = 0
-        """Opcodes that `step` has run in all frames; one that failed counts."""
+        """Number of opcodes that `step` has run in all frames, including failed ones."""
         self.last_halt = Halt.STOP
-        """How the message that ended last has ended, until `take_halt` takes it."""
+        """Result of the message that ended last, until `take_halt` takes it."""
         self.tracer = tracer
         self._pool = pool
         self._is_native = False
-        """Whether calls may be carried out by native code: nobody counts steps or listens."""
+        """Whether native code may execute calls: there is neither stepping nor a tracer."""
         self.native_state = pool.native_state
-        """State that native code keeps."""
+        """The native state."""
         pool.native_state.begin(context.blob_hashes)
         self._has_flushed = False
         """Whether the journal has anything from the state block, whose slots a failing frame then leaves wrong."""
         self._tables = pool.tables_of(runtime.interpreter)
         self._table = self._tables.plain
         self.interruption: Interruption | None = None
-        """What may stop `run` from another thread, through `halt` and `held_bytes`."""
+        """Stops `run` from another thread, through `halt` and `held_bytes`."""
 
     def halt(self) -> None:
         self._tables.halt()
@@ -292,7 +292,7 @@ class Execution:
         return self.outcome
 
     def _repeat(self, frame: Frame, code: int) -> int:
-        """Prepare what an opcode lacked and run it, and only it, again: it has been counted and seen already."""
+        """Prepare what an opcode lacked and run only that opcode again; it has already been counted and traced."""
         table = frame.words[_TABLE]
         frame.words[_TABLE] = self.runtime.interpreter.step_table
         while code in _REPEATED:
@@ -305,7 +305,7 @@ class Execution:
         return code
 
     def _prepare(self, frame: Frame, code: int) -> bool:
-        """After an exit before an opcode: give it what it lacks. False if it cannot have that."""
+        """After an exit before an opcode: supply what it lacks. False if that is impossible."""
         if code == _GROW:
             return self._pool.grow(frame)
         if code == _SLOT:
@@ -319,7 +319,7 @@ class Execution:
         self.native_state.clear(self.frames)
 
     def flush_to_journal(self) -> None:
-        """Bring what native code has changed into the journal, and tell the tracer of logs."""
+        """Move the changes of native code into the journal, and report logs to the tracer."""
         known = len(self.journal.logs) if self.tracer is not None else 0
         if self.native_state.flush_to_journal(self.journal, self.frames):
             self._has_flushed = True
@@ -328,7 +328,7 @@ class Execution:
                     self.tracer.log(log, position)
 
     def report_refused(self, message: Message, halt: Halt) -> None:
-        """Tell the tracer of a call that fails before it begins; the caller keeps the gas."""
+        """Report to the tracer a call that fails before it begins; the caller keeps the gas."""
         assert self.tracer is not None
         self.flush_to_journal()
         self.tracer.enter(message)
@@ -350,14 +350,14 @@ class Execution:
         self.steps, self.outcome, self.last_halt = steps, outcome, last_halt
 
     def drop_frames(self) -> None:
-        """Forget all frames and warm slots, as if nothing had begun."""
+        """Drop all frames and warm slots, as before the beginning."""
         self.native_state.discard()
         self._has_flushed = False
         while self.frames:
             self.frames.pop().finish()
 
     def close(self) -> None:
-        """Give all frames back, also those of an execution that has not ended."""
+        """Return all frames to the pool, also those of an unfinished execution."""
         self._tables.restore()
         self.drop_frames()
         self._pool.tidy()
@@ -401,7 +401,7 @@ class Execution:
         self._end(message, outcome)
 
     def revert(self, frame: Frame) -> None:
-        """Take back all that happened since the frame, which is no longer on the list, began."""
+        """Undo all changes since the beginning of the frame, which is no longer on the list."""
         if self.native_state.is_ahead(frame):
             self.runtime.interpreter.undo(frame.address)
         if self.journal.checkpoint() != frame.checkpoint:
@@ -412,7 +412,7 @@ class Execution:
                 self.native_state.clear(self.frames)
 
     def _end(self, message: Message, outcome: Outcome) -> None:
-        """Tell the tracer, and the calling frame or the caller of the whole execution, how the message ended."""
+        """Report the message's result to the tracer, and to the calling frame or the caller of the execution."""
         is_success, output, is_create = outcome.halt.is_success, outcome.output, message.kind in CREATES
         self.last_halt = outcome.halt
         self.native_state.forget_balance()

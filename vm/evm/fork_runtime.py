@@ -1,4 +1,4 @@
-"""What executing under one fork needs, made once in a process and shared by all executions."""
+"""The interpreter, handlers and compiled code of one fork, made once per process and shared by all executions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vm.evm.native import Interpreter
 
 
 class Tier(Protocol):
-    """Decides what is compiled, and knows what has been."""
+    """Decides which code is compiled, and finds the compiled code."""
 
     def entry_table_of(self, code: Code) -> EntryTable | None:
         """Where the compiled functions of the code about to run are; None to interpret it."""
@@ -30,7 +30,7 @@ class ForkRuntime(NamedTuple):
     fork: Fork
     interpreter: Interpreter
     handlers: list[Handler]
-    """What Python carries out, by opcode byte."""
+    """Handlers of the opcodes that Python executes, by opcode byte."""
     codes: CodeCache
     tier: Tier | None
     """None to interpret everything."""

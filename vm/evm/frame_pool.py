@@ -1,4 +1,4 @@
-"""Native memory that the executions of one thread use one after the other."""
+"""Native memory that the executions of one thread reuse one after the other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FramePool:
         return frame.grow()
 
     def tidy(self) -> None:
-        """Between two executions: give back much memory, and frames of great depth."""
+        """Between two executions: free large memories and frames of great depth."""
         frames = self.frames
         if self._has_grown:
             self._has_grown = False

@@ -27,7 +27,7 @@ class _Contract(NamedTuple):
     run: Callable[[bytes], bytes]
     gas: Formula = lambda price, _: price.base
     complexity: Callable[[bytes], int] | None = None
-    """Of modexp, whose price is another."""
+    """Complexity function of modexp, which has its own price formula."""
 
     def under(self, schedule: GasSchedule) -> Precompile:
         """The contract with its price."""

@@ -108,9 +108,9 @@ WAYS: list[tuple[Callable[[LocalNode], Hash32], str, str]] = [
     (dropped_with_all, DROPPED, "anvil_dropAllTransactions"),
     (nonce_raised, DROPPED, "nonce"),
     (mined_then_reverted, REVERTED, "block 1 was taken out"),
-    (waited_then_reverted, REVERTED, "it waited"),
+    (waited_then_reverted, REVERTED, "it was waiting"),
     (rolled_back, REVERTED, "block 1 was taken out"),
-    (reset, REVERTED, "it waited"),
+    (reset, REVERTED, "it was waiting"),
 ]
 
 

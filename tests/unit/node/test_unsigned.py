@@ -29,10 +29,10 @@ def called(**fields) -> Transaction:
     [
         ({}, DYNAMIC_FEE, LEGACY),
         ({"access_list": LIST}, DYNAMIC_FEE, ACCESS_LIST),
-        ({"access_list": ()}, DYNAMIC_FEE, ACCESS_LIST),
+        ({"access_list": ()}, DYNAMIC_FEE, LEGACY),
         ({"gas_price": 5}, LEGACY, LEGACY),
         ({"gas_price": 5, "access_list": LIST}, ACCESS_LIST, ACCESS_LIST),
-        ({"gas_price": 5, "access_list": ()}, ACCESS_LIST, ACCESS_LIST),
+        ({"gas_price": 5, "access_list": ()}, ACCESS_LIST, LEGACY),
         ({"max_fee_per_gas": 5}, DYNAMIC_FEE, DYNAMIC_FEE),
         ({"max_priority_fee_per_gas": 5}, DYNAMIC_FEE, LEGACY),
         ({"blob_versioned_hashes": BLOBS}, BLOB, BLOB),

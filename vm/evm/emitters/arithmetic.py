@@ -1,4 +1,4 @@
-"""ADD to SIGNEXTEND."""
+"""Emitters of the arithmetic opcodes, ADD to SIGNEXTEND (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def mod(c: Emitter, a: Value, b: Value) -> str:
 
 
 def _with_sign(c: Emitter, magnitude: str, sign: str) -> str:
-    """The magnitude, negated where the i256 ``sign`` is all ones and kept where it is 0."""
+    """The magnitude, negated if the i256 ``sign`` is all ones and unchanged if it is 0."""
     return c.let(f"sub i256 {c.let(f'xor i256 {magnitude}, {sign}')}, {sign}")
 
 

@@ -1,4 +1,4 @@
-"""BLOCKHASH to BLOBBASEFEE."""
+"""Emitters of the block information opcodes, BLOCKHASH to BLOBBASEFEE (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def blobhash(c: Emitter) -> None:
 
 @opcode("BLOCKHASH")
 def blockhash(c: Emitter) -> None:
-    """Push a block's hash; 0 outside the 256 blocks before this one. Python is asked once for each."""
+    """Push a block's hash; 0 outside the 256 blocks before this one. Python supplies each hash once."""
     # Stack
     number, state = c.saturated(c.pop()), c.pointer(Field.STATE)
     # Operation
@@ -54,7 +54,7 @@ def blockhash(c: Emitter) -> None:
 
 @opcode("SELFBALANCE")
 def selfbalance(c: Emitter) -> None:
-    """Push the account's balance (EIP-1884); Python is asked where it is not known."""
+    """Push the account's balance (EIP-1884); Python supplies it if it is not known."""
     state = c.pointer(Field.STATE)
     tag, balance = (
         c.let(f"getelementptr i8, ptr {state}, i64 {int(place)}")

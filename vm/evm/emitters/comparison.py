@@ -1,4 +1,4 @@
-"""LT to ISZERO."""
+"""Emitters of the comparison opcodes, LT to ISZERO (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STOP, jumps, RETURN, REVERT, INVALID, PC, GAS."""
+"""Emitters of control flow: STOP, jumps, RETURN, REVERT, INVALID, PC, GAS (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def stop(c: Emitter) -> None:
 
 @opcode("JUMP")
 def jump(c: Emitter) -> None:
-    """Go on at a JUMPDEST."""
+    """Continue at a JUMPDEST."""
     c.jump(c.pop())
 
 
 @opcode("JUMPI")
 def jumpi(c: Emitter) -> None:
-    """Go on at a JUMPDEST if the second word is not 0."""
+    """Continue at a JUMPDEST if the second word is not 0."""
     # Stack
     target, condition = c.pop(), c.pop()
     # Operation
@@ -72,5 +72,5 @@ def revert(c: Emitter) -> None:
 
 @opcode("INVALID")
 def invalid(c: Emitter) -> None:
-    """Halt, as any byte that is no opcode does (EIP-141)."""
+    """Halt, as any byte that is not an opcode does (EIP-141)."""
     c.b.do(f"br label %{c.failure(Halt.INVALID_OPCODE)}")

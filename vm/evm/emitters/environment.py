@@ -1,4 +1,4 @@
-"""ADDRESS to EXTCODEHASH: the account, the call, the code and what a call returned."""
+"""Emitters of the environment opcodes, ADDRESS to EXTCODEHASH (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vm.message import Halt
 
 
 def environment_word(c: Emitter, word: Env) -> None:
-    """Push a word that lasts at least as long as the frame."""
+    """Push a word of the environment that is constant during the frame."""
     c.push(c.env(word))
 
 
 def size_of(c: Emitter, field: Field) -> None:
-    """Push the length, in bytes, of something that the frame holds."""
+    """Push the length in bytes of calldata, code or return data."""
     c.push(c.let(f"zext i64 {c.field(field)} to i256"))
 
 
@@ -65,7 +65,7 @@ def returndatacopy(c: Emitter) -> None:
 
 @opcode("EXTCODECOPY")
 def extcodecopy(c: Emitter) -> None:
-    """Copy an account's code to memory, which Python does after what memory costs is paid."""
+    """Copy an account's code to memory: memory is paid for here, the copy is made by Python."""
     # Stack
     c.drop()
     target = c.pop()
@@ -80,5 +80,5 @@ def extcodecopy(c: Emitter) -> None:
 
 @opcode("BALANCE", "EXTCODESIZE", "EXTCODEHASH")
 def account_word(c: Emitter) -> None:
-    """Push something of an account, which Python finds; it charges for a cold one."""
+    """Push a property of an account; Python supplies it, and charges for a cold account."""
     c.host()

@@ -1,4 +1,4 @@
-"""LOG0 to LOG4: paid for and recorded natively; Python helps where the native state has no room."""
+"""Emitters of LOG0 to LOG4: native code charges and records; Python takes over if the native state is full."""
 
 from __future__ import annotations
 

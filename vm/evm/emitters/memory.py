@@ -1,4 +1,4 @@
-"""MLOAD to MSIZE, and MCOPY."""
+"""Emitters of the memory opcodes, MLOAD to MSIZE, and MCOPY (Yellow Paper, appendix H; EIP-5656)."""
 
 from __future__ import annotations
 

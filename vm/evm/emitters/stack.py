@@ -1,4 +1,4 @@
-"""POP, PUSHn, DUPn, SWAPn."""
+"""Emitters of the stack opcodes: POP, PUSHn, DUPn, SWAPn (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SLOAD, SSTORE, TLOAD, TSTORE. Slots that the table lacks are brought in by Python."""
+"""Emitters of SLOAD, SSTORE, TLOAD and TSTORE. Python brings in slots that the native table does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CREATE to SELFDESTRUCT: what is paid and checked natively before Python acts."""
+"""Emitters of CREATE to SELFDESTRUCT: the gas and the checks of native code before Python takes over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vm.message import Halt
 
 @opcode("CREATE", "CREATE2")
 def create(c: Emitter) -> None:
-    """Create a contract; what follows the static gas and that of the creation code is Python's."""
+    """Create a contract: static gas and gas for the init code are paid here, the rest is done by Python."""
     c.require_not_static()
     # Stack
     c.drop()
@@ -25,7 +25,7 @@ def create(c: Emitter) -> None:
 
 @opcode("CALL")
 def call(c: Emitter) -> None:
-    """Call an account; only without value in a frame that may change nothing (EIP-214)."""
+    """Call an account; in a static frame only without value (EIP-214)."""
     # Stack
     c.drop()
     c.drop()
@@ -39,7 +39,7 @@ def call(c: Emitter) -> None:
 
 @opcode("CALLCODE")
 def callcode(c: Emitter) -> None:
-    """Run another account's code for this account; the value goes nowhere."""
+    """Run another account's code on this account's storage; the value is not transferred."""
     # Stack
     c.drop()
     c.drop()
@@ -49,7 +49,7 @@ def callcode(c: Emitter) -> None:
 
 @opcode("DELEGATECALL", "STATICCALL")
 def delegatecall(c: Emitter) -> None:
-    """A call without a value of its own."""
+    """DELEGATECALL and STATICCALL: a call without a value operand (EIP-7, EIP-214)."""
     # Stack
     c.drop()
     c.drop()
@@ -57,7 +57,7 @@ def delegatecall(c: Emitter) -> None:
 
 
 def _leave_call(c: Emitter) -> None:
-    """Pay for memory of input and output, and leave what depends on accounts to Python."""
+    """Pay for the memory of input and output, and leave the account-dependent part to Python."""
     # Stack
     data = (c.pop(), c.pop())
     output = (c.pop(), c.pop())
@@ -69,6 +69,6 @@ def _leave_call(c: Emitter) -> None:
 
 @opcode("SELFDESTRUCT")
 def selfdestruct(c: Emitter) -> None:
-    """Send the balance away; what depends on accounts is Python's."""
+    """Send the balance to the heir; the account-dependent part is done by Python."""
     c.require_not_static()
     c.host()

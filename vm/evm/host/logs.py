@@ -1,4 +1,4 @@
-"""LOG0 to LOG4 where the state block has no room for the log, which has been paid for."""
+"""LOG0 to LOG4 where the native state has no room for the log, which has been paid for."""
 
 from __future__ import annotations
 

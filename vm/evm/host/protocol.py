@@ -1,4 +1,4 @@
-"""What the handlers of opcodes need of the execution they run in; `vm.evm.execution.Execution` is one."""
+"""The interface between opcode handlers and the execution; `vm.evm.execution.Execution` implements it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class OpcodeHost(Protocol):
     journal: Journal
     """The context's."""
     native_state: NativeState
-    """What native code has done since the journal was last brought up to date."""
+    """Changes of native code since they were last moved into the journal."""
     precompiles: Mapping[Address, Address]
     """Where a precompiled contract answers -> which one."""
     codes: CodeCache
@@ -47,7 +47,7 @@ class OpcodeHost(Protocol):
         """Report to the tracer a message that fails before it begins."""
 
     def flush_to_journal(self) -> None:
-        """Bring what native code has changed into the journal, and report logs to the tracer."""
+        """Move the changes of native code into the journal, and report logs to the tracer."""
 
     def forget_slots(self) -> None:
         """Have native code ask for all slots again."""

@@ -1,4 +1,4 @@
-"""Slots that native code looked for in vain: they are brought into the state block, and the opcode runs again."""
+"""Brings slots that native code did not find into the native state, after which the opcode runs again."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ from vm.ir.loader import compile_quickly
 CONTRACTS_MAX = 192
 """Contracts kept compiled; the linker takes some 150 KiB for each besides its code."""
 LOADED_BYTES_MAX = 48 << 20
-"""Of their objects."""
+"""Most bytes of their objects."""
 
 
 class EagerTier:
-    """Of one fork."""
+    """The tier of one fork."""
 
     def __init__(
         self, interpreter: Interpreter, store: ObjectStore, metrics: Metrics, level: int, dump: Dump | None
@@ -37,7 +37,7 @@ class EagerTier:
         self._lock = threading.Lock()
         self._bytes = 0
         self._deoptimised = self._interpreted = 0
-        """Of contracts no longer kept."""
+        """Counts of contracts that are no longer kept."""
 
     def entry_table_of(self, code: Code) -> EntryTable | None:
         """The entry table of the code about to run; None for code too long to compile."""

@@ -29,7 +29,7 @@ NO_ENTRIES: Final = EntryTableAddresses(0, 0, 0, 0)
 
 
 class EntryTable:
-    """Of one contract under one fork. Lives as long as a frame runs in it; so does the machine code it names.
+    """Entries of one contract under one fork. Lives as long as a frame runs in it; so does the machine code it names.
 
     Functions may be put in while frames run: each is one aligned store.
     """

@@ -37,12 +37,12 @@ class CompilerStatus(NamedTuple):
     waiting: int = 0
     """Contracts in its queue."""
     killed: int = 0
-    """Processes that hung or died."""
+    """Number of processes that hung or died."""
     faults: int = 0
     """Exceptions in its thread, and times that the thread had to be replaced."""
     last_fault: str = ""
     process_id: int | None = None
-    """Of the process that compiles, if it runs."""
+    """Id of the compile process, if it runs."""
 
     @property
     def restarts(self) -> int:

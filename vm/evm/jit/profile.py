@@ -20,7 +20,7 @@ _NEVER: Final = 1 << 62
 
 
 class Profile:
-    """Of one code. The tier that made it drops it with the code, and locks where a method says so."""
+    """The profile of one code. Its tier owns it, drops it with the code, and holds its lock where a method says so."""
 
     __slots__ = (
         *("_code", "_code_hash", "_counted", "_failures", "_next_look"),
@@ -33,7 +33,7 @@ class Profile:
         self.cool()
 
     def cool(self) -> None:
-        """Begin anew: nothing counted, nothing compiled."""
+        """Reset: nothing counted, nothing compiled."""
         self.calls = 0
         """Lost updates are accepted."""
         self._next_look = COUNTED_FROM_CALL
@@ -63,7 +63,7 @@ class Profile:
         return self.calls >= self._next_look
 
     def begin_look(self) -> bool:
-        """Plan the next look, the later the more calls there have been; False if another thread has. Under a lock."""
+        """Plan the next look, later the more calls there are; False if another thread has. The tier's lock is held."""
         if self.calls < self._next_look:
             return False
         self._next_look = self.calls + min(max(1, self.calls // 8), CALLS_BETWEEN_LOOKS_MAX)

@@ -38,7 +38,7 @@ LOADED_CONTRACTS_MAX: Final = 192
 
 
 class BackgroundTier:
-    """Of one fork. Owns the profiles. Any thread may ask; the compiler's thread installs."""
+    """The tier of one fork. Owns the profiles. Any thread may look up; the compiler's thread installs."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class _Known(NamedTuple):
 
 
 class Callees:
-    """Of one block of native state, and owned by that.
+    """The callees of one block of native state, which owns them.
 
     An account is in it while it is warm and its code, tag and completeness are as they were.
     """

@@ -28,7 +28,7 @@ class Kind:
 
     name: str
     parts: tuple[Kind, ...] = ()
-    """Of what it is made, in the order in memory; none for the base field."""
+    """Its parts, in the order in memory; none for the base field."""
 
     @property
     def leaves(self) -> int:
@@ -125,7 +125,7 @@ class FunctionBody(Builder):
         return "\n".join([head + " {", *slots, *self.lines, "}", ""])
 
     def lay(self, slot: str, pointer: str, distance: int) -> bool:
-        """Put a slot into memory of the caller's; False if this is no slot, or one already put there."""
+        """Put a slot into memory of the caller's; False if this is not a slot, or one already put there."""
         if not self._slots.get(slot, "").startswith("alloca"):
             return False
         self._slots[slot] = f"getelementptr i8, ptr {pointer}, i64 {distance}"

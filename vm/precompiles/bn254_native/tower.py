@@ -62,7 +62,7 @@ def _scaled2(a: Element, factor: Element) -> Parts:
 
 
 def _conjugate(a: Element) -> Parts:
-    """Of Fp2 or Fp12: the power p or p^6."""
+    """Conjugate in Fp2 or Fp12: the power p or p^6."""
     return a.part(0), a.part(1).negated()
 
 
