@@ -27,7 +27,7 @@ class Lru(Generic[K, V]):
         self._items: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
         self.weight = 0
-        """Of all values together."""
+        """Total weight of the values."""
 
     def __len__(self) -> int:
         return len(self._items)
