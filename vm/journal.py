@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import starmap
 from operator import is_
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -191,17 +192,55 @@ class LogsAppended(msgspec.Struct, frozen=True, gc=False):
 
 
 class BulkAdopted(msgspec.Struct, eq=False, gc=False):
-    """Slots changed in bulk: the record until somebody looks, from then on an entry for each change."""
+    """Slots changed in bulk: the record until `read`, from then on what undoes its changes, by kind."""
 
     recorded: RecordedChanges | None
     """None once it has been read."""
-    entries: list[UndoEntry]
+    warmed: list[tuple[Address, int]] = msgspec.field(default_factory=list)
+    """Account and slot of each first access (EIP-2929)."""
+    written: list[tuple[Address, int, int]] = msgspec.field(default_factory=list)
+    """Account, slot and previous value of each SSTORE, in order."""
+    transients: list[tuple[tuple[Address, int], int]] = msgspec.field(default_factory=list)
+    """Slot and previous value of each TSTORE, in order."""
+
+    def read(self, tables: SlotTables) -> None:
+        """Bring the tables up to date. Plain lists: a loop that runs long has many changes."""
+        assert self.recorded is not None
+        storage, original, transient, warm = tables
+        last: Address | None = None
+        for address, slot, is_transient, was_cold, previous, value in self.recorded.changes():
+            if was_cold and (address, slot) not in warm:
+                warm[address, slot] = True
+                self.warmed.append((address, slot))
+            if previous is None:
+                continue
+            if is_transient:
+                self.transients.append(((address, slot), previous))
+                transient[address, slot] = value
+            else:
+                if address is not last:
+                    last, slots, originals = address, storage.setdefault(address, {}), original.setdefault(address, {})
+                originals.setdefault(slot, previous)
+                self.written.append((address, slot, previous))
+                slots[slot] = value
+        self.recorded = None
+
+    def entries(self) -> Iterator[UndoEntry]:
+        """What has been read as entries that undo one change each."""
+        yield from map(SlotWarmed, self.warmed)
+        yield from starmap(StorageChanged, self.written)
+        yield from starmap(TransientChanged, self.transients)
 
     def undo(self, journal: Journal) -> None:
         if self.recorded is not None:
             journal._unread.pop()  # its record: all later ones have been undone
-        for entry in reversed(self.entries):
-            entry.undo(journal)
+        storage, _, transient, warm = journal._tables
+        for key in self.warmed:
+            del warm[key]
+        for address, slot, previous in reversed(self.written):
+            storage[address][slot] = previous
+        for key, previous in reversed(self.transients):
+            transient[key] = previous
 
 
 # Snapshots
@@ -470,30 +509,8 @@ class Journal:
                 storage.setdefault(address, {})[slot] = value
         self._unread_ended.clear()
         for bulk in self._unread:
-            assert bulk.recorded is not None
-            self._read(bulk.recorded, bulk.entries)
-            bulk.recorded = None
+            bulk.read(self._tables)
         self._unread.clear()
-
-    def _read(self, recorded: RecordedChanges, undo: list[UndoEntry]) -> None:
-        """Bring the tables up to date; ``undo`` gets what takes that back."""
-        storage, original, transient, warm = self._tables
-        last: Address | None = None
-        for address, slot, is_transient, was_cold, previous, value in recorded.changes():
-            if was_cold and (address, slot) not in warm:
-                warm[address, slot] = True
-                undo.append(SlotWarmed((address, slot)))
-            if previous is None:
-                continue
-            if is_transient:
-                undo.append(TransientChanged((address, slot), previous))
-                transient[address, slot] = value
-            else:
-                if address is not last:
-                    last, slots, originals = address, storage.setdefault(address, {}), original.setdefault(address, {})
-                originals.setdefault(slot, previous)
-                undo.append(StorageChanged(address, slot, previous))
-                slots[slot] = value
 
     def _load_slot(self, address: Address, slot: int) -> int:
         slots = self._slots.storage.setdefault(address, {})
@@ -686,7 +703,7 @@ class Journal:
 
     def adopt(self, recorded: RecordedChanges) -> None:
         """Take over changes of slots; they are read when somebody looks."""
-        bulk = BulkAdopted(recorded, [])
+        bulk = BulkAdopted(recorded)
         self._undo.append(bulk)
         self._unread.append(bulk)
 
@@ -694,7 +711,9 @@ class Journal:
         """Take over changes of slots at once, each with its own undo entry; the record is not kept."""
         if self._unread or self._unread_ended:
             self._read_bulk()
-        self._read(recorded, self._undo)
+        bulk = BulkAdopted(recorded)
+        bulk.read(self._tables)
+        self._undo += bulk.entries()
 
     def slot_state(self, address: Address, slot: int) -> tuple[int, int, bool]:
         """Value of a slot, its value when the transaction began, and whether it is cold: what decides its gas."""
