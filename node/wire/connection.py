@@ -58,18 +58,18 @@ class ServerConnection:
         limits: WireLimits,
         is_token: Callable[[bytes], bool],
         now: float,
-        is_guest: Callable[[bytes], bool] = lambda _: False,
+        is_share_token: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
-        """``is_guest`` returns whether a token is a valid share token of a session."""
+        """``is_share_token`` returns whether a token is a valid share token of a session."""
         self.state = State.GREETING
-        self.guest: str | None = None
+        self.share_token: str | None = None
         """The share token in the peer's Hello; None if it has the node's token."""
         self.in_flight = 0
         """Number of requests not answered yet."""
         self.hello_deadline = now + limits.hello_within_s
         self._limits = limits
         self._is_token = is_token
-        self._is_guest = is_guest
+        self._is_share_token = is_share_token
         self._streams: dict[int, FrameBuffer] = {}
         self._ended: set[int] = set()
         """Streams refused earlier: bytes that still arrive on them are dropped."""
@@ -162,10 +162,10 @@ class ServerConnection:
                 stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
             )
         if not self._is_token(request.token):
-            if not self._is_guest(request.token):
+            if not self._is_share_token(request.token):
                 message = "the token is neither the node's nor a valid share token"
                 return self._close(stream_id, WrongToken(message))
-            self.guest = request.token.decode()
+            self.share_token = request.token.decode()
         self.state = State.OPEN
         return Greeted(stream_id, request.client[:200])
 

@@ -38,7 +38,7 @@ class Listener(Protocol):
 
     def is_token(self, token: bytes, /) -> bool: ...
 
-    def is_guest(self, token: bytes, /) -> bool: ...
+    def is_share_token(self, token: bytes, /) -> bool: ...
 
     def welcome(self) -> Welcome: ...
 
@@ -79,7 +79,7 @@ class WirePeer(QuicConnectionProtocol):
         self.subscriptions: dict[int, asyncio.Task[None]] = {}
         self._listener = listener
         self._limits = listener.limits
-        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_guest)
+        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_share_token)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
         self._connection_id_issued_handler = lambda name: listener.named(self, name)
@@ -246,10 +246,10 @@ class WirePeer(QuicConnectionProtocol):
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        if self._state.guest is None:
+        if self._state.share_token is None:
             return True
         try:
-            check_share_token(event.request, self._state.guest)
+            check_share_token(event.request, self._state.share_token)
         except WireError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
