@@ -27,11 +27,7 @@ class Lru(Generic[K, V]):
         self._items: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
         self.weight = 0
-<<<<<<< HEAD
         """Total weight of the values."""
-=======
-        """Total weight of all values."""
->>>>>>> 57851c7e81c87777390e32246293528d5192e818
 
     def __len__(self) -> int:
         return len(self._items)
