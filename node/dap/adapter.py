@@ -51,11 +51,7 @@ class Request:
 
 def initialize(it: Debuggee, arguments: ask.Initialize) -> Json:
     """What the editor can do, and what the adapter can."""
-    if it.is_initialized:
-        raise Refused("it is initialized already")
-    it.is_initialized = True
-    it.line_base, it.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
-    it.tells_invalidated = arguments.supports_invalidated_event
+    it.initialize(arguments)
     return CAPABILITIES
 
 
@@ -87,10 +83,7 @@ def _open(it: Debuggee, arguments: ask.Launch) -> None:
         given = {name: getattr(arguments, name) for name in ask.PROGRAM}
         fields = {name: value for name, value in given.items() if value is not None}
         session = int(it.ask("zvmd_session_create", fields)["id"])
-    it.session, it.launched, it.is_attached = session, arguments, arguments.session is not None
-    it.is_own = not it.is_attached and not arguments.keep
-    it.points.are_off = arguments.no_debug
-    it.codes.clear()
+    it.open(session, arguments)
 
 
 def configuration_done(it: Debuggee, _: ask.Arguments) -> Then:
@@ -133,7 +126,7 @@ def restart(it: Debuggee, arguments: ask.Restart) -> Then:
             it.ask("zvmd_session_close", before)
         it.points.moved_to_another_session()
     else:
-        it.launched = wanted or it.launched
+        it.relaunch(wanted or it.launched)
         it.call("reset")
     return _begin(it)
 
@@ -174,11 +167,7 @@ def _edit(handler: Callable[[Debuggee, Any], Json]) -> Callable[[Debuggee, Any],
 
 def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Then:
     """Leave. What was launched ends and what was attached to stays, unless the editor says otherwise."""
-    ends = arguments.terminate_debuggee
-    if it.launched is not None and it.launched.keep and not it.is_attached:
-        ends = False
-    it.is_own = (not it.is_attached if ends is None else ends) and it.session is not None
-    it.is_over = True
+    it.disconnect(arguments.terminate_debuggee)
     return Then({}, lambda _: [{"event": "terminated"}])
 
 

@@ -107,7 +107,7 @@ class Conversation:
         move = self._move
         if move is None or not move.is_alive():
             return
-        interruption.pause_wanted = True
+        interruption.pause()
 
         def insist() -> None:
             while move.is_alive():
@@ -194,7 +194,7 @@ class Conversation:
         try:
             self._writer.write(message)
         except (OSError, ValueError):
-            self._it.is_over = True
+            self._it.lose_editor()
             raise EditorGone from None
 
     def _emit(self, events: Callable[[], Iterable[Json]]) -> None:
@@ -243,8 +243,7 @@ class Conversation:
         except ConnectionFailed as error:
             self._tell(f"{error.message}: the session is left as it is until the node is back", "stderr")
         else:
-            it.points.moved_to_another_session()
-            it.session, it.is_own = None, False
+            it.leave()
             self._note()
             if refusal:
                 self._tell(refusal, "stderr")

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from chain.forks import Fork
 from debugger.frontend import disassemble
-from node.dap.arguments import Arguments, Launch, Refused, Source, number_in
+from node.dap.arguments import Arguments, Initialize, Launch, Refused, Source, number_in
 from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, Code, Place
 from node.dap.points import Points
 
@@ -45,6 +45,49 @@ class Debuggee:
     tells_invalidated: bool = False
     """The editor wants to know when values changed."""
     is_over: bool = False
+
+    # What becomes of it
+
+    def initialize(self, arguments: Initialize) -> None:
+        """Note how the editor counts and what it wants to know. Raises `Refused` the second time."""
+        if self.is_initialized:
+            raise Refused("it is initialized already")
+        self.is_initialized = True
+        self.line_base, self.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
+        self.tells_invalidated = arguments.supports_invalidated_event
+
+    def open(self, session: int | str, launched: Launch) -> None:
+        """Debug a session from now on; no code of it has been met."""
+        self.session, self.launched, self.is_attached = session, launched, launched.session is not None
+        self.is_own = not self.is_attached and not launched.keep
+        self.points.switch(off=launched.no_debug)
+        self.codes.clear()
+
+    def relaunch(self, launched: Launch) -> None:
+        """Begin the same session again, with other options such as ``stop_on_entry``."""
+        self.launched = launched
+
+    def disconnect(self, ends: bool | None) -> None:
+        """The editor leaves; whether the session ends, by default (None) if it was not attached to."""
+        if self.launched is not None and self.launched.keep and not self.is_attached:
+            ends = False
+        self.is_own = (not self.is_attached if ends is None else ends) and self.session is not None
+        self.is_over = True
+
+    def lose_editor(self) -> None:
+        """The editor reads nothing any more."""
+        self.is_over = True
+
+    def leave(self) -> None:
+        """No session is debugged from now on."""
+        self.session, self.is_own = None, False
+        self.points.moved_to_another_session()
+
+    def stop_at(self, exception: Json | None) -> None:
+        """Note what failed where it stopped, or that nothing did."""
+        self.exception = exception
+
+    # The session
 
     def call(self, name: str, *params: Any) -> Any:
         """A method of the session."""

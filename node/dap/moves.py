@@ -56,7 +56,10 @@ class Interruption:
         self._wanted = 0
         self._is_parked = False
         self.pause_wanted = False
-        """The user wants it to stop."""
+
+    def pause(self) -> None:
+        """The user wants the move to stop."""
+        self.pause_wanted = True
 
     @property
     def is_wanted(self) -> bool:
@@ -85,7 +88,7 @@ class Interruption:
 
 def travel(it: Debuggee, name: str, interruption: Interruption) -> Iterator[Json]:
     """Perform a move; the events on the way and the one that tells where it ended."""
-    it.exception = None
+    it.stop_at(None)
     goal = it.state(None)["depth"] - _DEPTH_LOST.get(name, 0) if name in _DEPTH_LOST else None
     onward = {"step_over": "step_out", "step_over_back": "step_out_back"}.get(name, name)
     command, lines = name, 0
@@ -130,7 +133,7 @@ def _at_breakpoint(it: Debuggee, answer: Json, points: list[Point], others: bool
     reason = next((REASONS[point.group.partition(" ")[0]] for point in points if not point.asked.log), "breakpoint")
     if reason == "exception":
         text = f"{answer['opcode']} at pc {answer['pc']} fails"
-        it.exception = {"exceptionId": "failure", "description": text}
+        it.stop_at({"exceptionId": "failure", "description": text})
         return stopped(reason, hitBreakpointIds=ids, description=text, text=text)
     more = {"description": "a breakpoint that somebody else has set"} if others and not ids else {}
     return stopped(reason, hitBreakpointIds=ids, **more)
@@ -144,7 +147,7 @@ def ended(it: Debuggee, answer: Json, is_forward: bool) -> list[Json]:
     text = f"halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
     if halt["success"]:
         return [output(text), stopped("pause", description=text)]
-    it.exception = {"exceptionId": halt["reason"], "description": halt.get("message") or text}
+    it.stop_at({"exceptionId": halt["reason"], "description": halt.get("message") or text})
     return [output(text), stopped("exception", description=text, text=text)]
 
 

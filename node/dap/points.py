@@ -120,6 +120,10 @@ class Points:
         self.are_off = False
         """A run without debugging."""
 
+    def switch(self, *, off: bool) -> None:
+        """Set none of them, as in a run without debugging; or set them again."""
+        self.are_off = off
+
     def __iter__(self) -> Iterator[Point]:
         return iter([point for group in self._groups.values() for point in group])
 

@@ -100,6 +100,11 @@ class ServerConnection:
             return [self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))]
         return []
 
+    def ended(self) -> None:
+        """The connection is closed: what still arrives is dropped."""
+        self.state = State.CLOSED
+        self._streams.clear()
+
     def stream_reset(self, stream_id: int) -> None:
         """The peer gave a stream up."""
         buffer = self._streams.pop(stream_id, None)
@@ -191,6 +196,5 @@ class ServerConnection:
         return StreamRefused(stream_id, error)
 
     def _close(self, stream_id: int, error: WireError) -> WireEvent:
-        self.state = State.CLOSED
-        self._streams.clear()
+        self.ended()
         return ConnectionRefused(stream_id, error)

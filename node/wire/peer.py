@@ -288,7 +288,7 @@ class WirePeer(QuicConnectionProtocol):
             return
         self._gone = True
         self.client.leave()
-        self._state.state = State.CLOSED
+        self._state.ended()
         self._hello_timer.cancel()
         self._out.clear()
         for task in self._tasks:
