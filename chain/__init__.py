@@ -1,1 +1,1 @@
-"""Words of the domain: addresses, RLP, transactions, blocks, receipts, forks, fees. No I/O, no clock."""
+"""Ethereum's data types and rules: addresses, RLP, transactions, blocks, receipts, forks, fees. No I/O, no clock."""

@@ -26,7 +26,7 @@ HEADER_FIELD_COUNTS = (15, 16, 17, 20, 21)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A block header. The fields with default None begin with a fork and are absent before it."""
+    """A block header. A field whose default is None exists from some fork on and is absent before it."""
 
     parent_hash: Hash32
     uncles_hash: Hash32
@@ -63,7 +63,7 @@ class Header:
 
     @property
     def hash(self) -> Hash32:
-        """Keccak-256 of the encoding: the block's name."""
+        """Keccak-256 of the RLP: the block hash."""
         digest = self._hash
         if digest is None:
             digest = keccak256(encode_header(self))
@@ -73,7 +73,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A header and what its roots stand for."""
+    """A header and the body that its roots commit to: transactions, uncles and, from Shanghai on, withdrawals."""
 
     header: Header
     transactions: tuple[Transaction, ...] = ()
@@ -88,7 +88,7 @@ class Block:
 
 
 def encode_header(header: Header) -> bytes:
-    """RLP of a header: its fields up to the last that is there."""
+    """RLP of a header (Yellow Paper 4.3.3); fields that its fork does not have are left out."""
     integer = rlp.encode_int
     fields: list[bytes] = [
         header.parent_hash,
@@ -123,7 +123,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode_header(raw: bytes) -> Header:
-    """Header of its RLP. Raises `InvalidRlp`."""
+    """Decode a header. Raises `InvalidRlp`."""
     items = rlp.decode_list(raw)
     count = len(items)
     if count not in HEADER_FIELD_COUNTS:
@@ -173,9 +173,9 @@ def encode_block(block: Block) -> bytes:
 
 
 def decode_block(raw: bytes) -> Block:
-    """Block of its RLP. Raises `InvalidRlp`, and what `decode_transaction` raises.
+    """Decode a block. Raises `InvalidRlp` and the errors of `decode_transaction`.
 
-    Does not compare the parts with the header's roots.
+    The body is not compared with the header's roots: `chain.body_rules.check_body` does that.
     """
     parts = rlp.split_items(raw)
     if len(parts) not in (3, 4):
@@ -210,7 +210,7 @@ def encode_withdrawal(withdrawal: Withdrawal) -> bytes:
 
 
 def decode_withdrawal(raw: bytes) -> Withdrawal:
-    """Withdrawal of its RLP. Raises `InvalidRlp`."""
+    """Decode a withdrawal. Raises `InvalidRlp`."""
     items = rlp.decode_list(raw)
     if len(items) != 4:
         raise InvalidRlp(f"a withdrawal of {len(items)} fields")
@@ -223,22 +223,22 @@ def decode_withdrawal(raw: bytes) -> Withdrawal:
 
 
 def transactions_root(transactions: Sequence[Transaction]) -> Hash32:
-    """Root of the trie of a block's transactions."""
+    """``transactionsRoot`` (Yellow Paper 4.3.2)."""
     return ordered_root([encode_transaction(tx) for tx in transactions])
 
 
 def withdrawals_root(withdrawals: Iterable[Withdrawal]) -> Hash32:
-    """Root of the trie of a block's withdrawals."""
+    """``withdrawalsRoot`` (EIP-4895)."""
     return ordered_root([encode_withdrawal(withdrawal) for withdrawal in withdrawals])
 
 
 def uncles_hash(uncles: Sequence[Header]) -> Hash32:
-    """Hash of the RLP of a block's uncles."""
+    """``sha3Uncles``: Keccak-256 of the RLP of the uncles' headers (Yellow Paper 4.3.2)."""
     return keccak256(rlp.encode_list([encode_header(uncle) for uncle in uncles]))
 
 
 def requests_hash_of(requests: Iterable[bytes]) -> Hash32:
-    """Commitment to a block's requests, each with its type byte first; empty ones do not count (EIP-7685)."""
+    """``requestsHash`` (EIP-7685). Each request begins with its type byte; a request without data is left out."""
     digests = [sha256(request).digest() for request in requests if len(request) > 1]
     return Hash32(sha256(b"".join(digests)).digest())
 

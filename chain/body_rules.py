@@ -1,4 +1,4 @@
-"""What a block's body must be: its size, the roots its header names, and its uncles."""
+"""Rules for a block's body: its size, the roots in its header, and its uncles."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from chain.forks import ChainConfig, Fork
 from chain.header_rules import check_header
 
 MAX_BLOCK_BYTES = 10 * 1024**2 - 2 * 1024**2
-"""Encoded, from Osaka: 10 MiB less 2 MiB for the beacon block (EIP-7934)."""
+"""Bytes of an encoded block from Osaka on: 10 MiB less 2 MiB for the beacon block (EIP-7934)."""
 
 MAX_UNCLES = 2
 UNCLE_GENERATIONS = 7
-"""Ancestors that matter for uncles: an uncle's parent is one of them, and none of their uncles comes again."""
+"""Ancestors that the uncle rules look at: an uncle's parent is one of them, and none of their uncles is repeated."""
 
 
 def check_size(size: int, fork: Fork) -> None:
     """Raise `BlockTooLarge` for an encoded block of this many bytes."""
     if fork >= Fork.OSAKA and size > MAX_BLOCK_BYTES:
-        raise BlockTooLarge(f"{size} bytes, {MAX_BLOCK_BYTES} are the most (EIP-7934)")
+        raise BlockTooLarge(f"{size} bytes, the limit is {MAX_BLOCK_BYTES} (EIP-7934)")
 
 
 def check_body(block: Block) -> None:
@@ -37,11 +37,11 @@ def check_body(block: Block) -> None:
 
 
 def check_uncles(block: Block, ancestors: Sequence[Block], config: ChainConfig) -> None:
-    """Raise `InvalidUncles`. ``ancestors``: the parent first, back to `UNCLE_GENERATIONS` if there are so many."""
+    """Raise `InvalidUncles`. ``ancestors``: up to `UNCLE_GENERATIONS` blocks, the parent first."""
     if not block.uncles:
         return
     if len(block.uncles) > MAX_UNCLES:
-        raise InvalidUncles(f"{len(block.uncles)} uncles, {MAX_UNCLES} are the most")
+        raise InvalidUncles(f"{len(block.uncles)} uncles, the limit is {MAX_UNCLES}")
     near = {ancestor.hash: ancestor.header for ancestor in ancestors[:UNCLE_GENERATIONS]}
     known = {block.hash, *near, *(uncle.hash for a in ancestors[:UNCLE_GENERATIONS] for uncle in a.uncles)}
     for uncle in block.uncles:
@@ -50,7 +50,7 @@ def check_uncles(block: Block, ancestors: Sequence[Block], config: ChainConfig) 
         known.add(uncle.hash)
         parent = near.get(uncle.parent_hash)
         if parent is None or uncle.parent_hash == block.header.parent_hash:
-            raise InvalidUncles(f"0x{uncle.hash.hex()} is no child of an ancestor 2 to 7 blocks back")
+            raise InvalidUncles(f"0x{uncle.hash.hex()} is not a child of an ancestor 2 to 7 blocks back")
         try:
             check_header(uncle, parent, config)
         except InvalidHeader as error:

@@ -49,7 +49,7 @@ BLOB_FORKS: tuple[tuple[str, BlobSchedule | None], ...] = (
     ("bpo4", None),
     ("bpo5", None),
 )
-"""Names in ``blobSchedule``, each with its ``...Time``, and the parameters if the file is silent."""
+"""Names in ``blobSchedule``, each with its ``...Time``, and the parameters that apply if the file has none."""
 
 _KNOWN_KEYS = frozenset({"daoForkBlock"}).union(
     (key for _, keys in BLOCK_FORK_KEYS for key in keys),
@@ -61,7 +61,7 @@ _FORK_KEY = re.compile(r"(Block|Time)$")
 
 
 def number_of(value: object, name: str, limit: int = UINT256_MAX) -> int:
-    """Integer of a JSON number, a decimal string or a hex string, at most ``limit``. Raises `InvalidGenesis`.
+    """The integer in a JSON number, a decimal string or a hex string, at most ``limit``. Raises `InvalidGenesis`.
 
     >>> number_of("0x10", "gasLimit"), number_of("16", "gasLimit"), number_of(16, "gasLimit")
     (16, 16, 16)
@@ -77,7 +77,7 @@ def number_of(value: object, name: str, limit: int = UINT256_MAX) -> int:
 
 
 def object_of(value: object, name: str) -> Mapping[str, Any]:
-    """A JSON object. Raises `InvalidGenesis`."""
+    """``value`` if it is a JSON object. Raises `InvalidGenesis` if it is not."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise InvalidGenesis(f"{name}: not an object")
     return value
@@ -169,7 +169,7 @@ def _point(config: Mapping[str, Any], key: str) -> int | None:
 
 
 def _is_merged(config: Mapping[str, Any]) -> bool:
-    """Whether proof of stake rules from the genesis on, where no ``mergeNetsplitBlock`` says when."""
+    """Whether the chain is proof-of-stake from its genesis on, where there is no ``mergeNetsplitBlock``."""
     difficulty = config.get("terminalTotalDifficulty")
     if config.get("terminalTotalDifficultyPassed") is True:
         return True

@@ -16,7 +16,7 @@ from chain.hashing import keccak256
 from chain.types import Address
 
 CONSOLE: Final = Address(bytes.fromhex("000000000000000000636f6e736f6c652e6c6f67"))
-"""Where the calls go."""
+"""Address that ``console.log`` calls."""
 
 ARGUMENTS_MAX: Final = 4
 TYPES: Final = ("uint256", "int256", "string", "bool", "address")
@@ -31,7 +31,7 @@ _PLACEHOLDER: Final = re.compile(r"%(?:[sdioxecj%]|\d{1,3}[ef])")
 
 
 def decode(data: bytes) -> str | None:
-    """The line that a call with this calldata prints; None if it is none of the known signatures, or malformed.
+    """The line that a call with this calldata prints; None if its signature is unknown or its arguments are malformed.
 
     >>> decode(bytes.fromhex("f82c50f1") + (42).to_bytes(32, "big"))
     '42'
@@ -47,7 +47,7 @@ def decode(data: bytes) -> str | None:
 
 
 def shown(data: bytes) -> str:
-    """The line that a call of the console prints; calldata of none of its signatures as hex."""
+    """The line that a call of the console prints; calldata with an unknown signature is shown as hex."""
     line = decode(data)
     return "0x" + data.hex() if line is None else line
 
@@ -74,7 +74,7 @@ Value = str | int | bool | bytes
 
 
 def _value(kind: str, data: bytes, at: int) -> Value:
-    """One argument of the ABI encoding. Raises `IndexError` where it lies outside of the data."""
+    """One argument of the ABI encoding. Raises `IndexError` if it is outside the data."""
     word = _slice(data, at, 32)
     if kind in {"string", "bytes"}:
         start = int.from_bytes(word, "big")
@@ -100,7 +100,7 @@ def _slice(data: bytes, start: int, length: int) -> bytes:
 
 
 def _formatted(values: Sequence[Value]) -> str:
-    """As Node's ``util.format`` and Foundry do it: placeholders of a first string take values, the others follow."""
+    """Like Node's ``util.format``: values fill the placeholders of a first string, and those left over follow it."""
     if not values or not isinstance(values[0], str) or "%" not in values[0]:
         return " ".join(map(_text, values))
     rest = list(values[1:])
@@ -115,14 +115,14 @@ def _formatted(values: Sequence[Value]) -> str:
 
 
 def _text(value: Value) -> str:
-    """A value outside of any format: hex for bytes, decimal for numbers."""
+    """A value that no placeholder formats: hex for bytes, decimal for numbers."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 
 def _text_as(placeholder: str, value: Value) -> str:
-    """A value in place of ``%s``, ``%d``, ``%i``, ``%o``, ``%j``, ``%c``, ``%x``, ``%e`` or ``%18e`` (forge-std)."""
+    """A value for ``%s``, ``%d``, ``%i``, ``%o``, ``%j``, ``%c``, ``%x``, ``%e`` or ``%18e`` (forge-std)."""
     kind = placeholder[-1]
     if kind == "x":
         return hex(value) if isinstance(value, int) else _text(value)
@@ -134,7 +134,7 @@ def _text_as(placeholder: str, value: Value) -> str:
 
 
 def _number(value: Value) -> str:
-    """``%d``: numbers and booleans as numbers; what is none is NaN, as in Node."""
+    """``%d``: numbers and booleans as numbers, anything else as NaN, as in Node."""
     if isinstance(value, int):
         return str(int(value))
     if isinstance(value, str):

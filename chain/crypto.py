@@ -1,4 +1,4 @@
-"""secp256k1 signatures and the addresses made from keys, nonces and salts."""
+"""Signatures on secp256k1, and the addresses made from keys, nonces and salts."""
 
 from __future__ import annotations
 

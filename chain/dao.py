@@ -7,11 +7,12 @@ from typing import Final
 from chain.types import Address
 
 REFUND_CONTRACT: Final = Address(bytes.fromhex("bf4ed7b27f1d666546e30d74d50d173d20bca754"))
-"""Gets all that the drained accounts have (EIP-779)."""
+"""Receives the whole balance of each drained account (EIP-779)."""
 
 EXTRA_DATA: Final = b"dao-hard-fork"
 EXTRA_DATA_BLOCKS: Final = 10
-"""So many blocks from the fork on must carry it on chains that support the fork, and must not on others."""
+"""Blocks, from the fork on, whose extra data must be `EXTRA_DATA` on chains that support the fork and must differ from
+it on others (EIP-779)."""
 
 _DRAINED: Final = (
     "d4fe7bc31cedb7bfb8a345f31e668033056b2728b3fb0e5aba0e20e5c49d252dfd30e102b171a4252c19c7f9ae8b751e37ae"

@@ -26,7 +26,7 @@ def next_difficulty(config: ChainConfig, number: int, timestamp: int, parent: He
 
 
 def _steps(fork: Fork, seconds: int, parent_has_uncles: bool) -> int:
-    """By how many parts of `BOUND_DIVISOR` the difficulty rises this long after the parent."""
+    """The parent's difficulty / `BOUND_DIVISOR` changes by this factor; ``elapsed`` is the seconds since the parent."""
     if fork < Fork.HOMESTEAD:
         return 1 if seconds < FRONTIER_BLOCK_SECONDS else -1
     if fork < Fork.BYZANTIUM:

@@ -1,4 +1,4 @@
-"""Everything a block's execution may depend on besides the state before it and its transactions."""
+"""The block environment: the inputs of a block's execution besides its pre-state and its transactions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Withdrawal:
 
 @dataclass(frozen=True, slots=True)
 class BlockEnvironment:
-    """All inputs of a block but its transactions: what the log's BLOCK_ENV record holds.
+    """The inputs of a block besides pre-state and transactions: the content of the log's BLOCK_ENV record.
 
     Fields of later forks keep their defaults under earlier ones.
     """
@@ -49,4 +49,4 @@ class BlockEnvironment:
     gas_capped: bool = True
     """Of the chain, not in the log's record: see `chain.forks.ChainConfig.gas_capped`."""
     blob_base_fee: int | None = None
-    """Wei per blob gas in a simulated call that says so; None in every block, whose excess blob gas tells it."""
+    """Wei per blob gas in a simulated call that sets it; None in a block, where it follows from the excess blob gas."""

@@ -12,7 +12,7 @@
     │   └── WrongResult            block.result
     └── InvalidTransaction         tx.*  (one subclass per reason, below)
 
-Each package draws its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is
+Each package shows its own branches in its ``errors.py``. ``code`` is stable and documented; ``rpc_code`` is
 what JSON-RPC and QUIC answers carry; ``hint`` tells the user what to do; ``exit_code`` is the status of a process
 that the error ends (docs/operations.md; most are those of sysexits.h).
 """
@@ -253,7 +253,7 @@ class InvalidAuthorizationList(InvalidTransaction):
 
 
 class SenderNotEoa(InvalidTransaction):
-    """The sender has code and is no delegated account (EIP-3607)."""
+    """The sender has code and is not a delegated account (EIP-3607)."""
 
     code = "tx.sender_code"
     hint = "send from an externally owned account"

@@ -16,7 +16,7 @@ GAS_PER_BLOB = 131_072
 MIN_BLOB_BASE_FEE = 1
 """Wei per blob gas (EIP-4844)."""
 BLOB_BASE_COST = 2**13
-"""Execution gas that a blob must at least be worth (EIP-7918)."""
+"""Execution gas whose price is the least price of a blob (EIP-7918: BLOB_BASE_COST)."""
 
 _E_POWER_ABOVE_UINT256 = 178
 """e**178 > 2**256."""

@@ -62,13 +62,13 @@ DEPOSIT_CONTRACT = Address(bytes.fromhex("00000000219ab540356cbb839cbe05303d7705
 
 
 BOMB_DELAYS = (*[0] * 4, 3_000_000, *[5_000_000] * 3, 9_000_000, 9_700_000, *[0] * 5)
-"""Blocks by which each fork has put off the difficulty bomb: EIP-649, 1234, 2384 and 3554."""
+"""Blocks by which each fork has delayed the difficulty bomb in total: EIP-649, 1234, 2384 and 3554."""
 GLACIERS: tuple[tuple[str, int], ...] = (
     ("muirGlacierBlock", 9_000_000),
     ("arrowGlacierBlock", 10_700_000),
     ("grayGlacierBlock", 11_400_000),
 )
-"""Forks that did nothing else, and the delay since them (EIP-2384, 4345, 5133)."""
+"""Forks that did nothing but delay the bomb, and the total delay from then on (EIP-2384, 4345, 5133)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,11 @@ class ChainConfig:
     deposit_contract: Address = DEPOSIT_CONTRACT
     """Whose logs are deposit requests (EIP-6110)."""
     bomb_delays: tuple[tuple[int, int], ...] = ()
-    """(First block number, delay in blocks), ascending: forks that only put the difficulty bomb off."""
+    """(First block number, delay in blocks), ascending: forks that only delay the difficulty bomb."""
     dao_fork: int | None = None
-    """Block number of the DAO fork; None on chains that never heard of it (`chain.dao`)."""
+    """Block number of the DAO fork; None on chains without it (`chain.dao`)."""
     dao_support: bool = False
-    """Whether the chain went along with it."""
+    """Whether the chain supports the DAO fork."""
     gas_capped: bool = True
     """Whether a transaction's gas is capped from Osaka on (EIP-7825); development chains may go without."""
     code_bytes_max: int = CODE_BYTES_MAX

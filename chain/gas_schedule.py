@@ -154,7 +154,7 @@ class GasSchedule:
     """By name; of all but modexp."""
     modexp: ModexpPrice
 
-    # What follows from operands. These take facts, so that whoever has found them out can ask.
+    # Dynamic gas. These take facts, not frames, so that the interpreter, the debugger and traces can all call them.
 
     def memory(self, words: int) -> int:
         """A memory of so many words (Yellow Paper H.1).

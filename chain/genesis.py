@@ -1,4 +1,4 @@
-"""The genesis: geth's genesis.json, the header and state it means, and the genesis of development chains."""
+"""The genesis block: geth's genesis.json, the header and state it defines, and the genesis of development chains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chain.trie import state_root_of
 from chain.types import UINT64_MAX, ZERO_ADDRESS, ZERO_HASH, Address, Hash32, parse_hex
 
 DEFAULT_GAS_LIMIT = 4_712_388
-"""geth's, where a genesis.json is silent."""
+"""geth's default where a genesis.json sets none."""
 
 DEV_BALANCE = 10_000 * 10**18
 """Wei of each account of a development chain."""
@@ -41,7 +41,7 @@ class GenesisAccount:
 
 @dataclass(frozen=True, slots=True)
 class Genesis:
-    """The beginning of a chain: its rules, its first header and its first state."""
+    """How a chain begins: its rules, its genesis header and its genesis state."""
 
     config: ChainConfig
     alloc: Mapping[Address, GenesisAccount] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Genesis:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Genesis:
-        """Genesis of a parsed genesis.json. Raises `InvalidGenesis`."""
+        """Read a parsed genesis.json. Raises `InvalidGenesis`."""
         document = object_of(document, "genesis")
         if document.get("config") is None:
             raise InvalidGenesis("config: missing")
@@ -123,7 +123,7 @@ class Genesis:
         )
 
     def header(self) -> Header:
-        """The genesis header; its hash names the chain."""
+        """The genesis header; its hash identifies the chain."""
         fork = self.fork
         base_fee = self.base_fee if self.base_fee is not None else INITIAL_BASE_FEE
         cancun = fork >= Fork.CANCUN
@@ -240,7 +240,7 @@ def _optional_number(document: Mapping[str, Any], key: str, limit: int = 2**256 
 
 
 def _bytes(value: object, name: str, default: bytes | None = None) -> bytes:
-    """Bytes of hex text, with or without 0x; with a default, of the default's length."""
+    """The bytes of hex text, with or without 0x; if there is a default, as many as the default has."""
     if value is None and default is not None:
         return default
     if not isinstance(value, str):

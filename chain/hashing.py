@@ -1,4 +1,4 @@
-"""Keccak-256, and the hashes of empty things."""
+"""Keccak-256, and the hashes of empty bytes, lists and tries."""
 
 from __future__ import annotations
 

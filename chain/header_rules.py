@@ -1,6 +1,6 @@
-"""What a header must be on top of its parent, by fork: all that can be said without the block's body.
+"""Rules for a header on top of its parent, by fork: the checks that do not need the block's body.
 
-Proof of work and the beacon chain's attestation are not looked at: who imports a chain trusts its source for them.
+Proof of work and the beacon chain's attestations are not verified: an import trusts its source for them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_header(header: Header, parent: Header, config: ChainConfig) -> None:
             raise InvalidHeader(field, f"exists from {since.name.title()} on, this is {fork.name.title()}")
     if len(header.extra_data) > MAX_EXTRA_DATA_BYTES:
         raise InvalidHeader(
-            "extra_data", f"{len(header.extra_data)} bytes, {MAX_EXTRA_DATA_BYTES} are the most"
+            "extra_data", f"{len(header.extra_data)} bytes, the limit is {MAX_EXTRA_DATA_BYTES}"
         )
     _check_dao(header, config)
     _check_gas(header, parent, fork)
@@ -64,7 +64,7 @@ def _check_place(header: Header, parent: Header) -> None:
 
 
 def _check_dao(header: Header, config: ChainConfig) -> None:
-    """Both sides of the DAO fork name themselves for some blocks, so that neither follows the other (EIP-779)."""
+    """Both sides of the DAO fork mark their first blocks, so that neither follows the other (EIP-779)."""
     if config.dao_fork is None or not 0 <= header.number - config.dao_fork < EXTRA_DATA_BLOCKS:
         return
     if (header.extra_data == EXTRA_DATA) != config.dao_support:
@@ -91,7 +91,7 @@ def _check_gas(header: Header, parent: Header, fork: Fork) -> None:
 
 
 def _check_seal(header: Header, parent: Header, config: ChainConfig, fork: Fork) -> None:
-    """Difficulty; since the merge also that nothing is left of proof of work (EIP-3675)."""
+    """The difficulty; after the merge also that the proof-of-work fields are zero (EIP-3675)."""
     if fork < Fork.PARIS:
         expected = next_difficulty(config, header.number, header.timestamp, parent)
         if header.difficulty != expected:

@@ -1,4 +1,4 @@
-"""What the next block looks like before any transaction is in it: the settings, and the environment they lead to."""
+"""The environment of the next block, from the chain's settings, the parent and the clock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from chain.types import UINT64_MAX, ZERO_ADDRESS, ZERO_HASH, Address, Hash32
 
 EXTRA_DATA = b"zvmd"
 TIMESTAMP_MAX = 2**62
-"""Seconds; no block is set later than this, so that those after it still fit the 64 bits of a header."""
+"""Unix seconds; the latest timestamp that can be set, so that later ones still fit the 64 bits of a header."""
 INTERVAL_MILLISECONDS_MAX = 1000 * 86_400 * 365
-"""Longest pause between blocks sealed by the clock."""
+"""Longest interval between blocks sealed by the clock."""
 
 
 class ChainSettings(msgspec.Struct, frozen=True):

@@ -16,11 +16,11 @@ BLOOM_BYTES = 256
 EMPTY_BLOOM = bytes(BLOOM_BYTES)
 
 BLOOM_CACHE_ENTRIES = 4096
-"""Words whose bits are remembered: event signatures and busy contracts come again and again. About 2 MB."""
+"""Addresses and topics whose bloom bits are cached, as event signatures and busy contracts recur. About 2 MB."""
 
 
 class Log(NamedTuple):
-    """What LOG0 to LOG4 emit."""
+    """A log entry, as LOG0 to LOG4 emit it (Yellow Paper 4.3.1)."""
 
     address: Address
     topics: tuple[Hash32, ...]
@@ -29,7 +29,7 @@ class Log(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a transaction did. The first five fields are consensus; the others are for answering questions."""
+    """A transaction's receipt (Yellow Paper 4.3.1). RPC answers use the fields after ``logs``."""
 
     type: int
     status: int | None

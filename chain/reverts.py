@@ -28,9 +28,9 @@ class Revert(NamedTuple):
     """Decoded revert data."""
 
     reason: str
-    """What it says in plain words: the string, or the panic; empty for a custom error."""
+    """The reason: the string, or the meaning of the panic code; empty for a custom error."""
     shown: str
-    """The same in the form of the call that made it."""
+    """The error as Solidity writes it, such as ``Panic(0x11)``."""
 
 
 def unpack_revert(data: bytes) -> str | None:
@@ -52,7 +52,7 @@ def unpack_revert(data: bytes) -> str | None:
 
 
 def _text(raw: bytes) -> str:
-    """UTF-8 with a replacement character for each byte that is none, as Go writes it into JSON."""
+    """UTF-8 with a replacement character for each invalid byte, as Go writes it into JSON."""
     return raw.decode("utf-8", "replace-each-byte")
 
 
@@ -65,7 +65,7 @@ codecs.register_error("replace-each-byte", _replace_each_byte)
 
 
 def decode_revert(data: bytes) -> Revert | None:
-    """What the data says; None for data of no known form.
+    """Decode revert data; None if it has no known form.
 
     >>> decode_revert(bytes.fromhex("4e487b71") + (0x11).to_bytes(32, "big")).shown
     'Panic(0x11): arithmetic underflow or overflow'

@@ -26,7 +26,7 @@ MAX_SIZE_BYTES = 256 * 1024 * 1024
 
 
 def encode_int(number: int) -> bytes:
-    """Minimal big-endian bytes of a non-negative integer; zero is no bytes.
+    """Minimal big-endian bytes of a non-negative integer; zero is empty bytes.
 
     >>> encode_int(0), encode_int(1024)
     (b'', b'\\x04\\x00')
@@ -45,7 +45,7 @@ def decode_int(data: Decoded, max_bytes: int = 32) -> int:
     if data[:1] == b"\0":
         raise InvalidRlp("an integer with leading zeros")
     if len(data) > max_bytes:
-        raise InvalidRlp(f"an integer of {len(data)} bytes where {max_bytes} are the most")
+        raise InvalidRlp(f"an integer of {len(data)} bytes, the limit is {max_bytes}")
     return int.from_bytes(data, "big")
 
 
@@ -103,7 +103,7 @@ def decode(data: bytes) -> Decoded:
     """
     size = len(data)
     if size > MAX_SIZE_BYTES:
-        raise InvalidRlp(f"{size} bytes of RLP where {MAX_SIZE_BYTES} are the most")
+        raise InvalidRlp(f"{size} bytes of RLP, the limit is {MAX_SIZE_BYTES}")
     items = _decode_items(data, 0, size, 0)
     if len(items) != 1:
         raise InvalidRlp("bytes after the item" if items else "no bytes")

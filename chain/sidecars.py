@@ -17,11 +17,11 @@ CELLS_PER_BLOB = 128
 
 
 def decode_network_transaction(raw: bytes) -> tuple[Transaction, bytes]:
-    """Transaction and sidecar of what ``eth_sendRawTransaction`` gets.
+    """Split the bytes that ``eth_sendRawTransaction`` takes into transaction and sidecar.
 
     The sidecar is the RLP list of all that follows the transaction in its wrapper, empty if there is no
     wrapper. Shape, counts and versioned hashes are checked, KZG proofs are not. Raises
-    `MalformedTransaction` or `InvalidBlobs`, and whatever `decode_transaction` raises.
+    `MalformedTransaction` or `InvalidBlobs`, and the errors of `decode_transaction`.
     """
     if raw[:1] != bytes((BLOB,)):
         return decode_transaction(raw), b""
@@ -41,7 +41,7 @@ def decode_network_transaction(raw: bytes) -> tuple[Transaction, bytes]:
 
 
 def versioned_hash(commitment: bytes) -> Hash32:
-    """What a transaction has of a blob, by the blob's KZG commitment (EIP-4844)."""
+    """The versioned hash of a blob, from its KZG commitment (EIP-4844)."""
     return Hash32(b"\x01" + sha256(commitment).digest()[1:])
 
 

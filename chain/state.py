@@ -62,7 +62,7 @@ class StateDelta:
     storage: dict[Address, dict[int, int]] = field(default_factory=dict)
     """Final slot values by address; 0 deletes the slot."""
     wiped: set[Address] = field(default_factory=set)
-    """Accounts whose earlier storage is gone (self-destruct, creation over old storage)."""
+    """Accounts whose earlier storage is cleared (self-destruct, creation over old storage)."""
     codes: dict[Hash32, bytes] = field(default_factory=dict)
     """Code deployed, by its hash."""
 

@@ -2,7 +2,7 @@
 
 Types: 0 legacy (with and without EIP-155), 1 access list (EIP-2930), 2 dynamic fee (EIP-1559), 3 blob
 (EIP-4844), 4 set code (EIP-7702). Decoding checks shape, canonicity and ranges; what depends on the fork is
-in ``chain/validity.py``, what depends on the state is the VM's business.
+in ``chain/validity.py``, what depends on the state is checked by `vm.transaction`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AUTHORIZATION_MAGIC = b"\x05"
 
 IMPERSONATED_S = 1
 IMPERSONATED_R = 1 << 160
-"""In place of a signature where nobody signed: s, and what the sender's address is added to for r (`impersonate`)."""
+"""Stand in for the signature of an impersonated transaction: s, and what r adds to the address (`impersonate`)."""
 OLD_IMPERSONATED_S = UINT256_MAX
 """The s of logs written before the values above; r is the address itself. Clients refuse it as out of range."""
 
@@ -52,7 +52,7 @@ class Authorization:
         return keccak256(AUTHORIZATION_MAGIC + rlp.encode(fields))
 
     def authority(self) -> Address | None:
-        """The account that signed, or None if the signature is no good: such a tuple is skipped."""
+        """The account that signed; None if the signature is invalid: such an authorization is skipped (EIP-7702)."""
         if self.s > HALF_CURVE_ORDER:
             return None
         try:
@@ -94,7 +94,7 @@ class Transaction:
 
     @property
     def hash(self) -> Hash32:
-        """Keccak-256 of the encoding: the transaction's name."""
+        """Keccak-256 of the encoding: the transaction hash."""
         digest = self._hash
         if digest is None:
             digest = keccak256(encode_transaction(self))
@@ -110,7 +110,7 @@ class Transaction:
 
 
 def decode_transaction(raw: bytes) -> Transaction:
-    """The transaction of its consensus encoding (EIP-2718).
+    """Decode a transaction's consensus encoding (EIP-2718).
 
     Raises `MalformedTransaction`, `InvalidSignature` (y parity or v) or `InvalidAuthorizationList`.
     """
@@ -157,7 +157,7 @@ def signing_hash(tx: Transaction) -> Hash32:
 def recover_sender(tx: Transaction, *, allow_high_s: bool = False) -> Address:
     """The account that signed. High s is a Frontier right only (EIP-2).
 
-    Raises `InvalidSignature`, also for what stands in place of a signature in an impersonated transaction: nobody can
+    Raises `InvalidSignature`, also for the values in place of the signature of an impersonated transaction: nobody can
     send one from outside. A signer meets these values with a chance of 2**-256.
     """
     if is_impersonated(tx):
@@ -185,7 +185,7 @@ def is_impersonated(tx: Transaction) -> bool:
 
 
 def sender_of(tx: Transaction) -> Address:
-    """Sender of a transaction that this node has taken, signed or impersonated. Raises `InvalidSignature`."""
+    """Sender of a transaction that this node has accepted, signed or impersonated. Raises `InvalidSignature`."""
     return Address((tx.r % IMPERSONATED_R).to_bytes(20, "big")) if is_impersonated(tx) else recover_sender(tx)
 
 

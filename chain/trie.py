@@ -1,8 +1,8 @@
-"""Merkle-Patricia tries (Yellow Paper, appendix D): node words, and roots of whole mappings in one pass.
+"""Merkle-Patricia tries (Yellow Paper, appendix D): node encodings, and roots of whole mappings in one pass.
 
 Paths are strings of hex digits, one a nibble: slicing, comparing and sorting them is native, and packing them
 is ``bytes.fromhex``. A *reference* is how a parent holds a child: the child's RLP itself if shorter than
-32 bytes, else the RLP of its hash. The storage layer's incremental trie uses the same words.
+32 bytes, else the RLP of its hash. The storage layer's incremental trie encodes its nodes with the same functions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def encode_path(path: str, is_leaf: bool) -> bytes:
 
 
 def decode_path(data: bytes) -> tuple[str, bool]:
-    """Path and whether it is a leaf's, of its hex-prefix encoding. Raises `InvalidRlp`.
+    """Decode a hex-prefix path: its hex digits, and whether it is a leaf's. Raises `InvalidRlp`.
 
     >>> decode_path(bytes.fromhex("3f1cb8"))
     ('f1cb8', True)
@@ -66,7 +66,7 @@ def encode_branch(children: Sequence[bytes], value: bytes = b"") -> bytes:
 
 
 def reference(node: bytes) -> bytes:
-    """How a parent holds the node with this RLP."""
+    """A parent's reference to the node with this RLP."""
     return node if len(node) < 32 else b"\xa0" + keccak256(node)
 
 

@@ -22,7 +22,7 @@ UINT256_MAX = 2**256 - 1
 
 
 def parse_hex(text: str, length: int | None = None) -> bytes:
-    """Bytes of a ``0x``-prefixed hex string, exactly ``length`` bytes long if given.
+    """The bytes of a ``0x``-prefixed hex string, exactly ``length`` of them if given.
 
     >>> parse_hex("0x00ff")
     b'\\x00\\xff'

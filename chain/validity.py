@@ -1,4 +1,4 @@
-"""Whether a fork's rules allow a transaction: all that can be said without a state or a block."""
+"""Whether a fork's rules allow a transaction: the checks that need neither a state nor a block."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_initcode(tx: Transaction, fork: Fork, code_bytes_max: int = CODE_BYTES
     """Raise `InitcodeTooLarge` for a creation with more code than EIP-3860 allows: twice the limit of code."""
     most = 2 * code_bytes_max
     if fork >= Fork.SHANGHAI and tx.to is None and len(tx.data) > most:
-        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, {most} are the most")
+        raise InitcodeTooLarge(f"{len(tx.data)} bytes of creation code, the limit is {most}")
 
 
 def check_gas_covers(tx: Transaction, fork: Fork) -> None:
@@ -116,7 +116,7 @@ def _check_blobs(tx: Transaction, fork: Fork) -> None:
     if not hashes:
         raise InvalidBlobs("a blob transaction without blobs")
     if fork >= Fork.OSAKA and len(hashes) > MAX_BLOBS_PER_TRANSACTION:
-        raise InvalidBlobs(f"{len(hashes)} blobs, {MAX_BLOBS_PER_TRANSACTION} are the most (EIP-7594)")
+        raise InvalidBlobs(f"{len(hashes)} blobs, the limit is {MAX_BLOBS_PER_TRANSACTION} (EIP-7594)")
     for versioned_hash in hashes:
         if versioned_hash[0] != VERSIONED_HASH_VERSION_KZG:
             raise InvalidBlobs(f"a blob hash of version {versioned_hash[0]} instead of 1")

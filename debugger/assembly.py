@@ -1,4 +1,4 @@
-"""A small assembler, so that templates can be read: opcode names, numbers to push, labels, comments.
+"""A small assembler that keeps templates readable: opcode names, numbers to push, labels, comments.
 
     PUSH 5          the shortest PUSH that holds the number
     PUSH4 0x01      a PUSH of this size
@@ -38,7 +38,7 @@ def assemble(text: str) -> bytes:
         if word.endswith(":"):
             label = word[:-1]
             if not _LABEL.fullmatch(label) or label in labels:
-                raise InvalidTemplate(f"label {word!r} is doubled or no lower-case name")
+                raise InvalidTemplate(f"label {word!r} is defined twice or is not a lower-case name")
             labels[label] = len(out)
             out.append(BY_NAME["JUMPDEST"].byte)
         elif word == "PUSH" or (word in BY_NAME and BY_NAME[word].immediate):

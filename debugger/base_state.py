@@ -1,4 +1,4 @@
-"""The state a session starts from: empty, handed in, or the entries an earlier run touched (a witness)."""
+"""The base state of a session: empty, given by the caller, or a witness, the entries that an earlier run read."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class WitnessAccount(msgspec.Struct, array_like=True, frozen=True, forbid_unknow
     balance: bytes
     code_hash: bytes
     has_storage: bool
-    """Some slot is set, perhaps one that was not read."""
+    """Whether any slot is set, including slots that were not read."""
     slots: list[tuple[bytes, bytes]]
-    """Slots that were read and their values, ascending, big-endian without leading zeros."""
+    """The slots read with their values, ascending, big-endian without leading zeros."""
 
 
 class Witness(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """All that a run read of its base state: with it the run can be repeated anywhere."""
+    """Everything that a run read from its base state, which is enough to repeat the run anywhere."""
 
     accounts: list[WitnessAccount]
     """Ascending by address."""
@@ -74,7 +74,7 @@ def _short(number: int) -> bytes:
 
 
 class RecordingState:
-    """Passes reads on and remembers them."""
+    """Forwards reads to another state and records them."""
 
     def __init__(self, below: StateReader, block_hash: BlockHashes | None = None) -> None:
         self.below = below
@@ -86,38 +86,38 @@ class RecordingState:
         self._hashes: dict[int, Hash32] = {}
 
     def account(self, address: Address) -> Account | None:
-        """The account, remembered."""
+        """The account; the read is recorded."""
         if address not in self._accounts:
             self._accounts[address] = self.below.account(address)
         return self._accounts[address]
 
     def storage(self, address: Address, slot: int) -> int:
-        """The slot, remembered."""
+        """The slot; the read is recorded."""
         slots = self._storage.setdefault(address, {})
         if slot not in slots:
             slots[slot] = self.below.storage(address, slot)
         return slots[slot]
 
     def code(self, code_hash: Hash32) -> bytes:
-        """The code, remembered."""
+        """The code; the read is recorded."""
         if code_hash not in self._codes:
             self._codes[code_hash] = self.below.code(code_hash)
         return self._codes[code_hash]
 
     def has_storage(self, address: Address) -> bool:
-        """Whether any slot is set, remembered."""
+        """Whether any slot is set; the read is recorded."""
         if address not in self._has_storage:
             self._has_storage[address] = self.below.has_storage(address)
         return self._has_storage[address]
 
     def block_hash(self, number: int) -> Hash32:
-        """Hash of an earlier block, remembered."""
+        """Hash of an earlier block; the read is recorded."""
         if number not in self._hashes:
             self._hashes[number] = ZERO_HASH if self._block_hash is None else self._block_hash(number)
         return self._hashes[number]
 
     def know(self, witness: Witness) -> None:
-        """Count the entries of a witness as read, asking the state below for them."""
+        """Read all entries of a witness from the state below, so that they are recorded."""
         for account in witness.accounts:
             address = Address(account.address)
             known = self.account(address)
@@ -132,7 +132,7 @@ class RecordingState:
 
     @property
     def reads(self) -> int:
-        """How many entries were read; it never falls."""
+        """Number of entries read; it never decreases."""
         slots = sum(map(len, self._storage.values()))
         return slots + len(self._accounts) + len(self._has_storage) + len(self._codes) + len(self._hashes)
 
@@ -167,7 +167,7 @@ class RecordingState:
 
 
 class WitnessState:
-    """Answers from a witness. What it does not hold is empty, and noted in ``assumed``."""
+    """A state that answers from a witness. Entries that are not in it are empty, and noted in ``assumed``."""
 
     def __init__(self, witness: Witness) -> None:
         self._accounts = {Address(a.address): a for a in witness.accounts}
@@ -178,7 +178,7 @@ class WitnessState:
         self._codes = {keccak256(code): code for code in witness.codes}
         self._hashes = {number: Hash32(value) for number, value in witness.block_hashes}
         self.assumed: set[str] = set()
-        """Entries that were asked for and are not in the witness."""
+        """Entries that were read but are not in the witness."""
 
     def account(self, address: Address) -> Account | None:
         """The account of the witness."""

@@ -1,4 +1,4 @@
-"""A breakpoint as people write it, a kind and a value, in the API's form."""
+"""Converts a breakpoint as users type it, a kind and a value, into the API's form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 _FIELD = {"slot_write": "slot", "slot_read": "slot", "log": "topic", "call": "target"}
 _FIELD |= {"memory_write": "offset", "memory_read": "offset"}
-"""Which field the value is, where it is not named like the kind."""
+"""The field that holds the value, for kinds whose field has another name."""
 _NUMBERS = frozenset(("pc", "line", "depth", "gas"))
 
 

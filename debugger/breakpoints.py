@@ -1,4 +1,4 @@
-"""Breakpoints: what each kind means at a position, and where in a code native stepping has to look for it."""
+"""Breakpoints: when each kind holds, and at which opcodes of a code native stepping has to check for it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "gas": (frozenset({"gas"}), frozenset({"condition"})),
     "expression": (frozenset({"expression"}), frozenset()),
 }
-"""What each kind needs and what else it takes."""
+"""Required and optional fields of each kind."""
 
 _SPECIFIC: Final = (
     "pc", "line", "opcode", "address", "code", "init", "slot", "offset", "length", "topic", "target", "depth", "gas",
@@ -88,27 +88,27 @@ WORD_BYTES: Final = 32
 
 
 class Condition:
-    """A breakpoint, checked and ready."""
+    """A validated breakpoint, ready to be evaluated."""
 
     def __init__(self, point: Breakpoint) -> None:
         """Raises `InvalidBreakpoint` and `InvalidExpression`."""
         self.id = point.id
         self.kind = point.kind
         self.opcodes: frozenset[int] | None = None
-        """It can hold only before these, if not None."""
+        """Opcodes before which alone it can hold; None for any."""
         self.pcs: frozenset[int] | None = None
         self.line: int | None = None
         self.address: Address | None = None
         self.code_hash: bytes | None = None
         self.init: bool | None = None
         self.area: range | None = None
-        """Bytes of memory one of which is touched where it holds."""
+        """The watched bytes of memory."""
         self.gas: int | None = None
         self.depth: int | None = None
         self.is_edge = False
-        """Holds only where it did not hold a step before; Python has to look at every step."""
+        """Whether it holds only where it did not hold one step earlier; Python has to check every step."""
         self.holds: Callable[[Position], bool] = _everywhere
-        """Whether it holds at a position; gas and revert need more than the position."""
+        """Tests it at a position; gas and revert need more than the position."""
         _check_fields(point)
         try:
             self._prepare(point)
@@ -166,13 +166,13 @@ class Condition:
             self.holds = lambda p: p.stack(index) == number
 
     def is_in(self, code: bytes, code_address: Address) -> bool:
-        """Whether a condition on a place of a code (pc, line) means this code."""
+        """Whether a condition on a position in a code (pc, line) applies to this code."""
         if self.kind in _PLACED and self.address not in (None, code_address):
             return False
         return self.code_hash is None or self.code_hash == code_hash(code)
 
     def matches(self, position: Position) -> bool:
-        """Whether it holds here as far as the position tells."""
+        """Whether it holds here, as far as the position shows."""
         if self.gas is not None or self.kind == "revert":
             return False
         if self.opcodes is not None and position.op not in self.opcodes:
@@ -192,7 +192,7 @@ class Condition:
 
 
 _PLACED: Final = ("pc", "line")
-"""Kinds that belong to a place in a code."""
+"""Kinds that refer to a position in a code."""
 _PUSH0: Final = 0x5F
 _ADDRESS_MASK: Final = 2**160 - 1
 
@@ -236,7 +236,7 @@ def _check_fields(point: Breakpoint) -> None:
 
 
 def marks_at(chosen: Collection[int]) -> Callable[[Frame], bytes]:
-    """Gives a frame's code its marks: 1 before each of the opcodes."""
+    """Returns a function that marks a frame's code: 1 before each of the opcodes."""
     sizes = bytes(1 + (op - _PUSH0 if _PUSH0 < op <= _PUSH0 + 32 else 0) for op in range(256))
 
     def marks(frame: Frame) -> bytes:
@@ -252,7 +252,7 @@ def marks_at(chosen: Collection[int]) -> Callable[[Frame], bytes]:
 
 
 def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], bytes]:
-    """Gives a frame's code its marks: where a condition can hold, 1 or which area of memory to look at."""
+    """Returns a function that marks a frame's code where a condition can hold: 1, or the memory area to check."""
     table = opcodes(fork)
     sizes = bytes(1 + (table[byte].immediate if byte in table else 0) for byte in range(256))
     anywhere = [c for c in conditions if c.pcs is None and c.line is None]
@@ -260,7 +260,7 @@ def marks_for(conditions: Sequence[Condition], fork: Fork) -> Callable[[Frame], 
     placed = [c for c in conditions if c.pcs is not None or c.line is not None]
 
     def marks(frame: Frame) -> bytes:
-        # not by whether it is init code: a watch keeps the marks of a code for both
+        # init code makes no difference: a watch shares the marks of a code between both uses
         code, address = frame.code.bytes, frame.message.code_address
         here = [condition for condition in placed if condition.is_in(code, address)]
         pcs = {pc for condition in here for pc in condition.pcs or ()}
@@ -287,7 +287,7 @@ def _pcs_of_lines(code: bytes, fork: Fork) -> array[int]:
 
 
 def pc_of_line(code: bytes, fork: Fork, line: int) -> int | None:
-    """Where the instruction in a line of the code's listing begins; None if the listing has no such line."""
+    """The pc of an instruction by its line in the code's listing; None if there is no such line."""
     pcs = _pcs_of_lines(code, fork)
     return pcs[line - 1] if 1 <= line <= len(pcs) else None
 
@@ -300,7 +300,7 @@ def _mark(conditions: Sequence[Condition], op: int) -> int:
 
 
 def watch_for(conditions: Iterable[Condition], fork: Fork, depth: int | None = None) -> Watch:
-    """A native watch that stops wherever one of the conditions may hold, and when frames become ``depth``."""
+    """A native watch that stops wherever a condition may hold, and when the number of frames becomes ``depth``."""
     conditions = tuple(conditions)
     depths = {condition.depth for condition in conditions if condition.depth is not None}
     placed = [c for c in conditions if c.opcodes is not None or c.pcs is not None or c.line is not None]

@@ -18,14 +18,14 @@ from vm.evm.trace import Tracer
 from vm.message import Message, Outcome
 
 CONSOLE_CHARACTERS: Final = 1_000
-"""Of what one message prints with console.log; the rest is cut."""
+"""Most text that is kept of one message's console.log; the rest is cut."""
 
 
 class CallNode(msgspec.Struct, rename="camel"):
-    """One message."""
+    """One message call or creation."""
 
     index: int
-    """Position in the list, in order of beginning."""
+    """Index in the list, which is in order of beginning."""
     parent: int | None
     depth: int
     kind: str
@@ -40,24 +40,24 @@ class CallNode(msgspec.Struct, rename="camel"):
     end_step: int | None = None
     """Step after its last operation; None if the run was not followed to there."""
     gas_used: int = 0
-    """By the message and all it called."""
+    """Gas used by the message, including its calls."""
     gas_own: int = 0
-    """Without what it called."""
+    """Gas used by the message itself, without its calls."""
     logs: int = 0
-    """Emitted by itself, undone ones included."""
+    """Logs emitted by the message itself, including reverted ones."""
     console: str | None = None
-    """What it prints with console.log."""
+    """Its output of console.log."""
     halt: HaltState | None = None
     error: str | None = None
-    """Why it failed, in geth's words; a call that fails before it begins is here too."""
+    """Geth's error message; also set for a call that fails before it begins."""
 
 
 class CallTree(msgspec.Struct, rename="camel"):
-    """All messages."""
+    """The messages of a run."""
 
     nodes: list[CallNode]
     omitted: int
-    """Messages beyond the limit, whose gas counts in their callers only."""
+    """Number of messages beyond the limit; only their callers include their gas."""
     steps: int
     has_ended: bool
 
@@ -115,7 +115,7 @@ class _Recorder(Tracer):
             above.gas_own -= used
 
     def log(self, log: Log, position: int) -> None:  # noqa: ARG002
-        """Counted where it was emitted."""
+        """Count the log for the message that emitted it."""
         if self._open and (node := self._open[-1]) is not None:
             node.logs += 1
 

@@ -1,4 +1,4 @@
-"""What a command changed, in short: for those who watch a session and do not ask for its whole state each time."""
+"""The changes a command made, in short, for watchers of a session who do not fetch its whole state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from debugger.state import State
 
 SHOWN = 64
-"""Changes of a kind that are shown; the others are counted."""
+"""Most changes of a kind that are listed; the others are counted."""
 _PIECE = 64
 """Hex digits of 32 bytes."""
 
@@ -22,25 +22,25 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """The difference of two states. Stack and memory are shown only of a frame that stayed the running one."""
+    """The difference of two states. Stack and memory are compared only if the same frame still runs."""
 
     depth: tuple[int, int] | None = None
-    """Frames before and after, if another frame runs now."""
+    """The number of frames before and after, if another frame runs now."""
     stack: dict[str, Change] = {}
-    """By index from the bottom."""
+    """Stack words by index from the bottom."""
     memory: dict[str, Change] = {}
     """32-byte pieces by offset."""
     storage: dict[str, Change] = {}
-    """Slots of the running account."""
+    """Storage slots of the running account."""
     transient_storage: dict[str, Change] = {}
     logs: int = 0
-    """Logs now less logs before."""
+    """By how many the number of logs has changed."""
     omitted: int = 0
-    """Further changes, not shown."""
+    """Number of changes that are not listed."""
 
 
 def changes(before: State, after: State) -> Changes:
-    """What differs between two states as `debugger.state.read_state` shows them."""
+    """The difference of two states, as `debugger.state.read_state` returns them."""
     is_same_frame = before.depth == after.depth
     is_same_account = _account(before) == _account(after)
     parts: dict[str, dict[str, Change]] = {}
@@ -63,7 +63,7 @@ def changes(before: State, after: State) -> Changes:
 
 
 def _account(state: State) -> str | None:
-    """Whose storage is shown; None at the end, where it is that of the outermost frame."""
+    """The account whose storage the state shows; None at the end of the run, where it is the outermost frame's."""
     return state.call_frames[-1].address if state.call_frames else None
 
 

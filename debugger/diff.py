@@ -1,7 +1,7 @@
 """Comparing runs: the first step at which two sessions differ, with what led there.
 
-Runs are compared natively by digests of all they do (`debugger.trace_digest`), chunk by chunk, and a chunk that differs
-is bisected. Stack, memory, return data and storage are compared exactly; where an edit changes a run, both states are.
+Runs are compared natively, chunk by chunk, by digests of everything they do (`debugger.trace_digest`), and a chunk that
+differs is bisected. Where an edit changes a run, the two states are compared directly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MEMORY_SHOWN = 64
 
 
 class StepLine(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """What one side was about to do at a step."""
+    """The operation that one side was about to execute at a step."""
 
     step: int
     pc: int
@@ -51,19 +51,19 @@ class Divergence(msgspec.Struct, frozen=True, rename="camel"):
     left: StepLine
     right: StepLine
     before: list[StepLine]
-    """Steps that led there, the same on both sides except perhaps for gas."""
+    """The preceding steps, which are the same on both sides except perhaps for gas."""
     notes: list[str]
-    """Where in stack or memory the first difference is."""
+    """The place of the first difference in stack or memory."""
 
 
 class Comparison(msgspec.Struct, frozen=True, rename="camel"):
-    """What comparing gave."""
+    """The result of a comparison."""
 
     is_equal: bool
     steps: int
-    """Steps that are the same on both sides."""
+    """Number of equal steps."""
     has_ended: bool
-    """Both runs were followed to their ends, or to where they differ."""
+    """Whether both runs were followed to their ends, or to a difference."""
     divergence: Divergence | None
 
 
@@ -86,7 +86,7 @@ def compare_slices(
     limit: int | None = None,
     wants_pause: WantsPause = never,
 ) -> Slices[Comparison]:
-    """`compare` in slices: others may work after every ``yield``; a pause ends it where it got."""
+    """`compare` in slices: others may work after every ``yield``; a pause ends it early."""
     sides: list[Side] = []
     try:
         sides.extend(Side(session, not ignoring_gas) for session in (left, right))
@@ -113,7 +113,7 @@ def _compare(
         b.forward(count)
         if _differ(a, b, with_gas):
             return _report(a, b, _first(a, b, start, count, known, with_gas), with_gas)
-        # What an edit changes is on no stack.
+        # The digests see the stack only, and an edit's change may not be on it.
         if a.timeline.step in edits and _states_differ(a, b):
             return _report(a, b, a.timeline.step, with_gas)
         start, known = a.timeline.step, a.value
@@ -139,7 +139,7 @@ def _first(a: Side, b: Side, start: int, count: int, known: int, with_gas: bool)
 
 
 def _states_differ(a: Side, b: Side) -> bool:
-    """Whether anything an edit can change differs at this position: frames, storage, transient storage."""
+    """Whether frames, storage or transient storage, which edits can change, differ at this position."""
     one, two = a.timeline.execution, b.timeline.execution
     if [FrameView.of(frame).contents for frame in one.frames] != [FrameView.of(f).contents for f in two.frames]:
         return True
@@ -147,7 +147,7 @@ def _states_differ(a: Side, b: Side) -> bool:
 
 
 def _different_slots(one: Execution, two: Execution) -> Iterator[tuple[Address, int, int, int]]:
-    """Slots that one of the runs has touched, and what they hold."""
+    """Slots that one of the runs has accessed, and their values, where they differ."""
     addresses: set[Address] = set()
     for execution in (one, two):
         addresses |= {*execution.journal.delta().storage, *(frame.message.to for frame in execution.frames)}
@@ -165,7 +165,7 @@ def _differ(a: Side, b: Side, with_gas: bool) -> bool:
 
 
 def _fields(a: Timeline, b: Timeline, with_gas: bool) -> list[str]:
-    """Names of what differs at the two positions."""
+    """Names of the fields that differ at the two positions."""
     fields = []
     ours, theirs = a.execution.journal.logs, b.execution.journal.logs
     if len(ours) != len(theirs) or [log[1:] for log in ours] != [log[1:] for log in theirs]:
@@ -191,7 +191,7 @@ def _fields(a: Timeline, b: Timeline, with_gas: bool) -> list[str]:
 
 
 def step_line(timeline: Timeline) -> StepLine:
-    """What the timeline is about to do."""
+    """The operation that the timeline is about to execute."""
     execution = timeline.execution
     if execution.outcome is not None:
         halt = halt_state(execution.outcome)
@@ -210,7 +210,7 @@ def step_line(timeline: Timeline) -> StepLine:
 
 
 def _report(a: Side, b: Side, step: int, with_gas: bool) -> Comparison:
-    """Both sides brought to the first difference; a side that ended earlier is at its end."""
+    """Move both sides to the first difference; a side that ends earlier stays at its end."""
     for side in (a, b):
         side.back_to(max(0, step - DIFF_CONTEXT), 0)
     before = []

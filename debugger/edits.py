@@ -1,4 +1,4 @@
-"""What-if edits of a position: checked, applied, and plain data, so that a replay applies them again."""
+"""Edits of the state at a position: plain data, validated and applied, so that a replay can apply them again."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Edit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     kind: str
     step: int = 0
-    """Filled in by the session."""
+    """Set by the session."""
     index: Number | None = None
     value: Number | None = None
     data: str | None = None
     address: str | None = None
 
     def at(self, step: int) -> Edit:
-        """The edit at a step, its large numbers as hex text."""
+        """A copy for a step, with large numbers as hex text."""
         index, value = (None if n is None else storable(n) for n in (self.index, self.value))
         return msgspec.structs.replace(self, step=step, index=index, value=value)
 
@@ -84,7 +84,7 @@ def _memory(execution: Execution, edit: Edit) -> None:
         words = (stop + 31) // 32
         frame.words[Field.RESULT_OFFSET] = 32 * words
         if not frame.grow():
-            raise InvalidEdit("no room for so much memory")
+            raise InvalidEdit("there is not enough memory for so large an area")
         frame.words[Field.MEMORY_SIZE] = 32 * words
         frame.words[Field.MEMORY_COST] = SCHEDULES[execution.fork].memory(words)
     frame.memory[start:stop] = data

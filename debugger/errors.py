@@ -29,7 +29,7 @@ from chain.errors import ZvmdError
 
 
 class SessionError(ZvmdError):
-    """A session cannot do what was asked; it stays as it was."""
+    """A session cannot carry out a command; it is unchanged."""
 
     code = "session.error"
     rpc_code = -32602
@@ -44,7 +44,7 @@ class InvalidProgram(SessionError):
 
 
 class InvalidBreakpoint(SessionError):
-    """A breakpoint lacks what its kind needs, or names something that does not exist."""
+    """A breakpoint lacks a field that its kind requires, or names something that does not exist."""
 
     code = "session.breakpoint"
     hint = (
@@ -54,17 +54,17 @@ class InvalidBreakpoint(SessionError):
 
 
 class InvalidExpression(SessionError):
-    """The text is not an expression of the breakpoint language."""
+    """The text is not a valid breakpoint expression."""
 
     code = "session.expression"
     hint = "for example: op == SSTORE && stack[0] == 0x5, or gas < 10000 && depth > 1"
 
 
 class InvalidEdit(SessionError):
-    """A what-if edit does not fit the position: no such stack word, pc inside push data, out of range."""
+    """An edit does not fit the position: no such stack word, pc inside push data, out of range."""
 
     code = "session.edit"
-    hint = "look at the state of the position first; edits apply to the running frame"
+    hint = "read the state at the position first; edits apply to the running frame"
 
 
 class StepOutOfRange(SessionError):
@@ -78,7 +78,7 @@ class SessionNotFound(SessionError):
     """There is no session, branch, breakpoint or template with this id."""
 
     code = "session.not_found"
-    hint = "list the sessions; ids are never given twice"
+    hint = "list the sessions; ids are never reused"
 
 
 class SessionLimitReached(SessionError):
@@ -90,7 +90,7 @@ class SessionLimitReached(SessionError):
 
 
 class SessionDiverged(SessionError):
-    """A stored session replays to another state than the one that was stored."""
+    """The replay of a stored session ends in another state than the stored one."""
 
     code = "session.diverged"
     rpc_code = -32000
@@ -108,11 +108,11 @@ class SessionFileRefused(SessionError):
     """A session file cannot be imported; nothing was changed."""
 
     code = "session_file.refused"
-    hint = "ask for the file to be exported again"
+    hint = "export the file again"
 
 
 class NotASessionFile(SessionFileRefused):
-    """The bytes do not begin as a session file does."""
+    """The bytes do not begin with the magic of a session file."""
 
     code = "session_file.format"
     hint = "give a file written by session export"
@@ -126,28 +126,28 @@ class SessionFileTooNew(SessionFileRefused):
 
 
 class SessionFileTooLarge(SessionFileRefused):
-    """The file, what it inflates to, or a part of it exceeds a limit."""
+    """The file, its decompressed content, or a part of it exceeds a limit."""
 
     code = "session_file.size"
     hint = "the limits are those of debugger/limits.py; export a shorter run"
 
 
 class SessionFileDamaged(SessionFileRefused):
-    """The file is cut short, has bytes too many, or its content has another digest."""
+    """The file is truncated, has extra bytes, or its content has another digest."""
 
     code = "session_file.damaged"
     hint = "transfer the file again"
 
 
 class SessionFileMalformed(SessionFileRefused):
-    """A section is unknown, missing, doubled, or not of its schema."""
+    """A section is unknown, missing, duplicated, or does not match its schema."""
 
     code = "session_file.malformed"
     hint = "the file was not written by zvmd or was altered; ask for a new export"
 
 
 class SessionStateMismatch(SessionFileRefused):
-    """State or code in the file does not have the root or hash the file claims."""
+    """State or code in the file does not have the root or hash that the file states."""
 
     code = "session_file.state"
     hint = "do not trust this file: its state was altered after the export"

@@ -1,4 +1,4 @@
-"""What a session answers to commands: plain data that a service may store, send and show."""
+"""Events, which a session returns for commands: plain data that a service can store, send and show."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped", omit_defaults=True):
 
 
 class BreakpointSet(msgspec.Struct, frozen=True, tag="breakpoint_set"):
-    """A breakpoint is new or changed."""
+    """A breakpoint was added or changed."""
 
     breakpoint: Breakpoint
 
 
 class BreakpointRemoved(msgspec.Struct, frozen=True, tag="breakpoint_removed"):
-    """A breakpoint is gone."""
+    """A breakpoint was removed."""
 
     id: int
 
 
 class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line of history: the program with these edits. Branch 0 has none."""
+    """A branch: the program's run with these edits. Branch 0 has none."""
 
     id: int
     parent: int | None
     step: int
-    """Where it left its parent."""
+    """Step at which it left its parent."""
     edits: tuple[Edit, ...]
     name: str = ""
 
 
 class Branched(msgspec.Struct, frozen=True, tag="branched"):
-    """An edit was made, on a new branch or on the newest."""
+    """An edit was applied, on a new branch or on the newest."""
 
     branch: Branch
 

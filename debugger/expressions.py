@@ -5,7 +5,7 @@
 Names: pc op gas depth step value caller address origin msize stacksize calldatasize, and opcodes by name.
 ``stack[i]`` counts from the top, ``mem[a:b]`` and ``calldata[a:b]`` are up to 32 bytes read big-endian,
 ``calldata[i]`` is the word that CALLDATALOAD reads at ``i``, ``storage[k]`` belongs to the running account.
-Arithmetic wraps; dividing by 0 gives 0. A stack word that is not there makes it all false.
+Arithmetic wraps; dividing by 0 gives 0. A missing stack word makes the whole expression false.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ _BINARY: Final[dict[str, tuple[int, Callable[[int, int], int]]]] = {
     "/": (10, lambda a, b: a // b if b else 0),
     "%": (10, lambda a, b: a % b if b else 0),
 }
-"""Strength and meaning; ``||`` (1) and ``&&`` (2) are apart because they need not look at both sides."""
+"""Precedence and meaning; ``||`` (1) and ``&&`` (2) are separate because they need not evaluate both sides."""
 
 
 class _Absent(Exception):
-    """A stack word that is not there."""
+    """A stack word is missing."""
 
 
-class Part(NamedTuple):
-    """A parsed piece: how to compute it, and at which opcodes or pcs alone it can hold (None: anywhere)."""
+class ParsedPart(NamedTuple):
+    """A parsed part: how to compute it, and the only opcodes or pcs at which it can hold (None: any)."""
 
     node: Node
     opcodes: frozenset[int] | None = None
@@ -88,7 +88,7 @@ class Expression:
 
     @property
     def is_located(self) -> bool:
-        """It can hold only at some opcodes or places, so native code can look for it."""
+        """Whether it can hold only at certain opcodes or pcs, so that native code can look for it."""
         return self.opcodes is not None or self.pcs is not None
 
     def __call__(self, position: Position) -> bool:
@@ -99,7 +99,7 @@ class Expression:
             return False
 
     def value(self, position: Position) -> int | None:
-        """Its value here, for watching; None where a stack word is missing."""
+        """Its value here; None where a stack word is missing."""
         try:
             return int(self._node(position))
         except _Absent:
@@ -142,7 +142,7 @@ class _Parser:
         self._at = 0
         self._nodes = 0
 
-    def parse(self) -> Part:
+    def parse(self) -> ParsedPart:
         part = self._binary(1, 0)
         if self._at < len(self._tokens):
             raise InvalidExpression(f"unexpected {self._tokens[self._at]!r}")
@@ -162,7 +162,7 @@ class _Parser:
         if self._next() != token:
             raise InvalidExpression(f"expected {token!r} before {self._tokens[self._at - 1]!r}")
 
-    def _binary(self, weakest: int, depth: int) -> Part:
+    def _binary(self, weakest: int, depth: int) -> ParsedPart:
         left = self._unary(depth + 1)
         while True:
             operator = self._peek()
@@ -177,7 +177,7 @@ class _Parser:
             self._at += 1
             left = _combine(operator, left, self._binary(strength + 1, depth + 1))
 
-    def _unary(self, depth: int) -> Part:
+    def _unary(self, depth: int) -> ParsedPart:
         self._nodes += 1
         if self._nodes > EXPRESSION_NODES or depth > EXPRESSION_DEPTH:
             raise InvalidExpression("too long or too deeply nested")
@@ -189,20 +189,20 @@ class _Parser:
         if token in ("!", "~", "-"):
             inner = self._unary(depth + 1).node
             return {
-                "!": Part(lambda p: not inner(p)),
-                "~": Part(lambda p: ~inner(p) & UINT256_MAX),
-                "-": Part(lambda p: -inner(p) & UINT256_MAX),
+                "!": ParsedPart(lambda p: not inner(p)),
+                "~": ParsedPart(lambda p: ~inner(p) & UINT256_MAX),
+                "-": ParsedPart(lambda p: -inner(p) & UINT256_MAX),
             }[token]
         if token[0].isdigit():
             return _number(token)
         return self._name(token, depth)
 
-    def _name(self, token: str, depth: int) -> Part:
+    def _name(self, token: str, depth: int) -> ParsedPart:
         if token in _NAMES:
-            return Part(_NAMES[token], name=token)
+            return ParsedPart(_NAMES[token], name=token)
         if token in BY_NAME:
             byte = BY_NAME[token].byte
-            return Part(lambda _: byte, constant=byte)
+            return ParsedPart(lambda _: byte, constant=byte)
         if token not in _INDEXED:
             raise InvalidExpression(f"unknown name {token!r}")
         word, part = _INDEXED[token]
@@ -212,10 +212,10 @@ class _Parser:
             self._expect(":")
             second = self._binary(1, depth).node
             self._expect("]")
-            return Part(lambda p: part(p, first(p), second(p)))
+            return ParsedPart(lambda p: part(p, first(p), second(p)))
         self._expect("]")
         assert word is not None
-        return Part(lambda p: word(p, first(p)))
+        return ParsedPart(lambda p: word(p, first(p)))
 
 
 _INDEXED: Final[
@@ -226,28 +226,28 @@ _INDEXED: Final[
     "calldata": (lambda p, start: _calldata(p, start, start + 32), _calldata),
     "storage": (lambda p, slot: p.storage(slot), None),
 }
-"""What ``name[i]`` and ``name[a:b]`` mean; None where there is no such form."""
+"""The meanings of ``name[i]`` and ``name[a:b]``; None for a form that does not exist."""
 
 
-def _number(token: str) -> Part:
+def _number(token: str) -> ParsedPart:
     number = int(token, 16 if token[:2] in ("0x", "0X") else 10)
     if number > UINT256_MAX:
         raise InvalidExpression(f"{token} is above 2**256 - 1")
-    return Part(lambda _: number, constant=number)
+    return ParsedPart(lambda _: number, constant=number)
 
 
-def _combine(operator: str, left: Part, right: Part) -> Part:
+def _combine(operator: str, left: ParsedPart, right: ParsedPart) -> ParsedPart:
     a, b = left.node, right.node
     if operator == "&&":
-        return Part(
+        return ParsedPart(
             lambda p: a(p) != 0 and b(p) != 0,
             _both(left.opcodes, right.opcodes),
             _both(left.pcs, right.pcs),
         )
     if operator == "||":
-        return Part(lambda p: a(p) != 0 or b(p) != 0)
+        return ParsedPart(lambda p: a(p) != 0 or b(p) != 0)
     meaning = _BINARY[operator][1]
-    part = Part(lambda p: meaning(a(p), b(p)))
+    part = ParsedPart(lambda p: meaning(a(p), b(p)))
     if operator == "==":
         for name, constant in ((left.name, right.constant), (right.name, left.constant)):
             if constant is not None and name == "op":

@@ -1,4 +1,4 @@
-"""How many bytes of memory a session takes, for those who keep many; measured to within a fifth on long runs."""
+"""Estimates the memory of a session in bytes, for the cache of sessions; within a fifth of the truth on long runs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vm.evm.layout import FRAME_BYTES, Field
 from vm.journal import ITEM_BYTES
 
 SESSION_BYTES: Final = 48 << 10
-"""What the smallest session takes."""
+"""Bytes of the smallest session."""
 TEXT_COPIES: Final = 3
-"""Code and calldata of a program, in hex digits, are held once more as bytes, and by the frame."""
+"""Bytes per hex digit of a program's code and calldata, which are also held as bytes and by the frame."""
 
 
 def footprint(session: Session) -> int:
-    """Bytes of a session: keyframes, journal, frames, what was read of the base state, the program, edits."""
+    """Bytes of a session: keyframes, journal, frames, recorded reads of the base state, the program, edits."""
     execution, keyframes = session.timeline.execution, session.timeline.keyframes
     frames = sum(FRAME_BYTES + int(frame.words[Field.MEMORY_SIZE]) for frame in execution.frames)
     journal = execution.journal.bytes_besides(keyframes.at_or_before(session.step_index).journal)

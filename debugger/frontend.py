@@ -1,4 +1,4 @@
-"""What front ends show besides the state: a frame's code, its listing, the timeline's marks, an expression's value."""
+"""Data for front ends besides the state: a frame's code, its listing, the timeline's marks, values of expressions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORD_BYTES = 32
 
 
 class CodePage(msgspec.Struct, frozen=True, rename="camel"):
-    """Code of a frame from ``offset`` on, as much as was asked for."""
+    """A page of a frame's code from ``offset`` on."""
 
     address: str
     """The account whose code it is; for init code the one that is being created."""
@@ -32,7 +32,7 @@ class CodePage(msgspec.Struct, frozen=True, rename="camel"):
     code: str
     fork: str
     init: bool = False
-    """It is init code: what creates an account, not what the account runs later."""
+    """Whether it is init code, which creates the account, and not its runtime code."""
 
 
 def read_code(session: Session, frame: int | None, offset: int = 0, limit: int = PAGE_MAX) -> CodePage:
@@ -54,8 +54,8 @@ def read_code(session: Session, frame: int | None, offset: int = 0, limit: int =
     return CodePage(address, digest, len(code), offset, page, fork, view.is_create)
 
 
-class Marks(msgspec.Struct, frozen=True, rename="camel"):
-    """What lies along a session's timeline."""
+class TimelineMarks(msgspec.Struct, frozen=True, rename="camel"):
+    """The marks along a session's timeline."""
 
     step: int
     keyframes: list[int]
@@ -66,10 +66,10 @@ class Marks(msgspec.Struct, frozen=True, rename="camel"):
     """Steps at which this branch was edited."""
 
 
-def timeline_marks(session: Session) -> Marks:
+def timeline_marks(session: Session) -> TimelineMarks:
     """The marks of the current branch."""
     timeline = session.timeline
-    return Marks(
+    return TimelineMarks(
         timeline.step,
         timeline.keyframes.steps,
         timeline.keyframes.bytes,
@@ -79,10 +79,10 @@ def timeline_marks(session: Session) -> Marks:
 
 
 class Bytes(msgspec.Struct, frozen=True):
-    """A value of an expression that is a piece of calldata or memory rather than a word."""
+    """The value of an expression that is a part of calldata or memory, not a word."""
 
     bytes: str
-    """Hex digits behind ``0x``, two a byte."""
+    """``0x`` and two hex digits per byte."""
 
 
 _OFFSET = r"\s*(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})\s*"
@@ -124,21 +124,21 @@ def _bytes(position: Position, whole: re.Match[str]) -> Bytes:
     return Bytes(hex_of(position.memory(start, stop)))
 
 
-class Instruction(NamedTuple):
+class ListingLine(NamedTuple):
     """A line of a listing."""
 
     pc: int
     name: str
     data: bytes
-    """What a PUSH pushes; shorter than the opcode says where the code ends."""
+    """The immediate of a PUSH; shorter than the opcode says if the code ends in it."""
 
     @property
     def text(self) -> str:
-        """As people write it."""
+        """The instruction as assembly text."""
         return f"{self.name} 0x{self.data.hex()}" if self.data else self.name
 
 
-def disassemble(code: bytes, fork: Fork) -> Iterator[Instruction]:
+def disassemble(code: bytes, fork: Fork) -> Iterator[ListingLine]:
     """
     >>> [line.text for line in disassemble(bytes.fromhex("6001015f0c"), Fork.CANCUN)]
     ['PUSH1 0x01', 'ADD', 'PUSH0', 'UNKNOWN_0c']
@@ -147,5 +147,5 @@ def disassemble(code: bytes, fork: Fork) -> Iterator[Instruction]:
     while pc < len(code):
         row = table.get(code[pc])
         size = 0 if row is None else row.immediate
-        yield Instruction(pc, opcode_name(code[pc], fork), code[pc + 1 : pc + 1 + size])
+        yield ListingLine(pc, opcode_name(code[pc], fork), code[pc + 1 : pc + 1 + size])
         pc += 1 + size

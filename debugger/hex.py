@@ -1,4 +1,4 @@
-"""Hex text of API structures to and from numbers and bytes: words, addresses, data."""
+"""Converts the hex text of API structures to and from numbers and bytes: words, addresses, data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def number_of(value: Number, field: str, largest: int = UINT256_MAX) -> int:
 
 
 def storable(value: Number) -> Number:
-    """The same number in a form every encoding takes: large ones as hex text."""
+    """The same number in a form that every encoding accepts: large ones as hex text."""
     return hex(value) if isinstance(value, int) and value > _SAFE else value
 
 
@@ -67,5 +67,5 @@ def address_of(text: str, field: str) -> Address:
 
 @lru_cache(LISTINGS_KEPT)
 def code_hash(code: bytes) -> bytes:
-    """Keccak-256 of a code, remembered."""
+    """Keccak-256 of a code, cached."""
     return keccak256(code)

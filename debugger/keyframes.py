@@ -1,4 +1,4 @@
-"""Snapshots along a timeline under a cap of bytes: dense near the cursor, sparse far from it."""
+"""Snapshots along a timeline within a limit of bytes: dense near the cursor, sparse far from it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from vm.evm.snapshot import ExecutionSnapshot
 
 
 class Keyframes:
-    """Snapshots by step. What snapshots share is counted once."""
+    """Snapshots by step. Memory that snapshots share is counted once."""
 
     def __init__(self, cap: int = KEYFRAME_BYTES) -> None:
-        """``cap`` in bytes; the first snapshot stays whatever it costs."""
+        """``cap`` in bytes; the first snapshot stays whatever its size."""
         self.cap = cap
         self.bytes = 0
         self._steps: list[int] = []
         self._snapshots: dict[int, ExecutionSnapshot] = {}
         self._pieces: dict[int, tuple[int, int]] = {}
-        """Uses and bytes of each piece by identity, which its snapshot keeps alive."""
+        """Reference count and bytes of each shared object by identity; snapshots keep the objects alive."""
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -28,7 +28,7 @@ class Keyframes:
 
     @property
     def steps(self) -> list[int]:
-        """Where snapshots are, ascending."""
+        """Steps of the snapshots, ascending."""
         return list(self._steps)
 
     def at_or_before(self, step: int) -> ExecutionSnapshot:
@@ -36,7 +36,7 @@ class Keyframes:
         return self._snapshots[self._steps[bisect_right(self._steps, step) - 1]]
 
     def add(self, snapshot: ExecutionSnapshot) -> None:
-        """Keep a snapshot, giving up others if there are too many bytes."""
+        """Add a snapshot, dropping others if there are too many bytes."""
         step = snapshot.steps
         if step in self._snapshots:
             self._drop(step)
@@ -50,7 +50,7 @@ class Keyframes:
         self._thin(step)
 
     def drop_from(self, step: int) -> None:
-        """Forget all snapshots at the step or later."""
+        """Drop all snapshots at the step or later."""
         for late in self._steps[bisect_left(self._steps, step) :]:
             self._drop(late)
 
@@ -65,7 +65,7 @@ class Keyframes:
                 self._pieces[piece] = (uses - 1, size)
 
     def _thin(self, cursor: int) -> None:
-        """Drop what is missed least: a small gap between its neighbours, far from the cursor.
+        """Drop the least useful snapshots: those with a small gap between their neighbours, far from the cursor.
 
         A quarter of the bytes goes at once, never two neighbours in one round, so that it costs little per step.
         """

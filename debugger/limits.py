@@ -101,7 +101,7 @@ INFLATE_RATIO = 100
 """Inflated bytes per compressed byte."""
 
 INFLATE_FREE = 65_536
-"""Inflated bytes to which the ratio does not apply: short files of zeros are no bombs."""
+"""Inflated bytes to which the ratio does not apply: a short file of zeros is not a decompression bomb."""
 
 FILE_SECTIONS = 10_000
 FILE_DEPTH = 32

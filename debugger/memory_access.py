@@ -1,4 +1,4 @@
-"""Which bytes of memory each opcode reads and writes, and the marks with which native code looks for them.
+"""Which bytes of memory each opcode reads and writes, and the marks by which native code checks them.
 
 A call's output area counts whole, and all that is named counts though the opcode may fail before it touches it.
 """
@@ -14,12 +14,12 @@ from vm.evm.watch import AREA_END, memory_mark
 
 
 class Touch(NamedTuple):
-    """One area of memory that an opcode touches."""
+    """One area of memory that an opcode accesses."""
 
     offset: int
     """Index from the top of the stack of the area's first byte."""
     size: int
-    """Index of its size; -1, -32: that many bytes."""
+    """Index of its size on the stack; -1 and -32 mean that many bytes."""
 
 
 _WRITES: Final[dict[str, Touch]] = {

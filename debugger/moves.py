@@ -2,7 +2,7 @@
 
     events = finish(step_back(session, 10_000))
 
-A move returns its events, the first of them `Stopped`. One that was paused ends where it got: forwards at the last
+A move returns its events, the first of them `Stopped`. A paused one ends where it has got to: forwards at the last
 operation executed, backwards before a stretch that has been searched without a find, so that the same move goes on
 from there. Stepping or seeking backwards has no such place: paused, it ends where it began. No move takes a session
 beyond `REPLAY_STEPS`. Errors leave the session where it was.
@@ -83,7 +83,7 @@ def run(session: Session, limit: int | None = None, wants_pause: WantsPause = ne
 
 
 def step_over(session: Session, limit: int | None = None, wants_pause: WantsPause = never) -> Move:
-    """Execute an operation and all that it calls, unless a breakpoint comes first."""
+    """Execute an operation and everything it calls, unless a breakpoint comes first."""
     timeline = session.timeline
     depth = len(timeline.execution.frames)
     reached = yield from _forward(session, 1, depth, wants_pause)
@@ -95,7 +95,7 @@ def step_over(session: Session, limit: int | None = None, wants_pause: WantsPaus
 
 
 def step_out(session: Session, limit: int | None = None, wants_pause: WantsPause = never) -> Move:
-    """Run until the caller of this frame goes on, unless a breakpoint comes first."""
+    """Run until this frame returns to its caller, unless a breakpoint comes first."""
     depth = len(session.timeline.execution.frames) - 1
     return session.stopped(*(yield from _forward(session, limit, depth, wants_pause)))
 
@@ -106,7 +106,7 @@ def reverse_run(session: Session, wants_pause: WantsPause = never) -> Move:
 
 
 def step_over_back(session: Session, wants_pause: WantsPause = never) -> Move:
-    """Undo an operation and all that it called, unless a breakpoint comes first."""
+    """Undo an operation and everything it called, unless a breakpoint comes first."""
     depth = max(1, len(session.timeline.execution.frames))
     return session.stopped(*(yield from _backward(session, depth, wants_pause)))
 
@@ -198,7 +198,7 @@ _Found = tuple[int, tuple[int, ...]]
 def _last_in_stretch(
     timeline: Timeline, conditions: Sequence[Condition], watch: Watch, steps: tuple[int, int, int], depth: int | None
 ) -> Slices[_Found | None]:
-    """The last find in a stretch: from a keyframe, where the timeline is, to a step, and earlier than another."""
+    """The last hit between a keyframe, where the timeline is, and a step, and earlier than another step."""
     start, end, here = steps
     last: _Found | None = None
     if start == 0 and (ids := hits_at_start(timeline, conditions)):

@@ -1,4 +1,4 @@
-"""A look at MessagePack from strangers before anything is built from it: nesting, counts, lengths, doubled keys."""
+"""Validates untrusted MessagePack before anything is built from it: nesting, counts, lengths, duplicate keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from debugger.errors import SessionFileMalformed, SessionFileTooLarge
 from debugger.limits import CALLDATA_BYTES, FILE_DEPTH
 
 ITEMS: Final = 600_000
-"""Values in a section: a look at each of them takes about a microsecond."""
+"""Most values in a section; checking each takes about a microsecond."""
 
 _TEXT_BYTES: Final = 2 * CALLDATA_BYTES + 2
 """Longest text: calldata in hex."""
@@ -74,7 +74,7 @@ def check_shape(data: bytes) -> None:
         at += size
         if keys is not None and left % 2 == 0:
             if inside or data[start:at] in keys:
-                raise SessionFileMalformed("a key is there twice, or is no plain value")
+                raise SessionFileMalformed("a key is there twice, or is not a plain value")
             keys.add(data[start:at])
         if inside:
             if len(open_values) >= FILE_DEPTH:

@@ -1,4 +1,4 @@
-"""How a run ended, in words: the reason, the output, and what a revert says."""
+"""How a run ended, as data for the API: the reason, the output, and the decoded revert."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class HaltState(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True)
     output: str = "0x"
     """Return or revert data."""
     message: str | None = None
-    """What a revert says, decoded."""
+    """The decoded revert reason."""
     created: str | None = None
     gas_used: int | None = None
-    """For a transaction: gas paid for, refunds and intrinsic gas included."""
+    """Gas that a transaction pays for, including refunds and intrinsic gas."""
 
 
 def halt_name(halt: Halt) -> str:

@@ -1,4 +1,4 @@
-"""A session as plain data: all that is needed to get to the same position with the same state anywhere."""
+"""A session as plain data: everything needed to restore the same position and the same state anywhere."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RECORD_VERSION = 1
 
 
 class SessionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything of a session but its keyframes, which a replay makes again."""
+    """A session without its keyframes, which a replay makes again."""
 
     version: int
     name: str
@@ -47,7 +47,7 @@ class SessionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`vm.block.VM_FINGERPRINT` of the engine that took the digest."""
     program: Program
     witness: Witness
-    """What the run read of its base state."""
+    """The entries of the base state that the run has read."""
     witness_root: bytes
     """`Witness.root`."""
     branches: tuple[Branch, ...]
@@ -200,7 +200,7 @@ def _check_branches(record: SessionRecord) -> None:
             raise SessionFileMalformed("edits are too many or not in order")
         seen.add(branch.id)
     if record.branch not in seen:
-        raise SessionFileMalformed("the current branch is none of the branches")
+        raise SessionFileMalformed("the current branch is not one of the branches")
 
 
 def _ascend(edits: tuple[Edit, ...]) -> bool:
@@ -209,7 +209,7 @@ def _ascend(edits: tuple[Edit, ...]) -> bool:
 
 
 def _check_witness(witness: Witness, root: bytes) -> None:
-    """Canonical, and of the root and code hashes it claims."""
+    """Check that it is canonical, and has the root and code hashes that it states."""
     addresses = [account.address for account in witness.accounts]
     if sorted(set(addresses)) != addresses or any(len(address) != 20 for address in addresses):
         raise SessionFileMalformed("witness accounts are not ascending addresses")

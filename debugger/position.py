@@ -1,4 +1,4 @@
-"""What can be read at one position of a run: the running frame, its account, and the frames around it."""
+"""Reads one position of a run: the running frame, its account, and the frames around it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def calldata_of(message: Message) -> bytes:
 
 
 class Position:
-    """A look at the running frame as it is now; not to be kept while the execution goes on."""
+    """A view of the running frame as it is now; it is invalid once the execution continues."""
 
     __slots__ = ("execution", "frame")
 
@@ -67,12 +67,12 @@ class Position:
 
     @property
     def is_fresh(self) -> bool:
-        """The frame has just begun."""
+        """Whether the frame has just begun."""
         return self.pc == 0 and self.gas == self.frame.message.gas
 
     @property
     def message(self) -> Message:
-        """What the frame was called with."""
+        """The message of the frame."""
         return self.frame.message
 
     @property
@@ -115,7 +115,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A copy of what a frame held."""
+    """A copy of a frame's state."""
 
     message: Message
     code: bytes
@@ -152,7 +152,7 @@ class FrameView:
 
     @property
     def contents(self) -> tuple[object, ...]:
-        """What a comparison looks at, gas aside."""
+        """The values that comparisons use, except gas."""
         return self.pc, self.stack, self.memory, self.returndata
 
     @property

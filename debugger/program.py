@@ -1,4 +1,4 @@
-"""What a session runs: bytecode, a call of a deployed contract, or a transaction, and the situation it runs in."""
+"""The program of a session: bytecode, a call of a deployed contract, or a transaction, with block and state."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from vm.message import CallKind, Message
 from vm.transaction import begin_transaction
 
 DEFAULT_TARGET = Address(bytes(18) + b"\xc0\xde")
-"""Where bytecode lives that names no address."""
+"""Default address of bytecode."""
 
 
 class AccountSetup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Changes of one account before the run; what is not given stays."""
+    """Changes to one account before the run; a field that is not given stays."""
 
     balance: Number | None = None
     nonce: int | None = None
@@ -52,7 +52,7 @@ class BlockSetup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     chain_id: int = 31_337
     excess_blob_gas: int = 0
     blob_schedule: tuple[int, int, int] | None = None
-    """Target, most, fee update fraction; those of the fork if not given."""
+    """Target, maximum and fee update fraction; the fork's if not given."""
 
 
 class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -76,7 +76,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """Accounts set up before the run, by address."""
 
     def storable(self) -> Program:
-        """The same program with all large numbers as hex text."""
+        """The same program with large numbers as hex text."""
         state = {
             address: replace(
                 setup,
@@ -90,7 +90,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         )
         return replace(self, value=storable(self.value), block=block, state=state)
 
-    def launch(self) -> Launch:
+    def launch(self) -> ReadyProgram:
         """The program checked and parsed. Raises `InvalidProgram` and errors of the transaction."""
         if sum(given is not None for given in (self.code, self.to, self.transaction)) != 1:
             raise InvalidProgram("give exactly one of code, to and transaction")
@@ -101,7 +101,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise InvalidProgram("create needs code")
         caller = address_of(self.caller, "caller")
         target = self.to or self.address
-        return Launch(
+        return ReadyProgram(
             environment,
             tx,
             sender_of(tx) if tx is not None else caller,
@@ -153,7 +153,7 @@ def _environment(block: BlockSetup, fork: Fork) -> BlockEnvironment:
 
 
 def block_setup(environment: BlockEnvironment) -> BlockSetup:
-    """The setup that gives this environment back: for sessions of past transactions."""
+    """The setup that reproduces this environment, for sessions of past transactions."""
     blobs = environment.blob_schedule
     return BlockSetup(
         environment.number,
@@ -195,8 +195,8 @@ def _accounts(state: Mapping[str, AccountSetup]) -> dict[Address, _Account]:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """A program ready to be begun any number of times."""
+class ReadyProgram:
+    """A validated program, which can be started any number of times."""
 
     environment: BlockEnvironment
     transaction: Transaction | None
@@ -234,7 +234,7 @@ class Launch:
         )
 
     def _set_up(self, journal: Journal) -> None:
-        """Bring the accounts into being; the caller of a bytecode or call session gets its value if poorer."""
+        """Set up the accounts; the caller of a bytecode or call session gets the value it sends if it has less."""
         for address, setup in self.accounts.items():
             if setup.code is not None:
                 journal.set_code(address, setup.code)

@@ -1,4 +1,4 @@
-"""Looking for breakpoints along a timeline, natively where the conditions allow, forwards and backwards."""
+"""Searches a timeline for breakpoints, forwards and backwards, in native code where the conditions allow it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hit(NamedTuple):
 
 
 class Search:
-    """One search. The position it begins at has been seen: it is never a hit."""
+    """One search. The position where it begins is never a hit."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class Search:
         self._has_revert = self._watch.on_failure
         self._known: dict[int, bool] = {}
         self.is_back = False
-        """It stopped because of ``until_depth``."""
+        """Whether it stopped because of ``until_depth``."""
         self._known = self._edges_here()
 
     @property
     def looks_at_every_step(self) -> bool:
-        """Python has to."""
+        """Whether Python has to check every step."""
         return bool(self._edges)
 
     def forward(self, limit: int) -> list[Hit]:
-        """Go on for ``limit`` operations, or to the first hits: those of one place and of the one before.
+        """Continue for ``limit`` operations, or to the first hits: those of one position and of the one before.
 
         Empty if there are none, or the run ended, or `is_back`.
         """

@@ -1,6 +1,6 @@
 """A debug session: one program, a position in its run, breakpoints, and branches made by edits.
 
-A pure state machine: what changes a session answers with events (`debugger.events`), and nothing happens in between.
+A pure state machine: each change returns events (`debugger.events`), and nothing happens in between.
 Moves are functions of their own (`debugger.moves`). A `Session` owns its timeline, its breakpoints and its branches;
 use it from one thread at a time.
 """
@@ -64,7 +64,7 @@ class Session:
         spacing: int = KEYFRAME_SPACING,
         keyframe_bytes: int = KEYFRAME_BYTES,
     ) -> None:
-        """``base`` is the state the program starts from; the session remembers all it reads of it.
+        """``base`` is the pre-state of the program; the session records its reads from it.
 
         Raises `InvalidProgram` and, for a transaction the base state does not allow, `InvalidTransaction`.
         """
@@ -90,11 +90,11 @@ class Session:
         """Id of the current branch."""
 
     def begin(self, tracer: Tracer | None = None) -> Execution:
-        """A further execution of the program at step 0, without edits."""
+        """Another execution of the program at step 0, without edits."""
         return self.launch.begin(self.machine, self.base, self.base.block_hash, tracer)
 
     def clone(self, spacing: int = KEYFRAME_SPACING, tracer: Tracer | None = None) -> Timeline:
-        """A timeline of the current branch at step 0, for a look ahead; the session does not move. Close it."""
+        """A timeline of the current branch at step 0, to look ahead without moving the session; close it."""
         return self.clone_of(self.branches[self.branch], spacing, tracer)
 
     def clone_of(
@@ -141,7 +141,7 @@ class Session:
         return self.stopped("loaded")
 
     def reset(self) -> list[Event]:
-        """Return to step 0 of the program as it was loaded; branches stay to be checked out."""
+        """Return to step 0 of the loaded program; branches stay and can be checked out."""
         self.switch(0)
         self.timeline.seek(0)
         return self.stopped("reset")
@@ -151,7 +151,7 @@ class Session:
         self.timeline.close()
 
     def rename(self, name: str | None = None, tags: Iterable[str] | None = None) -> list[Event]:
-        """Set name and tags, each if given."""
+        """Set the name, the tags or both."""
         name = self.name if name is None else name
         chosen = self.tags if tags is None else tuple(tags)
         if max(map(len, (name, *chosen))) > NAME_CHARACTERS or len(chosen) > TAGS:
@@ -173,11 +173,11 @@ class Session:
     # Breakpoints
 
     def active(self) -> list[Condition]:
-        """Conditions of the breakpoints that are enabled."""
+        """Conditions of the enabled breakpoints."""
         return [self._conditions[b.id] for b in self.breakpoints.values() if b.enabled]
 
     def set_breakpoint(self, point: Breakpoint) -> list[Event]:
-        """Add one (id 0: it is given one) or replace the one with its id. Raises `InvalidBreakpoint`."""
+        """Add a breakpoint (id 0: it gets one) or replace the one with its id. Raises `InvalidBreakpoint`."""
         if point.id and point.id not in self.breakpoints:
             raise SessionNotFound(f"no breakpoint {point.id}")
         if not point.id:
@@ -200,7 +200,7 @@ class Session:
         return [BreakpointRemoved(id)]
 
     def put_breakpoints(self, points: Iterable[Breakpoint], given: int) -> None:
-        """Bring back the breakpoints of a record with their ids; ``given`` is the highest id ever given."""
+        """Restore the breakpoints of a record with their ids; ``given`` is the highest id ever given."""
         for point in points:
             self._conditions[point.id] = Condition(point)
             self.breakpoints[point.id] = point
@@ -212,13 +212,13 @@ class Session:
         return self._breakpoint_ids
 
     def holding(self) -> tuple[int, ...]:
-        """Ids of the breakpoints that hold at this very position, as far as the position alone shows."""
+        """Ids of the breakpoints that hold at this position, as far as the position alone shows."""
         return hits_at_start(self.timeline, self.active())
 
     # Edits and branches
 
     def edit(self, edit: Edit) -> list[Event]:
-        """Change the position, on a new branch unless the newest began right here. Raises `InvalidEdit`."""
+        """Apply an edit at the position, on a new branch unless the newest began here. Raises `InvalidEdit`."""
         step, current = self.step_index, self.branches[self.branch]
         kept = tuple(e for e in current.edits if e.step <= step)
         if len(kept) >= EDITS:
@@ -237,6 +237,6 @@ class Session:
         return [Branched(branch), *self.stopped("edit")]
 
     def switch(self, branch: int) -> None:
-        """Become another branch of the run, at the last keyframe that the two have in common."""
+        """Switch to another branch of the run, at the last keyframe that both share."""
         self.branch = branch
         self.timeline.replace_edits(self.branches[branch].edits, self.begin)

@@ -1,4 +1,4 @@
-"""Session files: one self-contained, versioned, compressed, digested file; strangers' files are taken apart warily.
+"""Session files: self-contained, versioned, compressed and with a digest; untrusted files are parsed defensively.
 
     magic "ZVMDSESS" · version u16 · header length u16 (header: BLAKE2b-256 of all that follows the header,
     section count u32, and if it is signed Ed25519 public key and signature) · compressed sections: for each,
@@ -51,26 +51,26 @@ _HEADER: Final = struct.Struct("<32sI")
 _SEAL: Final = struct.Struct("<32s64s")
 _SECTION: Final = struct.Struct("<BI")
 _SIGNED: Final = b"ZVMDSESS signed\0"
-"""Before digest and section count in what is signed."""
+"""Prefix of the signed message, before digest and section count."""
 ABOUT: Final = 1
 RECORD: Final = 2
 _SLICE: Final = 65_536
 
 
 class About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a file says of itself; shown to people, trusted by nobody."""
+    """A file's description of itself, for display; it is not trusted."""
 
     name: str
     tags: tuple[str, ...]
     fork: str
     position: int
     is_complete: bool
-    """The file holds all state the program reads to its end, on every branch."""
+    """Whether the file has all state that the program reads up to its end, on every branch."""
     note: str = ""
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """A checked file."""
+    """A validated file."""
 
     about: About
     record: SessionRecord
@@ -97,7 +97,7 @@ def export_slices(session: Session, note: str = "") -> Slices[bytes]:
 
 
 def version_of(record: SessionRecord) -> int:
-    """The format a record needs: 2 brought breakpoints on memory."""
+    """The format version a record needs: 2 for breakpoints on memory."""
     return 2 if any(point.kind in TOUCHES for point in record.breakpoints) else 1
 
 
@@ -138,7 +138,7 @@ def _check_seal(header: bytes, seal: bytes) -> None:
 
 
 def import_session(data: bytes) -> Imported:
-    """Take a file apart and check it; nothing of it is run.
+    """Parse and validate a file; nothing in it is executed.
 
     Raises a `SessionFileRefused` subclass; `debugger.persist.restore` then makes the session.
     """
@@ -183,7 +183,7 @@ def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
         raise SessionFileDamaged("cut short in its header")
     digest, count = _HEADER.unpack_from(data, _START.size)
     if count > FILE_SECTIONS:
-        raise SessionFileTooLarge(f"{count} sections; {FILE_SECTIONS} are the most")
+        raise SessionFileTooLarge(f"{count} sections; the limit is {FILE_SECTIONS}")
     body = data[body_at:]
     if blake2b(body, digest_size=32).digest() != digest:
         raise SessionFileDamaged("the content has another digest")
@@ -194,7 +194,7 @@ def unpack(data: bytes) -> tuple[bytes, dict[int, bytes]]:
 
 
 def _inflate(body: bytes) -> bytes:
-    """Decompress in slices, watching size and ratio."""
+    """Decompress in slices, checking size and ratio."""
     inflater = zlib.decompressobj()
     out = bytearray()
     pending = body

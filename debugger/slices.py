@@ -1,4 +1,4 @@
-"""Work in slices: a generator that lets others have the thread at every ``yield``, and returns its result."""
+"""Sliced work: a generator that lets other work use the thread at every ``yield``, and returns its result."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 Slices = Generator[None, None, T]
 WantsPause = Callable[[], bool]
-"""Whether work that takes long is to end early. Asked between slices."""
+"""Whether long work should end early. Called between slices."""
 
 
 def never() -> bool:
-    """No pause is wanted."""
+    """A `WantsPause` that never asks for a pause."""
     return False
 
 
 def finish(work: Slices[T]) -> T:
-    """Carry something out in one piece; its result."""
+    """Run sliced work without interruption; returns its result."""
     while True:
         try:
             next(work)
@@ -27,7 +27,7 @@ def finish(work: Slices[T]) -> T:
 
 
 def one_slice(operation: Callable[..., T]) -> Callable[..., Slices[T]]:
-    """A short operation in the form of sliced work, which no pause ends early."""
+    """A short operation as sliced work of one slice."""
 
     def work(*arguments: Any, wants_pause: WantsPause = never) -> Slices[T]:  # noqa: ARG001 (the form of all work)
         yield from ()

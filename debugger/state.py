@@ -1,4 +1,4 @@
-"""The full state at a position as plain data, in pages: nothing is ever cut without saying so."""
+"""The full state at a position as plain data, in pages that say how much they leave out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which part of something long is wanted."""
+    """The requested part of a long field."""
 
     offset: int = 0
     limit: int = PAGE_ENTRIES
@@ -47,7 +47,7 @@ class StateQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
 
 
 class Page(msgspec.Struct, frozen=True):
-    """What of something is shown: from ``offset`` on ``count`` of ``total``; the rest is to be asked for."""
+    """Which part of a field is shown: ``count`` of ``total`` entries from ``offset`` on."""
 
     offset: int
     count: int
@@ -69,10 +69,10 @@ class CallFrame(msgspec.Struct, frozen=True, rename="camel"):
     kind: str
     caller: str
     address: str
-    """Whose storage it uses."""
+    """The account whose storage it uses."""
     code_address: str
     code_hash: str
-    """With ``kind`` it tells init code from what the account runs later."""
+    """With ``kind`` it identifies the code, init code or runtime code."""
     value: str
     pc: int
     opcode: str
@@ -83,7 +83,7 @@ class CallFrame(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class State(msgspec.Struct, frozen=True, rename="camel"):
-    """All there is to see at a position; field names as in the API."""
+    """The state at a position; field names as in the API."""
 
     pc: int
     opcode: str
@@ -96,7 +96,7 @@ class State(msgspec.Struct, frozen=True, rename="camel"):
     storage: dict[str, str]
     """Slots of the running account that the run has read or written so far, ascending."""
     transient_storage: dict[str, str]
-    """Of the running account, slots that are not zero, ascending."""
+    """Slots of the running account that are not zero, ascending."""
     logs: list[LogState]
     return_data: str
     call_frames: list[CallFrame]
@@ -105,9 +105,9 @@ class State(msgspec.Struct, frozen=True, rename="camel"):
     halt: HaltState | None
     code_size: int
     pages: dict[str, Page]
-    """For each of stack, memory, returnData, calldata, storage, transientStorage, logs, callFrames."""
+    """Pages of stack, memory, returnData, calldata, storage, transientStorage, logs and callFrames."""
     calldata: str
-    """Of the frame; empty in init code."""
+    """Calldata of the frame; empty in init code."""
 
 
 def opcode_name(op: int, fork: Fork) -> str:

@@ -1,4 +1,4 @@
-"""The gallery: explained programs with checked end states, as TOML text that a service reads and stores."""
+"""Templates: explained programs with checked end states, as TOML text that a service reads and stores."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from debugger.toml_keys import toml_of
 from vm.machine import Machine
 
 
-class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An account of the template's world."""
+class TemplateAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An account in the template's base state."""
 
     about: str = ""
     assembly: str | None = None
@@ -30,7 +30,7 @@ class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The end state; what is not given is not checked."""
+    """The expected end state; a field that is not given is not checked."""
 
     halt: str
     output: str | None = None
@@ -44,8 +44,8 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     steps: int | None = None
 
 
-class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to look at when the run is at a step."""
+class TemplateNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An explanation for one step of the run."""
 
     step: int
     text: str
@@ -68,11 +68,11 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     gas: int = 1_000_000
     fork: str = "osaka"
     caller: str = "0x00000000000000000000000000000000000ca11e"
-    accounts: dict[str, Account] = {}
-    notes: list[Note] = []
+    accounts: dict[str, TemplateAccount] = {}
+    notes: list[TemplateNote] = []
 
     def program(self) -> Program:
-        """What a session of it runs. Raises `InvalidTemplate` and `InvalidProgram`."""
+        """The program of a session created from it. Raises `InvalidTemplate` and `InvalidProgram`."""
         state = {
             address: AccountSetup(
                 account.balance, account.nonce, _code(account.assembly, account.code), account.storage
@@ -133,7 +133,7 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     if not has_ended:
         raise InvalidTemplate(f"the program runs longer than {TEMPLATE_STEPS} steps")
     accounts = {
-        address: Account("", None, setup.code, setup.balance, setup.nonce, setup.storage)
+        address: TemplateAccount("", None, setup.code, setup.balance, setup.nonce, setup.storage)
         for address, setup in program.state.items()
     }
     template = Template(
@@ -155,7 +155,7 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
 
 
 def end_state(template: Template, machine: Machine) -> Slices[State]:
-    """Run it to its end, in slices. Raises `InvalidTemplate` if that takes too long."""
+    """Run a session to its end, in slices. Raises `InvalidTemplate` if that takes too long."""
     session = Session(template.program(), machine)
     try:
         yield from step(session, TEMPLATE_STEPS)
@@ -167,7 +167,7 @@ def end_state(template: Template, machine: Machine) -> Slices[State]:
 
 
 def check_template(template: Template, machine: Machine) -> Slices[list[str]]:
-    """Run it, in slices, and compare with its expected end state: what differs, in words; empty if nothing does."""
+    """Run it, in slices, and compare the end with the expected one; returns a description of each difference."""
     state, expected = (yield from end_state(template, machine)), template.expected
     halt = state.halt
     assert halt is not None

@@ -1,4 +1,4 @@
-"""One run that can be taken to any of its steps: a live execution, keyframes behind it, and native replay between.
+"""A run that can go to any of its steps: a live execution, keyframes before it, and native replay between them.
 
 A `Timeline` owns its execution and its keyframes. One thread at a time.
 """
@@ -22,7 +22,7 @@ _FAR = 1 << 62
 
 
 class Timeline:
-    """Moves an execution to and fro. Edits are part of the run: replaying applies them at their steps."""
+    """Moves an execution forwards and backwards. Edits are part of the run: replay applies them at their steps."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Timeline:
         spacing: int = KEYFRAME_SPACING,
         cap: int = KEYFRAME_BYTES,
     ) -> None:
-        """``begin`` gives the execution at step 0; ``edits`` ascend by step."""
+        """``begin`` returns a new execution at step 0; ``edits`` ascend by step."""
         self.execution = begin()
         self.keyframes = Keyframes(cap)
         self._spacing = spacing
@@ -51,7 +51,7 @@ class Timeline:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How it ended, if it is at the end."""
+        """How the run ended, if the timeline is at its end."""
         return self.execution.outcome
 
     @property
@@ -103,7 +103,7 @@ class Timeline:
         finish(self.seeking(step))
 
     def seeking(self, step: int, wants_pause: WantsPause = never) -> Slices[bool]:
-        """Go to a step; whether it arrived. A pause ends a way forward where it got, and a way back where it began.
+        """Go to a step; returns whether it arrived. A pause ends a forward move early, and a backward one at its start.
 
         Raises `StepOutOfRange`, back where it began, if the run is shorter.
         """
@@ -133,25 +133,25 @@ class Timeline:
         return True
 
     def _return(self, step: int, snapshot: ExecutionSnapshot | None) -> None:
-        """Go back to where a way began that was not gone to its end."""
+        """Go back to the start of a move that did not arrive."""
         if snapshot is None:
             self.seek(step)
         else:
             restore_snapshot(self.execution, snapshot)
 
     def rewind_to_keyframe(self, before: int) -> int:
-        """Stand at the last keyframe earlier than a step (which is not 0); that keyframe's step."""
+        """Move to the last keyframe before a step, which is not 0; returns that keyframe's step."""
         self._restore(self.keyframes.at_or_before(before - 1).steps)
         return self.step
 
     def close(self) -> None:
-        """Give the frames' memory back."""
+        """Free the frames' memory."""
         self.execution.close()
 
     # Edits
 
     def add_edit(self, edit: Edit) -> None:
-        """Change the position; what came later is forgotten. Raises `InvalidEdit` with nothing changed."""
+        """Apply an edit; later edits are dropped. Raises `InvalidEdit` with nothing changed."""
         assert edit.step == self.step
         apply_edit(self.execution, edit)
         self._last = None
@@ -160,7 +160,7 @@ class Timeline:
         self._keep()
 
     def replace_edits(self, edits: Sequence[Edit], begin: Callable[[], Execution]) -> None:
-        """Become the run with other edits, at the last keyframe the two runs have in common."""
+        """Switch to the run with other edits, at the last keyframe that both runs share."""
         old, new = self._edits, tuple(edits)
         same = 0
         while same < min(len(old), len(new)) and old[same] == new[same]:

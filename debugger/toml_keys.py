@@ -1,4 +1,4 @@
-"""TOML from outside: keys are looked at before ``tomllib`` reads the text, as it takes the square of a key's parts."""
+"""Checks keys of untrusted TOML before ``tomllib`` parses it, which takes quadratic time in a key's parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EIP-3155 lines of a stretch of a session's run: one JSON object per operation, a summary when it ends.
+"""EIP-3155 trace lines of a part of a session's run: one JSON object per operation, and a summary at the end.
 
 The lines are those of the execution specification's tool, as `zvmd statetest --trace` writes them.
 """
@@ -25,7 +25,7 @@ class TracePage(msgspec.Struct, frozen=True, rename="camel"):
     stop: int
     lines: list[str]
     has_ended: bool
-    """The run ends at ``stop``, and the last line is the summary."""
+    """Whether the run ends at ``stop``, and the last line is the summary."""
 
 
 def trace_page(

@@ -1,8 +1,8 @@
-"""One side of a comparison: a run with a digest of everything it does, also of what reaches memory and storage unseen.
+"""One side of a comparison: a run with a digest of everything it does.
 
-Every value that an opcode computes comes onto the stack, where the native digest sees it. What does not: data copied
-from calldata and code, output of precompiles, and what a slot held before it was written. Runs stop there for a moment
-and mix it in. Two runs that were equal at a step and have equal digests later are equal in stack, memory, return data
+The native digest covers the stack, where every computed value appears. Data copied from calldata and code, output of
+precompiles, and a slot's value before a write do not appear there; the run stops at such an opcode and mixes the data
+in. Two runs that were equal at a step and have equal digests later are equal in stack, memory, return data
 and storage at every step between, up to collisions of 64 bits.
 """
 
@@ -31,12 +31,12 @@ _NOTHING: Final = (-1, 0, "")
 
 
 class _Digest(TraceDigest):
-    """Adds what a call returned that began no frame."""
+    """Adds the output of a call that starts no frame."""
 
     def __init__(self, with_gas: bool) -> None:
         super().__init__(with_gas, marks_at(_OPCODES))
         self.called = 0
-        """Frames when a call began, until it is known whether it began one."""
+        """Number of frames at a call, until it is known whether the call starts one."""
 
     def stops(self, execution: Execution) -> bool:
         if self.called:
@@ -52,7 +52,7 @@ class Side:
     def __init__(self, session: Session, with_gas: bool) -> None:
         self.timeline: Timeline = session.clone(spacing=DIFF_CHUNK)
         self.last_seen: tuple[int, int, str] = _NOTHING
-        """Of what was mixed in last: step of the opcode, opcode, and for storage what the slot held."""
+        """What was mixed in last: step of the opcode, opcode, and for storage the slot's value."""
         self._digest = _Digest(with_gas)
 
     @property
@@ -69,13 +69,13 @@ class Side:
             self._digest.skip_mark()
 
     def back_to(self, step: int, value: int) -> None:
-        """Stand at a step that was passed, with the digest it had there."""
+        """Go back to an earlier step, with the digest there."""
         self.timeline.seek(step)
         self._digest.value = value
         self._digest.called = 0
 
     def _look(self) -> None:
-        """Mix in what the marked opcode is about to take from outside the stack."""
+        """Mix in the data that the marked opcode is about to use and that is not on the stack."""
         position = Position(self.timeline.execution)
         op, held = position.op, ""
         if op in CALLS:
@@ -92,7 +92,7 @@ class Side:
 
 
 def _copied(position: Position) -> bytes:
-    """The bytes a copying opcode takes, without the zeros that pad them."""
+    """The bytes that a copying opcode copies, without zero padding."""
     op, frame = position.op, position.frame
     at = 2 if op == _EXTCODECOPY else 1
     offset, size = position.stack(at), position.stack(at + 1)

@@ -1,1 +1,1 @@
-"""The running daemon: pipeline, JSON-RPC, QUIC, jobs, command line."""
+"""The node: engine, JSON-RPC, QUIC, debug sessions, daemon and command line."""

@@ -1,4 +1,4 @@
-"""Prunes the log of a stopped node's data directory: its lock, its stores, and what is made to prove the export."""
+"""Prunes the log of a stopped node: locks the data directory, opens its stores, calls `storage.prune`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds migrations, config and systemd files, which lie beside the packages: in a checkout as in a wheel."""
+"""Finds migrations, config and systemd files, which are beside the packages in a checkout and in a wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One typed tree of settings: flag > environment > credential > zvmd.toml > default, and who said what.
+"""One typed tree of settings, with origins: flag > environment > credential > zvmd.toml > default.
 
 A setting is named ``section.key``. It comes from a command-line flag, from ``ZVMD_SECTION__KEY``, from a file
 of its name in ``$CREDENTIALS_DIRECTORY`` (systemd's LoadCredential), or from ``zvmd.toml``. A name that does
@@ -27,10 +27,10 @@ from node.ops.reading import read_limited
 DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
 SECRETS = frozenset({"node.mnemonic"})
-"""Settings whose value is never printed, in an error neither."""
+"""Settings whose value is never printed, not even in an error."""
 PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump"})
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
-"""Also what clients look at (`zvmd.endpoint`)."""
+"""Clients use the same default (`zvmd.endpoint`)."""
 
 TRANSACTION_GAS = SCHEDULES[LATEST_FORK].transaction
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -42,7 +42,7 @@ Interval = Annotated[float, Meta(gt=0, le=31_536_000)]
 _short = reprlib.Repr()
 _short.maxstring = 200
 FILE_BYTES_MAX = 2**20
-"""Of zvmd.toml and of each credential."""
+"""Largest size of zvmd.toml and of each credential, bytes."""
 Hardfork = Literal[
     "frontier", "homestead", "tangerine_whistle", "spurious_dragon", "byzantium", "constantinople",
     "petersburg", "istanbul", "berlin", "london", "paris", "shanghai", "cancun", "prague", "osaka", "bpo1", "bpo2",
@@ -55,10 +55,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     data_dir: str = "~/.local/share/zvmd"
     chain_id: Annotated[int, Meta(ge=1, le=2**63 - 37)] = 31_337
-    """The most is that of EIP-2294."""
+    """At most the limit of EIP-2294."""
     dev: bool = False
     cheats: bool = False
-    """Take calls that change the chain as no transaction could (``evm_*``, ``anvil_*`` ...); ``dev`` has them too."""
+    """Allow development calls (``evm_*``, ``anvil_*`` ...), which change the chain directly; ``dev`` implies it."""
     genesis: str = ""
     accounts: Annotated[int, Meta(ge=0, le=1_000)] = 10
     mnemonic: str = DEV_MNEMONIC
@@ -66,7 +66,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
     hardfork: Hardfork = "osaka"
     """``bpo1`` and ``bpo2``: Osaka with their blob parameters (EIP-7892); ``latest``: the newest of these."""
     client_version: Annotated[str, Meta(max_length=200)] = ""
-    """What ``web3_clientVersion`` answers; empty: zvmd's, on a development chain behind ``anvil/``."""
+    """Answer of ``web3_clientVersion``; empty: zvmd's version, after ``anvil/`` on a development chain."""
     code_size_limit: Annotated[int, Meta(ge=0, le=2**31 - 1)] = CODE_BYTES_MAX
     """Bytes of a contract on a new development chain, twice as many of creation code (EIP-170, EIP-3860); 0: any."""
     dev_contracts: bool = True
@@ -98,13 +98,13 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log, the checkpoints and how much history stays."""
 
     segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32, multiple_of=4096)] = 64 * 1024 * 1024
-    """Whole pages, which are written at once."""
+    """A multiple of the page size; the file is allocated at once."""
     checkpoint_blocks: Count = 256
     checkpoint_seconds: Interval = 5.0
     block_deltas: Literal["auto", "on", "off"] = "auto"
     """Whether the log also holds what a block did, so that replay need not run it: ``auto``, for heavy blocks."""
     compress_segments: bool = True
-    """Sealed segments of the log are compressed; those that are stay readable either way."""
+    """Whether sealed segments of the log are compressed; compressed ones stay readable either way."""
     retention_blocks: Annotated[int, Meta(ge=0, le=2**62)] = 0
     space_warn_bytes: Bytes = 2 * 2**30
     space_read_only_bytes: Bytes = 512 * 2**20
@@ -158,9 +158,9 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 64
     log_query_blocks: CountOrDefault = 0
     log_query_results: CountOrDefault = 0
-    """0: no limit on a development chain but those of every answer; elsewhere those of `node.rpc.limits`."""
+    """0: on a development chain only the limits of every answer, elsewhere those of `node.rpc.limits`."""
     call_gas: Annotated[int, Meta(ge=TRANSACTION_GAS, le=2**63 - 1)] = 50_000_000
-    """At least the block's gas limit is allowed in any case."""
+    """The block's gas limit is allowed even if it is higher."""
     call_seconds: Annotated[float, Meta(ge=0.01, le=86_400)] = 5.0
     call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20
     held_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 256 * 2**20
@@ -262,7 +262,7 @@ def find_settings_file(environ: Mapping[str, str]) -> Path | None:
 
 
 def _expanded(path: str) -> Path:
-    """With ``~`` replaced, where that is known."""
+    """The path with ``~`` replaced if there is a home directory."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -272,7 +272,7 @@ def _expanded(path: str) -> Path:
 def _layers(
     flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None
 ) -> Iterator[tuple[str, object, str]]:
-    """Every value given, weakest origin first."""
+    """Every given value, weakest origin first."""
     if file is not None:
         yield from _from_file(file)
     if directory := environ.get("CREDENTIALS_DIRECTORY"):
@@ -292,7 +292,7 @@ def _layers(
 
 
 def is_public_mnemonic(mnemonic: object) -> bool:
-    """Whether it is the well-known one: its keys are no secret."""
+    """Whether it is the public test mnemonic, whose keys are not secret."""
     return " ".join(str(mnemonic).split()) == DEV_MNEMONIC
 
 
@@ -317,13 +317,13 @@ def _from_file(file: Path) -> Iterator[tuple[str, object, str]]:
 
 
 def _from_credentials(directory: Path) -> Iterator[tuple[str, object, str]]:
-    """Credentials named like a setting (``node.mnemonic``); others (a token, a key) are not ours to read."""
+    """Credentials named like a setting (``node.mnemonic``); others, such as tokens and keys, are not read."""
     try:
         present = frozenset(entry.name for entry in directory.iterdir())
         for name in _names():
             if name in present:
                 yield name, read_limited(directory / name, FILE_BYTES_MAX).decode().strip(), f"credential {name}"
-    except UnicodeDecodeError as error:  # without its words: they may be of a secret
+    except UnicodeDecodeError as error:  # without its content, which may be secret
         raise UnreadableSettings(f"a credential in {directory} is not UTF-8 ({error.reason})") from None
     except OSError as error:
         raise UnreadableSettings(f"cannot read the credentials of $CREDENTIALS_DIRECTORY: {error}") from None
@@ -335,7 +335,7 @@ def _names() -> list[str]:
 
 _NEARLY = {flag.replace("_", ""): name for flag, name in FLAGS.items()}
 _NEARLY |= {name.replace(".", "").replace("_", ""): name for name in _names()}
-"""What variables are called by those who forget the section or one of the two underscores: ``ZVMD_HTTP_PORT``."""
+"""Likely misspellings of variables, without the section or one of the two underscores: ``ZVMD_HTTP_PORT``."""
 
 
 def _field_type(name: str, origin: str) -> Any:
@@ -388,10 +388,10 @@ def _choice(value: object, known: tuple[str, ...]) -> str:
 
 
 def _check_path(path: str) -> None:
-    """Raises `ValueError` for one that names nothing: an empty one would be the working directory."""
+    """Raises `ValueError` for an unusable path: an empty one would be the working directory."""
     if not path:
         raise ValueError("it is empty")
     try:
         Path(path).expanduser().absolute()
-    except (RuntimeError, OSError) as error:  # ``~`` without a home, or a working directory that is gone
+    except (RuntimeError, OSError) as error:  # ``~`` without a home, or a deleted working directory
         raise ValueError(str(error)) from None

@@ -28,7 +28,7 @@ from storage.wal import Record, inspect
 
 @dataclass(slots=True)
 class Report:
-    """What was checked, and what does not agree."""
+    """What was checked, and the problems found."""
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -55,7 +55,7 @@ def verify_data_directory(data_dir: Path) -> Report:
                 report.lines.append("state: no checkpoint yet; the log has everything")
                 return report
             if not records or checkpoint.lsn > records[-1].lsn:
-                report.problems.append(f"the checkpoint stands at LSN {checkpoint.lsn}, behind the end of the log")
+                report.problems.append(f"the checkpoint is at LSN {checkpoint.lsn}, after the end of the log")
             _verify_blocks(ChainData(kv), checkpoint.block, report)
             root = _independent_root(StateStore(kv).view(checkpoint.block), report)
             if root != checkpoint.state_root:
@@ -72,7 +72,7 @@ def verify_data_directory(data_dir: Path) -> Report:
 def _verify_sessions(
     fs: FileSystem, kv: KeyValueStore, checkpoint: Checkpoint | None, records: list[Record], report: Report
 ) -> None:
-    """Sessions as the next start will find them, and the files of the large ones."""
+    """Check sessions as the next start will load them, and the files of the large ones."""
     shelf, lsn = SessionShelf(), checkpoint.lsn if checkpoint is not None else 0
     if checkpoint is not None:
         shelf.load(kv, lsn)
@@ -92,7 +92,7 @@ def _verify_sessions(
 
 
 def _verify_blocks(chain: ChainData, head: int, report: Report) -> None:
-    """Parent hashes, transaction roots and receipt roots of all blocks in the store."""
+    """Check parent hashes, transaction roots and receipt roots of all blocks in the store."""
     report.problems += wrong_blocks(chain, head)
     report.lines.append(f"blocks: 0 to {head}")
 

@@ -28,7 +28,7 @@ SNAPSHOT_POOLS_MAX = 65_536
 
 
 class Amendment(NamedTuple):
-    """New values of one account; None leaves what is there."""
+    """New values of one account; None leaves a value unchanged."""
 
     address: Address
     nonce: int | None = None
@@ -38,39 +38,39 @@ class Amendment(NamedTuple):
 
     @classmethod
     def of(cls, fields: Sequence[Any]) -> Amendment:
-        """From its fields as a record has them."""
+        """An amendment from the fields of its record."""
         address, nonce, balance, code, slots = fields
         return cls(Address(address), nonce, balance, code, tuple((slot, value) for slot, value in slots))
 
 
 class Snapshot(NamedTuple):
-    """A moment that the chain can be brought back to."""
+    """A moment that the chain can be rewound to."""
 
     id: int
     block: int
     position: int
     """Of the state (`storage.state.positions`)."""
     pool: list[int]
-    """LSNs of the POOL_ADMIT records of what waited, in order of arrival."""
+    """LSNs of the POOL_ADMIT records of the waiting transactions, in order of arrival."""
     settings: dict[str, Any]
-    """Those that a revert brings back."""
+    """The settings that a revert restores."""
     at: int
     """Wall clock, Unix seconds."""
 
 
 class Revert(NamedTuple):
-    """What a revert makes of the chain."""
+    """The chain as a revert leaves it."""
 
     block: int
     position: int
     pool: list[int]
     settings: dict[str, Any]
     forgotten: int
-    """Snapshots from this id on are gone."""
+    """Snapshots from this id on are deleted."""
 
 
 def delta_of(view: StateView, amendments: Iterable[Amendment]) -> StateDelta:
-    """The change of state that amendments are. An account that ends up without anything does not exist (EIP-161)."""
+    """The state delta of amendments. An account that ends up empty is deleted (EIP-161)."""
     delta = StateDelta()
     for address, nonce, balance, code, slots in amendments:
         before = delta.accounts.get(address) or view.account(address) or EMPTY_ACCOUNT

@@ -12,14 +12,14 @@ from storage.wal.records import RecordType
 
 
 class NewRecord(NamedTuple):
-    """A record that is not in the log yet."""
+    """A record that has not been appended to the log yet."""
 
     lsn: int
-    """The LSN that it will get."""
+    """The LSN that the log will give it."""
     type: RecordType
     payload: bytes
     optional: bool = False
-    """An older program may skip it."""
+    """Whether an older program may skip it."""
 
 
 class NewRecords:
@@ -37,7 +37,7 @@ class NewRecords:
         return self._next_lsn - 1
 
     def add(self, kind: RecordType, payload: bytes, *, optional: bool = False) -> int:
-        """One more record; returns its LSN. Raises `RecordTooLarge`."""
+        """Add a record; returns its LSN. Raises `RecordTooLarge`."""
         if len(payload) > self.max_payload:
             raise RecordTooLarge(f"a record of {len(payload)} bytes; at most {self.max_payload} fit")
         lsn = self._next_lsn
@@ -46,7 +46,7 @@ class NewRecords:
         return lsn
 
     def take(self) -> list[NewRecord]:
-        """All that were added since the last call."""
+        """Return and remove the records added since the last call."""
         records, self._records = self._records, []
         return records
 

@@ -31,21 +31,21 @@ from storage.state.store import StateStore
 
 
 class Head(NamedTuple):
-    """A block, the state that follows it, and where the log says so."""
+    """A block, its post-state, and the log record that made it the head."""
 
     header: Header
     position: int
     """Of the state (`storage.state.positions`)."""
     lsn: int
-    """Of the block's seal, or of the revert that made the block the head again."""
+    """LSN of the block's seal, or of the revert that made the block the head again."""
 
 
 class CheckpointNote(NamedTuple):
-    """What a checkpoint has to remember besides the state."""
+    """What a checkpoint stores besides the state."""
 
     block: int
     lsn: int
-    """Of the last record that was applied."""
+    """LSN of the last applied record."""
     start: ReplayStart
     """Without ``answers`` and ``place``."""
     answers: list[tuple[str, Answered]]
@@ -79,17 +79,17 @@ class AppliedChain:
         self.state = StateStore(kv, retention_blocks)
         self.chain = ChainData(kv)
         self.answers = Answers()
-        """What requests with idempotency keys were answered."""
+        """Answers to requests with idempotency keys."""
         self.sessions = SessionShelf()
         self.templates = TemplateShelf()
         self.fates = FateShelf()
-        """What became of transactions that are in no block."""
+        """Fates of transactions that are in no block."""
         self.snapshots: dict[int, list[Any]] = {kept[0]: kept for kept in start.snapshots}
         """Fields of `storage.amendments.Snapshot`, by id."""
         self.next_snapshot = start.next_snapshot
-        """Ids are never given twice."""
+        """The id of the next snapshot; ids are never reused."""
         self.last_delta: StateDelta | None = None
-        """What the newest block or amendment changed."""
+        """The delta of the newest block or amendment."""
         self.settings = self._settings_at_start = settings
         self._changed_settings: dict[str, Any] = {}
         self._frozen: CheckpointNote | None = None
@@ -104,7 +104,7 @@ class AppliedChain:
         tip = self.chain.header(self.chain.head)
         assert tip is not None
         self.tip = tip
-        """Header of the newest block, perhaps not durable yet."""
+        """Header of the newest block, which may not be durable yet."""
         self._tip_lsn = checkpoint_lsn
 
     def _begin(self, genesis: Genesis) -> None:
@@ -117,11 +117,11 @@ class AppliedChain:
 
     @property
     def head(self) -> Head:
-        """The newest block and its state, perhaps not durable yet."""
+        """The newest block and its state, which may not be durable yet."""
         return Head(self.tip, self.state.position, self._tip_lsn)
 
     def newest_state(self) -> StateReader:
-        """The state that the next block starts from."""
+        """The pre-state of the next block."""
         return self.state.view_at(self.state.position)
 
     def block_hash(self, number: int) -> Hash32:
@@ -136,7 +136,7 @@ class AppliedChain:
     # Blocks
 
     def apply_delta(self, delta: StateDelta) -> Hash32:
-        """Apply what the next block changes; returns the state root. `add_block` has to follow."""
+        """Apply the next block's delta; returns the state root. `add_block` must follow."""
         self.last_delta = delta
         return self.state.apply(self.tip.number + 1, delta)
 
@@ -222,7 +222,7 @@ class AppliedChain:
 
     @property
     def frozen(self) -> CheckpointNote | None:
-        """What waits to be written down. Any thread."""
+        """The frozen checkpoint that is to be written. Any thread."""
         return self._frozen
 
     def frozen_is_written(self) -> None:

@@ -1,4 +1,4 @@
-"""Backups of a running node, and their way back, whole or up to a chosen log record.
+"""Backups of a running node, and restoring them, whole or up to a chosen log record.
 
 A backup is a directory: the log's segments as they were, ``genesis.json``, ``FORMAT``, the files of large sessions, the
 newest state export if there is one and the one a pruned log begins with, and ``BACKUP``, which says what is in it with
@@ -36,14 +36,14 @@ MANIFEST = "BACKUP"
 VERSION = 1
 CHUNK = 2**20
 WHOLE = "wal.whole"
-"""The copied log, while a part of it is written again."""
+"""Folder of the copied log while a part of it is rewritten."""
 
 
 class Manifest(NamedTuple):
-    """What a backup says of itself."""
+    """A backup's description of itself."""
 
     lsn: int
-    """The log in it reaches at least this far."""
+    """The log in the backup has at least the records up to this LSN."""
     digests: dict[str, str]
     """BLAKE2b of each file, by path."""
     version: int = VERSION
@@ -57,7 +57,7 @@ def identity_of(genesis: Genesis) -> WalIdentity:
 def _genesis(fs: FileSystem) -> Genesis:
     genesis = read_genesis(fs)
     if genesis is None:
-        raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is no data directory")
+        raise DataDirectoryDamaged(f"there is no {layout.GENESIS}: this is not a data directory")
     return genesis
 
 
@@ -106,7 +106,7 @@ def _write(fs: RealFs, to: RealFs, genesis: Genesis) -> Manifest:
 
 
 def _copy_files(fs: FileSystem, to: FileSystem, paths: list[str]) -> dict[str, str]:
-    """Copy what may go away meanwhile, because nobody needs it any more."""
+    """Copy files that a running node may delete meanwhile because they are no longer needed."""
     digests = {}
     for path in paths:
         to.makedirs(parent_of(path))
@@ -149,7 +149,7 @@ def read_manifest(backup: Path) -> Manifest:
     try:
         manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
     except (OSError, ValueError, TypeError) as error:
-        raise ExportDamaged(f"{backup} is no complete backup: {error}") from None
+        raise ExportDamaged(f"{backup} is not a complete backup: {error}") from None
     if manifest.version != VERSION:
         raise ExportDamaged(f"{backup} has version {manifest.version}; this program reads {VERSION}")
     for path, expected in manifest.digests.items():
@@ -167,7 +167,7 @@ def _digest(path: Path) -> str:
 
 
 def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
-    """Make a data directory of a backup; returns the LSN it reaches.
+    """Make a data directory from a backup; returns its last LSN.
 
     ``until``: the last log record to be taken over. History then goes on from there, in a log of its own. The state is
     restored from the export if it is not later than that, else replayed, by the first start. Raises `ExportDamaged`,

@@ -29,7 +29,7 @@ from storage.state.verify import check_sample
 from storage.wal.reader import Place
 
 SCHEMA_VERSION = 1
-"""Of everything in the key-value store."""
+"""Format version of everything in the key-value store."""
 LINKS_CHECKED = 1_024
 PATHS_CHECKED = 1_000
 
@@ -38,12 +38,12 @@ _RECORD = struct.Struct(">IQQQ32s32s32s")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What one batch brought the store to."""
+    """The state of the store after one checkpoint batch."""
 
     number: int
     """Position in the chain of checkpoints, from 1."""
     lsn: int
-    """Last log record whose effects are included."""
+    """LSN of the last log record whose effects are included."""
     block: int
     block_hash: Hash32
     state_root: Hash32

@@ -49,14 +49,14 @@ from chain.errors import (
 
 
 class StorageError(ZvmdError):
-    """Something about the data directory."""
+    """Base of all errors of the data directory."""
 
     code = "storage.error"
     hint = "see the node's log; `zvmd wal verify` and `zvmd verify` look at the data directory"
 
 
 class StoragePanic(StorageError):
-    """A sync or a write failed: what is on disk is unknown, so nothing more may be acknowledged.
+    """A sync or a write failed: the content of the disk is unknown, so nothing more may be acknowledged.
 
     Never retried: Linux marks the pages of a failed sync clean, so a second sync would lie.
     """
@@ -67,14 +67,14 @@ class StoragePanic(StorageError):
 
 
 class FileGone(StoragePanic):
-    """A file or directory that the node uses is not where it was: nothing more may be promised about it."""
+    """A file or directory that the node uses was moved or removed: its data can no longer be guaranteed."""
 
     code = "storage.gone"
     hint = "nobody may touch a data directory while its node runs: put back what is missing, or restore a backup"
 
 
 class StorageFull(StorageError):
-    """No space or quota left. What was pending stays pending; nothing was acknowledged."""
+    """No space or quota left. Pending records stay pending; nothing was acknowledged."""
 
     code = "storage.full"
     rpc_code = -32005
@@ -83,7 +83,7 @@ class StorageFull(StorageError):
 
 
 class StorageUnreadable(StorageError):
-    """The disk reports an error on reading. Skipping what it holds would rewrite history."""
+    """The disk reports a read error. Skipping the unreadable data would rewrite history."""
 
     code = "storage.unreadable"
     exit_code = EXIT_CORRUPT
@@ -177,7 +177,7 @@ class WalPruned(StorageError):
 
 
 class PruneRefused(StorageError):
-    """The log is not pruned, since nothing proves that what would go is not needed. Nothing was changed."""
+    """The log was not pruned, because nothing proves that its oldest records are not needed. Nothing was changed."""
 
     code = "wal.prune"
     hint = "start the node once and stop it, then `zvmd wal prune --export`; `zvmd wal verify` looks at the log"
@@ -199,7 +199,7 @@ class RecordTooLarge(ZvmdError):
 
 
 class InvalidRecord(StorageError):
-    """A record's checksum is right but its payload is not what its type says."""
+    """A record has a valid checksum but an invalid payload for its type."""
 
     code = "wal.record"
     exit_code = EXIT_CORRUPT

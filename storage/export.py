@@ -1,4 +1,4 @@
-"""State exports: one file with everything a checkpoint stands for, from which a lost state store is made again.
+"""State exports: one file with everything in a checkpoint, from which a lost state store is rebuilt.
 
     magic (8) | header length (4) | header, JSON | zlib stream of pairs | BLAKE2b (32)
     pair: key length (4) | value length (4) | key | value
@@ -42,7 +42,7 @@ _LENGTHS = struct.Struct("<II")
 
 
 class ExportHeader(NamedTuple):
-    """What an export says of itself."""
+    """An export's description of itself."""
 
     genesis: str
     """Hash of block 0's stored header, hex."""
@@ -193,7 +193,7 @@ def _checked(file: File, path: str) -> tuple[ExportHeader, int, int]:
         raise ExportDamaged(f"{path} has a wrong digest")
     length = int.from_bytes(file.pread(len(MAGIC), 4), "little")
     if file.pread(0, len(MAGIC)) != MAGIC or length > HEADER_MAX:
-        raise ExportDamaged(f"{path} is no export of this format")
+        raise ExportDamaged(f"{path} is not an export of this format")
     start = len(MAGIC) + 4 + length
     try:
         return ExportHeader(**json.loads(file.pread(start - length, length))), start, end

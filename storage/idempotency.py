@@ -1,4 +1,4 @@
-"""Answers given to requests that carried an idempotency key: kept for a day, or as long as later ones leave room.
+"""Answers to requests with an idempotency key, kept for a day unless there are too many later ones.
 
 A transaction is known by its hash; "mine a block" has no identity of its own. A client that gives it a key may send it
 again after a lost answer, over any number of crashes, and gets the first answer.
@@ -44,7 +44,7 @@ class Answers:
         return self._answers.get(key)
 
     def put(self, key: str, answered: Answered) -> None:
-        """Remember one more, and forget what is too old or too much."""
+        """Add an answer, and drop those that are too old or too many."""
         self._answers[key] = answered
         for old in list(self._outdated(answered.at)):
             del self._answers[old]
@@ -57,9 +57,9 @@ class Answers:
             yield key
 
     def items(self) -> list[tuple[str, Answered]]:
-        """All of them now."""
+        """All answers."""
         return list(self._answers.items())
 
     def load(self, dumped: list[list[Any]]) -> None:
-        """Take over what a checkpoint holds."""
+        """Load the answers of a checkpoint."""
         self._answers = {key: Answered(at, result) for key, at, result in dumped}

@@ -260,7 +260,7 @@ def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValue
     """The state store, if it opens, holds what its checkpoints say of this chain, and needs no log before that LSN."""
     kv = open_leveldb(data_dir / layout.STATE)
     try:
-        checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is no secret
+        checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is not secret
         first = ChainData(kv).header(0) if checkpoint is not None else None
         if first is not None and first.hash != genesis.header().hash:
             raise CheckpointBroken(f"it is of another chain, with genesis 0x{first.hash.hex()}")

@@ -34,8 +34,8 @@ class Then(Enum):
     """What a node does when a file is not what it was."""
 
     END = "ends with 70 (`storage.gone`)"
-    MADE = "made anew, warns"
-    TOLD = "warns"
+    MADE = "recreated, warns"
+    WARN = "warns"
 
 
 class Row(NamedTuple):
@@ -53,14 +53,14 @@ TABLE = (
         "`wal/*.seg`, `wal/*.seg.zst`, `wal/watermark`, `wal/beginning`",
         Then.END, Then.END, "also if cut, or read-only while written",
     ),
-    Row("`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use", Then.END, Then.TOLD, "LevelDB reads them"),
-    Row("`sessions/*/*.sess`", Then.END, Then.TOLD, "a read checks the digest: `session.snapshot`"),
-    Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.TOLD, "a read checks the digest"),
-    Row("other exports", Then.TOLD, Then.TOLD, "the next export makes another"),
+    Row("`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use", Then.END, Then.WARN, "LevelDB reads them"),
+    Row("`sessions/*/*.sess`", Then.END, Then.WARN, "a read checks the digest: `session.snapshot`"),
+    Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.WARN, "a read checks the digest"),
+    Row("other exports", Then.WARN, Then.WARN, "the next export makes another"),
     Row("`index.sqlite`, `index.sqlite-wal`, `index.sqlite-shm`", Then.MADE, Then.MADE, "from the blocks"),
     Row("`LOCK`", Then.MADE, Then.MADE, "the directory itself is locked too"),
     Row("`FORMAT`, `genesis.json`", Then.MADE, Then.END, "the content is kept in memory"),
-    Row("`token`, `tls/*.pem`, `signing.key`, `endpoints.json`", Then.MADE, Then.TOLD, "read again at the next start"),
+    Row("`token`, `tls/*.pem`, `signing.key`, `endpoints.json`", Then.MADE, Then.WARN, "read again at the next start"),
 )
 """In docs/operations.md too. `cache/` and the ballast are made again whenever they are needed."""
 IDENTITY = (layout.FORMAT, layout.GENESIS)
@@ -102,8 +102,8 @@ class Presence:
         """Device, inode and size of each sealed segment."""
         self._sessions: set[str] = set()
         self._exports = set(exports(fs))
-        self._told: dict[str, str] = {}
-        """By path, what the last look told of."""
+        self._reported: dict[str, str] = {}
+        """What the last check reported, by path."""
         self._steps: tuple[Callable[[], None], ...] = (
             self._directories, wal.check_place, self._segments, self._founding, state.check_files, self._session_files,
             self._other_exports, self._small_files, self._lock_file, self._index_files,
@@ -119,7 +119,7 @@ class Presence:
                 self._contents[path] = self._fs.read_file(path)
 
     def look(self) -> str:
-        """Look at everything, make anew what can be. Raises `FileGone` and `StoragePanic`: the process must end."""
+        """Check all files, recreate those that can be. Raises `FileGone` and `StoragePanic`: the process must end."""
         return self._look(self._steps)
 
     def check(self) -> None:
@@ -127,13 +127,13 @@ class Presence:
         self._look(self._steps[:-1])
 
     def _look(self, steps: Sequence[Callable[[], None]]) -> str:
-        before, self._told = self._told, {}
+        before, self._reported = self._reported, {}
         for step in steps:
             step()
-        for path, what in self._told.items():
+        for path, what in self._reported.items():
             if before.get(path) != what:
                 log.warning("a file of the data directory changed under the node", path=path, what=what)
-        return f"told of {', '.join(sorted(self._told))}" if self._told else "all in place"
+        return f"reported: {', '.join(sorted(self._reported))}" if self._reported else "all in place"
 
     def _directories(self) -> None:
         if reason := self._fs.moved("", self._lock.directory):
@@ -171,7 +171,7 @@ class Presence:
             raise FileGone(f"{path}, which the pruned log begins with: it is gone")
 
     def _session_files(self) -> None:
-        """Files that were there: one that a start did not find is told of when its session is used."""
+        """Files that existed: one that a start did not find is reported when its session is used."""
         named = {path_of_file(*file) for file in self._shelf.snapshots()}
         gone = {path for path in named & self._sessions if not self._fs.exists(path)}
         if gone and (gone & {path_of_file(*file) for file in self._shelf.snapshots()}):  # and not closed meanwhile
@@ -181,7 +181,7 @@ class Presence:
     def _other_exports(self) -> None:
         now = set(exports(self._fs))
         if not now and self._exports:
-            self._told[layout.EXPORTS] = "all state exports are gone; the next one is made by its schedule"
+            self._reported[layout.EXPORTS] = "all state exports are gone; the next one is made by its schedule"
         self._exports = now
 
     def _small_files(self) -> None:
@@ -190,14 +190,14 @@ class Presence:
                 content = self._fs.read_file(path)
             except OSError as error:
                 if path in self._contents:
-                    self._told[path] = f"{error.strerror}: {self._made_anew(path)}"
+                    self._reported[path] = f"{error.strerror}: {self._made_anew(path)}"
                 continue
             known = self._contents.setdefault(path, content)
             if content != known:
                 if path in IDENTITY:
                     raise FileGone(f"{path}: it has another content")
                 self._contents[path] = content
-                self._told[path] = "it has another content, which the next start will use"
+                self._reported[path] = "it has another content, which the next start will use"
 
     def _made_anew(self, path: str) -> str:
         """Write a small file again; whether there was room for it. Raises `StoragePanic`."""
@@ -209,20 +209,20 @@ class Presence:
             write_atomically(self._fs, path, [self._contents[path]])
         except StorageFull as error:
             return str(error)
-        return "made anew"
+        return "recreated"
 
     def _lock_file(self) -> None:
         try:
             if reason := self._lock.restore():
-                self._told[layout.LOCK] = f"{reason}: made anew"
+                self._reported[layout.LOCK] = f"{reason}: recreated"
         except (DataDirectoryLocked, StorageFull) as error:
-            self._told[layout.LOCK] = str(error)
+            self._reported[layout.LOCK] = str(error)
 
     def _index_files(self) -> None:
         try:
             if path := self._follower.check_files():
-                self._told[path] = "built again"
+                self._reported[path] = "built again"
             elif self._fs.exists(layout.INDEX) and not self._fs.is_writable(layout.INDEX):
-                self._told[layout.INDEX] = "it cannot be written any more, which the next start has to"
+                self._reported[layout.INDEX] = "it cannot be written any more, which the next start has to"
         except (DataDirectoryLocked, StorageFull) as error:
-            self._told[layout.INDEX] = str(error)
+            self._reported[layout.INDEX] = str(error)

@@ -1,7 +1,7 @@
 """Removes the log's oldest segments once a state export was proven to hold what they did. Only when its owner asks.
 
 An export is believed when its digest is right, a store made of it holds what its checkpoints say, its blocks hang
-together, the state root computed anew from its values is the one it claims, and the rest of the log, read to its end,
+together, the state root recomputed from its values is the one it claims, and the rest of the log, read to its end,
 goes on from its block. Then the log's new beginning, with the export's name, is made durable; only then segments go.
 """
 
@@ -80,7 +80,7 @@ def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genes
     Takes some 40 us a value and 35 us a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
     """
     header = restore_export(fs, path, store, encode_header(genesis.header()))
-    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is no secret
+    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
     if checkpoint is None:
         raise ExportDamaged(f"{path} holds no checkpoint")
     claimed = (header.block, header.state_root, header.lsn)
@@ -112,7 +112,7 @@ def prune(
         if fs.exists(path):
             raise PruneRefused(f"there is a file {path}: the next start has to recover first")
     try:
-        head = verify_checkpoints(live, Random())  # noqa: S311 - which paths are sampled is no secret
+        head = verify_checkpoints(live, Random())  # noqa: S311 - which paths are sampled is not secret
     except UNTRUSTED as error:
         raise PruneRefused(f"the state store cannot be trusted: {error}") from error
     if head is None:
@@ -225,7 +225,7 @@ def neighbours(records: Iterable[Record], lsn: int) -> set[Hash32]:
 
 
 def _make_durable(fs: FileSystem, path: str) -> None:
-    """Whoever made the export may have been killed before it was, or have copied it here."""
+    """The process that made the export may have been killed before the sync, or somebody has copied the file here."""
     with reading(path):
         file = fs.open(path)
     try:

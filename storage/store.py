@@ -74,7 +74,7 @@ class Store:
         self.needed_lsn_at_start = needed_lsn
         """Oldest POOL_ADMIT record that the checkpoint says recovery needs."""
         self.rewinds = Rewinds()
-        """Blocks that the chain was brought back to since the start, for those who follow it."""
+        """Rewinds of the chain since the start, for its followers."""
         self._checkpoint_lsn = checkpoint_lsn
         self._checkpoint_lock = threading.Lock()
         self._head = applied.head
@@ -92,7 +92,7 @@ class Store:
         reach("publish.after")
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
-        """Make an applied block, whose seal has this LSN, the newest; the index is told of it too."""
+        """Make an applied block, whose seal has this LSN, the newest, and notify the index."""
         self.applied.add_block(sealed, lsn)
         self.follower.remember(sealed.block)
 

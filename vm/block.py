@@ -27,7 +27,7 @@ from vm.machine import Machine
 from vm.transaction import TransactionResult, apply_transaction
 
 VM_FINGERPRINT = "zvmd-vm/2"
-"""Names the rules by which blocks were executed; sealed with each. Changes when results could."""
+"""Version of the execution rules, stored in each seal. It changes when results could change."""
 
 
 Listener = Callable[[Transaction, TransactionResult, ConsoleCalls], None]
@@ -35,7 +35,7 @@ Listener = Callable[[Transaction, TransactionResult, ConsoleCalls], None]
 
 @dataclass(slots=True)
 class BlockResult:
-    """What a block did."""
+    """The result of a block's execution."""
 
     delta: StateDelta
     receipts: list[Receipt]

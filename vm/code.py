@@ -1,4 +1,4 @@
-"""Analysed code: padded bytes, where jumps may land, and a bounded cache of both by hash."""
+"""Analysed code: padded bytes and valid jump destinations, and a bounded cache of both by hash."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _check_layout()
 
 
 class Code:
-    """Code ready to run, shared by all frames that run it. Nothing of it changes."""
+    """Analysed code, immutable and shared by all frames that run it."""
 
     __slots__ = ("__weakref__", "address", "bytes", "delegate", "jump_map", "jumps", "length", "padded")
 
@@ -45,7 +45,7 @@ class Code:
         self.jumps = ctypes.create_string_buffer(self.length + 1)
         self.jump_map = ctypes.addressof(self.jumps)
         self.delegate = delegation_target(code)
-        """Whose code runs in place of this (EIP-7702); means nothing before Prague."""
+        """The account whose code runs in place of this (EIP-7702); ignored before Prague."""
         map_jumps(self.address, self.length, self.jump_map)
 
     def is_jump_destination(self, pc: int) -> bool:
@@ -73,7 +73,7 @@ class CodeCache:
             return None
 
     def add(self, code_hash: Hash32, code: bytes) -> Code:
-        """Analyse code and remember it."""
+        """Analyse code and cache it."""
         analysed = Code(code, self._map_jumps)
         with self._lock:
             if code_hash not in self._entries:

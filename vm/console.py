@@ -1,4 +1,4 @@
-"""Calls of ``console.log`` during an execution, kept for those who ask (Hardhat's ``console.sol``, forge-std).
+"""Calls of ``console.log`` during an execution, kept for callers who want them (Hardhat's ``console.sol``, forge-std).
 
 Both libraries call an address that has no code, with the text to print as calldata. `chain.console_log` decodes it.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 CALLS_MAX: Final = 1_000
-"""Calls kept of one transaction; later ones are counted only."""
+"""Most calls kept of one transaction; later ones are only counted."""
 BYTES_MAX: Final = 256 * 1024
-"""Calldata kept of one transaction."""
+"""Most bytes of calldata kept of one transaction."""
 
 
 class ConsoleCalls:

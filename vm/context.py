@@ -1,4 +1,4 @@
-"""What all frames of one execution share: the block around them, the transaction's terms, the journal."""
+"""What all frames of one execution share: the block environment, the transaction's parameters, the journal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vm.journal import Journal
 
 @dataclass(slots=True)
 class ExecutionContext:
-    """The world that a message is executed in; every message it makes is executed in the same one.
+    """The context of a message's execution, shared by all messages inside it.
 
     The journal belongs to the transaction that is being applied; the execution changes it.
     """
@@ -23,11 +23,11 @@ class ExecutionContext:
     """Hash of a block by its number, of the 256 before this one."""
     journal: Journal
     origin: Address
-    """Who signed the transaction (ORIGIN)."""
+    """The transaction's sender (ORIGIN)."""
     gas_price: int
     """Effective gas price, wei."""
     blob_hashes: tuple[Hash32, ...] = ()
     blob_base_fee: int = 1
     """Wei for a unit of blob gas (EIP-7516)."""
     console: ConsoleCalls | None = None
-    """Collects calls of console.log; None if nobody wants them."""
+    """Collects calls of console.log; None if they are not needed."""

@@ -14,7 +14,7 @@ def designator(address: Address) -> bytes:
 
 
 def delegation_target(code: bytes) -> Address | None:
-    """Whom this code delegates to, None if it is no designator.
+    """The account that this code delegates to, None if it is not a designator.
 
     >>> delegation_target(designator(Address(bytes(20)))) == bytes(20)
     True

@@ -1,4 +1,4 @@
-"""A line of an EIP-3155 trace: what an operation about to run finds, and what it will cost.
+"""A line of an EIP-3155 trace: the machine state before an operation, and the operation's cost.
 
 Where the EIP leaves room, lines are those of the execution specification's ``ethereum-spec-evm statetest --json``:
 the gas cost is what the opcode asked for, paid or not, with the gas given along to a call and without that of a
@@ -29,13 +29,13 @@ _ERRORS: Final = {
     Halt.STATIC_VIOLATION: "WriteInStaticContext",
     Halt.RETURN_DATA_OUT_OF_BOUNDS: "OutOfBoundsRead",
 }
-"""How lines name what ends a frame."""
+"""Error texts of exceptional halts in trace lines."""
 
 
 def operation_line(
     pricing: Pricing, frame: Frame, *, memory: bool, words: int = STACK_ITEMS, refund_before: int = 0
 ) -> dict[str, Any] | None:
-    """The line of a frame's next operation; None without code, whose implicit STOP is no operation of a trace.
+    """The line of a frame's next operation; None without code, whose implicit STOP is not an operation of a trace.
 
     ``memory``: all memory is in the line; ``words`` of the stack are, those at its top. ``refund_before`` is where
     the journal's refund counter stood when the execution began.

@@ -1,4 +1,4 @@
-"""What a transaction needs of its sender's account and of the block: each rule once, for the pool and for execution.
+"""The rules for a transaction's sender account and block, each defined once, for the pool and for execution.
 
 `chain.validity` has the rules that need neither state nor block.
 """

@@ -13,7 +13,7 @@
     Exception
     └── PrecompileError            the contract's input is bad: the calling frame sees a failed call
 
-What a contract does wrong is no error here but a `vm.message.Halt`.
+What a contract does wrong is not an error here but a `vm.message.Halt`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chain.errors import InvalidBlock, ZvmdError
 
 
 class PrecompileError(Exception):
-    """The input of a precompiled contract is not acceptable: the call fails and its gas is gone.
+    """The input of a precompiled contract is invalid: the call fails and uses all its gas.
 
     The message is geth's (``core/vm/contracts.go``): tracers show it as the error of the call.
     """
@@ -42,7 +42,7 @@ class PrecompileUnavailable(ZvmdError):
 
 
 class EngineUnavailable(ZvmdError):
-    """The execution engine asked for does not exist in this build."""
+    """The requested execution engine does not exist in this build."""
 
     code = "vm.engine"
     rpc_code = -32602

@@ -1,4 +1,4 @@
-"""What miners were paid before the merge (Yellow Paper 11.3, EIP-649, EIP-1234)."""
+"""Mining rewards before the merge (Yellow Paper 11.3, EIP-649, EIP-1234)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ETHER = 10**18
 """Wei."""
 
 NEPHEW_DIVISOR = 32
-"""A block gets this part of its reward for each uncle."""
+"""Divisor of the block reward that gives the extra reward for each uncle."""
 UNCLE_DISTANCE = 8
 """An uncle gets an eighth of the reward less for each block it is late."""
 
@@ -27,7 +27,7 @@ def block_reward(fork: Fork) -> int:
 
 
 def rewards_of(header: Header, uncles: Sequence[Header], fork: Fork) -> list[tuple[Address, int]]:
-    """Who is paid how many wei for this block. Before the merge the list is never empty."""
+    """Recipients of a block's rewards with their wei. Before the merge the list is never empty."""
     reward = block_reward(fork)
     if not reward:
         return []

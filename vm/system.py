@@ -1,4 +1,4 @@
-"""What the protocol itself does at a block's borders: system calls, withdrawals, requests.
+"""System operations at the beginning and the end of a block: system calls, withdrawals, requests.
 
 EIP-2935, EIP-4788, EIP-4895, EIP-6110, EIP-7002, EIP-7251, EIP-7685.
 """
@@ -127,7 +127,7 @@ def _nothing_is_queued(journal: Journal, address: Address) -> bool:
 
 
 def pay_out(journal: Journal, amounts: Iterable[tuple[Address, int]]) -> None:
-    """Give wei out of nothing, or take it (negative): withdrawals, rewards before the merge, the DAO fork."""
+    """Credit wei, or debit if negative: withdrawals, rewards before the merge, the DAO fork."""
     journal.begin_transaction()
     for address, wei in amounts:
         journal.add_balance(address, wei)

@@ -1,4 +1,4 @@
-"""A transaction, from validation to the end of its effects (Yellow Paper 6)."""
+"""Executes a transaction, from validation to the payment of fees (Yellow Paper 6)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _cached_blob_base_fee = lru_cache(maxsize=256)(blob_base_fee)
 
 @dataclass(slots=True)
 class TransactionResult:
-    """What a transaction did and cost."""
+    """The result and cost of a transaction."""
 
     outcome: Outcome
     gas_used: int
@@ -57,7 +57,7 @@ class TransactionResult:
     """Address of a creation, also of a failed one, as receipts name it."""
     blob_gas_used: int
     gas_refunded: int = 0
-    """Gas given back at the end; an estimate must allow for it (EIP-3529)."""
+    """Gas refunded at the end; an estimate must allow for it (EIP-3529)."""
 
 
 def apply_transaction(

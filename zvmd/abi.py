@@ -68,7 +68,7 @@ def parse_signature(text: str) -> Signature:
     text = text.strip().removeprefix("function ")
     name, separator, rest = text.partition("(")
     if not separator or not re.fullmatch(r"[A-Za-z_$][A-Za-z0-9_$]*", name):
-        raise bad_input(f"{text!r} is no function signature", "like 'balanceOf(address)(uint256)'")
+        raise bad_input(f"{text!r} is not a function signature", "like 'balanceOf(address)(uint256)'")
     inputs, rest = _types("(" + rest)
     modifiers = re.sub(r"\b(external|public|view|pure|payable|returns)\b", " ", rest.partition("(")[0])
     if modifiers.strip():
@@ -112,11 +112,11 @@ def _type(text: str) -> str:
     word = text.split()[0] if text.split() else ""
     plain = re.fullmatch(r"([a-z]++[0-9x]*+)((?:\[\d*+\])*)", word)
     if plain is None:
-        raise bad_input(f"{text!r} is no ABI type", "like uint256, address, bytes32[], (uint256,address)")
+        raise bad_input(f"{text!r} is not an ABI type", "like uint256, address, bytes32[], (uint256,address)")
     kind = {"uint": "uint256", "int": "int256", "byte": "bytes1"}.get(plain.group(1), plain.group(1))
     if (name := kind.rstrip("0123456789x")) not in TYPES:
         near = difflib.get_close_matches(name, TYPES, n=1) or TYPES
-        raise bad_input(f"{kind!r} is no ABI type", f"did you mean {' or '.join(near)}?")
+        raise bad_input(f"{kind!r} is not an ABI type", f"did you mean {' or '.join(near)}?")
     return kind + plain.group(2)
 
 
@@ -191,7 +191,7 @@ def parse_value(kind: str, value: Any) -> Any:
     text = value.strip()
     if kind == "bool":
         if text.lower() not in ("true", "false", "0", "1"):
-            raise ValueError(f"{text!r} is no bool")
+            raise ValueError(f"{text!r} is not a bool")
         return text.lower() in ("true", "1")
     if kind.startswith(("uint", "int")):
         return parse_amount(text)
@@ -221,7 +221,7 @@ def address_bytes(value: AddressLike) -> bytes:
     """20 bytes of an address. Raises `InvalidInput`, also when capitals are not those of EIP-55's checksum."""
     digits = value.removeprefix("0x") if isinstance(value, str) else value.hex()
     if not re.fullmatch(r"[0-9a-fA-F]{40}", digits):
-        raise bad_input(f"{value!r} is no address", "20 bytes, or 0x and 40 digits")
+        raise bad_input(f"{value!r} is not an address", "20 bytes, or 0x and 40 digits")
     if digits not in (digits.lower(), digits.upper(), _with_checksum(digits)):
         raise bad_input(f"0x{digits} fails its checksum", "a digit is wrong; one in lower case is not checked")
     return bytes.fromhex(digits)
@@ -254,8 +254,8 @@ def parse_amount(text: str) -> int:
         return int(text, 16)
     match = re.fullmatch(r"(-?\d{1,80}(?:\.\d{1,80})?(?:e\d{1,2})?)\s*([a-z]*)", text)
     if match is None or match.group(2) not in ("", *UNITS_WEI):
-        raise bad_input(f"{text!r} is no amount", "like 1000, 0x3e8, 1e3, 1.5ether or 2gwei")
+        raise bad_input(f"{text!r} is not an amount", "like 1000, 0x3e8, 1e3, 1.5ether or 2gwei")
     amount = Fraction(match.group(1)) * UNITS_WEI.get(match.group(2), 1)
     if amount.denominator != 1:
-        raise bad_input(f"{text!r} is no whole number of wei", "an ether has 18 decimals, a gwei 9")
+        raise bad_input(f"{text!r} is not a whole number of wei", "an ether has 18 decimals, a gwei 9")
     return int(amount)

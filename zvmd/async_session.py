@@ -78,19 +78,19 @@ class AsyncSession:
         return await self._move("step_back", n)
 
     async def step_over(self) -> Position:
-        """Execute an operation and all that it calls."""
+        """Execute an operation and everything it calls."""
         return await self._move("step_over")
 
     async def step_out(self) -> Position:
-        """Run until the caller goes on."""
+        """Run until the current frame returns to its caller."""
         return await self._move("step_out")
 
     async def step_over_back(self) -> Position:
-        """Undo an operation and all that it called."""
+        """Undo an operation and everything it called."""
         return await self._move("step_over_back")
 
     async def step_out_back(self) -> Position:
-        """Return to the operation that called this frame."""
+        """Go back to the operation that called this frame."""
         return await self._move("step_out_back")
 
     async def seek(self, step: int) -> Position:
@@ -126,7 +126,7 @@ class AsyncSession:
         return SessionView(self.id, await self.state(**QUERY))
 
     async def evaluate(self, expression: str, frame: int | None = None) -> int | bytes | None:
-        """Value of an expression of the breakpoint language in a frame (None: the running one, 0: the outermost).
+        """Value of a breakpoint expression in a frame (None: the running one, 0: the outermost).
 
         Bytes for ``calldata``, ``mem`` and parts of them longer than a word; None where there is no value. Raises
         `InvalidExpression`.
@@ -150,7 +150,7 @@ class AsyncSession:
         return AsyncSession(self.node, (await self.call("save", name))["id"])
 
     async def export(self, file: str | Path, *, sign: bool = False) -> int:
-        """Write the session to a file, signed by the node if wanted; its size in bytes."""
+        """Write the session to a file, with ``sign`` signed by the node; returns the size in bytes."""
         content = bytes.fromhex((await self.call("export", None, sign))[2:])
         return await asyncio.to_thread(Path(file).write_bytes, content)
 
@@ -161,7 +161,7 @@ class AsyncSession:
     async def state_diff(
         self, step: int | None = None, other_step: int | None = None, other: Handle | None = None
     ) -> StateDiff:
-        """What differs between two positions, here or in another session: accounts, storage, stack, memory.
+        """Differences between two positions, here or in another session: accounts, storage, stack, memory.
 
         A step that is not given is where the session is.
         """
@@ -177,7 +177,7 @@ class AsyncSession:
         return str((await self.call("share", role, ttl, name))["token"])
 
     async def shares(self) -> Shares:
-        """Who has a share token, and who has control."""
+        """The share tokens, and who is in control."""
         return result_of(Shares, await self.call("shares"))
 
     async def unshare(self, share: int) -> None:
@@ -189,11 +189,11 @@ class AsyncSession:
         await self.call("drive", {"takeOver": take_over})
 
     async def release(self) -> None:
-        """Give control back: the next who moves has it."""
+        """Release control: the next one to move the session takes it."""
         await self.call("release")
 
     async def close(self) -> None:
-        """End the session for good."""
+        """Close the session; it cannot be opened again."""
         await self.call("close")
 
     def __repr__(self) -> str:

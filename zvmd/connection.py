@@ -285,7 +285,7 @@ class WireConnection(QuicConnectionProtocol):
         for future in futures:
             if not future.done():
                 future.set_exception(error)
-                future.exception()  # nobody may be waiting: that is no reason for a warning
+                future.exception()  # nobody may be waiting: that needs no warning
         for queue in self._queues.values():
             queue.end(error)
         self.close()
@@ -372,7 +372,7 @@ def _check_certificate(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
     except OSError as error:
-        hint = "restart the node, which makes it anew, or copy the node's tls/authority.pem again"
+        hint = "restart the node, which recreates it, or copy the node's tls/authority.pem again"
         message = f"{path} does not hold a certificate: {error.strerror or error}"
         raise ConnectionFailed(message, code="client.certificate", hint=hint) from None
 

@@ -80,7 +80,7 @@ def find_endpoint(
         port = 0
     if not port or parts.scheme != "quic" or not parts.hostname:
         raise ConnectionFailed(
-            f"{target!r} is no QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
+            f"{target!r} is not a QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
         )
     secret = token or environ.get(TOKEN_VARIABLE)
     if secret is None:

@@ -418,7 +418,7 @@ class InvalidAuthorizationList(InvalidTransaction):
 
 
 class SenderNotEoa(InvalidTransaction):
-    """The sender has code and is no delegated account (EIP-3607)."""
+    """The sender has code and is not a delegated account (EIP-3607)."""
 
     code = "tx.sender_code"
 

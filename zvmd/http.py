@@ -1,4 +1,4 @@
-"""JSON-RPC over HTTP with the standard library: the fallback where QUIC cannot pass."""
+"""JSON-RPC over HTTP with the standard library, the fallback where QUIC is blocked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class HttpClient:
     def __init__(self, url: str, token: str | None = None) -> None:
         if urlsplit(url).scheme not in ("http", "https"):
             raise ConnectionFailed(
-                f"{url!r} is no HTTP address", code="client.url", hint="like http://127.0.0.1:8545"
+                f"{url!r} is not an HTTP address", code="client.url", hint="like http://127.0.0.1:8545"
             )
         self.url = url
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -49,12 +49,12 @@ class HttpClient:
         if isinstance(answer, dict) and isinstance(answer.get("error"), dict):
             raise typed_error(answer["error"])
         if not isinstance(answer, dict) or "result" not in answer:
-            raise ConnectionFailed(f"{self.url}: the answer is no JSON-RPC", code="client.http", hint=NODE_HINT)
+            raise ConnectionFailed(f"{self.url}: the answer is not JSON-RPC", code="client.http", hint=NODE_HINT)
         return answer["result"]
 
     def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
-        """Changes of a debug session, as `zvmd.Client.watch` gives them, over a WebSocket of its own."""
-        # Here, since few who speak HTTP need it.
+        """Changes of a debug session, like `zvmd.Client.watch`, over a separate WebSocket."""
+        # Imported here, since few HTTP clients need it.
         import asyncio
 
         from zvmd.following import follow

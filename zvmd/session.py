@@ -124,7 +124,7 @@ class Session:
         return Session(self.node, self.call("save", name)["id"])
 
     def export(self, file: str | Path, *, sign: bool = False) -> int:
-        """Write the session to a file, signed by the node if wanted; its size in bytes."""
+        """Write the session to a file, with ``sign`` signed by the node; returns the size in bytes."""
         return Path(file).write_bytes(bytes.fromhex(self.call("export", None, sign)[2:]))
 
     def watch(self, cursor: int | None = None) -> Iterator[SessionChange]:

@@ -27,7 +27,7 @@ async def complete_and_sign(
     try:
         account = Account.from_key(key)
     except (ValueError, TypeError):  # neither says more than this, and an error should not quote a key
-        raise bad_input("that is no private key", "give 32 bytes, or 0x and 64 digits") from None
+        raise bad_input("that is not a private key", "give 32 bytes, or 0x and 64 digits") from None
     call: dict[str, Any] = {"from": account.address, "value": hex(value), "data": "0x" + data.hex()}
     if to is not None:
         call["to"] = "0x" + to.hex()

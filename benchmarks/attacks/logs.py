@@ -12,7 +12,7 @@ AT_ONCE = 8
 
 
 async def garbage(target: Target) -> str:
-    """Send what is no HTTP from eight connections at a time."""
+    """Send bytes that are not HTTP from eight connections at a time."""
     log = target.data_dir.with_name(f"{target.data_dir.name}.log")
     before, requests, end = log.stat().st_size, 0, time.perf_counter() + SECONDS
 

@@ -1,4 +1,4 @@
-"""The whole port, for where one object serves all of it."""
+"""All protocols of `node.api` in one, for code that takes a single object."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.api.submission import Submitter
 
 
 class Backend(ChainReader, Simulator, Submitter, DevelopmentControls, Protocol):
-    """A running node, as the protocols see it."""
+    """A running node."""
 
     @property
     def client_version(self) -> str:

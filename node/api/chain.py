@@ -52,7 +52,7 @@ class ChainReader(Protocol):
     def logs(self, query: LogQuery) -> Sequence[FoundLog]: ...
 
     def pending(self) -> PendingBlock:
-        """What the next block would be, from the pool and the clock. Each call may give another one: ask once."""
+        """The next block as it would be now. Each call may return another one: call it once per answer."""
 
     def view(self, at: BlockAt) -> StateReader:
         """State after that block. Raises `StateUnavailable` outside retention."""
@@ -78,8 +78,8 @@ class ChainReader(Protocol):
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
         """Return the head's number once it is at least ``number``. Event streams are built on this.
 
-        Also returns as soon as the chain was brought back more often than ``rewinds`` times.
+        Also returns as soon as the chain has been rewound more than ``rewinds`` times.
         """
 
     def rewinds(self) -> Rewinds:
-        """How far development calls brought the chain back since the node started."""
+        """The rewinds of the chain by development calls since the node started."""

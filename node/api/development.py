@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 
 class DevelopmentControls(Protocol):
-    """Changes the chain as no transaction could.
+    """Changes the chain in ways that no transaction can.
 
-    The same ``key`` again: the answer given the first time, and nothing is done.
+    A repeated ``key`` gets the first answer again, and nothing is done.
     """
 
     async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
@@ -25,4 +25,4 @@ class DevelopmentControls(Protocol):
         """Do a call of the table in `node.engine.cheats`. Raises `CheatsDisabled`, `CheatRefused`, `OutOfReach`."""
 
     def resets(self) -> int:
-        """How often the chain was brought back to its genesis by a reset."""
+        """How often the chain has been reset to its genesis."""

@@ -26,7 +26,7 @@ from chain.errors import InvalidTransaction, ZvmdError
 from chain.reverts import decode_revert
 
 REASON_CHARACTERS = 4096
-"""Of what a revert says in the message of an error; all of it is in the data."""
+"""Characters of a revert's reason in an error message; the data has all of it."""
 
 
 class WriterBusy(ZvmdError):
@@ -70,7 +70,7 @@ class UnknownAccount(ZvmdError):
 
 
 class CheatsDisabled(ZvmdError):
-    """Calls that change the chain as no transaction could are for development chains."""
+    """A development call on a chain that does not allow them."""
 
     code = "cheat.disabled"
     rpc_code = -32601
@@ -78,7 +78,7 @@ class CheatsDisabled(ZvmdError):
 
 
 class CheatRefused(ZvmdError):
-    """A development call asks for what cannot be."""
+    """A development call asks for something impossible."""
 
     code = "cheat.refused"
     rpc_code = -32602
@@ -86,7 +86,7 @@ class CheatRefused(ZvmdError):
 
 
 class OutOfReach(ZvmdError):
-    """The state that a revert asks for has expired."""
+    """The state that a revert needs has expired."""
 
     code = "cheat.out_of_reach"
     rpc_code = -32000
@@ -94,7 +94,7 @@ class OutOfReach(ZvmdError):
 
 
 class TransactionDropped(ZvmdError):
-    """The transaction waited, and a development call took it out of the pool."""
+    """The transaction was waiting, and a development call removed it from the pool."""
 
     code = "cheat.reverted"
     rpc_code = -32003
@@ -110,7 +110,7 @@ class AbiRefused(ZvmdError):
 
 
 class ExecutionFault(InvalidTransaction):
-    """A bug in zvmd met while executing; the transaction was refused and nothing was changed."""
+    """A bug in zvmd was hit while executing; the transaction was refused and nothing was changed."""
 
     code = "node.execution_fault"
     rpc_code = -32603
@@ -126,10 +126,10 @@ class InvalidParams(ZvmdError):
 
 
 class UnknownBlock(ZvmdError):
-    """State was asked of a block that does not exist."""
+    """The state of a block that does not exist was requested."""
 
     code = "rpc.unknown_block"
-    hint = "ask eth_blockNumber for the newest block"
+    hint = "eth_blockNumber returns the newest block"
 
 
 class LimitExceeded(ZvmdError):
@@ -137,7 +137,7 @@ class LimitExceeded(ZvmdError):
 
     code = "rpc.limit"
     rpc_code = -32005
-    hint = "ask for a smaller range or page through it"
+    hint = "request a smaller range or page through it"
 
 
 class ExecutionReverted(ZvmdError):
@@ -162,6 +162,6 @@ class ExecutionFailed(ZvmdError):
 
 
 def revert_reason(output: bytes) -> str:
-    """What revert data says in plain words, `REASON_CHARACTERS` of it; empty for custom errors and raw data."""
+    """The reason in revert data, up to `REASON_CHARACTERS`; empty for custom errors and raw data."""
     revert = decode_revert(output)
     return "" if revert is None else revert.reason[:REASON_CHARACTERS]

@@ -1,4 +1,4 @@
-"""The block that would be sealed next, as readers see it: what the tag ``pending`` names."""
+"""The pending block: the block that would be sealed next, as readers see it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PendingBlock:
     state: OverlayState
     """The state after it."""
     header_with: Callable[[Hash32], Header]
-    """Its header, of a state root."""
+    """Makes its header for a state root."""
 
     @property
     def number(self) -> int:
@@ -41,13 +41,13 @@ class PendingBlock:
 
     @cached_property
     def block(self) -> Block:
-        """The whole. The state root costs some 20 us for each account changed since the last checkpoint."""
+        """The whole block. The state root costs some 20 us for each account changed since the last checkpoint."""
         root = root_after(self.before, self.state.delta)
         return Block(self.header_with(root), self.transactions, (), self.environment.withdrawals)
 
     @property
     def header(self) -> Header:
-        """Of `block`."""
+        """The header of `block`."""
         return self.block.header
 
     def prove(self, address: Address, slots: Sequence[int]) -> AccountProof:

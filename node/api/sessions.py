@@ -1,4 +1,4 @@
-"""What debug sessions need of the node: the chain they start from, and a durable place for what they keep."""
+"""What debug sessions need from the node: the chain's states, and durable storage for sessions and templates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executing without changing the chain: calls, gas estimates, traces."""
+"""Execution without changing the chain: calls, gas estimates, traces."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from node.api.types import CallFields, PendingTransaction, Submitted, Transactio
 
 
 class Submitter(Protocol):
-    """Takes transactions, signs for the node's own accounts, and says what became of a transaction."""
+    """Accepts transactions, signs for the node's own accounts, and knows the fate of transactions."""
 
     async def submit(self, raw: bytes, wait: Wait = "durable", *, batch: object = None) -> Submitted:
         """Admit a signed transaction (network form) and return when it is durable, or mined.
@@ -38,11 +38,11 @@ class Submitter(Protocol):
         """Next nonce counting pooled transactions."""
 
     def fate(self, transaction_hash: Hash32) -> TransactionFate:
-        """What became of a transaction: mined, waiting and why, or why it is in no block."""
+        """The fate of a transaction: mined, waiting and why, or why it is in no block."""
 
     def pending_transaction(self, transaction_hash: Hash32) -> PendingTransaction | None: ...
 
     def pending_transactions(self) -> Sequence[PendingTransaction]: ...
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
-        """Transactions as they come into the pool from now on, each before its block is shown. On the event loop."""
+        """Transactions that enter the pool from now on, each before its block is published. Event loop only."""

@@ -1,4 +1,4 @@
-"""The interface of a tracer, and what it gets of the transaction or call it listens to."""
+"""The interface of a tracer, and the transaction or call it traces."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TracedRun:
     """One transaction, or a call in the form of one, about to run."""
 
     transaction: Transaction
-    """Of a call only `to`, `gas_limit` and `data` mean something."""
+    """For a call only ``to``, ``gas_limit`` and ``data`` are meaningful."""
     sender: Address
     environment: BlockEnvironment
     below: StateReader
@@ -40,7 +40,7 @@ class TracedRun:
     journal: Journal
     """The state while it runs, and after it."""
     code_bytes_max: int
-    """The chain's longest code of a contract."""
+    """The chain's limit of a contract's code, bytes."""
     place: Place | None = None
     """None for a call."""
     logs_before: int = 0

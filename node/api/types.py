@@ -1,4 +1,4 @@
-"""The values that cross the port between the engine and what serves it: requests, overrides, results, places."""
+"""The values that the protocols of `node.api` pass: requests, overrides, results, positions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from chain.types import Address, Hash32
 from node.api.errors import ExecutionFailed, ExecutionReverted
 
 Wait = Literal["accepted", "durable", "mined", "indexed"]
-"""How far a transaction must have come before its sender is answered. Only ``accepted`` may be lost by a crash."""
+"""How far a transaction must have got before its sender is answered. A crash may lose only ``accepted`` ones."""
 PRIORITY_FEE_WEI = 1_000_000_000
-"""The tip where the sender names none: blocks of a development chain are never full; 1 gwei is what wallets expect."""
+"""Default priority fee, wei per gas: blocks of a development chain are never full; wallets expect 1 gwei."""
 
 
 class Submitted(NamedTuple):
-    """A transaction the node will not forget."""
+    """A transaction that the node has accepted."""
 
     hash: Hash32
     lsn: int
@@ -41,7 +41,7 @@ class PendingTransaction(NamedTuple):
 
 
 class LogPosition(NamedTuple):
-    """Place of a log in the chain, ordered; the resume cursor of event streams."""
+    """Position of a log in the chain, ordered; the resume cursor of event streams."""
 
     block_number: int
     log_index: int
@@ -74,7 +74,7 @@ class CallFields:
 
 @dataclass(slots=True)
 class AccountOverride:
-    """What an account shall look like during one call (geth's state overrides)."""
+    """Changes to an account for one call (geth's state overrides)."""
 
     balance: int | None = None
     nonce: int | None = None
@@ -93,7 +93,7 @@ class BlockOverrides:
 
     number: int | None = None
     difficulty: int | None = None
-    """What DIFFICULTY gives before the merge; after it, that is ``prevrandao``."""
+    """Result of DIFFICULTY before the merge; after it, ``prevrandao`` is."""
     timestamp: int | None = None
     gas_limit: int | None = None
     coinbase: Address | None = None
@@ -112,7 +112,7 @@ class Overrides:
 
 
 class TransactionFate(NamedTuple):
-    """What became of a transaction."""
+    """The fate of a transaction."""
 
     status: Literal["mined", "waiting", "replaced", "dropped", "reverted", "unknown"]
     reason: str = ""
@@ -123,7 +123,7 @@ class TransactionFate(NamedTuple):
 
 
 class CallResult(NamedTuple):
-    """What a simulated call came to. ``halt`` is the name of `vm.message.Halt` in lower case.
+    """Result of a simulated call. ``halt`` is the name of a `vm.message.Halt` in lower case.
 
     ``output`` of a creation is the code it would deploy, as in geth.
     """
@@ -137,7 +137,7 @@ class CallResult(NamedTuple):
     created: Address | None = None
 
     def failure(self) -> ExecutionReverted | ExecutionFailed:
-        """What one that did not succeed is answered with."""
+        """The error that answers a call that did not succeed."""
         if self.reverted:
             return ExecutionReverted(self.output)
         return ExecutionFailed(f"execution failed: {self.halt.replace('_', ' ')}")

@@ -1,1 +1,1 @@
-"""Who may speak to the node: certificate and token, both made on the first run."""
+"""Authentication: the TLS certificate, the access token and the signing key, each made when first needed."""

@@ -1,4 +1,4 @@
-"""The node's small secret files: read only if nobody else can, written whole, durably and never through a link."""
+"""The node's small secret files: refused if others can read them; written atomically, durably, never through a link."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Exposed(PermissionError):
 
 @contextmanager
 def for_owner_only() -> Iterator[None]:
-    """Files made meanwhile are 0600 and folders 0700, also those that LevelDB and SQLite make."""
+    """Within this context new files are 0600 and new folders 0700, also those of LevelDB and SQLite."""
     before = os.umask(0o077)
     try:
         yield

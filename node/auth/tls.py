@@ -1,9 +1,9 @@
 """The node's certificate, signed by an authority of its own.
 
-Clients trust ``authority.pem`` and nothing else, and what they really trust in it is the key: so a new certificate, and
-an authority made anew from the same key, need no new file on their side. What can be made from a key is made anew
-whenever it is not as it would be made now: missing, damaged, of another key, for other names, not valid yet or not much
-longer. Keys are on an elliptic curve: small first flights keep QUIC's amplification low.
+Clients trust only ``authority.pem``, and in it only the key: a new certificate, or a new authority certificate for the
+same key, needs no new file on their side. A certificate is made again whenever it is not what would be made now:
+missing, damaged, for another key or other names, not valid yet or expiring soon. Keys are on an elliptic curve, because
+small first flights keep QUIC's amplification low.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "key.pem"
 AUTHORITY_DAYS = 3650
 VALID_DAYS = 397
-"""The longest some TLS stacks accept."""
+"""The longest lifetime that some TLS stacks accept."""
 RENEW_DAYS_BEFORE_END = 30
 BEGIN_BEFORE = datetime.timedelta(hours=1)
 """A certificate is valid from a little before it was made: the clocks of clients may be behind."""
@@ -58,7 +58,7 @@ class TlsFiles:
 
 
 def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
-    """The certificate in ``directory``, with what is missing or no good made anew.
+    """The certificate in ``directory``; files that are missing or unusable are made again.
 
     Raises `UnusableCertificate` for a damaged authority key, which clients elsewhere rely on, and as `write_private`.
     """
@@ -70,12 +70,12 @@ def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFi
         certificate, fault = _checked(_content(path), make, authority_key, now, margin)
         if certificate is not None:
             return _files(directory, certificate)
-        log.info("the certificate is made anew", path=str(path), reason=fault)
+        log.info("the certificate is recreated", path=str(path), reason=fault)
     return _rotate(directory, authority, authority_key, now)
 
 
 def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:
-    """Whether the certificate ends soon."""
+    """Whether the certificate expires soon."""
     return files.not_after - now < datetime.timedelta(days=RENEW_DAYS_BEFORE_END)
 
 
@@ -127,12 +127,12 @@ def _node_key(directory: Path) -> Key | None:
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         key, reason = None, str(error)
     if reason:
-        log.info("the certificate's key is made anew", path=str(path), reason=reason)
+        log.info("the certificate's key is recreated", path=str(path), reason=reason)
     return None if reason else key
 
 
 def _content(path: Path) -> bytes | None:
-    """Of a certificate's file, None if it cannot be read: it is made anew then."""
+    """Content of a certificate's file, None if it cannot be read: the certificate is made again then."""
     try:
         return read_private(path, secret=False)
     except OSError:
@@ -199,7 +199,7 @@ def _builder(subject: str, issuer: str, key: Key, span: Span, serial: int) -> x5
 
 
 def _span(now: datetime.datetime, days: int, end: datetime.datetime | None = None) -> Span:
-    """From a little before now for so many days, but not beyond ``end``."""
+    """A validity from a little before now for ``days`` days, but not beyond ``end``."""
     last = datetime.datetime.max.replace(tzinfo=datetime.UTC)  # X.509 knows no later one either
     length = datetime.timedelta(days=days)
     return now - BEGIN_BEFORE, min(now + length if last - now > length else last, end or last)

@@ -31,7 +31,7 @@ def load_or_create_token(directory: Path) -> str:
 
 
 class TokenChecker:
-    """Compares tokens by their hash, so that neither time nor memory tells how much was right."""
+    """Compares tokens by their hash, so that timing does not reveal how much of a guess was right."""
 
     def __init__(self, token: str) -> None:
         self._digest = hashlib.sha256(token.encode()).digest()

@@ -1,4 +1,4 @@
-"""``zvmd backup`` and ``zvmd restore``: a copy of the chain while it runs, and its way back, to any record."""
+"""``zvmd backup`` and ``zvmd restore``: copy a chain, also while it runs, and restore it up to any log record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zvmd.endpoint import data_directory
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
 def backup(directory: Path, data_dir: str | None) -> None:
-    """Copy the chain to a new DIRECTORY. A node may be running, and is not slowed by more than the copying."""
+    """Copy the chain to a new DIRECTORY. A node may be running; only the disk traffic of the copy slows it."""
     with for_owner_only():
         manifest = write_backup(Path(data_directory(data_dir)), directory)
     say(f"backup {directory}: {len(manifest.digests)} files, log up to LSN {manifest.lsn}")
@@ -25,9 +25,9 @@ def backup(directory: Path, data_dir: str | None) -> None:
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new directory.")
-@click.option("--until", type=click.IntRange(min=1), metavar="LSN", help="Last log record to take over.  [all]")
+@click.option("--until", type=click.IntRange(min=1), metavar="LSN", help="Last log record to restore.  [all]")
 def restore(directory: Path, data_dir: Path, until: int | None) -> None:
-    """Make a new data directory of a backup in DIRECTORY, whole or up to a log record."""
+    """Make a new data directory from the backup in DIRECTORY, whole or up to a log record."""
     with for_owner_only():
         lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
     say(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")

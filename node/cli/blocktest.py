@@ -1,4 +1,4 @@
-"""``zvmd blocktest``: run official block tests and say how many pass."""
+"""``zvmd blocktest``: run official block tests and print how many pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zvmd call``: ask a contract without changing anything."""
+"""``zvmd call``: call a contract without sending a transaction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def call(
 ) -> None:
     """Call SIGNATURE of the contract TO, like 'balanceOf(address)(uint256)', and print the decoded result.
 
-    Without output types the raw result is printed. SIGNATURE may also be 0x-calldata, or with --abi a bare name.
+    Without output types the raw result is printed. SIGNATURE may also be 0x-calldata, or with --abi just a name.
     """
     given = read_abi(abi)
     parsed, data = calldata(signature, args, given)
@@ -55,7 +55,7 @@ def call(
 
 
 def calldata(text: str, args: Sequence[str], given: GivenAbi) -> tuple[Signature | None, bytes]:
-    """What to send for a signature or a name in the ABI and its arguments, or for 0x-calldata, which has none.
+    """The calldata for a signature or a name in the ABI with its arguments, or 0x-calldata as it is.
 
     Raises `ZvmdError`.
     """
@@ -65,7 +65,7 @@ def calldata(text: str, args: Sequence[str], given: GivenAbi) -> tuple[Signature
     try:
         data = bytes.fromhex(text[2:])
     except ValueError:
-        raise bad_input(f"{text[:80]!r} is no calldata", "0x and pairs of hex digits, or a signature") from None
+        raise bad_input(f"{text[:80]!r} is not calldata", "give 0x and pairs of hex digits, or a signature") from None
     if args:
-        raise bad_input("arguments behind 0x-calldata", "give a signature in its place, or nothing behind it")
+        raise bad_input("arguments behind 0x-calldata", "give a signature instead, or leave the arguments out")
     return None, data

@@ -20,7 +20,7 @@ def config() -> None:
 
 
 @config.command()
-@click.option("--origin", is_flag=True, help="Also say where each value came from.")
+@click.option("--origin", is_flag=True, help="Also show where each value came from.")
 @click.option("--config", "file", type=click.Path(path_type=Path), help="Use this zvmd.toml.")
 def show(origin: bool, file: Path | None) -> None:
     """Print every setting in force as TOML."""
@@ -54,5 +54,5 @@ def init(target: Path, stdout: bool) -> None:
 
 
 def _toml(name: str, value: object) -> str:
-    """A value as TOML; a mnemonic that is not the public one is a secret and is not shown."""
+    """A value as TOML; a mnemonic is shown only if it is the public test mnemonic."""
     return msgspec.json.encode(shown(name, value)).decode()

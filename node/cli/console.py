@@ -12,7 +12,7 @@ from node.cli.output import say
 @click.argument("transaction")
 @link_options
 def console(transaction: str, http: bool, url: str | None, data_dir: str | None) -> None:
-    """Print the lines that TRANSACTION, a hash, printed with console.log. The node runs it again to find them."""
+    """Print the lines that TRANSACTION, a hash, printed with console.log. The node executes it again to find them."""
     with open_link(http, url, data_dir) as link:
         for line in link.rpc("zvmd_consoleLog", transaction):
             say(line)

@@ -29,7 +29,7 @@ def dap(port: int | None, http: bool, url: str | None, data_dir: str | None) -> 
     caretaker = Caretaker(to_node)
     try:
         if port is None:
-            # not sys.stdin, whose lock the interpreter wants at its end while a thread still reads
+            # not sys.stdin: the interpreter takes its lock when it exits, and a thread still reads then
             requests = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
             Conversation(to_node, caretaker, sys.stdout.buffer).serve(requests)
         else:

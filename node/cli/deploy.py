@@ -19,7 +19,7 @@ from zvmd.errors import ZvmdError
 
 
 class Artifact(NamedTuple):
-    """Creation code; the types of the constructor, name and ABI, if known."""
+    """Creation code, and if known the constructor's types, the name and the ABI."""
 
     code: bytes
     types: tuple[str, ...] | None
@@ -87,11 +87,11 @@ def _contract(artifact: Artifact) -> Contract:
 
 
 def _remember(link: Link, address: str, artifact: Artifact) -> None:
-    """Have the node print the contract's names from now on. It is deployed either way."""
+    """Register the ABI with the node. The contract is deployed even if that fails."""
     try:
         link.rpc("zvmd_rememberAbi", address, artifact.name, artifact.abi)
     except ZvmdError as error:
-        if error.code not in ("rpc.method", "rpc.error"):  # as another kind of node answers
+        if error.code not in ("rpc.method", "rpc.error"):  # other nodes do not have the method
             say(f"warning: the node does not remember the ABI: {error.message}", err=True)
 
 
@@ -110,7 +110,7 @@ def read_artifact(text: str) -> Artifact:
     try:
         entry = json.loads(content)
     except ValueError as error:
-        raise bad_input(f"{name} is no JSON: {error}", "give a compiler's output") from None
+        raise bad_input(f"{name} is not JSON: {error}", "give a compiler's output") from None
     if contract:
         contracts = entry.get("contracts", entry)
         if contract not in contracts:
@@ -136,4 +136,4 @@ def _code(text: str) -> bytes:
     try:
         return bytes.fromhex(text.removeprefix("0x"))
     except ValueError:
-        raise bad_input("the bytecode is not hex", "are there unlinked libraries in it?") from None
+        raise bad_input("the bytecode is not hex", "link its libraries first: their placeholders are not hex") from None

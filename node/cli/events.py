@@ -1,4 +1,4 @@
-"""``zvmd events``: new blocks or logs as they become durable, resumable after any break."""
+"""``zvmd events``: new blocks or logs as they become durable, resumable after an interruption."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from zvmd.frames import HeadEvent, TransactionBody
 @click.argument("kind", type=click.Choice(["logs", "heads", "transactions"]), default="logs")
 @click.option("--address", "addresses", multiple=True, help="Emitting contract (repeat for several).")
 @click.option("--event", help="Event signature like 'Transfer(address,address,uint256)'.")
-@click.option("--resume", metavar="BLOCK:INDEX", help="Go on behind this cursor (printed with every event).")
-@click.option("--count", type=int, help="Stop after so many events.")
+@click.option("--resume", metavar="BLOCK:INDEX", help="Continue after this cursor (printed with every event).")
+@click.option("--count", type=int, help="Stop after this many events.")
 @link_options
 def events(
     kind: str,
@@ -35,9 +35,9 @@ def events(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Follow KIND, one JSON object a line, over QUIC.
+    """Follow KIND over QUIC and print one JSON object per line.
 
-    Transactions are those that come into the pool, before they are in a block; they have no cursor.
+    Transactions are those that enter the pool, before they are in a block; they have no cursor.
     """
     if http_address(http, url, data_dir):
         raise bad_input("event streams need QUIC", "leave --http and an http URL out, or use eth_subscribe on /ws")
@@ -47,7 +47,7 @@ def events(
     if resume is not None:
         block, _, index = resume.partition(":")
         if not block.isdigit() or not index.isdigit():
-            raise bad_input(f"{resume!r} is no cursor", "like 12:0")
+            raise bad_input(f"{resume!r} is not a cursor", "give the cursor of an event, like 12:0")
         cursor = int(block), int(index)
     topics = [[bytes.fromhex(event_topic(event)[2:])]] if event is not None else []
     with open_link(http, url, data_dir) as link:

@@ -1,4 +1,4 @@
-"""``zvmd fate``: what became of a transaction that a node answered with its hash."""
+"""``zvmd fate``: what happened to a transaction that a node has accepted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from node.cli.output import print_json, say
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of zvmd_transactionFate.")
 @link_options
 def fate(transaction_hash: str, as_json: bool, http: bool, url: str | None, data_dir: str | None) -> None:
-    """Tell whether the transaction HASH is mined, waits, was replaced, dropped or reverted, and why."""
+    """Show whether the transaction HASH is mined, waiting, replaced, dropped or reverted, and why."""
     with open_link(http, url, data_dir) as link:
         found: dict[str, Any] = link.rpc("zvmd_transactionFate", transaction_hash)
     if as_json:

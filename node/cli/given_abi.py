@@ -17,11 +17,11 @@ CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
 class GivenAbi(NamedTuple):
-    """What ``--abi`` told, besides the usual functions and errors."""
+    """What ``--abi`` gave, besides the common functions and errors."""
 
     abis: Abis
     functions: tuple[Signature, ...] = ()
-    """Of the one contract; empty for a folder."""
+    """Functions of the one contract; empty for a folder."""
 
     def function(self, name: str, count: int) -> Signature:
         """The function of a bare name that takes so many arguments. Raises `ZvmdError`."""
@@ -36,11 +36,11 @@ class GivenAbi(NamedTuple):
 
 
 def abi_option(command: CommandT) -> CommandT:
-    """The option."""
+    """Click option ``--abi``."""
     return click.option(
         "--abi",
         type=click.Path(exists=True),
-        help="The ABI, a compiler's JSON, or a folder of them: names errors, and lets SIGNATURE be a bare name.",
+        help="The ABI, a compiler's JSON, or a folder of them: names errors, and lets SIGNATURE be just a name.",
     )(command)
 
 

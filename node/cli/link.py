@@ -1,4 +1,4 @@
-"""How client commands reach the node: QUIC by default, ``--http`` for JSON-RPC; the options they share."""
+"""How client commands connect to the node: QUIC by default, ``--http`` for JSON-RPC; the options they share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POLL_S = 0.05
 
 
 class Link(Protocol):
-    """What commands need."""
+    """The operations of a node that commands use."""
 
     def rpc(self, method: str, *params: Any) -> Any:
         """Result of a JSON-RPC method."""
@@ -37,10 +37,10 @@ class Link(Protocol):
         """Output of a call."""
 
     def send_raw(self, raw: bytes) -> str:
-        """Hash of a transaction sent."""
+        """Send an encoded transaction; returns its hash."""
 
     def watch(self, session: int | str, cursor: int | None = None) -> Generator[SessionChange, None, None]:
-        """Events of a debug session, for ever."""
+        """Events of a debug session, without an end."""
 
     def close(self) -> None:
         """End the connection."""
@@ -134,14 +134,14 @@ def account_options(command: CommandT) -> CommandT:
 
 
 def http_address(http: bool, url: str | None, data_dir: str | None) -> str | None:
-    """Where JSON-RPC is asked by the shared options; None if it is to be QUIC."""
+    """The HTTP address that the shared options name; None for QUIC."""
     if url is not None and url.startswith("http"):
         return url
     return announced(data_directory(data_dir), "http", DEFAULT_HTTP) if http else None
 
 
 def http_client(address: str) -> HttpClient:
-    """A client that sends ``$ZVMD_TOKEN``, unless it is a share of a session: over HTTP that is a parameter.
+    """A client that sends ``$ZVMD_TOKEN``, unless it is a share token: over HTTP that is a parameter.
 
     The token in the data directory is sent over QUIC only: HTTP does not encrypt it.
     """
@@ -150,17 +150,17 @@ def http_client(address: str) -> HttpClient:
 
 
 def node_elsewhere(environ: Mapping[str, str]) -> str | None:
-    """Where JSON-RPC is asked if nothing was named and no node has run in the usual data directory.
+    """The HTTP address to use if none was given and no node has run in the default data directory.
 
-    A node with another data directory may listen at the usual address, which needs no token on this machine. None if
-    there is none, or if QUIC can be tried.
+    A node with another data directory may listen at the default address, which needs no token on this machine. None if
+    there is no such node, or if QUIC can be tried.
     """
     directory = data_directory(None, environ)
     if TOKEN_VARIABLE in environ or (directory / TOKEN_FILE).exists():
         return None
     try:
         chain = HttpClient(DEFAULT_HTTP).rpc("eth_chainId")
-    except ZvmdError:  # nobody there: the error will name the data directory
+    except ZvmdError:  # no node listens: the error will name the data directory
         return None
     say(f"note: no node has run in {directory}; asking {DEFAULT_HTTP} (chain {int(chain, 16)})", err=True)
     return DEFAULT_HTTP
@@ -212,7 +212,7 @@ def send_transaction(
         if receipt is not None:
             return receipt
         time.sleep(POLL_S)
-    hint = "it is durable; ask eth_getTransactionReceipt later"
+    hint = "it is durable; call eth_getTransactionReceipt later"
     raise NotFound(f"{digest} was not mined within {MINED_WITHIN_S:g} s", hint=hint)
 
 

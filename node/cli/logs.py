@@ -1,4 +1,4 @@
-"""``zvmd logs``: what contracts have emitted."""
+"""``zvmd logs``: the logs that contracts have emitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zvmd.client import hex_of
 @click.command()
 @click.option("--address", "addresses", multiple=True, help="Emitting contract (repeat for several).")
 @click.option("--event", help="Event signature like 'Transfer(address,address,uint256)'.")
-@click.option("--topic", "topics", multiple=True, help="Topic by position, behind the event's; '-' for any.")
+@click.option("--topic", "topics", multiple=True, help="Topic by position, after the event's; '-' for any.")
 @click.option("--from-block", default="earliest", show_default=True)
 @click.option("--to-block", default="latest", show_default=True)
 @link_options
@@ -29,7 +29,7 @@ def logs(
     url: str | None,
     data_dir: str | None,
 ) -> None:
-    """Print logs, one JSON object a line."""
+    """Print logs, one JSON object per line."""
     wanted: list[Any] = [event_topic(event)] if event is not None else []
     wanted += [None if topic == "-" else "0x" + topic.removeprefix("0x").rjust(64, "0") for topic in topics]
     query: dict[str, Any] = {"fromBlock": block_name(from_block), "toBlock": block_name(to_block)}

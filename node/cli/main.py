@@ -20,7 +20,7 @@ from zvmd import errors as sdk_errors
 
 
 class Row(NamedTuple):
-    """Where a command lives and the line that ``zvmd --help`` shows for it."""
+    """The module of a command and the line that ``zvmd --help`` shows for it."""
 
     module: str
     attribute: str
@@ -30,9 +30,9 @@ class Row(NamedTuple):
 COMMANDS: dict[str, Row] = {
     "start": Row("node.cli.start", "start", "Run a node in the foreground."),
     "deploy": Row("node.cli.deploy", "deploy", "Create a contract."),
-    "call": Row("node.cli.call", "call", "Ask a contract without changing anything."),
+    "call": Row("node.cli.call", "call", "Call a contract without sending a transaction."),
     "send": Row("node.cli.send", "send", "Send a transaction."),
-    "fate": Row("node.cli.fate", "fate", "Tell what became of a transaction."),
+    "fate": Row("node.cli.fate", "fate", "Show what happened to a transaction."),
     "logs": Row("node.cli.logs", "logs", "Print logs."),
     "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
     "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),
@@ -40,13 +40,13 @@ COMMANDS: dict[str, Row] = {
     "session": Row("node.cli.session", "session", "Debug programs and transactions, step by step and back."),
     "dap": Row("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),
     "status": Row("node.cli.status", "status", "Show what a running node is doing."),
-    "wal": Row("node.cli.wal", "wal", "Look at the log on disk."),
+    "wal": Row("node.cli.wal", "wal", "Inspect, verify, export or prune the log on disk."),
     "verify": Row("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
     "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
     "trace": Row("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
     "blocktest": Row("node.cli.blocktest", "blocktest", "Run official block test vectors."),
     "backup": Row("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
-    "restore": Row("node.cli.backup", "restore", "Make a data directory of a backup, up to any log record."),
+    "restore": Row("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
     "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }
@@ -63,23 +63,23 @@ class CommandTable(click.Group):
         if row is None:
             return None
         command = getattr(importlib.import_module(row.module), row.attribute)
-        assert isinstance(command, click.Command), f"{row.module}.{row.attribute} is no click command"
+        assert isinstance(command, click.Command), f"{row.module}.{row.attribute} is not a click command"
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Click's, which does not tell the nearest name."""
+        """Click's lookup, with the nearest name in its error."""
         if args[0] not in COMMANDS and (near := difflib.get_close_matches(args[0], COMMANDS, n=1)):
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Click's; who puts an option of a command before it is told so."""
+        """Click's parser; its error for an option of a command placed before the command says where options belong."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            ctx.fail(f"{error.format_message()} Options stand behind the command: zvmd COMMAND [OPTIONS].")
+            ctx.fail(f"{error.format_message()} Options follow the command: zvmd COMMAND [OPTIONS].")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -93,7 +93,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; an expected error is a line, a hint and its own exit code."""
+    """Run the command line; an expected error becomes a line, a hint and its own exit code."""
     hold_standard_descriptors()
     try:
         status = cli.main(prog_name="zvmd", standalone_mode=False)
@@ -110,11 +110,11 @@ def main() -> None:
         message = error.message if isinstance(error, sdk_errors.ZvmdError) else str(error)
         say_error(error.code, message, error.hint)
         sys.exit(error.exit_code if isinstance(error, ZvmdError) else EXIT_FAILED)
-    except BrokenPipeError:  # whoever read the output has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes what is left at its end
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        say_error("os", str(error), "look at this path or address: does it exist, what is it, may this user use it?")
+        say_error("os", str(error), "check that this path or address exists and that this user may use it")
         sys.exit(EXIT_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else EXIT_FAILED)
     except Exception:  # a bug; what was being read may be in its message
         say(traceback.format_exc(), err=True, nl=False)

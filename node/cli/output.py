@@ -1,6 +1,6 @@
-"""Everything that commands print: values and receipts as people read them, and JSON.
+"""Prints everything that commands print: values and receipts for people, and JSON.
 
-Other files of this package do not print: what a chain or a file says reaches a terminal through `printable` only.
+Other files of this package do not print: text from a chain or a file reaches a terminal through `printable` only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def say(text: object, *, err: bool = False, nl: bool = True) -> None:
 
 
 def say_row(name: str, text: str, colour: str | None = None) -> None:
-    """A name and what there is to say of it; the name is coloured on a terminal."""
+    """Print a name and its value; the name is coloured on a terminal."""
     click.echo(f"{click.style(name.ljust(12), fg=colour, bold=colour is None)}{printable(text)}")
 
 
@@ -33,7 +33,7 @@ def show(content: RenderableType) -> None:
     from rich.segment import Segment
 
     class PlainConsole(Console):
-        """Draws no text that steers the terminal, whoever made the content."""
+        """Escapes text that could control the terminal, whatever its source."""
 
         def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
@@ -46,7 +46,7 @@ def show(content: RenderableType) -> None:
 
 
 def say_error(code: str, message: str, hint: str) -> None:
-    """An error and its hint on standard error; further lines of a message are indented, so none looks like ours."""
+    """Print an error and its hint on standard error; further lines of a message are indented to tell them apart."""
     indented = message.replace("\n", "\n  ")
     say(f"error[{code}]: {indented}", err=True)
     if hint:
@@ -64,12 +64,12 @@ def print_json_line(value: Any) -> None:
 
 
 def failed(receipt: dict[str, Any]) -> bool:
-    """Whether the transaction was undone."""
+    """Whether the transaction failed and was reverted."""
     return receipt.get("status") == "0x0"
 
 
 def print_receipt(receipt: dict[str, Any], as_json: bool, failure: tuple[str, bytes] | None = None) -> None:
-    """A receipt in short, or whole as JSON; exit code 1 if the transaction failed: for which reason and revert data."""
+    """Print a receipt in short or as JSON. A failed transaction prints its reason and data and exits with status 1."""
     if as_json:
         print_json(receipt)
     else:

@@ -1,4 +1,4 @@
-"""Why a call or transaction failed, in words: by the ABI given, else by those that the node knows."""
+"""Why a call or transaction failed, as text, by the ABI given or else those that the node knows."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from zvmd.client import hex_of
 from zvmd.errors import Reverted, ZvmdError
 
 UNDECODED = ("custom error 0x", "0x")
-"""How reasons begin that no known ABI has."""
+"""Prefixes of reasons that no known ABI describes."""
 PRECOMPILES_BELOW = 0x10000
-"""Addresses that may do something without code."""
+"""Addresses up to this one may be precompiled contracts, which run without code."""
 
 
 @contextmanager
 def explained(link: Link, abis: Abis, to: str | None) -> Iterator[None]:
-    """Reverts of what is called inside tell why. Raises `Reverted` with the reason in words and the data."""
+    """Within this context a revert is explained: raises `Reverted` with the reason as text and the data."""
     try:
         yield
     except Reverted as error:
@@ -33,18 +33,18 @@ def explained(link: Link, abis: Abis, to: str | None) -> Iterator[None]:
 
 
 def reason_of(link: Link, abis: Abis, to: str | None, data: bytes) -> str:
-    """Revert data in words."""
+    """Revert data as text."""
     reason = abis.revert(data)
     if not reason.startswith(UNDECODED):
         return reason
     try:
         return str(link.rpc("zvmd_explainRevert", hex_of(data), to))
-    except ZvmdError:  # another node, or one that tells only those with its token: what is known here has to do
+    except ZvmdError:  # not zvmd, or the token is missing: use only what is known here
         return reason
 
 
 def failure_of(link: Link, abis: Abis, receipt: dict[str, Any]) -> tuple[str, bytes]:
-    """Why a mined transaction failed, and its revert data. The node runs it again to find out."""
+    """Why a mined transaction failed, and its revert data. The node executes it again to find out."""
     try:
         trace = link.rpc("debug_traceTransaction", receipt["transactionHash"], {"tracer": "callTracer"})
     except ZvmdError as error:
@@ -57,10 +57,10 @@ def failure_of(link: Link, abis: Abis, receipt: dict[str, Any]) -> tuple[str, by
 
 
 def warn_without_code(link: Link, to: str, block: str | None = None) -> None:
-    """Tell if there is no code at an address that was called: then nothing ran."""
+    """Warn if the called address has no code, so that nothing was executed."""
     address = hex_of(address_bytes(to))
     if int(address, 16) >= PRECOMPILES_BELOW and link.rpc("eth_getCode", address, block or "latest") == "0x":
-        say(f"warning: {address} has no code: nothing was run", err=True)
+        say(f"warning: {address} has no code: nothing was executed", err=True)
 
 
 def _bytes(value: object) -> bytes:

@@ -19,7 +19,7 @@ from zvmd.abi import bad_input
 @click.argument("params", nargs=-1)
 @link_options
 def rpc(method: str, params: tuple[str, ...], http: bool, url: str | None, data_dir: str | None) -> None:
-    """Call METHOD with PARAMS and print the result. What does not parse as JSON is taken as a string."""
+    """Call METHOD with PARAMS and print the result. A parameter that is not JSON is taken as a string."""
     with open_link(http, url, data_dir) as link, explained(link, Abis(), None):
         result = link.rpc(method, *map(parameter, params))
     if isinstance(result, str):
@@ -37,5 +37,5 @@ def parameter(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         if text.startswith(("{", "[", '"')):
-            raise bad_input(f"{text[:80]} is no JSON: {error}", "quote names and strings") from None
+            raise bad_input(f"{text[:80]} is not JSON: {error}", "quote names and strings") from None
         return text

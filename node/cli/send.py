@@ -1,4 +1,4 @@
-"""``zvmd send``: a transaction, signed by the node's dev account or with a key."""
+"""``zvmd send``: send a transaction, signed by a dev account of the node or with a given key."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def send(
     """Send a transaction to TO and wait for its block.
 
     SIGNATURE is called if given, like 'transfer(address,uint256)' with ARGS. It may also be 0x-calldata,
-    or with --abi a bare name.
+    or with --abi just a name.
     """
     given = read_abi(abi)
     data = calldata(signature, args, given)[1] if signature is not None else b""

@@ -27,7 +27,7 @@ def session() -> None:
 @program_options
 @json_option
 def new(as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
-    """Begin a session; prints its id."""
+    """Create a session; prints its id."""
     answer = ask(*request_of(**fields), http=http, url=url, data_dir=data_dir)
     print_json(answer) if as_json else say(answer["id"])
 
@@ -52,7 +52,7 @@ def state(session_id: int | str, as_json: bool, **link: Any) -> None:
 @click.option("--address", help="Only in this account.")
 @click.option("--code", help="Only in the code with this hash; an account may run several.")
 @click.option("--init/--runtime", "init", default=None, help="Only in init code, or only in other code.")
-@click.option("--if", "condition", metavar="EXPRESSION", help="Only where this holds as well.")
+@click.option("--if", "condition", metavar="EXPRESSION", help="Only where this expression holds too.")
 @click.option("--remove", type=int, help="Remove the breakpoint with this id.")
 @json_option
 def break_(
@@ -79,10 +79,10 @@ def break_(
 @session.command()
 @session_argument
 @click.argument("saved", type=int, required=False)
-@click.option("--code", help="Bytecode, hex: debug this in place of the session's program.")
+@click.option("--code", help="Bytecode, hex: debug it instead of the session's program.")
 @json_option
 def load(session_id: int | str, saved: int | None, code: str | None, as_json: bool, **link: Any) -> None:
-    """Make the session what the SAVED one is, or load other bytecode into it."""
+    """Restore the session from the SAVED copy, or load other bytecode into it."""
     if (saved is None) == (code is None):
         raise click.UsageError("give either SAVED or --code")
     name, argument = ("restore", saved) if code is None else ("load", code)
@@ -92,10 +92,10 @@ def load(session_id: int | str, saved: int | None, code: str | None, as_json: bo
 @session.command()
 @session_argument
 @click.option("--name")
-@click.option("--tag", "tags", multiple=True, help="All tags from now on; may be given several times.")
+@click.option("--tag", "tags", multiple=True, help="The new tags, replacing all old ones; may be given several times.")
 @link_options
 def rename(session_id: int | str, name: str | None, tags: tuple[str, ...], **link: Any) -> None:
-    """Give the session a name, or tags."""
+    """Set the session's name or tags."""
     ask("rename", session_id, name, list(tags) or None, **link)
 
 
@@ -115,7 +115,7 @@ def export(session_id: int | str, file: Path, sign: bool, **link: Any) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @link_options
 def import_(file: Path, **link: Any) -> None:
-    """Begin a session of an exported FILE; prints its id, and on standard error who signed the file."""
+    """Create a session from an exported FILE; prints its id, and on standard error the key that signed the file."""
     answer = ask("import", "0x" + file.read_bytes().hex(), **link)
     say(f"signed by {answer['signedBy']}" if answer["signedBy"] else "not signed", err=True)
     say(answer["id"])
@@ -145,7 +145,7 @@ def diff(left: int, right: int, ignoring_gas: bool, as_json: bool, **link: Any) 
 @session_argument
 @click.argument("step", type=int)
 @click.argument("other_step", type=int)
-@click.option("--other", type=int, help="OTHER_STEP is one of this session.")
+@click.option("--other", type=int, help="OTHER_STEP is a step of this session.")
 @link_options
 def state_diff(session_id: int | str, step: int, other_step: int, other: int | None, **link: Any) -> None:
     """Show what differs between two positions: accounts, storage, stack, memory."""

@@ -40,10 +40,10 @@ class HttpConnection:
 @program_options
 @link_options
 def debug(session_id: int | str | None, http: bool, url: str | None, data_dir: str | None, **fields: Any) -> None:
-    """Debug in the terminal: a session by its ID, or a new one. Press h there for the keys."""
+    """Debug in the terminal: a session by its ID, or a new one. Press h to see the keys."""
     wanted = any(value is not None for value in fields.values())
     if (session_id is not None) == wanted:
-        raise click.UsageError("give the ID of a session, or what a new one is of: --code, --to, --tx or --template")
+        raise click.UsageError("give the ID of a session, or --code, --to, --tx or --template for a new one")
     left = asyncio.run(_debug(session_id, fields, http, url, data_dir))
     again = f": zvmd session debug {left}" if isinstance(left, int) else ""
     say(f"session {shown(left)} stays as it is{again}")
@@ -54,7 +54,7 @@ async def _debug(
 ) -> int | str:
     # here, since textual takes a while to load
     from node.tui.app import Debugger
-    from node.tui.source import Connection, Line, Source
+    from node.tui.source import Connection, Line, ViewSource
     from zvmd.async_session import AsyncSession
     from zvmd.client import connect
 
@@ -68,7 +68,7 @@ async def _debug(
         if session_id is None:
             name, parameter = request_of(**fields)
             session_id = int((await line.rpc(f"zvmd_session_{name}", parameter))["id"])
-        await Debugger(Source(AsyncSession(line, session_id), line)).run_async()
+        await Debugger(ViewSource(AsyncSession(line, session_id), line)).run_async()
         return session_id
     finally:
         await line.close()

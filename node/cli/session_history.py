@@ -12,7 +12,7 @@ from node.cli.session_command import ask, json_option, print_answer, session_arg
 from zvmd.printable import printable
 
 TRACE_PAGE = 1_000
-"""Lines asked for at once."""
+"""Lines requested at a time."""
 
 
 @click.command()
@@ -21,12 +21,12 @@ TRACE_PAGE = 1_000
 @click.option("--index", help="Stack word from the top, memory offset, or slot.")
 @click.option("--value", help="The new value.")
 @click.option("--data", help="The new bytes, hex.")
-@click.option("--address", help="The account, if it is not the running one.")
+@click.option("--address", help="The account, if not the running one.")
 @json_option
 def edit(
     session_id: int | str, kind: str, as_json: bool, http: bool, url: str | None, data_dir: str | None, **fields: Any
 ) -> None:
-    """Ask what if: change the position on a new branch.
+    """Change the state at the position, on a new branch.
 
     KIND: stack, push, pop, memory, storage, transient, calldata, gas, pc, balance.
     """
@@ -40,7 +40,7 @@ def edit(
 @session_argument
 @json_option
 def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
-    """Show the lines of history that edits made."""
+    """Show the branches that edits have created."""
     answer = ask("branches", session_id, **link)
     if as_json:
         print_json(answer)
@@ -55,7 +55,7 @@ def branches(session_id: int | str, as_json: bool, **link: Any) -> None:
 @click.command()
 @session_argument
 @click.option("--start", type=int, default=0, help="First step.")
-@click.option("--count", type=int, help="Lines at most; all if not given.")
+@click.option("--count", type=int, help="Most lines to print (default: all).")
 @click.option("--memory", is_flag=True, help="With memory.")
 @link_options
 def trace(session_id: int | str, start: int, count: int | None, memory: bool, **link: Any) -> None:
@@ -75,7 +75,7 @@ def trace(session_id: int | str, start: int, count: int | None, memory: bool, **
 @session_argument
 @json_option
 def calls(session_id: int | str, as_json: bool, **link: Any) -> None:
-    """Show every message of the run as a tree."""
+    """Show all calls and creations of the run as a tree."""
     answer = ask("call_tree", session_id, **link)
     if as_json:
         print_json(answer)

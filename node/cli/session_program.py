@@ -25,14 +25,14 @@ _OPTIONS = (
 
 
 def program_options(command: CommandT) -> CommandT:
-    """The options of every command that begins a session."""
+    """The options of every command that creates a session."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def request_of(template: str | None, **fields: Any) -> tuple[str, Any]:
-    """The method (without ``zvmd_session_``) that begins the session, and its parameter.
+    """The method (without ``zvmd_session_``) that creates the session, and its parameter.
 
     >>> request_of(None, code="0x00", block="7", fork=None)
     ('create', {'code': '0x00', 'block': '0x7'})

@@ -1,4 +1,4 @@
-"""``zvmd session share|watch|drive ...``: sessions together with others."""
+"""``zvmd session share|watch|drive ...``: sharing sessions with others."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.command()
 @session_argument
 @click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
-@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is good.")
-@click.option("--name", default="", help="Whom it is for.")
+@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is valid.")
+@click.option("--name", default="", help="A name for the recipient.")
 @json_option
 def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, **link: Any) -> None:
-    """Print a token for somebody else; it is shown this once. They give it instead of ID, and as ZVMD_TOKEN."""
+    """Print a token for somebody else, who uses it as ID and as ZVMD_TOKEN. It is shown only once."""
     answer = ask("share", session_id, role, ttl, name, **link)
     print_json(answer) if as_json else say(answer["token"])
 
 
 @click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
-@click.option("--take-over", is_flag=True, help="Also if somebody else drives now.")
+@click.option("--take-over", is_flag=True, help="Also if somebody else is in control.")
 @link_options
 def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
     """Take control: one drives at a time, all others watch."""
@@ -56,15 +56,15 @@ def drive(session_id: int | str, take_over: bool, **link: Any) -> None:
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
 @link_options
 def release(session_id: int | str, **link: Any) -> None:
-    """Give control back: the next who moves has it."""
+    """Release control: the next one to move the session takes it."""
     ask("release", session_id, **link)
 
 
 @click.command()
 @click.argument("session_id", metavar="ID|TOKEN", type=SESSION)
-@click.option("--resume", type=int, metavar="CURSOR", help="Go on behind this event.")
-@click.option("--count", type=int, help="Stop after so many events.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one a line.")
+@click.option("--resume", type=int, metavar="CURSOR", help="Continue after this event.")
+@click.option("--count", type=int, help="Stop after this many events.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON, one per line.")
 @link_options
 def watch(
     session_id: int | str,

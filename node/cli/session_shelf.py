@@ -1,4 +1,4 @@
-"""``zvmd session list|pin|template``: find sessions, keep them, and the gallery of templates."""
+"""``zvmd session list|pin|template``: finding and pinning sessions; the gallery of templates."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from node.cli.session_view import show_list, show_template, show_templates
 
 
 @click.command("list")
-@click.option("--name", help="A part of the name.")
+@click.option("--name", help="Part of the name.")
 @click.option("--tag")
 @click.option("--contract", help="The called address.")
 @click.option("--transaction", help="Hash of the debugged transaction.")
 @click.option("--code-hash", help="Keccak-256 of the code that runs first.")
 @click.option("--fork")
-@click.option("--halt", help="stop, return, revert, out_of_gas ...; none: has not ended.")
+@click.option("--halt", help="stop, return, revert, out_of_gas ...; none: not ended.")
 @click.option("--pinned/--not-pinned", default=None)
 @click.option("--used-from", type=int, help="Used since, Unix seconds.")
 @click.option("--used-to", type=int, help="Not used since, Unix seconds.")
 @click.option("--limit", type=int, help="Lines at most.")
-@click.option("--cursor", type=int, help="Id of the last line of the page before.")
+@click.option("--cursor", type=int, help="Id in the last line of the previous page.")
 @json_option
 def list_(as_json: bool, http: bool, url: str | None, data_dir: str | None, **search: Any) -> None:
     """Show sessions, the newest first."""
@@ -38,10 +38,10 @@ def list_(as_json: bool, http: bool, url: str | None, data_dir: str | None, **se
 
 @click.command()
 @click.argument("session_id", metavar="ID", type=int)
-@click.option("--off", is_flag=True, help="Let the policy remove it again.")
+@click.option("--off", is_flag=True, help="Unpin it, so that it can expire.")
 @link_options
 def pin(session_id: int, off: bool, **link: Any) -> None:
-    """Keep a session whatever its age."""
+    """Pin a session, so that it never expires."""
     ask("pin", session_id, not off, **link)
 
 
@@ -74,7 +74,7 @@ def template_show(name: str, as_json: bool, **link: Any) -> None:
 @click.option("--explanation", default="")
 @link_options
 def template_save(source: str, name: str | None, title: str, explanation: str, **link: Any) -> None:
-    """Keep the program of a session under a NAME, or a template of a TOML FILE, which has to end as it says."""
+    """Save a session's program as template NAME, or a template from a TOML FILE, whose run must end as it says."""
     if source.isdecimal():
         if name is None:
             raise click.UsageError("give the new template a NAME")
@@ -90,5 +90,5 @@ def template_save(source: str, name: str | None, title: str, explanation: str, *
 @click.argument("name")
 @link_options
 def template_remove(name: str, **link: Any) -> None:
-    """Remove a template of your own."""
+    """Remove one of your own templates."""
     ask("template_remove", name, **link)

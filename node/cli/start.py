@@ -23,16 +23,16 @@ from zvmd.printable import printable
 @click.option("--config", metavar="FILE", help="Settings file; see `zvmd config`.")
 @click.option("--dev", is_flag=True, help="Funded accounts of the well-known test mnemonic, instant sealing.")
 @click.option("--genesis", metavar="FILE", help="genesis.json in geth's format, for a new chain.")
-@click.option("--accounts", type=int, help="How many development accounts.  [10]")
+@click.option("--accounts", type=int, help="Number of development accounts.  [10]")
 @click.option("--mnemonic", help="Mnemonic of the development accounts.")
 @click.option("--chain-id", type=int, help="Chain id of a new development chain.  [31337]")
 @click.option("--block-gas-limit", type=int, help="Gas limit of new blocks.  [30000000]")
 @click.option("--hardfork", help="Fork of a new development chain.  [osaka]")
-@click.option("--tx-gas-cap", is_flag=True, help="A new chain caps a transaction's gas at 2**24 (EIP-7825).")
-@click.option("--code-size-limit", type=int, help="Bytes of code on a new chain.  [24576]", metavar="BYTES")
-@click.option("--disable-code-size-limit", is_flag=True, help="A new chain takes contracts of any size.")
+@click.option("--tx-gas-cap", is_flag=True, help="Whether a new chain caps a transaction's gas at 2**24 (EIP-7825).")
+@click.option("--code-size-limit", type=int, help="Largest contract of a new chain, bytes.  [24576]", metavar="BYTES")
+@click.option("--disable-code-size-limit", is_flag=True, help="Allow contracts of any size on a new chain.")
 @click.option("--block-time", type=float, help="Seal every SECONDS instead of at once.", metavar="SECONDS")
-@click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; others may reach it.  [127.0.0.1]")
+@click.option("--http-host", metavar="ADDRESS", help="Address for JSON-RPC; other machines may reach it.  [127.0.0.1]")
 @click.option("--http-port", type=int, help="TCP port for JSON-RPC, 0 for any.  [8545]")
 @click.option(
     "--allow-origin",
@@ -43,28 +43,28 @@ from zvmd.printable import printable
 @click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
 @click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
 @click.option("--engine", type=click.Choice(["interpreter", "jit", "auto"]), help="How contracts are run.  [auto]")
-@click.option("--jit-dump", metavar="DIRECTORY", help="Write what the JIT compiles into this folder.")
+@click.option("--jit-dump", metavar="DIRECTORY", help="Write the JIT's output into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.option("--log-format", type=click.Choice(["auto", "pretty", "json"]))
-@click.option("--quiet", "-q", is_flag=True, help="Print only the line READY, and the log.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only the READY line and the log.")
 @click.option(
     "--abi",
     multiple=True,
     metavar="DIR",
-    help="Compiled contracts (out, artifacts), to print names with. May be repeated.",
+    help="Folder of compiled contracts (out, artifacts), for names in the output. May be repeated.",
 )
 @click.option(
     "--accept-data-loss",
     type=click.IntRange(min=2),
     metavar="LSN",
-    help="End a log that is damaged inside its durable range before this record.",
+    help="Cut a log that is damaged in its durable range before this record.",
 )
 def start(
     config: str | None, accept_data_loss: int | None, disable_code_size_limit: bool, **flags: object
 ) -> None:
     """Run a node in the foreground until SIGTERM or Ctrl-C.
 
-    Prints one line beginning READY when it may be used. Starting is always recovery: a node that was killed comes back
+    Prints one line beginning READY when it can be used. Starting is always recovery: a node that was killed comes back
     with the same chain.
     """
     if disable_code_size_limit:
@@ -72,7 +72,7 @@ def start(
     file = Path(config) if config else find_settings_file(os.environ)
     loaded = load_settings(flags=flags, environ=os.environ, file=file)
     settings = loaded.settings
-    gc.disable()  # until the daemon begins: a sixth of the time that imports take
+    gc.disable()  # until the daemon starts: saves a sixth of the import time
     speaks = sys.stdout is not None and sys.stdout.isatty()
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     output, errors = replace_standard_streams()

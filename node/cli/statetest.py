@@ -1,4 +1,4 @@
-"""``zvmd statetest``: run official state tests (and VM tests) and say how many pass."""
+"""``zvmd statetest``: run official state tests (and VM tests) and print how many pass."""
 
 from __future__ import annotations
 

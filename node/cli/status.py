@@ -1,4 +1,4 @@
-"""``zvmd status``: what a running node says of itself."""
+"""``zvmd status``: the state of a running node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from node.cli.link import link_options, open_link
 from node.cli.output import print_json, say_row
 
 Row = tuple[str, str]
-"""A name and what there is to say of it."""
+"""A name and the text for it."""
 BAD = "red"
 MIB = 2**20
 
@@ -21,10 +21,10 @@ MIB = 2**20
 @click.command()
 @click.option("--ready", is_flag=True, help="Print nothing; exit 0 if the node answers.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("--verbose", "-v", is_flag=True, help="Limits and how much of them is used, and every periodic job, too.")
+@click.option("--verbose", "-v", is_flag=True, help="Also show limits with their use, and every periodic job.")
 @link_options
 def status(ready: bool, as_json: bool, verbose: bool, http: bool, url: str | None, data_dir: str | None) -> None:
-    """Positions of log, checkpoint and index; pool, sessions, engine; what needs attention."""
+    """Show log, checkpoint and index; pool, sessions, engine; and what needs attention."""
     with open_link(http, url, data_dir) as link:
         answer: dict[str, Any] = link.rpc("zvmd_status")
     if ready:

@@ -1,4 +1,4 @@
-"""``zvmd systemd``: the unit files, printed or installed with the path of this very zvmd in them."""
+"""``zvmd systemd``: print or install the unit files, with the path of this installation."""
 
 from __future__ import annotations
 

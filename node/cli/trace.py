@@ -49,7 +49,7 @@ def trace(
     memory: bool,
     jit_dump: Path | None,
 ) -> None:
-    """Run CODE (hex) on an empty state, or the state tests of FILE, and write a JSON line for every opcode."""
+    """Run CODE (hex) on an empty state, or the state tests of FILE, and write one JSON line per opcode."""
     choice = machine_choice("interpreter", None, jit_dump)
     if Path(subject).exists():
         sys.exit(0 if _trace_file(Path(subject), Selection(fork, match), memory, choice) else 1)

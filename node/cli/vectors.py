@@ -1,4 +1,4 @@
-"""What ``zvmd statetest``, ``blocktest`` and ``trace`` share: options, and the report that ends in a count."""
+"""Options and report of ``zvmd statetest``, ``blocktest`` and ``trace``."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from vm.evm.jit.metrics import Metrics
 
 _SHOWN_FAILURES = 20
 CACHE_BYTES_MAX = 1 << 30
-"""Compiled objects of vectors kept between runs; the oldest go first."""
+"""Compiled objects of vectors kept between runs; the oldest are removed first."""
 
 
 def default_cache() -> Path:
-    """Where compiled objects are kept if nobody says otherwise (XDG base directories)."""
+    """Default folder for compiled objects (XDG base directories)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zvmd" / "objects"
 
 
 def check_pattern(_: click.Context, __: click.Parameter, pattern: str | None) -> str | None:
-    """A click callback that refuses what is no regular expression."""
+    """A click callback that refuses what is not a regular expression."""
     try:
         re.compile(pattern or "")
     except re.error as error:
@@ -46,17 +46,17 @@ DUMP_OPTION = click.option(
 
 
 def machine_choice(engine: str, cache: Path | None, dump: Path | None) -> MachineChoice:
-    """The machine of the options; to dump is to compile."""
+    """The machine that the options ask for; ``--dump`` implies compiling."""
     return MachineChoice("interpreter" if engine == "interpreter" and dump is None else "jit", cache, dump)
 
 
 def vector_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """PATHS and the options of both commands, but ``--fork``."""
+    """PATHS and the options of both commands, except ``--fork``."""
     engines = click.Choice(["interpreter", "jit"])
     for decorate in (
-        click.option("--json", "as_json", is_flag=True, help="A JSON object per case."),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON object per case."),
         click.option(
-            "--jobs", type=click.IntRange(0, 256), default=1, show_default=True, help="0: one per CPU."
+            "--jobs", type=click.IntRange(0, 256), default=1, show_default=True, help="Processes; 0 for one per CPU."
         ),
         click.option(
             "--match",
@@ -110,7 +110,7 @@ def report(
 
 
 def describe(did: Metrics) -> str:
-    """What the JIT did, so that nobody takes an interpreter's results for its."""
+    """What the JIT did, to show whether a run tested it or only the interpreter."""
     return (
         f"jit: {did.compiled:,} contracts compiled, {did.loaded:,} from the cache, {did.functions:,} blocks; "
         f"{did.entered:,} frames began in compiled code, {did.interpreted:,} blocks were interpreted, "

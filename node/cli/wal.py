@@ -1,4 +1,4 @@
-"""``zvmd wal``: look at the log on disk without touching it, also while a node runs; prune it, while none does."""
+"""``zvmd wal``: inspect, verify and export the log on disk, also while a node runs; prune it while none does."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ DETAIL_CHARACTERS = 96
 
 @click.group()
 def wal() -> None:
-    """Look at the write-ahead log, also while a node runs; or, stopped, remove its oldest segments."""
+    """Inspect the write-ahead log, also while a node runs; remove its oldest segments while none does."""
 
 
 @wal.command("inspect")
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
 @click.option("--from-lsn", type=int, default=0, help="First record to print, 0 for all.")
-@click.option("--limit", type=int, default=0, help="Records to print at most, 0 for all.")
+@click.option("--limit", type=int, default=0, help="Most records to print, 0 for all.")
 def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
     """Print every segment and record: offset, LSN, type, size, meaning."""
     printed = 0
@@ -62,7 +62,7 @@ def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
 def verify_command(data_dir: str | None) -> None:
     """Check every byte of every segment, and of the state export that a pruned log begins with.
 
-    Exit code 65 if anything is not as a sound log has it.
+    The exit code is 65 if anything is damaged.
     """
     verdicts: Counter[str] = Counter()
     last_lsn = 0
@@ -91,7 +91,7 @@ def verify_command(data_dir: str | None) -> None:
 @click.option("--from-lsn", type=int, default=0, help="First record, 0 for the oldest.")
 @click.option("--until", type=int, default=0, metavar="LSN", help="Last record, 0 for all.")
 def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
-    """Write records as lines of JSON: lsn, type, payload in hex. Ends with exit code 65 at the first damage."""
+    """Write records as lines of JSON: lsn, type, payload in hex. Stops with exit code 65 at the first damage."""
     fs = looked_over(data_directory(data_dir))
     require(fs, from_lsn, until)
     for finding in inspect(fs, layout.WAL):
@@ -107,7 +107,7 @@ def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
 
 @wal.command("prune")
 @click.option("--data-dir", type=click.Path(file_okay=False, exists=True), help="Where the chain is kept.")
-@click.option("--dry-run", is_flag=True, help="Check everything and tell what would go; remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be removed; remove nothing.")
 @click.option("--export", "fresh", is_flag=True, help="First write a state export of the last checkpoint.")
 @click.option("--below", type=int, default=0, metavar="LSN", help="Keep what `restore --until` needs from LSN on.")
 @click.option(
@@ -120,11 +120,11 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
 
     Without this command the log is kept whole. What goes is gone: older moments can then be restored only from backups
     made before. The newest state export is restored into a store of its own, with as much room as `state/` takes, every
-    block and value in it is checked, the state root is computed anew, and the rest of the log is read to its end: about
+    block and value in it is checked, the state root is recomputed, and the rest of the log is read to its end: about
     a minute for each million accounts and slots, million transactions, or 4 GiB of log that stays. Segments that
     recovery, waiting transactions or snapshots of development calls need do not go.
     """
-    from node.pruning import prune_data_directory  # it brings the whole node along, which the other commands need not
+    from node.pruning import prune_data_directory  # it imports the whole node, which the other commands do not need
 
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
     with for_owner_only():
@@ -142,7 +142,7 @@ def prune_command(data_dir: str | None, dry_run: bool, fresh: bool, below: int, 
 
 
 def require(fs: RealFs, *lsns: int) -> None:
-    """Raises `WalPruned` if one of these records, 0 for none, was there once and is not any more."""
+    """Raises `WalPruned` if one of these records was pruned; 0 stands for no record."""
     beginning = read_beginning(fs, layout.WAL)
     for lsn in lsns:
         if beginning is not None and lsn:

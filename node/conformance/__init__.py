@@ -1,1 +1,1 @@
-"""Running the official test vectors: `zvmd statetest`, `blocktest` and `trace`."""
+"""Runs the official test vectors: `zvmd statetest`, `blocktest` and `trace`."""

@@ -1,4 +1,4 @@
-"""Running block tests: a genesis, blocks to accept or refuse, and the head and state they must lead to."""
+"""Runs block tests: a genesis, blocks to accept or refuse, and the head and state they must lead to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vm.machine import Machine
 
 
 class CaseFailed(Exception):
-    """A case came out otherwise than it says."""
+    """The result of a case differs from the expected one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class BlockTree:
 
 
 class _Hashes:
-    """Block hashes by number along one chain, found when asked for."""
+    """Block hashes by number along one chain, computed on demand."""
 
     def __init__(self, known: dict[Hash32, Known], parent: Block) -> None:
         self._known = known
@@ -162,7 +162,7 @@ class BlockTestRunner:
 
 
 def _import_entry(chain: BlockTree, index: int, entry: dict[str, Any]) -> None:
-    """Import one block of a case, or see it refused for the reason given."""
+    """Import one block of a case, or check that it is refused for the expected reason."""
     expected = entry.get("expectException")
     try:
         block = chain.add(_bytes(entry["rlp"]))

@@ -1,4 +1,4 @@
-"""Running a piece of code alone, on an empty state, and writing down every opcode."""
+"""Runs code on an empty state and traces every opcode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vm.journal import Journal
 from vm.message import CallKind, Message, Outcome
 
 CODE_ADDRESS = Address(bytes.fromhex("c0de00000000000000000000000000000000c0de"))
-"""Where the code lies."""
+"""Address of the code."""
 CALLER = Address(bytes.fromhex("ca11e400000000000000000000000000000ca11e"))
 CALLER_BALANCE = 10**24
 """Wei."""
@@ -27,14 +27,14 @@ DEFAULT_GAS = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class CodeCall:
-    """What to run."""
+    """The code and the call to run."""
 
     code: bytes
     calldata: bytes = b""
     value: int = 0
     """Wei, at most `CALLER_BALANCE` or the call fails."""
     gas: int = DEFAULT_GAS
-    """Of the call itself: there is no transaction, so no intrinsic gas."""
+    """Gas of the call itself: there is no transaction, so no intrinsic gas."""
     fork: Fork = LATEST_FORK
     fork_name: str = "Osaka"
 

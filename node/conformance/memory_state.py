@@ -1,4 +1,4 @@
-"""A whole state in memory: what a test starts from, and its root after a change."""
+"""A whole state in memory, the pre-state of a test, and its root after changes."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ _GLACIERS: Final = {
     "ArrowGlacier": (Fork.LONDON, 10_700_000),
     "GrayGlacier": (Fork.LONDON, 11_400_000),
 }
-"""Forks that only put the difficulty bomb off: the one before, and the delay in blocks."""
+"""Forks that only delay the difficulty bomb: the previous fork, and the delay in blocks."""
 
 
 class Merge(NamedTuple):
-    """Where a network leaves proof of work."""
+    """The point at which a network leaves proof of work."""
 
     total_difficulty: int
-    """Of a block whose children are judged by ``config``."""
+    """Total difficulty of a block from which on children follow ``config``."""
     config: ChainConfig
 
 

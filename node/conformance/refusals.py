@@ -1,4 +1,4 @@
-"""Why a block must be refused: the names that vectors use for reasons, and the errors here that mean the same.
+"""The reasons for which a block must be refused: the names in vectors, and the errors that match each.
 
 The names are those of execution-spec-tests (``BlockException`` and ``TransactionException``) and, for older vectors, of
 retesteth. What a name allows follows from what it says, not from which vectors use it: a fault that may be met in
@@ -16,13 +16,13 @@ BODY = "block.body"
 """The body is not the one whose roots the header names. A block with another transaction than its root says is refused
 for either; so may be one whose transaction has a fault."""
 ENCODING = ("input.rlp", "tx.malformed", BODY)
-"""Bytes that are no block, transaction or field of the length it has."""
+"""Bytes that are not a block, a transaction or a field of the right length."""
 FORMAT = (*ENCODING, *(f"block.header {field}" for field, _ in FIELDS_SINCE))
-"""Also header fields that are missing, or of a later fork."""
+"""Includes header fields that are missing, or of a later fork."""
 UNCLES = ("block.uncles", BODY, "block.header uncles_hash")
-"""Uncles; after the merge there are none, whatever else is wrong with them."""
+"""Uncles; after the merge any uncle is an error, whatever else is wrong with it."""
 _PROOF_OF_WORK = ("block.header difficulty", "block.header nonce", "block.header uncles_hash")
-"""Fields that are constants since the merge (EIP-3675): a block of proof of work has others."""
+"""Fields that are constant since the merge (EIP-3675), unlike those of a proof-of-work block."""
 
 
 def _header(*fields: str) -> tuple[str, ...]:
@@ -271,7 +271,7 @@ _RETESTETH: dict[str, str] = {
     "INPUT_UNMARSHAL_ERROR": "RLP_INVALID_FIELD_OVERFLOW_64",
     "INPUT_UNMARSHAL_ADDRESS_ERROR": "RLP_INVALID_ADDRESS",
 }
-"""By name of retesteth: the name of execution-spec-tests that says the same."""
+"""By name of retesteth: the equivalent name of execution-spec-tests."""
 
 _EITHER: dict[str, tuple[str, ...]] = {
     "SenderNotEOAorNoCASH": ("SENDER_NOT_EOA", "INSUFFICIENT_ACCOUNT_FUNDS"),
@@ -280,7 +280,7 @@ _EITHER: dict[str, tuple[str, ...]] = {
     "TR_FeeCapLessThanBlocksORNoFunds": ("INSUFFICIENT_MAX_FEE_PER_GAS", "INSUFFICIENT_ACCOUNT_FUNDS"),
 }
 NOT_HERE: dict[str, str] = {
-    "BlockException.INVALID_VERSIONED_HASHES": "of the engine API: a block has no other list of blob hashes",
+    "BlockException.INVALID_VERSIONED_HASHES": "of the engine API: a block has no second list of blob hashes",
     "BlockException.INVALID_BLOCK_HASH": "of the engine API: an encoded block does not state its own hash",
     "InvalidBlockMixHash": "proof of work is not verified",
     "InvalidBlockNonce": "proof of work is not verified",

@@ -1,4 +1,4 @@
-"""Running files of vectors: which cases, on which machine, what comes of one, and several processes at once."""
+"""Runs files of vectors: selection of cases, choice of machine, results, and parallel processes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Selection:
 
 @dataclass(slots=True)
 class CaseResult:
-    """What came of one case. Roots are state roots, for block tests the hashes of the last block."""
+    """Result of one case. Roots are state roots; for block tests, hashes of the last block."""
 
     name: str
     fork: str
@@ -68,7 +68,7 @@ class MachineChoice:
     """Directory for blocks, IR and assembly of what is compiled."""
 
     def parts(self) -> Parts:
-        """What a machine of this choice is made of."""
+        """The parts of a machine of this choice."""
         cache = None if self.cache is None else FileObjectCache(self.cache)
         return machine_parts(cache, self.engine, dump=self.dump)
 
@@ -103,7 +103,7 @@ def cases_of(file: VectorFile) -> dict[str, dict[str, Any]]:
 
 
 _runner: Runner | None = None
-"""Of a worker process."""
+"""State of a worker process."""
 
 
 def _run(runner: Runner, file: VectorFile, selection: Selection) -> tuple[list[CaseResult], Metrics]:

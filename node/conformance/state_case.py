@@ -1,4 +1,4 @@
-"""Reading a state test case: its environment, its transactions, what is expected of each."""
+"""Reads a state test case: its environment, its transactions, and the expected results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FORK_NAMES: dict[str, Fork] = {
     "Prague": Fork.PRAGUE,
     "Osaka": Fork.OSAKA,
 } | {f"BPO{number}": Fork.OSAKA for number in range(1, len(BPO_BLOBS) + 1)}
-"""How vectors name forks."""
+"""Forks by their names in vectors."""
 
 
 class CaseUnreadable(Exception):
@@ -53,7 +53,7 @@ class CaseUnreadable(Exception):
 
 
 class Indexes(NamedTuple):
-    """Which of its data, gas limits and values a transaction takes."""
+    """Which of the case's data, gas limits and values a transaction uses."""
 
     data: int
     gas: int
@@ -82,7 +82,7 @@ def environment_of(case: dict[str, Any], fork_name: str) -> BlockEnvironment:
 
 
 def block_hashes_of(case: dict[str, Any]) -> BlockHashes:
-    """Hashes as all clients fake them in state tests: of the number's decimal digits."""
+    """Block hashes by the convention of state tests: Keccak-256 of the number's decimal digits."""
     env = case["env"]
     parent = _number(env["currentNumber"]) - 1
     given = env.get("previousHash")
@@ -156,7 +156,7 @@ def signed_transaction(
 
 
 def _unsigned(tx: Transaction) -> Transaction:
-    """Without what a signature decides; legacy transactions of vectors may or may not name the chain."""
+    """Without the fields of the signature; legacy transactions of vectors may or may not have a chain id."""
     return replace(tx, chain_id=None, y_parity=0, r=0, s=0)
 
 

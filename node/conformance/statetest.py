@@ -1,4 +1,4 @@
-"""Running state tests: a subtest is one transaction over a state, judged by state root and logs hash."""
+"""Runs state tests: a subtest is one transaction on a state, judged by state root and logs hash."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class TraceWriter(Tracer):
 
 
 class TracedMachine(Machine):
-    """A machine whose executions are written down."""
+    """A machine that traces its executions."""
 
     def __init__(self, writer: TraceWriter, parts: Parts) -> None:
         super().__init__(parts)

@@ -1,4 +1,4 @@
-"""Finding test vectors: JSON files, folders of them, and .tar.xz archives, which are streamed."""
+"""Finds test vectors: JSON files, folders of them, and .tar.xz archives, which are streamed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from node.conformance.errors import VectorsUnreadable
 
 MAX_FILE_BYTES = 1 << 28
-"""A JSON file of vectors above this is refused."""
+"""Largest accepted JSON file of vectors, bytes."""
 
 
 class VectorFile(NamedTuple):

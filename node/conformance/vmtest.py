@@ -1,4 +1,4 @@
-"""Running VM tests: one frame of code under the rules of the first fork, without a transaction around it."""
+"""Runs VM tests: one frame of code by the rules of Frontier, without a transaction around it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vm.machine import Machine
 from vm.message import CallKind, Message
 
 FORK_NAME = "Frontier"
-"""VM tests name no fork: they are from before there was another."""
+"""VM tests name no fork: they were made when Frontier was the only one."""
 
 KEYS = frozenset({"env", "pre", "exec"})
-"""By which a VM test is known."""
+"""Keys that identify a VM test."""
 
 
 def run_vm_case(machine: Machine, name: str, case: dict[str, Any]) -> CaseResult:
-    """Gas left, output, logs and state must be as the case says; without ``post`` the frame must fail."""
+    """Run a case: gas left, output, logs and state must match; without ``post``, the frame must fail."""
     result = CaseResult(name, FORK_NAME, passed=False)
     state = MemoryState.from_json(case["pre"])
     env, frame = case["env"], case["exec"]

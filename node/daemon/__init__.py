@@ -1,1 +1,1 @@
-"""The life of the daemon: opening the data directory, listening, periodic work, stopping."""
+"""The daemon's life cycle: opening the data directory, listening, periodic work, stopping."""

@@ -15,10 +15,10 @@ from node.daemon.opening import OpenedChain
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
 from node.daemon.voice import Voice, transcript_of
-from node.engine.bounds import bounds
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names
+from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
 from node.ops.jobs import Jobs
@@ -98,7 +98,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
-            "limits": partial(bounds, opened.store, opened.pool, committer, grown),
+            "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
@@ -110,7 +110,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
 def _grown_in_serving(held: Held, readers: Readers, sessions: SessionService) -> Mapping[str, tuple[Any, int]]:
     """What grows on the side of the protocols, and how large it may get."""
     own = {"large bodies and answers bytes": held.bound(), "waiting reads": readers.bound()}
-    return own | sessions.bounds()
+    return own | sessions.limit_usage()
 
 
 def _watchdog(notifier: Notifier) -> Callable[[], None]:

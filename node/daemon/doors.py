@@ -1,4 +1,4 @@
-"""Where the node can be reached: written down for clients, and tried before READY with the files that clients read."""
+"""Writes `endpoints.json` for clients, and before READY connects to the node as they do, with the files they read."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from zvmd.frames import CallMethod, Result
 log = structlog.get_logger(__name__)
 
 DOOR_SECONDS = 30.0
-"""Each door takes milliseconds; a machine may be very busy while it boots."""
+"""Each connection takes milliseconds, but a booting machine may be very busy."""
 METHOD = "eth_chainId"
 
 
 def seed() -> None:
-    """Make a key and forget it: the first one of a process takes 0.1 s, for which the library gathers randomness.
+    """Make a key and discard it: a process's first key takes 0.1 s, in which the library gathers randomness.
 
     It lets other threads run meanwhile, so a start does this beside its recovery instead of in the first handshake.
     """
@@ -41,9 +41,9 @@ def announce(data_dir: Path, quic_address: str, http_address: str) -> None:
 
 
 async def try_doors(data_dir: Path, chain_id: int, is_full: Callable[[], bool] = lambda: False) -> None:
-    """Ask for the chain id as clients on this machine do, with `endpoints.json`, `token` and `authority.pem` from disk.
+    """Request the chain id as clients on this machine do, with `endpoints.json`, `token` and `authority.pem` from disk.
 
-    ``is_full`` tells that clients have taken every connection: after a restart they may be faster.
+    ``is_full`` returns whether clients have taken every connection: after a restart they may be faster.
     Raises `Unreachable`, `UnusableCertificate`, `UnusableToken`.
     """
     try:
@@ -106,4 +106,4 @@ _KINDS: dict[str, type[Unreachable | UnusableCertificate | UnusableToken]] = {
     "certificate": UnusableCertificate,
     "token": UnusableToken,
 }
-"""Words of the client's errors that are about a file in the data directory."""
+"""Codes of the client's errors that concern a file in the data directory."""

@@ -29,7 +29,7 @@ class PortUnavailable(ZvmdError):
 
 
 class ListenerEnded(ZvmdError):
-    """A listener ended though nobody stopped the node, which ends with it."""
+    """A listener ended by itself; the node ends with it."""
 
     code = "node.listener"
     rpc_code = -32000
@@ -40,5 +40,5 @@ class Unreachable(ZvmdError):
     """The node listens, but could not be reached from this machine when it tried before READY."""
 
     code = "node.unreachable"
-    hint = "look at what filters local traffic (firewall, IPAddressDeny=), the loopback interface and [limits]"
+    hint = "check the firewall, the unit's IPAddressDeny=, the loopback interface and [limits]"
     exit_code = EXIT_UNAVAILABLE

@@ -60,7 +60,7 @@ from vm.machine import Machine
 PUBLIC_ACCOUNT = Address(bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266"))
 """The first account of the public test mnemonic."""
 GENESIS_BYTES_MAX = 256 * 2**20
-"""Of a file named by ``node.genesis``: a million accounts are 100 MB."""
+"""Largest file for ``node.genesis``, bytes: a million accounts are 100 MB."""
 CACHE_BYTES_MAX = 256 * 2**20
 """Compiled machine code kept on disk."""
 
@@ -82,9 +82,9 @@ class OpenedChain:
     space: SpaceWatch
     genesis: Genesis
     cheats: bool = False
-    """Development calls are taken."""
+    """Whether development calls are allowed."""
     public: bool = False
-    """Of the public test mnemonic: see `is_public`."""
+    """Whether its accounts are those of the public test mnemonic: see `is_public`."""
 
     def writer(self, listener: Callable[[], Listener | None] = lambda: None) -> Writer:
         """The chain's one writer; see `writer_over`."""
@@ -142,7 +142,7 @@ def open_chain(
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    ``replayed`` is told the number of each block of the log that runs again.
+    ``replayed`` is called with the number of each block replayed from the log.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
     `InvalidSetting`. What the settings name is read first, so that nothing is made when it cannot be used.
@@ -150,7 +150,7 @@ def open_chain(
     dev_accounts = dev_accounts_of(settings)
     wanted = read_wanted_genesis(settings)
     of_a_new_chain = wanted or new_genesis(settings, dev_accounts, int(now()))
-    if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - errors are told by who opens it
+    if not os.path.exists(settings.data_dir / layout.GENESIS):  # noqa: PTH110 - opening it reports errors
         check_size(of_a_new_chain, settings.storage.segment_size_bytes)
 
     def decide(stored: Genesis | None) -> Genesis:
@@ -193,7 +193,7 @@ def _put_together(
 
 
 def is_public(settings: Settings, genesis: Genesis) -> bool:
-    """Whether the node signs with keys that everybody has, on a chain that began with money on them.
+    """Whether the node signs with publicly known keys on a chain whose genesis funds their accounts.
 
     ``dev`` with the public test mnemonic, and a genesis that funds its first account. Nothing on such a chain is worth
     protecting: ``dev`` also lets everybody change any balance.
@@ -203,7 +203,7 @@ def is_public(settings: Settings, genesis: Genesis) -> bool:
 
 
 NO_CODE_LIMIT = 2**31
-"""Bytes: more code than any block's gas pays for."""
+"""Bytes; more code than the gas of any block pays for."""
 
 
 def replayer(
@@ -258,7 +258,7 @@ def writer_over(
 
 
 def store_options(settings: Settings) -> StoreOptions:
-    """What the stores need to know of the settings."""
+    """The options of the stores, from the settings."""
     return StoreOptions(
         data_dir=settings.data_dir,
         migrations=resources.path("migrations"),
@@ -281,7 +281,7 @@ def dev_accounts_of(settings: Settings) -> DevAccounts:
 
 
 def read_wanted_genesis(settings: Settings) -> Genesis | None:
-    """The genesis of the file in geth's format that the settings name. Raises `InvalidSetting` for one that is none."""
+    """The genesis in geth's format from the file that the settings name. Raises `InvalidSetting` if it is not one."""
     if not settings.node.genesis:
         return None
     try:
@@ -318,7 +318,7 @@ def code_bytes_max(settings: Settings) -> int:
 
 
 def rules_of(hardfork: str) -> tuple[Fork, BlobSchedule | None]:
-    """Fork and blob parameters that a value of ``node.hardfork`` names; None: those of the fork."""
+    """Fork and blob parameters that a value of ``node.hardfork`` means; None: the fork's own parameters."""
     blobs = {"bpo1": BPO_BLOBS[0], "bpo2": BPO_BLOBS[1], "latest": BPO_BLOBS[1]}
     return (LATEST_FORK, blobs[hardfork]) if hardfork in blobs else (Fork[hardfork.upper()], None)
 
@@ -329,12 +329,12 @@ def check_size(genesis: Genesis, segment_size_bytes: int) -> None:
     if size > most:
         raise InvalidSetting(
             f"the genesis takes {size} bytes of the log, and {most} fit: have fewer accounts (node.accounts, "
-            "node.genesis) or a larger storage.segment_size_bytes; 8 MiB is the most"
+            "node.genesis) or a larger storage.segment_size_bytes; the limit is 8 MiB"
         )
 
 
 def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, origins: Mapping[str, str]) -> None:
-    """Refuse settings that someone gave and that the stored chain contradicts. Raises `GenesisMismatch`."""
+    """Refuse explicit settings that contradict the stored chain. Raises `GenesisMismatch`."""
     if origins.get("node.chain_id") and settings.node.chain_id != genesis.config.chain_id:
         raise GenesisMismatch(
             f"chain id {settings.node.chain_id} was asked for; this chain's is {genesis.config.chain_id}"
@@ -359,7 +359,7 @@ def check_genesis(genesis: Genesis, wanted: Genesis | None, settings: Settings, 
 
 
 def _check_gas_cap(genesis: Genesis, settings: Settings, origins: Mapping[str, str]) -> None:
-    """Refuse a ``node.tx_gas_cap`` that someone gave and that is not the stored chain's. Raises `GenesisMismatch`."""
+    """Refuse an explicit ``node.tx_gas_cap`` that differs from the stored chain's. Raises `GenesisMismatch`."""
     asked, capped = settings.node.tx_gas_cap, genesis.config.gas_capped
     if origins.get("node.tx_gas_cap") and asked != capped:
         words = {True: "with", False: "without"}

@@ -1,4 +1,4 @@
-"""When the disk or the writer fails under a running node: what the next start has to know, and the end at once."""
+"""Ends the process at once when the disk or the writer fails, and records what the next start has to know."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from zvmd.printable import printable
 
 log = structlog.get_logger(__name__)
 
-BUG_HINT = "start it again, it comes back with everything it acknowledged; please report this with the lines above"
+BUG_HINT = "start the node again: it recovers everything it acknowledged; please report this with the lines above"
 
 
 def panic(fs: FileSystem, error: BaseException) -> None:
-    """The writer or the committer died: stop at once, before anything else can be answered.
+    """Stop at once after the writer or the committer died, before anything else can be answered.
 
     Always with 70: whether the directory is damaged is for the next start to say, and 65 would keep systemd from it.
     """
@@ -38,13 +38,13 @@ def panic(fs: FileSystem, error: BaseException) -> None:
 
 
 def distrust(fs: FileSystem, damage: StateStoreCorrupt) -> None:
-    """A read met damage: it was answered with an error, and the next start makes the state store again."""
-    log.critical("the state store is damaged: restart the node, which builds it again", error=str(damage))
+    """Note damage that a read found; the read gets an error, and the next start rebuilds the state store."""
+    log.critical("the state store is damaged: restart the node, which rebuilds it", error=str(damage))
     suspect(fs, str(damage))
 
 
 def or_panic(fs: FileSystem, work: Callable[[], str]) -> str:
-    """Do a job on the stores. When their disk fails the process ends: what is on it is unknown until the next start."""
+    """Run a job on the stores. If their disk fails, the process ends: only recovery can tell what the disk holds."""
     try:
         return work()
     except (StoragePanic, StateStoreWriteFailed, StateStoreCorrupt) as error:

@@ -1,4 +1,4 @@
-"""What a node does by the clock: checkpoints, the index, its room on disk, and what it no longer keeps."""
+"""Periodic work of a node: checkpoints, the index, disk space, expiry and certificates."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ INDEX_SECONDS = 1.0
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 FILES_SECONDS = 2.0
-"""Between two looks at the files of the data directory: what happens to them is noticed within five seconds."""
+"""Interval of checks on the data directory's files: a missing file is noticed within five seconds."""
 INTERVAL_LOOK_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.25
 REPLAY_SECONDS = 1.0
-"""Work of the writer in no checkpoint yet, above which one is due: it would be replayed before the next READY."""
+"""Writer time since the last checkpoint that makes the next one due: a start would have to replay it before READY."""
 OVERLAY_BYTES = 32 * 2**20
 """Memory of blocks and records of sessions in no checkpoint yet, above which one is due. At eight times this, the
 writer refuses."""
@@ -46,7 +46,7 @@ RETENTION_SECONDS = 60.0
 INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 60.0
-"""A clock that was ahead at the start, and is set back then, leaves a certificate that is not valid yet."""
+"""Short, because a clock that is set back after the start leaves a certificate that is not valid yet."""
 GARBAGE_SECONDS = 10.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 
@@ -60,7 +60,7 @@ def register_jobs(
     sessions: SessionService,
     presence: Presence,
 ) -> None:
-    """Hand the scheduler everything it runs. Each job may run at any time, twice, or not at all before a crash."""
+    """Register all jobs. Each must be safe to run at any time, twice, or not at all before a crash."""
     store = opened.store
     guarded = partial(partial, or_panic, opened.fs)
     write_down = partial(opened.space.attempt, "state", guarded(partial(checkpoint, committer, store)))
@@ -96,7 +96,7 @@ def register_jobs(
 
 
 def _session_expiry(settings: SessionSettings, sessions: SessionService) -> Callable[[], str]:
-    """Has the running loop remove sessions by the policy, and files that no session names."""
+    """Has the event loop remove expired sessions, and files that no session names."""
     loop = asyncio.get_running_loop()
     policy = Policy(settings.keep_days, settings.max_sessions, settings.max_bytes)
     return lambda: asyncio.run_coroutine_threadsafe(sessions.expire(policy), loop).result()
@@ -111,7 +111,7 @@ def checkpoint(committer: Committer, store: Store) -> str:
 
 
 class CheckpointDue:
-    """Decides when a checkpoint is due: by time, by blocks, by their replay, or by what blocks and sessions take."""
+    """Decides when a checkpoint is due: by time, blocks, replay time, or the memory of blocks and sessions."""
 
     def __init__(self, store: Store, work: Callable[[], float], seconds: float, blocks: int) -> None:
         self._store = store
@@ -123,7 +123,7 @@ class CheckpointDue:
         self._said = "none yet"
 
     def run(self, write_down: Callable[[], str]) -> str:
-        """Write one if it is due; what the last one said."""
+        """Write a checkpoint if one is due; returns the summary of the last one."""
         store, now = self._store, time.monotonic()
         blocks = store.head.number - store.state.checkpointed
         worked, held = self._work(), store.state.overlay_bytes + store.sessions.unwritten_bytes
@@ -139,7 +139,7 @@ class CheckpointDue:
 
 
 def watch_space(committer: Committer, opened: OpenedChain, write_down: Callable[[], str]) -> str:
-    """Look at the disk; without room the node becomes read-only, and writes a checkpoint where the ballast was."""
+    """Check the disk; when it is full, make the node read-only and write a checkpoint into the ballast's space."""
     before, room = opened.space.room, opened.space.look()
     committer.disk_has_room(room is not Room.NONE)
     if room is not before:
@@ -150,7 +150,7 @@ def watch_space(committer: Committer, opened: OpenedChain, write_down: Callable[
 
 
 async def seal_at_intervals(interval_milliseconds: Callable[[], int], committer: Committer) -> None:
-    """Ask the writer for a block whenever the interval has passed; it may change at any time, and 0 switches it off."""
+    """Request a block from the writer after each interval, which may change at any time; 0 switches it off."""
     begun, before = time.monotonic(), 0.0
     while True:
         seconds, now = interval_milliseconds() / 1000, time.monotonic()

@@ -1,4 +1,4 @@
-"""What a start is busy with, printed when it takes longer than a moment."""
+"""Prints the progress of a start that takes longer than a moment."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Final
 
 FIRST_SECONDS: Final = 1.0
-"""A start that is faster prints nothing."""
+"""A faster start prints nothing."""
 EVERY_SECONDS: Final = 5.0
 
 
 class Progress:
-    """Prints what a start is busy with, after a second and then every five, until it ends."""
+    """Prints the current phase of a start after one second and then every five, until it ends."""
 
     def __init__(self, say: Callable[[str], None], first: float = FIRST_SECONDS, every: float = EVERY_SECONDS) -> None:
         self.stage = "loading"
-        """What it is busy with."""
+        """The current phase."""
         self._say = say
         self._ended = threading.Event()
         self._pauses = (first, every)
@@ -24,7 +24,7 @@ class Progress:
         self._thread.start()
 
     def at(self, stage: str) -> Progress:
-        """It is busy with something else now."""
+        """Enter another phase."""
         self.stage = stage
         return self
 

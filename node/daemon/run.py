@@ -1,4 +1,4 @@
-"""The life of the daemon: recover, serve, stop. There is one way to start, and it is recovery."""
+"""Runs the daemon: recover, serve, stop. Every start is a recovery."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GC_THRESHOLDS = (2_000, 10, 100_000)
 """A full collection stops every thread for 100 ms and more, and blocks make no cycles for it to find: it is left to a
 job that waits for a quiet moment (`node.ops.memory`)."""
 GIL_SWITCH_SECONDS = 0.001
-"""Threads hand over five times as often as by default: answers leave while the writer executes."""
+"""Threads switch five times as often as by default, so that answers are sent while the writer executes."""
 
 
 async def run_daemon(
@@ -44,7 +44,7 @@ async def run_daemon(
     """Run a node until SIGTERM or SIGINT. One of the lines that it prints begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     limit_arenas()
-    gc.freeze()  # what imports made stays; looking through it again and again would only stop every thread
+    gc.freeze()  # objects of imports stay alive; collections that scan them would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     check_addresses(settings)
@@ -100,7 +100,7 @@ async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, noti
 
 
 def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
-    """Stop in order. Raises `FileGone` if something that the node answered for is not on the disk any more."""
+    """Stop in order. Raises `FileGone` if a file with acknowledged data is no longer on the disk."""
     jobs.stop()
     committer.stop()
     try:
@@ -141,7 +141,7 @@ def _introduce(settings: Settings, opened: OpenedChain, say: Callable[[str], Non
 
 
 def _stop_on_signals() -> asyncio.Event:
-    """Set by SIGTERM, SIGINT or a closing terminal, from the first moment on: during recovery it counts afterwards."""
+    """An event that SIGTERM, SIGINT or a closing terminal sets. A signal during recovery takes effect afterwards."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

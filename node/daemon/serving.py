@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
 """Hosts that mean every address of the machine -> its loopback address."""
-OPEN_WARNING = "JSON-RPC is open to every machine that reaches this address: no TLS, and standard methods need no token"
+OPEN_WARNING = "JSON-RPC is open to every machine that can connect here: no TLS, and standard methods need no token"
 
 
 @dataclass(slots=True)
@@ -47,13 +47,13 @@ class Servers:
     quic_address: str
 
     def renew_certificate(self) -> str:
-        """Renew the certificate if it ends soon; new connections get the new one. Safe to call at any time."""
+        """Renew the certificate if it expires soon; new connections get the new one. Safe to call at any time."""
         tls = load_or_create_certificate(self.tls_directory, datetime.datetime.now(datetime.UTC))
         self.wire.use_certificate(tls)
         return f"valid until {tls.not_after:%Y-%m-%d}"
 
     async def until(self, stopped: asyncio.Event) -> None:
-        """Wait for an order to stop. Raises what ended the HTTP listener before: such a node is to be restarted."""
+        """Wait for ``stopped``. If the HTTP listener ends first, raises its error or `ListenerEnded`."""
         order = asyncio.ensure_future(stopped.wait())
         await asyncio.wait([order, self.gateway.task], return_when=asyncio.FIRST_COMPLETED)
         order.cancel()
@@ -62,11 +62,11 @@ class Servers:
             raise ListenerEnded("the HTTP listener ended by itself")
 
     def is_full(self) -> bool:
-        """Whether one of the listeners has all the connections it takes."""
+        """Whether one of the listeners has as many connections as it accepts."""
         return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
 
     async def stop(self) -> None:
-        """Take no more requests; those under way are finished."""
+        """Accept no more requests, and finish the current ones."""
         self.wire.close()
         await self.gateway.close()
         self.service.close()
@@ -94,7 +94,7 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
 
 
 def check_addresses(settings: Settings) -> None:
-    """Refuse addresses that could never be listened on. Raises `InvalidSetting`."""
+    """Refuse addresses that can never be listened on. Raises `InvalidSetting`."""
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:
@@ -105,11 +105,11 @@ def _parsed(section: str, host: str) -> IPv4Address | IPv6Address:
     try:
         return ip_address(host)
     except ValueError:
-        raise InvalidSetting(f"{section}.host = {host!r} is no IP address, such as 127.0.0.1 or ::1") from None
+        raise InvalidSetting(f"{section}.host = {host!r} is not an IP address, such as 127.0.0.1 or ::1") from None
 
 
 def address_text(host: str, port: int) -> str:
-    """As in a URL.
+    """Host and port as in a URL.
 
     >>> address_text("127.0.0.1", 8545), address_text("::1", 8545)
     ('127.0.0.1:8545', '[::1]:8545')
@@ -118,7 +118,7 @@ def address_text(host: str, port: int) -> str:
 
 
 def local_address(address: str) -> str:
-    """How a client on this machine reaches a listener, which may be on every address.
+    """The address by which a client on this machine connects to a listener, which may listen on every address.
 
     >>> local_address("0.0.0.0:8545"), local_address("[::]:8545"), local_address("10.0.0.1:8545")
     ('127.0.0.1:8545', '[::1]:8545', '10.0.0.1:8545')
@@ -128,7 +128,7 @@ def local_address(address: str) -> str:
 
 
 def wire_limits(settings: Settings) -> WireLimits:
-    """The connection limits that the settings ask for."""
+    """The connection limits from the settings."""
     limits = settings.limits
     return WireLimits(
         connections_max=limits.quic_connections,
@@ -147,7 +147,7 @@ def _bind(open_socket: Callable[[str, int], socket.socket], section: str, host: 
 
 
 def rpc_limits(settings: Settings) -> RpcLimits:
-    """The request limits that the settings ask for."""
+    """The request limits from the settings."""
     limits, standard = settings.limits, RpcLimits()
     is_development = settings.node.dev or settings.node.cheats
     unlimited = 2**63 if is_development else 0

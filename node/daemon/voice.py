@@ -1,4 +1,4 @@
-"""What the daemon prints on standard output, and in which form: lines at the start, then the transcript."""
+"""The daemon's standard output and its form: lines at the start, then the transcript."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from node.transcript.transcript import Transcript
 
 
 class Voice(NamedTuple):
-    """Where the daemon's lines go."""
+    """How the daemon prints its lines and its transcript."""
 
     say: Callable[[str], None]
     """Prints one line."""
     put: Callable[[str], None]
     """Prints whole lines as they are."""
     form: Form | None
-    """Of the transcript; None: it is off until it is switched on."""
+    """Form of the transcript; None: it is off until it is switched on."""
     progress: Progress
     """Of the start."""
 
 
 def form_of(settings: Settings, is_terminal: bool, environ: Mapping[str, str]) -> Form | None:
-    """The form of the transcript: of a development node, as anvil and Hardhat print it, and of others on a terminal.
+    """The form of the transcript. Development nodes print one, as anvil and Hardhat do; others only on a terminal.
 
-    Where a format was asked for it is always printed.
+    It is always printed if the settings name a format.
     """
     wanted = settings.node.dev or is_terminal or settings.log.format != "auto"
     if settings.log.quiet or not wanted:
@@ -42,7 +42,7 @@ def form_of(settings: Settings, is_terminal: bool, environ: Mapping[str, str]) -
 
 
 def lacking(opened: OpenedChain) -> list[str]:
-    """What a chain without development accounts has not, and how to get it."""
+    """Hints on what a chain without development accounts lacks, and how to get it."""
     lines = []
     if not opened.dev_accounts.addresses:
         funded = any(account.balance for account in opened.genesis.alloc.values())

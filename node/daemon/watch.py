@@ -1,4 +1,4 @@
-"""Which files of the data directory a running node keeps an eye on: the stores', and those that clients read."""
+"""Which files of the data directory a running node watches: those of the stores, and those that clients read."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ KEPT = (
     signing.KEY_FILE,
     ENDPOINTS_FILE,
 )
-"""Small files whose content stays in memory, so that they can be made anew."""
+"""Small files whose content stays in memory, so that they can be written again."""
 
 
 def presence_of(opened: OpenedChain) -> Presence:
-    """What watches the files of an opened chain."""
+    """The watcher of an opened chain's files."""
     store = opened.store
     assert isinstance(store.kv, LevelStore)
     return Presence(opened.fs, opened.lock, store.wal, store.kv, store.follower, store.sessions, KEPT)

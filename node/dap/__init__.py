@@ -1,1 +1,1 @@
-"""The Debug Adapter Protocol over a node's sessions, for editors."""
+"""The Debug Adapter Protocol for editors, over the sessions of a node."""

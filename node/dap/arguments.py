@@ -1,6 +1,6 @@
-"""Arguments of the Debug Adapter Protocol's requests as types; what is of another type is refused with its path.
+"""The types of the arguments of DAP requests; a value of another type is refused with its path.
 
-Properties the adapter does not use are left out: msgspec ignores what it does not know, as the protocol asks.
+Properties that the adapter does not use are left out: msgspec ignores unknown ones, as the protocol requires.
 https://microsoft.github.io/debug-adapter-protocol/specification
 """
 
@@ -17,7 +17,7 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,18}")
 
 
 class Arguments(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Of a request that takes none that matter."""
+    """Arguments of a request that uses none."""
 
 
 class Initialize(Arguments, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Initialize(Arguments, frozen=True, kw_only=True):
 
 
 class Launch(Arguments, frozen=True, kw_only=True):
-    """A program, or ``template``, or ``session``: number or share token of one that is there."""
+    """A program, or ``template``, or ``session``: number or share token of an existing one."""
 
     no_debug: bool = False
     stop_on_entry: bool = True
@@ -56,7 +56,7 @@ PROGRAM = (
     "code", "to", "transaction", "fork", "caller", "value", "calldata", "gas", "block", "state", "create",
     "address",
 )  # fmt: skip
-"""Fields of a launch that are the session's program."""
+"""Fields of a launch that form the session's program."""
 
 
 class Restart(Arguments, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class StackTrace(Thread, frozen=True, kw_only=True):
     levels: Count = 0
 
 
-class Frame(Arguments, frozen=True, kw_only=True):
+class FrameArguments(Arguments, frozen=True, kw_only=True):
     frame_id: int
 
 
@@ -122,14 +122,14 @@ class Disassemble(Arguments, frozen=True, kw_only=True):
     resolve_symbols: bool = False
 
 
-class Condition(Arguments, frozen=True, kw_only=True):
-    """What every kind of breakpoint takes."""
+class BreakpointCondition(Arguments, frozen=True, kw_only=True):
+    """Arguments of every kind of breakpoint."""
 
     condition: str = ""
     hit_condition: str = ""
 
 
-class SourceBreakpoint(Condition, frozen=True, kw_only=True):
+class SourceBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     line: int
     column: int | None = None
     log_message: str = ""
@@ -139,11 +139,11 @@ class SetBreakpoints(Arguments, frozen=True, kw_only=True):
     source: Source
     breakpoints: list[SourceBreakpoint] | None = None
     lines: list[int] = []
-    """Deprecated in favour of breakpoints."""
+    """Deprecated in favour of ``breakpoints``."""
     source_modified: bool = False
 
 
-class InstructionBreakpoint(Condition, frozen=True, kw_only=True):
+class InstructionBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     instruction_reference: str
     offset: int = 0
 
@@ -152,7 +152,7 @@ class SetInstructionBreakpoints(Arguments, frozen=True, kw_only=True):
     breakpoints: list[InstructionBreakpoint]
 
 
-class FunctionBreakpoint(Condition, frozen=True, kw_only=True):
+class FunctionBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     name: str
 
 
@@ -178,7 +178,7 @@ class DataBreakpointInfo(Arguments, frozen=True, kw_only=True):
     as_address: bool = False
 
 
-class DataBreakpoint(Condition, frozen=True, kw_only=True):
+class DataBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     data_id: str
     access_type: Literal["read", "write", "readWrite"] = "write"
 
@@ -230,14 +230,14 @@ class Refused(Exception):
 
 
 def number_in(text: str, what: str) -> int:
-    """A number of an argument that is text. Raises `Refused`."""
+    """The number in a text argument. Raises `Refused`."""
     if not _NUMBER.fullmatch(text):
         raise Refused(f"{what} is not a number: {text[:100]!r}")
     return int(text, 16 if text[:2] in ("0x", "0X") else 10)
 
 
 def read(arguments: object, kind: type[Arguments]) -> Any:
-    """The arguments as their type; null means that something is not given. Raises `Refused`."""
+    """Convert the arguments to their type; null counts as absent. Raises `Refused`."""
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
@@ -247,7 +247,7 @@ def read(arguments: object, kind: type[Arguments]) -> Any:
     except msgspec.ValidationError as error:
         raise Refused(f"{error}"[:500]) from None
     except UnicodeError:
-        raise Refused("a text has half a surrogate pair") from None
+        raise Refused("a string has half a surrogate pair") from None
 
 
 def _without_nulls(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""DAP requests that set breakpoints: what each asks for, in the node's terms."""
+"""DAP requests that set breakpoints, translated into breakpoints of the node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
 from node.dap.arguments import Refused
-from node.dap.codes import Place
+from node.dap.codes import CodeSelector
 from node.dap.debuggee import Debuggee, Row
 from node.dap.points import Asked, is_hit_condition
 from node.dap.values import WORD_BYTES, frame_and_scope
@@ -18,7 +18,7 @@ REASONS = {"lines": "breakpoint", "instructions": "instruction breakpoint", "dat
 REASONS |= {"functions": "function breakpoint", "exceptions": "exception"}
 """Reason of a stop by the kind of request that set the breakpoint."""
 BREAKPOINTS_MAX = 1_000
-"""Of one request; a session takes fewer."""
+"""Most breakpoints in one request; a session takes fewer."""
 _NUMBER = r"(0[xX][0-9a-fA-F]{1,64}|[0-9]{1,78})"
 _SLOT = re.compile(rf"(storage|transient)\[\s*{_NUMBER}\s*\]")
 _MEMORY = re.compile(rf"mem(?:ory)?\[\s*{_NUMBER}\s*:\s*{_NUMBER}\s*\]")
@@ -26,13 +26,13 @@ _PLAIN = re.compile(_NUMBER)
 
 
 class DataId(NamedTuple):
-    """What a data breakpoint is on."""
+    """The slot or memory area of a data breakpoint."""
 
     kind: str
     """storage, transient or memory."""
     address: str
     slot: str
-    """Or the first byte of memory."""
+    """The slot, or the first byte of memory."""
     length: str = "0"
     """Bytes of memory."""
 
@@ -51,10 +51,10 @@ class DataId(NamedTuple):
         ]
 
 
-def _asked(wanted: ask.Condition, **more: Any) -> Asked:
+def _asked(wanted: ask.BreakpointCondition, **more: Any) -> Asked:
     refused = more.pop("refused", "")
     if not is_hit_condition(wanted.hit_condition):
-        refused = refused or "a hit condition is a number, or one behind ==, >, >=, <, <= or %"
+        refused = refused or "a hit condition is a number, optionally after ==, >, >=, <, <= or %"
     return Asked(condition=wanted.condition.strip(), hits=wanted.hit_condition, refused=refused, **more)
 
 
@@ -64,12 +64,12 @@ def _fixed(*points: Json) -> tuple[tuple[tuple[str, object], ...], ...]:
 
 def _set(it: Debuggee, group: str, wanted: list[Asked]) -> Json:
     if len(wanted) > BREAKPOINTS_MAX:
-        raise Refused(f"{len(wanted)} breakpoints; at most {BREAKPOINTS_MAX} are taken at once")
+        raise Refused(f"{len(wanted)} breakpoints in one request; the limit is {BREAKPOINTS_MAX}")
     return {"breakpoints": it.points.replace(it, group, wanted)}
 
 
 def set_breakpoints(it: Debuggee, arguments: ask.SetBreakpoints) -> Json:
-    """On lines of a listing, also of one that has not been met yet."""
+    """Set breakpoints on lines of a listing, also of a code that has not run yet."""
     wanted = arguments.breakpoints
     if wanted is None:
         wanted = [ask.SourceBreakpoint(line=line) for line in arguments.lines]
@@ -90,7 +90,7 @@ def set_breakpoints(it: Debuggee, arguments: ask.SetBreakpoints) -> Json:
 
 
 def set_instruction_breakpoints(it: Debuggee, arguments: ask.SetInstructionBreakpoints) -> Json:
-    """On addresses of the disassembly; a bare pc means the pc of any code."""
+    """Set breakpoints on addresses of the disassembly; a plain pc means that pc in any code."""
     wanted = []
     for point in arguments.breakpoints:
         try:
@@ -101,14 +101,14 @@ def set_instruction_breakpoints(it: Debuggee, arguments: ask.SetInstructionBreak
             wanted.append(_asked(point, refused=str(error)))
             continue
         if number:
-            wanted.append(_asked(point, place=Place(number=number), pc=pc))
+            wanted.append(_asked(point, place=CodeSelector(number=number), pc=pc))
         else:
             wanted.append(_asked(point, pc=pc, fixed=_fixed({"kind": "pc", "pc": pc})))
     return _set(it, "instructions", wanted)
 
 
 def set_function_breakpoints(it: Debuggee, arguments: ask.SetFunctionBreakpoints) -> Json:
-    """A function is an opcode's name, or an address: where it is called."""
+    """Set breakpoints on functions: an opcode's name, or an address whose calls stop."""
     wanted = []
     for point in arguments.breakpoints:
         name = point.name.strip()
@@ -119,7 +119,7 @@ def set_function_breakpoints(it: Debuggee, arguments: ask.SetFunctionBreakpoints
 
 
 def set_exception_breakpoints(it: Debuggee, arguments: ask.SetExceptionBreakpoints) -> Json:
-    """Before what makes a message fail; an answer for each filter, then for each filter with options."""
+    """Set breakpoints on failing operations; one answer per filter, then per filter with options."""
     wanted = []
     for name, condition in (*((name, "") for name in arguments.filters), *_options(arguments)):
         refused = "" if name == "failure" else f"no filter {name[:100]}"
@@ -161,7 +161,7 @@ def data_breakpoint_info(it: Debuggee, arguments: ask.DataBreakpointInfo) -> Jso
 
 
 def _bytes_of(arguments: ask.DataBreakpointInfo, name: str) -> tuple[str, str, str] | None:
-    """An address in the memory, and how many bytes."""
+    """Offset and length of an area of memory."""
     if not _PLAIN.fullmatch(name):
         return None
     length = WORD_BYTES if arguments.bytes is None else arguments.bytes
@@ -173,7 +173,7 @@ def _number(text: str) -> int:
 
 
 def _place(arguments: ask.DataBreakpointInfo, name: str, scope: str) -> tuple[str, str, str] | None:
-    """Kind, slot or first byte, and length, of what a name in a scope (none: anywhere) means."""
+    """Kind, slot or first byte, and length, of a name in a scope (none: any scope)."""
     if found := _SLOT.fullmatch(name):
         return found[1], hex(_number(found[2])), "0"
     if found := _MEMORY.fullmatch(name):
@@ -186,12 +186,12 @@ def _place(arguments: ask.DataBreakpointInfo, name: str, scope: str) -> tuple[st
 
 
 def set_data_breakpoints(it: Debuggee, arguments: ask.SetDataBreakpoints) -> Json:
-    """On slots and memory."""
+    """Set breakpoints on slots and memory."""
     wanted = []
     for point in arguments.breakpoints:
         parts = point.data_id.split(":")
         if len(parts) != 4 or parts[0] not in ("storage", "transient", "memory"):
-            wanted.append(_asked(point, refused="no slot and no memory"))
+            wanted.append(_asked(point, refused="neither a slot nor memory"))
             continue
         found = DataId(*parts)
         asked = _asked(point, fixed=_fixed(*found.points(point.access_type, point.condition.strip())))
@@ -200,7 +200,7 @@ def set_data_breakpoints(it: Debuggee, arguments: ask.SetDataBreakpoints) -> Jso
 
 
 def _without_condition(asked: Asked) -> Asked:
-    """The condition is a part of the breakpoints already."""
+    """Drop the condition, which the node's breakpoints already contain."""
     return Asked(fixed=asked.fixed, hits=asked.hits, refused=asked.refused)
 
 
@@ -211,5 +211,5 @@ HANDLERS: dict[str, Row] = {
     "setExceptionBreakpoints": (ask.SetExceptionBreakpoints, set_exception_breakpoints),
     "setDataBreakpoints": (ask.SetDataBreakpoints, set_data_breakpoints),
 }
-"""They may come before launch, and while the program runs."""
+"""Requests allowed before launch and while the program runs."""
 INFO: dict[str, Row] = {"dataBreakpointInfo": (ask.DataBreakpointInfo, data_breakpoint_info)}

@@ -1,8 +1,8 @@
-"""What an adapter leaves in the node when it dies: a child process that outlives it removes that.
+"""A child process that outlives the adapter and cleans up in the node when the adapter dies.
 
-An editor may be killed, and its adapter with it, at any moment. Launched sessions are to end with their editor, and
-breakpoints to leave with it. The child knows what there is to do from lines on a pipe, and does it when the pipe
-closes. While the adapter lives it sleeps.
+An editor may be killed, and its adapter with it, at any moment. Sessions it launched must be closed then, and its
+breakpoints removed. The child learns from lines on a pipe what to do, and does it when the pipe closes. While the
+adapter lives, it sleeps.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from node.dap.line import Link
+from node.dap.line import RpcLink
 from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
 
 PATIENCE_S = 600.0
-"""How long a node that is away is waited for."""
+"""How long to wait for a node that does not answer."""
 WAIT_FIRST_S, WAIT_MAX_S = 0.1, 5.0
 
 
 class Caretaker:
     """The adapter's end of the pipe. Any thread."""
 
-    def __init__(self, connect: Callable[[], Link]) -> None:
+    def __init__(self, connect: Callable[[], RpcLink]) -> None:
         """Forks: call it before there are threads."""
         reading, self._pipe = os.pipe()
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Caretaker:
         os.close(reading)
 
     def note(self, editor: int, session: int | str | None, closes: bool, breakpoints: list[int]) -> None:
-        """What is to be done for an editor if the adapter dies now; no session: nothing."""
+        """Set what to do for an editor if the adapter dies now; without a session, nothing."""
         line = json.dumps([editor, session, closes, breakpoints]).encode() + b"\n"
         with self._lock:
             view = memoryview(line)
@@ -52,12 +52,12 @@ class Caretaker:
                 view = view[os.write(self._pipe, view) :]
 
     def dismiss(self) -> None:
-        """The adapter ends by itself. The child ends as well once nothing is left to do."""
+        """The adapter exits normally. The child exits too, once it has nothing left to do."""
         os.close(self._pipe)
 
 
-def _live(pipe: int, connect: Callable[[], Link]) -> None:
-    os.setsid()  # what is sent to the editor's process group does not end it
+def _live(pipe: int, connect: Callable[[], RpcLink]) -> None:
+    os.setsid()  # a signal to the editor's process group must not end it
     for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -75,7 +75,7 @@ def _live(pipe: int, connect: Callable[[], Link]) -> None:
         _persist(connect, session, closes, breakpoints)
 
 
-def _persist(connect: Callable[[], Link], session: int | str, closes: bool, breakpoints: list[int]) -> None:
+def _persist(connect: Callable[[], RpcLink], session: int | str, closes: bool, breakpoints: list[int]) -> None:
     deadline, wait = time.monotonic() + PATIENCE_S, WAIT_FIRST_S
     while time.monotonic() < deadline:
         try:
@@ -98,7 +98,7 @@ def clean_up(ask: Callable[..., Any], session: int | str, closes: bool, breakpoi
     """
     refusal = ""
     if closes or breakpoints:
-        # a run that nobody waits for any more would keep the session for itself
+        # an abandoned run would keep the session busy
         refusal = _try(ask, "pause", session)
     if closes and not (refusal := _try(ask, "close", session)):
         return ""

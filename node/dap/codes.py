@@ -1,4 +1,4 @@
-"""The codes that an editor's debugging has met, and what an editor may mean by a source."""
+"""The codes that have run while an editor debugs, and how the editor's sources refer to them."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
-from debugger.frontend import Instruction
+from debugger.frontend import ListingLine
 
 Json = dict[str, Any]
 
 CODE_SHIFT = 32
-"""An address is the number of a code, from 1, and the pc in its lower bits: pcs of two contracts differ."""
+"""An address has the number of a code, from 1, above the pc in its lower bits, so pcs of two contracts differ."""
 PC_MASK = (1 << CODE_SHIFT) - 1
 ROWS_OUTSIDE_MAX = 1 << 30
-"""How far from a code addresses still belong to it, in bytes; those before it are the upper half below its number."""
+"""Bytes around a code whose addresses still belong to it; those before it are the upper half below its number."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Which codes an editor means by a source; None where it does not tell."""
+class CodeSelector:
+    """Which codes an editor's source refers to; fields it does not give are None."""
 
     address: str | None = None
     hash: str | None = None
-    """How the code's hash begins, where an account ran several codes."""
+    """Prefix of the code's hash, for an account that ran several codes."""
     is_init: bool | None = None
     number: int | None = None
-    """A number of this debugging, of a code not met yet."""
+    """Number, in this debugging session, of a code that has not run yet."""
 
     @property
     def is_known_to_the_node(self) -> bool:
-        """The node can tell the code when it runs; a number or a part of a hash means something only here."""
+        """Whether the node can identify the code when it runs; it does not know numbers and prefixes of hashes."""
         return self.number is None and self.hash is None
 
     @property
     def name(self) -> str:
-        """Of the listing, as far as it is known."""
+        """The name of the listing, as far as it is known."""
         init, part = ".init" if self.is_init else "", f".{self.hash[2:]}" if self.hash else ""
         return f"{self.address}{init}{part}.evm" if self.number is None else f"source {self.number}"
 
-    def means(self, code: Code) -> bool:
-        """Whether it is this code."""
+    def means(self, code: KnownCode) -> bool:
+        """Whether it refers to this code."""
         return (
             self.address in (None, code.address)
             and code.hash.startswith(self.hash or "")
@@ -50,8 +50,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Code:
-    """A code that was met: of an account, its init code or what it runs later."""
+class KnownCode:
+    """A code that has run: an account's init code or its runtime code."""
 
     number: int
     hash: str
@@ -59,7 +59,7 @@ class Code:
     is_init: bool
     name: str
     bytes: bytes
-    lines: tuple[Instruction, ...]
+    lines: tuple[ListingLine, ...]
     pcs: tuple[int, ...]
 
     def reference(self, pc: int) -> str:
@@ -79,7 +79,7 @@ class Code:
 
     @property
     def key(self) -> tuple[str, str, bool]:
-        """What tells it from others."""
+        """Identifies the code."""
         return self.address, self.hash, self.is_init
 
     @property

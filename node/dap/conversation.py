@@ -1,4 +1,4 @@
-"""One editor: its requests in, one response each out, and events. The program runs in a thread of its own meanwhile."""
+"""The conversation with one editor: requests in, responses and events out. The program runs in its own thread."""
 
 from __future__ import annotations
 
@@ -13,49 +13,49 @@ from typing import Any, BinaryIO
 
 from node.dap import adapter, moves
 from node.dap import arguments as ask
-from node.dap.adapter import AT_ONCE, REQUESTS, Request, Then, Told, While
+from node.dap.adapter import AT_ONCE, REQUESTS, ProtocolRefusal, Reply, RequestRow, While
 from node.dap.arguments import Refused
 from node.dap.caretaker import Caretaker, clean_up
 from node.dap.debuggee import Debuggee
-from node.dap.line import Line, Link
-from node.dap.moves import Interruption
+from node.dap.line import ReconnectingLink, RpcLink
+from node.dap.moves import MoveInterruption
 from node.dap.protocol import Malformed, MessageWriter, messages
 from zvmd.errors import ConnectionFailed, ZvmdError
 
 Json = dict[str, Any]
 
 REQUESTS_WAITING = 1_000
-"""Further ones are read when there is room."""
+"""Most requests that wait; others are read when there is room."""
 STOP_WAIT_S = 1.0
-"""How long a request that needs a stop waits for one."""
+"""How long a request that needs the program stopped waits for that."""
 PAUSE_AGAIN_S = 0.2
-"""A run that is just beginning does not hear the first pause."""
+"""Interval of pause requests: a run that is just starting can miss the first one."""
 BACK_WAIT_S = 60.0
-"""How long a move that lost the node waits for it to tell where it is."""
+"""How long a move that lost the connection waits for the node to report the position."""
 AFTERWARDS_S = 0.05
-"""How long requests behind a disconnect are still answered."""
+"""How long requests after a disconnect are still answered."""
 _numbers = itertools.count(1)
 
 
 class EditorGone(Exception):
-    """Nobody reads what is written."""
+    """The editor no longer reads what is written."""
 
 
 class Conversation:
-    """See the module. `serve` answers until the editor leaves."""
+    """One conversation; `serve` answers until the editor leaves."""
 
-    def __init__(self, connect: Callable[[], Link], caretaker: Caretaker | None, answers: BinaryIO) -> None:
-        self._line = Line(connect, lambda text: self._tell(text, "important"))
+    def __init__(self, connect: Callable[[], RpcLink], caretaker: Caretaker | None, answers: BinaryIO) -> None:
+        self._line = ReconnectingLink(connect, lambda text: self._tell(text, "important"))
         self._it = Debuggee(self._line.rpc)
         self._number, self._caretaker = next(_numbers), caretaker
         self._noted: tuple[Any, ...] = (None, False, [])
         self._writer = MessageWriter(answers)
         self._waiting: queue.Queue[Json | None] = queue.Queue(REQUESTS_WAITING)
         self._queued: set[int] = set()
-        """Numbers of requests that wait."""
+        """Sequence numbers of the requests that wait."""
         self._cancelled: set[int] = set()
         self._move: threading.Thread | None = None
-        self._interruption = Interruption()
+        self._interruption = MoveInterruption()
 
     def serve(self, requests: BinaryIO) -> None:
         """Answer until the editor disconnects, or its end of a stream is closed; then leave the session."""
@@ -95,15 +95,15 @@ class Conversation:
         self._write({"type": "event", **moves.output(f"the editor sent {message.reason}", "stderr")})
 
     def _cancel(self, request: Json) -> None:
-        """A request that waits is not carried out; one that is being carried out goes on."""
+        """Cancel a request that waits; one that is being executed continues."""
         arguments = request.get("arguments")
         wanted = arguments.get("requestId") if isinstance(arguments, dict) else None
         if isinstance(wanted, int) and wanted in self._queued:
             self._cancelled.add(wanted)
         self._answer(request, AT_ONCE)
 
-    def _pause_move(self, interruption: Interruption) -> None:
-        """Have the move end, however often it takes."""
+    def _pause_move(self, interruption: MoveInterruption) -> None:
+        """Pause the move, repeating the request until it ends."""
         move = self._move
         if move is None or not move.is_alive():
             return
@@ -119,15 +119,15 @@ class Conversation:
 
     # Answering
 
-    def _answer(self, request: Json, table: dict[str, Request]) -> None:
-        """The response, and the events after it. Whatever goes wrong, there is a response."""
+    def _answer(self, request: Json, table: dict[str, RequestRow]) -> None:
+        """Write the response and the events after it. Every request gets a response, also after an error."""
         command = request.get("command")
         name = command if isinstance(command, str) else ""
         try:
             self._queued.discard(_seq(request))
             if _seq(request) in self._cancelled:
                 self._cancelled.discard(_seq(request))
-                raise Told("cancelled", "cancelled by the editor")
+                raise ProtocolRefusal("cancelled", "cancelled by the editor")
             if request.get("type") != "request":
                 raise Refused("a message is a request, a response or an event")
             row = adapter.check(self._it, table.get(name), name)
@@ -142,9 +142,9 @@ class Conversation:
         except Exception as error:
             self._fail(request, error)
             return
-        then = found if isinstance(found, Then) else Then(found, lambda _: ())
+        then = found if isinstance(found, Reply) else Reply(found, lambda _: ())
         self._write({**_response(request), "success": True, "body": then.body})
-        interruption = Interruption() if then.is_move else self._interruption
+        interruption = MoveInterruption() if then.is_move else self._interruption
         if not then.is_move:
             self._emit(lambda: then.events(interruption))
             return
@@ -155,15 +155,15 @@ class Conversation:
         self._move.start()
 
     @contextlib.contextmanager
-    def _stopped_for(self, row: Request) -> Iterator[None]:
-        """The program does not run, as far as the request needs that. Raises `Told`."""
+    def _stopped_for(self, row: RequestRow) -> Iterator[None]:
+        """Wait until the program is paused, if the request needs that. Raises `ProtocolRefusal`."""
         move, interruption = self._move, self._interruption
         if move is None or not move.is_alive() or row.running is While.ANSWERED:
             yield
         elif row.running is While.WAITS:
             move.join(STOP_WAIT_S)
             if move.is_alive():
-                raise Told("notStopped", "the program is running: pause it first")
+                raise ProtocolRefusal("notStopped", "the program is running: pause it first")
             yield
         elif row.running is While.ENDS:
             self._end_move()
@@ -198,7 +198,7 @@ class Conversation:
             raise EditorGone from None
 
     def _emit(self, events: Callable[[], Iterable[Json]]) -> None:
-        """Write events as they come. A move that fails ends in a stop: the editor waits for one."""
+        """Write events as they come. A move that fails ends in a stopped event, which the editor waits for."""
         try:
             for found in events():
                 self._note()
@@ -223,7 +223,7 @@ class Conversation:
     # Leaving
 
     def _note(self) -> None:
-        """Tell the caretaker what is to be done if this process dies now."""
+        """Tell the caretaker what to do if this process dies now."""
         it = self._it
         duty = it.session, it.is_own, it.points.numbers
         if self._caretaker is not None and duty != self._noted:
@@ -231,7 +231,7 @@ class Conversation:
             self._caretaker.note(self._number, *duty)
 
     def _leave(self) -> None:
-        """Close what was launched; remove the editor's breakpoints from what stays."""
+        """Close a launched session; remove the editor's breakpoints from one that stays."""
         it = self._it
         if it.session is None:
             return

@@ -1,4 +1,4 @@
-"""DAP requests that change values: the session goes on on a branch of its own."""
+"""DAP requests that change values; the session continues on a new branch."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def set_expression(it: Debuggee, arguments: ask.SetExpression) -> Json:
     found = _PLACE.fullmatch(text)
     if found is None or (found[1] == "mem" and found[3] is None) or (found[3] and found[1] not in ("mem", "calldata")):
         can = "stack[0], mem[0:32], storage[5], transient[5], calldata[4], calldata, gas and pc"
-        raise Refused(f"{text[:100]} cannot be set; what can is like {can}")
+        raise Refused(f"{text[:100]} cannot be set; settable are {can}")
     start = _number(found[2])
     if found[1] in ("mem", "calldata"):
         length = WORD_BYTES if found[3] is None else _number(found[3]) - start
@@ -79,7 +79,7 @@ def write_memory(it: Debuggee, arguments: ask.WriteMemory) -> Json:
 
 
 def _running(it: Debuggee, frame: int | None) -> int:
-    """The frame, which is the running one (None: that one). Raises `Refused`."""
+    """Check that the frame (None: the running one) is the running one. Raises `Refused`."""
     state = it.state(None)
     if state["halt"] is not None:
         raise Refused("the run has ended: step back first")
@@ -96,7 +96,7 @@ def _number(text: str) -> int:
 
 
 def _value(it: Debuggee, text: str) -> int:
-    """A number, or what an expression gives."""
+    """A number, or the value of an expression."""
     text = text.strip()
     if _PLAIN.fullmatch(text):
         return _number(text)
@@ -121,9 +121,9 @@ def _put_register(it: Debuggee, name: str, text: str) -> str:
 
 
 def _put_bytes(it: Debuggee, frame: int, scope: str, start: int, length: int, text: str) -> str:
-    """A number as so many bytes; hex digits for just as many bytes as they are."""
+    """A number as so many bytes, or hex digits that spell exactly so many bytes."""
     if not 0 < length <= EDIT_BYTES_MAX:
-        raise Refused("there are no such bytes")
+        raise Refused("the range is outside of it")
     text = text.strip()
     if _HEX.fullmatch(text) and len(text) == 2 + 2 * length:
         data = bytes.fromhex(text[2:])

@@ -1,4 +1,4 @@
-"""The way to the node: made when it is needed, and made again when the node was away."""
+"""The connection to the node: opened when it is needed, and again after it was lost."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from node.sessions.rights import Right
 from zvmd.errors import ConnectionFailed, ZvmdError
 
 RETRY_S = 3.0
-"""How long the request waits that finds the node away; those after it fail at once until it is back."""
+"""How long the first request after a lost connection waits; later ones fail at once until the node is back."""
 WAIT_FIRST_S, WAIT_MAX_S = 0.05, 2.0
-"""Between attempts, doubled each time."""
+"""First interval between attempts; it doubles each time."""
 LOOK_FOR_S = 600.0
-"""How long a node that is away is looked for between requests."""
+"""How long to look for the node between requests."""
 REPEATABLE = frozenset(
     method
     for row in COMMANDS.values()
     if row.right is Right.WATCH or row.name == "pause"
     for method in row.methods
 )
-"""Methods that may be asked twice: of others nobody knows whether the node carried them out before it went away."""
+"""Methods that may be repeated: whether the node carried out another one before the connection broke is unknown."""
 
 
-class Link(Protocol):
-    """What the adapter needs of a connection."""
+class RpcLink(Protocol):
+    """What the adapter needs from a connection."""
 
     def rpc(self, method: str, *params: Any) -> Any:
         """Result of a method."""
@@ -36,14 +36,14 @@ class Link(Protocol):
         """End it."""
 
 
-class Line:
+class ReconnectingLink:
     """Calls methods of the node. Any thread."""
 
-    def __init__(self, connect: Callable[[], Link], tell: Callable[[str], None] = lambda _: None) -> None:
-        """``tell`` is called with what the user should know: that the node is away, and that it is back."""
+    def __init__(self, connect: Callable[[], RpcLink], tell: Callable[[str], None] = lambda _: None) -> None:
+        """``tell`` is called with messages for the user: the node is away, the node is back."""
         self._connect, self._tell = connect, tell
         self._lock = threading.Lock()
-        self._link: Link | None = None
+        self._link: RpcLink | None = None
         self._is_away = False
         self._was_there = False
         self._is_closed = threading.Event()
@@ -72,7 +72,7 @@ class Line:
                 return answer
 
     def wait_until_back(self, seconds: float, gives_up: Callable[[], bool]) -> None:
-        """Return when the node answers, after so many seconds, or when there is nothing to wait for any more."""
+        """Return when the node answers, after so many seconds, or when the connection is closed."""
         deadline = time.monotonic() + seconds
         while self._is_away and time.monotonic() < deadline and not gives_up():
             if self._is_closed.wait(WAIT_FIRST_S):
@@ -86,13 +86,13 @@ class Line:
         if link is not None:
             link.close()
 
-    def _connected(self) -> Link:
+    def _connected(self) -> RpcLink:
         with self._lock:
             if self._link is None:
                 self._link = self._connect()
             return self._link
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: RpcLink) -> None:
         with self._lock:
             if self._link is not link:
                 return
@@ -132,7 +132,7 @@ class Line:
 
 
 def _portable(value: Any) -> Any:
-    """Numbers that an encoding may not take as hex text."""
+    """Convert numbers that an encoding cannot represent to hex text."""
     if isinstance(value, dict):
         return {name: _portable(item) for name, item in value.items()}
     if isinstance(value, list):

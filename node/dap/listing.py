@@ -6,7 +6,7 @@ from typing import Any
 
 from node.dap import arguments as ask
 from node.dap.arguments import Refused
-from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code
+from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, KnownCode
 from node.dap.debuggee import Debuggee, Row
 
 Json = dict[str, Any]
@@ -15,13 +15,13 @@ THREAD = 1
 
 
 def check_thread(thread: int) -> None:
-    """There is one. Raises `Refused`."""
+    """Raises `Refused` unless it is the id of the only thread."""
     if thread != THREAD:
         raise Refused(f"no thread {thread}: a session has thread {THREAD}")
 
 
 def stack_trace(it: Debuggee, arguments: ask.StackTrace) -> Json:
-    """Call frames, the running one first; at the end of the run the outermost as it was."""
+    """Call frames, the running one first; at the end of the run, the final state of the outermost one."""
     check_thread(arguments.thread_id)
     frames = list(enumerate(it.frames()))[::-1]
     if not frames:
@@ -36,7 +36,7 @@ def stack_trace(it: Debuggee, arguments: ask.StackTrace) -> Json:
     return {"stackFrames": shown, "totalFrames": len(frames)}
 
 
-def _frame(it: Debuggee, at: int, name: str, code: Code, pc: int) -> Json:
+def _frame(it: Debuggee, at: int, name: str, code: KnownCode, pc: int) -> Json:
     return {
         "id": at + 1,
         "name": name,
@@ -49,7 +49,7 @@ def _frame(it: Debuggee, at: int, name: str, code: Code, pc: int) -> Json:
 
 
 def source(it: Debuggee, arguments: ask.SourceText) -> Json:
-    """The listing, an instruction a line."""
+    """The listing of a code, one instruction per line."""
     wanted = arguments.source or ask.Source()
     number = wanted.source_reference or arguments.source_reference
     code = it.code_meant(it.place_of(wanted)) if not number else it.code_numbered(number)
@@ -59,13 +59,13 @@ def source(it: Debuggee, arguments: ask.SourceText) -> Json:
 
 
 def loaded_sources(it: Debuggee, _: ask.Arguments) -> Json:
-    """Listings of the codes met so far."""
+    """Listings of the codes that have run so far."""
     it.frames()
     return {"sources": [code.source for code in it.codes]}
 
 
 def disassemble(it: Debuggee, arguments: ask.Disassemble) -> Json:
-    """Exactly as many instructions as are wanted; those outside the code are invalid ones, each of one byte."""
+    """Exactly as many instructions as requested; those outside the code are invalid and one byte long."""
     if arguments.instruction_count > INSTRUCTIONS_MAX:
         raise Refused(f"at most {INSTRUCTIONS_MAX} instructions at once")
     number, pc = it.at_address(arguments.memory_reference, arguments.offset)
@@ -77,7 +77,7 @@ def disassemble(it: Debuggee, arguments: ask.Disassemble) -> Json:
     return {"instructions": [_instruction(it, code, row) for row in range(first, last)]}
 
 
-def _instruction(it: Debuggee, code: Code, row: int) -> Json:
+def _instruction(it: Debuggee, code: KnownCode, row: int) -> Json:
     if not 0 <= row < len(code.lines):
         pc = row if row < 0 else len(code.bytes) + row - len(code.lines)
         return {"address": code.reference(pc), "instruction": "(outside the code)", "presentationHint": "invalid"}
@@ -88,8 +88,8 @@ def _instruction(it: Debuggee, code: Code, row: int) -> Json:
     return shown | ({"symbol": code.name} if row == 0 else {})
 
 
-def running_code(it: Debuggee) -> Code:
-    """The code of the running frame, or what ran last."""
+def running_code(it: Debuggee) -> KnownCode:
+    """The code of the running frame, or at the end the code that ran last."""
     frames = it.frames()
     return it.code_of(len(frames) - 1, frames[-1]) if frames else it.code_at_the_end()
 
@@ -105,7 +105,7 @@ def goto_targets(it: Debuggee, arguments: ask.GotoTargets) -> Json:
 
 
 def target_pc(it: Debuggee, target: int) -> int:
-    """Where a target of `goto_targets` is. Raises `Refused` when other code runs by now."""
+    """The pc of a target from `goto_targets`. Raises `Refused` if other code runs by now."""
     if target >> CODE_SHIFT != running_code(it).number:
         raise Refused(f"target {target} is not in the running code: ask for targets again")
     return target & PC_MASK

@@ -1,4 +1,4 @@
-"""Moves of the session as an editor asks for them: to a stop, past log points and counted breakpoints."""
+"""An editor's moves of the session: to a stop, past log points and breakpoints with hit conditions."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MOVES = {
 """``stepBack`` undoes ``next``: what a call did is undone with the call."""
 BACKWARD = frozenset(("step_over_back", "reverse_run"))
 _DEPTH_LOST = {"step_over": 0, "step_over_back": 0, "step_out": 1}
-"""How many frames fewer there are where a move has ended."""
+"""By how many frames the depth is lower where a move has ended."""
 LOG_LINES_MAX = 10_000
-"""Of log points in one move, which then stops."""
+"""Most lines of log points in one move, which then stops."""
 _INSERT = re.compile(r"\{([^{}]*)\}")
 
 
@@ -39,7 +39,7 @@ def event(name: str, **body: Any) -> Json:
 
 
 def stopped(reason: str, **more: Any) -> Json:
-    """The event that tells where a move ended."""
+    """The event with the position where a move ended."""
     return event("stopped", reason=reason, threadId=THREAD, allThreadsStopped=True, **more)
 
 
@@ -48,32 +48,33 @@ def output(text: str, category: str = "console", **more: Any) -> Json:
     return event("output", category=category, output=printable(text, lines=True) + "\n", **more)
 
 
-class Interruption:
-    """How others get at the session while a move runs: it is paused for them and goes on afterwards."""
+class MoveInterruption:
+    """Lets other requests use the session during a move, which pauses for them and then continues."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._wanted = 0
         self._is_parked = False
         self.pause_wanted = False
+        """Set when the user wants the move to stop."""
 
     def pause(self) -> None:
-        """The user wants the move to stop."""
+        """Make the move stop, because the user wants it."""
         self.pause_wanted = True
 
     @property
     def is_wanted(self) -> bool:
-        """Somebody waits for the session."""
+        """Whether a request waits for the session."""
         return self._wanted > 0
 
     def want(self, change: int) -> None:
-        """One more who waits for the session, or one fewer."""
+        """Count one request more, or one fewer, that waits for the session."""
         with self._condition:
             self._wanted += change
             self._condition.notify_all()
 
     def park(self) -> None:
-        """Let those who wait have the session."""
+        """Release the session for the requests that wait for it."""
         with self._condition:
             self._is_parked = True
             self._condition.notify_all()
@@ -81,13 +82,13 @@ class Interruption:
             self._is_parked = False
 
     def wait_parked(self, seconds: float) -> bool:
-        """Whether the move lets others have the session."""
+        """Wait until the move has released the session; returns whether it has."""
         with self._condition:
             return self._condition.wait_for(lambda: self._is_parked, seconds)
 
 
-def travel(it: Debuggee, name: str, interruption: Interruption) -> Iterator[Json]:
-    """Perform a move; the events on the way and the one that tells where it ended."""
+def travel(it: Debuggee, name: str, interruption: MoveInterruption) -> Iterator[Json]:
+    """Perform a move; yields its events, the last with the position where it ended."""
     it.stop_at(None)
     goal = it.state(None)["depth"] - _DEPTH_LOST.get(name, 0) if name in _DEPTH_LOST else None
     onward = {"step_over": "step_out", "step_over_back": "step_out_back"}.get(name, name)
@@ -120,7 +121,7 @@ def travel(it: Debuggee, name: str, interruption: Interruption) -> Iterator[Json
 
 
 def met(it: Debuggee) -> list[Json]:
-    """Learn the codes of the frames; what became of breakpoints that waited for one."""
+    """Register the codes of the frames; yields the events of pending breakpoints that can be set now."""
     known = len(it.codes)
     if not it.frames():
         it.code_at_the_end()
@@ -135,12 +136,12 @@ def _at_breakpoint(it: Debuggee, answer: Json, points: list[Point], others: bool
         text = f"{answer['opcode']} at pc {answer['pc']} fails"
         it.stop_at({"exceptionId": "failure", "description": text})
         return stopped(reason, hitBreakpointIds=ids, description=text, text=text)
-    more = {"description": "a breakpoint that somebody else has set"} if others and not ids else {}
+    more = {"description": "a breakpoint set by somebody else"} if others and not ids else {}
     return stopped(reason, hitBreakpointIds=ids, **more)
 
 
 def ended(it: Debuggee, answer: Json, is_forward: bool) -> list[Json]:
-    """The stop of a move that no breakpoint ended."""
+    """The stopped event of a move that no breakpoint ended."""
     halt = answer["halt"]
     if halt is None or not is_forward:
         return [stopped("pause" if answer.get("reason") == "paused" else "step")]
@@ -180,7 +181,7 @@ def run_to_the_end(it: Debuggee) -> Iterator[Json]:
 
 
 def at_entry(it: Debuggee) -> Json | None:
-    """The stop where a run would begin at a breakpoint of the editor: a move never stops where it begins."""
+    """The stopped event of a run that begins at a breakpoint of the editor: a move never stops where it begins."""
     holding = [point["id"] for point in it.call("breakpoint_list") if point["holds"]]
     points, _ = it.points.hit(holding)
     stops = [point for point in points if point.is_met() and not point.asked.log]
@@ -189,8 +190,8 @@ def at_entry(it: Debuggee) -> Json | None:
     return stopped(REASONS[stops[0].group.partition(" ")[0]], hitBreakpointIds=[point.id for point in stops])
 
 
-def begin(it: Debuggee, runs: bool, interruption: Interruption) -> Iterator[Json]:
-    """From the start of a program: stop there, or run."""
+def begin(it: Debuggee, runs: bool, interruption: MoveInterruption) -> Iterator[Json]:
+    """Stop at the start of a program, or run it."""
     yield from met(it)
     at_once = at_entry(it) if runs else stopped("entry")
     if at_once is not None:

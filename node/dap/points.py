@@ -1,4 +1,4 @@
-"""The breakpoints of one editor: what it asked for, and which breakpoints of the node each has become."""
+"""The breakpoints of one editor, and the breakpoints of the node that implement each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from node.dap.codes import Code, Place
+from node.dap.codes import CodeSelector, KnownCode
 from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
 
 PENDING = "pending: this code has not run yet"
-NO_SESSION = "pending: nothing is debugged yet"
+NO_SESSION = "pending: there is no session yet"
 _HITS = re.compile(r"\s*+(==?|>=?|<=?|%)?\s*+([0-9]{1,9})\s*+")
 _COMPARE = {
     "=": lambda hits, n: hits == n,
@@ -28,7 +28,7 @@ _COMPARE = {
 
 
 class Debugged(Protocol):
-    """What breakpoints need of the session they are set in."""
+    """What breakpoints need from their session."""
 
     @property
     def session(self) -> int | str | None:
@@ -37,8 +37,8 @@ class Debugged(Protocol):
     def call(self, name: str, *params: Any) -> Any:
         """A method of the session. Raises a `ZvmdError`."""
 
-    def code_meant(self, place: Place) -> Code | None:
-        """The code, if it was met."""
+    def code_meant(self, place: CodeSelector) -> KnownCode | None:
+        """The code, if it has run."""
 
     def line_out(self, row: int) -> int:
         """The line of a row, as the editor counts."""
@@ -46,19 +46,19 @@ class Debugged(Protocol):
 
 @dataclass(frozen=True)
 class Asked:
-    """What an editor asked for; equal ones are the same breakpoint set again."""
+    """A breakpoint as the editor requested it; an equal request sets the same breakpoint again."""
 
-    place: Place | None = None
+    place: CodeSelector | None = None
     line: int | None = None
-    """Of the code's listing, from 1."""
+    """Line in the code's listing, from 1."""
     pc: int | None = None
     fixed: tuple[tuple[tuple[str, object], ...], ...] = ()
-    """Breakpoints of the node that depend on no code."""
+    """Breakpoints of the node that do not depend on a code."""
     condition: str = ""
     hits: str = ""
     log: str = ""
     refused: str = ""
-    """Why it cannot be, whatever runs."""
+    """Why it can never be set, whatever code runs."""
 
 
 @dataclass(eq=False)
@@ -67,26 +67,26 @@ class Point:
 
     id: int
     group: str
-    """The kind of request that set it, and its source."""
+    """The kind of the request that set it, and its source."""
     asked: Asked
     numbers: list[int] = field(default_factory=list)
-    """Breakpoints of the node."""
-    code: Code | None = None
+    """Ids of its breakpoints of the node."""
+    code: KnownCode | None = None
     verified: bool = False
     message: str = NO_SESSION
     has_failed: bool = False
-    """It will not become a breakpoint of the node later."""
+    """Whether it will not become a breakpoint of the node later."""
     count: int = 0
-    """How often it was met, in either direction."""
+    """How often it was hit, in either direction."""
 
     def is_met(self) -> bool:
-        """Count it; whether the count is one to stop at."""
+        """Count a hit; returns whether its hit condition stops at this count."""
         self.count += 1
         found = _HITS.fullmatch(self.asked.hits)
         return found is None or bool(_COMPARE[found[1] or "=="](self.count, int(found[2])))
 
     def shown(self, it: Debugged) -> Json:
-        """As the protocol has it."""
+        """The breakpoint in the protocol's form."""
         answer: Json = {"id": self.id, "verified": self.verified}
         if not self.verified:
             answer |= {"message": self.message, "reason": "failed" if self.has_failed else "pending"}
@@ -97,15 +97,15 @@ class Point:
             answer["source"] = self.code.source
         return answer
 
-    def pc_in(self, code: Code) -> int | None:
-        """Where in a code it is; None if there is no such instruction."""
+    def pc_in(self, code: KnownCode) -> int | None:
+        """Its pc in a code; None if there is no such instruction."""
         if self.asked.line is not None:
             return code.pcs[self.asked.line - 1] if 1 <= self.asked.line <= len(code.pcs) else None
         return self.asked.pc if self.asked.pc is not None and code.begins_at(self.asked.pc) else None
 
 
 def is_hit_condition(text: str) -> bool:
-    """Whether it is a number, or one behind ==, >, >=, <, <= or %."""
+    """Whether it is a number, optionally after ==, >, >=, <, <= or %."""
     return not text or _HITS.fullmatch(text) is not None
 
 
@@ -116,9 +116,9 @@ class Points:
         self._groups: dict[str, list[Point]] = {}
         self._given = 0
         self._left: list[int] = []
-        """Breakpoints of the node that are to be removed."""
+        """Breakpoints of the node that still have to be removed."""
         self.are_off = False
-        """A run without debugging."""
+        """Whether breakpoints are off, for a run without debugging."""
 
     def switch(self, *, off: bool) -> None:
         """Set none of them, as in a run without debugging; or set them again."""
@@ -129,11 +129,11 @@ class Points:
 
     @property
     def numbers(self) -> list[int]:
-        """Breakpoints of the node that are this editor's."""
+        """Ids of the node's breakpoints that belong to this editor."""
         return [number for point in self for number in point.numbers] + self._left
 
     def replace(self, it: Debugged, group: str, wanted: Iterable[Asked]) -> list[Json]:
-        """The breakpoints of a group are these from now on; an answer for each, in their order."""
+        """Replace the breakpoints of a group; returns an answer for each, in order."""
         before = self._groups.get(group, [])
         points: list[Point] = []
         for asked in wanted:
@@ -141,7 +141,7 @@ class Points:
             if same is None:
                 self._given += 1
                 same = Point(self._given, group, asked)
-            same.has_failed = False  # what failed for want of room may succeed now
+            same.has_failed = False  # those refused because of a limit may succeed now
             points.append(same)
         self._groups[group] = points
         self._left += [number for point in before if point not in points for number in point.numbers]
@@ -149,12 +149,12 @@ class Points:
         return [point.shown(it) for point in points]
 
     def rename(self, before: str, group: str) -> None:
-        """A group has another name from now on."""
+        """Rename a group."""
         if before != group and before in self._groups:
             self._groups.setdefault(group, []).extend(self._groups.pop(before))
 
     def settle(self, it: Debugged, points: list[Point] | None = None) -> list[Json]:
-        """Set what can be set now of some points (None: of all); the events that tell the editor."""
+        """Set those of some points (None: all) that can be set now; returns the events for the editor."""
         if it.session is None or self.are_off:
             return []
         events = []
@@ -172,7 +172,7 @@ class Points:
             self._left.pop()
 
     def _install(self, it: Debugged, point: Point) -> bool:
-        """Whether it is settled: set, or refused."""
+        """Try to set a point; returns whether it is settled, that is, set or refused."""
         self._left, point.numbers = self._left + point.numbers, []
         point.code = _code_of(it, point)
         try:
@@ -195,31 +195,31 @@ class Points:
         return point.message != PENDING or point.verified
 
     def moved_to_another_session(self) -> None:
-        """All have to be set again."""
+        """Mark all breakpoints as not set."""
         for point in self:
             point.numbers, point.code, point.verified, point.has_failed = [], None, False, False
             point.message, point.count = NO_SESSION, 0
         self._left = []
 
     def leave(self, it: Debugged) -> None:
-        """Remove them from the session."""
+        """Remove all breakpoints from the session."""
         for number in self.numbers:
             _remove(it, number)
         self.moved_to_another_session()
 
     def hit(self, numbers: Iterable[int]) -> tuple[list[Point], bool]:
-        """Those that stopped a run, and whether one of somebody else did."""
+        """The points that stopped a run, and whether somebody else's breakpoint did."""
         wanted = set(numbers)
         mine = [point for point in self if wanted & set(point.numbers)]
         return mine, bool(wanted - {number for point in mine for number in point.numbers})
 
 
-def _code_of(it: Debugged, point: Point) -> Code | None:
+def _code_of(it: Debugged, point: Point) -> KnownCode | None:
     return None if point.asked.place is None else point.code or it.code_meant(point.asked.place)
 
 
 def _of_node(point: Point) -> list[Json]:
-    """The breakpoints of the node it takes, as far as is known now."""
+    """The node's breakpoints that it needs, as far as the codes are known."""
     asked = point.asked
     if asked.refused:
         return []
@@ -239,5 +239,5 @@ def _of_node(point: Point) -> list[Json]:
 
 
 def _remove(it: Debugged, number: int) -> None:
-    with suppress(SessionNotFound):  # somebody has removed it, or the session is gone
+    with suppress(SessionNotFound):  # somebody has removed it, or the session is closed
         it.call("breakpoint_remove", number)

@@ -1,4 +1,4 @@
-"""Messages of the Debug Adapter Protocol on byte streams, and what this adapter can do."""
+"""Messages of the Debug Adapter Protocol on byte streams, and this adapter's capabilities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 MESSAGE_BYTES_MAX = 16 << 20
 HEADER_BYTES_MAX = 4_096
-"""A line of a header; of a longer one only the end is looked at."""
+"""Longest line of a header; of a longer one only the end is used."""
 
 CAPABILITIES: Json = {
     "supportsConfigurationDoneRequest": True,
@@ -51,17 +51,17 @@ class Malformed(NamedTuple):
 
     reason: str
     seq: int | None = None
-    """The number of the request that it seems to have been."""
+    """Sequence number of the request that it probably was."""
 
 
 _LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,12})[ \t]*\r?\n$", re.IGNORECASE)
 _SEQ = re.compile(rb'"seq"\s*:\s*(\d{1,15})\b')
 _BEFORE_HEADER_BYTES = 64
-"""Kept of an over-long line: a header may begin in it."""
+"""Bytes kept of a line that is too long: a header may begin in them."""
 
 
 def messages(stream: io.BufferedIOBase | BinaryIO) -> Iterator[Json | Malformed]:
-    """What comes, until the stream ends. After something malformed, reading goes on at the next header."""
+    """The messages until the stream ends. After malformed bytes, reading continues at the next header."""
     while (length := _length(stream)) is not None:
         if isinstance(length, Malformed):
             yield length
@@ -91,7 +91,7 @@ def _length(stream: Any) -> int | Malformed | None:
     else:
         return None
     if length > MESSAGE_BYTES_MAX:
-        reason = f"a message of {length} bytes; at most {MESSAGE_BYTES_MAX} are taken"
+        reason = f"a message of {length} bytes; the limit is {MESSAGE_BYTES_MAX}"
         return Malformed(reason, _seq_in(stream.peek(HEADER_BYTES_MAX)))
     return length
 

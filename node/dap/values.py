@@ -14,20 +14,20 @@ Json = dict[str, Any]
 
 SCOPES = ("position", "stack", "memory", "storage", "transientStorage", "returnData", "logs", "calldata")
 ORDER = ("position", "stack", "calldata", "memory", "storage", "transientStorage", "returnData", "logs")
-"""As editors show them."""
+"""Names of the scopes as editors show them."""
 NAMES = {"transientStorage": "transient storage", "returnData": "return data"}
 BYTES = ("memory", "returnData", "calldata")
 """Scopes that are bytes, shown as words."""
 SCOPE_SHIFT = 8
-"""A variables reference is the frame's id and, in the lower bits, the scope's number from 1; logs have theirs above."""
+"""A variables reference has the scope's number, from 1, in its lower bits below the frame's id; logs follow them."""
 LOG_BASE = 1 << 24
 WORD_BYTES = 32
 PAGE = 1_000
 VARIABLES_MAX = 10_000
-"""Of one request; what is left is told as one more variable."""
+"""Variables in one response; one more says how many were left out."""
 MEMORY_BYTES_MAX = 1 << 20
 SHOWN_BYTES = 64
-"""Of calldata or memory in a line; the rest is behind its memory reference."""
+"""Bytes of calldata or memory shown in a line; its memory reference gives the rest."""
 _FIELDS = ("step", "pc", "opcode", "gasLeft", "depth", "halt", "codeSize")
 
 
@@ -40,7 +40,7 @@ class Where(NamedTuple):
 
 
 def frame_and_scope(reference: int) -> Where:
-    """Frame from 0 and scope of a reference."""
+    """The frame, from 0, and the scope of a reference."""
     number = reference & ((1 << SCOPE_SHIFT) - 1)
     if not 1 <= number <= len(SCOPES) or not 1 <= reference >> SCOPE_SHIFT < LOG_BASE >> SCOPE_SHIFT:
         raise Refused(f"no variables {reference}")
@@ -53,7 +53,7 @@ def reference_of(frame: int, scope: str) -> int:
 
 
 def state_of(it: Debuggee, frame: int, **windows: tuple[int, int]) -> Json:
-    """The state at a frame from 0; at the end of the run there is none but the last. Raises `Refused`."""
+    """The state at a frame, from 0; at the end of the run only the last frame exists. Raises `Refused`."""
     state = it.state(None, **windows)
     count = max(1, state["pages"]["callFrames"]["total"])
     if not 0 <= frame < count:
@@ -61,7 +61,7 @@ def state_of(it: Debuggee, frame: int, **windows: tuple[int, int]) -> Json:
     return state if frame == count - 1 else it.state(frame, **windows)
 
 
-def scopes(it: Debuggee, arguments: ask.Frame) -> Json:
+def scopes(it: Debuggee, arguments: ask.FrameArguments) -> Json:
     """All scopes of a frame, with their sizes."""
     frame = arguments.frame_id - 1
     pages = state_of(it, frame)["pages"]
@@ -83,7 +83,7 @@ def _counts(scope: str, total: int) -> tuple[int, int]:
 
 
 def variables(it: Debuggee, arguments: ask.Variables) -> Json:
-    """A scope's variables, as many as are wanted."""
+    """A page of a scope's variables."""
     if arguments.variables_reference >= LOG_BASE:
         found = _log(it, arguments.variables_reference - LOG_BASE)
         return {"variables": [] if arguments.filter == "indexed" else _chosen(found, arguments)}
@@ -163,7 +163,7 @@ def _plain(value: object) -> str:
 
 
 def evaluate(it: Debuggee, arguments: ask.Evaluate) -> Json:
-    """Value of an expression of the breakpoint language, in the frame that is named or the running one."""
+    """Value of a breakpoint expression in the given frame or the running one."""
     text, frame = arguments.expression.strip(), None if arguments.frame_id is None else arguments.frame_id - 1
     state = it.state(None) if frame is None else state_of(it, frame)
     value = it.call("evaluate", text, None if state["halt"] is not None else frame)
@@ -194,7 +194,7 @@ def _bytes_value(it: Debuggee, arguments: ask.Evaluate, value: str, frame: int |
 
 
 def memory_place(it: Debuggee, reference: str) -> Where:
-    """What a memory reference such as ``memory:0`` means; without a frame the running one. Raises `Refused`."""
+    """Resolve a memory reference such as ``memory:0``; without a frame, in the running one. Raises `Refused`."""
     scope, _, frame = reference.partition(":")
     if scope not in BYTES:
         raise Refused(f"no memory {reference[:100]!r}: memory, returnData, calldata, or an address of code")
@@ -204,7 +204,7 @@ def memory_place(it: Debuggee, reference: str) -> Where:
 
 
 def read_memory(it: Debuggee, arguments: ask.ReadMemory) -> Json:
-    """Bytes from the offset on. What lies outside is unreadable: before the start there is nothing but that."""
+    """Bytes from the offset on; those outside of the memory are unreadable."""
     count, at = min(arguments.count, MEMORY_BYTES_MAX), arguments.offset
     if arguments.memory_reference[:1].isdigit():
         number, at = it.at_address(arguments.memory_reference, arguments.offset)
@@ -225,7 +225,7 @@ def read_memory(it: Debuggee, arguments: ask.ReadMemory) -> Json:
 
 
 HANDLERS: dict[str, Row] = {
-    "scopes": (ask.Frame, scopes),
+    "scopes": (ask.FrameArguments, scopes),
     "variables": (ask.Variables, variables),
     "evaluate": (ask.Evaluate, evaluate),
     "readMemory": (ask.ReadMemory, read_memory),

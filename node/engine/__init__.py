@@ -1,1 +1,1 @@
-"""The engine of the daemon: admission, ordering, execution, durability, publication."""
+"""The engine: admission, ordering, execution, durability and publication of transactions."""

@@ -1,4 +1,4 @@
-"""Development accounts: keys of the well-known mnemonic, held in memory, that the node signs with when asked."""
+"""Development accounts: keys of a mnemonic, held in memory, with which the node signs on request."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ExtendedKey(NamedTuple):
 
     @classmethod
     def of(cls, key: bytes, data: bytes) -> ExtendedKey:
-        """The two halves of an HMAC-SHA512."""
+        """The key and chain code in the two halves of an HMAC-SHA512."""
         digest = hmac.digest(key, data, "sha512")
         return cls(digest[:32], digest[32:])
 
     def child(self, index: int) -> ExtendedKey:
-        """The child key at an index; from `HARDENED` on, one that does not follow from the public key."""
+        """The child key at an index; from `HARDENED` on, a hardened one, which the public key cannot derive."""
         parent = PrivateKey(self.secret)
         head = b"\0" + self.secret if index >= HARDENED else parent.public_key.format()
         tweak = ExtendedKey.of(self.chain_code, head + index.to_bytes(4, "big"))

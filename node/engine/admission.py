@@ -1,4 +1,4 @@
-"""Which transactions the node takes, judged against the newest state plus the pool."""
+"""Decides which transactions the node accepts, by the newest state and the pool."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from vm.eligibility import (
 )
 
 SUBMISSION_BYTES_MAX = 2 * 2**20
-"""Largest submission taken: a blob transaction with the blobs of a block."""
+"""Largest accepted submission: a blob transaction with the blobs of a whole block."""
 TRANSACTION_BYTES_MAX = 128 * 1024
 """Largest transaction without blobs, as in geth's pool."""
 
 
 def decode(raw: bytes, config: ChainConfig, fork: Fork) -> PooledTransaction:
-    """Decode a signed transaction as clients send it, recover its sender, check what needs no state. Any thread.
+    """Decode a signed transaction as clients send it, recover its sender, and check what needs no state. Any thread.
 
     Blobs beside a transaction are checked and left out. Raises `MalformedTransaction`, `BlobsMissing`,
     `InvalidSignature` and the other static subclasses of `InvalidTransaction`.
@@ -46,7 +46,7 @@ def decode(raw: bytes, config: ChainConfig, fork: Fork) -> PooledTransaction:
 
 
 def own(transaction: Transaction, sender: Address, config: ChainConfig, fork: Fork) -> PooledTransaction:
-    """A transaction that the node itself signed or that it impersonates a sender for, checked as `decode` checks.
+    """Check a transaction that the node signed, or whose sender it impersonates, as `decode` does.
 
     Raises the same errors; `BlobsMissing` for every blob transaction.
     """
@@ -71,7 +71,7 @@ def _encoded(transaction: Transaction, config: ChainConfig, fork: Fork) -> bytes
 
 
 class NextBlock(NamedTuple):
-    """What admission has to know of the block after the newest one."""
+    """The values of the next block that admission needs."""
 
     fork: Fork
     gas_limit: int
@@ -81,7 +81,7 @@ class NextBlock(NamedTuple):
 
 
 def next_block(parent: Header, settings: ChainSettings, config: ChainConfig, now: int) -> NextBlock:
-    """Of the block after ``parent``; ``now`` is the wall clock, Unix seconds."""
+    """Those of the block after ``parent``; ``now`` is the wall clock, Unix seconds."""
     timestamp = next_timestamp(parent, settings, now)
     fork = config.fork_at(parent.number + 1, timestamp)
     blob_gas = config.blobs_at(timestamp).max * GAS_PER_BLOB

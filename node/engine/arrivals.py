@@ -1,7 +1,7 @@
-"""Transactions as they come into the pool, for those who subscribed to them.
+"""Publishes transactions that enter the pool to ``eth_subscribe`` and event streams.
 
-Each is told of when it is durable and before the block that has it is shown, with instant sealing too. The newest are
-kept for all followers together, within bounds; a follower that falls further behind is told so and dropped.
+A transaction is published once it is durable and before the block that contains it, with instant sealing too. One
+bounded buffer holds the newest for all followers; a follower that falls behind it gets an error and is dropped.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from node.api.types import PendingTransaction
 KEPT_MAX = 16_384
 """Transactions kept for followers: as many as the pool holds."""
 KEPT_BYTES_MAX = 16 * 2**20
-"""Call data of those kept, bytes; the newest one is kept whatever its size."""
+"""Bytes of calldata of the kept transactions; the newest one is kept whatever its size."""
 
 
 class Arrivals:
-    """Used on the event loop only."""
+    """The newest transactions that entered the pool. Event loop only."""
 
     def __init__(self) -> None:
         self._kept: deque[PendingTransaction] = deque()
@@ -33,11 +33,11 @@ class Arrivals:
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody wants to know; safe to ask on any thread."""
+        """Whether there are followers. Any thread."""
         return self._followers > 0
 
     def add(self, arrived: Iterable[PendingTransaction]) -> None:
-        """These are in the pool, in this order."""
+        """Publish transactions that entered the pool, in this order."""
         if not self._followers:
             return
         for item in arrived:
@@ -50,7 +50,7 @@ class Arrivals:
         self._arrived = asyncio.Event()
 
     async def follow(self) -> AsyncIterator[list[PendingTransaction]]:
-        """Those that arrive from the first step of the iteration on. Raises `LimitExceeded`."""
+        """Transactions that arrive after the iteration begins. Raises `LimitExceeded`."""
         self._followers += 1
         try:
             following = self._next

@@ -1,7 +1,7 @@
-"""Development calls as the writer does them: time, fees, the state itself, the pool, snapshots and the way back.
+"""Development calls as the writer executes them: time, fees, state, pool, snapshots and rewinds.
 
-Each function gets the chain, the wall clock and its arguments, logs what it does before it is answered, and returns
-the answer: a number, a text, a boolean or None. `CHEATS` is the list; names are the node's own.
+Each function gets the chain, the wall clock and its arguments, makes the log records, and returns the answer: a number,
+a string, a boolean or None. `CHEATS` is the list; the names are the node's own.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _lead(chain: LoggedChain, now: int) -> int:
 
 
 def set_next_timestamp(chain: LoggedChain, _now: int, timestamp: int) -> Answer:
-    """Timestamp of the next block; the clock goes on from there."""
+    """Set the timestamp of the next block; the clock continues from there."""
     check_time(timestamp)
     if timestamp <= chain.applied.tip.timestamp:
         raise CheatRefused(f"timestamp {timestamp} is not after the newest block's, {chain.applied.tip.timestamp}")
@@ -59,7 +59,7 @@ def set_next_timestamp(chain: LoggedChain, _now: int, timestamp: int) -> Answer:
 
 
 def set_interval(chain: LoggedChain, _now: int, seconds: int | None) -> Answer:
-    """Seconds between the timestamps of blocks, None for the clock's; whether there was an interval before."""
+    """Set the seconds between blocks, None to follow the clock; returns whether an interval was set before."""
     before = chain.applied.settings.timestamp_interval
     if seconds is not None:
         check_time(seconds)
@@ -70,7 +70,7 @@ def set_interval(chain: LoggedChain, _now: int, seconds: int | None) -> Answer:
 def check_time(seconds: int) -> None:
     """Raises `CheatRefused` for seconds that no block may have."""
     if not 0 <= seconds <= TIMESTAMP_MAX:
-        raise CheatRefused(f"{seconds} seconds are no time of a block")
+        raise CheatRefused(f"{seconds} is not a block's time")
 
 
 # Fees, fee recipient, randomness, limits
@@ -96,7 +96,7 @@ def setting(name: str) -> Callable[[LoggedChain, int, Any], Answer]:
 
 
 def impersonate(chain: LoggedChain, _now: int, address: Address, enabled: bool) -> Answer:
-    """Let an account send transactions that nobody signed, or no longer; whether that changed anything."""
+    """Start or stop impersonating an account; returns whether that changed anything."""
     accounts = [known for known in chain.applied.settings.impersonated if known != address]
     if enabled and len(accounts) >= IMPERSONATED_MAX:
         raise CheatRefused(f"{IMPERSONATED_MAX} accounts are impersonated already")
@@ -123,7 +123,7 @@ def amend(chain: LoggedChain, _now: int, *amendments: list[Any]) -> Answer:
 
 
 def add_balance(chain: LoggedChain, now: int, addresses: list[Address], wei: int) -> Answer:
-    """Raise balances, at most to 2**256 - 1; the last one then."""
+    """Raise balances, at most to 2**256 - 1; returns the last one."""
     state, balance = chain.applied.newest_state(), 0
     amendments: list[list[Any]] = []
     for address in addresses:
@@ -138,7 +138,7 @@ def add_balance(chain: LoggedChain, now: int, addresses: list[Address], wei: int
 
 
 def drop(chain: LoggedChain, _now: int, transaction_hash: Hash32) -> Answer:
-    """Forget a waiting transaction; whether it waited."""
+    """Drop a waiting transaction; returns whether it was there."""
     entry = chain.pool.get(transaction_hash)
     if entry is not None:
         _drop(chain, [entry], "dropped by its hash (anvil_dropTransaction)")
@@ -146,13 +146,13 @@ def drop(chain: LoggedChain, _now: int, transaction_hash: Hash32) -> Answer:
 
 
 def drop_sender(chain: LoggedChain, _now: int, sender: Address) -> Answer:
-    """Forget what an account has waiting; how many."""
+    """Drop all waiting transactions of an account; returns their number."""
     waiting = [entry for entry in chain.pool.entries() if entry.sender == sender]
     return _drop(chain, waiting, "dropped with all of its sender's (anvil_removePoolTransactions)")
 
 
 def drop_all(chain: LoggedChain, _now: int) -> Answer:
-    """Forget everything that waits; how many."""
+    """Drop all waiting transactions; returns their number."""
     return _drop(chain, chain.pool.entries(), "dropped with all that waited (anvil_dropAllTransactions)")
 
 
@@ -161,21 +161,21 @@ def _drop(chain: LoggedChain, entries: list[PooledTransaction], reason: str) -> 
     return len(entries)
 
 
-# Snapshots and the way back. Nothing else may be under way: see `node.engine.requests.ALONE`.
+# Snapshots and rewinds. Nothing else may be under way: see `node.engine.requests.ALONE`.
 
 
 def snapshot(chain: LoggedChain, now: int) -> Answer:
-    """Remember chain, state, pool and time; the snapshot's id."""
+    """Save chain, state, pool and time; returns the snapshot's id."""
     settings = chain.applied.settings
     return chain.snapshot({name: getattr(settings, name) for name in ROLLED_BACK}, now)
 
 
 def revert(chain: LoggedChain, now: int, number: int) -> Answer:
-    """Bring everything back to a snapshot, which is used up with all later ones; whether there was one."""
+    """Restore a snapshot, which is deleted together with all later ones; returns whether it existed."""
     if number not in chain.applied.snapshots:
         return False
     kept = Snapshot(*chain.applied.snapshots[number])
-    # The clock goes on from where it stood then.
+    # The clock continues from its time in the snapshot.
     offset = kept.settings["time_offset_seconds"] + kept.at - now
     settings = {**kept.settings, "time_offset_seconds": offset}
     _go_back(chain, Revert(kept.block, kept.position, kept.pool, settings, number))
@@ -183,7 +183,7 @@ def revert(chain: LoggedChain, now: int, number: int) -> Answer:
 
 
 def roll_back(chain: LoggedChain, _now: int, depth: int) -> Answer:
-    """Take the newest blocks out of the chain; their transactions are gone. The number of the head."""
+    """Remove the newest blocks from the chain; their transactions are dropped. Returns the head's number."""
     target = chain.applied.tip.number - depth
     if target < 0:
         raise CheatRefused(f"{depth} blocks cannot be taken from a chain of {chain.applied.tip.number}")
@@ -194,7 +194,7 @@ def roll_back(chain: LoggedChain, _now: int, depth: int) -> Answer:
 
 
 def reset(chain: LoggedChain, _now: int) -> Answer:
-    """Back to genesis, with an empty pool and the clock and the fees of a new chain."""
+    """Reset to the genesis, with an empty pool and the clock and fees of a new chain."""
     chain.set("resets", chain.applied.settings.resets + 1)
     genesis = chain.applied.chain.header(0)
     assert genesis is not None
@@ -212,7 +212,7 @@ def _later_snapshots(chain: LoggedChain, position: int) -> int:
 def _go_back(chain: LoggedChain, back: Revert) -> None:
     state = chain.applied.state
     if not state.keeps(back.position):
-        raise OutOfReach(f"block {back.block} cannot be gone back to: states are kept from block {state.oldest} on")
+        raise OutOfReach(f"block {back.block} is out of reach: states are kept from block {state.oldest} on")
     chain.log_revert(back)
 
 
@@ -240,6 +240,6 @@ CHEATS: dict[str, Callable[..., Answer]] = {
 
 
 def perform(chain: LoggedChain, now: int, name: str, arguments: tuple[Any, ...]) -> Answer:
-    """Do one development call; its answer. Raises `CheatRefused`, `OutOfReach`."""
+    """Execute one development call; returns its answer. Raises `CheatRefused`, `OutOfReach`."""
     return CHEATS[name](chain, now, *arguments)
 

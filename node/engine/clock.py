@@ -1,4 +1,4 @@
-"""Where the node gets the time from, so that tests and simulations can give it."""
+"""The clock as an interface, so that tests and simulations can supply the time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class FixedClock:
-    """A clock that stands still until it is moved."""
+    """A clock that does not advance until it is moved."""
 
     def __init__(self, seconds: int) -> None:
         self.seconds = seconds
@@ -40,5 +40,5 @@ class FixedClock:
         return self.seconds
 
     def sleep(self, seconds: float) -> None:
-        """Move on by so much, rounded up."""
+        """Advance by so many seconds, rounded up."""
         self.seconds += math.ceil(seconds)

@@ -1,4 +1,4 @@
-"""Carries out what the writer decides: threads, the log's appends and syncs, publication, patience with a full disk.
+"""Carries out the writer's turns: appends to the log and syncs it, publishes, answers, and waits out a full disk.
 
 One thread steps the writer, another syncs the log: while a turn syncs, the next one is made. Nothing is answered, shown
 to a reader or checkpointed before the sync that holds it (docs/design/0002).
@@ -29,35 +29,35 @@ log = structlog.get_logger(__name__)
 INBOX_MAX = 8_192
 """Requests that may wait for the writer."""
 OVERLAY_BYTES_MAX = 256 * 2**20
-"""Memory that blocks in no checkpoint may take before requests are refused for a while."""
+"""Memory of blocks above the last checkpoint, from which on requests are refused until one is written."""
 TURNS_IN_FLIGHT_MAX = 4
 """Turns that may wait for the committer before the writer pauses."""
 IDLE_SECONDS = 1.0
 FULL_DISK_RETRY_SECONDS = 1.0
 FULL_DISK_PATIENCE = 5
-"""Tries after which those who wait are told that the disk is full: nobody should wait for hours, and they can ask again
+"""Attempts after which waiting requests get a disk-full error: clients need not wait for hours, and can ask again
 by the same bytes or the same key. What they sent stays in line for the log."""
 FULL = "the disk is full; what was sent is neither refused nor durable yet"
 
 
 def _ignore(*_: object) -> None:
-    """For those who do not want to be called."""
+    """Default of a listener that is not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is called, and on which thread."""
+    """Callbacks, and the threads that call them."""
 
     on_fault: Callable[[BaseException], None] = _ignore
-    """A thread ends with this exception: the process has to end. That thread."""
+    """A thread fails with this exception, so the process has to end. Called on that thread."""
     on_full: Callable[[], None] = _ignore
-    """The log finds no room: somebody should make some. Committer thread."""
+    """The log's disk is full: free space if possible. Committer thread."""
     on_admitted: Callable[[list[PooledTransaction]], None] = _ignore
-    """These came into the pool, durable now, before the blocks that have them are shown. Committer thread."""
+    """These transactions entered the pool and are durable; their blocks are not published yet. Committer thread."""
     on_publish: Callable[[int], None] = _ignore
     """Readers see everything up to the record with this LSN. Committer thread."""
     heartbeat: Callable[[], None] = _ignore
-    """At least every `IDLE_SECONDS`, so that a stuck writer is noticed (watchdog). Writer thread."""
+    """Called at least every `IDLE_SECONDS`, so that the watchdog notices a stuck writer. Writer thread."""
 
 
 class Committer:
@@ -72,7 +72,7 @@ class Committer:
         self._turns: queue.Queue[Turn | None] = queue.Queue(TURNS_IN_FLIGHT_MAX)
         self._stopping = False
         self._gate = threading.Lock()
-        """Held while a request goes into the inbox, and while the end goes in: nothing comes behind the end."""
+        """Held while a request or the end marker enters the inbox, so that nothing follows the end marker."""
         self._work_seconds = 0.0
         self._log_is_full = False
         self._has_room = True
@@ -82,12 +82,12 @@ class Committer:
         ]
 
     def start(self) -> None:
-        """Begin to take requests."""
+        """Start both threads and accept requests."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish what was taken, make it durable, and end both threads."""
+        """Finish all accepted requests, make them durable, and end both threads."""
         with self._gate:
             self._stopping = True
             self._inbox.put(None)
@@ -100,21 +100,21 @@ class Committer:
 
     @property
     def work_seconds(self) -> float:
-        """CPU time the writer has spent on requests: replaying what it did takes about as long."""
+        """CPU time the writer has spent on requests, about the time that replaying them would take."""
         return self._work_seconds
 
     @property
     def waiting(self) -> int:
-        """Requests in the inbox."""
+        """Number of requests in the inbox."""
         return self._inbox.qsize()
 
     @property
     def read_only(self) -> bool:
-        """Changes are refused until the disk has room again."""
+        """Whether changes are refused until the disk has space again."""
         return self._log_is_full or not self._has_room
 
     def disk_has_room(self, has_room: bool) -> None:
-        """What somebody who watches the disk found; without room, changes are refused."""
+        """Report whether the disk has space; without it, changes are refused."""
         self._has_room = has_room
 
     def put(self, request: Request) -> None:
@@ -123,7 +123,7 @@ class Committer:
             if self.read_only:
                 raise ReadOnly("the log's disk is full" if self._log_is_full else "the log's disk is nearly full")
             if self._store.state.overlay_bytes > OVERLAY_BYTES_MAX:
-                raise WriterBusy("blocks are made faster than checkpoints write them down")
+                raise WriterBusy("blocks are sealed faster than checkpoints can write them")
         with self._gate:
             if self._stopping:
                 raise NodeStopping("the node is stopping")
@@ -151,7 +151,7 @@ class Committer:
         self._turns.put(None)
 
     def _take(self) -> tuple[list[Request], bool]:
-        """Everything that waits, and whether the end came; waits for the first request, `IDLE_SECONDS` at most, if no
+        """All waiting requests, and whether the end marker came. Waits `IDLE_SECONDS` at most for the first one, unless
         blocks are due.
         """
         requests: list[Request] = []
@@ -165,7 +165,7 @@ class Committer:
         return requests, True
 
     def _hand_over(self, turn: Turn) -> None:
-        """Give the turn to the committer; or commit it here if both would wait for it, which saves waking a thread."""
+        """Give the turn to the committer thread, or commit it here if that one is idle, which saves a thread switch."""
         if self._inbox.empty() and not self._turns.unfinished_tasks:
             self.commit(turn)
         else:
@@ -180,7 +180,7 @@ class Committer:
         self._writer.published(self._store.head.number)
         if any(map(goes_back, requests)):
             try:
-                self._store.write_frozen()  # nothing can be taken out of a checkpoint under way
+                self._store.write_frozen()  # a checkpoint in progress cannot be changed
             except StorageFull as error:
                 refusal = ReadOnly(f"the disk is full: {error}")
                 turn = self._writer.step([], self.now())
@@ -193,7 +193,7 @@ class Committer:
         return turn if turn.back is None else self._go_back(turn)
 
     def _go_back(self, turn: Turn) -> Turn:
-        """Bring the chain back, durable first; then the turn that goes on from there, which answers both."""
+        """Rewind the chain once its record is durable; returns the turn that continues there and answers both."""
         assert turn.back is not None
         self._flush(turn)
         self._store.revert(turn.back.revert, turn.back.lsn)
@@ -211,7 +211,7 @@ class Committer:
             self._turns.task_done()
 
     def commit(self, turn: Turn) -> None:
-        """Make a turn durable, show it to readers, answer it: in this order. Raises `StoragePanic`."""
+        """Make a turn durable, publish it, answer it, in this order. Raises `StoragePanic`."""
         reach("pipeline.commit.before")
         self._flush(turn)
         reach("pipeline.durable")
@@ -236,14 +236,14 @@ class Committer:
         self._listeners.on_publish(turn.lsn)
 
     def _flush(self, turn: Turn) -> None:
-        """Wait until the log is durable as far as the turn; a full disk makes the node read-only meanwhile."""
+        """Wait until the log is durable up to the turn's end; while the disk is full, the node is read-only."""
         tries = 0
         while True:
             try:
                 self._store.wal.flush(turn.lsn)
             except StorageFull as error:
                 if not self._log_is_full:
-                    log.error("disk full: read-only until there is room", error=str(error))
+                    log.error("disk full: read-only until there is space", error=str(error))
                 self._log_is_full = True
                 self._listeners.on_full()
                 tries += 1

@@ -1,7 +1,7 @@
 """Contracts that a new development chain begins with, as public chains have them: CREATE2 deployer, Multicall3 ...
 
-``config/dev-contracts.json`` holds, for each, the transaction that deployed it everywhere: signed for no chain in
-particular, by an account whose key nobody has ("Nick's method", EIP-1820). Address and code follow from it.
+``config/dev-contracts.json`` has, for each, the transaction that deployed it on public chains: without a chain id, from
+an account whose key nobody has ("Nick's method", EIP-1820). Address and code follow from it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DevContract(NamedTuple):
 
     name: str
     deployer: Address
-    """The account of the deployment transaction: its nonce is used up."""
+    """Sender of the deployment transaction; its nonce is 1 afterwards."""
     address: Address
     code: bytes
     """Runtime code."""
@@ -35,7 +35,7 @@ class _Entry(msgspec.Struct, frozen=True):
     name: str
     source: str
     constructor_bytes: int
-    """Length of the code that returns the rest of itself as runtime code."""
+    """Length of the constructor, which returns the rest of the creation code as runtime code."""
     deployment: str
     """The signed transaction, hex."""
 
@@ -59,7 +59,7 @@ def dev_alloc() -> dict[Address, GenesisAccount]:
 
 
 def contract_names(alloc: Mapping[Address, GenesisAccount]) -> Collection[str]:
-    """Which of them a chain began with: a data directory keeps the genesis that an earlier build gave it."""
+    """Names of those in a chain's genesis, which may come from an earlier build."""
     return [
         known.name for known in dev_contracts() if known.address in alloc and alloc[known.address].code == known.code
     ]

@@ -18,7 +18,7 @@ from vm.machine import Machine
 
 
 class BlockBuilder:
-    """A block being filled. Nothing outside changes before `seal`."""
+    """A block being filled. It changes nothing else before `seal`."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class BlockBuilder:
         block_hash: BlockHashes,
         listener: Listener | None = None,
     ) -> None:
-        """``state`` is the one that the block starts from; ``listener`` hears how each transaction ended."""
+        """``state`` is the pre-state of the block; ``listener`` gets the result of each transaction."""
         self._environment = environment
         self._execution = BlockExecution(machine, environment, state, block_hash, listener=listener)
         self._execution.begin()
@@ -43,7 +43,7 @@ class BlockBuilder:
         return self._execution.journal.nonce(sender)
 
     def has_room(self, transaction: Transaction) -> bool:
-        """Whether the block has the gas and the blob gas left that the transaction may use."""
+        """Whether the block has enough gas and blob gas left for the transaction."""
         return transaction.gas_limit <= self.gas_left and blob_gas_of(transaction) <= self._execution.blob_gas_left
 
     def add(self, transaction: Transaction, sender: Address, raw: bytes) -> Receipt:
@@ -54,7 +54,7 @@ class BlockBuilder:
         return receipt
 
     def finish(self) -> BlockResult:
-        """What the block did, with the system calls at its end; nothing can be added afterwards."""
+        """Run the system calls at the block's end and return its result; nothing can be added afterwards."""
         return self._execution.finish()
 
     def seal(self, apply: Callable[[StateDelta], Hash32]) -> SealedBlock:
@@ -69,7 +69,7 @@ def replay_block(
     chain: AppliedChain,
     known: KnownOutcome | None = None,
 ) -> SealedBlock:
-    """Run a logged block again, or apply what it is known to have done; the caller compares either with the seal.
+    """Execute a logged block again, or apply its logged delta; the caller compares the result with the seal.
 
     Raises `InvalidTransaction` if a transaction in it cannot be executed.
     """

@@ -1,4 +1,4 @@
-"""What became of a transaction, put together from the chain, the pool and the log's fates."""
+"""The fate of a transaction, from the chain, the pool and the FATE records of the log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Fates:
-    """Reads on any thread."""
+    """Looks up fates. Any thread."""
 
     store: Store
     pool: Pool
@@ -28,8 +28,8 @@ class Fates:
     """In published blocks."""
 
     def of(self, transaction_hash: Hash32) -> TransactionFate:
-        """What became of a transaction: mined, waiting and why, or why it is in no block."""
-        # The pool first: what leaves it for a block is found in the block then.
+        """The fate of a transaction: mined, waiting and why, or why it is in no block."""
+        # The pool first: a transaction that leaves it for a block is found in the block then.
         entry = self.pool.shown_entry(transaction_hash, self.store.head.number)
         known = self.store.fates.get(transaction_hash)
         if (place := self.location(transaction_hash)) is not None:
@@ -37,7 +37,7 @@ class Fates:
         if entry is not None:
             return TransactionFate("waiting", self._why_waiting(entry))
         if known is None:
-            return TransactionFate("unknown", "never taken by this node, or forgotten since")
+            return TransactionFate("unknown", "never accepted by this node, or no longer known")
         status: Any = known.kind
         replaced_by = Hash32(known.replaced_by) if known.replaced_by is not None else None
         return TransactionFate(status, known.reason, known.block, replaced_by)
@@ -56,7 +56,7 @@ class Fates:
         except InvalidTransaction as error:
             return str(error)
         if transaction.nonce > account.nonce:
-            return f"behind the sender's transaction with nonce {account.nonce}"
+            return f"after the sender's transaction with nonce {account.nonce}"
         if settings.automine:
             return "for the next block"
         interval = settings.interval_milliseconds / 1000

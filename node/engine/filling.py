@@ -1,4 +1,4 @@
-"""Fills a block from the pool: the one way in which transactions are chosen, for the writer and for ``pending``."""
+"""Fills a block from the pool, for the writer and for the pending block alike."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from storage.errors import StorageError
 from vm.interruption import checkpoint
 
 GAS_MIN = SCHEDULES[LATEST_FORK].transaction
-"""A block with less gas left takes no further transaction."""
+"""A block with less gas left is full."""
 NOT_YET = (NonceTooHigh, FeeTooLow, BlobFeeTooLow)
-"""Reasons for which a transaction stays in the pool; any other reason is final."""
+"""Errors after which a transaction stays in the pool; any other is final."""
 
 
 def fill(
@@ -26,7 +26,7 @@ def fill(
 ) -> None:
     """Execute the entries that fit, in their order.
 
-    ``take`` is told of each one that is in the block, ``refuse`` of each one that can never be, with the reason: an
+    ``take`` is called for each one that is in the block, ``refuse`` for each one that can never be, with the reason: an
     `InvalidTransaction`, or the exception of a bug. Both have to remove the entry from the pool that ``entries`` comes
     from. A `StorageError` leaves the function, and so does what a reader's thread is interrupted with.
     """

@@ -1,4 +1,4 @@
-"""What the writer can do to the chain: each method changes it in memory and makes the records for a replay."""
+"""The chain as the writer changes it: each method changes memory and makes the log records that replay the change."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from vm.block import Listener
 from vm.machine import Machine
 
 DROPPED_AT_ONCE = 1_024
-"""Transactions that one record takes out of the pool."""
+"""Most transactions that one record removes from the pool."""
 Ended = list[tuple[PooledTransaction, Fate]]
-"""Transactions that left the pool other than into a block, and why."""
+"""Transactions that left the pool but not into a block, and why."""
 
 
 class GoBack(NamedTuple):
-    """The chain is to be brought back once the turn is durable, and not before: readers see it at once."""
+    """A rewind of the chain. It is executed only after the turn is durable, because readers see it at once."""
 
     revert: Revert
     lsn: int
     """Of its record."""
     waiting: list[PooledTransaction]
-    """What waits in the pool from then on."""
+    """Content of the pool afterwards."""
 
 
 class TurnChanges(NamedTuple):
-    """What was done to the chain in one turn."""
+    """The changes to the chain in one turn."""
 
     records: list[NewRecord]
     sealed: list[SealedBlock]
@@ -53,7 +53,7 @@ class TurnChanges(NamedTuple):
 
 
 class LoggedChain:
-    """The applied chain, the pool, and the records that the log does not have yet. Owned by the writer."""
+    """The applied chain, the pool, and the records not appended to the log yet. Owned by the writer."""
 
     def __init__(
         self,
@@ -66,12 +66,12 @@ class LoggedChain:
         deltas: Deltas = Deltas.AUTO,
         listener: Callable[[], Listener | None] = lambda: None,
     ) -> None:
-        """``listener`` gives what a new block tells how its transactions ended, before it is durable."""
+        """``listener`` returns the callback for the results of a new block's transactions before it is durable."""
         self.applied = applied
         self.pool = pool
         self.records = records
         self.going_back: GoBack | None = None
-        """Asked for in this turn."""
+        """The rewind requested in this turn."""
         self._ended: Ended = []
         self._sealed: list[SealedBlock] = []
         self._machine = machine
@@ -79,18 +79,18 @@ class LoggedChain:
         self._deltas = deltas
         self._listener = listener
         self._unlogged: list[PooledTransaction] = []
-        self._next_arrival = records.last_lsn + 1  # after those of logged transactions, which are LSNs
+        self._next_arrival = records.last_lsn + 1  # above those of logged transactions, which are LSNs
 
     def account(self, address: Address) -> Account:
         """The account in the newest state; the empty one if there is none."""
         return self.applied.newest_state().account(address) or EMPTY_ACCOUNT
 
     def next_block(self, now: int) -> NextBlock:
-        """What the pool has to know of the block after the tip. ``now`` is the wall clock in seconds."""
+        """The values of the next block that admission needs. ``now`` is the wall clock in seconds."""
         return next_block(self.applied.tip, self.applied.settings, self._config, now)
 
     def take_changes(self) -> TurnChanges:
-        """What was done since the last call; a turn ends with it."""
+        """Return and clear the changes since the last call, at the end of a turn."""
         changes = TurnChanges(self.records.take(), self._sealed, self._ended, self.going_back)
         self._sealed, self._ended, self.going_back = [], [], None
         return changes
@@ -118,7 +118,7 @@ class LoggedChain:
         self._unlogged.clear()
 
     def drop(self, leaving: Ended) -> None:
-        """Take transactions out of the pool for good: a restart does not bring back those that the log has.
+        """Remove transactions from the pool permanently: a restart does not bring back those that the log has.
 
         Their fate is logged with them. Those that the log does not have were not answered with their hash yet.
         """
@@ -156,7 +156,7 @@ class LoggedChain:
         )
 
     def take(self, entry: PooledTransaction) -> None:
-        """The block under way has this transaction."""
+        """Move a transaction from the pool to the current block."""
         self.pool.take(entry, self.applied.tip.number + 1)
 
     def seal(self, builder: BlockBuilder, now: int) -> SealedBlock:
@@ -169,7 +169,7 @@ class LoggedChain:
         applied.add_block(sealed, self.records.add(RecordType.BLOCK_SEAL, sealed.seal_record()))
         self._sealed.append(sealed)
         settings = applied.settings
-        if settings.next_timestamp is not None:  # time goes on from there
+        if settings.next_timestamp is not None:  # the clock continues from there
             self.set("time_offset_seconds", sealed.environment.timestamp - now)
         for name in ONE_BLOCK:
             if getattr(settings, name) is not None:
@@ -177,7 +177,7 @@ class LoggedChain:
         return sealed
 
     def _log_delta(self, sealed: SealedBlock) -> None:
-        """Log what the block did, if the setting says so and it fits into a record."""
+        """Log the block's delta, if the setting asks for it and it fits into a record."""
         if self._deltas.wants(sealed.header.gas_used, len(sealed.rows)):
             assert self.applied.last_delta is not None
             payload = sealed.delta_record(self.applied.last_delta)
@@ -192,22 +192,22 @@ class LoggedChain:
         self.applied.change_settings({name: value})
 
     def remember_answer(self, key: str, answered: Answered) -> None:
-        """Remember what a request with an idempotency key was answered, so that it is not done twice."""
+        """Store the answer to a request with an idempotency key, so that it is not executed twice."""
         self.records.add(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
         self.applied.answers.put(key, answered)
 
     def keep_session(self, session: int, change: Kept | Place | None) -> None:
-        """Keep a debug session, the place it is at now, or that it was closed."""
+        """Log a debug session, its new position, or its closing."""
         kind, payload = session_record(session, change)
         self.applied.sessions.put(session, change, self.records.add(kind, payload), len(payload))
 
     def keep_template(self, name: str, content: bytes | None) -> None:
-        """Keep a user's template, or that it was removed."""
+        """Log a user's template or its removal."""
         self.records.add(RecordType.TEMPLATE, encode_template(name, content))
         self.applied.templates.put(name, content)
 
     def freeze(self) -> int | None:
-        """Freeze the newest state for a checkpoint; its block number, or None if there is nothing new to write."""
+        """Freeze the newest state for a checkpoint; returns its block number, or None if there is nothing new."""
         return self.applied.freeze(self.records.last_lsn, self.pool.oldest_lsn())
 
     # Development calls
@@ -218,7 +218,7 @@ class LoggedChain:
         self.applied.amend(amendments)
 
     def snapshot(self, settings: Mapping[str, Any], now: int) -> int:
-        """Remember this moment and these settings; the snapshot's id. Raises `CheatRefused` for too large a pool."""
+        """Save this moment and these settings; returns the snapshot's id. Raises `CheatRefused`: too large a pool."""
         applied, waiting = self.applied, self.pool.entries()
         lsns = [entry.lsn for entry in waiting if entry.lsn is not None]
         head = applied.head
@@ -230,12 +230,12 @@ class LoggedChain:
         return taken.id
 
     def log_revert(self, back: Revert) -> None:
-        """Log that the chain is brought back, and what becomes of what waits only now. Raises `CheatRefused`.
+        """Log a rewind, and the fate of the transactions that wait only now. Raises `CheatRefused`.
 
-        Nothing is brought back yet: readers would see it at once, so the record has to be durable first.
+        The rewind is not executed yet: readers would see it at once, so its record must be durable first.
         """
         kept = set(back.pool)
-        fate = Fate(REVERTED, f"it waited, and the chain was brought back to block {back.block}")
+        fate = Fate(REVERTED, f"it was waiting when the chain was rewound to block {back.block}")
         payload = encode_command("revert", [list(back)])
         if len(payload) > self.records.max_payload:
             raise CheatRefused(f"revert: a record of {len(payload)} bytes; at most {self.records.max_payload} fit")
@@ -244,7 +244,7 @@ class LoggedChain:
         self.going_back = GoBack(back, lsn, self.pool.at(back.pool))
 
     def _log_cheat(self, name: str, argument: object) -> None:
-        """Raises `CheatRefused` for more than a record of the log takes."""
+        """Log a development call. Raises `CheatRefused` if it does not fit into a record."""
         try:
             self.records.add(RecordType.CHEAT, encode_command(name, [argument]))
         except RecordTooLarge as error:

@@ -1,4 +1,4 @@
-"""Whether words are a mnemonic (BIP-39): how many they are, that each is in a list, and their checksum."""
+"""Checks a mnemonic (BIP-39): the number of words, that each is in a word list, and the checksum."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BITS_A_WORD = 11
 
 
 def fault_of(mnemonic: str) -> str:
-    """What is wrong with it, empty if nothing is: a wrong word would silently give other accounts."""
+    """What is wrong with the mnemonic, empty if nothing is: a wrong word would silently give other accounts."""
     words = normalize("NFKD", mnemonic).split()
     if len(words) not in LENGTHS:
         return f"{len(words)} words; a mnemonic has {', '.join(map(str, LENGTHS[:-1]))} or {LENGTHS[-1]}"
@@ -29,7 +29,7 @@ def fault_of(mnemonic: str) -> str:
 
 
 def _word_lists() -> list[dict[str, int]]:
-    """Word -> its number, of every language. eth-account brings the lists; importing it would take a second."""
+    """For every language, word -> number. The lists are read from eth-account, whose import would take a second."""
     spec = find_spec("eth_account")
     assert spec is not None, "eth-account is not installed"
     assert spec.origin is not None

@@ -24,7 +24,7 @@ from node.api.types import (
 from node.engine import admission
 from node.engine.accounts import DevAccounts
 from node.engine.committer import Committer
-from node.engine.completion import Offered
+from node.engine.drafts import Offered
 from node.engine.fate import Fates
 from node.engine.outbox import Outbox
 from node.engine.pending import PendingBlocks
@@ -40,7 +40,7 @@ from storage.store import Store
 from vm.machine import Machine
 
 ANVIL_VERSION = "1.7.1"
-"""The anvil whose calls are answered as it does."""
+"""Version of anvil whose behaviour is matched."""
 
 
 class Node(PublishedChain):
@@ -102,7 +102,7 @@ class Node(PublishedChain):
 
     @property
     def web3_version(self) -> str:
-        """What ``web3_clientVersion`` answers: the setting, else the client version, behind anvil's where cheats work.
+        """Answer of ``web3_clientVersion``: the setting, or the client version, with anvil's before it if ``cheats``.
 
         Hardhat's network helpers of both generations work only with names that begin with anvil's or Hardhat's.
         """
@@ -110,7 +110,7 @@ class Node(PublishedChain):
         return self._web3_version or (f"anvil/v{ANVIL_VERSION}/{name}-{rest}" if self._cheats else self.client_version)
 
     def resets(self) -> int:
-        """How often the chain was brought back to its genesis by a reset."""
+        """How often the chain has been reset to its genesis."""
         return self._applied.settings.resets
 
     def status(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class Node(PublishedChain):
         return _waiting(entry) if entry else None
 
     def fate(self, transaction_hash: Hash32) -> TransactionFate:
-        """What became of a transaction: mined, waiting and why, or why it is in no block."""
+        """The fate of a transaction: mined, waiting and why, or why it is in no block."""
         return self._fates.of(transaction_hash)
 
     def pending_transactions(self) -> Sequence[PendingTransaction]:
@@ -155,7 +155,7 @@ class Node(PublishedChain):
         return [_waiting(entry) for entry in self._pool.shown_entries(self.head().number)]
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
-        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        """Transactions that enter the pool, each when it is durable and before its block is published."""
         return self._publications.arrivals()
 
     # Writing
@@ -184,7 +184,7 @@ class Node(PublishedChain):
         return Submitted(transaction_hash, self._publications.lsn, number)
 
     async def _wait_indexed(self, number: int) -> None:
-        """Index up to a block now, instead of at the job's next turn. Blocks that are indexed stay so after a crash."""
+        """Index up to a block now instead of at the next run of the job. Indexed blocks stay indexed after a crash."""
         while self._store.follower.reached < min(number, self.head().number):
             await asyncio.to_thread(self._store.index_new_blocks)
 
@@ -199,12 +199,12 @@ class Node(PublishedChain):
             return await self._submit(await self._read(lambda: self._own.complete(fields, sender)), wait, batch)
 
     async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
-        """Do a development call (`node.engine.cheats`); its answer, or what the same ``key`` was answered before.
+        """Execute a development call (`node.engine.cheats`); returns its answer, or the first answer to this ``key``.
 
         Raises `CheatsDisabled` unless this is a development chain.
         """
         if not self._cheats:
-            raise CheatsDisabled(f"{name.replace('_', ' ')}: this is no development chain")
+            raise CheatsDisabled(f"{name.replace('_', ' ')}: this is not a development chain")
         answer: Any = await self._ask(lambda done: Cheat(done, name, arguments, key))
         return answer  # type: ignore[no-any-return]
 
@@ -224,17 +224,17 @@ class Node(PublishedChain):
         return self._dev.sign(address, digest)
 
     async def mine(self, count: int = 1, interval: int = 0, key: str = "") -> int:
-        """Seal ``count`` blocks. Returns the head's number, or what the same ``key`` was answered before."""
+        """Seal ``count`` blocks. Returns the head's number, or the first answer to the same ``key``."""
         number = await self._ask(lambda done: Mine(done, count, interval, key))
         assert isinstance(number, int)
         return number
 
     async def keep_session(self, session: int, change: Kept | Place | None) -> None:
-        """Return once a debug session, where it stands now, or that it is closed, is durable."""
+        """Return once a debug session, its new position or its closing is durable."""
         await self._ask(lambda done: KeepSession(done, session, change))
 
     async def keep_template(self, name: str, content: bytes | None) -> None:
-        """Return once a user's template, or that it is removed, is durable."""
+        """Return once a user's template or its removal is durable."""
         await self._ask(lambda done: KeepTemplate(done, name, content))
 
     async def set_automine(self, enabled: bool, key: str = "") -> None:

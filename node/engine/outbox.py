@@ -1,4 +1,4 @@
-"""Requests of the event loop to the writer: sent together, each awaited."""
+"""Batches the event loop's requests to the writer, each of which is awaited."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.ops.futures import settle
 
 
 class Outbox:
-    """What one turn of the loop asks of the writer goes to it together. Used on the loop's thread."""
+    """The requests of one turn of the loop go to the writer together. Event loop only."""
 
     def __init__(self, put: Callable[[Request], None]) -> None:
         """``put`` hands a request to the writer, or raises `ZvmdError`."""
@@ -19,14 +19,14 @@ class Outbox:
         self._requests: list[Request] = []
 
     async def ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
-        """The answer to a request, which is made with what to call with it. Raises the answer if that is an error."""
+        """Make a request with its callback, and return its answer. Raises the answer if it is an error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
 
         def done(answer: object) -> None:
             loop.call_soon_threadsafe(settle, future, answer)
 
-        # What one turn of the loop brings goes to the writer together: one group, one sync.
+        # The requests of one turn of the loop go to the writer together: one group, one sync.
         self._requests.append(make(done))
         if len(self._requests) == 1:
             loop.call_soon(self._send)

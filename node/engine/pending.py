@@ -1,4 +1,4 @@
-"""The pending block: what the writer would seal now, computed on the side for readers.
+"""Builds the pending block, which the writer would seal now, for readers.
 
 It is built when it is asked for, by the writer's own steps (`next_environment`, `Pool.executable`, `fill`,
 `BlockBuilder`) over a copy of the pool and the newest published state, and kept until the head, the pool, a setting or
@@ -29,11 +29,11 @@ from vm.interruption import checkpoint
 from vm.machine import Machine
 
 LOOKS = 8
-"""Looks at head, pool and settings to find them unchanged meanwhile; the last one is taken as it is."""
+"""Attempts to read head, pool and settings without a change in between; the last attempt is used anyway."""
 
 
 class _Key(NamedTuple):
-    """All that a pending block follows from."""
+    """Everything that determines a pending block."""
 
     environment: BlockEnvironment
     published: tuple[int, int]
@@ -42,7 +42,7 @@ class _Key(NamedTuple):
 
 
 class PendingBlocks:
-    """Makes the pending block and keeps the newest one. Any thread."""
+    """Builds the pending block and caches the newest one. Any thread."""
 
     def __init__(
         self, store: Store, pool: Pool, machine: Machine, config: ChainConfig, now: Callable[[], int]
@@ -56,11 +56,11 @@ class PendingBlocks:
         self._newest: tuple[_Key, PendingBlock] | None = None
 
     def newest(self) -> PendingBlock:
-        """The block that would be sealed now. Raises what the thread is interrupted with."""
+        """The block that would be sealed now. Raises the interruption of the thread."""
         known = self._known(self._key())
         if known is not None:
             return known
-        with self._building:  # the others wait for the one that builds, and get what it built
+        with self._building:  # other threads wait for the one that builds, and use its block
             return self._known(self._key()) or self._build()
 
     def _known(self, key: _Key) -> PendingBlock | None:
@@ -78,7 +78,7 @@ class PendingBlocks:
             head = key.environment.number - 1
             try:
                 view, pool = self._store.view(head), self._pool.shown(head)
-            except StateUnavailable:  # the chain is being brought back
+            except StateUnavailable:  # the chain is being rewound
                 if look == LOOKS - 1:
                     raise
                 continue

@@ -24,29 +24,29 @@ class PooledTransaction:
     transaction: Transaction
     sender: Address
     raw: bytes
-    """As the log keeps it (`chain.transactions.encode_transaction`)."""
+    """The encoding in the log (`chain.transactions.encode_transaction`)."""
     arrival: int = 0
     """Order of admission, unique in the pool."""
     lsn: int | None = None
     """LSN of its POOL_ADMIT record; None while it is only in memory."""
 
     def arrived(self, number: int) -> None:
-        """The writer took it into the pool as this one in order."""
+        """A copy with its order of admission, given by the writer."""
         self.arrival = number
 
     def logged_at(self, lsn: int) -> None:
-        """Its POOL_ADMIT record has this LSN."""
+        """A copy with the LSN of its POOL_ADMIT record."""
         self.lsn = lsn
 
     @classmethod
     def from_log(cls, raw: bytes, lsn: int) -> PooledTransaction:
-        """From a POOL_ADMIT record. Records are in the order of arrival, so the LSN is the arrival too."""
+        """The transaction of a POOL_ADMIT record. Records are in order of arrival, so the LSN is also the arrival."""
         transaction = decode_transaction(raw)
         return cls(transaction, sender_of(transaction), raw, lsn, lsn)
 
 
 class Pool:
-    """Admitted transactions in the order a block takes them: a sender's by nonce, then by tip, then by arrival.
+    """Admitted transactions in the order in which blocks take them: a sender's by nonce, then by tip, then by arrival.
 
     Owned by the writer; methods that other threads may call say so.
     """
@@ -58,9 +58,9 @@ class Pool:
         self._leaving: dict[Hash32, tuple[int, PooledTransaction]] = {}
         self._leaving_nonces: dict[tuple[Address, int], int] = {}
         self._at_snapshots: dict[int, list[PooledTransaction]] = {}
-        """What waited when a snapshot was taken, by its id."""
+        """Content of the pool at each snapshot, by snapshot id."""
         self.version = 0
-        """Changes with the content."""
+        """Incremented with every change of the content."""
 
     def __len__(self) -> int:
         return len(self._by_hash)
@@ -74,7 +74,7 @@ class Pool:
         return sorted(self._by_hash.copy().values(), key=lambda entry: entry.arrival)
 
     def add(self, entry: PooledTransaction) -> PooledTransaction | None:
-        """Take a transaction in; returns the one it replaces.
+        """Add a transaction; returns the one it replaces.
 
         Raises `UnderpricedReplacement` and `PoolFull`.
         """
@@ -88,7 +88,7 @@ class Pool:
         return replaced
 
     def put(self, entry: PooledTransaction) -> None:
-        """Take a transaction in, in place of any other with its sender and nonce."""
+        """Add a transaction in place of any other with its sender and nonce."""
         self.version += 1
         replaced = self._by_sender.get(entry.sender, {}).get(entry.transaction.nonce)
         if replaced is not None:
@@ -104,7 +104,7 @@ class Pool:
                 raise UnderpricedReplacement(f"{field} {getattr(new, field)} is below {least}")
 
     def remove(self, entry: PooledTransaction) -> None:
-        """Forget a transaction: it is in a block, replaced, or invalid for good. What took its place stays."""
+        """Remove a transaction that is in a block, replaced, or permanently invalid; its replacement stays."""
         self.version += 1
         if self._by_hash.get(entry.transaction.hash) is entry:
             del self._by_hash[entry.transaction.hash]
@@ -115,13 +115,13 @@ class Pool:
                 del self._by_sender[entry.sender]
 
     def take(self, entry: PooledTransaction, block: int) -> None:
-        """`remove` for a transaction that goes into a block: `shown` has it until readers see that block."""
+        """Remove a transaction that goes into a block; `shown` has it until readers see that block."""
         self._leaving[entry.transaction.hash] = block, entry
         self._leaving_nonces[entry.sender, entry.transaction.nonce] = block
         self.remove(entry)
 
     def forget_left(self, head: int) -> None:
-        """Readers see the blocks up to ``head``: their transactions are not shown as waiting any more."""
+        """Readers see the blocks up to ``head``: stop showing their transactions as waiting."""
         for block, entry in [left for left in self._leaving.values() if left[0] <= head]:
             del self._leaving[entry.transaction.hash]
             if self._leaving_nonces[entry.sender, entry.transaction.nonce] == block:
@@ -132,34 +132,34 @@ class Pool:
         return transaction_hash in self._leaving
 
     def shown(self, head: int) -> Pool:
-        """A pool of its own with what waits for readers who see the blocks up to ``head``. Any thread."""
+        """A copy of the pool as readers who see the blocks up to ``head`` should see it. Any thread."""
         shown = Pool()
         for entry in self.shown_entries(head):
             shown.put(entry)
         return shown
 
     def shown_entries(self, head: int) -> list[PooledTransaction]:
-        """What `shown` would hold, in order of arrival. Any thread."""
-        waiting = self._by_hash.copy()  # first: what leaves meanwhile is in both
+        """The transactions of `shown`, in order of arrival. Any thread."""
+        waiting = self._by_hash.copy()  # first, so that a transaction that leaves meanwhile is in both
         waiting.update({digest: entry for digest, (block, entry) in self._leaving.copy().items() if block > head})
         return sorted(waiting.values(), key=lambda entry: entry.arrival)
 
     def shown_entry(self, transaction_hash: Hash32, head: int) -> PooledTransaction | None:
-        """What `shown` would have under this hash. Any thread."""
+        """The transaction of `shown` with this hash. Any thread."""
         leaving = self._leaving.get(transaction_hash)
         if leaving is not None and leaving[0] > head:
             return leaving[1]
         return self._by_hash.get(transaction_hash)
 
     def next_nonce(self, sender: Address, account_nonce: int) -> int:
-        """The nonce after the unbroken run of waiting transactions that starts at the account's nonce."""
+        """The nonce after the waiting transactions that follow the account's nonce without a gap."""
         nonces = self._by_sender.get(sender, {})
         while account_nonce in nonces:
             account_nonce += 1
         return account_nonce
 
     def shown_nonce(self, sender: Address, account_nonce: int, head: int) -> int:
-        """`next_nonce` of what `shown` would hold, from the account's nonce after block ``head``. Any thread."""
+        """`next_nonce` in `shown`, from the account's nonce after block ``head``. Any thread."""
         while account_nonce in self._by_sender.get(sender, {}) or (
             self._leaving_nonces.get((sender, account_nonce), 0) > head
         ):
@@ -167,11 +167,11 @@ class Pool:
         return account_nonce
 
     def below(self, sender: Address, nonce: int) -> list[PooledTransaction]:
-        """What a sender has waiting with lower nonces."""
+        """A sender's waiting transactions with lower nonces."""
         return [entry for known, entry in self._by_sender.get(sender, {}).items() if known < nonce]
 
     def spending(self, sender: Address, but: int) -> int:
-        """Wei that a sender's waiting transactions may cost together, the one with nonce ``but`` left out."""
+        """Wei that a sender's waiting transactions may cost together, without the one with nonce ``but``."""
         waiting = self._by_sender.get(sender, {})
         return sum(cost_of(entry.transaction) for nonce, entry in waiting.items() if nonce != but)
 
@@ -202,21 +202,21 @@ class Pool:
     # Snapshots
 
     def keep_for(self, snapshot: int, waiting: Iterable[PooledTransaction]) -> None:
-        """Remember what waited at a snapshot, in order of arrival: a revert to it brings that back."""
+        """Keep the pool's content at a snapshot, in order of arrival, for a revert to it."""
         self._at_snapshots[snapshot] = list(waiting)
 
     def forget_snapshots(self, known: Container[int]) -> None:
-        """Only these snapshots are left."""
+        """Drop the content kept for all but these snapshots."""
         self._at_snapshots = {number: kept for number, kept in self._at_snapshots.items() if number in known}
 
     def at(self, lsns: Iterable[int]) -> list[PooledTransaction]:
-        """What waits, or waited at a snapshot, by the LSNs of the POOL_ADMIT records."""
+        """Transactions that wait, or waited at a snapshot, by the LSNs of their POOL_ADMIT records."""
         pools = (self._by_hash.values(), *self._at_snapshots.values())
         by_lsn = {entry.lsn: entry for pool in pools for entry in pool}
         return [by_lsn[lsn] for lsn in lsns]
 
     def replace_all(self, waiting: Iterable[PooledTransaction]) -> None:
-        """Let these wait and nothing else; each keeps its arrival."""
+        """Replace the whole content; each transaction keeps its arrival."""
         self.version += 1
         self._by_hash, self._by_sender = {}, {}
         self._leaving, self._leaving_nonces = {}, {}
@@ -224,6 +224,6 @@ class Pool:
             self.put(entry)
 
     def oldest_lsn(self) -> int | None:
-        """Smallest LSN of a POOL_ADMIT record that recovery needs: of what waits, or waited at a snapshot."""
+        """Smallest LSN of a POOL_ADMIT record that recovery needs, for the pool and for the snapshots."""
         pools = (self._by_hash.values(), *self._at_snapshots.values())
         return min((entry.lsn for pool in pools for entry in pool if entry.lsn is not None), default=None)

@@ -1,4 +1,4 @@
-"""What coroutines of the event loop wait for: blocks, log records and pool transactions that are published."""
+"""Lets coroutines wait for published blocks, log records and pool transactions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.store import Store
 class Publications:
     """`published` and `admitted` are called on the committer thread; everything else is for one event loop.
 
-    Owns what is waited for; what can be seen is the store's.
+    Owns the waiters; the store owns what is published.
     """
 
     def __init__(self, store: Store, also: Callable[[], None] = lambda: None) -> None:
@@ -32,7 +32,7 @@ class Publications:
         return self._lsn
 
     def published(self, lsn: int) -> None:
-        """Readers see everything up to this record: wake all who wait."""
+        """Readers see everything up to this record: wake the waiters."""
         self._lsn = lsn
         self._also()
         if self._loop is not None:
@@ -43,13 +43,13 @@ class Publications:
         self._happened = asyncio.Event()
 
     def admitted(self, entries: list[PooledTransaction]) -> None:
-        """These came into the pool: tell those who follow it."""
+        """These transactions entered the pool: notify its followers."""
         if self._loop is not None and self._arrivals.is_followed:
             arrived = [PendingTransaction(entry.transaction, entry.sender) for entry in entries]
             self._loop.call_soon_threadsafe(self._arrivals.add, arrived)
 
     def arrivals(self) -> AsyncIterator[list[PendingTransaction]]:
-        """Transactions as they come into the pool, each when it is durable and before its block is shown."""
+        """Transactions that enter the pool, each when it is durable and before its block is published."""
         self._loop = asyncio.get_running_loop()
         return self._arrivals.follow()
 
@@ -60,7 +60,7 @@ class Publications:
             await self._happened.wait()
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
-        """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
+        """Return the head's number once it is at least ``number``, or once the chain has been rewound again."""
         self._loop = asyncio.get_running_loop()
         store = self._store
         while store.head.number < number and (rewinds is None or store.rewinds.count <= rewinds):

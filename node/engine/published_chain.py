@@ -84,7 +84,7 @@ class PublishedChain:
         return self._store.applied.block_hash(number)
 
     def pending(self) -> PendingBlock:
-        """What the next block would be, from the pool and the clock. Reader threads."""
+        """The pending block, from the pool and the clock. Reader threads."""
         return self._pending_blocks.newest()
 
     def view(self, at: BlockAt) -> StateReader:
@@ -134,11 +134,11 @@ class PublishedChain:
         await self._publications.wait_for_lsn(lsn)
 
     async def wait_for_block(self, number: int, rewinds: int | None = None) -> int:
-        """Return the head's number as soon as it is at least ``number``, or the chain was brought back once more."""
+        """Return the head's number once it is at least ``number``, or once the chain has been rewound again."""
         return await self._publications.wait_for_block(number, rewinds)
 
     def rewinds(self) -> Rewinds:
-        """How far the chain was brought back since the start."""
+        """The rewinds of the chain since the start."""
         return self._store.rewinds
 
     def next_fork(self) -> Fork:

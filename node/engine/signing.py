@@ -1,4 +1,4 @@
-"""Transactions that the node signs for its own accounts: what the user left out is filled in here."""
+"""Completes and signs transactions of the node's own accounts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chain.types import Address
 from node.api.types import CallFields, CallResult
 from node.engine import admission
 from node.engine.accounts import DevAccounts
-from node.engine.completion import Draft, Offered
+from node.engine.drafts import Draft, Offered
 from node.engine.pool import PooledTransaction
 from node.engine.unsigned import to_send
 
@@ -30,15 +30,15 @@ class OwnTransactions:
     settings: Callable[[], ChainSettings]
     estimate: Callable[[CallFields], int | CallResult]
     next_block: Callable[[], tuple[int, Fork]]
-    """Base fee, wei per gas, and fork of the block after the newest."""
+    """Returns base fee, wei per gas, and fork of the next block."""
     _turns: WeakValueDictionary[Address, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     def turn_of(self, sender: Address) -> AbstractAsyncContextManager[None]:
-        """Held from completing a transaction of this sender to its answer; in order of arrival. Event loop only."""
+        """Lock held from completing a sender's transaction until its answer, in order of arrival. Event loop only."""
         return self._turns.setdefault(sender, asyncio.Lock())
 
     def complete(self, fields: CallFields, sender: Address) -> Offered:
-        """The signed transaction, or a draft of it if no nonce is given.
+        """The signed transaction, or a draft if no nonce is given.
 
         Raises `UnknownAccount`, static `InvalidTransaction` subclasses, and what `filled` raises.
         """
@@ -54,11 +54,11 @@ class OwnTransactions:
 
         if fields.nonce is not None:
             return sign(fields.nonce)
-        sign(0)  # what is wrong with any nonce is refused before the writer sees it
+        sign(0)  # errors that do not depend on the nonce are raised before the writer sees it
         return Draft(sender, sign)
 
     def filled(self, fields: CallFields, sender: Address) -> Callable[[int], Transaction]:
-        """The unsigned transaction by its nonce. Raises `WrongChainId`, and what an estimate of the gas failed with."""
+        """Makes the unsigned transaction for a nonce. Raises `WrongChainId`, and errors of the gas estimate."""
         chain_id = self.config.chain_id
         if fields.chain_id not in (None, chain_id):
             raise WrongChainId(f"chainId does not match node's (have={fields.chain_id}, want={chain_id})")
@@ -67,7 +67,7 @@ class OwnTransactions:
         return lambda nonce: to_send(fields, chain_id, nonce, gas, base_fee)
 
     def _gas_of(self, fields: CallFields, sender: Address) -> int:
-        """The gas limit given, or an estimate. Raises what the estimate failed with, as geth does."""
+        """The given gas limit, or an estimate. Raises errors of the estimate, as geth does."""
         if fields.gas is not None:
             return fields.gas
         estimate = self.estimate(replace(fields, sender=sender))

@@ -1,4 +1,4 @@
-"""What-if execution: calls, gas estimates, state and block overrides. Nothing here is logged or kept."""
+"""Simulation: calls, gas estimates, state and block overrides. Nothing is logged or kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vm.message import Halt
 from vm.transaction import simulate_call
 
 ESTIMATE_TOLERANCE_PERCENT = 1
-"""How far above the smallest sufficient gas an estimate may be, as in geth (1.5 %)."""
+"""How far an estimate may be above the smallest sufficient gas, as in geth (1.5 %)."""
 BALANCE = "what the sender's balance pays for"
 OUT_OF_GAS = Halt.OUT_OF_GAS.name.lower()
 
@@ -38,11 +38,11 @@ class Situation:
     block_hash: BlockHashes
     state: StateReader
     gas_max: int
-    """Gas given when the caller names none, and the most a caller gets."""
+    """Gas of a call that names none, and the most that a call gets."""
     logs_before: int = 0
-    """Logs of the transactions before, in the same block."""
+    """Number of logs of the earlier transactions in the same block."""
     free_environment: BlockEnvironment = field(init=False)
-    """With a base fee of 0, for calls that pay nothing; one object, so that the machine knows it again."""
+    """The environment with a base fee of 0, for calls without a fee; one object, because machines cache by identity."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "free_environment", replace(self.environment, base_fee=0))
@@ -85,7 +85,7 @@ def _prepare(
 
 
 def trace_call(situation: Situation, fields: CallFields, overrides: Overrides | None, make: MakeTracer) -> Any:
-    """`run_call` with a tracer listening: what that says. Raises `InvalidTransaction` subclasses."""
+    """`run_call` with a tracer; returns the tracer's result. Raises `InvalidTransaction` subclasses."""
     environment, journal, call = _prepare(situation, fields, overrides)
     sender = fields.sender or ZERO_ADDRESS
     before = OverlayState(situation.state, journal.delta())
@@ -151,7 +151,7 @@ def estimate_gas(
 
 
 def _gas_bounds(situation: Situation, fields: CallFields, overrides: Overrides | None) -> dict[str, int]:
-    """What bounds a transaction's gas here, by the name that users know it by."""
+    """The limits on a transaction's gas, by the names that users know."""
     environment = situation.environment
     bounds = {
         "the gas of the request": fields.gas,
@@ -164,7 +164,7 @@ def _gas_bounds(situation: Situation, fields: CallFields, overrides: Overrides |
 
 
 def _affordable_gas(situation: Situation, fields: CallFields, overrides: Overrides | None) -> int:
-    """How much gas the sender's balance pays for beside the value, as in geth; any if no price is given."""
+    """Gas that the sender's balance pays for besides the value, as in geth; unlimited if no price is given."""
     price = fields.max_fee_per_gas or fields.gas_price
     if not price:
         return situation.gas_max
@@ -179,7 +179,7 @@ def _with_gas(fields: CallFields, gas: int) -> CallFields:
 def _override_precompile(
     journal: Journal, accounts: Mapping[Address, AccountOverride], address: Address, override: AccountOverride
 ) -> None:
-    """A precompiled contract whose account is overridden is gone, or has moved: the rules of geth's override.go."""
+    """Remove or move a precompiled contract whose account is overridden, by the rules of geth's override.go."""
     moved_to = override.move_precompile_to
     if address in journal.precompiles:
         if moved_to is not None and moved_to in accounts:

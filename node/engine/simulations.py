@@ -32,7 +32,7 @@ class Simulations:
         self._gas_max = gas_max
         self._transcript = transcript
         self._last_situations: dict[type, tuple[object, Situation]] = {}
-        """The last one of a published block, and that of a pending one."""
+        """The newest situation of a published block, and that of a pending one."""
 
     def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
@@ -54,7 +54,7 @@ class Simulations:
         make: MakeTracer,
         index: int | None = None,
     ) -> Any:
-        """What a tracer says of a simulated call after a block, or before its transaction ``index``."""
+        """Result of a tracer on a simulated call after a block, or before its transaction ``index``."""
         if index is None:
             situation = self._situation(at)
         else:
@@ -62,14 +62,14 @@ class Simulations:
         return trace_call(situation, fields, overrides, make)
 
     def trace_block(self, at: BlockAt, make: MakeTracer, index: int | None = None) -> Iterator[Any]:
-        """Results of tracers on a block's transactions, run again as they are taken; of one only with ``index``."""
+        """Results of tracers on a block's transactions, each executed when its result is taken; one with ``index``."""
         block = self._chain.block(at) if isinstance(at, int) else at.block
         if block is not None and not block.transactions:
             return iter(())
         return trace_block(*self._run_again(at), self._chain.block_hash, make, index)
 
     def _run_again(self, at: BlockAt) -> tuple[Machine, BlockEnvironment, Block, Sequence[Address], StateReader]:
-        """What running a block again takes: machine, environment, block, senders and the state before."""
+        """What executing a block again needs: machine, environment, block, senders and pre-state."""
         if not isinstance(at, int):
             return self._machine, at.environment, at.block, at.senders, at.before
         block, senders = self._chain.block(at), self._chain.senders(at)

@@ -1,4 +1,4 @@
-"""Runs with somebody listening: mined transactions again, and calls that never were."""
+"""Executes mined transactions again, or simulated calls, with a tracer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def trace_block(
     make: MakeTracer,
     index: int | None = None,
 ) -> Iterator[Any]:
-    """Result of a tracer made for each transaction of a block; with ``index`` for that one only."""
+    """Results of tracers, one made for each transaction of a block; with ``index`` for that one only."""
     execution = BlockExecution(machine, environment, parent, block_hash)
     execution.begin()
     logs = 0
@@ -57,7 +57,7 @@ def situation_before(
     index: int,
     gas_max: int,
 ) -> Situation:
-    """Where a call starts that runs before transaction ``index`` of a block. Raises `InvalidParams` without such."""
+    """The situation before transaction ``index`` of a block. Raises `InvalidParams` if there is no such transaction."""
     count = len(block.transactions)
     if index and index >= count:
         raise InvalidParams(f"txIndex {index}: block {block.header.number} has {count} transactions")

@@ -1,4 +1,4 @@
-"""What one step of the writer came to: a value, which the committer carries out."""
+"""The result of one step of the writer: a value that the committer carries out."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from storage.sealed import SealedBlock
 
 @dataclass(slots=True)
 class Turn:
-    """In the order in which it has to happen."""
+    """One turn; its fields are in the order in which they must be carried out."""
 
     lsn: int
-    """Of the newest record: the log has to be durable up to here before anything but ``accepted`` is done."""
+    """LSN of the newest record: the log must be durable up to here before anything except ``accepted`` is done."""
     head: Head
-    """What readers see afterwards, unless the chain goes back."""
+    """What readers see afterwards, unless the chain is rewound."""
     records: list[NewRecord] = field(default_factory=list)
-    """To be appended to the log."""
+    """Records to append to the log."""
     accepted: list[tuple[Request, object]] = field(default_factory=list)
-    """Requests that do not wait for the disk, with their answers."""
+    """Answers of requests that do not wait for the disk."""
     back: GoBack | None = None
-    """The chain is brought back, before what follows."""
+    """A rewind of the chain, executed before the fields below."""
     sealed: list[SealedBlock] = field(default_factory=list)
     """New blocks."""
     admitted: list[PooledTransaction] = field(default_factory=list)
-    """What came into the pool; blocks of this turn may have it already."""
+    """Transactions that entered the pool; blocks of this turn may already contain them."""
     ended: Ended = field(default_factory=list)
-    """What left the pool other than into a block, with its fate."""
+    """Transactions that left the pool but not into a block, with their fates."""
     answers: list[tuple[Request, object]] = field(default_factory=list)
-    """Requests that wait for the disk, with their answers: the exception, if they failed."""
+    """Answers, or exceptions, of requests that wait for the disk."""
 
     def give_up_waiting(self, error: ZvmdError) -> None:
-        """Answer those who wait for the disk with an error now, a checkpoint excepted."""
+        """Answer the requests that wait for the disk with an error now, except a checkpoint."""
         for request, _ in self.answers:
             if not isinstance(request, Freeze):
                 request.done(error)
         self.answers = [answered for answered in self.answers if isinstance(answered[0], Freeze)]
 
     def goes_on(self, before: Turn) -> None:
-        """This turn follows one that brought the chain back: both are answered and told together."""
+        """Merge with the turn before, which rewound the chain: both are answered together."""
         self.ended = before.ended + self.ended
         self.answers = before.answers + self.answers

@@ -1,4 +1,4 @@
-"""The unsigned transaction that a user's fields mean: its type, and the fees that the user left out.
+"""Makes the unsigned transaction from a user's fields: chooses its type, and the fees that are not given.
 
 ``eth_sendTransaction`` and ``eth_call`` differ in two things: the type of fields that name no fee (EIP-1559 to send,
 legacy to call), and the fees themselves (what the next block needs to send, nothing to call).
@@ -36,7 +36,7 @@ def to_call(fields: CallFields, nonce: int, gas: int) -> Transaction:
 
 
 def _implied_type(fields: CallFields, without_fees: int) -> int:
-    """The type that has the fields; ``without_fees`` of those that name no fee."""
+    """The type implied by the fields; ``without_fees`` if they name no fee."""
     if fields.authorization_list:
         return SET_CODE
     if fields.blob_versioned_hashes:

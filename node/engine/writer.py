@@ -21,7 +21,7 @@ from chain.types import Address, Hash32
 from node.api.errors import ExecutionFault, NodeStopping, TransactionDropped, WriterBusy
 from node.engine.admission import check_against_state
 from node.engine.cheats import check_time, perform
-from node.engine.completion import Draft
+from node.engine.drafts import Draft
 from node.engine.executor import BlockBuilder
 from node.engine.filling import fill
 from node.engine.logged_chain import Ended, GoBack, LoggedChain
@@ -46,14 +46,14 @@ from storage.io.failpoints import reach
 log = structlog.get_logger(__name__)
 
 BLOCKS_AT_ONCE = 128
-"""Blocks of a request for many that are sealed in one turn, some 30 ms: the others are served between the turns."""
+"""Blocks of one request sealed in one turn, some 30 ms: other requests are served between the turns."""
 MINES_MAX = 1_024
-"""Requests for blocks that may wait for a long one."""
+"""Requests for blocks that may wait while a long one is served."""
 
 
 @dataclass(slots=True)
 class _Mining:
-    """A request for blocks, and how many of them are sealed."""
+    """A request for blocks, and how many of its blocks are sealed."""
 
     request: Mine
     sealed: int = 0
@@ -61,17 +61,17 @@ class _Mining:
 
 @dataclass(slots=True)
 class _Work:
-    """A turn under way."""
+    """The state of the current turn."""
 
     now: int
     """Wall clock, Unix seconds."""
     answers: list[tuple[Request, object]] = field(default_factory=list)
     senders: set[Address] = field(default_factory=set)
-    """Of submissions that no block was sealed for yet."""
+    """Senders of submissions in this turn that instant sealing has not sealed a block for yet."""
     durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
-    """Submissions of this turn that are answered with the hash, unless the block refuses the transaction."""
+    """Submissions of this turn, answered with the hash unless their block refuses the transaction."""
     accepted: dict[Hash32, list[Submit]] = field(default_factory=dict)
-    """Those that do not even wait for the disk."""
+    """Submissions that do not wait for the disk."""
     admitted: list[PooledTransaction] = field(default_factory=list)
 
 
@@ -82,19 +82,19 @@ class Writer:
     """
 
     def __init__(self, chain: LoggedChain, located: Callable[[Hash32], object | None]) -> None:
-        """``located``: place of a transaction in a published block, None if no block has it."""
+        """``located`` returns the position of a transaction in a published block, None if no block has it."""
         self._chain = chain
         self._located = located
         self._waiting_mined: dict[Hash32, list[Submit]] = {}
-        self._mines: deque[_Mining] = deque()  # the one under way, and those that wait for it
+        self._mines: deque[_Mining] = deque()  # the current one, and those that wait for it
 
     @property
     def is_mining(self) -> bool:
-        """Blocks are due: the next step seals some of them, whether or not there are requests."""
+        """Whether blocks are due, which the next step seals even without requests."""
         return bool(self._mines)
 
     def step(self, requests: Sequence[Request], now: int) -> Turn:
-        """Take requests in order at a time, Unix seconds; one that `is_alone` must come by itself.
+        """Execute requests in order; ``now`` is Unix seconds. A request that `is_alone` must come by itself.
 
         Raises `StorageError` if the state cannot be read.
         """
@@ -135,22 +135,22 @@ class Writer:
         )
 
     def published(self, head: int) -> None:
-        """Readers see the blocks up to ``head``: what these took out of the pool is not shown as waiting any more."""
+        """Readers see the blocks up to ``head``: stop showing their transactions as waiting."""
         self._chain.pool.forget_left(head)
 
     def went_back(self, back: GoBack) -> None:
-        """The chain was brought back: the pool is as it was then."""
+        """The chain has been rewound: restore the pool of that moment."""
         self._chain.pool.replace_all(back.waiting)
         self._chain.pool.forget_snapshots(self._chain.applied.snapshots)
 
     def stop(self) -> Iterator[tuple[Request, ZvmdError]]:
-        """What still waits when no further step will come, and what to answer."""
+        """The requests that still wait when no further step will come, with their answers."""
         for mine in self._mines:
             text = f"the node stopped after {mine.sealed} of {mine.request.count} blocks"
             yield mine.request, NodeStopping(text)
         for waiting in self._waiting_mined.values():
             for request in waiting:
-                yield request, NodeStopping("the transaction waits in the pool and is durable")
+                yield request, NodeStopping("the transaction is in the pool and durable")
 
     # Transactions
 
@@ -174,7 +174,7 @@ class Writer:
         work.senders.add(sender)
 
     def _knows(self, transaction: Transaction, sender: Address) -> bool:
-        """The transaction waits or is in a block: sending it again logged nothing."""
+        """Whether the transaction is in the pool or in a block, so that sending it again logs nothing."""
         if self._chain.pool.get(transaction.hash) is not None:
             return True
         return transaction.nonce < self._chain.account(sender).nonce and self._is_mined(transaction.hash)
@@ -193,7 +193,7 @@ class Writer:
     def _refuse(self, entry: PooledTransaction, error: ZvmdError, work: _Work) -> None:
         for request in self._waiting_mined.pop(entry.transaction.hash, ()):
             work.answers.append((request, error))
-        # Those that only wait for durability get the refusal too if they came in the same turn.
+        # Submissions that only wait for durability get the refusal too if they came in the same turn.
         for waiting in (work.durable, work.accepted):
             for request in waiting.pop(entry.transaction.hash, ()):
                 work.answers.append((request, error))
@@ -201,7 +201,7 @@ class Writer:
     # Blocks
 
     def _mine(self, request: Mine, work: _Work) -> None:
-        """Seal some of the blocks; the next turns go on. One request after the other."""
+        """Seal some of the requested blocks; the next turns continue. One request after the other."""
         if self._answered_before(request, work):
             return
         check_time(self._chain.applied.tip.timestamp + request.count * request.interval_seconds)
@@ -224,12 +224,12 @@ class Writer:
             mining.sealed += 1
         if mining.sealed >= request.count:
             self._mines.popleft()
-            if request.interval_seconds and request.count > 1:  # as after a named timestamp, time goes on from there
+            if request.interval_seconds and request.count > 1:  # the clock continues from the last timestamp
                 logged.set("time_offset_seconds", logged.applied.tip.timestamp - work.now)
             self._answer(request, logged.applied.tip.number, work)
 
     def _seal_what_waits(self, work: _Work, senders: Collection[Address] | None = None) -> None:
-        """With instant sealing: blocks for all that can be executed, or for what these senders have waiting."""
+        """With instant sealing: seal blocks for all executable transactions, or for those of these senders."""
         if self._chain.applied.settings.automine:
             while self._seal(work, allow_empty=False, senders=senders):
                 pass
@@ -242,7 +242,7 @@ class Writer:
         timestamp: int | None = None,
         senders: Collection[Address] | None = None,
     ) -> bool:
-        """Fill, execute, apply and log one block, of these senders if given. False: nothing was to go in."""
+        """Fill, execute, apply and log one block, from these senders if given. False if there was nothing to do."""
         logged, now = self._chain, work.now
         entries = logged.executable(logged.next_block(now).base_fee, senders)
         first = next(entries, None)
@@ -264,7 +264,7 @@ class Writer:
         return True
 
     def _fill(self, builder: BlockBuilder, entries: Iterable[PooledTransaction], work: _Work) -> None:
-        """Execute what the pool offers; answer and drop what no block can take."""
+        """Execute transactions from the pool; answer and drop those that no block can contain."""
         refused: list[tuple[PooledTransaction, ZvmdError]] = []
         faults = 0
 
@@ -272,7 +272,7 @@ class Writer:
             nonlocal faults
             if not isinstance(error, InvalidTransaction):  # a bug in executing this one; it changed nothing
                 faults += 1
-                if faults == 1:  # one traceback a block
+                if faults == 1:  # one traceback per block
                     log.error("execution fault", transaction=entry.transaction.hash.hex(), exc_info=error)
                 error = ExecutionFault(f"{type(error).__name__} while executing")
             refused.append((entry, error))
@@ -286,7 +286,7 @@ class Writer:
         self._chain.drop([(entry, dropped(error)) for entry, error in refused])
 
     def _stale(self) -> Ended:
-        """What waits with a nonce that the newest block used up otherwise: a delegation, a contract's creation."""
+        """Waiting transactions whose nonce the newest block used otherwise: a delegation, a contract's creation."""
         delta, found = self._chain.applied.last_delta, Ended()
         for address, account in delta.accounts.items() if delta is not None else ():
             nonce = account.nonce if account is not None else 0
@@ -310,11 +310,11 @@ class Writer:
         kept = None if back is None else {entry.transaction.hash for entry in back.waiting}
         for known in list(self._waiting_mined):
             if (pool.get(known) is None) if kept is None else (known not in kept):
-                error = TransactionDropped(f"{request.name} took the transaction out of the pool")
+                error = TransactionDropped(f"{request.name} removed the transaction from the pool")
                 work.answers += [(waiting, error) for waiting in self._waiting_mined.pop(known)]
 
     def _answered_before(self, request: Mine | Control | Cheat, work: _Work) -> bool:
-        """Answer a request whose key was used before. The first answer is in the log, or in this very turn."""
+        """Answer a request whose key was used before. The first answer is in the log or in this turn."""
         known = self._chain.applied.answers.get(request.key) if request.key else None
         if known is None:
             return False

@@ -26,7 +26,7 @@ CONNECTIONS_MAX = 256
 KEEP_ALIVE_S = 75
 START_POLL_S = 0.005
 STOP_S = 5
-"""A stop ends requests that take longer."""
+"""Requests that take longer are ended when the node stops."""
 
 
 def build_app(
@@ -35,7 +35,7 @@ def build_app(
     is_ready: Callable[[], bool],
     is_full: Callable[[], bool] = lambda: False,
 ) -> App:
-    """The ASGI application; ``is_full``: there are more connections than are taken."""
+    """The ASGI application; ``is_full`` says whether there are more connections than the limit."""
     endpoint = JsonRpcEndpoint(service)
 
     async def health(_: Request) -> JSONResponse:
@@ -90,7 +90,7 @@ class Gateway:
 
     @property
     def is_full(self) -> bool:
-        """Whether it has all the connections it takes: one more is answered with 503."""
+        """Whether it has as many connections as it accepts: one more is answered with 503."""
         return len(self._server.server_state.connections) >= self._connections_max
 
     async def close(self) -> None:

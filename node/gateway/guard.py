@@ -1,4 +1,4 @@
-"""Who may come in over HTTP, and what they may call: Host, Origin, address and token decide.
+"""Decides from Host, Origin, address and token whether an HTTP request is accepted and which methods it may call.
 
 A page on the Internet can make a browser send requests to 127.0.0.1. A name that was rebound to our address shows in
 ``Host``, a page of another site in ``Origin``. IP addresses and the names of ``localhost`` cannot be rebound, so they
@@ -34,24 +34,24 @@ from node.settings import HttpSettings
 
 ANY = "*"
 LOCAL = "<local>"
-"""In ``[http] hosts``: names without a dot, as containers have. The word is that of Windows' proxy exceptions."""
+"""In ``[http] hosts``: all names without a dot, as containers have; Windows' proxy exceptions use the same word."""
 AUTO = "auto"
 """In ``[http] origins``: every page on a chain of the public test mnemonic, none on others."""
 HOST_CHARACTERS_MAX = 260
 ORIGIN_CHARACTERS_MAX = 1_000
 CACHED_HOSTS = 256
 FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
-"""Headers by which a proxy says that the request is not its own."""
+"""Headers that a proxy adds to a request it forwards."""
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-"""With underscores: Compose makes names with them."""
+"""Underscores are allowed: Compose makes names with them."""
 _HOST = re.compile(
     rf"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<v4>\d+\.\d+\.\d+\.\d+)|(?P<name>{_LABEL}(?:\.{_LABEL})*\.?))"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?",
     re.ASCII,
 )
 _NUMERIC_END = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)", re.ASCII)
-"""Browsers read such a name as an IPv4 address (URL standard, 4.1), so it is no name (``127.1``, ``0x7f000001``)."""
+"""Browsers read such a name as an IPv4 address (URL standard, 4.1), so it is not a name (``127.1``, ``0x7f000001``)."""
 _PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _ORIGIN_PATTERN = re.compile(r"[!-~]+")
 
@@ -63,9 +63,9 @@ class Host:
     name: str
     is_address: bool
     cannot_be_rebound: bool
-    """No answer of a name server makes a browser send this to another machine than the page came from."""
+    """Whether DNS rebinding cannot change where a browser sends this: an IP address or a name of ``localhost``."""
     is_loopback: bool
-    """It means the machine on which it is used."""
+    """Whether it means the machine on which it is used."""
 
     @classmethod
     def of_address(cls, address: IPv4Address | IPv6Address) -> Host:
@@ -74,7 +74,7 @@ class Host:
 
     @classmethod
     def of_name(cls, name: str) -> Host:
-        """A name in lower case, without a dot behind it."""
+        """A name in lower case, without a trailing dot."""
         local = name == "localhost" or name.endswith(".localhost")
         return cls(name, False, local, local)
 
@@ -107,7 +107,7 @@ def loopback(address: IPv4Address | IPv6Address) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class GuardRules:
-    """What the settings ask for."""
+    """Which hosts and origins the settings allow."""
 
     hosts: tuple[str, ...] = HttpSettings().hosts
     origins: tuple[str, ...] = ()
@@ -123,11 +123,11 @@ class GuardRules:
         return cls(hosts, tuple(entry for entry in origins if entry != AUTO), is_token)
 
     def accept_host(self, host: Host) -> bool:
-        """Whether the node goes by this name."""
+        """Whether this is one of the node's names."""
         return host.cannot_be_rebound or any(_host_matches(entry, host.name) for entry in self.hosts)
 
     def accept_origin(self, origin: str) -> bool:
-        """Whether pages of this origin may come in."""
+        """Whether pages of this origin may call the node."""
         origin = origin.lower()
         return len(origin) <= ORIGIN_CHARACTERS_MAX and any(_origin_matches(entry, origin) for entry in self.origins)
 
@@ -167,13 +167,13 @@ def _origin_pattern(entry: str) -> str:
     if not _ORIGIN_PATTERN.fullmatch(entry) or entry.count(ANY) > 1 or not (as_url or as_word or entry == "file://"):
         raise InvalidSetting(
             f"http.origins: {entry[:100]!r} is not an origin, which is scheme://host:port without a path, such as "
-            "http://localhost:3000 (one * stands for any characters), or null, * or auto"
+            "http://localhost:3000 (one * matches any characters), or null, * or auto"
         )
     return entry
 
 
 class Visitor(NamedTuple):
-    """What a request shows of who sends it. Headers that may be there once are given as often as they were sent."""
+    """What a request shows of its sender. Headers that may appear once are given as often as they were sent."""
 
     hosts: tuple[str, ...]
     address: str | None
@@ -186,7 +186,7 @@ class Visitor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer in place of the one asked for."""
+    """The answer to a request that is refused."""
 
     status: int
     code: str
@@ -195,7 +195,7 @@ class Refusal:
 
 
 class Verdict(NamedTuple):
-    """What became of a visitor."""
+    """The decision on a visitor."""
 
     rights: Rights = STANDARD
     origin: str | None = None
@@ -233,7 +233,7 @@ def _refused(status: int, code: str, message: str, hint: str) -> Verdict:
 
 
 def _bearer(authorizations: tuple[str, ...]) -> str | None:
-    """The token of ``Authorization: Bearer TOKEN``; other schemes are not ours to judge."""
+    """The token of ``Authorization: Bearer TOKEN``; other schemes are ignored."""
     scheme, _, token = (authorizations[0] if authorizations else "").strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
@@ -244,7 +244,7 @@ def _is_loopback(address: str | None) -> bool:
 
 
 def is_json(content_type: str | None) -> bool:
-    """Only JSON types: text/plain and form bodies skip preflight, so any page could send them.
+    """Whether a content type is JSON. Any page can send text/plain and form bodies, because they need no preflight.
 
     >>> is_json("application/json; charset=utf-8"), is_json("text/plain"), is_json(None)
     (True, False, False)

@@ -25,14 +25,14 @@ Header = tuple[bytes, bytes]
 JSON = (b"content-type", b"application/json")
 PREFLIGHT_MAX_AGE_S = 600
 PREFLIGHT_HEADERS_MAX = 1_000
-"""Characters of the header names that are allowed because they were asked for."""
+"""Most characters of header names that a preflight answer allows at the browser's request."""
 DEFAULT_HEADERS = "authorization, content-type"
 HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
 LOOKED_AT = frozenset((b"host", b"origin", b"authorization", *FORWARDED))
 ADMITTED_MAX = 256
 FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
 TAKE_ANSWER_S = 30.0
-"""For the peer to take an answer; the connection is closed then."""
+"""How long a peer may take to receive an answer before the connection is closed."""
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -61,20 +61,20 @@ async def refuse(send: Send, refusal: Refusal, *headers: Header, kind: str = "ht
 
 
 class Guard:
-    """ASGI middleware: lets in whom the rules let in, with the rights in ``scope["rights"]``, and speaks CORS."""
+    """ASGI middleware: applies the rules, puts the rights into ``scope["rights"]``, and answers CORS preflights."""
 
     def __init__(self, app: App, rules: GuardRules, is_full: Callable[[], bool] = lambda: False) -> None:
         self._app = app
         self._rules = rules
         self._is_full = is_full
         self._admitted: dict[Visitor, Verdict] = {}
-        """Visitors without a token, as they were judged; at most `ADMITTED_MAX`."""
+        """Decisions on visitors without a token; at most `ADMITTED_MAX`."""
 
     def _judge(self, visitor: Visitor) -> Verdict:
         verdict = self._admitted.get(visitor)
         if verdict is None:
             verdict = judge(self._rules, visitor)
-            if verdict.refusal is None and not visitor.authorizations:  # so the headers are short, and no secret
+            if verdict.refusal is None and not visitor.authorizations:  # accepted headers are short, not secret
                 if len(self._admitted) >= ADMITTED_MAX:
                     self._admitted.clear()
                 self._admitted[visitor] = verdict

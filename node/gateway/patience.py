@@ -1,4 +1,4 @@
-"""HTTP connections as the node sees them: closed if a request never becomes whole; what was asked ends with them."""
+"""HTTP connections with a time limit for receiving a request; closing one cancels its requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from node.rpc.work import Client
 ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 """The beginning of a target that names its host, which then counts in place of the Host header (RFC 9112, 3.2.2)."""
 REQUEST_S = 15.0
-"""For a request to arrive whole, header and body, from its first byte or from the connection's beginning."""
+"""Time for a request to arrive completely, from its first byte, or from the connection's beginning for the first."""
 
 
 PEER = "peer"
@@ -31,16 +31,16 @@ class HttpPeer:
 
     @property
     def is_behind(self) -> bool:
-        """Whether something that was sent still waits for the peer to take it."""
+        """Whether sent data still waits for the peer to receive it."""
         return self._transport.get_write_buffer_size() > 0
 
     def abort(self) -> None:
-        """Close it, whatever is waiting to be sent."""
+        """Close the connection at once and discard data that waits to be sent."""
         self._transport.abort()
 
 
 class ImpatientProtocol(HttpToolsProtocol):
-    """uvicorn's, which waits for ever for the rest of a request."""
+    """uvicorn's protocol with a limit on the time for a whole request; uvicorn itself has none."""
 
     request_seconds = REQUEST_S
     _deadline: asyncio.TimerHandle | None = None
@@ -73,7 +73,7 @@ class ImpatientProtocol(HttpToolsProtocol):
             target = self.url[authority.end() :]
             self.url = target if target.startswith(b"/") else b"/" + target
             others = [header for header in self.headers if header[0] != b"host"]
-            hosts = max(1, len(self.headers) - len(others))  # two are refused later, as they are without this
+            hosts = max(1, len(self.headers) - len(others))  # the guard refuses two of them later
             self.headers[:] = [(b"host", authority[1])] * hosts + others
         super().on_headers_complete()
 
@@ -95,5 +95,5 @@ class ImpatientProtocol(HttpToolsProtocol):
 
 
 def impatient(seconds: float) -> type[Any]:
-    """The protocol with another patience."""
+    """The protocol class with another time limit."""
     return type("ImpatientProtocol", (ImpatientProtocol,), {"request_seconds": seconds})

@@ -32,9 +32,9 @@ Item = TypeVar("Item")
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
 TAKING_LOOK_S = 0.02
-"""While the peer takes a large answer, which counts as held until then, it is looked at this often."""
+"""How often to check whether the peer has received a large answer, whose bytes count as held until then."""
 REQUESTS_MAX = 1024
-"""Unanswered messages of a connection; reading pauses above."""
+"""Most unanswered messages of a connection; reading pauses above."""
 NO_END = 2**64
 """Above every block's number."""
 
@@ -104,7 +104,7 @@ class WebSocketSession:
             return  # the peer has left
 
     def methods(self, sent: asyncio.Event) -> ConnectionMethods:
-        """Methods of this connection alone. Nothing of a new subscription goes out before the answer that names it."""
+        """Methods of this connection. The answer that names a subscription is sent before its first item."""
         return {
             "eth_subscribe": partial(self._subscribe, sent),
             "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
@@ -128,7 +128,7 @@ class WebSocketSession:
         return task is not None
 
     def _subscribed(self, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> str:
-        """The name of a new subscription, whose items are sent as notifications of the method."""
+        """Start a subscription whose items are sent as notifications of ``method``; returns its id."""
         limit = self._service.context.limits.subscriptions_max
         if len(self._subscriptions) >= limit:
             raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
@@ -156,7 +156,7 @@ class WebSocketSession:
         return _map(_between(logs, first, last), log_object)
 
     def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
-        """Transactions as they come into the pool: their hashes, or with ``true`` whole."""
+        """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
         arrivals = self._service.backend.arrivals()
         if options is not None and boolean(options):
             return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
@@ -180,20 +180,20 @@ class WebSocketSession:
 
 
 def _named(method: str, params: Any) -> list[Any]:
-    """The parameters of a method whose first one is a name."""
+    """The parameters of a method whose first one is a string."""
     if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
         raise InvalidParams(f"{method} takes a list beginning with a string")
     return params
 
 
 async def _nothing() -> AsyncIterator[list[Any]]:
-    """The subscription to ``syncing``: a chain of one node is never behind, so that nothing is ever reported."""
+    """The subscription to ``syncing``: a chain of one node is never behind, so it never reports anything."""
     await asyncio.Event().wait()
     yield []
 
 
 def _bound(value: Any, default: int) -> int:
-    """An end of a subscription's range of blocks, as in geth: only new logs come, and of those only these blocks'."""
+    """One end of a subscription's range of blocks. As in geth, only new logs are sent, and only of these blocks."""
     number = None if value is None else sealed_ref(block_ref(value)).number
     return default if number is None else number
 

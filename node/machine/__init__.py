@@ -1,1 +1,1 @@
-"""Machines, and what they need of the operating system: files, a process that compiles, guarded memory."""
+"""Assembles machines with what they need from the operating system: files, a compile process, guarded memory."""

@@ -23,7 +23,7 @@ def machine_parts(
     dump: Path | None = None,
     code_bytes_max: int = CODE_BYTES_MAX,
 ) -> Parts:
-    """What a `Machine` is made of on this computer.
+    """The parts of a `Machine` on this computer.
 
     ``cache`` keeps machine code between processes, ``engine`` is one of `vm.machine.ENGINES`. ``level`` is LLVM's level
     of code generation for the JIT, 0 to 3, None for the engine's own; ``dump`` a directory for what it compiles.

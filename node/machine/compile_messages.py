@@ -32,13 +32,13 @@ def decode_request(data: bytes) -> CompileRequest:
 
 
 def send(stream: IO[bytes], data: bytes) -> None:
-    """Write one message. Raises `OSError` if the other side is gone."""
+    """Write one message. Raises `OSError` if the other side has closed."""
     stream.write(_LENGTH.pack(len(data)) + data)
     stream.flush()
 
 
 def receive(stream: IO[bytes]) -> bytes | None:
-    """Read one message; None if the other side is gone or talks nonsense."""
+    """Read one message; None if the other side has closed or sent a malformed message."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None

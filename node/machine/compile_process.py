@@ -17,7 +17,7 @@ _NICENESS: Final = 10
 
 
 def _limit() -> None:
-    """Yield to the daemon, and die rather than take the machine."""
+    """Lower the priority of this process, and limit its processor time and memory."""
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     for kind, most in ((resource.RLIMIT_CPU, CPU_SECONDS_MAX), (resource.RLIMIT_AS, MEMORY_BYTES_MAX)):
@@ -27,7 +27,7 @@ def _limit() -> None:
 
 def serve() -> None:
     """Answer requests until the input ends."""
-    # Here, so that loading LLVM is under the limits, too.
+    # Imported here, so that the limits cover loading LLVM too.
     from node.machine.compile_messages import decode_request, receive, send
     from vm.evm.jit.module import compile_ir
     from vm.ir.loader import compile_quickly

@@ -1,7 +1,7 @@
 """Compiles in another process, one contract at a time, from a bounded queue.
 
-A process that hangs is killed, one that died is replaced, and so is the thread that feeds it. What fails for want of
-file descriptors, memory or processes is asked for again later.
+A process that hangs is killed, one that died is replaced, and so is the thread that feeds it. A contract that failed
+for lack of file descriptors, memory or processes is submitted again later.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
 QUEUE_MAX: Final = 64
-"""Contracts waiting; more stay interpreted and ask again later."""
+"""Most contracts in the queue; others stay interpreted and are submitted again later."""
 COMPILE_SECONDS_MAX: Final = 60.0
 IDLE_SECONDS: Final = 20.0
-"""Without work the process ends: it holds some 60 MB."""
+"""How long the process lives without work: it holds some 60 MB."""
 PAUSE_SECONDS: Final = 0.2
-"""After a fault: what is exhausted now may be there then."""
+"""Pause after a fault: an exhausted resource may be available again then."""
 
 
 class CompileWorker:
@@ -40,14 +40,14 @@ class CompileWorker:
         self._closed = False
         self._ending = threading.Event()
         self.killed = 0
-        """Processes that hung or died."""
+        """Number of processes that hung or died."""
         self.faults = 0
-        """Times the thread met an exception, or had to be replaced."""
+        """How often the thread raised an exception or had to be replaced."""
         self.last_fault = ""
         """What it was."""
 
     def submit(self, prepare: Prepare, done: Done) -> bool:
-        """Queue a contract; False if there is no room, or no thread to be had. Never raises: contracts run on."""
+        """Queue a contract; False if the queue is full or no thread can be started. Never raises: contracts run on."""
         with self._lock:
             if self._closed or not self._has_thread():
                 return False
@@ -66,7 +66,7 @@ class CompileWorker:
         self._thread = threading.Thread(target=self._work, name="jit", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError as error:  # the system has no thread for us
+        except RuntimeError as error:  # the system refuses a new thread
             self._thread = None
             self._note(str(error))
         return self._thread is not None
@@ -76,7 +76,7 @@ class CompileWorker:
         self.last_fault = fault[:200]
 
     def status(self) -> CompilerStatus:
-        """What it has done, and the compiling process if there is one. Any thread."""
+        """Counters, and the compile process if there is one. Any thread."""
         process = self._process
         return CompilerStatus(
             self._waiting.qsize(),
@@ -87,7 +87,7 @@ class CompileWorker:
         )
 
     def close(self) -> None:
-        """Stop compiling at once; what waits is dropped."""
+        """Stop compiling at once; the queue is dropped."""
         with self._lock:
             self._closed = True
             self._ending.set()
@@ -117,7 +117,7 @@ class CompileWorker:
                 continue
             try:
                 self._do(*job)
-            except Exception as error:  # whose contract it was is told by `prepare` or `done`; the others wait
+            except Exception as error:  # `prepare` or `done` names the contract; the others wait
                 self._note(f"{type(error).__name__}: {error}")
                 self._ending.wait(PAUSE_SECONDS)
 
@@ -167,7 +167,7 @@ class CompileWorker:
         return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
 
     def _stop(self) -> None:
-        """End the process and forget it."""
+        """End the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

@@ -12,7 +12,7 @@ from vm.ir.loader import parse, target_machine
 
 
 class DirectoryDump:
-    """Implements `vm.evm.jit.ports.Dump` in one directory. Raises what the disk does."""
+    """Implements `vm.evm.jit.ports.Dump` in one directory. Raises `OSError`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class DirectoryDump:
 
 
 def _blocks(code: Code, fork: Fork) -> str:
-    """The code with its segments: gas, words needed and room needed of each."""
+    """The code with its segments, and for each its gas, the stack words it needs and by how many it grows the stack."""
     program = Program(code.bytes, fork)
     lines, pc = [], 0
     while pc < code.length:

@@ -16,13 +16,13 @@ from vm.evm.memory_port import Allocate
 GUARD_PAGES: Final = "ZVMD_GUARD_PAGES"
 """Environment variable: 1 for guard pages."""
 _LARGE: Final = 1 << 20
-"""From here on pages come from the system, which takes memory only where they are written to."""
+"""From this size on, memory is mapped from the system, which uses physical memory only for pages written to."""
 _PAGE: Final = mmap.PAGESIZE
 _PROT_NONE: Final = 0
 
 
 def allocator() -> Allocate:
-    """Where machines of this process get native memory."""
+    """The allocator of native memory for the machines of this process."""
     return allocate_guarded if os.environ.get(GUARD_PAGES) == "1" else allocate
 
 

@@ -1,4 +1,4 @@
-"""Compiled machine code on disk, one file an object; what is read back is checked by whoever asked."""
+"""Compiled machine code on disk, one file per object; the caller verifies what it reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FileObjectCache:
             temporary.unlink(missing_ok=True)
 
     def prune(self, size_bytes_max: int) -> int:
-        """Delete the objects not used for longest until the rest fits; returns how many went."""
+        """Delete the least recently used objects until the rest fits; returns how many were deleted."""
         files = []
         for path in self._directory.glob("*"):
             with contextlib.suppress(FileNotFoundError):

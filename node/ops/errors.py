@@ -3,7 +3,7 @@
 ZvmdError
 ├── InvalidSetting             settings.invalid    a value is out of range or of the wrong kind
 │   └── UnknownSetting         settings.unknown    a section or key that does not exist
-├── UnreadableSettings         settings.file       zvmd.toml is missing or is no TOML
+├── UnreadableSettings         settings.file       zvmd.toml is missing or is not TOML
 ├── ResourceMissing            install.resource    a data file is not in the installation
 └── UnitsNotInstalled          systemd.install     a unit file could not be written
 """
@@ -18,7 +18,7 @@ class InvalidSetting(ZvmdError):
 
     code = "settings.invalid"
     rpc_code = -32602
-    hint = "see `zvmd config init --stdout` for every setting, its kind and its default"
+    hint = "see `zvmd config init --stdout` for every setting with its type and default"
     exit_code = EXIT_CONFIG
 
 
@@ -29,7 +29,7 @@ class UnknownSetting(InvalidSetting):
 
 
 class UnreadableSettings(ZvmdError):
-    """The settings file cannot be read or is no TOML."""
+    """The settings file cannot be read or is not TOML."""
 
     code = "settings.file"
     hint = "check the file; `zvmd config init` writes an annotated one"

@@ -1,4 +1,4 @@
-"""Periodic jobs: named, idempotent callables run by APScheduler, each one's last run in plain sight."""
+"""Periodic jobs: named, idempotent callables run by APScheduler, with a status of each one's last run."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = structlog.get_logger("zvmd.jobs")
 
 WORKERS: Final = 2
 LEAST_SECONDS: Final = 0.01
-"""Between runs of a job, however short its setting is."""
+"""Least time between runs of a job, however short its setting is."""
 MISFIRE_GRACE_SECONDS: Final = 60
 JOB_DEFAULTS: Final = {"coalesce": True, "max_instances": 1, "misfire_grace_time": MISFIRE_GRACE_SECONDS}
 START_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 1.0
-"""The scheduler looks at the clocks at least so often."""
+"""Longest time between two looks of the scheduler at the clocks."""
 JUMP_SECONDS: Final = 1.0
 """The wall clock was set if it differs by more from what the steady clock expects."""
 
@@ -43,7 +43,7 @@ class JobStatus(msgspec.Struct, frozen=True, rename="camel"):
     last_error: str | None = None
     next_run: float | None = None
     running_since: float | None = None
-    """When the run under way began; a job that hangs is seen by it."""
+    """When the current run began; shows a job that hangs."""
 
 
 class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
@@ -58,13 +58,13 @@ class SteadyScheduler(BackgroundScheduler):  # type: ignore[misc]
         self._steady = steady
         self._ahead: float | None = None
         self.faults = 0
-        """Times that handing out jobs failed."""
+        """How often submitting due jobs failed."""
 
     def _process_jobs(self) -> float | None:
         try:
             self._follow_the_wall_clock()
             wait: float | None = super()._process_jobs()
-        except Exception as error:  # the thread that calls this would end, and with it every job
+        except Exception as error:  # an exception would end the scheduler's thread, and with it every job
             self.faults += 1
             log.error("the job scheduler failed", exc_info=error)
             return LOOK_SECONDS
@@ -116,8 +116,8 @@ class Jobs:
     ) -> None:
         """Run ``work`` every ``interval_seconds``, first after ``first_seconds``, else after one interval.
 
-        It returns its result. No job runs more often than every `LEAST_SECONDS`. ``alone``: on a thread of its own, so
-        that no long job delays it.
+        ``work`` returns its result. No job runs more often than every `LEAST_SECONDS`. ``alone``: on a thread of its
+        own, so that no long job delays it.
         """
         assert name not in self._work, f"job {name!r} is registered twice"
         interval_seconds = max(interval_seconds, LEAST_SECONDS)
@@ -130,7 +130,7 @@ class Jobs:
         )  # fmt: skip
 
     def start(self) -> None:
-        """Begin running jobs on threads of their own, which exist from now on: later there may be none to be had."""
+        """Start the job threads. All are created now: later the system may refuse new threads."""
         together = threading.Barrier(WORKERS)
         for _ in range(WORKERS):
             self._executor._pool.submit(together.wait, START_SECONDS)
@@ -138,11 +138,11 @@ class Jobs:
 
     @property
     def faults(self) -> int:
-        """Times that handing out jobs failed; they were handed out again a second later."""
+        """How often submitting due jobs failed; each time they were submitted again a second later."""
         return int(self._scheduler.faults)
 
     def stop(self) -> None:
-        """Run no more jobs; returns when the running ones have ended."""
+        """Start no more jobs; returns when the running ones have ended."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 
@@ -174,7 +174,7 @@ class Jobs:
             result = "done" if outcome is None else str(outcome)
         except BaseException as failure:  # the scheduler must outlive any job; the failure is logged and shown
             error = f"{type(failure).__name__}: {failure}"
-            expected = isinstance(failure, ZvmdError)  # a full disk is no bug: nobody needs its traceback
+            expected = isinstance(failure, ZvmdError)  # a full disk is not a bug and needs no traceback
             log.error("job failed", job=name, error=error, exc_info=None if expected else failure)
         duration = time.perf_counter() - begin
         with self._lock:

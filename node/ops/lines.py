@@ -1,6 +1,6 @@
-"""Lines to standard output and error that nobody waits for: a bounded queue, and a thread that writes them.
+"""Writes lines to standard output and error without blocking the caller: a bounded queue and a thread.
 
-Whoever reads may be slow or gone: a pipe that is full, a terminal that was stopped, a file descriptor that is closed.
+The reader may be slow or missing: a full pipe, a stopped terminal, a closed file descriptor.
 """
 
 from __future__ import annotations
@@ -17,42 +17,42 @@ from collections.abc import Callable
 from typing import Final
 
 QUEUE_MAX_BYTES: Final = 1 << 20
-"""Text waiting to be written; lines that do not fit are dropped and counted."""
+"""Text that may wait to be written; lines that do not fit are dropped and counted."""
 FLUSH_SECONDS: Final = 2.0
-"""What is waiting when the process ends may take so long."""
+"""How long a process that ends waits for its lines to be written."""
 RETRY_MILLISECONDS: Final = 200
-"""Between attempts on a descriptor that does not block."""
+"""Between attempts to write to a descriptor that does not block."""
 DISCARDED: Final = -1
-"""In the place of a file descriptor: write nowhere."""
+"""In place of a file descriptor: discard the text."""
 
 
 class Lines:
-    """Writes text to one file descriptor, in order. Any thread may call it; none ever waits but in `flush`."""
+    """Writes text to one file descriptor, in order. Any thread may call it; only `flush` waits."""
 
     def __init__(
         self, descriptor: int, notice: Callable[[int], str] = lambda count: f"{count} lines dropped\n"
     ) -> None:
         self._descriptor = descriptor
         self.notice = notice
-        """The line that tells how many were dropped."""
+        """Makes the line that reports how many lines were dropped."""
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._is_writing = False
         self._thread: threading.Thread | None = None
-        self._untold = 0
+        self._unreported = 0
         self.restarts = 0
-        """Times its thread had ended."""
+        """How often its thread had to be replaced."""
         self.dropped = 0
-        """Lines that found no room, or that could not be written."""
+        """Lines dropped because the queue was full or the write failed."""
 
     @property
     def descriptor(self) -> int:
-        """Where it writes."""
+        """The file descriptor it writes to."""
         return self._descriptor
 
     def put(self, text: str) -> None:
-        """Have text written soon; it is whole lines."""
+        """Queue whole lines for writing."""
         data = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._waiting_bytes + len(data) > QUEUE_MAX_BYTES:
@@ -66,7 +66,7 @@ class Lines:
                 self._begin()
 
     def flush(self, seconds: float = FLUSH_SECONDS) -> bool:
-        """Wait until all is written, at most so long; whether it is."""
+        """Wait until everything is written, for a limited time in seconds; returns whether it was."""
         end = time.monotonic() + seconds
         with self._changed:
             while self._waiting or self._is_writing:
@@ -80,12 +80,12 @@ class Lines:
         self._thread = threading.Thread(target=self._work, name=f"lines-{self._descriptor}", daemon=True)
         try:
             self._thread.start()
-        except RuntimeError:  # the system has no thread for us now: the next line tries again
+        except RuntimeError:  # the system refuses a new thread now: the next line tries again
             self._thread = None
 
     def _drop(self) -> None:
         self.dropped += 1
-        self._untold += 1
+        self._unreported += 1
 
     def _work(self) -> None:
         while True:
@@ -97,14 +97,14 @@ class Lines:
                 data = self._waiting.popleft()
                 self._waiting_bytes -= len(data)
                 self._is_writing = True
-                untold, self._untold = self._untold, 0
+                unreported, self._unreported = self._unreported, 0
             try:
-                if untold:
-                    data = self.notice(untold).encode("utf-8", "backslashreplace") + data
+                if unreported:
+                    data = self.notice(unreported).encode("utf-8", "backslashreplace") + data
                 self._write(data)
-            except OSError:  # nobody can be told: this was the way to tell
+            except OSError:  # there is no other place to report it
                 with self._changed:
-                    self._untold += untold
+                    self._unreported += unreported
                     self._drop()
 
     def _write(self, data: bytes) -> None:
@@ -114,7 +114,7 @@ class Lines:
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
-            except BlockingIOError:  # somebody made the descriptor non-blocking
+            except BlockingIOError:  # another process made the descriptor non-blocking
                 waiting = select.poll()
                 waiting.register(self._descriptor, select.POLLOUT)
                 waiting.poll(RETRY_MILLISECONDS)
@@ -145,7 +145,7 @@ class LineStream(io.TextIOBase):
 
     @property
     def lines(self) -> Lines:
-        """What it writes to."""
+        """The `Lines` it writes to."""
         return self._lines
 
     def write(self, text: str) -> int:
@@ -177,7 +177,7 @@ def descriptor_of(stream: io.TextIOBase | object) -> int:
 
 
 def replace_standard_streams() -> tuple[Lines, Lines]:
-    """Let all that this process prints go through `Lines`, which also end it. Returns output and error."""
+    """Send everything this process prints through `Lines`. Returns those of standard output and standard error."""
     output, errors = Lines(descriptor_of(sys.stdout)), Lines(descriptor_of(sys.stderr))
     sys.stdout, sys.stderr = LineStream(output), LineStream(errors)
     atexit.register(flush_standard_streams)
@@ -185,12 +185,12 @@ def replace_standard_streams() -> tuple[Lines, Lines]:
 
 
 def restarts_of_standard_streams() -> int:
-    """Times that the threads which write them had ended."""
+    """How often the threads that write them had to be replaced."""
     return sum(stream.lines.restarts for stream in (sys.stderr, sys.stdout) if isinstance(stream, LineStream))
 
 
 def flush_standard_streams(seconds: float = FLUSH_SECONDS) -> None:
-    """Wait for what was printed, at most so long for each stream: before the process ends."""
+    """Before the process ends: wait for printed text to be written, each stream for a limited time in seconds."""
     for stream in (sys.stderr, sys.stdout):
         if isinstance(stream, LineStream):
             stream.lines.flush(seconds)

@@ -27,19 +27,19 @@ NOISY = {
 second while a job takes longer than its interval, as a checkpoint may: `node.ops.jobs` tells of jobs that fail."""
 
 BURST: Final = 20
-"""Lines of a kind at once; then `LINES_PER_SECOND`."""
+"""Lines of one kind that may come in a burst; then `LINES_PER_SECOND`."""
 LINES_PER_SECOND: Final = 1.0
 KIND_FIELDS: Final = ("event", "job", "work", "method", "code")
-"""What makes two lines of structlog the same kind: one job that fails each second does not hide another's failure."""
+"""Fields that, with the event, define a structlog line's kind: one failing job does not suppress another's lines."""
 KINDS_MAX: Final = 512
-"""Kinds counted apart; those beyond share one limit."""
+"""Kinds limited separately; all others share one limit."""
 
 
 class Sink(Protocol):
     """Where log lines go."""
 
     def put(self, text: str) -> None:
-        """Take whole lines; may not block."""
+        """Write whole lines; must not block."""
 
     @property
     def dropped(self) -> int:
@@ -52,13 +52,13 @@ class LogStatus(msgspec.Struct, frozen=True, rename="camel"):
     lines: int
     """Written since the start."""
     suppressed: int
-    """Left out, because there were many of their kind."""
+    """Suppressed because there were too many of their kind."""
     dropped: int
-    """Lost, because nobody read them or they could not be written."""
+    """Lost because the reader was too slow or the write failed."""
 
 
 class Allowance:
-    """Lines that a kind may still write, and how many it could not."""
+    """A token bucket for one kind of lines, and how many lines it suppressed."""
 
     __slots__ = ("at", "left", "suppressed")
 
@@ -79,10 +79,10 @@ class Allowance:
 
 
 class LimitedHandler(logging.Handler):
-    """Formats records for a sink, of each kind a burst and then one a second, which tells how many were ``suppressed``.
+    """Formats records for a sink: a burst of each kind, then one a second that says how many were ``suppressed``.
 
     A kind is an event of structlog with its `KIND_FIELDS`, or a line of code that calls the standard library's logging.
-    Critical records are never left out: the process ends behind them.
+    Critical records are never suppressed: the process ends after one.
     """
 
     def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
@@ -113,7 +113,7 @@ class LimitedHandler(logging.Handler):
         return LogStatus(self._written, self._suppressed, self._sink.dropped)
 
     def dropped_line(self, count: int) -> str:
-        """A line that tells how many were lost."""
+        """The line that reports how many lines were lost."""
         record = logging.LogRecord("zvmd.log", logging.WARNING, "", 0, "log lines dropped", None, None)
         record.count = count
         return self.format(record) + "\n"
@@ -134,7 +134,7 @@ class LimitedHandler(logging.Handler):
 def configure_logging(level: Level, form: Format, sink: Sink, terminal: bool = False) -> LimitedHandler:
     """Send structlog's and the standard library's records through one formatter to ``sink``.
 
-    ``terminal`` says whether people read it, who get colours and, unless ``form`` is "json", no JSON.
+    ``terminal``: whether ``sink`` is one; it gets colours and, unless ``form`` is "json", readable lines, not JSON.
     """
     pretty = form == "pretty" or (form == "auto" and terminal)
     shared: list[Processor] = [
@@ -188,7 +188,7 @@ def log_status() -> dict[str, Any]:
 
 
 def log_thread_ends() -> None:
-    """A thread that ends by an exception is in the log like any other error."""
+    """Log the exception of a thread that ends by one."""
 
     def ended(arguments: threading.ExceptHookArgs) -> None:
         name = arguments.thread.name if arguments.thread is not None else "?"
@@ -205,7 +205,7 @@ def _tell_suppressed(record: logging.LogRecord, count: int) -> None:
 
 
 def _for_terminals(_: Any, __: str, event: EventDict) -> EventDict:
-    """What peers and files say may not steer the terminal that shows it."""
+    """Escape text from peers and files that could control the terminal."""
     return {name: value if isinstance(value, (int, float)) else _shown(value) for name, value in event.items()}
 
 

@@ -1,4 +1,4 @@
-"""Keeps the process small: full garbage collections in quiet moments and after growth, freed memory given back."""
+"""Keeps the process small: full garbage collections when it is idle or has grown, and freed memory is returned."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from pathlib import Path
 from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 1_800.0
-"""Under load that never pauses, a collection comes after this all the same; it stops every thread for a moment."""
+"""Longest time between collections, also under constant load; a collection stops every thread for a moment."""
 GROWTH_BYTES: Final = 16 * 2**20
-"""A process that holds so much more than after the last collection does not wait for a pause."""
+"""Growth since the last collection that makes the next one due without an idle moment."""
 ARENAS_MAX: Final = 2
-"""Malloc otherwise makes up to eight arenas a core, and what threads free in one is of no use to the others."""
+"""By default malloc makes up to eight arenas a core, and memory freed in one cannot be used by threads of another."""
 _M_ARENA_MAX = -8
 
 
 def limit_arenas() -> None:
-    """Let malloc share few arenas between all threads, where it is glibc's. Before threads are started."""
+    """Limit glibc's malloc to a few arenas for all threads. Call it before any thread is started."""
     mallopt = _malloc("mallopt")
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, ARENAS_MAX)
 
 
 def resident_bytes() -> dict[str, int]:
-    """What the process holds in memory: its own, and pages of files, which the system takes back when it needs room."""
+    """Resident set size; it includes pages of files, which the system reclaims when it needs memory."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     fields = {"own": "RssAnon", "files": "RssFile"}
     return {name: int(status.get(field, "0 kB").split()[0]) * 1024 for name, field in fields.items()}
 
 
 class QuietCollector:
-    """Collects garbage when nothing has happened between two looks, when the process has grown, or after long."""
+    """Collects garbage when the node was idle between two runs, when the process has grown, or after a long time."""
 
     def __init__(
         self,
@@ -41,18 +41,18 @@ class QuietCollector:
         now: Callable[[], float] = time.monotonic,
         held: Callable[[], int] = lambda: resident_bytes()["own"],
     ) -> None:
-        """``activity`` is something else after any work; ``held`` is the memory of the process, bytes."""
+        """``activity`` returns another value after any work; ``held`` returns the memory of the process in bytes."""
         self._activity = activity
         self._now = now
         self._held = held
         self._seen = self._collected_at = activity()
         self._last = now()
         self._floor = held()
-        """What the process held after the last collection, or less if it has shrunk since."""
+        """Memory of the process after the last collection, or less if it has shrunk since; bytes."""
         self._said = "none yet"
 
     def run(self) -> str:
-        """Look; collect if it is time. Says what the last collection found."""
+        """Collect if it is time. Returns what the last collection found, for ``zvmd status``."""
         activity, now = self._activity(), self._now()
         quiet, self._seen = activity == self._seen, activity
         held = self._held()

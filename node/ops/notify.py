@@ -1,6 +1,6 @@
-"""sd_notify(3): tells the service manager READY, WATCHDOG and STOPPING over its datagram socket.
+"""Implements sd_notify(3): tells the service manager READY, WATCHDOG and STOPPING over its datagram socket.
 
-The protocol is small enough to speak ourselves: newline-separated assignments in one AF_UNIX datagram.
+The protocol needs no library: newline-separated assignments in one AF_UNIX datagram.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ STATUS_LIMIT_CHARS = 256
 
 
 class Notifier:
-    """The line to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
+    """Sends messages to the service manager; without ``NOTIFY_SOCKET`` every call does nothing.
 
-    A manager that cannot be told is logged and no reason to stop: one that misses a message acts on its own, and
+    A message that cannot be sent is logged but does not stop the node: a manager that misses one acts by itself, and
     ``NOTIFY_SOCKET`` is often inherited from a unit that has ended.
     """
 
@@ -60,7 +60,7 @@ class Notifier:
                 channel.sendto(message.encode(), self._address)
             except OSError as error:
                 name = self._address.replace("\0", "@")
-                log.warning("the service manager was not told", message=message, socket=name, error=str(error))
+                log.warning("the service manager was not notified", message=message, socket=name, error=str(error))
 
 
 def _one_line(text: str) -> str:

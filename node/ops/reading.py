@@ -1,4 +1,4 @@
-"""Reads small files that a start depends on: never more than a limit, never waiting, nothing but a file."""
+"""Reads small files that a start depends on: a limited size, without blocking, and regular files only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 PIPE_SECONDS = 5.0
-"""How long the writer of a pipe, as in ``--config <(decrypt FILE)``, may take."""
+"""How long to wait for the writer of a pipe, as in ``--config <(decrypt FILE)``."""
 PIECE_BYTES = 2**20
 
 

@@ -1,4 +1,4 @@
-"""Work that has no end is begun again when it fails, and that is counted for ``zvmd status``.
+"""Restarts endless work when it fails, and counts the restarts for ``zvmd status``.
 
 | thread or process | when it fails |
 |---|---|
@@ -27,7 +27,7 @@ PAUSE_SECONDS: Final = 1.0
 
 
 class Restarts:
-    """Runs endless work, and counts how often each had to be begun again."""
+    """Runs endless work, and counts how often each piece had to be restarted."""
 
     def __init__(self, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._pause_seconds = pause_seconds
@@ -35,11 +35,11 @@ class Restarts:
         self._sources: dict[str, Callable[[], int]] = {}
 
     def watch(self, name: str, count: Callable[[], int]) -> None:
-        """Show how often something was restarted that sees to that itself."""
+        """Report the restarts of something that restarts itself."""
         self._sources[name] = count
 
     async def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Do work that never ends; when it raises, or ends, do it again. Ends when it is cancelled."""
+        """Run ``work``, which should never end; restart it when it raises or returns. Ends when it is cancelled."""
         while True:
             try:
                 await work()
@@ -51,6 +51,6 @@ class Restarts:
             await asyncio.sleep(self._pause_seconds)
 
     def status(self) -> dict[str, int]:
-        """Restarts by name, those of nothing left out."""
+        """Restarts by name; names without restarts are left out."""
         counted = self._counts | Counter({name: source() for name, source in self._sources.items()})
         return {name: count for name, count in sorted(counted.items()) if count}

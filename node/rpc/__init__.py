@@ -1,1 +1,1 @@
-"""JSON-RPC methods and the one dispatcher that every transport ends in."""
+"""JSON-RPC methods and the one dispatcher that all transports use."""

@@ -1,4 +1,4 @@
-"""Transaction objects, overrides and log filters of JSON-RPC to the backend's types."""
+"""Parses transaction objects, overrides and log filters of JSON-RPC into the backend's types."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OVERRIDDEN_ACCOUNTS_MAX = 1024
 TOPIC_CHOICES_MAX = 1000
 ADDRESSES_MAX = 1000
 TYPE_MAX = 0x7F
-"""Of a transaction (EIP-2718)."""
+"""Largest transaction type (EIP-2718)."""
 
 
 @dataclass(slots=True)
@@ -167,11 +167,11 @@ _CARRIERS: Final = {
     "blob_versioned_hashes": ("blobVersionedHashes", (BLOB,)),
     "authorization_list": ("authorizationList", (SET_CODE,)),
 }
-"""Fields by the types of transactions that have them; empty lists are of no weight."""
+"""For each field, the transaction types that have it; an empty list counts as absent."""
 
 
 def _check_type(given: CallFields) -> None:
-    """Raises `InvalidParams` for a field that the type given would leave out: it would be lost without a word."""
+    """Raises `InvalidParams` for a field that the given type does not have: it would be dropped silently."""
     if given.type not in (LEGACY, ACCESS_LIST, DYNAMIC_FEE, BLOB, SET_CODE):
         return
     for name, (shown_name, types) in _CARRIERS.items():
@@ -184,7 +184,7 @@ _NAMES: Final = tuple(field.name for field in fields(CallFields))
 
 
 def _is_mined(value: dict[str, Any]) -> bool:
-    """Whether the object is a transaction as nodes answer it, hash and all, not one that somebody fills in."""
+    """Whether the object is a transaction from a node's answer, with a hash, and not one that a user fills in."""
     return isinstance(value.get("hash"), str)
 
 

@@ -1,4 +1,4 @@
-"""What every handler is given: the node, the limits, the filters, and how block names resolve."""
+"""The context passed to every handler: the node, the limits, the filters, and how block names resolve."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Context:
     clock: Callable[[], float] = time.monotonic
     sessions: SessionService | None = None
     damaged: Callable[[StateStoreCorrupt], None] = lambda _: None
-    """Told of damage that a request met in the state store, before it is answered. Any thread."""
+    """Called with damage that a request found in the state store, before the request is answered. Any thread."""
     read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread
-    """Runs a read on a reader thread, as a part of the request under way."""
+    """Runs a read on a reader thread, as part of the current request."""
     sign: Callable[[bytes], bytes] | None = None
-    """Public key and signature of the node for a message."""
+    """Returns the node's public key and its signature of a message."""
     transcript: Transcript | None = None
-    """What the node prints of its chain."""
+    """The transcript: what the node prints about its chain."""
     artifacts: Artifacts | None = None
     """ABIs on disk."""
     status_parts: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Context:
         return self.sessions
 
     def need_transcript(self) -> Transcript:
-        """What the node prints of its chain. Raises `MethodNotFound` where it prints nothing."""
+        """The transcript. Raises `MethodNotFound` where the node has none."""
         if self.transcript is None:
             raise MethodNotFound("this node prints no transcript")
         return self.transcript

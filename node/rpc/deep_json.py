@@ -1,4 +1,4 @@
-"""JSON of values nested deeper than an encoder that calls itself can go: call trees have up to 1,025 levels."""
+"""Encodes JSON nested too deeply for a recursive encoder: call trees have up to 1,025 levels."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def encode(value: Any) -> bytes:
 
 
 def _members(values: Any, labels: Iterator[bytes]) -> Iterator[tuple[bytes, Any]]:
-    """Each value with what stands before it."""
+    """Each value with the text that precedes it."""
     for place, (value, label) in enumerate(zip(values, labels, strict=True)):
         yield (b"," if place else b"") + label, value

@@ -30,7 +30,7 @@ RequestId = str | int | float | None
 
 
 class _NoId:
-    """Marks a notification; ``null`` is an id of its own."""
+    """Marks a notification; ``null`` is a valid id."""
 
 
 NO_ID = _NoId()
@@ -38,19 +38,19 @@ NO_ID = _NoId()
 
 @dataclass(slots=True)
 class Request:
-    """One request of a body, or the refusal of something that is none."""
+    """One request of a body, or the refusal of an invalid one."""
 
     id: RequestId | _NoId
     method: str
     params: list[Any] | dict[str, Any]
     refusal: ZvmdError | None = None
     is_large: bool = False
-    """Of a body too large for the event loop."""
+    """Whether its body is too large to be handled on the event loop."""
     rights: Rights = EVERYTHING
 
     @property
     def is_notification(self) -> bool:
-        """No answer is wanted."""
+        """Whether it has no id and gets no answer."""
         return self.id is NO_ID
 
 
@@ -90,7 +90,7 @@ class Call:
             raise
 
     def _tell(self, error: Exception) -> None:
-        """Tell the node of damage. Raises `InternalError` for a bug."""
+        """Report damage to the node. Raises `InternalError` for a bug."""
         if isinstance(error, StateStoreCorrupt):
             self.context.damaged(error)
         elif not isinstance(error, ZvmdError):
@@ -98,7 +98,7 @@ class Call:
 
 
 def internal_error(name: str, error: Exception) -> InternalError:
-    """A bug met while answering: logged with its traceback, told to the client without it."""
+    """The answer to a request that hit a bug; the traceback goes to the log only."""
     _log.error("request_failed", method=name, exc_info=error)
     return InternalError(f"{name}: {type(error).__name__}")
 
@@ -110,7 +110,7 @@ class Dispatcher:
         self.context = context
 
     def decode(self, body: bytes, rights: Rights) -> Body:
-        """Requests of a body; those that the caller has no right to make carry their refusal.
+        """The requests of a body; one that the caller has no right to make carries its refusal.
 
         Raises `ParseError` or `InvalidRequest` when the whole body is unusable.
         """
@@ -151,14 +151,14 @@ class Dispatcher:
         return answer
 
     def encode_error(self, request_id: RequestId | _NoId, error: ZvmdError, name: str = "") -> bytes:
-        """One error object; ``name`` is the method's, if there was one."""
+        """One error object; ``name`` is the method's name, if known."""
         shown_id = None if isinstance(request_id, _NoId) else request_id
         method = known_method(name)
         shown = error_object(error, only_revert_data=method is not None and method.takes_transaction)
         return _encode({"jsonrpc": "2.0", "id": shown_id, "error": shown})
 
     def join(self, body: Body, answers: list[bytes]) -> bytes | None:
-        """The answer of a whole body; None if nothing but notifications came."""
+        """The answer of a whole body; None if it had only notifications."""
         if not answers:
             return None
         if not body.is_batch:
@@ -167,7 +167,7 @@ class Dispatcher:
 
 
 def _request(value: Any, is_large: bool, rights: Rights) -> Request:
-    """Check the shape of one request object and its caller's rights; a misfit becomes a `Request` with a refusal."""
+    """Check a request object's shape and its caller's rights; an invalid one becomes a `Request` with a refusal."""
     if not isinstance(value, dict):
         return Request(None, "", [], InvalidRequest("a request is an object"))
     request_id = value.get("id", NO_ID)
@@ -185,7 +185,7 @@ def _request(value: Any, is_large: bool, rights: Rights) -> Request:
 
 
 def _not_permitted(name: str, rights: Rights) -> ZvmdError | None:
-    """Why this caller may not call the method; None: it may. For a method that does not exist, what anybody is told."""
+    """Why this caller may not call the method; None if it may. A method that does not exist gets the usual error."""
     if rights.allow(name):
         return None
     try:

@@ -1,10 +1,10 @@
-"""Methods that other nodes have and this one has not, and what does here what they are asked for."""
+"""Methods of other nodes that this node does not have, and what to use instead."""
 
 from __future__ import annotations
 
 _FORKING = "a node cannot fork another chain; begin one with its genesis: zvmd start --genesis FILE"
 _MINING = "blocks are not mined; evm_mine seals one"
-_PEERS = "there are no peers; zvmd_status tells how the node is"
+_PEERS = "there are no peers; zvmd_status shows the state of the node"
 _STATE_FILES = "the chain is on disk at all times: zvmd backup DIR copies it; evm_snapshot keeps a state to return to"
 _SUBSCRIBING = "subscriptions need a connection that stays: WebSocket on /ws, or zvmd events over QUIC"
 _UNLOCKING = "dev accounts need no unlocking; others send with eth_sendRawTransaction"

@@ -37,7 +37,7 @@ class ParseError(ZvmdError):
 
 
 class InvalidRequest(ZvmdError):
-    """Valid JSON, but no JSON-RPC 2.0 request."""
+    """Valid JSON, but not a JSON-RPC 2.0 request."""
 
     code = "rpc.request"
     rpc_code = -32600
@@ -60,7 +60,7 @@ class MethodNotFound(ZvmdError):
 
 
 class NotPermitted(ZvmdError):
-    """The method is there, but not for this caller: a page of another origin, or another machine, without the token.
+    """The method exists, but not for this caller: a page of another origin, or another machine, without the token.
 
     The code is that of a method that does not exist, as geth answers for a namespace that is not served.
     """
@@ -74,7 +74,7 @@ class NotPermitted(ZvmdError):
 
 
 class InternalError(ZvmdError):
-    """A bug of ours; the log has the traceback."""
+    """A bug in zvmd; the log has the traceback."""
 
     code = "rpc.internal"
     rpc_code = -32603
@@ -82,17 +82,17 @@ class InternalError(ZvmdError):
 
 
 class Untraceable(ZvmdError):
-    """A trace of the genesis, which no block before it leads to."""
+    """A trace of the genesis block, which has no pre-state."""
 
     code = "rpc.untraceable"
     hint = "the first block with transactions is 1"
 
 
 class UnknownTransaction(ZvmdError):
-    """No block has this transaction."""
+    """No block contains this transaction."""
 
     code = "rpc.unknown_tx"
-    hint = "it may still wait in the pool: ask eth_getTransactionByHash"
+    hint = "it may still be in the pool: call eth_getTransactionByHash"
 
 
 class UnknownFilter(ZvmdError):
@@ -103,7 +103,7 @@ class UnknownFilter(ZvmdError):
 
 
 class AccessListUnsettled(LimitExceeded):
-    """What the code uses changes with what is warm, and no list that fits into a transaction warms all of it."""
+    """The accounts and slots that the code uses change with what is warm, and no list that fits warms all of them."""
 
     code = "rpc.access_list"
     hint = "send the transaction without an access list, or with one of your own"
@@ -121,7 +121,7 @@ class CallTimeout(ZvmdError):
     """The work for one request, or for all calls of a batch, took longer than allowed (geth: ``--rpc.evmtimeout``)."""
 
     code = "rpc.timeout"
-    hint = "give it less to do, or raise [limits] call_seconds"
+    hint = "request less work, or raise [limits] call_seconds"
 
 
 class CallTooLarge(ZvmdError):
@@ -129,14 +129,14 @@ class CallTooLarge(ZvmdError):
 
     code = "rpc.memory"
     rpc_code = -32005
-    hint = "give it less gas, or raise [limits] call_memory_bytes"
+    hint = "use less gas, or raise [limits] call_memory_bytes"
 
 
 class ClientGone(ZvmdError):
-    """The connection ended before the answer was ready; nobody reads this, but a log may."""
+    """The connection ended before the answer was ready; only a log shows this error."""
 
     code = "rpc.gone"
-    hint = "keep the connection open until the answer has come"
+    hint = "keep the connection open until the answer arrives"
 
 
 class NotWaiting(ZvmdError):
@@ -148,7 +148,7 @@ class NotWaiting(ZvmdError):
 
 
 class NotThereYet(ZvmdError):
-    """Reads do not see that log record yet, and did not within the time a read waits."""
+    """The log record with this LSN did not become visible within the time a read waits."""
 
     code = "rpc.min_lsn"
     rpc_code = -32004

@@ -33,10 +33,10 @@ class Filter:
     seen: frozenset[Hash32] = frozenset()
     """Pending transactions already reported."""
     rewinds: int = 0
-    """How often the chain had been brought back at the last poll."""
+    """Number of rewinds of the chain up to the last poll."""
     polled_at: float = 0.0
     is_polled: bool = False
-    """Somebody asked for its changes or logs."""
+    """Whether it has been polled or its logs requested."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def unreported(self, mined: list[Hash32], waiting: list[Hash32]) -> list[Hash32]:
@@ -60,7 +60,7 @@ class FilterStore:
         self._lock = threading.Lock()
 
     def add(self, new: Filter, now: float) -> int:
-        """Install and return its id; another may have to make room."""
+        """Install a filter and return its id; an older one may be dropped for it."""
         with self._lock:
             for key in [k for k, f in self._filters.items() if now - f.polled_at > self._idle_max_s]:
                 del self._filters[key]
@@ -89,6 +89,6 @@ class FilterStore:
             return found
 
     def remove(self, key: int) -> bool:
-        """Whether it was there."""
+        """Remove the filter; returns whether it existed."""
         with self._lock:
             return self._filters.pop(key, None) is not None

@@ -1,4 +1,4 @@
-"""Domain objects to JSON-RPC's forms: quantities, data, field names of the execution APIs. Only here.
+"""Formats domain objects as JSON-RPC: quantities, data, and the field names of the execution APIs.
 
 >>> quantity(0), quantity(31), data(b"\\x00\\xff")
 ('0x0', '0x1f', '0x00ff')

@@ -33,7 +33,7 @@ def struct_logs(trace: StructLogTrace) -> Json:
 
 
 def struct_log(line: StructLog) -> Json:
-    """One opcode of it."""
+    """One entry of ``structLogs``."""
     shown: Json = {
         "pc": line.pc,
         "op": line.opcode,
@@ -57,7 +57,7 @@ def struct_log(line: StructLog) -> Json:
 
 
 def struct_log_size(line: StructLog) -> int:
-    """Bytes of the line as geth writes it, which escapes what HTML reads."""
+    """Bytes of the line as geth writes it, with HTML's special characters escaped."""
     raw = msgspec.json.encode(struct_log(line))
     return len(raw) + 5 * sum(map(raw.count, (b"<", b">", b"&")))
 

@@ -1,4 +1,4 @@
-"""Large bodies and answers that the whole process holds: one budget for all connections of all transports."""
+"""One budget of bytes for the large bodies and answers of all connections and transports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from node.rpc.errors import NodeBusy
 
 SMALL_BYTES: Final = 64 * 1024
-"""What is smaller is not counted: connections are limited, and small requests must always pass."""
+"""Smaller ones are not counted: connections are limited, and small requests must always pass."""
 
 
 class Held:
@@ -20,16 +20,16 @@ class Held:
         self.used = 0
 
     def holding(self) -> Holding:
-        """Nothing yet, of this budget."""
+        """A new, empty holding of this budget."""
         return Holding(self)
 
     def bound(self) -> tuple[int, int]:
-        """How much is used, and the limit."""
+        """Bytes used, and the limit."""
         return self.used, self.most
 
 
 class Holding:
-    """What one request holds: its body, then its answer."""
+    """The bytes one request holds: its body, then its answer."""
 
     __slots__ = ("_held", "_size")
 
@@ -38,7 +38,7 @@ class Holding:
         self._size = 0
 
     def hold(self, size_bytes: int) -> None:
-        """From now on so many bytes are held, instead of what was. Raises `NodeBusy`; nothing is held then."""
+        """Hold so many bytes in place of the previous amount. Raises `NodeBusy`, and then holds nothing."""
         self.release()
         if size_bytes <= SMALL_BYTES:
             return
@@ -48,6 +48,6 @@ class Holding:
         self._size = size_bytes
 
     def release(self) -> None:
-        """Nothing is held any more."""
+        """Give all bytes back."""
         self._held.used -= self._size
         self._size = 0

@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RpcLimits:
-    """What a local tool needs, and no more than a small machine bears."""
+    """Limits that local tools do not reach and a small machine can bear."""
 
     body_size_max_bytes: int = 5 * 1024 * 1024
     batch_size_max: int = 1_000
     answer_size_max_bytes: int = 25_000_000
     json_depth_max: int = 64
     integer_digits_max: int = 80
-    """JSON numbers; quantities are hex strings anyway."""
+    """Digits of a JSON number; quantities are hex strings."""
     log_blocks_max: int = 10_000
     log_results_max: int = 10_000
     call_gas_max: int = 50_000_000
     call_max_s: float = 5.0
-    """From when the first thread begins with a request; the calls of a batch share it."""
+    """Time for a request from when the first thread begins with it; the calls of a batch share it."""
     call_size_max_bytes: int = 128 * 1024 * 1024
-    """Memory that one request may take while it is worked on."""
+    """Memory that the work for one request may take."""
     held_max_bytes: int = 256 * 1024 * 1024
-    """Large bodies and answers in the whole process."""
+    """Large bodies and answers in the whole process (`node.rpc.held`)."""
     json_values_max: int = 100_000
     """Brackets, commas, quotes and escapes each, of a body too large to be parsed on the event loop."""
     fee_history_blocks_max: int = 1024

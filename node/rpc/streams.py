@@ -22,20 +22,20 @@ END_OF_BLOCK = 2**62
 
 
 class RewindCursor:
-    """How much of the chain's way back a stream has taken notice of."""
+    """The rewinds of the chain that a stream has already handled."""
 
     def __init__(self, chain: ChainReader) -> None:
         self._chain = chain
         self.seen = chain.rewinds().count
 
     def target(self) -> int | None:
-        """The lowest block that the chain was brought back to since the last look, None if it was not."""
+        """The lowest block that the chain was rewound to since the last call, None if it was not."""
         self.seen, lowest = self._chain.rewinds().since(self.seen)
         return lowest
 
 
 async def head_stream(chain: ChainReader, readers: Readers, cursor: LogPosition | None) -> AsyncIterator[list[Header]]:
-    """Headers behind the cursor, for ever; without a cursor those after the head of now."""
+    """Headers after the cursor, without an end; without a cursor those after the current head."""
     following = (cursor.block_number if cursor else chain.head().number) + 1
     rewinds = RewindCursor(chain)
     while True:
@@ -64,7 +64,7 @@ async def log_stream(
     topics: tuple[frozenset[Hash32], ...],
     cursor: LogPosition | None,
 ) -> AsyncIterator[list[FoundLog]]:
-    """Matching logs behind the cursor, for ever; without a cursor those of blocks after the head of now."""
+    """Matching logs after the cursor, without an end; without a cursor those of blocks after the current head."""
     position = cursor or LogPosition(chain.head().number, END_OF_BLOCK)
     rewinds = RewindCursor(chain)
     while True:

@@ -19,7 +19,7 @@ from node.rpc.errors import ParseError, RequestTooLarge
 from node.rpc.limits import RpcLimits
 
 LARGE_BYTES: Final = 64 * 1024
-"""A body above is no matter for the event loop."""
+"""Bytes of the largest body that is parsed on the event loop; larger ones go to a thread."""
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 """Possessive, and an unterminated string matches too: no byte is looked at twice."""
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")

@@ -25,7 +25,7 @@ from node.tracers.selectors import SelectorTracer
 from node.tracers.struct_logs import StructLogOptions, StructLogTracer
 
 NAME_CHARACTERS: Final = 60
-"""Of a name that is no tracer's, in the message about it."""
+"""Characters of an unknown tracer's name that its error message repeats."""
 _JAVASCRIPT: Final = frozenset(
     (
         *("4byteTracerLegacy", "bigramTracer", "callTracerLegacy", "evmdisTracer", "noopTracerLegacy"),

@@ -1,1 +1,1 @@
-"""Debug sessions in a running node: where they start from, who uses them when, and how they survive."""
+"""Debug sessions in a running node: base states, access, sharing, and persistence."""

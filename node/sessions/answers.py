@@ -1,4 +1,4 @@
-"""Answers of the session commands that are more than a function of the debugger (`node.sessions.commands`).
+"""Implements the session commands that are more than a function of the debugger (`node.sessions.commands`).
 
 Each takes the host, then its row's arguments.
 """
@@ -38,14 +38,14 @@ Object = dict[str, Any]
 
 
 def _read(value: object, kind: type[T], error: type[ZvmdError]) -> T:
-    """A user's object as a structure. Raises ``error``."""
+    """Convert a user's object to a structure. Raises ``error``."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as failure:
         raise error(str(failure)[:300]) from None
 
 
-# Life
+# Creating and closing
 
 
 async def create(host: CommandHost, program: Object) -> Json:
@@ -100,7 +100,7 @@ async def pin(host: CommandHost, session: int, pinned: bool) -> bool:
     return pinned
 
 
-# Use
+# Using
 
 
 async def pause(host: CommandHost, ref: SessionRef) -> bool:
@@ -175,11 +175,11 @@ async def state_diff(
     return found
 
 
-# Together with others
+# Sharing
 
 
 def _shown_share(share: Share, now: float) -> Json:
-    """A share without what would let somebody use it."""
+    """A share without its secret."""
     return {
         "id": share.id,
         "role": share.role,
@@ -232,7 +232,7 @@ async def release(host: CommandHost, ref: SessionRef) -> Json:
 
 
 async def _control(host: CommandHost, ref: SessionRef, command: str, change: Any) -> Json:
-    """Change who has control."""
+    """Take or release control."""
     service = host.need_sessions()
     access = service.sharings.driver(ref)
 
@@ -252,17 +252,17 @@ async def watch(host: CommandHost, ref: SessionRef, cursor: int | None) -> Any:
 
 
 class _Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Which sessions; what is not given does not matter. Times are Unix seconds; ends are included."""
+    """Criteria for sessions; one that is not given matches all. Times are Unix seconds; bounds are inclusive."""
 
     name: str | None = None
-    """A part of the name."""
+    """A substring of the name."""
     tag: str | None = None
     fork: str | None = None
     code_hash: str | None = None
     contract: str | None = None
     transaction: str | None = None
     halt: str | None = None
-    """As in a state: stop, return, revert, out_of_gas ...; ``none``: the run has not ended there."""
+    """As in a state: stop, return, revert, out_of_gas ...; ``none`` for a run that has not ended."""
     pinned: bool | None = None
     created_from: int | None = None
     created_to: int | None = None
@@ -274,10 +274,10 @@ class _Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
     bytes_to: int | None = None
     limit: int = SESSIONS
     cursor: int | None = None
-    """Id of the last session of the page before."""
+    """Id of the last session of the previous page."""
 
     def filter(self) -> SessionFilter:
-        """As the index takes it. Raises `InvalidProgram`."""
+        """The criteria as the index takes them. Raises `InvalidProgram`."""
         numbers = (self.limit, *(getattr(self, f"{what}_{end}") for what in _RANGES for end in ("from", "to")))
         if any(number is not None and not 0 <= number < 2**63 for number in (*numbers, self.cursor)):
             raise InvalidProgram("numbers of a search are from 0 to 2**63 - 1")

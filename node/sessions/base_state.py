@@ -1,4 +1,4 @@
-"""What a session starts from: a program, and an empty state, the state after a block, or the middle of a block."""
+"""The base state of a session: empty, the state after a block, or the state between two transactions of a block."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from vm.machine import Machine
 _OF_A_PAST_TRANSACTION = frozenset(("transaction", "name", "tags"))
 _HASH_CHARACTERS = 66
 PENDING_BYTES_MAX = 2**20
-"""Transactions of a pending block that a session keeps with it, bytes."""
+"""Most bytes of a pending block's transactions that a session stores."""
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Enough to find a session's base state again as long as the chain keeps it."""
+    """Identifies a session's base state, for as long as the chain keeps it."""
 
     block: int | None = None
     """The state after this block, or for ``index`` the one its transactions start from; None: no state."""
     index: int | None = None
     """Position in the block of the transaction that is debugged."""
     hash: bytes | None = None
-    """Of the block: another may have come in its place since (``evm_revert``). None in old records."""
+    """Hash of the block: another may have replaced it since (``evm_revert``). None in old records."""
     state: int | None = None
     """Position of the state after the block: development calls may have changed it since."""
     pending: list[bytes] | None = None
-    """Where it starts from a pending block after that one: its environment, then its transactions, as in the log."""
+    """For a pending block after that one: its environment, then its transactions, encoded as in the log."""
 
 
 class NewSession(NamedTuple):
-    """A session to be made."""
+    """A session to be created."""
 
     program: Program
     origin: Origin = Origin()
@@ -56,7 +56,7 @@ class NewSession(NamedTuple):
 
 
 class BaseStates:
-    """Finds base states in the chain, and the origin of what a user asks for. It holds no state. Any thread."""
+    """Finds base states in the chain, and the origin of a requested session. Stateless. Any thread."""
 
     def __init__(self, chain: SessionStore, machine: Machine) -> None:
         self._chain = chain
@@ -101,12 +101,12 @@ class BaseStates:
         return header, self._chain.config
 
     def at_block(self, fields: dict[str, Any], number: int) -> tuple[dict[str, Any], Origin]:
-        """Program fields completed with the fork and the environment of a block, and where they start from."""
+        """Program fields completed with the fork and the environment of a block, and their origin."""
         completed = _completed(fields, self.environment(number))
         return completed, Origin(number, None, self._chain.block_hash(number), self._chain.state_position(number))
 
     def at_pending(self, fields: dict[str, Any], pending: PendingBlock) -> tuple[dict[str, Any], Origin]:
-        """The same at a pending block, which is kept with the session: the chain will not have it.
+        """The same at a pending block, which is stored with the session because the chain will not have it.
 
         Raises `InvalidProgram` for one with more than `PENDING_BYTES_MAX` of transactions.
         """
@@ -119,7 +119,7 @@ class BaseStates:
         return _completed(fields, environment), origin
 
     def past_transaction(self, transaction_hash: Hash32) -> tuple[Program, Origin]:
-        """The program that repeats a mined transaction. Raises `InvalidProgram` if there is none."""
+        """The program that repeats a mined transaction. Raises `InvalidProgram` if there is no such transaction."""
         place = self._chain.transaction_location(transaction_hash)
         block = None if place is None else self._chain.block(place.block_number)
         if place is None or block is None:
@@ -133,7 +133,7 @@ class BaseStates:
         return program, Origin(place.block_number, place.transaction_index, block.hash)
 
     def base(self, origin: Origin) -> tuple[StateReader | None, BlockHashes | None]:
-        """The base state. Raises `StateUnavailable` if it expired or was reverted, `InvalidProgram` if none was."""
+        """The base state. Raises `StateUnavailable` if it expired or was reverted, `InvalidProgram` for none."""
         if origin.block is None:
             return None, None
         if origin.hash is not None and self._chain.block_hash(origin.block) != origin.hash:
@@ -156,7 +156,7 @@ class BaseStates:
         return OverlayState(parent, execution.journal.delta()), self._chain.block_hash
 
     def _after_pending(self, state: StateReader, pending: list[bytes] | None) -> StateReader:
-        """A state with a kept pending block on top."""
+        """A state with a stored pending block applied."""
         if not pending:
             return state
         execution = BlockExecution(self.machine, decode_environment(pending[0]), state, self._chain.block_hash)

@@ -1,4 +1,4 @@
-"""Ready sessions in memory: each used by one job at a time, off the event loop, brought back when it is wanted."""
+"""Ready sessions in memory: each used by one job at a time, off the event loop, and restored on demand."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from storage.sessions.records import Kept, Place
 T = TypeVar("T")
 THREADS = 2
 LIVE_MAX = 64
-"""Sessions kept ready in memory; the others are brought back from their records when they are used."""
+"""Most sessions kept ready in memory; the others are restored from their records when they are used."""
 LIVE_BYTES = 512 << 20
-"""Memory of all ready sessions."""
+"""Most memory of all ready sessions, bytes."""
 STOP_SECONDS = 5.0
 
 NOWHERE = Origin()
@@ -32,48 +32,48 @@ NOWHERE = Origin()
 
 @dataclass(slots=True, eq=False)
 class CachedSession:
-    """One session that is in use or was a short while ago. Only the job that holds its lock touches the rest."""
+    """A session that is or was recently in use. Only the job that holds its lock accesses the other fields."""
 
     id: int
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     session: Session | None = None
-    """None: it is to be brought back from its record first."""
+    """None: it must be restored from its record first."""
     origin: Origin = NOWHERE
     traits: tuple[Any, ...] | None = None
-    """What the kept content says; while that stays, a change is kept as a place."""
+    """Traits of the stored content; while they do not change, a command stores only a new position."""
     bytes: int = 0
     users: int = 0
-    """Jobs that hold or await the lock."""
+    """Number of jobs that hold or await the lock."""
     pause: bool = False
-    """Somebody wants the move under way to end."""
+    """Whether somebody wants the current move to end."""
 
     def set(self, session: Session, origin: Origin) -> None:
-        """The session is ready, as it was kept last."""
+        """Set the ready session, as it was stored last."""
         self.session, self.origin = session, origin
         self.bytes, self.traits = footprint(session), traits(session, origin)
 
     def drop(self) -> None:
-        """Forget the session in memory: the next job gets it as it was kept."""
+        """Drop the session from memory: the next job restores it from its record."""
         if self.session is not None:
             self.session.close()
         self.session, self.bytes, self.traits = None, 0, None
 
     def wants_pause(self) -> bool:
-        """Whether the move under way is to end."""
+        """Whether the current move should end."""
         return self.pause
 
     def resume(self) -> None:
-        """A new job begins: pauses that were asked for before do not concern it."""
+        """Start a new job: earlier pause requests do not apply to it."""
         self.pause = False
 
     def kept(self, found: tuple[Any, ...]) -> None:
-        """The session was kept as it is, with these traits."""
+        """Note that the session was stored, with these traits."""
         assert self.session is not None
         self.traits, self.bytes = found, footprint(self.session)
 
 
 class SessionCache:
-    """Owner of all sessions in memory, and of the threads they run on. Use it from one event loop."""
+    """Owns all sessions in memory and the threads they run on. Use it from one event loop."""
 
     def __init__(self, bases: BaseStates, repository: SessionRepository) -> None:
         self._bases = bases
@@ -88,20 +88,20 @@ class SessionCache:
         return iter(tuple(self._cached.values()))
 
     def users(self, session: int) -> int:
-        """Jobs that use the session or wait for it."""
+        """Number of jobs that use the session or wait for it."""
         cached = self._cached.get(session)
         return 0 if cached is None else cached.users
 
     def pause(self, session: int) -> None:
-        """Have the job that uses the session stop at its next slice."""
+        """Ask the job that uses the session to stop at its next slice."""
         if session in self._cached:
             self._cached[session].pause = True
 
     @contextlib.asynccontextmanager
     async def held(self, session: int, new: bool = False) -> AsyncIterator[CachedSession]:
-        """The session, for one job alone. Raises `SessionNotFound` unless it is ``new``, `NodeStopping`."""
+        """Lock the session for one job. Raises `SessionNotFound` unless it is ``new``, and `NodeStopping`."""
         if self._stopping:
-            raise NodeStopping("the node is stopping; sessions are as they were kept last")
+            raise NodeStopping("the node is stopping; sessions keep their last stored state")
         if not new:
             self._repository.kept(session)
         cached = self._cached.setdefault(session, CachedSession(session))
@@ -119,7 +119,7 @@ class SessionCache:
             self._make_room()
 
     async def ready(self, cached: CachedSession) -> Session:
-        """The session of an entry that is held. Raises `SessionDiverged`, `SnapshotLost`."""
+        """The session of a locked entry. Raises `SessionDiverged`, `SnapshotLost`."""
         if cached.session is None:
             kept = self._repository.kept(cached.id)
             content = await self.on_thread(lambda: self._repository.content(cached.id, kept))
@@ -128,7 +128,7 @@ class SessionCache:
         return cached.session
 
     async def keep(self, cached: CachedSession, sharing: bytes) -> None:
-        """Keep the session as it is: only its position if the rest is in the log already."""
+        """Store the session: only its position if the log already has the rest."""
         session, repository = cached.session, self._repository
         assert session is not None
         before, now = repository.shelf.get(cached.id), repository.now()
@@ -146,14 +146,14 @@ class SessionCache:
         cached.kept(found)
 
     async def add(self, session: int, made: Session, origin: Origin, sharing: bytes) -> None:
-        """Keep a new session, and have it ready."""
+        """Store a new session and keep it ready."""
         cached = CachedSession(session, session=made, origin=origin)
         await self.keep(cached, sharing)
         self._cached[session] = cached
         self._make_room()
 
     def _make_room(self) -> None:
-        """Drop the ready sessions not used for longest until the rest fits."""
+        """Drop the least recently used ready sessions until the rest fits."""
         for number, cached in list(self._cached.items()):
             if not cached.users and self._repository.shelf.get(number) is None:
                 cached.drop()
@@ -171,7 +171,7 @@ class SessionCache:
     # Jobs
 
     async def drive(self, work: Slices[T]) -> T:
-        """One slice a job, so that others get the thread in between."""
+        """Run each slice as a job of its own, so that other jobs can use the thread in between."""
         ends: list[T] = []
 
         def run_slice() -> bool:
@@ -186,22 +186,22 @@ class SessionCache:
         return ends[0]
 
     async def on_thread(self, job: Callable[[], T]) -> T:
-        """Something long."""
+        """Run long work on a session thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, job)
 
     def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Do something to its end, even if nobody waits for it any more."""
+        """Run a coroutine to its end, even if nobody waits for it any more."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Finish what was begun even if the caller goes away: a session is never left half used."""
+        """Await a coroutine and finish it even if the caller is cancelled, so that no session is left half changed."""
         return await asyncio.shield(self.begin(work))
 
     async def stop(self) -> None:
-        """Let jobs under way end, and begin no others; nothing is lost without it."""
+        """Wait for the running jobs and start no others. Nothing is lost if this is not called."""
         self._stopping = True
         for cached in self._cached.values():
             cached.pause = True

@@ -1,4 +1,4 @@
-"""The table of session commands: what can be done with debug sessions, by whom, and how it is carried out.
+"""The table of session commands: their arguments, the right each needs, and its implementation.
 
 One row is a command everywhere: the RPC method ``zvmd_session_<name>``, `zvmd session <cli>`, and what share tokens
 allow. The SDK, the terminal debugger and the debug adapter are checked against the table
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from node.sessions.service import SessionService
 
 PREFIX: Final = "zvmd_session_"
-"""Of the RPC methods."""
+"""Prefix of the RPC methods."""
 
 
 class ArgumentKind(Enum):
-    """What an argument is, as users write it."""
+    """The type of an argument, as users write it."""
 
     SESSION = "session"
     """A session's number, or a share token where the command's right allows one."""
@@ -49,7 +49,7 @@ class ArgumentKind(Enum):
 
 
 REQUIRED: Final = object()
-"""Default of an argument that has to be given."""
+"""Default of a required argument."""
 
 
 class Argument(NamedTuple):
@@ -59,16 +59,16 @@ class Argument(NamedTuple):
     kind: ArgumentKind
     default: Any = REQUIRED
     most: int | None = None
-    """A larger number counts as this one."""
+    """Largest value; a larger one is reduced to it."""
 
     @property
     def is_required(self) -> bool:
-        """There is no default."""
+        """Whether it has no default."""
         return self.default is REQUIRED
 
 
 class CommandHost(Protocol):
-    """The node that carries commands out."""
+    """The node that executes commands."""
 
     def need_sessions(self) -> SessionService:
         """The debug sessions."""
@@ -83,7 +83,7 @@ class CommandHost(Protocol):
 Run = Callable[..., Any]
 """``run(host, *arguments)``: the answer, ready for JSON. A coroutine function, or a plain one that only reads."""
 Function = str | Callable[..., Any]
-"""A function, or ``module:function`` where it is."""
+"""A function, or its name as ``module:function``."""
 
 _ID: Final = Argument("id", ArgumentKind.SESSION)
 
@@ -93,15 +93,15 @@ class Command(NamedTuple):
 
     name: str
     right: Right
-    """For each session that the command names. Commands that name none are the owner's."""
+    """The right needed for each session that the command names. Commands that name none are the owner's."""
     run: Run
     help: str
-    """A line: what it does."""
+    """One line of help."""
     arguments: tuple[Argument, ...] = (_ID,)
     cli: str | None = None
-    """Its command under ``zvmd session``; None: its name with dashes; empty: none."""
+    """Its command under ``zvmd session``; None: its name with dashes; empty: it has no command there."""
     spelt: tuple[str, ...] = ()
-    """Its RPC methods, where they are not called by its name."""
+    """Its RPC methods, if their names differ from its own."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -135,7 +135,7 @@ def _plain(value: object) -> Any:
 
 
 def _move(name: str, *constants: Any) -> Run:
-    """A move of `debugger.moves`, which watchers see under its name; answered with where the session is then."""
+    """A move of `debugger.moves`, which watchers see under its name; its answer is the new position."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         move = _imported(f"debugger.moves:{name}")
@@ -154,7 +154,7 @@ def _alter(function: Function, command: str) -> Run:
 
 
 def _read(function: Function, *constants: Any) -> Run:
-    """A short look, ``function(session, *arguments, *constants)``."""
+    """A short read, ``function(session, *arguments, *constants)``."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
@@ -164,7 +164,7 @@ def _read(function: Function, *constants: Any) -> Run:
 
 
 def _look(function: Function, *constants: Any) -> Run:
-    """A look that may take long, in slices; as `_read`."""
+    """A long read, in slices; as `_read`."""
 
     async def run(host: CommandHost, ref: SessionRef, *arguments: Any) -> Any:
         found = _function(function)
@@ -199,14 +199,14 @@ _OF_ORIGINAL = Argument("sessionId", ArgumentKind.SESSION)
 _MOVING = (
     Command("step", Right.DRIVE, _move("step"), "Execute N operations, entering calls.", (_ID, _N)),
     Command("step_back", Right.DRIVE, _move("step_back"), "Undo N operations.", (_ID, _N), "back"),
-    Command("step_over", Right.DRIVE, _move("step_over"), "Execute an operation and all that it calls.", cli="over"),
-    Command("step_out", Right.DRIVE, _move("step_out"), "Run until the caller goes on.", cli="out"),
+    Command("step_over", Right.DRIVE, _move("step_over"), "Execute an operation and everything it calls.", cli="over"),
+    Command("step_out", Right.DRIVE, _move("step_out"), "Run until the frame returns to its caller.", cli="out"),
     Command(
-        "step_over_back", Right.DRIVE, _move("step_over_back"), "Undo an operation and all that it called.",
+        "step_over_back", Right.DRIVE, _move("step_over_back"), "Undo an operation and everything it called.",
         cli="over-back",
     ),
     Command(
-        "step_out_back", Right.DRIVE, _move("step_out_back"), "Return to the operation that called this frame.",
+        "step_out_back", Right.DRIVE, _move("step_out_back"), "Go back to the operation that called this frame.",
         cli="out-back",
     ),
     Command("seek", Right.DRIVE, _move("seek"), "Go to a step.", (_ID, Argument("step", ArgumentKind.NUMBER))),
@@ -218,8 +218,14 @@ _MOVING = (
         "reverse_run", Right.DRIVE, _move("reverse_run"), "Run backwards to a breakpoint or the start.",
         cli="reverse",
     ),
-    Command("reset", Right.DRIVE, _alter("debugger.session:Session.reset", "reset"), "To the start, without edits."),
-    Command("pause", Right.DRIVE, _answer("pause"), "Have whatever takes long stop soon, where it got."),
+    Command(
+        "reset", Right.DRIVE, _alter("debugger.session:Session.reset", "reset"),
+        "Go back to the start, without edits.",
+    ),
+    Command(
+        "pause", Right.DRIVE, _answer("pause"),
+        "Stop a long move or comparison soon, at the position it has got to.",
+    ),
     Command(
         "checkout", Right.DRIVE, _move("checkout"), "Go to a branch, at a step or where it left its parent.",
         (_ID, Argument("branch", ArgumentKind.NUMBER), Argument("step", ArgumentKind.NUMBER, None)),
@@ -234,7 +240,7 @@ _LOOKING = (
     ),
     Command(
         "code", Right.WATCH, _read("debugger.frontend:read_code"),
-        "Code of a frame (none: the running one, 0: the outermost), init code and code in a fork alike.",
+        "Code of a frame (none: the running one, 0: the outermost), whether runtime code or init code.",
         (_ID, _FRAME, Argument("offset", ArgumentKind.NUMBER, 0), Argument("limit", ArgumentKind.NUMBER, PAGE_MAX)),
     ),
     Command(
@@ -248,7 +254,7 @@ _LOOKING = (
     ),
     Command(
         "branches", Right.WATCH, _read("node.sessions.answers:branches_of"),
-        "The lines of history that edits made, with the one the session is on.",
+        "The branches that edits have created, with the one the session is on.",
     ),
     Command(
         "breakpoint_list", Right.WATCH, _read("node.sessions.answers:breakpoints_of"),
@@ -264,7 +270,7 @@ _LOOKING = (
     ),
     Command(
         "call_tree", Right.WATCH, _look("debugger.calltree:call_tree_slices", EXPORT_STEPS),
-        "Every message of the run, as a tree.", cli="calls",
+        "All calls and creations of the run, as a tree.", cli="calls",
     ),
     Command(
         "compare", Right.WATCH, _answer("compare"),
@@ -274,7 +280,7 @@ _LOOKING = (
     ),
     Command(
         "state_diff", Right.WATCH, _answer("state_diff"),
-        "What differs between two positions of one session, or of two. A step that is not given is the present one.",
+        "Differences between two positions of one session or of two. A step that is not given is the current one.",
         (
             _ID, Argument("leftStep", ArgumentKind.NUMBER, None), Argument("rightStep", ArgumentKind.NUMBER, None),
             Argument("right", ArgumentKind.SESSION, None),
@@ -282,12 +288,12 @@ _LOOKING = (
     ),
     Command(
         "export", Right.WATCH, _answer("export"),
-        "The session as one file, in hex; signed by the node's own key if that is wanted (owners only).",
+        "The session as one file, in hex; with sign, signed by the node's key (owners only).",
         (_ID, Argument("note", ArgumentKind.TEXT, None), Argument("sign", ArgumentKind.FLAG, False)),
     ),
     Command(
         "watch", Right.WATCH, _answer("watch"),
-        "Follow a session live: events behind the cursor, pushed over QUIC and on the WebSocket.",
+        "Follow a session live: events after the cursor are pushed, over QUIC and WebSocket.",
         (_ID, Argument("cursor", ArgumentKind.NUMBER, None)),
     ),
 )  # fmt: skip
@@ -295,7 +301,7 @@ _LOOKING = (
 _CHANGING = (
     Command(
         "breakpoint_add", Right.DRIVE, _answer("breakpoint_add"),
-        "Set a breakpoint {kind, pc?, opcode?, slot?, ...}; with the id of one, in its place.",
+        "Set a breakpoint {kind, pc?, opcode?, slot?, ...}; with the id of an existing one, replace it.",
         (_ID, Argument("breakpoint", ArgumentKind.OBJECT)), "break",
     ),
     Command(
@@ -304,29 +310,29 @@ _CHANGING = (
     ),
     Command(
         "edit", Right.DRIVE, _answer("edit"),
-        "Change the position on a new branch: {kind, index?, value?, data?, address?}.",
+        "Edit the state at the position, on a new branch: {kind, index?, value?, data?, address?}.",
         (_ID, Argument("edit", ArgumentKind.OBJECT)),
     ),
     Command(
-        "rename", Right.DRIVE, _answer("rename"), "Give the session a name, or tags.",
+        "rename", Right.DRIVE, _answer("rename"), "Set the session's name or tags.",
         (_ID, Argument("name", ArgumentKind.TEXT, None), Argument("tags", ArgumentKind.ANY, None)),
     ),
     Command(
         "drive", Right.DRIVE, _answer("drive"),
         "Take control: one drives at a time. {takeOver: true} also takes it from somebody else.", (_ID, _OPTIONS),
     ),
-    Command("release", Right.DRIVE, _answer("release"), "Give control back: the next who moves has it."),
+    Command("release", Right.DRIVE, _answer("release"), "Release control: the next one to move the session takes it."),
 )  # fmt: skip
 
 _OWNING = (
     Command(
         "create", Right.OWN, _answer("create"),
-        "A session of {code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name?, tags? ...}: "
+        "Create a session: {code | transaction | to, fork?, caller?, value?, calldata?, gas?, block?, name? ...}; "
         "the transaction is signed, or the hash of a mined one; the block is one of the chain, or an object of fields.",
         (Argument("program", ArgumentKind.OBJECT),), "new",
     ),
     Command(
-        "import", Right.OWN, _answer("import_"), "A session of an exported file.",
+        "import", Right.OWN, _answer("import_"), "Create a session from an exported file.",
         (Argument("file", ArgumentKind.DATA),),
     ),
     Command(
@@ -335,64 +341,72 @@ _OWNING = (
         (_ID, Argument("code", ArgumentKind.TEXT)),
     ),
     Command(
-        "save", Right.OWN, _answer("save"), "Copy the session as it is now; the copy's id.",
+        "save", Right.OWN, _answer("save"), "Copy the session as it is now; returns the copy's id.",
         (_ID, Argument("name", ArgumentKind.TEXT, None)),
     ),
     Command(
-        "restore", Right.OWN, _answer("restore"), "Make the session what a saved one is.",
+        "restore", Right.OWN, _answer("restore"), "Restore the session from a saved copy.",
         (_ID, Argument("saved", ArgumentKind.SESSION)), "load",
     ),
-    Command("close", Right.OWN, _answer("close"), "End a session for good."),
+    Command("close", Right.OWN, _answer("close"), "Close a session; it cannot be opened again."),
     Command(
         "share", Right.OWN, _answer("share"),
-        "A share token of the role watch or drive that is good for so many seconds; it is shown this once.",
+        "Create a share token with the role watch or drive, valid for ttl seconds; it is shown only once.",
         (
             _ID, Argument("role", ArgumentKind.TEXT, "watch"), Argument("ttl", ArgumentKind.NUMBER, None),
             Argument("name", ArgumentKind.TEXT, ""),
         ),
     ),
-    Command("shares", Right.OWN, _answer("shares"), "All shares, and who drives: a share, 0 for the owner, or null."),
+    Command(
+        "shares", Right.OWN, _answer("shares"),
+        "All shares, and who is in control: a share's id, 0 for the owner, or null.",
+    ),
     Command(
         "unshare", Right.OWN, _answer("unshare"), "Revoke a share: its token is refused from now on.",
         (_ID, Argument("share", ArgumentKind.NUMBER)),
     ),
     Command(
-        "pin", Right.OWN, _answer("pin"), "Keep a session whatever its age; false: no longer.",
+        "pin", Right.OWN, _answer("pin"), "Pin a session, so that it never expires; with false, unpin it.",
         (_ID, Argument("pinned", ArgumentKind.FLAG, True)),
     ),
     Command(
         "list", Right.OWN, _find("list_sessions"),
-        "Sessions, the newest first: {name?, tag?, contract?, halt?, usedFrom? ..., limit?, cursor?} choose. A page "
-        "shorter than the limit is the last; the cursor is the id of the last line of the page before.",
+        "Sessions that match {name?, tag?, contract?, halt?, usedFrom? ..., limit?, cursor?}, the newest first. A page "
+        "shorter than the limit is the last; the cursor is the id in the last line of the previous page.",
         (Argument("search", ArgumentKind.OBJECT, None),),
     ),
-    Command("templates", Right.OWN, _find("templates"), "All templates, whole; own marks the users'.", (), ""),
+    Command(
+        "templates", Right.OWN, _find("templates"),
+        "All templates with their programs; own marks the users'.", (), "",
+    ),
     Command(
         "template_list", Right.OWN, _find("template_list"), "Name, title and tags of every template.", (),
         "template list",
     ),
     Command(
-        "template_show", Right.OWN, _find("template_show"), "A template: its program, what it explains, how it ends.",
+        "template_show", Right.OWN, _find("template_show"),
+        "A template: its program, its explanation and its expected end.",
         (_NAME,), "template show",
     ),
     Command(
         "template_save", Right.OWN, _answer("template_save"),
-        "Keep a template: {toml}, or {session, name, title?, explanation?} of a bytecode session. It is run once: a "
-        "text has to end as it says; a session's end becomes what is expected.",
+        "Save a template: {toml}, or {session, name, title?, explanation?} from a bytecode session. It is run once: a "
+        "TOML text must end as it says; the end of a session becomes the expected one.",
         (Argument("template", ArgumentKind.OBJECT),), "template save",
     ),
     Command(
-        "template_remove", Right.OWN, _answer("template_remove"), "Remove a template of one's own.", (_NAME,),
+        "template_remove", Right.OWN, _answer("template_remove"), "Remove one of your own templates.", (_NAME,),
         "template remove",
     ),
     Command(
-        "from_template", Right.OWN, _answer("from_template"), "A session of a template's program.", (_NAME,), "new"
+        "from_template", Right.OWN, _answer("from_template"),
+        "Create a session with a template's program.", (_NAME,), "new"
     ),
 )  # fmt: skip
 
 
 def _original(names: str, run: str, help_: str, *arguments: Argument) -> Command:
-    """One of the eight operations of the debugger that this one grew from, under the names of its front end and engine.
+    """One of the eight operations of zvmd's predecessor, under the names of its front end and of its engine.
 
     Each names its session; the active one is remembered for clients that show one at a time.
     """
@@ -401,20 +415,24 @@ def _original(names: str, run: str, help_: str, *arguments: Argument) -> Command
 
 
 _ORIGINAL = (
-    _original("create_session createSession", "create_empty", "A session of an empty program, to be loaded."),
-    _original("close_session closeSession", "close_session", "End a session; whether there was one.", _OF_ORIGINAL),
+    _original("create_session createSession", "create_empty", "Create a session with an empty program, to be loaded."),
     _original(
-        "set_active_session setActiveSession", "set_active", "Remember which session is looked at.", _OF_ORIGINAL
+        "close_session closeSession", "close_session",
+        "Close a session; returns whether it existed.", _OF_ORIGINAL,
     ),
     _original(
-        "load_bytecode loadBytecodeForSession", "load_bytecode", "Load code in place of the program; the state.",
+        "set_active_session setActiveSession", "set_active", "Set the active session.", _OF_ORIGINAL
+    ),
+    _original(
+        "load_bytecode loadBytecodeForSession", "load_bytecode", "Replace the program's code; returns the state.",
         _OF_ORIGINAL, Argument("bytecodeHex", ArgumentKind.TEXT),
     ),
-    _original("reset_evm resetSession", "reset_evm", "Back to the start; the state.", _OF_ORIGINAL),
-    _original("step_evm stepSession", "step_evm", "Execute one operation; the state.", _OF_ORIGINAL),
+    _original("reset_evm resetSession", "reset_evm", "Go back to the start; returns the state.", _OF_ORIGINAL),
+    _original("step_evm stepSession", "step_evm", "Execute one operation; returns the state.", _OF_ORIGINAL),
     _original(
         "toggle_run_pause toggleRunPauseSession", "toggle_run_pause",
-        "Begin to run on the node, or pause; whether it runs now. The state can be looked at meanwhile.", _OF_ORIGINAL,
+        "Start running in the background, or pause; returns whether it runs. The state can be read while it runs.",
+        _OF_ORIGINAL,
     ),
     _original("get_evm_state getSessionState", "whole_state", "The whole state.", _OF_ORIGINAL),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from debugger.errors import SessionError, SessionFileRefused
 
 
 class InvalidShare(SessionError):
-    """The token belongs to no share of a session: it was never given, or it was revoked."""
+    """The token belongs to no share of a session: it was never created, or was revoked."""
 
     code = "session.token"
     rpc_code = -32001
@@ -25,7 +25,7 @@ class InvalidShare(SessionError):
 
 
 class ShareExpired(SessionError):
-    """The token was good until its time was over."""
+    """The token has expired."""
 
     code = "session.token_expired"
     rpc_code = -32001
@@ -33,7 +33,7 @@ class ShareExpired(SessionError):
 
 
 class WatchOnly(SessionError):
-    """A token to watch with cannot move or change the session."""
+    """A token with the role watch cannot move or change the session."""
 
     code = "session.watch_only"
     rpc_code = -32001
@@ -41,7 +41,7 @@ class WatchOnly(SessionError):
 
 
 class NotDriving(SessionError):
-    """Somebody else drives the session: one drives at a time."""
+    """Somebody else is in control of the session: one drives at a time."""
 
     code = "session.driver"
     rpc_code = -32000
@@ -49,23 +49,23 @@ class NotDriving(SessionError):
 
 
 class OwnersOnly(SessionError):
-    """Only who has the node's own token may do this, by the session's number."""
+    """Only the owner, who has the node's own token, may do this, by the session's number."""
 
     code = "session.owner"
     rpc_code = -32001
-    hint = "share tokens look at, move and change the one session they were given for"
+    hint = "share tokens only read, move and change the one session they were created for"
 
 
 class SlowWatcher(SessionError):
-    """A watcher is so far behind that events it has not seen are no longer kept."""
+    """A watcher is so far behind that events it has not received are no longer kept."""
 
     code = "session.slow_watcher"
     rpc_code = -32005
-    hint = "watch again with the last cursor: the position of now comes first, then every event"
+    hint = "watch again with the last cursor: the current position comes first, then every event"
 
 
 class NoPush(SessionError):
-    """Over plain HTTP nothing can be pushed."""
+    """Events cannot be pushed over plain HTTP."""
 
     code = "session.no_push"
     rpc_code = -32601
@@ -73,7 +73,7 @@ class NoPush(SessionError):
 
 
 class WorkerFailed(SessionFileRefused):
-    """The process that looks at a file ended without an answer, but not for a limit."""
+    """The import process ended without an answer, and not because of a limit."""
 
     code = "session_file.worker"
     rpc_code = -32000

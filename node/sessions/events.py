@@ -1,4 +1,4 @@
-"""Live events of sessions: the newest of each are kept for those who follow it, each at its own pace."""
+"""Live events of sessions: the newest of each session are buffered for its watchers, which read at their own pace."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from node.sessions.sharing import SessionAccess, Sharing, Sharings, holder, hold
 from node.sessions.summary import Json, summary
 
 EVENTS = 256
-"""Events kept of a session."""
+"""Most events kept of a session."""
 EVENTS_BYTES = 1 << 20
-"""Their size as JSON."""
+"""Most bytes of these events as JSON."""
 WATCHERS = 64
 """Of one session."""
 FEEDS = 64
-"""Feeds kept of sessions that nobody watches now."""
+"""Most feeds kept of sessions without watchers."""
 
 
 class Feed:
-    """Owner of one session's newest events. A watcher is a cursor into them. Use it from one event loop."""
+    """Owns one session's newest events. A watcher is a cursor into them. Use it from one event loop."""
 
     def __init__(self, cursor: int) -> None:
-        """``cursor`` of the last event before."""
+        """``cursor``: that of the previous event."""
         self.cursor = cursor
         self.watchers = 0
         self._events: deque[tuple[Json, int]] = deque()
@@ -39,7 +39,7 @@ class Feed:
 
     @property
     def oldest(self) -> int:
-        """Cursor behind which every event is kept."""
+        """Cursor after which every event is kept."""
         return self.cursor - len(self._events)
 
     def publish(self, event: Json) -> None:
@@ -54,29 +54,29 @@ class Feed:
         self.wake()
 
     def wake(self) -> None:
-        """Have all watchers look whether they may go on."""
+        """Wake all watchers, so that they check their access."""
         self._news.set()
         self._news = asyncio.Event()
 
     def join(self) -> None:
-        """One watcher more. Raises `SessionLimitReached`."""
+        """Add a watcher. Raises `SessionLimitReached`."""
         if self.watchers >= WATCHERS:
             raise SessionLimitReached(f"at most {WATCHERS} watch a session at once")
         self.watchers += 1
 
     def leave(self) -> None:
-        """One watcher fewer."""
+        """Remove a watcher."""
         self.watchers -= 1
 
     def after(self, cursor: int) -> list[Json]:
-        """Events behind a cursor. Raises `SlowWatcher` if some of them are no longer kept."""
+        """Events after a cursor. Raises `SlowWatcher` if some of them are no longer kept."""
         if cursor < self.oldest:
             raise SlowWatcher(f"{self.oldest - cursor} events behind cursor {cursor} were dropped")
         missing = self.cursor - cursor
         return [event for event, _ in list(self._events)[len(self._events) - missing :]] if missing > 0 else []
 
     async def news(self, timeout_seconds: float | None) -> None:
-        """Return when there is something new, or when the time is over."""
+        """Return on a new event, or when the time is over."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 await self._news.wait()
@@ -85,7 +85,7 @@ class Feed:
 
 
 class Feeds:
-    """Owner of the feeds of all sessions that are watched, or were a short while ago. Use it from one event loop."""
+    """Owns the feeds of all sessions that are or recently were watched. Use it from one event loop."""
 
     def __init__(self, sharings: Sharings) -> None:
         self._sharings = sharings
@@ -103,11 +103,11 @@ class Feeds:
         return feed
 
     def has(self, session: int) -> bool:
-        """Whether events of the session are of use."""
+        """Whether events of the session are needed."""
         return session in self._feeds
 
     def watchers(self, session: int) -> int:
-        """How many watch it now."""
+        """Number of watchers."""
         feed = self._feeds.get(session)
         return 0 if feed is None else feed.watchers
 
@@ -118,7 +118,7 @@ class Feeds:
             feed.publish({**self.heading(session, command), **event})
 
     def wake(self, session: int) -> None:
-        """Have those who watch look whether they still may."""
+        """Wake the watchers, so that they check whether they still have access."""
         if session in self._feeds:
             self._feeds[session].wake()
 
@@ -129,7 +129,7 @@ class Feeds:
             feed.wake()
 
     def heading(self, session: int, command: str) -> Json:
-        """What every event begins with."""
+        """The fields that every event begins with."""
         sharing: Sharing = self._sharings.of(session)
         driver = holder_name(sharing, holder(sharing, self._sharings.now()))
         return {"cursor": sharing.changes, "session": session, "command": command, "driver": driver}
@@ -137,7 +137,7 @@ class Feeds:
     async def watch(
         self, read: Callable[..., Awaitable[Any]], ref: SessionRef, access: SessionAccess, cursor: int | None
     ) -> AsyncGenerator[list[Json], None]:
-        """Events behind the cursor; first the position of now if there is no cursor, or if some behind it are not kept.
+        """Events after the cursor; first the current position if there is no cursor, or if some after it are not kept.
 
         ``read`` is `SessionService.read`. Raises like `Sharings.enter` when the access ends, and `SlowWatcher`.
         """

@@ -1,4 +1,4 @@
-"""Templates: those that come with the node, read once, and the users' own, kept in the log."""
+"""Templates: those that come with the node, read once, and the users' own, stored in the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vm.machine import Machine
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?")
 
 KeepTemplate = Callable[[str, bytes | None], Awaitable[object]]
-"""Returns once a template, or that it is removed, is durable and on the shelf."""
+"""Returns once a template or its removal is durable and on the shelf."""
 
 
 @cache
@@ -53,7 +53,7 @@ class Gallery:
 
     @property
     def own(self) -> int:
-        """How many the users saved."""
+        """Number of templates that users have saved."""
         return len(self._shelf)
 
     def is_own(self, name: str) -> bool:
@@ -61,7 +61,7 @@ class Gallery:
         return self._shelf.get(name) is not None
 
     def checked(self, text: str, machine: Machine) -> Slices[Template]:
-        """The template of TOML text, once it was run. Raises `InvalidTemplate` if it does not end as it says."""
+        """Parse TOML text and run the template. Raises `InvalidTemplate` if it does not end as expected."""
         template = parse_template(text)
         differences = yield from check_template(template, machine)
         if differences:
@@ -69,7 +69,7 @@ class Gallery:
         return template
 
     async def save(self, template: Template) -> None:
-        """Keep a user's template in place of one of the same name. Raises `InvalidTemplate`, `SessionLimitReached`."""
+        """Save a user's template, replacing one with the same name. Raises `InvalidTemplate`, `SessionLimitReached`."""
         if not _NAME.fullmatch(template.name):
             raise InvalidTemplate("a template's name has 1 to 60 lower-case letters, digits and inner dashes")
         if template.name in _shipped():
@@ -85,5 +85,5 @@ class Gallery:
         """Remove a user's template. Raises `SessionNotFound`, `InvalidTemplate` for one that comes with the node."""
         if not self.is_own(name):
             self.template(name)
-            raise InvalidTemplate(f"{name!r} comes with the node and stays")
+            raise InvalidTemplate(f"{name!r} comes with the node and cannot be removed")
         await self._keep(name, None)

@@ -1,4 +1,4 @@
-"""Session files of strangers are taken apart in a process of their own, which can neither take much nor open anything.
+"""Parses untrusted session files in a separate process with limited memory and time, which cannot open anything.
 
     python -m node.sessions.import_worker [address MiB] [CPU seconds]
 
@@ -27,11 +27,11 @@ ADDRESS_MIB = 512
 CPU_SECONDS = 10
 MODULE = "node.sessions.import_worker"
 _WALL_SECONDS = 120.0
-"""For a machine so busy that the worker does not get its seconds."""
+"""Wall-clock limit, for a machine so busy that the worker does not get its processor time."""
 
 
 class Answer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What the worker found: the record, or why it refuses the file."""
+    """The worker's result: the record, or why it refuses the file."""
 
     record: bytes | None
     slug: str = ""
@@ -39,19 +39,19 @@ class Answer(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
 
 
 def take_apart(data: bytes) -> bytes:
-    """The answer for a file. Never raises for what is in the file."""
+    """The answer for a file. The content of the file never makes it raise."""
     try:
         record = encode_record(import_session(data).record)
     except SessionFileRefused as error:
         return msgspec.msgpack.encode(Answer(None, error.code, str(error)))
     except MemoryError:
-        message = "it needs more memory than importing may use"
+        message = "importing it needs more memory than the limit"
         return msgspec.msgpack.encode(Answer(None, SessionFileTooLarge.code, message))
     return msgspec.msgpack.encode(Answer(record))
 
 
 def confine(address_mib: int, cpu_seconds: int) -> None:
-    """From now on this process is limited; none of it can be taken back."""
+    """Apply the limits to this process, irrevocably."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + cpu_seconds
     resource.setrlimit(resource.RLIMIT_AS, (address_mib << 20, address_mib << 20))
@@ -62,7 +62,7 @@ def confine(address_mib: int, cpu_seconds: int) -> None:
 
 
 async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds: int = CPU_SECONDS) -> SessionRecord:
-    """The record of a file, checked in a worker. Raises a `SessionFileRefused` subclass."""
+    """The record of a file, validated in a worker. Raises a `SessionFileRefused` subclass."""
     try:
         process = await asyncio.create_subprocess_exec(
             *worker.command(MODULE, str(address_mib), str(cpu_seconds)),
@@ -77,13 +77,13 @@ async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds:
         async with asyncio.timeout(_WALL_SECONDS):
             answer, _ = await process.communicate(data)
     except TimeoutError:
-        raise SessionFileTooLarge(f"not taken apart within {_WALL_SECONDS:g} s") from None
+        raise SessionFileTooLarge(f"not parsed within {_WALL_SECONDS:g} s") from None
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
-        raise SessionFileTooLarge(f"taking it apart needs more than {cpu_seconds} s or {address_mib} MiB")
+        raise SessionFileTooLarge(f"parsing it needs more than {cpu_seconds} s or {address_mib} MiB")
     return await asyncio.to_thread(_answered, answer, process.returncode)
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     answer = take_apart(sys.stdin.buffer.read())
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
-    os._exit(0)  # nothing to clean up, and no room to do it in
+    os._exit(0)  # nothing to clean up, and no memory for it
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A session as the log keeps it: label, place, and a content that changes only when more than the position does."""
+"""The stored form of a session: label, place, and a content that changes only when more than the position does."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from storage.sessions.records import Kept, Label, Place
 
 CONTENT_VERSION = 1
 KEYFRAME_BYTES = 16 << 20
-"""Keyframes of one session in the node: it has many."""
+"""Most keyframes of one session in the node, which has many sessions."""
 
 
 class Content(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What storage keeps without looking into it."""
+    """The part that storage treats as opaque bytes."""
 
     version: int
     origin: Origin
@@ -32,7 +32,7 @@ class Content(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
 
 
 def label_of(session: Session, created: int, pinned: bool = False) -> Label:
-    """What the session is found by."""
+    """The fields by which the session can be found."""
     launch = session.launch
     transaction, contract, code = launch.transaction, launch.target, launch.code
     if transaction is not None:
@@ -62,7 +62,7 @@ def place_of(session: Session, now: int, sharing: bytes = b"") -> Place:
 
 
 def traits(session: Session, origin: Origin) -> tuple[Any, ...]:
-    """All that a content says, as far as it can change: equal to what was kept, the place is enough.
+    """Everything in the content that can change: if it is equal to the stored one, storing the place is enough.
 
     What the run has read of its base state counts only for a state that the chain may forget.
     """
@@ -90,12 +90,12 @@ def decode_content(data: bytes) -> Content:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise SessionFileMalformed(str(error)[:300]) from None
     if content.version != CONTENT_VERSION:
-        raise SessionFileMalformed(f"version {content.version} of a kept session")
+        raise SessionFileMalformed(f"version {content.version} of a stored session")
     return content
 
 
 def copied(kept: Kept, data: bytes, over: Kept | None, now: int, sharing: bytes) -> tuple[Kept, bytes]:
-    """The same session for another id, and its content, which is to be stored.
+    """A copy of the session for another id, and its content, which has to be stored.
 
     It keeps name, tags, age and pin of the session it takes the place of, if there is one.
     """
@@ -113,7 +113,7 @@ def copied(kept: Kept, data: bytes, over: Kept | None, now: int, sharing: bytes)
 
 
 def bring_back(data: bytes, place: Place, bases: BaseStates) -> Slices[tuple[Session, Origin]]:
-    """The session replayed to a place; over its record's witness once the chain has forgotten the base state.
+    """Replay the session to a place, over its record's witness if the chain no longer has the base state.
 
     In slices: others may work after every ``yield``. Raises `SessionDiverged`, `SessionFileMalformed`.
     """

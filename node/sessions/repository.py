@@ -1,4 +1,4 @@
-"""Where sessions are kept (small ones and moves in the log, large ones in files that the log names), and how long."""
+"""Stores sessions, small ones and moves in the log, large ones in files that the log names; decides for how long."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from storage.sessions.search import SessionSearch, row_of
 from storage.sessions.shelf import SessionShelf
 
 INLINE_BYTES = 2**20
-"""Contents larger than this are files: the log and each checkpoint would hold them again and again."""
+"""Larger contents are files: the log and each checkpoint would contain them again and again."""
 CONTENT_BYTES = 256 * 2**20
-"""Content of one session."""
+"""Largest content of one session, bytes."""
 
 Keep = Callable[[int, Kept | Place | None], Awaitable[object]]
-"""Returns once what it says of a session is durable and on the shelf."""
+"""Returns once a session's change is durable and on the shelf."""
 
 
 DAY = 86_400
@@ -35,7 +35,7 @@ class Policy(NamedTuple):
     """Days without a command; 0: no limit."""
     max_sessions: int = 1_000
     max_bytes: int = 2**30
-    """Contents of all sessions, in the log or in files."""
+    """Bytes of all sessions' contents, in the log or in files."""
 
 
 def expired(rows: Iterable[SessionRow], policy: Policy, now: int) -> list[SessionRow]:
@@ -71,7 +71,7 @@ class Files(Protocol):
 
 
 class SessionRepository:
-    """Sessions as they were kept last, and the way to keep them. One call for a session at a time.
+    """The last stored state of each session, and how to store another. One call per session at a time.
 
     The shelf is storage's: the writer puts records there once they are durable. The repository owns the number of bytes
     in use and, through `Files`, the snapshot files.
@@ -96,34 +96,34 @@ class SessionRepository:
         self._clock = now
         self._on_panic = on_panic
         self.bytes = sum(_inline(shelf.get(session)) for session in shelf)
-        """Contents held in memory and in the log."""
+        """Bytes of contents in memory and in the log."""
 
     def now(self) -> int:
         """Unix seconds."""
         return int(self._clock())
 
     def kept(self, session: int) -> Kept:
-        """The session as it was kept last. Raises `SessionNotFound`."""
+        """The last stored state of the session. Raises `SessionNotFound`."""
         kept = self.shelf.get(session)
         if kept is None:
             raise SessionNotFound(f"no session {session}")
         return kept
 
     def content(self, session: int, kept: Kept) -> bytes:
-        """Its content. Off the loop: it may be read from a file. Raises `SnapshotLost`, `StorageUnreadable`."""
+        """Its content. Not on the event loop: it may be a file. Raises `SnapshotLost` or `StorageUnreadable`."""
         if isinstance(kept.content, Snapshot):
             return self.files.read(session, kept.content)
         return kept.content
 
     def store(self, session: int, content: bytes) -> bytes | Snapshot:
-        """Where the content goes; a large one is durable in its file then. Off the loop.
+        """Store a content; a large one is durable in its file afterwards. Not on the event loop.
 
         Raises `SessionLimitReached`, `StorageFull`.
         """
         if len(content) <= self.inline_bytes:
             return content
         if len(content) > CONTENT_BYTES:
-            raise SessionLimitReached(f"the session takes {len(content)} bytes to keep; {CONTENT_BYTES} are the most")
+            raise SessionLimitReached(f"the stored session takes {len(content)} bytes; the limit is {CONTENT_BYTES}")
         try:
             return self.files.write(session, content)
         except StoragePanic as error:
@@ -131,13 +131,13 @@ class SessionRepository:
             raise
 
     async def put(self, session: int, change: Kept | Place | None) -> None:
-        """Log the session, its new position, or that it is closed; returns when that is durable."""
+        """Log the session, its new position, or its closing; returns when that is durable."""
         before = _inline(self.shelf.get(session))
         file = change.content if isinstance(change, Kept) and isinstance(change.content, Snapshot) else None
         try:
             await self._keep(session, change)
         except ZvmdError:
-            # Refused by the writer; a record that only waits for room on the disk is on the shelf already.
+            # Refused by the writer; a record that only waits for disk space is already on the shelf.
             if file is not None and (session, file.blake2b) not in self.shelf.snapshots():
                 self.files.refused(session, file)
             raise
@@ -147,7 +147,7 @@ class SessionRepository:
         self.bytes += _inline(self.shelf.get(session)) - before
 
     async def relabel(self, session: int, label: Label) -> None:
-        """Change what the session is found by, not what it is."""
+        """Change the session's label only."""
         await self.put(session, msgspec.structs.replace(self.kept(session), label=label))
 
     def rows(self) -> list[SessionRow]:
@@ -156,7 +156,7 @@ class SessionRepository:
         return [row_of(session, entry) for session, entry in entries if entry is not None]
 
     def sweep(self) -> tuple[int, int]:
-        """Remove files that no session names; how many, and how many are left. Off the loop."""
+        """Remove files that no session names; returns how many, and how many are left. Not on the event loop."""
         return self.files.sweep(self.shelf.snapshots, self.now())
 
 

@@ -1,4 +1,4 @@
-"""What a command does with the session that it names, and so who may give it."""
+"""The rights that commands need on the sessions they name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 SHARE_PREFIX: Final = "zvs-"
-"""What a share token begins with."""
+"""Prefix of share tokens."""
 
 SessionRef = int | str
 """A session's number, for the owner, or a share token."""
@@ -16,8 +16,8 @@ class Right(Enum):
     """The least right that a command needs."""
 
     WATCH = "watch"
-    """It looks: the owner may give it, and holders of any of the session's tokens."""
+    """The command reads: open to the owner and to holders of any token of the session."""
     DRIVE = "drive"
-    """It moves or changes the session: the owner, and holders of a token of the role drive."""
+    """The command moves or changes the session: open to the owner and to holders of a token with the role drive."""
     OWN = "own"
-    """The owner only, who names a session by its number."""
+    """Open to the owner only, who names a session by its number."""

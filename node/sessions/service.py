@@ -1,7 +1,7 @@
-"""Many debug sessions at once: each used by one job at a time, off the event loop, kept before it is answered.
+"""Runs commands on debug sessions: one job per session at a time, off the event loop, stored before it is answered.
 
-A change is performed, logged and durable, then answered. When any of it fails the session in memory is dropped and
-comes back from its last record, so it is never between two states.
+A change is performed, logged and durable, then answered. If any step fails, the session in memory is dropped and
+restored from its last record, so it is never between two states.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 KEPT_BYTES = 256 << 20
-"""Contents of all sessions that are not in files."""
+"""Most bytes of all contents that are not in files."""
 TOUCH_SECONDS = 6 * 3600
-"""Looking at a session counts as use; that is written down this often at most."""
+"""Reading a session counts as use; the least interval between two records of that."""
 
 
 class SessionService:
-    """Everything that is done with sessions, in the right order. Use it from one event loop.
+    """Coordinates all operations on sessions. Use it from one event loop.
 
     What a session is now has an owner each: its record `SessionRepository`, its copy in memory `SessionCache`, who may
     use it `Sharings`, what its watchers have yet to see `Feeds`. The service itself owns the ids that it gives, which
@@ -59,16 +59,16 @@ class SessionService:
         self.feeds = Feeds(self.sharings)
         self.cache = SessionCache(bases, repository)
         self.active: int | None = None
-        """The session a client wants to be remembered; nothing depends on it."""
+        """The active session, which a client has set; nothing depends on it."""
         self._next_id = repository.shelf.highest + 1
         self._creating = 0
         self._importing = asyncio.Lock()
-        """One worker process at a time."""
+        """Allows one import process at a time."""
         self._running: set[int] = set()
-        """Sessions that run by themselves."""
+        """Sessions that run in the background."""
         self._removed = 0
 
-    # Life
+    # Creating and closing
 
     async def create(self, new: NewSession) -> int:
         """A new session. Raises `InvalidProgram`, `SessionLimitReached`, errors of the transaction."""
@@ -83,7 +83,7 @@ class SessionService:
         return await self.cache.shielded(self._add(one_slice(make)(), new.origin))
 
     async def on_thread(self, job: Callable[[], T]) -> T:
-        """Something long that concerns no session."""
+        """Run long work that concerns no session on a session thread."""
         return await self.cache.on_thread(job)
 
     async def in_slices(self, work: Slices[T]) -> T:
@@ -91,7 +91,7 @@ class SessionService:
         return await self.cache.drive(work)
 
     async def import_file(self, data: bytes) -> int:
-        """A session of a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
+        """Create a session from a file, over the state in the file. Raises `SessionFileRefused`, `SessionDiverged`."""
 
         async def importing() -> int:
             async with self._importing:
@@ -116,7 +116,7 @@ class SessionService:
         return number
 
     async def copy(self, source: int, target: int | None = None) -> int:
-        """The session ``source`` once more under a new id, or in place of ``target``. Raises `NotDriving`."""
+        """Copy the session ``source`` to a new id, or over ``target``. Raises `NotDriving`."""
         self.repository.kept(source)
         if target is None:
             target = self._new_id()
@@ -149,7 +149,7 @@ class SessionService:
         await self.cache.shielded(self._close(session))
 
     async def _close(self, session: int, used: int | None = None) -> None:
-        """``used``: only if nobody has used it since then."""
+        """Close a session; with ``used``, only if it has not been used since then."""
         async with self.cache.held(session) as cached:
             if used is None or self.repository.kept(session).place.used == used:
                 await self.repository.put(session, None)
@@ -158,7 +158,7 @@ class SessionService:
                 cached.drop()
 
     async def pin(self, session: int, pinned: bool) -> None:
-        """Have the session stay whatever the policy says, or no longer. Raises `SessionNotFound`."""
+        """Pin or unpin the session; the policy does not remove pinned ones. Raises `SessionNotFound`."""
 
         async def pinning() -> None:
             async with self.cache.held(session):
@@ -168,13 +168,13 @@ class SessionService:
         await self.cache.shielded(pinning())
 
     def is_used(self, session: int) -> bool:
-        """Whether somebody uses it, waits for it or watches it."""
+        """Whether a job uses it or waits for it, or somebody watches it."""
         return bool(self.cache.users(session)) or self.feeds.watchers(session) > 0
 
     async def expire(self, policy: Policy) -> str:
-        """Remove the sessions that the policy does not keep, never one in use; what was done, for people.
+        """Remove the sessions that the policy does not keep, except those in use; returns a summary for people.
 
-        Any part of it may be done again, or not at all.
+        Each part is idempotent and may be skipped.
         """
         removed = 0
         for row in expired(self.repository.rows(), policy, self.repository.now()):
@@ -187,12 +187,12 @@ class SessionService:
         return f"{removed} sessions removed, {len(self.repository.shelf)} left; {swept} files removed, {left} left"
 
     def set_active(self, session: int) -> None:
-        """Remember the session that is looked at. Raises `SessionNotFound`."""
+        """Set the active session. Raises `SessionNotFound`."""
         self.repository.kept(session)
         self.active = session
 
     def status(self) -> dict[str, int | None]:
-        """How many there are, and what they take."""
+        """Numbers and sizes of the sessions."""
         rows = self.repository.rows()
         return {
             "sessions": len(rows),
@@ -205,8 +205,8 @@ class SessionService:
             "active": self.active,
         }
 
-    def bounds(self) -> dict[str, tuple[int, int]]:
-        """By name: how large what grows in memory is, and how large it may get."""
+    def limit_usage(self) -> dict[str, tuple[int, int]]:
+        """Sizes and limits of everything that grows in memory, by name."""
         ready = [cached.bytes for cached in self.cache if cached.session is not None]
         return {
             "debug sessions": (len(self.repository.shelf), SESSIONS),
@@ -217,15 +217,15 @@ class SessionService:
         }
 
     async def stop(self) -> None:
-        """Let jobs under way end; nothing is lost without it."""
+        """Wait for the running jobs. Nothing is lost if this is not called."""
         await self.cache.stop()
 
-    # Use
+    # Using
 
     async def change(
         self, ref: SessionRef, work: Callable[..., Slices[T]], *arguments: Any, command: str = "change"
     ) -> T:
-        """Change a session and keep it: ``work(session, *arguments, wants_pause=...)``, as in `debugger.moves`.
+        """Change a session and store it: ``work(session, *arguments, wants_pause=...)``, as in `debugger.moves`.
 
         Watchers see it under the name ``command``. Raises `SessionNotFound`, `WatchOnly`, `NotDriving`, errors of the
         token, and what the work raises; then the session is as it was.
@@ -250,7 +250,7 @@ class SessionService:
         return await cache.shielded(changing())
 
     async def move(self, ref: SessionRef, work: Callable[..., Slices[Any]], *arguments: Any, command: str) -> Json:
-        """`change` by work whose result is events, answered with where the session is then."""
+        """`change` with work that returns events; the answer is the session's new position."""
 
         def moving(session: Session, *arguments: Any, **options: Any) -> Slices[Json]:
             return summary(session, (yield from work(session, *arguments, **options)))
@@ -258,11 +258,11 @@ class SessionService:
         return await self.change(ref, moving, *arguments, command=command)
 
     async def read(self, work: Callable[..., T], *refs: SessionRef) -> T:
-        """Look at one session or several at once in one piece; see `look`."""
+        """Read one or several sessions in one slice; see `look`."""
         return await self.look(one_slice(work), *refs)
 
     async def look(self, work: Callable[..., Slices[T]], *refs: SessionRef) -> T:
-        """Look at one session or several at once: ``work(*sessions, wants_pause=...)`` leaves them where they are.
+        """Read one or several sessions: ``work(*sessions, wants_pause=...)`` leaves their positions unchanged.
 
         Raises like `Sharings.enter`.
         """
@@ -284,16 +284,16 @@ class SessionService:
     async def _touch(self, session: int) -> None:
         place, now = self.repository.kept(session).place, self.repository.now()
         if now - place.used > TOUCH_SECONDS:
-            # A node that writes nothing now removes no session either; the next look is written down.
+            # A read-only node removes no session either; the next read is recorded.
             with contextlib.suppress(ReadOnly, WriterBusy, NodeStopping):
                 await self.repository.put(session, msgspec.structs.replace(place, used=now))
 
     def pause(self, ref: SessionRef) -> None:
-        """Have a move of the session stop at its next slice. Raises like `Sharings.driver`."""
+        """Stop a move of the session at its next slice. Raises like `Sharings.driver`."""
         self.cache.pause(self.sharings.driver(ref).session)
 
     def toggle_running(self, session: int) -> bool:
-        """Have the session run by itself, in pieces that are each kept, or pause it; whether it runs now.
+        """Run the session in the background, in parts that are each stored, or pause it; returns whether it runs.
 
         It runs until it halts, meets a breakpoint or is paused. Raises `SessionNotFound`.
         """
@@ -313,15 +313,15 @@ class SessionService:
                 answer = await self.move(session, run, RUN_SLICE, command="run")
                 if answer["reason"] != "limit":
                     return
-        except ZvmdError as error:  # nobody waits for the answer; the session is as it was before this piece
+        except ZvmdError as error:  # nobody waits for the answer; the session is as it was before this part
             log.warning("a session stopped running", session=session, error=str(error))
         finally:
             self._running.discard(session)
 
-    # Together with others
+    # Sharing
 
     async def share(self, session: int, change: Callable[[Sharing], Sharing], command: str = "") -> Sharing:
-        """Change how a session is shared and keep that; with ``command`` its watchers get an event.
+        """Change a session's sharing and store it; with ``command``, its watchers get an event.
 
         Raises `SessionNotFound` and what ``change`` raises.
         """
@@ -340,7 +340,7 @@ class SessionService:
         return await self.cache.shielded(sharing_now())
 
     def watch(self, ref: SessionRef, cursor: int | None = None) -> AsyncGenerator[list[Json], None]:
-        """Events behind the cursor, without end; first the position of now if there is no cursor, or a gap behind it.
+        """Events after the cursor, without an end; first the current position if there is no cursor, or a gap after it.
 
         Raises like `Sharings.enter`, also later when the access ends, and `SlowWatcher`.
         """
@@ -348,7 +348,7 @@ class SessionService:
 
 
 def _observed(session: Session, work: Slices[T], is_watched: bool) -> Slices[tuple[T, Json]]:
-    """The work, and the event that watchers get of it."""
+    """Do the work and make the event for watchers."""
     before = session.state() if is_watched else None
     result = yield from work
     return result, change_event(session, before, result)

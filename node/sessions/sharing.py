@@ -1,4 +1,4 @@
-"""Who may do what with a session: the node's owner everything, others what their token's role allows until it expires.
+"""Sharing of sessions: the owner may do everything, others what their token's role allows until it expires.
 
 A token is ``zvs-SESSION-SHARE-SECRET``; of the secret, 256 random bits, only the hash is kept. Control of a session:
 while nobody has it, the first who may drive and moves takes it. The moves of others are refused until the holder
@@ -28,7 +28,7 @@ WATCH: Final = "watch"
 DRIVE: Final = "drive"
 ROLES: Final = (WATCH, DRIVE)
 SHARES: Final = 32
-"""Shares of one session at once."""
+"""Most shares of one session."""
 TTL_SECONDS: Final = 3_600
 TTL_MAX_SECONDS: Final = 30 * 24 * 3_600
 OWNER: Final = 0
@@ -37,7 +37,7 @@ _TOKEN: Final = re.compile(SHARE_PREFIX + r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18}
 
 
 class Share(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """One token that was given out."""
+    """One share token."""
 
     id: int
     role: str
@@ -46,26 +46,26 @@ class Share(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     expires: int
     """Unix time, seconds; from then on the token is refused."""
     name: str = ""
-    """Whom it was given to, as the owner calls them."""
+    """The owner's name for the recipient."""
 
 
 class Sharing(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What a session's record keeps of its sharing."""
+    """The sharing of a session, as its record stores it."""
 
     shares: tuple[Share, ...] = ()
     given: int = 0
     """The highest share number ever given."""
     driver: int | None = None
-    """Share that has control, `OWNER`, or None: it is free."""
+    """The share in control, `OWNER`, or None if nobody is."""
     changes: int = 0
-    """Changes of the session so far: the cursor of its events."""
+    """Number of changes of the session so far: the cursor of its events."""
 
 
 UNSHARED: Final = Sharing()
 
 
 def encode_sharing(sharing: Sharing) -> bytes:
-    """As a session's place keeps it.
+    """Encode for a session's place.
 
     >>> decode_sharing(encode_sharing(Sharing(driver=0, changes=3))).changes, encode_sharing(UNSHARED)
     (3, b'')
@@ -78,11 +78,11 @@ def decode_sharing(data: bytes) -> Sharing:
     try:
         return msgspec.msgpack.decode(data, type=Sharing) if data else UNSHARED
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SessionFileMalformed(f"how the session is shared: {error}"[:300]) from None
+        raise SessionFileMalformed(f"the session's sharing: {error}"[:300]) from None
 
 
 class SessionAccess(NamedTuple):
-    """What a reference to a session allows."""
+    """The access that a reference to a session gives."""
 
     session: int
     share: int
@@ -98,11 +98,11 @@ def parse_token(token: str) -> tuple[int, int, str]:
 
 
 def given(sharing: Sharing, session: int, role: str, ttl: int, name: str, now: float) -> tuple[Sharing, Share, str]:
-    """The sharing with one more share, that share, and its token. Raises `InvalidProgram`, `SessionLimitReached`."""
+    """Add a share: the new sharing, the share, and its token. Raises `InvalidProgram`, `SessionLimitReached`."""
     if role not in ROLES:
         raise InvalidProgram(f"a role is watch or drive, not {role[:60]!r}")
     if not 1 <= ttl <= TTL_MAX_SECONDS:
-        raise InvalidProgram(f"a token is good for 1 to {TTL_MAX_SECONDS} seconds, not {ttl}")
+        raise InvalidProgram(f"a token is valid for 1 to {TTL_MAX_SECONDS} seconds, not {ttl}")
     if len(name) > NAME_CHARACTERS or not name.isprintable():
         raise InvalidProgram(f"names have at most {NAME_CHARACTERS} characters, all of them printable")
     alive = tuple(share for share in sharing.shares if now < share.expires)
@@ -124,7 +124,7 @@ def revoked(sharing: Sharing, share: int) -> Sharing:
 
 
 def entered(sharing: Sharing, session: int, share: int, secret: str, now: float) -> SessionAccess:
-    """What a token allows. Raises `InvalidShare`, `ShareExpired`."""
+    """The access of a token. Raises `InvalidShare`, `ShareExpired`."""
     found = next((other for other in sharing.shares if other.id == share), None)
     if found is None or not hmac.compare_digest(found.digest, _digest(secret)):
         raise InvalidShare(f"this token is not, or no longer, one of session {session}'s")
@@ -134,7 +134,7 @@ def entered(sharing: Sharing, session: int, share: int, secret: str, now: float)
 
 
 def holder(sharing: Sharing, now: float) -> int | None:
-    """Who has control: a share that still counts, `OWNER`, or None."""
+    """Who is in control: a valid share, `OWNER`, or None."""
     if sharing.driver is None or sharing.driver == OWNER:
         return sharing.driver
     return next((s.id for s in sharing.shares if s.id == sharing.driver and now < s.expires), None)
@@ -169,10 +169,10 @@ def _digest(secret: str) -> bytes:
 
 
 class Sharings:
-    """Owner of the sharing of every session in memory; the records on the shelf have it too. From one event loop."""
+    """Owns the sharing of every session in memory; records on the shelf have it too. Use it from one event loop."""
 
     def __init__(self, shelf: SessionShelf, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` gives Unix seconds, by which tokens expire."""
+        """``clock`` returns Unix seconds, by which tokens expire."""
         self._shelf = shelf
         self._clock = clock
         self._sharings: dict[int, Sharing] = {}
@@ -182,7 +182,7 @@ class Sharings:
         return self._clock()
 
     def of(self, session: int) -> Sharing:
-        """As the session's record has it. Raises `SessionNotFound`."""
+        """The sharing in the session's record. Raises `SessionNotFound`."""
         kept = self._shelf.get(session)
         if kept is None:
             raise SessionNotFound(f"no session {session}")
@@ -199,7 +199,7 @@ class Sharings:
             self._sharings[session] = sharing
 
     def enter(self, ref: SessionRef) -> SessionAccess:
-        """What a number or token allows. Raises `SessionNotFound`, `InvalidShare`, `ShareExpired`."""
+        """The access of a number or token. Raises `SessionNotFound`, `InvalidShare`, `ShareExpired`."""
         if isinstance(ref, int):
             self.of(ref)
             return SessionAccess(ref, OWNER, True)
@@ -210,13 +210,13 @@ class Sharings:
         """`enter` for a caller who wants to move or change the session. Raises also `WatchOnly`."""
         access = self.enter(ref)
         if not access.may_drive:
-            raise WatchOnly(f"share {access.share} of session {access.session} is to watch with")
+            raise WatchOnly(f"share {access.share} of session {access.session} has the role watch")
         return access
 
     def check(self, ref: SessionRef, right: Right) -> None:
         """Raise what `enter` and `driver` raise, or `OwnersOnly`, unless the reference has the right.
 
-        The owner's numbers have every right, of sessions that do not exist too: the command says what is missing.
+        The owner's numbers have every right, even for sessions that do not exist: the command reports that.
         """
         if isinstance(ref, int):
             return
@@ -225,7 +225,7 @@ class Sharings:
         (self.driver if right is Right.DRIVE else self.enter)(ref)
 
     def changed(self, access: SessionAccess) -> Sharing:
-        """The sharing after one more change by the holder of an access, who takes control if it is free.
+        """The sharing after one more change by the holder of an access, who takes control if nobody has it.
 
         Raises `NotDriving`.
         """
@@ -233,6 +233,6 @@ class Sharings:
         return msgspec.structs.replace(sharing, changes=sharing.changes + 1)
 
     def seconds_left(self, access: SessionAccess) -> float | None:
-        """Until the access ends; None for the owner's."""
+        """Seconds until the access expires; None for the owner's."""
         expiry = next((s.expires for s in self.of(access.session).shares if s.id == access.share), None)
         return None if expiry is None else max(0.0, expiry - self.now())

@@ -1,4 +1,4 @@
-"""Where a session is, in the form that every move is answered with and every event carries."""
+"""A session's position in the form of every move's answer and every event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BRIEF = StateQuery(None, *(_NOTHING,) * (len(StateQuery.__struct_fields__) - 1)
 
 
 def plain(value: object) -> Any:
-    """As JSON has it."""
+    """Convert to plain JSON types."""
     return msgspec.to_builtins(value, str_keys=True)
 
 
@@ -41,7 +41,7 @@ def summary(session: Session, events: list[Event]) -> Json:
 
 
 def change_event(session: Session, before: State | None, answer: object) -> Json:
-    """What watchers get to know of a command that was carried out: the position, what changed, and its answer.
+    """The event of a command: the position, what changed, and its answer.
 
     ``before`` is the state before it; None where nobody watches.
     """

@@ -17,7 +17,7 @@ AccessList = tuple[tuple[Address, tuple[int, ...]], ...]
 
 
 class Access(NamedTuple):
-    """What a run used."""
+    """The accounts and slots that a run used."""
 
     entries: AccessList
     """Accounts and slots, ascending."""
@@ -32,7 +32,7 @@ class AccessTracer(RunTracer):
     hears_steps = True
 
     def __init__(self, run: TracedRun, recipient: Address) -> None:
-        """Begins with the access list that the run has."""
+        """The result extends the access list that the run has."""
         self._touches = Touches(run)
         self._listed = dict(run.transaction.access_list)
         for address, slots in run.transaction.access_list:
@@ -40,7 +40,7 @@ class AccessTracer(RunTracer):
         self._warm_anyway = {run.sender, recipient, *precompile_addresses(run.environment.fork)}
 
     def step(self, frame: Frame) -> None:
-        """Before the opcode looks."""
+        """Record what the next opcode is about to access."""
         self._touches.step(frame)
 
     def result(self, ended: TransactionResult) -> Access:

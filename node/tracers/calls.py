@@ -1,4 +1,4 @@
-"""Geth's callTracer: who called whom, with what, and what came of it (``eth/tracers/native/call.go``)."""
+"""Geth's callTracer: the tree of calls with their inputs and results (``eth/tracers/native/call.go``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vm.message import CREATES, CallKind, Halt, Message, Outcome
 from vm.transaction import TransactionResult
 
 ANSWER_BYTES_MAX: Final = 20_000_000
-"""Input, output and log data written down, two hex digits a byte, and a share for each call."""
+"""Characters of input, output and log data, two for each byte, and an allowance for each call."""
 _CALL_BYTES: Final = 400
 
 
@@ -29,7 +29,7 @@ class CallOptions(msgspec.Struct, rename="camel"):
 
 @dataclass(slots=True)
 class CallLog:
-    """A log, and where in the block and in its call it was made."""
+    """A log with its positions in the block and in its call."""
 
     address: Address
     topics: tuple[Hash32, ...]
@@ -37,12 +37,12 @@ class CallLog:
     index: int
     """``logIndex`` of the receipt: counted over the whole block."""
     position: int
-    """How many calls its call had made before."""
+    """Number of calls that its call had made before."""
 
 
 @dataclass(slots=True)
 class TracedCall:
-    """One message of a run, and those that it sent. Gas in units of gas, value in wei."""
+    """One message call or creation of a run, with those inside it. Values are in wei."""
 
     kind: str
     """CALL, STATICCALL, DELEGATECALL, CALLCODE, CREATE, CREATE2 or SELFDESTRUCT."""
@@ -57,13 +57,13 @@ class TracedCall:
     output: bytes = b""
     """Of a creation the code it deployed."""
     error: str | None = None
-    """In geth's words; None: it succeeded."""
+    """Geth's error message; None: it succeeded."""
     revert_reason: str = ""
     logs: list[CallLog] = field(default_factory=list)
     calls: list[TracedCall] = field(default_factory=list)
 
     def end(self, message: Message, outcome: Outcome) -> None:
-        """Keep what came of it."""
+        """Set the result."""
         self.gas_used = message.gas - outcome.gas_left
         self.output = outcome.code if outcome.created is not None else outcome.output
         if outcome.success:
@@ -108,7 +108,7 @@ class CallTreeTracer(RunTracer):
         )
 
     def _made(self, **fields: Any) -> TracedCall:
-        """A node of the tree; subclasses make larger ones."""
+        """A new node of the tree; subclasses return their own class."""
         return TracedCall(**fields)
 
     def selfdestruct(self, owner: Address, heir: Address, balance: int) -> None:
@@ -169,7 +169,7 @@ class CallTracer(CallTreeTracer):
 
 
 def _drop_void_logs(root: TracedCall) -> None:
-    """Take away logs that a failed call, or one around it, has undone."""
+    """Remove the logs of calls that failed, or that are inside a failed one."""
     waiting = [(root, False)]
     while waiting:
         node, is_void = waiting.pop()

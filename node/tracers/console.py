@@ -10,7 +10,7 @@ from vm.transaction import TransactionResult
 
 
 class ConsoleTracer(RunTracer):
-    """Lines of console.log, also of frames that reverted; calldata of none of its signatures is shown as hex."""
+    """Lines of console.log, also of frames that reverted; calldata with an unknown signature is shown as hex."""
 
     def __init__(self) -> None:
         self._console = ConsoleCalls()
@@ -21,7 +21,7 @@ class ConsoleTracer(RunTracer):
             self._console.add(message.data)
 
     def result(self, ended: TransactionResult) -> list[str]:  # noqa: ARG002
-        """The lines, and at the end how many were too many to keep."""
+        """The lines, and at the end the number of lines above the limit."""
         lines = [shown(data) for data in self._console.calls]
         dropped = self._console.dropped
         return [*lines, f"({dropped} more calls were not kept)"] if dropped else lines

@@ -1,4 +1,4 @@
-"""Geth's erc7562Tracer: callTracer's tree with what bundlers check of a user operation (ERC-7562).
+"""Geth's erc7562Tracer: callTracer's tree with the data by which bundlers validate user operations (ERC-7562).
 
 Source: ``eth/tracers/native/erc7562.go``. The rule numbers in comments are those of the ERC.
 """
@@ -73,7 +73,7 @@ class Erc7562Options(msgspec.Struct, rename="camel"):
 
 
 class ContractSize(NamedTuple):
-    """Code that an opcode looked at first."""
+    """A contract whose code size was read, and the opcode that read it first."""
 
     size: int
     """Bytes."""
@@ -85,7 +85,7 @@ class UserOperationCall(TracedCall):
     """A call with what it executed and accessed. Counts are of opcodes that were about to run."""
 
     reads: dict[int, int] = field(default_factory=dict)
-    """Slots that SLOAD read before SSTORE wrote them, and the value of then."""
+    """Slots that SLOAD read before SSTORE wrote them, with the values read."""
     writes: Counter[int] = field(default_factory=Counter)
     transient_reads: Counter[int] = field(default_factory=Counter)
     transient_writes: Counter[int] = field(default_factory=Counter)
@@ -94,10 +94,10 @@ class UserOperationCall(TracedCall):
     contract_sizes: dict[Address, ContractSize] = field(default_factory=dict)
     out_of_gas: bool = False
     preimages: list[bytes] = field(default_factory=list)
-    """What KECCAK256 hashed in the whole run; only the outermost call has them."""
+    """Preimages of KECCAK256 in the whole run; only the outermost call has them."""
 
     def end(self, message: Message, outcome: Outcome) -> None:
-        """Keep what came of it; geth never says of the outermost call that it ran out of gas."""
+        """Set the result; like geth, never report the outermost call as out of gas."""
         TracedCall.end(self, message, outcome)
         fault = outcome.fault
         if message.depth:

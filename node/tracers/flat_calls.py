@@ -43,15 +43,15 @@ class FlatCallOptions(msgspec.Struct, rename="camel"):
 
 
 class FlatCall(NamedTuple):
-    """A call and where it is: in the tree, and in the chain."""
+    """A call with its positions in the tree and in the chain."""
 
     call: TracedCall
     address: list[int]
     """``traceAddress``: the position among the calls of each caller, from the outermost on."""
     error: str | None
-    """In geth's words or in Parity's."""
+    """Geth's or Parity's error message."""
     place: Place | None
-    """None: of a simulated call."""
+    """None for a simulated call."""
 
 
 class FlatCallTracer(CallTreeTracer):
@@ -84,7 +84,7 @@ class FlatCallTracer(CallTreeTracer):
 
 
 class ParityTracer(FlatCallTracer):
-    """As Parity's ``trace_transaction``: Parity's words for errors, calls of precompiled contracts too."""
+    """Parity's ``trace_transaction``: Parity's error messages, and calls of precompiled contracts too."""
 
     def __init__(self, run: TracedRun) -> None:
         super().__init__(run, FlatCallOptions(convert_parity_errors=True, include_precompiles=True))
@@ -95,7 +95,7 @@ class ParityTracer(FlatCallTracer):
 
 
 def parity_words(error: str) -> str:
-    """Parity's words for geth's; those without any stay.
+    """Parity's error message for one of geth's; one without an equivalent is unchanged.
 
     >>> parity_words("stack underflow (0 <=> 2)"), parity_words("max call depth exceeded")
     ('Stack underflow', 'max call depth exceeded')

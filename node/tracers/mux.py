@@ -1,4 +1,4 @@
-"""Tracers made of none and of several others: geth's noopTracer and muxTracer."""
+"""Geth's noopTracer and muxTracer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vm.transaction import TransactionResult
 
 
 class NoopTracer(RunTracer):
-    """Hears everything and says nothing."""
+    """Traces nothing; shows what a run costs without a tracer's work."""
 
     def result(self, ended: TransactionResult) -> None:
-        """Nothing."""
+        """None: there is nothing to report."""
 
 
 class MuxTracer(RunTracer):
@@ -33,7 +33,7 @@ class MuxTracer(RunTracer):
             tracer.enter(message)
 
     def step(self, frame: Any) -> None:
-        """To those that hear steps."""
+        """To the tracers that trace steps."""
         for tracer in self._stepping:
             tracer.step(frame)
 

@@ -1,4 +1,4 @@
-"""Geth's keccak256PreimageTracer: what KECCAK256 hashed, by hash (``eth/tracers/native/keccak256_preimage.go``)."""
+"""Geth's keccak256PreimageTracer: preimages by hash (``eth/tracers/native/keccak256_preimage.go``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KECCAK256: Final = BY_NAME["KECCAK256"].byte
 PREIMAGE_BYTES_MAX: Final = 10_000_000
-"""Preimages of one run, together."""
+"""Bytes of all preimages of one run."""
 PADDING_MAX: Final = 1024 * 1024
 """Bytes beyond the memory for which geth copies a preimage."""
 

@@ -1,4 +1,4 @@
-"""Geth's prestateTracer: what a transaction read, as it was before; with ``diffMode`` what it changed.
+"""Geth's prestateTracer: the pre-state of what a transaction read; with ``diffMode``, what it changed.
 
 Source: ``eth/tracers/native/prestate.go``. More than geth's is in it where a run from the prestate alone would differ:
 the code behind a delegation that the transaction itself sets, and what made an opcode too expensive.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class AccountPart:
-    """What there is to say of an account; None: not asked for, the default value, or unchanged."""
+    """Fields of an account; None for one that is not requested, unchanged or at its default."""
 
     balance: int | None = None
     """Wei."""
@@ -45,7 +45,7 @@ Prestate = dict[Address, AccountPart]
 
 
 class StateDifference(NamedTuple):
-    """Accounts that a run changed: as they were, and what is different afterwards."""
+    """Accounts that a run changed: their values before, and what differs afterwards."""
 
     before: Prestate
     after: Prestate
@@ -66,7 +66,7 @@ class PrestateOptions(msgspec.Struct, rename="camel"):
 
 
 class PrestateTracer(RunTracer):
-    """Collects the accounts and slots a run looks at."""
+    """Collects the accounts and slots that a run accesses."""
 
     hears_steps = True
 
@@ -81,7 +81,7 @@ class PrestateTracer(RunTracer):
                 self._touches.add(authority)
 
     def enter(self, message: Message) -> None:
-        """The first one names the recipient, or the contract being made."""
+        """The first one names the recipient, or the contract being created."""
         if message.depth:
             return
         self._touches.add(message.to)
@@ -92,7 +92,7 @@ class PrestateTracer(RunTracer):
                 self._touches.add(before)
 
     def step(self, frame: Frame) -> None:
-        """Before the opcode looks."""
+        """Record what the next opcode is about to access."""
         self._touches.step(frame)
 
     def result(self, ended: TransactionResult) -> Prestate | StateDifference:  # noqa: ARG002
@@ -137,7 +137,7 @@ class PrestateTracer(RunTracer):
         return difference
 
     def _changed(self, old: AccountPart, new: AccountPart) -> AccountPart:
-        """Fields that differ; code that is gone is empty."""
+        """Fields that differ; deleted code is empty."""
         changed = AccountPart(
             new.balance if new.balance != old.balance else None,
             new.nonce if new.nonce != old.nonce else None,
@@ -162,7 +162,7 @@ def _code(state: StateReader, address: Address) -> bytes:
 def _moved(
     before: StateReader, after: StateReader, address: Address, slots: Collection[int]
 ) -> tuple[dict[int, int] | None, dict[int, int] | None]:
-    """Slots that changed, before and after; zeros are left out, and None is for no slot."""
+    """Slots that changed, before and after; zeros are left out, and None means no slots."""
     values = {slot: (before.storage(address, slot), after.storage(address, slot)) for slot in sorted(slots)}
     changed = {slot: pair for slot, pair in values.items() if pair[0] != pair[1]}
     old, new = ({slot: pair[side] for slot, pair in changed.items() if pair[side]} for side in (0, 1))

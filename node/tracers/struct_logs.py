@@ -1,4 +1,4 @@
-"""The default tracer of ``debug_traceTransaction``: a structured log per opcode, as geth's StructLogger writes it.
+"""The default tracer of ``debug_traceTransaction``: one struct log per opcode, as geth's StructLogger writes it.
 
 Source: ``eth/tracers/logger/logger.go``. ``error`` is what refused the opcode before it ran; how one failed that was
 paid for (a bad jump, INVALID) is not in its line.
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from vm.evm.frame import Frame
 
 ANSWER_BYTES_MAX: Final = 20_000_000
-"""Written down so far, about: the answer itself may have 25 MB."""
+"""Approximate memory of the lines: the answer itself may have 25 MB."""
 _WORD_BYTES: Final = 70
 _LINE_BYTES: Final = 90
 _REACH: Final = 17
-"""Words of the stack any opcode looks at."""
+"""Most stack words that an opcode reads."""
 _SLOAD: Final = BY_NAME["SLOAD"].byte
 _SSTORE: Final = BY_NAME["SSTORE"].byte
 _SLOT_OPERANDS: Final = {_SLOAD: 1, _SSTORE: 2}
-"""Words on the stack without which the slot, or its new value, is not known."""
+"""Stack words that the opcode needs to name its slot, or the slot's new value."""
 
 
 class StructLogOptions(msgspec.Struct, rename="camel"):
@@ -48,14 +48,14 @@ class StructLogOptions(msgspec.Struct, rename="camel"):
     """Bytes of lines, as JSON, after which no further line is written; 0 is as many as the answer holds."""
 
     def check(self) -> None:
-        """Raises `InvalidParams` for a limit that is none."""
+        """Raises `InvalidParams` for an invalid limit."""
         if self.limit < 0:
             raise InvalidParams("limit: a number of bytes, 0 for none")
 
 
 @dataclass(slots=True)
 class StructLog:
-    """What there was before an opcode ran. Parts that the options leave out are None or empty."""
+    """The machine state before an opcode. Parts that the options leave out are None or empty."""
 
     pc: int
     opcode: str
@@ -65,13 +65,13 @@ class StructLog:
     """1 for the outermost message."""
     refund: int
     error: str | None
-    """Why the opcode was refused, in geth's words."""
+    """Geth's error message if the opcode was refused."""
     stack: list[int] | None = None
     """The top last."""
     return_data: bytes = b""
     memory: bytes = b""
     storage: dict[int, int] | None = None
-    """Only at SLOAD and SSTORE: the slots of the account that its code has looked at so far."""
+    """Only at SLOAD and SSTORE: the account's slots that its code has accessed so far."""
 
 
 class StructLogTrace(NamedTuple):
@@ -138,7 +138,7 @@ class StructLogTracer(RunTracer):
         return line
 
     def _price(self, frame: Frame, byte: int) -> tuple[int, int, str | None]:
-        """What geth shows as cost and refund counter, and why the opcode is refused."""
+        """The cost and refund counter that geth shows, and why the opcode is refused."""
         row, refund = self._opcodes.get(byte), self._journal.refund
         if row is None:
             return 0, refund, None
@@ -150,7 +150,7 @@ class StructLogTracer(RunTracer):
         return prospect.gas, refund + prospect.refund, error
 
     def _storage_after(self, frame: Frame, opcode: int) -> dict[int, int]:
-        """All slots the account's code has looked at so far, with what this opcode makes of its own."""
+        """All slots that the account's code has accessed so far, including the effect of this opcode."""
         owner, slot = frame.message.to, frame.peek()
         value = frame.peek(1) if opcode == _SSTORE else self._journal.storage(owner, slot)
         slots = self._storage.setdefault(owner, {})

@@ -1,4 +1,4 @@
-"""Which account and which slot an opcode is about to look at, read from the stack before it runs."""
+"""Which account and which slot an opcode is about to access, read from the stack before it runs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def opcode_at(frame: Frame) -> int:
 
 
 class Touches:
-    """Accounts and slots by address, gathered step by step. What an opcode cannot pay for, it does not touch."""
+    """Accessed accounts and slots by address, gathered step by step. An opcode without enough gas accesses nothing."""
 
     def __init__(self, run: TracedRun) -> None:
         self.slots: dict[Address, set[int]] = {}
@@ -47,11 +47,11 @@ class Touches:
         self._pricing = Pricing(run.environment.fork, run.journal, run.code_bytes_max)
 
     def add(self, address: Address, *slots: int) -> None:
-        """Put an account, and slots of it, among the touched."""
+        """Add an account, and slots of it."""
         self.slots.setdefault(address, set()).update(slots)
 
     def step(self, frame: Frame) -> None:
-        """Add what the opcode about to run looks at."""
+        """Add what the next opcode is about to access."""
         opcode = opcode_at(frame)
         if opcode not in _OF_INTEREST:
             return
@@ -78,7 +78,7 @@ class Touches:
         """An opcode calls the account."""
 
     def failed(self, frame: Frame, opcode: int, failure: Halt) -> None:
-        """An opcode of interest fails."""
+        """An opcode that accesses accounts or slots fails."""
 
 
 def _account(frame: Frame, opcode: int) -> Address:
@@ -86,7 +86,7 @@ def _account(frame: Frame, opcode: int) -> Address:
 
 
 class ReplayTouches(Touches):
-    """All that running again from the touched alone needs: the code behind delegations, and what prices depend on."""
+    """All state that a replay from the touched state alone needs: also delegates' code, and what prices depend on."""
 
     def called(self, address: Address) -> None:
         """The account's code runs, or that of the account it delegates to (EIP-7702)."""
@@ -95,7 +95,7 @@ class ReplayTouches(Touches):
             self.add(delegate)
 
     def failed(self, frame: Frame, opcode: int, failure: Halt) -> None:
-        """An opcode too expensive with a slot or account as it is might be paid for if it were empty."""
+        """An opcode that is too expensive with the slot or account as it is could be affordable if it were empty."""
         if failure is not Halt.OUT_OF_GAS:
             return
         if opcode in _SLOT_OPCODES:

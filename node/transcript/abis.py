@@ -43,7 +43,7 @@ class Contract(NamedTuple):
 
 
 def contract_of(name: str, abi: object) -> Contract:
-    """A contract of a JSON ABI. Raises `ValueError` for what is no ABI."""
+    """A contract of a JSON ABI. Raises `ValueError` if it is not one."""
     if not isinstance(abi, list):
         raise ValueError("an ABI is a list")
     items: dict[str, dict[bytes, Item]] = {"function": {}, "error": {}}
@@ -54,7 +54,7 @@ def contract_of(name: str, abi: object) -> Contract:
                 item = Item(str(entry["name"]), types_of_abi(entry.get("inputs", [])))
                 kind[selector_of(item)] = item
         except (AttributeError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"an entry is no entry of an ABI: {type(error).__name__} {error}") from None
+            raise ValueError(f"not an entry of an ABI: {type(error).__name__} {error}") from None
     return Contract(name, items["function"], items["error"])
 
 

@@ -108,7 +108,7 @@ class Transcript:
         self._rewinds_seen = 0
         self._thread: threading.Thread | None = None
 
-    # What it is told
+    # Input from other threads
 
     def listener(self) -> Callable[[Transaction, TransactionResult, ConsoleCalls], None] | None:
         """What a new block tells of its transactions; None while nothing is printed."""
@@ -256,7 +256,7 @@ class Transcript:
         if lowest is not None:
             self._print({"event": "rewound", "block": lowest})
             self._following = min(self._following, lowest + 1)
-        head = min(head, chain.head().number)  # it may be shorter now; a way back from here on is met next time
+        head = min(head, chain.head().number)  # it may be shorter now; a later rewind is handled next time
         if head - self._following > BEHIND_MAX:
             log.warning("blocks were not printed", first=self._following, last=head - BEHIND_MAX - 1)
             self._following = head - BEHIND_MAX

@@ -1,1 +1,1 @@
-"""The terminal debugger: keys become commands to a node, its answers become one view, the view becomes panes."""
+"""The terminal debugger: keys become commands to a node, its answers one view, and the view the content of panes."""

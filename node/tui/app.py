@@ -1,4 +1,4 @@
-"""`Debugger`: the screen. Keys queue work, one task does it, the view it ends in is drawn: data flows one way."""
+"""`Debugger`, the screen: keys queue work, one task does it, and the resulting view is drawn. Data flows one way."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textual.widgets import Input, Static
 from node.tui.commands import KEYS, LETTER_PROMPT, SUMMED, Command, Key
 from node.tui.listings import LISTINGS, Row, status, timeline
 from node.tui.pane import STYLES, Pane
-from node.tui.source import Source
+from node.tui.source import ViewSource
 from node.tui.view import View
 from zvmd.errors import ConnectionFailed, ZvmdError
 from zvmd.printable import printable
@@ -28,21 +28,21 @@ from zvmd.printable import printable
 COUNT_DIGITS = 9
 LISTEN_AGAIN_S = 1.0
 QUEUE_MAX = 10_000
-"""Keys pressed ahead of the node; further ones are refused with a message."""
+"""Most keys pressed ahead of the node's answers; further ones are refused with a message."""
 
 
 class Keys(ModalScreen[None]):
-    """The table of keys."""
+    """Help: the table of keys."""
 
     BINDINGS: ClassVar = [Binding("escape,q,h,question_mark,enter", "app.pop_screen", "close")]
 
     def compose(self) -> ComposeResult:
-        """One line a key."""
+        """One line per key."""
         yield Static("\n".join(f"{key.shown:>6}  {key.meaning}" for key in KEYS), id="keys", markup=False)
 
 
 class Prompt(Input):
-    """A question at the bottom. Keys go nowhere else while it is there."""
+    """A question at the bottom. It gets all keys while it is shown."""
 
     def __init__(self, key: Key) -> None:
         super().__init__(placeholder=key.prompt, id="prompt", max_length=1 if key.prompt == LETTER_PROMPT else 0)
@@ -50,10 +50,10 @@ class Prompt(Input):
 
 
 class Status(Static):
-    """The bottom lines, two or as many as it takes."""
+    """The bottom lines, at least two."""
 
     def show(self, row: Row) -> None:
-        """Draw this; the screen is laid out anew only if it takes more lines or fewer."""
+        """Draw these lines; the layout changes only if their number does."""
         text = Text.assemble(*((printable(piece, lines=True), STYLES[style]) for piece, style in row))
         width = max(1, self.size.width)
         lines = sum(max(1, -(-line.cell_len // width)) for line in text.split("\n", allow_blank=True))
@@ -61,7 +61,7 @@ class Status(Static):
 
 
 class Debugger(App[int | str]):
-    """A terminal debugger of one session; answers with the session's id."""
+    """A terminal debugger of one session; its result is the session's id."""
 
     CSS_PATH = None
     ENABLE_COMMAND_PALETTE = False
@@ -90,12 +90,12 @@ class Debugger(App[int | str]):
     view: reactive[View] = reactive(View(0), init=False, always_update=True)
     """The state. Everything on the screen is a function of it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ViewSource) -> None:
         super().__init__()
-        self.animation_level = "none"  # it would only be in the way of the next key
+        self.animation_level = "none"  # it would only delay the next key
         self._source = source
         self._work: deque[tuple[Command, str]] = deque()
-        """What is to be done, and what was typed to it."""
+        """Queued commands, with what was typed for each."""
         self._has_work = asyncio.Event()
         self._pages: set[tuple[int, str, int]] = set()
         self._prompted: Prompt | None = None
@@ -116,13 +116,13 @@ class Debugger(App[int | str]):
         yield Status(id="status")
 
     def on_mount(self) -> None:
-        """Look for the first time."""
+        """Fetch the first view."""
         self.query_one("#code").focus()
         self.run_worker(self._work_on(), name="work")
         self.run_worker(self._listen(), name="listen")
         self._queue(_look, "")
 
-    # The view, drawn
+    # Drawing
 
     def watch_view(self, view: View) -> None:
         """Draw it."""
@@ -141,10 +141,10 @@ class Debugger(App[int | str]):
     def _say(self, message: str) -> None:
         self.view = replace(self.view, message=message)
 
-    # Keys into work
+    # Keys
 
     def action_do(self, at: int) -> None:
-        """A key with a command: at once, or after its prompt."""
+        """Run a key's command at once, or after its prompt."""
         key = KEYS[at]
         assert key.command is not None
         if key.prompt:
@@ -154,12 +154,12 @@ class Debugger(App[int | str]):
         self._queue(key.command, count)
 
     def on_key(self, event: KeyPressed) -> None:
-        """Digits count."""
+        """Collect digits, the count for the next key."""
         if event.character is not None and event.character.isdecimal() and self._prompted is None:
             self.view = replace(self.view, count=(self.view.count + event.character)[-COUNT_DIGITS:])
 
     def _queue(self, command: Command, text: str) -> None:
-        """Do it after what is queued; steps in one direction become one command, so that a held key is not behind."""
+        """Queue a command; steps in one direction become one command, so that a held key does not lag."""
         if command is not _look:
             self.view = replace(self.view, options=replace(self.view.options, frame=None))
         if self._work and command in SUMMED and self._work[-1][0] is command:
@@ -178,7 +178,7 @@ class Debugger(App[int | str]):
             self._has_work.clear()
 
     async def _perform(self, command: Command, text: str) -> None:
-        """Do it, then look: also after an error, since the session is where it is."""
+        """Run a command, then fetch the view, also after an error, because the session may have moved."""
         view = self.view = replace(self.view, is_busy=command is not _look)
         try:
             message = await command(self._source.session, view, text)
@@ -193,7 +193,7 @@ class Debugger(App[int | str]):
             self.run_worker(self._follow(), name="tree", exclusive=True, group="tree")
 
     async def _listen(self) -> None:
-        """Look again when somebody did something, oneself included; connect again when the node was away."""
+        """Fetch the view after every event of the session; connect again after the connection was lost."""
         while True:
             try:
                 async for _ in self._source.changes():
@@ -222,12 +222,12 @@ class Debugger(App[int | str]):
         self._prompted.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """A letter is an answer where one is asked for."""
+        """Accept a single letter in a prompt for one."""
         if isinstance(event.input, Prompt) and event.input.key.prompt == LETTER_PROMPT and event.value:
             self._answer(event.input, event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter."""
+        """Accept the prompt's text."""
         assert isinstance(event.input, Prompt)
         self._answer(event.input, event.value)
 
@@ -244,10 +244,10 @@ class Debugger(App[int | str]):
             self._prompted = None
             self.query_one("#code").focus()
 
-    # What needs no command
+    # Actions without a command
 
     async def action_pause(self) -> None:
-        """Leave the prompt, or end a run where it is; drop what is queued."""
+        """Leave the prompt, or pause a run; drop the queue."""
         if self._prompted is not None:
             self._close_prompt()
             return
@@ -266,21 +266,21 @@ class Debugger(App[int | str]):
         self.query_one(f"#{pane}", Pane).scroll_relative(y=rows, animate=False)
 
     def action_toggle_text(self) -> None:
-        """Memory as text."""
+        """Show memory also as text, or not."""
         options = self.view.options
         self.view = replace(self.view, options=replace(options, shows_text=not options.shows_text))
 
     def action_toggle_operands(self) -> None:
-        """Marks on the stack."""
+        """Mark the next operation's operands on the stack, or not."""
         options = self.view.options
         self.view = replace(self.view, options=replace(options, marks_operands=not options.marks_operands))
 
     def action_outer(self) -> None:
-        """The frame that called the shown one."""
+        """Show the calling frame."""
         self._look_at_frame(-1)
 
     def action_inner(self) -> None:
-        """The frame that the shown one called."""
+        """Show the called frame."""
         self._look_at_frame(1)
 
     def _look_at_frame(self, change: int) -> None:
@@ -290,20 +290,20 @@ class Debugger(App[int | str]):
         self._queue(_look, "")
 
     def action_next_pane(self) -> None:
-        """Focus."""
+        """Move the focus to the next pane."""
         if self._prompted is None:
             self.screen.focus_next()
 
     def action_keys(self) -> None:
-        """Help."""
+        """Show the help."""
         self.push_screen(Keys())
 
     async def action_quit(self) -> None:
-        """Leave; the session stays in the node."""
+        """Quit; the session stays in the node."""
         self.exit(self._source.session.id)
 
     def on_pane_wanted(self, event: Pane.Wanted) -> None:
-        """Fetch a page, once."""
+        """Fetch a page, unless it is on its way."""
         wanted = (self.view.step, event.field, event.number)
         if wanted not in self._pages:
             self._pages.add(wanted)

@@ -1,4 +1,4 @@
-"""What keys do: commands to the session, each answering with a line; and the table of keys."""
+"""The table of keys and their commands to the session, each of which returns a line of text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zvmd.async_session import AsyncSession
 from zvmd.results import Position
 
 Command = Callable[[AsyncSession, View, str], Awaitable[str]]
-"""Session, what is seen, what was typed; the answer for the status line."""
+"""Takes the source, the view and the typed text; returns the text for the status line."""
 
 
 Move = Callable[[AsyncSession], Awaitable[Position]]
@@ -53,12 +53,12 @@ async def start(session: AsyncSession, _: View, text: str) -> str:  # noqa: ARG0
 
 async def end(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
     if view.length is None:
-        raise Unreadable("no end is known yet: r runs on, Esc pauses")
+        raise Unreadable("the end is not known yet: r runs, Esc pauses")
     return _stopped(await session.seek(view.length))
 
 
 async def _search(session: AsyncSession, opcodes: tuple[str, ...], move: Move) -> str:
-    """Run to the next of some operations, or to a breakpoint that comes first."""
+    """Run to the next of some operations or to a breakpoint, whichever is first."""
     added = [await session.add_breakpoint("opcode", opcode=name, name="jump key") for name in opcodes]
     try:
         position = await move(session)
@@ -103,7 +103,7 @@ async def seek(session: AsyncSession, view: View, text: str) -> str:
 
 
 async def toggle_breakpoint(session: AsyncSession, view: View, text: str) -> str:  # noqa: ARG001
-    """At the pc of the frame that is shown, in its code only: other codes have the same pc."""
+    """Toggle a breakpoint at the shown frame's pc, in its code only: other codes have the same pc."""
     state, frames = view.state, view.state["callFrames"]
     pc, frame = state["pc"], frames[state["depth"] - 1] if frames else None
     same = [point for point in view.breakpoints if point.get("pc") == pc]
@@ -182,10 +182,10 @@ async def export(session: AsyncSession, _: View, text: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """What a key does. With a ``prompt`` it asks first."""
+    """A key and its command; with a ``prompt``, the command gets the typed text."""
 
     keys: str
-    """As textual names them."""
+    """Textual's names of the key."""
     shown: str
     meaning: str
     command: Command | None = None
@@ -216,7 +216,7 @@ KEYS = (
     Key("e", "e", "breakpoint where an expression holds", add_expression, "break where"),
     Key("d", "d", "remove a breakpoint", remove_breakpoint, "remove breakpoint"),
     Key("apostrophe", "' a-z", "run to the breakpoint with the letter", to_breakpoint, "'"),
-    Key("w", "w", "what if: edit stack, memory, storage ...", edit, "what if"),
+    Key("w", "w", "edit stack, memory, storage ... on a branch", edit, "what if"),
     Key("v", "v", "go to a branch", checkout, "branch"),
     Key("equals_sign", "=", "value of an expression", evaluate, "value of"),
     Key("S", "S", "save a copy under a name", save, "save as"),
@@ -239,4 +239,4 @@ LETTER_PROMPT = "'"
 """The prompt that a single letter answers."""
 
 SUMMED = (forward, back)
-"""Commands of which several are one with the counts summed."""
+"""Commands whose repetitions are merged into one with the sum of their counts."""

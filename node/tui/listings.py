@@ -1,4 +1,4 @@
-"""Each pane as rows of styled text, made of a view when a row is drawn: pure functions, however long the thing is."""
+"""The content of each pane as rows of styled text: pure functions of a view, called for the visible rows only."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ Row = list[tuple[str, str]]
 
 WORD_BYTES = 32
 NOT_HERE = "…"
-"""Stands for a row whose page is on its way."""
+"""Shown for a row whose page is on its way."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a pane shows."""
+    """The content of a pane."""
 
     title: str
     rows: int
     row: Callable[[int], Row | None]
-    """A row; None if its page is not here."""
+    """Returns a row; None if its page is not loaded."""
     focus: int | None = None
     """The row to keep in sight."""
     page_of: Callable[[int], tuple[str, int]] | None = None
-    """Field and number of the page a row is on."""
+    """Returns field and page number of a row."""
 
 
 def _lines(title: str, rows: list[Row], focus: int | None = None) -> Listing:
@@ -58,7 +58,7 @@ def code(view: View) -> Listing:
 
 
 def is_in(point: Json, frame: Json) -> bool:
-    """Whether a breakpoint on a place of a code is on a frame's code."""
+    """Whether a breakpoint on a code's pc is on this frame's code."""
     return (
         point["kind"] in ("pc", "line")
         and point.get("enabled", True)
@@ -69,7 +69,7 @@ def is_in(point: Json, frame: Json) -> bool:
 
 
 def stack(view: View) -> Listing:
-    """Words, the top first; ``◂`` at those the next operation takes."""
+    """Words, the top first; ``◂`` marks the next operation's operands."""
     words = view.state["stack"][::-1]
     opcode = BY_NAME.get(view.state["opcode"])
     taken = 0 if opcode is None or not view.options.marks_operands or view.state["halt"] else opcode.pops
@@ -175,7 +175,7 @@ transient = _slots("transientStorage", "transient")
 
 
 def logs(view: View) -> Listing:
-    """A log a row: address, topics, data."""
+    """One log per row: address, topics, data."""
 
     def row(number: int) -> Row | None:
         content = view.page("logs", number // PAGES["logs"])
@@ -222,11 +222,11 @@ POINT_FIELDS = (
     "pc", "line", "opcode", "slot", "offset", "length", "topic", "target", "depth", "gas", "expression", "condition",
     "address", "code", "init", "name",
 )  # fmt: skip
-"""What tells breakpoints of a kind apart."""
+"""The fields shown of a breakpoint, by kind."""
 
 
 def breakpoints(view: View) -> Listing:
-    """A breakpoint a row, each with the letter that ``'`` jumps by."""
+    """One breakpoint per row, each with the letter by which ``'`` jumps to it."""
     rows: list[Row] = []
     for at, point in enumerate(view.breakpoints):
         value = " ".join(_shown(name, point[name]) for name in POINT_FIELDS if point.get(name) not in (None, ""))
@@ -246,12 +246,12 @@ def _shown(name: str, value: object) -> str:
 
 
 def letter_of(position: int) -> str:
-    """The letter of a breakpoint by its place in the list; none after z."""
+    """The letter of a breakpoint by its position in the list; empty after z."""
     return chr(ord("a") + position) if position < 26 else " "
 
 
 def timeline(view: View, width: int) -> Listing:
-    """A bar of the whole run: ``▲`` position, ``┆`` keyframes, ``✗`` failed messages, ``◆`` edits; then in words."""
+    """A bar of the whole run, ``▲`` position, ``┆`` keyframes, ``✗`` failed messages, ``◆`` edits; then as text."""
     length, step, marks = view.length, view.step, view.marks
     keyframes = f"keyframes {len(marks['keyframes'])}"
     edits = f"   edits at {', '.join(map(str, marks['edits']))}" if marks["edits"] else ""

@@ -1,4 +1,4 @@
-"""A pane: a listing of any length, of which only the rows in sight are ever drawn."""
+"""A pane: a listing of any length, of which only visible rows are drawn."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def strip_of(row: Row) -> Strip:
 
 
 class Pane(ScrollView, can_focus=True):
-    """Shows a listing and keeps its focus in sight."""
+    """Shows a listing and keeps its focused row visible."""
 
     class Wanted(Message):
-        """A row came in sight whose page is not here."""
+        """A row became visible whose page is not loaded."""
 
         def __init__(self, field: str, number: int) -> None:
             super().__init__()
@@ -43,7 +43,7 @@ class Pane(ScrollView, can_focus=True):
         self._listing: Listing | None = None
 
     def show(self, listing: Listing) -> None:
-        """Draw this from now on."""
+        """Show another listing."""
         before, self._listing = self._listing, listing
         self.border_title = listing.title
         self._measure()
@@ -52,7 +52,7 @@ class Pane(ScrollView, can_focus=True):
         self.refresh()
 
     def _measure(self) -> None:
-        """As wide as the rows in sight: those out of sight may be very long, and there may be very many."""
+        """Set the width to that of the visible rows: others may be very long, and very many."""
         listing = self._listing
         if listing is not None:
             top = self.scroll_offset.y
@@ -66,18 +66,18 @@ class Pane(ScrollView, can_focus=True):
             self.scroll_to(y=max(0, row - height // 3), animate=False, force=True, immediate=True)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows are in sight."""
+        """Other rows are visible."""
         super().watch_scroll_y(old_value, new_value)
         self._measure()
 
     def on_resize(self) -> None:
-        """More rows are in sight, or fewer."""
+        """More or fewer rows are visible."""
         self._measure()
         if self._listing is not None and self._listing.focus is not None:
             self._bring_into_sight(self._listing.focus)
 
     def render_line(self, y: int) -> Strip:
-        """A row in sight."""
+        """Render a visible row."""
         left, top = self.scroll_offset
         number, listing = y + top, self._listing
         if listing is None or number >= listing.rows:

@@ -1,4 +1,4 @@
-"""Where the terminal debugger's views come from: the node, over QUIC or HTTP, connected again when it was away."""
+"""Fetches the terminal debugger's views from the node, over QUIC or HTTP; reconnects after a lost connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from chain.forks import Fork
 from debugger.frontend import disassemble
-from node.tui.view import PAGES, Code, Json, View, query
+from node.tui.view import PAGES, CodeListing, Json, View, query
 from zvmd.async_session import AsyncSession
 from zvmd.errors import ConnectionFailed
 from zvmd.results import SessionChange
@@ -18,7 +18,7 @@ CODES_KEPT = 64
 
 
 class Connection(Protocol):
-    """A client with an event loop."""
+    """An asynchronous client of the node."""
 
     async def rpc(self, method: str, *params: Any) -> Any: ...
 
@@ -28,7 +28,7 @@ class Connection(Protocol):
 
 
 class Line:
-    """A connection that is made when it is needed; after it was lost, the next request makes another."""
+    """A connection opened when it is needed; after it was lost, the next request opens another."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]]) -> None:
         self._connect = connect
@@ -55,17 +55,17 @@ class Line:
             yield event
 
     async def close(self) -> None:
-        """Leave; sessions stay in the node."""
+        """Close the connection; sessions stay in the node."""
         if self._connection is not None:
             await self._connection.close()
 
 
-class Source:
-    """Looks at one session."""
+class ViewSource:
+    """Views of one session."""
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self.session, self.line = session, line
-        self._codes: dict[str, Code] = {}
+        self._codes: dict[str, CodeListing] = {}
 
     async def look(self, before: View) -> View:
         """The session as it is now, with the message and the options of the view before."""
@@ -83,7 +83,7 @@ class Source:
         )
 
     def changes(self) -> AsyncIterator[SessionChange]:
-        """What is done to the session, by whomever; first how it is now."""
+        """Yields once at the beginning and after each change of the session, by any client."""
         return self.line.watch(self.session.id)
 
     async def tree(self) -> Json:
@@ -91,7 +91,7 @@ class Source:
         return dict(await self.session.call("call_tree"))
 
     async def page(self, view: View, name: str, number: int) -> View:
-        """The view with a page of a field more."""
+        """The view with one more page of a field."""
         size = PAGES[name]
         window = {name: {"offset": number * size, "limit": size}}
         asked = {**{other: {"offset": 0, "limit": 0} for other in PAGES}, **window}
@@ -99,7 +99,7 @@ class Source:
         state = await self.session.call("state", asked if frame is None else {**asked, "frame": frame})
         return view.with_page(int(state["step"]), name, number, state[name])
 
-    async def _code(self, code_hash: str, frame: int | None) -> Code:
+    async def _code(self, code_hash: str, frame: int | None) -> CodeListing:
         if code_hash not in self._codes:
             if len(self._codes) >= CODES_KEPT:
                 self._codes.pop(next(iter(self._codes)))
@@ -110,10 +110,10 @@ class Source:
 
 
 def _run_of(marks: Json) -> tuple[Any, Any]:
-    """What tells one run from another of the same session."""
+    """Identifies one run among those of the same session."""
     return marks.get("branch"), marks.get("edits")
 
 
-def _listed(answer: Json) -> Code:
+def _listed(answer: Json) -> CodeListing:
     lines = tuple(disassemble(bytes.fromhex(answer["code"][2:]), Fork[answer["fork"].upper()]))
-    return Code(answer["hash"], lines, {line.pc: row for row, line in enumerate(lines)})
+    return CodeListing(answer["hash"], lines, {line.pc: row for row, line in enumerate(lines)})

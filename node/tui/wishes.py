@@ -1,4 +1,4 @@
-"""What users type at a prompt, read: a step, a breakpoint, an edit."""
+"""Parses what users type at a prompt: a step, a breakpoint, an edit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Json = dict[str, Any]
 
 
 class Unreadable(InvalidInput):
-    """What was typed cannot be understood; the message says what could."""
+    """The typed text cannot be parsed; the message shows valid forms."""
 
 
 def step_of(text: str, here: int) -> int:
-    """A step, or so many forward or back.
+    """Parse a step, or a number of steps forward or back.
 
     >>> step_of("1_000", 5), step_of("+3", 5), step_of("-0x2", 5)
     (1000, 8, 3)
@@ -29,7 +29,7 @@ def step_of(text: str, here: int) -> int:
 
 
 def point_of(text: str) -> Json:
-    """A breakpoint.
+    """Parse a breakpoint.
 
     >>> point_of("pc 0x10"), point_of("slot_write 3"), point_of("revert")
     ({'kind': 'pc', 'pc': 16}, {'kind': 'slot_write', 'slot': '3'}, {'kind': 'revert'})
@@ -60,7 +60,7 @@ _EDITS = {
     "pc": ("value",),
     "balance": ("address", "value"),
 }
-"""What follows each kind of edit."""
+"""The fields after each kind of edit."""
 
 
 def edit_of(text: str) -> Json:

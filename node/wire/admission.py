@@ -1,4 +1,4 @@
-"""Who may connect: rates by source before any cryptography, and places that peers without Hello give up first.
+"""Admission of QUIC connections: rate limits by source before any cryptography, and a limited number of places.
 
 Pure: time is an argument. All sources are spoofable until a Retry token or a handshake came back from them.
 """
@@ -12,11 +12,11 @@ from typing import Any, Generic, Protocol, TypeVar
 from node.wire.limits import WireLimits
 
 SOURCES_MAX = 4096
-"""Sources counted within a second; those beyond share the limit for all."""
+"""Sources counted separately within a second; all others share the limit for all."""
 
 
 class Rate:
-    """At most so many a second of one source; of all together so many a second on average, ``burst`` at once."""
+    """A limit per second for one source, and one for all together: an average with bursts of up to ``burst``."""
 
     def __init__(self, each_per_s: int, all_per_s: int, burst: int) -> None:
         self._each = each_per_s
@@ -28,7 +28,7 @@ class Rate:
         self._counts: dict[Any, int] = {}
 
     def admits(self, source: Any, now: float) -> bool:
-        """Count one and say whether it is within the limits; what is refused does not count for all."""
+        """Count one; returns whether it is within the limits. A refused one does not count for the common limit."""
         if not 0.0 <= now - self._begun < 1.0:
             self._begun = now
             self._counts.clear()
@@ -46,14 +46,14 @@ class Rate:
 
 
 def network_of(address: str) -> str:
-    """The /24 or /64 an address is in: what one stranger can be expected to have."""
+    """The /24 or /64 of an address: what one attacker can be expected to have."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     bits = 24 if parsed.version == 4 else 64
     return str(ipaddress.ip_network((parsed, bits), strict=False))
 
 
 class Holder(Protocol):
-    """Who holds a place."""
+    """A connection that holds a place."""
 
     @property
     def address(self) -> str: ...
@@ -63,17 +63,17 @@ H = TypeVar("H", bound=Holder)
 
 
 class Places(Generic[H]):
-    """The places for connections, in all and of one address.
+    """The limits on connections, in total and per address.
 
-    A peer that has not said Hello gives its place to the next one when there is no other, the oldest first: neither
-    half-open handshakes nor silent peers keep anybody out.
+    When all places are taken, a newcomer gets that of the oldest peer that has not said Hello, so neither half-open
+    handshakes nor silent peers keep others out.
     """
 
     def __init__(self, limits: WireLimits) -> None:
         self._limits = limits
         self._held: dict[H, None] = {}
         self._greeting: dict[H, None] = {}
-        """Those without Hello, oldest first."""
+        """Holders that have not said Hello, oldest first."""
         self._half_open: set[H] = set()
         self._of_address: Counter[str] = Counter()
 
@@ -85,15 +85,15 @@ class Places(Generic[H]):
 
     @property
     def half_open(self) -> int:
-        """Handshakes not finished."""
+        """Number of unfinished handshakes."""
         return len(self._half_open)
 
     def has_room(self, address: str) -> bool:
-        """Whether a newcomer gets a place, be it another's."""
+        """Whether a newcomer gets a place, free or taken from another."""
         return not self._is_full(address) or self._to_leave(address) is not None
 
     def to_leave(self, address: str) -> H | None:
-        """Who has to leave for a newcomer of ``address``; None if there is room, or nobody can be asked to."""
+        """The holder to evict for a newcomer from ``address``; None if there is room, or if none can be evicted."""
         return self._to_leave(address) if self._is_full(address) else None
 
     def take(self, holder: H) -> None:
@@ -107,11 +107,11 @@ class Places(Generic[H]):
         self._half_open.discard(holder)
 
     def greeted(self, holder: H) -> None:
-        """It said Hello: the place is its own until it ends."""
+        """It said Hello: it keeps its place until it ends."""
         self._greeting.pop(holder, None)
 
     def release(self, holder: H) -> None:
-        """It ended. May be called again."""
+        """It ended. Idempotent."""
         if holder not in self._held:
             return
         del self._held[holder]

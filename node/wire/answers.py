@@ -1,6 +1,6 @@
-"""What each message asks for: reads become jobs for the reader threads, writes and waits become tasks.
+"""Answers the wire protocol's messages: reads become jobs for the reader threads, writes and waits become tasks.
 
-The same dispatcher and backend serve JSON-RPC; nothing here decides more than which message answers which.
+The same dispatcher and backend serve JSON-RPC; this file only maps requests to answers.
 """
 
 from __future__ import annotations
@@ -49,27 +49,27 @@ from zvmd.frames import (
 )
 
 PAGE_LOGS_MAX = 10_000
-"""Logs of one page."""
+"""Most logs in one page."""
 
 
 class Peer(Protocol):
-    """Where answers go."""
+    """The connection that answers go to."""
 
     def write(self, stream_id: int, frames: bytes) -> None:
         """Send soon; dropped if the stream or connection is gone."""
 
     def answered(self, stream_id: int, size_bytes: int) -> None:
-        """A request of that size is done with; its answer is written in the same turn of the loop."""
+        """A request of that size is finished; its answer is written in the same turn of the loop."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a task that ends with the connection."""
 
     async def drained(self) -> None:
-        """Return when the peer has taken most of what it was sent."""
+        """Return when the peer has received most of what it was sent."""
 
     @property
     def client(self) -> Client:
-        """Whose requests these are; told when the connection ends."""
+        """The client whose requests these are; it is ended with the connection."""
 
     @property
     def subscriptions(self) -> dict[int, asyncio.Task[None]]:
@@ -97,7 +97,7 @@ class Answerer:
         }
 
     def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
-        """Begin to answer."""
+        """Start answering a request."""
         kind = type(request)
         read = self._reads.get(kind)
         if read is not None:

@@ -43,7 +43,7 @@ HELLO_STREAM = 0
 
 
 class State(Enum):
-    """Life of a connection."""
+    """State of a connection's life cycle."""
 
     GREETING = "greeting"
     OPEN = "open"
@@ -60,19 +60,19 @@ class ServerConnection:
         now: float,
         is_guest: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
-        """``is_guest`` tells the share tokens of sessions."""
+        """``is_guest`` returns whether a token is a valid share token of a session."""
         self.state = State.GREETING
         self.guest: str | None = None
-        """The share token the peer said Hello with."""
+        """The share token in the peer's Hello; None if it has the node's token."""
         self.in_flight = 0
-        """Requests not answered yet."""
+        """Number of requests not answered yet."""
         self.hello_deadline = now + limits.hello_within_s
         self._limits = limits
         self._is_token = is_token
         self._is_guest = is_guest
         self._streams: dict[int, FrameBuffer] = {}
         self._ended: set[int] = set()
-        """Streams refused earlier: what still arrives on them is dropped."""
+        """Streams refused earlier: bytes that still arrive on them are dropped."""
         self._held_bytes = 0
         self._malformed = 0
 
@@ -106,13 +106,13 @@ class ServerConnection:
         self._streams.clear()
 
     def stream_reset(self, stream_id: int) -> None:
-        """The peer gave a stream up."""
+        """The peer reset a stream."""
         buffer = self._streams.pop(stream_id, None)
         if buffer is not None:
             self._held_bytes -= len(buffer)
 
     def answered(self, size_bytes: int) -> None:
-        """A `RequestReceived` of that size has its answer."""
+        """A `RequestReceived` of that size has been answered."""
         self.in_flight -= 1
         self._held_bytes -= size_bytes
 
@@ -168,7 +168,7 @@ class ServerConnection:
             )
         if not self._is_token(request.token):
             if not self._is_guest(request.token):
-                message = "the token is neither the node's nor one of a shared session that still counts"
+                message = "the token is neither the node's nor a valid share token"
                 return self._close(stream_id, WrongToken(message))
             self.guest = request.token.decode()
         self.state = State.OPEN

@@ -41,7 +41,7 @@ class WireError(ZvmdError):
 
 
 class MalformedFrame(WireError):
-    """A frame's body is no message a client may send."""
+    """A frame's body is not a message that a client may send."""
 
     code = "wire.malformed"
     quic_code = 2
@@ -53,7 +53,7 @@ class FrameTooLarge(WireError):
 
     code = "wire.frame_size"
     quic_code = 3
-    hint = "Welcome tells the largest frame"
+    hint = "the Welcome message gives the largest frame"
 
 
 class TruncatedFrame(WireError):
@@ -109,7 +109,7 @@ class TooManyMalformed(WireError):
 
 
 class HelloMissing(WireError):
-    """Something else than Hello came first, or not on stream 0."""
+    """The first message was not Hello, or was not on stream 0."""
 
     code = "wire.hello_missing"
     quic_code = 10
@@ -125,7 +125,7 @@ class HelloTooLate(WireError):
 
 
 class HelloAgain(WireError):
-    """Hello is sent once."""
+    """Hello was sent a second time."""
 
     code = "wire.hello_again"
     quic_code = 12
@@ -159,16 +159,16 @@ class HelloTooLong(WireError):
 
 
 class PlaceNeeded(WireError):
-    """All places for connections were taken, and this one had not said Hello."""
+    """All places for connections were taken, and this connection had not said Hello."""
 
     code = "wire.place"
     rpc_code = -32005
     quic_code = 20
-    hint = "connect again; limits.quic_connections and limits.connections_per_peer are the numbers of places"
+    hint = "connect again; limits.quic_connections and limits.connections_per_peer set the number of places"
 
 
 class GuestRefused(WireError):
-    """A peer with a share token asked for something else than its session."""
+    """A peer with a share token asked for something other than its session."""
 
     code = "wire.guest"
     rpc_code = -32001
@@ -185,7 +185,7 @@ class SlowReader(WireError):
 
 
 class WrongStream(WireError):
-    """Clients use bidirectional streams only."""
+    """The client opened a unidirectional stream."""
 
     code = "wire.stream_kind"
     quic_code = 16
@@ -193,7 +193,7 @@ class WrongStream(WireError):
 
 
 class PeerFault(WireError):
-    """A bug of ours met while reading from this peer; the log has the traceback."""
+    """A bug in zvmd, found while serving this peer; the log has the traceback."""
 
     code = "wire.fault"
     rpc_code = -32603

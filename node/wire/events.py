@@ -1,4 +1,4 @@
-"""What a connection tells its shell after receiving bytes."""
+"""Events that a sans-IO connection returns after receiving bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zvmd.frames import Request
 
 
 class Greeted(NamedTuple):
-    """The peer is who it should be: answer with Welcome."""
+    """The peer's Hello is valid: answer with Welcome."""
 
     stream_id: int
     client: str
@@ -24,7 +24,7 @@ class RequestReceived(NamedTuple):
 
 
 class StreamEnded(NamedTuple):
-    """The peer sends no more on this stream: end it too once everything is answered."""
+    """The peer has finished this stream: finish it too once everything is answered."""
 
     stream_id: int
 

@@ -1,4 +1,4 @@
-"""What may open a connection: a datagram's first packet read without cryptography, and the tokens of Retry packets.
+"""Reads a datagram's first packet without cryptography, and makes and validates the tokens of Retry packets.
 
 Pure: time is an argument. Sources: RFC 8999 (invariant header), RFC 9000, 8.1 (address validation), 14.1 and 17.2.
 """
@@ -56,7 +56,7 @@ def read_initial(data: bytes) -> Initial | None:
 
 
 class Validated(NamedTuple):
-    """What a good token says: the destination the client chose first, and the one a Retry gave it."""
+    """Content of a valid token: the destination ID the client chose first, and the one a Retry gave it."""
 
     original_destination: bytes
     retry_source: bytes
@@ -65,20 +65,20 @@ class Validated(NamedTuple):
 class RetryTokens:
     """Tokens bound to an address and a time, authenticated with a key of this process.
 
-    They are not encrypted: the client knows all that is in them.
+    They are not encrypted: the client knows their content anyway.
     """
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = os.urandom(32) if key is None else key
 
     def create(self, address: Any, original_destination: bytes, retry_source: bytes, now: float) -> bytes:
-        """A token for whoever receives at ``address``; ``retry_source`` has 8 bytes. ``now`` is in seconds."""
+        """A token that proves control of ``address``; ``retry_source`` has 8 bytes, ``now`` is in seconds."""
         assert len(retry_source) == _ID_BYTES, "connection IDs of this node have 8 bytes"
         body = int(now).to_bytes(8, "big") + retry_source + original_destination
         return self._tag(address, body) + body
 
     def validate(self, address: Any, token: bytes, destination: bytes, now: float) -> Validated | None:
-        """What the token says; None if it is not ours, not for this address and destination, or too old."""
+        """The token's content; None if it is forged, too old, or for another address or destination."""
         tag, body = token[:_TAG_BYTES], token[_TAG_BYTES:]
         if not compare_digest(tag, self._tag(address, body)):
             return None

@@ -9,19 +9,19 @@ from zvmd.frames import REQUEST_FRAME_MAX_BYTES
 
 @dataclass(frozen=True, slots=True)
 class WireLimits:
-    """What one peer may ask of us before it is told to stop."""
+    """Limits of the QUIC listener, of each connection and of each source."""
 
     hello_within_s: float = 2.0
     request_frame_max_bytes: int = REQUEST_FRAME_MAX_BYTES
     hello_frame_max_bytes: int = 1024
     connection_buffer_max_bytes: int = 8 * 1024 * 1024
-    """Unfinished frames and unanswered requests of a connection together."""
+    """Bytes of unfinished frames and unanswered requests of a connection together."""
     receive_window_bytes: int = 64 * 1024
     """QUIC's window of a stream and of a connection. Frames of one byte with gaps of one byte cost 50 times of it."""
     in_flight_max: int = 8192
     """Unanswered requests of a connection."""
     streams_max: int = 32
-    """Open at the same time."""
+    """Streams of a connection open at the same time."""
     malformed_max: int = 16
     """Unreadable frames before the connection is closed."""
     subscriptions_max: int = 64
@@ -30,27 +30,27 @@ class WireLimits:
     half_open_before_retry: int = 64
     """Handshakes not finished, above which new addresses are validated by Retry."""
     unproved_per_s: int = 32
-    """Connections begun by addresses that have proved nothing; above it they are validated by Retry."""
+    """New connections from unvalidated addresses; above this, addresses are validated by Retry."""
     unproved_per_source_per_s: int = 16
-    """The same of one address and port."""
+    """The same for one address and port."""
     proved_per_s: int = 200
-    """Connections begun by addresses that a Retry reached."""
+    """New connections from addresses validated by Retry."""
     proved_per_network_per_s: int = 100
-    """The same of one /24 or /64."""
+    """The same for one /24 or /64."""
     retries_per_s: int = 3_000
-    """Packets of Retry and of Version Negotiation."""
+    """Retry and Version Negotiation packets sent."""
     retries_per_source_per_s: int = 4
     """The same to one address and port."""
     strangers_per_turn_max: int = 128
-    """Datagrams of no known connection that are looked at in one turn of the event loop; the rest is dropped."""
+    """Datagrams of unknown connections examined in one turn of the event loop; the rest is dropped."""
     hello_datagrams_max: int = 64
-    """Datagrams from a peer that has not said Hello."""
+    """Most datagrams from a peer that has not said Hello."""
     hello_failures_per_s: int = 5
     """Wrong tokens of one address within a second, above which each is answered `wrong_token_delay_s` later."""
     wrong_token_delay_s: float = 1.0
     unconfirmed_pause_bytes: int = 1024 * 1024
-    """Event streams wait when so much is under way to the peer."""
+    """Event streams pause when so many bytes are on their way to the peer."""
     unconfirmed_max_bytes: int = 64 * 1024 * 1024
-    """A peer that acknowledges so little is cut off."""
+    """A peer with so many unacknowledged bytes is disconnected."""
     receipt_wait_max_s: float = 60.0
     idle_timeout_s: float = 60.0

@@ -27,11 +27,11 @@ _log = structlog.get_logger("wire")
 
 DRAIN_POLL_S = 0.005
 CLOSING_S = 3.0
-"""An ended connection answers with its close for so long at most (RFC 9000, 10.2); then nothing of it is kept."""
+"""How long at most an ended connection answers with its close (RFC 9000, 10.2) before its state is freed."""
 
 
 class Listener(Protocol):
-    """What a connection needs of its listener."""
+    """What a connection needs from its listener."""
 
     limits: WireLimits
     answerer: Answerer
@@ -46,7 +46,7 @@ class Listener(Protocol):
         """The handshake is finished."""
 
     def greeted(self, peer: WirePeer) -> None:
-        """A good Hello came."""
+        """A valid Hello arrived."""
 
     def hello_failed(self, address: str) -> float:
         """Count a wrong token; seconds to wait before it is answered."""
@@ -55,20 +55,20 @@ class Listener(Protocol):
         """The connection has ended; its place is free."""
 
     def forget(self, peer: WirePeer) -> None:
-        """No datagram is handed to this connection any more."""
+        """Hand this connection no more datagrams."""
 
     def named(self, peer: WirePeer, connection_id: bytes) -> None:
         """Datagrams with this connection ID are the peer's."""
 
     def unnamed(self, peer: WirePeer, connection_id: bytes) -> None:
-        """Not any more."""
+        """Datagrams with this connection ID are no longer the peer's."""
 
 
 class WirePeer(QuicConnectionProtocol):
-    """One connection. Answers of one turn of the loop leave together.
+    """One connection. The answers of one turn of the loop are sent together.
 
-    Whatever is raised while its datagrams, timers and answers are dealt with ends this connection only, and however it
-    ends, `_end` frees its place.
+    An exception while handling its datagrams, timers and answers ends this connection only, and every ending goes
+    through `_end`, which frees its place.
     """
 
     def __init__(self, connection: ServerQuic, listener: Listener, address: str) -> None:
@@ -105,7 +105,7 @@ class WirePeer(QuicConnectionProtocol):
     # -- for the answerer --------------------------------------------------------------------------
 
     def write(self, stream_id: int, frames: bytes) -> None:
-        """Queue frames; all of one loop turn leave together."""
+        """Queue frames; those of one loop turn are sent together."""
         if self._gone:
             return
         self._out.setdefault(stream_id, []).append(frames)
@@ -165,18 +165,18 @@ class WirePeer(QuicConnectionProtocol):
         self._receive(event)
 
     def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
-        """Do something for this connection; what it raises ends the connection, not the listener."""
+        """Run ``work`` for this connection; an exception ends the connection, not the listener."""
         try:
             work(*arguments)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a panic in qh3's Rust is no Exception
+        except BaseException as error:  # a panic in qh3's Rust is not an Exception
             trace = None if isinstance(error, QuicConnectionError) else error
             _log.error("connection_failed", peer=self.address, reason=str(error), exc_info=trace)
-            self.drop(PeerFault("a bug met on this connection"))
+            self.drop(PeerFault("a bug in zvmd ended a connection"))
 
     def drop(self, reason: WireError | None = None) -> None:
-        """End it at once. With a reason the peer is told, if that can still be sent."""
+        """End the connection at once. A reason is sent to the peer if that is still possible."""
         try:
             if reason is not None and not self._gone:
                 self._quic.close(error_code=reason.quic_code, reason_phrase=reason.code)
@@ -189,7 +189,7 @@ class WirePeer(QuicConnectionProtocol):
             self._listener.forget(self)
 
     def forgotten(self) -> None:
-        """The listener hands it nothing any more: it sends nothing either."""
+        """The listener no longer hands it datagrams: it sends none either."""
         self._forgotten = True
         for handle in (self._timer, self._transmit_task, self._closing_timer):
             if handle is not None:
@@ -199,8 +199,8 @@ class WirePeer(QuicConnectionProtocol):
         self._quic.release()
 
     def give_way(self) -> None:
-        """Leave for another who connects."""
-        self._guarded(self._refuse, 1, PlaceNeeded("it had not said Hello"))
+        """Close, to give the place to a newcomer."""
+        self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
 
     def _receive(self, event: quic.QuicEvent) -> None:
         if isinstance(event, quic.StreamDataReceived):
@@ -245,7 +245,7 @@ class WirePeer(QuicConnectionProtocol):
                 self._refuse(event.stream_id, event.error)
 
     def _admits(self, event: RequestReceived) -> bool:
-        """Whether the peer may ask this; if not, it is answered here."""
+        """Whether the peer may make this request; if not, the refusal is sent here."""
         if self._state.guest is None:
             return True
         try:
@@ -283,7 +283,7 @@ class WirePeer(QuicConnectionProtocol):
             return  # the peer has ended it already
 
     def _end(self) -> None:
-        """The only place where a connection ends: its work is cancelled, its place is free."""
+        """The only place where a connection ends: cancels its work and frees its place."""
         if self._gone:
             return
         self._gone = True

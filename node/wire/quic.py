@@ -1,4 +1,4 @@
-"""qh3's server connection with three of its faults kept away from us (qh3 2.1).
+"""QUIC server connections of qh3, with workarounds for three bugs of qh3 2.1.
 
 - Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
@@ -33,7 +33,7 @@ class ServerQuic(QuicConnection):
             self._drain_core()
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
-        """What is to be sent now; what exceeds the anti-amplification limit waits for the client's next datagram."""
+        """Datagrams to send now; those above the anti-amplification limit wait for the client's next datagram."""
         datagrams: list[tuple[bytes, Any]] = []
         if self._core is None:
             return datagrams
@@ -51,12 +51,12 @@ class ServerQuic(QuicConnection):
         return self._core is not None and self._core.received_authenticated_packet
 
     def release(self) -> None:
-        """Free what it holds now: it is part of cycles, and may keep megabytes of frames that came out of order."""
+        """Free its buffers now: it is in reference cycles, and may hold megabytes of frames received out of order."""
         self._core = None
         self._tls = None
 
     def _packets(self, data: bytes) -> Iterator[bytes]:
-        """The packets coalesced in a datagram; bytes behind the last one that are none belong to it."""
+        """The packets coalesced in a datagram; padding after the last one counts as part of it."""
         length = self._configuration.connection_id_length
         begin, end = 0, _packet_end(data, 0, length)
         while end < len(data):

@@ -1,4 +1,4 @@
-"""The QUIC listener: which datagram is whose, and who may connect."""
+"""The QUIC listener: routes datagrams to connections and admits new ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._configuration = _configuration(limits, tls)
         self._service = service
         self._peers: dict[bytes, WirePeer] = {}
-        """By each of their connection IDs; also those that have ended and still answer with their close."""
+        """Connections by each of their connection IDs, including ended ones that still answer with their close."""
         self._places: Places[WirePeer] = Places(limits)
         self._retry_always = retry
         self._tokens = RetryTokens()
@@ -65,7 +65,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._proved = Rate(limits.proved_per_network_per_s, limits.proved_per_s, limits.proved_per_s)
         self._wrong_tokens = Rate(limits.hello_failures_per_s, 1_000_000, 1_000_000)
         self._strangers = 0
-        """Datagrams of strangers looked at in this turn of the loop."""
+        """Datagrams of unknown connections examined in this turn of the loop."""
 
     @property
     def connections(self) -> int:
@@ -80,7 +80,7 @@ class WireListener(asyncio.DatagramProtocol):
     # -- for the connections -----------------------------------------------------------------------
 
     def welcome(self) -> Welcome:
-        """Answer to a good Hello."""
+        """The answer to a valid Hello."""
         backend = self._service.backend
         limits = self.limits
         return Welcome(
@@ -92,7 +92,7 @@ class WireListener(asyncio.DatagramProtocol):
         )
 
     def is_guest(self, token: bytes) -> bool:
-        """Whether it is a share token of a session that still counts."""
+        """Whether it is a valid share token of a session."""
         sessions = self._service.context.sessions
         try:
             return sessions is not None and sessions.sharings.enter(token.decode("ascii")).share > 0
@@ -112,7 +112,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._places.proved(peer)
 
     def greeted(self, peer: WirePeer) -> None:
-        """A good Hello came."""
+        """A valid Hello arrived."""
         self._places.greeted(peer)
 
     def peer_gone(self, peer: WirePeer) -> None:
@@ -120,7 +120,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._places.release(peer)
 
     def forget(self, peer: WirePeer) -> None:
-        """No datagram is handed to this connection any more."""
+        """Hand this connection no more datagrams."""
         for name in tuple(peer.names):
             self.unnamed(peer, name)
         peer.forgotten()
@@ -131,7 +131,7 @@ class WireListener(asyncio.DatagramProtocol):
         self._peers[connection_id] = peer
 
     def unnamed(self, peer: WirePeer, connection_id: bytes) -> None:
-        """Not any more."""
+        """Datagrams with this connection ID are no longer the peer's."""
         peer.names.discard(connection_id)
         if self._peers.get(connection_id) is peer:
             del self._peers[connection_id]
@@ -177,7 +177,7 @@ class WireListener(asyncio.DatagramProtocol):
                 _log.error("newcomer_failed", peer=addr[0], exc_info=error)
 
     def error_received(self, exc: Exception) -> None:
-        """ICMP errors of the socket are no news: peers that are gone time out."""
+        """Ignore ICMP errors of the socket: peers that have left time out."""
 
     def close(self) -> None:
         """Close every connection and the socket."""
@@ -188,7 +188,7 @@ class WireListener(asyncio.DatagramProtocol):
             self._transport.close()
 
     def use_certificate(self, tls: TlsFiles) -> None:
-        """New connections get this certificate."""
+        """Use this certificate for new connections."""
         self._configuration = _configuration(self.limits, tls)
 
     # -- who connects ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a peer may ask that said Hello with a session's share token instead of the node's."""
+"""Requests allowed to a peer whose Hello has a session's share token instead of the node's token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from zvmd.frames import CallMethod, Request, Subscribe, Unsubscribe
 
 
 def check_share_token(request: Request, token: str) -> None:
-    """Raises `GuestRefused` unless the request concerns the session the token was given for, and names it so.
+    """Raises `GuestRefused` unless the request is about the token's session and names it by the token.
 
     What the token's role allows is checked with the call (`node.rpc.dispatch`).
     """
@@ -25,7 +25,7 @@ def check_share_token(request: Request, token: str) -> None:
 
 
 def _names_only(command: Command, params: list[object], token: str) -> bool:
-    """Every argument that names a session is the token; the first such one is given."""
+    """Whether every argument that names a session is the token, and the first of them is given."""
     named = [
         value
         for argument, value in zip(command.arguments, params, strict=False)

@@ -1,1 +1,1 @@
-"""Blocks, receipts and what a block changed, by number; and the fate of transactions that are in no block."""
+"""Blocks, receipts and block deltas, by number; and the fates of transactions that are in no block."""

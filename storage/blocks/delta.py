@@ -1,4 +1,4 @@
-"""BLOCK_DELTA: what a block changed and answered, so that replay need not run it again.
+"""BLOCK_DELTA records: a block's state delta and receipts, so that replay need not execute it again.
 
 Optional in both senses: a log without such records replays to the same chain, and a version that does not know them
 skips them. Which blocks get one is the setting ``storage.block_deltas``; nothing in a record is believed before the
@@ -48,7 +48,7 @@ class Deltas(Enum):
 
 
 class KnownOutcome(NamedTuple):
-    """What executing a block gave."""
+    """The result of executing a block."""
 
     delta: StateDelta
     receipts: tuple[Receipt, ...]
@@ -122,7 +122,7 @@ def encode_delta(
 
 
 def decode_delta(payload: bytes) -> KnownOutcome:
-    """What a BLOCK_DELTA record says. Raises `InvalidRecord`."""
+    """Decode a BLOCK_DELTA record. Raises `InvalidRecord`."""
     try:
         record = _decoder.decode(payload)
         receipts, senders = decode_receipts(record.outcome)

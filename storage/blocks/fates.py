@@ -1,4 +1,4 @@
-"""What became of transactions that were answered with their hash and are in no block: kept by hash, in the log.
+"""The fates of transactions that were answered with their hash and are in no block, by hash, stored in the log.
 
 A FATE record names transactions that leave the pool other than into a block. Those of blocks that a revert takes out
 need no record: replay takes the same blocks out.
@@ -18,7 +18,7 @@ from storage.state.keys import FATE, after_prefix
 from storage.wal.records import UNDECODABLE
 
 FATES_MAX = 16_384
-"""Transactions whose fate is remembered; the oldest are forgotten first."""
+"""Most fates that are kept; the oldest are dropped first."""
 FATES_AT_ONCE = 128
 """Transactions of one FATE record: it fits into the smallest segment."""
 REASON_CHARACTERS_MAX = 200
@@ -27,19 +27,19 @@ DROPPED, REPLACED, REVERTED = "dropped", "replaced", "reverted"
 
 
 class Fate(NamedTuple):
-    """Why a transaction waits no more and is in no block."""
+    """Why a transaction is neither waiting nor in a block."""
 
     kind: str
     """`DROPPED`, `REPLACED` or `REVERTED`."""
     reason: str
     replaced_by: bytes | None = None
-    """Hash of the transaction that took its place."""
+    """Hash of the transaction that replaced it."""
     block: int | None = None
     """Number of the block it was in until a revert."""
 
 
 def dropped(reason: object) -> Fate:
-    """Of a transaction that no block can take any more. The reason is cut at `REASON_CHARACTERS_MAX`."""
+    """The fate of a transaction that no block can contain any more. The reason is cut at `REASON_CHARACTERS_MAX`."""
     return Fate(DROPPED, str(reason)[:REASON_CHARACTERS_MAX])
 
 
@@ -54,7 +54,7 @@ def encode_fates(fates: Iterable[tuple[Hash32, Fate]]) -> bytes:
 
 
 def decode_fates(payload: bytes) -> list[tuple[Hash32, Fate]]:
-    """What a FATE record says. Raises `InvalidRecord`."""
+    """Decode a FATE record. Raises `InvalidRecord`."""
     try:
         rows = msgspec.msgpack.decode(payload, type=list[tuple[bytes, str, str, bytes | None, int | None]])
     except UNDECODABLE as error:
@@ -77,12 +77,12 @@ class FateShelf:
         return len(self._fates)
 
     def get(self, transaction_hash: Hash32) -> Fate | None:
-        """What became of a transaction; None: nothing is known."""
+        """The fate of a transaction, None if unknown."""
         stored = self._fates.get(transaction_hash)
         return stored.fate if stored is not None else None
 
     def put(self, fates: Iterable[tuple[Hash32, Fate]]) -> None:
-        """Remember more, each in place of what was known of it; the oldest above `FATES_MAX` are forgotten."""
+        """Add fates, replacing older ones of the same transactions; the oldest above `FATES_MAX` are dropped."""
         for transaction_hash, fate in fates:
             self._fates.pop(transaction_hash, None)
             self._fates[transaction_hash] = _Stored(self._next, fate)
@@ -100,7 +100,7 @@ class FateShelf:
         return puts, [FATE + key for key in changed if key not in self._fates]
 
     def load(self, kv: KeyValueStore) -> None:
-        """Read what the last checkpoint holds. Raises `CheckpointBroken`."""
+        """Load the fates of the last checkpoint. Raises `CheckpointBroken`."""
         snapshot = kv.snapshot()
         try:
             found = [

@@ -1,4 +1,4 @@
-"""Logs in chain order, as the blocks have them, and what a query asks of them."""
+"""Logs in chain order, from the blocks, and queries for them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LogQuery:
     topics: tuple[frozenset[Hash32], ...] = ()
     """By position; an empty set matches anything, but the position must exist."""
     after: tuple[int, int] | None = None
-    """Only logs behind this (block, log index)."""
+    """Only logs after this (block, log index)."""
     limit: int = 10_000
 
     def matches(self, entry: Log) -> bool:

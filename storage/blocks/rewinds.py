@@ -1,21 +1,21 @@
-"""How far back the chain was brought, for followers: a bounded memory of any number of times."""
+"""The rewinds of the chain, for its followers: a bounded record of any number of them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 REMEMBERED = 1_024
-"""Entries kept. A follower that missed more is told the lowest block of all it missed, or a lower one."""
+"""Entries kept. A follower that missed more gets the lowest block of all it missed, or a lower one."""
 
 
 class _Entry(NamedTuple):
     last: int
-    """The entry stands for this time and those before it, back to the entry before."""
+    """The entry covers this rewind and those before it, back to the previous entry."""
     block: int
 
 
 class Rewinds:
-    """Counts the times, and tells the lowest block since any of them. One thread adds, any thread asks.
+    """Counts rewinds, and knows the lowest block since any of them. One thread adds, any thread reads.
 
     Only what can still be an answer is kept: a time after which the chain was brought back further is forgotten, so the
     blocks ascend, and reverting to the same snapshot again and again takes one entry.
@@ -35,19 +35,19 @@ class Rewinds:
 
     @property
     def count(self) -> int:
-        """How often the chain was brought back."""
+        """Number of rewinds."""
         entries = self._entries
         return entries[-1].last if entries else 0
 
     def add(self, block: int) -> None:
-        """The chain was brought back to a block."""
+        """Note that the chain was rewound to a block."""
         kept = [entry for entry in self._entries if entry.block < block]
         if len(kept) >= REMEMBERED:
             kept[:2] = [_Entry(kept[1].last, kept[0].block)]
         self._entries = (*kept, _Entry(self.count + 1, block))  # in one step: others read meanwhile
 
     def since(self, seen: int) -> tuple[int, int | None]:
-        """How often by now, and the lowest block of all after the first ``seen`` times; None if there were none."""
+        """The number of rewinds, and the lowest block of those after the first ``seen``; None if there were none."""
         entries = self._entries
         lowest = next((entry.block for entry in entries if entry.last > seen), None)
         return (entries[-1].last if entries else 0), lowest

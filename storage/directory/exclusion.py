@@ -8,7 +8,7 @@
 | ``wal/watermark``, the segment being written | `storage.io.files.RealFs.open` | a copy of hard links |
 | ``state/``, ``state/LOCK`` | `storage.io.kv`, LevelDB | other programs that use LevelDB |
 
-Whoever finds one of them taken refuses with `DataDirectoryLocked` (75) and changes nothing. A plain copy of a directory
+A process that finds one taken refuses with `DataDirectoryLocked` (75) and changes nothing. A copy of a directory
 has files of its own and is another chain of its own; nothing it does reaches the one it was copied from.
 """
 
@@ -63,7 +63,7 @@ def refuse_if_used(fs: FileSystem) -> None:
             return
         try:
             fs.listdir("")
-        except NotADirectoryError:  # whoever opens it says what it is
+        except NotADirectoryError:  # opening it reports what it is
             return
         except PermissionError:
             pass

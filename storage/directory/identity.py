@@ -1,4 +1,4 @@
-"""The genesis.json of a data directory, with a checksum: the hash of its header covers no fork times."""
+"""The genesis.json of a data directory, with a checksum, because the genesis hash does not cover fork times."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.io.failures import reading
 from storage.io.files import FileSystem
 
 CHECKSUM = "crc32"
-"""Key of the checksum of all other members as they are written. Files of before it have none."""
+"""Key of the checksum over all other members as they are written. Older files have none."""
 
 
 def _encode(document: dict[str, Any]) -> bytes:
@@ -52,7 +52,7 @@ def read_genesis(fs: FileSystem) -> Genesis | None:
 
 
 def open_genesis(fs: FileSystem, decide: Callable[[Genesis | None], Genesis]) -> Genesis:
-    """What ``decide`` makes of the stored genesis, which is None in a new directory; there the answer is written down.
+    """The genesis that ``decide`` returns for the stored one, None in a new directory, where the result is stored.
 
     Raises what ``decide`` raises to refuse the directory, and as `read_genesis` and `write_genesis`.
     """
@@ -65,6 +65,6 @@ def open_genesis(fs: FileSystem, decide: Callable[[Genesis | None], Genesis]) ->
 
 
 def write_genesis(fs: FileSystem, genesis: Genesis) -> None:
-    """Write down what a new chain is, in one durable step. Raises `StorageFull`, `StoragePanic`."""
+    """Store the genesis of a new chain in one durable step. Raises `StorageFull`, `StoragePanic`."""
     document = genesis.to_json()
     write_atomically(fs, GENESIS, [_encode({**document, CHECKSUM: _checksum(document)})])

@@ -40,4 +40,4 @@ VERIFYING = "verifying"
 TLS = "tls"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)
-"""What cannot be there before the stamp is."""
+"""Entries that cannot exist before the stamp does."""

@@ -31,7 +31,7 @@ CURRENT: Mapping[str, Version] = {
     "index": Version(1, 1),
     "sessions": Version(1, 1),
 }
-"""What this version writes, and reads up to. Logs of 1.0 have no packed segments, which its readers would miss."""
+"""The versions that this program writes, and the latest it reads. Logs of 1.0 have no packed segments."""
 
 
 class Stamp(NamedTuple):
@@ -56,7 +56,7 @@ def encode_stamp(stamp: Stamp) -> bytes:
 
 
 def decode_stamp(data: bytes) -> Stamp:
-    """What a FORMAT file says. Raises `DataDirectoryDamaged`."""
+    """Decode a FORMAT file. Raises `DataDirectoryDamaged`."""
     try:
         document = decode_checked(data)
         stores = {

@@ -19,7 +19,7 @@ CACHE_KIB = 2_048
 WAL_PAGES_BEFORE_CHECKPOINT = 2_000
 
 _MOVED = "SQLITE_READONLY_DBMOVED"
-"""The file was removed or replaced under its connection: it is built again."""
+"""SQLite's results for a file removed or replaced under its connection; the index is rebuilt then."""
 _FULL_NAMES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
 """The second: no room for a larger file of the memory that connections share."""
 _MEANINGS: dict[str, type[StorageError]] = {

@@ -1,4 +1,4 @@
-"""Lookups that are never late: what the index has, and from memory or the blocks what it has not reached yet."""
+"""Lookups that are always up to date: in the index, and in memory or the blocks for what it has not reached yet."""
 
 from __future__ import annotations
 

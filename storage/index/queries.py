@@ -1,4 +1,4 @@
-"""Lookups in the index. Answers are positions: what stands there is read from the chain data."""
+"""Lookups in the index. Answers are positions, whose content is read from the chain data."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """What a session is found by. Empty bytes and text: it has none."""
+    """The fields by which a session is found; empty bytes or text for a missing value."""
 
     id: int
     name: str
@@ -41,7 +41,7 @@ class SessionFilter:
     """Which sessions; None: any. Numbers include both ends."""
 
     name: str | None = None
-    """A part of the name, in any case."""
+    """A substring of the name, ignoring case."""
     tag: str | None = None
     fork: str | None = None
     code_hash: bytes | None = None
@@ -117,7 +117,7 @@ def find(connection: Connection, wanted: SessionFilter, limit: int, before: int 
     query = select(sessions.c.id).where(*_conditions(wanted, before)).order_by(sessions.c.id.desc())
     found = list(connection.execute(query.limit(min(limit, SESSIONS_MAX))).scalars())
     if not all(isinstance(session, int) for session in found):
-        raise IndexDamaged("index: a session's id is no number")
+        raise IndexDamaged("index: a session's id is not a number")
     return found
 
 

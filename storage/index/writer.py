@@ -28,7 +28,7 @@ class Creation:
 
 @dataclass(frozen=True, slots=True)
 class IndexedBlock:
-    """What the index wants to know of a block."""
+    """The parts of a block that the index stores."""
 
     block: Block
     receipts: Sequence[Receipt]

@@ -1,1 +1,1 @@
-"""What every store needs of the machine: files, locks, LevelDB, checksums, and what a failing call means."""
+"""Access to the machine for all stores: files, locks, LevelDB, checksums, and the meaning of failing calls."""

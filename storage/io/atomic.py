@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, after a crash at any point: written beside, synced, renamed, name synced.
+"""Atomic, durable file writes, safe against a crash at any point: write a temporary file, sync, rename, sync the name.
 
 The only code that does this for files that must be durable; caches, which may be lost, need no syncs.
 """

@@ -1,4 +1,4 @@
-"""Small files of two lines, canonical JSON and its CRC-32 in hex: people read them, and no damaged one is believed."""
+"""Small files of two lines, canonical JSON and its CRC-32 in hex: readable for people, and damage is detected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encode_checked(document: object) -> bytes:
 
 
 def decode_checked(data: bytes) -> Any:
-    """What such a file says. Raises `ValueError`."""
+    """Decode such a file. Raises `ValueError`."""
     line, _, check = data.partition(b"\n")
     if len(data) > MAX_BYTES or check != f"{zlib.crc32(line):08x}\n".encode("ascii"):
         raise ValueError("wrong checksum")

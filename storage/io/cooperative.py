@@ -1,4 +1,4 @@
-"""How work behind the chain shares the interpreter with the writer: in slices, with a rest after each."""
+"""Lets background work share the interpreter with the writer: in slices, with a rest after each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REST_SECONDS = 0.0003
 
 
 class Pace(Protocol):
-    """Goes through items; what happens between two of them is up to the pace."""
+    """Iterates over items and decides what happens between two of them."""
 
     def __call__(self, items: Iterable[T]) -> Iterable[T]:
         """The items."""

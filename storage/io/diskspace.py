@@ -1,4 +1,4 @@
-"""Keeps the disk from running full: watches the room on it, and keeps a ballast file to give back in need.
+"""Keeps the disk from running full: watches its free space, and keeps a ballast file that can be released.
 
 Below the low mark people are warned; below the lower one the node becomes read-only while there is still room to write
 down what it has, and it goes on by itself once there is more than it needed to stop. ``statvfs`` does not see
@@ -29,7 +29,7 @@ BALLAST = "ballast"
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Room on the data directory's disk, bytes."""
+    """Thresholds of free space on the data directory's disk, bytes."""
 
     warn: int = 2048 * MIB
     read_only: int = 512 * MIB
@@ -42,7 +42,7 @@ class Marks:
 
 
 class Room(Enum):
-    """How much there is."""
+    """Free space relative to the thresholds."""
 
     ENOUGH = "enough"
     LOW = "low"
@@ -50,16 +50,16 @@ class Room(Enum):
 
 
 class SpaceWatch:
-    """The room on one disk. One thread at a time."""
+    """Watches the free space of one disk. One thread at a time."""
 
     def __init__(self, fs: FileSystem, marks: Marks) -> None:
         self._fs = fs
         self._marks = marks
         self.room = Room.ENOUGH
         self.free = fs.free_bytes()
-        """Bytes at the last look."""
+        """Free bytes at the last check."""
         self.full: set[str] = set()
-        """Stores whose last write found no room, whatever the file system says is free."""
+        """Stores whose last write failed for lack of space, whatever the file system reports as free."""
 
     def look(self) -> Room:
         """Measure. Without room the ballast is given back; with enough of it, it is taken again."""
@@ -76,7 +76,7 @@ class SpaceWatch:
         return self.room
 
     def give_back_quietly(self) -> None:
-        """Let go of the ballast where nothing may be raised: another disk error will show elsewhere."""
+        """Release the ballast where nothing may be raised: other disk errors show elsewhere."""
         with suppress(OSError):
             self.give_back()
 
@@ -99,7 +99,7 @@ class SpaceWatch:
         return said
 
     def give_back(self) -> bool:
-        """Let go of the ballast; whether there was any."""
+        """Release the ballast; returns whether there was any."""
         if not self._fs.exists(BALLAST):
             return False
         self._fs.unlink(BALLAST)

@@ -25,7 +25,7 @@ UNUSABLE = NOT_ALLOWED | {errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.ELOOP
 
 @contextmanager
 def reading(what: str) -> Iterator[None]:
-    """Around reads."""
+    """Context manager around reads."""
     try:
         yield
     except OSError as error:
@@ -34,7 +34,7 @@ def reading(what: str) -> Iterator[None]:
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Around calls that change something but make nothing durable."""
+    """Context manager around calls that change something but make nothing durable."""
     try:
         yield
     except OSError as error:
@@ -45,7 +45,7 @@ def writing(what: str) -> Iterator[None]:
 
 @contextmanager
 def syncing(what: str) -> Iterator[None]:
-    """Around calls that make something durable."""
+    """Context manager around calls that make something durable."""
     try:
         yield
     except OSError as error:

@@ -22,7 +22,7 @@ LOCK_ATTEMPTS = 10
 """How often a name may be replaced between opening and locking it before `RealFs.lock` gives up."""
 
 Bytes = bytes | bytearray | memoryview
-"""What can be written."""
+"""Data that can be written."""
 
 
 class File(Protocol):
@@ -65,7 +65,7 @@ class Lock(Protocol):
     """An exclusive lock on a file or directory, held until it is released or the process ends."""
 
     def release(self) -> None:
-        """Let others take it."""
+        """Release the lock."""
 
 
 class FileSystem(Protocol):
@@ -148,7 +148,7 @@ class RealFile:
         self._descriptor = descriptor
 
     def stat(self) -> os.stat_result:
-        """Of the open file, whatever its name is now."""
+        """Status of the open file, independent of its name."""
         return os.fstat(self._descriptor)
 
     def pread(self, offset: int, count: int) -> bytes:
@@ -214,7 +214,7 @@ class RealLock:
         self._descriptor = descriptor
 
     def stat(self) -> os.stat_result:
-        """Of what is locked, whatever its name is now."""
+        """Status of the locked file or directory, independent of its name."""
         return os.fstat(self._descriptor)
 
     def release(self) -> None:

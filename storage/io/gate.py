@@ -1,4 +1,4 @@
-"""Keeps readers on any thread out of something while it is closed and opened again; passing costs them 0.2 us."""
+"""Keeps readers on any thread out of a resource while it is reopened; passing costs them 0.2 us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else uses a file: told by the kernel, so that no name has to be in its place for it.
+"""Finds out from the kernel which other processes use a file, independent of its name.
 
 Three questions, three calls of the system: ``/proc/locks`` names the process behind a lock, ``F_GETLK`` tells of POSIX
 locks (those of LevelDB and SQLite) also across PID namespaces, and a read lease can be had only on a file that nobody

@@ -106,7 +106,7 @@ class LevelSnapshot:
         """Batches in it."""
 
     def renew(self) -> None:
-        """The store was opened again: what was written last is taken anew, what was overwritten is lost."""
+        """After the store was reopened: take the new snapshot; values overwritten since the old one are lost."""
         self._snapshot = self._store.database.snapshot() if self.written == self._store.written else None
 
     def _current(self) -> Any:
@@ -130,7 +130,7 @@ class LevelSnapshot:
             yield from reversed(list(self.iterate(start, stop)))
             return
         try:
-            # Without a stop key of its own: it could not be told then whether it stopped at it or at damage.
+            # Without LevelDB's stop key, with which a stop at damage would look the same.
             with (
                 self._store.gate,
                 self._current().iterator(start=start, verify_checksums=True, fill_cache=False) as pairs,
@@ -215,7 +215,7 @@ class LevelStore:
         self.check_place()
 
     def _open_again(self, changed: tuple[bytes, bytes], batch_bytes: int) -> None:
-        """Close LevelDB and open it anew. Raises `StorageFull` if there is no room, `StateStoreWriteFailed`."""
+        """Close LevelDB and open it again. Raises `StorageFull` if there is no room, `StateStoreWriteFailed`."""
         # The old log becomes a table and goes; then the batch is written twice, to the new log and to a table.
         logged = sum(path.stat().st_size for path in self._path.glob("*.log"))
         self._reserve(max(logged, 2 * batch_bytes) + REOPEN_BYTES)

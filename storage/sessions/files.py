@@ -114,7 +114,7 @@ class SessionFiles:
             if now - self._fs.modified(path) <= KEPT_SECONDS:
                 continue
             with self._lock:
-                # In this order: whoever has settled a file has put its record where ``named`` looks.
+                # In this order: a settled file already has its record where ``named`` looks.
                 if path not in self._pending and path not in {path_of_file(*file) for file in named()}:
                     reach("session.file.unlink")
                     with writing(path):

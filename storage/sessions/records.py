@@ -1,4 +1,4 @@
-"""Records of debug sessions: the whole of one, where it stands, that it is closed; and users' templates.
+"""Records of debug sessions: a whole session, its new position, its closing; and users' templates.
 
 | type | payload, MessagePack |
 |---|---|
@@ -31,7 +31,7 @@ SESSION_TYPES = frozenset((RecordType.SESSION, RecordType.SESSION_SNAPSHOT, Reco
 
 
 class Label(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What a session is found by."""
+    """The fields by which a session is found."""
 
     name: str
     tags: tuple[str, ...]
@@ -49,14 +49,14 @@ class Label(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 class Place(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Where a session stands."""
+    """A session's position."""
 
     step: int
     branch: int
     digest: bytes
-    """Of the whole state there."""
+    """Digest of the whole state there."""
     halt: str
-    """Why the run has ended there; empty: it has not."""
+    """Why the run has ended there; empty if it has not."""
     used: int
     """Unix seconds of the last command."""
     sharing: bytes = b""
@@ -71,7 +71,7 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A debug session as it is kept."""
+    """A debug session in its stored form."""
 
     label: Label
     place: Place

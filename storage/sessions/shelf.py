@@ -1,4 +1,4 @@
-"""The newest record of every debug session: what the log says and a checkpoint keeps. Contents are opaque here."""
+"""The newest record of every debug session, from checkpoint and log. Contents are opaque here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SessionShelf:
         return None if entry is None else entry.kept
 
     def put(self, session: int, change: Kept | Place | None, lsn: int, size: int = 0) -> None:
-        """Apply what a record of ``size`` bytes says: the whole session, where it stands now, or that it is closed.
+        """Apply a record of ``size`` bytes: the whole session, its new position, or its closing.
 
         Raises `InvalidRecord` for a move of a session that there is not.
         """
@@ -117,7 +117,7 @@ class SessionShelf:
                 session = int.from_bytes(key[len(SESSION) :], "big")
                 place = snapshot.get(block_key(SESSION_PLACE, session))
                 if len(key) != len(SESSION) + 8 or not 0 < session <= self.highest or place is None:
-                    raise CheckpointBroken(f"{key[:40]!r} is no session's key")
+                    raise CheckpointBroken(f"{key[:40]!r} is not a session's key")
                 try:
                     kept = msgspec.msgpack.decode(record, type=Kept)
                     kept = msgspec.structs.replace(kept, place=msgspec.msgpack.decode(place, type=Place))

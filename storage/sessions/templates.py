@@ -1,4 +1,4 @@
-"""Users' own templates by name: what the log says and a checkpoint keeps. Contents are opaque here."""
+"""Users' own templates by name, from checkpoint and log. Contents are opaque here."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TemplateShelf:
         return puts, [TEMPLATE + name.encode() for name in changed if name not in self._contents]
 
     def load(self, kv: KeyValueStore) -> None:
-        """Read what the last checkpoint holds. Raises `CheckpointBroken`."""
+        """Load the fates of the last checkpoint. Raises `CheckpointBroken`."""
         snapshot = kv.snapshot()
         try:
             for key, content in snapshot.iterate(TEMPLATE, after_prefix(TEMPLATE)):

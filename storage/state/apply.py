@@ -87,7 +87,7 @@ class DecodedBranches:
 
 
 class TrieWriter:
-    """Updates the tries in ``layer``, which stands over the epoch's ``lower`` layers (newest first)."""
+    """Updates the tries in ``layer``, which is above the epoch's ``lower`` layers (newest first)."""
 
     def __init__(self, epoch: Epoch, layer: Layer, lower: Sequence[Layer], branches: DecodedBranches) -> None:
         self._snapshot = epoch.snapshot
@@ -114,7 +114,7 @@ class TrieWriter:
         return TrieCommitter(load, nodes, self._branches.storage(owner)).commit(root, updates)
 
     def delete_storage(self, address: Address) -> None:
-        """Mark all nodes of one storage trie as gone."""
+        """Mark all nodes of one storage trie as deleted."""
         owner = hashed_address(address)
         prefix = STORAGE_NODE + owner
         nodes = self._layer.storage_nodes.setdefault(owner, {})

@@ -1,4 +1,4 @@
-"""What changed between two blocks: going back to an earlier block, and proofs of one, start from that."""
+"""The keys that changed between two blocks, from which rewinds to an earlier block and its proofs start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where everything lies in the key-value store, and how accounts and slots are encoded there.
+"""The key space of the key-value store, and the encoding of accounts and slots there.
 
     a + address                       account record
     s + address + slot (32)           slot value, big endian without leading zeros; absent = 0
@@ -11,7 +11,7 @@
     N + block hash                    block number (8)
     A + block (8)                     amendments (8) up to this block, which was amended itself
     S + id (8)                        a debug session as it was when its content changed last
-    P + id (8)                        where the session stands now
+    P + id (8)                        the session's position
     T + name                          a user's template
     F + transaction hash              what became of a transaction that is in no block
     ckpt/ + number (8)                checkpoint record

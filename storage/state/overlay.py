@@ -1,4 +1,4 @@
-"""What blocks after the last checkpoint changed, in memory, readable at each of those blocks.
+"""Changes of the blocks after the last checkpoint, in memory, readable at each of those blocks.
 
 A layer keeps for every key the list of its versions, starting with a base version: the value at the block
 the layer stands on. A reader at block N takes the last version not after N, so later blocks do not exist
@@ -44,7 +44,7 @@ class Layer:
 
     def __init__(self, floor: int, root: Hash32) -> None:
         self.floor = floor
-        """The block this layer stands on; -1 below genesis."""
+        """The block below this layer; -1 below genesis."""
         self.root = root
         """State root after the last block in the layer."""
         self.accounts: dict[Address, list[AccountVersion]] = {}

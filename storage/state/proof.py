@@ -23,12 +23,12 @@ from storage.state.trie import NodeMap, TrieCommitter
 from storage.state.verify import walk
 
 SLOTS_MAX = 1_024
-"""Slots one proof may ask for."""
+"""Most slots in one proof."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlotProof:
-    """A slot's value, and the nodes from the storage root to where it is, or would be."""
+    """A slot's value, and the nodes from the storage root towards it, whether or not it is set."""
 
     slot: int
     value: int
@@ -37,7 +37,7 @@ class SlotProof:
 
 @dataclass(frozen=True, slots=True)
 class AccountProof:
-    """An account, and the nodes from the state root to where it is, or would be."""
+    """An account, and the nodes from the state root towards it, whether or not it exists."""
 
     state_root: Hash32
     stored: StoredAccount
@@ -71,7 +71,7 @@ def prove(
 
 
 def root_after(view: StateView, delta: StateDelta) -> Hash32:
-    """State root of a view with ``delta`` applied: that of a block that did it. Any thread.
+    """State root of a view with ``delta`` applied. Any thread.
 
     Raises `StateStoreCorrupt`.
     """
@@ -79,7 +79,7 @@ def root_after(view: StateView, delta: StateDelta) -> Hash32:
 
 
 class _Tries:
-    """The tries of the state that a view with a delta on top is."""
+    """The tries of a view's state with a delta applied."""
 
     def __init__(self, view: StateView, delta: StateDelta) -> None:
         self._view = view

@@ -117,7 +117,7 @@ def check_sample(snapshot: KeyValueSnapshot, root: Hash32, samples: int, rng: Ra
 
 
 def recompute_root(snapshot: KeyValueSnapshot) -> tuple[Hash32, int, int]:
-    """State root of the flat values, computed anew without the stored tries; and how many accounts and slots there are.
+    """State root of the flat values, recomputed without the stored tries, and the numbers of accounts and slots.
 
     Holds a leaf of every account in memory, and of one account's slots. Raises `StateStoreCorrupt`.
     """

@@ -72,7 +72,7 @@ def inspect(fs: FileSystem, directory: str, beginning: Beginning | None = None) 
 
 
 def _beginning(fs: FileSystem, directory: str) -> Generator[Finding, None, Beginning | None]:
-    """Where the log begins; None if it is whole, or if that cannot be told."""
+    """Where the log begins; None if it is whole, or if that is unknown."""
     path = f"{directory}/{BEGINNING_NAME}"
     try:
         found = read_beginning(fs, directory)

@@ -180,7 +180,7 @@ def accept_loss(fs: FileSystem, directory: str, identity: WalIdentity, lsn: int)
         expected = previous.footer.last_lsn + 1 if previous and previous.footer else first_lsn
         in_place = sequence == beginning.sequence + place
         segment = _segment(fs, path, sequence, identity, previous, beginning) if in_place else None
-        if segment is None:  # it cannot even be told what it is: all of it goes
+        if segment is None:  # its header is unreadable: remove all of it
             _require(lsn, expected, first_lsn)
             _set_aside(fs, directory, sequences[place:])
             return

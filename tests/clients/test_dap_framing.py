@@ -113,7 +113,7 @@ def test_what_is_no_request(editor: Editor) -> None:
 def test_a_message_that_is_too_large_is_refused(editor: Editor) -> None:
     large = framed(request(3, "evaluate", arguments={"expression": "1" * MESSAGE_BYTES_MAX}))
     editor.write(large + framed(request(4)))
-    assert "at most" in editor.response(3)["message"]
+    assert "the limit is" in editor.response(3)["message"]
     assert editor.response(4)["success"]
     fitting = framed(request(5, "evaluate", arguments={"expression": "1" * 1_000_000}))
     editor.write(fitting)
@@ -123,7 +123,7 @@ def test_a_message_that_is_too_large_is_refused(editor: Editor) -> None:
 def test_before_initialize_and_behind_disconnect(editor: Editor) -> None:
     for command in ("stackTrace", "next", "continue", "configurationDone", "scopes", "source", "pause", "goto"):
         arguments = {"threadId": 1, "frameId": 1, "sourceReference": 1, "targetId": 1}
-        assert "nothing is debugged" in editor.answer(command, arguments)["message"]
+        assert "there is no session yet" in editor.answer(command, arguments)["message"]
     assert editor.ask("threads") == {"threads": []}
     assert editor.ask("setFunctionBreakpoints", breakpoints=[])
     last = framed(request(100, "disconnect")) + framed(request(101)) + framed(request(102, "next"))

@@ -611,7 +611,7 @@ def test_calldata_as_scope_expression_and_memory(opened: Callable[..., Editor]) 
     assert editor.variables("calldata") == {}
     assert editor.ask("evaluate", expression="calldatasize", frameId=1)["result"] == "0x64 (100)"
     empty = {"variablesReference": reference + 256, "name": "0x0000", "value": "1"}
-    assert "no such bytes" in editor.refusal("setVariable", **empty)
+    assert "the range is outside of it" in editor.refusal("setVariable", **empty)
 
 
 def test_more_variables_than_are_shown_at_once(opened: Callable[..., Editor]) -> None:

@@ -79,7 +79,7 @@ def sample(schema: Json) -> Any:
 
 
 class Tried:
-    """An adapter at a stop, which is made anew when a request has ended the last one."""
+    """An adapter at a stop, which is recreated when a request has ended the last one."""
 
     def __init__(self, port: int) -> None:
         self._port = port

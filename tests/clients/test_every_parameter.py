@@ -1,4 +1,4 @@
-"""Whatever is sent to any parameter of any method is answered, never by an internal error, and the node lives (T25)."""
+"""Whatever is sent to any parameter of any method is answered, never by an internal error, and the node lives."""
 
 from __future__ import annotations
 

@@ -344,7 +344,7 @@ def test_the_limit_of_code_is_a_setting_of_the_chain(tmp_path: Path) -> None:
         rpc = Rpc(limited.http_url)
         assert rpc.call("eth_call", {"data": "0x60646000f3"}) == "0x" + "00" * 100
         assert "code too large" in str(refusal(rpc, "eth_call", {"data": "0x60656000f3"}))
-        assert "200 are the most" in str(refusal(rpc, "eth_call", {"data": "0x" + "00" * 201}))
+        assert "the limit is 200" in str(refusal(rpc, "eth_call", {"data": "0x" + "00" * 201}))
         assert limited.stop() == 0
     finally:
         limited.close()

@@ -137,7 +137,7 @@ panic(None, ValueError("a bug"))
     assert '"panic"' in lines[15]
     assert lines[16:] == [
         "error[node.bug]: a bug",
-        "hint: start it again, it comes back with everything it acknowledged; please report this with the lines above",
+        "hint: start the node again: it recovers everything it acknowledged; please report this with the lines above",
     ]
 
 

@@ -216,7 +216,7 @@ def test_abis_of_what_was_deployed(chatty: Chatty, tmp_path: Path) -> None:
     for method in ("call", "send"):
         warned = run_command(method, "0x" + "ab" * 20, "setNumber(uint256)", "5", *there)
         assert warned.returncode == 0
-        assert "has no code: nothing was run" in warned.stderr
+        assert "has no code: nothing was executed" in warned.stderr
     next(chatty.lines)
 
 

@@ -1,4 +1,4 @@
-"""Who may come in over HTTP and WebSocket, tried on two nodes: of the public test mnemonic and of another."""
+"""Who may connect over HTTP and WebSocket, tried on two nodes: of the public test mnemonic and of another."""
 
 from __future__ import annotations
 

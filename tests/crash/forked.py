@@ -335,7 +335,7 @@ def prepare(point: str, directory: Path) -> bool:
 
 
 def tear_tail(directory: Path) -> bool:
-    """What a power loss leaves of an unsynced group: bytes that are no record. False if the segment is full."""
+    """What a power loss leaves of an unsynced group: bytes that are not a record. False if the segment is full."""
     records = [finding for finding in inspect(RealFs(directory), layout.WAL) if finding.record is not None]
     if not records:
         return False

@@ -53,7 +53,7 @@ class ChainCounts(Summed):
 
 
 class Known:
-    """A difference that is no fault of zvmd's."""
+    """A difference that is not a fault of zvmd's."""
 
     def __init__(self, ours: str, theirs: str, reason: str) -> None:
         """Regular expressions of what each says; nothing is said of what is accepted."""
@@ -86,7 +86,7 @@ KNOWN = (
         "EELS looks for a base fee in the parent of an uncle of London's first block",
     ),
     Known(
-        r"input\.rlp: an integer of \d+ bytes where 8 are the most",
+        r"input\.rlp: an integer of \d+ bytes, the limit is 8",
         "$|InvalidBlock",
         "numbers of a header have at most 64 bits, as in geth and EIP-1985's draft; EELS' have no limit",
     ),

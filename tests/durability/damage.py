@@ -106,14 +106,14 @@ def _look_up(node: LocalNode) -> None:
 
 
 def damage_state(sound: Path, facts: dict[str, Any], place: Path, chance: random.Random) -> str:
-    """T10: one file of LevelDB. Returns when the damage was met."""
+    """Damage one file of LevelDB. Returns when the damage was met."""
     directory = copy_of(sound, place)
     files = sorted(path for path in (directory / layout.STATE).iterdir() if path.is_file() and path.name != "LOCK")
     return survives(directory, facts, hurt(chance.choice(files), chance))
 
 
 def damage_index(sound: Path, facts: dict[str, Any], place: Path, chance: random.Random) -> str:
-    """T11: one file of SQLite. Returns when the damage was met."""
+    """Damage one file of SQLite. Returns when the damage was met."""
     directory = copy_of(sound, place)
     files = sorted(directory.glob("index.sqlite*"))
     return survives(directory, facts, hurt(chance.choice(files), chance))

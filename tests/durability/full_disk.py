@@ -1,4 +1,4 @@
-"""A daemon on a small disk of its own that is really filled, freed, and filled again (T14).
+"""A daemon on a small disk of its own that is really filled, freed, and filled again.
 
 A disk that fills in the time of many looks at it makes the node read-only, which goes on by itself. One that is full
 from one moment to the next may meet a checkpoint half way; LevelDB then takes no more writes until it is opened again,

@@ -1,4 +1,4 @@
-"""Kills a process in the middle of a schema upgrade, at any statement of it (T11, T21)."""
+"""Kills a process in the middle of a schema upgrade, at any statement of it."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ class Removals:
             status = daemon.wait(PATIENCE_SECONDS)
         else:
             if wanted.remade:
-                until(lambda: (directory / path).exists(), f"{path} is not made anew")
+                until(lambda: (directory / path).exists(), f"{path} is not recreated")
             status = daemon.stop()
         load.stop.set()
         load.join(PATIENCE_SECONDS)

@@ -40,7 +40,7 @@ def test_the_same_bytes_are_included_once_over_very_many_crashes(tmp_path: Path)
 
 
 def send_again_and_again(place: Path, seed: int, resends: int) -> None:
-    """T19: the answer is lost at every step of the way, and the client sends again after the restart."""
+    """The answer is lost at every step of the way, and the client sends again after the restart."""
     node, chance = LocalNode(place / "d"), random.Random(seed)
     (waits,) = (node.transfer(1, Address(b"\x77" * 20), 5, nonce=500),)
     assert node.send(waits) == waits.transaction.hash
@@ -147,7 +147,7 @@ def test_levels_keys_and_minimum_lsn_over_many_restarts(tmp_path: Path) -> None:
 
 
 def read_own_writes(daemon: Daemon, lives: int, writes: int) -> None:
-    """T20: whoever was answered an LSN reads its own writes, on either transport, before and after a kill."""
+    """A client that was answered an LSN reads its own writes, on either transport, before and after a kill."""
     daemon.start()
     nonce = 0
     for life in range(lives):

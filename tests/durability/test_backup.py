@@ -1,4 +1,4 @@
-"""Backups taken while the chain grows come back as the chain they promise, whole or up to any record (T30)."""
+"""Backups taken while the chain grows come back as the chain they promise, whole or up to any record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the machine's clock does, timestamps rise, the chain replays, and jobs keep their periods (T17)."""
+"""Whatever the machine's clock does, timestamps rise, the chain replays, and jobs keep their periods."""
 
 from __future__ import annotations
 

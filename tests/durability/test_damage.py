@@ -1,4 +1,4 @@
-"""Damaged state stores and indexes never answer wrong, and are built again to the same chain (T10, T11)."""
+"""Damaged state stores and indexes never answer wrong, and are built again to the same chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A disk that is really full: reads are answered, changes refused, and it goes on when there is room (T14)."""
+"""A disk that is really full: reads are answered, changes refused, and it goes on when there is room."""
 
 from __future__ import annotations
 

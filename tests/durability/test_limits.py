@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from node.engine.bounds import bounds
+from node.engine.limit_usage import limit_usage
 from node.sessions.base_state import BaseStates
 from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
@@ -25,8 +25,8 @@ def test_each_is_told_and_written_down(tmp_path: Path) -> None:
     repository = SessionRepository(store.sessions, engine.keep_session, files, store.session_search, time.time)
     gallery = Gallery(store.templates, engine.keep_template)
     sessions = SessionService(BaseStates(engine, node.opened.machine), repository, gallery)
-    told = bounds(node.store, node.pool, node.committer, sessions.bounds)
-    assert told.keys() > bounds(node.store, node.pool, node.committer).keys()
+    told = limit_usage(node.store, node.pool, node.committer, sessions.limit_usage)
+    assert told.keys() > limit_usage(node.store, node.pool, node.committer).keys()
     page = (REPO / "docs" / "operations.md").read_text()
     for name, size in told.items():
         assert size["used"] is None or 0 <= size["used"] <= size["max"], name

@@ -1,4 +1,4 @@
-"""A schema upgrade that is killed leaves the old schema whole, at every one of its statements (T11)."""
+"""A schema upgrade that is killed leaves the old schema whole, at every one of its statements."""
 
 from __future__ import annotations
 

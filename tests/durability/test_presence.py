@@ -114,7 +114,7 @@ def test_a_file_that_finds_no_room_is_made_anew_later(tmp_path: Path, monkeypatc
     token.unlink()
     with monkeypatch.context() as disk:
         disk.setattr(RealFs, "open", no_room)
-        assert "told of token" in presence.look()
+        assert "reported: token" in presence.look()
     assert not token.exists()
     presence.look()
     assert token.read_bytes() == SMALL["token"]

@@ -1,4 +1,4 @@
-"""Data directories of every format that ever landed open in this version, to the same chain, and go on (T21)."""
+"""Data directories of every format that ever landed open in this version, to the same chain, and go on."""
 
 from __future__ import annotations
 

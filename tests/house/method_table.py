@@ -12,8 +12,8 @@ from node.rpc.registry import Access, Method, find_method, method_names
 HEAD = """# JSON-RPC methods
 
 Made from the code by `python -m tests.house.method_table > docs/methods.md`. Optional parameters have a `?`; they can
-also be given by name. Methods marked *owner* are for callers on this machine and for those who send the token
-([who may come in](design/0017-who-may-come-in.md)). Those marked *dev* change the chain as no transaction could
+also be given by name. Methods marked *owner* are for callers on this machine and for callers who send the token
+([who may connect](design/0017-who-may-connect.md)). Those marked *dev* change the chain as no transaction could
 ([development calls](development-calls.md)).
 
 | method | parameters | | answer |

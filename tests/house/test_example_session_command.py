@@ -27,7 +27,7 @@ def test_the_command_is_everywhere_and_its_right_is_enforced(tmp_path: Path) -> 
             return int(rpc.call("zvmd_session_state", number)["step"])
 
         rpc.call("zvmd_session_step", number, 9)
-        with pytest.raises(RpcFailed, match="to watch with"):
+        with pytest.raises(RpcFailed, match="has the role watch"):
             rpc.call(METHOD, watch)
         for token, slug in ((watch, "session.watch_only"), (drive, "session.driver")):
             url = f"quic://127.0.0.1:{daemon.quic_port}"

@@ -137,7 +137,7 @@ def _subset(total: int, source: random.Random) -> tuple[bool, ...]:
 
 
 def _last_write(pending: list[Effect]) -> int:
-    """Where the sectors of the last write begin in the list; its length if the last effect is no write."""
+    """Where the sectors of the last write begin in the list; its length if the last effect is not a write."""
     start = len(pending)
     while start and isinstance(pending[start - 1], SectorWrite):
         previous = pending[start] if start < len(pending) else None

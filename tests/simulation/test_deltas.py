@@ -1,4 +1,4 @@
-"""Executing the log and applying its deltas make the same chain as the original run (T22); what differs is named."""
+"""Executing the log and applying its deltas make the same chain as the original run; what differs is named."""
 
 from __future__ import annotations
 

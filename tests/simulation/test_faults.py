@@ -1,4 +1,4 @@
-"""Calls of a whole node fail, once or for ever: the policy holds, and a restart finds all that was promised."""
+"""Calls of a whole node fail, once or until repaired: the policy holds, and a restart finds all that was promised."""
 
 from __future__ import annotations
 

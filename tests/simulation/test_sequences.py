@@ -1,4 +1,4 @@
-"""Every sequence of up to three of the things a node does, crashed at every call of the last (T2).
+"""Every sequence of up to three of the things a node does, crashed at every call of the last.
 
 With a development call in it the chain may be brought back: then `tests.simulation.test_cheats.History` is the judge.
 """

@@ -55,4 +55,4 @@ def test_it_asks_for_one_session() -> None:
     for arguments in ((), ("3", "--code", "0x00")):
         done = subprocess.run(zvmd(*arguments), capture_output=True, text=True, cwd=REPO, check=False)
         assert done.returncode == 2
-        assert "give the ID of a session, or what a new one is of" in done.stderr
+        assert "give the ID of a session, or --code, --to" in done.stderr

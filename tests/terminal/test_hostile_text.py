@@ -199,7 +199,7 @@ def test_no_command_lets_a_stranger_steer_the_terminal(client: zvmd.Node, node: 
     assert len(showing) >= 24, showing
     assert {command[0] for command in commands} >= set(COMMANDS) - {"systemd", "dap"}, "our own files; a protocol"
     rendered = received[json.dumps(["session", "template", "show", "hostile", *link])]
-    assert "[red]x[/red]" in rendered, "text is no markup"
+    assert "[red]x[/red]" in rendered, "text is not markup"
 
 
 def test_json_is_complete(client: zvmd.Node, node: Node, tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ TEMPLATE = 'title = "t"\n[start]\ncode = "0x00"\n'
 
 
 def toml_texts(n: int) -> list[str]:
-    """TOML on which a careless parser takes long; most of it is no template and no settings."""
+    """TOML on which a careless parser takes long; most of it is neither a template nor settings."""
     return [
         ".".join("a" * n) + " = 1",
         "[" + ".".join("a" * n) + "]",

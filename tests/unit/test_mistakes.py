@@ -26,17 +26,17 @@ HOLDER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
     ("command", "status", "words"),
     [
         ("strat", 2, "Did you mean 'start'?"),
-        ("--data-dir x status", 2, "Options stand behind the command"),
+        ("--data-dir x status", 2, "Options follow the command"),
         (f"send {HOLDER[:-1]}9", 1, "checksum"),
-        ("send vitalik.eth", 1, "no address"),
-        (f"send {HOLDER} 0x12zz", 1, "no calldata"),
-        (f"send {HOLDER} --value much", 1, "no amount"),
-        (f"send {HOLDER} --private-key 0x12", 1, "no private key"),
+        ("send vitalik.eth", 1, "not an address"),
+        (f"send {HOLDER} 0x12zz", 1, "not calldata"),
+        (f"send {HOLDER} --value much", 1, "not an amount"),
+        (f"send {HOLDER} --private-key 0x12", 1, "not a private key"),
         (f"call {HOLDER} 0x1234 5", 1, "behind 0x-calldata"),
-        (f"call {HOLDER} balanceOf(adress) {HOLDER}", 1, "no ABI type"),
+        (f"call {HOLDER} balanceOf(adress) {HOLDER}", 1, "not an ABI type"),
         ("events", 1, "need QUIC"),
-        ("rpc eth_call {to:1}", 1, "no JSON"),
-        ("logs --address 0x12", 1, "no address"),
+        ("rpc eth_call {to:1}", 1, "not JSON"),
+        ("logs --address 0x12", 1, "not an address"),
     ],
 )
 def test_commands(command: str, status: int, words: str) -> None:
@@ -60,7 +60,7 @@ def test_types_and_amounts() -> None:
     wanted = ("uint256", "bytes32[2]", "(bool,string)[]", "fixed128x18")
     assert parse_signature("f(uint,bytes32[2],(bool,string)[],fixed128x18)").inputs == wanted
     for wrong in ("f(unit256)", "f(x)", "f(uint256,strin)"):
-        with pytest.raises(ZvmdError, match="no ABI type"):
+        with pytest.raises(ZvmdError, match="not an ABI type"):
             parse_signature(wrong)
     for amount in ("", "1 pound", "0.5wei", "1,5ether"):
         with pytest.raises(ZvmdError):
@@ -91,7 +91,7 @@ def test_variables() -> None:
 
 
 def test_a_host_is_an_ip_address() -> None:
-    with pytest.raises(InvalidSetting, match=r"http.host = 'localhost' is no IP address"):
+    with pytest.raises(InvalidSetting, match=r"http.host = 'localhost' is not an IP address"):
         _bind(open_socket, "http", "localhost", 0)
 
 

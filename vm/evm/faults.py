@@ -109,7 +109,7 @@ _ALL_DYNAMIC: Final = frozenset(("EXP", *(f"LOG{n}" for n in range(5))))
 
 
 def _memory_end(name: str, stack: Sequence[int]) -> int:
-    """Size of memory an opcode asks for, or 2**64 if one of its numbers is no uint64 (geth's calcMemSize64)."""
+    """Size of memory an opcode asks for, or 2**64 if one of its numbers is not a uint64 (geth's calcMemSize64)."""
     if name in FIXED_MEMORY:
         return stack[0] + FIXED_MEMORY[name]
     ends = [0]

@@ -1,4 +1,4 @@
-"""What the next opcode of a frame costs and why it fails, told before it runs: for traces and debuggers.
+"""The cost of a frame's next opcode, and why it fails, computed before it runs, for traces and debuggers.
 
 Execution itself does not use this; tests hold the two against each other. The order of the checks is that of the
 execution specification: operands, gas, then what is forbidden.
@@ -23,7 +23,7 @@ from vm.limits import STACK_ITEMS
 from vm.message import Halt
 
 _REACH: Final = 17
-"""Words of the stack any opcode looks at."""
+"""Most stack words that an opcode reads."""
 MEMORY_OPERANDS: Final[dict[str, tuple[tuple[int, int], ...]]] = {
     "KECCAK256": ((0, 1),),
     "CALLDATACOPY": ((0, 2),),
@@ -52,17 +52,17 @@ _WRITES: Final = frozenset(
 
 @dataclass(slots=True)
 class Prospect:
-    """What is about to happen."""
+    """The cost and the outcome of the next opcode."""
 
     opcode: Opcode | None
-    """None if the byte is no opcode of the fork."""
+    """None if the byte is not an opcode of the fork."""
     byte: int
     gas: int = 0
     """Price, with what is given along to a call, without what a creation takes along; 0 if it is never asked."""
     refund: int = 0
     """By how much the refund counter changes when the price is asked, even if it cannot be paid."""
     failure: Halt | None = None
-    """The exceptional halt it ends in, if that can be told before."""
+    """The exceptional halt it ends in, if that is known before it runs."""
 
 
 class Pricing:

@@ -1,4 +1,4 @@
-"""What a tracer is told. Without one nothing here costs anything."""
+"""The events that a tracer receives. Without a tracer they cost nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vm.message import Message, Outcome
 
 
 class Tracer:
-    """Listens to one execution; a subclass overrides what it wants to hear.
+    """Receives the events of one execution; a subclass overrides the methods it needs.
 
     The order of events is that of geth's ``core/vm/evm.go``: a message that fails before it begins, for depth,
     balance or nonce, is entered and left too.

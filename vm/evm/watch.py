@@ -35,7 +35,7 @@ AREA_END: Final = 1 << 63
 """Areas of memory that are looked for end here at the latest."""
 _AREA_MARK: Final = 0x80
 _SIZES: Final = {-32: 0, -1: 7}
-"""How a mark tells sizes that are no operand."""
+"""How a mark encodes an area of fixed size: 32 bytes or one (`memory_mark`)."""
 
 
 def memory_mark(offset: int, size: int) -> int:
@@ -125,7 +125,7 @@ class Watch:
         self._depth = depth
         is_there = depth != before and depth in self.depths
         has_failed = self.on_failure and not execution.last_halt.is_success
-        # A failure is told once; the call that follows may not end any message.
+        # A failure is reported once; the next call may not end any message.
         execution.last_halt = Halt.STOP
         self.has_stopped = is_there or has_failed
         self.has_failed |= has_failed
@@ -133,7 +133,7 @@ class Watch:
 
 
 class TraceDigest:
-    """A 64-bit digest of all steps: equal traces give equal digests, and a difference stays for ever.
+    """A 64-bit digest of all steps: equal traces give equal digests, and after a difference the digests stay different.
 
     It covers pc, opcode, gas (unless left out), stack height and top word at every step, hence all values that ever
     come onto a stack; what reaches memory and storage another way only if it is mixed in: ``marks`` says where to stop

@@ -47,7 +47,7 @@ _making_linker = threading.Lock()
 _machines = threading.local()
 _numbers = count(1)
 _cache: ObjectCache | None = None
-"""The process's: given by whoever loads an interpreter, used for all libraries. Written by `use_cache` only."""
+"""The process's: set by the caller that loads an interpreter, used for all libraries. Written by `use_cache` only."""
 
 
 def use_cache(cache: ObjectCache | None) -> None:

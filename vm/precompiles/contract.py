@@ -1,4 +1,4 @@
-"""What a precompiled contract is."""
+"""The interface of a precompiled contract."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Precompile:
 
 @cache
 def native(module: str, name: str, address: int) -> Any:
-    """The library a contract stands on, loaded when first needed. Raises `PrecompileUnavailable`."""
+    """The native library of a contract, loaded when first needed. Raises `PrecompileUnavailable`."""
     try:
         return import_module(module)
     except ImportError:
@@ -32,7 +32,7 @@ def native(module: str, name: str, address: int) -> Any:
 
 
 def padded(data: bytes, offset: int, length: int) -> bytes:
-    """A slice of the input, which goes on with zeros for ever."""
+    """A slice of the input, which is extended with zeros as needed."""
     return data[offset : offset + length].ljust(length, b"\0")
 
 

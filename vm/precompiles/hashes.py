@@ -1,4 +1,4 @@
-"""sha256, ripemd160 and identity (Yellow Paper, appendix E)."""
+"""The precompiled contracts sha256, ripemd160 and identity (Yellow Paper, appendix E)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Modular exponentiation: EIP-198, priced anew by EIP-2565 and EIP-7883, bounded by EIP-7823."""
+"""Modular exponentiation: EIP-198, repriced by EIP-2565 and EIP-7883, bounded by EIP-7823."""
 
 from __future__ import annotations
 

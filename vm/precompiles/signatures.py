@@ -1,4 +1,4 @@
-"""ecrecover (Yellow Paper, appendix E) and P256VERIFY (EIP-7951)."""
+"""The precompiled contracts ecrecover (Yellow Paper, appendix E) and P256VERIFY (EIP-7951)."""
 
 from __future__ import annotations
 

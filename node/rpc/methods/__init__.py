@@ -1,4 +1,4 @@
-"""The methods, one namespace (or slice of one) per file; importing a file registers its methods."""
+"""The methods, one namespace or part of one per file; importing a file registers its methods."""
 
 from __future__ import annotations
 

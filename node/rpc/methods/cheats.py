@@ -1,7 +1,7 @@
 """Development calls in the spellings of anvil, Hardhat, ganache and Tenderly: time, state, pool, snapshots.
 
-Each is durable when it is answered, and is refused unless the node runs a development chain. A spelling differs from
-another in its answer only. ``zvmd_cheat`` makes any of them with an idempotency key.
+Each is durable before it is answered, and is refused unless the node runs a development chain. Spellings of one call
+differ only in their answers. ``zvmd_cheat`` makes any of them with an idempotency key.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Wish(NamedTuple):
     name: str
     arguments: tuple[Any, ...] = ()
     shown: Any = None
-    """What anvil shows of a call that did something."""
+    """Anvil's answer to a call that changed something."""
 
 
 Show = Callable[[Wish, Any], Any]
-"""JSON of an answer."""
+"""Formats the result as JSON."""
 
 
 def _null(_wish: Wish, _answer: Any) -> None:
@@ -78,7 +78,7 @@ async def with_key(context: Context, method: str, params: JsonList, key: str = "
     """Make a development call; with a key, the same request again, even after a crash, gets the same answer only."""
     found = _WISHES.get(method)
     if found is None:
-        raise InvalidParams(f"{method[:60]!r} is no development call; there are {', '.join(sorted(_WISHES))}")
+        raise InvalidParams(f"{method[:60]!r} is not a development call; there are {', '.join(sorted(_WISHES))}")
     wish_of, show = found
     wish = wish_of(context, *find_method(method).arguments(params))
     answer = await context.backend.cheat(wish.name, *wish.arguments, key=idempotency_key(key))
@@ -90,31 +90,31 @@ async def with_key(context: Context, method: str, params: JsonList, key: str = "
 
 @cheat(evm_increaseTime=_answer, anvil_increaseTime=_answer)
 def increase_time(_context: Context, seconds: LooseInt) -> Wish:
-    """Move the chain's clock forwards; the seconds it is ahead of the wall clock then."""
+    """Move the chain's clock forwards; returns the seconds it is then ahead of the wall clock."""
     return Wish("increase_time", (seconds,))
 
 
 @cheat(evm_setTime=_answer, anvil_setTime=_answer)
 def set_time(_context: Context, timestamp: LooseInt) -> Wish:
-    """Set the chain's clock; the seconds it moved forwards."""
+    """Set the chain's clock; returns the seconds it moved forwards."""
     return Wish("set_time", (timestamp,))
 
 
 @cheat(evm_setNextBlockTimestamp=_null, anvil_setNextBlockTimestamp=_null)
 def set_next_block_timestamp(_context: Context, timestamp: LooseInt) -> Wish:
-    """Timestamp of the next block; the clock goes on from there."""
+    """Set the timestamp of the next block; the clock continues from there."""
     return Wish("set_next_timestamp", (timestamp,))
 
 
 @cheat(evm_setBlockTimestampInterval=_null, anvil_setBlockTimestampInterval=_null)
 def set_block_timestamp_interval(_context: Context, seconds: LooseInt) -> Wish:
-    """Seconds from each block's timestamp to the next one's, whatever the clock says."""
+    """Set the seconds between the timestamps of blocks, independent of the clock."""
     return Wish("set_interval", (seconds,))
 
 
 @cheat(evm_removeBlockTimestampInterval=_answer, anvil_removeBlockTimestampInterval=_answer)
 def remove_block_timestamp_interval(_context: Context) -> Wish:
-    """Timestamps follow the clock again; whether there was an interval."""
+    """Timestamps follow the clock again; returns whether an interval was set."""
     return Wish("set_interval", (None,))
 
 
@@ -153,13 +153,13 @@ def set_nonce(_context: Context, address: Address, nonce: LooseInt) -> Wish:
 
 @cheat(anvil_setCode=_null, hardhat_setCode=_true, evm_setAccountCode=_true)
 def set_code(_context: Context, address: Address, code: bytes) -> Wish:
-    """Set byte code of any length; empty takes it away."""
+    """Set byte code of any length; empty removes it."""
     return Wish("amend", ([address, None, None, code, []],))
 
 
 @cheat(anvil_setStorageAt=_true, hardhat_setStorageAt=_true, evm_setAccountStorageAt=_true)
 def set_storage_at(_context: Context, address: Address, slot: LooseInt, value: LooseInt) -> Wish:
-    """Set a storage slot, of an account that does not exist too."""
+    """Set a storage slot, also of an account that does not exist."""
     return Wish("amend", ([address, None, None, None, [[slot, value]]],))
 
 
@@ -168,19 +168,19 @@ def set_storage_at(_context: Context, address: Address, slot: LooseInt, value: L
 
 @cheat(anvil_impersonateAccount=_null, hardhat_impersonateAccount=_true)
 def impersonate_account(_context: Context, address: Address) -> Wish:
-    """Take ``eth_sendTransaction`` from an account whose key the node does not hold."""
+    """Accept ``eth_sendTransaction`` from an account whose key the node does not hold."""
     return Wish("impersonate", (address, True))
 
 
 @cheat(anvil_stopImpersonatingAccount=_null, hardhat_stopImpersonatingAccount=_answer)
 def stop_impersonating_account(_context: Context, address: Address) -> Wish:
-    """Take `eth_sendTransaction` from that account no longer."""
+    """No longer accept ``eth_sendTransaction`` from that account."""
     return Wish("impersonate", (address, False))
 
 
 @cheat(anvil_autoImpersonateAccount=_null, hardhat_autoImpersonateAccount=_true)
 def auto_impersonate_account(_context: Context, enabled: bool) -> Wish:
-    """Take ``eth_sendTransaction`` from every account."""
+    """Accept ``eth_sendTransaction`` from every account."""
     return Wish("impersonate_all", (enabled,))
 
 
@@ -189,25 +189,25 @@ def auto_impersonate_account(_context: Context, enabled: bool) -> Wish:
 
 @cheat(anvil_setCoinbase=_null, hardhat_setCoinbase=_true)
 def set_coinbase(_context: Context, address: Address) -> Wish:
-    """Fee recipient of the blocks to come."""
+    """Set the fee recipient of future blocks."""
     return Wish("set_coinbase", (address,))
 
 
 @cheat(anvil_setNextBlockBaseFeePerGas=_null, hardhat_setNextBlockBaseFeePerGas=_true)
 def set_next_block_base_fee_per_gas(_context: Context, wei: LooseInt) -> Wish:
-    """Base fee of the next block; the ones after it follow from that."""
+    """Set the base fee of the next block; later ones follow from it."""
     return Wish("set_next_base_fee", (wei,))
 
 
 @cheat(anvil_setPrevRandao=_null, hardhat_setPrevRandao=_true)
 def set_prev_randao(_context: Context, value: Hash32) -> Wish:
-    """PREVRANDAO of the next block."""
+    """Set PREVRANDAO of the next block."""
     return Wish("set_prevrandao", (value,))
 
 
 @cheat(evm_setBlockGasLimit=_true, anvil_setBlockGasLimit=_true, hardhat_setBlockGasLimit=_true)
 def set_block_gas_limit(_context: Context, gas: LooseInt) -> Wish:
-    """Gas limit of the blocks to come."""
+    """Set the gas limit of future blocks."""
     return Wish("set_gas_limit", (gas,))
 
 
@@ -216,13 +216,13 @@ def set_block_gas_limit(_context: Context, gas: LooseInt) -> Wish:
 
 @cheat(anvil_dropTransaction=_shown_if_done, hardhat_dropTransaction=_answer)
 def drop_transaction(_context: Context, transaction_hash: Hash32) -> Wish:
-    """Take a waiting transaction out of the pool; its hash (Hardhat: true), if it waited."""
+    """Remove a pending transaction from the pool; returns its hash (Hardhat: true) if it was there."""
     return Wish("drop", (transaction_hash,), data(transaction_hash))
 
 
 @cheat(anvil_removePoolTransactions=_null)
 def remove_pool_transactions(_context: Context, address: Address) -> Wish:
-    """Take everything that an account has waiting out of the pool."""
+    """Remove all pending transactions of an account from the pool."""
     return Wish("drop_sender", (address,))
 
 
@@ -232,30 +232,30 @@ def drop_all_transactions(_context: Context) -> Wish:
     return Wish("drop_all")
 
 
-# Snapshots and the way back
+# Snapshots and rewinds
 
 
 @cheat(evm_snapshot=_quantity, anvil_snapshot=_quantity)
 def snapshot(_context: Context) -> Wish:
-    """Remember chain, state, pool and time; the id for evm_revert. Survives restarts."""
+    """Save chain, state, pool and time; returns the id for evm_revert. Survives restarts."""
     return Wish("snapshot")
 
 
 @cheat(evm_revert=_answer, anvil_revert=_answer)
 def revert(_context: Context, snapshot: LooseInt) -> Wish:
-    """Bring everything back to a snapshot, which is used up with all later ones; whether there was one."""
+    """Restore a snapshot, which is deleted together with all later ones; returns whether it existed."""
     return Wish("revert", (snapshot,))
 
 
 @cheat(anvil_rollback=_null)
 def rollback(_context: Context, depth: LooseInt | None = None) -> Wish:
-    """Take the newest blocks, by default one, out of the chain; their transactions are gone."""
+    """Remove the newest blocks, by default one, from the chain; their transactions are dropped."""
     return Wish("roll_back", (1 if depth is None else depth,))
 
 
 @cheat(anvil_reset=_null, hardhat_reset=_true)
 def reset(_context: Context, options: JsonObject | None = None) -> Wish:
-    """Back to genesis. ``forking`` without an address asks for no fork, as viem sends it."""
+    """Reset the chain to its genesis. ``forking`` without an address means no fork, as viem sends it."""
     forking = options.get("forking") if options else None
     if forking and not (isinstance(forking, dict) and forking.get("jsonRpcUrl") is None):
         raise InvalidParams("this node does not fork other chains")

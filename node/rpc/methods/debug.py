@@ -25,7 +25,7 @@ PARITY = WantedTracer(ParityTracer, parity_calls)
 
 @method("debug_traceTransaction", access=Access.STANDARD)
 def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonObject | None = None) -> Any:
-    """A mined transaction run again, as the tracer in the options tells it."""
+    """Trace of a mined transaction by the tracer in the options; the transaction is executed again."""
     wanted = tracer_of(options or {})
     place = context.backend.transaction_location(transaction_hash)
     if place is None:
@@ -35,7 +35,7 @@ def trace_transaction(context: Context, transaction_hash: Hash32, options: JsonO
 
 
 def _traces(context: Context, at: BlockAt, wanted: WantedTracer, index: int | None = None) -> Iterator[Any]:
-    """Traces of a block's transactions in JSON, each counted towards the largest answer before the next one runs."""
+    """Traces of a block's transactions in JSON; each counts towards the answer's limit before the next one runs."""
     for result in context.backend.trace_block(at, wanted.make, index):
         shown = wanted.shown(result)
         spend(encoded_size(shown))
@@ -68,7 +68,7 @@ def trace_block_by_hash(context: Context, block_hash: Hash32, options: JsonObjec
 def trace_call(
     context: Context, transaction: CallFields, block: BlockRef = LATEST, options: JsonObject | None = None
 ) -> Any:
-    """A call by the rules of ``eth_call``; the options may hold its overrides.
+    """Trace of a call as in ``eth_call``; the options may contain its overrides.
 
     With ``txIndex`` it runs before that transaction of the block, otherwise after the block.
     """

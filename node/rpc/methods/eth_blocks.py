@@ -25,7 +25,7 @@ from node.rpc.registry import method
 
 
 class _Whole(NamedTuple):
-    """A block with what is kept beside it."""
+    """A block with its receipts, senders and log counts."""
 
     block: Block
     senders: Sequence[Address]
@@ -225,7 +225,7 @@ def receipt_of(context: Context, transaction_hash: Hash32) -> Json | None:
 
 @method("eth_getTransactionReceipt")
 def get_transaction_receipt(context: Context, transaction_hash: Hash32) -> Json | None:
-    """What the transaction did, null while it is not mined."""
+    """A transaction's receipt, null while it is not mined."""
     return receipt_of(context, transaction_hash)
 
 

@@ -1,4 +1,4 @@
-"""Prices: what gas costs now and what it cost before."""
+"""Gas prices, now and in earlier blocks."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PERCENTILES_MAX = 100
 
 @method("eth_maxPriorityFeePerGas", inline=True)
 def max_priority_fee_per_gas(_context: Context) -> str:
-    """A tip that gets a transaction mined."""
+    """A priority fee with which a transaction is mined."""
     return quantity(PRIORITY_FEE_WEI)
 
 
 @method("eth_gasPrice", inline=True)
 def gas_price(context: Context) -> str:
-    """Next base fee and a tip."""
+    """The next block's base fee plus a priority fee."""
     return quantity(context.backend.next_base_fee() + PRIORITY_FEE_WEI)
 
 

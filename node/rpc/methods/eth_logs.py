@@ -20,13 +20,13 @@ from vm.interruption import spend
 PART_LOGS = 1_000
 PART_BLOCKS = 100_000
 FILTER_BLOCKS_MAX = 10_000
-"""Newest blocks that a poll of a block or transaction filter looks at."""
+"""Most blocks, counted back from the head, that a poll of a block or transaction filter covers."""
 LOG_BYTES = 500
-"""Of a log in an answer, beside its data."""
+"""Bytes of a log in an answer besides its data."""
 
 
 def log_filter(context: Context, given: JsonObject) -> LogQuery:
-    """A filter object with its blocks resolved, to come or not; unknown fields are ignored as in geth."""
+    """A filter object with its blocks resolved, which may be in the future; unknown fields are ignored as in geth."""
     addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
     if given.get("blockHash") is not None:
         if given.get("fromBlock") is not None or given.get("toBlock") is not None:
@@ -57,7 +57,7 @@ def _ref(value: Any) -> BlockRef:
 
 
 def _bound(context: Context, ref: BlockRef) -> int | None:
-    """The block of an end of a range; None for one that moves with the head."""
+    """The block at one end of a range; None for one that follows the head."""
     if ref.number is not None:
         return ref.number
     return context.need_sealed(ref) if ref.hash is not None or ref.tag == "earliest" else None
@@ -73,7 +73,7 @@ def check_span(context: Context, query: LogQuery) -> None:
 
 
 def find_logs(context: Context, query: LogQuery) -> list[FoundLog]:
-    """All logs of a filter. Raises `LimitExceeded`, naming the block to go on from."""
+    """All logs of a filter. Raises `LimitExceeded` with the block to continue from."""
     if query.from_block > query.to_block:
         return []
     check_span(context, query)
@@ -148,7 +148,7 @@ def _install(
 
 @method("eth_uninstallFilter", inline=True)
 def uninstall_filter(context: Context, filter_identifier: FilterId) -> bool:
-    """Whether it was installed."""
+    """Remove a filter; returns whether it existed."""
     return context.filters.remove(filter_identifier)
 
 

@@ -1,4 +1,4 @@
-"""Sending and signing. Nothing is answered before it is durable."""
+"""Sending and signing. A transaction is durable before its request is answered."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from node.rpc.work import current_work
 
 @method("eth_sendRawTransaction", overlaps=True)
 async def send_raw_transaction(context: Context, transaction: bytes) -> str:
-    """Hash of a signed transaction that cannot be lost any more."""
+    """Send a signed transaction; returns its hash once it is durable."""
     return data((await context.backend.submit(transaction, batch=current_work.get())).hash)
 
 
 @method("eth_sendRawTransactionSync", overlaps=True)
 async def send_raw_transaction_sync(context: Context, transaction: bytes, timeout: LooseInt | None = None) -> Json:
-    """Receipt of a signed transaction (EIP-7966); ``timeout`` in milliseconds."""
+    """Send a signed transaction; returns its receipt (EIP-7966). ``timeout`` is in milliseconds."""
     submitted = await context.backend.submit(transaction, batch=current_work.get())
     return await _receipt(context, submitted, timeout)
 
 
 @method("eth_sendUnsignedTransaction", development=True)
 async def send_unsigned_transaction(context: Context, transaction: CallFields) -> str:
-    """`eth_sendTransaction` for any account; one without a key here is impersonated for it, as in anvil."""
+    """`eth_sendTransaction` for any account; one whose key the node does not hold is impersonated, as in anvil."""
     sender = _with_sender(transaction).sender
     backend = context.backend
     if sender in backend.accounts():
@@ -49,20 +49,20 @@ async def send_unsigned_transaction(context: Context, transaction: CallFields) -
 
 @method("eth_sendTransaction")
 async def send_transaction(context: Context, transaction: CallFields) -> str:
-    """Hash of a transaction signed with a dev account's key."""
+    """Sign with a dev account's key and send; returns the transaction hash."""
     return data((await context.backend.send_from(_with_sender(transaction))).hash)
 
 
 @method("eth_sendTransactionSync", overlaps=True)
 async def send_transaction_sync(context: Context, transaction: CallFields, timeout: LooseInt | None = None) -> Json:
-    """Receipt of a transaction signed with a dev account's key."""
+    """Sign with a dev account's key and send; returns the receipt."""
     submitted = await context.backend.send_from(_with_sender(transaction), batch=current_work.get())
     return await _receipt(context, submitted, timeout)
 
 
 @method("eth_fillTransaction")
 def fill_transaction(context: Context, transaction: CallFields) -> Json:
-    """The transaction with nonce, gas, fees and type filled in, unsigned: as it would be sent, and its encoding."""
+    """The unsigned transaction with nonce, gas, fees and type filled in, and its encoding; it is not sent."""
     filled, sender = context.backend.fill(_with_purpose(transaction)), transaction.sender or ZERO_ADDRESS
     places = ("blockHash", "blockNumber", "transactionIndex", "blockTimestamp", "from")
     shown = {name: value for name, value in transaction_object(filled, sender).items() if name not in places}
@@ -71,7 +71,7 @@ def fill_transaction(context: Context, transaction: CallFields) -> Json:
 
 @method("eth_signTransaction")
 def sign_transaction(context: Context, transaction: CallFields) -> str:
-    """The transaction filled in and signed with a dev account's key, encoded as a raw send takes it; it is not sent."""
+    """Fill in and sign a transaction with a dev account's key; returns its encoding. It is not sent."""
     return data(encode_transaction(context.backend.sign_filled(_with_sender(transaction))))
 
 
@@ -83,7 +83,7 @@ def sign(context: Context, address: Address, message: bytes) -> str:
 
 @method("personal_sign")
 def personal_sign(context: Context, message: bytes, address: Address, password: object = None) -> str:  # noqa: ARG001
-    """`eth_sign` with the parameters the other way round, as wallets have it. A key here needs no password."""
+    """`eth_sign` with its parameters swapped, as wallets call it. The password is ignored."""
     return _sign_message(context, address, message)
 
 
@@ -120,7 +120,7 @@ def _with_sender(fields: CallFields) -> CallFields:
 
 
 def _with_purpose(fields: CallFields) -> CallFields:
-    """As geth: what creates a contract without code would only lose its value; a recipient was forgotten."""
+    """Like geth, refuse a creation without code: it would lose its value, and the recipient was probably forgotten."""
     if fields.to is None and not fields.data:
         raise InvalidParams("contract creation without any data provided: give to or data")
     return fields

@@ -22,11 +22,11 @@ from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
 WORD_CHARACTERS = 66
-"""Of 32 bytes as data; an odd digit is padded, so that one less is 32 bytes too."""
+"""Hex digits of a key of 32 bytes as data; an odd number is padded, so one digit less is 32 bytes too."""
 ACCESS_LIST_ROUNDS_MAX = 8
-"""Runs of one ``eth_createAccessList``; ordinary contracts settle within three."""
+"""Most runs for one ``eth_createAccessList``; ordinary contracts settle within three."""
 ACCESS_LIST_KEYS_MAX = 4_096
-"""Accounts and slots of an access list: more do not fit into a transaction of 128 KiB."""
+"""Most accounts and slots of an access list: more do not fit into a transaction of 128 KiB."""
 
 
 @method("eth_getBalance")
@@ -94,7 +94,7 @@ def create_access_list(
     block: BlockRef = LATEST,
     state_overrides: AccountOverrides | None = None,
 ) -> Json:
-    """An access list that warms what the transaction uses (EIP-2930), and the gas it then takes.
+    """An access list of what the transaction uses (EIP-2930), and the gas it uses with that list.
 
     Raises `AccessListUnsettled` for code that uses other accounts or slots the more of them are warm.
     """
@@ -131,7 +131,7 @@ def call(
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Output of a call that changes nothing; without ``to``, the code that the creation would deploy."""
+    """Output of a simulated call; without ``to``, the code that the creation would deploy."""
     overrides = overrides_of(state_overrides, block_overrides)
     return data(call_checked(context, transaction, context.need_block(block), overrides).output)
 
@@ -145,7 +145,7 @@ def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: O
 
 
 def with_limited_gas(context: Context, fields: CallFields) -> CallFields:
-    """A call with the gas it asks for, or all that a call may have: what a transaction can, a call can too."""
+    """A call with the gas it asks for, or the most that a call may have, so that it can do what a transaction can."""
     most = max(context.limits.call_gas_max, context.backend.head().gas_limit)
     return replace(fields, gas=most if fields.gas is None else min(fields.gas, most))
 
@@ -158,7 +158,7 @@ def estimate_gas(
     state_overrides: AccountOverrides | None = None,
     block_overrides: BlockOverrides | None = None,
 ) -> str:
-    """Smallest gas limit with which the transaction succeeds, by default in the next block."""
+    """The smallest gas limit with which the transaction succeeds, by default in the next block."""
     overrides = overrides_of(state_overrides, block_overrides)
     result = context.backend.estimate_gas(transaction, context.need_block(block), overrides)
     if isinstance(result, CallResult):
@@ -192,7 +192,7 @@ def block_number(context: Context) -> str:
 
 @method("eth_syncing", inline=True)
 def syncing(_context: Context) -> Any:
-    """A node of its own chain is never behind."""
+    """Always false: the node is the only one of its chain, so it is never behind."""
     return False
 
 

@@ -1,4 +1,4 @@
-"""``net_``, ``web3_`` and ``rpc_``: what tools ask before anything else."""
+"""``net_``, ``web3_`` and ``rpc_``: the methods that tools call first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def net_version(context: Context) -> str:
 
 @method("net_listening", inline=True)
 def net_listening(_context: Context) -> bool:
-    """There is no peer-to-peer network, but tools take this for readiness."""
+    """Always true: there is no peer-to-peer network, but tools use this to check that the node is ready."""
     return True
 
 
@@ -34,9 +34,9 @@ def client_version(context: Context) -> str:
 
 @method("hardhat_metadata", "anvil_metadata")
 def metadata(context: Context) -> Json:
-    """What tools know a development chain by: ``instanceId`` stays over restarts, and changes with a reset.
+    """Identity of a development chain: ``instanceId`` is kept over restarts and changes with a reset.
 
-    Hardhat Ignition forgets its deployments of another instance.
+    Hardhat Ignition discards its deployments on another instance.
     """
     backend = context.backend
     head, genesis = backend.head(), backend.header(0)

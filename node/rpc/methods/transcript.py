@@ -1,4 +1,4 @@
-"""What the node prints of its chain: switching it, console.log of mined transactions, ABIs to print names with."""
+"""The transcript: switching it on and off, console.log of mined transactions, and the ABIs that give it names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def set_logging_enabled(context: Context, enabled: bool) -> None:
     """Whether transactions, failed calls and console.log are printed, until the node stops."""
     transcript = context.need_transcript()
     if not transcript.switchable:
-        raise CheatsDisabled("set logging enabled: this is no development chain")
+        raise CheatsDisabled("set logging enabled: this is not a development chain")
     transcript.switch(enabled)
 
 
@@ -32,7 +32,7 @@ def hardhat_set_logging_enabled(context: Context, enabled: bool) -> bool:
 
 @method("zvmd_consoleLog")
 def console_log(context: Context, transaction_hash: Hash32) -> list[str]:
-    """The lines that a mined transaction printed with console.log, found by running it again."""
+    """The lines that a mined transaction printed with console.log; the transaction is executed again."""
     place = context.backend.transaction_location(transaction_hash)
     if place is None:
         raise UnknownTransaction(f"no mined transaction 0x{transaction_hash.hex()}")
@@ -43,7 +43,7 @@ def console_log(context: Context, transaction_hash: Hash32) -> list[str]:
 
 @method("zvmd_rememberAbi")
 def remember_abi(context: Context, address: Address, name: str, abi: JsonList) -> bool:
-    """Print names of the contract at an address, and of those with the same code, from now on.
+    """Register the ABI of the contract at an address, and of those with the same code, to print its names.
 
     Raises `AbiRefused`, or `InvalidParams` without code at the address.
     """
@@ -60,7 +60,7 @@ def remember_abi(context: Context, address: Address, name: str, abi: JsonList) -
 
 @method("zvmd_explainRevert")
 def explain_revert(context: Context, data: bytes, address: Address | None = None) -> str:
-    """Revert data in words, by the ABI of the contract at an address, else by any that has the error."""
+    """Revert data as text, by the ABI of the contract at an address, or else any ABI with the error."""
     transcript = context.need_transcript()
     account = None if address is None else context.backend.view(context.backend.head().number).account(address)
     return transcript.abis.revert(data, None if account is None else account.code_hash)

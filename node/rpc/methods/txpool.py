@@ -1,4 +1,4 @@
-"""The pool: transactions that are durable and wait for a block."""
+"""``txpool_``: the durable transactions that wait for a block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from node.rpc.registry import method
 
 
 def _split(context: Context) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """By sender and nonce: those that can be mined now, and those behind a gap."""
+    """Transactions by sender and nonce: those that can be mined now, and those after a nonce gap."""
     pending: dict[str, dict[str, Any]] = {}
     queued: dict[str, dict[str, Any]] = {}
     view = context.backend.view(context.backend.head().number)
@@ -45,7 +45,7 @@ def content_from(context: Context, address: Address) -> dict[str, Any]:
 
 @method("txpool_status")
 def status(context: Context) -> dict[str, str]:
-    """How many wait."""
+    """Numbers of pending and queued transactions."""
     pending, queued = _split(context)
     return {
         "pending": quantity(sum(map(len, pending.values()))),

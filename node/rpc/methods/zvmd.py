@@ -1,4 +1,4 @@
-"""``zvmd_``: what only this node has: its status, acknowledgement levels, idempotency keys, reads at a minimum LSN."""
+"""``zvmd_``: status, acknowledgement levels, idempotency keys, and reads at a minimum LSN."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def status(context: Context) -> dict[str, Any]:
 
 @rpc_method("zvmd_sendRawTransaction", overlaps=True)
 async def send_raw_transaction(context: Context, transaction: bytes, level: str = "mined") -> JsonObject:
-    """Send, and be answered at a level: accepted, durable, mined or indexed. The same bytes again are harmless."""
+    """Send a transaction; the answer comes at a level: accepted, durable, mined or indexed. Idempotent."""
     wanted = next((known for known in LEVELS if known == level), None)
     if wanted is None:
-        raise InvalidParams(f"level {level!r} is none of {', '.join(LEVELS)}")
+        raise InvalidParams(f"level {level!r} is not one of {', '.join(LEVELS)}")
     sent = await context.backend.submit(transaction, wanted, batch=current_work.get())
     return JsonObject({"hash": data(sent.hash), "lsn": sent.lsn, "blockNumber": sent.block_number, "level": level})
 
 
 @rpc_method("zvmd_transactionFate")
 def transaction_fate(context: Context, transaction_hash: Hash32) -> JsonObject:
-    """What became of a transaction: mined, waiting, replaced, dropped, reverted or unknown, and why."""
+    """The fate of a transaction: mined, waiting, replaced, dropped, reverted or unknown, and why."""
     fate = context.backend.fate(transaction_hash)
     return JsonObject({
         "hash": data(transaction_hash),

@@ -72,7 +72,7 @@ def web3py(url: str, contract: dict[str, Any]) -> Steps:
         "deploy": deploy,
         "call, estimate_gas": call,
         "a revert with its reason": reverted,
-        "a refusal is no revert": refused,
+        "a refusal is not a revert": refused,
         "events": events,
         "filters": filters,
         "send_raw_transaction": signed,

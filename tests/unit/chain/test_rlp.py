@@ -101,7 +101,7 @@ def test_depth_is_bounded() -> None:
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rlp, "MAX_SIZE_BYTES", 10)
-    with pytest.raises(InvalidRlp, match="most"):
+    with pytest.raises(InvalidRlp, match="limit"):
         rlp.decode(bytes(11))
 
 

@@ -111,7 +111,7 @@ def test_what_is_copied_and_forgotten_is_seen() -> None:
     one, two = program(copy, calldata=b"\1"), program(copy, calldata=b"\2")
     assert at_different_memory(one, two)[:2] == (4, ["memory"])
     padded = program(copy, calldata=b"\1\0\0")
-    assert compare(session(one), session(padded)).is_equal, "zeros that pad are no difference"
+    assert compare(session(one), session(padded)).is_equal, "zero padding is not a difference"
     of_code = code(1, 17, 0, "CODECOPY", 7, 0, "MSTORE STOP")
     assert at_different_memory(program(of_code + bytes(4) + b"\1"), program(of_code + bytes(4) + b"\2"))[:2] == (
         4, ["memory"]

@@ -210,7 +210,7 @@ DOUBLED = b"\x82" + b"\xa4name\xa1x" * 2
 
 HOSTILE: dict[str, tuple[bytes, type[Exception]]] = {
     "empty": (b"", NotASessionFile),
-    "text": (b"hello, this is no session", NotASessionFile),
+    "text": (b"hello, this is not a session", NotASessionFile),
     "zip": (b"PK\x03\x04" + bytes(100), NotASessionFile),
     "pickle": (b"\x80\x04\x95" + bytes(50), NotASessionFile),
     "magic alone": (MAGIC, SessionFileDamaged),

@@ -1,4 +1,4 @@
-"""Who may come in, as a table: Host, Origin, address and token against what may be called."""
+"""Who may connect, as a table: Host, Origin, address and token against what may be called."""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> 
 
 @pytest.mark.parametrize("left_out", [0, 1])
 def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pytest.LogCaptureFixture) -> None:
-    """It got a page of text that is no JSON, and the log a traceback."""
+    """It got a page of text that is not JSON, and the log a traceback."""
 
     async def run() -> bytes:
         service = rpc_service(MemoryBackend())

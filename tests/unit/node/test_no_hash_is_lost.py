@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from chain.state import EMPTY_ACCOUNT
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
-from node.engine.completion import Draft
+from node.engine.drafts import Draft
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Submit
 from tests.durability.nodes import GWEI, LocalNode

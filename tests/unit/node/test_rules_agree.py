@@ -191,7 +191,7 @@ FAULTS: dict[str, tuple[int, dict[str, object], Account, str, Fork]] = {
     ),
     "authorizations that create": (SET_CODE, {"to": None}, Account(0, ETHER), "InvalidAuthorizationList", Fork.PRAGUE),
 }  # fmt: skip
-"""By fault: type, fields, sender's account, refusal, and the fork from which it is one; before it is no fault."""
+"""By fault: type, fields, sender's account, refusal, and the fork from which it is one."""
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -199,7 +199,7 @@ def test_pool_and_execution_refuse_alike(machine: Machine, name: str) -> None:
     kind, fields, account, refusal, since = FAULTS[name]
     for fork in Fork:
         if kind == LEGACY and fields.get("chain_id") == 2 and fork < since:
-            continue  # a replay-protected signature is no signature yet
+            continue  # a replay-protected signature is not valid yet
         tx = sign_transaction(transaction(fork, kind, **fields), SECRET)
         state = state_with(account)
         expected = refusal if fork >= since else ""

@@ -14,7 +14,7 @@ from chain.production import ChainSettings
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.api.errors import NodeStopping, TransactionDropped
-from node.engine.completion import Draft
+from node.engine.drafts import Draft
 from node.engine.logged_chain import LoggedChain
 from node.engine.pool import Pool, PooledTransaction
 from node.engine.requests import Cheat, Control, Freeze, KeepTemplate, Mine, Request, Submit

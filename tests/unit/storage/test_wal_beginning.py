@@ -1,4 +1,4 @@
-"""A pruned log as the log sees it: where it begins is believed if the file and the first segment both say so (T9)."""
+"""A pruned log as the log sees it: where it begins is believed if the file and the first segment both say so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call of the log's workloads fails, once or for ever: policy kept, nothing acknowledged lost."""
+"""Every call of the log's workloads fails, once or until repaired: policy kept, nothing acknowledged lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling under the system unit's confinement: its system call filter is no hindrance, MemoryDenyWriteExecute is.
+"""Compiling under the system unit's confinement: its system call filter allows it, MemoryDenyWriteExecute does not.
 
 The filter is that of `systemd/zvmd.service`, expanded by systemd-analyze and loaded with libseccomp into a process of
 its own: no systemd has to run.
@@ -89,7 +89,7 @@ def allowed() -> list[str]:
 
 
 def expanded(name: str) -> set[str]:
-    """A set's system calls; the name itself if it is no set."""
+    """A set's system calls; the name itself if it is not a set."""
     if not name.startswith("@"):
         return {name}
     assert ANALYZE is not None

@@ -240,8 +240,8 @@ def test_uncles_are_paid_once_and_checked() -> None:
         ((first.header,), "in the chain already"),
         ((replace(uncle, extra_data=b"1"), replace(uncle, extra_data=b"1")), "in the chain already"),
         ((bad_uncle,), "gas_limit"),
-        ((replace(uncle, parent_hash=ZERO_HASH),), "no child of an ancestor"),
-        ((replace(sibling, parent_hash=second.hash),), "no child of an ancestor"),
+        ((replace(uncle, parent_hash=ZERO_HASH),), "not a child of an ancestor"),
+        ((replace(sibling, parent_hash=second.hash),), "not a child of an ancestor"),
         (tuple(replace(sibling, extra_data=bytes([n])) for n in range(3)), "3 uncles"),
     ]
     for uncles, reason in cases:

@@ -72,5 +72,5 @@ def revert(c: Emitter) -> None:
 
 @opcode("INVALID")
 def invalid(c: Emitter) -> None:
-    """Halt, as any byte that is no opcode does (EIP-141)."""
+    """Halt, as any byte that is not an opcode does (EIP-141)."""
     c.b.do(f"br label %{c.failure(Halt.INVALID_OPCODE)}")

@@ -1,4 +1,4 @@
-"""KECCAK256."""
+"""Emitter of KECCAK256 (Yellow Paper, appendix H)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class CompilerStatus(NamedTuple):
     waiting: int = 0
     """Contracts in its queue."""
     killed: int = 0
-    """Processes that hung or died."""
+    """Number of processes that hung or died."""
     faults: int = 0
     """Exceptions in its thread, and times that the thread had to be replaced."""
     last_fault: str = ""

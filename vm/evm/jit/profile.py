@@ -22,7 +22,7 @@ class Profile:
         self.cool(next_look)
 
     def cool(self, next_look: int) -> None:
-        """Begin anew: nothing counted, nothing compiled."""
+        """Reset: nothing counted, nothing compiled."""
         self.calls = 0
         self.next_look = next_look
         """The number of calls at which the counts are looked at again."""

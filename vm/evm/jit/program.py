@@ -24,7 +24,7 @@ _EXACT: Final = {BY_NAME[name].byte for name in ("GAS", "JUMPI", "SSTORE")}
 
 
 class Operation(NamedTuple):
-    """One opcode at its place; what is no opcode of the fork is INVALID."""
+    """One opcode at its place; a byte that is not an opcode of the fork is INVALID."""
 
     pc: int
     row: Opcode

@@ -1,9 +1,9 @@
-"""Plain calls in native code: the callee's frame is begun, and ended into its caller, without leaving.
+"""Plain calls in native code: the callee's frame begins and ends without returning to Python.
 
-Plain is a call without value to an account that Python has called before in this execution (`Callee`), while nobody
-steps or traces. All else leaves to Python, which finds the frames native code began by `StateBlock.DEPTH` and
-`Field.IS_KNOWN`. The callee reads its calldata from the memory of its caller, which is suspended, and the caller its
-return data from the memory of the callee, which nobody begins again before the caller makes another call.
+A plain call has no value, and goes to an account that Python has called before in this execution (`Callee`), without
+stepping or tracing. All others return to Python, which finds the frames that native code began by `StateBlock.DEPTH`
+and `Field.IS_KNOWN`. The callee reads its calldata from the memory of its caller, which is suspended, and the caller
+its return data from the memory of the callee, which is not reused before the caller makes another call.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ from vm.message import CallKind, Halt
 
 _ATTRIBUTES: Final = "nounwind noimplicitfloat"
 _OF_STORAGE: Final = (Field.STORAGE_TAG, Field.COMPLETE)
-"""Those of the caller where a call runs on its storage."""
+"""Registers copied from the caller where a call runs on its storage."""
 _MARKS: Final = {
     Field.UNDO_MARK: StateBlock.UNDO,
     Field.LOG_MARK: StateBlock.LOGS_END,
     Field.REFUND_MARK: StateBlock.REFUND,
 }
-"""Where the native state stood when the frame began."""
+"""Positions in the native state at the beginning of the frame."""
 
 
 class _Callee(NamedTuple):
-    """What a plain call has found out, as SSA values."""
+    """The facts about a plain call, as SSA values."""
 
     frame: str
-    """The callee's frame, not begun."""
+    """The callee's frame, not started yet."""
     block: str
     """The native state."""
     known: str
@@ -65,14 +65,14 @@ class _Callee(NamedTuple):
     number: str
     address: str
     granted: str
-    """Gas it is given."""
+    """Gas given to it."""
     data: str
-    """Address of its calldata, and the bytes of it."""
+    """Address of its calldata; ``data_size`` is the length in bytes."""
     data_size: str
 
 
 class _Place(NamedTuple):
-    """Where to go on: registers, and maps of compiled code."""
+    """Where to continue: registers, and maps of compiled code."""
 
     frame: str
     sp: Operand
@@ -94,13 +94,13 @@ def ir(fork: Fork) -> str:
 
 
 def _enter(b: Builder, place: _Place) -> None:
-    """Go on in a frame, in compiled code if it has some for the pc."""
+    """Continue in a frame, in compiled code if there is any for the pc."""
     function = through_maps(b, place.entries, place.functions, place.pc, place.table, place.ip)
     go_on(b, function, frame=place.frame, sp=str(place.sp), gas=place.gas, ip=place.ip, table=place.table)
 
 
 def _leave_unless(b: Builder, condition: str, code: int) -> None:
-    """Leave to Python where the i1 does not hold."""
+    """Return to Python unless the i1 holds."""
     b.branch(condition, "begin", "leave")
     b.place("leave")
     go_on(b, f"@exit{int(code)}")
@@ -108,7 +108,7 @@ def _leave_unless(b: Builder, condition: str, code: int) -> None:
 
 
 def _both(b: Builder, *conditions: str) -> str:
-    """Whether all hold, i1."""
+    """Whether all conditions hold, i1."""
     both, *others = conditions
     for other in others:
         both = b.let(f"and i1 {both}, {other}")
@@ -131,7 +131,7 @@ def _call(row: Opcode, gas: GasSchedule) -> str:
 
 
 def _begin(b: Builder, kind: CallKind, row: Opcode, gas: GasSchedule) -> _Callee:
-    """Find out whether the call is plain; suspend the caller as it will go on."""
+    """Check that the call is plain, and suspend the caller in the state in which it will continue."""
     has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
     gas_at = 160 if has_value else 128
     following, block = get_field(b, Field.NEXT, "ptr"), get_field(b, Field.LEDGER, "ptr")
@@ -163,7 +163,7 @@ def _begin(b: Builder, kind: CallKind, row: Opcode, gas: GasSchedule) -> _Callee
 
 def _set_registers(b: Builder, kind: CallKind, callee: _Callee) -> dict[Field, str]:
     """Registers of the callee at its beginning; those of its `Callee`, by field."""
-    # Each is written as soon as it is read: many values that live at once would be spilled.
+    # Each is written as soon as it is read: many values live at once would be spilled.
     found: dict[Field, str] = {}
     for place, field in enumerate(CALLEE_FIELDS):
         if field in _OF_STORAGE and kind in (CallKind.CALLCODE, CallKind.DELEGATECALL):
@@ -223,7 +223,7 @@ def _end(halt: Halt) -> str:
     b, is_success = Builder(), halt is not Halt.REVERT
     caller, journaled = get_field(b, Field.CALLER, "ptr"), get_field(b, Field.IS_JOURNALED)
     conditions = [b.let(f"icmp ne ptr {caller}, null")]
-    if not is_success:  # what the journal holds of the frame only Python can undo
+    if not is_success:  # only Python can undo the frame's changes in the journal
         conditions.append(b.let(f"icmp eq i64 {journaled}, 0"))
     _leave_unless(b, _both(b, *conditions), halt)
     block = get_field(b, Field.LEDGER, "ptr")
@@ -247,7 +247,7 @@ def _end(halt: Halt) -> str:
 
 
 def _give_output(b: Builder, caller: str) -> None:
-    """Give the output to the caller: return data, and what it wanted in its memory."""
+    """Give the output to the caller: as return data, and in its output area of memory."""
     offset, size = get_field(b, Field.RESULT_OFFSET), get_field(b, Field.RESULT_LENGTH)
     output = b.at(get_field(b, Field.MEMORY, "ptr"), offset)
     set_field(b, Field.RETURNDATA, output, "ptr", caller)

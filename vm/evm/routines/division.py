@@ -1,4 +1,4 @@
-"""256-bit division as IR. Wide ``udiv`` is never left to LLVM, whose expansion is a bit loop.
+"""Division of 256-bit words as IR. LLVM is never given a wide ``udiv``, which it expands to a loop over bits.
 
 Divisors of one limb use Möller and Granlund's reciprocal (2 by 1); wider ones their 3-by-2 quotient guess
 inside Knuth's algorithm D, with the divisor shifted so that its top bit is bit 255: then every quotient limb

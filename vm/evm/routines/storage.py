@@ -147,7 +147,7 @@ def _undo() -> str:
 
 
 def _find(b: Builder, kind: str) -> tuple[str, str]:
-    """The native state and the slot's entry, which the frame is told; leaves the routine where there is none."""
+    """The native state and the slot's entry, which the frame gets; leaves the routine where there is none."""
     block = get_field(b, Field.LEDGER, "ptr")
     entry = b.let(f"call ptr @find_slot(ptr %frame, ptr {block}, i256 %key, i64 {kind})")
     b.branch(b.let(f"icmp eq ptr {entry}, null"), "lacking", "present")

@@ -125,7 +125,7 @@ class Code(Builder):
         return "\n".join([head + " {", *slots, *self.lines, "}", ""])
 
     def lay(self, slot: str, pointer: str, distance: int) -> bool:
-        """Put a slot into memory of the caller's; False if this is no slot, or one already put there."""
+        """Put a slot into memory of the caller's; False if this is not a slot, or one already put there."""
         if not self._slots.get(slot, "").startswith("alloca"):
             return False
         self._slots[slot] = f"getelementptr i8, ptr {pointer}, i64 {distance}"

@@ -1,4 +1,4 @@
-"""Everything that grows in memory, how large it is now and how large it may get: a part of ``zvmd status``."""
+"""Everything that grows in memory, with its size and its limit, for ``zvmd status``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_C
 from storage.store import Store
 from storage.wal.writer import MAX_PENDING
 
-Bound = tuple[int | None, int]
-"""How large it is now, None if that is not measured, and how large it may get."""
+Usage = tuple[int | None, int]
+"""The current size, None if it is not measured, and the limit."""
 
 
-def bounds(
-    store: Store, pool: Pool, committer: Committer, others: Callable[[], Mapping[str, Bound]] = dict
+def limit_usage(
+    store: Store, pool: Pool, committer: Committer, others: Callable[[], Mapping[str, Usage]] = dict
 ) -> dict[str, dict[str, Any]]:
-    """By name: ``used`` and ``max``, also of ``others``; docs/operations.md says what happens at the limit."""
+    """``used`` and ``max`` by name, including ``others``; docs/operations.md says what happens at each limit."""
     applied = store.applied
     headers, transactions, receipts = store.chain.cached()
     accounts, slots, code = store.state.cached()
-    table: dict[str, Bound] = {
+    table: dict[str, Usage] = {
         "inbox requests": (committer.waiting, INBOX_MAX),
         "pool transactions": (len(pool), pool.transactions_max),
         "overlay bytes": (store.state.overlay_bytes, OVERLAY_BYTES_MAX),
