@@ -39,7 +39,7 @@ _LAST_BLOCK = b"\xff" * 9
 _LAST_SLOT = b"\xff" * 33
 
 
-class CodeCache:
+class BytecodeCache:
     """Byte code by hash, bounded in bytes, shared by all epochs: what a hash names never changes."""
 
     def __init__(self, limit_bytes: int = CODE_CACHE_BYTES) -> None:
@@ -81,7 +81,7 @@ class Epoch:
     oldest: int
     """First block whose state can be read."""
     layers: tuple[Layer, ...]
-    codes: CodeCache
+    codes: BytecodeCache
     accounts: ReadCache[Address, StoredAccount] = field(default_factory=_account_cache)
     """Values at ``floor``."""
     slots: ReadCache[tuple[Address, int], int] = field(default_factory=_slot_cache)

@@ -24,7 +24,7 @@ from storage.state.changes import flatten, rewound_layer
 from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.positions import Positions, stored_positions
-from storage.state.reader import CodeCache, Epoch, StateView
+from storage.state.reader import BytecodeCache, Epoch, StateView
 
 
 def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
@@ -71,7 +71,7 @@ class StateStore:
         snapshot = kv.snapshot()
         floor, root = stored_head(snapshot)
         oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
-        self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), CodeCache())
+        self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), BytecodeCache())
         self.positions = self._stored_positions = stored_positions(snapshot)
         """Where the blocks' states are; replaced, never changed."""
         self.position = floor

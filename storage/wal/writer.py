@@ -28,7 +28,7 @@ from storage.wal.format import (
     encode_group,
     record_size,
 )
-from storage.wal.reader import Place, Places
+from storage.wal.reader import GroupBoundaries, GroupBoundary
 from storage.wal.records import SCHEMA
 from storage.wal.segments import OpenSegment, SegmentFile, create_segment
 
@@ -62,7 +62,7 @@ class LogWriter:
         sealed: list[SegmentFile],
         tail: OpenSegment,
         watermark: Watermark,
-        places: Places,
+        places: GroupBoundaries,
         lock: Lock,
         *,
         segment_size: int,
@@ -158,8 +158,8 @@ class LogWriter:
             last = SegmentFile(tail.path, tail.header, None, self._durable_end)
             return [*self._sealed, *([] if self._is_tail_sealed else [last])], self._durable_lsn
 
-    def place_before(self, lsn: int, salt: bytes | None = None) -> Place | None:
-        """See `Places.before`."""
+    def place_before(self, lsn: int, salt: bytes | None = None) -> GroupBoundary | None:
+        """See `GroupBoundaries.before`."""
         with self._memory:
             return self._places.before(lsn, salt)
 
@@ -221,7 +221,7 @@ class LogWriter:
             tail.end += len(group.data)
             tail.last_lsn, tail.chain = group.last_lsn, group.chain
             self._durable_end, self._durable_lsn = tail.end, group.last_lsn
-            self._places.note(Place(tail.header.salt, tail.end, tail.last_lsn, tail.chain))
+            self._places.note(GroupBoundary(tail.header.salt, tail.end, tail.last_lsn, tail.chain))
             self._group = None
         self._watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
         reach("wal.mark.after")

@@ -17,7 +17,7 @@ from node.rpc.errors import AccessListUnsettled
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
 from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.registry import method
-from node.tracers.access import Access, AccessTracer
+from node.tracers.access import AccessTracer, UsedAccessList
 from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
@@ -108,7 +108,7 @@ def create_access_list(
     overrides = overrides_of(state_overrides, None)
     for _ in range(ACCESS_LIST_ROUNDS_MAX):  # what is warm can change what is used
         listed = transaction.access_list
-        used: Access = context.backend.trace_call(
+        used: UsedAccessList = context.backend.trace_call(
             transaction, at, overrides, lambda run: AccessTracer(run, recipient)
         )
         if used.entries == listed:
