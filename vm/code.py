@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from chain.lru import Lru
 from chain.types import Hash32
 from vm.delegation import delegation_target
 from vm.limits import CODE_CACHE_BYTES, CODE_CACHE_ENTRIES
@@ -58,32 +57,17 @@ class CodeCache:
 
     def __init__(self, map_jumps: Callable[[int, int, int], None]) -> None:
         self._map_jumps = map_jumps
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[Hash32, Code] = OrderedDict()
-        self._bytes = 0
+        self._entries: Lru[Hash32, Code] = Lru(CODE_CACHE_BYTES, lambda code: 2 * code.length, CODE_CACHE_ENTRIES)
 
     def get(self, code_hash: Hash32) -> Code | None:
         """The code if it is known."""
-        if code_hash not in self._entries:
-            return None
-        try:
-            self._entries.move_to_end(code_hash)
-            return self._entries[code_hash]
-        except KeyError:  # another thread has just dropped it
-            return None
+        return self._entries.get(code_hash)
 
     def add(self, code_hash: Hash32, code: bytes) -> Code:
         """Analyse code and cache it."""
         analysed = Code(code, self._map_jumps)
-        with self._lock:
-            if code_hash not in self._entries:
-                self._entries[code_hash] = analysed
-                self._bytes += 2 * analysed.length
-            while len(self._entries) > CODE_CACHE_ENTRIES or self._bytes > CODE_CACHE_BYTES:
-                if len(self._entries) == 1:
-                    break
-                _, old = self._entries.popitem(last=False)
-                self._bytes -= 2 * old.length
+        if self._entries.get(code_hash) is None:  # what is known of a running code stays with it
+            self._entries.put(code_hash, analysed)
         return analysed
 
     def analyse(self, code: bytes) -> Code:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ import structlog
 
 from chain.console_log import shown
 from chain.errors import ZvmdError
+from chain.lru import Lru
 from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from node.transcript.abis import Abis
@@ -97,8 +98,7 @@ class Transcript:
         self._now = now
         self.enabled = enabled
         self._chain: ChainReader | None = None
-        self._notes: OrderedDict[Hash32, Note] = OrderedDict()
-        self._notes_bytes = 0
+        self._notes: Lru[Hash32, Note] = Lru(NOTES_MAX_BYTES, lambda note: note.size)
         self._tasks: deque[Callable[[], None]] = deque()
         self._dropped = 0
         """Tasks that found no room."""
@@ -142,12 +142,7 @@ class Transcript:
             return
         halt = "" if outcome.success or outcome.halt.is_revert else outcome.halt.name.lower().replace("_", " ")
         note = Note(halt, outcome.output[:REVERT_MAX_BYTES] if not outcome.success else b"", console)
-        with self._changed:
-            before = self._notes.pop(transaction.hash, None)
-            self._notes[transaction.hash] = note
-            self._notes_bytes += note.size - (before.size if before is not None else 0)
-            while self._notes_bytes > NOTES_MAX_BYTES:
-                self._notes_bytes -= self._notes.popitem(last=False)[1].size
+        self._notes.put(transaction.hash, note)
 
     @contextmanager
     def telling_refusal(self, transaction_hash: Hash32 | None, sender: Address) -> Iterator[None]:
@@ -273,9 +268,7 @@ class Transcript:
         block, receipts, senders = chain.block(number), chain.receipts(number), chain.senders(number)
         transactions = block.transactions if block is not None else ()
         for transaction, receipt, sender in zip(transactions, receipts or (), senders or (), strict=False):
-            with self._changed:
-                note = self._notes.pop(transaction.hash, None)
-                self._notes_bytes -= note.size if note is not None else 0
+            note = self._notes.pop(transaction.hash)
             self._print(self._transaction_entry(number, transaction, receipt, sender, note))
 
     def _print(self, entry: Entry) -> None:

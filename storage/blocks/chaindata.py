@@ -6,7 +6,6 @@ first and at the store then: a block leaves the tail only after it is in the sto
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
@@ -14,6 +13,7 @@ from typing import Generic, TypeVar
 from chain import rlp
 from chain.blocks import Block, Header, decode_block, decode_header, encode_block, encode_header, transactions_root
 from chain.errors import InvalidRlp, InvalidTransaction
+from chain.lru import Lru
 from chain.receipts import Receipt, receipts_root
 from chain.transactions import sender_of
 from chain.types import Address, Hash32
@@ -35,46 +35,37 @@ T = TypeVar("T")
 
 
 class _Recent(Generic[T]):
-    """Decoded things by block number, the least recently used forgotten first, limited by their weight together."""
+    """Decoded things by block number, read where they are not in memory, limited by their weight together."""
 
     def __init__(self, limit: int, read: Callable[[int], T | None], weigh: Callable[[T], int]) -> None:
-        self._limit = limit
         self._read = read
-        self._weigh = weigh
-        self._weight = 0
-        self._items: OrderedDict[int, T] = OrderedDict()
+        self._items: Lru[int, T] = Lru(limit, weigh)
         self._lock = Lock()
         self._rewinds = 0
 
     def get(self, number: int) -> T | None:
         """The thing, from memory or read now; None if there is none."""
-        with self._lock:
-            item = self._items.get(number)
-            if item is not None:
-                self._items.move_to_end(number)
-                return item
-            rewinds = self._rewinds
+        item = self._items.get(number)
+        if item is not None:
+            return item
+        rewinds = self._rewinds
         item = self._read(number)
         if item is not None:
             with self._lock:
-                if rewinds == self._rewinds and number not in self._items:  # else what was read may be gone
-                    self._items[number] = item
-                    self._weight += self._weigh(item)
-                while self._weight > self._limit and len(self._items) > 1:
-                    self._weight -= self._weigh(self._items.popitem(last=False)[1])
+                if rewinds == self._rewinds:  # else what was read may be gone
+                    self._items.put(number, item)
         return item
 
     @property
     def weight(self) -> int:
         """Of all together."""
-        return self._weight
+        return self._items.weight
 
     def forget_after(self, number: int) -> None:
         """Forget everything above a block number."""
         with self._lock:
             self._rewinds += 1
-            for later in [key for key in self._items if key > number]:
-                self._weight -= self._weigh(self._items.pop(later))
+            self._items.drop(lambda later: later > number)
 
 
 class ChainData:

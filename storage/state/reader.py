@@ -6,12 +6,11 @@ view pins an epoch and a block number; nothing either refers to changes for that
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from threading import Lock
 
 from chain.hashing import EMPTY_ROOT, keccak256
+from chain.lru import Lru
 from chain.state import EMPTY_CODE_HASH, Account
 from chain.types import Address, Hash32
 from storage.errors import StateStoreCorrupt
@@ -39,28 +38,9 @@ _LAST_BLOCK = b"\xff" * 9
 _LAST_SLOT = b"\xff" * 33
 
 
-class BytecodeCache:
+def code_cache() -> Lru[Hash32, bytes]:
     """Byte code by hash, bounded in bytes, shared by all epochs: what a hash names never changes."""
-
-    def __init__(self, limit_bytes: int = CODE_CACHE_BYTES) -> None:
-        self._limit_bytes = limit_bytes
-        self._codes: OrderedDict[Hash32, bytes] = OrderedDict()
-        self.size_in_bytes = 0
-        self._lock = Lock()
-
-    def get(self, code_hash: Hash32) -> bytes | None:
-        """The code, None if not cached."""
-        return self._codes.get(code_hash)
-
-    def put(self, code_hash: Hash32, code: bytes) -> None:
-        """Remember code, forgetting what was put first."""
-        with self._lock:
-            if code_hash in self._codes:
-                return
-            self._codes[code_hash] = code
-            self.size_in_bytes += len(code)
-            while self.size_in_bytes > self._limit_bytes and len(self._codes) > 1:
-                self.size_in_bytes -= len(self._codes.popitem(last=False)[1])
+    return Lru(CODE_CACHE_BYTES, len)
 
 
 def _account_cache() -> ReadCache[Address, StoredAccount]:
@@ -81,7 +61,7 @@ class Epoch:
     oldest: int
     """First block whose state can be read."""
     layers: tuple[Layer, ...]
-    codes: BytecodeCache
+    codes: Lru[Hash32, bytes]
     accounts: ReadCache[Address, StoredAccount] = field(default_factory=_account_cache)
     """Values at ``floor``."""
     slots: ReadCache[tuple[Address, int], int] = field(default_factory=_slot_cache)

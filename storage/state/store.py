@@ -24,7 +24,7 @@ from storage.state.changes import flatten, rewound_layer
 from storage.state.keys import ACCOUNT_NODE, META_OLDEST, META_STATE, StoredAccount
 from storage.state.overlay import Layer
 from storage.state.positions import Positions, stored_positions
-from storage.state.reader import BytecodeCache, Epoch, StateView
+from storage.state.reader import Epoch, StateView, code_cache
 
 
 def stored_head(snapshot: KeyValueSnapshot) -> tuple[int, Hash32]:
@@ -71,7 +71,7 @@ class StateStore:
         snapshot = kv.snapshot()
         floor, root = stored_head(snapshot)
         oldest = int.from_bytes(snapshot.get(META_OLDEST) or b"", "big")
-        self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), BytecodeCache())
+        self._epoch = Epoch(snapshot, floor, oldest, (Layer(floor, root),), code_cache())
         self.positions = self._stored_positions = stored_positions(snapshot)
         """Where the blocks' states are; replaced, never changed."""
         self.position = floor
@@ -119,7 +119,7 @@ class StateStore:
     def cached(self) -> tuple[int, int, int]:
         """Accounts, slots and bytes of code in memory that are in the store too."""
         epoch = self._epoch
-        return len(epoch.accounts), len(epoch.slots), epoch.codes.size_in_bytes
+        return len(epoch.accounts), len(epoch.slots), epoch.codes.weight
 
     @property
     def overlay_bytes(self) -> int:
