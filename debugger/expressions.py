@@ -65,7 +65,7 @@ class _Absent(Exception):
     """A stack word is missing."""
 
 
-class Part(NamedTuple):
+class ParsedPart(NamedTuple):
     """A parsed part: how to compute it, and the only opcodes or pcs at which it can hold (None: any)."""
 
     node: Node
@@ -142,7 +142,7 @@ class _Parser:
         self._at = 0
         self._nodes = 0
 
-    def parse(self) -> Part:
+    def parse(self) -> ParsedPart:
         part = self._binary(1, 0)
         if self._at < len(self._tokens):
             raise InvalidExpression(f"unexpected {self._tokens[self._at]!r}")
@@ -162,7 +162,7 @@ class _Parser:
         if self._next() != token:
             raise InvalidExpression(f"expected {token!r} before {self._tokens[self._at - 1]!r}")
 
-    def _binary(self, weakest: int, depth: int) -> Part:
+    def _binary(self, weakest: int, depth: int) -> ParsedPart:
         left = self._unary(depth + 1)
         while True:
             operator = self._peek()
@@ -177,7 +177,7 @@ class _Parser:
             self._at += 1
             left = _combine(operator, left, self._binary(strength + 1, depth + 1))
 
-    def _unary(self, depth: int) -> Part:
+    def _unary(self, depth: int) -> ParsedPart:
         self._nodes += 1
         if self._nodes > EXPRESSION_NODES or depth > EXPRESSION_DEPTH:
             raise InvalidExpression("too long or too deeply nested")
@@ -189,20 +189,20 @@ class _Parser:
         if token in ("!", "~", "-"):
             inner = self._unary(depth + 1).node
             return {
-                "!": Part(lambda p: not inner(p)),
-                "~": Part(lambda p: ~inner(p) & UINT256_MAX),
-                "-": Part(lambda p: -inner(p) & UINT256_MAX),
+                "!": ParsedPart(lambda p: not inner(p)),
+                "~": ParsedPart(lambda p: ~inner(p) & UINT256_MAX),
+                "-": ParsedPart(lambda p: -inner(p) & UINT256_MAX),
             }[token]
         if token[0].isdigit():
             return _number(token)
         return self._name(token, depth)
 
-    def _name(self, token: str, depth: int) -> Part:
+    def _name(self, token: str, depth: int) -> ParsedPart:
         if token in _NAMES:
-            return Part(_NAMES[token], name=token)
+            return ParsedPart(_NAMES[token], name=token)
         if token in BY_NAME:
             byte = BY_NAME[token].byte
-            return Part(lambda _: byte, constant=byte)
+            return ParsedPart(lambda _: byte, constant=byte)
         if token not in _INDEXED:
             raise InvalidExpression(f"unknown name {token!r}")
         word, part = _INDEXED[token]
@@ -212,10 +212,10 @@ class _Parser:
             self._expect(":")
             second = self._binary(1, depth).node
             self._expect("]")
-            return Part(lambda p: part(p, first(p), second(p)))
+            return ParsedPart(lambda p: part(p, first(p), second(p)))
         self._expect("]")
         assert word is not None
-        return Part(lambda p: word(p, first(p)))
+        return ParsedPart(lambda p: word(p, first(p)))
 
 
 _INDEXED: Final[
@@ -229,25 +229,25 @@ _INDEXED: Final[
 """The meanings of ``name[i]`` and ``name[a:b]``; None for a form that does not exist."""
 
 
-def _number(token: str) -> Part:
+def _number(token: str) -> ParsedPart:
     number = int(token, 16 if token[:2] in ("0x", "0X") else 10)
     if number > UINT256_MAX:
         raise InvalidExpression(f"{token} is above 2**256 - 1")
-    return Part(lambda _: number, constant=number)
+    return ParsedPart(lambda _: number, constant=number)
 
 
-def _combine(operator: str, left: Part, right: Part) -> Part:
+def _combine(operator: str, left: ParsedPart, right: ParsedPart) -> ParsedPart:
     a, b = left.node, right.node
     if operator == "&&":
-        return Part(
+        return ParsedPart(
             lambda p: a(p) != 0 and b(p) != 0,
             _both(left.opcodes, right.opcodes),
             _both(left.pcs, right.pcs),
         )
     if operator == "||":
-        return Part(lambda p: a(p) != 0 or b(p) != 0)
+        return ParsedPart(lambda p: a(p) != 0 or b(p) != 0)
     meaning = _BINARY[operator][1]
-    part = Part(lambda p: meaning(a(p), b(p)))
+    part = ParsedPart(lambda p: meaning(a(p), b(p)))
     if operator == "==":
         for name, constant in ((left.name, right.constant), (right.name, left.constant)):
             if constant is not None and name == "op":

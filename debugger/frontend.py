@@ -54,7 +54,7 @@ def read_code(session: Session, frame: int | None, offset: int = 0, limit: int =
     return CodePage(address, digest, len(code), offset, page, fork, view.is_create)
 
 
-class Marks(msgspec.Struct, frozen=True, rename="camel"):
+class TimelineMarks(msgspec.Struct, frozen=True, rename="camel"):
     """The marks along a session's timeline."""
 
     step: int
@@ -66,10 +66,10 @@ class Marks(msgspec.Struct, frozen=True, rename="camel"):
     """Steps at which this branch was edited."""
 
 
-def timeline_marks(session: Session) -> Marks:
+def timeline_marks(session: Session) -> TimelineMarks:
     """The marks of the current branch."""
     timeline = session.timeline
-    return Marks(
+    return TimelineMarks(
         timeline.step,
         timeline.keyframes.steps,
         timeline.keyframes.bytes,
@@ -124,7 +124,7 @@ def _bytes(position: Position, whole: re.Match[str]) -> Bytes:
     return Bytes(hex_of(position.memory(start, stop)))
 
 
-class Instruction(NamedTuple):
+class ListingLine(NamedTuple):
     """A line of a listing."""
 
     pc: int
@@ -138,7 +138,7 @@ class Instruction(NamedTuple):
         return f"{self.name} 0x{self.data.hex()}" if self.data else self.name
 
 
-def disassemble(code: bytes, fork: Fork) -> Iterator[Instruction]:
+def disassemble(code: bytes, fork: Fork) -> Iterator[ListingLine]:
     """
     >>> [line.text for line in disassemble(bytes.fromhex("6001015f0c"), Fork.CANCUN)]
     ['PUSH1 0x01', 'ADD', 'PUSH0', 'UNKNOWN_0c']
@@ -147,5 +147,5 @@ def disassemble(code: bytes, fork: Fork) -> Iterator[Instruction]:
     while pc < len(code):
         row = table.get(code[pc])
         size = 0 if row is None else row.immediate
-        yield Instruction(pc, opcode_name(code[pc], fork), code[pc + 1 : pc + 1 + size])
+        yield ListingLine(pc, opcode_name(code[pc], fork), code[pc + 1 : pc + 1 + size])
         pc += 1 + size

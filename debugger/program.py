@@ -90,7 +90,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         )
         return replace(self, value=storable(self.value), block=block, state=state)
 
-    def launch(self) -> Launch:
+    def launch(self) -> ReadyProgram:
         """The program checked and parsed. Raises `InvalidProgram` and errors of the transaction."""
         if sum(given is not None for given in (self.code, self.to, self.transaction)) != 1:
             raise InvalidProgram("give exactly one of code, to and transaction")
@@ -101,7 +101,7 @@ class Program(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
             raise InvalidProgram("create needs code")
         caller = address_of(self.caller, "caller")
         target = self.to or self.address
-        return Launch(
+        return ReadyProgram(
             environment,
             tx,
             sender_of(tx) if tx is not None else caller,
@@ -195,7 +195,7 @@ def _accounts(state: Mapping[str, AccountSetup]) -> dict[Address, _Account]:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class ReadyProgram:
     """A validated program, which can be started any number of times."""
 
     environment: BlockEnvironment

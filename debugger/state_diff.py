@@ -16,7 +16,7 @@ STATE_SLOTS = 1 << 20
 """Most slots in one comparison."""
 
 
-class Change(msgspec.Struct, frozen=True):
+class Difference(msgspec.Struct, frozen=True):
     """A value on the left and on the right; None where there is none."""
 
     left: str | None
@@ -26,15 +26,15 @@ class Change(msgspec.Struct, frozen=True):
 class StateDiff(msgspec.Struct, frozen=True, rename="camel"):
     """The differences between two positions."""
 
-    accounts: dict[str, dict[str, Change]]
+    accounts: dict[str, dict[str, Difference]]
     """By address: balance, nonce, codeHash."""
-    storage: dict[str, dict[str, Change]]
-    transient_storage: dict[str, dict[str, Change]]
-    stack: dict[int, Change]
+    storage: dict[str, dict[str, Difference]]
+    transient_storage: dict[str, dict[str, Difference]]
+    stack: dict[int, Difference]
     """Words counted from the bottom of the running frames' stacks."""
-    memory: dict[int, Change]
+    memory: dict[int, Difference]
     """32-byte pieces by offset."""
-    position: dict[str, Change]
+    position: dict[str, Difference]
     """pc, opcode, gas, depth, logs, halt."""
 
 
@@ -74,12 +74,12 @@ def diff_state_slices(
         b.close()
 
 
-def _change(left: object, right: object) -> Change:
-    return Change(None if left is None else str(left), None if right is None else str(right))
+def _change(left: object, right: object) -> Difference:
+    return Difference(None if left is None else str(left), None if right is None else str(right))
 
 
-def _account_changes(a: Timeline, b: Timeline, addresses: list[bytes]) -> dict[str, dict[str, Change]]:
-    found: dict[str, dict[str, Change]] = {}
+def _account_changes(a: Timeline, b: Timeline, addresses: list[bytes]) -> dict[str, dict[str, Difference]]:
+    found: dict[str, dict[str, Difference]] = {}
     for address in addresses:
         one, two = (t.execution.journal.account(address) for t in (a, b))  # type: ignore[arg-type]
         pairs = {
@@ -95,8 +95,8 @@ def _account_changes(a: Timeline, b: Timeline, addresses: list[bytes]) -> dict[s
 
 def _slot_changes(
     a: Timeline, b: Timeline, slots: list[tuple[bytes, int]]
-) -> dict[str, dict[str, Change]]:
-    found: dict[str, dict[str, Change]] = {}
+) -> dict[str, dict[str, Difference]]:
+    found: dict[str, dict[str, Difference]] = {}
     for address, slot in slots:
         one, two = (t.execution.journal.storage(address, slot) for t in (a, b))  # type: ignore[arg-type]
         if one != two:
@@ -104,9 +104,9 @@ def _slot_changes(
     return found
 
 
-def _transient_changes(a: Timeline, b: Timeline) -> dict[str, dict[str, Change]]:
+def _transient_changes(a: Timeline, b: Timeline) -> dict[str, dict[str, Difference]]:
     one, two = a.execution.journal.transients(), b.execution.journal.transients()
-    found: dict[str, dict[str, Change]] = {}
+    found: dict[str, dict[str, Difference]] = {}
     for key in sorted({*one, *two}):
         pair = one.get(key, 0), two.get(key, 0)
         if pair[0] != pair[1]:
@@ -117,7 +117,7 @@ def _transient_changes(a: Timeline, b: Timeline) -> dict[str, dict[str, Change]]
 
 def _frame_changes(
     a: Timeline, b: Timeline
-) -> tuple[dict[int, Change], dict[int, Change], dict[str, Change]]:
+) -> tuple[dict[int, Difference], dict[int, Difference], dict[str, Difference]]:
     one, two = step_line(a), step_line(b)
     x, y = _view(a), _view(b)
     stack = {

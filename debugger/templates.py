@@ -18,7 +18,7 @@ from debugger.toml_keys import toml_of
 from vm.machine import Machine
 
 
-class Account(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class TemplateAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """An account in the template's base state."""
 
     about: str = ""
@@ -44,7 +44,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     steps: int | None = None
 
 
-class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TemplateNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An explanation for one step of the run."""
 
     step: int
@@ -68,8 +68,8 @@ class Template(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     gas: int = 1_000_000
     fork: str = "osaka"
     caller: str = "0x00000000000000000000000000000000000ca11e"
-    accounts: dict[str, Account] = {}
-    notes: list[Note] = []
+    accounts: dict[str, TemplateAccount] = {}
+    notes: list[TemplateNote] = []
 
     def program(self) -> Program:
         """The program of a session created from it. Raises `InvalidTemplate` and `InvalidProgram`."""
@@ -133,7 +133,7 @@ def save_template(session: Session, name: str, title: str, explanation: str) -> 
     if not has_ended:
         raise InvalidTemplate(f"the program runs longer than {TEMPLATE_STEPS} steps")
     accounts = {
-        address: Account("", None, setup.code, setup.balance, setup.nonce, setup.storage)
+        address: TemplateAccount("", None, setup.code, setup.balance, setup.nonce, setup.storage)
         for address, setup in program.state.items()
     }
     template = Template(

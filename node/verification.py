@@ -19,7 +19,7 @@ from storage.io.files import FileSystem
 from storage.io.kv import KeyValueStore, open_leveldb
 from storage.preflight import looked_over
 from storage.sessions.files import SessionFiles
-from storage.sessions.records import SESSION_TYPES, Snapshot, decode_session
+from storage.sessions.records import SESSION_TYPES, SnapshotFile, decode_session
 from storage.sessions.shelf import SessionShelf
 from storage.state.reader import StateView
 from storage.state.store import StateStore
@@ -83,7 +83,7 @@ def _verify_sessions(
     files = SessionFiles(fs)
     for session in shelf:
         kept = shelf.get(session)
-        if kept is not None and isinstance(kept.content, Snapshot):
+        if kept is not None and isinstance(kept.content, SnapshotFile):
             try:
                 files.read(session, kept.content)
             except SnapshotLost as error:

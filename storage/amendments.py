@@ -58,7 +58,7 @@ class Snapshot(NamedTuple):
     """Wall clock, Unix seconds."""
 
 
-class Revert(NamedTuple):
+class SnapshotRevert(NamedTuple):
     """The chain as a revert leaves it."""
 
     block: int

@@ -16,7 +16,7 @@ from chain.genesis import Genesis
 from chain.production import ChainSettings
 from chain.state import StateDelta, StateReader
 from chain.types import ZERO_HASH, Hash32
-from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, Amendment, Revert, Snapshot, delta_of
+from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX, Amendment, Snapshot, SnapshotRevert, delta_of
 from storage.blocks.chaindata import ChainData
 from storage.blocks.fates import FATES_MAX, REVERTED, Fate, FateShelf
 from storage.checkpoint import ReplayStart
@@ -174,7 +174,7 @@ class AppliedChain:
         while len(self.snapshots) > SNAPSHOTS_MAX or (waiting > SNAPSHOT_POOLS_MAX and len(self.snapshots) > 1):
             waiting -= len(Snapshot(*self.snapshots.pop(min(self.snapshots))).pool)
 
-    def revert(self, back: Revert, lsn: int) -> None:
+    def revert(self, back: SnapshotRevert, lsn: int) -> None:
         """CHEAT revert, of this LSN: make an earlier block and state the newest again; they have to be kept."""
         self.state.rewind(back.position)
         self.chain.rewind(back.block)

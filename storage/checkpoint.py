@@ -26,7 +26,7 @@ from storage.state.keys import CHECKPOINT, META_BLOCK, META_HEAD, META_SETTINGS,
 from storage.state.positions import stored_positions
 from storage.state.store import StateStore, stored_head
 from storage.state.verify import check_sample
-from storage.wal.reader import Place
+from storage.wal.reader import GroupBoundary
 
 SCHEMA_VERSION = 1
 """Format version of everything in the key-value store."""
@@ -168,7 +168,7 @@ class ReplayStart(msgspec.Struct, frozen=True, array_like=True):
     """Last value of every COMMAND record, by name."""
     answers: list[list[Any]] = msgspec.field(default_factory=list)
     """Items of `storage.idempotency.Answers`."""
-    place: Place | None = None
+    place: GroupBoundary | None = None
     """Where in the log recovery begins to read; None: at the beginning of a segment."""
     snapshots: list[list[Any]] = msgspec.field(default_factory=list)
     """`storage.amendments.Snapshot` of each that is not forgotten, oldest first."""

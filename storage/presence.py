@@ -30,7 +30,7 @@ from storage.wal.packed import SUFFIX
 log = structlog.get_logger(__name__)
 
 
-class Then(Enum):
+class Reaction(Enum):
     """What a node does when a file is not what it was."""
 
     END = "ends with 70 (`storage.gone`)"
@@ -38,29 +38,41 @@ class Then(Enum):
     WARN = "warns"
 
 
-class Row(NamedTuple):
+class WatchedFile(NamedTuple):
     """What is watched, and what happens if it is missing, or another one."""
 
     what: str
-    missing: Then
-    changed: Then
+    missing: Reaction
+    changed: Reaction
     remark: str = ""
 
 
 TABLE = (
-    Row("the data directory, `wal/`, `state/`", Then.END, Then.END, "also if they become read-only"),
-    Row(
+    WatchedFile("the data directory, `wal/`, `state/`", Reaction.END, Reaction.END, "also if they become read-only"),
+    WatchedFile(
         "`wal/*.seg`, `wal/*.seg.zst`, `wal/watermark`, `wal/beginning`",
-        Then.END, Then.END, "also if cut, or read-only while written",
+        Reaction.END, Reaction.END, "also if cut, or read-only while written",
     ),
-    Row("`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use", Then.END, Then.WARN, "LevelDB reads them"),
-    Row("`sessions/*/*.sess`", Then.END, Then.WARN, "a read checks the digest: `session.snapshot`"),
-    Row("`exports/*.snap` that a pruned log begins with", Then.END, Then.WARN, "a read checks the digest"),
-    Row("other exports", Then.WARN, Then.WARN, "the next export makes another"),
-    Row("`index.sqlite`, `index.sqlite-wal`, `index.sqlite-shm`", Then.MADE, Then.MADE, "from the blocks"),
-    Row("`LOCK`", Then.MADE, Then.MADE, "the directory itself is locked too"),
-    Row("`FORMAT`, `genesis.json`", Then.MADE, Then.END, "the content is kept in memory"),
-    Row("`token`, `tls/*.pem`, `signing.key`, `endpoints.json`", Then.MADE, Then.WARN, "read again at the next start"),
+    WatchedFile(
+        "`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use",
+        Reaction.END, Reaction.WARN, "LevelDB reads them",
+    ),
+    WatchedFile("`sessions/*/*.sess`", Reaction.END, Reaction.WARN, "a read checks the digest: `session.snapshot`"),
+    WatchedFile(
+        "`exports/*.snap` that a pruned log begins with",
+        Reaction.END, Reaction.WARN, "a read checks the digest",
+    ),
+    WatchedFile("other exports", Reaction.WARN, Reaction.WARN, "the next export makes another"),
+    WatchedFile(
+        "`index.sqlite`, `index.sqlite-wal`, `index.sqlite-shm`",
+        Reaction.MADE, Reaction.MADE, "from the blocks",
+    ),
+    WatchedFile("`LOCK`", Reaction.MADE, Reaction.MADE, "the directory itself is locked too"),
+    WatchedFile("`FORMAT`, `genesis.json`", Reaction.MADE, Reaction.END, "the content is kept in memory"),
+    WatchedFile(
+        "`token`, `tls/*.pem`, `signing.key`, `endpoints.json`",
+        Reaction.MADE, Reaction.WARN, "read again at the next start",
+    ),
 )
 """In docs/operations.md too. `cache/` and the ballast are made again whenever they are needed."""
 IDENTITY = (layout.FORMAT, layout.GENESIS)

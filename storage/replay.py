@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from chain.environment import BlockEnvironment
-from storage.amendments import CHEATS, Revert, Snapshot
+from storage.amendments import CHEATS, Snapshot, SnapshotRevert
 from storage.blocks.delta import Deltas, KnownOutcome, decode_delta, first_difference
 from storage.blocks.fates import decode_fates
 from storage.checkpoint import replay_from
@@ -60,7 +60,7 @@ class Waiting:
             for lsn in argument:
                 self.lsns.pop(self.admitted.get(lsn, b""), None)
         elif name == "revert":
-            pool = [lsn for lsn in Revert(*argument).pool if lsn in self.admitted]
+            pool = [lsn for lsn in SnapshotRevert(*argument).pool if lsn in self.admitted]
             self.lsns = {self.admitted[lsn]: lsn for lsn in pool}
 
     def oldest_needed(self, snapshots: Mapping[int, Sequence[Any]]) -> int | None:
@@ -144,7 +144,7 @@ class _Reading:
         elif name == "snapshot":
             applied.take_snapshot(argument)
         elif name == "revert":
-            self.store.revert(Revert(*argument), record.lsn)
+            self.store.revert(SnapshotRevert(*argument), record.lsn)
 
     def command(self, record: Record) -> None:
         name, arguments = decode_command(record.payload)

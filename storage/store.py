@@ -15,7 +15,7 @@ import msgspec
 
 from chain.blocks import Header
 from chain.types import Hash32
-from storage.amendments import Revert
+from storage.amendments import SnapshotRevert
 from storage.appending import NewRecord, append
 from storage.applied import AppliedChain, Head
 from storage.blocks.delta import Deltas
@@ -96,7 +96,7 @@ class Store:
         self.applied.add_block(sealed, lsn)
         self.follower.remember(sealed.block)
 
-    def revert(self, back: Revert, lsn: int) -> None:
+    def revert(self, back: SnapshotRevert, lsn: int) -> None:
         """Bring chain and index back, as the durable record with this LSN says, and publish that.
 
         Nothing else may be under way in writer and committer. Raises `StateUnavailable`.

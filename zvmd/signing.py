@@ -11,7 +11,7 @@ MAX_FEE_FACTOR = 2
 """The base fee may rise by half in the next blocks without the transaction getting stuck."""
 
 
-class Rpc(Protocol):
+class MethodCaller(Protocol):
     """Anything that answers JSON-RPC methods."""
 
     async def rpc(self, method: str, *params: Any) -> Any:
@@ -19,7 +19,7 @@ class Rpc(Protocol):
 
 
 async def complete_and_sign(
-    client: Rpc, key: bytes | str, to: bytes | None, data: bytes, value: int, gas: int | None
+    client: MethodCaller, key: bytes | str, to: bytes | None, data: bytes, value: int, gas: int | None
 ) -> bytes:
     """Raw type-2 transaction with nonce, fees and gas limit asked from the node. Raises `ZvmdError`."""
     from eth_account import Account

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from chain.state import StateReader
 from node.api.chain import ChainReader
-from storage.sessions.records import Kept, Place
+from storage.sessions.records import Kept, SessionPosition
 
 
 class SessionStore(ChainReader, Protocol):
@@ -18,7 +18,7 @@ class SessionStore(ChainReader, Protocol):
     def view_at(self, number: int, position: int) -> StateReader:
         """A published state that followed a block. Raises `StateUnavailable`, also after it was reverted."""
 
-    async def keep_session(self, session: int, change: Kept | Place | None) -> None:
+    async def keep_session(self, session: int, change: Kept | SessionPosition | None) -> None:
         """Return once a session is durable: the whole of it, its new position, or (None) that it is closed."""
 
     async def keep_template(self, name: str, content: bytes | None) -> None:

@@ -16,7 +16,7 @@ from vm.transaction import TransactionResult
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TraceOrigin:
     """Where a transaction was mined."""
 
     block_hash: Hash32
@@ -41,7 +41,7 @@ class TracedRun:
     """The state while it runs, and after it."""
     code_bytes_max: int
     """The chain's limit of a contract's code, bytes."""
-    place: Place | None = None
+    place: TraceOrigin | None = None
     """None for a call."""
     logs_before: int = 0
     """Logs of the block's earlier transactions: the ``logIndex`` of this one's first."""

@@ -19,7 +19,7 @@ from node.ops.lines import hold_standard_descriptors
 from zvmd import errors as sdk_errors
 
 
-class Row(NamedTuple):
+class CommandRow(NamedTuple):
     """The module of a command and the line that ``zvmd --help`` shows for it."""
 
     module: str
@@ -27,28 +27,28 @@ class Row(NamedTuple):
     summary: str
 
 
-COMMANDS: dict[str, Row] = {
-    "start": Row("node.cli.start", "start", "Run a node in the foreground."),
-    "deploy": Row("node.cli.deploy", "deploy", "Create a contract."),
-    "call": Row("node.cli.call", "call", "Call a contract without sending a transaction."),
-    "send": Row("node.cli.send", "send", "Send a transaction."),
-    "fate": Row("node.cli.fate", "fate", "Show what happened to a transaction."),
-    "logs": Row("node.cli.logs", "logs", "Print logs."),
-    "events": Row("node.cli.events", "events", "Follow new blocks or logs."),
-    "console": Row("node.cli.console", "console", "Print what a transaction logged with console.log."),
-    "rpc": Row("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
-    "session": Row("node.cli.session", "session", "Debug programs and transactions, step by step and back."),
-    "dap": Row("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),
-    "status": Row("node.cli.status", "status", "Show what a running node is doing."),
-    "wal": Row("node.cli.wal", "wal", "Inspect, verify, export or prune the log on disk."),
-    "verify": Row("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
-    "statetest": Row("node.cli.statetest", "statetest", "Run official state test vectors."),
-    "trace": Row("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
-    "blocktest": Row("node.cli.blocktest", "blocktest", "Run official block test vectors."),
-    "backup": Row("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
-    "restore": Row("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
-    "config": Row("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
-    "systemd": Row("node.cli.systemd", "systemd", "Print or install the systemd units."),
+COMMANDS: dict[str, CommandRow] = {
+    "start": CommandRow("node.cli.start", "start", "Run a node in the foreground."),
+    "deploy": CommandRow("node.cli.deploy", "deploy", "Create a contract."),
+    "call": CommandRow("node.cli.call", "call", "Call a contract without sending a transaction."),
+    "send": CommandRow("node.cli.send", "send", "Send a transaction."),
+    "fate": CommandRow("node.cli.fate", "fate", "Show what happened to a transaction."),
+    "logs": CommandRow("node.cli.logs", "logs", "Print logs."),
+    "events": CommandRow("node.cli.events", "events", "Follow new blocks or logs."),
+    "console": CommandRow("node.cli.console", "console", "Print what a transaction logged with console.log."),
+    "rpc": CommandRow("node.cli.rpc", "rpc", "Call any JSON-RPC method."),
+    "session": CommandRow("node.cli.session", "session", "Debug programs and transactions, step by step and back."),
+    "dap": CommandRow("node.cli.dap", "dap", "Serve the Debug Adapter Protocol to an editor."),
+    "status": CommandRow("node.cli.status", "status", "Show what a running node is doing."),
+    "wal": CommandRow("node.cli.wal", "wal", "Inspect, verify, export or prune the log on disk."),
+    "verify": CommandRow("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
+    "statetest": CommandRow("node.cli.statetest", "statetest", "Run official state test vectors."),
+    "trace": CommandRow("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
+    "blocktest": CommandRow("node.cli.blocktest", "blocktest", "Run official block test vectors."),
+    "backup": CommandRow("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
+    "restore": CommandRow("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
+    "config": CommandRow("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
+    "systemd": CommandRow("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }
 
 

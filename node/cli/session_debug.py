@@ -54,7 +54,7 @@ async def _debug(
 ) -> int | str:
     # here, since textual takes a while to load
     from node.tui.app import Debugger
-    from node.tui.source import Connection, Line, Source
+    from node.tui.source import Connection, Line, ViewSource
     from zvmd.async_session import AsyncSession
     from zvmd.client import connect
 
@@ -68,7 +68,7 @@ async def _debug(
         if session_id is None:
             name, parameter = request_of(**fields)
             session_id = int((await line.rpc(f"zvmd_session_{name}", parameter))["id"])
-        await Debugger(Source(AsyncSession(line, session_id), line)).run_async()
+        await Debugger(ViewSource(AsyncSession(line, session_id), line)).run_async()
         return session_id
     finally:
         await line.close()

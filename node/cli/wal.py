@@ -20,7 +20,7 @@ from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
 from storage.export import founding_export, read_header
 from storage.io.files import RealFs
 from storage.preflight import looked_over
-from storage.sessions.records import SESSION_TYPES, Place, Snapshot, decode_session, decode_template
+from storage.sessions.records import SESSION_TYPES, SessionPosition, SnapshotFile, decode_session, decode_template
 from storage.wal import Record, RecordType, inspect
 from storage.wal.bounds import read_beginning
 from storage.wal.inspect import OK
@@ -206,10 +206,10 @@ def _session(record: Record) -> str:
     session, change = decode_session(record.type, record.payload)
     if change is None:
         return f"session {session} closed"
-    if isinstance(change, Place):
+    if isinstance(change, SessionPosition):
         return f"session {session} at step {change.step} {change.halt}".rstrip()
     content = change.content
-    size = f"file {content.blake2b.hex()}" if isinstance(content, Snapshot) else f"{len(content)} bytes"
+    size = f"file {content.blake2b.hex()}" if isinstance(content, SnapshotFile) else f"{len(content)} bytes"
     return f"session {session} {change.label.name!r} at step {change.place.step}, {size}"
 
 

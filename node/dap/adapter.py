@@ -13,7 +13,7 @@ from node.dap import arguments as ask
 from node.dap import breakpoints, edits, listing, moves, values
 from node.dap.arguments import Refused
 from node.dap.debuggee import Debuggee
-from node.dap.moves import Interruption
+from node.dap.moves import MoveInterruption
 from node.dap.protocol import CAPABILITIES
 from zvmd.errors import ZvmdError
 from zvmd.session_view import shown
@@ -21,11 +21,11 @@ from zvmd.session_view import shown
 Json = dict[str, Any]
 
 
-class Then(NamedTuple):
+class Reply(NamedTuple):
     """A response's body, and the events after it."""
 
     body: Json
-    events: Callable[[Interruption], Iterable[Json]]
+    events: Callable[[MoveInterruption], Iterable[Json]]
     is_move: bool = False
     """The events may come much later: other requests are answered meanwhile."""
 
@@ -40,35 +40,31 @@ class While(Enum):
 
 
 @dataclass(frozen=True)
-class Request:
+class RequestRow:
     """A row of the table."""
 
     arguments: type[ask.Arguments]
-    handler: Callable[[Debuggee, Any], Json | Then]
+    handler: Callable[[Debuggee, Any], Json | Reply]
     running: While = While.WAITS
     needs_session: bool = True
 
 
 def initialize(it: Debuggee, arguments: ask.Initialize) -> Json:
     """Exchange the capabilities of editor and adapter."""
-    if it.is_initialized:
-        raise Refused("initialize was already called")
-    it.is_initialized = True
-    it.line_base, it.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
-    it.tells_invalidated = arguments.supports_invalidated_event
+    it.initialize(arguments)
     return CAPABILITIES
 
 
-def launch(it: Debuggee, arguments: ask.Launch) -> Then:
+def launch(it: Debuggee, arguments: ask.Launch) -> Reply:
     """Start a new session with a program or a template, or an existing session."""
     if it.session is not None:
         raise Refused("a session is being debugged: disconnect or restart")
     _open(it, arguments)
     # no code has run yet: breakpoints the editor kept from another session are pending until it does
-    return Then({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
+    return Reply({}, lambda _: [{"event": "initialized"}, *it.points.settle(it)])
 
 
-def attach(it: Debuggee, arguments: ask.Launch) -> Then:
+def attach(it: Debuggee, arguments: ask.Launch) -> Reply:
     """Attach to an existing session, by number or share token."""
     if arguments.session is None:
         raise Refused("attach needs a session's number or a share token")
@@ -87,23 +83,20 @@ def _open(it: Debuggee, arguments: ask.Launch) -> None:
         given = {name: getattr(arguments, name) for name in ask.PROGRAM}
         fields = {name: value for name, value in given.items() if value is not None}
         session = int(it.ask("zvmd_session_create", fields)["id"])
-    it.session, it.launched, it.is_attached = session, arguments, arguments.session is not None
-    it.is_own = not it.is_attached and not arguments.keep
-    it.points.are_off = arguments.no_debug
-    it.codes.clear()
+    it.open(session, arguments)
 
 
-def configuration_done(it: Debuggee, _: ask.Arguments) -> Then:
+def configuration_done(it: Debuggee, _: ask.Arguments) -> Reply:
     """The editor has set its breakpoints: start the program."""
     return _begin(it)
 
 
-def _begin(it: Debuggee) -> Then:
+def _begin(it: Debuggee) -> Reply:
     assert it.launched is not None
     if it.launched.no_debug:
-        return Then({}, lambda _: moves.run_to_the_end(it), is_move=True)
+        return Reply({}, lambda _: moves.run_to_the_end(it), is_move=True)
     runs = not it.launched.stop_on_entry
-    return Then({}, lambda interruption: moves.begin(it, runs, interruption), is_move=True)
+    return Reply({}, lambda interruption: moves.begin(it, runs, interruption), is_move=True)
 
 
 def threads(it: Debuggee, _: ask.Arguments) -> Json:
@@ -111,17 +104,17 @@ def threads(it: Debuggee, _: ask.Arguments) -> Json:
     return {"threads": [] if it.session is None else [{"id": listing.THREAD, "name": f"session {shown(it.session)}"}]}
 
 
-def _move(name: str) -> Callable[[Debuggee, ask.Move], Then]:
+def _move(name: str) -> Callable[[Debuggee, ask.Move], Reply]:
     body: Json = {"allThreadsContinued": True} if name == "run" else {}
 
-    def move(it: Debuggee, arguments: ask.Move) -> Then:
+    def move(it: Debuggee, arguments: ask.Move) -> Reply:
         listing.check_thread(arguments.thread_id)
-        return Then(body, lambda interruption: moves.travel(it, name, interruption), is_move=True)
+        return Reply(body, lambda interruption: moves.travel(it, name, interruption), is_move=True)
 
     return move
 
 
-def restart(it: Debuggee, arguments: ask.Restart) -> Then:
+def restart(it: Debuggee, arguments: ask.Restart) -> Reply:
     """Go back to the start, without edits; breakpoints stay. Changed arguments start another program."""
     wanted = arguments.arguments
     assert it.launched is not None
@@ -133,7 +126,7 @@ def restart(it: Debuggee, arguments: ask.Restart) -> Then:
             it.ask("zvmd_session_close", before)
         it.points.moved_to_another_session()
     else:
-        it.launched = wanted or it.launched
+        it.relaunch(wanted or it.launched)
         it.call("reset")
     return _begin(it)
 
@@ -142,17 +135,17 @@ def _program(arguments: ask.Launch) -> ask.Launch:
     return msgspec.structs.replace(arguments, stop_on_entry=True, keep=False)
 
 
-def restart_frame(it: Debuggee, arguments: ask.Frame) -> Then:
+def restart_frame(it: Debuggee, arguments: ask.FrameArguments) -> Reply:
     """Go back to where the frame began."""
     it.call("seek", listing.first_step_of_frame(it, arguments.frame_id))
-    return Then({}, lambda _: [*moves.met(it), moves.stopped("restart")])
+    return Reply({}, lambda _: [*moves.met(it), moves.stopped("restart")])
 
 
-def goto(it: Debuggee, arguments: ask.Goto) -> Then:
+def goto(it: Debuggee, arguments: ask.Goto) -> Reply:
     """Continue at another instruction without executing those between: an edit, on a new branch."""
     listing.check_thread(arguments.thread_id)
     it.call("edit", {"kind": "pc", "value": listing.target_pc(it, arguments.target_id)})
-    return Then({}, lambda _: [moves.stopped("goto")])
+    return Reply({}, lambda _: [moves.stopped("goto")])
 
 
 def exception_info(it: Debuggee, arguments: ask.Thread) -> Json:
@@ -163,23 +156,19 @@ def exception_info(it: Debuggee, arguments: ask.Thread) -> Json:
     return {**it.exception, "breakMode": "always"}
 
 
-def _edit(handler: Callable[[Debuggee, Any], Json]) -> Callable[[Debuggee, Any], Then]:
-    def edit(it: Debuggee, arguments: Any) -> Then:
+def _edit(handler: Callable[[Debuggee, Any], Json]) -> Callable[[Debuggee, Any], Reply]:
+    def edit(it: Debuggee, arguments: Any) -> Reply:
         body = handler(it, arguments)
         changed = [moves.event("invalidated", areas=["variables"])] if it.tells_invalidated else []
-        return Then(body, lambda _: changed)
+        return Reply(body, lambda _: changed)
 
     return edit
 
 
-def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Then:
+def disconnect(it: Debuggee, arguments: ask.Disconnect) -> Reply:
     """End debugging. A launched session is closed and an attached one kept, unless the editor asks otherwise."""
-    ends = arguments.terminate_debuggee
-    if it.launched is not None and it.launched.keep and not it.is_attached:
-        ends = False
-    it.is_own = (not it.is_attached if ends is None else ends) and it.session is not None
-    it.is_over = True
-    return Then({}, lambda _: [{"event": "terminated"}])
+    it.disconnect(arguments.terminate_debuggee)
+    return Reply({}, lambda _: [{"event": "terminated"}])
 
 
 def pause(it: Debuggee, arguments: ask.Thread) -> Json:
@@ -189,31 +178,31 @@ def pause(it: Debuggee, arguments: ask.Thread) -> Json:
     return {}
 
 
-REQUESTS: dict[str, Request] = {
-    "initialize": Request(ask.Initialize, initialize, While.ANSWERED, needs_session=False),
-    "launch": Request(ask.Launch, launch, needs_session=False),
-    "attach": Request(ask.Launch, attach, needs_session=False),
-    "configurationDone": Request(ask.Arguments, configuration_done),
-    "threads": Request(ask.Arguments, threads, While.ANSWERED, needs_session=False),
-    "source": Request(ask.SourceText, listing.source, While.ANSWERED),
-    "restart": Request(ask.Restart, restart, While.ENDS),
-    "restartFrame": Request(ask.Frame, restart_frame),
-    "goto": Request(ask.Goto, goto),
-    "exceptionInfo": Request(ask.Thread, exception_info),
-    "disconnect": Request(ask.Disconnect, disconnect, While.ENDS, needs_session=False),
-    **{command: Request(ask.Move, _move(name)) for command, name in moves.MOVES.items()},
-    **{command: Request(*row) for command, row in listing.HANDLERS.items()},
-    **{command: Request(*row) for command, row in values.HANDLERS.items()},
-    **{command: Request(kind, _edit(handler)) for command, (kind, handler) in edits.HANDLERS.items()},
-    **{command: Request(*row) for command, row in breakpoints.INFO.items()},
+REQUESTS: dict[str, RequestRow] = {
+    "initialize": RequestRow(ask.Initialize, initialize, While.ANSWERED, needs_session=False),
+    "launch": RequestRow(ask.Launch, launch, needs_session=False),
+    "attach": RequestRow(ask.Launch, attach, needs_session=False),
+    "configurationDone": RequestRow(ask.Arguments, configuration_done),
+    "threads": RequestRow(ask.Arguments, threads, While.ANSWERED, needs_session=False),
+    "source": RequestRow(ask.SourceText, listing.source, While.ANSWERED),
+    "restart": RequestRow(ask.Restart, restart, While.ENDS),
+    "restartFrame": RequestRow(ask.FrameArguments, restart_frame),
+    "goto": RequestRow(ask.Goto, goto),
+    "exceptionInfo": RequestRow(ask.Thread, exception_info),
+    "disconnect": RequestRow(ask.Disconnect, disconnect, While.ENDS, needs_session=False),
+    **{command: RequestRow(ask.Move, _move(name)) for command, name in moves.MOVES.items()},
+    **{command: RequestRow(*row) for command, row in listing.HANDLERS.items()},
+    **{command: RequestRow(*row) for command, row in values.HANDLERS.items()},
+    **{command: RequestRow(kind, _edit(handler)) for command, (kind, handler) in edits.HANDLERS.items()},
+    **{command: RequestRow(*row) for command, row in breakpoints.INFO.items()},
     **{
-        command: Request(*row, While.INTERRUPTS, needs_session=False)
+        command: RequestRow(*row, While.INTERRUPTS, needs_session=False)
         for command, row in breakpoints.HANDLERS.items()
     },
 }
-AT_ONCE: dict[str, Request] = {
-    "pause": Request(ask.Thread, pause, While.ANSWERED),
-    "cancel": Request(ask.Cancel, lambda *_: {}, While.ANSWERED, needs_session=False),
+AT_ONCE: dict[str, RequestRow] = {
+    "pause": RequestRow(ask.Thread, pause, While.ANSWERED),
+    "cancel": RequestRow(ask.Cancel, lambda *_: {}, While.ANSWERED, needs_session=False),
 }
 """Requests that overtake all others."""
 
@@ -226,7 +215,7 @@ class ProtocolRefusal(Refused):
         self.message = message
 
 
-def check(it: Debuggee, row: Request | None, command: str) -> Request:
+def check(it: Debuggee, row: RequestRow | None, command: str) -> RequestRow:
     """The row of a request that is allowed now. Raises `Refused`."""
     if row is None:
         raise Refused(f"{command[:100] or 'a request without a command'} is not supported")

@@ -89,7 +89,7 @@ class StackTrace(Thread, frozen=True, kw_only=True):
     levels: Count = 0
 
 
-class Frame(Arguments, frozen=True, kw_only=True):
+class FrameArguments(Arguments, frozen=True, kw_only=True):
     frame_id: int
 
 
@@ -122,14 +122,14 @@ class Disassemble(Arguments, frozen=True, kw_only=True):
     resolve_symbols: bool = False
 
 
-class Condition(Arguments, frozen=True, kw_only=True):
+class BreakpointCondition(Arguments, frozen=True, kw_only=True):
     """Arguments of every kind of breakpoint."""
 
     condition: str = ""
     hit_condition: str = ""
 
 
-class SourceBreakpoint(Condition, frozen=True, kw_only=True):
+class SourceBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     line: int
     column: int | None = None
     log_message: str = ""
@@ -143,7 +143,7 @@ class SetBreakpoints(Arguments, frozen=True, kw_only=True):
     source_modified: bool = False
 
 
-class InstructionBreakpoint(Condition, frozen=True, kw_only=True):
+class InstructionBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     instruction_reference: str
     offset: int = 0
 
@@ -152,7 +152,7 @@ class SetInstructionBreakpoints(Arguments, frozen=True, kw_only=True):
     breakpoints: list[InstructionBreakpoint]
 
 
-class FunctionBreakpoint(Condition, frozen=True, kw_only=True):
+class FunctionBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     name: str
 
 
@@ -178,7 +178,7 @@ class DataBreakpointInfo(Arguments, frozen=True, kw_only=True):
     as_address: bool = False
 
 
-class DataBreakpoint(Condition, frozen=True, kw_only=True):
+class DataBreakpoint(BreakpointCondition, frozen=True, kw_only=True):
     data_id: str
     access_type: Literal["read", "write", "readWrite"] = "write"
 

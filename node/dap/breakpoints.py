@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from node.dap import arguments as ask
 from node.dap.arguments import Refused
-from node.dap.codes import Place
+from node.dap.codes import CodeSelector
 from node.dap.debuggee import Debuggee, Row
 from node.dap.points import Asked, is_hit_condition
 from node.dap.values import WORD_BYTES, frame_and_scope
@@ -51,7 +51,7 @@ class DataId(NamedTuple):
         ]
 
 
-def _asked(wanted: ask.Condition, **more: Any) -> Asked:
+def _asked(wanted: ask.BreakpointCondition, **more: Any) -> Asked:
     refused = more.pop("refused", "")
     if not is_hit_condition(wanted.hit_condition):
         refused = refused or "a hit condition is a number, optionally after ==, >, >=, <, <= or %"
@@ -101,7 +101,7 @@ def set_instruction_breakpoints(it: Debuggee, arguments: ask.SetInstructionBreak
             wanted.append(_asked(point, refused=str(error)))
             continue
         if number:
-            wanted.append(_asked(point, place=Place(number=number), pc=pc))
+            wanted.append(_asked(point, place=CodeSelector(number=number), pc=pc))
         else:
             wanted.append(_asked(point, pc=pc, fixed=_fixed({"kind": "pc", "pc": pc})))
     return _set(it, "instructions", wanted)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from node.dap.line import Link
+from node.dap.line import RpcLink
 from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ WAIT_FIRST_S, WAIT_MAX_S = 0.1, 5.0
 class Caretaker:
     """The adapter's end of the pipe. Any thread."""
 
-    def __init__(self, connect: Callable[[], Link]) -> None:
+    def __init__(self, connect: Callable[[], RpcLink]) -> None:
         """Forks: call it before there are threads."""
         reading, self._pipe = os.pipe()
         self._lock = threading.Lock()
@@ -56,7 +56,7 @@ class Caretaker:
         os.close(self._pipe)
 
 
-def _live(pipe: int, connect: Callable[[], Link]) -> None:
+def _live(pipe: int, connect: Callable[[], RpcLink]) -> None:
     os.setsid()  # a signal to the editor's process group must not end it
     for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
@@ -75,7 +75,7 @@ def _live(pipe: int, connect: Callable[[], Link]) -> None:
         _persist(connect, session, closes, breakpoints)
 
 
-def _persist(connect: Callable[[], Link], session: int | str, closes: bool, breakpoints: list[int]) -> None:
+def _persist(connect: Callable[[], RpcLink], session: int | str, closes: bool, breakpoints: list[int]) -> None:
     deadline, wait = time.monotonic() + PATIENCE_S, WAIT_FIRST_S
     while time.monotonic() < deadline:
         try:

@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import Any
 
-from debugger.frontend import Instruction
+from debugger.frontend import ListingLine
 
 Json = dict[str, Any]
 
@@ -18,7 +18,7 @@ ROWS_OUTSIDE_MAX = 1 << 30
 
 
 @dataclass(frozen=True)
-class Place:
+class CodeSelector:
     """Which codes an editor's source refers to; fields it does not give are None."""
 
     address: str | None = None
@@ -39,7 +39,7 @@ class Place:
         init, part = ".init" if self.is_init else "", f".{self.hash[2:]}" if self.hash else ""
         return f"{self.address}{init}{part}.evm" if self.number is None else f"source {self.number}"
 
-    def means(self, code: Code) -> bool:
+    def means(self, code: KnownCode) -> bool:
         """Whether it refers to this code."""
         return (
             self.address in (None, code.address)
@@ -50,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Code:
+class KnownCode:
     """A code that has run: an account's init code or its runtime code."""
 
     number: int
@@ -59,7 +59,7 @@ class Code:
     is_init: bool
     name: str
     bytes: bytes
-    lines: tuple[Instruction, ...]
+    lines: tuple[ListingLine, ...]
     pcs: tuple[int, ...]
 
     def reference(self, pc: int) -> str:

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 
 from node.dap import adapter, moves
 from node.dap import arguments as ask
-from node.dap.adapter import AT_ONCE, REQUESTS, ProtocolRefusal, Request, Then, While
+from node.dap.adapter import AT_ONCE, REQUESTS, ProtocolRefusal, Reply, RequestRow, While
 from node.dap.arguments import Refused
 from node.dap.caretaker import Caretaker, clean_up
 from node.dap.debuggee import Debuggee
-from node.dap.line import Line, Link
-from node.dap.moves import Interruption
+from node.dap.line import ReconnectingLink, RpcLink
+from node.dap.moves import MoveInterruption
 from node.dap.protocol import Malformed, MessageWriter, messages
 from zvmd.errors import ConnectionFailed, ZvmdError
 
@@ -44,8 +44,8 @@ class EditorGone(Exception):
 class Conversation:
     """One conversation; `serve` answers until the editor leaves."""
 
-    def __init__(self, connect: Callable[[], Link], caretaker: Caretaker | None, answers: BinaryIO) -> None:
-        self._line = Line(connect, lambda text: self._tell(text, "important"))
+    def __init__(self, connect: Callable[[], RpcLink], caretaker: Caretaker | None, answers: BinaryIO) -> None:
+        self._line = ReconnectingLink(connect, lambda text: self._tell(text, "important"))
         self._it = Debuggee(self._line.rpc)
         self._number, self._caretaker = next(_numbers), caretaker
         self._noted: tuple[Any, ...] = (None, False, [])
@@ -55,7 +55,7 @@ class Conversation:
         """Sequence numbers of the requests that wait."""
         self._cancelled: set[int] = set()
         self._move: threading.Thread | None = None
-        self._interruption = Interruption()
+        self._interruption = MoveInterruption()
 
     def serve(self, requests: BinaryIO) -> None:
         """Answer until the editor disconnects, or its end of a stream is closed; then leave the session."""
@@ -102,12 +102,12 @@ class Conversation:
             self._cancelled.add(wanted)
         self._answer(request, AT_ONCE)
 
-    def _pause_move(self, interruption: Interruption) -> None:
+    def _pause_move(self, interruption: MoveInterruption) -> None:
         """Pause the move, repeating the request until it ends."""
         move = self._move
         if move is None or not move.is_alive():
             return
-        interruption.pause_wanted = True
+        interruption.pause()
 
         def insist() -> None:
             while move.is_alive():
@@ -119,7 +119,7 @@ class Conversation:
 
     # Answering
 
-    def _answer(self, request: Json, table: dict[str, Request]) -> None:
+    def _answer(self, request: Json, table: dict[str, RequestRow]) -> None:
         """Write the response and the events after it. Every request gets a response, also after an error."""
         command = request.get("command")
         name = command if isinstance(command, str) else ""
@@ -142,9 +142,9 @@ class Conversation:
         except Exception as error:
             self._fail(request, error)
             return
-        then = found if isinstance(found, Then) else Then(found, lambda _: ())
+        then = found if isinstance(found, Reply) else Reply(found, lambda _: ())
         self._write({**_response(request), "success": True, "body": then.body})
-        interruption = Interruption() if then.is_move else self._interruption
+        interruption = MoveInterruption() if then.is_move else self._interruption
         if not then.is_move:
             self._emit(lambda: then.events(interruption))
             return
@@ -155,7 +155,7 @@ class Conversation:
         self._move.start()
 
     @contextlib.contextmanager
-    def _stopped_for(self, row: Request) -> Iterator[None]:
+    def _stopped_for(self, row: RequestRow) -> Iterator[None]:
         """Wait until the program is paused, if the request needs that. Raises `ProtocolRefusal`."""
         move, interruption = self._move, self._interruption
         if move is None or not move.is_alive() or row.running is While.ANSWERED:
@@ -194,7 +194,7 @@ class Conversation:
         try:
             self._writer.write(message)
         except (OSError, ValueError):
-            self._it.is_over = True
+            self._it.lose_editor()
             raise EditorGone from None
 
     def _emit(self, events: Callable[[], Iterable[Json]]) -> None:
@@ -243,8 +243,7 @@ class Conversation:
         except ConnectionFailed as error:
             self._tell(f"{error.message}: the session is left as it is until the node is back", "stderr")
         else:
-            it.points.moved_to_another_session()
-            it.session, it.is_own = None, False
+            it.leave()
             self._note()
             if refusal:
                 self._tell(refusal, "stderr")

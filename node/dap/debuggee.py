@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from chain.forks import Fork
 from debugger.frontend import disassemble
-from node.dap.arguments import Arguments, Launch, Refused, Source, number_in
-from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, Code, Place
+from node.dap.arguments import Arguments, Initialize, Launch, Refused, Source, number_in
+from node.dap.codes import CODE_SHIFT, ROWS_OUTSIDE_MAX, CodeSelector, KnownCode
 from node.dap.points import Points
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ class Debuggee:
     launched: Launch | None = None
     """The arguments of launch or attach."""
     is_attached: bool = False
-    codes: list[Code] = field(default_factory=list)
+    codes: list[KnownCode] = field(default_factory=list)
     exception: Json | None = None
     """The body of `exceptionInfo` at the current position."""
     is_initialized: bool = False
@@ -45,6 +45,49 @@ class Debuggee:
     tells_invalidated: bool = False
     """Whether the editor wants events when values change."""
     is_over: bool = False
+
+    # What becomes of it
+
+    def initialize(self, arguments: Initialize) -> None:
+        """Note how the editor counts and what it wants to know. Raises `Refused` the second time."""
+        if self.is_initialized:
+            raise Refused("initialize was already called")
+        self.is_initialized = True
+        self.line_base, self.column_base = int(arguments.lines_start_at1), int(arguments.columns_start_at1)
+        self.tells_invalidated = arguments.supports_invalidated_event
+
+    def open(self, session: int | str, launched: Launch) -> None:
+        """Debug a session from now on; no code of it has been met."""
+        self.session, self.launched, self.is_attached = session, launched, launched.session is not None
+        self.is_own = not self.is_attached and not launched.keep
+        self.points.switch(off=launched.no_debug)
+        self.codes.clear()
+
+    def relaunch(self, launched: Launch) -> None:
+        """Begin the same session again, with other options such as ``stop_on_entry``."""
+        self.launched = launched
+
+    def disconnect(self, ends: bool | None) -> None:
+        """The editor leaves; whether the session ends, by default (None) if it was not attached to."""
+        if self.launched is not None and self.launched.keep and not self.is_attached:
+            ends = False
+        self.is_own = (not self.is_attached if ends is None else ends) and self.session is not None
+        self.is_over = True
+
+    def lose_editor(self) -> None:
+        """The editor reads nothing any more."""
+        self.is_over = True
+
+    def leave(self) -> None:
+        """No session is debugged from now on."""
+        self.session, self.is_own = None, False
+        self.points.moved_to_another_session()
+
+    def stop_at(self, exception: Json | None) -> None:
+        """Note what failed where it stopped, or that nothing did."""
+        self.exception = exception
+
+    # The session
 
     def call(self, name: str, *params: Any) -> Any:
         """Call a method of the session."""
@@ -77,40 +120,40 @@ class Debuggee:
             self.code_of(at, frame)
         return frames
 
-    def code_of(self, at: int, frame: Json) -> Code:
+    def code_of(self, at: int, frame: Json) -> KnownCode:
         """The code of a call frame."""
         key = frame["codeAddress"], frame["codeHash"], frame["kind"] in CREATES
         return self._known(key) or self._met(at)
 
-    def code_at_the_end(self) -> Code:
+    def code_at_the_end(self) -> KnownCode:
         """The code that ran last, when the run has ended."""
         brief = self.call("code", None, 0, 0)
         return self._known((brief["address"], brief["hash"], brief["init"])) or self._met(None)
 
-    def _known(self, key: tuple[str, str, bool]) -> Code | None:
+    def _known(self, key: tuple[str, str, bool]) -> KnownCode | None:
         return next((code for code in self.codes if code.key == key), None)
 
-    def _met(self, frame: int | None) -> Code:
+    def _met(self, frame: int | None) -> KnownCode:
         answer = self.call("code", frame)
         content = bytes.fromhex(answer["code"][2:])
         lines = tuple(disassemble(content, Fork[answer["fork"].upper()]))
         name = (answer["address"] or "nothing") + (".init" if answer["init"] else "")
         if any(code.name == f"{name}.evm" for code in self.codes):
             name += "." + answer["hash"][2:10]
-        code = Code(
+        code = KnownCode(
             len(self.codes) + 1, answer["hash"], answer["address"], answer["init"], f"{name}.evm", content, lines,
             tuple(line.pc for line in lines),
         )  # fmt: skip
         self.codes.append(code)
         return code
 
-    def code_numbered(self, number: int) -> Code:
+    def code_numbered(self, number: int) -> KnownCode:
         """A code that has run before."""
         if not 1 <= number <= len(self.codes):
             raise Refused(f"no source {number}")
         return self.codes[number - 1]
 
-    def place_of(self, source: Source) -> Place:
+    def place_of(self, source: Source) -> CodeSelector:
         """The place that an editor's source means. A name precedes a number, which may come from an earlier
         debugging session. Raises `Refused`.
         """
@@ -118,12 +161,12 @@ class Debuggee:
             found = _NAME.fullmatch(_base_name(text or ""))
             if found is not None:
                 begin = None if found[3] is None else "0x" + found[3].lower()
-                return Place(found[1].lower(), begin, found[2] is not None)
+                return CodeSelector(found[1].lower(), begin, found[2] is not None)
         if source.source_reference <= 0:
             raise Refused("sources are listings of codes, named like 0x….evm: no such source")
-        return Place(number=source.source_reference)
+        return CodeSelector(number=source.source_reference)
 
-    def code_meant(self, place: Place) -> Code | None:
+    def code_meant(self, place: CodeSelector) -> KnownCode | None:
         """The code if it has run; the first of several."""
         return next((code for code in self.codes if place.means(code)), None)
 

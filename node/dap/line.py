@@ -26,7 +26,7 @@ REPEATABLE = frozenset(
 """Methods that may be repeated: whether the node carried out another one before the connection broke is unknown."""
 
 
-class Link(Protocol):
+class RpcLink(Protocol):
     """What the adapter needs from a connection."""
 
     def rpc(self, method: str, *params: Any) -> Any:
@@ -36,14 +36,14 @@ class Link(Protocol):
         """End it."""
 
 
-class Line:
+class ReconnectingLink:
     """Calls methods of the node. Any thread."""
 
-    def __init__(self, connect: Callable[[], Link], tell: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, connect: Callable[[], RpcLink], tell: Callable[[str], None] = lambda _: None) -> None:
         """``tell`` is called with messages for the user: the node is away, the node is back."""
         self._connect, self._tell = connect, tell
         self._lock = threading.Lock()
-        self._link: Link | None = None
+        self._link: RpcLink | None = None
         self._is_away = False
         self._was_there = False
         self._is_closed = threading.Event()
@@ -86,13 +86,13 @@ class Line:
         if link is not None:
             link.close()
 
-    def _connected(self) -> Link:
+    def _connected(self) -> RpcLink:
         with self._lock:
             if self._link is None:
                 self._link = self._connect()
             return self._link
 
-    def _drop(self, link: Link) -> None:
+    def _drop(self, link: RpcLink) -> None:
         with self._lock:
             if self._link is not link:
                 return

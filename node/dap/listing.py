@@ -6,7 +6,7 @@ from typing import Any
 
 from node.dap import arguments as ask
 from node.dap.arguments import Refused
-from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, Code
+from node.dap.codes import CODE_SHIFT, PC_MASK, ROWS_OUTSIDE_MAX, KnownCode
 from node.dap.debuggee import Debuggee, Row
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def stack_trace(it: Debuggee, arguments: ask.StackTrace) -> Json:
     return {"stackFrames": shown, "totalFrames": len(frames)}
 
 
-def _frame(it: Debuggee, at: int, name: str, code: Code, pc: int) -> Json:
+def _frame(it: Debuggee, at: int, name: str, code: KnownCode, pc: int) -> Json:
     return {
         "id": at + 1,
         "name": name,
@@ -77,7 +77,7 @@ def disassemble(it: Debuggee, arguments: ask.Disassemble) -> Json:
     return {"instructions": [_instruction(it, code, row) for row in range(first, last)]}
 
 
-def _instruction(it: Debuggee, code: Code, row: int) -> Json:
+def _instruction(it: Debuggee, code: KnownCode, row: int) -> Json:
     if not 0 <= row < len(code.lines):
         pc = row if row < 0 else len(code.bytes) + row - len(code.lines)
         return {"address": code.reference(pc), "instruction": "(outside the code)", "presentationHint": "invalid"}
@@ -88,7 +88,7 @@ def _instruction(it: Debuggee, code: Code, row: int) -> Json:
     return shown | ({"symbol": code.name} if row == 0 else {})
 
 
-def running_code(it: Debuggee) -> Code:
+def running_code(it: Debuggee) -> KnownCode:
     """The code of the running frame, or at the end the code that ran last."""
     frames = it.frames()
     return it.code_of(len(frames) - 1, frames[-1]) if frames else it.code_at_the_end()

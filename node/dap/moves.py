@@ -48,7 +48,7 @@ def output(text: str, category: str = "console", **more: Any) -> Json:
     return event("output", category=category, output=printable(text, lines=True) + "\n", **more)
 
 
-class Interruption:
+class MoveInterruption:
     """Lets other requests use the session during a move, which pauses for them and then continues."""
 
     def __init__(self) -> None:
@@ -57,6 +57,10 @@ class Interruption:
         self._is_parked = False
         self.pause_wanted = False
         """Set when the user wants the move to stop."""
+
+    def pause(self) -> None:
+        """Make the move stop, because the user wants it."""
+        self.pause_wanted = True
 
     @property
     def is_wanted(self) -> bool:
@@ -83,9 +87,9 @@ class Interruption:
             return self._condition.wait_for(lambda: self._is_parked, seconds)
 
 
-def travel(it: Debuggee, name: str, interruption: Interruption) -> Iterator[Json]:
+def travel(it: Debuggee, name: str, interruption: MoveInterruption) -> Iterator[Json]:
     """Perform a move; yields its events, the last with the position where it ended."""
-    it.exception = None
+    it.stop_at(None)
     goal = it.state(None)["depth"] - _DEPTH_LOST.get(name, 0) if name in _DEPTH_LOST else None
     onward = {"step_over": "step_out", "step_over_back": "step_out_back"}.get(name, name)
     command, lines = name, 0
@@ -130,7 +134,7 @@ def _at_breakpoint(it: Debuggee, answer: Json, points: list[Point], others: bool
     reason = next((REASONS[point.group.partition(" ")[0]] for point in points if not point.asked.log), "breakpoint")
     if reason == "exception":
         text = f"{answer['opcode']} at pc {answer['pc']} fails"
-        it.exception = {"exceptionId": "failure", "description": text}
+        it.stop_at({"exceptionId": "failure", "description": text})
         return stopped(reason, hitBreakpointIds=ids, description=text, text=text)
     more = {"description": "a breakpoint set by somebody else"} if others and not ids else {}
     return stopped(reason, hitBreakpointIds=ids, **more)
@@ -144,7 +148,7 @@ def ended(it: Debuggee, answer: Json, is_forward: bool) -> list[Json]:
     text = f"halted: {halt['reason']}" + (f" {halt['message']}" if halt.get("message") else "")
     if halt["success"]:
         return [output(text), stopped("pause", description=text)]
-    it.exception = {"exceptionId": halt["reason"], "description": halt.get("message") or text}
+    it.stop_at({"exceptionId": halt["reason"], "description": halt.get("message") or text})
     return [output(text), stopped("exception", description=text, text=text)]
 
 
@@ -186,7 +190,7 @@ def at_entry(it: Debuggee) -> Json | None:
     return stopped(REASONS[stops[0].group.partition(" ")[0]], hitBreakpointIds=[point.id for point in stops])
 
 
-def begin(it: Debuggee, runs: bool, interruption: Interruption) -> Iterator[Json]:
+def begin(it: Debuggee, runs: bool, interruption: MoveInterruption) -> Iterator[Json]:
     """Stop at the start of a program, or run it."""
     yield from met(it)
     at_once = at_entry(it) if runs else stopped("entry")

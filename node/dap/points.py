@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from node.dap.codes import Code, Place
+from node.dap.codes import CodeSelector, KnownCode
 from zvmd.errors import ConnectionFailed, SessionNotFound, ZvmdError
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ class Debugged(Protocol):
     def call(self, name: str, *params: Any) -> Any:
         """A method of the session. Raises a `ZvmdError`."""
 
-    def code_meant(self, place: Place) -> Code | None:
+    def code_meant(self, place: CodeSelector) -> KnownCode | None:
         """The code, if it has run."""
 
     def line_out(self, row: int) -> int:
@@ -48,7 +48,7 @@ class Debugged(Protocol):
 class Asked:
     """A breakpoint as the editor requested it; an equal request sets the same breakpoint again."""
 
-    place: Place | None = None
+    place: CodeSelector | None = None
     line: int | None = None
     """Line in the code's listing, from 1."""
     pc: int | None = None
@@ -71,7 +71,7 @@ class Point:
     asked: Asked
     numbers: list[int] = field(default_factory=list)
     """Ids of its breakpoints of the node."""
-    code: Code | None = None
+    code: KnownCode | None = None
     verified: bool = False
     message: str = NO_SESSION
     has_failed: bool = False
@@ -97,7 +97,7 @@ class Point:
             answer["source"] = self.code.source
         return answer
 
-    def pc_in(self, code: Code) -> int | None:
+    def pc_in(self, code: KnownCode) -> int | None:
         """Its pc in a code; None if there is no such instruction."""
         if self.asked.line is not None:
             return code.pcs[self.asked.line - 1] if 1 <= self.asked.line <= len(code.pcs) else None
@@ -119,6 +119,10 @@ class Points:
         """Breakpoints of the node that still have to be removed."""
         self.are_off = False
         """Whether breakpoints are off, for a run without debugging."""
+
+    def switch(self, *, off: bool) -> None:
+        """Set none of them, as in a run without debugging; or set them again."""
+        self.are_off = off
 
     def __iter__(self) -> Iterator[Point]:
         return iter([point for group in self._groups.values() for point in group])
@@ -210,7 +214,7 @@ class Points:
         return mine, bool(wanted - {number for point in mine for number in point.numbers})
 
 
-def _code_of(it: Debugged, point: Point) -> Code | None:
+def _code_of(it: Debugged, point: Point) -> KnownCode | None:
     return None if point.asked.place is None else point.code or it.code_meant(point.asked.place)
 
 

@@ -61,7 +61,7 @@ def state_of(it: Debuggee, frame: int, **windows: tuple[int, int]) -> Json:
     return state if frame == count - 1 else it.state(frame, **windows)
 
 
-def scopes(it: Debuggee, arguments: ask.Frame) -> Json:
+def scopes(it: Debuggee, arguments: ask.FrameArguments) -> Json:
     """All scopes of a frame, with their sizes."""
     frame = arguments.frame_id - 1
     pages = state_of(it, frame)["pages"]
@@ -225,7 +225,7 @@ def read_memory(it: Debuggee, arguments: ask.ReadMemory) -> Json:
 
 
 HANDLERS: dict[str, Row] = {
-    "scopes": (ask.Frame, scopes),
+    "scopes": (ask.FrameArguments, scopes),
     "variables": (ask.Variables, variables),
     "evaluate": (ask.Evaluate, evaluate),
     "readMemory": (ask.ReadMemory, read_memory),

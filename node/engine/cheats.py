@@ -14,7 +14,7 @@ from chain.types import UINT256_MAX, Address, Hash32
 from node.api.errors import CheatRefused, OutOfReach
 from node.engine.logged_chain import LoggedChain
 from node.engine.pool import PooledTransaction
-from storage.amendments import Revert, Snapshot
+from storage.amendments import Snapshot, SnapshotRevert
 from storage.blocks.fates import dropped
 
 Answer = int | str | bool | None
@@ -178,7 +178,7 @@ def revert(chain: LoggedChain, now: int, number: int) -> Answer:
     # The clock continues from its time in the snapshot.
     offset = kept.settings["time_offset_seconds"] + kept.at - now
     settings = {**kept.settings, "time_offset_seconds": offset}
-    _go_back(chain, Revert(kept.block, kept.position, kept.pool, settings, number))
+    _go_back(chain, SnapshotRevert(kept.block, kept.position, kept.pool, settings, number))
     return True
 
 
@@ -189,7 +189,7 @@ def roll_back(chain: LoggedChain, _now: int, depth: int) -> Answer:
         raise CheatRefused(f"{depth} blocks cannot be taken from a chain of {chain.applied.tip.number}")
     position = chain.applied.state.positions.of(target)
     pool = [entry.lsn for entry in chain.pool.entries() if entry.lsn is not None]
-    _go_back(chain, Revert(target, position, pool, {}, _later_snapshots(chain, position)))
+    _go_back(chain, SnapshotRevert(target, position, pool, {}, _later_snapshots(chain, position)))
     return target
 
 
@@ -199,7 +199,7 @@ def reset(chain: LoggedChain, _now: int) -> Answer:
     genesis = chain.applied.chain.header(0)
     assert genesis is not None
     fresh = ChainSettings(gas_limit=genesis.gas_limit)
-    _go_back(chain, Revert(0, 0, [], {name: getattr(fresh, name) for name in ROLLED_BACK}, 0))
+    _go_back(chain, SnapshotRevert(0, 0, [], {name: getattr(fresh, name) for name in ROLLED_BACK}, 0))
     return True
 
 
@@ -209,7 +209,7 @@ def _later_snapshots(chain: LoggedChain, position: int) -> int:
     return min(later, default=chain.applied.next_snapshot)
 
 
-def _go_back(chain: LoggedChain, back: Revert) -> None:
+def _go_back(chain: LoggedChain, back: SnapshotRevert) -> None:
     state = chain.applied.state
     if not state.keeps(back.position):
         raise OutOfReach(f"block {back.block} is out of reach: states are kept from block {state.oldest} on")

@@ -17,7 +17,7 @@ import structlog
 from node.api.errors import NodeStopping, ReadOnly, WriterBusy
 from node.engine.clock import Clock
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Freeze, Request, goes_back, is_alone, parts
+from node.engine.requests import Freeze, WriterRequest, goes_back, is_alone, parts
 from node.engine.turn import Turn
 from node.engine.writer import Writer
 from storage.errors import StorageFull
@@ -68,7 +68,7 @@ class Committer:
         self._store = store
         self._clock = clock
         self._listeners = listeners or Listeners()
-        self._inbox: queue.Queue[Request | None] = queue.Queue(INBOX_MAX)
+        self._inbox: queue.Queue[WriterRequest | None] = queue.Queue(INBOX_MAX)
         self._turns: queue.Queue[Turn | None] = queue.Queue(TURNS_IN_FLIGHT_MAX)
         self._stopping = False
         self._gate = threading.Lock()
@@ -117,7 +117,7 @@ class Committer:
         """Report whether the disk has space; without it, changes are refused."""
         self._has_room = has_room
 
-    def put(self, request: Request) -> None:
+    def put(self, request: WriterRequest) -> None:
         """Hand a request to the writer. Raises `ReadOnly`, `WriterBusy` and `NodeStopping`."""
         if not isinstance(request, Freeze):
             if self.read_only:
@@ -150,11 +150,11 @@ class Committer:
             request.done(error)
         self._turns.put(None)
 
-    def _take(self) -> tuple[list[Request], bool]:
+    def _take(self) -> tuple[list[WriterRequest], bool]:
         """All waiting requests, and whether the end marker came. Waits `IDLE_SECONDS` at most for the first one, unless
         blocks are due.
         """
-        requests: list[Request] = []
+        requests: list[WriterRequest] = []
         try:
             request = self._inbox.get(not self._writer.is_mining, IDLE_SECONDS)
             while request is not None:
@@ -171,7 +171,7 @@ class Committer:
         else:
             self._turns.put(turn)
 
-    def step(self, requests: Sequence[Request]) -> Turn:
+    def step(self, requests: Sequence[WriterRequest]) -> Turn:
         """The writer's next turn, for `commit`; the log has its records, and a chain that goes back is back already.
 
         A request that `is_alone` comes by itself, when all turns before are committed.

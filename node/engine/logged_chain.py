@@ -14,7 +14,7 @@ from node.api.errors import CheatRefused
 from node.engine.admission import NextBlock, next_block
 from node.engine.executor import BlockBuilder
 from node.engine.pool import Pool, PooledTransaction
-from storage.amendments import Revert, Snapshot
+from storage.amendments import Snapshot, SnapshotRevert
 from storage.appending import NewRecord, NewRecords
 from storage.applied import AppliedChain
 from storage.blocks.delta import Deltas
@@ -22,7 +22,7 @@ from storage.blocks.fates import FATES_AT_ONCE, REVERTED, Fate, encode_fates
 from storage.errors import RecordTooLarge
 from storage.idempotency import ANSWER, Answered
 from storage.sealed import SealedBlock
-from storage.sessions.records import Kept, Place, encode_template, session_record
+from storage.sessions.records import Kept, SessionPosition, encode_template, session_record
 from storage.wal.records import RecordType, encode_command
 from vm.block import Listener
 from vm.machine import Machine
@@ -36,7 +36,7 @@ Ended = list[tuple[PooledTransaction, Fate]]
 class GoBack(NamedTuple):
     """A rewind of the chain. It is executed only after the turn is durable, because readers see it at once."""
 
-    revert: Revert
+    revert: SnapshotRevert
     lsn: int
     """LSN of its record."""
     waiting: list[PooledTransaction]
@@ -196,7 +196,7 @@ class LoggedChain:
         self.records.add(RecordType.COMMAND, encode_command(ANSWER, [[key, *answered]]))
         self.applied.answers.put(key, answered)
 
-    def keep_session(self, session: int, change: Kept | Place | None) -> None:
+    def keep_session(self, session: int, change: Kept | SessionPosition | None) -> None:
         """Log a debug session, its new position, or its closing."""
         kind, payload = session_record(session, change)
         self.applied.sessions.put(session, change, self.records.add(kind, payload), len(payload))
@@ -229,7 +229,7 @@ class LoggedChain:
         self.pool.forget_snapshots(applied.snapshots)
         return taken.id
 
-    def log_revert(self, back: Revert) -> None:
+    def log_revert(self, back: SnapshotRevert) -> None:
         """Log a rewind, and the fate of the transactions that wait only now. Raises `CheatRefused`.
 
         The rewind is not executed yet: readers would see it at once, so its record must be durable first.

@@ -35,7 +35,7 @@ from node.engine.requests import Cheat, Control, KeepSession, KeepTemplate, Mine
 from node.engine.signing import OwnTransactions
 from node.engine.simulations import Simulations
 from node.transcript.transcript import Transcript, silent
-from storage.sessions.records import Kept, Place
+from storage.sessions.records import Kept, SessionPosition
 from storage.store import Store
 from vm.machine import Machine
 
@@ -229,7 +229,7 @@ class Node(PublishedChain):
         assert isinstance(number, int)
         return number
 
-    async def keep_session(self, session: int, change: Kept | Place | None) -> None:
+    async def keep_session(self, session: int, change: Kept | SessionPosition | None) -> None:
         """Return once a debug session, its new position or its closing is durable."""
         await self._ask(lambda done: KeepSession(done, session, change))
 

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Callable
 
 from chain.errors import ZvmdError
-from node.engine.requests import Request
+from node.engine.requests import WriterRequest
 from node.ops.futures import settle
 
 
 class Outbox:
     """The requests of one turn of the loop go to the writer together. Event loop only."""
 
-    def __init__(self, put: Callable[[Request], None]) -> None:
+    def __init__(self, put: Callable[[WriterRequest], None]) -> None:
         """``put`` hands a request to the writer, or raises `ZvmdError`."""
         self._put = put
-        self._requests: list[Request] = []
+        self._requests: list[WriterRequest] = []
 
-    async def ask(self, make: Callable[[Callable[[object], None]], Request]) -> object:
+    async def ask(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> object:
         """Make a request with its callback, and return its answer. Raises the answer if it is an error."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from node.engine.drafts import Offered
-from storage.sessions.records import Kept, Place
+from storage.sessions.records import Kept, SessionPosition
 
 
 @dataclass(slots=True, eq=False)
-class Request:
+class WriterRequest:
     """A request; ``done`` is called once, on the committer thread, when its answer is durable."""
 
     done: Callable[[object], None]
@@ -20,7 +20,7 @@ class Request:
 
 
 @dataclass(slots=True, eq=False)
-class Submit(Request):
+class Submit(WriterRequest):
     """Add a transaction to the pool."""
 
     transaction: Offered
@@ -31,13 +31,13 @@ class Submit(Request):
     body: object = None
     """The batch it came in: with instant sealing, neighbours of one batch share a block. None: no batch."""
 
-    def shares_block(self, following: Request | None) -> bool:
+    def shares_block(self, following: WriterRequest | None) -> bool:
         """Whether the next request of the turn came in the same body."""
         return self.body is not None and isinstance(following, Submit) and following.body is self.body
 
 
 @dataclass(slots=True, eq=False)
-class Mine(Request):
+class Mine(WriterRequest):
     """Seal blocks whether or not transactions wait."""
 
     count: int = 1
@@ -47,7 +47,7 @@ class Mine(Request):
 
 
 @dataclass(slots=True, eq=False)
-class Control(Request):
+class Control(WriterRequest):
     """Change a chain setting, which survives crashes."""
 
     name: str
@@ -57,16 +57,16 @@ class Control(Request):
 
 
 @dataclass(slots=True, eq=False)
-class KeepSession(Request):
+class KeepSession(WriterRequest):
     """Log a debug session after a command."""
 
     session: int
-    change: Kept | Place | None
+    change: Kept | SessionPosition | None
     """The whole session, its new position, or None for a closed one."""
 
 
 @dataclass(slots=True, eq=False)
-class KeepTemplate(Request):
+class KeepTemplate(WriterRequest):
     """Log a user's template."""
 
     name: str
@@ -75,12 +75,12 @@ class KeepTemplate(Request):
 
 
 @dataclass(slots=True, eq=False)
-class Freeze(Request):
+class Freeze(WriterRequest):
     """Freeze the newest state for a checkpoint; answered with its block number once that block is durable."""
 
 
 @dataclass(slots=True, eq=False)
-class Cheat(Request):
+class Cheat(WriterRequest):
     """Execute a development call."""
 
     name: str
@@ -96,17 +96,17 @@ ALONE = GOES_BACK | {"snapshot"}
 """Development calls that run alone, after everything before them is durable and published."""
 
 
-def is_alone(request: Request) -> bool:
+def is_alone(request: WriterRequest) -> bool:
     """Whether it has to run alone: nothing else in its turn, and all earlier turns committed."""
     return isinstance(request, Cheat) and request.name in ALONE
 
 
-def goes_back(request: Request) -> bool:
+def goes_back(request: WriterRequest) -> bool:
     """Whether it may remove blocks from the chain; it `is_alone` then."""
     return isinstance(request, Cheat) and request.name in GOES_BACK
 
 
-def parts(requests: list[Request]) -> Iterator[list[Request]]:
+def parts(requests: list[WriterRequest]) -> Iterator[list[WriterRequest]]:
     """Split requests in order, so that each that must run alone has its own part."""
     for _, part in groupby(enumerate(requests), lambda item: item[0] if is_alone(item[1]) else -1):
         yield [request for _, request in part]

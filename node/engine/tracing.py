@@ -10,7 +10,7 @@ from chain.environment import BlockEnvironment
 from chain.state import BlockHashes, OverlayState, StateReader
 from chain.types import Address
 from node.api.errors import InvalidParams
-from node.api.tracing import MakeTracer, Place, TracedRun
+from node.api.tracing import MakeTracer, TracedRun, TraceOrigin
 from node.engine.simulate import Situation
 from vm.block import BlockExecution
 from vm.machine import Machine
@@ -36,7 +36,7 @@ def trace_block(
             continue
         journal = execution.journal
         before = OverlayState(parent, journal.delta())
-        where = Place(block.header.hash, block.header.number, transaction.hash, place)
+        where = TraceOrigin(block.header.hash, block.header.number, transaction.hash, place)
         limit = machine.code_bytes_max
         run = TracedRun(transaction, sender, environment, parent, before, journal, limit, where, logs)
         tracer = make(run)

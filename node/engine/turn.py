@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from chain.errors import ZvmdError
 from node.engine.logged_chain import Ended, GoBack
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Freeze, Request
+from node.engine.requests import Freeze, WriterRequest
 from storage.appending import NewRecord
 from storage.applied import Head
 from storage.sealed import SealedBlock
@@ -23,7 +23,7 @@ class Turn:
     """What readers see afterwards, unless the chain is rewound."""
     records: list[NewRecord] = field(default_factory=list)
     """Records to append to the log."""
-    accepted: list[tuple[Request, object]] = field(default_factory=list)
+    accepted: list[tuple[WriterRequest, object]] = field(default_factory=list)
     """Answers of requests that do not wait for the disk."""
     back: GoBack | None = None
     """A rewind of the chain, executed before the fields below."""
@@ -33,7 +33,7 @@ class Turn:
     """Transactions that entered the pool; blocks of this turn may already contain them."""
     ended: Ended = field(default_factory=list)
     """Transactions that left the pool but not into a block, with their fates."""
-    answers: list[tuple[Request, object]] = field(default_factory=list)
+    answers: list[tuple[WriterRequest, object]] = field(default_factory=list)
     """Answers, or exceptions, of requests that wait for the disk."""
 
     def give_up_waiting(self, error: ZvmdError) -> None:

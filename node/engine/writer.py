@@ -33,8 +33,8 @@ from node.engine.requests import (
     KeepSession,
     KeepTemplate,
     Mine,
-    Request,
     Submit,
+    WriterRequest,
     is_alone,
 )
 from node.engine.turn import Turn
@@ -65,7 +65,7 @@ class _Work:
 
     now: int
     """Wall clock, Unix seconds."""
-    answers: list[tuple[Request, object]] = field(default_factory=list)
+    answers: list[tuple[WriterRequest, object]] = field(default_factory=list)
     senders: set[Address] = field(default_factory=set)
     """Senders of submissions in this turn that instant sealing has not sealed a block for yet."""
     durable: dict[Hash32, list[Submit]] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Writer:
         """Whether blocks are due, which the next step seals even without requests."""
         return bool(self._mines)
 
-    def step(self, requests: Sequence[Request], now: int) -> Turn:
+    def step(self, requests: Sequence[WriterRequest], now: int) -> Turn:
         """Execute requests in order; ``now`` is Unix seconds. A request that `is_alone` must come by itself.
 
         Raises `StorageError` if the state cannot be read.
@@ -143,7 +143,7 @@ class Writer:
         self._chain.pool.replace_all(back.waiting)
         self._chain.pool.forget_snapshots(self._chain.applied.snapshots)
 
-    def stop(self) -> Iterator[tuple[Request, ZvmdError]]:
+    def stop(self) -> Iterator[tuple[WriterRequest, ZvmdError]]:
         """The requests that still wait when no further step will come, with their answers."""
         for mine in self._mines:
             text = f"the node stopped after {mine.sealed} of {mine.request.count} blocks"
@@ -338,7 +338,7 @@ class Writer:
         work.answers.append((request, self._chain.freeze()))
 
 
-_HANDLERS: dict[type[Request], Callable[..., None]] = {
+_HANDLERS: dict[type[WriterRequest], Callable[..., None]] = {
     Submit: Writer._submit,
     Mine: Writer._mine,
     Control: Writer._control,

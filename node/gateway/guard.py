@@ -185,7 +185,7 @@ class Visitor(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class HttpRefusal:
     """The answer to a request that is refused."""
 
     status: int
@@ -200,7 +200,7 @@ class Verdict(NamedTuple):
     rights: Rights = STANDARD
     origin: str | None = None
     """The page's origin, if its scripts may read the answer."""
-    refusal: Refusal | None = None
+    refusal: HttpRefusal | None = None
 
 
 def judge(rules: GuardRules, visitor: Visitor) -> Verdict:
@@ -219,7 +219,7 @@ def judge(rules: GuardRules, visitor: Visitor) -> Verdict:
     token = _bearer(visitor.authorizations)
     if token is not None and not rules.is_token(token):
         hint = "send the content of the file token in the node's data directory, or no token"
-        refusal = Refusal(401, "http.token", "the token is not that of this node", hint)
+        refusal = HttpRefusal(401, "http.token", "the token is not that of this node", hint)
         return Verdict(origin=origin if welcome else None, refusal=refusal)
     if token is None and not welcome:
         hint = "allow it with [http] origins or --allow-origin"
@@ -229,7 +229,7 @@ def judge(rules: GuardRules, visitor: Visitor) -> Verdict:
 
 
 def _refused(status: int, code: str, message: str, hint: str) -> Verdict:
-    return Verdict(refusal=Refusal(status, code, message, hint))
+    return Verdict(refusal=HttpRefusal(status, code, message, hint))
 
 
 def _bearer(authorizations: tuple[str, ...]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from node.api.errors import NodeStopping
-from node.gateway.guard import FORWARDED, GuardRules, Refusal, Verdict, Visitor, is_json, judge
+from node.gateway.guard import FORWARDED, GuardRules, HttpRefusal, Verdict, Visitor, is_json, judge
 from node.gateway.patience import PEER, HttpPeer
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES, Holding
@@ -30,7 +30,7 @@ DEFAULT_HEADERS = "authorization, content-type"
 HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
 LOOKED_AT = frozenset((b"host", b"origin", b"authorization", *FORWARDED))
 ADMITTED_MAX = 256
-FULL = Refusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
+FULL = HttpRefusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
 TAKE_ANSWER_S = 30.0
 """How long a peer may take to receive an answer before the connection is closed."""
 
@@ -53,7 +53,7 @@ async def respond(send: Send, status: int, body: bytes = b"", *headers: Header, 
         await send({"type": f"{kind}.body", "body": b""})
 
 
-async def refuse(send: Send, refusal: Refusal, *headers: Header, kind: str = "http.response") -> None:
+async def refuse(send: Send, refusal: HttpRefusal, *headers: Header, kind: str = "http.response") -> None:
     """Refuse in the shape of a JSON-RPC error, for people who read answers with curl."""
     error = {"code": -32600, "message": refusal.message, "data": {"code": refusal.code, "hint": refusal.hint}}
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
@@ -113,7 +113,7 @@ def visitor_of(scope: Scope) -> Visitor:
     return Visitor(tuple(hosts), address, tuple(origins), tuple(authorizations), forwarded)
 
 
-async def refuse_visitor(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
+async def refuse_visitor(scope: Scope, receive: Receive, send: Send, refusal: HttpRefusal) -> None:
     """Answer a request, or the handshake of a WebSocket, with a refusal."""
     kind = "http.response"
     if scope["type"] == "websocket":
@@ -166,17 +166,17 @@ class JsonRpcEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             message = f"{scope['method']} is not served here"
-            await refuse(send, Refusal(405, "http.method", message, "POST a JSON-RPC request"), (b"allow", b"POST"))
+            await refuse(send, HttpRefusal(405, "http.method", message, "POST a JSON-RPC request"), (b"allow", b"POST"))
             return
         if not is_json(header(scope, b"content-type")):
             hint = "send Content-Type: application/json"
-            await refuse(send, Refusal(415, "http.content_type", "the body is not declared as JSON", hint))
+            await refuse(send, HttpRefusal(415, "http.content_type", "the body is not declared as JSON", hint))
             return
         try:
             await self._answer(scope, receive, send)
         except asyncio.CancelledError:  # by the server, which stops and has waited for it
             stopping = NodeStopping("the node stopped before this was answered")
-            await refuse(send, Refusal(503, stopping.code, str(stopping), stopping.hint))
+            await refuse(send, HttpRefusal(503, stopping.code, str(stopping), stopping.hint))
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         peer: HttpPeer | None = scope.get("state", {}).get(PEER)
@@ -185,7 +185,7 @@ class JsonRpcEndpoint:
             body = await self._body(scope, receive, holding)
             if body is None:
                 message = f"the body exceeds {self._body_max} bytes"
-                await refuse(send, Refusal(413, "rpc.too_large", message, "send smaller requests or batches"))
+                await refuse(send, HttpRefusal(413, "rpc.too_large", message, "send smaller requests or batches"))
                 return
             client = peer.client if peer is not None else None
             answer = await self._service.answer(body, client, rights=scope["rights"])
@@ -199,7 +199,7 @@ class JsonRpcEndpoint:
             async with asyncio.timeout(TAKE_ANSWER_S):
                 await respond(send, 200, answer, JSON)
         except NodeBusy as busy:
-            await refuse(send, Refusal(503, busy.code, str(busy), busy.hint))
+            await refuse(send, HttpRefusal(503, busy.code, str(busy), busy.hint))
         except TimeoutError:
             if peer is not None:
                 peer.abort()

@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from node.rpc.work import Client
+from node.rpc.work import ConnectedClient
 
 ABSOLUTE_FORM = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 """The beginning of a target that names its host, which then counts in place of the Host header (RFC 9112, 3.2.2)."""
@@ -26,7 +26,7 @@ class HttpPeer:
     __slots__ = ("_transport", "client")
 
     def __init__(self, transport: asyncio.Transport) -> None:
-        self.client = Client()
+        self.client = ConnectedClient()
         self._transport = transport
 
     @property

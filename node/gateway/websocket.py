@@ -25,7 +25,7 @@ from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
-from node.rpc.work import Client, ConnectionMethods
+from node.rpc.work import ConnectedClient, ConnectionMethods
 from storage.blocks.logs import FoundLog
 
 Item = TypeVar("Item")
@@ -50,7 +50,7 @@ class WebSocketSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._free = asyncio.Semaphore(REQUESTS_MAX)
         self._sending = asyncio.Lock()
-        self._client = Client()
+        self._client = ConnectedClient()
 
     async def run(self) -> None:
         """Serve until the peer leaves."""

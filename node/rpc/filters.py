@@ -39,6 +39,16 @@ class Filter:
     """Whether it has been polled or its logs requested."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def unreported(self, mined: list[Hash32], waiting: list[Hash32]) -> list[Hash32]:
+        """Of the transactions mined since the last poll and those waiting now, the ones to report in this poll."""
+        fresh = [digest for digest in mined + waiting if digest not in self.seen]
+        self.seen = frozenset(waiting)
+        return fresh
+
+    def polled(self, next_block: int, rewinds: int) -> None:
+        """Blocks below ``next_block`` of the chain after ``rewinds`` rewinds have been reported."""
+        self.next_block, self.rewinds = next_block, rewinds
+
 
 class FilterStore:
     """All filters of the node, with a limit on their number and on the seconds between polls."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from chain.hashing import keccak256
-from node.api.tracing import Place
+from node.api.tracing import TraceOrigin
 from node.rpc import deep_json
 from node.rpc.format import Json, data, data_or_none, quantity, word
 from node.tracers.calls import CallLog, TracedCall
@@ -176,7 +176,7 @@ def _action(call: TracedCall) -> tuple[str, Json, Json | None]:
     return "call", action, used | {"output": data(call.output)}
 
 
-def _context(place: Place | None) -> Json:
+def _context(place: TraceOrigin | None) -> Json:
     return {
         "blockHash": None if place is None else data(place.block_hash),
         "blockNumber": 0 if place is None else place.block_number,

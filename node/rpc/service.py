@@ -18,7 +18,7 @@ from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
 from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
-from node.rpc.work import Client, ConnectionMethods, Work
+from node.rpc.work import ConnectedClient, ConnectionMethods, Work
 from vm.interruption import checkpoint
 
 
@@ -51,7 +51,7 @@ class RpcService:
     async def answer(
         self,
         body: bytes,
-        client: Client | None = None,
+        client: ConnectedClient | None = None,
         *,
         rights: Rights = EVERYTHING,
         methods: ConnectionMethods | None = None,
@@ -61,7 +61,7 @@ class RpcService:
         ``client`` is the connection's; ``methods`` are those that only this connection has.
         """
         if len(body) > LARGE_BYTES:
-            with (client or Client()).working(self.context.limits, methods=methods) as work:
+            with (client or ConnectedClient()).working(self.context.limits, methods=methods) as work:
                 decoding = self.readers.run(lambda: self._decoded(body, rights), work)
                 return await self._answer_decoded(await decoding, work)
         decoded = self._decoded(body, rights)
@@ -69,7 +69,7 @@ class RpcService:
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
             return self._encoded(decoded.requests[0])()
-        with (client or Client()).working(self.context.limits, methods=methods) as work:
+        with (client or ConnectedClient()).working(self.context.limits, methods=methods) as work:
             return await self._answer_decoded(decoded, work)
 
     def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:

@@ -1,6 +1,6 @@
 """Whose work it is, until when, and how much it may take: one `Work` for a request, or for all calls of a batch.
 
-A transport makes a `Client` for each connection and a `Work` for each request, and ends the client when the
+A transport makes a `ConnectedClient` for each connection and a `Work` for each request, and ends the client when the
 connection is gone. Whatever is done for the request on any thread is stopped then, or when its time, its memory or its
 answer is above the limit. `current_work` finds it in coroutines.
 """
@@ -27,7 +27,7 @@ ConnectionMethods = Mapping[str, Callable[[Any], Any]]
 """Methods that only this connection has, such as subscriptions: from the parameters as decoded to the result."""
 
 
-class Share:
+class ReaderShare:
     """What the readers know of a client (`node.rpc.readers`)."""
 
     __slots__ = ("cost", "queue")
@@ -39,14 +39,14 @@ class Share:
         """Jobs that wait."""
 
 
-class Client:
+class ConnectedClient:
     """One connection. Used on the event loop only, but for `share`, which is the readers'."""
 
     __slots__ = ("_works", "is_gone", "share")
 
     def __init__(self) -> None:
         self.is_gone = False
-        self.share = Share()
+        self.share = ReaderShare()
         self._works: set[Work] = set()
 
     def working(
@@ -87,11 +87,11 @@ class Work:
     def __init__(
         self,
         limits: RpcLimits,
-        client: Client | None = None,
+        client: ConnectedClient | None = None,
         stream_id: int | None = None,
         methods: ConnectionMethods | None = None,
     ) -> None:
-        self.client = Client() if client is None else client
+        self.client = ConnectedClient() if client is None else client
         self.stream_id = stream_id
         self.methods = methods or {}
         self.reason: ZvmdError | None = None

@@ -16,7 +16,7 @@ from node.api.errors import NodeStopping
 from node.sessions.base_state import BaseStates, Origin
 from node.sessions.record import bring_back, content_of, label_of, place_of, traits
 from node.sessions.repository import SessionRepository
-from storage.sessions.records import Kept, Place
+from storage.sessions.records import Kept, SessionPosition
 
 T = TypeVar("T")
 THREADS = 2
@@ -133,7 +133,7 @@ class SessionCache:
         assert session is not None
         before, now = repository.shelf.get(cached.id), repository.now()
 
-        def kept() -> tuple[Kept | Place, tuple[Any, ...]]:
+        def kept() -> tuple[Kept | SessionPosition, tuple[Any, ...]]:
             place, found = place_of(session, now, sharing), traits(session, cached.origin)
             if found == cached.traits and before is not None:
                 return place, found

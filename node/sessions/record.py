@@ -15,7 +15,7 @@ from debugger.session import Session
 from debugger.slices import Slices
 from node.sessions.base_state import BaseStates, Origin
 from storage.errors import StateUnavailable
-from storage.sessions.records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, SessionPosition
 
 CONTENT_VERSION = 1
 KEYFRAME_BYTES = 16 << 20
@@ -54,11 +54,11 @@ def label_of(session: Session, created: int, pinned: bool = False) -> Label:
     )
 
 
-def place_of(session: Session, now: int, sharing: bytes = b"") -> Place:
+def place_of(session: Session, now: int, sharing: bytes = b"") -> SessionPosition:
     """The session's position."""
     halt = session.halt()
     reason = "" if halt is None else halt.reason
-    return Place(session.step_index, session.branch, session.digest(), reason, now, sharing)
+    return SessionPosition(session.step_index, session.branch, session.digest(), reason, now, sharing)
 
 
 def traits(session: Session, origin: Origin) -> tuple[Any, ...]:
@@ -112,7 +112,7 @@ def copied(kept: Kept, data: bytes, over: Kept | None, now: int, sharing: bytes)
     return Kept(label, place, b""), msgspec.msgpack.encode(content)
 
 
-def bring_back(data: bytes, place: Place, bases: BaseStates) -> Slices[tuple[Session, Origin]]:
+def bring_back(data: bytes, place: SessionPosition, bases: BaseStates) -> Slices[tuple[Session, Origin]]:
     """Replay the session to a place, over its record's witness if the chain no longer has the base state.
 
     In slices: others may work after every ``yield``. Raises `SessionDiverged`, `SessionFileMalformed`.

@@ -11,7 +11,7 @@ from chain.errors import ZvmdError
 from debugger.errors import SessionLimitReached, SessionNotFound
 from storage.errors import StoragePanic
 from storage.index.sessions import SessionRow
-from storage.sessions.records import MAX_CONTENT, Kept, Label, Place, Snapshot
+from storage.sessions.records import MAX_CONTENT, Kept, Label, SessionPosition, SnapshotFile
 from storage.sessions.search import SessionSearch, row_of
 from storage.sessions.shelf import SessionShelf
 
@@ -20,7 +20,7 @@ INLINE_BYTES = 2**20
 CONTENT_BYTES = 256 * 2**20
 """Largest content of one session, bytes."""
 
-Keep = Callable[[int, Kept | Place | None], Awaitable[object]]
+Keep = Callable[[int, Kept | SessionPosition | None], Awaitable[object]]
 """Returns once a session's change is durable and on the shelf."""
 
 
@@ -59,13 +59,13 @@ def expired(rows: Iterable[SessionRow], policy: Policy, now: int) -> list[Sessio
 class Files(Protocol):
     """Snapshot files, as `storage.sessions.files.SessionFiles`."""
 
-    def write(self, session: int, content: bytes) -> Snapshot: ...
+    def write(self, session: int, content: bytes) -> SnapshotFile: ...
 
-    def settled(self, session: int, snapshot: Snapshot) -> None: ...
+    def settled(self, session: int, snapshot: SnapshotFile) -> None: ...
 
-    def refused(self, session: int, snapshot: Snapshot) -> None: ...
+    def refused(self, session: int, snapshot: SnapshotFile) -> None: ...
 
-    def read(self, session: int, snapshot: Snapshot) -> bytes: ...
+    def read(self, session: int, snapshot: SnapshotFile) -> bytes: ...
 
     def sweep(self, named: Callable[[], set[tuple[int, bytes]]], now: float) -> tuple[int, int]: ...
 
@@ -111,11 +111,11 @@ class SessionRepository:
 
     def content(self, session: int, kept: Kept) -> bytes:
         """Its content. Not on the event loop: it may be a file. Raises `SnapshotLost` or `StorageUnreadable`."""
-        if isinstance(kept.content, Snapshot):
+        if isinstance(kept.content, SnapshotFile):
             return self.files.read(session, kept.content)
         return kept.content
 
-    def store(self, session: int, content: bytes) -> bytes | Snapshot:
+    def store(self, session: int, content: bytes) -> bytes | SnapshotFile:
         """Store a content; a large one is durable in its file afterwards. Not on the event loop.
 
         Raises `SessionLimitReached`, `StorageFull`.
@@ -130,10 +130,10 @@ class SessionRepository:
             self._on_panic(error)
             raise
 
-    async def put(self, session: int, change: Kept | Place | None) -> None:
+    async def put(self, session: int, change: Kept | SessionPosition | None) -> None:
         """Log the session, its new position, or its closing; returns when that is durable."""
         before = _inline(self.shelf.get(session))
-        file = change.content if isinstance(change, Kept) and isinstance(change.content, Snapshot) else None
+        file = change.content if isinstance(change, Kept) and isinstance(change.content, SnapshotFile) else None
         try:
             await self._keep(session, change)
         except ZvmdError:
@@ -161,4 +161,4 @@ class SessionRepository:
 
 
 def _inline(kept: Kept | None) -> int:
-    return 0 if kept is None or isinstance(kept.content, Snapshot) else len(kept.content)
+    return 0 if kept is None or isinstance(kept.content, SnapshotFile) else len(kept.content)

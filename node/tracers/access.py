@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 AccessList = tuple[tuple[Address, tuple[int, ...]], ...]
 
 
-class Access(NamedTuple):
+class UsedAccessList(NamedTuple):
     """The accounts and slots that a run used."""
 
     entries: AccessList
@@ -43,7 +43,7 @@ class AccessTracer(RunTracer):
         """Record what the next opcode is about to access."""
         self._touches.step(frame)
 
-    def result(self, ended: TransactionResult) -> Access:
+    def result(self, ended: TransactionResult) -> UsedAccessList:
         """The list so far, and how the run ended."""
         entries = tuple(
             (address, tuple(sorted(slots)))
@@ -51,4 +51,4 @@ class AccessTracer(RunTracer):
             if slots or address in self._listed or address not in self._warm_anyway
         )
         halt = ended.outcome.halt
-        return Access(entries, ended.gas_used, None if halt.is_success else halt.name.lower())
+        return UsedAccessList(entries, ended.gas_used, None if halt.is_success else halt.name.lower())

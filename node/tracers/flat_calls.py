@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from node.api.tracing import Place, TracedRun
+from node.api.tracing import TracedRun, TraceOrigin
 from node.tracers.calls import CallOptions, CallTreeTracer, TracedCall
 from vm.evm.faults import REVERTED
 from vm.message import CallKind, Message, Outcome
@@ -50,7 +50,7 @@ class FlatCall(NamedTuple):
     """``traceAddress``: the position among the calls of each caller, from the outermost on."""
     error: str | None
     """Geth's or Parity's error message."""
-    place: Place | None
+    place: TraceOrigin | None
     """None for a simulated call."""
 
 

@@ -20,7 +20,7 @@ from textual.widgets import Input, Static
 from node.tui.commands import KEYS, LETTER_PROMPT, SUMMED, Command, Key
 from node.tui.listings import LISTINGS, Row, status, timeline
 from node.tui.pane import STYLES, Pane
-from node.tui.source import Source
+from node.tui.source import ViewSource
 from node.tui.view import View
 from zvmd.errors import ConnectionFailed, ZvmdError
 from zvmd.printable import printable
@@ -90,7 +90,7 @@ class Debugger(App[int | str]):
     view: reactive[View] = reactive(View(0), init=False, always_update=True)
     """The state. Everything on the screen is a function of it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: ViewSource) -> None:
         super().__init__()
         self.animation_level = "none"  # it would only delay the next key
         self._source = source

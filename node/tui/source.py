@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from chain.forks import Fork
 from debugger.frontend import disassemble
-from node.tui.view import PAGES, Code, Json, View, query
+from node.tui.view import PAGES, CodeListing, Json, View, query
 from zvmd.async_session import AsyncSession
 from zvmd.errors import ConnectionFailed
 from zvmd.results import SessionChange
@@ -60,12 +60,12 @@ class Line:
             await self._connection.close()
 
 
-class Source:
+class ViewSource:
     """Views of one session."""
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self.session, self.line = session, line
-        self._codes: dict[str, Code] = {}
+        self._codes: dict[str, CodeListing] = {}
 
     async def look(self, before: View) -> View:
         """The session as it is now, with the message and the options of the view before."""
@@ -99,7 +99,7 @@ class Source:
         state = await self.session.call("state", asked if frame is None else {**asked, "frame": frame})
         return view.with_page(int(state["step"]), name, number, state[name])
 
-    async def _code(self, code_hash: str, frame: int | None) -> Code:
+    async def _code(self, code_hash: str, frame: int | None) -> CodeListing:
         if code_hash not in self._codes:
             if len(self._codes) >= CODES_KEPT:
                 self._codes.pop(next(iter(self._codes)))
@@ -114,6 +114,6 @@ def _run_of(marks: Json) -> tuple[Any, Any]:
     return marks.get("branch"), marks.get("edits")
 
 
-def _listed(answer: Json) -> Code:
+def _listed(answer: Json) -> CodeListing:
     lines = tuple(disassemble(bytes.fromhex(answer["code"][2:]), Fork[answer["fork"].upper()]))
-    return Code(answer["hash"], lines, {line.pc: row for row, line in enumerate(lines)})
+    return CodeListing(answer["hash"], lines, {line.pc: row for row, line in enumerate(lines)})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from debugger.frontend import Instruction
+from debugger.frontend import ListingLine
 
 Json = dict[str, Any]
 
@@ -20,11 +20,11 @@ CALL_FRAMES = 1_025
 
 
 @dataclass(frozen=True)
-class Code:
+class CodeListing:
     """The code of a frame and its listing."""
 
     hash: str
-    lines: tuple[Instruction, ...]
+    lines: tuple[ListingLine, ...]
     row_of_pc: Mapping[int, int]
 
 
@@ -48,7 +48,7 @@ class View:
     """``zvmd_session_state``: the first page of everything."""
     pages: Mapping[tuple[str, int], Any] = field(default_factory=dict)
     """Further pages of the same position, by field and page number."""
-    code: Code | None = None
+    code: CodeListing | None = None
     breakpoints: tuple[Json, ...] = ()
     marks: Json = field(default_factory=dict)
     """``zvmd_session_timeline``."""

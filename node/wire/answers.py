@@ -18,7 +18,7 @@ from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
-from node.rpc.work import Client, Work
+from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
 from storage.blocks.logs import FoundLog, LogQuery
@@ -68,7 +68,7 @@ class Peer(Protocol):
         """Return when the peer has received most of what it was sent."""
 
     @property
-    def client(self) -> Client:
+    def client(self) -> ConnectedClient:
         """The client whose requests these are; it is ended with the connection."""
 
     @property

@@ -30,8 +30,8 @@ from node.wire.errors import (
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
-    Refused,
     RequestReceived,
+    RequestRefused,
     StreamEnded,
     StreamRefused,
     WireEvent,
@@ -42,7 +42,7 @@ from zvmd.frames import PROTOCOL_VERSION, FrameBuffer, Hello, Request, decode_re
 HELLO_STREAM = 0
 
 
-class State(Enum):
+class ConnectionState(Enum):
     """State of a connection's life cycle."""
 
     GREETING = "greeting"
@@ -58,18 +58,18 @@ class ServerConnection:
         limits: WireLimits,
         is_token: Callable[[bytes], bool],
         now: float,
-        is_guest: Callable[[bytes], bool] = lambda _: False,
+        is_share_token: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
-        """``is_guest`` returns whether a token is a valid share token of a session."""
-        self.state = State.GREETING
-        self.guest: str | None = None
+        """``is_share_token`` returns whether a token is a valid share token of a session."""
+        self.state = ConnectionState.GREETING
+        self.share_token: str | None = None
         """The share token in the peer's Hello; None if it has the node's token."""
         self.in_flight = 0
         """Number of requests not answered yet."""
         self.hello_deadline = now + limits.hello_within_s
         self._limits = limits
         self._is_token = is_token
-        self._is_guest = is_guest
+        self._is_share_token = is_share_token
         self._streams: dict[int, FrameBuffer] = {}
         self._ended: set[int] = set()
         """Streams refused earlier: bytes that still arrive on them are dropped."""
@@ -78,11 +78,11 @@ class ServerConnection:
 
     def receive(self, stream_id: int, data: bytes, end: bool, now: float) -> list[WireEvent]:
         """Take bytes of a stream; ``end`` is its FIN."""
-        if self.state is State.CLOSED or stream_id in self._ended:
+        if self.state is ConnectionState.CLOSED or stream_id in self._ended:
             return []
         if stream_id % 4:
             return [self._close(stream_id, WrongStream(f"stream {stream_id}"))]
-        if self.state is State.GREETING:
+        if self.state is ConnectionState.GREETING:
             if now > self.hello_deadline:
                 return [self._close(stream_id, HelloTooLate("no Hello in time"))]
             if stream_id != HELLO_STREAM:
@@ -96,9 +96,14 @@ class ServerConnection:
 
     def expire(self, now: float) -> list[WireEvent]:
         """Call at `hello_deadline`: a peer that has not said Hello is refused."""
-        if self.state is State.GREETING and now >= self.hello_deadline:
+        if self.state is ConnectionState.GREETING and now >= self.hello_deadline:
             return [self._close(HELLO_STREAM, HelloTooLate(f"no Hello within {self._limits.hello_within_s} s"))]
         return []
+
+    def ended(self) -> None:
+        """The connection is closed: what still arrives is dropped."""
+        self.state = ConnectionState.CLOSED
+        self._streams.clear()
 
     def stream_reset(self, stream_id: int) -> None:
         """The peer reset a stream."""
@@ -116,7 +121,7 @@ class ServerConnection:
         events: list[WireEvent] = []
         for body in buffer.feed(data):
             self._frame(stream_id, body, events)
-            if self.state is State.CLOSED:
+            if self.state is ConnectionState.CLOSED:
                 return events
         self._held_bytes += len(buffer) - before
         error: WireError
@@ -126,7 +131,7 @@ class ServerConnection:
             events.append(self._refuse_stream(stream_id, error))
         elif self._held_bytes > self._limits.connection_buffer_max_bytes:
             events.append(self._close(stream_id, TooManyBytes(f"{self._held_bytes} bytes are held")))
-        elif self.state is State.GREETING and len(buffer) > self._limits.hello_frame_max_bytes:
+        elif self.state is ConnectionState.GREETING and len(buffer) > self._limits.hello_frame_max_bytes:
             events.append(self._close(stream_id, HelloMissing("the first frame is too large for a Hello")))
         elif end:
             if len(buffer):
@@ -142,13 +147,13 @@ class ServerConnection:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as reason:
             events.append(self._malformed_frame(stream_id, str(reason)[:200]))
             return
-        if self.state is State.GREETING:
+        if self.state is ConnectionState.GREETING:
             events.append(self._greet(stream_id, request))
         elif isinstance(request, Hello):
-            events.append(Refused(stream_id, 0, HelloAgain("Hello was sent before")))
+            events.append(RequestRefused(stream_id, 0, HelloAgain("Hello was sent before")))
         elif self.in_flight >= self._limits.in_flight_max:
             error = TooManyRequests(f"the limit is {self._limits.in_flight_max} unanswered requests")
-            events.append(Refused(stream_id, request.id, error))
+            events.append(RequestRefused(stream_id, request.id, error))
         else:
             self.in_flight += 1
             self._held_bytes += len(body)
@@ -162,23 +167,23 @@ class ServerConnection:
                 stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
             )
         if not self._is_token(request.token):
-            if not self._is_guest(request.token):
+            if not self._is_share_token(request.token):
                 message = "the token is neither the node's nor a valid share token"
                 return self._close(stream_id, WrongToken(message))
-            self.guest = request.token.decode()
-        self.state = State.OPEN
+            self.share_token = request.token.decode()
+        self.state = ConnectionState.OPEN
         return Greeted(stream_id, request.client[:200])
 
     def _malformed_frame(self, stream_id: int, reason: str) -> WireEvent:
-        if self.state is State.GREETING:
+        if self.state is ConnectionState.GREETING:
             return self._close(stream_id, HelloMissing(f"the first frame cannot be read: {reason}"))
         self._malformed += 1
         if self._malformed > self._limits.malformed_max:
             return self._close(stream_id, TooManyMalformed(reason))
-        return Refused(stream_id, 0, MalformedFrame(reason))
+        return RequestRefused(stream_id, 0, MalformedFrame(reason))
 
     def _refuse_stream(self, stream_id: int, error: WireError) -> WireEvent:
-        if self.state is State.GREETING:
+        if self.state is ConnectionState.GREETING:
             return self._close(stream_id, error)
         return self._end_stream(stream_id, error)
 
@@ -191,6 +196,5 @@ class ServerConnection:
         return StreamRefused(stream_id, error)
 
     def _close(self, stream_id: int, error: WireError) -> WireEvent:
-        self.state = State.CLOSED
-        self._streams.clear()
+        self.ended()
         return ConnectionRefused(stream_id, error)

@@ -29,7 +29,7 @@ class StreamEnded(NamedTuple):
     stream_id: int
 
 
-class Refused(NamedTuple):
+class RequestRefused(NamedTuple):
     """A request or frame is answered with a failure; everything else goes on."""
 
     stream_id: int
@@ -51,4 +51,4 @@ class ConnectionRefused(NamedTuple):
     error: WireError
 
 
-WireEvent = Greeted | RequestReceived | StreamEnded | Refused | StreamRefused | ConnectionRefused
+WireEvent = Greeted | RequestReceived | StreamEnded | RequestRefused | StreamRefused | ConnectionRefused

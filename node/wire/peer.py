@@ -12,12 +12,12 @@ from qh3.asyncio.protocol import QuicConnectionProtocol
 from qh3.quic import events as quic
 from qh3.quic.connection import QuicConnectionError
 
-from node.rpc.work import Client
+from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
-from node.wire.connection import ServerConnection, State
+from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
-from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
+from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.limits import WireLimits
 from node.wire.quic import ServerQuic
 from node.wire.share_tokens import check_share_token
@@ -38,7 +38,7 @@ class Listener(Protocol):
 
     def is_token(self, token: bytes, /) -> bool: ...
 
-    def is_guest(self, token: bytes, /) -> bool: ...
+    def is_share_token(self, token: bytes, /) -> bool: ...
 
     def welcome(self) -> Welcome: ...
 
@@ -79,7 +79,7 @@ class WirePeer(QuicConnectionProtocol):
         self.subscriptions: dict[int, asyncio.Task[None]] = {}
         self._listener = listener
         self._limits = listener.limits
-        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_guest)
+        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_share_token)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
         self._connection_id_issued_handler = lambda name: listener.named(self, name)
@@ -92,7 +92,7 @@ class WirePeer(QuicConnectionProtocol):
         self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
-        self.client = Client()
+        self.client = ConnectedClient()
         self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
 
@@ -145,7 +145,7 @@ class WirePeer(QuicConnectionProtocol):
         self._guarded(self._take, data, addr)
 
     def _take(self, data: list[bytes], addr: Any) -> None:
-        if self._state.state is not State.OPEN and not self._gone:
+        if self._state.state is not ConnectionState.OPEN and not self._gone:
             self._datagrams_before_hello += len(data)
             if self._datagrams_before_hello > self._limits.hello_datagrams_max:
                 self._refuse(1, HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
@@ -228,7 +228,7 @@ class WirePeer(QuicConnectionProtocol):
                 self._half_closed.add(event.stream_id)
             else:
                 self._end_stream(event.stream_id)
-        elif isinstance(event, Refused):
+        elif isinstance(event, RequestRefused):
             self.write(event.stream_id, encode_frame(codec.failure_of(event.request_id, event.error)))
         elif isinstance(event, StreamRefused):
             self.write(event.stream_id, encode_frame(codec.failure_of(0, event.error)))
@@ -246,10 +246,10 @@ class WirePeer(QuicConnectionProtocol):
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        if self._state.guest is None:
+        if self._state.share_token is None:
             return True
         try:
-            check_share_token(event.request, self._state.guest)
+            check_share_token(event.request, self._state.share_token)
         except WireError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
@@ -288,7 +288,7 @@ class WirePeer(QuicConnectionProtocol):
             return
         self._gone = True
         self.client.leave()
-        self._state.state = State.CLOSED
+        self._state.ended()
         self._hello_timer.cancel()
         self._out.clear()
         for task in self._tasks:

@@ -91,7 +91,7 @@ class WireListener(asyncio.DatagramProtocol):
             limits.in_flight_max,
         )
 
-    def is_guest(self, token: bytes) -> bool:
+    def is_share_token(self, token: bytes) -> bool:
         """Whether it is a valid share token of a session."""
         sessions = self._service.context.sessions
         try:

@@ -16,7 +16,7 @@ from storage.blocks.logs import logs_of
 from storage.errors import IndexDamaged, IndexLocked, StorageFull
 from storage.index.index import Index
 from storage.index.queries import LogFilter
-from storage.index.writer import IndexedBlock, Watermark
+from storage.index.writer import IndexedBlock, IndexWatermark
 from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
@@ -114,7 +114,7 @@ class IndexFollower:
                 block_hash = self._chain.hash_of(kept)
                 self.reached = kept
                 try:
-                    self._index.rewind(None if block_hash is None else Watermark(lsn, kept, block_hash))
+                    self._index.rewind(None if block_hash is None else IndexWatermark(lsn, kept, block_hash))
                 except IndexDamaged as error:
                     self._begin_again_later(error)
                 except (IndexLocked, StorageFull) as error:  # the next blocks written replace these rows

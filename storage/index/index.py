@@ -13,9 +13,9 @@ from storage.index import queries, sessions, writer
 from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
 from storage.index.migrate import migrate
 from storage.index.models import metadata
-from storage.index.queries import ContractOrigin, LogFilter, LogPosition, TransactionPosition
+from storage.index.queries import ContractOrigin, LogCoordinates, LogFilter, TransactionPosition
 from storage.index.sessions import SessionFilter, SessionRow
-from storage.index.writer import IndexedBlock, Watermark
+from storage.index.writer import IndexedBlock, IndexWatermark
 from storage.io.failpoints import reach
 from storage.io.holders import holder_of, identity_of, is_locked
 
@@ -67,7 +67,7 @@ class Index:
         self._reading.dispose()
         self._writing.dispose()
 
-    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
+    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
         """Index consecutive blocks in one transaction; rows of these and later blocks are replaced.
 
         Raises ValueError on a gap, `IndexDamaged`.
@@ -93,7 +93,7 @@ class Index:
         with damage_reported(self._reading), self._reading.connect() as connection:
             return sessions.find(connection, wanted, limit, before)
 
-    def rewind(self, mark: Watermark | None) -> None:
+    def rewind(self, mark: IndexWatermark | None) -> None:
         """Forget everything behind a watermark; None forgets all. Raises `IndexDamaged`."""
         with damage_reported(self._writing), self._writing.begin() as connection:
             writer.rewind(connection, mark)
@@ -112,7 +112,7 @@ class Index:
                 if busy:
                     raise IndexLocked("index: readers keep its write-ahead log busy")
 
-    def watermark(self) -> Watermark | None:
+    def watermark(self) -> IndexWatermark | None:
         """How far the index reaches, None if it is empty. Raises `IndexDamaged`."""
         with damage_reported(self._reading), self._reading.connect() as connection:
             return writer.read_watermark(connection)
@@ -128,8 +128,8 @@ class Index:
             return queries.find_contract(connection, address)
 
     def logs(
-        self, wanted: LogFilter, limit: int = queries.LOGS_MAX, after: LogPosition | None = None
-    ) -> tuple[list[LogPosition], LogPosition | None]:
+        self, wanted: LogFilter, limit: int = queries.LOGS_MAX, after: LogCoordinates | None = None
+    ) -> tuple[list[LogCoordinates], LogCoordinates | None]:
         """Positions of matching logs, and a cursor for more. Raises `IndexDamaged`."""
         with damage_reported(self._reading), self._reading.connect() as connection:
             return queries.find_logs(connection, wanted, limit, after)

@@ -9,7 +9,7 @@ from storage.blocks.chaindata import ChainData
 from storage.blocks.logs import FoundLog, LogQuery, logs_of
 from storage.errors import IndexDamaged, IndexLocked
 from storage.index.follower import IndexFollower
-from storage.index.queries import LogFilter, LogPosition
+from storage.index.queries import LogCoordinates, LogFilter
 
 
 class IndexLookup:
@@ -73,7 +73,7 @@ class IndexLookup:
         wanted = LogFilter(
             query.from_block, last, query.addresses, [alternatives or None for alternatives in query.topics]
         )
-        after = LogPosition(*query.after, 0) if query.after is not None else None
+        after = LogCoordinates(*query.after, 0) if query.after is not None else None
         positions, _ = self._follower.index.logs(wanted, min(query.limit, 10_000), after)
         found: list[FoundLog] = []
         blocks: dict[int, list[FoundLog]] = {}

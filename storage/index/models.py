@@ -19,7 +19,7 @@ from sqlalchemy import (
 metadata = MetaData()
 
 
-class Bytes(LargeBinary):
+class RawBinary(LargeBinary):
     """Binary data handed to the driver as it is: SQLAlchemy's wrapping took a sixth of the node's time under load."""
 
     cache_ok = True
@@ -32,11 +32,11 @@ class Bytes(LargeBinary):
 transactions = Table(
     "transactions",
     metadata,
-    Column("hash", Bytes(32), primary_key=True),
+    Column("hash", RawBinary(32), primary_key=True),
     Column("block", BigInteger, nullable=False),
     Column("tx_index", Integer, nullable=False),
-    Column("sender", Bytes(20), nullable=False),
-    Column("to", Bytes(20)),
+    Column("sender", RawBinary(20), nullable=False),
+    Column("to", RawBinary(20)),
     Index("transactions_by_block", "block", "tx_index"),
     sqlite_with_rowid=False,
 )
@@ -48,11 +48,11 @@ logs = Table(
     Column("block", BigInteger, nullable=False),
     Column("log_index", Integer, nullable=False),
     Column("tx_index", Integer, nullable=False),
-    Column("address", Bytes(20), nullable=False),
-    Column("topic0", Bytes(32)),
-    Column("topic1", Bytes(32)),
-    Column("topic2", Bytes(32)),
-    Column("topic3", Bytes(32)),
+    Column("address", RawBinary(20), nullable=False),
+    Column("topic0", RawBinary(32)),
+    Column("topic1", RawBinary(32)),
+    Column("topic2", RawBinary(32)),
+    Column("topic3", RawBinary(32)),
     PrimaryKeyConstraint("block", "log_index"),
     Index("logs_by_address", "address", "block", "log_index"),
     Index("logs_by_topic0", "topic0", "block", "log_index"),
@@ -63,10 +63,10 @@ logs = Table(
 contracts = Table(
     "contracts",
     metadata,
-    Column("address", Bytes(20), nullable=False),
+    Column("address", RawBinary(20), nullable=False),
     Column("block", BigInteger, nullable=False),
-    Column("tx_hash", Bytes(32), nullable=False),
-    Column("creator", Bytes(20), nullable=False),
+    Column("tx_hash", RawBinary(32), nullable=False),
+    Column("creator", RawBinary(20), nullable=False),
     PrimaryKeyConstraint("address", "block"),
     Index("contracts_by_block", "block"),
     sqlite_with_rowid=False,
@@ -79,7 +79,7 @@ watermark = Table(
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("lsn", BigInteger, nullable=False),
     Column("block", BigInteger, nullable=False),
-    Column("block_hash", Bytes(32), nullable=False),
+    Column("block_hash", RawBinary(32), nullable=False),
 )
 """How far the index reaches: at most one row, with id 1, written with the rows it speaks of."""
 
@@ -89,9 +89,9 @@ sessions = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("fork", Text, nullable=False),
-    Column("code_hash", Bytes(32)),
-    Column("contract", Bytes(20)),
-    Column("transaction", Bytes(32)),
+    Column("code_hash", RawBinary(32)),
+    Column("contract", RawBinary(20)),
+    Column("transaction", RawBinary(32)),
     Column("halt", Text),
     Column("created", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False),

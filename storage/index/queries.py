@@ -28,7 +28,7 @@ class TransactionPosition(NamedTuple):
     tx_index: int
 
 
-class LogPosition(NamedTuple):
+class LogCoordinates(NamedTuple):
     """Where a log is; positions sort in chain order."""
 
     block: int
@@ -86,8 +86,8 @@ def find_contract(connection: Connection, address: Address) -> ContractOrigin | 
 
 
 def find_logs(
-    connection: Connection, wanted: LogFilter, limit: int = LOGS_MAX, after: LogPosition | None = None
-) -> tuple[list[LogPosition], LogPosition | None]:
+    connection: Connection, wanted: LogFilter, limit: int = LOGS_MAX, after: LogCoordinates | None = None
+) -> tuple[list[LogCoordinates], LogCoordinates | None]:
     """Positions of matching logs in chain order, and ``after`` for the next page; None: that was all."""
     if not 0 < limit <= LOGS_MAX:
         raise ValueError(f"a limit of {limit}; it is at least 1 and at most {LOGS_MAX}")
@@ -97,7 +97,7 @@ def find_logs(
         .order_by(logs.c.block, logs.c.log_index)
         .limit(limit + 1)
     )
-    found = [LogPosition(*_numbers(row)) for row in connection.execute(query)]
+    found = [LogCoordinates(*_numbers(row)) for row in connection.execute(query)]
     if len(found) > limit:
         return found[:limit], found[limit - 1]
     return found, None
@@ -111,7 +111,7 @@ def _numbers(row: Iterable[object]) -> Iterator[int]:
         yield value
 
 
-def _conditions(wanted: LogFilter, after: LogPosition | None) -> list[ColumnElement[bool]]:
+def _conditions(wanted: LogFilter, after: LogCoordinates | None) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [logs.c.block.between(wanted.first_block, wanted.last_block)]
     if after is not None:
         conditions.append(

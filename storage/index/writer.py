@@ -39,7 +39,7 @@ class IndexedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Watermark:
+class IndexWatermark:
     """How far the index reaches."""
 
     lsn: int
@@ -47,13 +47,13 @@ class Watermark:
     block_hash: Hash32
 
 
-def read_watermark(connection: Connection) -> Watermark | None:
+def read_watermark(connection: Connection) -> IndexWatermark | None:
     """The watermark, None in an empty index."""
     row = connection.execute(select(watermark.c.lsn, watermark.c.block, watermark.c.block_hash)).first()
-    return None if row is None else Watermark(row.lsn, row.block, Hash32(row.block_hash))
+    return None if row is None else IndexWatermark(row.lsn, row.block, Hash32(row.block_hash))
 
 
-def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
+def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
     """Replace all rows from the first of these consecutive blocks on by theirs; the last is the watermark.
 
     Writing the same blocks again, or other blocks after a rewind, therefore leaves exactly their rows.
@@ -84,12 +84,12 @@ def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: in
     if contract_rows:
         connection.execute(_upsert(connection.dialect.name, contracts, "address", "block"), contract_rows)
     last = blocks[-1].block
-    mark = Watermark(lsn, last.header.number, last.hash)
+    mark = IndexWatermark(lsn, last.header.number, last.hash)
     _set_watermark(connection, mark)
     return mark
 
 
-def rewind(connection: Connection, mark: Watermark | None) -> None:
+def rewind(connection: Connection, mark: IndexWatermark | None) -> None:
     """Delete all rows behind a watermark and set it; None empties the index."""
     delete_from(connection, mark.block + 1 if mark is not None else 0)
     _set_watermark(connection, mark)
@@ -101,7 +101,7 @@ def delete_from(connection: Connection, first: int) -> None:
         connection.execute(delete(table).where(table.c.block >= first))
 
 
-def _set_watermark(connection: Connection, mark: Watermark | None) -> None:
+def _set_watermark(connection: Connection, mark: IndexWatermark | None) -> None:
     connection.execute(delete(watermark))
     if mark is not None:
         row = {"id": 1, "lsn": mark.lsn, "block": mark.block, "block_hash": mark.block_hash}

@@ -19,7 +19,7 @@ from storage.io.atomic import write_atomically
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import FileSystem, parent_of
-from storage.sessions.records import DIGEST_BYTES, Snapshot
+from storage.sessions.records import DIGEST_BYTES, SnapshotFile
 
 SUFFIX = ".sess"
 _OURS = re.compile(rf"[0-9a-f]+{re.escape(SUFFIX)}(\.tmp)?")
@@ -49,9 +49,9 @@ class SessionFiles:
                     self._fs.unlink(path)
         self._remove_empty_folders()
 
-    def write(self, session: int, content: bytes) -> Snapshot:
+    def write(self, session: int, content: bytes) -> SnapshotFile:
         """Make the content durable; until `settled`, the file stays. Raises `StorageFull`, `StoragePanic`."""
-        snapshot = Snapshot(blake2b(content, digest_size=DIGEST_BYTES).digest(), len(content))
+        snapshot = SnapshotFile(blake2b(content, digest_size=DIGEST_BYTES).digest(), len(content))
         path = path_of(session, snapshot)
         with self._lock:
             self._pending.add(path)
@@ -75,12 +75,12 @@ class SessionFiles:
         with syncing(folder):  # its name, if the process that made the file was killed in between
             self._fs.sync_directory(folder)
 
-    def settled(self, session: int, snapshot: Snapshot) -> None:
+    def settled(self, session: int, snapshot: SnapshotFile) -> None:
         """The record that names the file is in the log, or may still get there."""
         with self._lock:
             self._pending.discard(path_of(session, snapshot))
 
-    def refused(self, session: int, snapshot: Snapshot) -> None:
+    def refused(self, session: int, snapshot: SnapshotFile) -> None:
         """No record will name the file: what is refused leaves none. Raises `StoragePanic`."""
         path = path_of(session, snapshot)
         with self._lock:
@@ -90,7 +90,7 @@ class SessionFiles:
                     self._fs.unlink(path)
         self._remove_empty_folders()
 
-    def read(self, session: int, snapshot: Snapshot) -> bytes:
+    def read(self, session: int, snapshot: SnapshotFile) -> bytes:
         """Content of a file. Raises `SnapshotLost` if it is missing or another one, `StorageUnreadable`."""
         path = path_of(session, snapshot)
         if not self._fs.exists(path):
@@ -159,7 +159,7 @@ def path_of_file(session: int, digest: bytes) -> str:
     return f"{layout.SESSIONS}/{session}/{digest.hex()}{SUFFIX}"
 
 
-def path_of(session: int, snapshot: Snapshot) -> str:
+def path_of(session: int, snapshot: SnapshotFile) -> str:
     """Where the file of a session is.
 
     >>> path_of(7, Snapshot(bytes(32), 0))[:19]

@@ -48,7 +48,7 @@ class Label(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     """Never removed for its age or to make room."""
 
 
-class Place(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class SessionPosition(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A session's position."""
 
     step: int
@@ -63,7 +63,7 @@ class Place(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
     """How the node shares the session: opaque, small, and changed by every command."""
 
 
-class Snapshot(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+class SnapshotFile(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """A file that holds a session's content."""
 
     blake2b: bytes
@@ -74,14 +74,14 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     """A debug session in its stored form."""
 
     label: Label
-    place: Place
-    content: bytes | Snapshot
+    place: SessionPosition
+    content: bytes | SnapshotFile
 
 
 _Payload = TypeVar("_Payload")
 
 
-def session_record(session: int, change: Kept | Place | None) -> tuple[RecordType, bytes]:
+def session_record(session: int, change: Kept | SessionPosition | None) -> tuple[RecordType, bytes]:
     """Type and payload of the record that says this of a session.
 
     >>> kind, payload = session_record(3, Place(2, 0, bytes(32), "", 1700000000))
@@ -90,9 +90,9 @@ def session_record(session: int, change: Kept | Place | None) -> tuple[RecordTyp
     """
     _require(0 < session <= UINT64_MAX, "a session id from 1 to 2**64 - 1")
     kind = RecordType.SESSION
-    if isinstance(change, Place):
+    if isinstance(change, SessionPosition):
         kind = RecordType.SESSION_MOVE
-    elif change is not None and isinstance(change.content, Snapshot):
+    elif change is not None and isinstance(change.content, SnapshotFile):
         kind = RecordType.SESSION_SNAPSHOT
         _require(len(change.content.blake2b) == DIGEST_BYTES and change.content.size >= 0, "a digest and a size")
     elif change is not None:
@@ -101,11 +101,11 @@ def session_record(session: int, change: Kept | Place | None) -> tuple[RecordTyp
     return kind, _encode([session, change])
 
 
-def decode_session(kind: int, payload: bytes) -> tuple[int, Kept | Place | None]:
+def decode_session(kind: int, payload: bytes) -> tuple[int, Kept | SessionPosition | None]:
     """Id, and what a record says of that session. Raises `InvalidRecord`."""
     if kind == RecordType.SESSION_MOVE:
-        session, change = _decoded(payload, tuple[int, Place], "a session's move")
-        found: tuple[int, Kept | Place | None] = (session, change)
+        session, change = _decoded(payload, tuple[int, SessionPosition], "a session's move")
+        found: tuple[int, Kept | SessionPosition | None] = (session, change)
     else:
         found = _decoded(payload, tuple[int, Kept | None], "a session")
     _require(session_record(*found) == (kind, payload), "a session's encoding")

@@ -10,7 +10,7 @@ import msgspec
 
 from storage.errors import CheckpointBroken, InvalidRecord
 from storage.io.kv import KeyValueStore
-from storage.sessions.records import Kept, Place, Snapshot
+from storage.sessions.records import Kept, SessionPosition, SnapshotFile
 from storage.state.keys import META_SESSIONS, SESSION, SESSION_PLACE, after_prefix, block_key
 
 
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     def bytes(self) -> int:
         """Bytes of the session's content, here or in its file."""
         content = self.kept.content
-        return content.size if isinstance(content, Snapshot) else len(content)
+        return content.size if isinstance(content, SnapshotFile) else len(content)
 
 
 class SessionShelf:
@@ -60,7 +60,7 @@ class SessionShelf:
         entry = self._entries.get(session)
         return None if entry is None else entry.kept
 
-    def put(self, session: int, change: Kept | Place | None, lsn: int, size: int = 0) -> None:
+    def put(self, session: int, change: Kept | SessionPosition | None, lsn: int, size: int = 0) -> None:
         """Apply a record of ``size`` bytes: the whole session, its new position, or its closing.
 
         Raises `InvalidRecord` for a move of a session that there is not.
@@ -74,7 +74,7 @@ class SessionShelf:
             self._entries[session] = Entry(msgspec.structs.replace(entry.kept, place=change), lsn)
         else:
             raise InvalidRecord(f"LSN {lsn} moves session {session}, which there is not")
-        self._changed[session] = self._changed.get(session, False) or not isinstance(change, Place)
+        self._changed[session] = self._changed.get(session, False) or not isinstance(change, SessionPosition)
         self.highest = max(self.highest, session)
         self.last_lsn = max(self.last_lsn, lsn)
         self.unwritten_bytes += size
@@ -120,7 +120,7 @@ class SessionShelf:
                     raise CheckpointBroken(f"{key[:40]!r} is not a session's key")
                 try:
                     kept = msgspec.msgpack.decode(record, type=Kept)
-                    kept = msgspec.structs.replace(kept, place=msgspec.msgpack.decode(place, type=Place))
+                    kept = msgspec.structs.replace(kept, place=msgspec.msgpack.decode(place, type=SessionPosition))
                 except msgspec.MsgspecError as error:
                     raise CheckpointBroken(f"session {session}: {error}") from None
                 self._entries[session] = Entry(kept, lsn)
@@ -145,4 +145,4 @@ class SessionShelf:
     def snapshots(self) -> set[tuple[int, bytes]]:
         """Session and digest of every snapshot file that is named."""
         found = ((session, entry.kept.content) for session, entry in self._entries.copy().items())
-        return {(session, content.blake2b) for session, content in found if isinstance(content, Snapshot)}
+        return {(session, content.blake2b) for session, content in found if isinstance(content, SnapshotFile)}

@@ -100,7 +100,7 @@ class TrieWriter:
         updates.sort()
         load = node_loader(self._snapshot, ACCOUNT_NODE, [layer.account_nodes for layer in self._lower])
         committer = TrieCommitter(load, self._layer.account_nodes, self._branches.accounts)
-        self._layer.root = committer.commit(self._layer.root, updates)
+        self._layer.advance(committer.commit(self._layer.root, updates))
         self._branches.trim()
         return self._layer.root
 

@@ -95,6 +95,10 @@ class Layer:
             self.codes[code_hash] = code
             self.size_in_bytes += len(code) + 200
 
+    def advance(self, root: Hash32) -> None:
+        """Note the state root after one more block."""
+        self.root = root
+
     def estimate_bytes(self) -> int:
         """About how much memory the layer takes."""
         nodes = len(self.account_nodes) + sum(len(nodes) for nodes in list(self.storage_nodes.values()))

@@ -30,7 +30,7 @@ from storage.wal.bounds import Watermark, open_marks, read_mark
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
 from storage.wal.packed import Unpacked, pack, unpacked
-from storage.wal.reader import Place, Stop, Walk
+from storage.wal.reader import GroupBoundary, Stop, Walk
 from storage.wal.records import RecordType, Seal
 from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
 from storage.wal.repair import Cut
@@ -40,7 +40,7 @@ from storage.wal.writer import LogWriter
 __all__ = [
     "Cut",
     "Finding",
-    "Place",
+    "GroupBoundary",
     "Record",
     "RecordType",
     "ScanReport",
@@ -80,7 +80,7 @@ class Wal:
         witness_lsn: int = 0,
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
-        start: Place | None = None,
+        start: GroupBoundary | None = None,
     ) -> Wal:
         """Recover the log in ``directory``, or begin it, and open it for appending.
 
@@ -183,7 +183,7 @@ class Wal:
                     if record.lsn >= from_lsn and check_type(record, segment.path):
                         yield record
 
-    def _segment_records(self, segment: SegmentFile, last_lsn: int, start: Place | None) -> Iterator[Record]:
+    def _segment_records(self, segment: SegmentFile, last_lsn: int, start: GroupBoundary | None) -> Iterator[Record]:
         with reading(segment.path):
             file = self._fs.open(segment.path, writable=False)
         try:

@@ -52,7 +52,7 @@ class Stop(Enum):
     """Intact, but with flags of a later version."""
 
 
-class Place(NamedTuple):
+class GroupBoundary(NamedTuple):
     """Between two groups of a segment: reading may begin there, if all before it was durable."""
 
     salt: bytes
@@ -64,19 +64,19 @@ class Place(NamedTuple):
     """Chain value after that record."""
 
 
-class Places:
+class GroupBoundaries:
     """Known ends of groups, oldest first. One thread at a time."""
 
     def __init__(self) -> None:
-        self._places: deque[Place] = deque(maxlen=PLACES_MAX)
+        self._places: deque[GroupBoundary] = deque(maxlen=PLACES_MAX)
 
-    def note(self, place: Place) -> None:
+    def note(self, place: GroupBoundary) -> None:
         """A group ended here; remembered if the last place is far enough before."""
         last = self._places[-1] if self._places else None
         if last is None or place.salt != last.salt or place.offset - last.offset >= SPACING:
             self._places.append(place)
 
-    def before(self, lsn: int, salt: bytes | None = None) -> Place | None:
+    def before(self, lsn: int, salt: bytes | None = None) -> GroupBoundary | None:
         """The last place from which reading meets record ``lsn``, of the segment with this salt if one is given."""
         for place in reversed(self._places):
             if place.last_lsn < lsn and salt in (None, place.salt):
@@ -91,7 +91,7 @@ class Walk:
     """
 
     def __init__(
-        self, file: File, header: SegmentHeader, path: str, limit: int, start: Place | None = None
+        self, file: File, header: SegmentHeader, path: str, limit: int, start: GroupBoundary | None = None
     ) -> None:
         assert start is None or start.salt == header.salt, "a place in another segment"
         self._file = file
@@ -100,7 +100,7 @@ class Walk:
         self._path = path
         self._limit = limit
         """No record reaches beyond this offset."""
-        begin = start or Place(header.salt, SEGMENT_HEADER_SIZE, header.first_lsn - 1, header.previous_chain)
+        begin = start or GroupBoundary(header.salt, SEGMENT_HEADER_SIZE, header.first_lsn - 1, header.previous_chain)
         self.position = begin.offset
         """Where the record just given begins."""
         self.end = begin.offset

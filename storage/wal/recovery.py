@@ -22,7 +22,7 @@ from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import File, FileSystem, parent_of
 from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
-from storage.wal.reader import Beyond, Place, Places, Stop, Walk, look_beyond, written_end
+from storage.wal.reader import Beyond, GroupBoundaries, GroupBoundary, Stop, Walk, look_beyond, written_end
 from storage.wal.records import SCHEMAS
 from storage.wal.repair import Cut, cut, move_to_quarantine, rewrite_unwitnessed
 from storage.wal.segments import OpenSegment, SegmentFile, Survey, create_segment, remove_pruned, survey
@@ -54,7 +54,7 @@ class Recovered:
 
     sealed: list[SegmentFile]
     tail: OpenSegment
-    places: Places
+    places: GroupBoundaries
     report: ScanReport
 
 
@@ -67,7 +67,7 @@ def recover(
     witness_lsn: int,
     segment_size: int,
     random_bytes: Callable[[int], bytes],
-    start: Place | None = None,
+    start: GroupBoundary | None = None,
 ) -> Recovered:
     """Bring the log in ``directory`` into a state that is valid and durable, or refuse and change nothing.
 
@@ -117,7 +117,7 @@ def recover(
     reach("wal.recovery.settled")
     count = len(found.segments) + 1
     report = ScanReport(tail.last_lsn, witness_lsn, count, scanned, rewritten, taken, dropped)
-    return Recovered(found.segments, tail, scan.places if scan is not None else Places(), report)
+    return Recovered(found.segments, tail, scan.places if scan is not None else GroupBoundaries(), report)
 
 
 def prepare_directory(fs: FileSystem, directory: str) -> None:
@@ -167,13 +167,13 @@ class _Scan:
     """The last segment: read it, judge what is wrong, put it right."""
 
     def __init__(
-        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, start: Place | None
+        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, start: GroupBoundary | None
     ) -> None:
         self.segment = segment
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
-        self.places = Places()
+        self.places = GroupBoundaries()
         self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
@@ -211,7 +211,7 @@ class _Scan:
             if record.lsn == marked:
                 chains[marked] = walk.chain
             if record.flags & GROUP_END:
-                self.places.note(Place(self.segment.header.salt, walk.end, walk.last_lsn, walk.chain))
+                self.places.note(GroupBoundary(self.segment.header.salt, walk.end, walk.last_lsn, walk.chain))
         if mark and chains.get(marked, mark.chain) != mark.chain:
             raise WalForeign(
                 f"{path} holds another history than the watermark remembers at LSN {marked}",

@@ -76,8 +76,6 @@ class OpenSegment:
         """The logical end: where the next group goes."""
         self.last_lsn = last_lsn
         self.chain = chain
-        self.sealed = False
-        """Whether the footer is durable, so that the next record needs a new segment."""
 
     @property
     def room(self) -> int:

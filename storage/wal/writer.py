@@ -28,7 +28,7 @@ from storage.wal.format import (
     encode_group,
     record_size,
 )
-from storage.wal.reader import Place, Places
+from storage.wal.reader import GroupBoundaries, GroupBoundary
 from storage.wal.records import SCHEMA
 from storage.wal.segments import OpenSegment, SegmentFile, create_segment
 
@@ -62,7 +62,7 @@ class LogWriter:
         sealed: list[SegmentFile],
         tail: OpenSegment,
         watermark: Watermark,
-        places: Places,
+        places: GroupBoundaries,
         lock: Lock,
         *,
         segment_size: int,
@@ -156,10 +156,10 @@ class LogWriter:
             tail = self._tail
             # The open segment looks, to a reader, like one that was cut at the durable end.
             last = SegmentFile(tail.path, tail.header, None, self._durable_end)
-            return [*self._sealed, *([] if tail.sealed else [last])], self._durable_lsn
+            return [*self._sealed, *([] if self._is_tail_sealed else [last])], self._durable_lsn
 
-    def place_before(self, lsn: int, salt: bytes | None = None) -> Place | None:
-        """See `Places.before`."""
+    def place_before(self, lsn: int, salt: bytes | None = None) -> GroupBoundary | None:
+        """See `GroupBoundaries.before`."""
         with self._memory:
             return self._places.before(lsn, salt)
 
@@ -221,14 +221,14 @@ class LogWriter:
             tail.end += len(group.data)
             tail.last_lsn, tail.chain = group.last_lsn, group.chain
             self._durable_end, self._durable_lsn = tail.end, group.last_lsn
-            self._places.note(Place(tail.header.salt, tail.end, tail.last_lsn, tail.chain))
+            self._places.note(GroupBoundary(tail.header.salt, tail.end, tail.last_lsn, tail.chain))
             self._group = None
         self._watermark.write(tail.last_lsn, tail.header.sequence, tail.end, tail.chain)
         reach("wal.mark.after")
 
     def _next_group(self) -> _Group:
         """Take records off the queue that fit in the segment and in one group; at least one."""
-        if self._tail.sealed or record_size(len(self._queue[0].payload)) > self._tail.room:
+        if self._is_tail_sealed or record_size(len(self._queue[0].payload)) > self._tail.room:
             self._rotate()
         tail = self._tail
         room = min(tail.room, GROUP_SIZE)
@@ -247,16 +247,20 @@ class LogWriter:
             self._queued -= len(data)
         return _Group(data, taken[-1].lsn, chain)
 
+    @property
+    def _is_tail_sealed(self) -> bool:
+        """Whether the footer of the last segment is durable, so that the next record needs a new segment."""
+        return bool(self._sealed) and self._sealed[-1].path == self._tail.path
+
     def _rotate(self) -> None:
         """Seal the segment and go on in a new one. If space runs out, the next flush goes on here."""
         tail = self._tail
-        if not tail.sealed:
+        if not self._is_tail_sealed:
             reach("wal.rotate.before")
             sealed = tail.seal()
             reach("wal.rotate.sealed")
             with self._memory:
                 self._sealed.append(sealed)
-                tail.sealed = True
         new = create_segment(
             self._fs,
             self._directory,

@@ -33,7 +33,7 @@ from node.engine.accounts import DevAccounts
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Cheat, Control, KeepSession, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, KeepSession, Mine, Submit, WriterRequest
 from node.machine.assembly import build_machine
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
@@ -41,7 +41,7 @@ from storage.directory import layout
 from storage.errors import PruneRefused, StorageError
 from storage.io.failpoints import arm
 from storage.sessions.files import KEPT_SECONDS, SessionFiles
-from storage.sessions.records import Kept, Label, Place, Snapshot
+from storage.sessions.records import Kept, Label, SessionPosition, SnapshotFile
 
 SENDERS = 3
 RECEIVERS = 16
@@ -198,7 +198,7 @@ def steps_of(opened: OpenedChain) -> dict[int, int]:
     for session in shelf:
         kept = shelf.get(session)
         assert kept is not None
-        assert isinstance(kept.content, Snapshot)
+        assert isinstance(kept.content, SnapshotFile)
         name, kept_at = files.read(session, kept.content).split()[:2]
         assert int(name) == session
         assert int(kept_at) <= kept.place.step
@@ -271,7 +271,7 @@ class Life:
 
         threading.Thread(target=loop, daemon=True).start()
 
-    def ask(self, make: Callable[[Callable[[object], None]], Request]) -> None:
+    def ask(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> None:
         """Something else than a transfer."""
         self.room.acquire()
 
@@ -287,14 +287,14 @@ class Life:
         self.steps[session] = step = self.steps.get(session, 0) + 1
         say("K", session, step)
         self.room.acquire()
-        place = Place(step, 0, bytes(32), "", 1_700_000_000)
-        change: Kept | Place = place
+        place = SessionPosition(step, 0, bytes(32), "", 1_700_000_000)
+        change: Kept | SessionPosition = place
         if step == 1 or self.chance.random() < 0.3:
             change = Kept(NO_LABEL, place, self.files.write(session, content_of(session, step)))
 
         def done(answer: object) -> None:
             if isinstance(change, Kept):
-                assert isinstance(change.content, Snapshot)
+                assert isinstance(change.content, SnapshotFile)
                 self.files.settled(session, change.content)
             say(*("L", session, step) if answer == session else ("E", f"session {session} was answered {answer!r}"))
             self.room.release()
@@ -310,7 +310,7 @@ class Life:
         assert self.answer(lambda done: Cheat(done, "revert", (snapshot,))) is True
         self.room.release(IN_FLIGHT)
 
-    def answer(self, make: Callable[[Callable[[object], None]], Request]) -> object:
+    def answer(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> object:
         """Ask, and wait for it."""
         answers: SimpleQueue[object] = SimpleQueue()
         self.committer.put(make(answers.put))

@@ -16,7 +16,7 @@ from node.engine.clock import FixedClock
 from node.engine.committer import Committer, Listeners
 from node.engine.pool import PooledTransaction
 from node.engine.publications import Publications
-from node.engine.requests import Freeze, Mine, Request, Submit
+from node.engine.requests import Freeze, Mine, Submit, WriterRequest
 from node.settings import NodeSettings, Settings, StorageSettings
 from tests.contracts import dev_account
 from vm.block import Listener
@@ -58,7 +58,7 @@ class LocalNode:
         self.secrets = [bytes(dev_account(number).key) for number in range(3)]
         self.accounts = [address_of_secret(secret) for secret in self.secrets]
 
-    def ask(self, *make: Callable[[Callable[[object], None]], Request]) -> list[object]:
+    def ask(self, *make: Callable[[Callable[[object], None]], WriterRequest]) -> list[object]:
         """One turn with these requests, committed; their answers."""
         self.clock.seconds += 1
         answers: list[object] = [None] * len(make)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from node.api.errors import NodeStopping
-from node.engine.requests import Mine, Request
+from node.engine.requests import Mine, WriterRequest
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.methods import load_methods
@@ -105,14 +105,14 @@ def test_a_start_that_meets_damage_builds_the_state_again(tmp_path: Path) -> Non
     again.close()
 
 
-class SlowInbox(queue.Queue[Request | None]):
+class SlowInbox(queue.Queue[WriterRequest | None]):
     """Lets the committer be stopped by another thread just before a request goes in."""
 
     def __init__(self, stopper: threading.Thread) -> None:
         super().__init__()
         self._stopper = stopper
 
-    def put_nowait(self, item: Request | None) -> None:
+    def put_nowait(self, item: WriterRequest | None) -> None:
         self._stopper.start()
         self._stopper.join(0.3)
         super().put_nowait(item)

@@ -21,7 +21,7 @@ from storage.directory import layout
 from storage.errors import DataDirectoryUnusable, ExportDamaged, StorageError
 from storage.io.files import RealFs
 from storage.sessions.files import SessionFiles, path_of
-from storage.sessions.records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, SessionPosition
 from tests.durability.nodes import LocalNode
 
 SEGMENT = 65_536
@@ -170,15 +170,15 @@ def test_large_sessions_are_in_backups_and_their_loss_is_found(tmp_path: Path) -
     content = b"a large session" * 1_000
     snapshot = SessionFiles(RealFs(node.data_dir)).write(3, content)
     label = Label("large", (), "osaka", b"", b"", b"", 1)
-    kept = Kept(label, Place(0, 0, bytes(32), "", 2), snapshot)
+    kept = Kept(label, SessionPosition(0, 0, bytes(32), "", 2), snapshot)
     node.ask(lambda done: KeepSession(done, 3, kept))
-    node.ask(lambda done: KeepSession(done, 3, Place(4, 0, bytes(32), "", 5)))
+    node.ask(lambda done: KeepSession(done, 3, SessionPosition(4, 0, bytes(32), "", 5)))
     write_backup(node.data_dir, tmp_path / "b")
     node.close()
     restore_backup(tmp_path / "b", tmp_path / "again")
     again = LocalNode(tmp_path / "again", segment_size_bytes=SEGMENT)
     found = again.store.sessions.get(3)
-    assert found == msgspec.structs.replace(kept, place=Place(4, 0, bytes(32), "", 5))
+    assert found == msgspec.structs.replace(kept, place=SessionPosition(4, 0, bytes(32), "", 5))
     assert SessionFiles(RealFs(again.data_dir)).read(3, snapshot) == content
     again.checkpoint()
     again.close()

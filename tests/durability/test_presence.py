@@ -27,7 +27,7 @@ from storage.export import write_export
 from storage.io.files import RealFile, RealFs
 from storage.io.holders import is_locked, is_written
 from storage.io.kv import LevelStore, open_leveldb
-from storage.presence import TABLE, Presence, Then
+from storage.presence import TABLE, Presence, Reaction
 from tests.durability.full_disk import Filler, small_disk
 from tests.durability.nodes import LocalNode, settings_of
 from tests.durability.second_nodes import LEVELDB, LEVELDB_WRITER, SQLITE, holding
@@ -224,7 +224,7 @@ def test_the_table_is_in_the_documentation() -> None:
     for row in TABLE:
         changed = "" if row.changed is row.missing else row.changed.value
         assert f"| {row.what} | {row.missing.value} | {changed or 'the same'} | {row.remark} |" in text, row
-    assert {row.missing for row in TABLE} == set(Then)
+    assert {row.missing for row in TABLE} == set(Reaction)
 
 
 # In use, never damaged

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from node.daemon.periodic import OVERLAY_BYTES, CheckpointDue
 from node.engine.requests import KeepSession, KeepTemplate
-from storage.sessions.records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, SessionPosition
 from tests.durability.nodes import LocalNode
 
 LARGE = 7 * 2**20
 LABEL = Label("s", (), "osaka", b"", b"", b"", 1)
-PLACE = Place(0, 0, bytes(32), "", 1)
+PLACE = SessionPosition(0, 0, bytes(32), "", 1)
 
 
 def test_records_of_sessions_make_one_due(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_records_of_sessions_make_one_due(tmp_path: Path) -> None:
 def test_what_comes_between_blocks_is_neither_lost_nor_done_twice(tmp_path: Path) -> None:
     """A checkpoint names the newest session record; what is around it is replayed right."""
     node = LocalNode(tmp_path / "d")
-    moved = Place(9, 0, bytes(32), "stop", 5)
+    moved = SessionPosition(9, 0, bytes(32), "stop", 5)
     for number in (1, 2):
         node.ask(lambda done, number=number: KeepSession(done, number, Kept(LABEL, PLACE, b"c")))  # type: ignore[misc]
     node.grow(2)

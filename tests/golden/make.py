@@ -23,7 +23,7 @@ from node.sessions.base_state import BaseStates, Origin
 from node.sessions.record import bring_back, content_of, label_of, place_of
 from storage.directory import layout
 from storage.sessions.files import SessionFiles
-from storage.sessions.records import Kept, Snapshot
+from storage.sessions.records import Kept, SnapshotFile
 from tests.durability.nodes import LocalNode
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def session_facts(node: LocalNode, number: int) -> list[object]:
     kept = node.store.sessions.get(number)
     assert kept is not None
     content = kept.content
-    if isinstance(content, Snapshot):
+    if isinstance(content, SnapshotFile):
         content = SessionFiles(node.opened.fs).read(number, content)
     work = bring_back(content, kept.place, BaseStates(None, node.opened.machine))  # type: ignore[arg-type]
     while True:
@@ -74,7 +74,7 @@ def keep_sessions(node: LocalNode) -> None:
         program = Program(code="0x5f5b60010180600052600156", gas=100_000)
         session = Session(program, node.opened.machine, name=name, tags=("golden",))
         finish(step(session, 5 * number))
-        content: bytes | Snapshot = content_of(session, Origin())
+        content: bytes | SnapshotFile = content_of(session, Origin())
         if number == 2:
             assert isinstance(content, bytes)
             content = files.write(number, content)

@@ -29,7 +29,7 @@ PAIRS = (
     (results.Divergence, debugger.diff.Divergence),
     (results.StepLine, debugger.diff.StepLine),
     (results.StateDiff, debugger.state_diff.StateDiff),
-    (results.Difference, debugger.state_diff.Change),
+    (results.Difference, debugger.state_diff.Difference),
     (results.Changes, debugger.changes.Changes),
     (results.Change, debugger.changes.Change),
 )

@@ -23,7 +23,7 @@ from storage.export import founding_export, restore_export
 from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.sessions import SessionRow
-from storage.index.writer import IndexedBlock, Watermark
+from storage.index.writer import IndexedBlock, IndexWatermark
 from storage.io.cooperative import Pace, at_once
 from storage.state.keys import META_HEAD
 from tests.paths import REPO
@@ -112,7 +112,7 @@ class MachineIndex(Index):
             assert migrate(engine, MIGRATIONS)
             self._committed()
 
-    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> Watermark:
+    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
         self._disk.fs.count_call("index write")
         mark = super().write(blocks, lsn)
         self._committed()
@@ -123,7 +123,7 @@ class MachineIndex(Index):
         super().write_sessions(rows, gone, lsn, all_=all_)
         self._committed()
 
-    def rewind(self, mark: Watermark | None) -> None:
+    def rewind(self, mark: IndexWatermark | None) -> None:
         self._disk.fs.count_call("index write")
         super().rewind(mark)
         self._committed()

@@ -20,7 +20,7 @@ from node.daemon.opening import refill, replayer, writer_over
 from node.engine.clock import FixedClock
 from node.engine.committer import Committer
 from node.engine.pool import Pool, PooledTransaction
-from node.engine.requests import Control, Freeze, KeepSession, Mine, Request, Submit
+from node.engine.requests import Control, Freeze, KeepSession, Mine, Submit, WriterRequest
 from node.engine.turn import Turn
 from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
@@ -102,14 +102,14 @@ class Life:
 
     # Requests
 
-    def submit(self, sent: Sent, *, wait_mined: bool = False) -> Request:
+    def submit(self, sent: Sent, *, wait_mined: bool = False) -> WriterRequest:
         """A request to take a transaction."""
         ask = Ask(sent, wait_mined)
         self.record.asks.append(ask)
         candidate = PooledTransaction(decode_transaction(sent.raw), sent.sender, sent.raw)
         return Submit(lambda answer: self.record.answer(ask, answer), candidate, wait_mined)
 
-    def control(self, name: str, value: object) -> Request:
+    def control(self, name: str, value: object) -> WriterRequest:
         """A request to change a setting."""
         self.record.commands.append((name, value))
 
@@ -118,7 +118,7 @@ class Life:
 
         return Control(done, name, value)
 
-    def keep(self, session: int, content: bytes | None) -> Request:
+    def keep(self, session: int, content: bytes | None) -> WriterRequest:
         """A request to keep a debug session, or to forget it."""
         self.record.kept.append((session, content))
 
@@ -128,13 +128,13 @@ class Life:
 
         return KeepSession(done, session, None if content is None else kept(content))
 
-    def mine(self, count: int = 1, interval: int = 0) -> Request:
+    def mine(self, count: int = 1, interval: int = 0) -> WriterRequest:
         """A request for blocks."""
         return Mine(raise_error, count, interval)
 
     # What the threads of the daemon do
 
-    def turn(self, *requests: Request, commit: bool = True) -> None:
+    def turn(self, *requests: WriterRequest, commit: bool = True) -> None:
         """The writer takes these requests; the committer follows, now or at `commit`."""
         self.clock.seconds += 3
         self.turns.append(self.committer.step(list(requests)))
@@ -148,7 +148,7 @@ class Life:
             self.record.publish(self.store)
         check_transactions(self.store, self.pool, self.record, self.record.mark())
 
-    def freeze(self, *others: Request) -> None:
+    def freeze(self, *others: WriterRequest) -> None:
         """The first half of a checkpoint."""
         self.turn(*others, Freeze(raise_error))
 

@@ -13,7 +13,7 @@ from chain.state import EMPTY_ACCOUNT
 from chain.types import Address, Hash32
 from node.engine.pool import Pool
 from storage.blocks.logs import FoundLog, LogQuery
-from storage.sessions.records import Kept, Label, Place
+from storage.sessions.records import Kept, Label, SessionPosition
 from storage.store import Store
 from tests.simulation.money import Money, Sent, Slot
 
@@ -190,7 +190,7 @@ def check(store: Store, pool: Pool, record: Record, mark: Mark) -> None:
 def kept(content: bytes) -> Kept:
     """A debug session with this content, as the session service hands it to the log."""
     label = Label("", (), "OSAKA", b"", b"", b"", created=0)
-    return Kept(label, Place(0, 0, bytes(32), "", used=0), content)
+    return Kept(label, SessionPosition(0, 0, bytes(32), "", used=0), content)
 
 
 def sessions_kept(store: Store, record: Record, mark: Mark) -> int:

@@ -14,7 +14,7 @@ from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.sessions.files import SessionFiles
-from storage.sessions.records import Kept, Place
+from storage.sessions.records import Kept, SessionPosition
 from tests.simulation.life import Life, machine, raise_error
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ INLINE_BYTES = 3_000
 def service_of(life: Life) -> SessionService:
     """A service as the daemon makes it."""
 
-    async def keep(session: int, change: Kept | Place | None) -> None:
+    async def keep(session: int, change: Kept | SessionPosition | None) -> None:
         life.turn(KeepSession(raise_error, session, change))
 
     async def keep_template(name: str, content: bytes | None) -> None:

@@ -19,7 +19,7 @@ import pytest
 from chain.transactions import decode_transaction, encode_transaction, impersonate
 from chain.types import Address
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Cheat, Request, Submit, is_alone
+from node.engine.requests import Cheat, Submit, WriterRequest, is_alone
 from storage.blocks.logs import LogQuery
 from storage.state.proof import prove
 from tests.simulation.disks import Disk
@@ -47,7 +47,7 @@ class CheatLife(Life):
         super().__init__(disk, record, options, seed)
         self.answers = []
 
-    def turn(self, *requests: Request, commit: bool = True) -> None:
+    def turn(self, *requests: WriterRequest, commit: bool = True) -> None:
         if any(map(is_alone, requests)):
             self.commit()
         self.clock.seconds += 3

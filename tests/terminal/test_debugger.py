@@ -17,7 +17,7 @@ from debugger.assembly import assemble
 from node.tui.app import Debugger
 from node.tui.commands import KEYS
 from node.tui.pane import Pane
-from node.tui.source import Connection, Line, Source
+from node.tui.source import Connection, Line, ViewSource
 from tests.conftest import Node
 from tests.daemon import Daemon
 from tests.terminal.screens import SIZE, check_screen, screen_of
@@ -90,7 +90,7 @@ async def debugging(
             session = await zvmd.AsyncSession.from_template(line, program["template"])
         else:
             session = await zvmd.AsyncSession.create(line, **program)
-        app = Debugger(Source(session, line))
+        app = Debugger(ViewSource(session, line))
         async with app.run_test(size=size) as pilot:
             user = User(app, pilot, session)
             await user.settle()

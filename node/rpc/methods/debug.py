@@ -13,7 +13,7 @@ from node.rpc.context import Context
 from node.rpc.errors import UnknownTransaction, Untraceable
 from node.rpc.format import data
 from node.rpc.format_traces import encoded_size, parity_calls
-from node.rpc.methods.eth_state import limit_gas
+from node.rpc.methods.eth_state import with_limited_gas
 from node.rpc.params import LATEST, BlockRef, JsonObject, quantity
 from node.rpc.registry import Access, method
 from node.rpc.tracer_options import WantedTracer, option, tracer_of
@@ -81,7 +81,7 @@ def trace_call(
         None if accounts is None else account_overrides(accounts),
         None if changes is None else block_overrides(changes),
     )
-    limit_gas(context, transaction)
+    transaction = with_limited_gas(context, transaction)
     at = context.need_block(block)
     return wanted.shown(context.backend.trace_call(transaction, at, overrides, wanted.make, index))
 

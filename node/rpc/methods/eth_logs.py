@@ -10,7 +10,7 @@ from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.context import Context
 from node.rpc.errors import UnknownFilter
-from node.rpc.filters import Filter
+from node.rpc.filters import Filter, FilterKind
 from node.rpc.format import Json, data, log_object, quantity
 from node.rpc.params import LATEST, BlockRef, FilterId, JsonObject, block_ref, hash32
 from node.rpc.registry import method
@@ -116,24 +116,33 @@ def new_filter(context: Context, filter_: JsonObject) -> str:
     query = log_filter(context, filter_)
     open_ended = filter_.get("blockHash") is None and _bound(context, _ref(filter_.get("toBlock"))) is None
     # What is in the chain already is not a change, unless the filter begins there explicitly.
-    first = query.from_block if filter_.get("fromBlock") is not None else context.backend.head().number + 1
-    return _install(context, Filter("logs", first, query, None if open_ended else query.to_block))
+    first = query.from_block if filter_.get("fromBlock") is not None else None
+    return _install(context, "logs", first, query, None if open_ended else query.to_block)
 
 
 @method("eth_newBlockFilter")
 def new_block_filter(context: Context) -> str:
     """Install a filter that reports hashes of new blocks."""
-    return _install(context, Filter("blocks", context.backend.head().number + 1))
+    return _install(context, "blocks")
 
 
 @method("eth_newPendingTransactionFilter")
 def new_pending_transaction_filter(context: Context) -> str:
     """Install a filter that reports hashes of transactions, waiting or mined since."""
-    return _install(context, Filter("pending", context.backend.head().number + 1))
+    return _install(context, "pending")
 
 
-def _install(context: Context, new: Filter) -> str:
-    new.rewinds = context.backend.rewinds().count
+def _install(
+    context: Context,
+    kind: FilterKind,
+    first: int | None = None,
+    query: LogQuery | None = None,
+    to_block: int | None = None,
+) -> str:
+    """Install a filter whose changes begin at block ``first``, by default at the one after the head."""
+    rewinds = context.backend.rewinds().count  # before the head: the first poll goes back for a rewind in between
+    next_block = context.backend.head().number + 1 if first is None else first
+    new = Filter(kind, next_block, query, to_block, rewinds=rewinds)
     return quantity(context.filters.add(new, context.clock()))
 
 
@@ -162,8 +171,7 @@ def get_filter_changes(context: Context, filter_identifier: FilterId) -> list[An
             first = max(first, head - FILTER_BLOCKS_MAX)
             changes = _hashes(context, found, first, head)
         # Only now: the poll may have been refused, or stopped and begun again.
-        found.next_block = max(first, head + 1)
-        found.rewinds = rewinds
+        found.polled(max(first, head + 1), rewinds)
     return changes
 
 
@@ -186,7 +194,5 @@ def _hashes(context: Context, found: Filter, first: int, head: int) -> list[str]
     for number in range(first, head + 1):
         block = context.backend.block(number)
         mined.extend(block.transactions if block is not None else ())
-    waiting = [item.transaction for item in context.backend.pending_transactions()]
-    fresh = [tx.hash for tx in mined + waiting if tx.hash not in found.seen]
-    found.seen = frozenset(tx.hash for tx in waiting)
-    return [data(digest) for digest in fresh]
+    waiting = [item.transaction.hash for item in context.backend.pending_transactions()]
+    return [data(digest) for digest in found.unreported([tx.hash for tx in mined], waiting)]

@@ -17,7 +17,7 @@ from node.rpc.errors import AccessListUnsettled
 from node.rpc.format import Json, access_list, data, proof_object, quantity, word
 from node.rpc.params import LATEST, PENDING, BlockRef, JsonList, JsonObject, Slot, address, json_list, slot
 from node.rpc.registry import method
-from node.tracers.access import Access, AccessTracer
+from node.tracers.access import AccessTracer, UsedAccessList
 from storage.state.proof import SLOTS_MAX
 
 STORAGE_VALUES_MAX = 1024
@@ -104,11 +104,11 @@ def create_access_list(
     if recipient is None:
         account = context.backend.view(at).account(sender)
         recipient = create_address(sender, account.nonce if account else 0)
-    limit_gas(context, transaction)
+    transaction = with_limited_gas(context, transaction)
     overrides = overrides_of(state_overrides, None)
     for _ in range(ACCESS_LIST_ROUNDS_MAX):  # what is warm can change what is used
         listed = transaction.access_list
-        used: Access = context.backend.trace_call(
+        used: UsedAccessList = context.backend.trace_call(
             transaction, at, overrides, lambda run: AccessTracer(run, recipient)
         )
         if used.entries == listed:
@@ -138,18 +138,16 @@ def call(
 
 def call_checked(context: Context, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
     """A successful call. Raises `ExecutionReverted` or `ExecutionFailed`."""
-    limit_gas(context, fields)
-    result = context.backend.call(fields, at, overrides)
+    result = context.backend.call(with_limited_gas(context, fields), at, overrides)
     if not result.success:
         raise result.failure()
     return result
 
 
-def limit_gas(context: Context, fields: CallFields) -> None:
-    """Give a call the gas it asks for, or the most that a call may have, so that it can do what a transaction can."""
+def with_limited_gas(context: Context, fields: CallFields) -> CallFields:
+    """A call with the gas it asks for, or the most that a call may have, so that it can do what a transaction can."""
     most = max(context.limits.call_gas_max, context.backend.head().gas_limit)
-    if fields.gas is None or fields.gas > most:
-        fields.gas = most
+    return replace(fields, gas=most if fields.gas is None else min(fields.gas, most))
 
 
 @method("eth_estimateGas")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from node.engine.requests import Cheat, Mine, Request
+from node.engine.requests import Cheat, Mine, WriterRequest
 from tests.durability.nodes import START, LocalNode
 
 
@@ -18,7 +18,7 @@ class Chain:
     def __init__(self, data_dir: Path) -> None:
         self.local = LocalNode(data_dir)
 
-    def ask(self, make: Callable[[Callable[[object], None]], Request]) -> Any:
+    def ask(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> Any:
         self.local.clock.seconds = START
         self.local.clock.seconds -= 1  # `LocalNode.ask` adds one
         (answer,) = self.local.ask(make)

@@ -17,7 +17,7 @@ from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.api.pending_block import PendingBlock
 from node.engine.pool import PooledTransaction
-from node.engine.requests import Cheat, Control, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, Mine, Submit, WriterRequest
 from tests.durability.nodes import GWEI, LocalNode
 from tests.effort import tries
 from vm.interruption import Interruption, run_interruptible
@@ -42,7 +42,7 @@ class Local:
         self.node = self.local.opened.node(self.local.committer, self.local.publications, 10**7)
         self.ask(lambda done: Control(done, "automine", False))
 
-    def ask(self, make: Callable[[Callable[[object], None]], Request]) -> Any:
+    def ask(self, make: Callable[[Callable[[object], None]], WriterRequest]) -> Any:
         self.local.clock.seconds -= 1  # `LocalNode.ask` moves it: the pending block is to stay
         return self.local.ask(make)[0]
 

@@ -25,7 +25,7 @@ from node.sessions.repository import Policy
 from node.sessions.service import SessionService
 from storage.errors import SnapshotLost, StateUnavailable
 from storage.sessions.files import path_of
-from storage.sessions.records import MAX_CONTENT, Snapshot
+from storage.sessions.records import MAX_CONTENT, SnapshotFile
 from storage.wal.records import RecordType
 from tests.unit.debugger.programs import programs
 from tests.unit.node.test_sessions import LOOP, SHORT, Log, run, state
@@ -118,7 +118,7 @@ def test_a_large_session_is_a_file_and_its_loss_concerns_no_other() -> None:
         assert await state(later, number) == await state(later, copy) == before
         content = log.shelf.get(copy)
         assert content is not None
-        assert isinstance(content.content, Snapshot)
+        assert isinstance(content.content, SnapshotFile)
         log.fs.unlink(path_of(copy, content.content))
         another = log.service()
         with pytest.raises(SnapshotLost):
@@ -140,7 +140,7 @@ def test_no_content_is_too_large_for_the_log() -> None:
         assert log.records[-1][0] is RecordType.SESSION_SNAPSHOT
         content = log.shelf.get(number)
         assert content is not None
-        assert isinstance(content.content, Snapshot)
+        assert isinstance(content.content, SnapshotFile)
         assert content.content.size > MAX_CONTENT
         assert (await state(log.service(), number))[0].opcode == "JUMPDEST"
 

@@ -27,7 +27,7 @@ from node.sessions.gallery import Gallery
 from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from storage.sessions.files import SessionFiles
-from storage.sessions.records import Kept, Place, decode_session, session_record
+from storage.sessions.records import Kept, SessionPosition, decode_session, session_record
 from storage.sessions.search import SessionSearch
 from storage.sessions.shelf import SessionShelf
 from storage.sessions.templates import TemplateShelf
@@ -60,7 +60,7 @@ class Log:
         self.now = 1_700_000_000.0
         self.chain: Any = None
 
-    async def keep(self, session: int, change: Kept | Place | None) -> None:
+    async def keep(self, session: int, change: Kept | SessionPosition | None) -> None:
         await asyncio.sleep(0)
         if self.refuses:
             raise WriterBusy("busy")

@@ -17,7 +17,7 @@ from node.api.errors import NodeStopping, TransactionDropped
 from node.engine.drafts import Draft
 from node.engine.logged_chain import LoggedChain
 from node.engine.pool import Pool, PooledTransaction
-from node.engine.requests import Cheat, Control, Freeze, KeepTemplate, Mine, Request, Submit
+from node.engine.requests import Cheat, Control, Freeze, KeepTemplate, Mine, Submit, WriterRequest
 from node.engine.turn import Turn
 from node.engine.writer import BLOCKS_AT_ONCE, Writer
 from storage.appending import NewRecords
@@ -52,7 +52,7 @@ class Stepped:
         self.writer = Writer(chain, self.published.get)
         self.lsn = 1
 
-    def step(self, *requests: Request) -> Turn:
+    def step(self, *requests: WriterRequest) -> Turn:
         """A turn that is published at once; its records follow each other, and it claims no others."""
         turn = self.writer.step(requests, NOW)
         assert [record.lsn for record in turn.records] == list(range(self.lsn + 1, turn.lsn + 1))

@@ -17,7 +17,7 @@ from node.rpc.errors import CallTimeout, CallTooLarge, ClientGone, InternalError
 from node.rpc.held import SMALL_BYTES, Held
 from node.rpc.limits import RpcLimits
 from node.rpc.readers import Readers
-from node.rpc.work import Client, Work
+from node.rpc.work import ConnectedClient, Work
 from vm.interruption import checkpoint, current, spend
 
 LONG = RpcLimits(call_max_s=600.0)
@@ -42,7 +42,9 @@ def endless() -> None:
         time.sleep(0.001)
 
 
-def start(readers: Readers, job: Callable[[], Any], client: Client, limits: RpcLimits = LONG) -> asyncio.Task[Any]:
+def start(
+    readers: Readers, job: Callable[[], Any], client: ConnectedClient, limits: RpcLimits = LONG
+) -> asyncio.Task[Any]:
     async def run() -> Any:
         with client.working(limits):
             return await readers.run(job)
@@ -59,7 +61,7 @@ def test_a_client_with_much_to_do_does_not_come_before_one_with_little() -> None
     async def test(readers: Readers) -> list[str]:
         order: list[str] = []
         release = threading.Event()
-        greedy, modest = Client(), Client()
+        greedy, modest = ConnectedClient(), ConnectedClient()
         greedy.share.cost = modest.share.cost = 0.0  # both are known
         first = start(readers, release.wait, greedy)
         many = [start(readers, lambda: order.append("greedy"), greedy) for _ in range(200)]
@@ -86,10 +88,10 @@ def test_long_calls_never_take_all_threads_and_all_come_to_their_end(monkeypatch
                 time.sleep(0.0001)
             return "done"
 
-        many = [start(readers, long, Client()) for _ in range(9)]
+        many = [start(readers, long, ConnectedClient()) for _ in range(9)]
         await until(lambda: readers.status()["long"] == 2 and readers.status()["waiting"] >= 6)
         for _ in range(20):
-            assert await start(readers, lambda: "short", Client()) == "short"
+            assert await start(readers, lambda: "short", ConnectedClient()) == "short"
         assert readers.status()["long"] == 2
         assert readers.status()["putBack"] >= 6
         assert not any(task.done() for task in many)
@@ -105,7 +107,7 @@ def test_a_client_with_short_calls_does_not_queue_behind_those_nobody_knows(monk
     monkeypatch.setattr(module, "WEIGHT", 0.0)
 
     async def test(readers: Readers) -> None:
-        known, others = Client(), [Client() for _ in range(32)]
+        known, others = ConnectedClient(), [ConnectedClient() for _ in range(32)]
         known.share.cost = 0.0
         gone = [start(readers, endless, other) for other in others]
         await until(lambda: readers.status()["busy"] == 5)
@@ -121,7 +123,7 @@ def test_a_client_with_short_calls_does_not_queue_behind_those_nobody_knows(monk
 
 def test_what_a_client_asked_ends_with_it() -> None:
     async def test(readers: Readers) -> None:
-        gone, there = Client(), Client()
+        gone, there = ConnectedClient(), ConnectedClient()
         tasks = [start(readers, endless, gone) for _ in range(9)]
         await until(lambda: readers.status()["busy"] == 5)
         gone.leave()
@@ -136,7 +138,7 @@ def test_what_a_client_asked_ends_with_it() -> None:
 
 
 def test_a_stream_of_a_client_ends_alone() -> None:
-    client, limits = Client(), RpcLimits()
+    client, limits = ConnectedClient(), RpcLimits()
     first, second = Work(limits, client, 0), Work(limits, client, 4)
     client.begin(first)
     client.begin(second)
@@ -150,7 +152,7 @@ def test_a_call_ends_at_its_time_and_those_that_wait_with_it() -> None:
     limits = RpcLimits(call_max_s=0.05)
 
     async def test(readers: Readers) -> None:
-        client = Client()
+        client = ConnectedClient()
         with client.working(limits) as work:  # as the calls of a batch
             calls = [asyncio.ensure_future(readers.run(endless, work)) for _ in range(12)]
             for ended in await asyncio.gather(*calls, return_exceptions=True):
@@ -179,7 +181,7 @@ def test_a_call_ends_when_it_holds_too_much() -> None:
 
     async def test(readers: Readers) -> None:
         with pytest.raises(CallTooLarge, match="2000 bytes of 1000"):
-            await start(readers, hoard, Client(), limits)
+            await start(readers, hoard, ConnectedClient(), limits)
 
     with_readers(test, limits)
 
@@ -196,7 +198,7 @@ def test_an_answer_is_refused_while_it_is_made() -> None:
 
     async def test(readers: Readers) -> None:
         with pytest.raises(LimitExceeded, match="the answer exceeds 1000 bytes"):
-            await start(readers, answer, Client(), limits)
+            await start(readers, answer, ConnectedClient(), limits)
 
     with_readers(test, limits)
     assert len(made) == 10
@@ -208,12 +210,12 @@ def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest
 
     async def test(readers: Readers) -> None:
         monkeypatch.setattr(Readers, "_execute", end)
-        died = start(readers, lambda: 1, Client())
+        died = start(readers, lambda: 1, ConnectedClient())
         await until(lambda: readers.status()["replaced"] == 1)
         monkeypatch.undo()
         with pytest.raises(InternalError, match="reader thread ended"):
             await died
-        assert await asyncio.gather(*(start(readers, lambda: 2, Client()) for _ in range(8))) == [2] * 8
+        assert await asyncio.gather(*(start(readers, lambda: 2, ConnectedClient()) for _ in range(8))) == [2] * 8
         assert readers.status()["busy"] == 0
 
     with_readers(test, RpcLimits(reader_threads=1))
@@ -222,7 +224,7 @@ def test_a_thread_that_dies_is_replaced_and_its_job_answered(monkeypatch: pytest
 def test_the_queue_has_an_end() -> None:
     async def test(readers: Readers) -> None:
         release = threading.Event()
-        waiting = [start(readers, release.wait, Client()) for _ in range(3)]
+        waiting = [start(readers, release.wait, ConnectedClient()) for _ in range(3)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         with pytest.raises(NodeBusy):

@@ -21,8 +21,8 @@ from storage.index.engine import open_engines
 from storage.index.index import Index, destroy
 from storage.index.migrate import migrate
 from storage.index.models import metadata
-from storage.index.queries import LOGS_MAX, LogFilter, LogPosition, TransactionPosition
-from storage.index.writer import Creation, IndexedBlock, Watermark
+from storage.index.queries import LOGS_MAX, LogCoordinates, LogFilter, TransactionPosition
+from storage.index.writer import Creation, IndexedBlock, IndexWatermark
 from tests.paths import REPO
 from tests.unit.storage.chains import make_chain, make_transaction
 
@@ -53,7 +53,7 @@ def dump(url: str) -> list[str]:
         return sorted(connection.iterdump())
 
 
-def naive_logs(chain: list[IndexedBlock], wanted: LogFilter) -> list[LogPosition]:
+def naive_logs(chain: list[IndexedBlock], wanted: LogFilter) -> list[LogCoordinates]:
     found = []
     for item in chain:
         log_index = 0
@@ -66,7 +66,7 @@ def naive_logs(chain: list[IndexedBlock], wanted: LogFilter) -> list[LogPosition
                     and len(log.topics) >= len(wanted.topics)
                     and all(ts is None or log.topics[at] in ts for at, ts in enumerate(wanted.topics))
                 ):
-                    found.append(LogPosition(number, log_index, tx_index))
+                    found.append(LogCoordinates(number, log_index, tx_index))
                 log_index += 1
     return found
 
@@ -96,8 +96,8 @@ def test_lookups_equal_a_scan(index: Index) -> None:
         )
         expected_logs = naive_logs(chain, wanted)
         assert index.logs(wanted) == (expected_logs, None)
-        paged: list[LogPosition] = []
-        cursor: LogPosition | None = None
+        paged: list[LogCoordinates] = []
+        cursor: LogCoordinates | None = None
         limit = rng.randint(1, 5)
         while True:
             page, cursor = index.logs(wanted, limit, cursor)
@@ -130,7 +130,7 @@ def test_writing_again_and_after_a_rewind_leaves_exactly_the_rows(index: Index, 
     index.write(chain[5:], 12)
     assert dump(url) == once
     index.write(other[4:8], 8)
-    assert index.watermark() == Watermark(8, 7, other[7].block.hash)
+    assert index.watermark() == IndexWatermark(8, 7, other[7].block.hash)
     assert index.transaction(chain[10].block.transactions[0].hash) is None
     index.write(chain[4:], 12)
     assert dump(url) == once
@@ -139,7 +139,7 @@ def test_writing_again_and_after_a_rewind_leaves_exactly_the_rows(index: Index, 
     with pytest.raises(ValueError, match="should be"):
         index.write([chain[3], chain[5]], 20)
     assert dump(url) == once
-    index.rewind(Watermark(5, 4, chain[4].block.hash))
+    index.rewind(IndexWatermark(5, 4, chain[4].block.hash))
     index.write(chain[5:], 12)
     assert dump(url) == once
     index.make_durable()

@@ -24,8 +24,8 @@ from storage.sessions.files import KEPT_SECONDS, SessionFiles, path_of, session_
 from storage.sessions.records import (
     Kept,
     Label,
-    Place,
-    Snapshot,
+    SessionPosition,
+    SnapshotFile,
     decode_session,
     decode_template,
     encode_template,
@@ -45,21 +45,23 @@ labels = st.builds(
     Label, words, st.lists(words, max_size=3).map(tuple), words, st.binary(max_size=32), st.binary(max_size=20),
     st.binary(max_size=32), numbers, st.booleans(),
 )  # fmt: skip
-places = st.builds(Place, numbers, numbers, st.binary(max_size=32), words, numbers, st.binary(max_size=9))
-snapshots = st.builds(Snapshot, st.binary(min_size=32, max_size=32), numbers)
+places = st.builds(SessionPosition, numbers, numbers, st.binary(max_size=32), words, numbers, st.binary(max_size=9))
+snapshots = st.builds(SnapshotFile, st.binary(min_size=32, max_size=32), numbers)
 changes = st.none() | places | st.builds(Kept, labels, places, st.binary(max_size=99) | snapshots)
 
 
 @given(ids, changes)
-def test_records_come_back(session: int, change: Kept | Place | None) -> None:
+def test_records_come_back(session: int, change: Kept | SessionPosition | None) -> None:
     kind, payload = session_record(session, change)
     assert decode_session(kind, payload) == (session, change)
-    if isinstance(change, Place):
+    if isinstance(change, SessionPosition):
         assert kind is RecordType.SESSION_MOVE
 
 
 @given(ids, changes, st.data())
-def test_only_the_canonical_encoding_is_taken(session: int, change: Kept | Place | None, data: st.DataObject) -> None:
+def test_only_the_canonical_encoding_is_taken(
+    session: int, change: Kept | SessionPosition | None, data: st.DataObject
+) -> None:
     kind, payload = session_record(session, change)
     at = data.draw(st.integers(0, len(payload) - 1))
     damaged = payload[:at] + bytes([payload[at] ^ data.draw(st.integers(1, 255))]) + payload[at + 1 :]
@@ -77,9 +79,9 @@ def test_templates_come_back(name: str, content: bytes | None) -> None:
         assert decode_template(encode_template(name, content)) == (name, content)
 
 
-def kept(name: str = "", step: int = 0, content: bytes | Snapshot = b"content", **label: object) -> Kept:
+def kept(name: str = "", step: int = 0, content: bytes | SnapshotFile = b"content", **label: object) -> Kept:
     fields = {"tags": (), "fork": "osaka", "code_hash": b"", "contract": b"", "transaction": b"", "created": 1}
-    return Kept(Label(name=name, **{**fields, **label}), Place(step, 0, bytes(32), "", 2), content)  # type: ignore[arg-type]
+    return Kept(Label(name=name, **{**fields, **label}), SessionPosition(step, 0, bytes(32), "", 2), content)  # type: ignore[arg-type]
 
 
 def test_the_shelf_over_checkpoints() -> None:
@@ -88,7 +90,7 @@ def test_the_shelf_over_checkpoints() -> None:
     shelf.put(2, kept("two"), 11)
     kv.write(*shelf.take_changes())
     assert (shelf.has_changes, shelf.unwritten_bytes) == (False, 0)
-    place = Place(7, 1, b"d" * 32, "stop", 9)
+    place = SessionPosition(7, 1, b"d" * 32, "stop", 9)
     shelf.put(1, place, 12, 60)
     assert (shelf.has_changes, shelf.unwritten_bytes) == (True, 60)
     puts, deletes = shelf.take_changes()
@@ -196,7 +198,7 @@ def test_what_the_index_has_not_reached_is_found_too(index: Index) -> None:
     assert index.sessions(SessionFilter(), 10) == everything
     shelf.put(3, kept("changed"), 9)
     shelf.put(4, None, 10)
-    shelf.put(5, Place(77, 0, bytes(32), "stop", 3), 11)
+    shelf.put(5, SessionPosition(77, 0, bytes(32), "stop", 3), 11)
     assert found(name="n3") == []
     assert found(name="changed") == [3]
     assert found(halt="stop") == [5]
@@ -221,7 +223,7 @@ def test_a_new_process_writes_all_rows_anew(index: Index) -> None:
 
 
 def test_rows_say_what_records_say() -> None:
-    snapshot = Snapshot(bytes(32), 12_345)
+    snapshot = SnapshotFile(bytes(32), 12_345)
     made = kept("N", 7, snapshot, tags=("t",), contract=b"\1" * 20, pinned=True)
     row = row_of(3, Entry(made, 1))
     assert (row.id, row.name, row.tags, row.steps, row.bytes, row.pinned) == (3, "N", ("t",), 7, 12_345, True)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.wire.connection import ServerConnection, State
+from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.errors import WireError
-from node.wire.events import ConnectionRefused, Greeted, Refused, RequestReceived, StreamEnded, StreamRefused
+from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.limits import WireLimits
 from zvmd.frames import CallMethod, Hello, Welcome, encode_frame
 
@@ -35,7 +35,7 @@ def call(number: int) -> bytes:
 
 
 def closed_with(connection: ServerConnection, events: list[object]) -> str:
-    assert connection.state is State.CLOSED
+    assert connection.state is ConnectionState.CLOSED
     last = events[-1]
     assert isinstance(last, ConnectionRefused)
     assert connection.receive(0, HELLO, False, 0.2) == []
@@ -78,8 +78,8 @@ def test_requests_behind_the_greeting_in_one_chunk_are_read() -> None:
 def test_too_many_requests_are_refused_one_by_one_and_room_returns() -> None:
     connection = opened()
     events = connection.receive(0, b"".join(call(number) for number in range(5)), False, 1)
-    assert [type(event) for event in events] == [RequestReceived] * 3 + [Refused] * 2
-    assert [event.error.code for event in events if isinstance(event, Refused)] == ["wire.in_flight"] * 2
+    assert [type(event) for event in events] == [RequestReceived] * 3 + [RequestRefused] * 2
+    assert [event.error.code for event in events if isinstance(event, RequestRefused)] == ["wire.in_flight"] * 2
     assert isinstance(events[0], RequestReceived)
     connection.answered(events[0].size_bytes)
     assert isinstance(connection.receive(4, call(9), False, 1)[0], RequestReceived)
@@ -88,7 +88,7 @@ def test_too_many_requests_are_refused_one_by_one_and_room_returns() -> None:
 def test_a_malformed_frame_costs_itself_and_many_cost_the_connection() -> None:
     connection = opened()
     bad = encode_frame(Welcome(1, 1, "", 1, 1))
-    assert [type(e) for e in connection.receive(0, bad + call(1), False, 1)] == [Refused, RequestReceived]
+    assert [type(e) for e in connection.receive(0, bad + call(1), False, 1)] == [RequestRefused, RequestReceived]
     assert closed_with(connection, connection.receive(0, bad + bad, False, 1)) == "wire.malformed_often"
 
 
@@ -150,10 +150,10 @@ def test_whatever_arrives_only_declared_errors_come_out(
         for event in events:
             if isinstance(event, RequestReceived):
                 waiting.append(event.size_bytes)
-            elif isinstance(event, (Refused, StreamRefused, ConnectionRefused)):
+            elif isinstance(event, (RequestRefused, StreamRefused, ConnectionRefused)):
                 assert isinstance(event.error, WireError)
                 assert event.error.hint
         assert connection.in_flight == len(waiting) <= LIMITS.in_flight_max
-        assert (connection.state is State.CLOSED) == (
-            connection.state is not State.GREETING and connection.state is not State.OPEN
+        assert (connection.state is ConnectionState.CLOSED) == (
+            connection.state is not ConnectionState.GREETING and connection.state is not ConnectionState.OPEN
         )
