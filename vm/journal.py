@@ -214,7 +214,7 @@ class Chunk(NamedTuple):
     cost: int
 
 
-class Part(NamedTuple):
+class PartSnapshot(NamedTuple):
     """One container's content. Lists have no keys."""
 
     keys: tuple[Chunk, ...]
@@ -228,7 +228,7 @@ PartName = tuple[str, Address | None]
 class JournalSnapshot(NamedTuple):
     """All that may be undone, and the undo list itself."""
 
-    parts: dict[PartName, Part]
+    parts: dict[PartName, PartSnapshot]
     refund: int
 
     def _chunks(self) -> Iterator[Chunk]:
@@ -753,11 +753,11 @@ class Journal:
         known = before.parts if before is not None else {}
         parts = {}
         for name, container in self._containers().items():
-            keys, values = known.get(name) or Part((), ())
+            keys, values = known.get(name) or PartSnapshot((), ())
             if isinstance(container, list):
-                parts[name] = Part((), _chunks(container, values))
+                parts[name] = PartSnapshot((), _chunks(container, values))
             else:
-                parts[name] = Part(_chunks(list(container), keys), _chunks(list(container.values()), values))
+                parts[name] = PartSnapshot(_chunks(list(container), keys), _chunks(list(container.values()), values))
         return JournalSnapshot(parts, self._refund)
 
     def restore(self, snapshot: JournalSnapshot) -> None:

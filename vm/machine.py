@@ -110,7 +110,7 @@ class Machine:
         environment = context.environment
         if message.kind is CallKind.CREATE and not message.to:
             nonce = context.journal.nonce(message.caller) - 1
-            message.to = message.code_address = create_address(message.caller, nonce)
+            message.create_at(create_address(message.caller, nonce))
         words = b"".join(
             (
                 context.origin[::-1],
@@ -166,8 +166,9 @@ class Machine:
     def status(self) -> dict[str, Any]:
         """For ``zvmd_status``: the engine, and what the JIT has done."""
         compiler = self.compiler
-        self.metrics.deoptimised = sum(tier.deoptimised() for tier in self._tiers)
-        self.metrics.interpreted = sum(tier.interpreted() for tier in self._tiers)
+        self.metrics.look(
+            sum(tier.deoptimised() for tier in self._tiers), sum(tier.interpreted() for tier in self._tiers)
+        )
         counted = asdict(self.metrics)
         return {
             "engine": self.engine_name,

@@ -89,6 +89,14 @@ class Message:
     salt: int | None = None
     """CREATE2 only."""
 
+    def cap_gas(self, most: int) -> None:
+        """Have at most so much gas."""
+        self.gas = min(self.gas, most)
+
+    def create_at(self, address: Address) -> None:
+        """The account that this creation makes."""
+        self.to = self.code_address = address
+
     def child(self, kind: CallKind, target: Address, value: int, data: bytes, gas: int) -> Message:
         """The message of a CALL-like opcode run by this one's code, one deeper (Yellow Paper 8).
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from chain.forks import Fork
 from chain.types import Hash32
 from vm.code import Code
-from vm.evm.jit.program import Program
+from vm.evm.jit.program import SegmentedCode
 from vm.ir.loader import parse, target_machine
 
 
@@ -29,7 +29,7 @@ class DirectoryDump:
 
 def _blocks(code: Code, fork: Fork) -> str:
     """The code with its segments, and for each its gas, the stack words it needs and by how many it grows the stack."""
-    program = Program(code.bytes, fork)
+    program = SegmentedCode(code.bytes, fork)
     lines, pc = [], 0
     while pc < code.length:
         segment = program.segment(pc, program.targets)

@@ -93,7 +93,7 @@ class Execution:
         self.steps = 0
         """Number of opcodes that `step` has run in all frames, including failed ones."""
         self.last_halt = Halt.STOP
-        """Result of the message that ended last."""
+        """Result of the message that ended last, until `take_halt` takes it."""
         self.tracer = tracer
         self._pool = pool
         self._is_native = False
@@ -102,7 +102,7 @@ class Execution:
         """The native state."""
         pool.native_state.begin(context.blob_hashes)
         self._has_flushed = False
-        """Whether the journal has anything from the ledger, whose slots a failing frame then leaves wrong."""
+        """Whether the journal has anything from the state block, whose slots a failing frame then leaves wrong."""
         self._tables = pool.tables_of(runtime.interpreter)
         self._table = self._tables.plain
         self.interruption: Interruption | None = None
@@ -116,7 +116,7 @@ class Execution:
 
     def begin(self, message: Message) -> None:
         """Begin the top-level message; it may end at once. Then `run` or `step`."""
-        message.gas = min(message.gas, GAS_MAX)
+        message.cap_gas(GAS_MAX)
         if message.value and message.transfers_value and self.journal.balance(message.caller) < message.value:
             if self.tracer is not None:
                 self.tracer.enter(message)
@@ -307,8 +307,7 @@ class Execution:
     def _prepare(self, frame: Frame, code: int) -> bool:
         """After an exit before an opcode: supply what it lacks. False if that is impossible."""
         if code == _GROW:
-            self._pool.has_grown = True
-            return frame.grow()
+            return self._pool.grow(frame)
         if code == _SLOT:
             storage.bring_slot(self, frame)
         else:
@@ -339,6 +338,16 @@ class Execution:
         """Put a frame at its beginning on top, as `vm.evm.snapshot` does before it fills it."""
         self._push(message, code, data, checkpoint)
         return self.frames[-1]
+
+    def take_halt(self) -> Halt:
+        """How the message that ended last has ended; STOP if none has since this was last called."""
+        halt, self.last_halt = self.last_halt, Halt.STOP
+        return halt
+
+    def rewind(self, steps: int, outcome: Outcome | None, last_halt: Halt) -> None:
+        """Go back to an earlier position: its journal is to be restored next, then its frames pushed."""
+        self.drop_frames()
+        self.steps, self.outcome, self.last_halt = steps, outcome, last_halt
 
     def drop_frames(self) -> None:
         """Drop all frames and warm slots, as before the beginning."""
@@ -405,8 +414,6 @@ class Execution:
     def _end(self, message: Message, outcome: Outcome) -> None:
         """Report the message's result to the tracer, and to the calling frame or the caller of the execution."""
         is_success, output, is_create = outcome.halt.is_success, outcome.output, message.kind in CREATES
-        if is_create and is_success:
-            outcome.created = message.to
         self.last_halt = outcome.halt
         self.native_state.forget_balance()
         if self.tracer is not None:

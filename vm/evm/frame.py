@@ -36,7 +36,7 @@ assert int(Field.PROFILE) + 1 == _START.size // 8
 
 
 NativeStateRegisters = tuple[int, int, bool, int, int, int]
-"""What a frame's registers from LEDGER to REFUND_MARK hold at its beginning."""
+"""What a frame's registers from STATE to REFUND_MARK hold at its beginning."""
 
 _SNAPSHOT: Final = struct.Struct("<4sHQQQQQQQQQQQQ")
 _SNAPSHOT_MAGIC: Final = b"zvmF"

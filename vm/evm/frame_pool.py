@@ -22,7 +22,7 @@ class FramePool:
         self._allocate = allocate
         self.frames: list[Frame] = []
         """Each names the next to native code."""
-        self.has_grown = False
+        self._has_grown = False
         """Whether the memory of any frame has since they were tidied."""
         self.native_state = NativeState(allocate)
         self._tables: dict[Fork, Tables] = {}
@@ -48,11 +48,16 @@ class FramePool:
                 frames[depth - 1].words[Field.NEXT] = frames[depth].address
         return frames[depth]
 
+    def grow(self, frame: Frame) -> bool:
+        """Give a frame of this pool the memory it asks for; False if it cannot have that."""
+        self._has_grown = True
+        return frame.grow()
+
     def tidy(self) -> None:
         """Between two executions: free large memories and frames of great depth."""
         frames = self.frames
-        if self.has_grown:
-            self.has_grown = False
+        if self._has_grown:
+            self._has_grown = False
             for depth, frame in enumerate(frames):
                 frame.finish(MEMORY_KEPT_BYTES if depth < FRAMES_WITH_MEMORY else MEMORY_START_BYTES)
         if len(frames) > FRAMES_KEPT:

@@ -43,18 +43,18 @@ class Field(IntEnum):
     PLAIN_TABLE = 18
     """Dispatch table the other modes continue with."""
     STATIC = 19
-    LEDGER = 20
-    """The table of slots, what undoes changes, and the logs (`StateBlock`)."""
+    STATE = 20
+    """Address of the `StateBlock`: the table of slots, what undoes changes, and the logs."""
     STORAGE_TAG = 21
     """Entries with this tag are slots of this frame's account, with the next its transient slots."""
     COMPLETE = 22
     """1 if every slot of the account that the table lacks is zero and cold."""
     UNDO_MARK = 23
-    """How many changes the ledger held when the frame began."""
+    """How many changes the state block held when the frame began."""
     LOG_MARK = 24
-    """How many bytes of logs the ledger held when the frame began."""
+    """How many bytes of logs the state block held when the frame began."""
     REFUND_MARK = 25
-    """The ledger's refund when the frame began."""
+    """The refund of the state block when the frame began."""
     TARGETS = 26
     """Two bytes per code byte: the index of the function for a jump there (`vm.evm.jit.entry_table`)."""
     ENTRIES = 27
@@ -197,7 +197,7 @@ CALLEE_FIELDS: Final = (
 )
 
 
-class Change(IntEnum):
+class UndoRecord(IntEnum):
     """Byte offsets in what undoes a change of an entry: where the entry is, and what it held before."""
 
     ENTRY = 0

@@ -47,7 +47,7 @@ class Interpreter(NamedTuple):
     """``map_entries(code, length, targets, entries)``: give out indexes (`vm.evm.routines.compiled`)."""
     defaults: Defaults
     undo: Callable[[int], None]
-    """``undo(frame)``: take back what the ledger holds since the frame began."""
+    """``undo(frame)``: take back what the state block holds since the frame began."""
     symbols: dict[str, int]
     """Addresses of what compiled code may call."""
 

@@ -87,7 +87,7 @@ def take_snapshot(execution: Execution, before: ExecutionSnapshot | None = None)
 
 def restore_snapshot(execution: Execution, snapshot: ExecutionSnapshot) -> None:
     """Bring the execution back to a snapshot taken of it."""
-    execution.drop_frames()
+    execution.rewind(snapshot.steps, snapshot.outcome, snapshot.last_halt)
     execution.journal.restore(snapshot.journal)
     for kept in snapshot.frames:
         message = kept.message
@@ -96,6 +96,3 @@ def restore_snapshot(execution: Execution, snapshot: ExecutionSnapshot) -> None:
         frame.words[Field.OUTPUT_OFFSET] = kept.output_offset
         frame.words[Field.OUTPUT_LENGTH] = kept.output_length
         frame.restore(b"".join((kept.head, *kept.pages, kept.returndata)))
-    execution.steps = snapshot.steps
-    execution.outcome = snapshot.outcome
-    execution.last_halt = snapshot.last_halt

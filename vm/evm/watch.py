@@ -17,7 +17,6 @@ from vm.evm.layout import Field, SteppingBlock
 from vm.evm.routines.modes import DIGEST_FACTOR, DIGEST_SHIFT, WATCHING, watching_ir
 from vm.ir.loader import load_library
 from vm.limits import GAS_MAX
-from vm.message import Halt
 
 _GAS: Final = int(Field.GAS)
 _BLOCK: Final = int(Field.BREAKPOINTS)
@@ -106,7 +105,7 @@ class Watch:
         frame = execution.frames[-1]
         self._depth = len(execution.frames)
         self.has_failed = self.has_stopped = False
-        execution.last_halt = Halt.STOP
+        execution.take_halt()
         for threshold in self.armed:
             self.armed[threshold] = frame.gas >= threshold
 
@@ -124,9 +123,8 @@ class Watch:
         depth, before = len(execution.frames), self._depth
         self._depth = depth
         is_there = depth != before and depth in self.depths
-        has_failed = self.on_failure and not execution.last_halt.is_success
-        # A failure is reported once; the next call may not end any message.
-        execution.last_halt = Halt.STOP
+        is_failure = not execution.take_halt().is_success
+        has_failed = self.on_failure and is_failure
         self.has_stopped = is_there or has_failed
         self.has_failed |= has_failed
         return self.has_stopped

@@ -60,10 +60,9 @@ def naive_hits(run: Session, conditions: list[Condition]) -> list[int]:
             if holds and not (c.is_edge and edges[c.id]):
                 hits.add(timeline.step)
             edges[c.id] = holds
-        before = execution.last_halt
-        execution.last_halt = type(before).STOP
+        execution.take_halt()
         timeline.forward(1)
-        failed = not execution.last_halt.is_success
+        failed = not execution.take_halt().is_success
         if failed and any(c.kind == "revert" for c in conditions):
             hits.add(timeline.step - 1)
     return sorted(hits)

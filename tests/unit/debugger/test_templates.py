@@ -7,15 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chain.forks import LATEST_FORK
 from debugger.assembly import assemble
 from debugger.errors import InvalidTemplate
+from debugger.frontend import disassemble
 from debugger.session import Session
 from debugger.slices import finish
 from debugger.templates import Template, check_template, end_state, parse_template, save_template
 from tests.paths import REPO
 from tests.unit.debugger.programs import LOOP, MACHINE, length, session
 from tests.unit.vm.programs import code
-from vm.evm.disassembler import disassemble
 
 FILES = sorted((REPO / "config" / "templates").glob("*.toml"))
 
@@ -64,7 +65,7 @@ def test_bad_templates_are_refused(text: str) -> None:
 
 def test_the_assembler_inverts_the_disassembler() -> None:
     source = "PUSH 300 a: PUSH @b JUMP PUSH4 1 b: PUSH @a  # end\nPUSH0 STOP"
-    listing = [f"{i.name} {i.immediate.hex()}".strip() for i in disassemble(assemble(source))]
+    listing = [f"{i.name} {i.data.hex()}".strip() for i in disassemble(assemble(source), LATEST_FORK)]
     assert listing == [
         "PUSH2 012c", "JUMPDEST", "PUSH2 000d", "JUMP", "PUSH4 00000001", "JUMPDEST", "PUSH2 0003", "PUSH0", "STOP",
     ]  # fmt: skip

@@ -19,7 +19,7 @@ from vm.evm.native import load_interpreter
 from vm.ir import loader
 from vm.ir.builder import declared_exports
 from vm.precompiles.bn254_native import ate, base_field, curve, tower
-from vm.precompiles.bn254_native.elements import FIELD, FP12, G2, RADIX, Code, Element, U, define, power
+from vm.precompiles.bn254_native.elements import FIELD, FP12, G2, RADIX, Element, FunctionBody, U, define, power
 
 BASE = ("fp_mul", "fp_square", "fp_add", "fp_sub", "fp_double", "fp_neg", "fp_enter", "fp_leave", "fp_inverse")
 UPPER = tuple(
@@ -126,7 +126,7 @@ def test_inverses_and_squares_in_the_cyclotomic_group(a: list[int]) -> None:
 
 def pairing_value() -> str:
     """``@pairing_value(out, pairs, count)``: what the product's check compares with one."""
-    code = Code()
+    code = FunctionBody()
     value = code.constant(FP12, 1, *[0] * 11)
     ate._miller_loop(value)
     Element(code, FP12, "%out").put(ate._final_exponentiation(value))

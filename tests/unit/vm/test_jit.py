@@ -23,8 +23,9 @@ from tests.unit.vm.programs import World, code, returning_top
 from vm.code import Code
 from vm.evm.jit.entry_table import EntryTable
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest
-from vm.evm.jit.program import Program
-from vm.evm.jit.tier import FAILURES_MAX, BackgroundTier
+from vm.evm.jit.profile import FAILURES_MAX
+from vm.evm.jit.program import SegmentedCode
+from vm.evm.jit.tier import BackgroundTier
 from vm.evm.native import load_interpreter
 from vm.machine import Machine
 from vm.message import Halt, Outcome  # noqa: F401 - Halt is for the programs run in a process of their own
@@ -73,7 +74,7 @@ def test_indexes_agree_between_native_code_and_python() -> None:
             text = bytes(
                 source.choice([0x5B, 0x60, 0x7F, 0xF1, 0x31, 0x54, source.randrange(256)]) for _ in range(90)
             )
-            program, table = Program(text, fork), EntryTable(Code(text, interpreter.map_jumps), interpreter)
+            program, table = SegmentedCode(text, fork), EntryTable(Code(text, interpreter.map_jumps), interpreter)
             assert table.jumpdests() == program.targets
             assert table.resume_points() == program.entries
             assert table.count == 2 + len(program.targets) + len(program.entries)

@@ -22,10 +22,10 @@ for _word in _WORDS:
 def blobhash(c: Emitter) -> None:
     """Push a versioned hash; 0 beyond the transaction's blobs (EIP-4844)."""
     # Stack
-    index, ledger = c.saturated(c.pop()), c.pointer(Field.LEDGER)
+    index, state = c.saturated(c.pop()), c.pointer(Field.STATE)
     # Operation
     count, hashes = (
-        c.let(f"load {kind}, ptr {c.let(f'getelementptr i8, ptr {ledger}, i64 {int(place)}')}")
+        c.let(f"load {kind}, ptr {c.let(f'getelementptr i8, ptr {state}, i64 {int(place)}')}")
         for kind, place in (("i64", StateBlock.BLOB_COUNT), ("ptr", StateBlock.BLOB_HASHES))
     )
     is_there = c.let(f"icmp ult i64 {index}, {count}")
@@ -38,12 +38,12 @@ def blobhash(c: Emitter) -> None:
 def blockhash(c: Emitter) -> None:
     """Push a block's hash; 0 outside the 256 blocks before this one. Python supplies each hash once."""
     # Stack
-    number, ledger = c.saturated(c.pop()), c.pointer(Field.LEDGER)
+    number, state = c.saturated(c.pop()), c.pointer(Field.STATE)
     # Operation
     before = c.let(f"sub i64 {c.let(f'trunc i256 {c.env(Env.NUMBER)} to i64')}, 1")
     is_near = c.let(f"icmp ult i64 {c.let(f'sub i64 {before}, {number}')}, {BLOCK_HASH_WINDOW}")
     index = c.let(f"and i64 {number}, {BLOCK_HASH_WINDOW - 1}")
-    hashes = c.let(f"getelementptr i8, ptr {ledger}, i64 {int(StateBlock.BLOCK_HASHES)}")
+    hashes = c.let(f"getelementptr i8, ptr {state}, i64 {int(StateBlock.BLOCK_HASHES)}")
     at = c.let(f"getelementptr i8, ptr {hashes}, i64 {c.let(f'mul i64 {index}, {BLOCK_HASH_BYTES}')}")
     known = c.let(f"load i64, ptr {c.let(f'getelementptr i8, ptr {at}, i64 {int(BlockHash.AFTER)}')}")
     is_known = c.let(f"icmp eq i64 {known}, {c.let(f'add i64 {number}, 1')}")
@@ -55,9 +55,9 @@ def blockhash(c: Emitter) -> None:
 @opcode("SELFBALANCE")
 def selfbalance(c: Emitter) -> None:
     """Push the account's balance (EIP-1884); Python supplies it if it is not known."""
-    ledger = c.pointer(Field.LEDGER)
+    state = c.pointer(Field.STATE)
     tag, balance = (
-        c.let(f"getelementptr i8, ptr {ledger}, i64 {int(place)}")
+        c.let(f"getelementptr i8, ptr {state}, i64 {int(place)}")
         for place in (StateBlock.BALANCE_TAG, StateBlock.BALANCE)
     )
     c.host_unless(c.let(f"icmp eq i64 {c.let(f'load i64, ptr {tag}')}, {c.field(Field.STORAGE_TAG)}"))

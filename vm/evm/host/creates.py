@@ -71,12 +71,12 @@ def deploy(run: OpcodeHost, message: Message, returned: Outcome) -> Outcome:
     if deposit > returned.gas_left:
         # Frontier left the contract without code; from Homestead on the creation fails (EIP-2).
         if fork < Fork.HOMESTEAD:
-            return Outcome(returned.halt, returned.gas_left, code=code)
+            return Outcome(returned.halt, returned.gas_left, created=message.to, code=code)
         return Outcome(Halt.OUT_OF_GAS, 0, fault=CODE_STORE_OUT_OF_GAS)
     if len(code) > run.code_bytes_max and fork >= Fork.SPURIOUS_DRAGON:
         return _undeployed(Halt.CODE_TOO_LARGE)
     run.journal.set_code(message.to, code)
-    return Outcome(returned.halt, returned.gas_left - deposit, code=code)
+    return Outcome(returned.halt, returned.gas_left - deposit, created=message.to, code=code)
 
 
 def _undeployed(halt: Halt) -> Outcome:

@@ -52,15 +52,15 @@ class EagerTier:
                 self._compile(code, table)
                 while len(self._tables) > CONTRACTS_MAX or (self._bytes > LOADED_BYTES_MAX and len(self._tables) > 1):
                     self._given_up(self._tables.popitem(last=False)[1])
-        self._metrics.entered += table.is_compiled
+        if table.is_compiled:
+            self._metrics.count_entered()
         return table
 
     def _given_up(self, table: EntryTable) -> None:
         self._deoptimised += table.deoptimised
         self._interpreted += sum(table.counts().values())
         self._bytes -= table.compiled_bytes
-        self._metrics.machine_code_bytes -= table.compiled_bytes
-        self._metrics.evicted += 1
+        self._metrics.count_evicted(table.compiled_bytes)
 
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter."""
@@ -79,12 +79,11 @@ class EagerTier:
         if found is None:
             text = compile_ir(code.bytes, fork, None).ir
             found = compile_quickly(text, self._level)
-            self._metrics.compiled += 1
+            self._metrics.count_compiled()
             self._store.put(code_hash, fork, kind, found)
             if self._dump is not None:
                 self._dump.write(code, code_hash, fork, kind, text, self._level)
         loaded = objects.load(found, self._interpreter)
         table.install(loaded.functions, loaded.library, len(found))
-        self._metrics.functions += len(loaded.functions)
         self._bytes += len(found)
-        self._metrics.machine_code_bytes += len(found)
+        self._metrics.count_installed(len(loaded.functions), len(found))

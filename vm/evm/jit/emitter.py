@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from vm.evm.convention import code_function, go_on, indexed_function, is_halted
 from vm.evm.emitter import Emitter, Value, Word
 from vm.evm.emitters import EMITTERS
-from vm.evm.jit.program import Operation, Program, Segment
+from vm.evm.jit.program import Operation, Segment, SegmentedCode
 from vm.evm.jit.stack import Changes, VirtualStack
 from vm.evm.layout import STACK_END, STACK_OFFSET, WORD_BYTES, Exit, Field
 from vm.evm.opcodes import Opcode
@@ -61,7 +61,7 @@ class Linker(Protocol):
 class BlockEmitter(Emitter):
     """One function."""
 
-    def __init__(self, program: Program, start: int, linker: Linker) -> None:
+    def __init__(self, program: SegmentedCode, start: int, linker: Linker) -> None:
         super().__init__(program.fork)
         self._program = program
         self._start = start

@@ -16,7 +16,7 @@ from vm.evm.convention import (
     routines_before_python,
 )
 from vm.evm.jit.emitter import BlockEmitter
-from vm.evm.jit.program import Program
+from vm.evm.jit.program import SegmentedCode
 from vm.evm.layout import Field
 from vm.evm.routines.compiled import symbols
 from vm.ir.builder import Builder
@@ -49,7 +49,7 @@ class Compilation(NamedTuple):
 class ModuleBuilder:
     """Compiles the entry points asked for and, with them, where Python returns to from inside them."""
 
-    def __init__(self, program: Program, jumpdests: Iterable[int], *, with_begin: bool) -> None:
+    def __init__(self, program: SegmentedCode, jumpdests: Iterable[int], *, with_begin: bool) -> None:
         self._program = program
         self.wanted = frozenset(pc for pc in jumpdests if pc in program.targets)
         self._waiting = [*sorted(self.wanted, reverse=True)]
@@ -152,7 +152,7 @@ def compile_ir(code: bytes, fork: Fork, hot: frozenset[int] | None) -> Compilati
 
     JUMPDESTs nobody pushes are left out then: they are data or never used.
     """
-    program = Program(code, fork)
+    program = SegmentedCode(code, fork)
     if hot is not None:
         return ModuleBuilder(program, hot, with_begin=0 in hot).build()
     return ModuleBuilder(program, program.pushed, with_begin=True).build()

@@ -47,7 +47,7 @@ class Segment(NamedTuple):
     """Words the stack must have room for."""
 
 
-class Program:
+class SegmentedCode:
     """One contract under one fork."""
 
     def __init__(self, code: bytes, fork: Fork) -> None:

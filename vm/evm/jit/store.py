@@ -28,9 +28,9 @@ class ObjectStore:
             return None
         found = unseal(key, stored)
         if found is None:
-            self._metrics.rejected += 1
+            self._metrics.count_rejected()
         else:
-            self._metrics.loaded += 1
+            self._metrics.count_loaded()
         return found
 
     def put(self, code_hash: Hash32, fork: Fork, kind: str, code: bytes) -> None:

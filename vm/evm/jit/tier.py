@@ -12,7 +12,6 @@ import weakref
 from collections import OrderedDict, deque
 from typing import Final
 
-from chain.hashing import keccak256
 from vm.code import Code
 from vm.errors import NativeCodeUnavailable
 from vm.evm.jit import objects
@@ -25,18 +24,12 @@ from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
 from vm.evm.routines.compiled import FIRST_INDEX
 
-COUNTED_FROM_CALL: Final = 2
-CALLS_BETWEEN_LOOKS_MAX: Final = 512
 JUMPS_WORTH_COMPILING: Final = 20_000
 """Interpreted JUMPDESTs of a contract after which its hot ones are compiled: some milliseconds of interpreting."""
 HOT_SHARE: Final = 500
 """A JUMPDEST is hot if it has at least one in so many of the contract's counts."""
 CALLS_WORTH_COMPILING: Final = 64
 """Calls after which the contract's begin is compiled with the rest."""
-ROUNDS_MAX: Final = 6
-"""Objects per contract: later ones have what became hot later."""
-FAILURES_MAX: Final = 3
-"""Times a contract is given to the compiling process again after that was lost."""
 COUNTED_BYTES_MAX: Final = 12 << 20
 """Entry tables of contracts that are only counted; the oldest are given up for new ones."""
 LOADED_BYTES_MAX: Final = 48 << 20
@@ -74,35 +67,35 @@ class BackgroundTier:
     def entry_table_of(self, code: Code) -> EntryTable | None:
         """The entry table of the code about to run, None while it is not worth counting."""
         profile = self._profiles.get(id(code)) or self._begin_profile(code)
-        profile.calls += 1
-        if profile.calls >= profile.next_look:
+        if profile.count_call():
             self._look(code, profile)
         table = profile.table
         if table is not None and table.is_compiled:
-            self._metrics.entered += 1
+            self._metrics.count_entered()
         return table
 
     def _begin_profile(self, code: Code) -> Profile:
         """Have a profile of the code for as long as the code is there."""
         profiles, key = self._profiles, id(code)
-        profile = profiles[key] = Profile(weakref.ref(code, lambda _: profiles.pop(key, None)), COUNTED_FROM_CALL)
+        profile = profiles[key] = Profile(weakref.ref(code, lambda _: profiles.pop(key, None)))
         return profile
 
     def _look(self, code: Code, profile: Profile) -> None:
         """Begin counting, or see what the counts say."""
         with self._lock:
-            if profile.calls < profile.next_look:
+            if not profile.begin_look():
                 return
-            profile.next_look = profile.calls + min(max(1, profile.calls // 8), CALLS_BETWEEN_LOOKS_MAX)
-            if profile.table is None:
-                if 0 < code.length <= CODE_BYTES_MAX:
-                    profile.table = EntryTable(code, self._interpreter)
-                    self._remember(profile, profile.table)
-                    self._submit(code, profile, profile.table, ())
-                else:
-                    profile.next_look = 1 << 62
-            elif not profile.is_waiting and profile.rounds < ROUNDS_MAX:
-                self._consider(code, profile, profile.table)
+            table = profile.table
+            if table is not None:
+                if not profile.is_waiting and not profile.is_finished:
+                    self._consider(code, profile, table)
+            elif 0 < code.length <= CODE_BYTES_MAX:
+                table = EntryTable(code, self._interpreter)
+                profile.begin_counting(table)
+                self._remember(profile, table)
+                self._submit(code, profile, table, ())
+            else:
+                profile.never_look()
 
     def _remember(self, profile: Profile, table: EntryTable) -> None:
         """Bound what counting takes."""
@@ -112,15 +105,15 @@ class BackgroundTier:
             old, old_table = self._counted.popleft()
             self._counted_bytes -= old_table.size
             if old.table is old_table and not old_table.is_compiled and not old.is_waiting:
-                old.cool(COUNTED_FROM_CALL)
+                old.cool()
 
     def _consider(self, code: Code, profile: Profile, table: EntryTable) -> None:
         counts = table.counts()
-        recent = {index: n - profile.counted.get(index, 0) for index, n in counts.items()}
+        recent = profile.counts_since(counts)
         weight = sum(recent.values())
         if weight < JUMPS_WORTH_COMPILING and not (profile.rounds == 0 and profile.calls >= CALLS_WORTH_COMPILING):
             return
-        profile.counted = counts
+        profile.keep_counts(counts)
         least = max(1, weight // HOT_SHARE)
         hot = [pc for pc, index in table.jumpdests().items() if recent.get(index, 0) >= least]
         if profile.calls >= CALLS_WORTH_COMPILING and profile.rounds == 0:
@@ -130,12 +123,12 @@ class BackgroundTier:
         self._submit(code, profile, table, tuple(hot))
 
     def _submit(self, code: Code, profile: Profile, table: EntryTable, hot: tuple[int, ...]) -> None:
-        profile.is_waiting = True  # before the compiler's thread can set it back
+        profile.set_waiting(True)  # before the compiler's thread can set it back
         if not self._compiler.submit(
             lambda: self._prepare(code, profile, table, hot),
             lambda request, found, reason: self._compiled(code, profile, table, request, found, reason),
         ):
-            profile.is_waiting = False
+            profile.set_waiting(False)
 
     # In the compiler's thread
 
@@ -145,20 +138,19 @@ class BackgroundTier:
         try:
             wanted = self._wanted(code, profile, table, hot)
         finally:
-            profile.is_waiting = wanted is not None
+            profile.set_waiting(wanted is not None)
         return wanted
 
     def _wanted(self, code: Code, profile: Profile, table: EntryTable, hot: tuple[int, ...]) -> CompileRequest | None:
-        if profile.code_hash is None:
-            profile.code_hash = keccak256(code.bytes)
-        while profile.rounds < ROUNDS_MAX:
-            found = self._store.get(profile.code_hash, self._fork, self._kind(profile))
+        code_hash = profile.code_hash_of(code)
+        while not profile.is_finished:
+            found = self._store.get(code_hash, self._fork, self._kind(profile))
             if found is None:
                 break
             self._install(profile, table, found)
         indexes = table.jumpdests() | {0: FIRST_INDEX}
         missing = tuple(pc for pc in hot if indexes[pc] not in table.compiled)
-        if not missing or profile.rounds >= ROUNDS_MAX:
+        if not missing or profile.is_finished:
             return None
         return CompileRequest(self._fork, self._level, code.bytes, missing)
 
@@ -168,43 +160,39 @@ class BackgroundTier:
         try:
             self._take(code, profile, table, request, found, reason)
         finally:
-            profile.is_waiting = False
+            profile.set_waiting(False)
 
     def _take(
         self, code: Code, profile: Profile, table: EntryTable, request: CompileRequest, found: bytes | None, reason: str
     ) -> None:
         if found is None:
-            self._metrics.failed += 1
-            profile.failures += 1
-            if reason != WORKER_LOST or profile.failures >= FAILURES_MAX:
-                profile.rounds = ROUNDS_MAX
+            self._metrics.count_failed()
+            profile.fail(may_retry=reason == WORKER_LOST)
         else:
-            assert profile.code_hash is not None
-            kind = self._kind(profile)
-            self._metrics.compiled += 1
-            self._store.put(profile.code_hash, self._fork, kind, found)
+            code_hash, kind = profile.code_hash_of(code), self._kind(profile)
+            self._metrics.count_compiled()
+            self._store.put(code_hash, self._fork, kind, found)
             if self._dump is not None:
                 text = compile_ir(code.bytes, self._fork, frozenset(request.hot)).ir
-                self._dump.write(code, profile.code_hash, self._fork, kind, text, self._level)
+                self._dump.write(code, code_hash, self._fork, kind, text, self._level)
             self._install(profile, table, found)
 
     def _kind(self, profile: Profile) -> str:
         return f"hot{profile.rounds}-{self._level}"
 
     def _install(self, profile: Profile, table: EntryTable, found: bytes) -> None:
-        profile.rounds += 1
+        profile.end_round()
         if profile.table is not table:
             return
         try:
             loaded = objects.load(found, self._interpreter)
         except (NativeCodeUnavailable, RuntimeError):
-            self._metrics.failed += 1
-            profile.rounds = ROUNDS_MAX
+            self._metrics.count_failed()
+            profile.give_up()
             return
         table.install(loaded.functions, loaded.library, len(found))
         with self._lock:
-            self._metrics.functions += len(loaded.functions)
-            self._metrics.machine_code_bytes += len(found)
+            self._metrics.count_installed(len(loaded.functions), len(found))
             self._loaded[id(table)] = profile, table, profile.calls
             self._make_room()
 
@@ -222,10 +210,9 @@ class BackgroundTier:
             if profile.calls != calls and turns > len(self._loaded):
                 self._loaded[key] = profile, table, profile.calls
                 continue
-            self._metrics.machine_code_bytes -= table.compiled_bytes
-            self._metrics.evicted += 1
+            self._metrics.count_evicted(table.compiled_bytes)
             if profile.table is table:
-                profile.cool(COUNTED_FROM_CALL)
+                profile.cool()
 
     def deoptimised(self) -> int:
         """Times compiled code now in memory left something to the interpreter."""

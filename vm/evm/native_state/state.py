@@ -57,7 +57,7 @@ assert (_ENTRY.size, _HASH.size) == (SLOT_BYTES, BLOCK_HASH_BYTES)
 
 
 class _Position(NamedTuple):
-    """How much of the ledger there was: changes, bytes of logs, refund."""
+    """How much of the state block was used: changes, bytes of logs, refund."""
 
     changes: int
     logs: int
@@ -184,12 +184,12 @@ class NativeState:
         return _mark(frame) != (header[_UNDO], header[_LOGS_END], header[_REFUND])
 
     def forget(self, address: Address) -> None:
-        """The account's storage is another from now on; what is in the ledger has been settled."""
+        """The account's storage is another from now on; what is in the state block has been settled."""
         self._tags.pop(address, None)
         self.callees.clear()
 
     def clear(self, frames: list[Frame]) -> None:
-        """Bring all slots in again; what is in the ledger has been settled."""
+        """Bring all slots in again; what is in the state block has been settled."""
         self.header[_SLOTS] = 0
         self.forget_balance()
         self._loads.clear()

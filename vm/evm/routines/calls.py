@@ -134,7 +134,7 @@ def _begin(b: Builder, kind: CallKind, row: Opcode, gas: GasSchedule) -> _Callee
     """Check that the call is plain, and suspend the caller in the state in which it will continue."""
     has_value = kind in (CallKind.CALL, CallKind.CALLCODE)
     gas_at = 160 if has_value else 128
-    following, block = get_field(b, Field.NEXT, "ptr"), get_field(b, Field.LEDGER, "ptr")
+    following, block = get_field(b, Field.NEXT, "ptr"), get_field(b, Field.STATE, "ptr")
     top = b.at("%frame", "%sp")
     has_frame, goes_on = b.let(f"icmp ne ptr {following}, null"), b.let(f"xor i1 {is_halted(b)}, true")
     worthless = [b.let(f"icmp eq i256 {b.get('i256', top, 96)}, 0")] if has_value else []
@@ -186,7 +186,7 @@ def _set_registers(b: Builder, kind: CallKind, callee: _Callee) -> dict[Field, s
     }
     for field, value in values.items():
         set_field(b, field, value, frame=callee.frame)
-    for field, pointer in ((Field.CALLDATA, callee.data), (Field.LEDGER, callee.block), (Field.CALLER, "%frame")):
+    for field, pointer in ((Field.CALLDATA, callee.data), (Field.STATE, callee.block), (Field.CALLER, "%frame")):
         set_field(b, field, pointer, "ptr", callee.frame)
     for field, place in _MARKS.items():
         set_field(b, field, b.get("i64", callee.block, place), frame=callee.frame)
@@ -226,7 +226,7 @@ def _end(halt: Halt) -> str:
     if not is_success:  # only Python can undo the frame's changes in the journal
         conditions.append(b.let(f"icmp eq i64 {journaled}, 0"))
     _leave_unless(b, _both(b, *conditions), halt)
-    block = get_field(b, Field.LEDGER, "ptr")
+    block = get_field(b, Field.STATE, "ptr")
     if is_success:
         before = get_field(b, Field.IS_JOURNALED, frame=caller)
         set_field(b, Field.IS_JOURNALED, b.let(f"or i64 {before}, {journaled}"), frame=caller)

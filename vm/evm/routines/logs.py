@@ -10,7 +10,7 @@ from vm.ir.builder import Builder
 def ir() -> str:
     """``@append_log``: record a log; where its topics go, null if there is no room for it."""
     b = Builder()
-    block = get_field(b, Field.LEDGER, "ptr")
+    block = get_field(b, Field.STATE, "ptr")
     end_at = b.at(block, StateBlock.LOGS_END)
     end = b.load("i64", end_at)
     padded = b.let(f"and i64 {b.let(f'add i64 %size, {WORD_BYTES - 1}')}, -{WORD_BYTES}")

@@ -10,7 +10,7 @@ from itertools import product
 
 from chain.gas_schedule import GasSchedule, StorageCosts, StorageStatus, storage_status
 from vm.evm.convention import get_field, set_field
-from vm.evm.layout import CELL_BITS, SLOT_BYTES, SLOTS_MAX, UNDO_BYTES, UNDO_MAX, Change, Field, Slot, StateBlock
+from vm.evm.layout import CELL_BITS, SLOT_BYTES, SLOTS_MAX, UNDO_BYTES, UNDO_MAX, Field, Slot, StateBlock, UndoRecord
 from vm.ir.builder import Builder
 
 HASH_FACTOR = 0x9E3779B97F4A7C15
@@ -103,10 +103,10 @@ def _remember_slot() -> str:
     b.branch(b.let(f"icmp ult i64 {count}, {UNDO_MAX}"), "keep", "done")
     b.place("keep")
     change = _record(b, "%block", StateBlock.CHANGES, count, UNDO_BYTES)
-    b.put("ptr", "%entry", change, Change.ENTRY)
-    b.put("i64", last, change, Change.UNDO)
-    b.put("i64", b.get("i64", "%entry", Slot.COLD), change, Change.COLD)
-    b.put("i256", b.get("i256", "%entry", Slot.VALUE), change, Change.VALUE)
+    b.put("ptr", "%entry", change, UndoRecord.ENTRY)
+    b.put("i64", last, change, UndoRecord.UNDO)
+    b.put("i64", b.get("i64", "%entry", Slot.COLD), change, UndoRecord.COLD)
+    b.put("i256", b.get("i256", "%entry", Slot.VALUE), change, UndoRecord.VALUE)
     more = b.let(f"add i64 {count}, 1")
     b.store("i64", more, count_at)
     b.store("i64", more, last_at)
@@ -121,7 +121,7 @@ def _undo() -> str:
     """``@undo``: undo what happened since the frame began."""
     b = Builder()
     b.place("start")
-    block, mark = get_field(b, Field.LEDGER, "ptr"), get_field(b, Field.UNDO_MARK)
+    block, mark = get_field(b, Field.STATE, "ptr"), get_field(b, Field.UNDO_MARK)
     b.put("i64", get_field(b, Field.LOG_MARK), block, StateBlock.LOGS_END)
     b.put("i64", get_field(b, Field.REFUND_MARK), block, StateBlock.REFUND)
     count_at = b.at(block, StateBlock.UNDO)
@@ -134,10 +134,10 @@ def _undo() -> str:
     b.place("back")
     b.do(f"%this = sub i64 {left}, 1")
     change = _record(b, block, StateBlock.CHANGES, "%this", UNDO_BYTES)
-    entry = b.get("ptr", change, Change.ENTRY)
+    entry = b.get("ptr", change, UndoRecord.ENTRY)
     for kind, kept, place in (
-        *(("i64", Change.UNDO, Slot.UNDO), ("i64", Change.COLD, Slot.COLD)),
-        ("i256", Change.VALUE, Slot.VALUE),
+        *(("i64", UndoRecord.UNDO, Slot.UNDO), ("i64", UndoRecord.COLD, Slot.COLD)),
+        ("i256", UndoRecord.VALUE, Slot.VALUE),
     ):
         b.put(kind, b.get(kind, change, kept), entry, place)
     b.go("loop")
@@ -148,7 +148,7 @@ def _undo() -> str:
 
 def _find(b: Builder, kind: str) -> tuple[str, str]:
     """The native state and the slot's entry, which the frame gets; leaves the routine where there is none."""
-    block = get_field(b, Field.LEDGER, "ptr")
+    block = get_field(b, Field.STATE, "ptr")
     entry = b.let(f"call ptr @find_slot(ptr %frame, ptr {block}, i256 %key, i64 {kind})")
     b.branch(b.let(f"icmp eq ptr {entry}, null"), "lacking", "present")
     b.place("lacking")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from vm.precompiles.bn254_native.elements import FP, FP2, FP12, G2, Code, Element, Kind, U, define, power
+from vm.precompiles.bn254_native.elements import FP, FP2, FP12, G2, Element, FunctionBody, Kind, U, define, power
 from vm.precompiles.bn254_native.tower import FROBENIUS, Parts
 
 TWIST: Final = Kind("twist", (FP2,) * 2)
@@ -43,7 +43,7 @@ def _is_in_subgroup() -> str:
 
     There, and only there, [u + 1]Q + psi([u]Q) + psi^2([u]Q) = psi^3([2u]Q) (eprint 2022/352).
     """
-    code = Code()
+    code = FunctionBody()
     affine = Element(code, TWIST, "%point")
     _enter(affine)
     point = _jacobian(affine)
@@ -86,7 +86,7 @@ def _advance(total: Element, value: Element, point: Parts, line: Parts) -> None:
 
 def _tangent() -> str:
     """``@tangent(value, pair)``: multiply by the tangent at the pair's multiple, and double that."""
-    code = Code()
+    code = FunctionBody()
     value, pair = Element(code, FP12, "%value"), Element(code, PAIR, "%pair")
     px, py, _, total = pair.parts
     x, y, z = total.parts
@@ -107,7 +107,7 @@ def _tangent() -> str:
 
 def _chord() -> str:
     """``@chord(value, pair, point)``: multiply by the line to a point of the twist, and add that."""
-    code = Code()
+    code = FunctionBody()
     value, pair, point = (Element(code, kind, f"%{kind.name}") for kind in (FP12, PAIR, TWIST))
     px, py, _, total = pair.parts
     (x, y, z), (x2, y2) = total.parts, point.parts
@@ -125,7 +125,7 @@ def _chord() -> str:
 
 def _for_each_pair(name: str, step: Callable[[Element, Element], None]) -> str:
     """``@name(value, pairs, count)``: a step for each pair."""
-    code = Code()
+    code = FunctionBody()
     value = Element(code, FP12, "%value")
 
     def body(index: str) -> None:
@@ -222,7 +222,7 @@ def _product_is_one() -> str:
 
     ``pairs`` are of integers, none at infinity; ``count`` is not 0.
     """
-    code = Code()
+    code = FunctionBody()
     one = code.constant(FP12, 1, *[0] * 11)
     value = code.slot(FP12)
     value.put(one)

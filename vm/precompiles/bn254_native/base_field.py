@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vm.precompiles.bn254_native.elements import FIELD, FP, RADIX, Code, Element, define, power
+from vm.precompiles.bn254_native.elements import FIELD, FP, RADIX, Element, FunctionBody, define, power
 
 _WORD: Final = 1 << 64
 _INVERSE: Final = -pow(FIELD, -1, _WORD) % _WORD
@@ -13,20 +13,20 @@ _INLINE: Final = "alwaysinline"
 """For what is a dozen instructions; multiplication is called: as fast, and compiled ten times as fast."""
 
 
-def _reduced(code: Code, value: str) -> str:
+def _reduced(code: FunctionBody, value: str) -> str:
     """A value below 2 * FIELD, made less than FIELD."""
     less = code.let(f"sub i256 {value}, {FIELD}")
     fits = code.let(f"icmp ult i256 {value}, {FIELD}")
     return code.let(f"select i1 {fits}, i256 {value}, i256 {less}")
 
 
-def _limbs(code: Code, value: str) -> list[str]:
+def _limbs(code: FunctionBody, value: str) -> list[str]:
     """The four words of a value, each as an i128."""
     words = [code.let(f"trunc i256 {code.let(f'lshr i256 {value}, {64 * i}')} to i64") for i in range(4)]
     return [code.let(f"zext i64 {word} to i128") for word in words]
 
 
-def _plus_row(code: Code, total: str, limbs: list[str], word: str) -> str:
+def _plus_row(code: FunctionBody, total: str, limbs: list[str], word: str) -> str:
     """The i320 total plus a 256-bit number times a word: two chains of additions with carry."""
     products = [code.let(f"mul i128 {limb}, {word}") for limb in limbs]
     for first, second, shift in ((products[0], products[2], 0), (products[1], products[3], 64)):
@@ -37,7 +37,7 @@ def _plus_row(code: Code, total: str, limbs: list[str], word: str) -> str:
     return total
 
 
-def _product(code: Code, left: str, right: str) -> str:
+def _product(code: FunctionBody, left: str, right: str) -> str:
     """left * right / RADIX, operands by words (CIOS: Koc, Acar, Kaliski 1996).
 
     The field is below 2**254, so a total never passes 2**320 and the last one is below 2 * FIELD.
@@ -54,7 +54,7 @@ def _product(code: Code, left: str, right: str) -> str:
     return _reduced(code, code.let(f"trunc i320 {total} to i256"))
 
 
-def _stored(code: Code, value: str) -> Element:
+def _stored(code: FunctionBody, value: str) -> Element:
     place = code.slot(FP)
     code.write(value, place.at)
     return place

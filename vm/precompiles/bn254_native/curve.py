@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from vm.precompiles.bn254_native.elements import FP, G1, Code, Element, Kind, define
+from vm.precompiles.bn254_native.elements import FP, G1, Element, FunctionBody, Kind, define
 
 MULTIPLIER_BITS: Final = 128
 WINDOW_BITS: Final = 2
@@ -27,7 +27,7 @@ def _double(point: Element) -> tuple[Element, ...]:
 
 def _add(kind: Kind) -> str:
     """``@kind_add(out, left, right)`` for any two points."""
-    code = Code()
+    code = FunctionBody()
     out, left, right = (Element(code, kind, name) for name in ("%out", "%a0", "%a1"))
 
     def finish(condition: str, result: Callable[[], None]) -> None:
@@ -69,7 +69,7 @@ def functions(kind: Kind) -> str:
     return define(kind, "double", _double) + _add(kind)
 
 
-def _table(code: Code, points: list[Element]) -> str:
+def _table(code: FunctionBody, points: list[Element]) -> str:
     """Address of i * first + j * second, at index i * _SIDE + j; index 0 is not set."""
     table = code.room(G1.leaves * _SIDE * _SIDE)
 
@@ -86,7 +86,7 @@ def _table(code: Code, points: list[Element]) -> str:
     return table
 
 
-def _digit(code: Code, multipliers: list[str], index: str) -> str:
+def _digit(code: FunctionBody, multipliers: list[str], index: str) -> str:
     """The two windows of the index, counted from the most significant, side by side as an i64."""
     distance = code.let(f"sub i64 {MULTIPLIER_BITS - WINDOW_BITS}, {code.let(f'mul i64 {index}, {WINDOW_BITS}')}")
     wide = code.let(f"zext i64 {distance} to i128")
@@ -103,7 +103,7 @@ def sum_of_two_multiples() -> str:
     ``points`` are four integers, x and y of each; ``multipliers`` two of `MULTIPLIER_BITS`. ``out`` gets three
     integers, Jacobian coordinates.
     """
-    code = Code()
+    code = FunctionBody()
     points = []
     for i in range(2):
         point = code.constant(G1, 0, 0, 1)

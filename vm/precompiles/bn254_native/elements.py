@@ -53,7 +53,7 @@ G2: Final = Kind("g2", (FP2,) * 3)
 """Jacobian coordinates; z = 0 at infinity."""
 
 
-class Code(Builder):
+class FunctionBody(Builder):
     """One function's body. Its slots are made at its beginning, so a loop does not grow the stack."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Code(Builder):
 class Element(NamedTuple):
     """A place that holds an element. Operators write to a new place and leave their operands."""
 
-    code: Code
+    code: FunctionBody
     kind: Kind
     at: str
 
@@ -214,7 +214,7 @@ Formula = Callable[..., "Element | Sequence[Element]"]
 
 def define(kind: Kind, operation: str, formula: Formula, *others: Kind, attributes: str = "noinline") -> str:
     """``@kind_operation(result, element, others...)``, the result being no operand: the formula's value."""
-    code = Code()
+    code = FunctionBody()
     operands = [Element(code, each, f"%a{i}") for i, each in enumerate((kind, *others))]
     value = formula(*operands)
     at = 0
