@@ -40,7 +40,7 @@ class Filter:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def unreported(self, mined: list[Hash32], waiting: list[Hash32]) -> list[Hash32]:
-        """Of the transactions mined since the last poll and those waiting now, the ones to report in this poll."""
+        """The transactions to report in this poll, of those mined since the last one and those waiting now."""
         fresh = [digest for digest in mined + waiting if digest not in self.seen]
         self.seen = frozenset(waiting)
         return fresh

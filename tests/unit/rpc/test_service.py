@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from eth_account import Account
 
+from chain.blocks import Header
 from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from storage.blocks.rewinds import Rewinds
 from tests.unit.rpc.memory_backend import CRASHING, DEV, REVERTING, SECRET, MemoryBackend, rpc_service
 
 ALICE = "0x" + "aa" * 20
@@ -264,3 +266,35 @@ def test_a_slow_read_does_not_hold_up_the_others() -> None:
         return list(numbers)
 
     assert in_loop(work) == [0, 1, 2]
+
+
+class RewoundBehindTheHead(MemoryBackend):
+    """Its chain is brought back to block 0 just after somebody asked for the head the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = Rewinds()
+
+    def rewinds(self) -> Rewinds:
+        return self.done
+
+    def head(self) -> Header:
+        head = super().head()
+        if head.number == 2 and not self.done.count:
+            del self.blocks[1:], self.all_receipts[1:]
+            self.done.add(0)
+        return head
+
+
+def test_a_rewind_while_a_filter_is_installed_is_not_missed() -> None:
+    async def run() -> None:
+        backend = RewoundBehindTheHead()
+        service = rpc_service(backend)
+        await backend._append([])
+        await backend._append([])
+        key = await service.call("eth_newBlockFilter", [])
+        await backend._append([])
+        assert await service.call("eth_getFilterChanges", [key]) == ["0x" + backend.blocks[1].header.hash.hex()]
+        service.close()
+
+    asyncio.run(run())
