@@ -361,7 +361,7 @@ def test_logs_too_large_for_native_code_have_their_index_too(rpc: Rpc) -> None:
 
 
 def test_names_of_a_call_come_in_a_fixed_order(rpc: Rpc) -> None:
-    """The order in which people read them: sender, recipient, gas, input, value; in a flat call the result follows the action."""
+    """As people read them: sender, recipient, gas, input, value; the result of a flat call follows its action."""
     to = put(rpc, 0x8700, "PUSH 0x8701 PUSH 0 PUSH 0 PUSH 0 PUSH 0 DUP5 GAS STATICCALL PUSH 32 PUSH 0 RETURN")
     sent = send(rpc, to)
     tree = rpc.call("debug_traceTransaction", sent, {"tracer": "callTracer"})
