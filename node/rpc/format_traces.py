@@ -86,15 +86,10 @@ def _tree(root: TracedCall, shown: Callable[[Any], Json]) -> Json:
 
 
 def _call(call: TracedCall) -> Json:
-    node: Json = {
-        "type": call.kind,
-        "from": data(call.sender),
-        "gas": quantity(call.gas),
-        "gasUsed": quantity(call.gas_used),
-        "input": data(call.input),
-    }
+    node: Json = {"type": call.kind, "from": data(call.sender)}
     if call.to is not None:
         node["to"] = data(call.to)
+    node |= {"gas": quantity(call.gas), "gasUsed": quantity(call.gas_used), "input": data(call.input)}
     if call.value is not None:
         node["value"] = quantity(call.value)
     if call.logs:
@@ -153,9 +148,10 @@ def parity_calls(calls: list[FlatCall]) -> list[Json]:
 def _flat_call(flat: FlatCall, *, has_result: bool) -> Json:
     call = flat.call
     kind, action, result = _action(call)
-    shown: Json = {"type": kind, "action": action, "subtraces": len(call.calls), "traceAddress": flat.address}
+    shown: Json = {"type": kind, "action": action}
     if result is not None and has_result:
         shown["result"] = result
+    shown |= {"subtraces": len(call.calls), "traceAddress": flat.address}
     if flat.error is not None:
         shown["error"] = flat.error
     return shown | _context(flat.place)

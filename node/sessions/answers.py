@@ -38,11 +38,14 @@ Object = dict[str, Any]
 
 
 def _read(value: object, kind: type[T], error: type[ZvmdError]) -> T:
-    """Convert a user's object to a structure. Raises ``error``."""
+    """Convert a user's object to a structure. Raises ``error``; for an unknown field it lists the accepted ones."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as failure:
-        raise error(str(failure)[:300]) from None
+        reason = str(failure)[:300]
+        is_unknown = reason.startswith("Object contains unknown field") and " - at " not in reason
+        accepted = ", ".join(getattr(kind, "__struct_encode_fields__", ())) if is_unknown else ""
+        raise error(f"{reason} (accepted: {accepted})" if accepted else reason) from None
 
 
 # Creating and closing
@@ -217,14 +220,12 @@ async def unshare(host: CommandHost, session: int, number: int) -> bool:
 
 
 class _DriveOptions(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    take_over: bool = False
+    take_over: bool | None = False
 
 
 async def drive(host: CommandHost, ref: SessionRef, options: Object | None) -> Json:
-    take_over = _read(options or {}, _DriveOptions, InvalidParams).take_over
-    return await _control(
-        host, ref, "drive", lambda sharing, share, now: control_taken(sharing, share, now, take_over)
-    )
+    take_over = _read(options or {}, _DriveOptions, InvalidParams).take_over is True
+    return await _control(host, ref, "drive", lambda sharing, share, now: control_taken(sharing, share, now, take_over))
 
 
 async def release(host: CommandHost, ref: SessionRef) -> Json:

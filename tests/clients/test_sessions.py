@@ -177,3 +177,16 @@ def share_from_the_shell(session: Callable[..., str], number: str) -> None:
     assert "share 1 (ann): watch  step 1  pc 2" in session("watch", token, "--count", 1)
     session("release", token)
     session("unshare", number, 1)
+
+
+def test_unknown_fields_of_options_are_refused_with_the_accepted_ones(rpc: Rpc) -> None:
+    session = rpc.call(S + "create", {"code": ADD})["id"]
+    for method, options, accepted in (
+        (S + "drive", {"takeover": True}, "(accepted: takeOver)"),
+        (S + "state", {"stac": {}}, "stack"),
+        (S + "edit", {"kind": "gas", "valu": 1}, "value"),
+    ):
+        with pytest.raises(RpcFailed, match="unknown field") as refused:
+            rpc.call(method, session, options)
+        assert accepted in str(refused.value), method
+    assert rpc.call(S + "drive", session, {"takeOver": None})["driver"] == 0

@@ -358,3 +358,14 @@ def test_logs_too_large_for_native_code_have_their_index_too(rpc: Rpc) -> None:
     shown = [*tree["calls"][0]["logs"], *tree["logs"]]
     assert [(log["index"], log["data"]) for log in shown] == [(log["logIndex"], log["data"]) for log in receipt["logs"]]
     assert len(shown) == 4
+
+
+def test_names_of_a_call_come_in_a_fixed_order(rpc: Rpc) -> None:
+    """As people read them: sender, recipient, gas, input, value; the result of a flat call follows its action."""
+    to = put(rpc, 0x8700, "PUSH 0x8701 PUSH 0 PUSH 0 PUSH 0 PUSH 0 DUP5 GAS STATICCALL PUSH 32 PUSH 0 RETURN")
+    sent = send(rpc, to)
+    tree = rpc.call("debug_traceTransaction", sent, {"tracer": "callTracer"})
+    assert list(tree) == ["type", "from", "to", "gas", "gasUsed", "input", "value", "output", "calls"]
+    assert list(tree["calls"][0]) == ["type", "from", "to", "gas", "gasUsed", "input"]
+    flat = rpc.call("debug_traceTransaction", sent, {"tracer": "flatCallTracer"})
+    assert list(flat[0])[:5] == ["type", "action", "result", "subtraces", "traceAddress"]
