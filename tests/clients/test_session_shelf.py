@@ -143,7 +143,7 @@ def test_templates_of_ones_own(rpc: Rpc, quic: zvmd.Node, tmp_path: Path) -> Non
         with pytest.raises(RpcFailed) as failure:
             rpc.call(S + "template_save", template)
         assert failure.value.data["code"] == "session.template"
-    with pytest.raises(RpcFailed, match="stays"):
+    with pytest.raises(RpcFailed, match="comes with the node"):
         rpc.call(S + "template_remove", "arithmetic")
     for name in ("mine-1", "mine-2"):
         templates.remove(name)

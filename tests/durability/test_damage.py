@@ -46,7 +46,7 @@ def test_damage_met_by_the_replay_is_repaired_by_the_same_start(tmp_path: Path) 
         flip_in_a_table(directory, chance)
         with capture_logs() as logs:
             node = LocalNode(directory)
-        in_replay = any("an earlier run has met damage" in str(line.get("error")) for line in logs)
+        in_replay = any("the replay met damage" in str(line.get("error")) for line in logs)
         found = node.digest()
         node.close()
         assert found == facts
