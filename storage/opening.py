@@ -122,7 +122,8 @@ def open_directory(
                 store, recovery = _replayed(fs, genesis, options, replay_over)
             except StateStoreCorrupt as damage:  # met on the way: what the log says counts
                 once = replace(options, accept_data_loss=0)
-                store, recovery = _replayed(fs, genesis, once, replay_over, distrust=f"the replay met damage in it: {damage}")
+                reason = f"the replay met damage in it: {damage}"
+                store, recovery = _replayed(fs, genesis, once, replay_over, distrust=reason)
             return Opened(fs, lock, genesis, store, recovery)
     except BaseException:
         lock.release()
