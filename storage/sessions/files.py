@@ -162,7 +162,7 @@ def path_of_file(session: int, digest: bytes) -> str:
 def path_of(session: int, snapshot: SnapshotFile) -> str:
     """Where the file of a session is.
 
-    >>> path_of(7, Snapshot(bytes(32), 0))[:19]
+    >>> path_of(7, SnapshotFile(bytes(32), 0))[:19]
     'sessions/7/00000000'
     """
     return path_of_file(session, snapshot.blake2b)

@@ -84,7 +84,7 @@ _Payload = TypeVar("_Payload")
 def session_record(session: int, change: Kept | SessionPosition | None) -> tuple[RecordType, bytes]:
     """Type and payload of the record that says this of a session.
 
-    >>> kind, payload = session_record(3, Place(2, 0, bytes(32), "", 1700000000))
+    >>> kind, payload = session_record(3, SessionPosition(2, 0, bytes(32), "", 1700000000))
     >>> kind.name, len(payload), decode_session(kind, payload)[0]
     ('SESSION_MOVE', 47, 3)
     """
