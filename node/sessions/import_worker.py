@@ -13,6 +13,7 @@ import asyncio
 import os
 import resource
 import signal
+import subprocess
 import sys
 
 import msgspec
@@ -62,29 +63,35 @@ def confine(address_mib: int, cpu_seconds: int) -> None:
 
 
 async def import_apart(data: bytes, address_mib: int = ADDRESS_MIB, cpu_seconds: int = CPU_SECONDS) -> SessionRecord:
-    """The record of a file, validated in a worker. Raises a `SessionFileRefused` subclass."""
+    """The record of a file, validated in a worker. Raises a `SessionFileRefused` subclass.
+
+    Threads start the process and talk to it: uvloop runs Python in the child between fork and exec, where a lock that
+    another thread held at the fork is never released (seen as a child that waits without end beside the compiler).
+    """
     try:
-        process = await asyncio.create_subprocess_exec(
-            *worker.command(MODULE, str(address_mib), str(cpu_seconds)),
-            env=worker.environment(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+        process = await asyncio.to_thread(_started, str(address_mib), str(cpu_seconds))
     except OSError as error:
         raise WorkerFailed(f"no process could be started: {error.strerror or error}") from None
     try:
-        async with asyncio.timeout(_WALL_SECONDS):
-            answer, _ = await process.communicate(data)
-    except TimeoutError:
+        answer, _ = await asyncio.to_thread(process.communicate, data, _WALL_SECONDS)
+    except subprocess.TimeoutExpired:
         raise SessionFileTooLarge(f"not parsed within {_WALL_SECONDS:g} s") from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        process.kill()  # if it still runs: the request was cancelled, or takes too long
+        status = await asyncio.to_thread(process.wait)
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
         raise SessionFileTooLarge(f"parsing it needs more than {cpu_seconds} s or {address_mib} MiB")
-    return await asyncio.to_thread(_answered, answer, process.returncode)
+    return await asyncio.to_thread(_answered, answer, status)
+
+
+def _started(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        worker.command(MODULE, *arguments),
+        env=worker.environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _answered(answer: bytes, status: int | None) -> SessionRecord:
