@@ -76,7 +76,10 @@ def start(
     speaks = sys.stdout is not None and sys.stdout.isatty()
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     output, errors = replace_standard_streams()
-    say = lambda line: output.put(printable(line) + "\n")  # noqa: E731
+
+    def say(line: str) -> None:
+        output.put(printable(line) + "\n")
+
     progress = Progress((lambda _: None) if settings.log.quiet else say)
     # Imported here: `zvmd start --help` should not load LLVM.
     import uvloop

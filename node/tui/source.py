@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from chain.forks import Fork
+from chain.lru import Lru
 from debugger.frontend import disassemble
 from node.tui.view import PAGES, CodeListing, Json, View, query
 from zvmd.async_session import AsyncSession
@@ -65,7 +66,7 @@ class ViewSource:
 
     def __init__(self, session: AsyncSession, line: Line) -> None:
         self.session, self.line = session, line
-        self._codes: dict[str, CodeListing] = {}
+        self._codes: Lru[str, CodeListing] = Lru(CODES_KEPT)
 
     async def look(self, before: View) -> View:
         """The session as it is now, with the message and the options of the view before."""
@@ -100,13 +101,12 @@ class ViewSource:
         return view.with_page(int(state["step"]), name, number, state[name])
 
     async def _code(self, code_hash: str, frame: int | None) -> CodeListing:
-        if code_hash not in self._codes:
-            if len(self._codes) >= CODES_KEPT:
-                self._codes.pop(next(iter(self._codes)))
+        listing = self._codes.get(code_hash)
+        if listing is None:
             answer = await self.session.call("code", frame)
-            self._codes[answer["hash"]] = await asyncio.to_thread(_listed, answer)
-            code_hash = answer["hash"]
-        return self._codes[code_hash]
+            listing = await asyncio.to_thread(_listed, answer)
+            self._codes.put(answer["hash"], listing)
+        return listing
 
 
 def _run_of(marks: Json) -> tuple[Any, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from chain.crypto import address_of_secret
-from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.daemon.opening import OpenedChain, open_chain
 from node.engine.clock import FixedClock
@@ -19,6 +18,7 @@ from node.engine.publications import Publications
 from node.engine.requests import Freeze, Mine, Submit, WriterRequest
 from node.settings import NodeSettings, Settings, StorageSettings
 from tests.contracts import dev_account
+from tests.signed import signed_transfer
 from vm.block import Listener
 
 GWEI = 10**9
@@ -74,20 +74,7 @@ class LocalNode:
         """A signed transfer with the sender's next nonce."""
         account = self.applied.newest_state().account(self.accounts[sender])
         assert account is not None
-        unsigned = Transaction(
-            type=2,
-            chain_id=self.opened.config.chain_id,
-            nonce=account.nonce if nonce is None else nonce,
-            gas_price=0,
-            max_fee_per_gas=100 * GWEI,
-            max_priority_fee_per_gas=GWEI,
-            gas_limit=21_000,
-            to=to,
-            value=wei,
-            data=b"",
-        )
-        signed = sign_transaction(unsigned, self.secrets[sender])
-        return PooledTransaction(signed, self.accounts[sender], encode_transaction(signed))
+        return signed_transfer(self.secrets[sender], to, account.nonce if nonce is None else nonce, wei=wei)
 
     def send(self, candidate: PooledTransaction) -> Hash32:
         """Send, and the hash once it is durable."""

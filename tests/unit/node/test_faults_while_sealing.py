@@ -15,7 +15,8 @@ from chain.types import Address
 from node.api.errors import ExecutionFault
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Mine, Submit
-from tests.durability.nodes import GWEI, LocalNode
+from tests.durability.nodes import LocalNode
+from tests.signed import unsigned_transfer
 from vm.block import BlockExecution
 from vm.precompiles.contract import native
 
@@ -48,18 +49,7 @@ def sender(number: int) -> Address:
 
 def candidate(node: LocalNode, number: int, to: Address, wei: int = 1) -> PooledTransaction:
     """The first transaction of an account that nobody has a key of."""
-    unsigned = Transaction(
-        type=2,
-        chain_id=node.opened.config.chain_id,
-        nonce=0,
-        gas_price=0,
-        max_fee_per_gas=100 * GWEI,
-        max_priority_fee_per_gas=GWEI,
-        gas_limit=21_000 if to == PLAIN else 100_000,
-        to=to,
-        value=wei,
-        data=b"",
-    )
+    unsigned = unsigned_transfer(to, 0, wei=wei, gas=21_000 if to == PLAIN else 100_000)
     signed = impersonate(unsigned, sender(number))
     return PooledTransaction(signed, sender(number), encode_transaction(signed))
 

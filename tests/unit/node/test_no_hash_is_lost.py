@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chain.state import EMPTY_ACCOUNT
-from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.engine.drafts import Draft
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, Submit
-from tests.durability.nodes import GWEI, LocalNode
+from tests.durability.nodes import LocalNode
 from tests.effort import tries
 from tests.fates import REPLACES, SENDERS, SENDS, act, check_successive, others
+from tests.signed import signed_transfer
 
 STRANGER = Address(b"\x42" * 20)
 OTHERS = others(
@@ -37,12 +37,7 @@ class Life:
 
     def signed(self, sender: int, nonce: int, gwei: int) -> PooledTransaction:
         self.wei += 1  # every transaction has a hash of its own
-        unsigned = Transaction(
-            type=2, chain_id=31_337, nonce=nonce, gas_price=0, max_fee_per_gas=100 * gwei * GWEI,
-            max_priority_fee_per_gas=gwei * GWEI, gas_limit=21_000, to=STRANGER, value=self.wei, data=b"",
-        )  # fmt: skip
-        signed = sign_transaction(unsigned, self.node.secrets[sender])
-        return PooledTransaction(signed, self.node.accounts[sender], encode_transaction(signed))
+        return signed_transfer(self.node.secrets[sender], STRANGER, nonce, gwei=gwei, wei=self.wei)
 
     def put(self, *offered: PooledTransaction | Draft) -> None:
         """Together, as one turn of the writer gets them."""

@@ -6,32 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from chain.crypto import address_of_secret
 from chain.errors import UnderpricedReplacement
-from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Submit
-from tests.durability.nodes import GWEI, LocalNode
+from tests.durability.nodes import LocalNode
+from tests.signed import signed_transfer
 
 STRANGER = Address(b"\x42" * 20)
 
 
 def transfer(node: LocalNode, nonce: int, gwei: int) -> PooledTransaction:
-    unsigned = Transaction(
-        type=2,
-        chain_id=node.opened.config.chain_id,
-        nonce=nonce,
-        gas_price=0,
-        max_fee_per_gas=100 * gwei * GWEI,
-        max_priority_fee_per_gas=gwei * GWEI,
-        gas_limit=21_000,
-        to=STRANGER,
-        value=gwei,
-        data=b"",
-    )
-    signed = sign_transaction(unsigned, node.secrets[0])
-    return PooledTransaction(signed, address_of_secret(node.secrets[0]), encode_transaction(signed))
+    return signed_transfer(node.secrets[0], STRANGER, nonce, gwei=gwei, wei=gwei)
 
 
 def blocks_of(node: LocalNode, *requests: tuple[int, object]) -> list[int]:

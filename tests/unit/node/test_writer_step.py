@@ -11,7 +11,6 @@ from chain.crypto import address_of_secret
 from chain.errors import InsufficientFunds, InvalidTransaction, NonceTooLow
 from chain.genesis import dev_genesis
 from chain.production import ChainSettings
-from chain.transactions import Transaction, encode_transaction, sign_transaction
 from chain.types import Address, Hash32
 from node.api.errors import NodeStopping, TransactionDropped
 from node.engine.drafts import Draft
@@ -24,6 +23,7 @@ from storage.appending import NewRecords
 from storage.applied import AppliedChain
 from storage.blocks.fates import DROPPED, REPLACED, REVERTED
 from storage.wal.records import RecordType, decode_command
+from tests.signed import signed_transfer
 from tests.simulation.life import machine
 from tests.simulation.simkv import SimKv
 
@@ -68,20 +68,7 @@ class Stepped:
 
 
 def transfer(nonce: int, *, sender: int = 0, gwei: int = 1, wei: int = 1) -> PooledTransaction:
-    unsigned = Transaction(
-        type=2,
-        chain_id=31337,
-        nonce=nonce,
-        gas_price=0,
-        max_fee_per_gas=100 * gwei * GWEI,
-        max_priority_fee_per_gas=gwei * GWEI,
-        gas_limit=21_000,
-        to=STRANGER,
-        value=wei,
-        data=b"",
-    )
-    signed = sign_transaction(unsigned, SECRETS[sender])
-    return PooledTransaction(signed, SENDERS[sender], encode_transaction(signed))
+    return signed_transfer(SECRETS[sender], STRANGER, nonce, gwei=gwei, wei=wei)
 
 
 def submit(entry: PooledTransaction | Draft, **how: Any) -> Submit:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 
 from chain.hashing import keccak256
+from chain.lru import Lru
 from vm.code import Code
 from vm.evm.jit import objects
 from vm.evm.jit.entry_table import CODE_BYTES_MAX, EntryTable
@@ -33,9 +33,8 @@ class EagerTier:
         self._metrics = metrics
         self._level = level
         self._dump = dump
-        self._tables: OrderedDict[bytes, EntryTable] = OrderedDict()
+        self._tables: Lru[bytes, EntryTable] = Lru(LOADED_BYTES_MAX, lambda table: table.compiled_bytes, CONTRACTS_MAX)
         self._lock = threading.Lock()
-        self._bytes = 0
         self._deoptimised = self._interpreted = 0
         """Counts of contracts that are no longer kept."""
 
@@ -45,13 +44,13 @@ class EagerTier:
             return None
         with self._lock:
             table = self._tables.get(code.bytes)
-            if table is not None:
-                self._tables.move_to_end(code.bytes)
-            else:
-                table = self._tables[code.bytes] = EntryTable(code, self._interpreter)
-                self._compile(code, table)
-                while len(self._tables) > CONTRACTS_MAX or (self._bytes > LOADED_BYTES_MAX and len(self._tables) > 1):
-                    self._given_up(self._tables.popitem(last=False)[1])
+            if table is None:
+                table = EntryTable(code, self._interpreter)
+                try:
+                    self._compile(code, table)
+                finally:  # one that cannot be compiled is not tried again
+                    for evicted in self._tables.put(code.bytes, table):
+                        self._given_up(evicted)
         if table.is_compiled:
             self._metrics.count_entered()
         return table
@@ -59,7 +58,6 @@ class EagerTier:
     def _given_up(self, table: EntryTable) -> None:
         self._deoptimised += table.deoptimised
         self._interpreted += sum(table.counts().values())
-        self._bytes -= table.compiled_bytes
         self._metrics.count_evicted(table.compiled_bytes)
 
     def deoptimised(self) -> int:
@@ -85,5 +83,4 @@ class EagerTier:
                 self._dump.write(code, code_hash, fork, kind, text, self._level)
         loaded = objects.load(found, self._interpreter)
         table.install(loaded.functions, loaded.library, len(found))
-        self._bytes += len(found)
         self._metrics.count_installed(len(loaded.functions), len(found))
