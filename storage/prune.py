@@ -36,7 +36,8 @@ from storage.export import exports, read_header, restore_export
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing
 from storage.io.files import FileSystem, parent_of
-from storage.io.kv import KeyValueStore, open_leveldb
+from storage.io.kv import KeyValueStore
+from storage.io.kv.engines import open_store_at
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
 from storage.wal.bounds import Beginning, write_beginning
@@ -135,14 +136,14 @@ def prune(
 
 
 @contextmanager
-def scratch_store(data_dir: Path, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
-    """An empty LevelDB, for as much as the state is, in the data directory or in another, and removed again."""
+def scratch_store(data_dir: Path, engine: str, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
+    """An empty store, for as much as the state is, in the data directory or in another, and removed again."""
     place = data_dir / layout.VERIFYING
     if elsewhere is not None:
         place = Path(tempfile.mkdtemp(prefix="zvmd-", dir=elsewhere))
     shutil.rmtree(place, ignore_errors=True)
     try:
-        store = open_leveldb(place)
+        store = open_store_at(place, engine)
         try:
             yield store
         finally:
