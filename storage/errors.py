@@ -21,6 +21,7 @@
         ├── WalClosed              wal.closed
         ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
         ├── StateRootMismatch      state.root_mismatch  exit 66: replay reached another state root
+        ├── MigrationRefused       store.migration      the state store keeps its engine
         ├── EngineMissing          store.engine         exit 78: the package of the state store's engine is not there
         ├── StateStoreRefused      store.refused        exit 65: it does not open, and nobody else has it
         ├── StateStoreCorrupt      store.corrupt        exit 65: a checksum or hash is wrong
@@ -213,6 +214,13 @@ class StateRootMismatch(StorageError):
     code = "state.root_mismatch"
     exit_code = EXIT_ROOT_MISMATCH
     hint = "start the version that wrote the block (see its VM fingerprint) and report this"
+
+
+class MigrationRefused(StorageError):
+    """The state store was not moved to another engine. Nothing was changed."""
+
+    code = "store.migration"
+    hint = "start the node once and stop it; `zvmd verify` looks at the data directory"
 
 
 class EngineMissing(StorageError):

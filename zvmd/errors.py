@@ -97,6 +97,7 @@ __all__ = [
     "MalformedFrame",
     "MalformedTransaction",
     "MethodNotFound",
+    "MigrationRefused",
     "NativeCodeUnavailable",
     "NoAccount",
     "NoPush",
@@ -1148,6 +1149,12 @@ class StateRootMismatch(StorageError):
     """Replay of a sealed block reached another state root than its seal holds."""
 
     code = "state.root_mismatch"
+
+
+class MigrationRefused(StorageError):
+    """The state store was not moved to another engine. Nothing was changed."""
+
+    code = "store.migration"
 
 
 class EngineMissing(StorageError):

@@ -53,7 +53,7 @@ def encode_stamp(stamp: Stamp) -> bytes:
 
     >>> print(encode_stamp(Stamp({"wal": Version(1, 0)}, "0.1.0", "0.1.0")).decode(), end="")
     {"engine":"leveldb","reader":"0.1.0","stores":{"wal":[1,0]},"writer":"0.1.0"}
-    d552b53f
+    afe35cc9
     """
     return encode_checked(stamp._asdict())
 
@@ -91,7 +91,9 @@ def take_directory(fs: FileSystem, program: str, engine: str = LEVELDB) -> Direc
     """Make the data directory if it is missing, lock it, and check its stamp, or write one.
 
     ``program`` is the running version, ``engine`` that of the state store of a new directory. The stamp of an older
-    minor version is replaced: what is written from now on is newer. Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `EngineMissing`, `StoreTooNew`, `DataDirectoryDamaged`, `StoragePanic`.
+    minor version is replaced: what is written from now on is newer. A swap of the state store that was begun is ended
+    or taken back. Raises `DataDirectoryUnusable`, `DataDirectoryLocked`, `DataDirectoryDamaged`, `EngineMissing`,
+    `StoreTooNew`, `StorageFull`, `StoragePanic`.
     """
     with entering("the data directory"):
         fs.makedirs("")

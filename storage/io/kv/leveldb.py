@@ -40,8 +40,9 @@ class LevelView:
         self.get = partial(self._snapshot.get, verify_checksums=True)
 
     def pairs(self, start: bytes) -> AbstractContextManager[Iterator[Pair]]:
-        """See `storage.io.kv.port.View`. Without LevelDB's stop key, with which a stop at damage would look the same."""
+        """See `storage.io.kv.port.View`."""
         pairs: AbstractContextManager[Iterator[Pair]] = self._snapshot.iterator(
+            # Without a stop key, with which a stop at damage would look the same.
             start=start, verify_checksums=True, fill_cache=False
         )
         return pairs

@@ -98,6 +98,6 @@ class Engine:
     open: Callable[[Path], Database]
     """Open or create the database in a directory, with every check on."""
     errors: tuple[type[Exception], ...]
-    """What its calls raise; the text is all that tells one error from another."""
+    """What its calls raise, `OSError` among it; the text is all that tells one error from another."""
     in_use: str
     """What it says beside the path of LOCK when this process has the database open already."""

@@ -15,7 +15,7 @@ never called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -97,7 +97,7 @@ class RocksView:
         """See `storage.io.kv.port.View`."""
         return closing(self._pairs(start))
 
-    def _pairs(self, start: bytes) -> Iterator[Pair]:
+    def _pairs(self, start: bytes) -> Generator[Pair]:
         wanted = 1
         while chunk := self._chunk(start, wanted):
             yield from chunk
@@ -112,14 +112,17 @@ class RocksView:
             iterator = self._iterator
             if iterator is None:
                 raise RuntimeError("the snapshot is closed")
-            iterator.seek(start)
-            while iterator.valid() and len(chunk) < pairs_max and room > 0:
-                chunk.append((iterator.key(), iterator.value()))
-                room -= len(chunk[-1][1])
-                iterator.next()
-            if not iterator.valid():
-                with _reported():
-                    iterator.status()
+            try:
+                iterator.seek(start)
+                while iterator.valid() and len(chunk) < pairs_max and room > 0:
+                    chunk.append((iterator.key(), iterator.value()))
+                    room -= len(chunk[-1][1])
+                    iterator.next()
+                if not iterator.valid():
+                    with _reported():
+                        iterator.status()
+            finally:
+                del iterator  # the traceback of an error would keep it, and it the database open
         return chunk
 
     def close(self) -> None:
@@ -142,7 +145,7 @@ class RocksDatabase:
         self._database.set_read_options(reading)
         self._iterating = ReadOptions()
         self._iterating.set_verify_checksums(True)
-        self._iterating.fill_cache(False)
+        self._iterating.fill_cache(False)  # type: ignore[call-arg]  # its stub forgot the argument
         self._between = Lock()
         """Held while a batch goes in, and while a view takes its two parts, which have to be of one moment."""
 

@@ -153,7 +153,7 @@ class DiskStore:
             self.database.write(puts, deletes, pace)
             reach("kv.batch.written")
             os.fsync(self._directory)  # LevelDB syncs it for a new MANIFEST only, not for a new log
-        except (*self.engine.errors, OSError) as error:
+        except self.engine.errors as error:
             changed = next(((key, value) for key, value in puts.items() if self.get(key) != value), None)
             if changed is not None and any(os.strerror(code) in str(error) for code in NO_SPACE):
                 self._full = changed
@@ -294,7 +294,7 @@ def _opened(path: Path, engine: Engine) -> Database:
     except BaseException as error:
         if database is not None:
             database.close()
-        if isinstance(error, (*engine.errors, OSError)):
+        if isinstance(error, engine.errors):
             raise _meaning(path, engine, error) from error
         raise
     return database

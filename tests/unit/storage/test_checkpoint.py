@@ -22,10 +22,10 @@ from storage.errors import (
     StoreTooNew,
 )
 from storage.io.kv import KeyValueStore
-from tests.engines import compact, each_engine, opener
 from storage.state.keys import CHECKPOINT, META_HEAD, META_OLDEST, META_STATE
 from storage.state.store import StateStore
 from storage.state.verify import check_all, recompute_root
+from tests.engines import compact, each_engine, opener
 from tests.simulation.simkv import SimKv
 from tests.unit.storage.chains import make_block
 
