@@ -39,10 +39,10 @@ class Migrated(NamedTuple):
     was: str
     engine: str
     checkpoint: Checkpoint | None
-    """The last one, whose state root was computed again over the new store; None: the store was empty."""
+    """The last one, whose state root was recomputed over the new store; None: the store was empty."""
     pairs: int
     bytes_before: int
-    """Of the old store's files."""
+    """Size of the old store's files."""
     bytes_after: int
 
 

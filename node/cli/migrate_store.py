@@ -27,7 +27,7 @@ def migrate_store(engine: str | None, data_dir: str | None, as_json: bool) -> No
     """Move the state store to another engine, LevelDB or RocksDB. The node must be stopped.
 
     Every pair is copied into a new store beside the old one, for which there must be room; the copy is read again, the
-    state root is computed anew, and only then does the new store take the old one's place. A process that is killed
+    state root is recomputed, and only then does the new store take the old one's place. A process that is killed
     meanwhile leaves a directory that starts with the same chain. The log is not touched.
     """
     place = Path(os.path.abspath(data_directory(data_dir)))  # noqa: PTH100
@@ -54,7 +54,7 @@ def migrate_store(engine: str | None, data_dir: str | None, as_json: bool) -> No
     if done.checkpoint is None:
         say("no checkpoint yet: the log has everything")
     else:
-        say(f"block {done.checkpoint.block}, state root 0x{done.checkpoint.state_root.hex()}, computed again")
+        say(f"block {done.checkpoint.block}, state root 0x{done.checkpoint.state_root.hex()}, recomputed")
     say(f"{done.bytes_before / MIB:.1f} MiB before, {done.bytes_after / MIB:.1f} MiB now")
 
 

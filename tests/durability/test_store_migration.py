@@ -24,6 +24,7 @@ from storage.io.checked_line import decode_checked, encode_checked
 from storage.io.failpoints import ENVIRONMENT
 from storage.io.files import RealFs
 from storage.io.kv import LAST_KEY
+from storage.state.keys import META_SETTINGS
 from tests.durability.nodes import LocalNode
 from tests.engines import ENGINES, each_engine, tables
 from tests.paths import REPO

@@ -40,7 +40,7 @@ class LevelView:
         self.get = partial(self._snapshot.get, verify_checksums=True)
 
     def pairs(self, start: bytes) -> AbstractContextManager[Iterator[Pair]]:
-        """See `storage.io.kv.port.View`."""
+        """See `storage.io.kv.port.EngineView`."""
         pairs: AbstractContextManager[Iterator[Pair]] = self._snapshot.iterator(
             # Without a stop key, with which a stop at damage would look the same.
             start=start, verify_checksums=True, fill_cache=False
@@ -48,7 +48,7 @@ class LevelView:
         return pairs
 
     def close(self) -> None:
-        """See `storage.io.kv.port.View`."""
+        """See `storage.io.kv.port.EngineView`."""
         self._snapshot.close()
 
 

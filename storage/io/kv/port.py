@@ -58,7 +58,7 @@ class KeyValueStore(Protocol):
         """Close the store; snapshots die with it."""
 
 
-class View(Protocol):
+class EngineView(Protocol):
     """What an engine gives for a snapshot. Every read verifies checksums, and raises the engine's errors."""
 
     def get(self, key: bytes) -> bytes | None:
@@ -77,7 +77,7 @@ class Database(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """Latest value of a key, None if absent."""
 
-    def view(self) -> View:
+    def view(self) -> EngineView:
         """The database as it is now."""
 
     def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace) -> None:

@@ -82,7 +82,7 @@ class RocksView:
         self._iterator: RdictIter | None = database.iter(reading)
 
     def get(self, key: bytes) -> bytes | None:
-        """See `storage.io.kv.port.View`."""
+        """See `storage.io.kv.port.EngineView`."""
         if self._snapshot is None:
             raise RuntimeError("the snapshot is closed")
         try:
@@ -94,7 +94,7 @@ class RocksView:
         return value
 
     def pairs(self, start: bytes) -> AbstractContextManager[Iterator[Pair]]:
-        """See `storage.io.kv.port.View`."""
+        """See `storage.io.kv.port.EngineView`."""
         return closing(self._pairs(start))
 
     def _pairs(self, start: bytes) -> Generator[Pair]:
@@ -126,7 +126,7 @@ class RocksView:
         return chunk
 
     def close(self) -> None:
-        """See `storage.io.kv.port.View`."""
+        """See `storage.io.kv.port.EngineView`."""
         with self._lock:
             self._iterator = self._snapshot = None
 

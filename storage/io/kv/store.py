@@ -30,7 +30,7 @@ from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
 from storage.io.gate import Gate
 from storage.io.holders import holder_of, refuse_if_used
-from storage.io.kv.port import LAST_KEY, Database, Engine, Pair, View
+from storage.io.kv.port import LAST_KEY, Database, Engine, EngineView, Pair
 
 NOT_DAMAGE: dict[int, type[StorageError]] = {
     errno.ENOSPC: StorageFull, errno.EDQUOT: StorageFull,
@@ -53,7 +53,7 @@ class DiskSnapshot:
 
     def __init__(self, store: DiskStore) -> None:
         self._store = store
-        self._view: View | None = store.database.view()
+        self._view: EngineView | None = store.database.view()
         self.written = store.written
         """Batches in it."""
 
@@ -61,7 +61,7 @@ class DiskSnapshot:
         """After the store was reopened: take the new state; values overwritten since the old one are lost."""
         self._view = self._store.database.view() if self.written == self._store.written else None
 
-    def _current(self) -> View:
+    def _current(self) -> EngineView:
         """The view, inside the gate. Raises `StateUnavailable`."""
         if self._view is None:
             raise StateUnavailable("the state store was opened again, and that state is not kept")
