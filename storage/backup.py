@@ -19,11 +19,13 @@ from typing import NamedTuple
 from chain.genesis import Genesis
 from storage.directory import layout
 from storage.directory.identity import read_genesis
+from storage.directory.stamp import check_stamp, decode_stamp, write_stamp
 from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
 from storage.export import exports, founding_export, read_header
 from storage.io.atomic import write_atomically
 from storage.io.failures import reading
 from storage.io.files import FileSystem, RealFs, parent_of
+from storage.io.kv.engines import default_engine, is_installed
 from storage.preflight import looked_over
 from storage.sessions.files import session_files
 from storage.wal import Wal, WalIdentity, inspect
@@ -207,6 +209,7 @@ def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: in
     if until is not None:
         reached = _take_over(to, log, identity, until)
     log.close()
+    _choose_engine(to)
     shutil.rmtree(to.root / WHOLE, ignore_errors=True)
     to.sync_directory("")
     if target.exists():
@@ -214,6 +217,15 @@ def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: in
     to.root.rename(target)
     RealFs(target.parent).sync_directory("")
     return reached
+
+
+def _choose_engine(fs: FileSystem) -> None:
+    """The first start makes the state store: of the engine it had, or of one that is installed here."""
+    with reading(layout.FORMAT):
+        stamp = decode_stamp(fs.read_file(layout.FORMAT))
+    check_stamp(stamp)
+    if not is_installed(stamp.engine):
+        write_stamp(fs, stamp._replace(engine=default_engine()))
 
 
 def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> int:

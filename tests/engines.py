@@ -1,7 +1,8 @@
-"""The engines of the key-value store, for tests that run on each."""
+"""The engines of the key-value store, for tests that run on each, and the one that whole nodes of tests get."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,19 @@ from storage.io.kv.store import DiskStore
 
 ENGINES = tuple(PACKAGES)
 each_engine = pytest.mark.parametrize("engine", ENGINES)
+ENVIRONMENT = "ZVMD_TEST_ENGINE"
+"""The engine of new directories, for tests that make whole nodes; unset: what a node takes by itself."""
 OpenStore = Callable[[Path], DiskStore]
 
 
 def opener(engine: str) -> OpenStore:
     """Opens a store of this engine in a directory."""
     return partial(open_store_at, engine=engine)
+
+
+def chosen() -> str:
+    """What `ENVIRONMENT` says, as the setting ``storage.engine``."""
+    return os.environ.get(ENVIRONMENT, "auto")
 
 
 def compact(store: DiskStore) -> None:

@@ -31,7 +31,7 @@ from storage.io.kv.store import DiskStore
 from storage.presence import TABLE, Presence, Reaction
 from tests.durability.full_disk import Filler, small_disk
 from tests.durability.nodes import LocalNode, settings_of
-from tests.durability.second_nodes import LEVELDB, LEVELDB_WRITER, SQLITE, holding
+from tests.durability.second_nodes import HOLDERS, SQLITE, WRITERS, holding
 from tests.engines import compact, each_engine, tables
 from tests.paths import REPO
 
@@ -235,18 +235,21 @@ def test_the_table_is_in_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("suspected", [False, True])
-@pytest.mark.parametrize("program", [LEVELDB, LEVELDB_WRITER], ids=["locked", "LOCK removed"])
-def test_a_state_store_in_use_is_refused_and_left_alone(tmp_path: Path, program: str, suspected: bool) -> None:
+@pytest.mark.parametrize("programs", [HOLDERS, WRITERS], ids=["locked", "LOCK removed"])
+@each_engine
+def test_a_state_store_in_use_is_refused_and_left_alone(
+    tmp_path: Path, engine: str, programs: dict[str, str], suspected: bool
+) -> None:
     """`state-in-use-is-quarantined`."""
-    node = LocalNode(tmp_path / "d")
+    node = LocalNode(tmp_path / "d", engine=engine)
     node.grow(2)
     node.checkpoint()
     node.close()
     if suspected:
         (tmp_path / "d" / layout.SUSPECT).write_text("a test said so")
     state = tmp_path / "d" / layout.STATE
-    with holding(program, state):
-        if program is LEVELDB_WRITER:
+    with holding(programs[engine], state):
+        if programs is WRITERS:
             (state / "LOCK").unlink()
         before = {path.name: path.read_bytes() for path in state.iterdir()}
         for start in (lambda: LocalNode(tmp_path / "d"), lambda: verify_data_directory(tmp_path / "d")):

@@ -20,6 +20,7 @@ from tests.crash.load import BROKEN
 from tests.daemon import CHAIN_ID
 from tests.durability.removals import PANIC, Removals, until
 from tests.durability.second_nodes import RUNNING, STOPPED, SecondNodes
+from tests.engines import ENVIRONMENT
 from tests.rpc import Rpc, RpcFailed
 
 EVERY_COMMIT = 6
@@ -28,6 +29,15 @@ DISK_MIB = 100
 ROOM_MIB = 260
 SLOW = ("index held", "another mount and PID namespace")
 """Left to the full run: one waits for SQLite's patience, the other starts Python twice."""
+
+
+@pytest.fixture(scope="module")
+def removals_on_rocksdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Removals]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, "rocksdb")
+        harness = Removals(tmp_path_factory.mktemp("removals"))
+        yield harness
+        harness.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +52,17 @@ def test_what_goes_away_takes_no_answer_with_it(removals: Removals, seed: int) -
     removals.run(seed)
 
 
+@pytest.mark.parametrize("seed", range(EVERY_COMMIT // 2))
+def test_what_goes_away_takes_no_answer_with_it_on_rocksdb(removals_on_rocksdb: Removals, seed: int) -> None:
+    removals_on_rocksdb.run(seed)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_what_goes_away_takes_no_answer_with_it_often(removals: Removals) -> None:
+def test_what_goes_away_takes_no_answer_with_it_often(removals: Removals, removals_on_rocksdb: Removals) -> None:
     for seed in range(EVERY_COMMIT, FULL):
         removals.run(seed)
+        removals_on_rocksdb.run(seed)
 
 
 @pytest.fixture(scope="module")

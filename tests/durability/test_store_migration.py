@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from node.cli.main import cli
 from node.migrating import migrate_data_directory
 from node.verification import verify_data_directory
+from storage.backup import restore_backup, write_backup
 from storage.directory import layout
 from storage.directory.stamp import engine_of
 from storage.errors import DataDirectoryLocked, EngineMissing, MigrationRefused, StorageFull
@@ -220,3 +221,21 @@ def test_two_directories_of_one_chain(tmp_path: Path) -> None:
         )  # fmt: skip
         node.close()
     assert made["leveldb"] == made["rocksdb"]
+
+
+def test_a_backup_is_restored_where_its_engine_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = grown(tmp_path / "d", "rocksdb")
+    digest = node.digest()
+    node.close()
+    write_backup(tmp_path / "d", tmp_path / "b")
+    restore_backup(tmp_path / "b", tmp_path / "same")
+    assert engine_of(RealFs(tmp_path / "same")) == "rocksdb"
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.io.kv.engines.find_spec", lambda name: None if name == "rocksdict" else name)
+        restore_backup(tmp_path / "b", tmp_path / "other")
+    for place, engine in (("same", "rocksdb"), ("other", "leveldb")):
+        node = LocalNode(tmp_path / place)
+        assert (node.digest(), node.store.kv.engine_name) == (digest, engine)
+        node.close()

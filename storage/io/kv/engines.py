@@ -33,12 +33,17 @@ _LOADED: dict[str, Callable[[], Engine]] = {LEVELDB: _leveldb, ROCKSDB: _rocksdb
 
 def default_engine() -> str:
     """The engine of a new directory for which none is asked: LevelDB where its package is, else RocksDB."""
-    return LEVELDB if find_spec(PACKAGES[LEVELDB]) is not None else ROCKSDB
+    return LEVELDB if is_installed(LEVELDB) else ROCKSDB
+
+
+def is_installed(name: str) -> bool:
+    """Whether the package of an engine is there. Loads nothing."""
+    return find_spec(PACKAGES[name]) is not None
 
 
 def require_engine(name: str) -> None:
     """Raise `EngineMissing` unless the package of an engine is installed. Loads nothing."""
-    if find_spec(PACKAGES[name]) is None:
+    if not is_installed(name):
         raise EngineMissing(f"engine {name} needs the package {PACKAGES[name]}")
 
 
