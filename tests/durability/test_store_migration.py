@@ -26,9 +26,11 @@ from storage.io.failpoints import ENVIRONMENT
 from storage.io.files import RealFs
 from storage.io.kv import LAST_KEY
 from storage.state.keys import META_SETTINGS
+from tests.daemon import Daemon
 from tests.durability.nodes import LocalNode
 from tests.engines import ENGINES, each_engine, tables
 from tests.paths import REPO
+from tests.rpc import Rpc
 
 BEFORE = (
     "kv.batch.before", "kv.batch.written", "migrate.copied", "migrate.proven",
@@ -239,3 +241,50 @@ def test_a_backup_is_restored_where_its_engine_is_not_installed(
         node = LocalNode(tmp_path / place)
         assert (node.digest(), node.store.kv.engine_name) == (digest, engine)
         node.close()
+
+
+def answers(rpc: Rpc, node: LocalNode, head: int) -> list[object]:
+    """What a client can read of the chain."""
+    blocks = [hex(number) for number in range(head + 1)]
+    found = [rpc.call("eth_getBlockByNumber", block, True) for block in blocks]
+    hashes = [transaction["hash"] for block in found for transaction in block["transactions"]]
+    accounts = ["0x" + address.hex() for address in node.accounts]
+    return [
+        found,
+        [rpc.call("eth_getBlockReceipts", block) for block in blocks],
+        [rpc.call("eth_getTransactionByHash", each) for each in hashes],
+        [rpc.call("eth_getBalance", account, block) for account in accounts for block in blocks],
+        [rpc.call("eth_getProof", account, [], "latest") for account in accounts],
+        rpc.call("eth_getProof", accounts[0], [], hex(head // 2)),
+        [rpc.call("debug_traceTransaction", each, {"tracer": "callTracer"}) for each in hashes[-2:]],
+        rpc.call("eth_getLogs", {"fromBlock": "0x0", "toBlock": hex(head)}),
+        rpc.call("eth_feeHistory", hex(5), "latest", [50]),
+    ]
+
+
+def test_two_daemons_over_two_engines_give_the_same_answers(tmp_path: Path) -> None:
+    node = grown(tmp_path / "leveldb", "leveldb")
+    raw = "0x" + node.transfer(0, node.accounts[1], 5).raw.hex()
+    node.close()
+    shutil.copytree(tmp_path / "leveldb", tmp_path / "rocksdb")
+    migrate_store(tmp_path / "rocksdb")
+    given = {}
+    for engine in ENGINES:
+        daemon = Daemon(tmp_path / engine, environment={"ZVMD_STORAGE__ENGINE": "rocksdb"})
+        try:
+            daemon.start()
+            rpc = daemon.rpc()
+            before = answers(rpc, node, 12)
+            rpc.call("evm_setNextBlockTimestamp", hex(1_800_000_000))
+            rpc.call("eth_sendRawTransaction", raw)
+            given[engine] = [before, answers(rpc, node, 13)]
+            status = rpc.call("zvmd_status")["stateStore"]
+            assert status == {"engine": engine, "setting": "rocksdb"}
+            assert ("the state store keeps the engine it has" in daemon.log()) == (engine == "leveldb")
+            shown = CliRunner().invoke(cli, ["status", "--data-dir", str(tmp_path / engine)]).output
+            assert f"store       {engine}" in shown
+            assert ("zvmd migrate-store" in shown) == (engine == "leveldb")
+            assert daemon.stop() == 0
+        finally:
+            daemon.close()
+    assert given["leveldb"] == given["rocksdb"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -16,10 +15,10 @@ from storage.directory import layout
 from storage.directory.stamp import CURRENT, Stamp, Version, decode_stamp, encode_stamp
 from storage.errors import StoreTooNew
 from storage.export import exports, founding_export
-from storage.io.failpoints import arm
 from storage.io.files import RealFs
 from tests.crash.forked import failpoints
 from tests.durability.nodes import LocalNode
+from tests.golden.first_start import ended
 from tests.golden.make import HERE, facts_of
 
 ARCHIVES = sorted(HERE.glob("*.tar.xz"))
@@ -90,19 +89,13 @@ def killed_at_the_start(place: Path, archive: Path, failpoint: str) -> bool:
     directory, facts = unpack(archive, place / "d")
     (directory / layout.INDEX).unlink()
     (directory / layout.SUSPECT).write_text("a test said so")
-    child = os.fork()
-    if not child:
-        arm(failpoint)
-        LocalNode(directory, segment_size_bytes=65_536)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    ended = os.waitstatus_to_exitcode(status)
-    assert ended in (0, -signal.SIGKILL)
+    status = ended(directory, failpoint)
+    assert status in (0, -signal.SIGKILL)
     node = LocalNode(directory, segment_size_bytes=65_536)
     assert known(facts_of(node), facts) == facts
     node.grow(1)
     node.close()
-    return ended != 0
+    return status != 0
 
 
 def test_there_is_one() -> None:
