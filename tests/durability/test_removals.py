@@ -32,19 +32,17 @@ SLOW = ("index held", "another mount and PID namespace")
 
 
 @pytest.fixture(scope="module")
-def removals_on_rocksdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Removals]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(ENVIRONMENT, "rocksdb")
-        harness = Removals(tmp_path_factory.mktemp("removals"))
-        yield harness
-        harness.close()
-
-
-@pytest.fixture(scope="module")
 def removals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Removals]:
     harness = Removals(tmp_path_factory.mktemp("removals"))
     yield harness
     harness.close()
+
+
+@pytest.fixture(scope="module")
+def removals_on_rocksdb(removals: Removals, tmp_path_factory: pytest.TempPathFactory) -> Removals:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, "rocksdb")  # what it makes now keeps its engine
+        return Removals(tmp_path_factory.mktemp("removals"), removals.zygote)
 
 
 @pytest.mark.parametrize("seed", range(EVERY_COMMIT))

@@ -15,6 +15,7 @@ never called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -55,6 +56,12 @@ MANIFEST_BYTES = 2**20
 INFO_LOG_BYTES = 2**20
 ABSENT = "key not found"
 """What rocksdict says of a key that a snapshot does not have; it has no class of errors for that."""
+
+STALLS = ("rocksdb.num-immutable-mem-table", "rocksdb.actual-delayed-write-rate", "rocksdb.is-write-stopped")
+"""Properties that are not zero while a write may be delayed: by a flush, or by a compaction that lags behind."""
+FAILED = "rocksdb.background-errors"
+STALL_SECONDS = 5.0
+STALL_POLL_SECONDS = 0.002
 
 log = structlog.get_logger(__name__)
 
@@ -169,10 +176,18 @@ class RocksDatabase:
             batch.delete(key)
         for key, value in pace(puts.items()):
             batch.put(key, value)
+        self._await_flush()
         with self._between, _reported():
             self._database.write(batch)
         with _reported():
             self._database.flush_wal(True)
+
+    def _await_flush(self) -> None:
+        """Wait, while other threads run, for what the write would wait for with Python's lock held."""
+        number = self._database.property_int_value
+        end = time.monotonic() + STALL_SECONDS
+        while any(number(name) for name in STALLS) and not number(FAILED) and time.monotonic() < end:
+            time.sleep(STALL_POLL_SECONDS)
 
     def tables(self) -> set[str]:
         """See `storage.io.kv.port.Database`."""
