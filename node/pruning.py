@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.directory import layout
 from storage.directory.identity import read_genesis
-from storage.directory.stamp import take_directory
+from storage.directory.stamp import raise_stamp, take_directory
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.export import write_export
 from storage.io.kv import open_leveldb
@@ -26,7 +26,8 @@ def prune_data_directory(
     genesis = read_genesis(fs)
     if genesis is None or not fs.exists(layout.WAL):
         raise DataDirectoryDamaged(f"{data_dir} holds no chain")
-    lock = take_directory(fs, version("zvmd"))
+    program = version("zvmd")
+    lock = take_directory(fs, program)
     try:
         if not fs.exists(layout.STATE):
             raise PruneRefused("there is no state store: the next start has to make it")
@@ -37,7 +38,15 @@ def prune_data_directory(
         try:
             if fresh:
                 write_export(fs, live)
-            return prune(fs, live, lambda: scratch_store(data_dir, scratch), genesis, below=below, dry_run=dry_run)
+            return prune(
+                fs,
+                live,
+                lambda: scratch_store(data_dir, scratch),
+                genesis,
+                below=below,
+                dry_run=dry_run,
+                before_change=lambda: raise_stamp(fs, program),
+            )
         finally:
             live.close()
     finally:

@@ -169,7 +169,7 @@ def open_chain(
         return replayer(store, machine_of(genesis.config.code_bytes_max), genesis.config, replayed)
 
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    opened = open_directory(options, version("zvmd"), decide, replay_over)
+    opened = open_directory(options, decide, replay_over)
     try:
         return _put_together(settings, opened, machine_of(opened.genesis.config.code_bytes_max), cache, dev_accounts)
     except BaseException:
@@ -262,6 +262,7 @@ def store_options(settings: Settings) -> StoreOptions:
     return StoreOptions(
         data_dir=settings.data_dir,
         migrations=resources.path("migrations"),
+        program=version("zvmd"),
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
         deltas=Deltas(settings.storage.block_deltas),

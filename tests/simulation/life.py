@@ -85,7 +85,7 @@ class Life:
             MachineIndex(disk),
             genesis,
             checkpoint,
-            StoreOptions(REPO, REPO, settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),
+            StoreOptions(REPO, REPO, "0.1.0", settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),
             # The files too: two starts of one history never give two segments the same salt.
             Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
