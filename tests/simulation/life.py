@@ -26,7 +26,7 @@ from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
 from storage.directory.identity import open_genesis
-from storage.directory.stamp import take_directory
+from storage.directory.stamp import raise_stamp, take_directory
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
 from storage.prune import Pruned, prune
@@ -233,7 +233,13 @@ def prune_disk(disk: Disk) -> Pruned:
     lock = take_directory(disk.fs, "0.1.0")
     try:
         write_export(disk.fs, disk.kv)
-        pruned = prune(disk.fs, disk.kv, lambda: nullcontext(SimKv()), GENESIS)
+        pruned = prune(
+            disk.fs,
+            disk.kv,
+            lambda: nullcontext(SimKv()),
+            GENESIS,
+            before_change=lambda: raise_stamp(disk.fs, "0.1.0"),
+        )
         prune_exports(disk.fs, 1)
         return pruned
     finally:
