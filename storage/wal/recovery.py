@@ -16,7 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from chain.types import UINT64_MAX
 from storage.errors import WalCorrupt, WalForeign, WalShort
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
@@ -88,18 +90,38 @@ def recover(
     witness_lsn = max(witness_lsn, mark.durable_lsn if mark else 0)
     if found.headless:
         _judge_headless(fs, found, witness_lsn)
-    start = start if start and any(_holds(segment, start) for segment in found.segments) else None
-    scan = _Scan(fs, found.segments[-1], mark, witness_lsn, start) if found.segments else None
-    beginning = found.beginning
-    if scan is None and witness_lsn > beginning.last_lsn:
+    places = GroupBoundaries()
+    if start is not None and any(_holds(segment, start) for segment in found.segments):
+        places.note(start)
+    if read_from is not None:
+        _verify_sealed(fs, found.segments[:-1], read_from, places)
+    scan = _Scan(fs, found.segments[-1], mark, witness_lsn, places) if found.segments else None
+    if scan is None and witness_lsn > found.beginning.last_lsn:
         raise WalShort(
             f"the log is gone: records 1 to {witness_lsn} were durable", witness=witness_lsn, lsn=1
         )
-    if read_from is not None and scan is not None:
-        _verify_sealed(fs, found.segments[:-1], read_from, scan.places)
     reach("wal.recovery.surveyed")
     # Nothing was refused: from here on the directory is changed.
-    before_change()
+    try:
+        before_change()
+        new = partial(create_segment, fs, directory, identity, size=segment_size, random_bytes=random_bytes)
+        return _settled(fs, directory, found, scan, new, places, witness_lsn)
+    except BaseException:
+        if scan is not None:
+            scan.file.close()
+        raise
+
+
+def _settled(
+    fs: FileSystem,
+    directory: str,
+    found: Survey,
+    scan: _Scan | None,
+    new_segment: Callable[..., OpenSegment],
+    places: GroupBoundaries,
+    witness_lsn: int,
+) -> Recovered:
+    """Remove what a crash left, put the end right, and open or make the segment that is written from now on."""
     dropped = move_to_quarantine(fs, directory, found.headless) if found.headless else ""
     if found.pruned:
         remove_pruned(fs, directory, found.pruned)
@@ -118,21 +140,17 @@ def recover(
         tail, scanned, rewritten = scan.tail, scan.walk.records, scan.rewritten
         found.segments[-1:] = [] if tail else [scan.segment]
     if tail is None:
+        beginning = found.beginning
         footer = found.segments[-1].footer if found.segments else None
-        tail = create_segment(
-            fs,
-            directory,
-            identity,
+        tail = new_segment(
             sequence=beginning.sequence + len(found.segments),
             last_lsn=footer.last_lsn if footer else beginning.last_lsn,
             chain=footer.chain if footer else beginning.chain,
-            size=segment_size,
-            random_bytes=random_bytes,
         )
     reach("wal.recovery.settled")
     count = len(found.segments) + 1
     report = ScanReport(tail.last_lsn, witness_lsn, count, scanned, rewritten, taken, dropped)
-    return Recovered(found.segments, tail, scan.places if scan is not None else GroupBoundaries(), report)
+    return Recovered(found.segments, tail, places, report)
 
 
 def prepare_directory(fs: FileSystem, directory: str) -> None:
@@ -193,19 +211,18 @@ class _Scan:
     """The last segment: read it, judge what is wrong, put it right."""
 
     def __init__(
-        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, start: GroupBoundary | None
+        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, places: GroupBoundaries
     ) -> None:
+        """``places``: reading begins at the last one that is in the segment; those on the way are added."""
         self.segment = segment
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
-        self.places = GroupBoundaries()
+        self.places = places
         self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
-        if start is not None:
-            self.places.note(start)  # it may be in a sealed segment: records are read from there
-        begin = start if start is not None and _holds(segment, start) else None
+        begin = places.before(UINT64_MAX, segment.header.salt)
         self.walk = Walk(self.file, segment.header, segment.path, segment.limit, begin)
         try:
             self._examine(mark, witness_lsn)

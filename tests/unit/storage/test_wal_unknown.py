@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from storage.errors import StoreTooNew, WalCorrupt
 from storage.io.checksum import CRC32C
 from storage.wal import RecordType, Wal, inspect
-from storage.wal.format import RECORD, RECORD_HEADER_SIZE, SEGMENT_HEADER_SIZE, UINT32, decode_segment_header, next_chain
+from storage.wal.format import (
+    RECORD,
+    RECORD_HEADER_SIZE,
+    SEGMENT_HEADER_SIZE,
+    UINT32,
+    decode_segment_header,
+    next_chain,
+)
 from storage.wal.inspect import TOO_NEW
 from storage.wal.records import SCHEMAS
 from storage.wal.repair import accept_loss
