@@ -24,7 +24,7 @@ from node import resources
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.committer import Committer
-from node.engine.dev_contracts import dev_alloc
+from node.engine.dev_contracts import dev_alloc, newest_version
 from node.engine.executor import replay_block
 from node.engine.logged_chain import LoggedChain
 from node.engine.mnemonic import fault_of
@@ -192,6 +192,11 @@ def _put_together(
     )  # fmt: skip
 
 
+def is_of_dev(settings: Settings) -> bool:
+    """Whether the chain's genesis is the one of ``--dev``, not of a file."""
+    return settings.node.dev and not settings.node.genesis
+
+
 def is_public(settings: Settings, genesis: Genesis) -> bool:
     """Whether the node signs with publicly known keys on a chain whose genesis funds their accounts.
 
@@ -310,7 +315,11 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
         blobs=blobs,
         gas_capped=settings.node.tx_gas_cap or not settings.node.dev,
     )
-    return replace(genesis, config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)))
+    return replace(
+        genesis,
+        config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)),
+        dev_version=newest_version() if settings.node.dev else 0,
+    )
 
 
 def code_bytes_max(settings: Settings) -> int:
