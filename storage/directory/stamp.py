@@ -36,6 +36,8 @@ RECORDS: frozenset[str] = frozenset()
 """Critical types of log records, beyond those of log format 3.0, that this program reads."""
 RECORDS_MAX = 256
 """Types there can be: a type is one byte."""
+NAME_MAX = 64
+"""Characters of a type's name."""
 
 
 class Stamp(NamedTuple):
@@ -73,8 +75,8 @@ def decode_stamp(data: bytes) -> Stamp:
             str(name): Version(int(major), int(minor)) for name, (major, minor) in document["stores"].items()
         }
         records = tuple(str(name) for name in document.get("records", ()))
-        if len(records) > RECORDS_MAX:
-            raise ValueError(f"{len(records)} types of records")
+        if len(records) > RECORDS_MAX or not all(0 < len(name) <= NAME_MAX for name in records):
+            raise ValueError(f"{len(records)} names of records")
         return Stamp(stores, str(document["writer"]), str(document["reader"]), records)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataDirectoryDamaged(f"{FORMAT} does not say what it should: {error}") from None

@@ -243,8 +243,8 @@ def rows(heading: str) -> list[list[str]]:
 
 
 def test_the_page_lists_the_types_that_the_code_knows() -> None:
-    written = {int(number): name for number, name, *_ in rows("Types written")}
-    assert written == {kind.value: kind.name for kind in RecordType}
+    written = {int(number): (name, int(schema)) for number, name, schema, *_ in rows("Types written")}
+    assert written == {kind.value: (kind.name, SCHEMAS[kind]) for kind in RecordType}
     reserved = {int(number): (name, kind) for number, name, kind, *_ in rows("Types reserved")}
     assert reserved == {
         number: (one.name, "optional" if one.optional else "critical") for number, one in RESERVED.items()
