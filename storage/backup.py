@@ -20,7 +20,7 @@ from chain.genesis import Genesis
 from storage.directory import layout
 from storage.directory.identity import read_genesis
 from storage.directory.stamp import raise_stamp, read_stamp
-from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
+from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, StoreTooNew, WalPruned
 from storage.export import exports, founding_export, read_header
 from storage.io.atomic import write_atomically
 from storage.io.failures import reading
@@ -161,14 +161,17 @@ def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
 
 
 def read_manifest(backup: Path) -> Manifest:
-    """Check every file of a backup against its digest. Raises `ExportDamaged`."""
+    """Check every file of a backup against its digest. Raises `ExportDamaged`, `StoreTooNew`."""
     fs = looked_over(backup)
     try:
-        manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
-    except (OSError, ValueError, TypeError) as error:
+        document = json.loads(fs.read_file(MANIFEST))
+        if int(document["version"]) > VERSION:
+            raise StoreTooNew(f"{backup} has version {document['version']}; this program reads {VERSION}")
+        manifest = Manifest(**document)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ExportDamaged(f"{backup} is not a complete backup: {error}") from None
     if manifest.version != VERSION:
-        raise ExportDamaged(f"{backup} has version {manifest.version}; this program reads {VERSION}")
+        raise ExportDamaged(f"{backup} has version {manifest.version}; there is none before {VERSION}")
     for path, expected in manifest.digests.items():
         if not fs.exists(path) or _digest(backup / path) != expected:
             raise ExportDamaged(f"{path} of the backup is not what was written")

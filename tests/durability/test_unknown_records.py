@@ -16,7 +16,7 @@ from node.verification import verify_data_directory
 from storage.backup import MANIFEST, restore_backup, write_backup
 from storage.directory import layout
 from storage.directory.stamp import CURRENT, Stamp, decode_stamp, encode_stamp
-from storage.errors import StorageError, StoreTooNew
+from storage.errors import ExportDamaged, StorageError, StoreTooNew
 from storage.export import exports, read_header
 from storage.io.files import RealFs
 from storage.io.kv import LAST_KEY, open_leveldb
@@ -281,6 +281,21 @@ def test_a_backup_that_holds_one_is_not_restored(tmp_path: Path) -> None:
         with pytest.raises(StoreTooNew, match="FORK_BASE"):
             restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM, until)
         assert not (tmp_path / "r").exists()
+
+
+def test_a_backup_of_a_later_version_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    lived(tmp_path / "d", 2)
+    write_backup(tmp_path / "d", tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / MANIFEST).read_text())
+    for changed in ({**manifest, "version": 2}, {**manifest, "version": 2, "parts": []}):
+        (tmp_path / "b" / MANIFEST).write_text(json.dumps(changed))
+        with pytest.raises(StoreTooNew, match="version 2"):
+            restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM)
+    for changed in ({**manifest, "version": 0}, {**manifest, "version": "x"}, {"lsn": 1}, [], 7):
+        (tmp_path / "b" / MANIFEST).write_text(json.dumps(changed))
+        with pytest.raises(ExportDamaged):
+            restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM)
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_stamp_that_names_one_refuses_the_directory(tmp_path: Path) -> None:
