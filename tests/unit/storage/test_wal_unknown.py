@@ -41,7 +41,7 @@ from tests.unit.storage.wal_of_others import (
 )
 
 PAGE = (REPO / "docs/formats/wal.md").read_text()
-PLACES = {
+PLACES: dict[str, tuple[tuple[Entry | str, ...], ...]] = {
     "between groups": ((KNOWN,), ("X",), (KNOWN,)),
     "inside a group": ((KNOWN, "X", KNOWN),),
     "at the end of a group": ((KNOWN, "X"), (KNOWN,)),
@@ -56,7 +56,7 @@ PLACES = {
 
 
 def with_it(place: str, entry: Entry) -> list[tuple[Entry, ...]]:
-    return [tuple(entry if one == "X" else one for one in group) for group in PLACES[place]]
+    return [tuple(entry if isinstance(one, str) else one for one in group) for group in PLACES[place]]
 
 
 @pytest.mark.parametrize("entry", OPTIONALS, ids=lambda entry: f"{entry.type}.{entry.schema}")
