@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from errno import ENOSPC
+from functools import partial
 
 import pytest
 
+from storage.directory.layout import FORMAT
+from storage.directory.stamp import CURRENT, Stamp, Version, decode_stamp, raise_stamp, write_stamp
 from storage.errors import StorageFull
 from storage.wal.format import SEGMENT_HEADER_SIZE, VERSION
 from tests.simulation.simfaults import Fault, SimCrash
@@ -101,6 +104,27 @@ def test_a_crash_at_every_call_of_the_first_start(name: str) -> None:
             assert entries(again, unknown=True) == [*found, KNOWN]
             assert versions(image)[-1] == VERSION
     assert images > 20
+
+
+def test_the_stamp_says_so_before_the_first_segment_of_this_version_is_there() -> None:
+    """In every state that a power loss may leave: a program of 2.4 is refused by the stamp, if it has to be."""
+    older = Stamp({**CURRENT, "wal": Version(2, 4)}, "0.1.0", "0.1.0")
+    seen = set()
+    for call in range(200):
+        fs = as_of_format_1(log_of((KNOWN,)))
+        write_stamp(fs, older)
+        fs = fs.restart()
+        fs.crash_at(call)
+        with suppress(SimCrash):
+            opened(fs, before_change=partial(raise_stamp, fs, "0.2.0"))
+            break
+        fs.crash()
+        for _, image in fs.survivors(call, 8):
+            stamp = decode_stamp(image.read_file(FORMAT))
+            assert stamp in (older, Stamp(CURRENT, "0.2.0", "0.2.0"))
+            assert VERSION not in versions(image) or stamp.stores == CURRENT
+            seen.add((stamp.stores == CURRENT, VERSION in versions(image)))
+    assert seen == {(False, False), (True, False), (True, True)}
 
 
 def test_without_room_for_the_new_segment_the_start_is_repeated() -> None:
