@@ -8,7 +8,7 @@ from pathlib import Path
 
 from storage.directory import layout
 from storage.directory.identity import read_genesis
-from storage.directory.stamp import engine_of, take_directory
+from storage.directory.stamp import engine_of, raise_stamp, take_directory
 from storage.errors import DataDirectoryDamaged, PruneRefused, StateStoreRefused
 from storage.export import write_export
 from storage.io.kv.engines import open_store_at
@@ -27,7 +27,8 @@ def prune_data_directory(
     genesis = read_genesis(fs)
     if genesis is None or not fs.exists(layout.WAL):
         raise DataDirectoryDamaged(f"{data_dir} holds no chain")
-    lock = take_directory(fs, version("zvmd"))
+    program = version("zvmd")
+    lock = take_directory(fs, program)
     try:
         engine = engine_of(fs)
         if not fs.exists(layout.STATE):
@@ -39,8 +40,15 @@ def prune_data_directory(
         try:
             if fresh:
                 write_export(fs, live)
-            scratched = partial(scratch_store, data_dir, engine, scratch)
-            return prune(fs, live, scratched, genesis, below=below, dry_run=dry_run)
+            return prune(
+                fs,
+                live,
+                partial(scratch_store, data_dir, engine, scratch),
+                genesis,
+                below=below,
+                dry_run=dry_run,
+                before_change=lambda: raise_stamp(fs, program),
+            )
         finally:
             live.close()
     finally:

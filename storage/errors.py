@@ -135,7 +135,7 @@ class StoreTooNew(StorageError):
 
     code = "store.too_new"
     exit_code = EXIT_TOO_NEW
-    hint = "start the version that wrote this data directory, or a later one"
+    hint = "start the version that wrote this data directory, or a later one; its file FORMAT names the version"
 
 
 class WalCorrupt(StorageError):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from storage.checkpoint import Checkpoint
 from storage.directory import layout
-from storage.directory.stamp import CURRENT, Stamp, engine_of, write_stamp
+from storage.directory.stamp import raised, read_stamp, write_stamp
 from storage.directory.swap import remove_store, settle
 from storage.errors import MigrationRefused, StateStoreCorrupt, StorageFull
 from storage.io.failpoints import reach
@@ -58,7 +58,8 @@ def migrate(fs: RealFs, engine: str, program: str, tell: Tell) -> Migrated:
     not sound, or was to be recovered first; `EngineMissing`, `StorageFull`, `StoragePanic`, `StateStoreWriteFailed`,
     `DataDirectoryLocked`. After each of them the next start takes away what was begun, or ends it.
     """
-    was, made = engine_of(fs), layout.staged(engine)
+    stamp, made = read_stamp(fs), layout.staged(engine)
+    was = stamp.engine
     assert engine != was
     require_engine(engine)
     _refuse_unless_ready(fs)
@@ -80,7 +81,7 @@ def migrate(fs: RealFs, engine: str, program: str, tell: Tell) -> Migrated:
             fs.sync_directory(path)
     reach("migrate.proven")
     after = _size(fs.root / made)
-    write_stamp(fs, Stamp(CURRENT, program, program, engine))
+    write_stamp(fs, raised(stamp, program)._replace(engine=engine))  # which versions without engines refuse
     reach("migrate.stamped")
     settle(fs, engine)
     return Migrated(was, engine, checkpoint, content.pairs, size, after)

@@ -30,7 +30,7 @@ from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
 from storage.directory.identity import open_genesis
 from storage.directory.notes import read_note, remove_note
-from storage.directory.stamp import engine_of, take_directory
+from storage.directory.stamp import engine_of, raise_stamp, take_directory
 from storage.errors import (
     CheckpointBroken,
     DataDirectoryLocked,
@@ -71,6 +71,8 @@ class StoreOptions:
 
     data_dir: Path
     migrations: Path
+    program: str
+    """The version that runs."""
     segment_size_bytes: int = 64 * 2**20
     retention_blocks: int | None = None
     """Blocks whose state stays readable; None: all."""
@@ -102,13 +104,12 @@ class Opened(NamedTuple):
 
 def open_directory(
     options: StoreOptions,
-    program: str,
     decide: Callable[[Genesis | None], Genesis],
     replay_over: Callable[[Store, Genesis], Replay],
 ) -> Opened:
     """Bring the chain in a data directory up to the end of its log, or begin a new one there: a start, all of it.
 
-    ``program`` is the version that runs. ``decide`` is asked about the stored genesis, see `open_genesis`;
+    ``decide`` is asked about the stored genesis, see `open_genesis`;
     ``replay_over`` makes the function that runs the blocks of the log again over a store.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `DataDirectoryUnusable`, `DataDirectoryDamaged`, `StoreTooNew`,
@@ -118,7 +119,7 @@ def open_directory(
     path = os.fspath(options.data_dir)
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
         raise DataDirectoryUnusable(f"{path} cannot be written by this user")
-    lock = take_directory(fs, program, options.engine or default_engine())
+    lock = take_directory(fs, options.program, options.engine or default_engine())
     try:
         with starting():
             if options.engine not in ("", kept := engine_of(fs)):
@@ -195,19 +196,21 @@ def assemble(
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     start = read_replay_start(kv)
+    lsn = checkpoint.lsn if checkpoint is not None else 0
     wal = Wal.open(
         fs,
         layout.WAL,
         WalIdentity(genesis.header().hash, genesis.config.chain_id),
-        witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0, session_lsn),
+        witness_lsn=max(lsn, mark.lsn if mark else 0, session_lsn),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
         start=start.place,
+        read_from=replay_from(lsn, start.needed_lsn),
+        before_change=lambda: raise_stamp(fs, options.program),
     )
     if panicked:
         remove_note(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
-    lsn = checkpoint.lsn if checkpoint is not None else 0
     applied = AppliedChain(kv, genesis, options.settings, options.retention_blocks, lsn, start)
     follower = IndexFollower(index, applied.chain, lambda: _rebuilt_index(options))
     if wal.next_lsn == 1:

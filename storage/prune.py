@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -43,8 +44,10 @@ from storage.wal import WalIdentity, inspect
 from storage.wal.bounds import Beginning, write_beginning
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
+from storage.wal.reader import Walk
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal
-from storage.wal.segments import Survey, remove_pruned, survey
+from storage.wal.segments import SegmentFile, Survey, remove_pruned, survey
+from storage.wal.unknown import check_type
 
 log = structlog.get_logger(__name__)
 
@@ -125,12 +128,22 @@ def prove_store(store: KeyValueStore) -> ProvenStore | None:
 
 
 def prune(
-    fs: FileSystem, live: KeyValueStore, scratch: Scratch, genesis: Genesis, *, below: int = 0, dry_run: bool = False
+    fs: FileSystem,
+    live: KeyValueStore,
+    scratch: Scratch,
+    genesis: Genesis,
+    *,
+    below: int = 0,
+    dry_run: bool = False,
+    before_change: Callable[[], None] = lambda: None,
 ) -> Pruned:
     """Remove the segments that lie wholly before what recovery from the newest proven export, or from ``live``, reads.
 
+    Segments stay from the first one on with a record that this version does not know: no export holds what it did.
+
     The caller holds the directory's lock. ``below``: the export must not be later than this LSN, so that a restore can
-    still end there; 0: any. Raises `PruneRefused`, `WalCorrupt`, `WalForeign`, `StorageFull`, `StoragePanic`.
+    still end there; 0: any. ``before_change`` is called when all was checked and something will be removed. Raises
+    `PruneRefused`, `WalCorrupt`, `WalForeign`, `StoreTooNew`, `StorageFull`, `StoragePanic`.
     """
     for path in (layout.PANIC, layout.SUSPECT):
         if fs.exists(path):
@@ -146,6 +159,7 @@ def prune(
     # The record that the export ends with stays: it shows that both are of one history.
     keep = min(export.from_lsn, export.checkpoint.lsn, replay_from(head.lsn, read_replay_start(live).needed_lsn))
     gone = [s for s in found.segments[:-1] if s.footer is not None and s.footer.last_lsn < keep]
+    gone = list(takewhile(lambda segment: _is_known(fs, segment), gone))
     beginning = found.beginning
     if gone and (footer := gone[-1].footer) is not None:
         beginning = Beginning(gone[-1].header.sequence + 1, footer.last_lsn, footer.chain, export.path)
@@ -154,6 +168,7 @@ def prune(
     if paths:
         _check_rest(fs, beginning, export.checkpoint, head)
     if paths and not dry_run:
+        before_change()
         _remove(fs, found, beginning, paths)
     return pruned
 
@@ -191,6 +206,19 @@ def _newest_proven(fs: FileSystem, scratch: Scratch, genesis: Genesis, until: in
     raise PruneRefused(f"no state export up to LSN {until} could be restored and checked{last}")
 
 
+def _is_known(fs: FileSystem, segment: SegmentFile) -> bool:
+    """Whether this version knows all records that can be read in a segment. Raises `StoreTooNew` if one is critical."""
+    with reading(segment.path):
+        file = unpacked(fs).open(segment.path, writable=False)
+    try:
+        walk = Walk(file, segment.header, segment.path, segment.limit)
+        known = all(check_type(record, segment.path) for record in walk)
+        walk.refuse_later_flags()
+        return known
+    finally:
+        file.close()
+
+
 def _size(fs: FileSystem, path: str) -> int:
     """Bytes of a segment's file, packed or not."""
     total = 0
@@ -210,6 +238,7 @@ def _check_rest(fs: FileSystem, beginning: Beginning, checkpoint: Checkpoint, he
     def records() -> Iterable[Record]:
         nonlocal last_lsn
         for finding in inspect(fs, layout.WAL, beginning):
+            finding.refuse_later_version()
             if not finding.sound:
                 raise PruneRefused(f"{finding.path} at {finding.offset:#x} is {finding.verdict}: {finding.detail}")
             if finding.record is not None:

@@ -64,6 +64,10 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']:g} s"
     yield "pool", f"{answer['poolTransactions']} transactions, sealed {sealing}"
+    if genesis := answer.get("devGenesis"):
+        added = ", ".join(genesis["newerAdd"])
+        newer = f"; version {genesis['newest']}, for new directories, adds {added}" if added else ""
+        yield "genesis", f"of --dev, version {genesis['version']}{newer}"
     if names := answer.get("devContracts"):
         yield "contracts", ", ".join(names)
 

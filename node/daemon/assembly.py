@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from node.auth.signing import signer
-from node.daemon.opening import OpenedChain
+from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
 from node.daemon.voice import Voice, transcript_of
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
-from node.engine.dev_contracts import contract_names
+from node.engine.dev_contracts import contract_names, version_status
 from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
@@ -96,6 +96,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "disk": opened.space.status,
             "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
             "devContracts": lambda: contract_names(opened.genesis.alloc),
+            "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from vm.block import Listener
 
 GWEI = 10**9
 START = 1_700_000_000
+PROGRAM = version("zvmd")
+"""The version that runs."""
 
 
 def settings_of(data_dir: Path, **storage: Any) -> Settings:

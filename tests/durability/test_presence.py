@@ -30,7 +30,7 @@ from storage.io.kv.engines import open_store_at
 from storage.io.kv.store import DiskStore
 from storage.presence import TABLE, Presence, Reaction
 from tests.durability.full_disk import Filler, small_disk
-from tests.durability.nodes import LocalNode, settings_of
+from tests.durability.nodes import PROGRAM, LocalNode, settings_of
 from tests.durability.second_nodes import HOLDERS, SQLITE, WRITERS, holding
 from tests.engines import compact, each_engine, tables
 from tests.paths import REPO
@@ -406,7 +406,7 @@ def test_two_restores_or_backups_to_one_place(tmp_path: Path) -> None:
     node.close()
     write_backup(tmp_path / "d", tmp_path / "backup")
     for place, again in (
-        (tmp_path / "new.restoring", lambda: restore_backup(tmp_path / "backup", tmp_path / "new")),
+        (tmp_path / "new.restoring", lambda: restore_backup(tmp_path / "backup", tmp_path / "new", PROGRAM)),
         (tmp_path / "other", lambda: write_backup(tmp_path / "d", tmp_path / "other")),
     ):
         place.mkdir()
@@ -416,6 +416,6 @@ def test_two_restores_or_backups_to_one_place(tmp_path: Path) -> None:
             again()
         assert (place / "half").exists()
         lock.release()
-    restore_backup(tmp_path / "backup", tmp_path / "new")
+    restore_backup(tmp_path / "backup", tmp_path / "new", PROGRAM)
     assert not (tmp_path / "new.restoring").exists()
     assert not (tmp_path / "new" / "half").exists()

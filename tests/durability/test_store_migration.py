@@ -27,7 +27,7 @@ from storage.io.files import RealFs
 from storage.io.kv import LAST_KEY
 from storage.state.keys import META_SETTINGS
 from tests.daemon import Daemon
-from tests.durability.nodes import LocalNode
+from tests.durability.nodes import PROGRAM, LocalNode
 from tests.engines import ENGINES, each_engine, tables
 from tests.paths import REPO
 from tests.rpc import Rpc
@@ -232,11 +232,11 @@ def test_a_backup_is_restored_where_its_engine_is_not_installed(
     digest = node.digest()
     node.close()
     write_backup(tmp_path / "d", tmp_path / "b")
-    restore_backup(tmp_path / "b", tmp_path / "same")
+    restore_backup(tmp_path / "b", tmp_path / "same", PROGRAM)
     assert engine_of(RealFs(tmp_path / "same")) == "rocksdb"
     with monkeypatch.context() as patch:
         patch.setattr("storage.io.kv.engines.find_spec", lambda name: None if name == "rocksdict" else name)
-        restore_backup(tmp_path / "b", tmp_path / "other")
+        restore_backup(tmp_path / "b", tmp_path / "other", PROGRAM)
     for place, engine in (("same", "rocksdb"), ("other", "leveldb")):
         node = LocalNode(tmp_path / place)
         assert (node.digest(), node.store.kv.engine_name) == (digest, engine)
