@@ -12,7 +12,6 @@ import pytest
 from aioquic.asyncio import QuicConnectionProtocol, connect
 from aioquic.quic.configuration import QuicConfiguration
 
-from tests.conftest import Node
 from tests.daemon import Daemon
 
 T = TypeVar("T")
@@ -20,10 +19,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @pytest.fixture
-def daemon(node: Node) -> Daemon:
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    return node.daemon
+def daemon(quic_daemon: Daemon) -> Daemon:
+    return quic_daemon
 
 
 def run(daemon: Daemon, work: Callable[[QuicConnectionProtocol], Coroutine[Any, Any, T]]) -> T:

@@ -1,4 +1,4 @@
-"""QUIC server connections of qh3, with workarounds for three bugs of qh3 2.1.
+"""The listener's QUIC by qh3, with workarounds for three bugs of qh3 2.1.
 
 - Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
@@ -8,15 +8,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from qh3._hazmat import pull_quic_header
+from qh3.asyncio._transport import create_optimized_datagram_transport
+from qh3.quic import events
+from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
+from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
+
+from node.auth.tls import TlsFiles
+from node.wire.library import CONNECTION_ID_BYTES, Events, QuicLibrary, StreamGone
+from node.wire.limits import WireLimits
+from zvmd.frames import ALPN
 
 
-class ServerQuic(QuicConnection):
-    """One connection of a server. The first datagram given to it is an Initial that `node.wire.initial` has read."""
+class Qh3Connection(QuicConnection):
+    """A `node.wire.library.LibraryConnection`."""
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Take one datagram. Raises `QuicConnectionError`."""
@@ -45,9 +59,23 @@ class ServerQuic(QuicConnection):
                 raise
         return datagrams
 
+    def send_stream_data(self, stream_id: int, data: Any, end_stream: bool = False) -> None:
+        """Queue bytes. Raises `StreamGone`."""
+        try:
+            super().send_stream_data(stream_id, data, end_stream)
+        except (QuicConnectionError, ValueError, AssertionError, KeyError) as error:
+            raise StreamGone(str(error)) from None
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        """Ask the peer to send no more. Raises `StreamGone`."""
+        try:
+            super().stop_stream(stream_id, error_code)
+        except (QuicConnectionError, ValueError, AssertionError) as error:
+            raise StreamGone(str(error)) from None
+
     @property
     def has_authenticated(self) -> bool:
-        """Whether a packet has been decrypted: an Initial of random bytes never is."""
+        """Whether a packet has been decrypted."""
         return self._core is not None and self._core.received_authenticated_packet
 
     def release(self) -> None:
@@ -85,3 +113,48 @@ def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
         return int(pull_quic_header(data, begin, connection_id_bytes)[9])
     except ValueError:
         return 0
+
+
+def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
+    configuration = QuicConfiguration(
+        is_client=False,
+        alpn_protocols=[ALPN],
+        connection_id_length=CONNECTION_ID_BYTES,
+        idle_timeout=limits.idle_timeout_s,
+        max_data=limits.receive_window_bytes,
+        max_stream_data=limits.receive_window_bytes,
+    )
+    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
+    return configuration
+
+
+async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
+    logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
+    transport, _ = await create_optimized_datagram_transport(asyncio.get_running_loop(), make, bound)
+    return transport
+
+
+def _send(transport: Any, datagrams: list[tuple[bytes, Any]]) -> None:
+    """Send datagrams, successive ones to one address in one system call."""
+    for address, burst in groupby(datagrams, itemgetter(1)):
+        transport.sendto_many([datagram for datagram, _ in burst], address)
+
+
+LIBRARY = QuicLibrary(
+    connection=Qh3Connection,
+    configuration=_configuration,
+    events=Events(
+        stream_data=events.StreamDataReceived,
+        stream_reset=events.StreamReset,
+        stop_sending=events.StopSendingReceived,
+        handshake_completed=events.HandshakeCompleted,
+        terminated=events.ConnectionTerminated,
+        id_issued=events.ConnectionIdIssued,
+        id_retired=events.ConnectionIdRetired,
+    ),
+    faults=(QuicConnectionError,),
+    encode_retry=encode_quic_retry,
+    encode_versions=encode_quic_version_negotiation,
+    listen=_listen,
+    send=_send,
+)
