@@ -33,14 +33,12 @@ from aioquic.quic.stream import QuicStream
 
 from node.auth.tls import TlsFiles
 from node.wire.initial import VERSION_1
-from node.wire.library import CONNECTION_ID_BYTES, Events, QuicLibrary, StreamGone
+from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN
 
 DATAGRAM_MAX_BYTES = 2048
 """Longer datagrams are dropped, as on a path of that MTU: clients probe for it (RFC 9000, 14.3)."""
-HANDSHAKE_MAX_BYTES = 16 * 1024
-"""Handshake bytes of a client in each epoch; a ClientHello with a post-quantum key has about 2,000."""
 GAPS_MAX = 128
 """Pieces of a stream kept behind a gap. A window of whole packets has no more than 30."""
 

@@ -20,6 +20,9 @@ from node.wire.limits import WireLimits
 CONNECTION_ID_BYTES = 8
 """Length of the connection IDs of this node; the library issues no others."""
 
+HANDSHAKE_MAX_BYTES = 16 * 1024
+"""Handshake bytes of a client in each epoch; a ClientHello with a post-quantum key has about 2,000."""
+
 
 class StreamGone(Exception):
     """The stream cannot be used any more: the peer has reset or stopped it, or it is finished."""

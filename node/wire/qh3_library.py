@@ -1,9 +1,10 @@
-"""The listener's QUIC by qh3, with workarounds for three bugs of qh3 2.1.
+"""The listener's QUIC by qh3, with workarounds for four bugs of qh3 2.1.
 
 - Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
 - A flight that does not fit raised, and the datagrams already built for it were lost.
 - A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3.
+- A handshake message that announces 16 MiB was kept, and all of it copied for each packet (RFC 9000, 7.5 wants a limit).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from qh3.asyncio._transport import create_optimized_datagram_transport
 from qh3.quic import events
 from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
-from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
+from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
 from node.auth.tls import TlsFiles
-from node.wire.library import CONNECTION_ID_BYTES, Events, QuicLibrary, StreamGone
+from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN
 
@@ -82,6 +83,11 @@ class Qh3Connection(QuicConnection):
         """Free its buffers now: it is in reference cycles, and may hold megabytes of frames received out of order."""
         self._core = None
         self._tls = None
+
+    def _drain_core(self) -> None:
+        super()._drain_core()
+        if self._tls is not None and max(self._tls._input_offsets.values()) > HANDSHAKE_MAX_BYTES:
+            self.close(QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, QuicFrameType.CRYPTO, "too many bytes of a handshake")
 
     def _packets(self, data: bytes) -> Iterator[bytes]:
         """The packets coalesced in a datagram; padding after the last one counts as part of it."""
