@@ -4,7 +4,7 @@
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
 - A flight that does not fit raised, and the datagrams already built for it were lost.
 - A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3.
-- A handshake message that announces 16 MiB was kept, and all of it copied for each packet (RFC 9000, 7.5 wants a limit).
+- A handshake message that announces 16 MiB was kept, and copied whole for each packet (RFC 9000, 7.5: limit it).
 """
 
 from __future__ import annotations
