@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
@@ -47,7 +48,7 @@ class Pair:
             original_destination_connection_id=first[6 : 6 + first[5]],
         )
         self.now = 0.0
-        self.events: list[object] = []
+        self.events: list[Any] = []
         self.server.receive_many_datagrams([first], HERE, now=0.0)
         for _ in range(turns):
             self.turn()
