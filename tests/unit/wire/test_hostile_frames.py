@@ -85,13 +85,17 @@ class Pair:
         quic._packet_number = builder.packet_number
         self.server.receive_many_datagrams([datagram], HERE, now=self.now)
 
+    def happened(self, kind: Any) -> list[Any]:
+        """Events of a type."""
+        return [event for event in self.events if isinstance(event, kind)]
+
     def ended_with(self) -> int | None:
         """The code with which the server closes the connection within a moment; None if it does not."""
         for _ in range(100):
             self.turn(mute=True)
             if (due := self.server.get_timer()) is not None and due <= self.now:
                 self.server.handle_timer(self.now)
-        ends = [event for event in self.events if isinstance(event, self.library.events.terminated)]
+        ends = self.happened(self.library.events.terminated)
         return ends[0].error_code if ends else None
 
 
@@ -174,13 +178,13 @@ def test_a_window_goes_on_with_what_was_read(pair: Pair) -> None:
         assert pair.client._streams[0].max_stream_data_remote <= received_bytes(pair) + WINDOW
         if received_bytes(pair) == len(sent):
             break
-    data = [event for event in pair.events if isinstance(event, pair.library.events.stream_data)]
+    data = pair.happened(pair.library.events.stream_data)
     assert b"".join(event.data for event in data) == sent
     assert data[-1].end_stream
 
 
 def received_bytes(pair: Pair) -> int:
-    return sum(len(event.data) for event in pair.events if isinstance(event, pair.library.events.stream_data))
+    return sum(len(event.data) for event in pair.happened(pair.library.events.stream_data))
 
 
 def test_sparse_frames_of_a_stream_are_kept_within_its_window(pair: Pair) -> None:
@@ -225,6 +229,6 @@ def test_connection_ids_are_issued_anew_in_bounded_number(pair: Pair) -> None:
     for sequence in range(1, 500):
         pair.send(retire_connection_id(sequence))
         pair.turn()
-    issued = sum(isinstance(event, pair.library.events.id_issued) for event in pair.events)
-    retired = sum(isinstance(event, pair.library.events.id_retired) for event in pair.events)
+    kinds = pair.library.events
+    issued, retired = len(pair.happened(kinds.id_issued)), len(pair.happened(kinds.id_retired))
     assert 0 <= issued - retired <= 8
