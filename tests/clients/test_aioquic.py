@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
+from importlib import metadata
 from typing import Any, TypeVar
 
 import msgspec
@@ -109,3 +110,9 @@ def test_strangers_are_told_why_and_shown_out(daemon: Daemon, first: bytes, code
         return told
 
     assert run(daemon, work) == code
+
+
+def test_the_status_names_the_library_of_the_listener(daemon: Daemon) -> None:
+    told = daemon.rpc().call("zvmd_status")["quic"]
+    library = daemon._environment.get("ZVMD_QUIC__LIBRARY", "qh3")
+    assert told == {"library": library, "version": metadata.version(library)}
