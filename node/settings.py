@@ -92,6 +92,8 @@ class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 4433
+    library: Literal["qh3", "aioquic"] = "qh3"
+    """What the listener speaks QUIC with; clients need not know. aioquic comes with ``zvmd[aioquic]``."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,6 +80,8 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache"
     own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
+    if quic := answer.get("quic"):
+        yield "quic", f"{quic['library']} {quic['version']}"
     if logged := answer.get("logging"):
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):

@@ -37,6 +37,7 @@ from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings
 from node.transcript.transcript import Transcript
+from node.wire.library import library_version
 from storage.io.failures import starting
 from storage.sessions.files import SessionFiles
 
@@ -79,6 +80,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
+    quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
     grown = partial(_grown_in_serving, held, readers, sessions)
@@ -101,6 +103,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "memory": resident_bytes,
             "readers": readers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
+            "quic": lambda: quic,
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
