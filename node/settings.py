@@ -99,6 +99,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32, multiple_of=4096)] = 64 * 1024 * 1024
     """A multiple of the page size; the file is allocated at once."""
+    engine: Literal["auto", "leveldb", "rocksdb"] = "auto"
+    """The engine of the state store of a new data directory; ``auto``: LevelDB where its package is, else RocksDB."""
     checkpoint_blocks: Count = 256
     checkpoint_seconds: Interval = 5.0
     block_deltas: Literal["auto", "on", "off"] = "auto"

@@ -36,7 +36,8 @@ from storage.export import exports, read_header, restore_export
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing
 from storage.io.files import FileSystem, parent_of
-from storage.io.kv import KeyValueStore, open_leveldb
+from storage.io.kv import KeyValueStore
+from storage.io.kv.engines import open_store_at
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
 from storage.wal.bounds import Beginning, write_beginning
@@ -63,6 +64,14 @@ class Proven(NamedTuple):
     slots: int
 
 
+class ProvenStore(NamedTuple):
+    """A state store of which every block and value was checked."""
+
+    checkpoint: Checkpoint
+    accounts: int
+    slots: int
+
+
 class Pruned(NamedTuple):
     """What went, or would go."""
 
@@ -80,24 +89,39 @@ def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genes
     Takes some 40 us a value and 35 us a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
     """
     header = restore_export(fs, path, store, encode_header(genesis.header()))
-    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
-    if checkpoint is None:
+    try:
+        proven = prove_store(store)
+    except StateStoreCorrupt as error:
+        raise ExportDamaged(f"{path}: {error}") from error
+    if proven is None:
         raise ExportDamaged(f"{path} holds no checkpoint")
+    checkpoint, accounts, slots = proven
     claimed = (header.block, header.state_root, header.lsn)
     if claimed != (checkpoint.block, checkpoint.state_root.hex(), checkpoint.lsn):
         raise ExportDamaged(f"{path} is not of the checkpoint that it holds")
+    from_lsn = replay_from(checkpoint.lsn, read_replay_start(store).needed_lsn)
+    return Proven(path, checkpoint, from_lsn, accounts, slots)
+
+
+def prove_store(store: KeyValueStore) -> ProvenStore | None:
+    """Check every block and value of a store, and its state root; None if it has no checkpoint.
+
+    Takes as long as `prove_export`. Raises `CheckpointBroken`, `StateStoreCorrupt`.
+    """
+    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
+    if checkpoint is None:
+        return None
     for wrong in wrong_blocks(ChainData(store), checkpoint.block):
-        raise ExportDamaged(f"{path}: {wrong}")
+        raise StateStoreCorrupt(wrong)
     snapshot = store.snapshot()
     try:
         root, accounts, slots = recompute_root(snapshot)
         if root != checkpoint.state_root:
-            raise ExportDamaged(f"{path} has state root 0x{root.hex()}, not 0x{checkpoint.state_root.hex()}")
+            raise StateStoreCorrupt(f"the state root is 0x{root.hex()}, not 0x{checkpoint.state_root.hex()}")
         check_all(snapshot, root)
     finally:
         snapshot.close()
-    from_lsn = replay_from(checkpoint.lsn, read_replay_start(store).needed_lsn)
-    return Proven(path, checkpoint, from_lsn, accounts, slots)
+    return ProvenStore(checkpoint, accounts, slots)
 
 
 def prune(
@@ -135,14 +159,14 @@ def prune(
 
 
 @contextmanager
-def scratch_store(data_dir: Path, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
-    """An empty LevelDB, for as much as the state is, in the data directory or in another, and removed again."""
+def scratch_store(data_dir: Path, engine: str, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
+    """An empty store, for as much as the state is, in the data directory or in another, and removed again."""
     place = data_dir / layout.VERIFYING
     if elsewhere is not None:
         place = Path(tempfile.mkdtemp(prefix="zvmd-", dir=elsewhere))
     shutil.rmtree(place, ignore_errors=True)
     try:
-        store = open_leveldb(place)
+        store = open_store_at(place, engine)
         try:
             yield store
         finally:

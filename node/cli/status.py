@@ -55,6 +55,10 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
     upto = f"block {written}, LSN {log['checkpointLsn']}" if written >= 0 else "none yet"
     yield "checkpoint", f"{upto}; {answer['overlayBytes'] / MIB:.1f} MiB above it"
     yield "states", f"from block {max(answer['oldestState'], 0)} on"
+    if kept := answer.get("stateStore"):
+        other = kept["setting"] not in ("auto", kept["engine"])
+        note = f"; storage.engine = {kept['setting']} is for new directories, see `zvmd migrate-store`"
+        yield "store", kept["engine"] + (note if other else "")
     yield "index", f"block {index['block']}{' (catching up)' if index['indexing'] else ''}"
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:

@@ -94,6 +94,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         status_parts={
             "vm": opened.machine.status,
             "disk": opened.space.status,
+            "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
             "devContracts": lambda: contract_names(opened.genesis.alloc),
             "sessions": sessions.status,
             "memory": resident_bytes,

@@ -265,6 +265,7 @@ def store_options(settings: Settings) -> StoreOptions:
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
         deltas=Deltas(settings.storage.block_deltas),
+        engine="" if settings.storage.engine == "auto" else settings.storage.engine,
         settings=chain_settings(settings),
     )
 

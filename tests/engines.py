@@ -1,0 +1,32 @@
+"""The engines of the key-value store, for tests that run on each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from storage.io.kv.engines import PACKAGES, open_store_at
+from storage.io.kv.store import DiskStore
+
+ENGINES = tuple(PACKAGES)
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+OpenStore = Callable[[Path], DiskStore]
+
+
+def opener(engine: str) -> OpenStore:
+    """Opens a store of this engine in a directory."""
+    return partial(open_store_at, engine=engine)
+
+
+def compact(store: DiskStore) -> None:
+    """Move everything into tables."""
+    database = store.database._database  # type: ignore[attr-defined]
+    database.compact_range(*(() if store.engine_name == "leveldb" else (None, None)))
+
+
+def tables(path: Path) -> list[Path]:
+    """The table files in a store's directory."""
+    return sorted(found for found in path.iterdir() if found.suffix in (".ldb", ".sst"))
