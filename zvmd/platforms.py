@@ -33,6 +33,8 @@ class Platform(NamedTuple):
     """Of the interpreter's process: 32 also for a 32-bit Python on a 64-bit system."""
     flags: str
     """`sys.abiflags`: has a ``t`` if this Python has no global interpreter lock."""
+    proc: bool
+    """Whether ``/proc`` is mounted."""
 
     @classmethod
     def here(cls) -> Platform:
@@ -47,6 +49,7 @@ class Platform(NamedTuple):
             python=(sys.version_info[0], sys.version_info[1]),
             pointer_bits=sys.maxsize.bit_length() + 1,
             flags=getattr(sys, "abiflags", ""),
+            proc=os.path.exists("/proc/self/status"),  # noqa: PTH110
         )
 
 
@@ -91,6 +94,12 @@ _NEEDS = (
         "glibc",
         "another C library",
         f"use a distribution with glibc instead of musl, such as Debian, Ubuntu or Fedora; {_PAGE}",
+    ),
+    _Need(
+        lambda it: it.proc,
+        "Linux with /proc",
+        "a system without it",
+        "mount it (in a changed root: mount -t proc proc /proc): memory use and the holders of locks are read there",
     ),
     _Need(
         lambda it: it.implementation == "cpython" and "t" not in it.flags,
