@@ -1,7 +1,7 @@
-"""Machine code is loaded into whatever address space is left: a program of its own leaves one hole, and loads an object.
+"""Machine code is loaded into whatever address space is left: a process leaves itself one hole, and loads an object.
 
-LLVM's older linker put the code into the hole and its constants gigabytes away, which no instruction reaches: an assertion
-ended the process. On 64-bit ARM the same was reported of other programs (4 GiB there, 2 GiB on x86-64).
+LLVM's older linker put the code into the hole and its constants gigabytes away, which no instruction reaches: an
+assertion ended the process. The same was reported of other programs on ARM64 (4 GiB there, 2 GiB on x86-64).
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ reserve.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int
 
 def holes():
     rows = [line.split() for line in open("/proc/self/maps")]
-    bounds = [[int(bound, 16) for bound in row[0].split("-")] for row in rows if row[-1] not in ("[stack]", "[vsyscall]")]
+    used = [row[0] for row in rows if row[-1] not in ("[stack]", "[vsyscall]")]
+    bounds = [[int(bound, 16) for bound in area.split("-")] for area in used]
     return [(end, start) for (_, end), (start, _) in zip(bounds, bounds[1:]) if start > end]
 
 def largest():
