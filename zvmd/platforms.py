@@ -30,7 +30,7 @@ class Platform(NamedTuple):
     """``cpython``, ``pypy``."""
     python: tuple[int, int]
     pointer_bits: int
-    """Of the interpreter's process: 32 also for a 32-bit Python on a 64-bit system."""
+    """Width of the Python's addresses: 32 also for a 32-bit Python on a 64-bit system."""
     flags: str
     """`sys.abiflags`: has a ``t`` if this Python has no global interpreter lock."""
     proc: bool
