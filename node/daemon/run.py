@@ -68,10 +68,11 @@ async def run_daemon(
         raise
     sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
-    presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
-    jobs.start()
+    presence = None
     try:
+        presence = presence_of(opened)
+        register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
+        jobs.start()
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)

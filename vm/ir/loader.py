@@ -71,7 +71,9 @@ def _linker() -> Any:
 
 @cached
 def _made_linker() -> Any:
-    return llvm.create_lljit_compiler(_new_target_machine(OPTIMISED))
+    # Its other linker maps each section by itself, and aborts the process where two come to lie too far apart to refer
+    # to each other. This one maps an object as a whole.
+    return llvm.create_lljit_compiler(_new_target_machine(OPTIMISED), use_jit_link=True)
 
 
 def target_machine(level: int = OPTIMISED) -> Any:
@@ -89,7 +91,7 @@ def _new_target_machine(level: int) -> Any:
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=level,
-        reloc="pic",  # others make the loader abort the process
+        reloc="pic",  # other code has to lie near what it calls
         codemodel="default",
     )
 
