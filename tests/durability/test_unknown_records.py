@@ -20,6 +20,7 @@ from storage.errors import ExportDamaged, StorageError, StoreTooNew
 from storage.export import exports, read_header
 from storage.io.files import RealFs
 from storage.io.kv import LAST_KEY
+from storage.io.kv.engines import open_store_at
 from storage.wal import Record, RecordType, Wal, WalIdentity, inspect
 from storage.wal.format import OPTIONAL, SEGMENT_HEADER_SIZE, decode_segment_header
 from storage.wal.records import SCHEMAS
