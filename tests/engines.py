@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,16 @@ from storage.io.kv.engines import PACKAGES, open_store_at
 from storage.io.kv.store import DiskStore
 
 ENGINES = tuple(PACKAGES)
-each_engine = pytest.mark.parametrize("engine", ENGINES)
+each_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(find_spec(package) is None, reason=f"{package} has no wheel for this platform"),
+        )
+        for name, package in PACKAGES.items()
+    ],
+)
 ENVIRONMENT = "ZVMD_TEST_ENGINE"
 """The engine of new directories, for tests that make whole nodes; unset: what a node takes by itself."""
 OpenStore = Callable[[Path], DiskStore]

@@ -11,7 +11,6 @@ import sys
 import threading
 from pathlib import Path
 
-import plyvel
 import pytest
 import rocksdict
 
@@ -67,7 +66,7 @@ def test_iterators_do_not_pass_over_a_damaged_block(tmp_path: Path, engine: str,
 def _foreign(engine: str, path: Path) -> None:
     """A database of somebody else, with one pair."""
     if engine == "leveldb":
-        level = plyvel.DB(str(path), create_if_missing=True)
+        level = pytest.importorskip("plyvel").DB(str(path), create_if_missing=True)
         level.put(b"key", b"value")
     else:
         level = rocksdict.Rdict(str(path), rocksdict.Options(raw_mode=True))
