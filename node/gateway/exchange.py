@@ -16,7 +16,7 @@ from node.gateway.clock import DateLine
 from node.gateway.http1 import HttpFault, RequestParser, malformed, too_large
 from node.gateway.limits import HttpLimits
 from node.gateway.link import Link
-from node.gateway.routes import Kind, Plan, Routes
+from node.gateway.routes import ALLOW, Kind, Plan, Routes
 from node.gateway.websocket import open_websocket
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.service import RpcService
@@ -264,8 +264,7 @@ class HttpExchange:
 
     def _refuse(self, refusal: HttpRefusal) -> None:
         """Refuse the request that is under way or could not be read, and close."""
-        allow = b"allow: GET, HEAD, POST, OPTIONS\r\n" if refusal.status == 405 else b""
-        self._give(refusing(refusal, allow, closes=True))
+        self._give(refusing(refusal, ALLOW if refusal.status == 405 else b"", closes=True))
 
     def _upgrade(self, plan: Plan) -> None:
         """Become a WebSocket, or say why not."""

@@ -188,6 +188,7 @@ class _Received:
 
     def __init__(self) -> None:
         self.data: bytes | bytearray = b""
+        """Empty when there are none."""
         self.at = 0
         """Where they begin."""
 
@@ -321,7 +322,9 @@ class RequestParser(Generic[Plan]):
     def has_begun(self) -> bool:
         """Whether there is a part of another request; an empty line before it is none."""
         received = self._received
-        return len(received) > len(END_OF_LINE) or (len(received) > 0 and received.data[received.at] != ord("\r"))
+        if not received.data:
+            return False
+        return len(received) > len(END_OF_LINE) or received.data[received.at] != ord("\r")
 
     def rest(self) -> bytes:
         """What was received behind the last request, which is not HTTP any more."""
@@ -331,6 +334,8 @@ class RequestParser(Generic[Plan]):
         """What is done with the next request, once its head has arrived. Raises `HttpFault`."""
         received = self._received
         data, begin = received.data, received.at
+        if not data:
+            return None
         if data.startswith(END_OF_LINE, begin):
             begin += len(END_OF_LINE)  # one empty line before a request is ignored (RFC 9112, 2.2)
         end = data.find(END_OF_HEAD, max(begin, received.at + self._looked))

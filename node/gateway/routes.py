@@ -21,6 +21,9 @@ PREFLIGHT_HEADERS_MAX = 1_000
 """Most characters of header names that a preflight answer allows at the browser's request."""
 DEFAULT_HEADERS = "authorization, content-type"
 HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
+ALL = "GET, HEAD, POST, OPTIONS"
+"""Methods served at some path."""
+ALLOW = f"allow: {ALL}\r\n".encode()
 NO_PATH = HttpRefusal(404, "http.path", "nothing is served at this path", "POST to /, or open a WebSocket at /ws")
 NO_WEBSOCKET = HttpRefusal(426, "http.websocket", "a WebSocket is served here", "send the handshake of RFC 6455")
 NO_JSON = HttpRefusal(
@@ -63,6 +66,7 @@ class Routes:
             "/ws": self._websocket,
             "/healthz": partial(_state, self._health),
             "/readyz": partial(_state, self._readiness),
+            "*": _server,
         }
 
     def plan(self, head: Head, address: str | None) -> Plan:
@@ -115,7 +119,12 @@ def _refused(head: Head, refusal: HttpRefusal, headers: bytes = b"") -> Plan:
 
 
 def _nothing(head: Head) -> Plan:
-    return _refused(head, NO_PATH)
+    return _not_served(head, ALL, "POST a JSON-RPC request") if head.method == "CONNECT" else _refused(head, NO_PATH)
+
+
+def _server(head: Head) -> Plan:
+    """``OPTIONS *`` asks for the methods there are (RFC 9110, 9.3.7)."""
+    return _fixed(head, Answer(204, b"", ALLOW))
 
 
 def _not_served(head: Head, allowed: str, hint: str) -> Plan:
