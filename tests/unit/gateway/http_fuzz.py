@@ -104,22 +104,25 @@ class Stack:
         link.connection_made(transport)
         for segment in segments:
             link.data_received(segment)
-            await self._settle(link)
+            await self._settle(link, transport)
         outcome = Outcome(bytes(transport.written), transport.is_closed)
         if not transport.is_closed:
             link.eof_received()
-            await self._settle(link)
+            await self._settle(link, transport)
         assert transport.is_closed, "still open though the peer has ended"
         link.connection_lost(None)
         await table.close()
         return outcome
 
     @staticmethod
-    async def _settle(link: Link) -> None:
+    async def _settle(link: Link, transport: MemoryTransport) -> None:
         """Until nothing is under way."""
+        before = -1
         async with asyncio.timeout(20):
-            for _ in range(3):
-                await asyncio.sleep(0)
+            while before != len(transport.written):
+                before = len(transport.written)
+                for _ in range(3):
+                    await asyncio.sleep(0)
                 while math.isinf(link.idle_since):
                     await asyncio.sleep(0.0002)
 
