@@ -56,9 +56,9 @@ class ConnectionTable:
     def __init__(self, limits: HttpLimits) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._members: dict[Member, None] = {}
-        self._surplus = 0
-        self._of_address: Counter[str | None] = Counter()
+        self._members: dict[Member, Place] = {}
+        self._count: Counter[Place | str | None] = Counter()
+        """Members with a place of each kind, and served ones of each address."""
         self._timer: asyncio.TimerHandle | None = None
         self._is_stopping = False
         self._emptied = asyncio.Event()
@@ -70,15 +70,15 @@ class ConnectionTable:
     @property
     def is_full(self) -> bool:
         """Whether there are as many connections as are served."""
-        return len(self._members) >= self._limits.connections_max
+        return self._count[Place.SERVED] >= self._limits.connections_max
 
     def enter(self, member: Member) -> Place:
         """Give a new connection a place, for which the one that is idle for the longest may have to leave."""
-        place = Place.SERVED if self._has_room(member.address) else Place.SURPLUS
-        if self._is_stopping or len(self) >= self._limits.connections_max + self._limits.surplus_max:
+        place = Place.SERVED if self._find_room(member.address) else Place.SURPLUS
+        if self._is_stopping or (place is Place.SURPLUS and self._count[place] >= self._limits.surplus_max):
             return Place.NONE
-        self._members[member] = None
-        self._of_address[member.address] += 1
+        self._members[member] = place
+        self._count.update(_counted(member, place))
         self._emptied.clear()
         if self._timer is None:
             self._timer = self._loop.call_later(self._limits.look_every_s, self._look)
@@ -86,12 +86,13 @@ class ConnectionTable:
 
     def leave(self, member: Member) -> None:
         """It is closed. May be called again."""
-        if member not in self._members:
+        place = self._members.pop(member, None)
+        if place is None:
             return
-        del self._members[member]
-        self._of_address[member.address] -= 1
-        if not self._of_address[member.address]:
-            del self._of_address[member.address]
+        for counted in _counted(member, place):
+            self._count[counted] -= 1
+            if not self._count[counted]:
+                del self._count[counted]
         if not self._members:
             self._emptied.set()
 
@@ -113,16 +114,17 @@ class ConnectionTable:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _has_room(self, address: str | None) -> bool:
+    def _find_room(self, address: str | None) -> bool:
         """Whether one more can be served, perhaps in another's place."""
         limits = self._limits
-        if not _is_near(address) and self._of_address[address] >= limits.connections_per_address_max:
+        if not _is_near(address) and self._count[address] >= limits.connections_per_address_max:
             return self._evict(lambda member: member.address == address)
-        return len(self) < limits.connections_max or self._evict(lambda _: True)
+        return not self.is_full or self._evict(lambda _: True)
 
     def _evict(self, candidate: Callable[[Member], bool]) -> bool:
         """Close the connection that is idle for the longest; whether there was one."""
-        idlest = min(filter(candidate, self._members), key=lambda member: member.idle_since, default=None)
+        served = (member for member, place in self._members.items() if place is Place.SERVED and candidate(member))
+        idlest = min(served, key=lambda member: member.idle_since, default=None)
         if idlest is None or math.isinf(idlest.idle_since):
             return False
         idlest.make_room()
@@ -146,6 +148,10 @@ def _end(member: Member) -> None:
 
 def _abort(member: Member) -> None:
     member.abort()
+
+
+def _counted(member: Member, place: Place) -> tuple[Place | str | None, ...]:
+    return (place, member.address) if place is Place.SERVED else (place,)
 
 
 def _is_near(address: str | None) -> bool:

@@ -13,6 +13,10 @@ from node.gateway.limits import HttpLimits
 from node.rpc.held import SMALL_BYTES
 
 
+UNPROVED_S = 86_400.0
+"""A connection that has been of no use yet counts as idle for so much longer: it makes room first."""
+
+
 class Speaker(Protocol):
     """What is spoken on a connection. The link calls, on the event loop."""
 
@@ -169,7 +173,7 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else None
-        self.set_busy(False)
+        self.idle_since = self._loop.time() - UNPROVED_S
         self._speaker = self._make_speaker(self)
         place = self._table.enter(self)
         if place is Place.NONE:

@@ -45,7 +45,8 @@ PIECES = (
     b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n",
     b"Connection: upgrade\r\n", b"Upgrade: h2c\r\n", b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n",
     b"Host: localhost\r\n", b"Origin: null\r\n", b"Authorization: Bearer x\r\n", b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0",
-    b"GET / HTTP/1.1\r\n", b"HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\n", b"HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
     b"POST http://localhost/ HTTP/1.1\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 )  # fmt: skip
 
@@ -193,7 +194,7 @@ async def check(stack: Stack, rng: random.Random, data: bytes) -> tuple[object, 
 
 
 def without_bodies_of_head(data: bytes, said: bytes) -> bytes:
-    """Answers to HEAD have lengths and no bodies, which nobody can tell apart without the question: none are counted."""
+    """Answers to HEAD have lengths but no bodies, so they cannot be told apart here: none are counted."""
     return b"" if b"HEAD" in data else said
 
 

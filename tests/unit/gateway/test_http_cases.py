@@ -93,7 +93,9 @@ REFUSED = {
     "two Hosts": Case(get(b"Host: localhost") + OTHER, (400, 200)),
     "a foreign Host in the target": Case(get(line=b"GET http://a.example/healthz HTTP/1.1") + OTHER, (403, 200)),
     "a body too large": Case(post(body=bytes(BODY_MAX + 1)), (413,), True),
-    "too large, expected": Case(post(b"Expect: 100-continue", b"Content-Length: 9999", length=False, body=b""), (413,), True),
+    "too large, expected": Case(
+        post(b"Expect: 100-continue", b"Content-Length: 9999", length=False, body=b""), (413,), True
+    ),
     "too large in chunks": Case(in_chunks(chunked(bytes(600), bytes(600))), (413,), True),
     "a chunk too large": Case(in_chunks(b"fffffff\r\n"), (413,), True),
     "too many small chunks": Case(in_chunks(chunked(*[b" "] * 61)), (413,), True),
