@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeVar, cast
 
 from node.gateway.connections import ConnectionTable, Place
 from node.gateway.limits import HttpLimits
 from node.rpc.held import SMALL_BYTES
 
+
+T = TypeVar("T")
 
 UNPROVED_S = 86_400.0
 """A connection that has been of no use yet counts as idle for so much longer: it makes room first."""
@@ -65,6 +68,8 @@ class Link(asyncio.Protocol):
         self._is_reading = True
         self._discarded = 0
         self._securing: asyncio.Task[None] | None = None
+        self._early = b""
+        """What came with the end of the TLS handshake, before we were told of it."""
         self.idle_since = 0.0
         """When it last did something that counts, on the loop's clock; infinity while it has work under way."""
         self.is_open = False
@@ -109,8 +114,11 @@ class Link(asyncio.Protocol):
         """Something else is spoken from now on."""
         self._speaker = speaker
 
-    def finish(self) -> None:
-        """Close behind what was written. The peer has some time to hang up first: it would lose an answer otherwise."""
+    def finish(self, more_comes: bool = False) -> None:
+        """Close behind what was written. The peer has some time to hang up first: it would lose an answer otherwise.
+
+        ``more_comes``: it may be sending still. TLS cannot end one direction alone, so it is then closed by the peer.
+        """
         if not self.is_open:
             return
         self.read(True)
@@ -119,7 +127,7 @@ class Link(asyncio.Protocol):
         self.allow(self._limits.take_answer_s if self.is_behind else self._limits.linger_s)
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        else:
+        elif not more_comes:
             self._transport.close()
 
     def close(self) -> None:
@@ -184,7 +192,7 @@ class Link(asyncio.Protocol):
             self._open()
         else:
             self.allow(self._limits.tls_handshake_s)
-            self._securing = self._loop.create_task(self._secure(self._context))
+            self._secure(self._context)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """It is over."""
@@ -197,6 +205,8 @@ class Link(asyncio.Protocol):
         if self.is_open:
             self._speaker.received(data)
             return
+        if self._securing is not None and not self._securing.done():
+            self._early += data
         self._discarded += len(data)
         if self._discarded > self._limits.linger_bytes_max:
             self.abort()
@@ -225,18 +235,38 @@ class Link(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=SMALL_BYTES, low=0)
         self.allow(self._limits.request_s)
 
-    async def _secure(self, context: ssl.SSLContext) -> None:
-        """The TLS handshake, of a connection that counts as one since it was accepted."""
-        seconds = self._limits.tls_handshake_s
+    def _secure(self, context: ssl.SSLContext) -> None:
+        """Begin the TLS handshake, of a connection that counts as one since it was accepted."""
+        handshake = self._loop.start_tls(
+            self._transport, self, context, server_side=True, ssl_handshake_timeout=self._limits.tls_handshake_s
+        )
+        waiting = handshake.send(None)  # at once, before something arrives that is for TLS
+        self._securing = self._loop.create_task(self._secured(_resumed(handshake, waiting)))
+
+    async def _secured(self, handshake: Awaitable[asyncio.Transport | None]) -> None:
         try:
-            secured: Any = await self._loop.start_tls(
-                self._transport, self, context, server_side=True, ssl_handshake_timeout=seconds
-            )
+            transport = await handshake
         except (OSError, TimeoutError):  # of which ssl.SSLError is one
-            secured = None
-        if secured is None:
+            transport = None
+        if transport is None:
             self._table.leave(self)
             self._transport.abort()
             return
-        self._transport = secured
+        self._transport = transport
         self._open()
+        if self._early:
+            self._speaker.received(self._early)
+            self._early = b""
+
+
+@types.coroutine
+def _resumed(begun: Coroutine[Any, Any, T], waiting: Any) -> Generator[Any, Any, T]:
+    """The rest of a coroutine whose first step was made, and which waits for ``waiting``."""
+    try:
+        while True:
+            waiting = begun.send((yield waiting))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    finally:
+        begun.close()

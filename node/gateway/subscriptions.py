@@ -101,13 +101,14 @@ class WebSocketSession:
             answer = await begun if isinstance(begun, Coroutine) else begun
             if answer is None:
                 return
-            holding.hold(len(answer))
             if self._unsent + len(answer) > self._unsent_bytes_max:
                 raise NodeBusy(f"{self._unsent} bytes of answers wait on this connection")
+            holding.hold(len(answer))
             size = len(answer)
             self._unsent += size
             await self._channel.send(answer)
         except NodeBusy as busy:
+            holding.release()
             await self._channel.send(self._service.dispatcher.encode_error(None, busy))
         finally:
             self._unsent -= size
