@@ -30,13 +30,13 @@ from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 CLIENTS = 32
 WARM = 500
 CHAIN_ID = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}).encode()
-CALL = json.dumps(
-    {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [{"to": "0x" + "11" * 20, "data": "0x70a08231"}, "latest"]}
-).encode()  # fmt: skip
+CALLED = {"to": "0x" + "11" * 20, "data": "0x70a08231"}
+CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [CALLED, "latest"]}).encode()
 BODIES = {"eth_chainId": CHAIN_ID, "eth_call": CALL}
 HEAD = (
     b"POST / HTTP/1.1\r\nHost: 127.0.0.1:8545\r\nUser-Agent: benchmark/1.0\r\nAccept: */*\r\n"
-    b"Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    b"Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n"
 )
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

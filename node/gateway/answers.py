@@ -1,6 +1,6 @@
 """HTTP answers as bytes: status line, headers and body. Refusals have the shape of JSON-RPC errors.
 
->>> head_of(Answer(200, b"{}"), b"date: x\\r\\n", b"").splitlines()[0]
+>>> head_of(HttpAnswer(200, b"{}"), b"date: x\\r\\n", b"").splitlines()[0]
 b'HTTP/1.1 200 OK'
 """
 
@@ -31,7 +31,7 @@ class HttpRefusal:
     hint: str
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """What a request gets. ``headers`` are whole lines, without those of length, date and connection."""
 
     status: int
@@ -41,15 +41,15 @@ class Answer(NamedTuple):
     """Whether the connection ends with it."""
 
 
-def refusing(refusal: HttpRefusal, headers: bytes = b"", closes: bool = False) -> Answer:
+def refusing(refusal: HttpRefusal, headers: bytes = b"", closes: bool = False) -> HttpAnswer:
     """A refusal in the shape of a JSON-RPC error, for people who read answers with curl."""
     data = {"code": refusal.code, "hint": refusal.hint}
     error = {"code": INVALID_REQUEST, "message": refusal.message, "data": data}
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
-    return Answer(refusal.status, body, JSON + headers, closes)
+    return HttpAnswer(refusal.status, body, JSON + headers, closes)
 
 
-def head_of(answer: Answer, date: bytes, connection: bytes) -> bytes:
+def head_of(answer: HttpAnswer, date: bytes, connection: bytes) -> bytes:
     """All of an answer but its body."""
     length = b"\r\n" if answer.status in BODILESS else b"content-length: %d\r\n\r\n" % len(answer.body)
     return b"".join((STATUS_LINES[answer.status], date, answer.headers, connection, length))

@@ -11,12 +11,12 @@ import structlog
 
 from chain.errors import ZvmdError
 from node.api.errors import NodeStopping
-from node.gateway.answers import CLOSE, CONTINUE, KEEP_ALIVE, NO_WORD, Answer, HttpRefusal, head_of, refusing
+from node.gateway.answers import CLOSE, CONTINUE, KEEP_ALIVE, NO_WORD, HttpAnswer, HttpRefusal, head_of, refusing
 from node.gateway.clock import DateLine
 from node.gateway.http1 import HttpFault, RequestParser, malformed, too_large
 from node.gateway.limits import HttpLimits
-from node.gateway.link import Link
-from node.gateway.routes import ALLOW, Kind, Plan, Routes
+from node.gateway.link import HttpLink
+from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.service import RpcService
@@ -25,7 +25,7 @@ from node.rpc.work import ConnectedClient
 _log = structlog.get_logger("http")
 
 FULL = HttpRefusal(503, "http.connections", "all connections are in use", "raise [limits] http_connections")
-NO_CONTENT = Answer(204, b"", b"")
+NO_CONTENT = HttpAnswer(204, b"", b"")
 SILENCE = "the request did not arrive completely in time"
 
 
@@ -45,7 +45,7 @@ class Phase(Enum):
 class HttpExchange:
     """The `Speaker` of a connection until it becomes a WebSocket."""
 
-    def __init__(self, link: Link, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine) -> None:
+    def __init__(self, link: HttpLink, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine) -> None:
         self._link = link
         self._service = service
         self._limits = limits
@@ -134,7 +134,7 @@ class HttpExchange:
                     self._plan = self._parser.next_head()
                     if self._plan is None:
                         break
-                    if self._plan.kind is Kind.WEBSOCKET and not self._link.is_surplus:
+                    if self._plan.kind is PlanKind.WEBSOCKET and not self._link.is_surplus:
                         self._upgrade(self._plan)
                         return
                     self._begin(self._plan)
@@ -189,7 +189,7 @@ class HttpExchange:
         head = plan.head
         if self._link.is_surplus:
             self._give(refusing(FULL, closes=True))
-        elif plan.kind is Kind.CALL:
+        elif plan.kind is PlanKind.CALL:
             if head.length is not None and head.length > self._body_bytes_max:
                 raise too_large(f"the body exceeds {self._body_bytes_max} bytes")
             if head.expectation:
@@ -201,7 +201,7 @@ class HttpExchange:
     def _receive_body(self, plan: Plan) -> bool:
         """Take what there is of the body; whether it is whole. Raises `HttpFault`."""
         part = self._parser.next_body()
-        if part and plan.kind is Kind.CALL:
+        if part and plan.kind is PlanKind.CALL:
             self._parts.append(part)
             self._size += len(part)
             try:
@@ -240,14 +240,14 @@ class HttpExchange:
         self._give(answer)
         self._advance(answered=1)
 
-    def _answer_of(self, answer: bytes | None) -> Answer:
+    def _answer_of(self, answer: bytes | None) -> HttpAnswer:
         """The answer of a call. Raises `NodeBusy`."""
         if answer is None:
             return NO_CONTENT
         self._holding.hold(len(answer))
-        return Answer(200, answer)
+        return HttpAnswer(200, answer)
 
-    def _give(self, answer: Answer) -> None:
+    def _give(self, answer: HttpAnswer) -> None:
         """Send the answer to the request that is under way, and close if it was the last."""
         plan, self._plan = self._plan, None
         if plan is not None and plan.headers:
@@ -278,7 +278,7 @@ class HttpExchange:
             opened.received(rest)
 
 
-def _stopping() -> Answer:
+def _stopping() -> HttpAnswer:
     return refusing(_refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
 
 

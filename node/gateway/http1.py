@@ -59,7 +59,7 @@ def too_large(message: str) -> HttpFault:
     return HttpFault(HttpRefusal(413, "rpc.too_large", message, "send smaller requests or batches"))
 
 
-class Head:
+class RequestHead:
     """The head of a request, as its headers were sent but for their names, which are in lower case."""
 
     __slots__ = ("expectation", "headers", "hosts", "keeps_alive", "length", "method", "minor", "offer", "path", "raw")
@@ -143,7 +143,7 @@ class _Fields:
         self.is_whole = True
 
 
-def read_head(raw: bytes, limits: HttpLimits) -> Head:
+def read_head(raw: bytes, limits: HttpLimits) -> RequestHead:
     """A head from its request line to its empty line. Raises `HttpFault`."""
     line = _REQUEST_LINE.fullmatch(raw, 0, raw.index(END_OF_LINE))
     assert line is not None, "the request line was checked"
@@ -164,7 +164,7 @@ def read_head(raw: bytes, limits: HttpLimits) -> Head:
         raise malformed("the head cannot be read")
     if len(fields.headers) > limits.headers_max:
         raise _large_head(f"a request has at most {limits.headers_max} headers")
-    return Head(raw, method, fields.target, int(line[4]), fields.headers)
+    return RequestHead(raw, method, fields.target, int(line[4]), fields.headers)
 
 
 def _large_head(message: str) -> HttpFault:
@@ -296,7 +296,7 @@ class RequestParser(Generic[Plan]):
     a connection often are. Raises what it raises.
     """
 
-    def __init__(self, limits: HttpLimits, body_bytes_max: int, plan: Callable[[Head], Plan]) -> None:
+    def __init__(self, limits: HttpLimits, body_bytes_max: int, plan: Callable[[RequestHead], Plan]) -> None:
         self._limits = limits
         self._body_bytes_max = body_bytes_max
         self._plan = plan

@@ -13,7 +13,6 @@ from node.gateway.connections import ConnectionTable, Place
 from node.gateway.limits import HttpLimits
 from node.rpc.held import SMALL_BYTES
 
-
 T = TypeVar("T")
 
 UNPROVED_S = 86_400.0
@@ -33,7 +32,7 @@ class Speaker(Protocol):
         """The peer sends no more; it may still wait for answers."""
 
     def expired(self) -> None:
-        """The time given with `Link.allow` is up."""
+        """The time given with `HttpLink.allow` is up."""
 
     def make_room(self) -> None:
         """Close; the place is needed."""
@@ -48,14 +47,14 @@ class Speaker(Protocol):
         """The connection is gone."""
 
 
-class Link(asyncio.Protocol):
+class HttpLink(asyncio.Protocol):
     """A connection of the listener, under a deadline from beginning to end."""
 
     def __init__(
         self,
         table: ConnectionTable,
         limits: HttpLimits,
-        speaker: Callable[[Link], Speaker],
+        speaker: Callable[[HttpLink], Speaker],
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._table = table

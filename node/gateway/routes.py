@@ -10,9 +10,9 @@ from functools import partial
 
 import msgspec
 
-from node.gateway.answers import Answer, HttpRefusal, refusing
+from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.guard import FORWARDED, GuardRules, Visitor, is_json, judge
-from node.gateway.http1 import Head
+from node.gateway.http1 import RequestHead
 from node.rpc.rights import STANDARD, Rights
 from node.rpc.service import RpcService
 
@@ -31,7 +31,7 @@ NO_JSON = HttpRefusal(
 )
 
 
-class Kind(Enum):
+class PlanKind(Enum):
     """What follows a head."""
 
     CALL = auto()
@@ -45,10 +45,10 @@ class Kind(Enum):
 class Plan:
     """What is done with all requests that have this head."""
 
-    kind: Kind
-    head: Head
-    respond: Callable[[], Answer] | None = None
-    """Makes the answer of `Kind.ANSWER`."""
+    kind: PlanKind
+    head: RequestHead
+    respond: Callable[[], HttpAnswer] | None = None
+    """Makes the answer of `PlanKind.ANSWER`."""
     rights: Rights = STANDARD
     headers: bytes = b""
     """Lines that every answer carries, so that the page which asked may read it."""
@@ -61,7 +61,7 @@ class Routes:
         self._service = service
         self._rules = rules
         self._is_ready = is_ready
-        self._paths: dict[str, Callable[[Head], Plan]] = {
+        self._paths: dict[str, Callable[[RequestHead], Plan]] = {
             "/": self._calls,
             "/ws": self._websocket,
             "/healthz": partial(_state, self._health),
@@ -69,7 +69,7 @@ class Routes:
             "*": _server,
         }
 
-    def plan(self, head: Head, address: str | None) -> Plan:
+    def plan(self, head: RequestHead, address: str | None) -> Plan:
         """What to do with a request of the peer at ``address``."""
         rights, origin, refusal = judge(self._rules, visitor_of(head, address))
         headers = readable_by(origin) if origin is not None else b""
@@ -77,7 +77,7 @@ class Routes:
             scheme = b"www-authenticate: Bearer\r\n" if refusal.status == 401 else b""
             found = _refused(head, refusal, scheme)
         elif head.method == "OPTIONS" and origin is not None:
-            found = _fixed(head, Answer(204, b"", preflight(head)))
+            found = _fixed(head, HttpAnswer(204, b"", preflight(head)))
         elif head.expectation not in (b"", b"100-continue"):
             refusal = HttpRefusal(417, "http.headers", "only 100-continue can be expected", "send no other Expect")
             found = _refused(head, refusal)
@@ -85,65 +85,65 @@ class Routes:
             found = self._paths.get(head.path, _nothing)(head)
         return Plan(found.kind, head, found.respond, rights, headers)
 
-    def _calls(self, head: Head) -> Plan:
+    def _calls(self, head: RequestHead) -> Plan:
         if _is_websocket(head):
-            return Plan(Kind.WEBSOCKET, head)
+            return Plan(PlanKind.WEBSOCKET, head)
         if head.method != "POST":
             return _not_served(head, "POST", "POST a JSON-RPC request")
-        return Plan(Kind.CALL, head) if is_json(head.text(b"content-type")) else _refused(head, NO_JSON)
+        return Plan(PlanKind.CALL, head) if is_json(head.text(b"content-type")) else _refused(head, NO_JSON)
 
     @staticmethod
-    def _websocket(head: Head) -> Plan:
+    def _websocket(head: RequestHead) -> Plan:
         if _is_websocket(head):
-            return Plan(Kind.WEBSOCKET, head)
+            return Plan(PlanKind.WEBSOCKET, head)
         return _refused(head, NO_WEBSOCKET, b"upgrade: websocket\r\nsec-websocket-version: 13\r\n")
 
-    def _health(self) -> Answer:
+    def _health(self) -> HttpAnswer:
         return _json({"status": "alive"})
 
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> HttpAnswer:
         good = self._is_ready()
         return _json({"ready": good, "block": self._service.backend.head().number}, 200 if good else 503)
 
 
-def _json(value: object, status: int = 200) -> Answer:
-    return Answer(status, msgspec.json.encode(value))
+def _json(value: object, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, msgspec.json.encode(value))
 
 
-def _fixed(head: Head, answer: Answer) -> Plan:
-    return Plan(Kind.ANSWER, head, lambda: answer)
+def _fixed(head: RequestHead, answer: HttpAnswer) -> Plan:
+    return Plan(PlanKind.ANSWER, head, lambda: answer)
 
 
-def _refused(head: Head, refusal: HttpRefusal, headers: bytes = b"") -> Plan:
+def _refused(head: RequestHead, refusal: HttpRefusal, headers: bytes = b"") -> Plan:
     return _fixed(head, refusing(refusal, headers))
 
 
-def _nothing(head: Head) -> Plan:
+def _nothing(head: RequestHead) -> Plan:
     return _not_served(head, ALL, "POST a JSON-RPC request") if head.method == "CONNECT" else _refused(head, NO_PATH)
 
 
-def _server(head: Head) -> Plan:
+def _server(head: RequestHead) -> Plan:
     """``OPTIONS *`` asks for the methods there are (RFC 9110, 9.3.7)."""
-    return _fixed(head, Answer(204, b"", ALLOW))
+    return _fixed(head, HttpAnswer(204, b"", ALLOW))
 
 
-def _not_served(head: Head, allowed: str, hint: str) -> Plan:
+def _not_served(head: RequestHead, allowed: str, hint: str) -> Plan:
     refusal = HttpRefusal(405, "http.method", f"{head.method} is not served here", hint)
     return _refused(head, refusal, f"allow: {allowed}\r\n".encode())
 
 
-def _state(respond: Callable[[], Answer], head: Head) -> Plan:
+def _state(respond: Callable[[], HttpAnswer], head: RequestHead) -> Plan:
     if head.method not in ("GET", "HEAD"):
         return _not_served(head, "GET, HEAD", "GET it")
-    return Plan(Kind.ANSWER, head, respond)
+    return Plan(PlanKind.ANSWER, head, respond)
 
 
-def _is_websocket(head: Head) -> bool:
+def _is_websocket(head: RequestHead) -> bool:
     """Whether the offer to speak WebSocket can be taken; others are ignored, and the request is answered as it is."""
     return head.method == "GET" and head.offer == b"websocket" and head.length == 0
 
 
-def visitor_of(head: Head, address: str | None) -> Visitor:
+def visitor_of(head: RequestHead, address: str | None) -> Visitor:
     """What the guard looks at in a request."""
     origins, authorizations = head.values(b"origin"), head.values(b"authorization")
     forwarded = any(name in FORWARDED for name, _ in head.headers)
@@ -159,7 +159,7 @@ def readable_by(origin: str) -> bytes:
     return b"access-control-allow-origin: " + origin.encode("latin-1") + b"\r\nvary: Origin\r\n"
 
 
-def preflight(head: Head) -> bytes:
+def preflight(head: RequestHead) -> bytes:
     """What a browser may send next: the methods there are, and the headers it asked for (Fetch standard, 4.8).
 
     Private Network Access (WICG): a page on the Internet asks whether it may reach this network.

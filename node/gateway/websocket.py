@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 
 from node.gateway.answers import HttpRefusal
 from node.gateway.limits import HttpLimits
-from node.gateway.link import Link
+from node.gateway.link import HttpLink
 from node.gateway.subscriptions import WebSocketSession
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
@@ -34,7 +34,7 @@ _log = logging.getLogger("websockets.server")
 
 
 def open_websocket(
-    link: Link, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
+    link: HttpLink, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
 ) -> WebSocketLine | HttpRefusal:
     """Answer the handshake whose head this is; why not, if it is none."""
     size_max = service.context.limits.body_size_max_bytes
@@ -50,7 +50,7 @@ def open_websocket(
     return WebSocketLine(link, service, protocol, rights, limits)
 
 
-class Allowance:
+class FrameAllowance:
     """How many frames that carry little a peer may send: some at once, then so many a second."""
 
     def __init__(self, burst: int, per_second: float, now: float) -> None:
@@ -70,7 +70,7 @@ class WebSocketLine:
     """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
 
     def __init__(
-        self, link: Link, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
+        self, link: HttpLink, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
     ) -> None:
         self._link = link
         self._limits = limits
@@ -88,7 +88,7 @@ class WebSocketLine:
         self._is_partial = False
         self._is_ponging = False
         """Whether a ping was sent and the peer has said nothing since."""
-        self._allowance = Allowance(limits.overhead_frames_burst, limits.overhead_frames_per_s, self._loop.time())
+        self._allowance = FrameAllowance(limits.overhead_frames_burst, limits.overhead_frames_per_s, self._loop.time())
         self._turn: asyncio.Handle | None = None
         self._sending = asyncio.Lock()
         self._taken = asyncio.Event()

@@ -17,7 +17,7 @@ from websockets.streams import StreamReader
 
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway
-from node.gateway.websocket import Allowance
+from node.gateway.websocket import FrameAllowance
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.unit.gateway.test_connections import SLOW, Generous, Held, until, used
@@ -160,7 +160,7 @@ def test_messages_in_pieces_and_behind_the_handshake(opcode: Opcode) -> None:
 
 
 def test_an_allowance_comes_back_with_time() -> None:
-    allowance = Allowance(burst=3, per_second=2.0, now=0.0)
+    allowance = FrameAllowance(burst=3, per_second=2.0, now=0.0)
     assert [allowance.take(1, 0.0) for _ in range(4)] == [True, True, True, False]
     assert allowance.take(1, 1.0)
     assert not allowance.take(3, 1.5)
