@@ -19,7 +19,7 @@ class Member(Protocol):
 
     @property
     def address(self) -> str | None:
-        """Of the peer."""
+        """The peer's IP address."""
 
     @property
     def idle_since(self) -> float:
@@ -46,7 +46,7 @@ class Place(Enum):
 
     SERVED = auto()
     SURPLUS = auto()
-    """To be told that all connections are in use."""
+    """A connection that is only answered that all are in use."""
     NONE = auto()
 
 

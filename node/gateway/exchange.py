@@ -15,7 +15,7 @@ from node.gateway.answers import CLOSE, CONTINUE, KEEP_ALIVE, NO_WORD, HttpAnswe
 from node.gateway.clock import DateLine
 from node.gateway.http1 import HttpFault, RequestParser, malformed, too_large
 from node.gateway.limits import HttpLimits
-from node.gateway.link import HttpLink
+from node.gateway.link import ClientLink
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
 from node.rpc.errors import InternalError, NodeBusy
@@ -45,7 +45,9 @@ class Phase(Enum):
 class HttpExchange:
     """The `Speaker` of a connection until it becomes a WebSocket."""
 
-    def __init__(self, link: HttpLink, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine) -> None:
+    def __init__(
+        self, link: ClientLink, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine
+    ) -> None:
         self._link = link
         self._service = service
         self._limits = limits
@@ -56,10 +58,10 @@ class HttpExchange:
         self._holding = service.held.holding()
         self._phase = Phase.FRESH
         self._plan: Plan | None = None
-        """Of the request that is being received or answered."""
+        """The request that is being received or answered."""
         self._parts: list[bytes] = []
         self._size = 0
-        """Of its body so far, bytes."""
+        """Bytes of its body so far."""
         self._task: asyncio.Task[None] | None = None
         """Makes its answer."""
         self._turn: asyncio.Handle | None = None

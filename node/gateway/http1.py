@@ -26,7 +26,7 @@ Field = tuple[bytes, bytes]
 
 END_OF_LINE, END_OF_HEAD = b"\r\n", b"\r\n\r\n"
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
-"""Of RFC 9110 and RFC 5789; others are answered like those of them that are not served."""
+"""The methods of RFC 9110 and RFC 5789; any other is refused with 405, which ends its connection."""
 _TOKEN = rb"[\w!#$%&'*+.^`|~-]"
 _BEGINNING = re.compile(_TOKEN)
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"+) ([!-~]+) HTTP/(\d)\.(\d)")
@@ -73,9 +73,9 @@ class RequestHead:
         self.headers = headers
         self.hosts = self.values(b"host")
         self.path = self._path(target)
-        """Of the target, without its query."""
+        """The path of the target, without its query."""
         self.length = self._length()
-        """Of the body, bytes; None if it is chunked."""
+        """Bytes of the body; None if it is chunked."""
         options = self.tokens(b"connection")
         self.keeps_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         """Whether the connection stays when the request is answered."""
@@ -384,7 +384,7 @@ class RequestParser(Generic[Plan]):
         return known
 
     def _check_beginning(self, begin: int) -> None:
-        """Refuse what is no request or too long, as soon as that is known. Raises `HttpFault`."""
+        """Refuse what is not a request or too long, as soon as that is known. Raises `HttpFault`."""
         data = self._received.data
         size = len(data) - begin
         if not size or (size == 1 and data[begin] == ord("\r")):

@@ -12,9 +12,9 @@ class HttpLimits:
     # Connections
     connections_max: int = 256
     connections_per_address_max: int = 128
-    """Of one address that is not a loopback address."""
+    """Those of one address that is not a loopback address."""
     surplus_max: int = 32
-    """Connections above the maximum that are accepted only to be told so."""
+    """Connections above the maximum that are accepted only for an answer that says so."""
     look_every_s: float = 1.0
     """How often connections are compared with their deadlines."""
     tls_handshake_s: float = 10.0
@@ -46,7 +46,7 @@ class HttpLimits:
     """The body of a request that is refused is read up to this size, and the connection stays; else it is closed."""
     chunk_line_bytes_max: int = 256
     chunk_overhead_bytes_max: int = 128 * 1024
-    """Of a chunked body: everything but its data."""
+    """All of a chunked body but its data."""
     pipelined_bytes_max: int = 64 * 1024
     """Received while an answer is made; then reading pauses."""
     requests_per_turn_max: int = 16
@@ -54,7 +54,7 @@ class HttpLimits:
 
     # WebSocket
     messages_unanswered_max: int = 1024
-    """Of a connection; then reading pauses."""
+    """For one connection; then reading pauses."""
     ping_every_s: float = 20.0
     """A silent peer is pinged, and has as long to answer."""
     slice_bytes: int = 4 * 1024
@@ -69,4 +69,4 @@ class HttpLimits:
     """And afterwards; a peer that sends more is disconnected."""
     fragment_bytes_min: int = 1024
     unsent_share: float = 0.5
-    """Of the bytes of large answers that the process holds (`RpcLimits.held_max_bytes`): most for one connection."""
+    """The most of `RpcLimits.held_max_bytes` that one connection's answers may hold."""

@@ -32,7 +32,7 @@ class Speaker(Protocol):
         """The peer sends no more; it may still wait for answers."""
 
     def expired(self) -> None:
-        """The time given with `HttpLink.allow` is up."""
+        """The time given with `ClientLink.allow` is up."""
 
     def make_room(self) -> None:
         """Close; the place is needed."""
@@ -47,14 +47,14 @@ class Speaker(Protocol):
         """The connection is gone."""
 
 
-class HttpLink(asyncio.Protocol):
+class ClientLink(asyncio.Protocol):
     """A connection of the listener, under a deadline from beginning to end."""
 
     def __init__(
         self,
         table: ConnectionTable,
         limits: HttpLimits,
-        speaker: Callable[[HttpLink], Speaker],
+        speaker: Callable[[ClientLink], Speaker],
         context: ssl.SSLContext | None = None,
     ) -> None:
         self._table = table
@@ -68,7 +68,7 @@ class HttpLink(asyncio.Protocol):
         self._discarded = 0
         self._securing: asyncio.Task[None] | None = None
         self._early = b""
-        """What came with the end of the TLS handshake, before we were told of it."""
+        """What arrived with the end of the TLS handshake, before the transport for it was known."""
         self.idle_since = 0.0
         """When it last did something that counts, on the loop's clock; infinity while it has work under way."""
         self.is_open = False
@@ -78,7 +78,7 @@ class HttpLink(asyncio.Protocol):
         self.is_surplus = False
         """Whether it is one more than are served."""
         self.address: str | None = None
-        """Of the peer."""
+        """The peer's IP address."""
 
     # -- for the speaker ----------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
 from node.gateway.guard import GuardRules, loopback
 from node.gateway.limits import HttpLimits
-from node.gateway.link import HttpLink
+from node.gateway.link import ClientLink
 from node.gateway.routes import Routes
 from node.rpc.service import RpcService
 
@@ -69,11 +69,11 @@ async def serve_http(
     routes = Routes(service, rules or GuardRules(), is_ready)
     table, date = ConnectionTable(limits), DateLine()
 
-    def speaker(link: HttpLink) -> HttpExchange:
+    def speaker(link: ClientLink) -> HttpExchange:
         return HttpExchange(link, service, routes, limits, date)
 
-    def connect() -> HttpLink:
-        return HttpLink(table, limits, speaker, context)
+    def connect() -> ClientLink:
+        return ClientLink(table, limits, speaker, context)
 
     server = await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=BACKLOG)
     host, port = bound.getsockname()[:2]

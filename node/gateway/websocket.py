@@ -17,7 +17,7 @@ from websockets.server import ServerProtocol
 
 from node.gateway.answers import HttpRefusal
 from node.gateway.limits import HttpLimits
-from node.gateway.link import HttpLink
+from node.gateway.link import ClientLink
 from node.gateway.subscriptions import WebSocketSession
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
@@ -34,7 +34,7 @@ _log = logging.getLogger("websockets.server")
 
 
 def open_websocket(
-    link: HttpLink, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
+    link: ClientLink, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
 ) -> WebSocketLine | HttpRefusal:
     """Answer the handshake whose head this is; why not, if it is none."""
     size_max = service.context.limits.body_size_max_bytes
@@ -43,7 +43,7 @@ def open_websocket(
     request = next(iter(protocol.events_received()), None)
     response = protocol.accept(request) if isinstance(request, Request) else None
     if response is None or response.status_code != 101:
-        message = str(protocol.handshake_exc) or "this is no handshake"
+        message = str(protocol.handshake_exc) or "this is not a handshake"
         return HttpRefusal(400, "http.websocket", f"no WebSocket: {message:.200}", HANDSHAKE_HINT)
     protocol.send_response(response)
     link.write(b"".join(protocol.data_to_send()))
@@ -70,7 +70,7 @@ class WebSocketLine:
     """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
 
     def __init__(
-        self, link: HttpLink, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
+        self, link: ClientLink, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
     ) -> None:
         self._link = link
         self._limits = limits
@@ -79,12 +79,12 @@ class WebSocketLine:
         unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
         self._session = WebSocketSession(service, self, rights, unsent_max, self._answered)
         self._holding = service.held.holding()
-        """Of a message that has not arrived completely."""
+        """The bytes of a message that has not arrived completely."""
         self._received = bytearray()
         """What has not been looked at."""
         self._parts: list[bytes] = []
         self._size = 0
-        """Of the unfinished message, bytes."""
+        """Bytes of the unfinished message."""
         self._is_partial = False
         self._is_ponging = False
         """Whether a ping was sent and the peer has said nothing since."""

@@ -26,7 +26,7 @@ from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
 from node.gateway.guard import GuardRules
 from node.gateway.limits import HttpLimits
-from node.gateway.link import HttpLink
+from node.gateway.link import ClientLink
 from node.gateway.routes import Routes
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -100,7 +100,7 @@ class Stack:
     async def feed(self, segments: list[bytes]) -> Outcome:
         """One connection that receives these; it must end when the peer has ended."""
         table = ConnectionTable(LIMITS)
-        link = HttpLink(table, LIMITS, lambda one: HttpExchange(one, self.service, self._routes, LIMITS, self._date))
+        link = ClientLink(table, LIMITS, lambda one: HttpExchange(one, self.service, self._routes, LIMITS, self._date))
         transport = MemoryTransport()
         link.connection_made(transport)
         for segment in segments:
@@ -116,7 +116,7 @@ class Stack:
         return outcome
 
     @staticmethod
-    async def _settle(link: HttpLink, transport: MemoryTransport) -> None:
+    async def _settle(link: ClientLink, transport: MemoryTransport) -> None:
         """Until nothing is under way."""
         before = -1
         async with asyncio.timeout(20):
