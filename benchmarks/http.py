@@ -106,7 +106,10 @@ def over_http(port: int, body: bytes, clients: int) -> Callable[[int], None]:
     """Sends so many requests when called, over connections that take turns."""
     peers = [connect(port) for _ in range(clients)]
     request = HEAD % len(body) + body
-    answer = ask(peers[0], request, 0)
+    peers[0].sendall(request)
+    answer = b""
+    while not answer.endswith(b"}"):
+        answer += peers[0].recv(65_536)
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b"result" in answer or answer.endswith(b"{}"), answer
 

@@ -59,12 +59,18 @@ class WebSocketSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unsent = 0
         """Bytes of answers that wait to be sent."""
+        self._unanswered_bytes = 0
         self._client = ConnectedClient()
 
     @property
     def unanswered(self) -> int:
         """Messages without their answers."""
         return len(self._tasks)
+
+    @property
+    def unanswered_bytes(self) -> int:
+        """Bytes of those messages."""
+        return self._unanswered_bytes
 
     def receive(self, body: bytes) -> None:
         """Answer a message, at once or when its answer is made."""
@@ -81,7 +87,8 @@ class WebSocketSession:
                 return
         task = asyncio.get_running_loop().create_task(self._answer(begun, holding, sent))
         self._tasks.add(task)
-        task.add_done_callback(self._answered)
+        self._unanswered_bytes += len(body)
+        task.add_done_callback(partial(self._answered, len(body)))
 
     def close(self) -> None:
         """The peer is gone: end what is done for it."""
@@ -89,8 +96,9 @@ class WebSocketSession:
         for task in [*self._tasks, *self._subscriptions.values()]:
             task.cancel()
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
+    def _answered(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._unanswered_bytes -= size
         self._on_room()
 
     async def _answer(

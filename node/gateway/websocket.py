@@ -202,7 +202,11 @@ class WebSocketLine:
 
     @property
     def _is_blocked(self) -> bool:
-        is_full = self._session.unanswered >= self._limits.messages_unanswered_max
+        session, limits = self._session, self._limits
+        is_full = (
+            session.unanswered >= limits.messages_unanswered_max
+            or session.unanswered_bytes >= limits.messages_unanswered_bytes_max
+        )
         return self._turn is not None or self._link.is_behind or is_full
 
     def _next_turn(self) -> None:

@@ -1,4 +1,4 @@
-"""WebSocket frames by hand: what a peer may send is counted, what it leaves unread is bounded, and each end is told."""
+"""WebSocket frames by hand: what a peer may send is counted, what it leaves unread bounded, and each end has a code."""
 
 from __future__ import annotations
 
@@ -209,6 +209,25 @@ def test_unread_answers_of_one_connection_leave_room_for_others() -> None:
         await until(lambda: service.held.bound()[0] == 0)
 
     tried(work, backend=Generous(), rpc=RpcLimits(held_max_bytes=40_000_000))
+
+
+def test_no_more_is_read_than_can_be_answered() -> None:
+    """Messages of a few KB, compressed, became gigabytes."""
+    backend = Held()
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        peer.send(frame(TEXT, SLOW.ljust(90_000)) * 20)
+        await until(lambda: backend.begun > 0)
+        await asyncio.sleep(0.2)
+        assert 100_000 < service.held.bound()[0] < 400_000
+        backend.free.set()
+        for _ in range(20):
+            assert json.loads((await peer.frame()).data)["result"] == "0x2a"
+        await until(lambda: service.held.bound()[0] == 0)
+        peer.writer.close()
+
+    tried(work, HttpLimits(messages_unanswered_bytes_max=200_000), backend)
 
 
 def test_answers_come_whole_and_in_any_number_once_they_are_read() -> None:
