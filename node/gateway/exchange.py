@@ -19,6 +19,7 @@ from node.gateway.link import ClientLink
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
 from node.rpc.errors import InternalError, NodeBusy
+from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient
 
@@ -175,8 +176,9 @@ class HttpExchange:
             link.set_busy(self._task is not None)
         if answered or before not in (self._phase, Phase.FRESH):
             link.allow(seconds)
-        link.read(not self._is_blocked or self._parser.buffered < limits.pipelined_bytes_max)
-        if self._is_last and not self._is_blocked:
+        is_blocked = self._is_blocked
+        link.read(not is_blocked or self._parser.buffered < limits.pipelined_bytes_max)
+        if self._is_last and not is_blocked:
             self._end_input()
 
     def _end_input(self) -> None:
@@ -206,10 +208,11 @@ class HttpExchange:
         if part and plan.kind is PlanKind.CALL:
             self._parts.append(part)
             self._size += len(part)
-            try:
-                self._holding.hold(self._size)
-            except NodeBusy as busy:
-                raise HttpFault(_busy(busy)) from None
+            if self._size > SMALL_BYTES:
+                try:
+                    self._holding.hold(self._size)
+                except NodeBusy as busy:
+                    raise HttpFault(_busy(busy)) from None
         return self._parser.is_complete
 
     def _answer(self, plan: Plan) -> None:
@@ -246,7 +249,8 @@ class HttpExchange:
         """The answer of a call. Raises `NodeBusy`."""
         if answer is None:
             return NO_CONTENT
-        self._holding.hold(len(answer))
+        if len(answer) > SMALL_BYTES:
+            self._holding.hold(len(answer))
         return HttpAnswer(200, answer)
 
     def _give(self, answer: HttpAnswer) -> None:
