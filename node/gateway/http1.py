@@ -392,13 +392,15 @@ class RequestParser(Generic[Plan]):
         if not self._is_line_checked:
             if not _BEGINNING.match(data, begin):
                 raise malformed("this is not HTTP")
-            end = data.find(END_OF_LINE, begin)
             limit = self._limits.request_line_bytes_max
-            if (size - 1 if end < 0 else end - begin) > limit:
+            end = data.find(b"\n", begin, begin + limit + len(END_OF_LINE)) - 1
+            if end < 0 and size > limit + 1:
                 message = f"a request line has at most {limit} bytes"
                 raise HttpFault(HttpRefusal(414, "http.too_large", message, "POST the request to / as a body"))
             if end < 0:
                 return
+            if data[end] != ord("\r"):
+                raise malformed("a line ends with CR and LF")
             check_request_line(bytes(data[begin:end]))
             self._is_line_checked = True
         if size > self._limits.head_bytes_max + len(END_OF_HEAD) - 1 and data.find(END_OF_HEAD, begin) < 0:

@@ -96,7 +96,7 @@ class Routes:
     def _websocket(head: RequestHead) -> Plan:
         if _is_websocket(head):
             return Plan(PlanKind.WEBSOCKET, head)
-        return _refused(head, NO_WEBSOCKET, b"upgrade: websocket\r\nsec-websocket-version: 13\r\n")
+        return _refused(head, NO_WEBSOCKET, b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n")
 
     def _health(self) -> HttpAnswer:
         return _json({"status": "alive"})

@@ -115,6 +115,7 @@ REFUSED = {
     "TLS": Case(bytes.fromhex("16030100f5010000f10303"), (400,), True),
     "two empty lines before": Case(b"\r\n\r\n" + post(), (400,), True),
     "bare line feeds": Case(post().replace(b"\r\n", b"\n") + b"\r\n\r\n", (400,), True),
+    "bare line feeds only": Case(get().replace(b"\r\n", b"\n"), (400,), True),
     "one bare line feed": Case(get(b"A: b\nContent-Length: 3"), (400,), True),
     "a bare carriage return": Case(get(b"A: b\rContent-Length: 3"), (400,), True),
     "NUL": Case(get(b"A: b\0"), (400,), True),
