@@ -26,6 +26,7 @@ ALL = "GET, HEAD, POST, OPTIONS"
 ALLOW = f"allow: {ALL}\r\n".encode()
 NO_PATH = HttpRefusal(404, "http.path", "nothing is served at this path", "POST to /, or open a WebSocket at /ws")
 NO_WEBSOCKET = HttpRefusal(426, "http.websocket", "a WebSocket is served here", "send the handshake of RFC 6455")
+WEBSOCKET_OFFER = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
 NO_JSON = HttpRefusal(
     415, "http.content_type", "the body is not declared as JSON", "send Content-Type: application/json"
 )
@@ -96,7 +97,7 @@ class Routes:
     def _websocket(head: RequestHead) -> Plan:
         if _is_websocket(head):
             return Plan(PlanKind.WEBSOCKET, head)
-        return _refused(head, NO_WEBSOCKET, b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n")
+        return _refused(head, NO_WEBSOCKET, WEBSOCKET_OFFER)
 
     def _health(self) -> HttpAnswer:
         return _json({"status": "alive"})
