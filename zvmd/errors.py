@@ -61,9 +61,14 @@ __all__ = [
     "HttpConnectionsInUse",
     "HttpContentTypeRefused",
     "HttpHeadersRefused",
+    "HttpMalformed",
     "HttpMethodRefused",
+    "HttpPathRefused",
     "HttpRefused",
+    "HttpRequestTooLate",
+    "HttpRequestTooLong",
     "HttpTokenRefused",
+    "HttpWebSocketRefused",
     "IndexDamaged",
     "IndexLocked",
     "InitcodeTooLarge",
@@ -728,16 +733,46 @@ class HttpHeadersRefused(HttpRefused):
     code = "http.headers"
 
 
+class HttpMalformed(HttpRefused):
+    """The request is not HTTP/1.1, or could be read in two ways."""
+
+    code = "http.malformed"
+
+
 class HttpMethodRefused(HttpRefused):
     """Requests are sent with POST."""
 
     code = "http.method"
 
 
+class HttpPathRefused(HttpRefused):
+    """Nothing is served at this path."""
+
+    code = "http.path"
+
+
+class HttpRequestTooLate(HttpRefused):
+    """The request did not arrive completely in time."""
+
+    code = "http.timeout"
+
+
+class HttpRequestTooLong(HttpRefused):
+    """The request line or the headers are too long."""
+
+    code = "http.too_large"
+
+
 class HttpTokenRefused(HttpRefused):
     """The token in the Authorization header is not the node's."""
 
     code = "http.token"
+
+
+class HttpWebSocketRefused(HttpRefused):
+    """A WebSocket is served here, and the request was no handshake for one."""
+
+    code = "http.websocket"
 
 
 # The QUIC protocol

@@ -3,7 +3,6 @@
 ZvmdError
 ├── GenesisMismatch        node.genesis_mismatch    exit 78
 ├── PortUnavailable        node.port                exit 69
-├── ListenerEnded          node.listener
 └── Unreachable            node.unreachable         exit 69
 """
 
@@ -26,14 +25,6 @@ class PortUnavailable(ZvmdError):
     code = "node.port"
     hint = "choose another with --http-port or --quic-port (0: any), or stop what listens there"
     exit_code = EXIT_UNAVAILABLE
-
-
-class ListenerEnded(ZvmdError):
-    """A listener ended by itself; the node ends with it."""
-
-    code = "node.listener"
-    rpc_code = -32000
-    hint = "start the node again; please report this with the log"
 
 
 class Unreachable(ZvmdError):

@@ -81,7 +81,7 @@ async def run_daemon(
         parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
-        await servers.until(stopped)
+        await stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:

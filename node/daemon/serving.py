@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import socket
 from collections.abc import Callable
@@ -15,10 +14,11 @@ import structlog
 
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
-from node.daemon.errors import ListenerEnded, PortUnavailable
-from node.gateway.app import Gateway, serve_http
-from node.gateway.app import open_socket as open_tcp_socket
+from node.daemon.errors import PortUnavailable
 from node.gateway.guard import GuardRules, loopback
+from node.gateway.limits import HttpLimits
+from node.gateway.listener import Gateway, serve_http
+from node.gateway.listener import open_socket as open_tcp_socket
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -53,15 +53,6 @@ class Servers:
         self.wire.use_certificate(tls)
         return f"valid until {tls.not_after:%Y-%m-%d}"
 
-    async def until(self, stopped: asyncio.Event) -> None:
-        """Wait for ``stopped``. If the HTTP listener ends first, raises its error or `ListenerEnded`."""
-        order = asyncio.ensure_future(stopped.wait())
-        await asyncio.wait([order, self.gateway.task], return_when=asyncio.FIRST_COMPLETED)
-        order.cancel()
-        if not stopped.is_set():
-            self.gateway.task.result()
-            raise ListenerEnded("the HTTP listener ended by itself")
-
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
         return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
@@ -88,7 +79,7 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
     wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
+    gateway = await serve_http(service, tcp, rules, limits=http_limits(settings))
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)
@@ -128,6 +119,14 @@ def local_address(address: str) -> str:
     """
     host, _, port = address.rpartition(":")
     return f"{EVERY_ADDRESS.get(host, host)}:{port}"
+
+
+def http_limits(settings: Settings) -> HttpLimits:
+    """The limits of HTTP connections from the settings."""
+    limits = settings.limits
+    return HttpLimits(
+        connections_max=limits.http_connections, connections_per_address_max=limits.connections_per_peer
+    )
 
 
 def wire_limits(settings: Settings) -> WireLimits:

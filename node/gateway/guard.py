@@ -28,6 +28,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from node.gateway.answers import HttpRefusal
 from node.ops.errors import InvalidSetting
 from node.rpc.rights import EVERYTHING, STANDARD, Rights
 from node.settings import HttpSettings
@@ -182,16 +183,6 @@ class Visitor(NamedTuple):
     authorizations: tuple[str, ...] = ()
     forwarded: bool = False
     """It has a header of `FORWARDED`."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpRefusal:
-    """The answer to a request that is refused."""
-
-    status: int
-    code: str
-    message: str
-    hint: str
 
 
 class Verdict(NamedTuple):

@@ -1,208 +1,261 @@
-"""``/ws``: JSON-RPC over WebSocket with ``eth_subscribe``: new heads, logs, pending transactions, ``syncing``."""
+"""WebSocket on one connection (RFC 6455): the handshake, frames in, messages out. The framing is `websockets`'.
+
+Everything a peer may send is counted: whole messages by how many are unanswered, control frames and small fragments
+by an allowance, bytes of an unfinished message by the budget of large bodies.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from functools import partial
-from typing import Any, TypeVar
+import logging
 
-import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
-from chain.errors import ZvmdError
-from node.api.errors import InvalidParams, LimitExceeded
-from node.gateway.http import TAKE_ANSWER_S
-from node.rpc.call_fields import addresses_of, topics_of
-from node.rpc.errors import NodeBusy, error_object
-from node.rpc.format import data, header_object, log_object, transaction_object
+from node.gateway.answers import HttpRefusal
+from node.gateway.limits import HttpLimits
+from node.gateway.link import ClientLink
+from node.gateway.subscriptions import WebSocketSession
+from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
-from node.rpc.methods.eth_logs import sealed_ref
-from node.rpc.methods.sessions import watch_params
-from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
-from node.rpc.streams import head_stream, log_stream
-from node.rpc.work import ConnectedClient, ConnectionMethods
-from storage.blocks.logs import FoundLog
 
-Item = TypeVar("Item")
-
-WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
-TAKING_LOOK_S = 0.02
-"""How often to check whether the peer has received a large answer, whose bytes count as held until then."""
-REQUESTS_MAX = 1024
-"""Most unanswered messages of a connection; reading pauses above."""
-NO_END = 2**64
-"""Above every block's number."""
+HANDSHAKE_HINT = "send the handshake of RFC 6455: a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"
+DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+DEFLATE = ServerPerMessageDeflateFactory(
+    server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
+)
+"""Compression where the client offers it, with 20 KiB of state for a connection instead of 300."""
+_log = logging.getLogger("websockets.server")
 
 
-class WebSocketSession:
-    """One connection."""
+def open_websocket(
+    link: ClientLink, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
+) -> WebSocketLine | HttpRefusal:
+    """Answer the handshake whose head this is; why not, if it is none."""
+    size_max = service.context.limits.body_size_max_bytes
+    protocol = ServerProtocol(extensions=[DEFLATE], max_size=size_max, logger=_log)
+    protocol.receive_data(raw_head)
+    request = next(iter(protocol.events_received()), None)
+    response = protocol.accept(request) if isinstance(request, Request) else None
+    if response is None or response.status_code != 101:
+        message = str(protocol.handshake_exc) or "this is not a handshake"
+        return HttpRefusal(400, "http.websocket", f"no WebSocket: {message:.200}", HANDSHAKE_HINT)
+    protocol.send_response(response)
+    link.write(b"".join(protocol.data_to_send()))
+    return WebSocketLine(link, service, protocol, rights, limits)
 
-    def __init__(self, service: RpcService, socket: WebSocket, rights: Rights) -> None:
-        self._service = service
-        self._socket = socket
-        self._rights = rights
-        self._subscriptions: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._free = asyncio.Semaphore(REQUESTS_MAX)
+
+class FrameAllowance:
+    """How many frames that carry little a peer may send: some at once, then so many a second."""
+
+    def __init__(self, burst: int, per_second: float, now: float) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._left = float(burst)
+        self._at = now
+
+    def take(self, count: int, now: float) -> bool:
+        """Whether so many more are allowed."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second) - count
+        self._at = now
+        return self._left >= 0
+
+
+class WebSocketLine:
+    """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
+
+    def __init__(
+        self, link: ClientLink, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
+    ) -> None:
+        self._link = link
+        self._limits = limits
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
+        self._session = WebSocketSession(service, self, rights, unsent_max, self._answered)
+        self._holding = service.held.holding()
+        """The bytes of a message that has not arrived completely."""
+        self._received = bytearray()
+        """What has not been looked at."""
+        self._parts: list[bytes] = []
+        self._size = 0
+        """Bytes of the unfinished message."""
+        self._is_partial = False
+        self._is_ponging = False
+        """Whether a ping was sent and the peer has said nothing since."""
+        self._allowance = FrameAllowance(limits.overhead_frames_burst, limits.overhead_frames_per_s, self._loop.time())
+        self._turn: asyncio.Handle | None = None
         self._sending = asyncio.Lock()
-        self._client = ConnectedClient()
+        self._taken = asyncio.Event()
+        self._taken.set()
+        link.allow(limits.ping_every_s)
+        link.set_busy(False)
 
-    async def run(self) -> None:
-        """Serve until the peer leaves."""
-        await self._socket.accept()
+    # -- for the link -------------------------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        self._is_ponging = False
+        self._received += data
+        self._advance()
+
+    def drained(self) -> None:
+        """The peer has taken everything."""
+        self._taken.set()
+        self._advance()
+
+    def ended(self) -> None:
+        """The peer sends no more: it has gone, as a WebSocket ends with a frame that says so."""
+        self._link.close()
+
+    def expired(self) -> None:
+        """A message takes too long, or the peer is silent: ask whether it is there, once."""
+        if self._is_partial:
+            self._close(CloseCode.POLICY_VIOLATION, "the message did not arrive completely in time")
+        elif self._is_ponging:
+            self._close(CloseCode.INTERNAL_ERROR, "no answer to a ping")
+        else:
+            self._is_ponging = True
+            self._protocol.send_ping(b"zvmd")
+            self._flush()
+            self._link.allow(self._limits.ping_every_s)
+
+    def make_room(self) -> None:
+        """Close; the place is needed."""
+        self._close(CloseCode.TRY_AGAIN_LATER, "all connections are in use")
+
+    def stop(self) -> None:
+        """The node stops."""
+        self._close(CloseCode.SERVICE_RESTART, "the node stops")
+
+    def end(self) -> None:
+        """The node has stopped."""
+        self._link.close()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self._turn is not None:
+            self._turn.cancel()
+        self._holding.release()
+        self._taken.set()
+        self._session.close()
+
+    # -- for the session ----------------------------------------------------------------------------
+
+    def send_at_once(self, message: bytes) -> bool:
+        """Send if the peer has taken everything before it; whether it did."""
+        if self._sending.locked() or self._link.is_behind:
+            return False
+        self._send(message)
+        return not self._link.is_behind
+
+    async def send(self, message: bytes) -> None:
+        """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
+        async with self._sending:
+            await self._taken.wait()
+            self._send(message)
+            await self._taken.wait()
+
+    def _send(self, message: bytes) -> None:
+        if self._link.is_open and self._protocol.state is State.OPEN:
+            self._protocol.send_text(message)
+            self._flush()
+            self._touch()
+
+    def _answered(self) -> None:
+        """The session has answered a message."""
+        self._touch()
+        self._advance()
+
+    def _touch(self) -> None:
+        """Something happened that counts."""
+        self._link.set_busy(self._session.unanswered > 0)
+
+    # -- frames -------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Look at what was received, as far as this turn and the limits allow."""
+        frames = size = 0
+        limits = self._limits
+        while self._received and self._link.is_open and not self._is_blocked:
+            if frames >= limits.frames_per_turn_max or size >= limits.inflated_bytes_per_turn_max:
+                self._turn = self._loop.call_soon(self._next_turn)
+                break
+            part = bytes(self._received[: limits.slice_bytes])
+            del self._received[: limits.slice_bytes]
+            self._protocol.receive_data(part)
+            events = self._protocol.events_received()
+            self._flush()
+            for frame in events:
+                assert isinstance(frame, Frame)
+                frames += 1
+                size += len(frame.data)
+                self._take(frame)
+            if self._protocol.state is not State.OPEN:
+                self._link.finish()
+        self._mark()
+
+    @property
+    def _is_blocked(self) -> bool:
+        session, limits = self._session, self._limits
+        is_full = (
+            session.unanswered >= limits.messages_unanswered_max
+            or session.unanswered_bytes >= limits.messages_unanswered_bytes_max
+        )
+        return self._turn is not None or self._link.is_behind or is_full
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        self._advance()
+
+    def _take(self, frame: Frame) -> None:
+        """A frame has arrived."""
+        is_small = len(frame.data) < self._limits.fragment_bytes_min
+        is_whole = frame.fin and frame.opcode is not Opcode.CONT
+        overhead = frame.opcode not in DATA or (is_small and not is_whole)
+        if overhead and not self._allowance.take(1, self._loop.time()):
+            self._close(CloseCode.POLICY_VIOLATION, "too many control frames or small fragments")
+        if frame.opcode not in DATA:
+            return
+        self._parts.append(bytes(frame.data))
+        self._size += len(frame.data)
+        if frame.fin and self._link.is_open:
+            body, self._parts, self._size = b"".join(self._parts), [], 0
+            self._holding.release()
+            self._session.receive(body)
+            self._touch()
+
+    def _mark(self) -> None:
+        """Set the time for what is waited for, and whether more is received meanwhile."""
+        if not self._link.is_open:
+            return
+        waiting = len(self._protocol.reader.buffer)
         try:
-            while True:
-                message = await self._socket.receive()
-                if message["type"] == "websocket.disconnect":
-                    break
-                text = message.get("text")
-                body = text.encode("utf-8", "surrogatepass") if text is not None else message.get("bytes") or b""
-                await self._free.acquire()
-                task = asyncio.create_task(self._serve(body))
-                self._tasks.add(task)
-                task.add_done_callback(self._served)
-        except WebSocketDisconnect:
-            pass
-        finally:
-            self._client.leave()
-            for task in [*self._tasks, *self._subscriptions.values()]:
-                task.cancel()
-
-    def _served(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._free.release()
-
-    async def _serve(self, body: bytes) -> None:
-        holding, sent = self._service.held.holding(), asyncio.Event()
-        try:
-            holding.hold(len(body))
-            methods = self.methods(sent)
-            answer = await self._service.answer(body, self._client, rights=self._rights, methods=methods)
-            if answer is not None:
-                holding.hold(len(answer))
-                await self._send(answer)
+            self._holding.hold(self._size + waiting)
         except NodeBusy as busy:
-            await self._send(self._service.dispatcher.encode_error(None, busy))
-        finally:
-            sent.set()
-            holding.release()
+            self._close(CloseCode.TRY_AGAIN_LATER, str(busy)[:100])
+            return
+        is_partial = bool(self._parts) or waiting > 0
+        if is_partial != self._is_partial or not is_partial:
+            self._link.allow(self._limits.request_s if is_partial else self._limits.ping_every_s)
+        self._is_partial = is_partial
+        self._link.read(not self._is_blocked or len(self._received) < SMALL_BYTES)
 
-    async def _send(self, answer: bytes) -> None:
-        try:
-            async with self._sending, asyncio.timeout(TAKE_ANSWER_S):
-                await self._socket.send_text(answer.decode())
-                while len(answer) > SMALL_BYTES and self._socket.state.peer.is_behind:
-                    await asyncio.sleep(TAKING_LOOK_S)  # the server tells only the next one who sends
-        except TimeoutError:
-            self._socket.state.peer.abort()
-        except (RuntimeError, WebSocketDisconnect):
-            return  # the peer has left
+    def _close(self, code: CloseCode, reason: str) -> None:
+        """Say why, and close."""
+        if self._link.is_open and self._protocol.state is State.OPEN:
+            self._protocol.send_close(code, reason)
+            self._flush()
+        self._link.finish()
 
-    def methods(self, sent: asyncio.Event) -> ConnectionMethods:
-        """Methods of this connection. The answer that names a subscription is sent before its first item."""
-        return {
-            "eth_subscribe": partial(self._subscribe, sent),
-            "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
-            WATCH: partial(self._watch, sent),
-            UNWATCH: partial(self._unsubscribe, UNWATCH),
-        }
-
-    def _subscribe(self, sent: asyncio.Event, params: Any) -> str:
-        kind, *options = _named("eth_subscribe", params)
-        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription", sent)
-
-    def _watch(self, sent: asyncio.Event, params: Any) -> str:
-        ref, cursor = watch_params(params)
-        sessions = self._service.context.need_sessions()
-        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event", sent)
-
-    def _unsubscribe(self, method: str, params: Any) -> bool:
-        task = self._subscriptions.pop(_named(method, params)[0], None)
-        if task is not None:
-            task.cancel()
-        return task is not None
-
-    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> str:
-        """Start a subscription whose items are sent as notifications of ``method``; returns its id."""
-        limit = self._service.context.limits.subscriptions_max
-        if len(self._subscriptions) >= limit:
-            raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
-        name = f"0x{secrets.randbits(128):032x}"
-        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, sent))
-        return name
-
-    def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
-        backend, readers = self._service.backend, self._service.readers
-        if kind == "newHeads":
-            return _map(head_stream(backend, readers, None), header_object)
-        if kind == "newPendingTransactions":
-            return self._transactions(options)
-        if kind == "syncing":
-            return _nothing()
-        if kind != "logs":
-            there = "newHeads, logs, newPendingTransactions, syncing"
-            raise InvalidParams(f"no subscription {shown(kind)}; there are {there}")
-        given = json_object({} if options is None else options)
-        addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
-        first, last = _bound(given.get("fromBlock"), 0), _bound(given.get("toBlock"), NO_END)
-        if first > last:
-            raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
-        logs = log_stream(backend, readers, addresses, topics, None)
-        return _map(_between(logs, first, last), log_object)
-
-    def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
-        """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
-        arrivals = self._service.backend.arrivals()
-        if options is not None and boolean(options):
-            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
-        return _map(arrivals, lambda item: data(item.transaction.hash))
-
-    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
-        try:
-            async with aclosing(pages):  # type: ignore[type-var]
-                async for page in pages:
-                    await sent.wait()
-                    for item in page:
-                        await self._notify(method, {"subscription": name, "result": item})
-        except ZvmdError as error:
-            await sent.wait()
-            await self._notify(method, {"subscription": name, "error": error_object(error)})
-        finally:
-            self._subscriptions.pop(name, None)
-
-    async def _notify(self, method: str, params: dict[str, Any]) -> None:
-        await self._send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
-
-
-def _named(method: str, params: Any) -> list[Any]:
-    """The parameters of a method whose first one is a string."""
-    if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
-        raise InvalidParams(f"{method} takes a list beginning with a string")
-    return params
-
-
-async def _nothing() -> AsyncIterator[list[Any]]:
-    """The subscription to ``syncing``: a chain of one node is never behind, so it never reports anything."""
-    await asyncio.Event().wait()
-    yield []
-
-
-def _bound(value: Any, default: int) -> int:
-    """One end of a subscription's range of blocks. As in geth, only new logs are sent, and only of these blocks."""
-    number = None if value is None else sealed_ref(block_ref(value)).number
-    return default if number is None else number
-
-
-async def _between(pages: AsyncIterator[list[FoundLog]], first: int, last: int) -> AsyncIterator[list[FoundLog]]:
-    async for page in pages:
-        yield [entry for entry in page if first <= entry.block_number <= last]
-
-
-async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:
-    async for page in pages:
-        yield [form(item) for item in page]
+    def _flush(self) -> None:
+        """Send what the protocol has to say."""
+        if said := b"".join(self._protocol.data_to_send()):
+            self._link.write(said)
+            if self._link.is_behind:
+                self._taken.clear()

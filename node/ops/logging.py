@@ -18,8 +18,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "pretty", "json"]
 
 NOISY = {
-    "uvicorn.access": logging.WARNING,
-    "uvicorn.error": logging.WARNING,
+    "websockets.server": logging.WARNING,
     "apscheduler": logging.ERROR,
     "alembic": logging.WARNING,
 }

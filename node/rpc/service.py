@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -58,18 +58,41 @@ class RpcService:
     ) -> bytes | None:
         """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications.
 
-        ``client`` is the connection's; ``methods`` are those that only this connection has.
+        ``client`` is the connection's; ``methods`` are those that only this connection has. Raises `NodeBusy`.
         """
+        answer = self.begin(body, client, rights=rights, methods=methods)
+        return await answer if isinstance(answer, Coroutine) else answer
+
+    def begin(
+        self,
+        body: bytes,
+        client: ConnectedClient | None = None,
+        *,
+        rights: Rights = EVERYTHING,
+        methods: ConnectionMethods | None = None,
+    ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
+        """`answer` if nothing has to be waited for, else the coroutine that has it."""
+        client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
-            with (client or ConnectedClient()).working(self.context.limits, methods=methods) as work:
-                decoding = self.readers.run(lambda: self._decoded(body, rights), work)
-                return await self._answer_decoded(await decoding, work)
+            return self._answer_large(body, client, rights, methods)
         decoded = self._decoded(body, rights)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
             return self._encoded(decoded.requests[0])()
-        with (client or ConnectedClient()).working(self.context.limits, methods=methods) as work:
+        return self._answer_small(decoded, client, methods)
+
+    async def _answer_large(
+        self, body: bytes, client: ConnectedClient, rights: Rights, methods: ConnectionMethods | None
+    ) -> bytes | None:
+        with client.working(self.context.limits, methods=methods) as work:
+            decoding = self.readers.run(lambda: self._decoded(body, rights), work)
+            return await self._answer_decoded(await decoding, work)
+
+    async def _answer_small(
+        self, decoded: Body, client: ConnectedClient, methods: ConnectionMethods | None
+    ) -> bytes | None:
+        with client.working(self.context.limits, methods=methods) as work:
             return await self._answer_decoded(decoded, work)
 
     def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:

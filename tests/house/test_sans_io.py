@@ -18,7 +18,10 @@ PURE = (
     "node/rpc/format.py",
     "node/rpc/params.py",
     "node/rpc/strict_json.py",
+    "node/gateway/answers.py",
     "node/gateway/guard.py",
+    "node/gateway/http1.py",
+    "node/gateway/routes.py",
     "zvmd/frames.py",
 )
 FORBIDDEN = {"asyncio", "socket", "ssl", "os", "pathlib", "time", "datetime", "random", "secrets", "threading", "qh3"}

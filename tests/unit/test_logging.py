@@ -93,7 +93,7 @@ def test_a_kind_that_comes_often_is_limited_and_says_so(monkeypatch: pytest.Monk
         log.warning("refused", number=number)
         log.error("another kind") if number < 5 else None
         log.error("job failed", job="checkpoint" if number == 50 else "index")
-        logging.getLogger("uvicorn.error").warning(f"invalid request {number}")
+        logging.getLogger("websockets.server").warning(f"invalid request {number}")
     lines = [json.loads(line) for line in sink.text.splitlines()]
     kinds = [line["event"].split()[0] for line in lines]
     assert [kinds.count(kind) for kind in ("refused", "another", "invalid", "job")] == [BURST, 5, BURST, BURST + 1]
@@ -155,7 +155,7 @@ def test_nothing_in_a_line_steers_a_terminal(form: ours.Format) -> None:
     configure_logging("info", form, sink)
     hostile = "\x1b]0;title\x07\x9b2J\u202e\r\x7f"
     structlog.get_logger("zvmd").error(hostile, reason=hostile, raw=hostile.encode(), more={1: hostile})
-    logging.getLogger("uvicorn.error").warning(hostile)
+    logging.getLogger("websockets.server").warning(hostile)
     try:
         raise ValueError(hostile)
     except ValueError:

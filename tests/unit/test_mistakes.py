@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from node.cli.main import cli
 from node.daemon.serving import _bind
-from node.gateway.app import open_socket
+from node.gateway.listener import open_socket
 from node.ops.errors import InvalidSetting, UnknownSetting
 from node.rpc.elsewhere import INSTEAD
 from node.rpc.errors import MethodNotFound

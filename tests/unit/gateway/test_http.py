@@ -11,8 +11,9 @@ import pytest
 import websockets
 
 from node.auth.errors import UnsafeBind
-from node.gateway.app import build_app, open_socket, serve_http
 from node.gateway.guard import GuardRules
+from node.gateway.limits import HttpLimits
+from node.gateway.listener import open_socket, serve_http
 from node.rpc.limits import RpcLimits
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
@@ -24,12 +25,12 @@ EVERY_PAGE = GuardRules(origins=("*",))
 def ask(method: str, path: str = "/", rules: GuardRules | None = None, **options: Any) -> httpx.Response:
     async def run() -> httpx.Response:
         service = rpc_service(MemoryBackend(), RpcLimits(body_size_max_bytes=1000))
-        app = build_app(service, rules or GuardRules(), lambda: False)
-        transport = httpx.ASGITransport(app)  # type: ignore[arg-type]
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), rules, lambda: False)
         try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8545") as client:
+            async with httpx.AsyncClient(base_url="http://{}:{}".format(*gateway.address)) as client:
                 return await client.request(method, path, **options)
         finally:
+            await gateway.close()
             service.close()
 
     return asyncio.run(run())
@@ -121,33 +122,6 @@ def test_pages_may_read_refusals_too() -> None:
     assert status("GET", "/nothing") == 404
 
 
-def test_too_many_connections_are_told_in_the_same_words() -> None:
-    async def run() -> None:
-        service = rpc_service(MemoryBackend())
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), EVERY_PAGE, connections_max=1)
-        host, port = gateway.address
-        url = f"{host}:{port}"
-        async with httpx.AsyncClient(base_url=f"http://{url}", headers=JSON | {"origin": "null"}) as client:
-            try:
-                assert (await client.post("/", content=CALL)).status_code == 200
-                _, idle = await asyncio.open_connection(host, port)
-                async with httpx.AsyncClient(base_url=f"http://{url}") as other:
-                    full = await other.post("/", content=CALL, headers=JSON | {"origin": "null"})
-                assert full.status_code == 503
-                assert full.json()["error"]["data"]["code"] == "http.connections"
-                assert full.headers["access-control-allow-origin"] == "null"
-                assert full.headers["connection"] == "close"
-                with pytest.raises(websockets.InvalidStatus) as caught:
-                    await websockets.connect(f"ws://{url}/ws")
-                assert caught.value.response.status_code == 503
-                idle.close()
-            finally:
-                await gateway.close()
-                service.close()
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
 def test_bodies_that_skip_preflight_are_refused(kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind}
@@ -191,7 +165,8 @@ def test_a_request_that_never_becomes_whole_ends_its_connection(part: bytes) -> 
 
     async def run() -> bytes:
         service = rpc_service(MemoryBackend())
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.2)
+        limits = HttpLimits(request_s=0.2, look_every_s=0.05)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=limits)
         try:
             reader, writer = await asyncio.open_connection(*gateway.address)
             writer.write(part)
@@ -211,13 +186,14 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
 
     async def run() -> bytes:
         service = rpc_service(MemoryBackend())
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), stop_seconds=1)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=HttpLimits(stop_s=1.0))
         reader, writer = await asyncio.open_connection(*gateway.address)
         later = {"jsonrpc": "2.0", "id": 1, "method": "zvmd_read", "params": ["0x7fffffff", "eth_chainId", []]}
         future = json.dumps(later)
         writer.write(HEADER + b"%d\r\n\r\n" % len(future) + future.encode()[: len(future) - left_out])
-        while not gateway._server.server_state.tasks:
+        while not len(gateway.connections):
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
         await gateway.close()
         service.close()
         received = await asyncio.wait_for(reader.read(), 30)
@@ -233,7 +209,8 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
 def test_a_connection_between_two_requests_and_a_websocket_stay() -> None:
     async def run() -> None:
         service = rpc_service(MemoryBackend())
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), request_seconds=0.5)
+        limits = HttpLimits(request_s=0.5, look_every_s=0.05)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=limits)
         host, port = gateway.address
         try:
             async with websockets.connect(f"ws://{host}:{port}/ws") as socket:

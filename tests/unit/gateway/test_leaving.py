@@ -14,8 +14,8 @@ import pytest
 import websockets
 
 from node.api.types import CallResult
-from node.gateway import http, websocket
-from node.gateway.app import Gateway, open_socket, serve_http
+from node.gateway.limits import HttpLimits
+from node.gateway.listener import Gateway, open_socket, serve_http
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
@@ -53,10 +53,12 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def serving(backend: MemoryBackend, test: Callable[[RpcService, Gateway], Awaitable[None]]) -> None:
+def serving(
+    backend: MemoryBackend, test: Callable[[RpcService, Gateway], Awaitable[None]], limits: HttpLimits | None = None
+) -> None:
     async def run() -> None:
         service = rpc_service(backend, LIMITS)
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0))
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), limits=limits)
         try:
             await test(service, gateway)
         finally:
@@ -116,18 +118,12 @@ async def a_deaf_websocket(gateway: Gateway) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("ask", [a_deaf_websocket, a_request])
-def test_who_does_not_take_an_answer_is_cut_off(
-    ask: Callable[[Gateway], Awaitable[Callable[[], None]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (http, websocket):
-        monkeypatch.setattr(module, "TAKE_ANSWER_S", 0.2)
-
+def test_who_does_not_take_an_answer_is_cut_off(ask: Callable[[Gateway], Awaitable[Callable[[], None]]]) -> None:
     async def test(service: RpcService, gateway: Gateway) -> None:
-        connections = gateway._server.server_state.connections
         hang_up = await ask(gateway)
         await until(lambda: service.held.bound()[0] > 0)
-        await until(lambda: not connections)
+        await until(lambda: not len(gateway.connections))
         await until(lambda: service.held.bound()[0] == 0)
         hang_up()
 
-    serving(Generous(), test)
+    serving(Generous(), test, HttpLimits(take_answer_s=0.2, look_every_s=0.05))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge
-from node.gateway.websocket import WebSocketSession
+from node.gateway.subscriptions import WebSocketSession
 from node.rpc import registry
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
@@ -50,7 +50,7 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = WebSocketSession(None, Socket(), STANDARD).methods(asyncio.Event())  # type: ignore[arg-type]
+    of_connections = session_of(None, STANDARD).methods(asyncio.Event())
     return sorted({*method_names(), *of_connections})
 
 
@@ -59,21 +59,25 @@ def body(*calls: tuple[str, list[Any]]) -> bytes:
     return json.dumps(requests if len(requests) != 1 else requests[0]).encode()
 
 
-class Socket:
-    """What a session sends."""
+class Deaf:
+    """A channel whose peer reads nothing."""
 
-    def __init__(self) -> None:
-        self.sent: list[str] = []
+    def send_at_once(self, message: bytes) -> bool:
+        return False
 
-    async def send_text(self, text: str) -> None:
-        self.sent.append(text)
+    async def send(self, message: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+def session_of(service: Any, rights: Rights) -> WebSocketSession:
+    return WebSocketSession(service, Deaf(), rights, 0, lambda: None)
 
 
 def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
         service = rpc_service(MemoryBackend())
         try:
-            session = WebSocketSession(service, Socket(), rights)  # type: ignore[arg-type]
+            session = session_of(service, rights)
             methods = session.methods(asyncio.Event()) if websocket else None
             return json.loads(await service.answer(body(*calls), rights=rights, methods=methods) or b"null")
         finally:

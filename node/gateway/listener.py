@@ -1,0 +1,80 @@
+"""The HTTP listener: its socket, its connections, and what is spoken on them."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable
+
+from node.auth.errors import UnsafeBind
+from node.gateway.clock import DateLine
+from node.gateway.connections import ConnectionTable
+from node.gateway.exchange import HttpExchange
+from node.gateway.guard import GuardRules, loopback
+from node.gateway.limits import HttpLimits
+from node.gateway.link import ClientLink
+from node.gateway.routes import Routes
+from node.rpc.service import RpcService
+
+BACKLOG = 1024
+"""Connections that the kernel completes before the node accepts them."""
+
+
+class Gateway:
+    """A running HTTP listener."""
+
+    def __init__(self, server: asyncio.Server, table: ConnectionTable, address: tuple[str, int]) -> None:
+        self._server = server
+        self.connections = table
+        self.address = address
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has as many connections as it serves: one more may be answered with 503."""
+        return self.connections.is_full
+
+    async def close(self) -> None:
+        """Finish running requests and stop."""
+        self._server.close()
+        await self.connections.close()
+
+
+def open_socket(host: str, port: int, open_to_others: bool = False) -> socket.socket:
+    """A bound TCP socket, unless ``open_to_others`` on a loopback address. Raises `UnsafeBind`."""
+    address = ipaddress.ip_address(host)
+    if not open_to_others and not loopback(address):
+        raise UnsafeBind(f"HTTP on {host} would be open to other machines")
+    opened = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind((host, port))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+async def serve_http(
+    service: RpcService,
+    bound: socket.socket,
+    rules: GuardRules | None = None,
+    is_ready: Callable[[], bool] = lambda: True,
+    limits: HttpLimits | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Gateway:
+    """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS."""
+    limits = limits or HttpLimits()
+    routes = Routes(service, rules or GuardRules(), is_ready)
+    table, date = ConnectionTable(limits), DateLine()
+
+    def speaker(link: ClientLink) -> HttpExchange:
+        return HttpExchange(link, service, routes, limits, date)
+
+    def connect() -> ClientLink:
+        return ClientLink(table, limits, speaker, context)
+
+    server = await asyncio.get_running_loop().create_server(connect, sock=bound, backlog=BACKLOG)
+    host, port = bound.getsockname()[:2]
+    return Gateway(server, table, (host, port))

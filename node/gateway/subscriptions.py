@@ -1,0 +1,228 @@
+"""JSON-RPC over a WebSocket with ``eth_subscribe``: new heads, logs, pending transactions, ``syncing``."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from chain.errors import ZvmdError
+from node.api.errors import InvalidParams, LimitExceeded
+from node.rpc.call_fields import addresses_of, topics_of
+from node.rpc.errors import NodeBusy, error_object
+from node.rpc.format import data, header_object, log_object, transaction_object
+from node.rpc.held import Holding
+from node.rpc.methods.eth_logs import sealed_ref
+from node.rpc.methods.sessions import watch_params
+from node.rpc.params import block_ref, boolean, json_object, shown
+from node.rpc.rights import Rights
+from node.rpc.service import RpcService
+from node.rpc.streams import head_stream, log_stream
+from node.rpc.work import ConnectedClient, ConnectionMethods
+from storage.blocks.logs import FoundLog
+
+Item = TypeVar("Item")
+
+WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
+NO_END = 2**64
+"""Above every block's number."""
+
+
+class Channel(Protocol):
+    """Where the messages of a session go."""
+
+    def send_at_once(self, message: bytes) -> bool:
+        """Send if the peer has taken everything before it; whether it did."""
+
+    async def send(self, message: bytes) -> None:
+        """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
+
+
+class WebSocketSession:
+    """The requests and subscriptions of one connection."""
+
+    def __init__(
+        self, service: RpcService, channel: Channel, rights: Rights, unsent_bytes_max: int, on_room: Callable[[], None]
+    ) -> None:
+        """``on_room`` is called whenever there is one unanswered message less."""
+        self._service = service
+        self._channel = channel
+        self._rights = rights
+        self._unsent_bytes_max = unsent_bytes_max
+        self._on_room = on_room
+        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unsent = 0
+        """Bytes of answers that wait to be sent."""
+        self._unanswered_bytes = 0
+        self._client = ConnectedClient()
+
+    @property
+    def unanswered(self) -> int:
+        """Messages without their answers."""
+        return len(self._tasks)
+
+    @property
+    def unanswered_bytes(self) -> int:
+        """Bytes of those messages."""
+        return self._unanswered_bytes
+
+    def receive(self, body: bytes) -> None:
+        """Answer a message, at once or when its answer is made."""
+        sent, holding = asyncio.Event(), self._service.held.holding()
+        try:
+            holding.hold(len(body))
+            begun = self._service.begin(body, self._client, rights=self._rights, methods=self.methods(sent))
+        except NodeBusy as busy:
+            begun = self._service.dispatcher.encode_error(None, busy)
+        if not isinstance(begun, Coroutine):
+            holding.release()
+            if begun is None or self._channel.send_at_once(begun):
+                sent.set()
+                return
+        task = asyncio.get_running_loop().create_task(self._answer(begun, holding, sent))
+        self._tasks.add(task)
+        self._unanswered_bytes += len(body)
+        task.add_done_callback(partial(self._answered, len(body)))
+
+    def close(self) -> None:
+        """The peer is gone: end what is done for it."""
+        self._client.leave()
+        for task in [*self._tasks, *self._subscriptions.values()]:
+            task.cancel()
+
+    def _answered(self, size: int, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._unanswered_bytes -= size
+        self._on_room()
+
+    async def _answer(
+        self, begun: bytes | Coroutine[Any, Any, bytes | None], holding: Holding, sent: asyncio.Event
+    ) -> None:
+        size = 0
+        try:
+            answer = await begun if isinstance(begun, Coroutine) else begun
+            if answer is None:
+                return
+            if self._unsent + len(answer) > self._unsent_bytes_max:
+                raise NodeBusy(f"{self._unsent} bytes of answers wait on this connection")
+            holding.hold(len(answer))
+            size = len(answer)
+            self._unsent += size
+            await self._channel.send(answer)
+        except NodeBusy as busy:
+            holding.release()
+            await self._channel.send(self._service.dispatcher.encode_error(None, busy))
+        finally:
+            self._unsent -= size
+            sent.set()
+            holding.release()
+
+    def methods(self, sent: asyncio.Event) -> ConnectionMethods:
+        """Methods of this connection. The answer that names a subscription is sent before its first item."""
+        return {
+            "eth_subscribe": partial(self._subscribe, sent),
+            "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
+            WATCH: partial(self._watch, sent),
+            UNWATCH: partial(self._unsubscribe, UNWATCH),
+        }
+
+    def _subscribe(self, sent: asyncio.Event, params: Any) -> str:
+        kind, *options = _named("eth_subscribe", params)
+        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription", sent)
+
+    def _watch(self, sent: asyncio.Event, params: Any) -> str:
+        ref, cursor = watch_params(params)
+        sessions = self._service.context.need_sessions()
+        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event", sent)
+
+    def _unsubscribe(self, method: str, params: Any) -> bool:
+        task = self._subscriptions.pop(_named(method, params)[0], None)
+        if task is not None:
+            task.cancel()
+        return task is not None
+
+    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> str:
+        """Start a subscription whose items are sent as notifications of ``method``; returns its id."""
+        limit = self._service.context.limits.subscriptions_max
+        if len(self._subscriptions) >= limit:
+            raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
+        name = f"0x{secrets.randbits(128):032x}"
+        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, sent))
+        return name
+
+    def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
+        backend, readers = self._service.backend, self._service.readers
+        if kind == "newHeads":
+            return _map(head_stream(backend, readers, None), header_object)
+        if kind == "newPendingTransactions":
+            return self._transactions(options)
+        if kind == "syncing":
+            return _nothing()
+        if kind != "logs":
+            there = "newHeads, logs, newPendingTransactions, syncing"
+            raise InvalidParams(f"no subscription {shown(kind)}; there are {there}")
+        given = json_object({} if options is None else options)
+        addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
+        first, last = _bound(given.get("fromBlock"), 0), _bound(given.get("toBlock"), NO_END)
+        if first > last:
+            raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
+        logs = log_stream(backend, readers, addresses, topics, None)
+        return _map(_between(logs, first, last), log_object)
+
+    def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
+        """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
+        arrivals = self._service.backend.arrivals()
+        if options is not None and boolean(options):
+            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
+        return _map(arrivals, lambda item: data(item.transaction.hash))
+
+    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
+        try:
+            async with aclosing(pages):  # type: ignore[type-var]
+                async for page in pages:
+                    await sent.wait()
+                    for item in page:
+                        await self._notify(method, {"subscription": name, "result": item})
+        except ZvmdError as error:
+            await sent.wait()
+            await self._notify(method, {"subscription": name, "error": error_object(error)})
+        finally:
+            self._subscriptions.pop(name, None)
+
+    async def _notify(self, method: str, params: dict[str, Any]) -> None:
+        await self._channel.send(msgspec.json.encode({"jsonrpc": "2.0", "method": method, "params": params}))
+
+
+def _named(method: str, params: Any) -> list[Any]:
+    """The parameters of a method whose first one is a string."""
+    if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
+        raise InvalidParams(f"{method} takes a list beginning with a string")
+    return params
+
+
+async def _nothing() -> AsyncIterator[list[Any]]:
+    """The subscription to ``syncing``: a chain of one node is never behind, so it never reports anything."""
+    await asyncio.Event().wait()
+    yield []
+
+
+def _bound(value: Any, default: int) -> int:
+    """One end of a subscription's range of blocks. As in geth, only new logs are sent, and only of these blocks."""
+    number = None if value is None else sealed_ref(block_ref(value)).number
+    return default if number is None else number
+
+
+async def _between(pages: AsyncIterator[list[FoundLog]], first: int, last: int) -> AsyncIterator[list[FoundLog]]:
+    async for page in pages:
+        yield [entry for entry in page if first <= entry.block_number <= last]
+
+
+async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:
+    async for page in pages:
+        yield [form(item) for item in page]

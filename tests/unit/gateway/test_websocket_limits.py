@@ -1,0 +1,342 @@
+"""WebSocket frames by hand: what a peer may send is counted, what it leaves unread bounded, and each end has a code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+import websockets
+from websockets.frames import Frame, Opcode
+from websockets.streams import StreamReader
+
+from node.gateway.limits import HttpLimits
+from node.gateway.listener import Gateway
+from node.gateway.websocket import FrameAllowance
+from node.rpc.limits import RpcLimits
+from node.rpc.service import RpcService
+from tests.unit.gateway.test_connections import SLOW, Generous, Held, until, used
+from tests.unit.gateway.wire import CALL, serving
+from tests.unit.rpc.memory_backend import MemoryBackend
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
+def frame(opcode: Opcode, data: bytes = b"", fin: bool = True, rsv1: bool = False) -> bytes:
+    return Frame(opcode, data, fin, rsv1).serialize(mask=True) if not rsv1 else _raw(opcode, data, fin)
+
+
+def _raw(opcode: Opcode, data: bytes, fin: bool) -> bytes:
+    """A compressed frame."""
+    assert len(data) < 65_536
+    length = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return bytes([0x40 | opcode | (0x80 if fin else 0)]) + length + bytes(4) + data
+
+
+class Peer:
+    """A WebSocket by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self._received = StreamReader()
+
+    @classmethod
+    async def of(cls, gateway: Gateway, *headers: bytes, behind: bytes = b"", receive_buffer: int = 0) -> Peer:
+        """Connected; ``behind`` is sent with the handshake at once."""
+        plain = socket.socket()
+        if receive_buffer:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        plain.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(plain, gateway.address)
+        reader, writer = await asyncio.open_connection(sock=plain, limit=2_048 if receive_buffer else 2**16)
+        writer.write(UPGRADE + b"".join(header + b"\r\n" for header in headers) + b"\r\n" + behind)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        return cls(reader, writer)
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def frame(self) -> Frame:
+        """The next frame."""
+        parsing = Frame.parse(self._received.read_exact, mask=False)
+        while True:
+            try:
+                next(parsing)
+            except StopIteration as done:
+                result: Frame = done.value
+                return result
+            more = await self.reader.read(65_536)
+            assert more, "closed without a word"
+            self._received.feed_data(more)
+
+    async def close_code(self) -> int:
+        """The code with which the node closes, whatever it sends before."""
+        while (got := await self.frame()).opcode is not Opcode.CLOSE:
+            pass
+        assert await self.reader.read() == b""
+        self.writer.close()
+        return int.from_bytes(got.data[:2], "big")
+
+
+def tried(
+    work: Callable[[Gateway, RpcService], Awaitable[None]],
+    limits: HttpLimits | None = None,
+    backend: MemoryBackend | None = None,
+    rpc: RpcLimits | None = None,
+) -> None:
+    async def run() -> None:
+        rpc_limits = rpc or RpcLimits(body_size_max_bytes=100_000)
+        async with asyncio.timeout(60), serving(limits, backend, rpc=rpc_limits) as (gateway, service):
+            await work(gateway, service)
+
+    uvloop.run(run())
+
+
+QUICK = HttpLimits(request_s=0.3, linger_s=0.5, look_every_s=0.05, ping_every_s=0.3)
+TEXT, BINARY, CONT, PING, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PING, Opcode.PONG
+ENDS: dict[str, tuple[bytes, int]] = {
+    "empty fragments": (frame(TEXT, b"", fin=False) + frame(CONT, b"", fin=False) * 3_000, 1008),
+    "fragments of a byte": (frame(TEXT, b"[", fin=False) + frame(CONT, b" ", fin=False) * 3_000, 1008),
+    "pings": (frame(PING, b"a" * 125) * 3_000, 1008),
+    "pongs": (frame(PONG) * 3_000, 1008),
+    "empty final fragments": ((frame(TEXT, b"", fin=False) + frame(CONT, CALL)) * 3_000, 1008),
+    "a message too large": (frame(TEXT, bytes(100_001)), 1009),
+    "too large in fragments": (frame(TEXT, bytes(60_000), fin=False) + frame(CONT, bytes(60_000)), 1009),
+    "a length of 2**63": (b"\x81\xff" + b"\x7f" * 8 + bytes(4), 1009),
+    "no mask": (b"\x81\x02{}", 1002),
+    "an unknown opcode": (b"\x83\x80" + bytes(4), 1002),
+    "reserved bits": (b"\xb1\x80" + bytes(4), 1002),
+    "a continuation of nothing": (frame(CONT, b"a"), 1002),
+    "a message within a message": (frame(TEXT, b"[", fin=False) + frame(TEXT, b"]"), 1002),
+    "a fragmented ping": (b"\x09\x80" + bytes(4), 1002),
+    "a long ping": (b"\x89\xfe\x00\x7e" + bytes(4) + bytes(126), 1002),
+    "compression that was not agreed on": (frame(TEXT, b"a", rsv1=True), 1002),
+    "a message that does not end": (frame(TEXT, b"[", fin=False), 1008),
+    "a frame that does not end": (frame(TEXT, CALL)[:-3], 1008),
+    "a frame of a byte": (b"\x81", 1008),
+    "a close with a bad code": (frame(Opcode.CLOSE, b"\x00\x01"), 1002),
+    "a close": (frame(Opcode.CLOSE, (1000).to_bytes(2, "big")), 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_what_ends_a_websocket(name: str) -> None:
+    sent, code = ENDS[name]
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        peer.send(sent)
+        assert await peer.close_code() == code
+        await until(lambda: not len(gateway.connections))
+        assert service.held.bound()[0] == 0
+
+    tried(work, QUICK)
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_messages_in_pieces_and_behind_the_handshake(opcode: Opcode) -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        whole = frame(opcode, CALL[:5], fin=False) + frame(PING, b"p") + frame(CONT, CALL[5:])
+        peer = await Peer.of(gateway, behind=whole + whole[:9])
+        assert (await peer.frame()).data == b"p"
+        assert json.loads((await peer.frame()).data)["result"] == "0x7a69"
+        for byte in whole[9:]:
+            peer.send(bytes([byte]))
+            await asyncio.sleep(0)
+        assert (await peer.frame()).data == b"p"
+        assert json.loads((await peer.frame()).data)["result"] == "0x7a69"
+        peer.writer.close()
+
+    tried(work)
+
+
+def test_an_allowance_comes_back_with_time() -> None:
+    allowance = FrameAllowance(burst=3, per_second=2.0, now=0.0)
+    assert [allowance.take(1, 0.0) for _ in range(4)] == [True, True, True, False]
+    assert allowance.take(1, 1.0)
+    assert not allowance.take(3, 1.5)
+
+
+def test_a_silent_peer_is_asked_once_whether_it_is_there() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        for _ in range(2):
+            ping = await peer.frame()
+            assert ping.opcode is PING
+            peer.send(frame(PONG, bytes(ping.data)))
+        assert await peer.close_code() == 1011
+
+    tried(work, QUICK)
+
+
+def test_a_peer_that_does_not_read_its_pongs_is_not_read_either() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway, receive_buffer=4_096)
+        pings = frame(PING, b"a" * 125) * 1_000
+        try:
+            async with asyncio.timeout(20):
+                for _ in range(1_000):
+                    peer.send(pings)
+                    await peer.writer.drain()
+        except ConnectionError:
+            pass
+        await until(lambda: not len(gateway.connections))
+        peer.writer.transport.abort()
+
+    tried(work, HttpLimits(take_answer_s=0.5, look_every_s=0.05, overhead_frames_burst=10**9))
+
+
+def test_unread_answers_of_one_connection_leave_room_for_others() -> None:
+    """They could hold as much as all connections together may."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway, receive_buffer=4_096)
+        peer.send(frame(TEXT, SLOW) * 20)
+        await until(lambda: service.readers.status()["busy"] + service.readers.status()["waiting"] > 0)
+        await until(lambda: service.readers.bound()[0] == 0)
+        used_bytes, most = service.held.bound()
+        assert 0 < used_bytes <= most / 2
+        peer.writer.transport.abort()
+        await until(lambda: service.held.bound()[0] == 0)
+
+    tried(work, backend=Generous(), rpc=RpcLimits(held_max_bytes=40_000_000))
+
+
+def test_no_more_is_read_than_can_be_answered() -> None:
+    """Messages of a few KB, compressed, became gigabytes."""
+    backend = Held()
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        peer.send(frame(TEXT, SLOW.ljust(90_000)) * 20)
+        await until(lambda: backend.begun > 0)
+        await asyncio.sleep(0.2)
+        assert 100_000 < service.held.bound()[0] < 400_000
+        backend.free.set()
+        for _ in range(20):
+            assert json.loads((await peer.frame()).data)["result"] == "0x2a"
+        await until(lambda: service.held.bound()[0] == 0)
+        peer.writer.close()
+
+    tried(work, HttpLimits(messages_unanswered_bytes_max=200_000), backend)
+
+
+def test_answers_come_whole_and_in_any_number_once_they_are_read() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        peer.send(frame(TEXT, SLOW) * 5 + frame(TEXT, CALL) * 100)
+        got = [json.loads((await peer.frame()).data)["result"] for _ in range(105)]
+        assert sorted(map(len, got)) == [6] * 100 + [6_000_002] * 5
+        peer.writer.close()
+
+    tried(work, backend=Generous(), rpc=RpcLimits())
+
+
+def test_unfinished_messages_count_as_held() -> None:
+    """60 of 5 MB were 300 MB that no limit knew of."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peers = [await Peer.of(gateway) for _ in range(4)]
+        for peer in peers[:3]:
+            peer.send(frame(TEXT, bytes(90_000))[:-1])
+        await until(lambda: service.held.bound()[0] > 3 * 89_000)
+        peers[3].send(frame(TEXT, bytes(90_000))[:-1])
+        assert await peers[3].close_code() == 1013
+        for peer in peers[:3]:
+            peer.writer.close()
+        await until(lambda: service.held.bound()[0] == 0)
+
+    tried(work, rpc=RpcLimits(body_size_max_bytes=100_000, held_max_bytes=300_000))
+
+
+def test_compressed_messages_are_bounded_by_what_they_become() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        async with websockets.connect("ws://{}:{}/ws".format(*gateway.address)) as agreed:
+            assert [type(one).__name__ for one in agreed.protocol.extensions] == ["PerMessageDeflate"]
+            await agreed.send(CALL.decode() + " " * 90_000)
+            assert json.loads(await agreed.recv())["result"] == "0x7a69"
+        peer = await Peer.of(gateway, b"Sec-WebSocket-Extensions: permessage-deflate")
+        packer = zlib.compressobj(wbits=-12)
+        bomb = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_SYNC_FLUSH)
+        peer.send(frame(TEXT, bomb[:-4], rsv1=True))
+        assert await peer.close_code() == 1009
+
+    tried(work)
+
+
+def test_who_is_idle_for_the_longest_makes_room_and_is_told() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        await used(gateway)
+        await used(gateway)
+        assert await peer.close_code() == 1013
+
+    tried(work, HttpLimits(connections_max=2))
+
+
+def test_a_stop_is_told_and_ends_the_work() -> None:
+    backend = Held()
+
+    async def run() -> None:
+        async with serving(None, backend) as (gateway, service):
+            peer = await Peer.of(gateway)
+            peer.send(frame(TEXT, SLOW))
+            await until(lambda: backend.begun > 0)
+            stopping = asyncio.create_task(gateway.close())
+            assert await peer.close_code() == 1012
+            await asyncio.wait_for(stopping, 30)
+            await until(lambda: service.readers.status()["busy"] == 0)
+
+    uvloop.run(run())
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ((b"Version: 13", b"Version: 12"), 400),
+        ((b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", b"Sec-WebSocket-Key: short"), 400),
+        ((b"Sec-WebSocket-Key", b"Other"), 400),
+        ((b"GET", b"POST"), 426),
+        ((b"HTTP/1.1", b"HTTP/1.0"), 426),
+        ((b"Connection: keep-alive, Upgrade", b"Connection: keep-alive"), 426),
+        ((b"Upgrade: websocket", b"Upgrade: websocket, h2c"), 426),
+        ((b"Version: 13", b"Version: 13\r\nContent-Length: 1"), 426),
+        ((b"Version: 13", b"Version: 13\r\nTransfer-Encoding: chunked"), 426),
+        ((b"/ws", b"/healthz"), 200),
+    ],
+)
+def test_handshakes_that_are_none(change: tuple[bytes, bytes], status: int) -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        reader, writer = await asyncio.open_connection(*gateway.address)
+        writer.write(UPGRADE.replace(*change) + b"\r\nx")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        writer.close()
+
+    tried(work)
+
+
+def test_subscriptions_come_behind_their_answer_and_end_with_the_connection() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        backend: Any = service.backend
+        peer = await Peer.of(gateway)
+        request = {"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}
+        peer.send(frame(TEXT, json.dumps(request).encode()))
+        name = json.loads((await peer.frame()).data)["result"]
+        await backend.mine()
+        event = json.loads((await peer.frame()).data)
+        assert event["params"]["subscription"] == name
+        before = len(asyncio.all_tasks())
+        peer.writer.transport.abort()
+        await until(lambda: len(asyncio.all_tasks()) < before)
+
+    tried(work)
