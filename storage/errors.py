@@ -2,6 +2,7 @@
 
     ZvmdError
     ├── RecordTooLarge             wal.record_size      nothing was written: ask for less
+    ├── IndexBehind                index.behind         a lookup would search too many blocks: ask later
     └── StorageError               storage.error
         ├── StoragePanic           storage.panic        exit 70: a sync or write failed
         │   └── FileGone           storage.gone         exit 70: a file in use was removed, replaced or made read-only
@@ -29,7 +30,8 @@
         ├── ExportDamaged          export.damaged       exit 65: a state export is not what was written
         ├── SnapshotLost           session.snapshot     a session's file is gone; all others are unharmed
         ├── DataLossRefused        wal.data_loss        exit 65: --accept-data-loss names another LSN
-        └── IndexDamaged           index.damaged        delete the index and build it again
+        ├── IndexDamaged           index.damaged        delete the index and build it again
+        └── IndexUnavailable       index.unavailable    the process that writes the index is away
 
 Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: restarting would not help.
 """
@@ -281,3 +283,20 @@ class IndexDamaged(StorageError):
 
     code = "index.damaged"
     hint = "the index is deleted and built again from the chain; lookups are incomplete meanwhile"
+
+
+class IndexUnavailable(StorageError):
+    """The process that writes the index ended, hangs, or cannot be started. It is started again a little later.
+
+    Nothing depends on it but the index: lookups read what it has not reached from memory and blocks.
+    """
+
+    code = "index.unavailable"
+    hint = "the node starts it again by itself; `zvmd status` shows the index and what was wrong with its process"
+
+
+class IndexBehind(ZvmdError):
+    """A transaction is not in the part of the chain that is indexed, and the rest is too long to be searched."""
+
+    code = "index.behind"
+    hint = "ask again later: `zvmd status` shows the block that the index has reached"

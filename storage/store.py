@@ -7,7 +7,7 @@ checkpoints and the index follow behind on other threads. Readers see only publi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from storage.blocks.delta import Deltas
 from storage.blocks.logs import FoundLog, LogQuery
 from storage.blocks.rewinds import Rewinds
 from storage.checkpoint import write_checkpoint
-from storage.errors import StateUnavailable
+from storage.errors import IndexUnavailable, StateUnavailable
 from storage.idempotency import dump
 from storage.index.follower import IndexFollower
 from storage.index.lookup import IndexLookup
@@ -174,17 +174,34 @@ class Store:
             raise StateUnavailable(f"block {number} is not in the chain any more")
         return view
 
-    def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
-        """Block and index of a transaction in an applied block."""
-        found = self._lookup.transaction_place(transaction_hash)
+    def transaction_place(
+        self, transaction_hash: Hash32, is_waiting: Callable[[Hash32], bool] = lambda _: False
+    ) -> TransactionPlace | None:
+        """Block and index of a transaction in an applied block. Raises `IndexBehind`.
+
+        Blocks that the index has not reached are not searched for what ``is_waiting``.
+        """
+        found = self._lookup.transaction_place(transaction_hash, is_waiting)
         return TransactionPlace(*found) if found is not None else None
 
     def logs(self, query: LogQuery) -> list[FoundLog]:
         """Matching logs of published blocks."""
         return self._lookup.logs(replace(query, to_block=min(query.to_block, self.head.number)))
 
+    def index_when_due(self, seconds: float) -> str:
+        """As `index_new_blocks`, if there is enough to index or something has waited for so long."""
+        if self.follower.is_due(seconds) or self.session_search.is_due(self.wal.durable_lsn):
+            try:
+                return self.index_new_blocks()
+            except IndexUnavailable:
+                if self.follower.is_abandoned:
+                    return "the node is stopping"
+                raise
+        pid = self.follower.index.writer_status().get("pid")  # which also notices a process that has ended
+        return f"nothing is due; {f'process {pid} waits' if pid else 'no process'}"
+
     def index_new_blocks(self) -> str:
-        """Bring the index up to the head. Any one thread."""
+        """Bring the index up to the head. Raises `IndexLocked`, `IndexUnavailable`, `StorageFull`."""
 
         def head() -> tuple[int, int]:
             published = self._head

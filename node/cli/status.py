@@ -55,13 +55,22 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
     upto = f"block {written}, LSN {log['checkpointLsn']}" if written >= 0 else "none yet"
     yield "checkpoint", f"{upto}; {answer['overlayBytes'] / MIB:.1f} MiB above it"
     yield "states", f"from block {max(answer['oldestState'], 0)} on"
-    yield "index", f"block {index['block']}{' (catching up)' if index['indexing'] else ''}"
+    yield "index", _index(index)
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']:g} s"
     yield "pool", f"{answer['poolTransactions']} transactions, sealed {sealing}"
     if names := answer.get("devContracts"):
         yield "contracts", ", ".join(names)
+
+
+def _index(index: dict[str, Any]) -> str:
+    process, behind = index["process"], ""
+    if index["indexing"]:
+        behind = f", {index['behind']} blocks behind, {index['inMemory']} transactions in memory"
+    writer = f"process {process['pid']}, {process['memoryBytes'] / MIB:.0f} MiB" if process["pid"] else "no process"
+    lost = f"; lost {process['losses']} times, last: {process['lastLoss']}" if process["losses"] else ""
+    return f"block {index['block']}{behind}; {writer}{lost}"
 
 
 def _machine(answer: dict[str, Any]) -> Iterator[Row]:

@@ -10,7 +10,7 @@ from node.engine.pool import Pool
 from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX
 from storage.blocks.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
 from storage.idempotency import ANSWERS_MAX
-from storage.index.engine import CACHE_KIB, READERS_MAX
+from storage.index.file import CACHE_KIB, READERS_MAX
 from storage.io.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
 from storage.store import Store

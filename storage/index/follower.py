@@ -3,56 +3,87 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
 import structlog
 
 from chain.blocks import Block
-from chain.types import Hash32
+from chain.receipts import Receipt
+from chain.types import Address, Hash32
 from storage.blocks.chaindata import ChainData
 from storage.blocks.logs import logs_of
 from storage.errors import IndexDamaged, IndexLocked, StorageFull
 from storage.index.index import Index
-from storage.index.queries import LogFilter
-from storage.index.writer import IndexedBlock, IndexWatermark
+from storage.index.queries import LogFilter, TransactionPosition
+from storage.index.rows import BlockRows, ContractRow, IndexWatermark, LogRow, TransactionRow
 from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
 
-REMEMBERED_AT_START = 50_000
-"""Blocks whose transactions are taken into memory at start if the index has not reached them."""
+REMEMBERED_MAX = 200_000
+"""Transactions that the index has not reached and that are in memory, 40 MB of them; the oldest are searched then."""
 TRANSACTIONS_PER_SCRUB = 5_000
-"""Compared with the index in one turn of `maintain`, a block counted as one more: new blocks wait meanwhile."""
+"""Compared with the index in one turn of `maintain`, a block counted as one more."""
 BLOCKS_PER_TRANSACTION = 256
-"""Blocks indexed in one SQL transaction."""
+"""Blocks indexed in one SQL transaction,"""
+ROWS_PER_TRANSACTION = 20_000
+"""or fewer, when they have so many rows."""
+
+
+def rows_of(block: Block, receipts: Sequence[Receipt], senders: Sequence[Address]) -> BlockRows:
+    """The rows of a block with its receipts and the senders of its transactions."""
+    sent = tuple(zip(block.transactions, receipts, senders, strict=True))
+    return BlockRows(
+        block.header.number,
+        block.hash,
+        tuple(TransactionRow(transaction.hash, sender, transaction.to) for transaction, _, sender in sent),
+        tuple(
+            LogRow(index, log.address, tuple(log.topics))
+            for index, receipt in enumerate(receipts)
+            for log in receipt.logs
+        ),
+        tuple(
+            ContractRow(receipt.contract_address, transaction.hash, sender)
+            for transaction, receipt, sender in sent
+            if receipt.contract_address is not None and receipt.status != 0
+        ),
+    )
 
 
 class IndexFollower:
     """Owns the index, how far it reaches, and the places of transactions in the blocks between there and the head.
 
-    The writer thread remembers and rewinds; one thread at a time indexes; `storage.index.lookup` reads.
-    ``reopen`` deletes a damaged index and opens an empty one; it is then filled again from the blocks.
+    The writer thread remembers and rewinds, and waits for no disk and no process; whoever wants the index to follow
+    brings it up to date, one at a time; `storage.index.lookup` reads.
     """
 
-    def __init__(self, index: Index, chain: ChainData, reopen: Callable[[], Index]) -> None:
-        self._index = index
+    def __init__(self, index: Index, chain: ChainData, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, seconds."""
+        self.index = index
         self._chain = chain
-        self._reopen = reopen
+        self._clock = clock
         self._places: dict[Hash32, tuple[int, int]] = {}
+        self._turn = threading.Lock()
+        """Held by who writes or deletes the index, however long that takes."""
         self._lock = threading.Lock()
-        mark = index.watermark()
-        self.reached = mark.block if mark is not None else -1
-        """Last indexed block; -1 if none."""
-        self._remembered = self.reached + 1
+        """Held for what follows, and never while something is waited for."""
+        self._mark = index.watermark() if index.is_current else None
+        """What the rows up to `reached` are of."""
+        self.reached = self._mark.block if self._mark is not None else -1
+        """Last indexed block; -1 if none. Rows of later blocks may be there, and count for nothing."""
+        self._remembered = max(self.reached, chain.head) + 1 if chain.head else 0  # genesis has no transactions
         """Blocks from here on are in memory until they are indexed; those between the index and here are searched."""
+        self._rewinds = 0
+        self._is_ahead = False
+        """The database has, or may have, rows of later blocks: also of such as a rewind took out of the chain."""
+        self._waiting_since: float | None = None
+        """When the first transaction came that is not indexed yet."""
         self._scrubbed = -1
-
-    @property
-    def index(self) -> Index:
-        """The open index; another one after damage."""
-        return self._index
+        self.is_abandoned = False
+        """The program ends, and nobody waits for the index any more."""
 
     @property
     def is_rebuilding(self) -> bool:
@@ -63,138 +94,192 @@ class IndexFollower:
         """(block, index) of a transaction in a block that is not indexed yet, from memory."""
         return self._places.get(transaction_hash)
 
+    def indexed_place(self, transaction_hash: Hash32) -> TransactionPosition | None:
+        """Position of a transaction as the index has it. Raises `IndexDamaged`, `IndexLocked`."""
+        found = self.index.transaction(transaction_hash) if self.reached >= 0 else None
+        return None if found is None or found.block > self.reached else found
+
+    def is_due(self, seconds: float) -> bool:
+        """Whether there is enough to index, or something has waited for so long."""
+        behind = self._chain.head - self.reached
+        since = self._waiting_since
+        return (
+            self._is_ahead
+            or self.is_rebuilding
+            or behind >= BLOCKS_PER_TRANSACTION
+            or len(self._places) >= ROWS_PER_TRANSACTION
+            or (since is not None and self._clock() - since >= seconds)
+        )
+
     def rewind_to_chain(self) -> None:
-        """Forget index rows of blocks that the chain does not have, or has with another hash. At start only."""
-        mark = self._index.watermark()
+        """Do not believe an index of blocks that the chain does not have, or has with another hash. At start only."""
+        mark = self._mark
         if mark is not None and self._chain.hash_of(mark.block) != mark.block_hash:
-            log.warning("the index is of other blocks: building it again", block=mark.block)
-            self._index.rewind(None)
-            self.reached = -1
-        self._places.clear()  # replay has put indexed blocks into it
-        self._remembered = max(self.reached + 1, self._chain.head + 1 - REMEMBERED_AT_START)
-        for number in range(self._remembered, self._chain.head + 1):
-            block = self._chain.block(number)
-            assert block is not None
-            self.remember(block)
+            with self._turn:
+                try:
+                    self._begin_again(IndexDamaged(f"index: its block {mark.block} is not of this chain"))
+                except (IndexLocked, StorageFull) as reason:  # the index job does it
+                    log.warning("the index cannot be built again now", error=str(reason))
+        with self._lock:
+            self._forget(lambda block: block <= self.reached)  # replay has put indexed blocks into it
 
     def remember(self, block: Block) -> None:
         """A block joined the chain. Writer thread."""
         number = block.header.number
         for index, transaction in enumerate(block.transactions):
             self._places[transaction.hash] = (number, index)
+        if block.transactions and self._waiting_since is None:
+            self._waiting_since = self._clock()
+        if len(self._places) > REMEMBERED_MAX:
+            with self._lock:
+                oldest = list(islice(self._places.values(), len(self._places) - REMEMBERED_MAX))
+                last = max(block for block, _ in oldest)
+                self._remembered = max(self._remembered, last + 1)
+                self._forget(lambda block: block <= last)
+
+    def _forget(self, gone: Callable[[int], bool]) -> None:
+        """Drop the remembered places in some blocks. With the lock."""
+        for transaction_hash, (block, _) in self._places.copy().items():
+            if gone(block):
+                self._places.pop(transaction_hash, None)
 
     def catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
         """Index all blocks up to ``head()``, a number and its LSN; returns how many.
 
-        A damaged index is deleted and built again. A `rewind` may come in between. Raises `IndexLocked`, `StorageFull`.
+        A damaged index is deleted and built again. A `rewind` may come in between.
+        Raises `IndexLocked`, `IndexUnavailable`, `StorageFull`.
         """
+        with self._turn:
+            try:
+                return self._catch_up(head)
+            except IndexDamaged as error:
+                self._begin_again(error)
+                return self._catch_up(head)
+
+    def _catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
+        self._prepare()
         indexed = 0
         while True:
             with self._lock:
-                try:
-                    more = self._write_some(*head())
-                except IndexDamaged as error:
-                    self._begin_again(error)
-                    more = self._write_some(*head())
-            indexed += more
-            if not more:
-                return indexed
+                rewinds, (number, lsn) = self._rewinds, head()
+                blocks = self._next_rows(number)
+                if not blocks:
+                    return indexed
+                self._is_ahead = True  # for all we know, until there is an answer
+            reach("index.write.before")
+            mark = self.index.write(blocks, lsn)
+            reach("index.write.after")
+            with self._lock:
+                if rewinds == self._rewinds:  # else those were blocks of the past, which the next ones replace
+                    self._indexed(mark, blocks)
+                    indexed += len(blocks)
+
+    def _prepare(self) -> None:
+        """Make or migrate the database if need be, and believe what is in it then if it is of this chain."""
+        if self.index.is_current:
+            return
+        self.index.prepare()
+        mark = self.index.watermark()
+        with self._lock:
+            if mark is not None and self._chain.hash_of(mark.block) == mark.block_hash:
+                self._mark, self.reached = mark, mark.block
+            else:
+                self._is_ahead = mark is not None
+
+    def _next_rows(self, head: int) -> list[BlockRows]:
+        """Rows of the next blocks up to ``head``, as many as one transaction takes. With the lock."""
+        blocks: list[BlockRows] = []
+        rows = 0
+        # Writing the last block once more deletes what is there of later ones.
+        first = max(self.reached, 0) if self._is_ahead else self.reached + 1
+        for number in range(first, min(head, first + BLOCKS_PER_TRANSACTION - 1) + 1):
+            block, receipts = self._chain.block(number), self._chain.receipts(number)
+            senders = self._chain.senders(number)
+            assert block is not None
+            assert receipts is not None
+            assert senders is not None
+            blocks.append(rows_of(block, receipts, senders))
+            rows += blocks[-1].count
+            if rows >= ROWS_PER_TRANSACTION:
+                break
+        return blocks
+
+    def _indexed(self, mark: IndexWatermark, blocks: Sequence[BlockRows]) -> None:
+        """The index has these blocks now. With the lock."""
+        self._mark, self.reached, self._is_ahead = mark, mark.block, False
+        for row in (row for block in blocks for row in block.transactions):
+            place = self._places.get(row.hash)
+            if place is not None and place[0] <= mark.block:
+                self._places.pop(row.hash, None)
+        self._waiting_since = self._clock() if self._places else None
 
     def rewind(self, number: int, lsn: int, take_out: Callable[[], None]) -> None:
-        """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread."""
+        """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread.
+
+        Rows of the blocks taken out stay until the next ones are written, and are not looked at.
+        """
         with self._lock:
             kept = self._kept_by_rewind(number, lsn)
             take_out()
-            for transaction_hash, (block, _) in self._places.copy().items():
-                if block > number:
-                    self._places.pop(transaction_hash, None)
+            self._rewinds += 1
+            self._forget(lambda block: block > number)
             self._remembered = min(self._remembered, number + 1)
             self._scrubbed = min(self._scrubbed, number)
             if kept < self.reached:
                 block_hash = self._chain.hash_of(kept)
-                self.reached = kept
-                try:
-                    self._index.rewind(None if block_hash is None else IndexWatermark(lsn, kept, block_hash))
-                except IndexDamaged as error:
-                    self._begin_again_later(error)
-                except (IndexLocked, StorageFull) as error:  # the next blocks written replace these rows
-                    log.warning("the index cannot be rewound now", error=str(error))
+                self._mark = None if block_hash is None else IndexWatermark(lsn, kept, block_hash)
+                self.reached, self._is_ahead = kept, True
 
     def _kept_by_rewind(self, number: int, lsn: int) -> int:
         """Last block whose rows stay. A replay may find an index of an older chain, or one later than this rewind."""
-        try:
-            mark = self._index.watermark()
-        except IndexDamaged as error:
-            self._begin_again_later(error)
-            return -1
-        except IndexLocked:
-            return min(self.reached, number)
+        mark = self._mark
         if mark is None or mark.block <= number or mark.lsn > lsn:
             return self.reached
         return number if self._chain.hash_of(mark.block) == mark.block_hash else -1
 
     def write_with(self, work: Callable[[Index], int]) -> int:
         """Have another writer write into the index; found damaged, it is deleted and ``work`` done on an empty one."""
-        with self._lock:
+        with self._turn:
             try:
-                return work(self._index)
+                self._prepare()
+                return work(self.index)
             except IndexDamaged as error:
                 self._begin_again(error)
-                return work(self._index)
+                self._prepare()
+                return work(self.index)
 
     def _begin_again(self, error: IndexDamaged) -> None:
-        """Delete the index; until it is built again, lookups go through the blocks.
+        """Delete the index; until it is built again, lookups go through the blocks. With the turn.
 
         Raises `IndexLocked` while another program has it: then all that was done is to believe it no more.
         """
-        log.error("the index is damaged: building it again", error=str(error))
-        self._remembered = max(self._remembered, self.reached + 1)
-        self.reached = -1
-        self._index.close()
-        self._index = self._reopen()
-
-    def _begin_again_later(self, error: IndexDamaged) -> None:
-        """As `_begin_again`; if that cannot be done now, the next turn of the index job does it. Writer thread."""
-        try:
-            self._begin_again(error)
-        except (IndexLocked, StorageFull) as reason:
-            log.warning("the index cannot be built again now", error=str(reason))
+        log.error("the index cannot be used: building it again", error=str(error))
+        with self._lock:
+            self._remembered = max(self._remembered, self.reached + 1)
+            self.reached, self._mark, self._is_ahead = -1, None, False
+        self.index.begin_again()
 
     def check_files(self) -> str:
-        """Build the index again if its files were removed or replaced; which one, or empty. Raises `IndexLocked`."""
-        with self._lock:
-            moved = self._index.moved
+        """Build the index again if its files were removed or replaced; which one, or empty. Raises `IndexLocked`.
+
+        While somebody writes there is no answer: the next call has it.
+        """
+        if not self._turn.acquire(blocking=False):
+            return ""
+        try:
+            moved = self.index.moved
             if moved:
                 self._begin_again(IndexDamaged(f"{moved} was removed or replaced"))
-        return moved
-
-    def _write_some(self, head: int, lsn: int) -> int:
-        """Index the next blocks up to ``head``, as many as one transaction takes; returns how many."""
-        first, last = self.reached + 1, min(head, self.reached + BLOCKS_PER_TRANSACTION)
-        if last < first:
-            return 0
-        blocks = [self._indexed(number) for number in range(first, last + 1)]
-        reach("index.write.before")
-        self._index.write(blocks, lsn)
-        reach("index.write.after")
-        self.reached = last
-        for item in blocks:
-            for transaction in item.block.transactions:
-                self._places.pop(transaction.hash, None)
-        return len(blocks)
-
-    def _indexed(self, number: int) -> IndexedBlock:
-        block, receipts = self._chain.block(number), self._chain.receipts(number)
-        assert block is not None
-        assert receipts is not None
-        return IndexedBlock(block, receipts, self._chain.senders(number))
+            return moved
+        finally:
+            self._turn.release()
 
     def maintain(self) -> str:
         """Check the database and fold its own log into it."""
-        with self._lock:
+        with self._turn:
             try:
-                self._index.check(thorough=False)
-                self._index.make_durable()
+                self.index.check(thorough=False)
+                self.index.make_durable()
                 checked = self._scrub()
             except IndexDamaged as error:
                 self._begin_again(error)
@@ -203,33 +288,50 @@ class IndexFollower:
 
     def _scrub(self) -> int:
         """Compare the rows of some blocks, from where the last scrub ended, with the blocks. Raises `IndexDamaged`."""
-        first = self._scrubbed + 1 if self._scrubbed < self.reached else 0
-        last, left = first - 1, TRANSACTIONS_PER_SCRUB
-        for number in range(first, self.reached + 1):
-            if left <= 0:
-                break
-            block = self._chain.block(number)
-            assert block is not None
-            last, left = number, left - 1 - len(block.transactions)
-            for index, transaction in enumerate(block.transactions):
-                found = self._index.transaction(transaction.hash)
-                if found is None or (found.block, found.tx_index) != (number, index):
-                    raise IndexDamaged(f"index: transaction {index} of block {number} is not where it should be")
-            positions, _ = self._index.logs(LogFilter(number, number), 10_000)
-            expected = len(list(islice(logs_of(self._chain, number), 10_000)))
-            if [position.log_index for position in positions] != list(range(expected)):
-                raise IndexDamaged(f"index: block {number} has {expected} logs, the index {len(positions)}")
-        self._scrubbed = last
-        return last + 1 - first
+        left, checked = TRANSACTIONS_PER_SCRUB, 0
+        with self._lock:
+            if self._scrubbed >= self.reached:
+                self._scrubbed = -1
+        while left > 0:
+            with self._lock:  # a block at a time: a rewind waits meanwhile
+                number = self._scrubbed + 1
+                if number > self.reached:
+                    break
+                left -= 1 + self._compare(number)
+                self._scrubbed = number
+            checked += 1
+        return checked
+
+    def _compare(self, number: int) -> int:
+        """Compare the rows of a block with the block; returns its transactions. Raises `IndexDamaged`."""
+        block = self._chain.block(number)
+        assert block is not None
+        for index, transaction in enumerate(block.transactions):
+            found = self.index.transaction(transaction.hash)
+            if found is None or (found.block, found.tx_index) != (number, index):
+                raise IndexDamaged(f"index: transaction {index} of block {number} is not where it should be")
+        positions, _ = self.index.logs(LogFilter(number, number), 10_000)
+        expected = len(list(islice(logs_of(self._chain, number), 10_000)))
+        if [position.log_index for position in positions] != list(range(expected)):
+            raise IndexDamaged(f"index: block {number} has {expected} logs, the index {len(positions)}")
+        return len(block.transactions)
 
     def status(self) -> dict[str, Any]:
-        """How far the index is."""
+        """How far the index is, and who writes it."""
+        behind = self._chain.head - self.reached
         return {
             "block": self.reached,
-            "indexing": self.reached < self._chain.head,
+            "indexing": behind > 0,
+            "behind": behind,
             "inMemory": len(self._places),
+            "process": self.index.writer_status(),
         }
 
+    def abandon(self) -> None:
+        """The program ends: nobody shall wait for the index any more. Any thread."""
+        self.is_abandoned = True
+        self.index.abandon()
+
     def close(self) -> None:
-        """Close the database."""
-        self._index.close()
+        """Let go of the database."""
+        self.index.close()
