@@ -24,7 +24,7 @@ from storage.blocks.rewinds import Rewinds
 from storage.checkpoint import write_checkpoint
 from storage.errors import IndexUnavailable, StateUnavailable
 from storage.idempotency import dump
-from storage.index.follower import IndexFollower
+from storage.index.follower import IndexFollower, rows_of
 from storage.index.lookup import IndexLookup
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
@@ -94,7 +94,12 @@ class Store:
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN, the newest, and notify the index."""
         self.applied.add_block(sealed, lsn)
-        self.follower.remember(sealed.block)
+        self.remember(sealed)
+
+    def remember(self, sealed: SealedBlock) -> None:
+        """Let a block's transactions be found until the index has them."""
+        sent = [(row.transaction, row.receipt, row.sender) for row in sealed.rows]
+        self.follower.remember(rows_of(sealed.header.number, sealed.header.hash, sent))
 
     def revert(self, back: SnapshotRevert, lsn: int) -> None:
         """Bring chain and index back, as the durable record with this LSN says, and publish that.

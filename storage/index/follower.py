@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ import structlog
 
 from chain.blocks import Block
 from chain.receipts import Receipt
+from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from storage.blocks.chaindata import ChainData
 from storage.blocks.logs import logs_of
@@ -23,8 +24,8 @@ from storage.io.failpoints import reach
 
 log = structlog.get_logger(__name__)
 
-REMEMBERED_MAX = 200_000
-"""Transactions that the index has not reached and that are in memory, 40 MB of them; the oldest are searched then."""
+REMEMBERED_MAX = 100_000
+"""Rows that the index has not got yet and that are in memory, some 40 MB; beyond, the oldest blocks are searched."""
 TRANSACTIONS_PER_SCRUB = 5_000
 """Compared with the index in one turn of `maintain`, a block counted as one more."""
 BLOCKS_PER_TRANSACTION = 256
@@ -33,16 +34,15 @@ ROWS_PER_TRANSACTION = 20_000
 """or fewer, when they have so many rows."""
 
 
-def rows_of(block: Block, receipts: Sequence[Receipt], senders: Sequence[Address]) -> BlockRows:
-    """The rows of a block with its receipts and the senders of its transactions."""
-    sent = tuple(zip(block.transactions, receipts, senders, strict=True))
+def rows_of(number: int, block_hash: Hash32, sent: Sequence[tuple[Transaction, Receipt, Address]]) -> BlockRows:
+    """The rows of a block with its transactions, their receipts and their senders."""
     return BlockRows(
-        block.header.number,
-        block.hash,
+        number,
+        block_hash,
         tuple(TransactionRow(transaction.hash, sender, transaction.to) for transaction, _, sender in sent),
         tuple(
             LogRow(index, log.address, tuple(log.topics))
-            for index, receipt in enumerate(receipts)
+            for index, (_, receipt, _) in enumerate(sent)
             for log in receipt.logs
         ),
         tuple(
@@ -65,7 +65,12 @@ class IndexFollower:
         self.index = index
         self._chain = chain
         self._clock = clock
+        self._waiting: dict[int, BlockRows] = {}
+        """By block, from `_remembered` on."""
         self._places: dict[Hash32, tuple[int, int]] = {}
+        """Of the transactions in them."""
+        self._rows = 0
+        """How many rows these are, a block counted as one more."""
         self._turn = threading.Lock()
         """Held by who writes or deletes the index, however long that takes."""
         self._lock = threading.Lock()
@@ -107,7 +112,7 @@ class IndexFollower:
             self._is_ahead
             or self.is_rebuilding
             or behind >= BLOCKS_PER_TRANSACTION
-            or len(self._places) >= ROWS_PER_TRANSACTION
+            or self._rows >= ROWS_PER_TRANSACTION
             or (since is not None and self._clock() - since >= seconds)
         )
 
@@ -121,27 +126,32 @@ class IndexFollower:
                 except (IndexLocked, StorageFull) as reason:  # the index job does it
                     log.warning("the index cannot be built again now", error=str(reason))
         with self._lock:
-            self._forget(lambda block: block <= self.reached)  # replay has put indexed blocks into it
+            self._forget([number for number in self._waiting if number <= self.reached])  # replay has put them there
 
-    def remember(self, block: Block) -> None:
-        """A block joined the chain. Writer thread."""
-        number = block.header.number
-        for index, transaction in enumerate(block.transactions):
-            self._places[transaction.hash] = (number, index)
-        if block.transactions and self._waiting_since is None:
-            self._waiting_since = self._clock()
-        if len(self._places) > REMEMBERED_MAX:
-            with self._lock:
-                oldest = list(islice(self._places.values(), len(self._places) - REMEMBERED_MAX))
-                last = max(block for block, _ in oldest)
-                self._remembered = max(self._remembered, last + 1)
-                self._forget(lambda block: block <= last)
+    def remember(self, rows: BlockRows) -> None:
+        """A block joined the chain. The thread that publishes it."""
+        with self._lock:
+            self._waiting[rows.number] = rows
+            self._rows += 1 + rows.count
+            for index, row in enumerate(rows.transactions):
+                self._places[row.hash] = (rows.number, index)
+            if rows.transactions and self._waiting_since is None:
+                self._waiting_since = self._clock()
+            while self._rows > REMEMBERED_MAX:
+                oldest = next(iter(self._waiting))
+                self._remembered = max(self._remembered, oldest + 1)
+                self._forget([oldest])
 
-    def _forget(self, gone: Callable[[int], bool]) -> None:
-        """Drop the remembered places in some blocks. With the lock."""
-        for transaction_hash, (block, _) in self._places.copy().items():
-            if gone(block):
-                self._places.pop(transaction_hash, None)
+    def _forget(self, numbers: Iterable[int]) -> None:
+        """Drop the rows of some blocks in memory. With the lock."""
+        for number in numbers:
+            rows = self._waiting.pop(number)
+            self._rows -= 1 + rows.count
+            for row in rows.transactions:
+                if self._places.get(row.hash, (-1, 0))[0] == number:  # else it is in a later block too
+                    del self._places[row.hash]
+        if not self._places:
+            self._waiting_since = None
 
     def catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
         """Index all blocks up to ``head()``, a number and its LSN; returns how many.
@@ -162,7 +172,10 @@ class IndexFollower:
         while True:
             with self._lock:
                 rewinds, (number, lsn) = self._rewinds, head()
-                blocks = self._next_rows(number)
+            blocks = self._next_rows(number)
+            with self._lock:
+                if rewinds != self._rewinds:
+                    continue
                 if not blocks:
                     return indexed
                 self._is_ahead = True  # for all we know, until there is an answer
@@ -171,7 +184,9 @@ class IndexFollower:
             reach("index.write.after")
             with self._lock:
                 if rewinds == self._rewinds:  # else those were blocks of the past, which the next ones replace
-                    self._indexed(mark, blocks)
+                    self._mark, self.reached, self._is_ahead = mark, mark.block, False
+                    self._waiting_since = self._clock()
+                    self._forget([number for number in self._waiting if number <= mark.block])
                     indexed += len(blocks)
 
     def _prepare(self) -> None:
@@ -187,31 +202,26 @@ class IndexFollower:
                 self._is_ahead = mark is not None
 
     def _next_rows(self, head: int) -> list[BlockRows]:
-        """Rows of the next blocks up to ``head``, as many as one transaction takes. With the lock."""
+        """Rows of the next blocks up to ``head``, as many as one transaction takes; fewer if a rewind comes between."""
         blocks: list[BlockRows] = []
         rows = 0
         # Writing the last block once more deletes what is there of later ones.
         first = max(self.reached, 0) if self._is_ahead else self.reached + 1
         for number in range(first, min(head, first + BLOCKS_PER_TRANSACTION - 1) + 1):
-            block, receipts = self._chain.block(number), self._chain.receipts(number)
-            senders = self._chain.senders(number)
-            assert block is not None
-            assert receipts is not None
-            assert senders is not None
-            blocks.append(rows_of(block, receipts, senders))
-            rows += blocks[-1].count
-            if rows >= ROWS_PER_TRANSACTION:
+            found = self._waiting.get(number) or self._read_rows(number)
+            if found is None or rows >= ROWS_PER_TRANSACTION:
                 break
+            blocks.append(found)
+            rows += found.count
         return blocks
 
-    def _indexed(self, mark: IndexWatermark, blocks: Sequence[BlockRows]) -> None:
-        """The index has these blocks now. With the lock."""
-        self._mark, self.reached, self._is_ahead = mark, mark.block, False
-        for row in (row for block in blocks for row in block.transactions):
-            place = self._places.get(row.hash)
-            if place is not None and place[0] <= mark.block:
-                self._places.pop(row.hash, None)
-        self._waiting_since = self._clock() if self._places else None
+    def _read_rows(self, number: int) -> BlockRows | None:
+        """The rows of a block that is not in memory; None if a rewind has just taken it out."""
+        block, receipts = self._chain.block(number), self._chain.receipts(number)
+        senders = self._chain.senders(number)
+        if block is None or receipts is None or senders is None:
+            return None
+        return rows_of(number, block.hash, list(zip(block.transactions, receipts, senders, strict=True)))
 
     def rewind(self, number: int, lsn: int, take_out: Callable[[], None]) -> None:
         """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread.
@@ -222,7 +232,7 @@ class IndexFollower:
             kept = self._kept_by_rewind(number, lsn)
             take_out()
             self._rewinds += 1
-            self._forget(lambda block: block > number)
+            self._forget([later for later in self._waiting if later > number])
             self._remembered = min(self._remembered, number + 1)
             self._scrubbed = min(self._scrubbed, number)
             if kept < self.reached:
@@ -288,33 +298,36 @@ class IndexFollower:
 
     def _scrub(self) -> int:
         """Compare the rows of some blocks, from where the last scrub ended, with the blocks. Raises `IndexDamaged`."""
-        left, checked = TRANSACTIONS_PER_SCRUB, 0
-        with self._lock:
-            if self._scrubbed >= self.reached:
-                self._scrubbed = -1
-        while left > 0:
-            with self._lock:  # a block at a time: a rewind waits meanwhile
-                number = self._scrubbed + 1
-                if number > self.reached:
+        left, checked, rewinds = TRANSACTIONS_PER_SCRUB, 0, self._rewinds
+        if self._scrubbed >= self.reached:
+            self._scrubbed = -1
+        for number in range(self._scrubbed + 1, self.reached + 1):
+            block = self._chain.block(number)
+            difference = "" if block is None else self._difference(block)
+            with self._lock:
+                if rewinds != self._rewinds:  # what was compared is not in the chain any more
                     break
-                left -= 1 + self._compare(number)
+                assert block is not None
+                if difference:
+                    raise IndexDamaged(f"index: block {number}: {difference}")
                 self._scrubbed = number
-            checked += 1
+            checked, left = checked + 1, left - 1 - len(block.transactions)
+            if left <= 0:
+                break
         return checked
 
-    def _compare(self, number: int) -> int:
-        """Compare the rows of a block with the block; returns its transactions. Raises `IndexDamaged`."""
-        block = self._chain.block(number)
-        assert block is not None
+    def _difference(self, block: Block) -> str:
+        """What the index does not have as the block has it; empty if nothing. Raises `IndexDamaged`."""
+        number = block.header.number
         for index, transaction in enumerate(block.transactions):
             found = self.index.transaction(transaction.hash)
             if found is None or (found.block, found.tx_index) != (number, index):
-                raise IndexDamaged(f"index: transaction {index} of block {number} is not where it should be")
+                return f"transaction {index} is not where it should be"
         positions, _ = self.index.logs(LogFilter(number, number), 10_000)
         expected = len(list(islice(logs_of(self._chain, number), 10_000)))
         if [position.log_index for position in positions] != list(range(expected)):
-            raise IndexDamaged(f"index: block {number} has {expected} logs, the index {len(positions)}")
-        return len(block.transactions)
+            return f"it has {expected} logs, the index {len(positions)}"
+        return ""
 
     def status(self) -> dict[str, Any]:
         """How far the index is, and who writes it."""

@@ -6,7 +6,7 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
 
+from chain.blocks import Block
+from chain.receipts import Receipt
+from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged, StoreTooNew
 from storage.index.engine import open_engine
@@ -32,9 +35,14 @@ from tests.unit.storage.chains import make_chain
 MIGRATIONS = REPO / "migrations"
 
 
+def with_senders(block: Block, receipts: Sequence[Receipt]) -> list[tuple[Transaction, Receipt, Address]]:
+    senders = [Address((n + 1).to_bytes(20)) for n in range(len(receipts))]
+    return list(zip(block.transactions, receipts, senders, strict=True))
+
+
 def entries(length: int, seed: int = 1, transactions: int = 3) -> list[BlockRows]:
     return [
-        rows_of(block, receipts, [Address((n + 1).to_bytes(20)) for n in range(len(receipts))])
+        rows_of(block.header.number, block.hash, with_senders(block, receipts))
         for block, receipts in make_chain(length, seed, transactions)
     ]
 

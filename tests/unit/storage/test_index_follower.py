@@ -10,13 +10,13 @@ import pytest
 
 from chain.blocks import Block
 from chain.receipts import Receipt
-from chain.types import Address, Hash32
+from chain.types import Hash32
 from storage.blocks.chaindata import ChainData
 from storage.blocks.logs import LogQuery, logs_of
 from storage.errors import IndexBehind, IndexUnavailable
 from storage.index import follower as following
 from storage.index import lookup as looking
-from storage.index.follower import BLOCKS_PER_TRANSACTION, IndexFollower
+from storage.index.follower import BLOCKS_PER_TRANSACTION, IndexFollower, rows_of
 from storage.index.index import Index
 from storage.index.lookup import IndexLookup
 from storage.index.rows import BlockRows, IndexWatermark
@@ -24,6 +24,7 @@ from storage.index.sql import SqlWriter
 from tests.paths import REPO
 from tests.simulation.simkv import SimKv
 from tests.unit.storage.chains import make_chain
+from tests.unit.storage.test_index import with_senders
 
 MIGRATIONS = REPO / "migrations"
 NOBODY = Hash32(b"\xee" * 32)
@@ -71,12 +72,13 @@ class Ground:
         return self.follower
 
     def add(
-        self, blocks: Sequence[tuple[Block, Sequence[Receipt]]], remember: Callable[[Block], None] | None = None
+        self, blocks: Sequence[tuple[Block, Sequence[Receipt]]], remember: Callable[[BlockRows], None] | None = None
     ) -> None:
         """Blocks join the chain."""
         for block, receipts in blocks:
-            self.chain.add(block, receipts, [Address((n + 1).to_bytes(20)) for n in range(len(receipts))])
-            (remember or self.follower.remember)(block)
+            sent = with_senders(block, receipts)
+            self.chain.add(block, receipts, [sender for _, _, sender in sent])
+            (remember or self.follower.remember)(rows_of(block.header.number, block.hash, sent))
             self.lsn += 1
 
     def catch_up(self) -> int:
