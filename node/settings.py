@@ -112,7 +112,7 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     export_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
     exports_kept: Count = 2
     index_idle_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
-    """How long the process that writes the index lives without work."""
+    """Idle time after which the process that writes the index exits."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -286,17 +286,17 @@ class IndexDamaged(StorageError):
 
 
 class IndexUnavailable(StorageError):
-    """The process that writes the index ended, hangs, or cannot be started. It is started again a little later.
+    """The process that writes the index exited, hung, or could not be started. It is restarted a little later.
 
-    Nothing depends on it but the index: lookups read what it has not reached from memory and blocks.
+    Only the index depends on it: lookups read what is not indexed yet from memory and blocks.
     """
 
     code = "index.unavailable"
-    hint = "the node starts it again by itself; `zvmd status` shows the index and what was wrong with its process"
+    hint = "the node restarts it by itself; `zvmd status` shows the index and the last failure"
 
 
 class IndexBehind(ZvmdError):
-    """A transaction is not in the part of the chain that is indexed, and the rest is too long to be searched."""
+    """A transaction is not in the indexed part of the chain, and the rest is too long to search."""
 
     code = "index.behind"
     hint = "ask again later: `zvmd status` shows the block that the index has reached"

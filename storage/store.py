@@ -97,7 +97,7 @@ class Store:
         self.remember(sealed)
 
     def remember(self, sealed: SealedBlock) -> None:
-        """Let a block's transactions be found until the index has them."""
+        """Keep a block's rows in memory, for lookups and for the next write of the index."""
         sent = [(row.transaction, row.receipt, row.sender) for row in sealed.rows]
         self.follower.remember(rows_of(sealed.header.number, sealed.header.hash, sent))
 
@@ -184,7 +184,7 @@ class Store:
     ) -> TransactionPlace | None:
         """Block and index of a transaction in an applied block. Raises `IndexBehind`.
 
-        Blocks that the index has not reached are not searched for what ``is_waiting``.
+        Unindexed blocks are not searched if it ``is_waiting`` in the pool.
         """
         found = self._lookup.transaction_place(transaction_hash, is_waiting)
         return TransactionPlace(*found) if found is not None else None
@@ -194,7 +194,7 @@ class Store:
         return self._lookup.logs(replace(query, to_block=min(query.to_block, self.head.number)))
 
     def index_when_due(self, seconds: float) -> str:
-        """As `index_new_blocks`, if there is enough to index or something has waited for so long."""
+        """As `index_new_blocks`, but only if there is a full batch or a transaction has waited for ``seconds``."""
         if self.follower.is_due(seconds) or self.session_search.is_due(self.wal.durable_lsn):
             try:
                 return self.index_new_blocks()
@@ -202,7 +202,7 @@ class Store:
                 if self.follower.is_abandoned:
                     return "the node is stopping"
                 raise
-        pid = self.follower.index.writer_status().get("pid")  # which also notices a process that has ended
+        pid = self.follower.index.writer_status().get("pid")  # also reaps a process that has ended
         return f"nothing is due; {f'process {pid} waits' if pid else 'no process'}"
 
     def index_new_blocks(self) -> str:

@@ -68,8 +68,9 @@ def _index(index: dict[str, Any]) -> str:
     process, behind = index["process"], ""
     if index["indexing"]:
         behind = f", {index['behind']} blocks behind, {index['inMemory']} transactions in memory"
-    writer = f"process {process['pid']}, {process['memoryBytes'] / MIB:.0f} MiB" if process["pid"] else "no process"
-    lost = f"; lost {process['losses']} times, last: {process['lastLoss']}" if process["losses"] else ""
+    pid, losses = process.get("pid"), process.get("losses")
+    writer = f"process {pid}, {process['memoryBytes'] / MIB:.0f} MiB" if pid else "no process"
+    lost = f"; lost {losses} times, last: {process['lastLoss']}" if losses else ""
     return f"block {index['block']}{behind}; {writer}{lost}"
 
 

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 INDEX_SECONDS = 1.0
 INDEX_DUE_SECONDS = 5.0
-"""How long transactions wait for others to be indexed with: until then they are found in memory."""
+"""Longest time that transactions wait to be indexed in a batch; lookups find them in memory meanwhile."""
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 FILES_SECONDS = 2.0

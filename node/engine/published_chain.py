@@ -33,7 +33,7 @@ class PublishedChain:
         pending_blocks: PendingBlocks,
         is_waiting: Callable[[Hash32], bool],
     ) -> None:
-        """``is_waiting``: whether the pool has a transaction."""
+        """``is_waiting`` returns whether the pool has a transaction."""
         self.config = config
         """Chain id and forks."""
         self._store = store

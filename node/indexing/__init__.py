@@ -1,1 +1,1 @@
-"""The index's writer as a process of its own: the daemon imports neither SQLAlchemy nor alembic."""
+"""Writes the index in a process of its own, so that the daemon imports neither SQLAlchemy nor alembic."""

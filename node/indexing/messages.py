@@ -1,4 +1,4 @@
-"""How the daemon and its index process talk: a request and its answer as MessagePack, sent by `node.ops.worker`."""
+"""Messages between the daemon and its index process: MessagePack, framed by `node.ops.worker`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from storage.index.rows import BlockRows, IndexWatermark
 
 
 class Prepare(msgspec.Struct, array_like=True, tag=True, frozen=True):
-    """Make the database, or migrate it."""
+    """Create the database or migrate its schema."""
 
 
 class Write(msgspec.Struct, array_like=True, tag=True, frozen=True):
-    """Index consecutive blocks, up to this record of the log."""
+    """Index consecutive blocks; ``lsn`` goes into the watermark."""
 
     blocks: Sequence[BlockRows]
     lsn: int
@@ -32,13 +32,13 @@ class WriteSessions(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
 
 class Done(msgspec.Struct, array_like=True, tag=True, frozen=True):
-    """It is committed; the watermark after `Write`."""
+    """The request was committed; with the new watermark after a `Write`."""
 
     mark: IndexWatermark | None = None
 
 
 class Refused(msgspec.Struct, array_like=True, tag=True, frozen=True):
-    """It is not: the slug of a `StorageError`, empty for a fault of the process itself, and what it says."""
+    """The request failed: slug and text of a `StorageError`; the slug is empty for any other exception."""
 
     code: str
     message: str

@@ -1,7 +1,7 @@
 """The index process: ``python -m node.indexing.process DATABASE MIGRATIONS IDLE_SECONDS``.
 
-Requests come on standard input, answers go to standard output. It ends by itself when there was nothing to do for so
-long, and at once, in whatever it is, when its input ends: SQLite undoes what was not committed.
+Requests come on standard input, answers go to standard output. It exits after IDLE_SECONDS without a request, and at
+once when its input ends, even in the middle of a transaction, which SQLite then rolls back.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def main() -> None:
-    """Answer requests until there are none."""
+    """Answer requests until there have been none for IDLE_SECONDS."""
     database, migrations, idle_seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     _limit()
     requests: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    from storage.index.sql import SqlWriter  # here, so that the limits hold for it too
+    from storage.index.sql import SqlWriter  # after `_limit`, so that the limits cover it
 
     writer = SqlWriter(database, migrations)
     while True:
@@ -46,7 +46,9 @@ def main() -> None:
 
 
 def _limit() -> None:
-    """Lower the priority, limit the memory, and end when the node does even if this process is stopped then."""
+    """Lower the priority, limit the memory, and have the kernel kill this process when the node ends."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # systemd sends them to every process of a service
+        signal.signal(number, signal.SIG_IGN)
     with suppress(OSError):
         os.nice(NICENESS)
     with suppress(OSError, ValueError):
@@ -55,7 +57,7 @@ def _limit() -> None:
 
 
 def _read(requests: SimpleQueue[bytes]) -> None:
-    """Pass requests on; the node has gone when there are no more."""
+    """Queue requests; the end of the input means that the node is gone."""
     while (request := receive(sys.stdin.buffer)) is not None:
         requests.put(request)
     os._exit(0)
@@ -75,10 +77,10 @@ def _answer(writer: RowWriter, data: bytes) -> Answer:
         return Done(mark)
     except StorageError as error:
         return Refused(error.code, str(error))
-    except Exception as error:  # the node counts it as a loss of the process, and says what it was
+    except Exception as error:  # the node counts it as a lost process and shows the text
         return Refused("", f"{type(error).__name__}: {error}"[:500])
 
 
 if __name__ == "__main__":
-    with suppress(OSError, KeyboardInterrupt):
+    with suppress(OSError):
         main()

@@ -1,4 +1,4 @@
-"""The daemon's side of the index process: starts it when there is work, and bounds what it can do wrong."""
+"""The daemon's side of the index process: starts it when there is work, and limits how it can fail."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from storage.index.sessions import SessionRow
 
 MODULE: Final = "node.indexing.process"
 ASK_SECONDS: Final = 60.0
-"""How long an answer may take, beside a second for each `ROWS_PER_SECOND`: a process that hangs is killed then."""
+"""Time limit for an answer, plus a second for each `ROWS_PER_SECOND`; then the process is killed."""
 ROWS_PER_SECOND: Final = 1_000
 PAUSE_SECONDS_MAX: Final = 60.0
-"""Longest pause before a process that was lost is started again; the first is half a second, each the double."""
+"""Longest pause before a lost process is restarted; the first is half a second, each next one twice as long."""
 LOSSES_BEFORE_REBUILD: Final = 3
-"""Losses in a row after which the database is taken to be what kills the process,"""
+"""Consecutive losses after which the database is suspected of crashing the process, and rebuilt,"""
 REBUILD_SECONDS: Final = 3_600.0
-"""though not again for so long."""
+"""but not more often than this."""
 _KINDS: Final = {kind.code: kind for kind in (IndexDamaged, IndexLocked, StorageFull, StoragePanic, StoreTooNew)}
 
 
@@ -42,7 +42,7 @@ class RemoteWriter:
     def __init__(
         self, path: Path, migrations: Path, idle_seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """The process ends after ``idle_seconds`` without work. ``clock`` is steady, seconds."""
+        """The process exits after ``idle_seconds`` without work. ``clock`` is steady, seconds."""
         self._worker = Worker(MODULE, str(path), str(migrations), str(idle_seconds))
         self._clock = clock
         self._losses_in_a_row = 0
@@ -50,7 +50,7 @@ class RemoteWriter:
         self._rebuilt = float("-inf")
         self._ended = False
         self.losses = 0
-        """How often the process was lost."""
+        """Number of processes lost since the start."""
         self.last_loss = ""
 
     def prepare(self) -> None:
@@ -72,7 +72,7 @@ class RemoteWriter:
         self._losses_in_a_row = 0
 
     def close(self) -> None:
-        """End the process; the next call starts another."""
+        """Kill the process; the next call starts another."""
         self._worker.stop()
 
     def abandon(self) -> None:
@@ -81,7 +81,7 @@ class RemoteWriter:
         self._worker.kill()
 
     def status(self) -> dict[str, Any]:
-        """The process, if there is one, its memory, and how often it was lost. Any thread."""
+        """Process id and memory, if there is a process, and the losses. Any thread."""
         pid = self._worker.pid
         memory = resident_bytes(pid)["own"] if pid is not None else 0
         return {"pid": pid, "memoryBytes": memory, "losses": self.losses, "lastLoss": self.last_loss}
@@ -99,7 +99,7 @@ class RemoteWriter:
             except WorkerLost:
                 if not self._worker.ended_by_itself:
                     raise
-                answer = self._worker.ask(message, seconds)  # it had just found that there was nothing to do
+                answer = self._worker.ask(message, seconds)  # it had just exited for lack of work
         except WorkerLost as loss:
             raise self._lost(str(loss)) from None
         said = decode_answer(answer)
@@ -111,7 +111,7 @@ class RemoteWriter:
         raise _KINDS[said.code](said.message)
 
     def _lost(self, reason: str) -> StorageError:
-        """Count a loss, and what it means."""
+        """Count a loss; returns the error to raise."""
         self.losses += 1
         self._losses_in_a_row += 1
         self.last_loss = reason[:500]

@@ -1,7 +1,7 @@
-"""How the node starts another process of its own, and talks to it: one message, one answer, in time or not at all.
+"""Starts another process of the node's own and exchanges messages with it, each answer within a time limit.
 
-A message is its length, ``u32`` little-endian, and its bytes. It goes to the process's standard input, the answer comes
-from its standard output. The process ends when its input does, so it does not outlive the node.
+A message is its length, ``u32`` little-endian, and its bytes. Requests go to the process's standard input, answers come
+from its standard output. The process must exit when its input ends, so that it does not outlive the node.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ MESSAGE_BYTES_MAX: Final = 2**30
 
 
 class WorkerLost(Exception):
-    """The process ended, was killed because it took too long, or could not be started."""
+    """The process exited, was killed at the time limit, or could not be started."""
 
 
 class Worker:
-    """A process that answers messages. It is started by the first one, and anew by the first after it ended.
+    """A process that answers messages. It is started by the first one, and again by the first one after it exited.
 
-    One thread at a time asks; `pid` and `kill` are for any thread.
+    One thread at a time calls `ask` and `stop`; `pid` and `kill` are safe on any thread.
     """
 
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = command(module, *arguments)
         self._process: subprocess.Popen[bytes] | None = None
         self.ended_by_itself = False
-        """Whether the process that was lost last had ended with status 0."""
+        """Whether the last process exited with status 0."""
 
     @property
     def pid(self) -> int | None:
-        """The process that runs, if one does."""
+        """Id of the running process, None if there is none."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     def ask(self, message: bytes, seconds: float) -> bytes:
-        """The answer to a message. Raises `WorkerLost`; the process is gone then."""
+        """Send a message and return the answer. Raises `WorkerLost`, after which the process is gone."""
         process = self._process = self._process or self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -77,13 +77,13 @@ class Worker:
             raise WorkerLost(f"no process could be started: {error.strerror or error}") from None
 
     def kill(self) -> None:
-        """End the process at once; whoever asks it gets `WorkerLost`. Any thread."""
+        """Kill the process; an `ask` under way raises `WorkerLost`. Any thread."""
         process = self._process
         if process is not None:
             process.kill()
 
     def stop(self) -> int | None:
-        """End the process, and its exit status; None if there is none."""
+        """Kill the process and return its exit status; None if there is none."""
         process, self._process = self._process, None
         if process is None:
             return None

@@ -49,7 +49,7 @@ def open_engine(path: Path) -> Engine:
 
 @contextmanager
 def damage_reported() -> Iterator[None]:
-    """Raise what the database's complaints mean instead of them, see `storage.index.faults`."""
+    """Translate SQLAlchemy's errors raised inside the block, as `storage.index.faults` does for SQLite's."""
     try:
         yield
     except (DatabaseError, sqlite3.DatabaseError) as error:  # the driver's own come from setting a connection up

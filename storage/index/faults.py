@@ -1,4 +1,4 @@
-"""What SQLite's complaints mean: damage, a lock, or the disk."""
+"""Translates SQLite's errors into errors of the stores: damage, a lock, or the disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ _MEANINGS: dict[str, type[StorageError]] = {
 
 
 def meaning_of(error: Exception) -> StorageError:
-    """`IndexDamaged`, `StoragePanic` or `StorageFull` for the disk, `IndexLocked` for a lock held too long."""
+    """The store's error for an error of SQLite: `StoragePanic` or `StorageFull` for the disk, `IndexLocked` for a lock
+    held too long, and otherwise `IndexDamaged`.
+    """
     message, name = str(error), getattr(error, "sqlite_errorname", "")
     if isinstance(error, sqlite3.OperationalError) and name != _MOVED:
         if name in _FULL_NAMES:
@@ -37,7 +39,7 @@ def meaning_of(error: Exception) -> StorageError:
 
 @contextmanager
 def meant() -> Iterator[None]:
-    """Raise what SQLite's errors mean instead of them."""
+    """Translate errors raised inside the block."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeError) as error:  # text of a damaged file, even in its error messages

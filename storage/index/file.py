@@ -1,4 +1,4 @@
-"""The index's SQLite file, as its readers use it. The schema and all rows are written elsewhere."""
+"""Read connections to the index's SQLite file. The schema and all rows are written by a `RowWriter`."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ SUFFIXES = ("", "-wal", "-shm")
 
 
 class IndexFile:
-    """At most `READERS_MAX` connections of any threads, made when they are needed and kept until `close`."""
+    """A pool of at most `READERS_MAX` connections, opened on demand and kept until `close`. Any thread."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._files: dict[Path, Identity] = {}
         self._free: LifoQueue[tuple[int, sqlite3.Connection] | None] = LifoQueue()
         self._anchor: sqlite3.Connection | None = None
-        """While it is open, SQLite keeps its two other files, whoever else closes its connections."""
+        """Not used for queries: while it is open, SQLite does not delete its -wal and -shm files."""
         self._era = 0
-        """Connections of an earlier one are closed when they come back."""
+        """Incremented by `close`: a connection of an earlier era is closed when it is returned."""
         for _ in range(READERS_MAX):
             self._free.put(None)
 
     @property
     def exists(self) -> bool:
-        """Whether there is one."""
+        """Whether the database file is there."""
         return self.path.exists()
 
     @property
@@ -45,7 +45,7 @@ class IndexFile:
         return next((str(path) for path, found in self._files.items() if identity_of(path) != found), "")
 
     def remember(self) -> None:
-        """The files that are there now are the right ones."""
+        """Record which files are there now, for `moved`."""
         if self._anchor is None:
             self._anchor = self._connect()
             self._anchor.execute("SELECT 1 FROM sqlite_master").fetchone()
@@ -54,7 +54,7 @@ class IndexFile:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection for this thread alone. What SQLite reports is raised as `storage.index.faults` has it."""
+        """Lend a connection to one thread. SQLite's errors are translated as in `storage.index.faults`."""
         found = self._free.get()
         era, connection = found or (self._era, None)
         kept = False
@@ -71,7 +71,7 @@ class IndexFile:
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
             raise IndexDamaged(f"index: {self.path} is gone")
-        address = f"{self.path.absolute().as_uri()}?mode=rw"  # a file that goes away now is not made again
+        address = f"{self.path.absolute().as_uri()}?mode=rw"  # rw: do not create the file if it has just been removed
         connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
         try:
             for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", f"cache_size=-{CACHE_KIB}", "trusted_schema=OFF"):
@@ -82,12 +82,12 @@ class IndexFile:
         return connection
 
     def destroy(self) -> None:
-        """Close and remove it. Raises `IndexLocked` if another process has it open."""
+        """Close the connections and delete the files. Raises `IndexLocked` if another process has them open."""
         self.close()
         destroy(self.path)
 
     def close(self) -> None:
-        """Close the connections that nobody uses now; the others when they come back."""
+        """Close all idle connections now, and those in use when they are returned."""
         self._era += 1
         self._files = {}
         if self._anchor is not None:

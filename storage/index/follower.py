@@ -25,7 +25,7 @@ from storage.io.failpoints import reach
 log = structlog.get_logger(__name__)
 
 REMEMBERED_MAX = 100_000
-"""Rows that the index has not got yet and that are in memory, some 40 MB; beyond, the oldest blocks are searched."""
+"""Rows kept in memory until they are indexed, about 40 MB. Beyond that the oldest blocks are searched instead."""
 TRANSACTIONS_PER_SCRUB = 5_000
 """Compared with the index in one turn of `maintain`, a block counted as one more."""
 BLOCKS_PER_TRANSACTION = 256
@@ -56,8 +56,8 @@ def rows_of(number: int, block_hash: Hash32, sent: Sequence[tuple[Transaction, R
 class IndexFollower:
     """Owns the index, how far it reaches, and the places of transactions in the blocks between there and the head.
 
-    The writer thread remembers and rewinds, and waits for no disk and no process; whoever wants the index to follow
-    brings it up to date, one at a time; `storage.index.lookup` reads.
+    `remember` and `rewind` are called by the writer and the committer; they never wait for a disk or a process.
+    `catch_up` and `maintain` may take long; they run one at a time, on any thread. `storage.index.lookup` reads.
     """
 
     def __init__(self, index: Index, chain: ChainData, clock: Callable[[], float] = time.monotonic) -> None:
@@ -66,29 +66,29 @@ class IndexFollower:
         self._chain = chain
         self._clock = clock
         self._waiting: dict[int, BlockRows] = {}
-        """By block, from `_remembered` on."""
+        """Rows by block, for blocks from `_remembered` on that are not indexed yet."""
         self._places: dict[Hash32, tuple[int, int]] = {}
-        """Of the transactions in them."""
+        """Block and index of the transactions in `_waiting`."""
         self._rows = 0
-        """How many rows these are, a block counted as one more."""
+        """Number of rows in `_waiting`, with one more for each block."""
         self._turn = threading.Lock()
-        """Held by who writes or deletes the index, however long that takes."""
+        """Held while the database is written or deleted, which may take minutes."""
         self._lock = threading.Lock()
-        """Held for what follows, and never while something is waited for."""
+        """Guards the fields above and below; never held while waiting for anything."""
         self._mark = index.watermark() if index.is_current else None
-        """What the rows up to `reached` are of."""
+        """Watermark of the rows up to `reached`."""
         self.reached = self._mark.block if self._mark is not None else -1
-        """Last indexed block; -1 if none. Rows of later blocks may be there, and count for nothing."""
+        """Last indexed block; -1 if none. The database may hold rows of later blocks, which are ignored."""
         self._remembered = max(self.reached, chain.head) + 1 if chain.head else 0  # genesis has no transactions
         """Blocks from here on are in memory until they are indexed; those between the index and here are searched."""
         self._rewinds = 0
         self._is_ahead = False
-        """The database has, or may have, rows of later blocks: also of such as a rewind took out of the chain."""
+        """Whether the database may hold rows of later blocks: after a failed write, or from before a rewind."""
         self._waiting_since: float | None = None
-        """When the first transaction came that is not indexed yet."""
+        """Clock reading at which the oldest transaction in `_places` came; None if there is none."""
         self._scrubbed = -1
         self.is_abandoned = False
-        """The program ends, and nobody waits for the index any more."""
+        """Whether the program is shutting down."""
 
     @property
     def is_rebuilding(self) -> bool:
@@ -105,7 +105,7 @@ class IndexFollower:
         return None if found is None or found.block > self.reached else found
 
     def is_due(self, seconds: float) -> bool:
-        """Whether there is enough to index, or something has waited for so long."""
+        """Whether there is a full batch to index, or a transaction has waited for ``seconds``."""
         behind = self._chain.head - self.reached
         since = self._waiting_since
         return (
@@ -117,7 +117,7 @@ class IndexFollower:
         )
 
     def rewind_to_chain(self) -> None:
-        """Do not believe an index of blocks that the chain does not have, or has with another hash. At start only."""
+        """Discard an index of another chain: its last block is missing here, or has another hash. At start only."""
         mark = self._mark
         if mark is not None and self._chain.hash_of(mark.block) != mark.block_hash:
             with self._turn:
@@ -126,10 +126,10 @@ class IndexFollower:
                 except (IndexLocked, StorageFull) as reason:  # the index job does it
                     log.warning("the index cannot be built again now", error=str(reason))
         with self._lock:
-            self._forget([number for number in self._waiting if number <= self.reached])  # replay has put them there
+            self._forget([number for number in self._waiting if number <= self.reached])  # added by replay
 
     def remember(self, rows: BlockRows) -> None:
-        """A block joined the chain. The thread that publishes it."""
+        """Add a block that joined the chain. Called by the thread that publishes it."""
         with self._lock:
             self._waiting[rows.number] = rows
             self._rows += 1 + rows.count
@@ -143,18 +143,18 @@ class IndexFollower:
                 self._forget([oldest])
 
     def _forget(self, numbers: Iterable[int]) -> None:
-        """Drop the rows of some blocks in memory. With the lock."""
+        """Drop the remembered rows of some blocks. Called with the lock held."""
         for number in numbers:
             rows = self._waiting.pop(number)
             self._rows -= 1 + rows.count
             for row in rows.transactions:
-                if self._places.get(row.hash, (-1, 0))[0] == number:  # else it is in a later block too
+                if self._places.get(row.hash, (-1, 0))[0] == number:  # otherwise a later block has it too
                     del self._places[row.hash]
         if not self._places:
             self._waiting_since = None
 
     def catch_up(self, head: Callable[[], tuple[int, int]]) -> int:
-        """Index all blocks up to ``head()``, a number and its LSN; returns how many.
+        """Index all blocks up to ``head()``, a number and its LSN; returns how many were written.
 
         A damaged index is deleted and built again. A `rewind` may come in between.
         Raises `IndexLocked`, `IndexUnavailable`, `StorageFull`.
@@ -178,19 +178,19 @@ class IndexFollower:
                     continue
                 if not blocks:
                     return indexed
-                self._is_ahead = True  # for all we know, until there is an answer
+                self._is_ahead = True  # until the answer comes
             reach("index.write.before")
             mark = self.index.write(blocks, lsn)
             reach("index.write.after")
             with self._lock:
-                if rewinds == self._rewinds:  # else those were blocks of the past, which the next ones replace
+                if rewinds == self._rewinds:  # otherwise the next write replaces these rows
                     self._mark, self.reached, self._is_ahead = mark, mark.block, False
                     self._waiting_since = self._clock()
                     self._forget([number for number in self._waiting if number <= mark.block])
                     indexed += len(blocks)
 
     def _prepare(self) -> None:
-        """Make or migrate the database if need be, and believe what is in it then if it is of this chain."""
+        """Create or migrate the database if needed, and take over its watermark if it belongs to this chain."""
         if self.index.is_current:
             return
         self.index.prepare()
@@ -202,10 +202,10 @@ class IndexFollower:
                 self._is_ahead = mark is not None
 
     def _next_rows(self, head: int) -> list[BlockRows]:
-        """Rows of the next blocks up to ``head``, as many as one transaction takes; fewer if a rewind comes between."""
+        """Rows of the next blocks up to ``head``, as many as fit in one transaction; fewer if a rewind intervenes."""
         blocks: list[BlockRows] = []
         rows = 0
-        # Writing the last block once more deletes what is there of later ones.
+        # Writing the last block again deletes all rows of later ones.
         first = max(self.reached, 0) if self._is_ahead else self.reached + 1
         for number in range(first, min(head, first + BLOCKS_PER_TRANSACTION - 1) + 1):
             found = self._waiting.get(number) or self._read_rows(number)
@@ -216,7 +216,7 @@ class IndexFollower:
         return blocks
 
     def _read_rows(self, number: int) -> BlockRows | None:
-        """The rows of a block that is not in memory; None if a rewind has just taken it out."""
+        """The rows of a block that is not in memory; None if a rewind has just removed it."""
         block, receipts = self._chain.block(number), self._chain.receipts(number)
         senders = self._chain.senders(number)
         if block is None or receipts is None or senders is None:
@@ -226,7 +226,7 @@ class IndexFollower:
     def rewind(self, number: int, lsn: int, take_out: Callable[[], None]) -> None:
         """Forget all blocks after ``number`` and let ``take_out`` take them out of the chain. Writer thread.
 
-        Rows of the blocks taken out stay until the next ones are written, and are not looked at.
+        Their rows stay in the database until the next write replaces them; lookups ignore them.
         """
         with self._lock:
             kept = self._kept_by_rewind(number, lsn)
@@ -259,9 +259,9 @@ class IndexFollower:
                 return work(self.index)
 
     def _begin_again(self, error: IndexDamaged) -> None:
-        """Delete the index; until it is built again, lookups go through the blocks. With the turn.
+        """Delete the index; until it is rebuilt, lookups search the blocks. Called with the turn held.
 
-        Raises `IndexLocked` while another program has it: then all that was done is to believe it no more.
+        Raises `IndexLocked` while another program has it open; the index is not used any more then.
         """
         log.error("the index cannot be used: building it again", error=str(error))
         with self._lock:
@@ -272,7 +272,7 @@ class IndexFollower:
     def check_files(self) -> str:
         """Build the index again if its files were removed or replaced; which one, or empty. Raises `IndexLocked`.
 
-        While somebody writes there is no answer: the next call has it.
+        Empty too while a write is under way; the next call checks.
         """
         if not self._turn.acquire(blocking=False):
             return ""
@@ -305,7 +305,7 @@ class IndexFollower:
             block = self._chain.block(number)
             difference = "" if block is None else self._difference(block)
             with self._lock:
-                if rewinds != self._rewinds:  # what was compared is not in the chain any more
+                if rewinds != self._rewinds:  # the block may have left the chain meanwhile
                     break
                 assert block is not None
                 if difference:
@@ -317,7 +317,7 @@ class IndexFollower:
         return checked
 
     def _difference(self, block: Block) -> str:
-        """What the index does not have as the block has it; empty if nothing. Raises `IndexDamaged`."""
+        """How the rows of a block differ from the block; empty if they do not. Raises `IndexDamaged`."""
         number = block.header.number
         for index, transaction in enumerate(block.transactions):
             found = self.index.transaction(transaction.hash)
@@ -330,7 +330,7 @@ class IndexFollower:
         return ""
 
     def status(self) -> dict[str, Any]:
-        """How far the index is, and who writes it."""
+        """How far the index reaches, and the state of the process that writes it."""
         behind = self._chain.head - self.reached
         return {
             "block": self.reached,
@@ -341,10 +341,10 @@ class IndexFollower:
         }
 
     def abandon(self) -> None:
-        """The program ends: nobody shall wait for the index any more. Any thread."""
+        """Shut down: a write in another process fails at once. Any thread."""
         self.is_abandoned = True
         self.index.abandon()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.index.close()

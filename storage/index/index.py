@@ -1,7 +1,7 @@
-"""The index as the rest of the program sees it: look things up from any thread, have block ranges written.
+"""The index as the rest of the program sees it: lookups from any thread, block ranges written by one.
 
-Reading needs Python's own SQLite module only. SQLAlchemy and alembic are with the writer (`storage.index.sql`), which a
-daemon has in a process of its own.
+Lookups use only Python's `sqlite3`. Writes go to a `RowWriter`: SQLAlchemy in this process (`storage.index.sql`), or a
+process of its own in the daemon (`node.indexing`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMPARED_AT_OPEN_BYTES = 4 * 2**20
 class Index:
     """A rebuildable index over the chain. One thread at a time writes, any thread reads.
 
-    Before its schema is this program's it has no rows to show: `is_current` says so, `prepare` makes it so.
+    Its rows can be read only once the schema is this program's version: see `is_current` and `prepare`.
     """
 
     def __init__(self, file: IndexFile, revisions: Sequence[str], writer: RowWriter) -> None:
@@ -36,15 +36,15 @@ class Index:
         self._revisions = revisions
         self._writer = writer
         self._is_doomed = False
-        """It is damaged, and could not be deleted yet."""
+        """Whether it must be deleted before its next use: another program kept `begin_again` from doing so."""
         self.is_current = False
         """Whether it has the tables of this version."""
         self.incarnation = 0
-        """How often it was deleted since it was opened: another one has other rows."""
+        """Incremented when the database is deleted: what was known of its rows no longer holds."""
 
     @classmethod
     def open(cls, path: Path, migrations: Path, writer: RowWriter, *, thorough: bool = False) -> Index:
-        """Look at the database and check it; nothing is made or migrated before there is something to write.
+        """Inspect and check the database. It is created or migrated only when there is something to write.
 
         A large one is not checked here: a node shall not be late for what only answers lookups, and what it answers is
         compared with the blocks. ``thorough`` runs SQLite's full integrity check, whatever the size.
@@ -60,12 +60,12 @@ class Index:
         return index
 
     def inspect(self, *, check: bool = False, thorough: bool = False) -> None:
-        """Find out what is there. Raises as `open`."""
+        """Read the schema's revision and set `is_current`. Raises as `open`."""
         self.is_current = False
         if not self._file.exists:
             return
         with self._file.reading() as connection:
-            connection.execute("BEGIN IMMEDIATE")  # which waits for another program's transaction, and not for ever
+            connection.execute("BEGIN IMMEDIATE")  # waits `BUSY_TIMEOUT_MS` for another program's transaction
             connection.execute("ROLLBACK")
             if check:
                 size = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -81,7 +81,7 @@ class Index:
                 self.is_current = True
 
     def prepare(self) -> None:
-        """Make the database, or bring its schema up to date, unless it is. Raises as `RowWriter`."""
+        """Create the database or migrate its schema, unless it is current. Raises as `RowWriter`."""
         if self._is_doomed:
             self.begin_again()
         if not self.is_current:
@@ -91,7 +91,7 @@ class Index:
                 raise IndexDamaged("index: it has no tables after its migration")
 
     def begin_again(self) -> None:
-        """Delete the database. Raises `IndexLocked` while another program has it open; `prepare` tries again then."""
+        """Delete the database. Raises `IndexLocked` while another program has it open; `prepare` then tries again."""
         self.is_current, self._is_doomed = False, True
         self.incarnation += 1
         self._writer.close()
@@ -99,7 +99,7 @@ class Index:
         self._is_doomed = False
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close all connections and the writer."""
         self._file.close()
         self._writer.close()
 
@@ -130,17 +130,17 @@ class Index:
                     raise IndexLocked("index: readers keep its write-ahead log busy")
 
     def abandon(self) -> None:
-        """The program ends: nobody shall wait for the writer's process any more. Any thread."""
+        """Shut down: a write under way in another process fails at once, and so do later ones. Any thread."""
         self._writer.abandon()
 
     def writer_status(self) -> dict[str, Any]:
-        """Of the writer, for ``zvmd status``. Any thread."""
+        """State of the writer's process, for ``zvmd status``; empty if it writes in this process. Any thread."""
         return self._writer.status()
 
     # Reading. All raise `IndexDamaged` and `IndexLocked`.
 
     def watermark(self) -> IndexWatermark | None:
-        """How far the index reaches, None if it is empty; also before its schema is brought up to date."""
+        """How far the index reaches, None if it is empty. Also readable in an older schema."""
         if not self._file.exists:
             return None
         with self._file.reading() as connection:

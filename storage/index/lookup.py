@@ -13,7 +13,7 @@ from storage.index.follower import IndexFollower
 from storage.index.queries import LogCoordinates, LogFilter
 
 SEARCH_SECONDS = 2.0
-"""How long blocks are searched for a transaction while the index is built again: some 20,000 transactions."""
+"""Time limit for searching unindexed blocks for one transaction: about 20,000 transactions."""
 
 
 class IndexLookup:
@@ -31,7 +31,7 @@ class IndexLookup:
     def transaction_place(
         self, transaction_hash: Hash32, is_waiting: Callable[[Hash32], bool]
     ) -> tuple[int, int] | None:
-        """(block, index) of a transaction of an applied block; blocks are not searched for what ``is_waiting``.
+        """(block, index) of a transaction of an applied block; blocks are not searched if it ``is_waiting`` in the pool.
 
         Any thread. Raises `IndexBehind`.
         """

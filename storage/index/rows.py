@@ -1,4 +1,4 @@
-"""What goes into the index: the rows of a block, and how far the index reaches."""
+"""The rows of a block in the index, its watermark, and the protocol of what writes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ContractRow(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class BlockRows(msgspec.Struct, array_like=True, frozen=True):
-    """What the index says of a block; transactions and logs in the block's order."""
+    """The rows of one block; transactions and logs are in the block's order."""
 
     number: int
     hash: Hash32
@@ -54,18 +54,18 @@ class BlockRows(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many rows these are."""
+        """Number of rows."""
         return len(self.transactions) + len(self.logs) + len(self.contracts)
 
 
 class RowWriter(Protocol):
-    """Who changes the database: here (`storage.index.sql`), or a process that does only this. One thread at a time.
+    """Changes the database, in this process (`storage.index.sql`) or another (`node.indexing`). One thread at a time.
 
     Every method may raise `IndexDamaged`, `IndexLocked`, `IndexUnavailable`, `StorageFull` and `StoragePanic`.
     """
 
     def prepare(self) -> None:
-        """Make the database, or bring its schema up to this program's version. Raises `StoreTooNew`."""
+        """Create the database, or migrate its schema to this program's version. Raises `StoreTooNew`."""
 
     def write(self, blocks: Sequence[BlockRows], lsn: int) -> IndexWatermark:
         """Replace all rows from the first of these consecutive blocks on by theirs, in one transaction."""
@@ -74,10 +74,10 @@ class RowWriter(Protocol):
         """Replace the rows of these sessions, delete those gone; ``all_``: there are no others than these."""
 
     def close(self) -> None:
-        """Let go of the database; the next call opens it again."""
+        """Close the database; the next call opens it again."""
 
     def abandon(self) -> None:
-        """The program ends: whoever waits for a process gets `IndexUnavailable`. Any thread."""
+        """Shut down: calls that wait for another process raise `IndexUnavailable`, and so do later ones. Any thread."""
 
     def status(self) -> dict[str, Any]:
-        """For ``zvmd status``. Any thread."""
+        """State of the writing process, for ``zvmd status``; empty if it is this one. Any thread."""

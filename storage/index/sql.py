@@ -1,4 +1,4 @@
-"""Writes the index with SQLAlchemy, and migrates it with alembic: the only side of it that imports them."""
+"""Writes the index with SQLAlchemy and migrates it with alembic; the lookups do not need them."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class SqlWriter:
             self._engine = None
 
     def abandon(self) -> None:
-        """Nothing: nobody waits for another process."""
+        """Does nothing: there is no other process to wait for."""
 
     def status(self) -> dict[str, Any]:
-        """Nothing: the writer is a part of this process."""
+        """Empty: the writer is part of this process."""
         return {}

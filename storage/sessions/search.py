@@ -36,10 +36,10 @@ class SessionSearch:
         self._follower = follower
         self._shelf = shelf
         self._filled: int | None = None
-        """Incarnation of the index that has the rows; another one has to be filled first."""
+        """Incarnation of the index that was filled; after another one, all rows are written again."""
 
     def is_due(self, durable_lsn: int) -> bool:
-        """Whether the index lacks sessions, or has some as they were before."""
+        """Whether sessions have changed since they were indexed, or the index is a new one."""
         is_new = self._filled != self._follower.index.incarnation
         return bool(self._shelf.unindexed(durable_lsn)) or (is_new and len(self._shelf) > 0)
 
