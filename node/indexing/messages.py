@@ -37,7 +37,7 @@ class Done(msgspec.Struct, array_like=True, tag=True, frozen=True):
     mark: IndexWatermark | None = None
 
 
-class Refused(msgspec.Struct, array_like=True, tag=True, frozen=True):
+class IndexingFailed(msgspec.Struct, array_like=True, tag=True, frozen=True):
     """The request failed: slug and text of a `StorageError`; the slug is empty for any other exception."""
 
     code: str
@@ -45,7 +45,7 @@ class Refused(msgspec.Struct, array_like=True, tag=True, frozen=True):
 
 
 Request = Prepare | Write | WriteSessions
-Answer = Done | Refused
+Answer = Done | IndexingFailed
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(Request).decode

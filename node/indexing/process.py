@@ -17,7 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from node.indexing.messages import Answer, Done, Refused, Write, WriteSessions, decode_request, encode
+from node.indexing.messages import Answer, Done, IndexingFailed, Write, WriteSessions, decode_request, encode
 from node.ops.worker import receive, send
 from storage.errors import StorageError
 from storage.index.rows import RowWriter
@@ -76,9 +76,9 @@ def _answer(writer: RowWriter, data: bytes) -> Answer:
             writer.prepare()
         return Done(mark)
     except StorageError as error:
-        return Refused(error.code, str(error))
+        return IndexingFailed(error.code, str(error))
     except Exception as error:  # the node counts it as a lost process and shows the text
-        return Refused("", f"{type(error).__name__}: {error}"[:500])
+        return IndexingFailed("", f"{type(error).__name__}: {error}"[:500])
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class IndexLookup:
     def transaction_place(
         self, transaction_hash: Hash32, is_waiting: Callable[[Hash32], bool]
     ) -> tuple[int, int] | None:
-        """(block, index) of a transaction of an applied block; blocks are not searched if it ``is_waiting`` in the pool.
+        """(block, index) of a transaction of an applied block. Blocks are not searched if it ``is_waiting`` in a pool.
 
         Any thread. Raises `IndexBehind`.
         """

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.indexing import remote
-from node.indexing.messages import Refused, Write, decode_answer, decode_request, encode
+from node.indexing.messages import IndexingFailed, Write, decode_answer, decode_request, encode
 from node.indexing.remote import MODULE, RemoteWriter
 from node.ops import worker
 from node.ops.worker import Worker, WorkerLost
@@ -245,10 +245,10 @@ def test_a_request_that_is_none_is_answered_and_the_process_goes_on(tmp_path: Pa
     asked = Worker(MODULE, str(tmp_path / "i.sqlite"), str(MIGRATIONS), "30")
     try:
         refused = decode_answer(asked.ask(b"\xc1", 60))
-        assert isinstance(refused, Refused)
+        assert isinstance(refused, IndexingFailed)
         assert refused.code == ""
         pid = asked.pid
-        assert isinstance(decode_answer(asked.ask(encode(Write([], 1)), 60)), Refused)
+        assert isinstance(decode_answer(asked.ask(encode(Write([], 1)), 60)), IndexingFailed)
         assert asked.pid == pid
     finally:
         asked.stop()
