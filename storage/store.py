@@ -195,15 +195,17 @@ class Store:
 
     def index_when_due(self, seconds: float) -> str:
         """As `index_new_blocks`, but only if there is a full batch or a transaction has waited for ``seconds``."""
-        if self.follower.is_due(seconds) or self.session_search.is_due(self.wal.durable_lsn):
-            try:
-                return self.index_new_blocks()
-            except IndexUnavailable:
-                if self.follower.is_abandoned:
-                    return "the node is stopping"
-                raise
-        pid = self.follower.index.writer_status().get("pid")  # also reaps a process that has ended
-        return f"nothing is due; {f'process {pid} waits' if pid else 'no process'}"
+        writer = self.follower.index.writer_status()  # also reaps a process that has ended
+        if not (self.follower.is_due(seconds) or self.session_search.is_due(self.wal.durable_lsn)):
+            return f"nothing is due; {'process {pid} waits'.format(**writer) if writer.get('pid') else 'no process'}"
+        if writer.get("pauseSeconds"):
+            return f"{writer['pauseSeconds']:.0f} s until the process is restarted"
+        try:
+            return self.index_new_blocks()
+        except IndexUnavailable:
+            if self.follower.is_abandoned:
+                return "the node is stopping"
+            raise
 
     def index_new_blocks(self) -> str:
         """Bring the index up to the head. Raises `IndexLocked`, `IndexUnavailable`, `StorageFull`."""

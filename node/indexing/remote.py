@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from node.indexing.messages import Done, Prepare, Request, Write, WriteSessions, decode_answer, encode
 from node.ops.memory import resident_bytes
-from node.ops.worker import Worker, WorkerLost
+from node.ops.worker import Worker, WorkerLost, WorkerNotStarted
 from storage.errors import (
     IndexDamaged,
     IndexLocked,
@@ -46,7 +46,7 @@ class RemoteWriter:
         self._worker = Worker(MODULE, str(path), str(migrations), str(idle_seconds))
         self._clock = clock
         self._losses_in_a_row = 0
-        self._not_before = 0.0
+        self._not_before = float("-inf")
         self._rebuilt = float("-inf")
         self._ended = False
         self.losses = 0
@@ -81,10 +81,16 @@ class RemoteWriter:
         self._worker.kill()
 
     def status(self) -> dict[str, Any]:
-        """Process id and memory, if there is a process, and the losses. Any thread."""
+        """Process id and memory, if there is a process; the losses, and the pause before a restart. Any thread."""
         pid = self._worker.pid
         memory = resident_bytes(pid)["own"] if pid is not None else 0
-        return {"pid": pid, "memoryBytes": memory, "losses": self.losses, "lastLoss": self.last_loss}
+        return {
+            "pid": pid,
+            "memoryBytes": memory,
+            "losses": self.losses,
+            "lastLoss": self.last_loss,
+            "pauseSeconds": round(max(0.0, self._not_before - self._clock()), 3),
+        }
 
     def _ask(self, request: Request, rows: int = 0) -> Done:
         if self._ended:
@@ -101,7 +107,7 @@ class RemoteWriter:
                     raise
                 answer = self._worker.ask(message, seconds)  # it had just exited for lack of work
         except WorkerLost as loss:
-            raise self._lost(str(loss)) from None
+            raise self._lost(str(loss), at_work=not isinstance(loss, WorkerNotStarted)) from None
         said = decode_answer(answer)
         if isinstance(said, Done):
             return said
@@ -110,14 +116,14 @@ class RemoteWriter:
             raise self._lost(said.message)
         raise _KINDS[said.code](said.message)
 
-    def _lost(self, reason: str) -> StorageError:
-        """Count a loss; returns the error to raise."""
+    def _lost(self, reason: str, *, at_work: bool = True) -> StorageError:
+        """Count a loss; returns the error to raise. The database is not to blame unless the process was ``at_work``."""
         self.losses += 1
         self._losses_in_a_row += 1
         self.last_loss = reason[:500]
         now = self._clock()
         self._not_before = now + min(PAUSE_SECONDS_MAX, 2.0 ** (self._losses_in_a_row - 2))
-        if self._losses_in_a_row >= LOSSES_BEFORE_REBUILD and now - self._rebuilt >= REBUILD_SECONDS:
+        if at_work and self._losses_in_a_row >= LOSSES_BEFORE_REBUILD and now - self._rebuilt >= REBUILD_SECONDS:
             self._rebuilt = now
             return IndexDamaged(f"index: its process was lost {self._losses_in_a_row} times in a row: {reason}")
         return IndexUnavailable(f"the index process was lost: {reason}")

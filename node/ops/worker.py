@@ -24,6 +24,10 @@ class WorkerLost(Exception):
     """The process exited, was killed at the time limit, or could not be started."""
 
 
+class WorkerNotStarted(WorkerLost):
+    """The system refused a new process: for lack of memory, processes or file descriptors."""
+
+
 class Worker:
     """A process that answers messages. It is started by the first one, and again by the first one after it exited.
 
@@ -74,7 +78,7 @@ class Worker:
                 start_new_session=True,  # Ctrl-C is the daemon's
             )
         except OSError as error:
-            raise WorkerLost(f"no process could be started: {error.strerror or error}") from None
+            raise WorkerNotStarted(f"no process could be started: {error.strerror or error}") from None
 
     def kill(self) -> None:
         """Kill the process; an `ask` under way raises `WorkerLost`. Any thread."""

@@ -91,6 +91,11 @@ class IndexFollower:
         """Whether the program is shutting down."""
 
     @property
+    def rows_in_memory(self) -> int:
+        """Rows kept until they are indexed, with one more for each block."""
+        return self._rows
+
+    @property
     def is_rebuilding(self) -> bool:
         """Whether there are blocks that neither the index nor the memory has: those have to be searched."""
         return self.reached + 1 < self._remembered

@@ -162,11 +162,16 @@ def test_a_database_that_kills_it_is_given_up_once_an_hour(tmp_path: Path, monke
     index.close()
 
 
-def test_one_that_cannot_be_started(tmp_path: Path, writer: RemoteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_be_started_does_not_cost_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all file descriptors in use the index was deleted, as if it had crashed the process three times."""
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nothing"))
-    broken = RemoteWriter(tmp_path / "index.sqlite", MIGRATIONS, 30.0)
-    with pytest.raises(IndexUnavailable, match="no process could be started"):
-        broken.prepare()
+    now = [0.0]
+    broken = RemoteWriter(tmp_path / "index.sqlite", MIGRATIONS, 30.0, lambda: now[0])
+    for _ in range(2 * remote.LOSSES_BEFORE_REBUILD):
+        with pytest.raises(IndexUnavailable, match="no process could be started"):
+            broken.prepare()
+        assert broken.status()["pauseSeconds"] > 0
+        now[0] += remote.PAUSE_SECONDS_MAX
 
 
 def test_refusals_come_as_what_they_are(tmp_path: Path, writer: RemoteWriter, monkeypatch: pytest.MonkeyPatch) -> None:
