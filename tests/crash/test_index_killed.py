@@ -138,6 +138,7 @@ def test_stopped(zygote: Zygote, tmp_path: Path) -> None:
         snapshot = load.rpc().call("evm_snapshot")
         before = dict(load.mined)
         load.send(2)
+        load.caught_up()
         hung = load.pid()
         os.kill(hung, signal.SIGSTOP)
         load.send(3)
@@ -151,6 +152,7 @@ def test_stopped(zygote: Zygote, tmp_path: Path) -> None:
         load.caught_up()
         load.check()
         load.send(1)
+        load.caught_up()  # it has asked the kernel to end it with the node
         os.kill(load.pid(), signal.SIGSTOP)
         load.daemon.kill()
         load.daemon.start()
