@@ -115,6 +115,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     ballast_bytes: Bytes = 64 * 2**20
     export_seconds: Annotated[float, Meta(ge=0, le=31_536_000)] = 86_400.0
     exports_kept: Count = 2
+    index_idle_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 30.0
+    """Idle time after which the process that writes the index exits."""
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True):

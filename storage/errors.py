@@ -2,6 +2,7 @@
 
     ZvmdError
     ├── RecordTooLarge             wal.record_size      nothing was written: ask for less
+    ├── IndexBehind                index.behind         a lookup would search too many blocks: ask later
     └── StorageError               storage.error
         ├── StoragePanic           storage.panic        exit 70: a sync or write failed
         │   └── FileGone           storage.gone         exit 70: a file in use was removed, replaced or made read-only
@@ -31,7 +32,8 @@
         ├── ExportDamaged          export.damaged       exit 65: a state export is not what was written
         ├── SnapshotLost           session.snapshot     a session's file is gone; all others are unharmed
         ├── DataLossRefused        wal.data_loss        exit 65: --accept-data-loss names another LSN
-        └── IndexDamaged           index.damaged        delete the index and build it again
+        ├── IndexDamaged           index.damaged        delete the index and build it again
+        └── IndexUnavailable       index.unavailable    the process that writes the index is away
 
 Exit codes 65, 66, 67 and 75 stand in the unit's ``RestartPreventExitStatus``: restarting would not help.
 """
@@ -298,3 +300,20 @@ class IndexDamaged(StorageError):
 
     code = "index.damaged"
     hint = "the index is deleted and built again from the chain; lookups are incomplete meanwhile"
+
+
+class IndexUnavailable(StorageError):
+    """The process that writes the index exited, hung, or could not be started. It is restarted a little later.
+
+    Only the index depends on it: lookups read what is not indexed yet from memory and blocks.
+    """
+
+    code = "index.unavailable"
+    hint = "the node restarts it by itself; `zvmd status` shows the index and the last failure"
+
+
+class IndexBehind(ZvmdError):
+    """A transaction is not in the indexed part of the chain, and the rest is too long to search."""
+
+    code = "index.behind"
+    hint = "ask again later: `zvmd status` shows the block that the index has reached"

@@ -17,7 +17,6 @@ from random import Random
 from typing import NamedTuple
 
 import structlog
-from sqlalchemy import URL
 
 from chain.blocks import encode_header
 from chain.genesis import Genesis
@@ -45,8 +44,10 @@ from storage.errors import (
     WalPruned,
 )
 from storage.export import exports, founding_export, read_header, restore_export
+from storage.index.file import destroy, refuse_if_held
 from storage.index.follower import IndexFollower
-from storage.index.index import Index, destroy, refuse_if_held
+from storage.index.index import Index
+from storage.index.rows import RowWriter
 from storage.io.failpoints import reach
 from storage.io.failures import starting, writing
 from storage.io.files import FileSystem, RealFs
@@ -65,6 +66,13 @@ from storage.wal.repair import accept_loss
 log = structlog.get_logger(__name__)
 
 
+def index_writer_here(path: Path, migrations: Path) -> RowWriter:
+    """Writes the index in this process, which imports SQLAlchemy for it."""
+    from storage.index.sql import SqlWriter
+
+    return SqlWriter(path, migrations)
+
+
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
     """Where the derived stores are, and how much they keep."""
@@ -78,8 +86,8 @@ class StoreOptions:
     """Blocks whose state stays readable; None: all."""
     accept_data_loss: int = 0
     """LSN before which a log damaged inside its durable range shall end; 0: never."""
-    index_url: str = ""
-    """Database of the index; empty: SQLite in the data directory."""
+    index_writer: Callable[[Path, Path], RowWriter] = index_writer_here
+    """Makes who writes the index, from the path of its database and that of the migrations."""
     deltas: Deltas = Deltas.AUTO
     engine: str = ""
     """Engine of the state store of a new directory; empty: `storage.io.kv.engines.default_engine`."""
@@ -212,7 +220,7 @@ def assemble(
         remove_note(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
     applied = AppliedChain(kv, genesis, options.settings, options.retention_blocks, lsn, start)
-    follower = IndexFollower(index, applied.chain, lambda: _rebuilt_index(options))
+    follower = IndexFollower(index, applied.chain)
     if wal.next_lsn == 1:
         wal.append(RecordType.GENESIS, encode_genesis(genesis.to_json()))
         reach("open.genesis.appended")
@@ -304,7 +312,7 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
     if founding and (last := read_header(fs, founding).lsn) >= options.accept_data_loss:
         raise DataLossRefused(f"the log goes on from {founding}, of LSN {last}: it cannot end before LSN {last + 1}")
     with unused(options.data_dir / layout.STATE):
-        refuse_if_held(_index_url(options))  # before anything is changed
+        refuse_if_held(options.data_dir / layout.INDEX)  # before anything is changed
     accept_loss(fs, layout.WAL, identity, options.accept_data_loss)
     log.error("records were lost and this was accepted", from_lsn=options.accept_data_loss)
     _put_aside(options.data_dir)
@@ -312,30 +320,20 @@ def _accept_data_loss(fs: FileSystem, genesis: Genesis, options: StoreOptions) -
         if path != founding:
             with writing(path):
                 fs.unlink(path)
-    destroy(_index_url(options))
-
-
-def _index_url(options: StoreOptions) -> str:
-    if options.index_url:
-        return options.index_url
-    path = str(options.data_dir / layout.INDEX)  # which may hold what has a meaning in a URL
-    return URL.create("sqlite", database=path).render_as_string(hide_password=False)
+    destroy(options.data_dir / layout.INDEX)
 
 
 def _open_index(options: StoreOptions) -> Index:
-    for path in options.data_dir.glob(f"{layout.INDEX}*"):
-        if not os.access(path, os.W_OK):  # SQLite would tell late, and of no file
-            raise DataDirectoryUnusable(f"{path} cannot be written")
+    path = options.data_dir / layout.INDEX
+    for file in options.data_dir.glob(f"{layout.INDEX}*"):
+        if not os.access(file, os.W_OK):  # SQLite would tell late, and of no file
+            raise DataDirectoryUnusable(f"{file} cannot be written")
+    writer = options.index_writer(path, options.migrations)
     try:
-        return Index.open(_index_url(options), options.migrations)
+        return Index.open(path, options.migrations, writer)
     except IndexDamaged as error:
         log.error("the index is damaged: building it again", error=str(error))
-        return _rebuilt_index(options)
+        destroy(path)
+        return Index.open(path, options.migrations, writer)
     except IndexLocked as error:
-        raise DataDirectoryLocked(f"another program uses {options.data_dir / layout.INDEX}: {error}") from error
-
-
-def _rebuilt_index(options: StoreOptions) -> Index:
-    reach("open.index.destroy")
-    destroy(_index_url(options))
-    return Index.open(_index_url(options), options.migrations)
+        raise DataDirectoryLocked(f"another program uses {path}: {error}") from error

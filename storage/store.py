@@ -7,7 +7,7 @@ checkpoints and the index follow behind on other threads. Readers see only publi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -22,9 +22,9 @@ from storage.blocks.delta import Deltas
 from storage.blocks.logs import FoundLog, LogQuery
 from storage.blocks.rewinds import Rewinds
 from storage.checkpoint import write_checkpoint
-from storage.errors import StateUnavailable
+from storage.errors import IndexUnavailable, StateUnavailable
 from storage.idempotency import dump
-from storage.index.follower import IndexFollower
+from storage.index.follower import IndexFollower, rows_of
 from storage.index.lookup import IndexLookup
 from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
@@ -94,7 +94,12 @@ class Store:
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
         """Make an applied block, whose seal has this LSN, the newest, and notify the index."""
         self.applied.add_block(sealed, lsn)
-        self.follower.remember(sealed.block)
+        self.remember(sealed)
+
+    def remember(self, sealed: SealedBlock) -> None:
+        """Keep a block's rows in memory, for lookups and for the next write of the index."""
+        sent = [(row.transaction, row.receipt, row.sender) for row in sealed.rows]
+        self.follower.remember(rows_of(sealed.header.number, sealed.header.hash, sent))
 
     def revert(self, back: SnapshotRevert, lsn: int) -> None:
         """Bring chain and index back, as the durable record with this LSN says, and publish that.
@@ -174,17 +179,36 @@ class Store:
             raise StateUnavailable(f"block {number} is not in the chain any more")
         return view
 
-    def transaction_place(self, transaction_hash: Hash32) -> TransactionPlace | None:
-        """Block and index of a transaction in an applied block."""
-        found = self._lookup.transaction_place(transaction_hash)
+    def transaction_place(
+        self, transaction_hash: Hash32, is_waiting: Callable[[Hash32], bool] = lambda _: False
+    ) -> TransactionPlace | None:
+        """Block and index of a transaction in an applied block. Raises `IndexBehind`.
+
+        Unindexed blocks are not searched if it ``is_waiting`` in the pool.
+        """
+        found = self._lookup.transaction_place(transaction_hash, is_waiting)
         return TransactionPlace(*found) if found is not None else None
 
     def logs(self, query: LogQuery) -> list[FoundLog]:
         """Matching logs of published blocks."""
         return self._lookup.logs(replace(query, to_block=min(query.to_block, self.head.number)))
 
+    def index_when_due(self, seconds: float) -> str:
+        """As `index_new_blocks`, but only if there is a full batch or a transaction has waited for ``seconds``."""
+        writer = self.follower.index.writer_status()  # also reaps a process that has ended
+        if not (self.follower.is_due(seconds) or self.session_search.is_due(self.wal.durable_lsn)):
+            return f"nothing is due; {'process {pid} waits'.format(**writer) if writer.get('pid') else 'no process'}"
+        if writer.get("pauseSeconds"):
+            return f"{writer['pauseSeconds']:.0f} s until the process is restarted"
+        try:
+            return self.index_new_blocks()
+        except IndexUnavailable:
+            if self.follower.is_abandoned:
+                return "the node is stopping"
+            raise
+
     def index_new_blocks(self) -> str:
-        """Bring the index up to the head. Any one thread."""
+        """Bring the index up to the head. Raises `IndexLocked`, `IndexUnavailable`, `StorageFull`."""
 
         def head() -> tuple[int, int]:
             published = self._head

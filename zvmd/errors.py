@@ -69,8 +69,10 @@ __all__ = [
     "HttpRequestTooLong",
     "HttpTokenRefused",
     "HttpWebSocketRefused",
+    "IndexBehind",
     "IndexDamaged",
     "IndexLocked",
+    "IndexUnavailable",
     "InitcodeTooLarge",
     "InsufficientFunds",
     "InternalError",
@@ -1174,6 +1176,12 @@ class RecordTooLarge(ZvmdError):
     code = "wal.record_size"
 
 
+class IndexBehind(ZvmdError):
+    """A transaction is not in the indexed part of the chain, and the rest is too long to search. Ask again later."""
+
+    code = "index.behind"
+
+
 class InvalidRecord(StorageError):
     """A record's checksum is right but its payload is not what its type says."""
 
@@ -1250,6 +1258,12 @@ class IndexDamaged(StorageError):
     """The SQL index is not a database any more, or misses its tables."""
 
     code = "index.damaged"
+
+
+class IndexUnavailable(StorageError):
+    """The process that writes the index exited, hung, or could not be started. It is restarted a little later."""
+
+    code = "index.unavailable"
 
 
 # From what nodes send to exceptions

@@ -59,7 +59,7 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
         other = kept["setting"] not in ("auto", kept["engine"])
         note = f"; storage.engine = {kept['setting']} is for new directories, see `zvmd migrate-store`"
         yield "store", kept["engine"] + (note if other else "")
-    yield "index", f"block {index['block']}{' (catching up)' if index['indexing'] else ''}"
+    yield "index", _index(index)
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']:g} s"
@@ -70,6 +70,16 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
         yield "genesis", f"of --dev, version {genesis['version']}{newer}"
     if names := answer.get("devContracts"):
         yield "contracts", ", ".join(names)
+
+
+def _index(index: dict[str, Any]) -> str:
+    process, behind = index["process"], ""
+    if index["indexing"]:
+        behind = f", {index['behind']} blocks behind, {index['inMemory']} transactions in memory"
+    pid, losses = process.get("pid"), process.get("losses")
+    writer = f"process {pid}, {process['memoryBytes'] / MIB:.0f} MiB" if pid else "no process"
+    lost = f"; lost {losses} times, last: {process['lastLoss']}" if losses else ""
+    return f"block {index['block']}{behind}; {writer}{lost}"
 
 
 def _machine(answer: dict[str, Any]) -> Iterator[Row]:

@@ -152,5 +152,6 @@ def _restarts(jobs: Jobs, opened: OpenedChain) -> Restarts:
     restarts = Restarts()
     restarts.watch("job scheduler", lambda: jobs.faults)
     restarts.watch("compiler", lambda: opened.machine.compiler.restarts)
+    restarts.watch("index process", lambda: opened.store.follower.index.writer_status().get("losses", 0))
     restarts.watch("log writers", restarts_of_standard_streams)
     return restarts

@@ -45,10 +45,11 @@ from storage.blocks.delta import Deltas, KnownOutcome
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
 from storage.export import prune_exports, write_export
+from storage.index.rows import RowWriter
 from storage.io.diskspace import Marks, SpaceWatch
 from storage.io.failpoints import reach
 from storage.io.files import RealFs
-from storage.opening import Opened, StoreOptions, open_directory
+from storage.opening import Opened, StoreOptions, index_writer_here, open_directory
 from storage.replay import Recovery, Replay, Waiting
 from storage.sealed import SealedBlock
 from storage.store import Store
@@ -139,10 +140,12 @@ def open_chain(
     now: Callable[[], float] = time.time,
     accept_data_loss: int = 0,
     replayed: Callable[[int], None] = lambda _: None,
+    *,
+    index_writer: Callable[[Path, Path], RowWriter] = index_writer_here,
 ) -> OpenedChain:
     """Recover the chain in the settings' data directory, or begin a new one there.
 
-    ``replayed`` is called with the number of each block replayed from the log.
+    ``replayed`` is called with the number of each block replayed from the log, ``index_writer`` as in `StoreOptions`.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `StoreTooNew`, `WalCorrupt`, `StateRootMismatch`, `GenesisMismatch`,
     `InvalidSetting`. What the settings name is read first, so that nothing is made when it cannot be used.
@@ -168,7 +171,7 @@ def open_chain(
     def replay_over(store: Store, genesis: Genesis) -> Replay:
         return replayer(store, machine_of(genesis.config.code_bytes_max), genesis.config, replayed)
 
-    options = replace(store_options(settings), accept_data_loss=accept_data_loss)
+    options = replace(store_options(settings), accept_data_loss=accept_data_loss, index_writer=index_writer)
     opened = open_directory(options, decide, replay_over)
     try:
         return _put_together(settings, opened, machine_of(opened.genesis.config.code_bytes_max), cache, dev_accounts)
@@ -259,7 +262,7 @@ def writer_over(
     """The one writer of a resumed chain. ``listener`` gives what a new block tells how its transactions ended."""
     records = NewRecords(store.wal.next_lsn, store.wal.max_payload)
     chain = LoggedChain(store.applied, pool, machine, config, records, deltas=store.deltas, listener=listener)
-    return Writer(chain, store.transaction_place)
+    return Writer(chain, lambda transaction_hash: store.transaction_place(transaction_hash, pool.has))
 
 
 def store_options(settings: Settings) -> StoreOptions:

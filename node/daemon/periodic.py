@@ -31,6 +31,8 @@ from storage.store import Store
 log = structlog.get_logger(__name__)
 
 INDEX_SECONDS = 1.0
+INDEX_DUE_SECONDS = 5.0
+"""Longest time that transactions wait to be indexed in a batch; lookups find them in memory meanwhile."""
 COMPRESSION_SECONDS = 10.0
 SPACE_SECONDS = 1.0
 FILES_SECONDS = 2.0
@@ -64,7 +66,7 @@ def register_jobs(
     store = opened.store
     guarded = partial(partial, or_panic, opened.fs)
     write_down = partial(opened.space.attempt, "state", guarded(partial(checkpoint, committer, store)))
-    index = partial(opened.space.attempt, "index", guarded(store.index_new_blocks))
+    index = partial(opened.space.attempt, "index", guarded(partial(store.index_when_due, INDEX_DUE_SECONDS)))
     wanted = settings.storage
     due = CheckpointDue(store, lambda: committer.work_seconds, wanted.checkpoint_seconds, wanted.checkpoint_blocks)
     jobs.register("checkpoint", partial(due.run, write_down), min(CHECKPOINT_LOOK_SECONDS, wanted.checkpoint_seconds))

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -22,11 +21,11 @@ from node.daemon.serving import Servers, check_listeners, local_address, start_s
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
+from node.indexing.remote import RemoteWriter
 from node.ops.jobs import Jobs
 from node.ops.memory import limit_arenas
 from node.ops.notify import Notifier
 from node.settings import Settings, is_public_mnemonic
-from storage.errors import IndexLocked
 from storage.presence import Presence
 
 log = structlog.get_logger(__name__)
@@ -53,7 +52,10 @@ async def run_daemon(
     begun = time.perf_counter()
     seeding = asyncio.create_task(asyncio.to_thread(seed))
     progress = voice.progress.at(f"opening {settings.data_dir}")
-    opened = await asyncio.to_thread(open_chain, settings, origins, time.time, accept_data_loss, progress.replayed)
+    index_writer = partial(RemoteWriter, idle_seconds=settings.storage.index_idle_seconds)
+    opened = await asyncio.to_thread(
+        open_chain, settings, origins, time.time, accept_data_loss, progress.replayed, index_writer=index_writer
+    )
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
@@ -102,14 +104,13 @@ async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, noti
 
 def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if a file with acknowledged data is no longer on the disk."""
+    opened.store.follower.abandon()  # the next start indexes what is left
     jobs.stop()
     committer.stop()
     try:
-        # The log has everything: neither a full disk nor a program that holds the index keeps a node from stopping.
+        # The log has everything: a full disk does not keep a node from stopping.
         store = opened.store
         opened.space.attempt("state", lambda: store.checkpoint(store.last_lsn, opened.pool.oldest_lsn()))
-        with suppress(IndexLocked):
-            opened.space.attempt("index", store.index_new_blocks)
         if presence is not None:
             presence.check()
     finally:

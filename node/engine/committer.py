@@ -231,7 +231,7 @@ class Committer:
         if turn.admitted:
             self._listeners.on_admitted(turn.admitted)
         for sealed in turn.sealed:
-            self._store.follower.remember(sealed.block)
+            self._store.remember(sealed)
         self._store.publish(turn.head)
         self._listeners.on_publish(turn.lsn)
 

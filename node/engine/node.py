@@ -69,7 +69,7 @@ class Node(PublishedChain):
         ``read`` runs a read that a request needs, on another thread.
         """
         pending_blocks = PendingBlocks(store, pool, machine, config, committer.now)
-        super().__init__(store, config, publications, pending_blocks)
+        super().__init__(store, config, publications, pending_blocks, pool.has)
         self._applied = store.applied
         self._pool = pool
         self._dev = dev_accounts

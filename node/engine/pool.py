@@ -69,6 +69,10 @@ class Pool:
         """The waiting transaction with this hash. Safe to call from any thread."""
         return self._by_hash.get(transaction_hash)
 
+    def has(self, transaction_hash: Hash32) -> bool:
+        """Whether the transaction waits. Any thread."""
+        return transaction_hash in self._by_hash
+
     def entries(self) -> list[PooledTransaction]:
         """All waiting transactions in order of arrival. Safe to call from any thread."""
         return sorted(self._by_hash.copy().values(), key=lambda entry: entry.arrival)

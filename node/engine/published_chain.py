@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chain.blocks import Block, Header, encode_block
 from chain.fees import blob_base_fee
@@ -26,13 +26,20 @@ class PublishedChain:
     """Implements `node.api.chain.ChainReader`. Owns nothing: what is published is the store's."""
 
     def __init__(
-        self, store: Store, config: ChainConfig, publications: Publications, pending_blocks: PendingBlocks
+        self,
+        store: Store,
+        config: ChainConfig,
+        publications: Publications,
+        pending_blocks: PendingBlocks,
+        is_waiting: Callable[[Hash32], bool],
     ) -> None:
+        """``is_waiting`` returns whether the pool has a transaction."""
         self.config = config
         """Chain id and forks."""
         self._store = store
         self._publications = publications
         self._pending_blocks = pending_blocks
+        self._is_waiting = is_waiting
 
     @property
     def published(self) -> tuple[int, int]:
@@ -70,7 +77,7 @@ class PublishedChain:
 
     def transaction_location(self, transaction_hash: Hash32) -> TransactionLocation | None:
         """Block and index of a transaction in a published block."""
-        place = self._store.transaction_place(transaction_hash)
+        place = self._store.transaction_place(transaction_hash, self._is_waiting)
         if place is None or place.block_number > self.head().number:
             return None
         return TransactionLocation(place.block_number, place.transaction_index)

@@ -25,9 +25,16 @@ def limit_arenas() -> None:
         mallopt(_M_ARENA_MAX, ARENAS_MAX)
 
 
-def resident_bytes() -> dict[str, int]:
-    """Resident set size; it includes pages of files, which the system reclaims when it needs memory."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+def resident_bytes(pid: int | None = None) -> dict[str, int]:
+    """Resident set size of this process or of another one, zeros if that is gone; bytes.
+
+    It includes pages of files, which the system reclaims when it needs memory.
+    """
+    try:
+        lines = Path(f"/proc/{'self' if pid is None else pid}/status").read_text().splitlines()
+    except OSError:
+        lines = []
+    status = dict(line.split(":", 1) for line in lines)
     fields = {"own": "RssAnon", "files": "RssFile"}
     return {name: int(status.get(field, "0 kB").split()[0]) * 1024 for name, field in fields.items()}
 

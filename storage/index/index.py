@@ -1,23 +1,22 @@
-"""The index as the rest of the program sees it: open, write block ranges, look things up from any thread."""
+"""The index as the rest of the program sees it: lookups from any thread, block ranges written by one.
+
+Lookups use only Python's `sqlite3`. Writes go to a `RowWriter`: SQLAlchemy in this process (`storage.index.sql`), or a
+process of its own in the daemon (`node.indexing`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-from sqlalchemy import Engine, make_url, text
+from typing import Any
 
 from chain.types import Address, Hash32
-from storage.errors import IndexDamaged, IndexLocked
-from storage.index import queries, sessions, writer
-from storage.index.engine import check_sqlite, damage_reported, open_engines, size_in_bytes
-from storage.index.migrate import migrate
-from storage.index.models import metadata
+from storage.errors import IndexDamaged, IndexLocked, StoreTooNew
+from storage.index import queries, sessions
+from storage.index.file import IndexFile
 from storage.index.queries import ContractOrigin, LogCoordinates, LogFilter, TransactionPosition
+from storage.index.rows import BlockRows, IndexWatermark, RowWriter
 from storage.index.sessions import SessionFilter, SessionRow
-from storage.index.writer import IndexedBlock, IndexWatermark
-from storage.io.failpoints import reach
-from storage.io.holders import holder_of, identity_of, is_locked
 
 CHECKED_AT_OPEN_BYTES = 16 * 2**20
 """Larger databases are checked by `storage.index.follower.IndexFollower.maintain` only, while the node serves."""
@@ -26,152 +25,169 @@ COMPARED_AT_OPEN_BYTES = 4 * 2**20
 
 
 class Index:
-    """A rebuildable index over the chain. One thread writes, any thread reads."""
+    """A rebuildable index over the chain. One thread at a time writes, any thread reads.
 
-    def __init__(self, writing: Engine, reading: Engine) -> None:
-        self._writing = writing
-        self._reading = reading
-        self._files = {path: identity_of(path) for path in _paths(writing)}
+    Its rows can be read only once the schema is this program's version: see `is_current` and `prepare`.
+    """
+
+    def __init__(self, file: IndexFile, revisions: Sequence[str], writer: RowWriter) -> None:
+        """``revisions`` of the schema that this program knows, the newest last."""
+        self._file = file
+        self._revisions = revisions
+        self._writer = writer
+        self._is_doomed = False
+        """Whether it must be deleted before its next use: another program kept `begin_again` from doing so."""
+        self.is_current = False
+        """Whether it has the tables of this version."""
+        self.incarnation = 0
+        """Incremented when the database is deleted: what was known of its rows no longer holds."""
+
+    @classmethod
+    def open(cls, path: Path, migrations: Path, writer: RowWriter, *, thorough: bool = False) -> Index:
+        """Inspect and check the database. It is created or migrated only when there is something to write.
+
+        A large one is not checked here: a node shall not be late for what only answers lookups, and what it answers is
+        compared with the blocks. ``thorough`` runs SQLite's full integrity check, whatever the size.
+        Raises `IndexDamaged` (call `begin_again`, then index from block 0), `StoreTooNew`, and `IndexLocked` if
+        another program is writing.
+        """
+        index = cls(IndexFile(path), queries.revisions_of(migrations), writer)
+        try:
+            index.inspect(check=True, thorough=thorough)
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    def inspect(self, *, check: bool = False, thorough: bool = False) -> None:
+        """Read the schema's revision and set `is_current`. Raises as `open`."""
+        self.is_current = False
+        if not self._file.exists:
+            return
+        with self._file.reading() as connection:
+            connection.execute("BEGIN IMMEDIATE")  # waits `BUSY_TIMEOUT_MS` for another program's transaction
+            connection.execute("ROLLBACK")
+            if check:
+                size = connection.execute("PRAGMA page_count").fetchone()[0]
+                size *= connection.execute("PRAGMA page_size").fetchone()[0]
+                if thorough or size <= CHECKED_AT_OPEN_BYTES:
+                    _check(connection, thorough=thorough or size <= COMPARED_AT_OPEN_BYTES)
+            revision = queries.revision(connection)
+            if revision is not None and revision not in self._revisions:
+                raise StoreTooNew(f"index schema {revision} is not known")
+            if revision == self._revisions[-1]:
+                queries.require_tables(connection)
+                self._file.remember()
+                self.is_current = True
+
+    def prepare(self) -> None:
+        """Create the database or migrate its schema, unless it is current. Raises as `RowWriter`."""
+        if self._is_doomed:
+            self.begin_again()
+        if not self.is_current:
+            self._writer.prepare()
+            self.inspect()
+            if not self.is_current:
+                raise IndexDamaged("index: it has no tables after its migration")
+
+    def begin_again(self) -> None:
+        """Delete the database. Raises `IndexLocked` while another program has it open; `prepare` then tries again."""
+        self.is_current, self._is_doomed = False, True
+        self.incarnation += 1
+        self._writer.close()
+        self._file.destroy()
+        self._is_doomed = False
+
+    def close(self) -> None:
+        """Close all connections and the writer."""
+        self._file.close()
+        self._writer.close()
 
     @property
     def moved(self) -> str:
         """Path of a file that was removed or replaced since the index was opened; empty if all are in place."""
-        return next((path for path, found in self._files.items() if found and identity_of(path) != found), "")
+        return self._file.moved
 
-    @classmethod
-    def open(cls, url: str, script_location: Path, *, thorough: bool = False) -> Index:
-        """Connect, check and migrate the database ``url`` (``sqlite:////path`` or ``postgresql+driver://...``).
+    # Writing
 
-        A large one is not checked here: a node shall not be late for what only answers lookups, and what it answers is
-        compared with the blocks. ``thorough`` runs SQLite's full integrity check, whatever the size.
-        Raises `IndexDamaged` (call `destroy` and open again, then index from block 0) and `StoreTooNew`.
-        """
-        writing, reading = open_engines(url)
-        try:
-            with damage_reported(writing):
-                size = size_in_bytes(writing)
-                if thorough or size <= CHECKED_AT_OPEN_BYTES:
-                    check_sqlite(writing, thorough or size <= COMPARED_AT_OPEN_BYTES)
-                migrate(writing, script_location)
-                with reading.connect() as connection:
-                    for table in metadata.sorted_tables:  # a revision number without its tables is damage
-                        connection.execute(text(f'SELECT 1 FROM "{table.name}" LIMIT 1'))  # noqa: S608
-        except BaseException:
-            writing.dispose()
-            reading.dispose()
-            raise
-        return cls(writing, reading)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._reading.dispose()
-        self._writing.dispose()
-
-    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
+    def write(self, blocks: Sequence[BlockRows], lsn: int) -> IndexWatermark:
         """Index consecutive blocks in one transaction; rows of these and later blocks are replaced.
 
-        Raises ValueError on a gap, `IndexDamaged`.
+        Raises as `RowWriter`, `IndexDamaged` also on a gap.
         """
-        with damage_reported(self._writing), self._writing.begin() as connection:
-            mark = writer.write_blocks(connection, blocks, lsn)
-            reach("index.commit.before")
-            return mark
+        return self._writer.write(blocks, lsn)
 
     def write_sessions(self, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool) -> None:
-        """Replace the rows of these sessions, delete those of others, in one transaction. Raises `IndexDamaged`."""
-        with damage_reported(self._writing), self._writing.begin() as connection:
-            sessions.write_rows(connection, rows, gone, lsn, all_=all_)
-            reach("index.sessions.commit.before")
+        """Replace the rows of these sessions, delete those of others, in one transaction. Raises as `RowWriter`."""
+        self._writer.write_sessions(rows, gone, lsn, all_=all_)
+
+    def make_durable(self) -> None:
+        """Sync what was written, and fold SQLite's log into the database. Raises `IndexDamaged`, `IndexLocked`."""
+        if self.is_current:
+            with self._file.reading() as connection:
+                connection.execute("PRAGMA synchronous=FULL")
+                if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    raise IndexLocked("index: readers keep its write-ahead log busy")
+
+    def abandon(self) -> None:
+        """Shut down: a write under way in another process fails at once, and so do later ones. Any thread."""
+        self._writer.abandon()
+
+    def writer_status(self) -> dict[str, Any]:
+        """State of the writer's process, for ``zvmd status``; empty if it writes in this process. Any thread."""
+        return self._writer.status()
+
+    # Reading. All raise `IndexDamaged` and `IndexLocked`.
+
+    def watermark(self) -> IndexWatermark | None:
+        """How far the index reaches, None if it is empty. Also readable in an older schema."""
+        if not self._file.exists:
+            return None
+        with self._file.reading() as connection:
+            return queries.watermark(connection)
 
     def session_lsn(self) -> int:
-        """The log record up to which sessions were indexed, 0 before the first. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
+        """The log record up to which sessions were indexed, 0 before the first."""
+        if not self.is_current:
+            return 0
+        with self._file.reading() as connection:
             return sessions.read_lsn(connection)
 
     def sessions(self, wanted: SessionFilter, limit: int, before: int | None = None) -> list[int]:
-        """Ids of matching sessions below ``before``, the newest first. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
+        """Ids of matching sessions below ``before``, the newest first."""
+        with self._file.reading() as connection:
             return sessions.find(connection, wanted, limit, before)
 
-    def rewind(self, mark: IndexWatermark | None) -> None:
-        """Forget everything behind a watermark; None forgets all. Raises `IndexDamaged`."""
-        with damage_reported(self._writing), self._writing.begin() as connection:
-            writer.rewind(connection, mark)
-
-    def make_durable(self) -> None:
-        """Sync what was written: before the log below the watermark is pruned. Raises `IndexDamaged`."""
-        if self._writing.dialect.name == "sqlite":
-            with damage_reported(self._writing):
-                raw = self._writing.raw_connection()
-                try:
-                    raw.cursor().execute("PRAGMA synchronous=FULL")
-                    busy = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-                    raw.cursor().execute("PRAGMA synchronous=NORMAL")
-                finally:
-                    raw.close()
-                if busy:
-                    raise IndexLocked("index: readers keep its write-ahead log busy")
-
-    def watermark(self) -> IndexWatermark | None:
-        """How far the index reaches, None if it is empty. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
-            return writer.read_watermark(connection)
-
     def transaction(self, tx_hash: Hash32) -> TransactionPosition | None:
-        """Position of a transaction. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
+        """Position of a transaction."""
+        with self._file.reading() as connection:
             return queries.find_transaction(connection, tx_hash)
 
     def contract(self, address: Address) -> ContractOrigin | None:
-        """Latest creation of a contract. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
+        """Latest creation of a contract."""
+        with self._file.reading() as connection:
             return queries.find_contract(connection, address)
 
     def logs(
         self, wanted: LogFilter, limit: int = queries.LOGS_MAX, after: LogCoordinates | None = None
     ) -> tuple[list[LogCoordinates], LogCoordinates | None]:
-        """Positions of matching logs, and a cursor for more. Raises `IndexDamaged`."""
-        with damage_reported(self._reading), self._reading.connect() as connection:
+        """Positions of matching logs, and a cursor for more."""
+        with self._file.reading() as connection:
             return queries.find_logs(connection, wanted, limit, after)
 
     def check(self, *, thorough: bool = True) -> None:
-        """Run the database's own check, for a scrub. Raises `IndexDamaged`."""
-        check_sqlite(self._reading, thorough)
+        """Run the database's own check, for a scrub."""
+        if self.is_current:
+            with self._file.reading() as connection:
+                _check(connection, thorough=thorough)
 
 
-def _paths(engine: Engine) -> list[str]:
-    """SQLite's files; none of another database."""
-    url = engine.url
-    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
-        return []
-    return [url.database + suffix for suffix in ("", "-wal", "-shm")]
+def _check(connection: Any, *, thorough: bool) -> None:
+    """Run SQLite's own check. Raises `IndexDamaged`.
 
-
-def refuse_if_held(url: str) -> None:
-    """Raise `IndexLocked` if another process has a lock on SQLite's files. This one must have closed them."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        for suffix in ("", "-shm"):
-            path = Path(parsed.database + suffix)
-            if is_locked(path):
-                raise IndexLocked(f"{path} is in use by {holder_of(path.stat())}")
-
-
-def destroy(url: str) -> None:
-    """Remove the index: SQLite's files, or the tables of another database. It must be closed.
-
-    Raises `IndexLocked` if another process has it open.
+    ``thorough`` compares tables with their indexes as well, at about a second for 100 MB.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        if not parsed.database or parsed.database == ":memory:":
-            raise IndexDamaged("an index in memory cannot be destroyed")
-        refuse_if_held(url)
-        for suffix in ("-wal", "-shm", "-journal", ""):
-            Path(parsed.database + suffix).unlink(missing_ok=True)
-        return
-    writing, _ = open_engines(url)
-    with writing.begin() as connection:
-        metadata.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
-    writing.dispose()
+    pragma = "integrity_check" if thorough else "quick_check"
+    answer = connection.execute(f"PRAGMA {pragma}(1)").fetchone()[0]
+    if answer != "ok":
+        raise IndexDamaged(f"index: {answer}")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from chain.types import Hash32
 from storage.blocks.chaindata import ChainData
 from storage.blocks.logs import FoundLog, LogQuery, logs_of
-from storage.errors import IndexDamaged, IndexLocked
+from storage.errors import IndexBehind, IndexDamaged, IndexLocked
 from storage.index.follower import IndexFollower
 from storage.index.queries import LogCoordinates, LogFilter
+
+SEARCH_SECONDS = 2.0
+"""Time limit for searching unindexed blocks for one transaction: about 20,000 transactions."""
 
 
 class IndexLookup:
@@ -18,26 +22,36 @@ class IndexLookup:
     The index is never believed without asking the chain, and while it is being built again the blocks are searched.
     """
 
-    def __init__(self, follower: IndexFollower, chain: ChainData) -> None:
+    def __init__(self, follower: IndexFollower, chain: ChainData, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, seconds."""
         self._follower = follower
         self._chain = chain
+        self._clock = clock
 
-    def transaction_place(self, transaction_hash: Hash32) -> tuple[int, int] | None:
-        """(block, index) of a transaction of an applied block. Any thread."""
+    def transaction_place(
+        self, transaction_hash: Hash32, is_waiting: Callable[[Hash32], bool]
+    ) -> tuple[int, int] | None:
+        """(block, index) of a transaction of an applied block. Blocks are not searched if it ``is_waiting`` in a pool.
+
+        Any thread. Raises `IndexBehind`.
+        """
         follower = self._follower
         place = follower.remembered_place(transaction_hash)
         if place is not None:
             return place
+        indexed, believed = follower.reached, True
         try:
-            found = follower.index.transaction(transaction_hash)
+            found = follower.indexed_place(transaction_hash)
+            if found is not None and self._is_at(transaction_hash, *found):
+                return found
+            believed = found is None
         except (IndexDamaged, IndexLocked):
-            return self._search(transaction_hash)
-        if found is None and follower.is_rebuilding:
-            return follower.remembered_place(transaction_hash) or self._search(transaction_hash, follower.reached)
-        if found is not None and not self._is_at(transaction_hash, found.block, found.tx_index):
-            return self._search(transaction_hash)
+            believed = False
         # It may have been indexed, and forgotten here, between the two look-ups; never the other way round.
-        return (found.block, found.tx_index) if found is not None else follower.remembered_place(transaction_hash)
+        place = follower.remembered_place(transaction_hash)
+        if place is None and (follower.is_rebuilding or not believed) and not is_waiting(transaction_hash):
+            place = self._search(transaction_hash, indexed if believed else -1)
+        return place
 
     def _is_at(self, transaction_hash: Hash32, number: int, index: int) -> bool:
         """Whether the chain agrees with the index. The index is never believed without asking."""
@@ -45,13 +59,17 @@ class IndexLookup:
         transactions = block.transactions if block is not None else ()
         return 0 <= index < len(transactions) and transactions[index].hash == transaction_hash
 
-    def _search(self, transaction_hash: Hash32, indexed: int = -1) -> tuple[int, int] | None:
+    def _search(self, transaction_hash: Hash32, indexed: int) -> tuple[int, int] | None:
         """Without an index: newest block first. Slow, right, and only until the index is built again."""
+        end = self._clock() + SEARCH_SECONDS
         for number in range(self._chain.head, indexed, -1):
             block = self._chain.block(number)
             for index, transaction in enumerate(block.transactions if block else ()):
                 if transaction.hash == transaction_hash:
                     return number, index
+            if self._clock() > end:
+                where = f"no block from {number} on, and the index has reached block {indexed}"
+                raise IndexBehind(f"transaction 0x{transaction_hash.hex()} is in {where}")
         return None
 
     def logs(self, query: LogQuery) -> list[FoundLog]:

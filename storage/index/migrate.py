@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from storage.errors import StoreTooNew
+from storage.index.queries import revisions_of
 from storage.io.failpoints import reach
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ def current_revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def head_revision(script_location: Path) -> str:
-    """Newest revision this program knows: files are named by their revision, in ascending order."""
-    return max(path.name.partition("_")[0] for path in script_location.glob("versions/*_*.py"))
-
-
 def migrate(engine: Engine, script_location: Path) -> bool:
     """Upgrade to the newest revision, whole or not at all; returns whether anything was to do.
 
@@ -43,7 +39,7 @@ def migrate(engine: Engine, script_location: Path) -> bool:
     """
     with engine.begin() as connection:
         revision = current_revision(connection)
-        if revision == head_revision(script_location):
+        if revision == revisions_of(script_location)[-1]:
             return False
         from alembic import command
         from alembic.util import CommandError

@@ -25,7 +25,7 @@ class RawBinary(LargeBinary):
     cache_ok = True
 
     def bind_processor(self, dialect: Dialect) -> None:  # noqa: ARG002 - SQLAlchemy's signature
-        """None: ``bytes`` need no conversion for sqlite3 or psycopg."""
+        """None: ``bytes`` need no conversion for sqlite3."""
         return
 
 

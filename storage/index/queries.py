@@ -1,16 +1,19 @@
-"""Lookups in the index. Answers are positions, whose content is read from the chain data."""
+"""Lookups in the index. Answers are positions, whose content is read from the chain data.
+
+All that is read of the index is read here and in `storage.index.sessions`, in plain SQL with named parameters.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, NamedTuple
 
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged
-from storage.index.models import contracts, logs, transactions
+from storage.index.rows import IndexWatermark
 
 LOGS_MAX = 10_000
 """Log positions one query returns at most; a cursor continues."""
@@ -18,7 +21,7 @@ ADDRESSES_MAX = 1_000
 TOPIC_ALTERNATIVES_MAX = 1_000
 TOPIC_POSITIONS = 4
 
-_TOPICS = (logs.c.topic0, logs.c.topic1, logs.c.topic2, logs.c.topic3)
+TABLES = ("transactions", "logs", "contracts", "watermark", "sessions", "session_tags", "session_watermark")
 
 
 class TransactionPosition(NamedTuple):
@@ -66,23 +69,55 @@ class LogFilter:
             raise ValueError(f"too many alternatives for a topic; the limit is {TOPIC_ALTERNATIVES_MAX}")
 
 
+def revisions_of(migrations: Path) -> list[str]:
+    """Schema revisions this program knows, the newest last: files are named by their revision, in ascending order."""
+    return sorted(path.name.partition("_")[0] for path in migrations.glob("versions/*_*.py"))
+
+
+def revision(connection: Connection) -> str | None:
+    """Revision of the schema in the database; None if it has none."""
+    if not _has_table(connection, "alembic_version"):
+        return None
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if found is None else str(found[0])
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name", {"name": name})
+    return found.fetchone() is not None
+
+
+def require_tables(connection: Connection) -> None:
+    """Raise `IndexDamaged` unless all tables are there: a revision number without its tables is damage."""
+    for table in TABLES:
+        connection.execute(f'SELECT 1 FROM "{table}" LIMIT 1').fetchone()  # noqa: S608
+
+
+def watermark(connection: Connection) -> IndexWatermark | None:
+    """The watermark, None in an index that is empty or has no tables yet."""
+    if not _has_table(connection, "watermark"):
+        return None
+    row = connection.execute("SELECT lsn, block, block_hash FROM watermark").fetchone()
+    if row is None:
+        return None
+    lsn, block = _numbers(row[:2])
+    if not isinstance(row[2], bytes):
+        raise IndexDamaged("index: its watermark names no block")
+    return IndexWatermark(lsn, block, Hash32(row[2]))
+
+
 def find_transaction(connection: Connection, tx_hash: Hash32) -> TransactionPosition | None:
     """Position of a transaction, None if it is not indexed."""
-    query = select(transactions.c.block, transactions.c.tx_index).where(transactions.c.hash == tx_hash)
-    row = connection.execute(query).first()
+    query = "SELECT block, tx_index FROM transactions WHERE hash = :hash"
+    row = connection.execute(query, {"hash": tx_hash}).fetchone()
     return None if row is None else TransactionPosition(*_numbers(row))
 
 
 def find_contract(connection: Connection, address: Address) -> ContractOrigin | None:
     """Latest creation of a contract, None if it is not indexed."""
-    query = (
-        select(contracts.c.block, contracts.c.tx_hash, contracts.c.creator)
-        .where(contracts.c.address == address)
-        .order_by(contracts.c.block.desc())
-        .limit(1)
-    )
-    row = connection.execute(query).first()
-    return None if row is None else ContractOrigin(row.block, Hash32(row.tx_hash), Address(row.creator))
+    query = "SELECT block, tx_hash, creator FROM contracts WHERE address = :address ORDER BY block DESC LIMIT 1"
+    row = connection.execute(query, {"address": address}).fetchone()
+    return None if row is None else ContractOrigin(row[0], Hash32(row[1]), Address(row[2]))
 
 
 def find_logs(
@@ -91,16 +126,30 @@ def find_logs(
     """Positions of matching logs in chain order, and ``after`` for the next page; None: that was all."""
     if not 0 < limit <= LOGS_MAX:
         raise ValueError(f"a limit of {limit}; it is at least 1 and at most {LOGS_MAX}")
-    query = (
-        select(logs.c.block, logs.c.log_index, logs.c.tx_index)
-        .where(*_conditions(wanted, after))
-        .order_by(logs.c.block, logs.c.log_index)
-        .limit(limit + 1)
-    )
-    found = [LogCoordinates(*_numbers(row)) for row in connection.execute(query)]
+    values: dict[str, Any] = {"first": wanted.first_block, "last": wanted.last_block, "limit": limit + 1}
+    conditions = ["block BETWEEN :first AND :last"]
+    if after is not None:
+        conditions.append("(block, log_index) > (:block, :log_index)")
+        values |= {"block": after.block, "log_index": after.log_index}
+    if wanted.addresses:
+        conditions.append(f"address {_any_of('address', wanted.addresses, values)}")
+    for position, alternatives in enumerate(wanted.topics):
+        column = f"topic{position}"
+        is_one = "IS NOT NULL" if alternatives is None else _any_of(column, alternatives, values)
+        conditions.append(f"{column} {is_one}")
+    query = f"SELECT block, log_index, tx_index FROM logs WHERE {' AND '.join(conditions)}"  # noqa: S608
+    rows = connection.execute(f"{query} ORDER BY block, log_index LIMIT :limit", values)
+    found = [LogCoordinates(*_numbers(row)) for row in rows]
     if len(found) > limit:
         return found[:limit], found[limit - 1]
     return found, None
+
+
+def _any_of(name: str, alternatives: Iterable[bytes], values: dict[str, Any]) -> str:
+    """The condition that a column has one of these values, which are added to the statement's."""
+    named = {f"{name}_{number}": value for number, value in enumerate(sorted(set(alternatives)))}
+    values |= named
+    return f"IN ({', '.join(f':{key}' for key in named)})"
 
 
 def _numbers(row: Iterable[object]) -> Iterator[int]:
@@ -109,23 +158,3 @@ def _numbers(row: Iterable[object]) -> Iterator[int]:
         if not isinstance(value, int):
             raise IndexDamaged(f"index: {value!r} where a number should be"[:200])
         yield value
-
-
-def _conditions(wanted: LogFilter, after: LogCoordinates | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = [logs.c.block.between(wanted.first_block, wanted.last_block)]
-    if after is not None:
-        conditions.append(
-            or_(
-                logs.c.block > after.block,
-                and_(logs.c.block == after.block, logs.c.log_index > after.log_index),
-            )
-        )
-        conditions.append(logs.c.block >= after.block)  # lets the index seek
-    if wanted.addresses:
-        conditions.append(logs.c.address.in_(sorted(set(wanted.addresses))))
-    for column, alternatives in zip(_TOPICS, wanted.topics, strict=False):
-        if alternatives is not None:
-            conditions.append(column.in_(sorted(set(alternatives))))
-        else:
-            conditions.append(column.is_not(None))
-    return conditions

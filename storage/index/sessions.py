@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
-
 from storage.errors import IndexDamaged
-from storage.index.models import session_tags, session_watermark, sessions
 
 SESSIONS_MAX = 100_000
 """Ids one query returns at most."""
-AT_ONCE = 500
-"""Ids in one statement; SQLite takes 32,766 variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,71 +69,49 @@ def _is_within(value: int, ends: tuple[int | None, int | None]) -> bool:
     return (low is None or value >= low) and (high is None or value <= high)
 
 
-def write_rows(
-    connection: Connection, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool
-) -> None:
-    """Replace the rows of sessions and delete those gone; ``all_``: there are no others than these."""
-    if all_:
-        connection.execute(delete(session_tags))
-        connection.execute(delete(sessions))
-    else:
-        replaced = [*gone, *(row.id for row in rows)]
-        for start in range(0, len(replaced), AT_ONCE):
-            ids = replaced[start : start + AT_ONCE]
-            connection.execute(delete(session_tags).where(session_tags.c.session.in_(ids)))
-            connection.execute(delete(sessions).where(sessions.c.id.in_(ids)))
-    if rows:
-        connection.execute(insert(sessions), [_values(row) for row in rows])
-    tags = [{"tag": tag, "session": row.id} for row in rows for tag in sorted(set(row.tags))]
-    if tags:
-        connection.execute(insert(session_tags), tags)
-    connection.execute(delete(session_watermark))
-    connection.execute(insert(session_watermark), {"id": 1, "lsn": lsn})
-
-
-def _values(row: SessionRow) -> dict[str, Any]:
-    values = asdict(row)
-    del values["tags"]
-    for field in ("code_hash", "contract", "transaction", "halt"):
-        values[field] = values[field] or None
-    return {**values, "name": row.name.casefold(), "pinned": int(row.pinned)}
-
-
 def read_lsn(connection: Connection) -> int:
     """The log record up to which sessions were indexed."""
-    found = connection.execute(select(session_watermark.c.lsn)).scalar()
-    if found is not None and not isinstance(found, int):
-        raise IndexDamaged(f"index: {found!r} where a number should be"[:200])
-    return found or 0
+    found = connection.execute("SELECT lsn FROM session_watermark").fetchone()
+    if found is not None and not isinstance(found[0], int):
+        raise IndexDamaged(f"index: {found[0]!r} where a number should be"[:200])
+    return found[0] if found is not None else 0
 
 
 def find(connection: Connection, wanted: SessionFilter, limit: int, before: int | None = None) -> list[int]:
     """Ids of matching sessions below ``before``, the newest first."""
-    query = select(sessions.c.id).where(*_conditions(wanted, before)).order_by(sessions.c.id.desc())
-    found = list(connection.execute(query.limit(min(limit, SESSIONS_MAX))).scalars())
+    conditions, values = _conditions(wanted, before)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    query = f"SELECT id FROM sessions{where} ORDER BY id DESC LIMIT :limit"  # noqa: S608
+    found = [row[0] for row in connection.execute(query, {**values, "limit": min(limit, SESSIONS_MAX)})]
     if not all(isinstance(session, int) for session in found):
         raise IndexDamaged("index: a session's id is not a number")
     return found
 
 
-def _conditions(wanted: SessionFilter, before: int | None) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def _conditions(wanted: SessionFilter, before: int | None) -> tuple[list[str], dict[str, Any]]:
+    """What a row must fulfil, and the values in it."""
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
+
+    def require(condition: str, name: str, value: Any) -> None:
+        conditions.append(condition)
+        values[name] = value
+
     if before is not None:
-        conditions.append(sessions.c.id < before)
+        require("id < :before", "before", before)
     if wanted.name:
-        conditions.append(sessions.c.name.contains(wanted.name.casefold(), autoescape=True))
+        require("instr(name, :name) > 0", "name", wanted.name.casefold())
     if wanted.tag is not None:
-        conditions.append(sessions.c.id.in_(select(session_tags.c.session).where(session_tags.c.tag == wanted.tag)))
+        require("id IN (SELECT session FROM session_tags WHERE tag = :tag)", "tag", wanted.tag)
     for field in EQUAL:
         value = getattr(wanted, field)
-        column = sessions.c[field]
-        if value is not None:
-            value = int(value) if isinstance(value, bool) else value
-            conditions.append(column.is_(None) if value in ("", b"") else column == value)
+        if value in ("", b""):
+            conditions.append(f'"{field}" IS NULL')
+        elif value is not None:
+            require(f'"{field}" = :{field}', field, value)
     for field in RANGES:
-        low, high = getattr(wanted, field)
-        if low is not None:
-            conditions.append(sessions.c[field] >= low)
-        if high is not None:
-            conditions.append(sessions.c[field] <= high)
-    return conditions
+        for end, comparison in zip(getattr(wanted, field), (">=", "<="), strict=True):
+            if end is not None:
+                name = f"{field}{len(values)}"
+                require(f'"{field}" {comparison} :{name}', name, end)
+    return conditions, values

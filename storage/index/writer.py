@@ -1,164 +1,126 @@
-"""Writes the rows of a block range together with the watermark, in one transaction."""
+"""Writes the rows of a block range, or of sessions, together with their watermark, in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
-from chain.blocks import Block
-from chain.receipts import Receipt
-from chain.transactions import sender_of
-from chain.types import Address, Hash32
-from storage.index.models import contracts, logs, transactions, watermark
+from storage.errors import IndexDamaged
+from storage.index.models import (
+    contracts,
+    logs,
+    session_tags,
+    session_watermark,
+    sessions,
+    transactions,
+    watermark,
+)
+from storage.index.rows import BlockRows, IndexWatermark
+from storage.index.sessions import SessionRow
 
-
-@dataclass(frozen=True, slots=True)
-class Creation:
-    """A contract that a transaction created, directly or deep inside."""
-
-    tx_index: int
-    address: Address
-    creator: Address
-
-
-@dataclass(frozen=True, slots=True)
-class IndexedBlock:
-    """The parts of a block that the index stores."""
-
-    block: Block
-    receipts: Sequence[Receipt]
-    senders: Sequence[Address] | None = None
-    """One a transaction; None: recover them from the signatures."""
-    creations: Sequence[Creation] = ()
-    """Creations by contracts. Those by transactions are taken from the receipts."""
+AT_ONCE = 500
+"""Ids in one statement; SQLite takes 32,766 variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexWatermark:
-    """How far the index reaches."""
-
-    lsn: int
-    block: int
-    block_hash: Hash32
-
-
-def read_watermark(connection: Connection) -> IndexWatermark | None:
-    """The watermark, None in an empty index."""
-    row = connection.execute(select(watermark.c.lsn, watermark.c.block, watermark.c.block_hash)).first()
-    return None if row is None else IndexWatermark(row.lsn, row.block, Hash32(row.block_hash))
-
-
-def write_blocks(connection: Connection, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
+def write_blocks(connection: Connection, blocks: Sequence[BlockRows], lsn: int) -> IndexWatermark:
     """Replace all rows from the first of these consecutive blocks on by theirs; the last is the watermark.
 
     Writing the same blocks again, or other blocks after a rewind, therefore leaves exactly their rows.
-    Raises ValueError if the blocks leave a gap after the watermark.
+    Raises `IndexDamaged` if the blocks leave a gap after the watermark.
     """
-    first = blocks[0].block.header.number
-    for offset, item in enumerate(blocks):
-        if item.block.header.number != first + offset:
-            raise ValueError(f"block {item.block.header.number} where {first + offset} should be")
-    reached = read_watermark(connection)
-    if first > (reached.block + 1 if reached is not None else 0):
-        raise ValueError(f"block {first} leaves a gap after {reached}")
-    delete_from(connection, first)
-    transaction_rows: list[dict[str, Any]] = []
-    log_rows: list[dict[str, Any]] = []
-    contract_rows: list[dict[str, Any]] = []
-    for item in blocks:
-        senders = item.senders
-        if senders is None:
-            senders = [sender_of(tx) for tx in item.block.transactions]
-        transaction_rows += _transaction_rows(item, senders)
-        log_rows += _log_rows(item)
-        contract_rows += _contract_rows(item, senders)
-    if transaction_rows:
-        connection.execute(_upsert(connection.dialect.name, transactions, "hash"), transaction_rows)
-    if log_rows:
-        connection.execute(insert(logs), log_rows)
-    if contract_rows:
-        connection.execute(_upsert(connection.dialect.name, contracts, "address", "block"), contract_rows)
-    last = blocks[-1].block
-    mark = IndexWatermark(lsn, last.header.number, last.hash)
-    _set_watermark(connection, mark)
-    return mark
-
-
-def rewind(connection: Connection, mark: IndexWatermark | None) -> None:
-    """Delete all rows behind a watermark and set it; None empties the index."""
-    delete_from(connection, mark.block + 1 if mark is not None else 0)
-    _set_watermark(connection, mark)
-
-
-def delete_from(connection: Connection, first: int) -> None:
-    """Delete the rows of all blocks from ``first`` on."""
+    first = blocks[0].number
+    for offset, block in enumerate(blocks):
+        if block.number != first + offset:
+            raise ValueError(f"block {block.number} where {first + offset} should be")
+    reached = connection.execute(select(watermark.c.block)).scalar()
+    if first > (reached + 1 if reached is not None else 0):
+        raise IndexDamaged(f"index: it ends with block {reached}, and block {first} was to follow")
     for table in (transactions, logs, contracts):
         connection.execute(delete(table).where(table.c.block >= first))
-
-
-def _set_watermark(connection: Connection, mark: IndexWatermark | None) -> None:
+    for statement, rows in (
+        (_upsert(transactions, "hash"), [row for block in blocks for row in _transaction_rows(block)]),
+        (insert(logs), [row for block in blocks for row in _log_rows(block)]),
+        (_upsert(contracts, "address", "block"), [row for block in blocks for row in _contract_rows(block)]),
+    ):
+        if rows:
+            connection.execute(statement, rows)
+    last = blocks[-1]
     connection.execute(delete(watermark))
-    if mark is not None:
-        row = {"id": 1, "lsn": mark.lsn, "block": mark.block, "block_hash": mark.block_hash}
-        connection.execute(insert(watermark), row)
+    connection.execute(insert(watermark), {"id": 1, "lsn": lsn, "block": last.number, "block_hash": last.hash})
+    return IndexWatermark(lsn, last.number, last.hash)
 
 
 @cache
-def _upsert(dialect_name: str, table: Any, *key: str) -> Any:
+def _upsert(table: Any, *key: str) -> Any:
     """Insert, later rows replacing those of the same key (a dev chain can include a transaction twice)."""
-    dialect = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = sqlite.insert(table)
     changed = {column.name: statement.excluded[column.name] for column in table.c if column.name not in key}
     return statement.on_conflict_do_update(index_elements=list(key), set_=changed)
 
 
-def _transaction_rows(item: IndexedBlock, senders: Sequence[Address]) -> list[dict[str, Any]]:
-    number = item.block.header.number
+def _transaction_rows(block: BlockRows) -> list[dict[str, Any]]:
     return [
-        {"hash": tx.hash, "block": number, "tx_index": index, "sender": sender, "to": tx.to}
-        for index, (tx, sender) in enumerate(zip(item.block.transactions, senders, strict=True))
+        {"hash": row.hash, "block": block.number, "tx_index": index, "sender": row.sender, "to": row.to}
+        for index, row in enumerate(block.transactions)
     ]
 
 
-def _log_rows(item: IndexedBlock) -> list[dict[str, Any]]:
-    number = item.block.header.number
+def _log_rows(block: BlockRows) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for tx_index, receipt in enumerate(item.receipts):
-        for log in receipt.logs:
-            topic0, topic1, topic2, topic3 = (*log.topics, None, None, None, None)[:4]
-            rows.append(
-                {
-                    "block": number,
-                    "log_index": len(rows),
-                    "tx_index": tx_index,
-                    "address": log.address,
-                    "topic0": topic0,
-                    "topic1": topic1,
-                    "topic2": topic2,
-                    "topic3": topic3,
-                }
-            )
+    for index, row in enumerate(block.logs):
+        topic0, topic1, topic2, topic3 = (*row.topics, None, None, None, None)[:4]
+        rows.append(
+            {
+                "block": block.number,
+                "log_index": index,
+                "tx_index": row.tx_index,
+                "address": row.address,
+                "topic0": topic0,
+                "topic1": topic1,
+                "topic2": topic2,
+                "topic3": topic3,
+            }
+        )
     return rows
 
 
-def _contract_rows(item: IndexedBlock, senders: Sequence[Address]) -> list[dict[str, Any]]:
-    number, txs = item.block.header.number, item.block.transactions
-    direct = [
-        Creation(index, receipt.contract_address, senders[index])
-        for index, receipt in enumerate(item.receipts)
-        if receipt.contract_address is not None and receipt.status != 0
-    ]
+def _contract_rows(block: BlockRows) -> list[dict[str, Any]]:
     return [
-        {
-            "address": made.address,
-            "block": number,
-            "tx_hash": txs[made.tx_index].hash,
-            "creator": made.creator,
-        }
-        for made in (*direct, *item.creations)
+        {"address": row.address, "block": block.number, "tx_hash": row.tx_hash, "creator": row.creator}
+        for row in block.contracts
     ]
+
+
+def write_sessions(
+    connection: Connection, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool
+) -> None:
+    """Replace the rows of sessions and delete those gone; ``all_``: there are no others than these."""
+    if all_:
+        connection.execute(delete(session_tags))
+        connection.execute(delete(sessions))
+    else:
+        replaced = [*gone, *(row.id for row in rows)]
+        for start in range(0, len(replaced), AT_ONCE):
+            ids = replaced[start : start + AT_ONCE]
+            connection.execute(delete(session_tags).where(session_tags.c.session.in_(ids)))
+            connection.execute(delete(sessions).where(sessions.c.id.in_(ids)))
+    if rows:
+        connection.execute(insert(sessions), [_values(row) for row in rows])
+    tags = [{"tag": tag, "session": row.id} for row in rows for tag in sorted(set(row.tags))]
+    if tags:
+        connection.execute(insert(session_tags), tags)
+    connection.execute(delete(session_watermark))
+    connection.execute(insert(session_watermark), {"id": 1, "lsn": lsn})
+
+
+def _values(row: SessionRow) -> dict[str, Any]:
+    values = asdict(row)
+    del values["tags"]
+    for field in ("code_hash", "contract", "transaction", "halt"):
+        values[field] = values[field] or None
+    return {**values, "name": row.name.casefold(), "pinned": int(row.pinned)}

@@ -35,20 +35,25 @@ class SessionSearch:
     def __init__(self, follower: IndexFollower, shelf: SessionShelf) -> None:
         self._follower = follower
         self._shelf = shelf
-        self._filled: Index | None = None
-        """The index that has the rows; another one has to be filled first."""
+        self._filled: int | None = None
+        """Incarnation of the index that was filled; after another one, all rows are written again."""
+
+    def is_due(self, durable_lsn: int) -> bool:
+        """Whether sessions have changed since they were indexed, or the index is a new one."""
+        is_new = self._filled != self._follower.index.incarnation
+        return bool(self._shelf.unindexed(durable_lsn)) or (is_new and len(self._shelf) > 0)
 
     def catch_up(self, durable_lsn: int) -> int:
         """Index what has changed and is durable; returns how many sessions. A damaged index is built again."""
+        if not self.is_due(durable_lsn):
+            return 0
         return self._follower.write_with(lambda index: self._write(index, durable_lsn))
 
     def _write(self, index: Index, durable_lsn: int) -> int:
-        is_new = index is not self._filled
+        is_new = index.incarnation != self._filled
         if is_new:
             self._filled = None
         changes = self._shelf.unindexed(durable_lsn)
-        if not changes and not is_new:
-            return 0
         chosen = {*changes, *self._shelf} if is_new else set(changes)
         entries = [(session, self._shelf.entry(session)) for session in sorted(chosen)]
         # What the log may still lose is not written down: those sessions stay among the unindexed ones.
@@ -56,16 +61,16 @@ class SessionSearch:
         gone = [session for session, entry in entries if entry is None]
         index.write_sessions(rows, gone, durable_lsn, all_=is_new)
         self._shelf.indexed(changes)
-        self._filled = index
+        self._filled = index.incarnation
         return len(entries)
 
     def find(self, wanted: SessionFilter, limit: int, before: int | None = None) -> Found:
         """Matching sessions with ids below ``before``, the newest first. Any thread; never behind the log."""
         proposed: set[int] | None = None
         waiting = set(self._shelf.unindexed())
-        index = self._filled
+        index = self._follower.index
         room = limit + 1 + len(waiting)
-        if index is not None and room <= SESSIONS_MAX:
+        if self._filled == index.incarnation and room <= SESSIONS_MAX:
             try:
                 proposed = {*index.sessions(wanted, room, before), *waiting}
             except (IndexDamaged, IndexLocked):  # the next turn of the index job notices, and builds it again or waits

@@ -302,8 +302,8 @@ PATIENCE_SECONDS = 4.0
 """How long a load may take to reach a place."""
 FIRST_START = ("open.genesis", "open.stamp", "file.replace")
 ONCE = (
-    "open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast", "wal.prune",
-    "migrate.",
+    "open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "index.destroy", "ballast",
+    "wal.prune", "migrate.",
 )  # fmt: skip
 
 
@@ -330,7 +330,7 @@ def prepare(point: str, directory: Path) -> bool:
     elif point.startswith("index.migrate"):
         for path in directory.glob("index.sqlite*"):
             path.unlink()
-    elif point.startswith("open.index"):
+    elif point.startswith("index.destroy"):
         (directory / layout.INDEX).write_bytes(b"not a database" * 1000)
         for path in directory.glob("index.sqlite-*"):
             path.unlink()

@@ -110,8 +110,10 @@ class Zygote:
 class ForkedDaemon(Daemon):
     """A daemon out of a zygote."""
 
-    def __init__(self, zygote: Zygote, data_dir: Path, *arguments: str) -> None:
-        super().__init__(data_dir, "--log-level", "warning", *arguments)
+    def __init__(
+        self, zygote: Zygote, data_dir: Path, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(data_dir, "--log-level", "warning", *arguments, environment=environment)
         self._zygote = zygote
         self._environment.update(OFTEN)
         self.failpoint = ""

@@ -33,6 +33,7 @@ from vm.evm.native import load_interpreter
 
 MESSAGE_BYTES = 65_536
 INDEX_SECONDS = 0.1
+INDEX_DUE_SECONDS = 0.2
 CHECKPOINT_LOOK_SECONDS = 0.05
 SPACE_SECONDS = 0.1
 COMPRESSION_SECONDS = 0.2
@@ -49,6 +50,7 @@ def main() -> None:
     die_with_parent = partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, signal.SIGKILL)
     die_with_parent()
     node.daemon.periodic.INDEX_SECONDS = INDEX_SECONDS
+    node.daemon.periodic.INDEX_DUE_SECONDS = INDEX_DUE_SECONDS
     node.daemon.periodic.CHECKPOINT_LOOK_SECONDS = CHECKPOINT_LOOK_SECONDS
     node.daemon.periodic.SPACE_SECONDS = SPACE_SECONDS
     node.daemon.periodic.COMPRESSION_SECONDS = COMPRESSION_SECONDS

@@ -24,7 +24,7 @@ def make(place: Path) -> tuple[Path, dict[str, Any]]:
         node.checkpoint()
         node.store.index_new_blocks()
     node.grow(2)
-    node.store.follower._index.make_durable()
+    node.store.follower.index.make_durable()
     facts = node.digest()
     node.close()
     again = LocalNode(place / "sound")  # so that the state store has a table as well as a log

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from storage.index.migrate import head_revision
+from storage.index.queries import revisions_of
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.durability import damage, full_disk, migration, starts, test_acknowledgement, test_backup, test_clock
 from tests.durability.results import Budget, Line
@@ -95,7 +95,7 @@ def _damage(line: Line, budget: Budget, place: Path, hurt: Callable[..., str]) -
 
 def migrations(line: Line, budget: Budget, place: Path) -> None:
     """Kill at every statement of the first schema, and of a later one over rows; again and again."""
-    head = head_revision(migration.MIGRATIONS)
+    head = revisions_of(migration.MIGRATIONS)[-1]
     migration.filled(place / "old.sqlite", head)
     scripts = migration.later_migrations(place, head)
     rounds = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from storage.index.engine import open_engines
+from storage.index.engine import open_engine
 from storage.index.migrate import migrate
 from tests.paths import REPO
 
@@ -60,7 +60,7 @@ def filled(database: Path, head: str) -> None:
 
 def upgrade(database: Path, scripts: Path, die_at: int = -1) -> int:
     """Migrate; killed before statement ``die_at`` of it. Returns the number of statements."""
-    writing, reading = open_engines(f"sqlite:///{database}")
+    writing = open_engine(database)
     count = 0
 
     def before(*_: object) -> None:
@@ -73,7 +73,6 @@ def upgrade(database: Path, scripts: Path, die_at: int = -1) -> int:
     event.listen(writing, "commit", before)
     migrate(writing, scripts)
     writing.dispose()
-    reading.dispose()
     return count
 
 

@@ -196,6 +196,8 @@ def _grow(zygote: Zygote, place: Path, *arguments: str) -> dict[str, Any]:
         rpc.call("zvmd_session_export", small)
         while not list((place / "data" / layout.EXPORTS).glob("*.snap")):
             time.sleep(0.05)
+        while rpc.call("zvmd_status")["index"]["indexing"]:
+            time.sleep(0.05)
         facts = _facts(rpc)
         rpc.close()
         assert daemon.stop() == 0, daemon.log()

@@ -19,7 +19,7 @@ from storage.directory import layout
 from storage.directory.notes import note_panic, suspect
 from storage.errors import StateStoreCorrupt, StoragePanic
 from storage.io.files import RealFs
-from storage.state.keys import BODY, block_key
+from storage.state.keys import ACCOUNT, BODY, block_key
 from storage.wal import RecordType, Wal
 from storage.wal.recovery import forget_cached
 from tests.durability.nodes import LocalNode
@@ -95,9 +95,11 @@ def test_a_request_that_meets_damage_is_answered_and_the_next_start_builds_the_s
 def test_a_start_that_meets_damage_builds_the_state_again(tmp_path: Path) -> None:
     node = LocalNode(tmp_path / "d")
     node.grow(3)
-    before = node.digest()
     node.checkpoint()
-    node.store.kv.write({}, [block_key(BODY, 2)])  # read while replaying, for the index
+    sender = node.accounts[node.store.head.number % 3]
+    node.grow(1)
+    before = node.digest()
+    node.store.kv.write({ACCOUNT + sender: b"no account"}, [])  # read while block 4 is replayed
     node.close()
     again = LocalNode(node.data_dir)
     assert again.digest() == before

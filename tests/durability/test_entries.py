@@ -35,6 +35,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     node = LocalNode(tmp_path_factory.mktemp("entries") / "sound")
     node.grow(2)
     node.checkpoint()
+    node.store.index_new_blocks()
     write_export(node.opened.fs, node.store.kv)
     node.close()
     return node.data_dir

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from storage.index.migrate import head_revision
+from storage.index.queries import revisions_of
 from tests.durability.migration import MIGRATIONS, filled, kill_at_every_statement, later_migrations
 
 
@@ -13,7 +13,7 @@ def test_the_first_schema(tmp_path: Path) -> None:
 
 
 def test_a_later_schema_over_rows(tmp_path: Path) -> None:
-    head = head_revision(MIGRATIONS)
+    head = revisions_of(MIGRATIONS)[-1]
     filled(tmp_path / "old.sqlite", head)
     scripts = later_migrations(tmp_path, head)
     assert kill_at_every_statement(tmp_path / "kills", scripts, tmp_path / "old.sqlite") > 10

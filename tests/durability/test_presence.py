@@ -152,6 +152,8 @@ def test_what_can_be_made_anew_is(tmp_path: Path, what: str, how: str) -> None:
     node, presence = lively(tmp_path / "d")
     damage(tmp_path / "d" / what, how)
     assert what.split(".sqlite")[0] in presence.look()
+    if what.startswith(layout.INDEX):
+        node.store.index_new_blocks()  # as the job does, which finds that all is to be indexed
     assert (tmp_path / "d" / what).exists()
     assert presence.look() == "all in place"
     for name, content in SMALL.items():
@@ -264,7 +266,7 @@ def test_a_state_store_in_use_is_refused_and_left_alone(
 
 def test_an_index_in_use_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and reverts go on, lookups search; nothing is deleted, not even what looks damaged."""
-    monkeypatch.setattr("storage.index.engine.BUSY_TIMEOUT_MS", 20)
+    monkeypatch.setattr("storage.index.file.BUSY_TIMEOUT_MS", 20)
     node = LocalNode(tmp_path / "d")
     node.opened.cheats = True
     first, *_ = node.grow(2)
@@ -298,8 +300,8 @@ def test_a_damaged_index_that_another_program_has_open_stays(tmp_path: Path) -> 
     index = tmp_path / "d" / layout.INDEX
     with sqlite3.connect(index) as other:
         other.execute("SELECT * FROM watermark").fetchall()
-        script = "import sys; from storage.index.index import destroy; destroy(sys.argv[1])"
-        words = [sys.executable, "-c", script, f"sqlite:///{index}"]
+        script = "import pathlib, sys; from storage.index.file import destroy; destroy(pathlib.Path(sys.argv[1]))"
+        words = [sys.executable, "-c", script, str(index)]
         done = subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=False)
         assert "IndexLocked" in done.stderr
         assert index.exists()

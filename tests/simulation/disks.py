@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import blake2b
@@ -20,10 +21,13 @@ from sqlalchemy.pool import StaticPool
 from chain.blocks import encode_header
 from storage.directory.identity import read_genesis
 from storage.export import founding_export, restore_export
+from storage.index.file import IndexFile
 from storage.index.index import Index
 from storage.index.migrate import migrate
+from storage.index.queries import revisions_of
+from storage.index.rows import BlockRows, IndexWatermark
 from storage.index.sessions import SessionRow
-from storage.index.writer import IndexedBlock, IndexWatermark
+from storage.index.sql import SqlWriter
 from storage.io.cooperative import Pace, at_once
 from storage.state.keys import META_HEAD
 from tests.paths import REPO
@@ -99,20 +103,21 @@ def older_index(image: bytes) -> bytes:
     return connection.serialize()
 
 
-class MachineIndex(Index):
-    """The index of a machine, migrated if it is older; remembers what each transaction left."""
+class MachineWriter(SqlWriter):
+    """Writes the index of a machine; remembers what each transaction left."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, connection: sqlite3.Connection) -> None:
+        super().__init__(MIGRATIONS, MIGRATIONS)
         self._disk = disk
-        self._connection = connect(disk.index[-1])
-        engine = engine_over(self._connection)
-        super().__init__(engine, engine)
-        if self._connection.execute("SELECT version_num FROM alembic_version").fetchone() == (OLDER,):
-            disk.fs.count_call("index write")
-            assert migrate(engine, MIGRATIONS)
-            self._committed()
+        self._connection = connection
+        self._engine = engine_over(connection)
 
-    def write(self, blocks: Sequence[IndexedBlock], lsn: int) -> IndexWatermark:
+    def prepare(self) -> None:
+        self._disk.fs.count_call("index write")
+        super().prepare()
+        self._committed()
+
+    def write(self, blocks: Sequence[BlockRows], lsn: int) -> IndexWatermark:
         self._disk.fs.count_call("index write")
         mark = super().write(blocks, lsn)
         self._committed()
@@ -123,21 +128,46 @@ class MachineIndex(Index):
         super().write_sessions(rows, gone, lsn, all_=all_)
         self._committed()
 
-    def rewind(self, mark: IndexWatermark | None) -> None:
-        self._disk.fs.count_call("index write")
-        super().rewind(mark)
-        self._committed()
-
-    def make_durable(self) -> None:
-        del self._disk.index[:-1]
-
     def _committed(self) -> None:
         self._disk.index.append(self._connection.serialize())
         self._disk.fs.count_call("index written")
 
     def close(self) -> None:
-        super().close()
-        self._connection.close()
+        """The connection is the machine's."""
+
+
+class MachineFile(IndexFile):
+    """The database of a machine, to which there is one connection."""
+
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(MIGRATIONS)
+        self._disk = disk
+        self.connection = connect(disk.index[-1])
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        yield self.connection
+
+    def remember(self) -> None:
+        """There are no files that could be moved."""
+
+    def destroy(self) -> None:
+        self._disk.fs.count_call("index write")
+        for (table,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            self.connection.execute(f"DROP TABLE {table}")
+        self._disk.index.append(self.connection.serialize())
+        self._disk.fs.count_call("index written")
+
+    def close(self) -> None:
+        """The connection goes with the machine."""
+
+
+def machine_index(disk: Disk) -> Index:
+    """The index of a machine."""
+    file = MachineFile(disk)
+    index = Index(file, revisions_of(MIGRATIONS), MachineWriter(disk, file.connection))
+    index.inspect()
+    return index
 
 
 def genesis_header(fs: SimFs) -> bytes:

@@ -32,7 +32,7 @@ from storage.opening import StoreOptions, assemble
 from storage.prune import Pruned, prune
 from storage.replay import recover
 from tests.paths import OBJECTS, REPO
-from tests.simulation.disks import Disk, MachineIndex, files
+from tests.simulation.disks import Disk, files, machine_index
 from tests.simulation.money import Sent
 from tests.simulation.record import Ask, Record, check, check_transactions, kept, state_of
 from tests.simulation.simkv import SimKv
@@ -82,7 +82,7 @@ class Life:
         self.store = assemble(
             fs,
             disk.kv,
-            MachineIndex(disk),
+            machine_index(disk),
             genesis,
             checkpoint,
             StoreOptions(REPO, REPO, "0.1.0", settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),

@@ -158,8 +158,9 @@ def check(story: Story, moment: Moment, disk: Disk) -> None:
     shelf, search = life.store.sessions, life.store.session_search
     rows = search.find(SessionFilter(), 100).rows
     assert [row.id for row in rows] == sorted(shelf, reverse=True)
-    assert search._filled is not None
-    assert search._filled.sessions(SessionFilter(), 100) == [row.id for row in rows]
+    index = life.store.follower.index
+    assert search._filled == (index.incarnation if rows else None)
+    assert index.sessions(SessionFilter(), 100) == [row.id for row in rows]
     assert shelf.highest >= max((name for name in before if isinstance(name, int)), default=0)
 
 

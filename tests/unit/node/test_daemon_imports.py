@@ -14,6 +14,8 @@ UNWANTED = {
     "web3": "a client",
     "wasmtime": "only for WASM contracts",
     "trie": "only for `zvmd verify`",
+    "sqlalchemy": "only for the index process: 20 MiB",
+    "alembic": "only for the index process, and there for a migration",
 }
 
 

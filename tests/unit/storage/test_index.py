@@ -6,81 +6,92 @@ import random
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
 
-from chain.transactions import recover_sender, sign_transaction
+from chain.blocks import Block
+from chain.receipts import Receipt
+from chain.transactions import Transaction
 from chain.types import Address, Hash32
 from storage.errors import IndexDamaged, StoreTooNew
-from storage.index.engine import open_engines
-from storage.index.index import Index, destroy
+from storage.index.engine import open_engine
+from storage.index.file import destroy
+from storage.index.follower import rows_of
+from storage.index.index import Index
 from storage.index.migrate import migrate
 from storage.index.models import metadata
-from storage.index.queries import LOGS_MAX, LogCoordinates, LogFilter, TransactionPosition
-from storage.index.writer import Creation, IndexedBlock, IndexWatermark
+from storage.index.queries import LOGS_MAX, TABLES, LogCoordinates, LogFilter, TransactionPosition
+from storage.index.rows import BlockRows, ContractRow, IndexWatermark
+from storage.index.sql import SqlWriter
 from tests.paths import REPO
-from tests.unit.storage.chains import make_chain, make_transaction
+from tests.unit.storage.chains import make_chain
 
 MIGRATIONS = REPO / "migrations"
 
 
-def entries(length: int, seed: int = 1, transactions: int = 3) -> list[IndexedBlock]:
+def with_senders(block: Block, receipts: Sequence[Receipt]) -> list[tuple[Transaction, Receipt, Address]]:
+    senders = [Address((n + 1).to_bytes(20)) for n in range(len(receipts))]
+    return list(zip(block.transactions, receipts, senders, strict=True))
+
+
+def entries(length: int, seed: int = 1, transactions: int = 3) -> list[BlockRows]:
     return [
-        IndexedBlock(block, receipts, [Address((n + 1).to_bytes(20)) for n in range(len(receipts))])
+        rows_of(block.header.number, block.hash, with_senders(block, receipts))
         for block, receipts in make_chain(length, seed, transactions)
     ]
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'index.sqlite'}"
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index.sqlite"
+
+
+def opened(path: Path, *, thorough: bool = False) -> Index:
+    index = Index.open(path, MIGRATIONS, SqlWriter(path, MIGRATIONS), thorough=thorough)
+    index.prepare()
+    return index
 
 
 @pytest.fixture
-def index(url: str) -> Iterator[Index]:
-    opened = Index.open(url, MIGRATIONS)
-    yield opened
-    opened.close()
+def index(path: Path) -> Iterator[Index]:
+    found = opened(path)
+    yield found
+    found.close()
 
 
-def dump(url: str) -> list[str]:
-    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+def dump(path: Path) -> list[str]:
+    with sqlite3.connect(path) as connection:
         return sorted(connection.iterdump())
 
 
-def naive_logs(chain: list[IndexedBlock], wanted: LogFilter) -> list[LogCoordinates]:
-    found = []
-    for item in chain:
-        log_index = 0
-        for tx_index, receipt in enumerate(item.receipts):
-            for log in receipt.logs:
-                number = item.block.header.number
-                if (
-                    wanted.first_block <= number <= wanted.last_block
-                    and (not wanted.addresses or log.address in wanted.addresses)
-                    and len(log.topics) >= len(wanted.topics)
-                    and all(ts is None or log.topics[at] in ts for at, ts in enumerate(wanted.topics))
-                ):
-                    found.append(LogCoordinates(number, log_index, tx_index))
-                log_index += 1
-    return found
+def naive_logs(chain: list[BlockRows], wanted: LogFilter) -> list[LogCoordinates]:
+    return [
+        LogCoordinates(block.number, log_index, log.tx_index)
+        for block in chain
+        if wanted.first_block <= block.number <= wanted.last_block
+        for log_index, log in enumerate(block.logs)
+        if (not wanted.addresses or log.address in wanted.addresses)
+        and len(log.topics) >= len(wanted.topics)
+        and all(ts is None or log.topics[at] in ts for at, ts in enumerate(wanted.topics))
+    ]
 
 
 def test_lookups_equal_a_scan(index: Index) -> None:
     chain = entries(40)
     for first in range(0, 40, 7):
         index.write(chain[first : first + 7], lsn=first)
-    for item in chain:
-        for at, (tx, receipt) in enumerate(zip(item.block.transactions, item.receipts, strict=True)):
-            assert index.transaction(tx.hash) == TransactionPosition(item.block.header.number, at)
+    for (block, receipts), rows in zip(make_chain(40, 1, 3), chain, strict=True):
+        for at, (tx, receipt) in enumerate(zip(block.transactions, receipts, strict=True)):
+            assert index.transaction(tx.hash) == TransactionPosition(rows.number, at)
             if receipt.contract_address is not None:
                 origin = index.contract(receipt.contract_address)
-                expected = (item.block.header.number, tx.hash, item.senders[at])  # type: ignore[index]
+                expected = (rows.number, tx.hash, Address((at + 1).to_bytes(20)))
                 assert origin == (expected if receipt.status else None)
     assert index.transaction(Hash32(bytes(32))) is None
     assert index.contract(Address(bytes(20))) is None
@@ -123,51 +134,44 @@ def test_limit_of_a_page(index: Index) -> None:
             index.logs(LogFilter(0, 1), limit)
 
 
-def test_writing_again_and_after_a_rewind_leaves_exactly_the_rows(index: Index, url: str) -> None:
+def test_writing_again_and_after_a_rewind_leaves_exactly_the_rows(index: Index, path: Path) -> None:
     chain, other = entries(12), entries(12, seed=2)
     index.write(chain, 12)
-    once = dump(url)
+    once = dump(path)
     index.write(chain[5:], 12)
-    assert dump(url) == once
+    assert dump(path) == once
     index.write(other[4:8], 8)
-    assert index.watermark() == IndexWatermark(8, 7, other[7].block.hash)
-    assert index.transaction(chain[10].block.transactions[0].hash) is None
+    assert index.watermark() == IndexWatermark(8, 7, other[7].hash)
+    assert index.transaction(chain[10].transactions[0].hash) is None
     index.write(chain[4:], 12)
-    assert dump(url) == once
-    with pytest.raises(ValueError, match="gap"):
+    assert dump(path) == once
+    with pytest.raises(IndexDamaged, match="was to follow"):
         index.write(entries(20)[15:], 20)
     with pytest.raises(ValueError, match="should be"):
         index.write([chain[3], chain[5]], 20)
-    assert dump(url) == once
-    index.rewind(IndexWatermark(5, 4, chain[4].block.hash))
-    index.write(chain[5:], 12)
-    assert dump(url) == once
+    assert dump(path) == once
+    index.write(chain[:3], 3)
+    assert index.watermark() == IndexWatermark(3, 2, chain[2].hash)
+    index.write(chain[2:], 12)
+    assert dump(path) == once
     index.make_durable()
-    index.rewind(None)
-    assert index.watermark() is None
 
 
-def test_senders_are_recovered_and_inner_creations_kept(index: Index) -> None:
-    rng = random.Random(1)
-    block, receipts = make_chain(1)[0]
-    tx = sign_transaction(make_transaction(rng, 2), b"\x01" * 32)
-    again = sign_transaction(make_transaction(rng, 2), b"\x02" * 32)
-    from dataclasses import replace
-
-    block = replace(block, transactions=(tx, again, tx))  # a dev chain may include one transaction twice
-    receipts = [make_chain(2)[1][1][1]] * 3
-    made = Address(b"\x77" * 20)
-    index.write([IndexedBlock(block, receipts, creations=[Creation(1, made, Address(b"\x66" * 20))])], 1)
+def test_a_transaction_that_is_twice_in_the_chain_and_contracts_made_by_contracts(index: Index) -> None:
+    block = msgspec.structs.replace(entries(2)[1], number=0)
+    tx, again = block.transactions[0], block.transactions[1]
+    made = ContractRow(Address(b"\x77" * 20), again.hash, Address(b"\x66" * 20))
+    index.write([msgspec.structs.replace(block, transactions=(tx, again, tx), contracts=(made,))], 1)
     assert index.transaction(tx.hash) == (0, 2)
-    assert index.contract(made) == (0, again.hash, Address(b"\x66" * 20))
-    assert recover_sender(tx) != recover_sender(again)
+    assert index.contract(made.address) == (0, again.hash, made.creator)
 
 
-def test_the_schema_is_the_models(url: str) -> None:
-    writing, reading = open_engines(url)
+def test_the_schema_is_the_models(path: Path) -> None:
+    writing = open_engine(path)
     assert migrate(writing, MIGRATIONS)
     assert not migrate(writing, MIGRATIONS)
-    with reading.connect() as connection:
+    assert sorted(TABLES) == sorted(metadata.tables)
+    with writing.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         for pragma, value in (
             ("journal_mode", "wal"),
@@ -177,13 +181,12 @@ def test_the_schema_is_the_models(url: str) -> None:
         ):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
     writing.dispose()
-    reading.dispose()
 
 
-def test_a_migration_stopped_at_any_statement_leaves_nothing(url: str) -> None:
+def test_a_migration_stopped_at_any_statement_leaves_nothing(path: Path) -> None:
     stopped = 0
     for stop_at in range(1, 40):
-        writing, reading = open_engines(url)
+        writing = open_engine(path)
         count = 0
 
         def fail(*_: object, at: int = stop_at) -> None:
@@ -198,46 +201,44 @@ def test_a_migration_stopped_at_any_statement_leaves_nothing(url: str) -> None:
         except KeyboardInterrupt:
             stopped += 1
             writing.dispose()
-            reading.dispose()
-            assert [line for line in dump(url) if "CREATE" in line] == []
+            assert [line for line in dump(path) if "CREATE" in line] == []
             continue
         writing.dispose()
-        reading.dispose()
         break
     assert stopped > 8
-    Index.open(url, MIGRATIONS).close()
+    opened(path).close()
 
 
-def test_a_copy_of_an_index_opens_and_a_later_schema_does_not(index: Index, url: str, tmp_path: Path) -> None:
+def test_a_copy_of_an_index_opens_and_a_later_schema_does_not(index: Index, path: Path, tmp_path: Path) -> None:
     index.write(entries(5), 5)
     index.make_durable()
     shutil.copy(tmp_path / "index.sqlite", tmp_path / "copy.sqlite")
-    copy_url = f"sqlite:///{tmp_path / 'copy.sqlite'}"
-    Index.open(copy_url, MIGRATIONS, thorough=True).close()
-    assert dump(copy_url) == dump(url)
+    copy = tmp_path / "copy.sqlite"
+    opened(copy, thorough=True).close()
+    assert dump(copy) == dump(path)
     with sqlite3.connect(tmp_path / "copy.sqlite") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StoreTooNew):
-        Index.open(copy_url, MIGRATIONS)
+        opened(copy)
 
 
 @pytest.mark.parametrize("table", ["logs", "watermark", "alembic_version"])
-def test_missing_tables_are_damage(index: Index, url: str, tmp_path: Path, table: str) -> None:
+def test_missing_tables_are_damage(index: Index, path: Path, table: str) -> None:
     index.close()
-    with sqlite3.connect(tmp_path / "index.sqlite") as connection:
+    with sqlite3.connect(path) as connection:
         connection.execute(f"DROP TABLE {table}")
     with pytest.raises(IndexDamaged):
-        Index.open(url, MIGRATIONS)
+        opened(path)
 
 
 @pytest.mark.parametrize("seeds", [range(40), pytest.param(range(40, 400), marks=pytest.mark.full)])
-def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path, seeds: range) -> None:
+def test_damaged_files_are_rebuilt_equal(path: Path, seeds: range) -> None:
     chain = entries(30)
-    index = Index.open(url, MIGRATIONS)
+    index = opened(path)
     index.write(chain, 30)
     index.make_durable()
     index.close()
-    good, path = dump(url), tmp_path / "index.sqlite"
+    good = dump(path)
     pristine = path.read_bytes()
     damaged = 0
     for seed in seeds:
@@ -255,23 +256,23 @@ def test_damaged_files_are_rebuilt_equal(url: str, tmp_path: Path, seeds: range)
             del data[at:]
         else:
             data[at : at + 200] = rng.randbytes(min(200, len(data) - at))
-        destroy(url)
+        destroy(path)
         path.write_bytes(data)
         try:
-            opened = Index.open(url, MIGRATIONS, thorough=True)
+            found = opened(path, thorough=True)
             try:
-                opened.transaction(chain[5].block.transactions[0].hash)
-                opened.logs(LogFilter(0, 100))
-                opened.contract(Address(bytes(20)))
+                found.transaction(chain[5].transactions[0].hash)
+                found.logs(LogFilter(0, 100))
+                found.contract(Address(bytes(20)))
             finally:
-                opened.close()
+                found.close()
         except (IndexDamaged, StoreTooNew):
             damaged += 1
-            destroy(url)
-            rebuilt = Index.open(url, MIGRATIONS)
+            destroy(path)
+            rebuilt = opened(path)
             rebuilt.write(chain, 30)
             rebuilt.close()
-            assert dump(url) == good
+            assert dump(path) == good
     assert damaged > 0.4 * len(seeds)
 
 
@@ -309,7 +310,8 @@ def test_a_block_of_a_thousand_transactions_takes_no_more_statements_than_one_of
     def executed(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         statements[-1].append(statement)
 
-    event.listen(index._writing, "before_cursor_execute", executed)
+    assert isinstance(index._writer, SqlWriter)
+    event.listen(index._writer._connected(), "before_cursor_execute", executed)
     for count in (10, 1_000):
         chain = entries(3, transactions=count)
         index.write(chain[:2], 1)

@@ -19,6 +19,7 @@ from storage.errors import InvalidRecord, SnapshotLost
 from storage.index.follower import IndexFollower
 from storage.index.index import Index
 from storage.index.sessions import SessionFilter, SessionRow
+from storage.index.sql import SqlWriter
 from storage.io.files import RealFs
 from storage.sessions.files import KEPT_SECONDS, SessionFiles, path_of, session_files
 from storage.sessions.records import (
@@ -127,7 +128,9 @@ def test_templates_over_checkpoints() -> None:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[Index]:
-    opened = Index.open(f"sqlite:///{tmp_path / 'index.sqlite'}", REPO / "migrations")
+    path, migrations = tmp_path / "index.sqlite", REPO / "migrations"
+    opened = Index.open(path, migrations, SqlWriter(path, migrations))
+    opened.prepare()
     yield opened
     opened.close()
 
@@ -176,7 +179,7 @@ def test_the_database_and_memory_agree(index: Index) -> None:
 
 
 def search_over(index: Index, shelf: SessionShelf) -> SessionSearch:
-    return SessionSearch(IndexFollower(index, ChainData(SimKv()), lambda: index), shelf)
+    return SessionSearch(IndexFollower(index, ChainData(SimKv())), shelf)
 
 
 def test_what_the_index_has_not_reached_is_found_too(index: Index) -> None:
