@@ -10,6 +10,7 @@ import vm.evm.jit
 from chain.forks import CODE_BYTES_MAX
 from node.machine.compile_worker import CompileWorker
 from node.machine.dump import DirectoryDump
+from node.machine.libraries import LIBRARIES
 from node.machine.native_memory import allocator
 from vm.ir.loader import ObjectCache
 from vm.machine import Machine, Parts
@@ -32,6 +33,7 @@ def machine_parts(
     return Parts(
         engine=engine,
         cache=cache,
+        libraries=LIBRARIES,
         compiler=CompileWorker() if engine == "auto" else None,
         compiler_digest=compiler_digest(),
         level=level,

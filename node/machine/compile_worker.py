@@ -11,7 +11,8 @@ import subprocess
 import threading
 from typing import Final
 
-from node.machine.compile_messages import encode_request, receive, send
+from node.machine.compile_messages import Asked, encode_contract, read_answer, receive, request, send
+from node.machine.compile_process import BACKGROUND
 from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
@@ -122,27 +123,27 @@ class CompileWorker:
                 self._ending.wait(PAUSE_SECONDS)
 
     def _do(self, prepare: Prepare, done: Done) -> None:
-        request = prepare()
-        if request is None:
+        wanted = prepare()
+        if wanted is None:
             return
         try:
-            code, reason = self._compile(request)
+            code, reason = self._compile(wanted)
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             self._stop()
             code, reason = None, WORKER_LOST
             self._ending.wait(PAUSE_SECONDS)
         if not self._closed:
-            done(request, code, reason)
+            done(wanted, code, reason)
 
-    def _compile(self, request: CompileRequest) -> tuple[bytes | None, str]:
+    def _compile(self, wanted: CompileRequest) -> tuple[bytes | None, str]:
         if self._process is not None and self._process.poll() is not None:
             self.killed += 1  # it died while it waited: no contract is to blame
             self._stop()
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                worker.command("node.machine.compile_process"),
+                worker.command("node.machine.compile_process", BACKGROUND),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -154,7 +155,7 @@ class CompileWorker:
         alarm = threading.Timer(self._seconds_max, process.kill)
         alarm.start()
         try:
-            send(process.stdin, encode_request(request))
+            send(process.stdin, request(Asked.CONTRACT, encode_contract(wanted)))
             answer = receive(process.stdout)
         except OSError:
             answer = None
@@ -164,7 +165,7 @@ class CompileWorker:
             self.killed += 1
             self._stop()
             return None, WORKER_LOST
-        return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
+        return read_answer(answer)
 
     def _stop(self) -> None:
         """End the process."""

@@ -24,7 +24,7 @@ OTHERS = {
     ("vm/evm/jit/tier.py", 20_000): "how often code ran",
     ("vm/evm/jit/worker.py", 500): "characters",
     ("vm/evm/jit/worker.py", 600): "seconds",
-    ("vm/ir/loader.py", 500): "characters",
+    ("vm/ir/compiler.py", 500): "characters",
     ("vm/journal.py", 400): "bytes",
     ("vm/precompiles/bls12_381.py", 600): "a thousandth",
     ("vm/precompiles/bls12_381.py", 750): "a thousandth",

@@ -16,7 +16,7 @@ import pytest
 
 from chain.forks import Fork
 from node.machine.assembly import build_machine, machine_parts
-from node.machine.compile_messages import decode_request, encode_request
+from node.machine.compile_messages import decode_contract, encode_contract
 from node.machine.compile_worker import CompileWorker
 from tests.paths import REPO
 from tests.unit.vm.programs import World, code, returning_top
@@ -331,7 +331,7 @@ def test_a_profile_goes_with_its_code() -> None:
 
 def test_requests_keep_their_parts() -> None:
     request = CompileRequest(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
-    assert decode_request(encode_request(request)) == request
+    assert decode_contract(encode_contract(request)) == request
 
 
 def test_a_dump_has_blocks_ir_and_assembly(tmp_path: Path) -> None:
