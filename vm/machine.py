@@ -180,6 +180,7 @@ class Machine:
             "workersKilled": compiler.killed,
             "compilerFaults": compiler.faults,
             "lastCompilerFault": compiler.last_fault,
+            "compilerProcess": compiler.process_id,
         }
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:

@@ -19,8 +19,8 @@ from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, 
 QUEUE_MAX: Final = 64
 """Most contracts in the queue; others stay interpreted and are submitted again later."""
 COMPILE_SECONDS_MAX: Final = 60.0
-IDLE_SECONDS: Final = 20.0
-"""How long the process lives without work: it holds some 60 MB."""
+IDLE_SECONDS: Final = 30.0
+"""How long the process lives without work, unless a setting says otherwise: it holds some 30 MB of its own."""
 PAUSE_SECONDS: Final = 0.2
 """Pause after a fault: an exhausted resource may be available again then."""
 

@@ -16,7 +16,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
 
 from chain.errors import ZvmdError
-from node.auth.tls import TlsFiles
+from node.auth.certificate import TlsFiles
 from node.rpc.service import RpcService
 from node.wire.admission import Places, Rate, network_of
 from node.wire.answers import Answerer
