@@ -13,6 +13,7 @@ from vm.ir.image import CONTENT_BYTES_MAX
 
 OBJECT_BYTES_MAX: Final = 2 * CONTENT_BYTES_MAX
 _OTHERS_WRITE: Final = 0o022
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class FileObjectCache:
@@ -38,7 +39,7 @@ class FileObjectCache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+            with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
                 file.write(data)
             temporary.replace(path)
         except OSError:

@@ -11,6 +11,7 @@ import pytest
 from node.machine import object_cache
 from node.machine.object_cache import FileObjectCache
 
+
 def replace_by(make: Callable[[Path], object]) -> Callable[[Path], None]:
     def replace(path: Path) -> None:
         path.rename(path.with_name("elsewhere"))
@@ -43,7 +44,7 @@ def test_what_was_put_is_there_and_private(cache: FileObjectCache, tmp_path: Pat
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_others_could_have_put_there_is_not_handed_out(cache: FileObjectCache, tmp_path: Path, change: str) -> None:
+def test_what_others_could_have_put_there_is_refused(cache: FileObjectCache, tmp_path: Path, change: str) -> None:
     CHANGES[change](tmp_path / "cache" / "key")
     assert cache.get("key") is None
     cache.put("key", b"again")
