@@ -28,23 +28,23 @@ class Asked(IntEnum):
     COMPILED_FOR = 2
 
 
-def request(asked: Asked, content: bytes = b"") -> bytes:
+def asking(asked: Asked, content: bytes = b"") -> bytes:
     """The bytes of a request, without its length."""
     return bytes((asked,)) + content
 
 
-def encode_contract(contract: CompileRequest) -> bytes:
+def encode_request(request: CompileRequest) -> bytes:
     """The content of a request for parts of a contract."""
-    pcs = struct.pack(f"<{len(contract.hot)}H", *contract.hot)
-    return _HEAD.pack(contract.fork, contract.level, len(contract.code)) + contract.code + pcs
+    pcs = struct.pack(f"<{len(request.hot)}H", *request.hot)
+    return _HEAD.pack(request.fork, request.level, len(request.code)) + request.code + pcs
 
 
-def decode_contract(content: bytes) -> CompileRequest:
+def decode_request(data: bytes) -> CompileRequest:
     """The contract in these bytes."""
-    fork, level, length = _HEAD.unpack_from(content)
+    fork, level, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
-    pcs = struct.unpack(f"<{(len(content) - end) // 2}H", content[end:])
-    return CompileRequest(Fork(fork), level, content[_HEAD.size : end], pcs)
+    pcs = struct.unpack(f"<{(len(data) - end) // 2}H", data[end:])
+    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs)
 
 
 def read_answer(answer: bytes) -> tuple[bytes | None, str]:

@@ -31,13 +31,14 @@ def _limit(*, in_background: bool) -> None:
 def serve() -> None:
     """Answer requests until the input ends."""
     # Imported here, so that the limits cover loading LLVM too.
-    from node.machine.compile_messages import Asked, decode_contract, receive, send
+    from node.machine.compile_messages import Asked, decode_request, receive, send
     from vm.evm.jit.module import compile_ir
     from vm.ir import compiler
 
     def contract(content: bytes) -> bytes:
-        wanted = decode_contract(content)
-        return compiler.compile_quickly(compile_ir(wanted.code, wanted.fork, frozenset(wanted.hot)).ir, wanted.level)
+        request = decode_request(content)
+        text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
+        return compiler.compile_quickly(text, request.level)
 
     answers = {
         Asked.CONTRACT: contract,

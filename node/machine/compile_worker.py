@@ -11,7 +11,7 @@ import subprocess
 import threading
 from typing import Final
 
-from node.machine.compile_messages import Asked, encode_contract, read_answer, receive, request, send
+from node.machine.compile_messages import Asked, asking, encode_request, read_answer, receive, send
 from node.machine.compile_process import BACKGROUND
 from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
@@ -123,20 +123,20 @@ class CompileWorker:
                 self._ending.wait(PAUSE_SECONDS)
 
     def _do(self, prepare: Prepare, done: Done) -> None:
-        wanted = prepare()
-        if wanted is None:
+        request = prepare()
+        if request is None:
             return
         try:
-            code, reason = self._compile(wanted)
+            code, reason = self._compile(request)
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
             self._stop()
             code, reason = None, WORKER_LOST
             self._ending.wait(PAUSE_SECONDS)
         if not self._closed:
-            done(wanted, code, reason)
+            done(request, code, reason)
 
-    def _compile(self, wanted: CompileRequest) -> tuple[bytes | None, str]:
+    def _compile(self, request: CompileRequest) -> tuple[bytes | None, str]:
         if self._process is not None and self._process.poll() is not None:
             self.killed += 1  # it died while it waited: no contract is to blame
             self._stop()
@@ -155,7 +155,7 @@ class CompileWorker:
         alarm = threading.Timer(self._seconds_max, process.kill)
         alarm.start()
         try:
-            send(process.stdin, request(Asked.CONTRACT, encode_contract(wanted)))
+            send(process.stdin, asking(Asked.CONTRACT, encode_request(request)))
             answer = receive(process.stdout)
         except OSError:
             answer = None

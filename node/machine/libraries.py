@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from node.machine.compile_messages import Asked, framed, read_answer, receive, request
+from node.machine.compile_messages import Asked, asking, framed, read_answer, receive
 from node.ops import worker
 from vm.errors import NativeCodeUnavailable
 from vm.ir.loader import LibraryCompiler
@@ -29,7 +29,7 @@ def _asked(asked: Asked, content: bytes = b"") -> bytes:
     try:
         done = subprocess.run(
             worker.command(MODULE),
-            input=framed(request(asked, content)),
+            input=framed(asking(asked, content)),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=worker.environment(),

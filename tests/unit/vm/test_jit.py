@@ -16,7 +16,7 @@ import pytest
 
 from chain.forks import Fork
 from node.machine.assembly import build_machine, machine_parts
-from node.machine.compile_messages import decode_contract, encode_contract
+from node.machine.compile_messages import decode_request, encode_request
 from node.machine.compile_worker import CompileWorker
 from tests.paths import REPO
 from tests.unit.vm.programs import World, code, returning_top
@@ -166,6 +166,23 @@ def test_a_compiling_process_that_hangs_is_killed_and_the_next_one_works() -> No
     assert answers[1][0]
     worker.close()
     assert worker.status().process_id is None
+
+
+def test_a_compiling_process_without_work_ends_and_the_next_work_starts_another() -> None:
+    worker = CompileWorker(idle_seconds=0.05)
+    found: queue.Queue[bytes | None] = queue.Queue()
+    request = CompileRequest(Fork.CANCUN, 0, LOOP, (2,))
+    objects = []
+    for _ in range(2):
+        assert worker.submit(lambda: request, lambda _, code, __: found.put(code))
+        objects.append(found.get(timeout=60))
+        deadline = time.monotonic() + 30
+        while worker.status().process_id is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert objects[0] == objects[1] is not None
+    assert worker.status().restarts == 0
+    worker.close()
 
 
 class Asked:
@@ -331,7 +348,7 @@ def test_a_profile_goes_with_its_code() -> None:
 
 def test_requests_keep_their_parts() -> None:
     request = CompileRequest(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
-    assert decode_contract(encode_contract(request)) == request
+    assert decode_request(encode_request(request)) == request
 
 
 def test_a_dump_has_blocks_ir_and_assembly(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
 
 CONTRACTS_MAX = 192
-"""Contracts kept compiled; the linker takes some 150 KiB for each besides its code."""
+"""Contracts kept compiled: each has an entry table of four bytes and more for each byte of its code."""
 LOADED_BYTES_MAX = 48 << 20
 """Most bytes of their objects."""
 
