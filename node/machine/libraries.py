@@ -1,6 +1,7 @@
 """Compiles interpreters and libraries, once a version and computer, in a process of its own that ends with the work.
 
-LLVM takes 40 MiB, so it does not enter the process that runs machine code.
+LLVM takes 40 MiB, so it does not enter the process that runs machine code, unless no other can be had: a block cannot
+be executed without its interpreter.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from node.machine.compile_messages import Asked, asking, framed, read_answer, receive
 from node.ops import worker
-from vm.errors import NativeCodeUnavailable
 from vm.ir.loader import LibraryCompiler
+
+log = structlog.get_logger(__name__)
 
 MODULE: Final = "node.machine.compile_process"
 SECONDS_MAX: Final = 300.0
@@ -24,8 +28,8 @@ _PROCESSOR: Final = Path("/sys/devices/system/cpu/modalias")
 ``ProcSubset=pid`` sees it."""
 
 
-def _asked(asked: Asked, content: bytes = b"") -> bytes:
-    """The answer of a new compiling process. Raises `NativeCodeUnavailable`."""
+def _asked(asked: Asked, content: bytes = b"") -> bytes | None:
+    """The answer of a new compiling process; None, and a warning in the log, if there is none."""
     try:
         done = subprocess.run(
             worker.command(MODULE),
@@ -38,26 +42,36 @@ def _asked(asked: Asked, content: bytes = b"") -> bytes:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeCodeUnavailable(f"the compiling process: {error}") from error
-    answer = receive(io.BytesIO(done.stdout))
-    found, reason = read_answer(answer) if answer else (None, f"it ended with status {done.returncode}")
+        found, reason = None, str(error)
+    else:
+        answer = receive(io.BytesIO(done.stdout))
+        found, reason = read_answer(answer) if answer else (None, f"it ended with status {done.returncode}")
     if found is None:
-        raise NativeCodeUnavailable(f"the compiling process: {reason}")
+        log.warning("the compiling process did not answer: this process loads LLVM", reason=reason)
     return found
 
 
 def compile_library(text: str) -> bytes:
     """Implements `LibraryCompiler.compile`."""
-    return _asked(Asked.LIBRARY, text.encode())
+    found = _asked(Asked.LIBRARY, text.encode())
+    if found is None:
+        from vm.ir import compiler
+
+        found = compiler.compile_optimised(text)
+    return found
 
 
 def compiled_for() -> tuple[str, ...]:
     """Implements `LibraryCompiler.compiled_for`; LLVM itself is asked where the system does not tell."""
     try:
-        processor = _PROCESSOR.read_text()
+        processor = _PROCESSOR.read_bytes()
     except OSError:
-        processor = _asked(Asked.COMPILED_FOR).decode()
-    return version("llvmlite"), platform.machine(), processor
+        processor = _asked(Asked.COMPILED_FOR)
+    if processor is None:
+        from vm.ir import compiler
+
+        return compiler.compiled_for()
+    return version("llvmlite"), platform.machine(), processor.decode(errors="replace")
 
 
 LIBRARIES: Final = LibraryCompiler(compile_library, compiled_for)
