@@ -89,8 +89,8 @@ def unseal(key: str, stored: bytes) -> bytes | None:
     return code if hmac.compare_digest(seal(key, code), stored) and image.is_image(code) else None
 
 
-def library_of(ir: str, name: str, cache: ObjectCache | None) -> Library:
-    """The library of this IR, from the cache if an intact image is there. Raises `NativeCodeUnavailable`."""
+def image_for(ir: str, name: str, cache: ObjectCache | None) -> bytes:
+    """The image of this IR, from the cache if an intact one is there. Raises `NativeCodeUnavailable`."""
     key = object_key(ir, name)
     stored = cache.get(key) if cache is not None else None
     code = unseal(key, stored) if stored is not None else None
@@ -98,7 +98,7 @@ def library_of(ir: str, name: str, cache: ObjectCache | None) -> Library:
         code = _made_with().compile(ir)
         if cache is not None:
             cache.put(key, seal(key, code))
-    return image.load(code, {})
+    return code
 
 
 def load_library(name: str, text: Callable[[], str], exported: tuple[str, ...]) -> dict[str, int]:
@@ -110,6 +110,6 @@ def load_library(name: str, text: Callable[[], str], exported: tuple[str, ...]) 
     with _loading:
         library = _libraries.get(name)
         if library is None:
-            library = _libraries[name] = library_of(text(), name, _cache)
+            library = _libraries[name] = image.load(image_for(text(), name, _cache), {})
     table = (ctypes.c_uint64 * len(exported)).from_address(library.exports)
     return dict(zip(exported, table, strict=True))

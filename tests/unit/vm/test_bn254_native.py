@@ -158,7 +158,7 @@ def test_the_value_of_a_pairing() -> None:
 
 
 def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the process's interpreters, so that the next process finds it (`object_for`, tested with theirs)."""
+    """Of the process's interpreters, so that the next process finds it (`image_for`, tested with theirs)."""
     kept: dict[str, bytes] = {}
 
     class Cache:
