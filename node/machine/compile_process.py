@@ -11,6 +11,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Callable
 from typing import Final
 
 CPU_SECONDS_MAX: Final = 600
@@ -40,7 +41,7 @@ def serve() -> None:
         text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
         return compiler.compile_quickly(text, request.level)
 
-    answers = {
+    answers: dict[Asked, Callable[[bytes], bytes]] = {
         Asked.CONTRACT: contract,
         Asked.LIBRARY: lambda content: compiler.compile_optimised(content.decode()),
         Asked.COMPILED_FOR: lambda _: "\n".join(compiler.compiled_for()).encode(),

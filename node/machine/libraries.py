@@ -63,15 +63,19 @@ def compile_library(text: str) -> bytes:
 
 def compiled_for() -> tuple[str, ...]:
     """Implements `LibraryCompiler.compiled_for`; LLVM itself is asked where the system does not tell."""
-    try:
-        processor = _PROCESSOR.read_bytes()
-    except OSError:
-        processor = _asked(Asked.COMPILED_FOR)
+    processor = _described()
     if processor is None:
         from vm.ir import compiler
 
         return compiler.compiled_for()
     return version("llvmlite"), platform.machine(), processor.decode(errors="replace")
+
+
+def _described() -> bytes | None:
+    try:
+        return _PROCESSOR.read_bytes()
+    except OSError:
+        return _asked(Asked.COMPILED_FOR)
 
 
 LIBRARIES: Final = LibraryCompiler(compile_library, compiled_for)
