@@ -33,10 +33,11 @@ def serve() -> None:
     """Answer requests until the input ends."""
     # Imported here, so that the limits cover loading LLVM too.
     from node.machine.compile_messages import Asked, decode_request, receive, send
-    from vm.evm.jit.module import compile_ir
     from vm.ir import compiler
 
     def contract(content: bytes) -> bytes:
+        from vm.evm.jit.module import compile_ir  # libraries need none of it
+
         request = decode_request(content)
         text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
         return compiler.compile_quickly(text, request.level)
