@@ -53,7 +53,7 @@ class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was found. Times are Unix seconds."""
 
     digest: str
-    """Of the files and of the rules they were checked by: see `digest_of`."""
+    """`digest_of` the files, and of the rules they were checked by."""
     since: float
     until: float
     """Then the certificate, or its authority's, is to be renewed."""
@@ -61,7 +61,7 @@ class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Of the process that checks: what it found, or its error as code and message; and what there is to log."""
+    """What the process found that checks, or its error as code and message; and what there is to log."""
 
     checked: Checked | None = None
     error: tuple[str, str] = ("", "")

@@ -25,6 +25,7 @@ OTHERS = {
     ("vm/evm/jit/worker.py", 500): "characters",
     ("vm/evm/jit/worker.py", 600): "seconds",
     ("vm/ir/compiler.py", 500): "characters",
+    ("vm/ir/elf.py", 500): "characters",
     ("vm/journal.py", 400): "bytes",
     ("vm/precompiles/bls12_381.py", 600): "a thousandth",
     ("vm/precompiles/bls12_381.py", 750): "a thousandth",

@@ -32,7 +32,7 @@ _RELOCATED: Final = ".data.rel.ro"
 """Constants with addresses in them: written when they are loaded and never again."""
 _WORD: Final = 8
 _PAGE: Final = 4096
-"""Of AArch64's instructions, whatever the system's is."""
+"""AArch64's instructions count in these pages, whatever the system's are."""
 _LONGEST_ALIGNMENT: Final = _PAGE
 
 

@@ -15,9 +15,8 @@ All integers are little-endian, all words have 64 bits and are aligned.
 from __future__ import annotations
 
 import ctypes
-import mmap
-import os
 import struct
+import weakref
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -31,6 +30,9 @@ _HEAD: Final = struct.Struct("<8s4I")
 _PLACE_BYTES: Final = 4
 _IMPORT: Final = struct.Struct(f"<I{SYMBOL_CHARS_MAX}s")
 _WORD: Final = 8
+_READ, _WRITE, _EXECUTE, _PRIVATE, _ANONYMOUS = 1, 2, 4, 2, 0x20
+_FAILED: Final = 2**64 - 1
+"""Linux's constants of ``sys/mman.h``."""
 
 
 class Import(NamedTuple):
@@ -131,21 +133,40 @@ def load(data: bytes, symbols: Mapping[str, int]) -> Library:
     """
     image = decode(data)
     size = len(image.content)
-    region = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    region[:] = image.content
-    start = ctypes.addressof(ctypes.c_char.from_buffer(region))
-    with memoryview(region) as view, view.cast("Q") as words:
-        for place in image.places:
-            words[place // _WORD] += start
-        for place, symbol in image.imports:
-            address = symbols.get(symbol) or _of_the_c_library(symbol)
-            if address is None:
-                raise NativeCodeUnavailable(f"machine code needs {symbol!r}, which is not there")
-            words[place // _WORD] = address
-    if _mprotect()(start, size, mmap.PROT_READ | mmap.PROT_EXEC):
-        reason = os.strerror(ctypes.get_errno())
-        raise NativeCodeUnavailable(f"machine code cannot be loaded: {reason}")
-    return Library(start + image.exports, region)
+    pages = _Pages(size)
+    start = pages.start
+    ctypes.memmove(start, image.content, size)
+    words = (ctypes.c_uint64 * (size // _WORD)).from_address(start)
+    for place in image.places:
+        words[place // _WORD] += start
+    for place, symbol in image.imports:
+        address = symbols.get(symbol) or _of_the_c_library(symbol)
+        if address is None:
+            raise NativeCodeUnavailable(f"machine code needs {symbol!r}, which is not there")
+        words[place // _WORD] = address
+    if _system().mprotect(start, size, _READ | _EXECUTE):
+        raise _refused("be made executable")
+    return Library(start + image.exports, pages)
+
+
+class _Pages:
+    """Memory from the system, writable at first, and given back with the object.
+
+    Not at the end of the process: threads may run in it until then.
+    """
+
+    __slots__ = ("__weakref__", "start")
+
+    def __init__(self, size: int) -> None:
+        system = _system()
+        self.start: int = system.mmap(None, size, _READ | _WRITE, _PRIVATE | _ANONYMOUS, -1, 0)
+        if self.start == _FAILED:
+            raise _refused("have memory")
+        weakref.finalize(self, system.munmap, self.start, size).atexit = False
+
+
+def _refused(what: str) -> NativeCodeUnavailable:
+    return NativeCodeUnavailable(f"machine code cannot {what}: {_system().strerror(ctypes.get_errno()).decode()}")
 
 
 C_LIBRARY: Final = frozenset({"memcmp", "memcpy", "memmove", "memset"})
@@ -157,11 +178,16 @@ def _of_the_c_library(symbol: str) -> int | None:
     """Address of one of `C_LIBRARY`, None for any other."""
     if symbol not in C_LIBRARY:
         return None
-    return ctypes.cast(getattr(ctypes.CDLL(None), symbol), ctypes.c_void_p).value
+    return ctypes.cast(getattr(_system(), symbol), ctypes.c_void_p).value
 
 
 @cache
-def _mprotect() -> Any:
-    protect = ctypes.CDLL(None, use_errno=True).mprotect
-    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return protect
+def _system() -> Any:
+    """The C library's functions for memory."""
+    library = ctypes.CDLL(None, use_errno=True)
+    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+    library.mmap.restype, library.mmap.argtypes = pointer, (pointer, size, number, number, number, ctypes.c_long)
+    library.mprotect.argtypes = (pointer, size, number)
+    library.munmap.argtypes = (pointer, size)
+    library.strerror.restype = ctypes.c_char_p
+    return library
