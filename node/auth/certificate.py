@@ -60,7 +60,7 @@ class Checked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_after: float
 
 
-class Answer(msgspec.Struct, frozen=True):
+class CertificateAnswer(msgspec.Struct, frozen=True):
     """What the process found that checks, or its error as code and message; and what there is to log."""
 
     checked: Checked | None = None
@@ -118,7 +118,7 @@ def _checked_now(directory: Path, now: datetime.datetime) -> Checked:
             start_new_session=True,  # Ctrl-C is the daemon's
             check=False,
         )
-        answer = msgspec.json.decode(done.stdout, type=Answer)
+        answer = msgspec.json.decode(done.stdout, type=CertificateAnswer)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnusableCertificate(f"the process that checks it: {error}") from None
     except msgspec.MsgspecError:

@@ -1,6 +1,6 @@
 """Checks the certificate, and makes what is missing: ``python -m node.auth.certificate_process DIRECTORY TIME``.
 
-The answer (`node.auth.certificate.Answer`) goes to standard output; what `node.auth.tls` logs is in it.
+The answer (`node.auth.certificate.CertificateAnswer`) goes to standard output; what `node.auth.tls` logs is in it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 import structlog
 
 from chain.errors import ZvmdError
-from node.auth.certificate import Answer, Checked, digest_of, remember
+from node.auth.certificate import CertificateAnswer, Checked, digest_of, remember
 from node.auth.tls import load_or_create_certificate, span_of_use
 
 
-def answer_for(directory: Path, now: datetime.datetime) -> Answer:
+def answer_for(directory: Path, now: datetime.datetime) -> CertificateAnswer:
     """What is found or made in a directory; it is remembered there."""
     logged: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -35,12 +35,12 @@ def answer_for(directory: Path, now: datetime.datetime) -> Answer:
         checked = Checked(digest_of(directory), since.timestamp(), until.timestamp(), end)
         remember(directory, checked)
     except ZvmdError as error:
-        return Answer(error=(error.code, str(error)), logged=tuple(logged))
-    return Answer(checked, logged=tuple(logged))
+        return CertificateAnswer(error=(error.code, str(error)), logged=tuple(logged))
+    return CertificateAnswer(checked, logged=tuple(logged))
 
 
 def main() -> None:
-    """Answer for the directory in the arguments."""
+    """CertificateAnswer for the directory in the arguments."""
     answer = answer_for(Path(sys.argv[1]), datetime.datetime.fromisoformat(sys.argv[2]))
     sys.stdout.buffer.write(msgspec.json.encode(answer))
 

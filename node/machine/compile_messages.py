@@ -20,7 +20,7 @@ _LENGTH: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<HBI")
 
 
-class Asked(IntEnum):
+class CompileKind(IntEnum):
     """What a request is: its first byte."""
 
     CONTRACT = 0
@@ -28,7 +28,7 @@ class Asked(IntEnum):
     COMPILED_FOR = 2
 
 
-def asking(asked: Asked, content: bytes = b"") -> bytes:
+def asking(asked: CompileKind, content: bytes = b"") -> bytes:
     """The bytes of a request, without its length."""
     return bytes((asked,)) + content
 

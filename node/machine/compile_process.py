@@ -32,7 +32,7 @@ def _limit(*, in_background: bool) -> None:
 def serve() -> None:
     """Answer requests until the input ends."""
     # Imported here, so that the limits cover loading LLVM too.
-    from node.machine.compile_messages import Asked, decode_request, receive, send
+    from node.machine.compile_messages import CompileKind, decode_request, receive, send
     from vm.ir import compiler
 
     def contract(content: bytes) -> bytes:
@@ -42,14 +42,14 @@ def serve() -> None:
         text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
         return compiler.compile_quickly(text, request.level)
 
-    answers: dict[Asked, Callable[[bytes], bytes]] = {
-        Asked.CONTRACT: contract,
-        Asked.LIBRARY: lambda content: compiler.compile_optimised(content.decode()),
-        Asked.COMPILED_FOR: lambda _: "\n".join(compiler.compiled_for()).encode(),
+    answers: dict[CompileKind, Callable[[bytes], bytes]] = {
+        CompileKind.CONTRACT: contract,
+        CompileKind.LIBRARY: lambda content: compiler.compile_optimised(content.decode()),
+        CompileKind.COMPILED_FOR: lambda _: "\n".join(compiler.compiled_for()).encode(),
     }
     while (data := receive(sys.stdin.buffer)) is not None:
         try:
-            answer = b"\x01" + answers[Asked(data[0])](data[1:])
+            answer = b"\x01" + answers[CompileKind(data[0])](data[1:])
         except Exception as error:  # one contract that cannot be compiled is interpreted, nothing else
             answer = b"\x00" + f"{type(error).__name__}: {error}"[:500].encode()
         send(sys.stdout.buffer, answer)

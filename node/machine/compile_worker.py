@@ -11,7 +11,7 @@ import subprocess
 import threading
 from typing import Final
 
-from node.machine.compile_messages import Asked, asking, encode_request, read_answer, receive, send
+from node.machine.compile_messages import CompileKind, asking, encode_request, read_answer, receive, send
 from node.machine.compile_process import BACKGROUND
 from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
@@ -155,7 +155,7 @@ class CompileWorker:
         alarm = threading.Timer(self._seconds_max, process.kill)
         alarm.start()
         try:
-            send(process.stdin, asking(Asked.CONTRACT, encode_request(request)))
+            send(process.stdin, asking(CompileKind.CONTRACT, encode_request(request)))
             answer = receive(process.stdout)
         except OSError:
             answer = None

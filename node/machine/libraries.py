@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from node.machine.compile_messages import Asked, asking, framed, read_answer, receive
+from node.machine.compile_messages import CompileKind, asking, framed, read_answer, receive
 from node.ops import worker
 from vm.ir.loader import LibraryCompiler
 
@@ -28,7 +28,7 @@ _PROCESSOR: Final = Path("/sys/devices/system/cpu/modalias")
 ``ProcSubset=pid`` sees it."""
 
 
-def _asked(asked: Asked, content: bytes = b"") -> bytes | None:
+def _asked(asked: CompileKind, content: bytes = b"") -> bytes | None:
     """The answer of a new compiling process; None, and a warning in the log, if there is none."""
     try:
         done = subprocess.run(
@@ -53,7 +53,7 @@ def _asked(asked: Asked, content: bytes = b"") -> bytes | None:
 
 def compile_library(text: str) -> bytes:
     """Implements `LibraryCompiler.compile`."""
-    found = _asked(Asked.LIBRARY, text.encode())
+    found = _asked(CompileKind.LIBRARY, text.encode())
     if found is None:
         from vm.ir import compiler
 
@@ -75,7 +75,7 @@ def _described() -> bytes | None:
     try:
         return _PROCESSOR.read_bytes()
     except OSError:
-        return _asked(Asked.COMPILED_FOR)
+        return _asked(CompileKind.COMPILED_FOR)
 
 
 LIBRARIES: Final = LibraryCompiler(compile_library, compiled_for)
