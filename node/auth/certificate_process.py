@@ -11,6 +11,8 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+sys.modules["rich"] = None  # type: ignore[assignment]  # structlog would load it, for terminals: half of this start
+# ruff: noqa: E402
 import msgspec
 import structlog
 
