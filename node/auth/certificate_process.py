@@ -19,6 +19,9 @@ import structlog
 from chain.errors import ZvmdError
 from node.auth.certificate import CertificateAnswer, Checked, digest_of, remember
 from node.auth.tls import load_or_create_certificate, span_of_use
+from storage.errors import DataDirectoryUnusable, StorageFull
+
+log = structlog.get_logger(__name__)
 
 
 def answer_for(directory: Path, now: datetime.datetime) -> CertificateAnswer:
@@ -35,10 +38,18 @@ def answer_for(directory: Path, now: datetime.datetime) -> CertificateAnswer:
         since, until = span_of_use(directory)
         end = files.not_after.timestamp()
         checked = Checked(digest_of(directory), since.timestamp(), until.timestamp(), end)
-        remember(directory, checked)
+        _remember(directory, checked)
     except ZvmdError as error:
         return CertificateAnswer(error=(error.code, str(error)), logged=tuple(logged))
     return CertificateAnswer(checked, logged=tuple(logged))
+
+
+def _remember(directory: Path, checked: Checked) -> None:
+    """Without it every start checks again, so only a disk that failed is an error."""
+    try:
+        remember(directory, checked)
+    except (DataDirectoryUnusable, StorageFull, OSError) as error:
+        log.warning("the check of the certificate cannot be remembered", reason=str(error))
 
 
 def main() -> None:
