@@ -16,7 +16,7 @@ from chain.forks import Fork
 from chain.types import Address
 from tests.unit.vm import bn254_pairing_reference
 from tests.unit.vm.bn254_reference import Point, affine_add, affine_multiple
-from vm.ir import loader
+from vm.ir import compiler
 from vm.precompiles import bn254, precompile
 from vm.precompiles.bn254_native import library
 
@@ -107,9 +107,9 @@ def _compile() -> str:
     start = time.perf_counter()
     text = library.ir()
     written = time.perf_counter() - start
-    loader.target_machine()
+    compiler.target_machine()
     start = time.thread_time()
-    code = loader.compile_object(text)
+    code = compiler.compile_optimised(text)
     return f"IR written in {written * 1e3:.0f} ms, compiled in {time.thread_time() - start:.2f} s, {len(code):,} bytes"
 
 

@@ -16,7 +16,7 @@ from llvmlite import ir
 from vm.evm.convention import SIGNATURE, code_function, go_on, opcode_function
 from vm.evm.layout import STACK_OFFSET, WORD_BYTES
 from vm.ir.builder import Builder
-from vm.ir.loader import parse, target_machine
+from vm.ir.compiler import parse, target_machine
 
 
 def as_text(functions: int, additions: int) -> str:

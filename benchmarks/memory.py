@@ -1,31 +1,68 @@
-"""Private memory after calling 1,000 different contracts: ``python -m benchmarks.memory [--engine auto]``.
+"""Private memory of a node's processes at READY, and with 1,000 contracts called and compiled after a quiet minute.
 
-The contracts are the published ones' code, each made different by bytes after its end, where no execution comes.
+    python -m benchmarks.memory [--old CHECKOUT] [--rounds 80] [--quiet 60]
+
+Beside anvil where it is present, and beside the zvmd of another checkout. The contracts are the published ones' code,
+each made different by bytes after its end, where no execution comes; every one is called once a round, and the answers
+of all nodes must be the same. From 64 calls on a contract is worth compiling.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import hashlib
 import json
+import os
 import re
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from chain.forks import Fork
-from chain.types import Address
-from node.machine.assembly import build_machine
+from benchmarks.targets import anvil, find_anvil
+from tests.daemon import Daemon
 from tests.paths import WORKLOADS
-from tests.unit.vm.programs import World
-from vm.machine import ENGINES, Machine
-from vm.message import CallKind, Message
+from tests.rpc import Rpc
 
 CONTRACTS = 1_000
+BATCH = 100
+FIRST_ADDRESS = 0x10_0000
+DATA = "0x" + "00" * 36
+SETTLED_SECONDS = 120.0
+MIB = 2**20
 
 
-def private_mib(process: str = "self") -> float:
-    """Memory of a process alone (USS)."""
+class Node(NamedTuple):
+    """A running node."""
+
+    name: str
+    url: str
+    process: int
+
+
+def private_bytes(process: int) -> int:
+    """Memory of a process alone (USS), bytes."""
     text = Path(f"/proc/{process}/smaps_rollup").read_text()
-    return sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", text, re.MULTILINE)) / 1024
+    return 1024 * sum(int(n) for n in re.findall(r"^Private_(?:Clean|Dirty): +(\d+) kB", text, re.MULTILINE))
+
+
+def family(process: int) -> list[int]:
+    """A process and all below it."""
+    children = Path(f"/proc/{process}/task/{process}/children").parent.parent.glob("*/children")
+    below = [int(child) for file in children for child in file.read_text().split()]
+    return [process, *(member for child in below for member in family(child))]
+
+
+def held(process: int) -> dict[int, int]:
+    """Private bytes of each process of a family that is still there."""
+    sizes = {}
+    for member in family(process):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            sizes[member] = private_bytes(member)
+    return sizes
 
 
 def codes() -> list[bytes]:
@@ -35,53 +72,87 @@ def codes() -> list[bytes]:
     return [published[i % len(published)] + b"\xfe" + i.to_bytes(4, "big") for i in range(CONTRACTS)]
 
 
+def address(number: int) -> str:
+    return f"0x{FIRST_ADDRESS + number:040x}"
+
+
+def call_all(rpc: Rpc) -> str:
+    """Call every contract once; digest of the answers."""
+    digest = hashlib.sha256()
+    for first in range(0, CONTRACTS, BATCH):
+        calls = [
+            {"jsonrpc": "2.0", "id": i, "method": "eth_call", "params": [{"to": address(i), "data": DATA}, "latest"]}
+            for i in range(first, first + BATCH)
+        ]
+        for answer in sorted(rpc.exchange(calls), key=lambda answer: int(answer["id"])):
+            digest.update(str(answer.get("result", "reverted")).encode())
+    return digest.hexdigest()
+
+
+def settle(rpc: Rpc) -> str:
+    """Wait until nothing waits to be compiled; what was."""
+    end = time.monotonic() + SETTLED_SECONDS
+    while time.monotonic() < end:
+        vm = rpc.call("zvmd_status")["vm"]
+        if not vm["waiting"]:
+            break
+        time.sleep(0.5)
+    size = vm["machineCodeBytes"] / MIB
+    return f"{vm['compiled']} objects compiled, {vm['evicted']} given up, {size:.1f} MiB of machine code"
+
+
+def measure(node: Node, rounds: int, quiet_seconds: float) -> str:
+    """Print the figures of a node; digest of its answers."""
+    rpc = Rpc(node.url)
+    say(node, "at READY")
+    for i, code in enumerate(codes()):
+        rpc.call("anvil_setCode", address(i), "0x" + code.hex())
+    say(node, "contracts made")
+    digests = {call_all(rpc) for _ in range(rounds)}
+    assert len(digests) == 1, "the answers changed"
+    did = "" if node.name == "anvil" else settle(rpc)
+    say(node, "called")
+    time.sleep(quiet_seconds)
+    say(node, f"quiet for {quiet_seconds:g} s", did)
+    return digests.pop()
+
+
+def say(node: Node, when: str, more: str = "") -> None:
+    sizes = held(node.process)
+    parts = " + ".join(f"{size / MIB:.1f}" for size in sizes.values())
+    print(f"{node.name:10} {when:20} {sum(sizes.values()) / MIB:7.1f} MiB = {parts}  {more}", flush=True)
+
+
+@contextlib.contextmanager
+def zvmd(name: str, checkout: Path, folder: Path) -> Iterator[Node]:
+    """The zvmd of a checkout, with its own interpreter."""
+    command = (str(checkout / ".venv" / "bin" / "python"), "-P", "-m", "node.cli.main")
+    with Daemon(folder / name, "--quiet", command=command, environment={"PYTHONPATH": str(checkout)}) as daemon:
+        daemon.stop()
+        daemon.start()  # the second time: what a first start makes is there
+        yield Node(name, daemon.http_url, daemon.pid)
+
+
 def main() -> None:
-    """Print memory before, and after 1, 2, 4, 8 ... rounds of calls."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", choices=ENGINES, default="interpreter")
-    parser.add_argument("--rounds", type=int, default=5)
+    """Measure every node, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--old", type=Path)
+    parser.add_argument("--rounds", type=int, default=80)
+    parser.add_argument("--quiet", type=float, default=60.0)
     options = parser.parse_args()
-    machine, caller = build_machine(engine=options.engine), Address(b"\xca" * 20)
-    machine.runtime(Fork.OSAKA)
-    all_codes = codes()
-    world = World(Fork.OSAKA)
-    targets = [Address((0x10000 + i).to_bytes(20, "big")) for i in range(CONTRACTS)]
-    for address, code in zip(targets, all_codes, strict=True):
-        world.state.put(address, code)
-    before = private_mib()
-    size = sum(map(len, all_codes)) / 2**20
-    print(f"{options.engine}: {CONTRACTS} contracts, {size:.1f} MiB of code; before: {before:.1f} MiB private")
-    for number in range(1, options.rounds + 1):
-        for address in targets:
-            message = Message(CallKind.CALL, caller, address, address, 0, bytes(36), 100_000)
-            machine.execute(message, world.context)
-        if number & (number - 1) and number != options.rounds:
-            continue
-        after = settled(machine)
-        grown = after - before
-        did = machine.status()
-        print(
-            f"round {number}: {after:.1f} MiB, {grown:+.1f}, {grown * 1024 / CONTRACTS:.1f} KiB each; "
-            f"{did['compiled']} objects compiled, {did['evicted']} given up, "
-            f"{did['machine_code_bytes'] / 2**20:.1f} MiB of them loaded; "
-            f"the compiling process {compiling_mib(machine):.1f} MiB",
-            flush=True,
-        )
-    machine.close()
-
-
-def settled(machine: Machine) -> float:
-    """Memory when nothing waits to be compiled any more, or after a minute."""
-    end = time.monotonic() + 60
-    while machine.status()["waiting"] and time.monotonic() < end:
-        time.sleep(0.2)
-    return private_mib()
-
-
-def compiling_mib(machine: Machine) -> float:
-    """Private memory of the compiling process; 0 if there is none."""
-    process = machine.compiler.process_id
-    return 0.0 if process is None else private_mib(str(process))
+    answers = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checkouts = {"old": options.old} if options.old else {}
+        for label, checkout in (checkouts | {"zvmd": Path.cwd()}).items():
+            with zvmd(label, checkout.absolute(), folder) as node:
+                answers[label] = measure(node, options.rounds, options.quiet)
+    if program := find_anvil():
+        with anvil(program) as target:
+            process = family(os.getpid())[1]
+            answers["anvil"] = measure(Node("anvil", target.url, process), options.rounds, options.quiet)
+    if len(set(answers.values())) != 1:
+        sys.exit(f"the nodes disagree: {answers}")
 
 
 if __name__ == "__main__":

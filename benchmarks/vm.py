@@ -34,7 +34,7 @@ from tests.unit.vm.programs import MemoryState
 from vm.context import ExecutionContext
 from vm.evm.jit import objects
 from vm.evm.jit.module import compile_ir
-from vm.ir.loader import compile_quickly
+from vm.ir.compiler import compile_quickly
 from vm.journal import Journal
 from vm.machine import Machine
 from vm.message import CallKind, Message

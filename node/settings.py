@@ -38,7 +38,7 @@ Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 CountOrDefault = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Bytes = Annotated[int, Meta(ge=0, le=2**62)]
 Interval = Annotated[float, Meta(gt=0, le=31_536_000)]
-"""Seconds between runs of a job, at most a year; one runs no more often than `node.ops.jobs.LEAST_SECONDS`."""
+"""Seconds, at most a year; a job runs no more often than `node.ops.jobs.LEAST_SECONDS`."""
 _short = reprlib.Repr()
 _short.maxstring = 200
 FILE_BYTES_MAX = 2**20
@@ -136,6 +136,8 @@ class VmSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``auto`` compiles hot code in the background; ``jit`` compiles all at first sight, for tests."""
     jit_dump: str = ""
     """A directory for blocks, IR and assembly of what is compiled."""
+    compiler_idle_seconds: Interval = 30.0
+    """Time without work after which the compiling process of ``auto`` ends; the next work starts another."""
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,7 +54,7 @@ class NativeCodeUnavailable(ZvmdError):
 
     code = "vm.native"
     hint = (
-        "zvmd needs a 64-bit CPU that llvmlite supports, and memory it may make executable: "
+        "zvmd needs a 64-bit CPU that llvmlite supports, a process to compile in, and memory it may make executable: "
         "systemd's MemoryDenyWriteExecute must be off"
     )
 

@@ -26,7 +26,7 @@ from vm.evm.memory_port import Allocate
 from vm.evm.native import Interpreter, load_interpreter
 from vm.evm.trace import Tracer
 from vm.interruption import current
-from vm.ir.loader import ObjectCache
+from vm.ir.loader import LibraryCompiler, ObjectCache
 from vm.message import CallKind, Message, Outcome
 
 ENGINES: Final = ("interpreter", "jit", "auto")
@@ -39,6 +39,8 @@ class Parts(NamedTuple):
     """One of `ENGINES`."""
     cache: ObjectCache | None
     """Keeps machine code between processes."""
+    libraries: LibraryCompiler | None
+    """Compiles interpreters and libraries; None to load LLVM into this process."""
     compiler: BackgroundCompiler | None
     """For the engine ``auto``; closed with the machine."""
     compiler_digest: bytes
@@ -129,7 +131,7 @@ class Machine:
         runtime = self._runtimes.get(fork)
         if runtime is None:
             with self._lock:
-                interpreter = load_interpreter(fork, self._parts.cache)
+                interpreter = load_interpreter(fork, self._parts.cache, self._parts.libraries)
                 if self._codes is None:
                     self._codes = CodeCache(interpreter.map_jumps)
                 runtime = self._runtimes[fork] = ForkRuntime(
@@ -178,6 +180,7 @@ class Machine:
             "workersKilled": compiler.killed,
             "compilerFaults": compiler.faults,
             "lastCompilerFault": compiler.last_fault,
+            "compilerProcess": compiler.process_id,
         }
 
     def _words_of(self, environment: BlockEnvironment) -> bytes:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import TYPE_CHECKING
 
 from node.auth.errors import UnusableToken
 from node.auth.private import read_private, write_private
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_FILE = "signing.key"
 KEY_BYTES = 32
@@ -25,6 +27,8 @@ def signer(directory: Path) -> Callable[[bytes], bytes]:
 
 
 def _load_or_create(path: Path) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # 10 MiB, for few nodes
+
     try:
         content = read_private(path)
     except OSError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +21,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from node.auth.certificate import AUTHORITY_FILE, AUTHORITY_KEY_FILE, CERTIFICATE_FILE, KEY_FILE, TlsFiles
 from node.auth.errors import UnusableCertificate
 from node.auth.private import Exposed, read_private, write_private
 
 log = structlog.get_logger(__name__)
 
-AUTHORITY_FILE = "authority.pem"
-AUTHORITY_KEY_FILE = "authority-key.pem"
-CERTIFICATE_FILE = "certificate.pem"
-KEY_FILE = "key.pem"
 AUTHORITY_DAYS = 3650
 VALID_DAYS = 397
 """The longest lifetime that some TLS stacks accept."""
@@ -45,16 +41,6 @@ Key = ec.EllipticCurvePrivateKey
 Span = tuple[datetime.datetime, datetime.datetime]
 Make = Callable[[Span, int], x509.Certificate]
 """Makes a certificate of a key: valid in that span, with that serial number."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """Where certificate and key are, what clients trust, and until when they are good."""
-
-    certificate: Path
-    key: Path
-    authority: Path
-    not_after: datetime.datetime
 
 
 def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFiles:
@@ -72,6 +58,16 @@ def load_or_create_certificate(directory: Path, now: datetime.datetime) -> TlsFi
             return _files(directory, certificate)
         log.info("the certificate is recreated", path=str(path), reason=fault)
     return _rotate(directory, authority, authority_key, now)
+
+
+def span_of_use(directory: Path) -> Span:
+    """From when until when `load_or_create_certificate` would leave as they are the files it has just left or made."""
+    margins = {AUTHORITY_FILE: VALID_DAYS, CERTIFICATE_FILE: RENEW_DAYS_BEFORE_END}
+    spans = []
+    for name, days in margins.items():
+        found = x509.load_pem_x509_certificate((directory / name).read_bytes())
+        spans.append((found.not_valid_before_utc, found.not_valid_after_utc - datetime.timedelta(days=days)))
+    return max(since for since, _ in spans), min(until for _, until in spans)
 
 
 def needs_rotation(files: TlsFiles, now: datetime.datetime) -> bool:

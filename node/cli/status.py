@@ -87,7 +87,8 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         size = f"{kept['bytes'] / MIB:.1f} MiB"
         yield "sessions", f"{kept['sessions']} kept ({kept['pinned']} pinned), {kept['inUse']} in use; {size}"
     vm = answer["vm"]
-    yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache"
+    compiler = f"; compiling process {pid}" if (pid := vm.get("compilerProcess")) else ""
+    yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache{compiler}"
     own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):

@@ -166,7 +166,13 @@ def open_chain(
 
     @functools.cache
     def machine_of(code_bytes_max: int) -> Machine:
-        return build_machine(cache, settings.vm.engine, dump=dump, code_bytes_max=code_bytes_max)
+        return build_machine(
+            cache,
+            settings.vm.engine,
+            dump=dump,
+            code_bytes_max=code_bytes_max,
+            compiler_idle_seconds=settings.vm.compiler_idle_seconds,
+        )
 
     def replay_over(store: Store, genesis: Genesis) -> Replay:
         return replayer(store, machine_of(genesis.config.code_bytes_max), genesis.config, replayed)

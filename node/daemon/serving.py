@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from node.auth.tls import load_or_create_certificate
+from node.auth.certificate import usable_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
 from node.gateway.guard import GuardRules, loopback
@@ -49,7 +49,7 @@ class Servers:
 
     def renew_certificate(self) -> str:
         """Renew the certificate if it expires soon; new connections get the new one. Safe to call at any time."""
-        tls = load_or_create_certificate(self.tls_directory, datetime.datetime.now(datetime.UTC))
+        tls = usable_certificate(self.tls_directory, datetime.datetime.now(datetime.UTC))
         self.wire.use_certificate(tls)
         return f"valid until {tls.not_after:%Y-%m-%d}"
 
@@ -71,7 +71,7 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     """
     check_listeners(settings)
     data_dir = settings.data_dir
-    tls = load_or_create_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
+    tls = usable_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
     rules = GuardRules.of(settings.http, public, is_token)
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)

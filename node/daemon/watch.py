@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.auth import signing, tls, tokens
+from node.auth import certificate, signing, tokens
 from node.daemon.opening import OpenedChain
 from storage.directory.layout import TLS
 from storage.io.kv.store import DiskStore
@@ -11,8 +11,7 @@ from zvmd.endpoint import ENDPOINTS_FILE
 
 KEPT = (
     tokens.TOKEN_FILE,
-    *(f"{TLS}/{name}" for name in (tls.AUTHORITY_FILE, tls.AUTHORITY_KEY_FILE, tls.CERTIFICATE_FILE)),
-    f"{TLS}/{tls.KEY_FILE}",
+    *(f"{TLS}/{name}" for name in certificate.FILES),
     signing.KEY_FILE,
     ENDPOINTS_FILE,
 )

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import vm.evm.jit
 from chain.forks import CODE_BYTES_MAX
-from node.machine.compile_worker import CompileWorker
+from node.machine.compile_worker import IDLE_SECONDS, CompileWorker
 from node.machine.dump import DirectoryDump
+from node.machine.libraries import LIBRARIES
 from node.machine.native_memory import allocator
 from vm.ir.loader import ObjectCache
 from vm.machine import Machine, Parts
@@ -22,17 +23,20 @@ def machine_parts(
     level: int | None = None,
     dump: Path | None = None,
     code_bytes_max: int = CODE_BYTES_MAX,
+    compiler_idle_seconds: float = IDLE_SECONDS,
 ) -> Parts:
     """The parts of a `Machine` on this computer.
 
     ``cache`` keeps machine code between processes, ``engine`` is one of `vm.machine.ENGINES`. ``level`` is LLVM's level
     of code generation for the JIT, 0 to 3, None for the engine's own; ``dump`` a directory for what it compiles.
-    ``code_bytes_max`` is the longest code of a contract on the chain; creation code may be twice as long.
+    ``code_bytes_max`` is the longest code of a contract on the chain; creation code may be twice as long. The compiling
+    process of the engine ``auto`` ends after ``compiler_idle_seconds`` without work.
     """
     return Parts(
         engine=engine,
         cache=cache,
-        compiler=CompileWorker() if engine == "auto" else None,
+        libraries=LIBRARIES,
+        compiler=CompileWorker(idle_seconds=compiler_idle_seconds) if engine == "auto" else None,
         compiler_digest=compiler_digest(),
         level=level,
         dump=DirectoryDump(dump) if dump is not None else None,
@@ -48,9 +52,19 @@ def build_machine(
     level: int | None = None,
     dump: Path | None = None,
     code_bytes_max: int = CODE_BYTES_MAX,
+    compiler_idle_seconds: float = IDLE_SECONDS,
 ) -> Machine:
     """A machine of `machine_parts`. Raises `EngineUnavailable`."""
-    return Machine(machine_parts(cache, engine, level=level, dump=dump, code_bytes_max=code_bytes_max))
+    return Machine(
+        machine_parts(
+            cache,
+            engine,
+            level=level,
+            dump=dump,
+            code_bytes_max=code_bytes_max,
+            compiler_idle_seconds=compiler_idle_seconds,
+        )
+    )
 
 
 @cached

@@ -1,12 +1,15 @@
-"""How the daemon and its compiling process talk: one request, one answer, each a length and its bytes.
+"""How a process and the compiling process talk: one request, one answer, each a length and its bytes.
 
-    request   u32 length | u16 fork | u8 level | u32 code length | code | u16 pc ...
-    answer    u32 length | u8 1 | object              or    u32 length | u8 0 | reason, UTF-8
+    request   u32 length | u8 0 | u16 fork | u8 level | u32 code length | code | u16 pc ...      parts of a contract
+              u32 length | u8 1 | IR text                                                        a library
+              u32 length | u8 2                                          what decides machine code besides the text
+    answer    u32 length | u8 1 | image, or lines for a request 2        or    u32 length | u8 0 | reason, UTF-8
 """
 
 from __future__ import annotations
 
 import struct
+from enum import IntEnum
 from typing import IO, Final
 
 from chain.forks import Fork
@@ -17,23 +20,46 @@ _LENGTH: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<HBI")
 
 
-def encode_request(request: CompileRequest) -> bytes:
+class CompileKind(IntEnum):
+    """What a request is: its first byte."""
+
+    CONTRACT = 0
+    LIBRARY = 1
+    COMPILED_FOR = 2
+
+
+def asking(asked: CompileKind, content: bytes = b"") -> bytes:
     """The bytes of a request, without its length."""
+    return bytes((asked,)) + content
+
+
+def encode_request(request: CompileRequest) -> bytes:
+    """The content of a request for parts of a contract."""
     pcs = struct.pack(f"<{len(request.hot)}H", *request.hot)
     return _HEAD.pack(request.fork, request.level, len(request.code)) + request.code + pcs
 
 
 def decode_request(data: bytes) -> CompileRequest:
-    """The request in these bytes."""
+    """The contract in these bytes."""
     fork, level, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
     pcs = struct.unpack(f"<{(len(data) - end) // 2}H", data[end:])
     return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs)
 
 
+def read_answer(answer: bytes) -> tuple[bytes | None, str]:
+    """What was asked for; None with the reason if there is none."""
+    return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
+
+
+def framed(data: bytes) -> bytes:
+    """A message with its length."""
+    return _LENGTH.pack(len(data)) + data
+
+
 def send(stream: IO[bytes], data: bytes) -> None:
     """Write one message. Raises `OSError` if the other side has closed."""
-    stream.write(_LENGTH.pack(len(data)) + data)
+    stream.write(framed(data))
     stream.flush()
 
 

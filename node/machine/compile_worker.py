@@ -11,15 +11,16 @@ import subprocess
 import threading
 from typing import Final
 
-from node.machine.compile_messages import encode_request, receive, send
+from node.machine.compile_messages import CompileKind, asking, encode_request, read_answer, receive, send
+from node.machine.compile_process import BACKGROUND
 from node.ops import worker
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
 QUEUE_MAX: Final = 64
 """Most contracts in the queue; others stay interpreted and are submitted again later."""
 COMPILE_SECONDS_MAX: Final = 60.0
-IDLE_SECONDS: Final = 20.0
-"""How long the process lives without work: it holds some 60 MB."""
+IDLE_SECONDS: Final = 30.0
+"""How long the process lives without work, unless a setting says otherwise: it holds some 30 MB of its own."""
 PAUSE_SECONDS: Final = 0.2
 """Pause after a fault: an exhausted resource may be available again then."""
 
@@ -142,7 +143,7 @@ class CompileWorker:
         process = self._process
         if process is None:
             process = self._process = subprocess.Popen(
-                worker.command("node.machine.compile_process"),
+                worker.command("node.machine.compile_process", BACKGROUND),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -154,7 +155,7 @@ class CompileWorker:
         alarm = threading.Timer(self._seconds_max, process.kill)
         alarm.start()
         try:
-            send(process.stdin, encode_request(request))
+            send(process.stdin, asking(CompileKind.CONTRACT, encode_request(request)))
             answer = receive(process.stdout)
         except OSError:
             answer = None
@@ -164,7 +165,7 @@ class CompileWorker:
             self.killed += 1
             self._stop()
             return None, WORKER_LOST
-        return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
+        return read_answer(answer)
 
     def _stop(self) -> None:
         """End the process."""

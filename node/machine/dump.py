@@ -8,7 +8,6 @@ from chain.forks import Fork
 from chain.types import Hash32
 from vm.code import Code
 from vm.evm.jit.program import SegmentedCode
-from vm.ir.loader import parse, target_machine
 
 
 class DirectoryDump:
@@ -19,6 +18,8 @@ class DirectoryDump:
 
     def write(self, code: Code, code_hash: Hash32, fork: Fork, kind: str, text: str, level: int) -> None:
         """One object's files: ``HASH-FORK-KIND.blocks.txt``, ``.ll`` and ``.s``."""
+        from vm.ir.compiler import parse, target_machine  # loads LLVM
+
         self._directory.mkdir(parents=True, exist_ok=True)
         stem = f"{code_hash.hex()[:16]}-{fork.name.lower()}-{kind}"
         (self._directory / f"{stem}.blocks.txt").write_text(_blocks(code, fork))

@@ -6,6 +6,14 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Final
+
+from node.ops.reading import read_limited
+from vm.ir.image import CONTENT_BYTES_MAX
+
+OBJECT_BYTES_MAX: Final = 2 * CONTENT_BYTES_MAX
+_OTHERS_WRITE: Final = 0o022
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 class FileObjectCache:
@@ -15,9 +23,13 @@ class FileObjectCache:
         self._directory = directory
 
     def get(self, key: str) -> bytes | None:
-        """The object stored under a key, None if there is none or it cannot be read."""
+        """The object stored under a key; None if there is none, it cannot be read, or others could have written it."""
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            status = path.lstat()
+            if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+                return None
+            return read_limited(path, OBJECT_BYTES_MAX, own=True)
         except OSError:
             return None
 
@@ -27,10 +39,12 @@ class FileObjectCache:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            temporary.write_bytes(data)
+            with os.fdopen(os.open(temporary, _NEW, 0o600), "wb") as file:
+                file.write(data)
             temporary.replace(path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def prune(self, size_bytes_max: int) -> int:
         """Delete the least recently used objects until the rest fits; returns how many were deleted."""

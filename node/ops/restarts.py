@@ -8,6 +8,8 @@
 | the job scheduler | hands out jobs again a second later; a job that raises stays scheduled (`node.ops.jobs`) |
 | the compiler's thread and process | replaced when there is work (`node.machine.compile_worker`) |
 | the process that writes the index | restarted when there is work, after a pause (`node.indexing.remote`) |
+| the process that compiles an interpreter or a library | it is compiled in the node (`node.machine.libraries`) |
+| the process that checks the certificate | the start, or that run of the job, fails (`node.auth.certificate`) |
 | the process that reads session files | one a file: the import is refused (`node.sessions.import_worker`) |
 | the threads that write log lines | replaced at the next line (`node.ops.lines`) |
 | interval sealing | begun again a second later, here |

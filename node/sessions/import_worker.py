@@ -3,7 +3,7 @@
     python -m node.sessions.import_worker [address MiB] [CPU seconds]
 
 The file comes on standard input; the answer, an `Answer` as MessagePack, goes to standard output. The process may use
-512 MiB of addresses and 10 s of processor time, and opens no file and no socket once it is ready. What the worker found
+352 MiB of addresses and 10 s of processor time, and opens no file and no socket once it is ready. What the worker found
 well-formed is well-formed: its answer is decoded and not checked again.
 """
 
@@ -24,7 +24,7 @@ from debugger.sharing import import_session
 from node.ops import worker
 from node.sessions.errors import WorkerFailed
 
-ADDRESS_MIB = 512
+ADDRESS_MIB = 352
 CPU_SECONDS = 10
 MODULE = "node.sessions.import_worker"
 _WALL_SECONDS = 120.0
@@ -52,7 +52,9 @@ def take_apart(data: bytes) -> bytes:
 
 
 def confine(address_mib: int, cpu_seconds: int) -> None:
-    """Apply the limits to this process, irrevocably."""
+    """Apply the limits to this process, irrevocably, once everything is loaded that will be needed."""
+    import debugger.signatures  # noqa: F401 - the node itself loads it when it first verifies one
+
     used = resource.getrusage(resource.RUSAGE_SELF)
     seconds = int(used.ru_utime + used.ru_stime) + cpu_seconds
     resource.setrlimit(resource.RLIMIT_AS, (address_mib << 20, address_mib << 20))

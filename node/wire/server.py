@@ -12,7 +12,7 @@ from typing import Any, cast
 import structlog
 
 from chain.errors import ZvmdError
-from node.auth.tls import TlsFiles
+from node.auth.certificate import TlsFiles
 from node.rpc.service import RpcService
 from node.wire.admission import Places, Rate, network_of
 from node.wire.answers import Answerer

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from node.auth.certificate import CHECKED_FILE, TlsFiles, usable_certificate
 from node.auth.errors import UnusableCertificate, UnusableToken
 from node.auth.signing import signer
 from node.auth.tls import VALID_DAYS, load_or_create_certificate, needs_rotation, rotate_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.ops import worker
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -85,7 +89,7 @@ DAMAGES = ("missing", "empty", "garbage", "cut", "doubled", "not UTF-8", "huge",
 @pytest.fixture(scope="module", autouse=True)
 def _another(tmp_path_factory: pytest.TempPathFactory) -> None:
     directory = tmp_path_factory.mktemp("another")
-    load_or_create_certificate(directory, NOW)
+    usable_certificate(directory, NOW)
     ANOTHER.update((path.name, path.read_bytes()) for path in directory.iterdir())
 
 
@@ -155,3 +159,72 @@ def test_nothing_is_written_through_a_link(tmp_path: Path, planted: str) -> None
     signer(data)(b"")
     assert victim.read_text() == "mine"
     assert not (data / planted).is_symlink()
+
+
+def unchecked(directory: Path) -> TlsFiles:
+    """The certificate without another process: only what was remembered will do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+        return usable_certificate(directory, NOW)
+
+
+def test_a_good_certificate_is_checked_once(tmp_path: Path) -> None:
+    first = usable_certificate(tmp_path, NOW)
+    assert load_or_create_certificate(tmp_path, NOW) == first, "it is what would be made here"
+    assert unchecked(tmp_path) == first
+    assert (tmp_path / CHECKED_FILE).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["authority.pem", "certificate.pem", "key.pem", "checked.json"])
+def test_a_change_of_any_file_is_looked_at(tmp_path: Path, name: str, damage: str) -> None:
+    first = usable_certificate(tmp_path, NOW)
+    damaged(tmp_path, name, damage)
+    files = usable_certificate(tmp_path, NOW)
+    assert load_or_create_certificate(tmp_path, NOW) == files
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(files.authority.read_bytes()))
+    assert unchecked(tmp_path) == files
+    if name == "checked.json":
+        assert files == first
+
+
+def test_what_was_remembered_does_not_outlive_the_certificate(tmp_path: Path) -> None:
+    first = usable_certificate(tmp_path, NOW)
+    made = first.certificate.read_bytes()
+    last, end = (NOW + datetime.timedelta(days=VALID_DAYS - days) for days in (31, 29))
+    assert usable_certificate(tmp_path, last).certificate.read_bytes() == made
+    renewed = usable_certificate(tmp_path, end).certificate.read_bytes()
+    assert renewed != made
+    assert usable_certificate(tmp_path, NOW).certificate.read_bytes() != renewed, "it was not valid yet"
+
+
+def test_other_rules_than_it_was_checked_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usable_certificate(tmp_path, NOW)
+    (tmp_path / "rules.py").write_text("others")
+    monkeypatch.setattr("node.auth.certificate._RULES", tmp_path / "rules.py")
+    with pytest.raises(pytest.fail.Exception, match="a process was started"):
+        unchecked(tmp_path)
+
+
+def test_errors_of_the_checking_process_are_those_of_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usable_certificate(tmp_path, NOW)
+    (tmp_path / "authority-key.pem").chmod(0o644)
+    with pytest.raises(UnusableCertificate, match="chmod 600"):
+        usable_certificate(tmp_path, NOW)
+    monkeypatch.setattr("node.auth.certificate.MODULE", "node.no_such_module")
+    with pytest.raises(UnusableCertificate, match=r"status 1: .*no_such_module"):
+        usable_certificate(tmp_path / "other", NOW)
+    monkeypatch.setattr(worker, "command", lambda *_: ["/no/such/program"])
+    with pytest.raises(UnusableCertificate, match="No such file"):
+        usable_certificate(tmp_path / "other", NOW)
+
+
+def test_what_the_check_has_to_say_is_logged(tmp_path: Path) -> None:
+    usable_certificate(tmp_path, NOW)
+    (tmp_path / "authority-key.pem").unlink()
+    with structlog.testing.capture_logs() as logged:
+        usable_certificate(tmp_path, NOW)
+    said = {entry["event"]: entry["log_level"] for entry in logged}
+    assert said["the authority's key is missing: clients elsewhere need the new file"] == "warning"
+    assert "the certificate is recreated" in said

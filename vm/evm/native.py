@@ -12,7 +12,7 @@ from chain.forks import Fork
 from vm.evm.interpreter import exports, interpreter_ir
 from vm.evm.layout import Exit
 from vm.evm.routines import compiled
-from vm.ir.loader import ObjectCache, load_library, use_cache
+from vm.ir.loader import LibraryCompiler, ObjectCache, load_library, use
 from vm.message import Halt
 
 Enter = Callable[[int], int]
@@ -52,12 +52,14 @@ class Interpreter(NamedTuple):
     """Addresses of what compiled code may call."""
 
 
-def load_interpreter(fork: Fork, cache: ObjectCache | None = None) -> Interpreter:
+def load_interpreter(
+    fork: Fork, cache: ObjectCache | None = None, compiler: LibraryCompiler | None = None
+) -> Interpreter:
     """The interpreter of a fork, built at most once in a process. Raises `NativeCodeUnavailable`.
 
-    ``cache`` is used for whatever the process loads from now on.
+    ``compiler`` and ``cache`` are used for whatever the process loads from now on.
     """
-    use_cache(cache)
+    use(compiler, cache)
     return _interpreter(fork)
 
 

@@ -1,11 +1,15 @@
-"""The daemon does not load what it does not need, nor libraries that weaken the interpreter."""
+"""What a daemon has loaded at READY: not what it does not need yet, nor libraries that weaken the interpreter."""
 
 from __future__ import annotations
 
-import json
-import subprocess
+import os
+import signal
 import sys
+import time
 
+import pytest
+
+from tests.daemon import Daemon
 from tests.paths import REPO
 
 UNWANTED = {
@@ -16,17 +20,51 @@ UNWANTED = {
     "trie": "only for `zvmd verify`",
     "sqlalchemy": "only for the index process: 20 MiB",
     "alembic": "only for the index process, and there for a migration",
+    "llvmlite": "40 MiB; only the compiling process needs it",
+    "cryptography": "10 MiB; certificates are checked in a process of their own, signatures when there are some",
+    "rich": "6 MiB; only for terminals",
+    "pygments": "only for terminals",
+    "textual": "only for terminals",
 }
+"""Packages, and why not."""
+
+WATCHED = """
+import os, signal, sys
+
+def tell(*_):
+    part = {file!r} + ".part"
+    with open(part, "w") as out:
+        print(sys.getrecursionlimit(), *sys.modules, file=out)
+    os.rename(part, {file!r})
+
+signal.signal(signal.SIGUSR1, tell)
+from node.cli.main import main
+main()
+"""
 
 
-def test_the_daemon_loads_no_unwanted_library_and_keeps_the_recursion_limit() -> None:
-    program = (
-        "import sys, json, node.daemon.run, node.rpc.methods; node.rpc.methods.load_methods();"
-        "print(json.dumps([sorted(sys.modules), sys.getrecursionlimit()]))"
-    )
-    printed = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=True
-    ).stdout
-    modules, limit = json.loads(printed)
-    assert limit == 1000
-    assert not {name.split(".")[0] for name in modules} & set(UNWANTED)
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The recursion limit and the modules of a daemon that has said READY for the second time."""
+    directory = tmp_path_factory.mktemp("imports")
+    file = directory / "loaded"
+    command = (sys.executable, "-c", WATCHED.format(file=str(file)))
+    with Daemon(directory / "data", command=command, environment={"PYTHONPATH": str(REPO)}) as daemon:
+        daemon.stop()
+        daemon.start()
+        os.kill(daemon.pid, signal.SIGUSR1)
+        end = time.monotonic() + 30
+        while not file.exists():
+            assert time.monotonic() < end, daemon.log()
+            time.sleep(0.01)
+        return file.read_text().split()
+
+
+def test_the_recursion_limit_is_pythons(loaded: list[str]) -> None:
+    assert loaded[0] == "1000"
+
+
+def test_nothing_unwanted_is_loaded(loaded: list[str]) -> None:
+    packages = {name.partition(".")[0] for name in loaded[1:]}
+    assert {"node", "vm", "qh3"} <= packages
+    assert not packages & set(UNWANTED)

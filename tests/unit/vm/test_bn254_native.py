@@ -16,7 +16,7 @@ from tests.unit.vm import bn254_pairing_reference as reference
 from tests.unit.vm.bn254_reference import affine_multiple
 from tests.unit.vm.test_bn254 import in_g2
 from vm.evm.native import load_interpreter
-from vm.ir import loader
+from vm.ir import compiler, loader
 from vm.ir.builder import declared_exports
 from vm.precompiles.bn254_native import ate, base_field, curve, tower
 from vm.precompiles.bn254_native.elements import FIELD, FP12, G2, RADIX, Element, FunctionBody, U, define, power
@@ -158,7 +158,7 @@ def test_the_value_of_a_pairing() -> None:
 
 
 def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the process's interpreters, so that the next process finds it (`object_for`, tested with theirs)."""
+    """Of the process's interpreters, so that the next process finds it (`image_for`, tested with theirs)."""
     kept: dict[str, bytes] = {}
 
     class Cache:
@@ -173,7 +173,7 @@ def test_the_object_goes_into_the_cache(monkeypatch: pytest.MonkeyPatch) -> None
     text = base_field.functions() + declared_exports(("fp_add",))
     loader.load_library("bn254-cached", lambda: text, ("fp_add",))
     key = loader.object_key(text, "bn254-cached")
-    assert loader.unseal(key, kept[key]) == loader.compile_object(text)
+    assert loader.unseal(key, kept[key]) == compiler.compile_optimised(text)
 
 
 def test_field_and_order_come_from_one_number() -> None:

@@ -1,6 +1,6 @@
 """Machine code is loaded into whatever address space is left: a process leaves itself one hole, and loads an object.
 
-LLVM's older linker put the code into the hole and its constants gigabytes away, which no instruction reaches: an
+A linker of LLVM put the code into the hole and its constants gigabytes away, which no instruction reaches: an
 assertion ended the process. The same was reported of other programs on ARM64 (4 GiB there, 2 GiB on x86-64).
 """
 
@@ -16,7 +16,8 @@ from tests.paths import REPO
 
 CROWDED = """
 import ctypes, mmap, sys
-from vm.ir.loader import compile_object, link
+from vm.ir.compiler import compile_optimised
+from vm.ir.image import load
 
 ROOM, FAR = int(sys.argv[1]) * mmap.PAGESIZE, 6 << 30
 RESERVED = 0x4000 | 0x22 | 0x100000  # MAP_NORESERVE, private and anonymous, MAP_FIXED_NOREPLACE
@@ -34,7 +35,7 @@ def largest():
     return max(holes(), key=lambda hole: hole[1] - hole[0])
 
 numbers = ", ".join(f"i64 {7 * at + 1}" for at in range(16))
-code = compile_object(f'''
+code = compile_optimised(f'''
 @numbers = private constant [16 x i64] [{numbers}]
 @exports = constant [1 x i64] [i64 ptrtoint (ptr @number to i64)]
 define i64 @number(i64 %at) {{
@@ -42,13 +43,13 @@ define i64 @number(i64 %at) {{
   %number = load i64, ptr %where
   ret i64 %number
 }}''')
-keep = [link(code, "before")]
+keep = [load(code, {})]
 for start, end in holes():
     if start >= largest()[1]:
         reserve(start, end - start, 0, RESERVED, -1, 0)
 top = largest()[1] - ROOM
 assert reserve(top - FAR, FAR, 0, RESERVED, -1, 0) == top - FAR
-keep.append(link(code, "crowded"))
+keep.append(load(code, {}))
 number = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_uint64)(ctypes.c_uint64.from_address(keep[1].exports).value)
 print([number(at) for at in range(4)])
 """

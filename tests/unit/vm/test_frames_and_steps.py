@@ -16,7 +16,7 @@ from tests.unit.vm.programs import MACHINE, OTHER, World, code, returning_top
 from vm.errors import EngineUnavailable, SnapshotInvalid
 from vm.evm.frame import Frame
 from vm.evm.trace import Tracer
-from vm.ir import loader
+from vm.ir import image, loader
 from vm.message import Message, Outcome
 
 LOOP = code(
@@ -114,17 +114,19 @@ def test_a_damaged_or_foreign_object_is_compiled_anew(monkeypatch: pytest.Monkey
             self[key] = data
 
     cache, compiled = Cache(), []
-    monkeypatch.setattr(loader, "compile_object", lambda ir: compiled.append(ir) or b"machine code")
+    code = image.encode(image.Image(b"any code", 0, (), ()))
+    made = loader.LibraryCompiler(lambda ir: compiled.append(ir) or code, lambda: ("this computer",))
+    monkeypatch.setattr(loader, "_compiler", made)
     for _ in range(2):
-        assert loader.object_for("text", "name", cache) == b"machine code"
+        assert loader.image_for("text", "name", cache) == code
     assert compiled == ["text"]
     (key,) = cache
     cache[key] = cache[key][:-1] + b"X"
-    assert loader.object_for("text", "name", cache) == b"machine code"
-    assert loader.object_for("other text", "name", cache) == b"machine code"
+    assert loader.image_for("text", "name", cache) == code
+    assert loader.image_for("other text", "name", cache) == code
     assert compiled == ["text", "text", "other text"]
     cache[loader.object_key("text", "name")] = cache[loader.object_key("other text", "name")]
-    loader.object_for("text", "name", cache)
+    loader.image_for("text", "name", cache)
     assert len(compiled) == 4
 
 
@@ -139,9 +141,9 @@ class Cache:
     def get(self, key): return kept.get(key)
     def put(self, key, data): kept[key] = data
 native.load_interpreter(Fork.OSAKA, Cache())
-native._interpreter.cache_clear(); loader._libraries.clear(); loader._made_linker.cache_clear()
+native._interpreter.cache_clear(); loader._libraries.clear()
 def never(ir): raise AssertionError
-loader.compile_object = never
+loader.use(loader.LibraryCompiler(never, loader.compiled_for), None)
 native.load_interpreter(Fork.OSAKA, Cache())
 from tests.unit.vm.programs import World
 assert World(Fork.OSAKA).top(7, 35, "ADD") == 42

@@ -15,7 +15,7 @@ from vm.evm.interpreter import interpreter_ir
 from vm.evm.layout import Field
 from vm.evm.routines import modes
 from vm.evm.watch import TraceDigest, Watch
-from vm.ir import loader
+from vm.ir import compiler, loader
 from vm.ir.builder import Builder, declared_exports
 
 
@@ -31,6 +31,9 @@ def cache(monkeypatch: pytest.MonkeyPatch) -> Cache:
     monkeypatch.setattr(loader, "_cache", cache)
     monkeypatch.setattr(loader, "_libraries", {})
     return cache
+
+
+NEVER = loader.LibraryCompiler(lambda _: pytest.fail("it is in the cache"), compiler.compiled_for)
 
 
 def sum_of_squares() -> str:
@@ -60,7 +63,7 @@ def test_what_is_built_runs_and_is_found_in_the_cache(cache: Cache, monkeypatch:
     (key,) = cache
     assert loader.unseal(key, cache[key]) is not None
     loader._libraries.clear()
-    monkeypatch.setattr(loader, "compile_object", lambda _: pytest.fail("it is in the cache"))
+    monkeypatch.setattr(loader, "_compiler", NEVER)
     assert total(loader.load_library("squares", sum_of_squares, ("total",)))(3) == 14
 
 
@@ -81,7 +84,7 @@ def test_stepping_modes_come_from_the_cache(cache: Cache, monkeypatch: pytest.Mo
     (key,) = cache
     assert key.startswith("modes-")
     loader._libraries.clear()
-    monkeypatch.setattr(loader, "compile_object", lambda _: pytest.fail("it is in the cache"))
+    monkeypatch.setattr(loader, "_compiler", NEVER)
     assert TraceDigest().table != watch.table
 
 
@@ -97,7 +100,7 @@ def test_words_of_native_memory_are_aligned() -> None:
 @pytest.mark.parametrize("text", ["nonsense", "define i64 @f() {\n  ret i32 0\n}\n"])
 def test_text_that_llvm_refuses_is_an_error(text: str) -> None:
     with pytest.raises(NativeCodeUnavailable):
-        loader.compile_object(text)
+        compiler.compile_optimised(text)
 
 
 def test_the_convention_has_one_signature() -> None:
@@ -122,11 +125,11 @@ def test_a_register_is_at_its_place() -> None:
     ]
 
 
-def test_only_the_loader_imports_llvmlite() -> None:
+def test_only_the_compiler_imports_llvmlite() -> None:
     importing = {
         str(path.relative_to(REPO))
         for package in ("vm", "node", "debugger", "storage")
         for path in (REPO / package).rglob("*.py")
         if "import llvmlite" in path.read_text() or "from llvmlite" in path.read_text()
     }
-    assert importing == {"vm/ir/loader.py"}
+    assert importing == {"vm/ir/compiler.py"}

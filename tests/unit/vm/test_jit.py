@@ -168,6 +168,23 @@ def test_a_compiling_process_that_hangs_is_killed_and_the_next_one_works() -> No
     assert worker.status().process_id is None
 
 
+def test_a_compiling_process_without_work_ends_and_the_next_work_starts_another() -> None:
+    worker = CompileWorker(idle_seconds=0.05)
+    found: queue.Queue[bytes | None] = queue.Queue()
+    request = CompileRequest(Fork.CANCUN, 0, LOOP, (2,))
+    objects = []
+    for _ in range(2):
+        assert worker.submit(lambda: request, lambda _, code, __: found.put(code))
+        objects.append(found.get(timeout=60))
+        deadline = time.monotonic() + 30
+        while worker.status().process_id is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert objects[0] == objects[1] is not None
+    assert worker.status().restarts == 0
+    worker.close()
+
+
 class Asked:
     """A compile worker, and the answers it gave."""
 

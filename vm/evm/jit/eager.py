@@ -14,10 +14,9 @@ from vm.evm.jit.module import compile_ir
 from vm.evm.jit.ports import Dump
 from vm.evm.jit.store import ObjectStore
 from vm.evm.native import Interpreter
-from vm.ir.loader import compile_quickly
 
 CONTRACTS_MAX = 192
-"""Contracts kept compiled; the linker takes some 150 KiB for each besides its code."""
+"""Contracts kept compiled: each has an entry table of four bytes and more for each byte of its code."""
 LOADED_BYTES_MAX = 48 << 20
 """Most bytes of their objects."""
 
@@ -75,6 +74,8 @@ class EagerTier:
         code_hash = keccak256(code.bytes)
         found = self._store.get(code_hash, fork, kind) if self._dump is None else None
         if found is None:
+            from vm.ir.compiler import compile_quickly  # loads LLVM
+
             text = compile_ir(code.bytes, fork, None).ir
             found = compile_quickly(text, self._level)
             self._metrics.count_compiled()

@@ -11,9 +11,10 @@ from chain.forks import Fork
 from chain.types import Hash32
 from vm.evm.interpreter import interpreter_ir
 from vm.evm.native import Interpreter
-from vm.ir.loader import compiled_for, link
+from vm.ir.image import load as load_image
+from vm.ir.loader import compiled_for
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Raised when what an object exports changes its meaning."""
 
 LEVEL: Final = 1
@@ -35,11 +36,11 @@ class Loaded(NamedTuple):
 
 
 def load(code: bytes, interpreter: Interpreter) -> Loaded:
-    """Bring an object into memory. It must be one this computer and version compiled: see `object_key`.
+    """Bring an object, an image, into memory. It must be one this computer and version compiled: see `object_key`.
 
     Raises `NativeCodeUnavailable`.
     """
-    library = link(code, "jit", interpreter.symbols)
+    library = load_image(code, interpreter.symbols)
     length = ctypes.c_uint64.from_address(library.exports).value
     words = (ctypes.c_uint64 * (2 * length)).from_address(library.exports + _PAIR)[:]
     return Loaded(dict(zip(words[::2], words[1::2], strict=True)), library.keep)

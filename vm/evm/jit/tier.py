@@ -34,7 +34,7 @@ COUNTED_BYTES_MAX: Final = 12 << 20
 """Entry tables of contracts that are only counted; the oldest are given up for new ones."""
 LOADED_BYTES_MAX: Final = 48 << 20
 LOADED_CONTRACTS_MAX: Final = 192
-"""Each takes some 150 KiB besides its code, which are the linker's: see `benchmarks.memory`."""
+"""Each has an entry table of four bytes and more for each byte of its code."""
 
 
 class BackgroundTier:
