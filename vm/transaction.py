@@ -36,7 +36,7 @@ from vm.eligibility import (
 )
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
-from vm.journal import Journal
+from vm.journal import Journal, RecordedLogs, read_logs
 from vm.machine import Machine
 from vm.message import CallKind, Message, Outcome
 
@@ -52,12 +52,17 @@ class TransactionResult:
     """Gas paid for: after refunds, and at least the floor of EIP-7623."""
     effective_gas_price: int
     """Wei per gas."""
-    logs: tuple[Log, ...]
+    recorded_logs: tuple[Log | RecordedLogs, ...]
+    """The logs, in the form in which they were recorded: most calls have theirs thrown away unread."""
     contract_address: Address | None
     """Address of a creation, also of a failed one, as receipts name it."""
     blob_gas_used: int
     gas_refunded: int = 0
     """Gas refunded at the end; an estimate must allow for it (EIP-3529)."""
+
+    def logs(self) -> tuple[Log, ...]:
+        """The transaction's logs, read anew from their records each time."""
+        return tuple(read_logs(self.recorded_logs))
 
 
 def apply_transaction(
@@ -283,7 +288,7 @@ def _settle(
     if unused and price:
         journal.add_balance(context.origin, unused * price)
     journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
-    logs = tuple(journal.logs)
+    logs = journal.recorded_logs()
     journal.end_transaction()
     return TransactionResult(
         outcome, gas_used, price, logs, contract_address, blob_gas_of(tx), gas_refunded=refund

@@ -1,6 +1,6 @@
 """How the daemon and its compiling process talk: one request, one answer, each a length and its bytes.
 
-    request   u32 length | u16 fork | u8 level | u32 code length | code | u16 pc ...
+    request   u32 length | u16 fork | u8 level | u32 code length | code | u16 pc ..., none for all
     answer    u32 length | u8 1 | object              or    u32 length | u8 0 | reason, UTF-8
 """
 
@@ -19,7 +19,8 @@ _HEAD: Final = struct.Struct("<HBI")
 
 def encode_request(request: CompileRequest) -> bytes:
     """The bytes of a request, without its length."""
-    pcs = struct.pack(f"<{len(request.hot)}H", *request.hot)
+    hot = request.hot or ()
+    pcs = struct.pack(f"<{len(hot)}H", *hot)
     return _HEAD.pack(request.fork, request.level, len(request.code)) + request.code + pcs
 
 
@@ -28,7 +29,7 @@ def decode_request(data: bytes) -> CompileRequest:
     fork, level, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
     pcs = struct.unpack(f"<{(len(data) - end) // 2}H", data[end:])
-    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs)
+    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs or None)
 
 
 def send(stream: IO[bytes], data: bytes) -> None:

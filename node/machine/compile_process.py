@@ -35,7 +35,7 @@ def serve() -> None:
     while (data := receive(sys.stdin.buffer)) is not None:
         try:
             request = decode_request(data)
-            text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
+            text = compile_ir(request.code, request.fork, request.hot).ir
             answer = b"\x01" + compile_quickly(text, request.level)
         except Exception as error:  # one contract that cannot be compiled is interpreted, nothing else
             answer = b"\x00" + f"{type(error).__name__}: {error}"[:500].encode()
