@@ -119,7 +119,9 @@ def run_case(client: Client, target: Target, case: Case, to: str, runs: int, *, 
     return seconds
 
 
-def measure(cases: list[Case], program: str | None, rounds: int, arguments: Sequence[str], *, cpu: bool) -> dict[str, Times]:
+def measure(
+    cases: list[Case], program: str | None, rounds: int, arguments: Sequence[str], *, cpu: bool
+) -> dict[str, Times]:
     """Times by node: in every round on new nodes, with the cases in another order."""
     times: dict[str, Times] = {}
     for number in range(rounds):
