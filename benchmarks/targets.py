@@ -18,6 +18,8 @@ from tests.rpc import Rpc
 ACCOUNTS = 16
 BLOCK_GAS_LIMIT = 30_000_000
 START_SECONDS = 30.0
+NO_ANSWERS_KEPT = {"ZVMD_LIMITS__ANSWER_CACHE_BYTES": "0"}
+"""Of the environment of a node that is measured: every call is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,10 @@ class Target:
 def zvmd(folder: Path, *more: str, gas_limit: int = BLOCK_GAS_LIMIT) -> Iterator[Target]:
     """A new zvmd on a new data directory; ``more`` are arguments of ``zvmd start``."""
     options = ["--accounts", str(ACCOUNTS), "--block-gas-limit", str(gas_limit), *more]
-    daemon = Daemon(folder / "data", *options)
+    daemon = Daemon(folder / "data", *options, environment=NO_ANSWERS_KEPT)
     try:
         daemon.start()
+        assert daemon.rpc().call("zvmd_status")["answerCache"]["bytesMax"] == 0, "calls would not be run"
         yield Target("zvmd", daemon.http_url, daemon.pid, daemon)
     finally:
         daemon.close()
