@@ -15,7 +15,7 @@ from tests.daemon import CHAIN_ID, Daemon, free_port
 from tests.programs import find_program
 from tests.rpc import Rpc
 
-ACCOUNTS = 16
+ACCOUNTS = 40
 BLOCK_GAS_LIMIT = 30_000_000
 START_SECONDS = 30.0
 NO_ANSWERS_KEPT = {"ZVMD_LIMITS__ANSWER_CACHE_BYTES": "0"}

@@ -110,17 +110,17 @@ def revm() -> Runner | None:
     return run
 
 
-def measure(case: Case, engines: dict[str, Runner], rounds: int) -> dict[str, float]:
+def measure(case: Case, runners: dict[str, Runner], rounds: int) -> dict[str, float]:
     """Best seconds by engine, once all of them gave the right output and gas."""
-    for name, runner in engines.items():
+    for name, runner in runners.items():
         ran = runner(case)
         case.check(ran.output, name)
         if name != "revm":  # after refunds
             assert ran.gas == case.gas, f"{case.name}: {name} used {ran.gas} gas, not {case.gas}"
         runner(case)
-    best = dict.fromkeys(engines, float("inf"))
+    best = dict.fromkeys(runners, math.inf)
     for turn in range(rounds):
-        order = list(engines.items())
+        order = list(runners.items())
         for name, runner in order[:: -1 if turn % 2 else 1]:
             gc.collect()
             repeats = max(1, min(20, int(0.02 / max(best[name], 1e-4)))) if turn else 1
@@ -153,14 +153,16 @@ def main() -> None:
         arguments = ("--engine", options.engine)
         vm_http.report(chosen, vm_http.measure(chosen, program, options.rounds, arguments, cpu=options.cpu))
         return
+    report(chosen, engines(options.level), options)
+
+
+def engines(level: int) -> dict[str, Runner]:
+    """By name: revm where it is installed, and the machine's two."""
     its = revm()
     if its is None:
         print("revm is not installed: no ratios", file=sys.stderr)
-    engines = ({} if its is None else {"revm": its}) | {
-        "interpreter": ours(build_machine()),
-        "jit": ours(build_machine(engine="jit", level=options.level)),
-    }
-    report(chosen, engines, options)
+    mine = {"interpreter": ours(build_machine()), "jit": ours(build_machine(engine="jit", level=level))}
+    return mine if its is None else {"revm": its} | mine
 
 
 def shown(number: float, places: int) -> str:
@@ -170,24 +172,35 @@ def shown(number: float, places: int) -> str:
 RATIOS = (("interpreter", "revm"), ("jit", "revm"), ("jit", "interpreter"))
 
 
-def report(chosen: list[Case], engines: dict[str, Runner], options: argparse.Namespace) -> None:
+def ratios(chosen: list[Case], runners: dict[str, Runner], rounds: int) -> dict[tuple[str, str], list[float]]:
+    """How many times as fast an engine is as another, case by case; empty without one of them."""
+    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in RATIOS}
+    for case in chosen:
+        best = measure(case, runners, rounds)
+        for (mine, peer), of_pair in found.items():
+            if peer in best:
+                of_pair.append(best[peer] / best[mine])
+    return found
+
+
+def report(chosen: list[Case], runners: dict[str, Runner], options: argparse.Namespace) -> None:
     """Print a row of times and ratios for each case, and the medians."""
     names = ("revm", "interpreter", "jit")
-    heads = [f"{name} ms" for name in names] + [f"{ours}/{peer}" for ours, peer in RATIOS]
+    heads = [f"{name} ms" for name in names] + [f"{mine}/{peer}" for mine, peer in RATIOS]
     print("| case | Mgas | " + " | ".join(heads) + " | compile s | object KB |")
     print("|---" + "|---:" * (len(heads) + 3) + "|")
-    ratios: dict[tuple[str, str], list[float]] = {pair: [] for pair in RATIOS}
+    found: dict[tuple[str, str], list[float]] = {pair: [] for pair in RATIOS}
     for case in chosen:
-        best = dict.fromkeys(names, float("nan")) | measure(case, engines, options.rounds)
+        best = dict.fromkeys(names, math.nan) | measure(case, runners, options.rounds)
         seconds, size = compile_cost(case, options.level)
-        for (mine, peer), found in ratios.items():
-            found.append(best[peer] / best[mine])
+        for (mine, peer), of_pair in found.items():
+            of_pair.append(best[peer] / best[mine])
         cells = [case.name, f"{case.gas / 1e6:.2f}", *[shown(best[name] * 1e3, 3) for name in names]]
-        cells += [shown(found[-1], 2) for found in ratios.values()]
+        cells += [shown(of_pair[-1], 2) for of_pair in found.values()]
         print("| " + " | ".join([*cells, f"{seconds:.2f}", f"{size / 1e3:.0f}"]) + " |", flush=True)
-    for (mine, peer), all_found in ratios.items():
-        found = [ratio for ratio in all_found if not math.isnan(ratio)] or [float("nan")]
-        print(f"{mine}/{peer}: median {statistics.median(found):.2f}, lowest {min(found):.2f}")
+    for (mine, peer), of_pair in found.items():
+        if not math.isnan(of_pair[-1]):
+            print(f"{mine}/{peer}: median {statistics.median(of_pair):.2f}, lowest {min(of_pair):.2f}")
 
 
 if __name__ == "__main__":

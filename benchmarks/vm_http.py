@@ -49,7 +49,15 @@ class Client:
 
     def request(self, method: str, *params: object) -> bytes:
         """The bytes of a request."""
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        return self._post({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+
+    def batch(self, calls: Sequence[tuple[str, tuple[object, ...]]]) -> bytes:
+        """The bytes of a request with several calls, whose ids are their places."""
+        numbered = enumerate(calls)
+        return self._post([{"jsonrpc": "2.0", "id": n, "method": of, "params": given} for n, (of, given) in numbered])
+
+    def _post(self, content: object) -> bytes:
+        body = json.dumps(content).encode()
         head = f"POST / HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         return head.encode() + b"\r\n\r\n" + body
 
@@ -147,26 +155,29 @@ def lower_quartile(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=4, method="inclusive")[0] if len(values) > 1 else values[0]
 
 
+def ratios(times: dict[str, Times]) -> dict[str, dict[str, float]]:
+    """By window and case: the lower quartile over the rounds of anvil's time by zvmd's; empty without anvil."""
+    ours, theirs = times["zvmd"], times.get("anvil", {})
+    return {
+        window: {
+            name: lower_quartile([their / our for their, our in zip(of_case[window], ours[name][window], strict=True)])
+            for name, of_case in theirs.items()
+        }
+        for window in (WINDOWS if theirs else ())
+    }
+
+
 def report(cases: list[Case], times: dict[str, Times]) -> None:
     """A row for each case, and the median and the least of each window's ratios."""
-    ours, theirs = times["zvmd"], times.get("anvil", {})
-    heads = [f"zvmd ms, {window}" for window in WINDOWS]
-    if theirs:
-        heads += [f"anvil ms, {window}" for window in WINDOWS] + [f"ratio, {window}" for window in WINDOWS]
+    found = ratios(times)
+    heads = [f"{node} ms, {window}" for node in times for window in WINDOWS] + [f"ratio, {window}" for window in found]
     print("| case over HTTP | " + " | ".join(heads) + " |")
     print("|---" + "|---:" * len(heads) + "|")
-    found: dict[str, dict[str, float]] = {window: {} for window in WINDOWS}
     for case in cases:
-        cells = [f"{statistics.median(ours[case.name][window]) * 1e3:.2f}" for window in WINDOWS]
-        if theirs:
-            cells += [f"{statistics.median(theirs[case.name][window]) * 1e3:.2f}" for window in WINDOWS]
-            for window in WINDOWS:
-                pairs = zip(theirs[case.name][window], ours[case.name][window], strict=True)
-                found[window][case.name] = lower_quartile([their / our for their, our in pairs])
-                cells.append(f"{found[window][case.name]:.2f}")
-        print(f"| {case.name} | " + " | ".join(cells) + " |", flush=True)
-    for window, ratios in found.items():
-        if ratios:
-            least = min(ratios, key=ratios.__getitem__)
-            middle = statistics.median(ratios.values())
-            print(f"runs {window}: median {middle:.2f}, lowest {ratios[least]:.2f} ({least})")
+        of_case = [statistics.median(of_node[case.name][window]) for of_node in times.values() for window in WINDOWS]
+        cells = [f"{seconds * 1e3:.2f}" for seconds in of_case]
+        cells += [f"{by_case[case.name]:.2f}" for by_case in found.values()]
+        print(f"| {case.name} | " + " | ".join(cells) + " |")
+    for window, by_case in found.items():
+        least, middle = min(by_case, key=by_case.__getitem__), statistics.median(by_case.values())
+        print(f"runs {window}: median {middle:.2f}, lowest {by_case[least]:.2f} ({least})")
