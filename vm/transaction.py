@@ -61,7 +61,7 @@ class TransactionResult:
     """Gas refunded at the end; an estimate must allow for it (EIP-3529)."""
 
     def logs(self) -> tuple[Log, ...]:
-        """The transaction's logs, read anew from their records each time."""
+        """The transaction's logs, read from their records each time."""
         return tuple(read_logs(self.recorded_logs))
 
 
