@@ -109,8 +109,8 @@ def simulate_call(
     """Run an unsigned transaction as if its sender had signed it: geth's rules for eth_call.
 
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
-    The effects stay in the journal, so give it one to throw away; its transaction is ended, with destroyed accounts gone,
-    only for a tracer. Raises an `InvalidTransaction` subclass.
+    The effects stay in the journal, so give it one to throw away; only for a tracer its transaction is ended, with
+    destroyed accounts gone. Raises an `InvalidTransaction` subclass.
     """
     check_type(tx, environment.fork)
     check_initcode(tx, environment.fork, machine.code_bytes_max)
