@@ -135,17 +135,16 @@ def measure(
     for number in range(rounds):
         with nodes(program, arguments) as targets:
             addresses = {(target.name, case.name): deploy(target, case) for case in cases for target in targets}
-            clients = {target.name: Client(target.url) for target in targets}
             first = len(cases) * number // rounds
             for place, case in enumerate([*cases[first:], *cases[:first]]):
                 for target in targets[:: -1 if (number + place) % 2 else 1]:
                     to = addresses[target.name, case.name]
-                    seconds = run_case(clients[target.name], target, case, to, RUNS, cpu=cpu)
+                    client = Client(target.url)
+                    seconds = run_case(client, target, case, to, RUNS, cpu=cpu)
+                    client.close()
                     of_case = times.setdefault(target.name, {}).setdefault(case.name, {})
                     for window, runs in WINDOWS.items():
                         of_case.setdefault(window, []).append(statistics.median(seconds[runs]))
-            for client in clients.values():
-                client.close()
         print(f"round {number + 1} of {rounds} is done", file=sys.stderr, flush=True)
     return times
 
