@@ -27,8 +27,8 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev.stamp tools ## Throughput, latency and recovery, beside anvil where it is present
-	$(BIN)/python -m benchmarks.node_throughput
+bench: $(VENV)/dev.stamp tools ## Every performance target beside anvil and revm where they are present, with its bar
+	$(BIN)/python -m benchmarks.bars
 
 durability: $(VENV)/dev.stamp ## Crash states, kills, flips and faults, counted into docs/durability.md; FULL=1: for hours
 	$(BIN)/python -m tests.durability.campaign $(if $(FULL),--full)

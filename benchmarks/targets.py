@@ -15,9 +15,11 @@ from tests.daemon import CHAIN_ID, Daemon, free_port
 from tests.programs import find_program
 from tests.rpc import Rpc
 
-ACCOUNTS = 16
+ACCOUNTS = 40
 BLOCK_GAS_LIMIT = 30_000_000
 START_SECONDS = 30.0
+NO_ANSWERS_KEPT = {"ZVMD_LIMITS__ANSWER_CACHE_BYTES": "0"}
+"""Of the environment of a node that is measured: every call is run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Target:
 
     name: str
     url: str
+    pid: int
     daemon: Daemon | None = None
 
     def rpc(self) -> Rpc:
@@ -34,12 +37,14 @@ class Target:
 
 
 @contextlib.contextmanager
-def zvmd(folder: Path) -> Iterator[Target]:
-    """A new zvmd on a new data directory."""
-    daemon = Daemon(folder / "data", "--accounts", str(ACCOUNTS), "--block-gas-limit", str(BLOCK_GAS_LIMIT))
+def zvmd(folder: Path, *more: str, gas_limit: int = BLOCK_GAS_LIMIT) -> Iterator[Target]:
+    """A new zvmd on a new data directory; ``more`` are arguments of ``zvmd start``."""
+    options = ["--accounts", str(ACCOUNTS), "--block-gas-limit", str(gas_limit), *more]
+    daemon = Daemon(folder / "data", *options, environment=NO_ANSWERS_KEPT)
     try:
         daemon.start()
-        yield Target("zvmd", daemon.http_url, daemon)
+        assert daemon.rpc().call("zvmd_status")["answerCache"]["bytesMax"] == 0, "calls would not be run"
+        yield Target("zvmd", daemon.http_url, daemon.pid, daemon)
     finally:
         daemon.close()
 
@@ -51,12 +56,21 @@ def anvil(program: str, *more: str, gas_limit: int = BLOCK_GAS_LIMIT) -> Iterato
     options = ["--port", str(port), "--accounts", str(ACCOUNTS), "--chain-id", str(CHAIN_ID), "--quiet"]
     process = subprocess.Popen([program, *options, "--gas-limit", str(gas_limit), *more])
     try:
-        target = Target("anvil", f"http://127.0.0.1:{port}")
+        target = Target("anvil", f"http://127.0.0.1:{port}", process.pid)
         _await_answer(target)
         yield target
     finally:
         process.kill()
         process.wait()
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time that all threads of a process have taken, to the nanosecond."""
+    nanoseconds = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
 
 
 def find_anvil() -> str | None:

@@ -173,6 +173,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     call_memory_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 128 * 2**20
     held_bytes: Annotated[int, Meta(ge=2**20, le=2**62)] = 256 * 2**20
     pool_transactions: Count = 10_000
+    answer_cache_bytes: Bytes = 4 * 2**20
+    """Answers of ``eth_call`` kept for the same call on the same state; 0 keeps none."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

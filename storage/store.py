@@ -78,6 +78,7 @@ class Store:
         self._checkpoint_lsn = checkpoint_lsn
         self._checkpoint_lock = threading.Lock()
         self._head = applied.head
+        self._published = self._head.position, 0
 
     # What the committer does
 
@@ -89,6 +90,7 @@ class Store:
         """Show a durable block, and the state that follows it, to readers."""
         reach("publish.before")
         self._head = head
+        self._published = head.position, self.rewinds.count
         reach("publish.after")
 
     def adopt(self, sealed: SealedBlock, lsn: int) -> None:
@@ -116,6 +118,7 @@ class Store:
             self.state.view_at(back.position)  # raises unless it is kept, before anything is changed
             self.rewinds.add(back.block)
             self._head = Head(header, back.position, lsn)
+            self._published = back.position, self.rewinds.count
             self.applied.revert(back, lsn)
 
         self.follower.rewind(back.block, lsn, take_out)
@@ -155,8 +158,11 @@ class Store:
 
     @property
     def published(self) -> tuple[int, int]:
-        """Names the newest published state for caches: position, and how often the chain was brought back."""
-        return self._head.position, self.rewinds.count
+        """Names the newest published state for caches: position, and how often the chain was brought back.
+
+        Set in one step: made of two reads it could name, during a rewind, a state that only comes later.
+        """
+        return self._published
 
     @property
     def last_lsn(self) -> int:

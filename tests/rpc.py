@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,7 +42,7 @@ class Rpc:
             raise RpcFailed(method, answer["error"])
         return answer["result"]
 
-    def batch(self, calls: list[tuple[str, tuple[object, ...]]]) -> list[Any]:
+    def batch(self, calls: Sequence[tuple[str, tuple[object, ...]]]) -> list[Any]:
         """The results of a batch, in the order asked; raises ``RpcFailed`` for the first error among them."""
         requests = [self._request(method, params) for method, params in calls]
         answers = {answer["id"]: answer for answer in self.exchange(requests)}

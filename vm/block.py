@@ -129,7 +129,7 @@ class BlockExecution:
             status=int(result.outcome.success) if has_status else None,
             post_state=post_state,
             cumulative_gas_used=self.gas_used,
-            logs=result.logs,
+            logs=result.logs(),
             gas_used=result.gas_used,
             effective_gas_price=result.effective_gas_price,
             contract_address=result.contract_address,

@@ -71,6 +71,17 @@ class RecordedLogs(Protocol):
         """All of them, in their order."""
 
 
+def read_logs(parts: Iterable[Log | RecordedLogs]) -> list[Log]:
+    """Each log of these, in order."""
+    logs: list[Log] = []
+    for part in parts:
+        if isinstance(part, Log):
+            logs.append(part)
+        else:
+            logs += part.logs()
+    return logs
+
+
 # Undo entries
 
 
@@ -620,13 +631,11 @@ class Journal:
     @property
     def logs(self) -> list[Log]:
         """The transaction's logs."""
-        logs: list[Log] = []
-        for part in self._log_parts:
-            if isinstance(part, Log):
-                logs.append(part)
-            else:
-                logs += part.logs()
-        return logs
+        return read_logs(self._log_parts)
+
+    def recorded_logs(self) -> tuple[Log | RecordedLogs, ...]:
+        """The transaction's logs in the form in which they were recorded, for `read_logs`."""
+        return tuple(self._log_parts)
 
     def emit(self, log: Log | RecordedLogs) -> None:
         """Append a log, or a record of several, to the transaction's."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
+from chain.types import Hash32
 from vm.code import CodeCache
 from vm.context import ExecutionContext
 from vm.errors import EngineUnavailable
@@ -153,6 +155,13 @@ class Machine:
             tier = BackgroundTier(interpreter, store, parts.compiler, self.metrics, level, parts.dump)
         self._tiers.append(tier)
         return tier
+
+    def foresee(self, fork: Fork, codes: Mapping[Hash32, bytes]) -> None:
+        """Contracts with these codes, by hash, were created: prepare to run them fast. Any thread, without waiting."""
+        tier = self.runtime(fork).tier if codes else None
+        if tier is not None:
+            for code_hash, code in codes.items():
+                tier.foresee(code_hash, code)
 
     def close(self) -> None:
         """Stop compiling in the background. What is loaded keeps working."""

@@ -36,7 +36,7 @@ from vm.eligibility import (
 )
 from vm.evm.execution import Execution
 from vm.evm.trace import Tracer
-from vm.journal import Journal
+from vm.journal import Journal, RecordedLogs, read_logs
 from vm.machine import Machine
 from vm.message import CallKind, Message, Outcome
 
@@ -52,12 +52,17 @@ class TransactionResult:
     """Gas paid for: after refunds, and at least the floor of EIP-7623."""
     effective_gas_price: int
     """Wei per gas."""
-    logs: tuple[Log, ...]
+    recorded_logs: tuple[Log | RecordedLogs, ...]
+    """The logs, in the form in which they were recorded: most calls have theirs thrown away unread."""
     contract_address: Address | None
     """Address of a creation, also of a failed one, as receipts name it."""
     blob_gas_used: int
     gas_refunded: int = 0
     """Gas refunded at the end; an estimate must allow for it (EIP-3529)."""
+
+    def logs(self) -> tuple[Log, ...]:
+        """The transaction's logs, read from their records each time."""
+        return tuple(read_logs(self.recorded_logs))
 
 
 def apply_transaction(
@@ -104,7 +109,8 @@ def simulate_call(
     """Run an unsigned transaction as if its sender had signed it: geth's rules for eth_call.
 
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
-    The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
+    The effects stay in the journal, so give it one to throw away; only for a tracer its transaction is ended, with
+    destroyed accounts gone. Raises an `InvalidTransaction` subclass.
     """
     check_type(tx, environment.fork)
     check_initcode(tx, environment.fork, machine.code_bytes_max)
@@ -115,7 +121,8 @@ def simulate_call(
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_gas_covers(tx, environment.fork)
     check_funds(tx, sender, journal.balance(sender))
-    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
+    is_looked_at = tracer is not None
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console, ends=is_looked_at)
 
 
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
@@ -147,8 +154,10 @@ def _run(
     sender: Address,
     tracer: Tracer | None,
     console: ConsoleCalls | None,
+    *,
+    ends: bool = True,
 ) -> TransactionResult:
-    """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
+    """Buy gas, execute, settle, and end the transaction. Whatever is raised, the journal is as it was."""
     journal.begin_transaction()
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)
@@ -156,7 +165,10 @@ def _run(
         if console is not None and message.to == CONSOLE:
             console.add(message.data)
         outcome = machine.execute(message, context, tracer)
-        return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
+        result = _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
+        if ends:
+            journal.end_transaction()
+        return result
     except BaseException:
         journal.abandon_transaction()
         raise
@@ -276,15 +288,14 @@ def _settle(
     outcome: Outcome,
     contract_address: Address | None,
 ) -> TransactionResult:
-    """Refund, floor, payment of the coinbase, end of the transaction."""
+    """Refund, floor, payment of the coinbase; the transaction is still to be ended."""
     environment, price = context.environment, context.gas_price
     gas_used, refund = gas_of(environment.fork, tx, outcome.gas_left, journal.refund)
     unused = tx.gas_limit - gas_used
     if unused and price:
         journal.add_balance(context.origin, unused * price)
     journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
-    logs = tuple(journal.logs)
-    journal.end_transaction()
+    logs = journal.recorded_logs()
     return TransactionResult(
         outcome, gas_used, price, logs, contract_address, blob_gas_of(tx), gas_refunded=refund
     )

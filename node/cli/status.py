@@ -89,6 +89,9 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     vm = answer["vm"]
     compiler = f"; compiling process {pid}" if (pid := vm.get("compilerProcess")) else ""
     yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache{compiler}"
+    if (cache := answer.get("answerCache")) and cache["bytesMax"]:
+        asked = cache["hits"] + cache["misses"]
+        yield "calls", f"{cache['hits']} of {asked} answered from the cache, which holds {cache['bytes'] / MIB:.1f} MiB"
     own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):

@@ -132,7 +132,7 @@ class StateTestRunner:
                 # before EIP-161 that creates the coinbase. EELS, which fills the others, does not.
                 journal.add_balance(environment.coinbase, 0)
             return state.root_after(journal.delta()), logs_hash(()), reason
-        return state.root_after(journal.delta()), logs_hash(result.logs), None
+        return state.root_after(journal.delta()), logs_hash(result.logs()), None
 
 
 def apply_case(

@@ -73,6 +73,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         settings.limits.call_gas,
         settings.node.client_version,
         transcript,
+        answer_cache_bytes=settings.limits.answer_cache_bytes,
         read=readers.run,
     )
     sessions = SessionService(
@@ -83,7 +84,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
-    grown = partial(_grown_in_serving, held, readers, sessions)
+    grown = partial(_grown_in_serving, node, held, readers, sessions)
     context = Context(
         node,
         limits,
@@ -102,6 +103,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
+            "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
             "logging": log_status,
@@ -112,9 +114,15 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
 
 
-def _grown_in_serving(held: Held, readers: Readers, sessions: SessionService) -> Mapping[str, tuple[Any, int]]:
+def _grown_in_serving(
+    node: Node, held: Held, readers: Readers, sessions: SessionService
+) -> Mapping[str, tuple[Any, int]]:
     """What grows on the side of the protocols, and how large it may get."""
-    own = {"large bodies and answers bytes": held.bound(), "waiting reads": readers.bound()}
+    own = {
+        "large bodies and answers bytes": held.bound(),
+        "waiting reads": readers.bound(),
+        "answers of calls bytes": node.answers.bound(),
+    }
     return own | sessions.limit_usage()
 
 

@@ -99,9 +99,10 @@ class OpenedChain:
         web3_version: str = "",
         transcript: Transcript | None = None,
         *,
+        answer_cache_bytes: int = 0,
         read: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
     ) -> Node:
-        """The chain as the protocols see it. ``read`` as in `Node`."""
+        """The chain as the protocols see it. ``answer_cache_bytes`` and ``read`` as in `Node`."""
         return Node(
             self.store,
             self.pool,
@@ -111,6 +112,7 @@ class OpenedChain:
             committer,
             publications,
             call_gas_max=call_gas_max,
+            answer_cache_bytes=answer_cache_bytes,
             cheats=self.cheats,
             web3_version=web3_version,
             transcript=transcript,

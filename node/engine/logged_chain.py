@@ -168,6 +168,8 @@ class LoggedChain:
         self._log_delta(sealed)
         applied.add_block(sealed, self.records.add(RecordType.BLOCK_SEAL, sealed.seal_record()))
         self._sealed.append(sealed)
+        if applied.last_delta is not None:
+            self._machine.foresee(sealed.environment.fork, applied.last_delta.codes)
         settings = applied.settings
         if settings.next_timestamp is not None:  # the clock continues from there
             self.set("time_offset_seconds", sealed.environment.timestamp - now)

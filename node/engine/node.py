@@ -23,6 +23,7 @@ from node.api.types import (
 )
 from node.engine import admission
 from node.engine.accounts import DevAccounts
+from node.engine.answer_cache import AnswerCache
 from node.engine.committer import Committer
 from node.engine.drafts import Offered
 from node.engine.fate import Fates
@@ -59,6 +60,7 @@ class Node(PublishedChain):
         publications: Publications,
         *,
         call_gas_max: int,
+        answer_cache_bytes: int = 0,
         cheats: bool = False,
         web3_version: str = "",
         transcript: Transcript | None = None,
@@ -66,7 +68,8 @@ class Node(PublishedChain):
     ) -> None:
         """``cheats``: development calls are taken. ``web3_version``: answer of ``web3_clientVersion``, if not empty.
 
-        ``read`` runs a read that a request needs, on another thread.
+        ``answer_cache_bytes`` are for answers of calls, 0 for none. ``read`` runs a read that a request needs, on
+        another thread.
         """
         pending_blocks = PendingBlocks(store, pool, machine, config, committer.now)
         super().__init__(store, config, publications, pending_blocks, pool.has)
@@ -75,7 +78,9 @@ class Node(PublishedChain):
         self._dev = dev_accounts
         self._committer = committer
         self._transcript = transcript or silent()
-        simulations = Simulations(self, machine, call_gas_max, self._transcript)
+        self.answers = AnswerCache(answer_cache_bytes)
+        """Answers of calls."""
+        simulations = Simulations(self, machine, call_gas_max, self._transcript, self.answers)
         self.call, self.estimate_gas = simulations.call, simulations.estimate_gas
         self.trace_call, self.trace_block = simulations.trace_call, simulations.trace_block
         self._ask = Outbox(committer.put).ask

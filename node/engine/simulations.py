@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,12 @@ from node.api.errors import UnknownBlock
 from node.api.pending_block import BlockAt
 from node.api.tracing import MakeTracer
 from node.api.types import CallFields, CallResult, Overrides
+from node.engine.answer_cache import AnswerCache
 from node.engine.published_chain import PublishedChain
 from node.engine.simulate import Situation, estimate_gas, run_call, trace_call
 from node.engine.tracing import situation_before, trace_block
 from node.transcript.transcript import Transcript
+from vm.console import ConsoleCalls
 from vm.importing import environment_of
 from vm.machine import Machine
 
@@ -25,19 +27,27 @@ from vm.machine import Machine
 class Simulations:
     """Implements `node.api.simulation.Simulator`. Any thread."""
 
-    def __init__(self, chain: PublishedChain, machine: Machine, gas_max: int, transcript: Transcript) -> None:
+    def __init__(
+        self, chain: PublishedChain, machine: Machine, gas_max: int, transcript: Transcript, answers: AnswerCache
+    ) -> None:
         """``gas_max``: what a call may use at least, whatever the block's gas limit."""
         self._chain = chain
         self._machine = machine
         self._gas_max = gas_max
         self._transcript = transcript
+        self._answers = answers
         self._last_situations: dict[type, tuple[object, Situation]] = {}
         """The newest situation of a published block, and that of a pending one."""
 
     def call(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> CallResult:
         """Simulate by the rules of ``eth_call``."""
-        situation = self._situation(at)
-        call = partial(run_call, situation, fields, overrides)
+        if overrides is None and isinstance(at, int):
+            name, situation = self._published_situation(at)
+            run = partial(run_call, situation, fields, None)
+            call: Callable[[ConsoleCalls | None], CallResult] = partial(self._answers.answer, name, fields, run)
+        else:
+            situation = self._situation(at)
+            call = partial(run_call, situation, fields, overrides)
         return self._transcript.watch("eth_call", call, fields, situation.state)
 
     def estimate_gas(self, fields: CallFields, at: BlockAt, overrides: Overrides | None = None) -> int | CallResult:
@@ -78,8 +88,15 @@ class Simulations:
         environment = environment_of(block.header, self._chain.config, block.withdrawals or ())
         return self._machine, environment, block, senders, self._chain.view(at - 1)
 
+    def _published_situation(self, number: int) -> tuple[tuple[int, int, int], Situation]:
+        """The situation after a published block, and the name of its state."""
+        name = (number, *self._chain.published)
+        return name, self._known_situation(number, name)
+
     def _situation(self, at: BlockAt) -> Situation:
-        name = (at, self._chain.published) if isinstance(at, int) else at
+        return self._published_situation(at)[1] if isinstance(at, int) else self._known_situation(at, at)
+
+    def _known_situation(self, at: BlockAt, name: object) -> Situation:
         known = self._last_situations.get(type(at))
         if known is not None and known[0] == name:
             return known[1]

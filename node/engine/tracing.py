@@ -41,7 +41,7 @@ def trace_block(
         run = TracedRun(transaction, sender, environment, parent, before, journal, limit, where, logs)
         tracer = make(run)
         ended = execution.run(transaction, sender, tracer)
-        logs += len(ended.logs)
+        logs += len(ended.logs())
         yield tracer.result(ended)
         if place == index:
             break

@@ -1,9 +1,10 @@
 """How a process and the compiling process talk: one request, one answer, each a length and its bytes.
 
-    request   u32 length | u8 0 | u16 fork | u8 level | u32 code length | code | u16 pc ...      parts of a contract
-              u32 length | u8 1 | IR text                                                        a library
-              u32 length | u8 2                                          what decides machine code besides the text
-    answer    u32 length | u8 1 | image, or lines for a request 2        or    u32 length | u8 0 | reason, UTF-8
+    request   u32 length | u8 0 | u16 fork | u8 level | u32 code length | code | u16 pc ...    parts of a contract,
+                                                                                               all without a pc
+              u32 length | u8 1 | IR text                                                      a library
+              u32 length | u8 2                                        what decides machine code besides the text
+    answer    u32 length | u8 1 | image, or lines for a request 2      or    u32 length | u8 0 | reason, UTF-8
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def asking(asked: CompileKind, content: bytes = b"") -> bytes:
 
 def encode_request(request: CompileRequest) -> bytes:
     """The content of a request for parts of a contract."""
-    pcs = struct.pack(f"<{len(request.hot)}H", *request.hot)
+    hot = request.hot or ()
+    pcs = struct.pack(f"<{len(hot)}H", *hot)
     return _HEAD.pack(request.fork, request.level, len(request.code)) + request.code + pcs
 
 
@@ -44,7 +46,7 @@ def decode_request(data: bytes) -> CompileRequest:
     fork, level, length = _HEAD.unpack_from(data)
     end = _HEAD.size + length
     pcs = struct.unpack(f"<{(len(data) - end) // 2}H", data[end:])
-    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs)
+    return CompileRequest(Fork(fork), level, data[_HEAD.size : end], pcs or None)
 
 
 def read_answer(answer: bytes) -> tuple[bytes | None, str]:

@@ -39,7 +39,7 @@ def serve() -> None:
         from vm.evm.jit.module import compile_ir  # libraries need none of it
 
         request = decode_request(content)
-        text = compile_ir(request.code, request.fork, frozenset(request.hot)).ir
+        text = compile_ir(request.code, request.fork, request.hot).ir
         return compiler.compile_quickly(text, request.level)
 
     answers: dict[CompileKind, Callable[[bytes], bytes]] = {

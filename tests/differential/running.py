@@ -146,7 +146,7 @@ def run_case(case: Case, way: Way, *, trace: bool = False, steps_before: int = 0
         gas_used=result.gas_used,
         gas_left=way.gas_left,
         refund=way.refund,
-        logs=[(log.address.hex(), [topic.hex() for topic in log.topics], log.data.hex()) for log in result.logs],
+        logs=[(log.address.hex(), [topic.hex() for topic in log.topics], log.data.hex()) for log in result.logs()],
         accounts=[(hex(account.balance), hex(account.nonce)) for account in accounts],
         storage=[
             [hex(journal.storage(Address(bytes.fromhex(name)), slot)) for slot in range(6)] for name in CONTRACTS

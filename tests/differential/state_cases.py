@@ -119,7 +119,7 @@ def run_state_case(case: StateCase, machine: Machine) -> End:
     return End(
         gas_used=result.gas_used,
         success=result.outcome.success,
-        logs=[(log.address, list(log.topics), log.data) for log in result.logs],
+        logs=[(log.address, list(log.topics), log.data) for log in result.logs()],
         accounts=all_accounts(state.after(journal.delta())),
     )
 

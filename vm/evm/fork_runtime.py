@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from chain.forks import Fork
+from chain.types import Hash32
 from vm.code import Code, CodeCache
 from vm.evm.host.protocol import Handler
 from vm.evm.jit.entry_table import EntryTable
@@ -16,6 +17,9 @@ class Tier(Protocol):
 
     def entry_table_of(self, code: Code) -> EntryTable | None:
         """Where the compiled functions of the code about to run are; None to interpret it."""
+
+    def foresee(self, code_hash: Hash32, code: bytes) -> None:
+        """A contract with this code was created: it may be called often. Any thread, and it does not wait."""
 
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter."""

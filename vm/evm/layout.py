@@ -125,6 +125,8 @@ SLOT_BYTES: Final = 128
 UNDO_BYTES: Final = 64
 CALLEE_BYTES: Final = 128
 BLOCK_HASH_BYTES: Final = 64
+DIGEST_BYTES: Final = 128
+DIGEST_BITS: Final = 10
 
 
 class StateBlock(IntEnum):
@@ -155,7 +157,9 @@ class StateBlock(IntEnum):
     LOGS = CHANGES + UNDO_MAX * UNDO_BYTES
     BLOCK_HASHES = LOGS + LOG_BYTES
     """What BLOCKHASH gave in this execution: a `BlockHash` by the low bits of the block's number."""
-    END = BLOCK_HASHES + BLOCK_HASH_WINDOW * BLOCK_HASH_BYTES
+    DIGESTS = BLOCK_HASHES + BLOCK_HASH_WINDOW * BLOCK_HASH_BYTES
+    """A `Digest` of two words by a hash of these, from any execution: a mapping's key is hashed again and again."""
+    END = DIGESTS + (DIGEST_BYTES << DIGEST_BITS)
 
 
 class Slot(IntEnum):
@@ -232,6 +236,15 @@ class BlockHash(IntEnum):
     HASH = 32
 
 
+class Digest(IntEnum):
+    """Byte offsets in a known Keccak-256 hash of two words."""
+
+    INPUT = 0
+    VALUE = 64
+    IS_KNOWN = 96
+    """1; 0 if nothing is here."""
+
+
 class LogRecord(IntEnum):
     """Byte offsets in a log; data follows the topics, and zeros to a multiple of 32."""
 
@@ -264,5 +277,7 @@ class Exit(IntEnum):
 
 
 assert 8 * len(Field) <= ENV_OFFSET
+assert Digest.IS_KNOWN + 8 <= DIGEST_BYTES
+assert StateBlock.DIGESTS % ALIGNMENT == 0
 assert Callee.REGISTERS + 8 * len(CALLEE_FIELDS) <= CALLEE_BYTES
 assert ENV_END <= STACK_OFFSET

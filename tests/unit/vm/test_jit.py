@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from chain.forks import Fork
+from chain.hashing import keccak256
 from node.machine.assembly import build_machine, machine_parts
 from node.machine.compile_messages import decode_request, encode_request
 from node.machine.compile_worker import CompileWorker
@@ -22,6 +23,7 @@ from tests.paths import REPO
 from tests.unit.vm.programs import World, code, returning_top
 from vm.code import Code
 from vm.evm.jit.entry_table import EntryTable
+from vm.evm.jit.foresight import FORESEEN_BYTES_MAX, WAITING_MAX
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest
 from vm.evm.jit.profile import FAILURES_MAX
 from vm.evm.jit.program import SegmentedCode
@@ -355,3 +357,76 @@ def test_a_dump_has_blocks_ir_and_assembly(tmp_path: Path) -> None:
     call(build_machine(engine="jit", dump=tmp_path), LOOP)
     assert sorted("".join(path.suffixes) for path in tmp_path.iterdir()) == [".blocks.txt", ".ll", ".s"]
     assert "JUMPI" in next(tmp_path.glob("*.blocks.txt")).read_text()
+
+
+def settled(condition: Callable[[], object], machine: Machine) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, machine.status()
+        time.sleep(0.02)
+
+
+def test_a_created_contract_is_compiled_before_it_is_called() -> None:
+    objects = Objects()
+    machine = build_machine(objects, "auto")
+    created = {keccak256(program): program for program in (LOOP, LOOP + b"\x00")}
+    machine.foresee(Fork.CANCUN, created)
+    settled(lambda: machine.metrics.compiled == 2, machine)
+    assert machine.metrics.machine_code_bytes == 0, "nothing is loaded for a contract that nobody calls"
+    expected = call(build_machine(), LOOP)
+    until(lambda: machine.metrics.machine_code_bytes, machine, LOOP)
+    assert call(machine, LOOP) == expected
+    assert (machine.metrics.compiled, machine.metrics.loaded) == (2, 1)
+    machine.foresee(Fork.CANCUN, created)
+    settled(lambda: not machine.compiler.waiting, machine)
+    assert machine.metrics.compiled == 2, "what is kept is not compiled again"
+    machine.close()
+
+
+def test_foresight_is_bounded_and_needs_a_place_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[CompileRequest] = []
+
+    def submit(_: CompileWorker, prepare: Callable[[], CompileRequest | None], __: object) -> bool:
+        request = prepare()
+        asked.extend([request] if request is not None else [])
+        return True
+
+    monkeypatch.setattr(CompileWorker, "submit", submit)
+    machine = build_machine(Objects(), "auto")
+    programs = [LOOP + n.to_bytes(2) for n in range(100)] + [LOOP + bytes(FORESEEN_BYTES_MAX), b""]
+    machine.foresee(Fork.CANCUN, {keccak256(program): program for program in programs})
+    tier = machine.runtime(Fork.CANCUN).tier
+    assert isinstance(tier, BackgroundTier)
+    assert [request.code for request in asked] == [LOOP + bytes(2)], "one at a time"
+    assert len(tier._foresight._waiting) == WAITING_MAX
+    forgetful = build_machine(None, "auto")
+    forgetful.foresee(Fork.CANCUN, {keccak256(LOOP): LOOP})
+    assert len(asked) == 1
+    machine.close()
+    forgetful.close()
+
+
+def test_a_compiler_that_takes_nothing_stops_foresight_only_for_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = build_machine(Objects(), "auto")
+    with monkeypatch.context() as patch:
+        patch.setattr(CompileWorker, "submit", lambda *_: False)
+        machine.foresee(Fork.CANCUN, {keccak256(LOOP): LOOP})
+    other = LOOP + b"\x00"
+    machine.foresee(Fork.CANCUN, {keccak256(other): other})
+    settled(lambda: machine.metrics.compiled == 1, machine)
+    machine.close()
+
+
+def test_heat_that_is_spread_over_many_jumps_compiles_the_whole_contract() -> None:
+    passes = code(0, b"\x5b", *[b"\x5b"] * 2_000, 1, "ADD DUP1", 200, "GT", 2, "JUMPI", 0, "MSTORE", 32, 0, "RETURN")
+    objects = Objects()
+    machine = build_machine(objects, "auto")
+    expected = call(build_machine(), passes)
+    until(lambda: machine.metrics.machine_code_bytes, machine, passes)
+    assert [key for key in objects.jit_keys if key.startswith("jit-whole")]
+    assert call(machine, passes) == expected
+    before = machine.status()["interpreted"]
+    for _ in range(5):
+        call(machine, passes)
+    assert machine.status()["interpreted"] - before < 5 * 2_000, "most jumps are compiled"
+    machine.close()

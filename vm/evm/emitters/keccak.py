@@ -15,4 +15,4 @@ def keccak(c: Emitter) -> None:
     start, size = c.memrange(offset, length)
     c.charge_size(size)
     # Operation
-    c.push(c.let(f"call i256 @keccak256(ptr {start}, i64 {size})"))
+    c.push(c.let(f"call i256 @digest(ptr %frame, ptr {start}, i64 {size})"))

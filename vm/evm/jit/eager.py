@@ -6,6 +6,7 @@ import threading
 
 from chain.hashing import keccak256
 from chain.lru import Lru
+from chain.types import Hash32
 from vm.code import Code
 from vm.evm.jit import objects
 from vm.evm.jit.entry_table import CODE_BYTES_MAX, EntryTable
@@ -54,6 +55,9 @@ class EagerTier:
             self._metrics.count_entered()
         return table
 
+    def foresee(self, code_hash: Hash32, code: bytes) -> None:
+        """Nothing to do: the first call compiles it."""
+
     def _given_up(self, table: EntryTable) -> None:
         self._deoptimised += table.deoptimised
         self._interpreted += sum(table.counts().values())
@@ -70,7 +74,7 @@ class EagerTier:
             return self._interpreted + sum(sum(table.counts().values()) for table in self._tables.values())
 
     def _compile(self, code: Code, table: EntryTable) -> None:
-        fork, kind = self._interpreter.fork, f"whole{self._level}"
+        fork, kind = self._interpreter.fork, objects.whole_kind(self._level)
         code_hash = keccak256(code.bytes)
         found = self._store.get(code_hash, fork, kind) if self._dump is None else None
         if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from chain.forks import Fork
@@ -147,7 +147,7 @@ def _exports(exported: list[tuple[int, int]]) -> str:
     return f"@exports = constant {kind} [{{i64, ptr}} {{i64 {len(exported)}, ptr null}}{pairs}]\n"
 
 
-def compile_ir(code: bytes, fork: Fork, hot: frozenset[int] | None) -> Compilation:
+def compile_ir(code: bytes, fork: Fork, hot: Collection[int] | None) -> Compilation:
     """The module of a contract: the JUMPDESTs in ``hot`` and the begin if 0 is among them; all without it.
 
     JUMPDESTs nobody pushes are left out then: they are data or never used.

@@ -47,8 +47,11 @@ def load(code: bytes, interpreter: Interpreter) -> Loaded:
 
 
 @cache
-def _fingerprint(fork: Fork, compiler_digest: bytes) -> bytes:
-    """Stands for everything but the contract that decides an object: emitters, layout, LLVM, CPU, format."""
+def fingerprint(fork: Fork, compiler_digest: bytes) -> bytes:
+    """Stands for everything but the contract that decides an object: emitters, layout, LLVM, CPU, format.
+
+    The first time takes milliseconds.
+    """
     digest = hashlib.blake2b(digest_size=20)
     parts = [
         interpreter_ir(fork),
@@ -62,10 +65,15 @@ def _fingerprint(fork: Fork, compiler_digest: bytes) -> bytes:
     return digest.digest()
 
 
+def whole_kind(level: int) -> str:
+    """The ``kind`` of `object_key` for a whole contract, at LLVM's level of code generation."""
+    return f"whole{level}"
+
+
 def object_key(code_hash: Hash32, fork: Fork, kind: str, compiler_digest: bytes) -> str:
     """Cache key of a contract's object; ``kind`` tells whole contracts from their hot parts.
 
     ``compiler_digest`` differs between versions of `vm.evm.jit` that may compile the same code differently.
     """
-    digest = hashlib.blake2b(code_hash, key=_fingerprint(fork, compiler_digest), digest_size=20)
+    digest = hashlib.blake2b(code_hash, key=fingerprint(fork, compiler_digest), digest_size=20)
     return f"jit-{kind}-{fork.name.lower()}-{digest.hexdigest()}"

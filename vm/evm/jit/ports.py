@@ -17,8 +17,8 @@ class CompileRequest(NamedTuple):
     level: int
     """LLVM's level of code generation, 0 to 3."""
     code: bytes
-    hot: tuple[int, ...]
-    """JUMPDESTs, and 0 for the code's begin."""
+    hot: tuple[int, ...] | None
+    """JUMPDESTs, and 0 for the code's begin; None for the whole contract."""
 
 
 WORKER_LOST: Final = "the compiling process hung, died or could not be started"

@@ -23,8 +23,8 @@ class Profile:
     """The profile of one code. Its tier owns it, drops it with the code, and holds its lock where a method says so."""
 
     __slots__ = (
-        *("_code", "_code_hash", "_counted", "_failures", "_next_look"),
-        *("calls", "is_waiting", "rounds", "table"),
+        *("_code", "_code_hash", "_counted", "_failures", "_is_spread", "_next_look"),
+        *("calls", "has_whole", "is_waiting", "rounds", "table"),
     )
 
     def __init__(self, code: weakref.ref[Code]) -> None:
@@ -42,10 +42,13 @@ class Profile:
         """None until jumps are counted."""
         self.rounds = 0
         """Objects compiled."""
+        self.has_whole = False
+        """The whole contract is among them."""
         self._failures = 0
         """Times it was not compiled."""
         self.is_waiting = False
         """In the compiler's queue."""
+        self._is_spread = False
         self._counted: dict[int, int] = {}
         """The counts at the last compilation."""
 
@@ -85,6 +88,15 @@ class Profile:
         """The counts that decide what is compiled next."""
         self._counted = counts
 
+    def find_spread(self) -> None:
+        """The counts are spread over so many jumps that none is hot."""
+        self._is_spread = True
+
+    @property
+    def counts_in_vain(self) -> bool:
+        """Counting tells nothing any more, and where it is spread it costs several times what interpreting does."""
+        return self.is_finished or (self.is_waiting and self._is_spread)
+
     # Compiling
 
     def set_waiting(self, is_waiting: bool) -> None:
@@ -99,6 +111,10 @@ class Profile:
     def end_round(self) -> None:
         """One more object is there."""
         self.rounds += 1
+
+    def take_whole(self) -> None:
+        """The whole contract has been compiled."""
+        self.has_whole = True
 
     def give_up(self) -> None:
         """Compile no more of it."""

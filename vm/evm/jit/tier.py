@@ -1,8 +1,9 @@
 """Engine ``auto``: contracts start interpreted, then counted; what runs often is compiled in the background.
 
-A contract's jumps are counted from its second call on. When the counts say that interpreting cost enough, its
-hot JUMPDESTs go to the compiler; the functions are put into the entry table while the contract runs on, and frames
-that are in the middle of a loop enter them at its next turn.
+A contract's jumps are counted from its second call on. When the counts say that interpreting cost enough, the whole
+contract is taken from the object cache if it was compiled when it was created (`vm.evm.jit.foresight`). Else its hot
+JUMPDESTs go to the compiler, or all of it if there are many of equal heat. The functions are put into the entry table
+while the contract runs on, and frames that are in the middle of a loop enter them at its next turn.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import weakref
 from collections import OrderedDict, deque
 from typing import Final
 
+from chain.types import Hash32
 from vm.code import Code
 from vm.errors import NativeCodeUnavailable
 from vm.evm.jit import objects
 from vm.evm.jit.entry_table import CODE_BYTES_MAX, EntryTable
+from vm.evm.jit.foresight import Foresight
 from vm.evm.jit.metrics import Metrics
 from vm.evm.jit.module import compile_ir
+from vm.evm.jit.objects import whole_kind
 from vm.evm.jit.ports import WORKER_LOST, BackgroundCompiler, CompileRequest, Dump
 from vm.evm.jit.profile import Profile
 from vm.evm.jit.store import ObjectStore
@@ -28,6 +32,8 @@ JUMPS_WORTH_COMPILING: Final = 20_000
 """Interpreted JUMPDESTs of a contract after which its hot ones are compiled: some milliseconds of interpreting."""
 HOT_SHARE: Final = 500
 """A JUMPDEST is hot if it has at least one in so many of the contract's counts."""
+SPREAD_JUMPS: Final = 200_000
+"""Interpreted JUMPDESTs after which all of a contract is compiled, if those that are hot are less than half of them."""
 CALLS_WORTH_COMPILING: Final = 64
 """Calls after which the contract's begin is compiled with the rest."""
 COUNTED_BYTES_MAX: Final = 12 << 20
@@ -35,6 +41,9 @@ COUNTED_BYTES_MAX: Final = 12 << 20
 LOADED_BYTES_MAX: Final = 48 << 20
 LOADED_CONTRACTS_MAX: Final = 192
 """Each has an entry table of four bytes and more for each byte of its code."""
+
+Hot = tuple[int, ...] | None
+"""JUMPDESTs to compile, and 0 for the begin; None for the whole contract."""
 
 
 class BackgroundTier:
@@ -56,6 +65,8 @@ class BackgroundTier:
         self._metrics = metrics
         self._level = level
         self._dump = dump
+        self._foresight = Foresight(self._fork, level, store, compiler, metrics)
+        store.warm_up(self._fork)
         self._lock = threading.Lock()
         self._profiles: dict[int, Profile] = {}
         """By the identity of the code."""
@@ -70,9 +81,16 @@ class BackgroundTier:
         if profile.count_call():
             self._look(code, profile)
         table = profile.table
-        if table is not None and table.is_compiled:
+        if table is None:
+            return None
+        if table.is_compiled:
             self._metrics.count_entered()
-        return table
+            return table
+        return None if profile.counts_in_vain else table
+
+    def foresee(self, code_hash: Hash32, code: bytes) -> None:
+        """A contract with this code was created."""
+        self._foresight.add(code_hash, code)
 
     def _begin_profile(self, code: Code) -> Profile:
         """Have a profile of the code for as long as the code is there."""
@@ -115,14 +133,19 @@ class BackgroundTier:
             return
         profile.keep_counts(counts)
         least = max(1, weight // HOT_SHARE)
-        hot = [pc for pc, index in table.jumpdests().items() if recent.get(index, 0) >= least]
+        heat = {pc: n for pc, index in table.jumpdests().items() if (n := recent.get(index, 0)) >= least}
+        if weight >= SPREAD_JUMPS and 2 * sum(heat.values()) < weight and not profile.has_whole:
+            profile.find_spread()
+            self._submit(code, profile, table, None)
+            return
+        hot = [*heat]
         if profile.calls >= CALLS_WORTH_COMPILING and profile.rounds == 0:
             hot.append(0)
-        if not hot:
-            return
-        self._submit(code, profile, table, tuple(hot))
+        if hot:
+            self._submit(code, profile, table, tuple(hot))
 
-    def _submit(self, code: Code, profile: Profile, table: EntryTable, hot: tuple[int, ...]) -> None:
+    def _submit(self, code: Code, profile: Profile, table: EntryTable, hot: Hot) -> None:
+        """Queue what is hot: None for the whole contract, nothing to look into the cache only."""
         profile.set_waiting(True)  # before the compiler's thread can set it back
         if not self._compiler.submit(
             lambda: self._prepare(code, profile, table, hot),
@@ -132,7 +155,7 @@ class BackgroundTier:
 
     # In the compiler's thread
 
-    def _prepare(self, code: Code, profile: Profile, table: EntryTable, hot: tuple[int, ...]) -> CompileRequest | None:
+    def _prepare(self, code: Code, profile: Profile, table: EntryTable, hot: Hot) -> CompileRequest | None:
         """Install what the cache has; what must be compiled besides."""
         wanted: CompileRequest | None = None
         try:
@@ -141,8 +164,16 @@ class BackgroundTier:
             profile.set_waiting(wanted is not None)
         return wanted
 
-    def _wanted(self, code: Code, profile: Profile, table: EntryTable, hot: tuple[int, ...]) -> CompileRequest | None:
+    def _wanted(self, code: Code, profile: Profile, table: EntryTable, hot: Hot) -> CompileRequest | None:
         code_hash = profile.code_hash_of(code)
+        if hot != () and not profile.has_whole:
+            found = self._store.get(code_hash, self._fork, whole_kind(self._level))
+            if found is not None:
+                profile.take_whole()
+                self._install(profile, table, found)
+                hot = () if hot is None else hot
+        if hot is None:
+            return CompileRequest(self._fork, self._level, code.bytes, None)
         while not profile.is_finished:
             found = self._store.get(code_hash, self._fork, self._kind(profile))
             if found is None:
@@ -169,11 +200,14 @@ class BackgroundTier:
             self._metrics.count_failed()
             profile.fail(may_retry=reason == WORKER_LOST)
         else:
-            code_hash, kind = profile.code_hash_of(code), self._kind(profile)
+            if request.hot is None:
+                profile.take_whole()
+            code_hash = profile.code_hash_of(code)
+            kind = whole_kind(self._level) if request.hot is None else self._kind(profile)
             self._metrics.count_compiled()
             self._store.put(code_hash, self._fork, kind, found)
             if self._dump is not None:
-                text = compile_ir(code.bytes, self._fork, frozenset(request.hot)).ir
+                text = compile_ir(code.bytes, self._fork, request.hot).ir
                 self._dump.write(code, code_hash, self._fork, kind, text, self._level)
             self._install(profile, table, found)
 

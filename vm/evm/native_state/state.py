@@ -108,7 +108,7 @@ class NativeState:
     def begin(self, hashes: tuple[Hash32, ...]) -> None:
         """Another execution, of a transaction with these blob hashes."""
         if self._knows_hashes:
-            self.view[_HASHES : StateBlock.END] = bytes(StateBlock.END - _HASHES)
+            self.view[_HASHES : StateBlock.DIGESTS] = bytes(StateBlock.DIGESTS - _HASHES)
             self._knows_hashes = False
         if hashes or self.header[_BLOB_COUNT]:
             self._blob_hashes = b"".join((bytes(32), *(digest[::-1] for digest in hashes)))

@@ -44,7 +44,7 @@ _SYMBOLS: Final[dict[str, str]] = {
     "add_modulo": _TERNARY,
     "multiply_modulo": _TERNARY,
     "expand": "declare i64 @{name}(ptr, i64, i64)\n",
-    "keccak256": "declare i256 @{name}(ptr, i64)\n",
+    "digest": "declare i256 @{name}(ptr, ptr, i64)\n",
     "copy_padded": "declare void @{name}(ptr, ptr, i64, i64, i64)\n",
     "load_padded": "declare i256 @{name}(ptr, i64, i64)\n",
     "append_log": "declare ptr @{name}(ptr, i64, ptr, i64)\n",

@@ -6,6 +6,7 @@ from vm.evm.routines.division import function, join, limb, product
 from vm.ir.builder import Builder
 
 _IR = """
+declare i64 @llvm.fshr.i64(i64, i64, i64)
 declare {i256, i1} @llvm.uadd.with.overflow.i256(i256, i256)
 
 define internal i256 @add_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind {
@@ -42,6 +43,13 @@ single:
   %single.r = call i256 @modulo(i256 %low, i256 %m)
   ret i256 %single.r
 check:
+  %m.top = lshr i256 %m, 192
+  %is.wide = icmp ne i256 %m.top, 0
+  br i1 %is.wide, label %wide, label %narrow
+wide:
+  %wide.r = call i256 @reduce_wide(i256 %high, i256 %low, i256 %m)
+  ret i256 %wide.r
+narrow:
   br i1 %tiny, label %zero, label %double
 zero:
   ret i256 0
@@ -137,6 +145,44 @@ def _multiply_wide() -> str:
     return function("{i256, i256} @multiply_wide(i256 %a, i256 %b)", b, "alwaysinline")
 
 
+def _reduce_wide() -> str:
+    """(high * 2**256 + low) modulo m, for m of four limbs: shifted limb by limb, since a shift of a whole word by an
+    unknown amount goes through memory, and without a loop.
+    """
+    b = Builder()
+    b.place("entry")
+    m = [limb(b, "%m", i) for i in range(4)]
+    n = [limb(b, word, i) for word in ("%low", "%high") for i in range(4)]
+    s = b.let(f"call i64 @llvm.ctlz.i64(i64 {m[3]}, i1 true)")
+
+    def shifted(limbs: list[str]) -> list[str]:
+        pairs = zip(limbs, ["0", *limbs], strict=False)
+        return [b.let(f"call i64 @llvm.fshl.i64(i64 {upper}, i64 {lower}, i64 {s})") for upper, lower in pairs]
+
+    d, u = shifted(m), shifted([*n, "0"])
+    divisor = join(b, d)
+    v = b.let(f"call i64 @reciprocal_wide(i64 {d[3]}, i64 {d[2]})")
+
+    def step(rest: str, below: str) -> str:
+        pair = b.let(f"call {{i64, i256}} @wide_step(i256 {rest}, i64 {below}, i256 {divisor}, i64 {v})")
+        return b.let(f"extractvalue {{i64, i256}} {pair}, 1")
+
+    whole, over = join(b, u[4:8]), join(b, u[5:])
+    b.branch(b.let("icmp ult i256 %high, %m"), "reduced", "above")
+    b.place("above")
+    first = step(over, u[4])
+    b.go("reduced")
+    b.place("reduced")
+    rest = b.choose("i256", [(whole, "entry"), (first, "above")])
+    for below in reversed(u[:4]):
+        rest = step(rest, below)
+    r = [limb(b, rest, i) for i in range(4)]
+    pairs = zip([*r[1:], "0"], r, strict=True)
+    lowered = [b.let(f"call i64 @llvm.fshr.i64(i64 {upper}, i64 {lower}, i64 {s})") for upper, lower in pairs]
+    b.do(f"ret i256 {join(b, lowered)}")
+    return function("i256 @reduce_wide(i256 %high, i256 %low, i256 %m)", b, "alwaysinline")
+
+
 def ir() -> str:
     """`@add_modulo`, `@multiply_modulo` and `@power`."""
-    return _multiply_wide() + _IR
+    return _multiply_wide() + _reduce_wide() + _IR
