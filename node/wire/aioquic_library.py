@@ -31,7 +31,7 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
-from node.auth.tls import TlsFiles
+from node.auth.certificate import TlsFiles
 from node.wire.initial import VERSION_1
 from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from importlib import import_module, metadata
 from typing import Any, NamedTuple, Protocol
 
-from node.auth.tls import TlsFiles
+from node.auth.certificate import TlsFiles
 from node.ops.errors import LibraryMissing
 from node.wire.limits import WireLimits
 

@@ -24,7 +24,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
-from node.auth.tls import TlsFiles
+from node.auth.certificate import TlsFiles
 from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 from zvmd.frames import ALPN

@@ -12,7 +12,8 @@ import pytest
 import uvloop
 import websockets
 
-from node.auth.tls import TlsFiles, load_or_create_certificate
+from node.auth.certificate import TlsFiles
+from node.auth.tls import load_or_create_certificate
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import open_socket, serve_http
 from node.rpc.limits import RpcLimits
