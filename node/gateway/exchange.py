@@ -38,7 +38,7 @@ class Phase(Enum):
     RECEIVING = auto()
     """The rest of a request."""
     ANSWERING = auto()
-    """An answer that is being made."""
+    """An answer that is being made, or that the peer has not taken: the link has a time for that."""
     IDLE = auto()
     """Another request."""
 
@@ -164,7 +164,7 @@ class HttpExchange:
         link, limits, before = self._link, self._limits, self._phase
         if not link.is_open:
             return
-        if self._task is not None:
+        if self._task is not None or link.is_behind:
             self._phase, seconds = Phase.ANSWERING, limits.answer_s
         elif self._plan is not None or self._parser.has_begun:
             self._phase, seconds = Phase.RECEIVING, limits.request_s
@@ -270,6 +270,7 @@ class HttpExchange:
 
     def _refuse(self, refusal: HttpRefusal) -> None:
         """Refuse the request that is under way or could not be read, and close."""
+        self._parts, self._size = [], 0
         self._give(refusing(refusal, ALLOW if refusal.status == 405 else b"", closes=True))
 
     def _upgrade(self, plan: Plan) -> None:

@@ -202,12 +202,18 @@ class WebSocketLine:
 
     @property
     def _is_blocked(self) -> bool:
+        """Whether what was received has to wait, for others' turns if for nothing else."""
+        return self._turn is not None or self._is_waiting
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether the peer has to wait for answers, or to take them."""
         session, limits = self._session, self._limits
         is_full = (
             session.unanswered >= limits.messages_unanswered_max
             or session.unanswered_bytes >= limits.messages_unanswered_bytes_max
         )
-        return self._turn is not None or self._link.is_behind or is_full
+        return self._link.is_behind or is_full
 
     def _next_turn(self) -> None:
         self._turn = None
@@ -240,8 +246,11 @@ class WebSocketLine:
         except NodeBusy as busy:
             self._close(CloseCode.TRY_AGAIN_LATER, str(busy)[:100])
             return
-        is_partial = bool(self._parts) or waiting > 0
-        if is_partial != self._is_partial or not is_partial:
+        is_waiting = self._is_waiting
+        is_partial = not is_waiting and (bool(self._parts) or waiting > 0)
+        if is_waiting:
+            self._link.allow(self._limits.answer_s)
+        elif is_partial != self._is_partial or not is_partial:
             self._link.allow(self._limits.request_s if is_partial else self._limits.ping_every_s)
         self._is_partial = is_partial
         self._link.read(not self._is_blocked or len(self._received) < SMALL_BYTES)

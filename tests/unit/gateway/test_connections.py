@@ -323,6 +323,18 @@ def test_large_answers_wait_for_their_reader_one_at_a_time() -> None:
     tried(work, backend=Generous(), rpc=RpcLimits())
 
 
+def test_a_request_that_waits_for_the_reader_of_the_answer_before_it_is_not_late() -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        client = await Client.of(gateway)
+        client.send(post(body=SLOW) + post())
+        await until(lambda: service.held.bound()[0] > 0)
+        await asyncio.sleep(0.8)
+        assert [(await client.answer()).status for _ in range(2)] == [200, 200]
+        assert not await client.is_closed()
+
+    tried(work, HttpLimits(request_s=0.2, look_every_s=0.05), Generous(), rpc=RpcLimits())
+
+
 def test_a_client_that_goes_on_sending_still_reads_why_it_was_refused() -> None:
     """Closing at once would discard the answer with the rest of the body."""
 

@@ -118,6 +118,9 @@ REFUSED = {
     "bare line feeds only": Case(get().replace(b"\r\n", b"\n"), (400,), True),
     "one bare line feed": Case(get(b"A: b\nContent-Length: 3"), (400,), True),
     "a bare carriage return": Case(get(b"A: b\rContent-Length: 3"), (400,), True),
+    "a coding behind a carriage return": Case(
+        post(b"A: \rxTransfer-Encoding: chunked", body=b"1\r\nA\r\n0\r\n\r\n", length=False), (400,), True
+    ),
     "NUL": Case(get(b"A: b\0"), (400,), True),
     "a folded header": Case(get(b"A: b", b" c"), (400,), True),
     "a first header that is folded": Case(get(host=b" Host: localhost"), (400,), True),
@@ -150,6 +153,9 @@ REFUSED = {
     "no chunk size": Case(in_chunks(b"\r\n0\r\n\r\n"), (400,), True),
     "a chunk size of letters": Case(in_chunks(b"xyz\r\n"), (400,), True),
     "a chunk size with a sign": Case(in_chunks(b"+3\r\n[] \r\n0\r\n\r\n"), (400,), True),
+    "a chunk size with an underscore": Case(in_chunks(b"0_0\r\n\r\n"), (400,), True),
+    "a carriage return before a chunk size": Case(in_chunks(b"\r0\r\n\r\n"), (400,), True),
+    "a line feed in a trailer": Case(in_chunks(b"0\r\nbad\ntrailer: a\r\n\r\n"), (400,), True),
     "a chunk size with 0x": Case(in_chunks(b"0x3\r\n[] \r\n0\r\n\r\n"), (400,), True),
     "a space behind a chunk size": Case(in_chunks(b"3 \r\n[] \r\n0\r\n\r\n"), (400,), True),
     "a chunk size of many digits": Case(in_chunks(b"0" * 20 + b"3\r\n[] \r\n0\r\n\r\n"), (400,), True),

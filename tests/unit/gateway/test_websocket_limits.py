@@ -230,6 +230,25 @@ def test_no_more_is_read_than_can_be_answered() -> None:
     tried(work, HttpLimits(messages_unanswered_bytes_max=200_000), backend)
 
 
+def test_a_message_that_waits_for_answers_before_it_is_not_late_and_its_peer_not_silent() -> None:
+    backend = Held()
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway)
+        last = frame(TEXT, CALL)
+        peer.send(frame(TEXT, SLOW) + last[:-3])
+        await until(lambda: backend.begun > 0)
+        await asyncio.sleep(1.0)
+        backend.free.set()
+        assert json.loads((await peer.frame()).data)["result"] == "0x2a"
+        peer.send(last[-3:])
+        assert json.loads((await peer.frame()).data)["result"] == "0x7a69"
+        peer.writer.close()
+
+    limits = HttpLimits(request_s=0.2, look_every_s=0.05, ping_every_s=0.2, messages_unanswered_max=1)
+    tried(work, limits, backend)
+
+
 def test_answers_come_whole_and_in_any_number_once_they_are_read() -> None:
     async def work(gateway: Gateway, service: RpcService) -> None:
         peer = await Peer.of(gateway)
