@@ -12,7 +12,7 @@ from storage.blocks.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIO
 from storage.idempotency import ANSWERS_MAX
 from storage.index.file import CACHE_KIB, READERS_MAX
 from storage.index.follower import REMEMBERED_MAX
-from storage.io.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
+from storage.io.kv.port import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
 from storage.store import Store
 from storage.wal.writer import MAX_PENDING
@@ -43,7 +43,7 @@ def limit_usage(
         "cached slots": (slots, 2 * SLOT_CACHE_ENTRIES),
         "cached code bytes": (code, CODE_CACHE_BYTES),
         "unindexed rows": (store.follower.rows_in_memory, REMEMBERED_MAX),
-        "leveldb bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
+        "state store bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
         "sqlite bytes": (None, (READERS_MAX + 1) * CACHE_KIB * 1024),
         **others(),
     }

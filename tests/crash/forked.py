@@ -303,7 +303,7 @@ PATIENCE_SECONDS = 4.0
 FIRST_START = ("open.genesis", "open.stamp", "file.replace")
 ONCE = (
     "open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "index.destroy", "ballast",
-    "wal.prune",
+    "wal.prune", "migrate.",
 )  # fmt: skip
 
 
@@ -316,6 +316,8 @@ def prepare(point: str, directory: Path) -> bool:
             return bool(prune_data_directory(directory, fresh=True, dry_run=True).paths)
         except PruneRefused:
             return False
+    if point.startswith("migrate."):
+        return (directory / layout.STATE).exists()
     if point.startswith("export.restore") and not list((directory / layout.EXPORTS).glob("*.snap")):
         return False
     if point.startswith(("open.quarantined", "export.restore", "recovery.block")):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import hmac
+import mmap
+import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache as cached
@@ -71,7 +73,25 @@ def _linker() -> Any:
 
 @cached
 def _made_linker() -> Any:
-    return llvm.create_lljit_compiler(_new_target_machine(OPTIMISED))
+    _require_executable_memory()
+    # Its other linker maps each section by itself, and aborts the process where two come to lie too far apart to refer
+    # to each other. This one maps an object as a whole.
+    return llvm.create_lljit_compiler(_new_target_machine(OPTIMISED), use_jit_link=True)
+
+
+def _require_executable_memory() -> None:
+    """Raise `NativeCodeUnavailable` where memory may not become executable: the linker would abort the process."""
+    page = mmap.mmap(-1, mmap.PAGESIZE)
+    first = ctypes.c_char.from_buffer(page)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        wanted = mmap.PROT_READ | mmap.PROT_EXEC
+        if libc.mprotect(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(mmap.PAGESIZE), wanted):
+            reason = os.strerror(ctypes.get_errno())
+            raise NativeCodeUnavailable(f"memory cannot be made executable: {reason}")
+    finally:
+        del first
+        page.close()
 
 
 def target_machine(level: int = OPTIMISED) -> Any:
@@ -89,7 +109,7 @@ def _new_target_machine(level: int) -> Any:
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
         opt=level,
-        reloc="pic",  # others make the loader abort the process
+        reloc="pic",  # other code has to lie near what it calls
         codemodel="default",
     )
 
