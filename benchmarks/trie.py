@@ -21,7 +21,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the folder of this 
 from trie import HexaryTrie  # type: ignore[attr-defined]  # noqa: E402
 
 from chain.hashing import EMPTY_ROOT, keccak256  # noqa: E402
-from storage.io.kv import LevelStore, open_leveldb  # noqa: E402
+from storage.io.kv.engines import LEVELDB, open_store_at  # noqa: E402
+from storage.io.kv.store import DiskStore  # noqa: E402
 from storage.state.keys import ACCOUNT_NODE  # noqa: E402
 from storage.state.trie import BranchCache, NodeMap, TrieCommitter  # noqa: E402
 
@@ -105,7 +106,7 @@ def compare(
     return stored, root
 
 
-def per_block(database: LevelStore, keys: list[bytes], root: bytes, rng: random.Random) -> None:
+def per_block(database: DiskStore, keys: list[bytes], root: bytes, rng: random.Random) -> None:
     """Print the cost of a block's commit over LevelDB for few and many touched keys."""
 
     def load(path: str) -> bytes | None:
@@ -145,7 +146,7 @@ def main() -> None:
     first_keys: list[bytes] = [keccak256(n.to_bytes(4, "big")) for n in range(arguments.keys)]
     stored, root = compare(rng, list(first_keys), arguments.batches, arguments.batch_size)
     with tempfile.TemporaryDirectory() as directory:
-        database = open_leveldb(Path(directory))
+        database = open_store_at(Path(directory), LEVELDB)
         database.write({ACCOUNT_NODE + path.encode(): node for path, node in stored.items()}, ())
         del stored
         per_block(database, first_keys, root, rng)

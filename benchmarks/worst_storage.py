@@ -17,7 +17,7 @@ from chain.forks import Fork
 from chain.hashing import keccak256
 from chain.state import Account, StateDelta
 from chain.types import Address, Hash32
-from storage.io.kv import open_leveldb
+from storage.io.kv.engines import LEVELDB, open_store_at
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from tests.unit.vm.programs import CALLER, TARGET, World, code
@@ -120,7 +120,7 @@ def forget(path: Path) -> None:
 def measure(path: Path, name: str, program: bytes, machine: Machine) -> Iterator[ColdResult]:
     """The program over the store, opened anew; where it writes, once more with the store's own part."""
     forget(path)
-    kv = open_leveldb(path)
+    kv = open_store_at(path, LEVELDB)
     try:
         store = StateStore(kv)
         journal = Journal(WithCode(store.view(0), program), Fork.OSAKA)
@@ -150,7 +150,7 @@ def cold_results(machine: Machine, rounds: int = 5) -> Iterator[ColdResult]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state"
         path.mkdir()
-        kv = open_leveldb(path)
+        kv = open_store_at(path, LEVELDB)
         store = StateStore(kv)
         store.apply(0, genesis())
         kv.write(*store.checkpoint_batch(store.freeze()))

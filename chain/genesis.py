@@ -60,6 +60,8 @@ class Genesis:
     """Wei per gas; None means `INITIAL_BASE_FEE` from London on."""
     excess_blob_gas: int | None = None
     blob_gas_used: int | None = None
+    dev_version: int = 0
+    """Which version of the genesis of development chains this is; 0: of none, or made before versions were recorded."""
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Genesis:
@@ -83,6 +85,7 @@ class Genesis:
             base_fee=_optional_number(document, "baseFeePerGas"),
             excess_blob_gas=_optional_number(document, "excessBlobGas", UINT64_MAX),
             blob_gas_used=_optional_number(document, "blobGasUsed", UINT64_MAX),
+            dev_version=_number(document, "devVersion", 0, UINT64_MAX),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -106,6 +109,8 @@ class Genesis:
             "blobGasUsed": self.blob_gas_used,
         }
         document |= {key: hex(value) for key, value in optional.items() if value is not None}
+        if self.dev_version:
+            document["devVersion"] = hex(self.dev_version)
         document["alloc"] = {
             "0x" + address.hex(): _account_to_json(self.alloc[address]) for address in sorted(self.alloc)
         }

@@ -92,6 +92,8 @@ class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 4433
+    library: Literal["qh3", "aioquic"] = "qh3"
+    """What the listener speaks QUIC with; clients need not know. aioquic comes with ``zvmd[aioquic]``."""
 
 
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,8 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     segment_size_bytes: Annotated[int, Meta(ge=64 * 1024, le=2**32, multiple_of=4096)] = 64 * 1024 * 1024
     """A multiple of the page size; the file is allocated at once."""
+    engine: Literal["auto", "leveldb", "rocksdb"] = "auto"
+    """The engine of the state store of a new data directory; ``auto``: LevelDB where its package is, else RocksDB."""
     checkpoint_blocks: Count = 256
     checkpoint_seconds: Interval = 5.0
     block_deltas: Literal["auto", "on", "off"] = "auto"

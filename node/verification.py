@@ -14,9 +14,12 @@ from storage.blocks.chaindata import ChainData, wrong_blocks
 from storage.checkpoint import Checkpoint, last_checkpoint
 from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
+from storage.directory.stamp import read_stamp
+from storage.directory.swap import settle
 from storage.errors import SnapshotLost
 from storage.io.files import FileSystem
-from storage.io.kv import KeyValueStore, open_leveldb
+from storage.io.kv import KeyValueStore
+from storage.io.kv.engines import open_store_at
 from storage.preflight import looked_over
 from storage.sessions.files import SessionFiles
 from storage.sessions.records import SESSION_TYPES, SnapshotFile, decode_session
@@ -24,6 +27,7 @@ from storage.sessions.shelf import SessionShelf
 from storage.state.reader import StateView
 from storage.state.store import StateStore
 from storage.wal import Record, inspect
+from storage.wal.unknown import is_known
 
 
 @dataclass(slots=True)
@@ -37,17 +41,22 @@ class Report:
 def verify_data_directory(data_dir: Path) -> Report:
     """Check everything in the directory of a stopped node.
 
-    Raises `DataDirectoryLocked` if a node runs there, `StateStoreRefused` if LevelDB does not open.
+    Raises `DataDirectoryLocked` if a node runs there, `DataDirectoryDamaged`, `StoreTooNew`, and `StateStoreRefused` if
+    the state store does not open.
     """
     fs = looked_over(data_dir, unused=True)
     lock = DirectoryLock(fs)
     report = Report()
     try:
+        engine = read_stamp(fs).engine
         findings = list(inspect(fs, layout.WAL))
+        for finding in findings:
+            finding.refuse_later_version()
         report.problems += [f"{f.path} {f.offset:#x} {f.verdict}: {f.detail}" for f in findings if not f.sound]
         records = [finding.record for finding in findings if finding.record is not None]
         report.lines.append(f"log: {len(records)} records")
-        kv = open_leveldb(data_dir / layout.STATE)
+        settle(fs, engine)
+        kv = open_store_at(data_dir / layout.STATE, engine)
         try:
             checkpoint = last_checkpoint(kv)
             _verify_sessions(fs, kv, checkpoint, records, report)
@@ -77,7 +86,7 @@ def _verify_sessions(
     if checkpoint is not None:
         shelf.load(kv, lsn)
     for record in records:
-        if record.lsn > lsn and record.type in SESSION_TYPES:
+        if record.lsn > lsn and record.type in SESSION_TYPES and is_known(record):
             session, change = decode_session(record.type, record.payload)
             shelf.put(session, change, record.lsn)
     files = SessionFiles(fs)

@@ -19,11 +19,13 @@ from typing import NamedTuple
 from chain.genesis import Genesis
 from storage.directory import layout
 from storage.directory.identity import read_genesis
-from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, WalPruned
+from storage.directory.stamp import raise_stamp, raised, read_stamp, write_stamp
+from storage.errors import DataDirectoryDamaged, DataDirectoryUnusable, ExportDamaged, StoreTooNew, WalPruned
 from storage.export import exports, founding_export, read_header
 from storage.io.atomic import write_atomically
 from storage.io.failures import reading
 from storage.io.files import FileSystem, RealFs, parent_of
+from storage.io.kv.engines import default_engine, is_installed
 from storage.preflight import looked_over
 from storage.sessions.files import session_files
 from storage.wal import Wal, WalIdentity, inspect
@@ -64,22 +66,34 @@ def _genesis(fs: FileSystem) -> Genesis:
 def write_backup(source: Path, target: Path) -> Manifest:
     """Copy a data directory, in use or not, to a new one.
 
-    Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StorageUnreadable`, and `DataDirectoryLocked` if another
-    process uses the new one.
+    Raises `DataDirectoryDamaged`, `DataDirectoryUnusable`, `StoreTooNew`, `StorageUnreadable`, and
+    `DataDirectoryLocked` if another process uses the new one, which is left as it was.
     """
     fs, to = looked_over(source), RealFs(target)
     genesis = _genesis(fs)
+    read_stamp(fs)
     to.makedirs("")
     lock = to.lock("")
     try:
-        return _write(fs, to, genesis)
+        if to.listdir(""):
+            raise DataDirectoryUnusable(f"{target} is not empty")
+        try:
+            return _write(fs, to, genesis)
+        except BaseException:
+            _empty(to)
+            raise
     finally:
         lock.release()
 
 
+def _empty(fs: RealFs) -> None:
+    """Remove what an unfinished copy left."""
+    for name in fs.listdir(""):
+        left = fs.root / name
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 def _write(fs: RealFs, to: RealFs, genesis: Genesis) -> Manifest:
-    if to.listdir(""):
-        raise DataDirectoryUnusable(f"{to.root} is not empty")
     mark = read_mark(fs, layout.WAL, identity_of(genesis))
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
@@ -97,7 +111,11 @@ def _write(fs: RealFs, to: RealFs, genesis: Genesis) -> Manifest:
     if founding and founding not in digests:
         raise WalPruned(f"{founding}, which the pruned log begins with, is gone")
     lsn = mark.durable_lsn if mark else 0
-    last = max((f.record.lsn for f in inspect(to, layout.WAL) if f.record is not None and f.sound), default=0)
+    last = 0
+    for finding in inspect(to, layout.WAL):
+        finding.refuse_later_version()
+        if finding.record is not None and finding.sound:
+            last = finding.record.lsn
     if last < lsn:
         raise DataDirectoryDamaged(f"the copied log ends at LSN {last}, but LSN {lsn} was durable")
     manifest = Manifest(lsn or last, digests)
@@ -144,14 +162,17 @@ def _copy(fs: FileSystem, to: FileSystem, path: str) -> str:
 
 
 def read_manifest(backup: Path) -> Manifest:
-    """Check every file of a backup against its digest. Raises `ExportDamaged`."""
+    """Check every file of a backup against its digest. Raises `ExportDamaged`, `StoreTooNew`."""
     fs = looked_over(backup)
     try:
-        manifest = Manifest(**json.loads(fs.read_file(MANIFEST)))
-    except (OSError, ValueError, TypeError) as error:
+        document = json.loads(fs.read_file(MANIFEST))
+        if int(document["version"]) > VERSION:
+            raise StoreTooNew(f"{backup} has version {document['version']}; this program reads {VERSION}")
+        manifest = Manifest(**document)
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise ExportDamaged(f"{backup} is not a complete backup: {error}") from None
     if manifest.version != VERSION:
-        raise ExportDamaged(f"{backup} has version {manifest.version}; this program reads {VERSION}")
+        raise ExportDamaged(f"{backup} has version {manifest.version}; there is none before {VERSION}")
     for path, expected in manifest.digests.items():
         if not fs.exists(path) or _digest(backup / path) != expected:
             raise ExportDamaged(f"{path} of the backup is not what was written")
@@ -166,29 +187,29 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def restore_backup(backup: Path, target: Path, until: int | None = None) -> int:
+def restore_backup(backup: Path, target: Path, program: str, until: int | None = None) -> int:
     """Make a data directory from a backup; returns its last LSN.
 
-    ``until``: the last log record to be taken over. History then goes on from there, in a log of its own. The state is
-    restored from the export if it is not later than that, else replayed, by the first start. Raises `ExportDamaged`,
-    `DataDirectoryUnusable`, `WalPruned`, and `DataDirectoryLocked` if another restore to the same place is under way.
+    ``program`` is the version that runs; ``until`` the last log record to be taken over. History then goes on from
+    there, in a log of its own. The state is restored from the export if it is not later than that, else replayed, by
+    the first start. Raises `ExportDamaged`, `DataDirectoryUnusable`, `WalPruned`, `WalCorrupt`, `StoreTooNew`, and
+    `DataDirectoryLocked` if another restore to the same place is under way.
     """
     manifest = read_manifest(backup)
+    read_stamp(RealFs(backup))
     if target.exists() and any(target.iterdir()):
         raise DataDirectoryUnusable(f"{target} is not empty")
     unfinished = RealFs(target.with_name(f"{target.name}.restoring"))
     unfinished.makedirs("")
     lock = unfinished.lock("")  # another restore to the same place may be under way
     try:
-        for name in unfinished.listdir(""):
-            left = unfinished.root / name
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        return _restore(manifest, RealFs(backup), unfinished, target, until)
+        _empty(unfinished)
+        return _restore(manifest, RealFs(backup), unfinished, target, program, until)
     finally:
         lock.release()
 
 
-def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: int | None) -> int:
+def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, program: str, until: int | None) -> int:
     to.makedirs(layout.WAL)
     to.makedirs(layout.EXPORTS)
     for path in manifest.digests:
@@ -202,11 +223,19 @@ def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: in
         raise WalPruned(f"LSN {until} was pruned: the log goes on from {founding}, which ends at LSN {lsn}")
     if until is not None:
         to.rename(layout.WAL, WHOLE)
-    log = Wal.open(to, layout.WAL if until is None else WHOLE, identity, witness_lsn=manifest.lsn)
+    log = Wal.open(
+        to,
+        layout.WAL if until is None else WHOLE,
+        identity,
+        witness_lsn=manifest.lsn,
+        read_from=0,
+        before_change=lambda: raise_stamp(to, program),
+    )
     reached = log.durable_lsn
     if until is not None:
         reached = _take_over(to, log, identity, until)
     log.close()
+    _choose_engine(to, program)
     shutil.rmtree(to.root / WHOLE, ignore_errors=True)
     to.sync_directory("")
     if target.exists():
@@ -214,6 +243,13 @@ def _restore(manifest: Manifest, fs: RealFs, to: RealFs, target: Path, until: in
     to.root.rename(target)
     RealFs(target.parent).sync_directory("")
     return reached
+
+
+def _choose_engine(fs: FileSystem, program: str) -> None:
+    """The first start makes the state store: of the engine it had, or of one that is installed here."""
+    stamp = read_stamp(fs)
+    if not is_installed(stamp.engine):
+        write_stamp(fs, raised(stamp, program)._replace(engine=default_engine()))
 
 
 def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> int:
@@ -225,10 +261,11 @@ def _take_over(fs: FileSystem, log: Wal, identity: WalIdentity, until: int) -> i
         fs.makedirs(layout.WAL)
         begin_pruned(fs, layout.WAL, identity, beginning)
     part = Wal.open(fs, layout.WAL, identity)
-    for record in log.records():
+    for record in log.records(unknown=True):
         if record.lsn > until:
             break
-        lsn = part.append(record.type, record.payload, optional=bool(record.flags & OPTIONAL))
+        optional = bool(record.flags & OPTIONAL)
+        lsn = part.append(record.type, record.payload, optional=optional, schema=record.schema)
         assert lsn == record.lsn
         if lsn % 1000 == 0:
             part.flush()

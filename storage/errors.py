@@ -21,7 +21,9 @@
         ├── WalClosed              wal.closed
         ├── InvalidRecord          wal.record           exit 65: a record's payload does not decode
         ├── StateRootMismatch      state.root_mismatch  exit 66: replay reached another state root
-        ├── StateStoreRefused      store.refused        exit 65: LevelDB does not open, and nobody else has it
+        ├── MigrationRefused       store.migration      the state store keeps its engine
+        ├── EngineMissing          store.engine         exit 78: the package of the state store's engine is not there
+        ├── StateStoreRefused      store.refused        exit 65: it does not open, and nobody else has it
         ├── StateStoreCorrupt      store.corrupt        exit 65: a checksum or hash is wrong
         ├── StateStoreWriteFailed  store.write          exit 70: end the process, recover at start
         ├── StateUnavailable       state.unavailable    the state of that block is not kept
@@ -133,7 +135,7 @@ class StoreTooNew(StorageError):
 
     code = "store.too_new"
     exit_code = EXIT_TOO_NEW
-    hint = "start the version that wrote this data directory, or a later one"
+    hint = "start the version that wrote this data directory, or a later one; its file FORMAT names the version"
 
 
 class WalCorrupt(StorageError):
@@ -214,8 +216,23 @@ class StateRootMismatch(StorageError):
     hint = "start the version that wrote the block (see its VM fingerprint) and report this"
 
 
+class MigrationRefused(StorageError):
+    """The state store was not moved to another engine. Nothing was changed."""
+
+    code = "store.migration"
+    hint = "start the node once and stop it; `zvmd verify` looks at the data directory"
+
+
+class EngineMissing(StorageError):
+    """The package that brings the state store's engine is not installed. Nothing was changed."""
+
+    code = "store.engine"
+    exit_code = EXIT_CONFIG
+    hint = "install plyvel for leveldb, rocksdict for rocksdb; `zvmd migrate-store` changes a directory's engine"
+
+
 class StateStoreRefused(StorageError):
-    """LevelDB does not open: its files are damaged."""
+    """The state store does not open: its files are damaged."""
 
     code = "store.refused"
     exit_code = EXIT_CORRUPT

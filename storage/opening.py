@@ -30,7 +30,7 @@ from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
 from storage.directory.identity import open_genesis
 from storage.directory.notes import read_note, remove_note
-from storage.directory.stamp import take_directory
+from storage.directory.stamp import engine_of, raise_stamp, take_directory
 from storage.errors import (
     CheckpointBroken,
     DataDirectoryLocked,
@@ -50,7 +50,9 @@ from storage.index.index import Index, destroy, refuse_if_held
 from storage.io.failpoints import reach
 from storage.io.failures import starting, writing
 from storage.io.files import FileSystem, RealFs
-from storage.io.kv import KeyValueStore, open_leveldb, unused
+from storage.io.kv import KeyValueStore
+from storage.io.kv.engines import default_engine, open_store_at
+from storage.io.kv.store import unused
 from storage.preflight import looked_over
 from storage.replay import Recovery, Replay, recover
 from storage.store import Store
@@ -69,6 +71,8 @@ class StoreOptions:
 
     data_dir: Path
     migrations: Path
+    program: str
+    """The version that runs."""
     segment_size_bytes: int = 64 * 2**20
     retention_blocks: int | None = None
     """Blocks whose state stays readable; None: all."""
@@ -77,6 +81,8 @@ class StoreOptions:
     index_url: str = ""
     """Database of the index; empty: SQLite in the data directory."""
     deltas: Deltas = Deltas.AUTO
+    engine: str = ""
+    """Engine of the state store of a new directory; empty: `storage.io.kv.engines.default_engine`."""
     settings: ChainSettings = field(default_factory=ChainSettings)
     """What holds for each setting of the chain that no record has changed."""
 
@@ -98,13 +104,12 @@ class Opened(NamedTuple):
 
 def open_directory(
     options: StoreOptions,
-    program: str,
     decide: Callable[[Genesis | None], Genesis],
     replay_over: Callable[[Store, Genesis], Replay],
 ) -> Opened:
     """Bring the chain in a data directory up to the end of its log, or begin a new one there: a start, all of it.
 
-    ``program`` is the version that runs. ``decide`` is asked about the stored genesis, see `open_genesis`;
+    ``decide`` is asked about the stored genesis, see `open_genesis`;
     ``replay_over`` makes the function that runs the blocks of the log again over a store.
 
     Raises `EntryUnusable`, `DataDirectoryLocked`, `DataDirectoryUnusable`, `DataDirectoryDamaged`, `StoreTooNew`,
@@ -114,9 +119,11 @@ def open_directory(
     path = os.fspath(options.data_dir)
     if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):  # noqa: PTH112 - raises nothing
         raise DataDirectoryUnusable(f"{path} cannot be written by this user")
-    lock = take_directory(fs, program)
+    lock = take_directory(fs, options.program, options.engine or default_engine())
     try:
         with starting():
+            if options.engine not in ("", kept := engine_of(fs)):
+                log.info("the state store keeps the engine it has", engine=kept, setting=options.engine)
             genesis = open_genesis(fs, decide)
             try:
                 store, recovery = _replayed(fs, genesis, options, replay_over)
@@ -151,8 +158,8 @@ def open_store(fs: FileSystem, genesis: Genesis, options: StoreOptions, distrust
     ``distrust`` says why the state store is not to be believed, whatever it holds; None: if it proves itself, it is.
 
     Raises `WalCorrupt`, `WalPruned`, `StoreTooNew`, `DataDirectoryUnusable`, `StoragePanic`, and `DataDirectoryLocked`
-    if another program uses one of them, before anything of it is changed. A state store that LevelDB refuses to open,
-    or that does not hold what its checkpoints say, is moved to quarantine and built again.
+    if another program uses one of them, before anything of it is changed. A state store that its engine refuses to
+    open, or that does not hold what its checkpoints say, is moved to quarantine and built again.
     """
     if options.accept_data_loss:
         _accept_data_loss(fs, genesis, options)
@@ -189,19 +196,21 @@ def assemble(
         forget_cached(fs, layout.WAL)
     mark, session_lsn = index.watermark(), index.session_lsn()
     start = read_replay_start(kv)
+    lsn = checkpoint.lsn if checkpoint is not None else 0
     wal = Wal.open(
         fs,
         layout.WAL,
         WalIdentity(genesis.header().hash, genesis.config.chain_id),
-        witness_lsn=max(checkpoint.lsn if checkpoint else 0, mark.lsn if mark else 0, session_lsn),
+        witness_lsn=max(lsn, mark.lsn if mark else 0, session_lsn),
         segment_size=options.segment_size_bytes,
         random_bytes=random_bytes,
         start=start.place,
+        read_from=replay_from(lsn, start.needed_lsn),
+        before_change=lambda: raise_stamp(fs, options.program),
     )
     if panicked:
         remove_note(fs, layout.PANIC)  # the log's unwitnessed end was written and synced again, and that succeeded
     reach("open.log")
-    lsn = checkpoint.lsn if checkpoint is not None else 0
     applied = AppliedChain(kv, genesis, options.settings, options.retention_blocks, lsn, start)
     follower = IndexFollower(index, applied.chain, lambda: _rebuilt_index(options))
     if wal.next_lsn == 1:
@@ -226,6 +235,7 @@ def _open_state(
     Raises `WalPruned` if it would have to be empty, but the log does not begin with genesis any more.
     """
     shutil.rmtree(data_dir / layout.VERIFYING, ignore_errors=True)
+    engine, place = engine_of(fs), data_dir / layout.STATE
     beginning = read_beginning(fs, layout.WAL)
     first_lsn = beginning.first_lsn if beginning is not None else 1
     try:
@@ -233,7 +243,7 @@ def _open_state(
             distrust = f"an earlier run has met damage in it: {read_note(fs, layout.SUSPECT)}"
         if distrust is not None:
             raise StateStoreCorrupt(distrust)
-        kv, checkpoint = _trusted(data_dir, genesis, first_lsn)
+        kv, checkpoint = _trusted(place, engine, genesis, first_lsn)
         if checkpoint is not None or not exports(fs):
             return kv, checkpoint
         kv.close()
@@ -243,23 +253,25 @@ def _open_state(
     reach("open.quarantined")
     remove_note(fs, layout.SUSPECT)
     for path in exports(fs):
-        kv = open_leveldb(data_dir / layout.STATE)
+        kv = open_store_at(place, engine)
         try:
             header = restore_export(fs, path, kv, encode_header(genesis.header()))
             kv.close()
             log.warning("state restored from an export", path=path, block=header.block, lsn=header.lsn)
-            return _trusted(data_dir, genesis, first_lsn)
+            return _trusted(place, engine, genesis, first_lsn)
         except (StorageUnreadable, ExportDamaged, StateStoreRefused, CheckpointBroken, StateStoreCorrupt) as error:
             kv.close()
             log.error("a state export cannot be used", path=path, error=str(error), target=_put_aside(data_dir))
     if beginning is not None:
         raise WalPruned(f"the log begins at LSN {first_lsn}, and {beginning.export} cannot be used or is gone")
-    return open_leveldb(data_dir / layout.STATE), None
+    return open_store_at(place, engine), None
 
 
-def _trusted(data_dir: Path, genesis: Genesis, first_lsn: int) -> tuple[KeyValueStore, Checkpoint | None]:
+def _trusted(
+    place: Path, engine: str, genesis: Genesis, first_lsn: int
+) -> tuple[KeyValueStore, Checkpoint | None]:
     """The state store, if it opens, holds what its checkpoints say of this chain, and needs no log before that LSN."""
-    kv = open_leveldb(data_dir / layout.STATE)
+    kv = open_store_at(place, engine)
     try:
         checkpoint = verify_checkpoints(kv, Random())  # noqa: S311 - which paths are sampled is not secret
         first = ChainData(kv).header(0) if checkpoint is not None else None

@@ -12,11 +12,12 @@ from storage.directory import layout
 from storage.directory.exclusion import refuse_if_used
 from storage.errors import DataDirectoryUnusable, EntryUnusable
 from storage.io.files import RealFs
+from storage.io.kv.engines import PACKAGES
 from storage.wal.bounds import BEGINNING_NAME, WATERMARK_NAME
 
 DIRECTORIES = (
     layout.WAL, layout.STATE, layout.SESSIONS, layout.EXPORTS, layout.CACHE, layout.QUARANTINE, layout.VERIFYING,
-    layout.TLS,
+    layout.TLS, layout.REPLACED, *map(layout.staged, PACKAGES),
 )  # fmt: skip
 FILES = (
     layout.FORMAT, layout.GENESIS, layout.LOCK, layout.SUSPECT, layout.PANIC, layout.BALLAST,
@@ -37,7 +38,7 @@ WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file")
 def looked_over(data_dir: Path, *, unused: bool = False) -> RealFs:
     """The file system of a data directory without anything in it that would hang or confuse who opens it.
 
-    Opening a FIFO waits for a writer and a device never ends, also inside LevelDB and SQLite, which open files by
+    Opening a FIFO waits for a writer and a device never ends, also inside an engine and SQLite, which open files by
     themselves; and what they write through a link to a file would overwrite another file. Links to directories are
     followed: `state/` may be on another disk.
 

@@ -55,7 +55,7 @@ TABLE = (
     ),
     WatchedFile(
         "`state/`: `CURRENT`, `LOCK`, `MANIFEST-*`, `*.log`, tables in use",
-        Reaction.END, Reaction.WARN, "LevelDB reads them",
+        Reaction.END, Reaction.WARN, "its engine reads them",
     ),
     WatchedFile("`sessions/*/*.sess`", Reaction.END, Reaction.WARN, "a read checks the digest: `session.snapshot`"),
     WatchedFile(
@@ -80,7 +80,7 @@ IDENTITY = (layout.FORMAT, layout.GENESIS)
 
 
 class StateFiles(Protocol):
-    """The state store's files, as `storage.io.kv.LevelStore`."""
+    """The state store's files, as `storage.io.kv.store.DiskStore`."""
 
     def check_files(self) -> None:
         """Raise `FileGone` unless every file in use is there."""

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -36,14 +37,17 @@ from storage.export import exports, read_header, restore_export
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing
 from storage.io.files import FileSystem, parent_of
-from storage.io.kv import KeyValueStore, open_leveldb
+from storage.io.kv import KeyValueStore
+from storage.io.kv.engines import open_store_at
 from storage.state.verify import check_all, recompute_root
 from storage.wal import WalIdentity, inspect
 from storage.wal.bounds import Beginning, write_beginning
 from storage.wal.format import Record
 from storage.wal.packed import SUFFIX, unpacked
+from storage.wal.reader import Walk
 from storage.wal.records import RecordType, decode_command, decode_environment, decode_seal
-from storage.wal.segments import Survey, remove_pruned, survey
+from storage.wal.segments import SegmentFile, Survey, remove_pruned, survey
+from storage.wal.unknown import check_type
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +63,14 @@ class Proven(NamedTuple):
     checkpoint: Checkpoint
     from_lsn: int
     """The first log record that is read over it."""
+    accounts: int
+    slots: int
+
+
+class ProvenStore(NamedTuple):
+    """A state store of which every block and value was checked."""
+
+    checkpoint: Checkpoint
     accounts: int
     slots: int
 
@@ -80,33 +92,58 @@ def prove_export(fs: FileSystem, path: str, store: KeyValueStore, genesis: Genes
     Takes some 40 us a value and 35 us a transaction. Raises `ExportDamaged`, `CheckpointBroken`, `StateStoreCorrupt`.
     """
     header = restore_export(fs, path, store, encode_header(genesis.header()))
-    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
-    if checkpoint is None:
+    try:
+        proven = prove_store(store)
+    except StateStoreCorrupt as error:
+        raise ExportDamaged(f"{path}: {error}") from error
+    if proven is None:
         raise ExportDamaged(f"{path} holds no checkpoint")
+    checkpoint, accounts, slots = proven
     claimed = (header.block, header.state_root, header.lsn)
     if claimed != (checkpoint.block, checkpoint.state_root.hex(), checkpoint.lsn):
         raise ExportDamaged(f"{path} is not of the checkpoint that it holds")
-    for wrong in wrong_blocks(ChainData(store), checkpoint.block):
-        raise ExportDamaged(f"{path}: {wrong}")
-    snapshot = store.snapshot()
-    try:
-        root, accounts, slots = recompute_root(snapshot)
-        if root != checkpoint.state_root:
-            raise ExportDamaged(f"{path} has state root 0x{root.hex()}, not 0x{checkpoint.state_root.hex()}")
-        check_all(snapshot, root)
-    finally:
-        snapshot.close()
     from_lsn = replay_from(checkpoint.lsn, read_replay_start(store).needed_lsn)
     return Proven(path, checkpoint, from_lsn, accounts, slots)
 
 
+def prove_store(store: KeyValueStore) -> ProvenStore | None:
+    """Check every block and value of a store, and its state root; None if it has no checkpoint.
+
+    Takes as long as `prove_export`. Raises `CheckpointBroken`, `StateStoreCorrupt`.
+    """
+    checkpoint = verify_checkpoints(store, Random())  # noqa: S311 - which paths are sampled is not secret
+    if checkpoint is None:
+        return None
+    for wrong in wrong_blocks(ChainData(store), checkpoint.block):
+        raise StateStoreCorrupt(wrong)
+    snapshot = store.snapshot()
+    try:
+        root, accounts, slots = recompute_root(snapshot)
+        if root != checkpoint.state_root:
+            raise StateStoreCorrupt(f"the state root is 0x{root.hex()}, not 0x{checkpoint.state_root.hex()}")
+        check_all(snapshot, root)
+    finally:
+        snapshot.close()
+    return ProvenStore(checkpoint, accounts, slots)
+
+
 def prune(
-    fs: FileSystem, live: KeyValueStore, scratch: Scratch, genesis: Genesis, *, below: int = 0, dry_run: bool = False
+    fs: FileSystem,
+    live: KeyValueStore,
+    scratch: Scratch,
+    genesis: Genesis,
+    *,
+    below: int = 0,
+    dry_run: bool = False,
+    before_change: Callable[[], None] = lambda: None,
 ) -> Pruned:
     """Remove the segments that lie wholly before what recovery from the newest proven export, or from ``live``, reads.
 
+    Segments stay from the first one on with a record that this version does not know: no export holds what it did.
+
     The caller holds the directory's lock. ``below``: the export must not be later than this LSN, so that a restore can
-    still end there; 0: any. Raises `PruneRefused`, `WalCorrupt`, `WalForeign`, `StorageFull`, `StoragePanic`.
+    still end there; 0: any. ``before_change`` is called when all was checked and something will be removed. Raises
+    `PruneRefused`, `WalCorrupt`, `WalForeign`, `StoreTooNew`, `StorageFull`, `StoragePanic`.
     """
     for path in (layout.PANIC, layout.SUSPECT):
         if fs.exists(path):
@@ -122,6 +159,7 @@ def prune(
     # The record that the export ends with stays: it shows that both are of one history.
     keep = min(export.from_lsn, export.checkpoint.lsn, replay_from(head.lsn, read_replay_start(live).needed_lsn))
     gone = [s for s in found.segments[:-1] if s.footer is not None and s.footer.last_lsn < keep]
+    gone = list(takewhile(lambda segment: _is_known(fs, segment), gone))
     beginning = found.beginning
     if gone and (footer := gone[-1].footer) is not None:
         beginning = Beginning(gone[-1].header.sequence + 1, footer.last_lsn, footer.chain, export.path)
@@ -130,19 +168,20 @@ def prune(
     if paths:
         _check_rest(fs, beginning, export.checkpoint, head)
     if paths and not dry_run:
+        before_change()
         _remove(fs, found, beginning, paths)
     return pruned
 
 
 @contextmanager
-def scratch_store(data_dir: Path, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
-    """An empty LevelDB, for as much as the state is, in the data directory or in another, and removed again."""
+def scratch_store(data_dir: Path, engine: str, elsewhere: Path | None = None) -> Iterator[KeyValueStore]:
+    """An empty store, for as much as the state is, in the data directory or in another, and removed again."""
     place = data_dir / layout.VERIFYING
     if elsewhere is not None:
         place = Path(tempfile.mkdtemp(prefix="zvmd-", dir=elsewhere))
     shutil.rmtree(place, ignore_errors=True)
     try:
-        store = open_leveldb(place)
+        store = open_store_at(place, engine)
         try:
             yield store
         finally:
@@ -167,6 +206,19 @@ def _newest_proven(fs: FileSystem, scratch: Scratch, genesis: Genesis, until: in
     raise PruneRefused(f"no state export up to LSN {until} could be restored and checked{last}")
 
 
+def _is_known(fs: FileSystem, segment: SegmentFile) -> bool:
+    """Whether this version knows all records that can be read in a segment. Raises `StoreTooNew` if one is critical."""
+    with reading(segment.path):
+        file = unpacked(fs).open(segment.path, writable=False)
+    try:
+        walk = Walk(file, segment.header, segment.path, segment.limit)
+        known = all(check_type(record, segment.path) for record in walk)
+        walk.refuse_later_flags()
+        return known
+    finally:
+        file.close()
+
+
 def _size(fs: FileSystem, path: str) -> int:
     """Bytes of a segment's file, packed or not."""
     total = 0
@@ -186,6 +238,7 @@ def _check_rest(fs: FileSystem, beginning: Beginning, checkpoint: Checkpoint, he
     def records() -> Iterable[Record]:
         nonlocal last_lsn
         for finding in inspect(fs, layout.WAL, beginning):
+            finding.refuse_later_version()
             if not finding.sound:
                 raise PruneRefused(f"{finding.path} at {finding.offset:#x} is {finding.verdict}: {finding.detail}")
             if finding.record is not None:

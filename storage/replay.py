@@ -215,7 +215,8 @@ def _compare_with_log(store: Store) -> None:
     """Refuse a checkpoint of a block that the log has otherwise. Raises `StateStoreCorrupt`."""
     lsn = store.checkpoint_lsn
     own = next(store.wal.records(lsn), None) if lsn >= store.wal.first_lsn else None
-    sealed = own is not None and own.type == RecordType.BLOCK_SEAL  # a session's record tells of no block
+    # A session's record, or one that only a later version knows and that is left out here, tells of no block.
+    sealed = own is not None and own.lsn == lsn and own.type == RecordType.BLOCK_SEAL
     if own and sealed and decode_seal(own.payload).block_hash != store.applied.tip.hash:
         raise _of_another_history(store, lsn)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 import zvmd
+from tests.engines import chosen
 from tests.paths import REPO
 from tests.rpc import Rpc
 
@@ -202,8 +203,9 @@ def free_port(kind: socket.SocketKind) -> int:
 
 
 def clean_environment() -> dict[str, str]:
-    """This environment without settings of zvmd and without a way to import the checkout."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("ZVMD_") and name != "PYTHONPATH"}
+    """This environment without settings of zvmd but the engine that is tested, and no way to import the checkout."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ZVMD_") and name != "PYTHONPATH"}
+    return kept | {"ZVMD_STORAGE__ENGINE": chosen()} if chosen() != "auto" else kept
 
 
 def _die_with_the_tests() -> None:

@@ -13,17 +13,18 @@ debian_install() {
         { apt-get update --quiet >/dev/null && apt-get install --yes --quiet --no-install-recommends "$@" >/dev/null; }
 }
 
-# The first Python 3.11 or newer; 3.11 and 3.12 first, because every dependency has wheels for them.
+# The first Python that zvmd runs on; 3.12 and 3.11 first, which have LevelDB. The last refusal says what is missing.
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-} python3.12 python3.11 python3 python3.13 python3.14; do
-        if command -v "$candidate" >/dev/null &&
-            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    local candidate said refusal="no Python 3.11 to 3.13 was found"
+    for candidate in ${PYTHON:-} python3.12 python3.11 python3 python3.13; do
+        command -v "$candidate" >/dev/null || continue
+        if said=$("$candidate" -c 'from zvmd.platforms import Platform, check; check(Platform.here())' 2>&1); then
             echo "$candidate"
             return
         fi
+        [[ $said == *UnsupportedPlatform:* ]] && refusal=${said##*UnsupportedPlatform: }
     done
-    say "Python 3.11 or newer is needed; set PYTHON=/path/to/python3"
+    say "$refusal; set PYTHON=/path/to/python3"
     return 1
 }
 

@@ -12,6 +12,8 @@ import importlib
 import sys
 from pathlib import Path
 
+from zvmd.platforms import Platform, UnsupportedPlatform, check
+
 _HERE = Path(__file__).resolve().parent
 
 
@@ -22,7 +24,15 @@ def packages_root() -> Path:
 
 
 def main() -> None:
-    """Run the command line. It is imported by name: the SDK beside this file does not need the node."""
+    """Run the command line. It is imported by name: the SDK beside this file does not need the node.
+
+    On a platform that it does not run on the command ends with an error before anything else of it is imported.
+    """
+    try:
+        check(Platform.here())
+    except UnsupportedPlatform as error:
+        sys.stderr.write(f"error[{error.code}]: {error}\nhint: {error.hint}\n")
+        sys.exit(error.exit_code)
     sys.path.insert(0, str(packages_root()))
     importlib.import_module("node.cli.main").main()
 

@@ -42,6 +42,7 @@ __all__ = [
     "DataDirectoryLocked",
     "DataDirectoryUnusable",
     "DataLossRefused",
+    "EngineMissing",
     "EngineUnavailable",
     "EntryUnusable",
     "ExecutionFailed",
@@ -96,6 +97,7 @@ __all__ = [
     "MalformedFrame",
     "MalformedTransaction",
     "MethodNotFound",
+    "MigrationRefused",
     "NativeCodeUnavailable",
     "NoAccount",
     "NoPush",
@@ -1149,8 +1151,20 @@ class StateRootMismatch(StorageError):
     code = "state.root_mismatch"
 
 
+class MigrationRefused(StorageError):
+    """The state store was not moved to another engine. Nothing was changed."""
+
+    code = "store.migration"
+
+
+class EngineMissing(StorageError):
+    """The package that brings the state store's engine is not installed. Nothing was changed."""
+
+    code = "store.engine"
+
+
 class StateStoreRefused(StorageError):
-    """LevelDB does not open: its files are damaged."""
+    """The state store does not open: its files are damaged."""
 
     code = "store.refused"
 

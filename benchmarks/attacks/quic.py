@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import msgspec
 from aioquic.asyncio import QuicConnectionProtocol, connect
@@ -220,7 +221,7 @@ async def slow_reader(target: Target) -> str:
     return "100 requests of 100 bytes for 2 MB each, no acknowledgement"
 
 
-ATTACKS: tuple[Attack, ...] = (
+_ATTACKS = (
     Attack("9", "QUIC random datagrams 50k/s", flooding(noise, 50_000), 90),
     Attack("22", "QUIC empty datagrams 25k/s", flooding(nothing, 25_000), 90),
     Attack("9", "QUIC garbage Initials 5k/s", flooding(garbage, 5_000), 90),
@@ -232,3 +233,11 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("25", "QUIC wrong tokens", wrong_tokens, 90),
     Attack("6", "QUIC slow reader 100 x 2 MB", slow_reader, 60),
 )
+ATTACKS: tuple[Attack, ...] = (
+    *_ATTACKS,
+    *(
+        replace(attack, name=f"{attack.name}, aioquic", environment={"ZVMD_QUIC__LIBRARY": "aioquic"})
+        for attack in _ATTACKS
+    ),
+)
+"""All of them against each QUIC library of the node."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -29,5 +30,5 @@ def backup(directory: Path, data_dir: str | None) -> None:
 def restore(directory: Path, data_dir: Path, until: int | None) -> None:
     """Make a new data directory from the backup in DIRECTORY, whole or up to a log record."""
     with for_owner_only():
-        lsn = restore_backup(directory, data_dir.expanduser().absolute(), until)
+        lsn = restore_backup(directory, data_dir.expanduser().absolute(), version("zvmd"), until)
     say(f"restored {data_dir}: log up to LSN {lsn}; `zvmd start --data-dir {data_dir}` replays and checks it")

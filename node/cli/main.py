@@ -42,6 +42,7 @@ COMMANDS: dict[str, CommandRow] = {
     "status": CommandRow("node.cli.status", "status", "Show what a running node is doing."),
     "wal": CommandRow("node.cli.wal", "wal", "Inspect, verify, export or prune the log on disk."),
     "verify": CommandRow("node.cli.verify", "verify", "Check a stopped node's data against an independent trie."),
+    "migrate-store": CommandRow("node.cli.migrate_store", "migrate_store", "Move the state store to another engine."),
     "statetest": CommandRow("node.cli.statetest", "statetest", "Run official state test vectors."),
     "trace": CommandRow("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
     "blocktest": CommandRow("node.cli.blocktest", "blocktest", "Run official block test vectors."),

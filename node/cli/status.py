@@ -55,11 +55,19 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
     upto = f"block {written}, LSN {log['checkpointLsn']}" if written >= 0 else "none yet"
     yield "checkpoint", f"{upto}; {answer['overlayBytes'] / MIB:.1f} MiB above it"
     yield "states", f"from block {max(answer['oldestState'], 0)} on"
+    if kept := answer.get("stateStore"):
+        other = kept["setting"] not in ("auto", kept["engine"])
+        note = f"; storage.engine = {kept['setting']} is for new directories, see `zvmd migrate-store`"
+        yield "store", kept["engine"] + (note if other else "")
     yield "index", f"block {index['block']}{' (catching up)' if index['indexing'] else ''}"
     sealing = "at once" if answer["automine"] else "on demand"
     if answer["intervalSeconds"]:
         sealing = f"every {answer['intervalSeconds']:g} s"
     yield "pool", f"{answer['poolTransactions']} transactions, sealed {sealing}"
+    if genesis := answer.get("devGenesis"):
+        added = ", ".join(genesis["newerAdd"])
+        newer = f"; version {genesis['newest']}, for new directories, adds {added}" if added else ""
+        yield "genesis", f"of --dev, version {genesis['version']}{newer}"
     if names := answer.get("devContracts"):
         yield "contracts", ", ".join(names)
 
@@ -73,6 +81,8 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache{compiler}"
     own, files = (answer["memory"][name] / MIB for name in ("own", "files"))
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
+    if quic := answer.get("quic"):
+        yield "quic", f"{quic['library']} {quic['version']}"
     if logged := answer.get("logging"):
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):

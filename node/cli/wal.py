@@ -10,21 +10,23 @@ from pathlib import Path
 
 import click
 
-from chain.errors import EXIT_CORRUPT
+from chain.errors import EXIT_CORRUPT, EXIT_TOO_NEW
 from node.auth.private import for_owner_only
 from node.cli.output import print_json_line, say
 from storage.blocks.delta import decode_delta
 from storage.blocks.fates import decode_fates
 from storage.directory import layout
-from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable
+from storage.errors import ExportDamaged, InvalidRecord, StorageUnreadable, StoreTooNew
 from storage.export import founding_export, read_header
 from storage.io.files import RealFs
 from storage.preflight import looked_over
 from storage.sessions.records import SESSION_TYPES, SessionPosition, SnapshotFile, decode_session, decode_template
 from storage.wal import Record, RecordType, inspect
 from storage.wal.bounds import read_beginning
-from storage.wal.inspect import OK
+from storage.wal.format import OPTIONAL
+from storage.wal.inspect import OK, TOO_NEW
 from storage.wal.records import decode_command, decode_environment, decode_genesis, decode_seal
+from storage.wal.unknown import describe_unknown, is_known, type_name
 from zvmd.endpoint import data_directory
 
 DETAIL_CHARACTERS = 96
@@ -62,7 +64,7 @@ def inspect_command(data_dir: str | None, from_lsn: int, limit: int) -> None:
 def verify_command(data_dir: str | None) -> None:
     """Check every byte of every segment, and of the state export that a pruned log begins with.
 
-    The exit code is 65 if anything is damaged.
+    The exit code is 65 if anything is damaged, 67 if nothing is, but a record needs a later version of zvmd.
     """
     verdicts: Counter[str] = Counter()
     last_lsn = 0
@@ -81,6 +83,9 @@ def verify_command(data_dir: str | None) -> None:
             say(str(error))
             bad += 1
     say(f"{verdicts['segment']} segments, {verdicts['record']} records up to LSN {last_lsn}, {bad} findings")
+    if bad and bad == verdicts[TOO_NEW]:
+        say(f"hint: {StoreTooNew.hint}")
+        sys.exit(EXIT_TOO_NEW)
     if bad:
         say("hint: a damaged tail of a killed node is cut at the next start; anything else is refused then")
         sys.exit(EXIT_CORRUPT)
@@ -91,17 +96,26 @@ def verify_command(data_dir: str | None) -> None:
 @click.option("--from-lsn", type=int, default=0, help="First record, 0 for the oldest.")
 @click.option("--until", type=int, default=0, metavar="LSN", help="Last record, 0 for all.")
 def export_command(data_dir: str | None, from_lsn: int, until: int) -> None:
-    """Write records as lines of JSON: lsn, type, payload in hex. Stops with exit code 65 at the first damage."""
+    """Write records as lines of JSON: lsn, type, schema, whether it is optional, payload in hex.
+
+    Stops with exit code 65 at the first damage, with 67 at a record that needs a later version of zvmd.
+    """
     fs = looked_over(data_directory(data_dir))
     require(fs, from_lsn, until)
     for finding in inspect(fs, layout.WAL):
         record = finding.record
         if not finding.sound:
             say(f"{finding.path} {finding.offset:#x} {finding.verdict}: {finding.detail}", err=True)
-            sys.exit(EXIT_CORRUPT)
+            sys.exit(EXIT_TOO_NEW if finding.verdict == TOO_NEW else EXIT_CORRUPT)
         if record is None or record.lsn < from_lsn or (until and record.lsn > until):
             continue
-        line = {"lsn": record.lsn, "type": type_name(record.type), "payload": "0x" + record.payload.hex()}
+        line = {
+            "lsn": record.lsn,
+            "type": type_name(record.type),
+            "schema": record.schema,
+            "optional": bool(record.flags & OPTIONAL),
+            "payload": "0x" + record.payload.hex(),
+        }
         print_json_line(line)
 
 
@@ -149,13 +163,10 @@ def require(fs: RealFs, *lsns: int) -> None:
             beginning.require(lsn)
 
 
-def type_name(number: int) -> str:
-    """Name of a record type, the number if unknown."""
-    return RecordType(number).name if number in frozenset(RecordType) else f"type {number}"
-
-
 def meaning(record: Record) -> str:
     """One line of what a record says."""
+    if not is_known(record):
+        return f"{'skipped: ' if record.flags & OPTIONAL else ''}{describe_unknown(record)}"
     tell = MEANINGS.get(record.type)
     try:
         text = tell(record) if tell is not None else ""

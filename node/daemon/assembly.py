@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from node.auth.signing import signer
-from node.daemon.opening import OpenedChain
+from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
 from node.daemon.voice import Voice, transcript_of
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
-from node.engine.dev_contracts import contract_names
+from node.engine.dev_contracts import contract_names, version_status
 from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
@@ -37,6 +37,7 @@ from node.sessions.repository import SessionRepository
 from node.sessions.service import SessionService
 from node.settings import Settings
 from node.transcript.transcript import Transcript
+from node.wire.library import library_version
 from storage.io.failures import starting
 from storage.sessions.files import SessionFiles
 
@@ -79,6 +80,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
+    quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
     grown = partial(_grown_in_serving, held, readers, sessions)
@@ -94,11 +96,14 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         status_parts={
             "vm": opened.machine.status,
             "disk": opened.space.status,
+            "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
             "devContracts": lambda: contract_names(opened.genesis.alloc),
+            "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
+            "quic": lambda: quic,
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),

@@ -24,7 +24,7 @@ from node import resources
 from node.daemon.errors import GenesisMismatch
 from node.engine.accounts import DevAccounts
 from node.engine.committer import Committer
-from node.engine.dev_contracts import dev_alloc
+from node.engine.dev_contracts import dev_alloc, newest_version
 from node.engine.executor import replay_block
 from node.engine.logged_chain import LoggedChain
 from node.engine.mnemonic import fault_of
@@ -175,7 +175,7 @@ def open_chain(
         return replayer(store, machine_of(genesis.config.code_bytes_max), genesis.config, replayed)
 
     options = replace(store_options(settings), accept_data_loss=accept_data_loss)
-    opened = open_directory(options, version("zvmd"), decide, replay_over)
+    opened = open_directory(options, decide, replay_over)
     try:
         return _put_together(settings, opened, machine_of(opened.genesis.config.code_bytes_max), cache, dev_accounts)
     except BaseException:
@@ -196,6 +196,11 @@ def _put_together(
         genesis,
         settings.node.dev or settings.node.cheats, is_public(settings, genesis),
     )  # fmt: skip
+
+
+def is_of_dev(settings: Settings) -> bool:
+    """Whether the chain's genesis is the one of ``--dev``, not of a file."""
+    return settings.node.dev and not settings.node.genesis
 
 
 def is_public(settings: Settings, genesis: Genesis) -> bool:
@@ -268,9 +273,11 @@ def store_options(settings: Settings) -> StoreOptions:
     return StoreOptions(
         data_dir=settings.data_dir,
         migrations=resources.path("migrations"),
+        program=version("zvmd"),
         segment_size_bytes=settings.storage.segment_size_bytes,
         retention_blocks=settings.storage.retention_blocks or None,
         deltas=Deltas(settings.storage.block_deltas),
+        engine="" if settings.storage.engine == "auto" else settings.storage.engine,
         settings=chain_settings(settings),
     )
 
@@ -315,7 +322,11 @@ def new_genesis(settings: Settings, dev_accounts: DevAccounts, now: int) -> Gene
         blobs=blobs,
         gas_capped=settings.node.tx_gas_cap or not settings.node.dev,
     )
-    return replace(genesis, config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)))
+    return replace(
+        genesis,
+        config=replace(genesis.config, code_bytes_max=code_bytes_max(settings)),
+        dev_version=newest_version() if settings.node.dev else 0,
+    )
 
 
 def code_bytes_max(settings: Settings) -> int:

@@ -18,7 +18,7 @@ from node.daemon.assembly import DaemonParts, assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
 from node.daemon.periodic import register_jobs, seal_at_intervals
-from node.daemon.serving import Servers, check_addresses, local_address, start_servers
+from node.daemon.serving import Servers, check_listeners, local_address, start_servers
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
@@ -47,7 +47,7 @@ async def run_daemon(
     gc.freeze()  # objects of imports stay alive; collections that scan them would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
-    check_addresses(settings)
+    check_listeners(settings)
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
@@ -68,10 +68,11 @@ async def run_daemon(
         raise
     sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
-    presence = presence_of(opened)
-    register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
-    jobs.start()
+    presence = None
     try:
+        presence = presence_of(opened)
+        register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
+        jobs.start()
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)

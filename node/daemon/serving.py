@@ -23,6 +23,7 @@ from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from node.settings import Settings
+from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
@@ -75,9 +76,9 @@ class Servers:
 async def start_servers(settings: Settings, service: RpcService, public: bool = False) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
-    Raises `InvalidSetting`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
     """
-    check_addresses(settings)
+    check_listeners(settings)
     data_dir = settings.data_dir
     tls = usable_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
     is_token = TokenChecker(load_or_create_token(data_dir))
@@ -85,7 +86,8 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
-    wire = await serve_wire(service, udp, tls, is_token, wire_limits(settings))
+    library = load_library(settings.quic.library)
+    wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings))
     gateway = await serve_http(service, tcp, rules, connections_max=settings.limits.http_connections)
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
@@ -93,8 +95,9 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
 
 
-def check_addresses(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on. Raises `InvalidSetting`."""
+def check_listeners(settings: Settings) -> None:
+    """Refuse addresses that can never be listened on, and an absent library: `InvalidSetting`, `LibraryMissing`."""
+    load_library(settings.quic.library)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:

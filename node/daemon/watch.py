@@ -5,7 +5,7 @@ from __future__ import annotations
 from node.auth import certificate, signing, tokens
 from node.daemon.opening import OpenedChain
 from storage.directory.layout import TLS
-from storage.io.kv import LevelStore
+from storage.io.kv.store import DiskStore
 from storage.presence import Presence
 from zvmd.endpoint import ENDPOINTS_FILE
 
@@ -21,5 +21,5 @@ KEPT = (
 def presence_of(opened: OpenedChain) -> Presence:
     """The watcher of an opened chain's files."""
     store = opened.store
-    assert isinstance(store.kv, LevelStore)
+    assert isinstance(store.kv, DiskStore)
     return Presence(opened.fs, opened.lock, store.wal, store.kv, store.follower, store.sessions, KEPT)

@@ -2,22 +2,27 @@
 
 ``config/dev-contracts.json`` has, for each, the transaction that deployed it on public chains: without a chain id, from
 an account whose key nobody has ("Nick's method", EIP-1820). Address and code follow from it.
+
+The genesis of development chains has versions: a row says since which one it is there. A chain keeps the genesis that
+it was made with, which is stored with its version; what later versions add is for new directories.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from chain.crypto import create_address
-from chain.genesis import GenesisAccount
+from chain.genesis import Genesis, GenesisAccount
 from chain.transactions import decode_transaction, recover_sender
 from chain.types import Address
 from node import resources
 
 FILE = "config/dev-contracts.json"
+FIRST_VERSION = 1
+"""Funded accounts and the system contracts of the fork, nothing else."""
 
 
 class DevContract(NamedTuple):
@@ -29,6 +34,8 @@ class DevContract(NamedTuple):
     address: Address
     code: bytes
     """Runtime code."""
+    since: int
+    """Version of the genesis that first had it."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -38,6 +45,7 @@ class _Entry(msgspec.Struct, frozen=True):
     """Length of the constructor, which returns the rest of the creation code as runtime code."""
     deployment: str
     """The signed transaction, hex."""
+    since: int
 
 
 def dev_contracts() -> Iterator[DevContract]:
@@ -46,7 +54,12 @@ def dev_contracts() -> Iterator[DevContract]:
         transaction = decode_transaction(bytes.fromhex(entry.deployment[2:]))
         deployer = recover_sender(transaction)
         code = transaction.data[entry.constructor_bytes :]
-        yield DevContract(entry.name, deployer, create_address(deployer, transaction.nonce), code)
+        yield DevContract(entry.name, deployer, create_address(deployer, transaction.nonce), code, entry.since)
+
+
+def newest_version() -> int:
+    """Version of the genesis that this build gives to new development chains."""
+    return max((contract.since for contract in dev_contracts()), default=FIRST_VERSION)
 
 
 def dev_alloc() -> dict[Address, GenesisAccount]:
@@ -63,3 +76,22 @@ def contract_names(alloc: Mapping[Address, GenesisAccount]) -> Collection[str]:
     return [
         known.name for known in dev_contracts() if known.address in alloc and alloc[known.address].code == known.code
     ]
+
+
+def version_of(genesis: Genesis) -> int:
+    """Version of the genesis of a development chain: as recorded, else the latest whose contracts it has."""
+    if genesis.dev_version:
+        return genesis.dev_version
+    there = contract_names(genesis.alloc)
+    missing = [known.since for known in dev_contracts() if known.name not in there]
+    return min(missing, default=newest_version() + 1) - 1
+
+
+def version_status(genesis: Genesis) -> dict[str, Any]:
+    """What `zvmd status` says of the genesis of a development chain."""
+    version = version_of(genesis)
+    return {
+        "version": version,
+        "newest": max(version, newest_version()),
+        "newerAdd": [known.name for known in dev_contracts() if known.since > version],
+    }

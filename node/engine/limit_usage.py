@@ -11,7 +11,7 @@ from storage.amendments import SNAPSHOT_POOLS_MAX, SNAPSHOTS_MAX
 from storage.blocks.chaindata import HEADERS_CACHED, RECEIPTS_CACHED, TRANSACTIONS_CACHED
 from storage.idempotency import ANSWERS_MAX
 from storage.index.engine import CACHE_KIB, READERS_MAX
-from storage.io.kv import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
+from storage.io.kv.port import BLOCK_CACHE_BYTES, WRITE_BUFFER_BYTES
 from storage.state.reader import ACCOUNT_CACHE_ENTRIES, CODE_CACHE_BYTES, SLOT_CACHE_ENTRIES
 from storage.store import Store
 from storage.wal.writer import MAX_PENDING
@@ -41,7 +41,7 @@ def limit_usage(
         "cached accounts": (accounts, 2 * ACCOUNT_CACHE_ENTRIES),
         "cached slots": (slots, 2 * SLOT_CACHE_ENTRIES),
         "cached code bytes": (code, CODE_CACHE_BYTES),
-        "leveldb bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
+        "state store bytes": (None, BLOCK_CACHE_BYTES + 2 * WRITE_BUFFER_BYTES),
         "sqlite bytes": (None, (READERS_MAX + 1) * CACHE_KIB * 1024),
         **others(),
     }

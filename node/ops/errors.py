@@ -2,7 +2,8 @@
 
 ZvmdError
 ├── InvalidSetting             settings.invalid    a value is out of range or of the wrong kind
-│   └── UnknownSetting         settings.unknown    a section or key that does not exist
+│   ├── UnknownSetting         settings.unknown    a section or key that does not exist
+│   └── LibraryMissing         settings.library    the QUIC library is not installed
 ├── UnreadableSettings         settings.file       zvmd.toml is missing or is not TOML
 ├── ResourceMissing            install.resource    a data file is not in the installation
 └── UnitsNotInstalled          systemd.install     a unit file could not be written
@@ -26,6 +27,13 @@ class UnknownSetting(InvalidSetting):
     """A setting or section of this name does not exist."""
 
     code = "settings.unknown"
+
+
+class LibraryMissing(InvalidSetting):
+    """The QUIC library in the settings is not installed, too old or damaged."""
+
+    code = "settings.library"
+    hint = "install it, for aioquic: pip install 'zvmd[aioquic]'; or leave [quic] library out"
 
 
 class UnreadableSettings(ZvmdError):

@@ -1,16 +1,14 @@
-"""One QUIC connection of the listener: moves bytes between qh3 and the sans-IO state, and ends in one place."""
+"""One QUIC connection of the listener: moves bytes between library and sans-IO state, and ends in one place."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import cache
 from typing import Any, Protocol
 
 import structlog
-from qh3.asyncio.protocol import QuicConnectionProtocol
-from qh3.quic import events as quic
-from qh3.quic.connection import QuicConnectionError
 
 from node.rpc.work import ConnectedClient
 from node.wire import codec
@@ -18,8 +16,8 @@ from node.wire.answers import Answerer
 from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
+from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
-from node.wire.quic import ServerQuic
 from node.wire.share_tokens import check_share_token
 from zvmd.frames import Welcome, encode_frame
 
@@ -35,6 +33,7 @@ class Listener(Protocol):
 
     limits: WireLimits
     answerer: Answerer
+    library: QuicLibrary
 
     def is_token(self, token: bytes, /) -> bool: ...
 
@@ -64,27 +63,33 @@ class Listener(Protocol):
         """Datagrams with this connection ID are no longer the peer's."""
 
 
-class WirePeer(QuicConnectionProtocol):
+class WirePeer:
     """One connection. The answers of one turn of the loop are sent together.
 
     An exception while handling its datagrams, timers and answers ends this connection only, and every ending goes
     through `_end`, which frees its place.
     """
 
-    def __init__(self, connection: ServerQuic, listener: Listener, address: str) -> None:
-        super().__init__(connection)
+    def __init__(
+        self, quic: LibraryConnection, listener: Listener, transport: asyncio.DatagramTransport, address: str
+    ) -> None:
         self.address = address
         self.names: set[bytes] = set()
         """Connection IDs by which the listener knows it."""
         self.subscriptions: dict[int, asyncio.Task[None]] = {}
+        self.client = ConnectedClient()
+        self._quic = quic
+        self._transport = transport
         self._listener = listener
         self._limits = listener.limits
+        self._loop = asyncio.get_running_loop()
         self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_share_token)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
-        self._connection_id_issued_handler = lambda name: listener.named(self, name)
-        self._connection_id_retired_handler = lambda name: listener.unnamed(self, name)
-        self._connection_terminated_handler = lambda: listener.forget(self)
+        self._handlers = _handlers(listener.library.events)
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._transmission: asyncio.Handle | None = None
         self._out: dict[int, list[bytes]] = {}
         self._out_scheduled = False
         self._unanswered: Counter[int] = Counter()
@@ -92,15 +97,13 @@ class WirePeer(QuicConnectionProtocol):
         self._ending: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gone = False
-        self.client = ConnectedClient()
         self._closing_timer: asyncio.TimerHandle | None = None
         self._forgotten = False
 
     @property
     def has_authenticated(self) -> bool:
         """Whether any of its packets could be decrypted."""
-        assert isinstance(self._quic, ServerQuic)
-        return self._quic.has_authenticated
+        return not self._forgotten and self._quic.has_authenticated
 
     # -- for the answerer --------------------------------------------------------------------------
 
@@ -135,16 +138,15 @@ class WirePeer(QuicConnectionProtocol):
         while not self._gone and self._quic.get_send_buffer_size() > self._limits.unconfirmed_pause_bytes:
             await asyncio.sleep(DRAIN_POLL_S)
 
-    # -- from qh3 ----------------------------------------------------------------------------------
-
-    def datagram_received(self, data: bytes | str, addr: Any) -> None:
-        assert isinstance(data, bytes)
-        self.datagrams_received([data], addr)
+    # -- the library -------------------------------------------------------------------------------
 
     def datagrams_received(self, data: list[bytes], addr: Any) -> None:
+        """Take datagrams of one sender."""
         self._guarded(self._take, data, addr)
 
     def _take(self, data: list[bytes], addr: Any) -> None:
+        if self._forgotten:
+            return
         if self._state.state is not ConnectionState.OPEN and not self._gone:
             self._datagrams_before_hello += len(data)
             if self._datagrams_before_hello > self._limits.hello_datagrams_max:
@@ -154,15 +156,44 @@ class WirePeer(QuicConnectionProtocol):
         self._process_events()
         self._transmit_soon()
 
-    def transmit(self) -> None:
+    def _transmit_soon(self) -> None:
+        if self._transmission is None and not self._forgotten:
+            self._transmission = self._loop.call_soon(self._guarded, self._transmit)
+
+    def _transmit(self) -> None:
+        """Send what is to be sent now, and set the timer."""
+        if self._transmission is not None:
+            self._transmission.cancel()
+            self._transmission = None
+        if self._forgotten:
+            return
+        if datagrams := self._quic.datagrams_to_send(now=self._loop.time()):
+            self._listener.library.send(self._transport, datagrams)
+            self._process_events()
         if not self._forgotten:
-            self._guarded(super().transmit)
+            self._set_timer(self._quic.get_timer())
 
-    def _handle_timer(self) -> None:
-        self._guarded(super()._handle_timer)
+    def _set_timer(self, due: float | None) -> None:
+        if due == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if due is None else self._loop.call_at(due, self._guarded, self._timer_expired)
+        self._timer_at = due
 
-    def quic_event_received(self, event: quic.QuicEvent) -> None:
-        self._receive(event)
+    def _timer_expired(self) -> None:
+        assert self._timer_at is not None
+        now = max(self._timer_at, self._loop.time())
+        self._timer = self._timer_at = None
+        self._quic.handle_timer(now=now)
+        self._process_events()
+        self._transmit()
+
+    def _process_events(self) -> None:
+        while not self._forgotten and (event := self._quic.next_event()) is not None:
+            handle = self._handlers.get(type(event))
+            if handle is not None:
+                handle(self, event)
 
     def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run ``work`` for this connection; an exception ends the connection, not the listener."""
@@ -170,8 +201,8 @@ class WirePeer(QuicConnectionProtocol):
             work(*arguments)
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # a panic in qh3's Rust is not an Exception
-            trace = None if isinstance(error, QuicConnectionError) else error
+        except BaseException as error:  # a panic in a library's Rust is not an Exception
+            trace = None if isinstance(error, self._listener.library.faults) else error
             _log.error("connection_failed", peer=self.address, reason=str(error), exc_info=trace)
             self.drop(PeerFault("a bug in zvmd ended a connection"))
 
@@ -179,41 +210,63 @@ class WirePeer(QuicConnectionProtocol):
         """End the connection at once. A reason is sent to the peer if that is still possible."""
         try:
             if reason is not None and not self._gone:
-                self._quic.close(error_code=reason.quic_code, reason_phrase=reason.code)
-                super().transmit()
+                self._say_goodbye(reason.quic_code, reason.code)
+        finally:
+            self._finish()
+
+    def leave(self) -> None:
+        """End the connection at once because the node stops."""
+        try:
+            if not self._gone:
+                self._say_goodbye(0, "")
+        finally:
+            self._finish()
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        try:
+            self._quic.close(error_code=code, reason_phrase=reason)
+            self._transmit()
         except Exception as error:
             _log.debug("close_not_sent", peer=self.address, reason=str(error))
-        finally:
-            self._end()
-            self.forgotten()
-            self._listener.forget(self)
+
+    def _finish(self) -> None:
+        self._end()
+        self._listener.forget(self)
 
     def forgotten(self) -> None:
-        """The listener no longer hands it datagrams: it sends none either."""
+        """The listener no longer hands it datagrams: it sends none either. Idempotent."""
+        if self._forgotten:
+            return
         self._forgotten = True
-        for handle in (self._timer, self._transmit_task, self._closing_timer):
+        for handle in (self._timer, self._transmission, self._closing_timer):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._transmit_task = self._closing_timer = None
-        assert isinstance(self._quic, ServerQuic)
+        self._timer = self._transmission = self._closing_timer = None
         self._quic.release()
 
     def give_way(self) -> None:
         """Close, to give the place to a newcomer."""
         self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
 
-    def _receive(self, event: quic.QuicEvent) -> None:
-        if isinstance(event, quic.StreamDataReceived):
-            now = self._loop.time()
-            for happened in self._state.receive(event.stream_id, event.data, event.end_stream, now):
-                self._handle(happened)
-        elif isinstance(event, quic.StreamReset | quic.StopSendingReceived):
-            self._state.stream_reset(event.stream_id)
-            self.client.leave(event.stream_id)
-        elif isinstance(event, quic.HandshakeCompleted):
-            self._listener.proved(self)
-        elif isinstance(event, quic.ConnectionTerminated):
-            self._end()
+    def _stream_data(self, event: Any) -> None:
+        for happened in self._state.receive(event.stream_id, event.data, event.end_stream, self._loop.time()):
+            self._handle(happened)
+
+    def _stream_given_up(self, event: Any) -> None:
+        self._state.stream_reset(event.stream_id)
+        self.client.leave(event.stream_id)
+
+    def _handshake_completed(self, _: Any) -> None:
+        self._listener.proved(self)
+
+    def _id_issued(self, event: Any) -> None:
+        self._listener.named(self, event.connection_id)
+
+    def _id_retired(self, event: Any) -> None:
+        self._listener.unnamed(self, event.connection_id)
+
+    def _terminated(self, _: Any) -> None:
+        self._finish()
 
     def _handle(self, event: object) -> None:
         if isinstance(event, RequestReceived) and self._admits(event):
@@ -279,7 +332,7 @@ class WirePeer(QuicConnectionProtocol):
     def _stop(self, stream_id: int, error: WireError) -> None:
         try:
             self._quic.stop_stream(stream_id, error.quic_code)
-        except (QuicConnectionError, ValueError, AssertionError):
+        except StreamGone:
             return  # the peer has ended it already
 
     def _end(self) -> None:
@@ -313,12 +366,20 @@ class WirePeer(QuicConnectionProtocol):
         for stream_id, frames in out.items():
             try:
                 self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
-            except (QuicConnectionError, ValueError, AssertionError, KeyError):
+            except StreamGone:
                 self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
         self._ending.clear()
-        if self._transmit_task is not None:
-            self._transmit_task.cancel()
-        self.transmit()
+        self._transmit()
 
-    def error_received(self, exc: Exception) -> None:
-        """ICMP errors of a UDP socket: loss recovery deals with them."""
+
+@cache
+def _handlers(events: Events) -> dict[type, Callable[[WirePeer, Any], None]]:
+    return {
+        events.stream_data: WirePeer._stream_data,
+        events.stream_reset: WirePeer._stream_given_up,
+        events.stop_sending: WirePeer._stream_given_up,
+        events.handshake_completed: WirePeer._handshake_completed,
+        events.id_issued: WirePeer._id_issued,
+        events.id_retired: WirePeer._id_retired,
+        events.terminated: WirePeer._terminated,
+    }

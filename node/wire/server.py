@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import os
 import socket
 from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
-from qh3.asyncio._transport import create_optimized_datagram_transport
-from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.packet import encode_quic_retry, encode_quic_version_negotiation
 
 from chain.errors import ZvmdError
 from node.auth.certificate import TlsFiles
@@ -21,14 +17,13 @@ from node.rpc.service import RpcService
 from node.wire.admission import Places, Rate, network_of
 from node.wire.answers import Answerer
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
+from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
-from node.wire.quic import ServerQuic
-from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome
+from zvmd.frames import PROTOCOL_VERSION, Welcome
 
 _log = structlog.get_logger("wire")
 
-CONNECTION_ID_BYTES = 8
 SOCKET_BUFFER_BYTES = 4 * 1024 * 1024
 
 
@@ -46,14 +41,16 @@ class WireListener(asyncio.DatagramProtocol):
         limits: WireLimits,
         is_token: Callable[[bytes], bool],
         tls: TlsFiles,
+        library: QuicLibrary,
         retry: bool,
     ) -> None:
         self.limits = limits
+        self.library = library
         self.is_token = is_token
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
-        self._configuration = _configuration(limits, tls)
+        self._configuration = library.configuration(limits, tls)
         self._service = service
         self._peers: dict[bytes, WirePeer] = {}
         """Connections by each of their connection IDs, including ended ones that still answer with their close."""
@@ -163,7 +160,7 @@ class WireListener(asyncio.DatagramProtocol):
         name = data[6 : 6 + data[5]] if is_long else data[1 : 1 + CONNECTION_ID_BYTES]
         peer = self._peers.get(name)
         if peer is not None:
-            peer.datagram_received(data, addr)
+            peer.datagrams_received([data], addr)
             return
         if self._strangers >= self.limits.strangers_per_turn_max:
             return
@@ -182,14 +179,13 @@ class WireListener(asyncio.DatagramProtocol):
     def close(self) -> None:
         """Close every connection and the socket."""
         for peer in self._places:
-            peer.close()
-            peer.drop()
+            peer.leave()
         if self._transport is not None:
             self._transport.close()
 
     def use_certificate(self, tls: TlsFiles) -> None:
         """Use this certificate for new connections."""
-        self._configuration = _configuration(self.limits, tls)
+        self._configuration = self.library.configuration(self.limits, tls)
 
     # -- who connects ------------------------------------------------------------------------------
 
@@ -201,7 +197,7 @@ class WireListener(asyncio.DatagramProtocol):
         now = self._loop.time()
         if initial.version != VERSION_1:
             if self._retries.admits(addr, now):
-                self._send(_other_versions(initial), addr)
+                self._send(self._other_versions(initial), addr)
             return
         proof: Validated | None = None
         if initial.token:
@@ -224,24 +220,23 @@ class WireListener(asyncio.DatagramProtocol):
         leaving = self._places.to_leave(addr[0])
         if leaving is not None:
             leaving.give_way()
-        connection = ServerQuic(
+        connection = self.library.connection(
             configuration=self._configuration,
             original_destination_connection_id=proof.original_destination if proof else initial.destination,
             retry_source_connection_id=proof.retry_source if proof else None,
         )
-        peer = WirePeer(connection, self, addr[0])
         assert self._transport is not None
-        peer.connection_made(self._transport)
+        peer = WirePeer(connection, self, self._transport, addr[0])
         for name in (initial.destination, connection.host_cid):
             self.named(peer, name)
         self._places.take(peer)
-        peer.datagram_received(data, addr)
+        peer.datagrams_received([data], addr)
         if not peer.has_authenticated:
             peer.drop()
 
     def _retry(self, initial: Initial, addr: Any, now: float) -> bytes:
         source = os.urandom(CONNECTION_ID_BYTES)
-        return encode_quic_retry(
+        return self.library.encode_retry(
             version=initial.version,
             source_cid=source,
             destination_cid=initial.source,
@@ -249,28 +244,14 @@ class WireListener(asyncio.DatagramProtocol):
             retry_token=self._tokens.create(addr, initial.destination, source, now),
         )
 
+    def _other_versions(self, initial: Initial) -> bytes:
+        return self.library.encode_versions(
+            source_cid=initial.destination, destination_cid=initial.source, supported_versions=[VERSION_1]
+        )
+
     def _send(self, datagram: bytes, addr: Any) -> None:
         assert self._transport is not None
         self._transport.sendto(datagram, addr)
-
-
-def _other_versions(initial: Initial) -> bytes:
-    return encode_quic_version_negotiation(
-        source_cid=initial.destination, destination_cid=initial.source, supported_versions=[VERSION_1]
-    )
-
-
-def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
-    configuration = QuicConfiguration(
-        is_client=False,
-        alpn_protocols=[ALPN],
-        connection_id_length=CONNECTION_ID_BYTES,
-        idle_timeout=limits.idle_timeout_s,
-        max_data=limits.receive_window_bytes,
-        max_stream_data=limits.receive_window_bytes,
-    )
-    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
-    return configuration
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -292,15 +273,11 @@ async def serve_wire(
     bound: socket.socket,
     tls: TlsFiles,
     is_token: Callable[[bytes], bool],
-    limits: WireLimits | None = None,
+    library: QuicLibrary,
+    limits: WireLimits,
 ) -> WireListener:
     """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager)."""
     retry = not ipaddress.ip_address(bound.getsockname()[0]).is_loopback
-    logging.getLogger("quic").setLevel(logging.ERROR)  # qh3 warns of every connection that ends
-    _, listener = await create_optimized_datagram_transport(
-        asyncio.get_running_loop(),
-        lambda: WireListener(service, limits or WireLimits(), is_token, tls, retry),
-        bound,
-    )
-    assert isinstance(listener, WireListener)
+    listener = WireListener(service, limits, is_token, tls, library, retry)
+    await library.listen(lambda: listener, bound)
     return listener

@@ -6,7 +6,7 @@
 | ``LOCK`` | `DirectoryLock` | versions of this program that know no other lock |
 | ``wal/`` | `storage.wal.Wal` | a log that is moved or linked into another directory |
 | ``wal/watermark``, the segment being written | `storage.io.files.RealFs.open` | a copy of hard links |
-| ``state/``, ``state/LOCK`` | `storage.io.kv`, LevelDB | other programs that use LevelDB |
+| ``state/``, ``state/LOCK`` | `storage.io.kv`, its engine | other programs that use that engine |
 
 A process that finds one taken refuses with `DataDirectoryLocked` (75) and changes nothing. A copy of a directory
 has files of its own and is another chain of its own; nothing it does reaches the one it was copied from.

@@ -5,7 +5,7 @@
   genesis.json  the genesis the chain began with, in geth's format
   LOCK          held for life by the process that uses the directory, beside other locks (exclusion.py)
   wal/          the log: history itself (docs/formats/wal.md)
-  state/        LevelDB: state, blocks, receipts
+  state/        LevelDB or RocksDB, as FORMAT says: state, blocks, receipts
   index.sqlite  lookups; deleted and built again when in doubt
   sessions/     large debug sessions, one file each; the others are in the log and in state/
   exports/      state exports, from which a damaged state/ is restored
@@ -16,6 +16,7 @@
   ballast       space kept back, so that a full disk still lets a checkpoint finish
   tls/          the certificate of the QUIC listener; the node's, not a store's
   verifying/    a state store made of an export to prove it; removed by who made it, or by the next
+  migrating-*/  a state store of another engine, being made; replaced/ the one whose place it took (swap.py)
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ QUARANTINE = "quarantine"
 BALLAST = diskspace.BALLAST
 VERIFYING = "verifying"
 TLS = "tls"
+REPLACED = "replaced"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)
 """Entries that cannot exist before the stamp does."""
+
+
+def staged(engine: str) -> str:
+    """Where a state store of this engine is made that is to take the place of the directory's own."""
+    return f"migrating-{engine}"

@@ -1,1 +1,1 @@
-"""Access to the machine for all stores: files, locks, LevelDB, checksums, and the meaning of failing calls."""
+"""Access to the machine for all stores: files, locks, key-value stores, checksums, and the meaning of failing calls."""

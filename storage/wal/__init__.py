@@ -22,7 +22,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from storage.errors import WalCorrupt, WalPruned
+from storage.errors import WalPruned
 from storage.io.cooperative import Pace, at_once
 from storage.io.failures import reading
 from storage.io.files import FileSystem
@@ -30,11 +30,12 @@ from storage.wal.bounds import Watermark, open_marks, read_mark
 from storage.wal.format import MAX_CHAIN_ID, Record, WalIdentity
 from storage.wal.inspect import Finding, inspect
 from storage.wal.packed import Unpacked, pack, unpacked
-from storage.wal.reader import GroupBoundary, Stop, Walk
+from storage.wal.reader import GroupBoundary
 from storage.wal.records import RecordType, Seal
-from storage.wal.recovery import Recovered, ScanReport, check_type, prepare_directory, recover
+from storage.wal.recovery import Recovered, ScanReport, prepare_directory, recover
 from storage.wal.repair import Cut
-from storage.wal.segments import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile
+from storage.wal.segments import MIN_SEGMENT_SIZE, SEGMENT_SIZE, SegmentFile, verified_records
+from storage.wal.unknown import check_type
 from storage.wal.writer import LogWriter
 
 __all__ = [
@@ -81,11 +82,17 @@ class Wal:
         segment_size: int = SEGMENT_SIZE,
         random_bytes: Callable[[int], bytes] = os.urandom,
         start: GroupBoundary | None = None,
+        read_from: int | None = None,
+        before_change: Callable[[], None] = lambda: None,
     ) -> Wal:
         """Recover the log in ``directory``, or begin it, and open it for appending.
 
         ``witness_lsn`` is the highest LSN that a derived store has seen: a shorter log is refused. ``start`` is a place
-        that a derived store remembers: records before it are verified when they are read, not now.
+        that a derived store remembers: records before it are verified when they are read, not now. ``read_from`` is the
+        LSN from which the caller will read: sealed segments from there on are verified now, so that nothing is done
+        with their records if one is critical and unknown. ``before_change`` is called when all was read and nothing
+        refused, before the first change. A log whose last segment has an earlier format goes on in a new one.
+
         Raises `WalCorrupt` (exit 65), `StoreTooNew` (67), `DataDirectoryLocked` (75), `StorageUnreadable`,
         `StorageFull`, `StoragePanic`.
         """
@@ -109,6 +116,8 @@ class Wal:
                 segment_size=segment_size,
                 random_bytes=random_bytes,
                 start=start,
+                read_from=read_from,
+                before_change=before_change,
             )
         except BaseException:
             if marks is not None:
@@ -166,11 +175,12 @@ class Wal:
         """The oldest record that was not pruned; what the first append returns, if there is none."""
         return self._writer.segments()[0][0].header.first_lsn
 
-    def records(self, from_lsn: int = 0) -> Iterator[Record]:
+    def records(self, from_lsn: int = 0, *, unknown: bool = False) -> Iterator[Record]:
         """Durable records from ``from_lsn`` on, or all there are; those durable when the iteration begins. Verified.
 
-        Optional records of types unknown to this version are left out. Raises `WalPruned`; and `WalCorrupt`, also for
-        damage in sealed segments, whose bodies opening does not read.
+        Optional records that this version does not know are left out unless ``unknown``: who copies a log takes them
+        along. Raises `WalPruned`; `StoreTooNew` for a critical one; and `WalCorrupt`, also for damage in sealed
+        segments, whose bodies opening does not read.
         """
         segments, durable_lsn = self._writer.segments()
         if 0 < from_lsn < segments[0].header.first_lsn:
@@ -180,24 +190,13 @@ class Wal:
             if following > from_lsn:
                 start = self.place_before(from_lsn, segment.header.salt)
                 for record in self._segment_records(segment, following - 1, start):
-                    if record.lsn >= from_lsn and check_type(record, segment.path):
+                    if record.lsn >= from_lsn and (check_type(record, segment.path) or unknown):
                         yield record
 
     def _segment_records(self, segment: SegmentFile, last_lsn: int, start: GroupBoundary | None) -> Iterator[Record]:
         with reading(segment.path):
             file = self._fs.open(segment.path, writable=False)
         try:
-            walk = Walk(file, segment.header, segment.path, segment.limit, start)
-            yield from walk
-            whole = walk.stop is Stop.END and walk.last_lsn == last_lsn
-            if not whole or (segment.footer and walk.chain != segment.footer.chain):
-                raise WalCorrupt(
-                    f"{segment.path} at offset {walk.end:#x}: records {walk.last_lsn + 1} to {last_lsn} "
-                    "were durable, but are damaged",
-                    path=segment.path,
-                    offset=walk.end,
-                    lsn=walk.last_lsn + 1,
-                    witness=last_lsn,
-                )
+            yield from verified_records(file, segment, last_lsn, start)
         finally:
             file.close()

@@ -14,10 +14,11 @@ from typing import NamedTuple
 from storage.errors import StoreTooNew
 from storage.io.checksum import CHECKSUMS, Checksum
 
-VERSION = 1
-"""Format version that is written."""
-MIN_READER = 1
-"""The oldest reader that understands what is written."""
+VERSION = 2
+"""Format version of the segments that are written, and the oldest reader that takes them.
+
+2 has the layout of 1. The number keeps out programs that know log formats up to 2.4.
+"""
 
 ALIGNMENT = 8
 SEGMENT_HEADER_SIZE = 4096
@@ -91,6 +92,8 @@ class SegmentHeader(NamedTuple):
     size: int
     """Bytes preallocated."""
     checksum: Checksum
+    version: int = VERSION
+    """Format version. Segments of an earlier one are read, not written further."""
 
     @property
     def start(self) -> int:
@@ -140,8 +143,8 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
     """The 4,096 bytes that begin a segment."""
     body = SEGMENT.pack(
         SEGMENT_MAGIC,
-        VERSION,
-        MIN_READER,
+        header.version,
+        header.version,
         header.identity.genesis_hash,
         header.identity.chain_id,
         header.sequence,
@@ -160,15 +163,15 @@ def decode_segment_header(data: bytes) -> SegmentHeader | None:
     """The header, or None if damaged. Raises `StoreTooNew` if intact but written for later readers."""
     if len(data) < SEGMENT_HEADER_SIZE or data[SEGMENT.size : SEGMENT_HEADER_SIZE].strip(b"\0"):
         return None
-    magic, _, reader, genesis, chain_id, sequence, first_lsn, chain, salt, size, flags, crc = (
+    magic, version, reader, genesis, chain_id, sequence, first_lsn, chain, salt, size, flags, crc = (
         SEGMENT.unpack_from(data)
     )
     checksum = CHECKSUMS.get(flags)
     if magic != SEGMENT_MAGIC or checksum is None or crc != checksum.run(data[: SEGMENT.size - 4], 0):
         return None
     if reader > VERSION:
-        raise StoreTooNew(f"the log needs a reader of format {reader}, this is {VERSION}")
-    return SegmentHeader(WalIdentity(genesis, chain_id), sequence, first_lsn, chain, salt, size, checksum)
+        raise StoreTooNew(f"segment {sequence} of the log needs a reader of format {reader}, this is {VERSION}")
+    return SegmentHeader(WalIdentity(genesis, chain_id), sequence, first_lsn, chain, salt, size, checksum, version)
 
 
 def encode_group(

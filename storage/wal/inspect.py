@@ -9,11 +9,14 @@ from storage.errors import StoreTooNew, WalCorrupt, WalForeign
 from storage.io.failures import reading
 from storage.io.files import File, FileSystem
 from storage.wal.bounds import BEGINNING_NAME, Beginning, read_beginning
-from storage.wal.format import FOOTER_SIZE, Record
+from storage.wal.format import FOOTER_SIZE, OPTIONAL, Record
 from storage.wal.packed import unpacked
 from storage.wal.reader import Stop, Walk, records_beyond, written_end
 from storage.wal.segments import SegmentFile, check_place, read_ends, segment_name, split_sequences
+from storage.wal.unknown import describe_unknown, is_known
 
+TOO_NEW = "too new"
+"""Verdict of what is intact, but of a later version."""
 OK = frozenset(("beginning", "pruned", "segment", "record", "footer", "open end"))
 """Verdicts of a sound log. All others are findings."""
 
@@ -35,6 +38,11 @@ class Finding(NamedTuple):
     def sound(self) -> bool:
         """Whether a sound log holds this."""
         return self.verdict in OK
+
+    def refuse_later_version(self) -> None:
+        """Raise `StoreTooNew` if this is intact, but only a later version can judge it."""
+        if self.verdict == TOO_NEW:
+            raise StoreTooNew(f"{self.path} at {self.offset:#x}: {self.detail}")
 
 
 def inspect(fs: FileSystem, directory: str, beginning: Beginning | None = None) -> Iterator[Finding]:
@@ -77,7 +85,7 @@ def _beginning(fs: FileSystem, directory: str) -> Generator[Finding, None, Begin
     try:
         found = read_beginning(fs, directory)
     except StoreTooNew as error:
-        yield Finding(path, 0, None, "too new", str(error))
+        yield Finding(path, 0, None, TOO_NEW, str(error))
         return None
     except WalCorrupt as error:
         yield Finding(path, 0, None, "invalid beginning", str(error))
@@ -95,7 +103,7 @@ def _ends(
     try:
         header, footer, size = read_ends(file, path)
     except StoreTooNew as error:
-        yield Finding(path, 0, None, "too new", str(error))
+        yield Finding(path, 0, None, TOO_NEW, str(error))
         return None
     if header is None:
         yield Finding(path, 0, None, "invalid header", f"{size} bytes")
@@ -123,7 +131,9 @@ def _bodies(file: File, segment: SegmentFile, *, last: bool) -> Iterator[Finding
         ranges = file.data_ranges()
     walk = Walk(file, header, path, segment.limit)
     for record in walk:
-        yield Finding(path, walk.position, record, "record", "")
+        detail = "" if is_known(record) else describe_unknown(record)
+        critical = detail and not record.flags & OPTIONAL
+        yield Finding(path, walk.position, record, TOO_NEW if critical else "record", detail)
     after, end = f"after LSN {walk.last_lsn}", walk.end
     limit = footer.end if footer else written_end(file, path, end, ranges)
     if walk.stop is not Stop.END:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
+from storage.errors import StoreTooNew
 from storage.io.failures import reading
 from storage.io.files import File
 from storage.wal.format import (
@@ -166,6 +167,11 @@ class Walk:
         for _ in self:
             pass
         return self
+
+    def refuse_later_flags(self) -> None:
+        """Raise `StoreTooNew` if reading stopped at a record that is intact, but of a later version."""
+        if self.stop is Stop.TOO_NEW:
+            raise StoreTooNew(f"{self._path} at offset {self.end:#x}: a record with flags of a later version of zvmd")
 
     def _read(self, offset: int, count: int) -> bytes:
         with reading(self._path):

@@ -14,18 +14,28 @@ reached. Nothing is acknowledged, or given to readers, before what was read is d
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from storage.errors import StoreTooNew, WalCorrupt, WalForeign, WalShort
+from chain.types import UINT64_MAX
+from storage.errors import WalCorrupt, WalForeign, WalShort
 from storage.io.failpoints import reach
 from storage.io.failures import reading, syncing, writing
 from storage.io.files import File, FileSystem, parent_of
-from storage.wal.format import GROUP_END, OPTIONAL, SEGMENT_HEADER_SIZE, Mark, Record, WalIdentity
+from storage.wal.format import GROUP_END, SEGMENT_HEADER_SIZE, VERSION, Mark, WalIdentity
 from storage.wal.reader import Beyond, GroupBoundaries, GroupBoundary, Stop, Walk, look_beyond, written_end
-from storage.wal.records import SCHEMAS
 from storage.wal.repair import Cut, cut, move_to_quarantine, rewrite_unwitnessed
-from storage.wal.segments import OpenSegment, SegmentFile, Survey, create_segment, remove_pruned, survey
+from storage.wal.segments import (
+    OpenSegment,
+    SegmentFile,
+    Survey,
+    create_segment,
+    remove_pruned,
+    survey,
+    verified_records,
+)
+from storage.wal.unknown import check_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +78,50 @@ def recover(
     segment_size: int,
     random_bytes: Callable[[int], bytes],
     start: GroupBoundary | None = None,
+    read_from: int | None = None,
+    before_change: Callable[[], None] = lambda: None,
 ) -> Recovered:
     """Bring the log in ``directory`` into a state that is valid and durable, or refuse and change nothing.
 
-    What is before ``start``, if that is in the last segment, is not read now: a checkpoint holds what it did.
+    What is before ``start`` in its segment is not read: a checkpoint holds what it did. For
+    ``read_from`` and ``before_change`` see `storage.wal.Wal.open`.
     """
     found = survey(fs, directory, identity)
     witness_lsn = max(witness_lsn, mark.durable_lsn if mark else 0)
     if found.headless:
         _judge_headless(fs, found, witness_lsn)
-    scan = _Scan(fs, found.segments[-1], mark, witness_lsn, start) if found.segments else None
-    beginning = found.beginning
-    if scan is None and witness_lsn > beginning.last_lsn:
+    places = GroupBoundaries()
+    if start is not None and any(_holds(segment, start) for segment in found.segments):
+        places.note(start)
+    if read_from is not None:
+        _verify_sealed(fs, found.segments[:-1], read_from, places)
+    scan = _Scan(fs, found.segments[-1], mark, witness_lsn, places) if found.segments else None
+    if scan is None and witness_lsn > found.beginning.last_lsn:
         raise WalShort(
             f"the log is gone: records 1 to {witness_lsn} were durable", witness=witness_lsn, lsn=1
         )
     reach("wal.recovery.surveyed")
     # Nothing was refused: from here on the directory is changed.
+    try:
+        before_change()
+        new = partial(create_segment, fs, directory, identity, size=segment_size, random_bytes=random_bytes)
+        return _settled(fs, directory, found, scan, new, places, witness_lsn)
+    except BaseException:
+        if scan is not None:
+            scan.file.close()
+        raise
+
+
+def _settled(
+    fs: FileSystem,
+    directory: str,
+    found: Survey,
+    scan: _Scan | None,
+    new_segment: Callable[..., OpenSegment],
+    places: GroupBoundaries,
+    witness_lsn: int,
+) -> Recovered:
+    """Remove what a crash left, put the end right, and open or make the segment that is written from now on."""
     dropped = move_to_quarantine(fs, directory, found.headless) if found.headless else ""
     if found.pruned:
         remove_pruned(fs, directory, found.pruned)
@@ -103,21 +140,17 @@ def recover(
         tail, scanned, rewritten = scan.tail, scan.walk.records, scan.rewritten
         found.segments[-1:] = [] if tail else [scan.segment]
     if tail is None:
+        beginning = found.beginning
         footer = found.segments[-1].footer if found.segments else None
-        tail = create_segment(
-            fs,
-            directory,
-            identity,
+        tail = new_segment(
             sequence=beginning.sequence + len(found.segments),
             last_lsn=footer.last_lsn if footer else beginning.last_lsn,
             chain=footer.chain if footer else beginning.chain,
-            size=segment_size,
-            random_bytes=random_bytes,
         )
     reach("wal.recovery.settled")
     count = len(found.segments) + 1
     report = ScanReport(tail.last_lsn, witness_lsn, count, scanned, rewritten, taken, dropped)
-    return Recovered(found.segments, tail, scan.places if scan is not None else GroupBoundaries(), report)
+    return Recovered(found.segments, tail, places, report)
 
 
 def prepare_directory(fs: FileSystem, directory: str) -> None:
@@ -137,13 +170,24 @@ def forget_cached(fs: FileSystem, directory: str) -> None:
             file.close()
 
 
-def check_type(record: Record, path: str) -> bool:
-    """Whether this version understands a record; False if it may skip it. Raises `StoreTooNew`."""
-    if record.schema <= SCHEMAS.get(record.type, -1):
-        return True
-    if record.flags & OPTIONAL:
-        return False
-    raise StoreTooNew(f"{path} holds a record of type {record.type}.{record.schema} at LSN {record.lsn}")
+def _holds(segment: SegmentFile, place: GroupBoundary) -> bool:
+    return segment.header.salt == place.salt and place.offset <= segment.limit
+
+
+def _verify_sealed(fs: FileSystem, sealed: Sequence[SegmentFile], from_lsn: int, places: GroupBoundaries) -> None:
+    """Read sealed segments from a record on. Raises `WalCorrupt`, `StoreTooNew`."""
+    for segment in sealed:
+        footer = segment.footer
+        if footer is None or footer.last_lsn < from_lsn:
+            continue
+        with reading(segment.path):
+            file = fs.open(segment.path, writable=False)
+        try:
+            start = places.before(from_lsn, segment.header.salt)
+            for record in verified_records(file, segment, footer.last_lsn, start):
+                check_type(record, segment.path)
+        finally:
+            file.close()
 
 
 def _judge_headless(fs: FileSystem, found: Survey, witness_lsn: int) -> None:
@@ -167,21 +211,19 @@ class _Scan:
     """The last segment: read it, judge what is wrong, put it right."""
 
     def __init__(
-        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, start: GroupBoundary | None
+        self, fs: FileSystem, segment: SegmentFile, mark: Mark | None, witness_lsn: int, places: GroupBoundaries
     ) -> None:
+        """``places``: reading begins at the last one that is in the segment; those on the way are added."""
         self.segment = segment
         self.tail: OpenSegment | None = None
         """Set by `settle` if the segment may be written further."""
         self.rewritten = 0
-        self.places = GroupBoundaries()
+        self.places = places
         self.beyond = Beyond()
         with reading(segment.path):
             self.file: File = fs.open(segment.path)
-        if start is not None and (start.salt != segment.header.salt or start.offset > segment.limit):
-            start = None
-        if start is not None:
-            self.places.note(start)
-        self.walk = Walk(self.file, segment.header, segment.path, segment.limit, start)
+        begin = places.before(UINT64_MAX, segment.header.salt)
+        self.walk = Walk(self.file, segment.header, segment.path, segment.limit, begin)
         try:
             self._examine(mark, witness_lsn)
         except BaseException:
@@ -225,8 +267,7 @@ class _Scan:
         walk, segment = self.walk, self.segment
         if walk.stop is Stop.MISPLACED:
             raise self._refusal(WalForeign, f"an intact record that does not follow LSN {walk.last_lsn}")
-        if walk.stop is Stop.TOO_NEW:
-            raise StoreTooNew(f"{segment.path} at offset {walk.end:#x}: a record with unknown flags")
+        walk.refuse_later_flags()
         footer = segment.footer
         if footer and (walk.end, walk.last_lsn, walk.chain) != (footer.end, footer.last_lsn, footer.chain):
             raise self._refusal(WalCorrupt, f"records up to {footer.last_lsn} were sealed, but are damaged")
@@ -247,15 +288,13 @@ class _Scan:
         )
 
     def settle(self, fs: FileSystem, directory: str) -> Cut | None:
-        """Make what was read durable, and cut off what is damaged."""
+        """Make what was read durable, cut off what is damaged, and seal a segment of an earlier format."""
         segment, walk = self.segment, self.walk
         whole = segment.footer is not None or segment.size == segment.header.size
         if whole and self.damage_end == walk.end:
             self.rewritten = rewrite_unwitnessed(self.file, segment, walk)
-            if segment.footer is not None:
-                self.file.close()
-            else:
-                self.tail = OpenSegment(
+            if segment.footer is None:
+                tail = OpenSegment(
                     self.file,
                     segment.path,
                     segment.header,
@@ -263,6 +302,11 @@ class _Scan:
                     last_lsn=walk.last_lsn,
                     chain=walk.chain,
                 )
+                if segment.header.version == VERSION:
+                    self.tail = tail
+                    return None
+                self.segment = tail.seal()
+            self.file.close()
             return None
         self.segment, taken = cut(
             fs,

@@ -22,6 +22,7 @@ from storage.wal.format import FOOTER_SIZE, Footer, WalIdentity, encode_footer
 from storage.wal.packed import unpacked
 from storage.wal.reader import CHUNK, Walk, look_beyond, written_end
 from storage.wal.segments import SegmentFile, check_place, read_ends, segment_name, split_sequences
+from storage.wal.unknown import check_type
 
 BLOCK = 4096
 MAX_COPIES = 10_000
@@ -165,8 +166,8 @@ def cut(
 def accept_loss(fs: FileSystem, directory: str, identity: WalIdentity, lsn: int) -> None:
     """End the log before record ``lsn``, which must be the first that cannot be read.
 
-    A crash in between leaves a log to which the same call may be made again. Raises `DataLossRefused`, and then
-    nothing was changed.
+    A crash in between leaves a log to which the same call may be made again. Raises `DataLossRefused`, or `StoreTooNew`
+    if an intact record before it is of a later version, and then nothing was changed.
     """
     fs = unpacked(fs)
     with reading(directory):
@@ -222,10 +223,15 @@ def _segment(
 
 
 def _last_readable(fs: FileSystem, segment: SegmentFile) -> int:
+    """LSN of the last record before any damage. Raises `StoreTooNew` rather than take a later version's for damaged."""
     with reading(segment.path):
         file = fs.open(segment.path, writable=False)
     try:
-        return Walk(file, segment.header, segment.path, segment.limit).to_the_end().last_lsn
+        walk = Walk(file, segment.header, segment.path, segment.limit)
+        for record in walk:
+            check_type(record, segment.path)
+        walk.refuse_later_flags()
+        return walk.last_lsn
     finally:
         file.close()
 

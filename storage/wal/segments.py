@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from storage.errors import WalCorrupt, WalForeign
@@ -18,6 +18,7 @@ from storage.wal.format import (
     FOOTER_SIZE,
     SEGMENT_HEADER_SIZE,
     Footer,
+    Record,
     SegmentHeader,
     WalIdentity,
     decode_footer,
@@ -25,6 +26,7 @@ from storage.wal.format import (
     encode_footer,
     encode_segment_header,
 )
+from storage.wal.reader import GroupBoundary, Stop, Walk
 
 SEGMENT_SIZE = 64 * 1024 * 1024
 """Bytes preallocated for a segment unless told otherwise."""
@@ -159,6 +161,28 @@ def plausible(header: SegmentHeader, footer: Footer, size: int) -> bool:
     """Whether a footer fits its segment."""
     inside = SEGMENT_HEADER_SIZE <= footer.end <= size - FOOTER_SIZE
     return inside and footer.last_lsn == header.first_lsn + footer.records - 1
+
+
+def verified_records(
+    file: File, segment: SegmentFile, last_lsn: int, start: GroupBoundary | None = None
+) -> Iterator[Record]:
+    """Records of a segment, from ``start`` on: those up to ``last_lsn``, which were durable, and no later ones.
+
+    Raises `WalCorrupt` if one is missing or damaged, `StoreTooNew` if one has flags of a later version.
+    """
+    walk, footer = Walk(file, segment.header, segment.path, segment.limit, start), segment.footer
+    yield from walk
+    walk.refuse_later_flags()
+    whole = walk.stop is Stop.END and walk.last_lsn == last_lsn
+    if not whole or (footer and (walk.end, walk.chain) != (footer.end, footer.chain)):
+        raise WalCorrupt(
+            f"{segment.path} at offset {walk.end:#x}: records {walk.last_lsn + 1} to {last_lsn} "
+            "were durable, but are damaged",
+            path=segment.path,
+            offset=walk.end,
+            lsn=walk.last_lsn + 1,
+            witness=last_lsn,
+        )
 
 
 def survey(fs: FileSystem, directory: str, identity: WalIdentity) -> Survey:

@@ -108,8 +108,11 @@ class LogWriter:
         """Bytes of records that wait for a flush."""
         return self._queued
 
-    def append(self, type: int, payload: bytes, *, optional: bool = False) -> int:  # noqa: A002
-        """Queue a record and return its LSN. Not durable before `flush`."""
+    def append(self, type: int, payload: bytes, *, optional: bool = False, schema: int = SCHEMA) -> int:  # noqa: A002
+        """Queue a record and return its LSN. Not durable before `flush`.
+
+        ``schema`` is the payload's; another than the default only of a record copied from another log.
+        """
         size = len(payload)
         if size > self.max_payload:
             raise RecordTooLarge(f"a record of {size} bytes; at most {self.max_payload} fit")
@@ -123,7 +126,7 @@ class LogWriter:
                 raise StorageFull(f"{self._queued} bytes wait for the disk already")
             lsn = self._next_lsn
             self._next_lsn = lsn + 1
-            self._queue.append(Record(lsn, type, payload, flags, SCHEMA))
+            self._queue.append(Record(lsn, type, payload, flags, schema))
         return lsn
 
     def flush(self, lsn: int | None = None) -> int:

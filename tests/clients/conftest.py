@@ -26,6 +26,27 @@ def other_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         daemon.close()
 
 
+@pytest.fixture(scope="session")
+def aioquic_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose QUIC library is aioquic."""
+    data_dir = tmp_path_factory.mktemp("aioquic") / "data"
+    with Daemon(data_dir, environment={"ZVMD_QUIC__LIBRARY": "aioquic"}) as daemon:
+        yield daemon
+        assert daemon.stop() == 0, daemon.log()
+
+
+@pytest.fixture(params=["qh3", "aioquic"])
+def quic_daemon(request: pytest.FixtureRequest) -> Daemon:
+    """The shared daemon, then one with the other QUIC library."""
+    if request.param == "aioquic":
+        daemon: Daemon = request.getfixturevalue("aioquic_daemon")
+        return daemon
+    node: Node = request.getfixturevalue("node")
+    if node.daemon is None:
+        pytest.skip("an outside node has no QUIC")
+    return node.daemon
+
+
 @pytest.fixture(scope="module")
 def own_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """One for the tests of a file: they bring its chain back and forth."""

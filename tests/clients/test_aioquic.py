@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
+from importlib import metadata
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,7 +13,6 @@ import pytest
 from aioquic.asyncio import QuicConnectionProtocol, connect
 from aioquic.quic.configuration import QuicConfiguration
 
-from tests.conftest import Node
 from tests.daemon import Daemon
 
 T = TypeVar("T")
@@ -20,10 +20,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @pytest.fixture
-def daemon(node: Node) -> Daemon:
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    return node.daemon
+def daemon(quic_daemon: Daemon) -> Daemon:
+    return quic_daemon
 
 
 def run(daemon: Daemon, work: Callable[[QuicConnectionProtocol], Coroutine[Any, Any, T]]) -> T:
@@ -112,3 +110,9 @@ def test_strangers_are_told_why_and_shown_out(daemon: Daemon, first: bytes, code
         return told
 
     assert run(daemon, work) == code
+
+
+def test_the_status_names_the_library_of_the_listener(daemon: Daemon) -> None:
+    told = daemon.rpc().call("zvmd_status")["quic"]
+    library = daemon._environment.get("ZVMD_QUIC__LIBRARY", "qh3")
+    assert told == {"library": library, "version": metadata.version(library)}

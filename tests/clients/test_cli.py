@@ -45,8 +45,8 @@ def test_status(zvmd: Zvmd) -> None:
     assert len(short) < 24
     assert max(map(len, short)) <= 80
     lines = dict(line.split(maxsplit=1) for line in short)
-    parts = ("head", "log", "checkpoint", "states", "index", "pool", "contracts", "sessions", "engine")
-    parts += ("memory", "logging")
+    parts = ("head", "log", "checkpoint", "states", "store", "index", "pool")
+    parts += ("genesis", "contracts", "sessions", "engine", "memory", "quic", "logging")
     assert tuple(lines) == ("node", "serving", *parts, "jobs")
     assert lines["engine"].startswith("auto; ")
     long = dict(line.split(maxsplit=1) for line in zvmd("status", "-v").stdout.splitlines())

@@ -14,7 +14,6 @@ from eth_account import Account
 import zvmd
 import zvmd.connection
 from node.auth.tls import load_or_create_certificate
-from tests.conftest import Node
 from tests.contracts import dev_account, published
 from tests.daemon import Daemon
 from zvmd.abi import constructor_types, keccak
@@ -27,11 +26,9 @@ Work = Callable[[zvmd.Client], Coroutine[Any, Any, T]]
 
 
 @pytest.fixture
-def door(node: Node) -> dict[str, Any]:
+def door(quic_daemon: Daemon) -> dict[str, Any]:
     """Arguments of `zvmd.connect` for the shared node."""
-    if node.daemon is None:
-        pytest.skip("an outside node has no QUIC")
-    return {"url": f"quic://127.0.0.1:{node.daemon.quic_port}", "data_dir": node.daemon.data_dir}
+    return {"url": f"quic://127.0.0.1:{quic_daemon.quic_port}", "data_dir": quic_daemon.data_dir}
 
 
 def run(door: dict[str, Any], work: Work[T]) -> T:
@@ -224,13 +221,16 @@ def test_the_blocking_client(door: dict[str, Any]) -> None:
         assert head.cursor[0] == 1
 
 
-@pytest.mark.parametrize("end", ["stop", pytest.param("kill", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    ("end", "library"),
+    [("stop", "qh3"), *(pytest.param(*way, marks=pytest.mark.full) for way in (("kill", "qh3"), ("stop", "aioquic")))],
+)
 def test_a_node_started_again_fails_what_waits_and_nothing_is_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, library: str
 ) -> None:
     """A stopped node says farewell, after which qh3 refuses every call; a killed one's port is another's by then."""
     monkeypatch.setattr(zvmd.connection, "SILENCE_SECONDS", 2.0)
-    daemon = Daemon(tmp_path / "data")
+    daemon = Daemon(tmp_path / "data", environment={"ZVMD_QUIC__LIBRARY": library})
     daemon.start()
 
     async def work() -> list[str]:

@@ -301,7 +301,10 @@ class Slaughter:
 PATIENCE_SECONDS = 4.0
 """How long a load may take to reach a place."""
 FIRST_START = ("open.genesis", "open.stamp", "file.replace")
-ONCE = ("open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast", "wal.prune")
+ONCE = (
+    "open.", "wal.recovery", "wal.cut", "recovery", "export.restore", "index.migrate", "ballast", "wal.prune",
+    "migrate.",
+)  # fmt: skip
 
 
 def prepare(point: str, directory: Path) -> bool:
@@ -313,6 +316,8 @@ def prepare(point: str, directory: Path) -> bool:
             return bool(prune_data_directory(directory, fresh=True, dry_run=True).paths)
         except PruneRefused:
             return False
+    if point.startswith("migrate."):
+        return (directory / layout.STATE).exists()
     if point.startswith("export.restore") and not list((directory / layout.EXPORTS).glob("*.snap")):
         return False
     if point.startswith(("open.quarantined", "export.restore", "recovery.block")):

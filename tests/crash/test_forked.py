@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.forked import Slaughter, failpoints
+from tests.engines import ENVIRONMENT, each_engine
 
 SEED = int(os.environ.get("ZVMD_TEST_SEED", random.SystemRandom().getrandbits(32)))
 CYCLES = int(os.environ.get("ZVMD_KILL_CYCLES", "5000"))
@@ -27,13 +28,17 @@ def slaughter(place: Path, cycles: int) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_kill_30_times(tmp_path: Path) -> None:
-    slaughter(tmp_path, 30)
+@pytest.mark.parametrize(("engine", "times"), [("leveldb", 30), ("rocksdb", 15)])
+def test_kill_some_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, times: int) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
+    slaughter(tmp_path, times)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(36_000)
-def test_kill_thousands_of_times(tmp_path: Path) -> None:
+@each_engine
+def test_kill_thousands_of_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
     slaughter(tmp_path, CYCLES)
 
 

@@ -13,6 +13,7 @@ from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.crash.harness import FAST, KillHarness, Pace
 from tests.crash.quic import quic_to
 from tests.daemon import Daemon
+from tests.engines import ENVIRONMENT
 
 
 def seed() -> int:
@@ -51,8 +52,10 @@ def test_kill_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_kill_forked_daemons(tmp_path: Path) -> None:
-    run_forked(tmp_path, 6)
+@pytest.mark.parametrize(("engine", "times"), [("leveldb", 6), ("rocksdb", 3)])
+def test_kill_forked_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, times: int) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
+    run_forked(tmp_path, times)
 
 
 @pytest.mark.timeout(600)

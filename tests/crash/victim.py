@@ -35,13 +35,15 @@ from node.engine.committer import Committer, Listeners
 from node.engine.pool import PooledTransaction
 from node.engine.requests import Cheat, Control, KeepSession, Mine, Submit, WriterRequest
 from node.machine.assembly import build_machine
+from node.migrating import migrate_data_directory
 from node.pruning import prune_data_directory
 from node.settings import DEV_MNEMONIC, NodeSettings, Settings, StorageSettings
 from storage.directory import layout
-from storage.errors import PruneRefused, StorageError
+from storage.errors import MigrationRefused, PruneRefused, StorageError
 from storage.io.failpoints import arm
 from storage.sessions.files import KEPT_SECONDS, SessionFiles
 from storage.sessions.records import Kept, Label, SessionPosition, SnapshotFile
+from tests.engines import chosen
 
 SENDERS = 3
 RECEIVERS = 16
@@ -52,7 +54,7 @@ CHECKPOINT_SECONDS = 0.02
 INDEX_SECONDS = 0.015
 EXPORT_SECONDS = 0.1
 LIVES_PER_PRUNE = 16
-"""In one of so many the log is pruned before the start."""
+"""In one of so many the log is pruned before the start, and the state store moved to the other engine."""
 
 
 class Order(NamedTuple):
@@ -112,18 +114,19 @@ def warm_up() -> None:
     """Compile the machine before the first fork, so that no child has to."""
     with tempfile.TemporaryDirectory() as directory:
         order = Order(f"{directory}/data", 0, -1, [], [], [])
-        opened = open_chain(settings_of(order), {})
+        # RocksDB has threads from its first opening on, which a fork does not take along.
+        opened = open_chain(settings_of(order, "leveldb"), {})
         life = Life(opened, order)
         turn = life.committer.step([Submit(lambda _: None, transfer(0, 0, 0, 1))])
         assert turn.head.header.number == 1
         opened.close()
 
 
-def settings_of(order: Order) -> Settings:
+def settings_of(order: Order, engine: str = "") -> Settings:
     """Small segments, a small ballast."""
     return Settings(
         node=NodeSettings(data_dir=order.directory, dev=True),
-        storage=StorageSettings(segment_size_bytes=65_536, ballast_bytes=4096),
+        storage=StorageSettings(segment_size_bytes=65_536, ballast_bytes=4096, engine=engine or chosen()),  # type: ignore[arg-type]
     )
 
 
@@ -154,6 +157,9 @@ def live(order: Order) -> None:
     if due or order.failpoint.startswith("wal.prune"):
         with suppress(PruneRefused):  # it was killed before its first checkpoint, or has to recover first
             prune_data_directory(place, fresh=True)
+    if due or order.failpoint.startswith("migrate."):
+        with suppress(MigrationRefused):
+            migrate_data_directory(place, None, lambda pairs, size: None)
     began = time.perf_counter()
     opened = open_chain(settings_of(order), {})
     say("READY", f"{time.perf_counter() - began:.4f}", opened.store.head.number, opened.recovery.blocks)

@@ -3,6 +3,7 @@
     python -m tests.durability.campaign                            every line, small: minutes on two cores
     python -m tests.durability.campaign --full                     every line as large as it needs to be: hours
     python -m tests.durability.campaign kills --count 5000         one line, so often
+    python -m tests.durability.campaign kills@rocksdb              one line, on RocksDB; --engine does so for all
     python -m tests.durability.campaign kills --seed 7 --part DIR  a part of a line, kept in DIR for later
     python -m tests.durability.campaign --collect DIR              add up the parts and write the table
 
@@ -27,8 +28,9 @@ from pathlib import Path
 import structlog
 
 from storage import replay
-from tests.durability.lines import LINES, TOTALS
+from tests.durability.lines import LINES, ON_STORES, TITLES, TOTALS
 from tests.durability.results import PAGE, Budget, Line, OtherCommit, collect, commit, keep, more, page, write_part
+from tests.engines import ENGINES, ENVIRONMENT
 
 SECONDS = 120.0
 FULL_SECONDS = 36_000.0
@@ -38,9 +40,12 @@ JOBS = 2
 def run(name: str, seed: int, count: int, seconds: float) -> Line:
     """Do one line."""
     line, begin = Line(name, seed, count, commit=commit()), time.monotonic()
+    base, _, engine = name.partition("@")
+    if engine:
+        os.environ[ENVIRONMENT] = engine
     with tempfile.TemporaryDirectory(prefix="zvmd-durability-") as directory:
         try:
-            LINES[name].campaign(line, Budget(count, begin + seconds), Path(directory))
+            LINES[base].campaign(line, Budget(count, begin + seconds), Path(directory))
         except Exception as error:
             notes = "; ".join(getattr(error, "__notes__", ()))
             line.failures, line.failure = 1, f"{type(error).__name__}: {error} {notes}"[:500]
@@ -56,6 +61,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(LINES)}; default: all")
     parser.add_argument("--count", type=int, help="repetitions; default: a small number for each line")
     parser.add_argument("--full", action="store_true", help="as large as the nightly numbers of the reliability notes")
+    parser.add_argument("--engine", choices=ENGINES, help="of the state stores; default: what a node takes by itself")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("ZVMD_TEST_SEED", "1")))
     parser.add_argument("--seconds", type=float, help=f"no line longer than about this; default: {SECONDS:.0f}")
     parser.add_argument("--part", type=Path, metavar="DIR", help="keep what was done there instead of in the table")
@@ -87,11 +93,18 @@ def done(wanted: argparse.Namespace) -> Iterator[Line]:
     size = "full" if wanted.full else "normal"
     with ProcessPoolExecutor(wanted.jobs, get_context("spawn"), prepare, max_tasks_per_child=1) as pool:
         running = [
-            pool.submit(run, name, wanted.seed, wanted.count or getattr(LINES[name], size), seconds)
-            for name in wanted.names or LINES
+            pool.submit(run, name, wanted.seed, wanted.count or getattr(LINES[name.partition("@")[0]], size), seconds)
+            for name in named(wanted)
         ]
         for future in as_completed(running):
             yield future.result()
+
+
+def named(wanted: argparse.Namespace) -> list[str]:
+    """The lines asked for, with their engine."""
+    if not wanted.engine:
+        return wanted.names or list(LINES)
+    return [f"{name}@{wanted.engine}" for name in wanted.names or ON_STORES]
 
 
 def prepare() -> None:
@@ -105,7 +118,7 @@ def write(lines: list[Line]) -> int:
     """Take the lines into the table; 1 if one of them failed."""
     for line in lines:
         keep(line)
-    PAGE.write_text(page({name: entry.title for name, entry in LINES.items()}, TOTALS))
+    PAGE.write_text(page(TITLES, TOTALS))
     return min(1, sum(line.failures for line in lines))
 
 

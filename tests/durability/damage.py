@@ -27,7 +27,7 @@ def make(place: Path) -> tuple[Path, dict[str, Any]]:
     node.store.follower._index.make_durable()
     facts = node.digest()
     node.close()
-    again = LocalNode(place / "sound")  # so that LevelDB has a table as well as a log
+    again = LocalNode(place / "sound")  # so that the state store has a table as well as a log
     again.close()
     return place / "sound", facts
 
@@ -106,7 +106,7 @@ def _look_up(node: LocalNode) -> None:
 
 
 def damage_state(sound: Path, facts: dict[str, Any], place: Path, chance: random.Random) -> str:
-    """Damage one file of LevelDB. Returns when the damage was met."""
+    """Damage one file of the state store. Returns when the damage was met."""
     directory = copy_of(sound, place)
     files = sorted(path for path in (directory / layout.STATE).iterdir() if path.is_file() and path.name != "LOCK")
     return survives(directory, facts, hurt(chance.choice(files), chance))

@@ -58,7 +58,7 @@ LINES: dict[str, Entry] = {
     "cuts": Entry(hurts.cuts, 32_768, 40_000, "lengths at which a log was cut"),
     "mixes": Entry(hurts.mixes, 1_000, 10_000, "logs cut and grown again by zeros, garbage and old bytes"),
     "segments": Entry(hurts.segments, 50, 2_000, "segments deleted, doubled, exchanged, renamed, of other chains"),
-    "state-damage": Entry(hurts.state_damage, 60, 20_000, "damaged LevelDB directories"),
+    "state-damage": Entry(hurts.state_damage, 60, 20_000, "damaged state stores"),
     "index-damage": Entry(hurts.index_damage, 60, 5_000, "damaged SQLite files"),
     "migrations": Entry(hurts.migrations, 40, 1_000, "kill -9 at statements of a schema upgrade"),
     "full-disks": Entry(hurts.full_disks, 5, 200, "a disk really filled under load and freed"),
@@ -72,6 +72,14 @@ LINES: dict[str, Entry] = {
     "backups": Entry(hurts.backups, 20, 200, "backups taken under load and restored"),
 }  # fmt: skip
 
+ON_STORES = (
+    "daemons", "kills", "places", "stops", "removals", "second-nodes", "state-damage", "full-disks", "starts",
+    "backups",
+)  # fmt: skip
+"""Lines over real state stores, which differ from engine to engine."""
+TITLES = {name: entry.title for name, entry in LINES.items()} | {
+    f"{name}@rocksdb": f"{LINES[name].title}; on RocksDB" for name in ON_STORES
+}
 TOTALS = (
     ("crash states of whole nodes", ("node-crashes", "sequences", "prune-crashes", "recovery-crashes")),
     ("of the log alone", ("log-crashes",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,21 @@ from node.engine.publications import Publications
 from node.engine.requests import Freeze, Mine, Submit, WriterRequest
 from node.settings import NodeSettings, Settings, StorageSettings
 from tests.contracts import dev_account
+from tests.engines import chosen
 from tests.signed import signed_transfer
 from vm.block import Listener
 
 GWEI = 10**9
 START = 1_700_000_000
+PROGRAM = version("zvmd")
+"""The version that runs."""
 
 
 def settings_of(data_dir: Path, **storage: Any) -> Settings:
     """Of a development chain whose genesis fits into small segments; no ballast, since tests make many directories."""
     return Settings(
         node=NodeSettings(data_dir=str(data_dir), dev=True, dev_contracts=False),
-        storage=StorageSettings(**{"segment_size_bytes": 2**20, "ballast_bytes": 0, **storage}),
+        storage=StorageSettings(**{"segment_size_bytes": 2**20, "ballast_bytes": 0, "engine": chosen(), **storage}),
     )
 
 

@@ -145,16 +145,18 @@ def logged(directory: Path) -> set[bytes]:
 class Removals:
     """A directory with one of everything, copied for each run, and daemons out of a zygote."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, zygote: Zygote | None = None) -> None:
+        """``zygote``: one for the daemons, if there is one already."""
         self._place = place
-        self.zygote = Zygote(place / "zygote.log")
+        self.zygote, self._is_borrowed = zygote or Zygote(place / "zygote.log"), zygote is not None
         self._template = place / "template"
         self._nonce = 0
         self._make_template()
 
     def close(self) -> None:
-        """End the zygote."""
-        self.zygote.close()
+        """End the zygote, unless it was borrowed."""
+        if not self._is_borrowed:
+            self.zygote.close()
 
     def _daemon(self, directory: Path) -> ForkedDaemon:
         daemon = ForkedDaemon(self.zygote, directory)

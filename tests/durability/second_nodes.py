@@ -11,11 +11,13 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from storage.directory import layout
+from storage.directory.stamp import engine_of
+from storage.io.files import RealFs
 from tests.contracts import dev_account
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
 from tests.daemon import CHAIN_ID, DaemonFailed
@@ -26,6 +28,11 @@ NOBODY = 65534
 LEVELDB = "import plyvel,sys; kept = plyvel.DB(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
 LEVELDB_WRITER = "import plyvel,sys; kept = plyvel.DB(sys.argv[1]); kept.put(b'\\xff' * 32, b'', sync=True); "
 LEVELDB_WRITER += "print('held', flush=True); sys.stdin.read()"
+ROCKSDB = "import rocksdict,sys; kept = rocksdict.Rdict(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+HOLDERS = {"leveldb": LEVELDB, "rocksdb": ROCKSDB}
+"""A program that opens a state store of this engine, and keeps it."""
+WRITERS = HOLDERS | {"leveldb": LEVELDB_WRITER}
+"""One that has a file of it open for writing, beside its LOCK. RocksDB has at once."""
 SQLITE = "import sqlite3,sys; kept = sqlite3.connect(sys.argv[1], isolation_level=None); "
 SQLITE += "kept.execute('BEGIN IMMEDIATE'); print('held', flush=True); sys.stdin.read()"
 
@@ -233,27 +240,27 @@ class SecondNodes:
 
     # While nothing runs
 
-    def held_leveldb(self) -> None:
-        self._held(LEVELDB, layout.STATE)
+    def held_store(self) -> None:
+        self._held(HOLDERS, layout.STATE)
 
-    def held_leveldb_without_its_lock(self) -> None:
-        self._held(LEVELDB_WRITER, layout.STATE, remove="state/LOCK")
+    def held_store_without_its_lock(self) -> None:
+        self._held(WRITERS, layout.STATE, remove="state/LOCK")
 
     def held_index(self) -> None:
-        self._held(SQLITE, layout.INDEX)
+        self._held(dict.fromkeys(HOLDERS, SQLITE), layout.INDEX)
 
-    def held_leveldb_under_suspicion(self) -> None:
+    def held_store_under_suspicion(self) -> None:
         (self.directory / layout.SUSPECT).write_text("a test said so")
         try:
-            self._held(LEVELDB, layout.STATE, start=False)
+            self._held(HOLDERS, layout.STATE, start=False)
         finally:
             (self.directory / layout.SUSPECT).unlink()
             self._start()
 
-    def _held(self, program: str, path: str, *, remove: str = "", start: bool = True) -> None:
+    def _held(self, programs: Mapping[str, str], path: str, *, remove: str = "", start: bool = True) -> None:
         if self._first.is_running:
             assert self._first.stop() == 0, self._first.log()
-        with holding(program, self.directory / path):
+        with holding(programs[engine_of(RealFs(self.directory))], self.directory / path):
             if remove:
                 (self.directory / remove).unlink()
             held = listing(self.directory / path)
@@ -286,8 +293,8 @@ RUNNING: dict[str, Callable[[SecondNodes], None]] = {
     "second user": SecondNodes.second_user,
 }
 STOPPED: dict[str, Callable[[SecondNodes], None]] = {
-    "LevelDB held": SecondNodes.held_leveldb,
-    "LevelDB held, its LOCK removed": SecondNodes.held_leveldb_without_its_lock,
-    "LevelDB held, and suspected": SecondNodes.held_leveldb_under_suspicion,
+    "state store held": SecondNodes.held_store,
+    "state store held, its LOCK removed": SecondNodes.held_store_without_its_lock,
+    "state store held, and suspected": SecondNodes.held_store_under_suspicion,
     "index held": SecondNodes.held_index,
 }

@@ -22,7 +22,7 @@ from storage.errors import DataDirectoryUnusable, ExportDamaged, StorageError
 from storage.io.files import RealFs
 from storage.sessions.files import SessionFiles, path_of
 from storage.sessions.records import Kept, Label, SessionPosition
-from tests.durability.nodes import LocalNode
+from tests.durability.nodes import PROGRAM, LocalNode
 
 SEGMENT = 65_536
 
@@ -70,7 +70,7 @@ def back_up_under_load(tmp_path: Path, backups: int) -> None:
     chain = chain_of(node)
     node.close()
     for number in range(backups):
-        reached = restore_backup(tmp_path / f"b{number}", tmp_path / f"r{number}")
+        reached = restore_backup(tmp_path / f"b{number}", tmp_path / f"r{number}", PROGRAM)
         promised = max((head for lsn, head in durable if lsn <= read_manifest(tmp_path / f"b{number}").lsn), default=0)
         restored = LocalNode(tmp_path / f"r{number}", segment_size_bytes=SEGMENT)
         assert restored.store.head.number >= promised
@@ -97,7 +97,7 @@ def test_an_export_made_while_the_log_is_copied_does_not_belong(
     monkeypatch.setattr(backup, "_copy_segment", copy_and_go_on)
     promised = write_backup(tmp_path / "d", tmp_path / "b").lsn
     node.close()
-    assert restore_backup(tmp_path / "b", tmp_path / "r") >= promised
+    assert restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM) >= promised
     restored = LocalNode(tmp_path / "r", segment_size_bytes=SEGMENT)
     assert restored.store.head.number >= 60
     restored.close()
@@ -118,7 +118,7 @@ def test_any_point_in_time_can_be_restored_and_goes_on_from_there(tmp_path: Path
     chance = random.Random(1)
     points = [1, 2, 3, last // 2, last - 1, last, *(chance.randrange(1, last) for _ in range(6))]
     for number, until in enumerate(points):
-        assert restore_backup(tmp_path / "b", tmp_path / f"r{number}", until) == until
+        assert restore_backup(tmp_path / "b", tmp_path / f"r{number}", PROGRAM, until) == until
         restored = LocalNode(tmp_path / f"r{number}", segment_size_bytes=SEGMENT)
         head = restored.store.head.number
         assert head == (until - 1) // 3, "a genesis record, then three a block"
@@ -130,7 +130,7 @@ def test_any_point_in_time_can_be_restored_and_goes_on_from_there(tmp_path: Path
         assert once_more.digest() == before
         once_more.close()
     with pytest.raises(ExportDamaged):
-        restore_backup(tmp_path / "b", tmp_path / "beyond", last + 1)
+        restore_backup(tmp_path / "b", tmp_path / "beyond", PROGRAM, last + 1)
 
 
 def test_a_damaged_backup_is_refused(tmp_path: Path) -> None:
@@ -145,12 +145,12 @@ def test_a_damaged_backup_is_refused(tmp_path: Path) -> None:
             else:
                 file.write_bytes(damaged)
             with pytest.raises(StorageError):
-                restore_backup(tmp_path / "b", tmp_path / "r")
+                restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM)
             assert not (tmp_path / "r").exists()
             file.write_bytes(content)
-    restore_backup(tmp_path / "b", tmp_path / "r")
+    restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM)
     with pytest.raises(DataDirectoryUnusable):
-        restore_backup(tmp_path / "b", tmp_path / "r")
+        restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM)
 
 
 def test_the_commands(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_large_sessions_are_in_backups_and_their_loss_is_found(tmp_path: Path) -
     node.ask(lambda done: KeepSession(done, 3, SessionPosition(4, 0, bytes(32), "", 5)))
     write_backup(node.data_dir, tmp_path / "b")
     node.close()
-    restore_backup(tmp_path / "b", tmp_path / "again")
+    restore_backup(tmp_path / "b", tmp_path / "again", PROGRAM)
     again = LocalNode(tmp_path / "again", segment_size_bytes=SEGMENT)
     found = again.store.sessions.get(3)
     assert found == msgspec.structs.replace(kept, place=SessionPosition(4, 0, bytes(32), "", 5))

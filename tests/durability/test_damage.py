@@ -13,6 +13,7 @@ from storage.errors import StateStoreCorrupt
 from tests.daemon import Daemon
 from tests.durability.damage import copy_of, damage_index, damage_state, make
 from tests.durability.nodes import LocalNode
+from tests.engines import ENVIRONMENT, each_engine, tables
 from tests.rpc import RpcFailed
 
 SEED = 10
@@ -25,15 +26,20 @@ def repeat(tmp_path: Path, kind: str, times: int) -> None:
         damage(sound, facts, tmp_path / "hurt", random.Random(SEED * 1000 + number))
 
 
-@pytest.mark.parametrize("kind", ["state", "index"])
-def test_damage(tmp_path: Path, kind: str) -> None:
+WAYS = pytest.mark.parametrize(("kind", "engine"), [("state", "leveldb"), ("state", "rocksdb"), ("index", "leveldb")])
+
+
+@WAYS
+def test_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
     repeat(tmp_path, kind, 8)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("kind", ["state", "index"])
-def test_much_damage(tmp_path: Path, kind: str) -> None:
+@WAYS
+def test_much_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, engine: str) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
     repeat(tmp_path, kind, 5000)
 
 
@@ -56,7 +62,7 @@ def test_damage_met_by_the_replay_is_repaired_by_the_same_start(tmp_path: Path) 
 
 
 def flip_in_a_table(directory: Path, chance: random.Random) -> None:
-    table = chance.choice(sorted((directory / layout.STATE).glob("*.ldb")))
+    table = chance.choice(tables(directory / layout.STATE))
     content = bytearray(table.read_bytes())
     content[chance.randrange(len(content))] ^= 1
     table.write_bytes(content)
@@ -81,7 +87,11 @@ def damaged_where_only_readers_look(tmp_path: Path) -> tuple[Path, dict[str, obj
     raise AssertionError("no such place found")
 
 
-def test_a_reader_who_meets_damage_is_told_and_the_next_start_repairs_it(tmp_path: Path) -> None:
+@each_engine
+def test_a_reader_who_meets_damage_is_told_and_the_next_start_repairs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
     directory, facts, number = damaged_where_only_readers_look(tmp_path)
     blocks = facts["blocks"]
     assert isinstance(blocks, list)

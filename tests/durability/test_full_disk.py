@@ -10,6 +10,7 @@ from storage.directory import layout
 from storage.errors import StorageFull
 from tests.durability.full_disk import Filler, fill_and_free, small_disk
 from tests.durability.nodes import LocalNode
+from tests.engines import ENVIRONMENT, each_engine
 
 
 def run(place: Path, cycles: int) -> None:
@@ -22,13 +23,17 @@ def run(place: Path, cycles: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_disk_is_filled_and_freed(tmp_path: Path) -> None:
-    run(tmp_path, 2)
+@pytest.mark.parametrize(("engine", "times"), [("leveldb", 2), ("rocksdb", 1)])
+def test_a_disk_is_filled_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, times: int) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
+    run(tmp_path, times)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
-def test_a_disk_is_filled_and_freed_often(tmp_path: Path) -> None:
+@each_engine
+def test_a_disk_is_filled_and_freed_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setenv(ENVIRONMENT, engine)
     run(tmp_path, 200)
 
 
@@ -47,8 +52,12 @@ def comes_back_with_its_state(directory: Path) -> None:
     node.close()
 
 
-def test_a_start_on_a_full_disk_leaves_the_state_where_it_is(tmp_path: Path) -> None:
+@each_engine
+def test_a_start_on_a_full_disk_leaves_the_state_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
     """It was taken for damaged, put aside, and could not be made again either: 65."""
+    monkeypatch.setenv(ENVIRONMENT, engine)
     try:
         with small_disk(tmp_path) as disk:
             directory = kept(disk / "d")

@@ -26,11 +26,13 @@ from storage.errors import DataDirectoryLocked, FileGone, StateUnavailable, Stor
 from storage.export import write_export
 from storage.io.files import RealFile, RealFs
 from storage.io.holders import is_locked, is_written
-from storage.io.kv import LevelStore, open_leveldb
+from storage.io.kv.engines import open_store_at
+from storage.io.kv.store import DiskStore
 from storage.presence import TABLE, Presence, Reaction
 from tests.durability.full_disk import Filler, small_disk
-from tests.durability.nodes import LocalNode, settings_of
-from tests.durability.second_nodes import LEVELDB, LEVELDB_WRITER, SQLITE, holding
+from tests.durability.nodes import PROGRAM, LocalNode, settings_of
+from tests.durability.second_nodes import HOLDERS, SQLITE, WRITERS, holding
+from tests.engines import compact, each_engine, tables
 from tests.paths import REPO
 
 SMALL = {"token": b"ab" * 32, "endpoints.json": b"{}", "tls/authority.pem": b"pem"}
@@ -197,14 +199,16 @@ def test_a_lock_file_that_another_process_holds_is_replaced(tmp_path: Path) -> N
     node.close()
 
 
-def test_a_table_that_leveldb_uses(tmp_path: Path) -> None:
-    kv = open_leveldb(tmp_path / "state")
+@each_engine
+def test_a_table_in_use(tmp_path: Path, engine: str) -> None:
+    kv = open_store_at(tmp_path / "state", engine)
     for number in range(40):  # a hundred kilobytes each: some become tables
         kv.write({b"%d-%d" % (number, n): random.Random(n).randbytes(1000) for n in range(200)}, ())
-    kv.database.compact_range()
+    compact(kv)
     kv.check_files()
-    next((tmp_path / "state").glob("*.ldb")).unlink()
-    with pytest.raises(FileGone, match="ldb"):
+    table = tables(tmp_path / "state")[0]
+    table.unlink()
+    with pytest.raises(FileGone, match=table.suffix):
         kv.check_files()
     kv.close()
 
@@ -231,18 +235,21 @@ def test_the_table_is_in_the_documentation() -> None:
 
 
 @pytest.mark.parametrize("suspected", [False, True])
-@pytest.mark.parametrize("program", [LEVELDB, LEVELDB_WRITER], ids=["locked", "LOCK removed"])
-def test_a_state_store_in_use_is_refused_and_left_alone(tmp_path: Path, program: str, suspected: bool) -> None:
+@pytest.mark.parametrize("programs", [HOLDERS, WRITERS], ids=["locked", "LOCK removed"])
+@each_engine
+def test_a_state_store_in_use_is_refused_and_left_alone(
+    tmp_path: Path, engine: str, programs: dict[str, str], suspected: bool
+) -> None:
     """`state-in-use-is-quarantined`."""
-    node = LocalNode(tmp_path / "d")
+    node = LocalNode(tmp_path / "d", engine=engine)
     node.grow(2)
     node.checkpoint()
     node.close()
     if suspected:
         (tmp_path / "d" / layout.SUSPECT).write_text("a test said so")
     state = tmp_path / "d" / layout.STATE
-    with holding(program, state):
-        if program is LEVELDB_WRITER:
+    with holding(programs[engine], state):
+        if programs is WRITERS:
             (state / "LOCK").unlink()
         before = {path.name: path.read_bytes() for path in state.iterdir()}
         for start in (lambda: LocalNode(tmp_path / "d"), lambda: verify_data_directory(tmp_path / "d")):
@@ -312,11 +319,12 @@ def test_a_file_is_written_as_long_as_someone_has_it_open_for_writing(tmp_path: 
 # A state store without room
 
 
-def test_a_state_store_that_found_no_room_goes_on_when_there_is_some(tmp_path: Path) -> None:
-    """LevelDB takes no more writes after one that failed; reads go on meanwhile, and snapshots stay what they were."""
+@each_engine
+def test_a_state_store_that_found_no_room_goes_on_when_there_is_some(tmp_path: Path, engine: str) -> None:
+    """It takes no more writes after one that failed; reads go on meanwhile, and snapshots stay what they were."""
     try:
         with small_disk(tmp_path) as disk:
-            kv, filler, chance = open_leveldb(disk / "state"), Filler(disk), random.Random(3)
+            kv, filler, chance = open_store_at(disk / "state", engine), Filler(disk), random.Random(3)
             batches = [{chance.randbytes(8): chance.randbytes(4000) for _ in range(200)} for _ in range(8)]
             kv.write(batches[0], ())
             older = kv.snapshot()
@@ -338,14 +346,14 @@ def test_a_state_store_that_found_no_room_goes_on_when_there_is_some(tmp_path: P
             with pytest.raises(StateUnavailable):
                 older.get(key)
             kv.close()
-            again = open_leveldb(disk / "state")
+            again = open_store_at(disk / "state", engine)
             check(again, batches)
             again.close()
     except PermissionError as error:
         pytest.skip(str(error))
 
 
-def check(kv: LevelStore, batches: list[dict[bytes, bytes]]) -> None:
+def check(kv: DiskStore, batches: list[dict[bytes, bytes]]) -> None:
     for batch in batches:
         assert all(kv.get(key) == value for key, value in batch.items())
 
@@ -398,7 +406,7 @@ def test_two_restores_or_backups_to_one_place(tmp_path: Path) -> None:
     node.close()
     write_backup(tmp_path / "d", tmp_path / "backup")
     for place, again in (
-        (tmp_path / "new.restoring", lambda: restore_backup(tmp_path / "backup", tmp_path / "new")),
+        (tmp_path / "new.restoring", lambda: restore_backup(tmp_path / "backup", tmp_path / "new", PROGRAM)),
         (tmp_path / "other", lambda: write_backup(tmp_path / "d", tmp_path / "other")),
     ):
         place.mkdir()
@@ -408,6 +416,6 @@ def test_two_restores_or_backups_to_one_place(tmp_path: Path) -> None:
             again()
         assert (place / "half").exists()
         lock.release()
-    restore_backup(tmp_path / "backup", tmp_path / "new")
+    restore_backup(tmp_path / "backup", tmp_path / "new", PROGRAM)
     assert not (tmp_path / "new.restoring").exists()
     assert not (tmp_path / "new" / "half").exists()

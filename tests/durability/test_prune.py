@@ -32,7 +32,7 @@ from storage.io.files import RealFs
 from storage.wal import inspect
 from storage.wal.bounds import BEGINNING_NAME, read_beginning
 from storage.wal.segments import segment_name
-from tests.durability.nodes import LocalNode
+from tests.durability.nodes import PROGRAM, LocalNode
 
 SEGMENT = 12288
 STRANGER = Address(b"\x42" * 20)
@@ -182,7 +182,7 @@ def test_below_keeps_what_a_restore_to_there_needs(tmp_path: Path) -> None:
     kept = prune_data_directory(tmp_path / "d", below=lsns[1] + 3)
     assert kept.export.checkpoint.lsn == lsns[1]
     write_backup(tmp_path / "d", tmp_path / "b")
-    assert restore_backup(tmp_path / "b", tmp_path / "r", until=lsns[1] + 3) == lsns[1] + 3
+    assert restore_backup(tmp_path / "b", tmp_path / "r", PROGRAM, until=lsns[1] + 3) == lsns[1] + 3
 
 
 def test_waiting_transactions_and_snapshots_keep_their_records(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_backups_of_it_restore_from_where_it_begins(tmp_path: Path, pruned: Path
     assert len(exports(fs)) == 2
     for until in (None, next(iter(blocks)), base.lsn + 1, base.lsn):
         target = tmp_path / f"r{until}"
-        reached = restore_backup(tmp_path / "b", target, until)
+        reached = restore_backup(tmp_path / "b", target, PROGRAM, until)
         assert until in (None, reached)
         restored = opened(target)
         head = restored.store.head.number
@@ -255,7 +255,7 @@ def test_backups_of_it_restore_from_where_it_begins(tmp_path: Path, pruned: Path
         restored.close()
     for until in (base.lsn - 1, beginning.first_lsn - 1, 1):
         with pytest.raises(WalPruned, match=f"LSN {until} was pruned"):
-            restore_backup(tmp_path / "b", tmp_path / "no", until)
+            restore_backup(tmp_path / "b", tmp_path / "no", PROGRAM, until)
     assert not (tmp_path / "no").exists()
 
 

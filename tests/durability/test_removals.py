@@ -20,6 +20,7 @@ from tests.crash.load import BROKEN
 from tests.daemon import CHAIN_ID
 from tests.durability.removals import PANIC, Removals, until
 from tests.durability.second_nodes import RUNNING, STOPPED, SecondNodes
+from tests.engines import ENVIRONMENT
 from tests.rpc import Rpc, RpcFailed
 
 EVERY_COMMIT = 6
@@ -37,16 +38,29 @@ def removals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Removals]:
     harness.close()
 
 
+@pytest.fixture(scope="module")
+def removals_on_rocksdb(removals: Removals, tmp_path_factory: pytest.TempPathFactory) -> Removals:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENVIRONMENT, "rocksdb")  # what it makes now keeps its engine
+        return Removals(tmp_path_factory.mktemp("removals"), removals.zygote)
+
+
 @pytest.mark.parametrize("seed", range(EVERY_COMMIT))
 def test_what_goes_away_takes_no_answer_with_it(removals: Removals, seed: int) -> None:
     removals.run(seed)
 
 
+@pytest.mark.parametrize("seed", range(EVERY_COMMIT // 2))
+def test_what_goes_away_takes_no_answer_with_it_on_rocksdb(removals_on_rocksdb: Removals, seed: int) -> None:
+    removals_on_rocksdb.run(seed)
+
+
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_what_goes_away_takes_no_answer_with_it_often(removals: Removals) -> None:
+def test_what_goes_away_takes_no_answer_with_it_often(removals: Removals, removals_on_rocksdb: Removals) -> None:
     for seed in range(EVERY_COMMIT, FULL):
         removals.run(seed)
+        removals_on_rocksdb.run(seed)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Makes a golden data directory of the format this checkout writes: ``python -m tests.golden.make NAME``.
+"""Makes a golden data directory of the format this checkout writes: ``python -m tests.golden.make NAME [ENGINE]``.
 
 Once for each format that lands; the file is never made again, only opened, by every later version.
 """
@@ -114,10 +114,10 @@ def change_history(node: LocalNode) -> None:
     slot(2, 2)
 
 
-def main(name: str) -> None:
+def main(name: str, engine: str = "leveldb") -> None:
     """Live a little of everything, and pack what is left on the disk after a kill."""
     place = Path(tempfile.mkdtemp())
-    node = LocalNode(place / "data", segment_size_bytes=65_536, block_deltas="on")
+    node = LocalNode(place / "data", segment_size_bytes=65_536, block_deltas="on", engine=engine)
     node.grow(90)
     node.checkpoint()
     node.store.index_new_blocks()
@@ -145,4 +145,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

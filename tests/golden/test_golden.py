@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -14,12 +13,14 @@ import pytest
 
 from storage.directory import layout
 from storage.directory.stamp import CURRENT, Stamp, Version, decode_stamp, encode_stamp
-from storage.errors import StoreTooNew
+from storage.errors import StoreTooNew, WalCorrupt
 from storage.export import exports, founding_export
-from storage.io.failpoints import arm
 from storage.io.files import RealFs
+from storage.wal.format import VERSION
+from storage.wal.segments import sequence_of
 from tests.crash.forked import failpoints
 from tests.durability.nodes import LocalNode
+from tests.golden.first_start import ended
 from tests.golden.make import HERE, facts_of
 
 ARCHIVES = sorted(HERE.glob("*.tar.xz"))
@@ -65,6 +66,44 @@ def test_a_golden_directory_opens_to_the_same_chain_and_goes_on(tmp_path: Path, 
     again.close()
 
 
+def segment_versions(place: Path) -> list[int]:
+    """Format version of each plain segment, oldest first; the minimum reader is the same."""
+    paths = sorted(path for path in (place / layout.WAL).iterdir() if sequence_of(path.name) is not None)
+    found = [path.read_bytes()[8:12] for path in paths]
+    assert all(version[:2] == version[2:] for version in found)
+    return [int.from_bytes(version[:2], "little") for version in found]
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def test_an_older_log_goes_on_in_a_segment_that_older_programs_refuse(tmp_path: Path, archive: Path) -> None:
+    place, _ = unpack(archive, tmp_path / "d")
+    older = decode_stamp((place / layout.FORMAT).read_bytes()).stores["wal"].major < 3
+    before = segment_versions(place)
+    assert set(before) == {1 if older else VERSION}
+    for _ in range(2):
+        LocalNode(place, segment_size_bytes=65_536).close()
+        assert segment_versions(place) == before + [VERSION] * older, "one more, once"
+
+
+@pytest.mark.parametrize("archive", ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+def test_a_start_that_is_refused_leaves_it_to_the_older_program(tmp_path: Path, archive: Path) -> None:
+    place, facts = unpack(archive, tmp_path / "d")
+    path = max(path for path in (place / layout.WAL).iterdir() if sequence_of(path.name) is not None)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole.rstrip(b"\0")) - 1] ^= 1  # in the last record, which the watermark knows
+    path.write_bytes(damaged)
+    kept = {path: path.read_bytes() for path in (place / layout.FORMAT, *(place / layout.WAL).iterdir())}
+    with pytest.raises(WalCorrupt):
+        LocalNode(place, segment_size_bytes=65_536)
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert sorted((place / layout.WAL).iterdir()) == sorted(kept.keys() - {place / layout.FORMAT})
+    path.write_bytes(whole)
+    node = LocalNode(place, segment_size_bytes=65_536)
+    assert known(facts_of(node), facts) == facts
+    node.close()
+
+
 PLACES = sorted(name for name in failpoints() if name.startswith(AT_THE_START))
 
 
@@ -90,19 +129,13 @@ def killed_at_the_start(place: Path, archive: Path, failpoint: str) -> bool:
     directory, facts = unpack(archive, place / "d")
     (directory / layout.INDEX).unlink()
     (directory / layout.SUSPECT).write_text("a test said so")
-    child = os.fork()
-    if not child:
-        arm(failpoint)
-        LocalNode(directory, segment_size_bytes=65_536)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    ended = os.waitstatus_to_exitcode(status)
-    assert ended in (0, -signal.SIGKILL)
+    status = ended(directory, failpoint)
+    assert status in (0, -signal.SIGKILL)
     node = LocalNode(directory, segment_size_bytes=65_536)
     assert known(facts_of(node), facts) == facts
     node.grow(1)
     node.close()
-    return ended != 0
+    return status != 0
 
 
 def test_there_is_one() -> None:

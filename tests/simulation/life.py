@@ -26,7 +26,7 @@ from node.machine.assembly import build_machine
 from node.machine.object_cache import FileObjectCache
 from storage.checkpoint import verify_checkpoints
 from storage.directory.identity import open_genesis
-from storage.directory.stamp import take_directory
+from storage.directory.stamp import raise_stamp, take_directory
 from storage.export import prune_exports, write_export
 from storage.opening import StoreOptions, assemble
 from storage.prune import Pruned, prune
@@ -85,7 +85,7 @@ class Life:
             MachineIndex(disk),
             genesis,
             checkpoint,
-            StoreOptions(REPO, REPO, settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),
+            StoreOptions(REPO, REPO, "0.1.0", settings=ChainSettings(gas_limit=GENESIS.gas_limit), **options),
             # The files too: two starts of one history never give two segments the same salt.
             Random(f"{seed} {fs.calls} {[path for path, _ in files(fs)]}").randbytes,
         )
@@ -233,7 +233,13 @@ def prune_disk(disk: Disk) -> Pruned:
     lock = take_directory(disk.fs, "0.1.0")
     try:
         write_export(disk.fs, disk.kv)
-        pruned = prune(disk.fs, disk.kv, lambda: nullcontext(SimKv()), GENESIS)
+        pruned = prune(
+            disk.fs,
+            disk.kv,
+            lambda: nullcontext(SimKv()),
+            GENESIS,
+            before_change=lambda: raise_stamp(disk.fs, "0.1.0"),
+        )
         prune_exports(disk.fs, 1)
         return pruned
     finally:

@@ -42,6 +42,8 @@ class SimKv:
     may have happened, and recovery has to cope with both.
     """
 
+    engine_name = "simulation"
+
     def __init__(self, data: Mapping[bytes, bytes] | None = None) -> None:
         self._snapshot = SimSnapshot(dict(data or {}))
         self.writes = 0

@@ -180,6 +180,8 @@ def test_no_command_lets_a_stranger_steer_the_terminal(client: zvmd.Node, node: 
         ["wal", "inspect", "--data-dir", odd],
         ["wal", "verify", "--data-dir", odd],
         ["verify", "--data-dir", odd],
+        ["migrate-store", "--data-dir", odd],
+        ["migrate-store", "--json", "--data-dir", odd],
         ["start", "--data-dir", odd],
         ["backup", odd, *link],
         ["restore", odd, odd + "2"],

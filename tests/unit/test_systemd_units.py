@@ -53,7 +53,7 @@ def test_the_system_unit_is_confined(tmp_path: Path) -> None:
 
 def test_ends_that_a_restart_cannot_mend_are_not_restarted() -> None:
     for source in ("zvmd.service", "zvmd-user.service"):
-        assert "RestartPreventExitStatus=65 66 67 75 78" in render(source, "zvmd")
+        assert "RestartPreventExitStatus=65 66 67 71 75 78" in render(source, "zvmd")
 
 
 def test_print_shows_the_files_with_a_real_command() -> None:

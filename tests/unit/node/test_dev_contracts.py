@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from chain.forks import BPO_BLOBS, PRAGUE_BLOBS, BlobSchedule, Fork
+from chain.genesis import Genesis
 from chain.hashing import keccak256
 from node import resources
-from node.daemon.opening import rules_of
-from node.engine.dev_contracts import FILE, contract_names, dev_alloc, dev_contracts
+from node.cli.main import cli
+from node.daemon.opening import dev_accounts_of, new_genesis, rules_of
+from node.engine.dev_contracts import (
+    FILE,
+    contract_names,
+    dev_alloc,
+    dev_contracts,
+    newest_version,
+    version_status,
+)
+from node.settings import NodeSettings, Settings
+from storage.directory import layout
+from storage.directory.stamp import CURRENT, Stamp, Version, encode_stamp
 from tests.daemon import Daemon
+from tests.paths import REPO
 
 PUBLIC = {
     "CREATE2 deployer": "0x4e59b44847b379578588920ca78fbf26c0b4956c",
@@ -78,6 +93,57 @@ def test_a_new_development_chain_has_them_and_an_older_one_keeps_its_own(tmp_pat
     finally:
         daemon.close()
         fresh.close()
+
+
+GOLDEN = {
+    "dev-genesis-1.json": (1, "8f7c0d60ef59c788d74454852eb142630ce090e9ffdc94c07a7fb485408bdaa2", list(PUBLIC)),
+    "dev-genesis-2.json": (2, "8fe25261e889bf7e0d2228ac4749b3d4af1bbc201a9c09936fb7a2c65814f5e6", []),
+}
+"""Files that builds of then have written, without a recorded version: which one it is, block 0, what later ones add."""
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_genesis_of_an_older_build_is_kept_for_life(tmp_path: Path, name: str) -> None:
+    version, block_hash, missing = GOLDEN[name]
+    place = tmp_path / "node"
+    place.mkdir()
+    stored = (REPO / "tests" / "golden" / name).read_bytes()
+    (place / layout.GENESIS).write_bytes(stored)
+    (place / layout.FORMAT).write_bytes(encode_stamp(Stamp({**CURRENT, "wal": Version(2, 3)}, "0.1.0", "0.1.0")))
+    daemon = Daemon(place)
+    try:
+        daemon.start()
+        status = daemon.rpc().call("zvmd_status")
+        assert status["devGenesis"] == {"version": version, "newest": newest_version(), "newerAdd": missing}
+        assert sorted(status["devContracts"]) == sorted(set(PUBLIC) - set(missing))
+        assert daemon.rpc().call("eth_getBlockByNumber", "0x0", False)["hash"] == "0x" + block_hash
+        shown = CliRunner().invoke(cli, ["status", "--data-dir", str(place)]).output
+        assert f"of --dev, version {version}" in shown
+        assert ("for new directories, adds CREATE2 deployer, Multicall3, ERC-1820 registry" in shown) == bool(missing)
+        daemon.stop()
+        assert (place / layout.GENESIS).read_bytes() == stored
+    finally:
+        daemon.close()
+
+
+def test_every_former_version_has_its_file() -> None:
+    assert sorted(version for version, *_ in GOLDEN.values()) == list(range(1, newest_version() + 1))
+
+
+def test_a_new_directory_records_the_version(tmp_path: Path) -> None:
+    def made(name: str, **node: object) -> Genesis:
+        settings = Settings(node=NodeSettings(data_dir=str(tmp_path / name), **node))
+        return new_genesis(settings, dev_accounts_of(settings), 1)
+
+    genesis = made("a", dev=True)
+    assert genesis.dev_version == newest_version()
+    assert Genesis.from_json(genesis.to_json()) == genesis
+    bare = made("b", dev=True, dev_contracts=False)
+    assert version_status(bare) == {"version": newest_version(), "newest": newest_version(), "newerAdd": []}
+    assert made("c").dev_version == 0
+    assert "devVersion" not in made("c").to_json()
+    later = replace(genesis, dev_version=newest_version() + 1)
+    assert version_status(later)["newest"] == newest_version() + 1
 
 
 def test_names_are_told_from_the_codes_of_a_genesis() -> None:

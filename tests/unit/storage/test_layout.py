@@ -13,6 +13,7 @@ from storage.directory.stamp import (
     Version,
     decode_stamp,
     encode_stamp,
+    raise_stamp,
     take_directory,
     write_stamp,
 )  # fmt: skip
@@ -32,11 +33,48 @@ def test_the_first_boot_writes_the_stamp_and_later_ones_read_it() -> None:
     assert stamp_of(fs).writer == "0.1.0", "only another format rewrites it"
 
 
-def test_an_older_minor_version_is_stamped_anew() -> None:
+def test_an_older_version_is_stamped_anew_by_who_will_write() -> None:
     fs = SimFs()
-    write_stamp(fs, Stamp({**CURRENT, "wal": Version(1, 0)}, "0.0.9", "0.0.9"))
+    older = Stamp({**CURRENT, "wal": Version(1, 0)}, "0.0.9", "0.0.9")
+    write_stamp(fs, older)
     take_directory(fs, "0.1.0")
+    assert stamp_of(fs) == older, "a start that is refused changes nothing"
+    raise_stamp(fs, "0.1.0")
     assert stamp_of(fs) == Stamp(CURRENT, "0.1.0", "0.1.0")
+    raise_stamp(fs, "0.1.1")
+    assert stamp_of(fs).writer == "0.1.0", "only another format rewrites it"
+
+
+def test_no_version_is_lowered() -> None:
+    """A later minor version of one store, written before a program without it: what it wrote is there still."""
+    fs = SimFs()
+    later = {**CURRENT, "state": Version(CURRENT["state"].major, 99)}
+    write_stamp(fs, Stamp(later, "1.5.0", "1.0.0"))
+    raise_stamp(fs, "0.1.0")
+    assert stamp_of(fs) == Stamp(later, "1.5.0", "1.0.0")
+    write_stamp(fs, Stamp({**later, "wal": Version(2, 4)}, "1.5.0", "1.0.0"))
+    raise_stamp(fs, "0.1.0")
+    assert stamp_of(fs) == Stamp(later, "0.1.0", "1.0.0")
+
+
+def test_the_stamp_names_critical_records_that_a_log_may_hold() -> None:
+    """They may lie before the checkpoint, where no start reads."""
+    fs = SimFs()
+    write_stamp(fs, Stamp(CURRENT, "1.5.0", "1.4.0", ("FORK_BASE", "FORK_READ")))
+    before = fs.read_file(FORMAT)
+    for _ in range(2):
+        with pytest.raises(StoreTooNew, match=r"FORK_BASE, FORK_READ; written by zvmd 1\.5\.0, readable from 1\.4\.0"):
+            take_directory(fs, "0.1.0")
+    with pytest.raises(StoreTooNew):
+        raise_stamp(fs, "0.1.0")
+    assert fs.read_file(FORMAT) == before
+    with pytest.raises(DataDirectoryDamaged):
+        decode_stamp(encode_stamp(Stamp(CURRENT, "1.5.0", "1.4.0", ("X",) * 257)))
+
+
+def test_programs_of_log_format_2_refuse_this_one() -> None:
+    """Their rule: a store's major version is at most theirs."""
+    assert CURRENT["wal"].major > 2
 
 
 def stamp_of(fs: SimFs) -> Stamp:

@@ -18,6 +18,7 @@ from storage.wal.format import (
     SEGMENT,
     SEGMENT_HEADER_SIZE,
     UINT32,
+    VERSION,
     Footer,
     Mark,
     Record,
@@ -48,6 +49,7 @@ headers = st.builds(
     st.binary(min_size=8, max_size=8),
     uint64,
     st.sampled_from([CRC32C, CRC32]),
+    st.sampled_from([1, VERSION]),
 )
 PAGE = (REPO / "docs/formats/wal.md").read_text()
 
@@ -128,7 +130,7 @@ def test_garbage_is_no_record(garbage: bytes) -> None:
 def test_a_header_for_later_readers_is_refused_not_damaged() -> None:
     header = SegmentHeader(WalIdentity(bytes(32), 1), 0, 1, bytes(16), b"saltsalt", 8192, CRC32C)
     data = bytearray(encode_segment_header(header))
-    data[10:12] = (2).to_bytes(2, "little")
+    data[10:12] = (VERSION + 1).to_bytes(2, "little")
     data[SEGMENT.size - 4 : SEGMENT.size] = UINT32.pack(CRC32C.run(bytes(data[: SEGMENT.size - 4]), 0))
     with pytest.raises(StoreTooNew):
         decode_segment_header(bytes(data))
@@ -169,6 +171,7 @@ def test_the_dump_in_the_documentation_is_a_segment() -> None:
     assert header is not None
     assert header.identity == WalIdentity(bytes(range(32)), 31337)
     assert (header.sequence, header.first_lsn, header.salt, header.size) == (0, 1, b"saltsalt", 8192)
+    assert header.version == VERSION
     assert header.previous_chain == header.identity.first_chain()
     walked, records = walk(header, data[SEGMENT_HEADER_SIZE:])
     assert [(r.lsn, r.type, r.payload, r.flags, r.durable_lsn) for r in records] == [

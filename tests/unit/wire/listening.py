@@ -19,12 +19,14 @@ from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent,
 import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from zvmd.client import Client
 from zvmd.frames import ALPN
 
+LIBRARIES = ("qh3", "aioquic")
 NOW = datetime.datetime.now(datetime.UTC)
 
 
@@ -42,13 +44,13 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, limits: WireLimits) -> AsyncIterator[Server]:
+async def serving(data_dir: Path, limits: WireLimits, library: str) -> AsyncIterator[Server]:
     tls = load_or_create_certificate(data_dir / "tls", NOW)
     is_token = TokenChecker(load_or_create_token(data_dir))
     backend = MemoryBackend()
     service = rpc_service(backend)
     bound = open_socket("127.0.0.1", 0)
-    listener = await serve_wire(service, bound, tls, is_token, limits)
+    listener = await serve_wire(service, bound, tls, is_token, load_library(library), limits)
     try:
         yield Server(listener, bound.getsockname()[1], data_dir, backend)
     finally:
@@ -56,9 +58,11 @@ async def serving(data_dir: Path, limits: WireLimits) -> AsyncIterator[Server]:
         service.close()
 
 
-def run(data_dir: Path, work: Callable[[Server], Awaitable[None]], limits: WireLimits | None = None) -> None:
+def run(
+    data_dir: Path, library: str, work: Callable[[Server], Awaitable[None]], limits: WireLimits | None = None
+) -> None:
     async def served() -> None:
-        async with serving(data_dir, limits or WireLimits()) as server:
+        async with serving(data_dir, limits or WireLimits(), library) as server:
             await asyncio.wait_for(work(server), 30)
 
     asyncio.run(served())

@@ -16,9 +16,8 @@ import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.wire.admission import SOURCES_MAX, Places, Rate, network_of
 from node.wire.initial import RETRY_TOKEN_SECONDS, Initial, RetryTokens, read_initial
+from node.wire.library import load_library
 from node.wire.limits import WireLimits
-from node.wire.quic import ServerQuic
-from node.wire.server import _configuration
 from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run
 
 HERE = ("127.0.0.1", 5000)
@@ -126,7 +125,7 @@ def test_those_without_hello_give_way_the_oldest_first() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"connection_id_length": 0}, {"connection_id_length": 20}])
-def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], tmp_path: Path) -> None:
+def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], library: str, tmp_path: Path) -> None:
     """Found with aioquic: it pads behind its packets, qh3 counted only the packets, and dropped what did not fit."""
     tls = load_or_create_certificate(tmp_path / "tls", NOW)
     configuration = QuicConfiguration(is_client=True, alpn_protocols=["zvmd/1"], server_name="zvmd", **options)
@@ -134,10 +133,12 @@ def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], tmp_path:
     client = QuicConnection(configuration=configuration)
     client.connect(HERE, now=0.0)
     (first,) = [datagram for datagram, _ in client.datagrams_to_send(now=0.0)]
-    server = ServerQuic(
-        configuration=_configuration(WireLimits(), tls), original_destination_connection_id=first[6 : 6 + first[5]]
+    loaded = load_library(library)
+    server = loaded.connection(
+        configuration=loaded.configuration(WireLimits(), tls),
+        original_destination_connection_id=first[6 : 6 + first[5]],
     )
-    server.receive_datagram(first, HERE, now=0.0)
+    server.receive_many_datagrams([first], HERE, now=0.0)
     answer = server.datagrams_to_send(now=0.0)
     assert sum(len(datagram) for datagram, _ in answer) <= 3 * len(first), "RFC 9000, 8.1"
     for datagram, _ in answer:
@@ -147,7 +148,7 @@ def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], tmp_path:
     events = []
     for turn in range(1, 5):
         for datagram, _ in client.datagrams_to_send(now=turn / 10):
-            server.receive_datagram(datagram, HERE, now=turn / 10)
+            server.receive_many_datagrams([datagram], HERE, now=turn / 10)
         for datagram, _ in server.datagrams_to_send(now=turn / 10):
             client.receive_datagram(datagram, HERE, now=turn / 10)
         while (event := server.next_event()) is not None:
@@ -157,7 +158,7 @@ def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], tmp_path:
         assert "StreamDataReceived" in events
 
 
-def test_a_datagram_that_means_nothing_does_not_cost_another(tmp_path: Path) -> None:
+def test_a_datagram_that_means_nothing_does_not_cost_another(library: str, tmp_path: Path) -> None:
     """Found by a stranger: an empty datagram raised, and the rest of the burst was lost."""
 
     async def work(server: Server) -> None:
@@ -172,10 +173,10 @@ def test_a_datagram_that_means_nothing_does_not_cost_another(tmp_path: Path) -> 
         server.listener.datagrams_received([b"", *rubbish, *good, *rubbish], ("127.0.0.1", 9))
         assert peer._datagrams_before_hello == before + len(good)
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_random_initials_from_everywhere_keep_nobody_out(tmp_path: Path) -> None:
+def test_random_initials_from_everywhere_keep_nobody_out(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         for number in range(3000):
             server.listener.datagrams_received([initial(os.urandom(16))], ("127.0.0.1", 1000 + number))
@@ -185,10 +186,10 @@ def test_random_initials_from_everywhere_keep_nobody_out(tmp_path: Path) -> None
         client = await server.client()
         assert await client.rpc("eth_chainId") == "0x7a69"
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_half_open_handshakes_keep_nobody_out(tmp_path: Path) -> None:
+def test_half_open_handshakes_keep_nobody_out(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         for _ in range(8):
             (await puppet(server, shaken=False)).vanish()
@@ -199,10 +200,10 @@ def test_half_open_handshakes_keep_nobody_out(tmp_path: Path) -> None:
         with pytest.raises(zvmd.ConnectionFailed):
             await server.client()
 
-    run(tmp_path, work, WireLimits(connections_max=4, hello_within_s=20))
+    run(tmp_path, library, work, WireLimits(connections_max=4, hello_within_s=20))
 
 
-def test_wrong_tokens_keep_no_good_client_out(tmp_path: Path) -> None:
+def test_wrong_tokens_keep_no_good_client_out(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         guessers = [await puppet(server) for _ in range(3)]
         for guesser in guessers:
@@ -211,10 +212,10 @@ def test_wrong_tokens_keep_no_good_client_out(tmp_path: Path) -> None:
         assert await client.rpc("eth_chainId") == "0x7a69"
         assert not any(guesser.ended.done() for guesser in guessers), "the answer waits"
 
-    run(tmp_path, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
+    run(tmp_path, library, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
 
 
-def test_another_version_is_told_ours(tmp_path: Path) -> None:
+def test_another_version_is_told_ours(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -227,4 +228,4 @@ def test_another_version_is_told_ours(tmp_path: Path) -> None:
         assert answer[5:14] == b"\x08" + bytes(range(8, 16))
         assert answer[-4:] == b"\0\0\0\x01"
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)

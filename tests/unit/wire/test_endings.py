@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from qh3.quic.connection import QuicConnection, QuicConnectionError
 
 import node.wire.peer
 from node.wire.connection import ServerConnection
 from node.wire.limits import WireLimits
-from node.wire.quic import ServerQuic
 from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
 
 LIMITS = WireLimits(
@@ -40,6 +38,16 @@ def raising(error: BaseException) -> Callable[..., Any]:
         raise error
 
     return fail
+
+
+def connections(server: Server) -> Any:
+    """The class of the library's connections."""
+    return server.listener.library.connection
+
+
+def fault(server: Server) -> Exception:
+    """What the library raises when it gives up a connection."""
+    return server.listener.library.faults[0](1, None, "core")
 
 
 async def closes_before_hello(server: Server) -> None:
@@ -144,7 +152,7 @@ async def meets_a_bug_of_the_protocol(server: Server) -> None:
 async def meets_an_error_while_receiving(server: Server) -> None:
     client = await open_puppet(server)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(QuicConnection, "receive_many_datagrams", raising(QuicConnectionError(1, None, "core")))
+        patch.setattr(connections(server), "receive_many_datagrams", raising(fault(server)))
         client.say(0, CHAIN_ID)
         await gone(server)
 
@@ -152,7 +160,7 @@ async def meets_an_error_while_receiving(server: Server) -> None:
 async def meets_an_error_while_sending(server: Server) -> None:
     client = await open_puppet(server)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ServerQuic, "datagrams_to_send", raising(QuicConnectionError(1, None, "core")))
+        patch.setattr(connections(server), "datagrams_to_send", raising(fault(server)))
         client.say(0, CHAIN_ID)
         await gone(server)
 
@@ -160,7 +168,7 @@ async def meets_an_error_while_sending(server: Server) -> None:
 async def meets_a_panic_in_its_timer(server: Server) -> None:
     (await puppet(server, shaken=False)).vanish()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ServerQuic, "handle_timer", raising(Panic("in Rust")))
+        patch.setattr(connections(server), "handle_timer", raising(Panic("in Rust")))
         await gone(server)
 
 
@@ -169,7 +177,7 @@ async def cannot_be_refused_in_order(server: Server) -> None:
     (await puppet(server, shaken=False)).vanish()
     await asyncio.sleep(0.05)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ServerQuic, "datagrams_to_send", raising(QuicConnectionError(1, None, "capacity exhausted")))
+        patch.setattr(connections(server), "datagrams_to_send", raising(fault(server)))
         await gone(server)
 
 
@@ -248,7 +256,7 @@ async def gone(server: Server) -> None:
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_connection_that_ends_leaves_nothing(
-    way: Callable[[Server], Awaitable[None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: Callable[[Server], Awaitable[None]], library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(node.wire.peer, "CLOSING_S", 0.1)
 
@@ -258,4 +266,4 @@ def test_a_connection_that_ends_leaves_nothing(
         assert not server.listener._places.half_open
         assert not server.listener._places._of_address
 
-    run(tmp_path, work, LIMITS)
+    run(tmp_path, library, work, LIMITS)

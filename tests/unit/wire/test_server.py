@@ -22,7 +22,7 @@ from tests.unit.wire.listening import NOW, Server, run
 from zvmd.frames import ALPN
 
 
-def test_connections_are_capped_and_room_returns(tmp_path: Path) -> None:
+def test_connections_are_capped_and_room_returns(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         first, second = await server.client(), await server.client()
         with pytest.raises(zvmd.ConnectionFailed):
@@ -34,35 +34,35 @@ def test_connections_are_capped_and_room_returns(tmp_path: Path) -> None:
         third = await server.client()
         assert await third.rpc("eth_chainId") == "0x7a69"
 
-    run(tmp_path, work, WireLimits(connections_per_address_max=2))
+    run(tmp_path, library, work, WireLimits(connections_per_address_max=2))
 
 
-def test_guessing_tokens_is_slowed_down(tmp_path: Path) -> None:
+def test_guessing_tokens_is_slowed_down(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(server.client("guess"), 0.5)
 
-    run(tmp_path, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
+    run(tmp_path, library, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
 
 
-def test_a_wrong_token_is_told_so(tmp_path: Path) -> None:
+def test_a_wrong_token_is_told_so(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         with pytest.raises(zvmd.ConnectionFailed) as caught:
             await server.client("guess")
         assert caught.value.code == "wire.token"
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_addresses_are_validated_when_many_handshakes_are_open(tmp_path: Path) -> None:
+def test_addresses_are_validated_when_many_handshakes_are_open(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         client = await server.client()
         assert await client.rpc("eth_chainId") == "0x7a69"
 
-    run(tmp_path, work, WireLimits(half_open_before_retry=0))
+    run(tmp_path, library, work, WireLimits(half_open_before_retry=0))
 
 
-def test_garbage_datagrams_are_ignored(tmp_path: Path) -> None:
+def test_garbage_datagrams_are_ignored(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for size in (0, 1, 5, 6, 7, 20, 1200, 1400):
@@ -72,20 +72,20 @@ def test_garbage_datagrams_are_ignored(tmp_path: Path) -> None:
         client = await server.client()
         assert await client.rpc("eth_chainId") == "0x7a69"
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_a_new_certificate_serves_new_connections_with_the_same_trust(tmp_path: Path) -> None:
+def test_a_new_certificate_serves_new_connections_with_the_same_trust(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         old = await server.client()
         server.listener.use_certificate(rotate_certificate(tmp_path / "tls", NOW))
         new = await server.client()
         assert [await client.rpc("eth_chainId") for client in (old, new)] == ["0x7a69"] * 2
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_subscriptions_are_capped_and_end_with_their_connection(tmp_path: Path) -> None:
+def test_subscriptions_are_capped_and_end_with_their_connection(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         client = await server.client()
         streams = [client.events("heads", cursor=(0, 0)) for _ in range(3)]
@@ -98,20 +98,20 @@ def test_subscriptions_are_capped_and_end_with_their_connection(tmp_path: Path) 
         while server.listener.connections:
             await asyncio.sleep(0.01)
 
-    run(tmp_path, work, WireLimits(subscriptions_max=2))
+    run(tmp_path, library, work, WireLimits(subscriptions_max=2))
 
 
-def test_answers_larger_than_a_window_arrive_whole(tmp_path: Path) -> None:
+def test_answers_larger_than_a_window_arrive_whole(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         client = await server.client()
         data = os.urandom(1_500_000)
         outputs = await asyncio.gather(*(client.call_raw(b"\x01" * 20, data) for _ in range(4)))
         assert outputs == [data] * 4
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_a_client_that_closes_leaves_nobody_waiting(tmp_path: Path) -> None:
+def test_a_client_that_closes_leaves_nobody_waiting(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         client = await server.client()
         calls = [asyncio.ensure_future(client.call_raw(b"\x01" * 20, bytes(1000))) for _ in range(500)]
@@ -121,10 +121,10 @@ def test_a_client_that_closes_leaves_nobody_waiting(tmp_path: Path) -> None:
         assert {type(outcome) for outcome in outcomes} <= {bytes, zvmd.ConnectionFailed}
         assert any(isinstance(outcome, zvmd.ConnectionFailed) for outcome in outcomes)
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)
 
 
-def test_handshakes_that_never_finish_are_forgotten(tmp_path: Path) -> None:
+def test_handshakes_that_never_finish_are_forgotten(library: str, tmp_path: Path) -> None:
     async def work(server: Server) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for _ in range(8):
@@ -140,7 +140,7 @@ def test_handshakes_that_never_finish_are_forgotten(tmp_path: Path) -> None:
         client = await server.client()
         assert await client.rpc("eth_chainId") == "0x7a69"
 
-    run(tmp_path, work, WireLimits(hello_within_s=0.3))
+    run(tmp_path, library, work, WireLimits(hello_within_s=0.3))
 
 
 class Mute(QuicConnectionProtocol):
@@ -171,7 +171,7 @@ def test_a_node_that_dies_before_its_welcome_is_noticed(tmp_path: Path) -> None:
     asyncio.run(die())
 
 
-def test_a_node_that_stops_in_order_is_noticed_without_noise(tmp_path: Path) -> None:
+def test_a_node_that_stops_in_order_is_noticed_without_noise(library: str, tmp_path: Path) -> None:
     """Found by SIGTERM under load: what was sent between the node's farewell and its end raised in the event loop."""
 
     async def work(server: Server) -> None:
@@ -183,4 +183,4 @@ def test_a_node_that_stops_in_order_is_noticed_without_noise(tmp_path: Path) -> 
             await client.rpc("eth_chainId")
         assert errors == []
 
-    run(tmp_path, work)
+    run(tmp_path, library, work)

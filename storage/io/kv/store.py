@@ -1,8 +1,6 @@
-"""The ordered key-value store under state and chain data, and LevelDB behind it (plyvel's only importer).
+"""A key-value store on disk, over any engine: snapshots, full disks, files that go away, other processes.
 
-One writer; every write is one whole batch, synced. Options follow from measured failures: LevelDB with
-default options drops a damaged block of its log in silence and serves flipped bytes, so all checks are on,
-always, and `plyvel.repair_db` is never called (it brings half-written values back).
+One writer; every write is one whole batch, synced.
 """
 
 from __future__ import annotations
@@ -10,15 +8,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
 from weakref import WeakSet
-
-import plyvel
 
 from storage.errors import (
     DataDirectoryLocked,
@@ -36,15 +30,7 @@ from storage.io.cooperative import Pace, at_once
 from storage.io.failpoints import reach
 from storage.io.gate import Gate
 from storage.io.holders import holder_of, refuse_if_used
-
-BLOCK_CACHE_BYTES = 16 * 2**20
-WRITE_BUFFER_BYTES = 4 * 2**20
-OPEN_FILES_MAX = 256
-BLOOM_BITS_PER_KEY = 10
-
-LAST_KEY = b"\xff" * 32
-"""Sorts behind every other key. An iterator that ends without having met it has met damage: LevelDB's iterators skip
-a damaged block, and plyvel asks for the reason only while there are more keys."""
+from storage.io.kv.port import LAST_KEY, Database, Engine, EngineView, Pair
 
 NOT_DAMAGE: dict[int, type[StorageError]] = {
     errno.ENOSPC: StorageFull, errno.EDQUOT: StorageFull,
@@ -54,141 +40,107 @@ NOT_DAMAGE: dict[int, type[StorageError]] = {
 }  # fmt: skip
 """Errors for which a store is not put aside and made again: a full disk would have no room for that either."""
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-IN_USE = ("already held by process", os.strerror(errno.EAGAIN))
-"""What LevelDB says beside the path of its LOCK when it is taken, by this process or another."""
 REOPEN_ATTEMPTS = 10
 REOPEN_PAUSE_SECONDS = 0.5
 REOPEN_BYTES = 2**20
 """Room for a new MANIFEST, CURRENT and log, beside what the old log holds."""
 
 
-class KeyValueSnapshot(Protocol):
-    """The store as it was at one moment. Any thread may read."""
+class DiskSnapshot:
+    """A `KeyValueSnapshot` of a `DiskStore`."""
 
-    def get(self, key: bytes) -> bytes | None:
-        """Value of a key, None if absent. Raises `StateStoreCorrupt`."""
+    __slots__ = ("__weakref__", "_store", "_view", "written")
 
-    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs with start <= key < stop in key order. Raises `StateStoreCorrupt`.
-
-        ``reverse`` reads all of them into memory and gives the last first.
-        """
-
-    def close(self) -> None:
-        """Release what the snapshot pins; it must not be used afterwards."""
-
-
-class KeyValueStore(Protocol):
-    """An ordered map of bytes on disk."""
-
-    def get(self, key: bytes) -> bytes | None:
-        """Latest value of a key, None if absent. Raises `StateStoreCorrupt`."""
-
-    def snapshot(self) -> KeyValueSnapshot:
-        """The store as it is now, unmoved by later writes."""
-
-    def write(self, puts: Mapping[bytes, bytes], deletes: Iterable[bytes], pace: Pace = at_once) -> None:
-        """Apply one batch, deletes first; it is durable on return. `StateStoreWriteFailed`: panic."""
-
-    def close(self) -> None:
-        """Close the store; snapshots die with it."""
-
-
-class LevelSnapshot:
-    """A LevelDB snapshot whose every read verifies checksums."""
-
-    __slots__ = ("__weakref__", "_snapshot", "_store", "written")
-
-    def __init__(self, store: LevelStore) -> None:
+    def __init__(self, store: DiskStore) -> None:
         self._store = store
-        self._snapshot = store.database.snapshot()
+        self._view: EngineView | None = store.database.view()
         self.written = store.written
         """Batches in it."""
 
     def renew(self) -> None:
-        """After the store was reopened: take the new snapshot; values overwritten since the old one are lost."""
-        self._snapshot = self._store.database.snapshot() if self.written == self._store.written else None
+        """After the store was reopened: take the new state; values overwritten since the old one are lost."""
+        self._view = self._store.database.view() if self.written == self._store.written else None
 
-    def _current(self) -> Any:
-        """The snapshot, inside the gate. Raises `StateUnavailable`."""
-        if self._snapshot is None:
+    def _current(self) -> EngineView:
+        """The view, inside the gate. Raises `StateUnavailable`."""
+        if self._view is None:
             raise StateUnavailable("the state store was opened again, and that state is not kept")
-        return self._snapshot
+        return self._view
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueSnapshot`."""
         try:
             with self._store.gate:
-                value: bytes | None = self._current().get(key, verify_checksums=True)
-        except (plyvel.Error, OSError) as error:
+                return self._current().get(key)
+        except self._store.engine.errors as error:
             raise StateStoreCorrupt(f"reading key {key[:64].hex()}: {error}") from error
-        return value
 
-    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def iterate(self, start: bytes, stop: bytes, reverse: bool = False) -> Iterator[Pair]:
         """See `KeyValueSnapshot`."""
         if reverse:
             yield from reversed(list(self.iterate(start, stop)))
             return
         try:
-            # Without LevelDB's stop key, with which a stop at damage would look the same.
-            with (
-                self._store.gate,
-                self._current().iterator(start=start, verify_checksums=True, fill_cache=False) as pairs,
-            ):
+            with self._store.gate, self._current().pairs(start) as pairs:
                 for pair in pairs:
                     if pair[0] >= stop:
                         return
                     yield pair
-        except (plyvel.Error, OSError) as error:
+        except self._store.engine.errors as error:
             raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: {error}") from error
         raise StateStoreCorrupt(f"iterating from key {start[:64].hex()}: the last key is not reached")
 
     def close(self) -> None:
         """See `KeyValueSnapshot`."""
-        if self._snapshot is not None:
-            self._snapshot.close()
+        if self._view is not None:
+            self._view.close()
 
 
-class LevelStore:
-    """LevelDB with every check on. One thread writes, any thread reads.
+class DiskStore:
+    """A `KeyValueStore` in a directory. One thread writes, any thread reads.
 
-    After a write or a compaction that found no room, LevelDB takes no more writes and its log may end in half a record.
-    Reads go on; the next `write` closes it and opens it again, once there is room for that.
+    After a write or a compaction that found no room, an engine takes no more writes and its log may end in half a
+    record. Reads go on; the next `write` closes it and opens it again, once there is room for that.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises as `open_leveldb`."""
+    def __init__(self, path: Path, engine: Engine) -> None:
+        """Raises as `open_store`."""
         self._path = path
+        self.engine = engine
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._full: tuple[bytes, bytes] | None = None
+        self._full: Pair | None = None
         """A pair of the batch that found no room, which tells whether it is there after all."""
-        self._snapshots: WeakSet[LevelSnapshot] = WeakSet()
+        self._snapshots: WeakSet[DiskSnapshot] = WeakSet()
+        self._closed = False
         self.gate = Gate()
         self.written = 0
         """Batches written since the store was opened first."""
         self.opened = 0
         """How often it was opened again."""
-        self.database: Any = None
         try:
             _refuse_if_used(path, self._directory)
-            self.database = _opened(path)
+            self.database: Database = _opened(path, engine)
         except BaseException:
             os.close(self._directory)
             raise
+
+    @property
+    def engine_name(self) -> str:
+        """See `KeyValueStore`."""
+        return self.engine.name
 
     def get(self, key: bytes) -> bytes | None:
         """See `KeyValueStore`."""
         try:
             with self.gate:
-                value: bytes | None = self.database.get(key, verify_checksums=True)
-        except (plyvel.Error, OSError) as error:
+                return self.database.get(key)
+        except self.engine.errors as error:
             raise StateStoreCorrupt(f"reading key {key[:64].hex()}: {error}") from error
-        return value
 
-    def snapshot(self) -> LevelSnapshot:
+    def snapshot(self) -> DiskSnapshot:
         """See `KeyValueStore`."""
         with self.gate:
-            made = LevelSnapshot(self)
+            made = DiskSnapshot(self)
             self._snapshots.add(made)
         return made
 
@@ -198,14 +150,10 @@ class LevelStore:
             self._open_again(self._full, sum(map(len, puts)) + sum(map(len, puts.values())))
         try:
             reach("kv.batch.before")
-            with self.database.write_batch(transaction=True, sync=True) as batch:
-                for key in pace(deletes):
-                    batch.delete(key)
-                for key, value in pace(puts.items()):
-                    batch.put(key, value)
+            self.database.write(puts, deletes, pace)
             reach("kv.batch.written")
             os.fsync(self._directory)  # LevelDB syncs it for a new MANIFEST only, not for a new log
-        except (plyvel.Error, OSError) as error:
+        except self.engine.errors as error:
             changed = next(((key, value) for key, value in puts.items() if self.get(key) != value), None)
             if changed is not None and any(os.strerror(code) in str(error) for code in NO_SPACE):
                 self._full = changed
@@ -214,17 +162,17 @@ class LevelStore:
         self.written += 1
         self.check_place()
 
-    def _open_again(self, changed: tuple[bytes, bytes], batch_bytes: int) -> None:
-        """Close LevelDB and open it again. Raises `StorageFull` if there is no room, `StateStoreWriteFailed`."""
+    def _open_again(self, changed: Pair, batch_bytes: int) -> None:
+        """Close the database and open it again. Raises `StorageFull` if there is no room, `StateStoreWriteFailed`."""
         # The old log becomes a table and goes; then the batch is written twice, to the new log and to a table.
         logged = sum(path.stat().st_size for path in self._path.glob("*.log"))
         self._reserve(max(logged, 2 * batch_bytes) + REOPEN_BYTES)
         if not self.gate.shut():
             raise StorageFull("reads under way keep the state store from being opened again")
-        self.database.close()
+        self._close()
         for attempt in range(REOPEN_ATTEMPTS):
             try:
-                self.database = _opened(self._path)
+                self.database = _opened(self._path, self.engine)
                 break
             except StorageError as error:
                 if attempt + 1 == REOPEN_ATTEMPTS:
@@ -240,7 +188,7 @@ class LevelStore:
 
     def _reserve(self, size: int) -> None:
         """Take so much room and give it back. Raises `StorageFull`."""
-        path = self._path / "000000.dbtmp"  # which LevelDB removes if a crash leaves it
+        path = self._path / "000000.dbtmp"  # which an engine removes if a crash leaves it
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -256,7 +204,7 @@ class LevelStore:
                 path.unlink(missing_ok=True)
 
     def check_place(self) -> None:
-        """Raise `FileGone` unless the directory and the files that LevelDB uses are where they were."""
+        """Raise `FileGone` unless the directory is where they were."""
         here, opened = f"{self._path.name}", os.fstat(self._directory)
         try:
             found = self._path.stat()
@@ -274,30 +222,31 @@ class LevelStore:
 
     def _missing(self) -> set[str]:
         with self.gate:
-            tables = (self.database.get_property(b"leveldb.sstables") or b"").decode("ascii", "replace")
+            tables = self.database.tables()
         try:
             names = {entry.name for entry in self._path.iterdir()}
             current = (self._path / "CURRENT").read_text("ascii", "replace").strip()
         except OSError:
             return {"CURRENT"}
-        wanted = {"CURRENT", "LOCK", current}
-        wanted |= {f"{int(number):06d}.ldb" for number in _TABLE.findall(tables)}
-        missing = {name for name in wanted - names if f"{name.removesuffix('.ldb')}.sst" not in names}
+        missing = {"CURRENT", "LOCK", current, *tables} - names
         return missing if any(name.endswith(".log") for name in names) else {*missing, "*.log"}
+
+    def _close(self) -> None:
+        """Close the database, and before it what keeps it open."""
+        for snapshot in self._snapshots:
+            snapshot.close()
+        self.database.close()
 
     def close(self) -> None:
         """See `KeyValueStore`."""
-        if not self.database.closed:
-            self.database.close()
+        if not self._closed:
+            self._closed = True
+            self._close()
             os.close(self._directory)
 
 
-_TABLE = re.compile(r"^ (\d+):\d+\[", re.MULTILINE)
-"""A table's number in LevelDB's property ``leveldb.sstables``."""
-
-
 def _refuse_if_used(path: Path, directory: int) -> None:
-    """Lock an open directory, and look for programs that know LevelDB's lock only, or whose LOCK was removed."""
+    """Lock an open directory, and look for programs that know an engine's lock only, or whose LOCK was removed."""
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -307,7 +256,7 @@ def _refuse_if_used(path: Path, directory: int) -> None:
 
 @contextmanager
 def unused(path: Path) -> Iterator[None]:
-    """Around moving a LevelDB directory away, which may be missing. Raises `DataDirectoryLocked` if it is used."""
+    """Around moving a store's directory away, which may be missing. Raises `DataDirectoryLocked` if it is used."""
     try:
         directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -320,49 +269,50 @@ def unused(path: Path) -> Iterator[None]:
         os.close(directory)
 
 
-def open_leveldb(path: Path) -> LevelStore:
-    """Open or create the LevelDB in directory ``path``.
+def open_store(path: Path, engine: Engine) -> DiskStore:
+    """Open or create the store in directory ``path``.
 
     Raises `DataDirectoryLocked` if another process uses it, `StateStoreRefused` if it is damaged; and what `NOT_DAMAGE`
     says where the files are as good as ever.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        return LevelStore(path)
+        return DiskStore(path, engine)
     except OSError as error:
-        raise _meaning(path, error) from error
+        raise _meaning(path, engine, error) from error
 
 
-def _opened(path: Path) -> Any:
-    """The database itself, whose last key is there. Raises as `open_leveldb`."""
+def _opened(path: Path, engine: Engine) -> Database:
+    """The database itself, whose last key is there. Raises as `open_store`."""
     database = None
     try:
-        database = plyvel.DB(
-            str(path),
-            create_if_missing=True,
-            paranoid_checks=True,
-            lru_cache_size=BLOCK_CACHE_BYTES,
-            write_buffer_size=WRITE_BUFFER_BYTES,
-            max_open_files=OPEN_FILES_MAX,
-            bloom_filter_bits=BLOOM_BITS_PER_KEY,
-        )
-        if database.get(LAST_KEY, verify_checksums=True) is None:
-            if next(iter(database.iterator(verify_checksums=True)), None) is not None:
+        database = engine.open(path)
+        if database.get(LAST_KEY) is None:
+            if not _is_empty(database):
                 raise StateStoreRefused(f"{path}: the last key is missing")
-            database.put(LAST_KEY, b"", sync=True)
+            database.write({LAST_KEY: b""}, (), at_once)
     except BaseException as error:
         if database is not None:
             database.close()
-        if isinstance(error, plyvel.Error | OSError):
-            raise _meaning(path, error) from error
+        if isinstance(error, engine.errors):
+            raise _meaning(path, engine, error) from error
         raise
     return database
 
 
-def _meaning(path: Path, error: Exception) -> StorageError:
-    """What an error of LevelDB stands for; its text is all that it tells."""
+def _is_empty(database: Database) -> bool:
+    view = database.view()
+    try:
+        with view.pairs(b"") as pairs:
+            return next(iter(pairs), None) is None
+    finally:
+        view.close()
+
+
+def _meaning(path: Path, engine: Engine, error: Exception) -> StorageError:
+    """What an error of an engine stands for; its text is all that it tells."""
     text = str(error)
-    if "/LOCK" in text and any(words in text for words in IN_USE):
+    if "/LOCK" in text and any(words in text for words in (engine.in_use, os.strerror(errno.EAGAIN))):
         return DataDirectoryLocked(f"{path} is in use by {_holder(path / 'LOCK')}")
     for code, kind in NOT_DAMAGE.items():
         if os.strerror(code) in text:

@@ -1,0 +1,166 @@
+"""The listener's QUIC by qh3, with workarounds for four bugs of qh3 2.1.
+
+- Padding behind the last packet of a datagram was not counted as received. A client that pads there, as aioquic does,
+  left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
+- A flight that does not fit raised, and the datagrams already built for it were lost.
+- A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3.
+- A handshake message that announces 16 MiB was kept, and copied whole for each packet (RFC 9000, 7.5: limit it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from qh3._hazmat import pull_quic_header
+from qh3.asyncio._transport import create_optimized_datagram_transport
+from qh3.quic import events
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.connection import QuicConnection, QuicConnectionError
+from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
+
+from node.auth.certificate import TlsFiles
+from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
+from node.wire.limits import WireLimits
+from zvmd.frames import ALPN
+
+
+class Qh3Connection(QuicConnection):
+    """A `node.wire.library.LibraryConnection`."""
+
+    def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
+        """Take one datagram. Raises `QuicConnectionError`."""
+        if self._core is None:
+            self._remote_addr = addr
+            self._version = int.from_bytes(data[1:5], "big")
+            self._create_core(addr, data[6 : 6 + data[5]], now)
+            self._create_tls(remote_source_cid=None)
+        core = self._require_core()
+        for packet in self._packets(data):
+            report = self._call_core(core.receive_datagram, packet, addr, now, len(data))
+            if report[2]:
+                self._learn_remote_source_cid(packet)
+            self._drain_core()
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, Any]]:
+        """Datagrams to send now; those above the anti-amplification limit wait for the client's next datagram."""
+        datagrams: list[tuple[bytes, Any]] = []
+        if self._core is None:
+            return datagrams
+        try:
+            while (built := self._call_core(self._core.poll_transmit, now)) is not None:
+                datagrams.append((built[0], built[1]))
+        except QuicConnectionError:
+            if self._handshake_complete:
+                raise
+        return datagrams
+
+    def send_stream_data(self, stream_id: int, data: Any, end_stream: bool = False) -> None:
+        """Queue bytes. Raises `StreamGone`."""
+        try:
+            super().send_stream_data(stream_id, data, end_stream)
+        except (QuicConnectionError, ValueError, AssertionError, KeyError) as error:
+            raise StreamGone(str(error)) from None
+
+    def stop_stream(self, stream_id: int, error_code: int) -> None:
+        """Ask the peer to send no more. Raises `StreamGone`."""
+        try:
+            super().stop_stream(stream_id, error_code)
+        except (QuicConnectionError, ValueError, AssertionError) as error:
+            raise StreamGone(str(error)) from None
+
+    @property
+    def has_authenticated(self) -> bool:
+        """Whether a packet has been decrypted."""
+        return self._core is not None and self._core.received_authenticated_packet
+
+    def release(self) -> None:
+        """Free its buffers now: it is in reference cycles, and may hold megabytes of frames received out of order."""
+        self._core = None
+        self._tls = None
+
+    def _drain_core(self) -> None:
+        super()._drain_core()
+        if self._tls is not None and max(self._tls._input_offsets.values()) > HANDSHAKE_MAX_BYTES:
+            self.close(QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, QuicFrameType.CRYPTO, "too many bytes of a handshake")
+
+    def _packets(self, data: bytes) -> Iterator[bytes]:
+        """The packets coalesced in a datagram; padding after the last one counts as part of it."""
+        length = self._configuration.connection_id_length
+        begin, end = 0, _packet_end(data, 0, length)
+        while end < len(data):
+            following = _packet_end(data, end, length)
+            if following <= end:
+                break
+            yield data[begin:end]
+            begin, end = end, following
+        yield data[begin:]
+
+    def _learn_remote_source_cid(self, data: bytes) -> None:
+        if self._handshake_complete or self._tls is None:
+            return
+        try:
+            source_cid = pull_quic_header(data, 0, self._configuration.connection_id_length)[4]
+        except ValueError:
+            return
+        self._tls.remote_initial_source_connection_id = source_cid
+
+
+def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
+    """Where the packet that begins here ends; 0 if none does."""
+    if not data[begin] & 0x40:
+        return 0
+    try:
+        return int(pull_quic_header(data, begin, connection_id_bytes)[9])
+    except ValueError:
+        return 0
+
+
+def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
+    configuration = QuicConfiguration(
+        is_client=False,
+        alpn_protocols=[ALPN],
+        connection_id_length=CONNECTION_ID_BYTES,
+        idle_timeout=limits.idle_timeout_s,
+        max_data=limits.receive_window_bytes,
+        max_stream_data=limits.receive_window_bytes,
+    )
+    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
+    return configuration
+
+
+async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
+    logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
+    transport, _ = await create_optimized_datagram_transport(asyncio.get_running_loop(), make, bound)
+    return transport
+
+
+def _send(transport: Any, datagrams: list[tuple[bytes, Any]]) -> None:
+    """Send datagrams, successive ones to one address in one system call."""
+    for address, burst in groupby(datagrams, itemgetter(1)):
+        transport.sendto_many([datagram for datagram, _ in burst], address)
+
+
+LIBRARY = QuicLibrary(
+    connection=Qh3Connection,
+    configuration=_configuration,
+    events=Events(
+        stream_data=events.StreamDataReceived,
+        stream_reset=events.StreamReset,
+        stop_sending=events.StopSendingReceived,
+        handshake_completed=events.HandshakeCompleted,
+        terminated=events.ConnectionTerminated,
+        id_issued=events.ConnectionIdIssued,
+        id_retired=events.ConnectionIdRetired,
+    ),
+    faults=(QuicConnectionError,),
+    encode_retry=encode_quic_retry,
+    encode_versions=encode_quic_version_negotiation,
+    listen=_listen,
+    send=_send,
+)
