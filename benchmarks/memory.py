@@ -1,10 +1,10 @@
 """Private memory of a node's processes at READY, and with 1,000 contracts called and compiled after a quiet minute.
 
-    python -m benchmarks.memory [--old CHECKOUT] [--rounds 80] [--quiet 60]
+    python -m benchmarks.memory [--old CHECKOUT] [--calls 80] [--quiet 60]
 
 Beside anvil where it is present, and beside the zvmd of another checkout. The contracts are the published ones' code,
-each made different by bytes after its end, where no execution comes; every one is called once a round, and the answers
-of all nodes must be the same. From 64 calls on a contract is worth compiling.
+each made different by bytes after its end, where no execution comes; the answers of all nodes must be the same. From 64
+calls on a contract is worth compiling.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ from tests.paths import WORKLOADS
 from tests.rpc import Rpc
 
 CONTRACTS = 1_000
-BATCH = 100
+AT_ONCE = 25
+"""Contracts called between two looks at the compiler: its queue has 64 places."""
 FIRST_ADDRESS = 0x10_0000
 DATA = "0x" + "00" * 36
 SETTLED_SECONDS = 120.0
@@ -76,16 +78,16 @@ def address(number: int) -> str:
     return f"0x{FIRST_ADDRESS + number:040x}"
 
 
-def call_all(rpc: Rpc) -> str:
-    """Call every contract once; digest of the answers."""
+def call_all(rpc: Rpc, calls: int, rest: Callable[[], object]) -> str:
+    """Call every contract so often, one after the other, with a rest after each few; digest of the answers."""
     digest = hashlib.sha256()
-    for first in range(0, CONTRACTS, BATCH):
-        calls = [
-            {"jsonrpc": "2.0", "id": i, "method": "eth_call", "params": [{"to": address(i), "data": DATA}, "latest"]}
-            for i in range(first, first + BATCH)
-        ]
-        for answer in sorted(rpc.exchange(calls), key=lambda answer: int(answer["id"])):
-            digest.update(str(answer.get("result", "reverted")).encode())
+    for number in range(CONTRACTS):
+        asked = {"method": "eth_call", "params": [{"to": address(number), "data": DATA}, "latest"]}
+        answers = rpc.exchange([{"jsonrpc": "2.0", "id": i, **asked} for i in range(calls)])
+        (result,) = {str(answer.get("result", "reverted")) for answer in answers}
+        digest.update(result.encode())
+        if number % AT_ONCE == 0:
+            rest()
     return digest.hexdigest()
 
 
@@ -101,20 +103,20 @@ def settle(rpc: Rpc) -> str:
     return f"{vm['compiled']} objects compiled, {vm['evicted']} given up, {size:.1f} MiB of machine code"
 
 
-def measure(node: Node, rounds: int, quiet_seconds: float) -> str:
+def measure(node: Node, calls: int, quiet_seconds: float) -> str:
     """Print the figures of a node; digest of its answers."""
     rpc = Rpc(node.url)
     say(node, "at READY")
     for i, code in enumerate(codes()):
         rpc.call("anvil_setCode", address(i), "0x" + code.hex())
     say(node, "contracts made")
-    digests = {call_all(rpc) for _ in range(rounds)}
-    assert len(digests) == 1, "the answers changed"
-    did = "" if node.name == "anvil" else settle(rpc)
+    wait = (lambda: "") if node.name == "anvil" else partial(settle, rpc)
+    digest = call_all(rpc, calls, wait)
+    did = wait()
     say(node, "called")
     time.sleep(quiet_seconds)
     say(node, f"quiet for {quiet_seconds:g} s", did)
-    return digests.pop()
+    return digest
 
 
 def say(node: Node, when: str, more: str = "") -> None:
@@ -137,7 +139,7 @@ def main() -> None:
     """Measure every node, one after the other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--old", type=Path)
-    parser.add_argument("--rounds", type=int, default=80)
+    parser.add_argument("--calls", type=int, default=80)
     parser.add_argument("--quiet", type=float, default=60.0)
     options = parser.parse_args()
     answers = {}
@@ -146,11 +148,11 @@ def main() -> None:
         checkouts = {"old": options.old} if options.old else {}
         for label, checkout in (checkouts | {"zvmd": Path.cwd()}).items():
             with zvmd(label, checkout.absolute(), folder) as node:
-                answers[label] = measure(node, options.rounds, options.quiet)
+                answers[label] = measure(node, options.calls, options.quiet)
     if program := find_anvil():
         with anvil(program) as target:
             process = family(os.getpid())[1]
-            answers["anvil"] = measure(Node("anvil", target.url, process), options.rounds, options.quiet)
+            answers["anvil"] = measure(Node("anvil", target.url, process), options.calls, options.quiet)
     if len(set(answers.values())) != 1:
         sys.exit(f"the nodes disagree: {answers}")
 

@@ -125,7 +125,7 @@ def _pc(execution: Execution, edit: Edit) -> None:
     frame = execution.frames[-1]
     wanted, table, pc = _need(edit.value, "value", 1 << 32), opcodes(execution.fork), 0
     while pc < wanted and pc < frame.code.length:
-        row = table.get(frame.code.bytes[pc])
+        row = table.get(frame.code.padded[pc])
         pc += 1 + (row.immediate if row else 0)
     if pc != wanted or wanted > frame.code.length:
         raise InvalidEdit(f"no instruction begins at pc {wanted}")

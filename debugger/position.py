@@ -52,7 +52,7 @@ class Position:
         """Byte of the next opcode; STOP behind the code's end."""
         code = self.frame.code
         pc = self.frame.words[_PC]
-        return code.bytes[pc] if pc < code.length else 0
+        return code.padded[pc] if pc < code.length else 0
 
     @property
     def gas(self) -> int:

@@ -14,6 +14,7 @@ from vm.limits import CODE_CACHE_BYTES, CODE_CACHE_ENTRIES
 PADDING: Final = bytes(40)
 """Zeros after the code: STOP at its end, and room for a PUSH32 to read past it."""
 
+_Bytes = bytes  # the type, in a class with an attribute of that name
 _BYTES_HEADER: Final = bytes.__basicsize__ - 1
 
 
@@ -34,18 +35,23 @@ _check_layout()
 class Code:
     """Analysed code, immutable and shared by all frames that run it."""
 
-    __slots__ = ("__weakref__", "address", "bytes", "delegate", "jump_map", "jumps", "length", "padded")
+    __slots__ = ("__weakref__", "address", "delegate", "jump_map", "jumps", "length", "padded")
 
     def __init__(self, code: bytes, map_jumps: Callable[[int, int, int], None]) -> None:
-        self.bytes = code
         self.length = len(code)
         self.padded = code + PADDING
+        """The only copy of the code."""
         self.address = address_of(self.padded)
         self.jumps = ctypes.create_string_buffer(self.length + 1)
         self.jump_map = ctypes.addressof(self.jumps)
         self.delegate = delegation_target(code)
         """The account whose code runs in place of this (EIP-7702); ignored before Prague."""
         map_jumps(self.address, self.length, self.jump_map)
+
+    @property
+    def bytes(self) -> _Bytes:
+        """The code; every use makes a copy. A byte of it is read from ``padded``."""
+        return self.padded[: self.length]
 
     def is_jump_destination(self, pc: int) -> bool:
         """Whether a jump may land at ``pc``."""

@@ -119,7 +119,7 @@ class StructLogTracer(RunTracer):
 
     def _line(self, frame: Frame) -> StructLog:
         options = self._options
-        byte = frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
+        byte = frame.code.padded[frame.pc] if frame.pc < frame.code.length else 0
         cost, refund, error = self._price(frame, byte)
         line = StructLog(frame.pc, opcode_name(byte), frame.gas, cost, frame.message.depth + 1, refund, error)
         self._bytes += _LINE_BYTES

@@ -35,7 +35,7 @@ _ADDRESS_MASK: Final = (1 << 160) - 1
 
 def opcode_at(frame: Frame) -> int:
     """The opcode about to run; STOP beyond the code."""
-    return frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
+    return frame.code.padded[frame.pc] if frame.pc < frame.code.length else 0
 
 
 class Touches:

@@ -32,7 +32,7 @@ from storage.state.overlay import Layer, account_at, slot_at
 ACCOUNT_CACHE_ENTRIES = 8_192
 SLOT_CACHE_ENTRIES = 16_384
 """Entries of one cache generation; two are kept."""
-CODE_CACHE_BYTES = 16 * 2**20
+CODE_CACHE_BYTES = 4 * 2**20
 
 _LAST_BLOCK = b"\xff" * 9
 _LAST_SLOT = b"\xff" * 33

@@ -139,4 +139,4 @@ def fault_words(pricing: Pricing, frame: Frame, halt: Halt, host_opcode: int | N
 
 
 def _byte_at(frame: Frame) -> int:
-    return frame.code.bytes[frame.pc] if frame.pc < frame.code.length else 0
+    return frame.code.padded[frame.pc] if frame.pc < frame.code.length else 0

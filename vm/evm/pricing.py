@@ -79,7 +79,7 @@ class Pricing:
     def look(self, frame: Frame) -> Prospect:
         """The prospect of a frame's next opcode."""
         code, pc = frame.code, frame.pc
-        byte = code.bytes[pc] if pc < code.length else 0
+        byte = code.padded[pc] if pc < code.length else 0
         row = self._opcodes.get(byte)
         prospect = Prospect(row, byte)
         if row is None or row.name == "INVALID":

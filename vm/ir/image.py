@@ -144,6 +144,7 @@ def load(data: bytes, symbols: Mapping[str, int]) -> Library:
         if address is None:
             raise NativeCodeUnavailable(f"machine code needs {symbol!r}, which is not there")
         words[place // _WORD] = address
+    # Linux has AArch64's instruction cache see pages when they become executable for the first time.
     if _system().mprotect(start, size, _READ | _EXECUTE):
         raise _refused("be made executable")
     return Library(start + image.exports, pages)

@@ -24,6 +24,7 @@ SELF = int.from_bytes(TARGET, "big")
 world = World(Fork.OSAKA)
 MACHINE.runtime(Fork.OSAKA)
 from vm.precompiles import precompile  # the libraries are loaded before the limit: cffi parses recursively
+import vm.ir.compiler, vm.precompiles.p256  # and what is loaded when it is first needed
 for number in (*range(1, 18), 0x100):
     contract = precompile(Fork.OSAKA, number.to_bytes(20, "big"))
     try: contract.run({9: bytes(213), 10: b""}.get(number, b""))

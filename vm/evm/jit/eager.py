@@ -43,13 +43,13 @@ class EagerTier:
         if not 0 < code.length <= CODE_BYTES_MAX:
             return None
         with self._lock:
-            table = self._tables.get(code.bytes)
+            table = self._tables.get(code.padded)
             if table is None:
                 table = EntryTable(code, self._interpreter)
                 try:
                     self._compile(code, table)
                 finally:  # one that cannot be compiled is not tried again
-                    for evicted in self._tables.put(code.bytes, table):
+                    for evicted in self._tables.put(code.padded, table):
                         self._given_up(evicted)
         if table.is_compiled:
             self._metrics.count_entered()
