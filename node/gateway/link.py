@@ -198,6 +198,7 @@ class ClientLink(asyncio.Protocol):
         self.is_open = self.is_behind = False
         self._table.leave(self)
         self._speaker.lost()
+        del self._speaker  # it has the link, and a cycle would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
@@ -247,7 +248,7 @@ class ClientLink(asyncio.Protocol):
             transport = await handshake
         except (OSError, TimeoutError):  # of which ssl.SSLError is one
             transport = None
-        if transport is None:
+        if transport is None or transport.is_closing():
             self._table.leave(self)
             self._transport.abort()
             return

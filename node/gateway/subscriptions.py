@@ -27,6 +27,8 @@ from node.rpc.work import ConnectedClient, ConnectionMethods
 from storage.blocks.logs import FoundLog
 
 Item = TypeVar("Item")
+Begun = bytes | Coroutine[Any, Any, bytes | None]
+"""An answer, or what makes it."""
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
 NO_END = 2**64
@@ -85,10 +87,10 @@ class WebSocketSession:
             if begun is None or self._channel.send_at_once(begun):
                 sent.set()
                 return
-        task = asyncio.get_running_loop().create_task(self._answer(begun, holding, sent))
+        task = asyncio.get_running_loop().create_task(self._answer(begun, holding))
         self._tasks.add(task)
         self._unanswered_bytes += len(body)
-        task.add_done_callback(partial(self._answered, len(body)))
+        task.add_done_callback(partial(self._answered, begun, holding, sent, len(body)))
 
     def close(self) -> None:
         """The peer is gone: end what is done for it."""
@@ -96,14 +98,19 @@ class WebSocketSession:
         for task in [*self._tasks, *self._subscriptions.values()]:
             task.cancel()
 
-    def _answered(self, size: int, task: asyncio.Task[None]) -> None:
+    def _answered(
+        self, begun: Begun, holding: Holding, sent: asyncio.Event, size: int, task: asyncio.Task[None]
+    ) -> None:
+        """A message is answered, or nobody waits for that: a task may end before its first step."""
+        if isinstance(begun, Coroutine):
+            begun.close()
+        sent.set()
+        holding.release()
         self._tasks.discard(task)
         self._unanswered_bytes -= size
         self._on_room()
 
-    async def _answer(
-        self, begun: bytes | Coroutine[Any, Any, bytes | None], holding: Holding, sent: asyncio.Event
-    ) -> None:
+    async def _answer(self, begun: Begun, holding: Holding) -> None:
         size = 0
         try:
             answer = await begun if isinstance(begun, Coroutine) else begun
@@ -120,8 +127,6 @@ class WebSocketSession:
             await self._channel.send(self._service.dispatcher.encode_error(None, busy))
         finally:
             self._unsent -= size
-            sent.set()
-            holding.release()
 
     def methods(self, sent: asyncio.Event) -> ConnectionMethods:
         """Methods of this connection. The answer that names a subscription is sent before its first item."""

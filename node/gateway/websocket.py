@@ -144,6 +144,8 @@ class WebSocketLine:
         self._holding.release()
         self._taken.set()
         self._session.close()
+        self._protocol.parser.close()
+        del self._session  # both are parts of cycles, which would wait for the garbage collector
 
     # -- for the session ----------------------------------------------------------------------------
 
@@ -169,8 +171,9 @@ class WebSocketLine:
 
     def _answered(self) -> None:
         """The session has answered a message."""
-        self._touch()
-        self._advance()
+        if self._link.is_open:
+            self._touch()
+            self._advance()
 
     def _touch(self) -> None:
         """Something happened that counts."""

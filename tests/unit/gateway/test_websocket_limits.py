@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 import zlib
@@ -15,10 +16,14 @@ import websockets
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from node.gateway.exchange import HttpExchange
 from node.gateway.limits import HttpLimits
+from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway
-from node.gateway.websocket import FrameAllowance
+from node.gateway.subscriptions import WebSocketSession
+from node.gateway.websocket import FrameAllowance, WebSocketLine
 from node.rpc.limits import RpcLimits
+from node.rpc.rights import EVERYTHING
 from node.rpc.service import RpcService
 from tests.unit.gateway.test_connections import SLOW, Generous, Held, until, used
 from tests.unit.gateway.wire import CALL, serving
@@ -247,6 +252,58 @@ def test_a_message_that_waits_for_answers_before_it_is_not_late_and_its_peer_not
 
     limits = HttpLimits(request_s=0.2, look_every_s=0.05, ping_every_s=0.2, messages_unanswered_max=1)
     tried(work, limits, backend)
+
+
+class Nobody:
+    """A channel to a peer that has gone."""
+
+    def send_at_once(self, message: bytes) -> bool:
+        return False
+
+    async def send(self, message: bytes) -> None: ...
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_held_for_a_message_whose_peer_goes_before_it_is_looked_at() -> None:
+    """A task that is cancelled before its first step does not run its ``finally``."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        session = WebSocketSession(service, Nobody(), EVERYTHING, 10**9, lambda: None)
+        session.receive(CALL.ljust(90_000))
+        assert service.held.bound()[0] == 90_000
+        session.close()
+        await until(lambda: session.unanswered == 0)
+        assert service.held.bound()[0] == session.unanswered_bytes == 0
+        gc.collect()
+
+    tried(work)
+
+
+@pytest.mark.parametrize("over", ["HTTP", "WebSocket"])
+def test_a_connection_leaves_nothing_that_only_the_garbage_collector_finds(over: str) -> None:
+    """Which a node that only reads runs once in half an hour."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            if over == "HTTP":
+                client = await used(gateway)
+                client.writer.transport.abort()
+            else:
+                peer = await Peer.of(gateway)
+                peer.send(frame(TEXT, CALL) + frame(TEXT, SLOW))
+                assert json.loads((await peer.frame()).data)["result"] == "0x7a69"
+                assert len((await peer.frame()).data) > 6_000_000
+                peer.writer.transport.abort()
+            await until(lambda: not len(gateway.connections))
+            await asyncio.sleep(0.05)
+            kinds = (ClientLink, HttpExchange, WebSocketLine, WebSocketSession)
+            assert not [one for one in gc.get_objects() if isinstance(one, kinds)]
+        finally:
+            gc.enable()
+
+    tried(work, backend=Generous(), rpc=RpcLimits())
 
 
 def test_answers_come_whole_and_in_any_number_once_they_are_read() -> None:
