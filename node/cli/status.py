@@ -87,7 +87,7 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         size = f"{kept['bytes'] / MIB:.1f} MiB"
         yield "sessions", f"{kept['sessions']} kept ({kept['pinned']} pinned), {kept['inUse']} in use; {size}"
     vm = answer["vm"]
-    compiler = f"; compiling process {pid}" if (pid := vm.get("compilerProcess")) else ""
+    compiler = f"; compiler {pid}" if (pid := vm.get("compilerProcess")) else ""
     yield "engine", f"{vm['engine']}; {vm['compiled']} contracts compiled, {vm['loaded']} from the cache{compiler}"
     if (cache := answer.get("answerCache")) and cache["bytesMax"]:
         asked = cache["hits"] + cache["misses"]

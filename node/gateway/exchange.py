@@ -147,7 +147,9 @@ class HttpExchange:
                 else:
                     break
         except HttpFault as fault:
-            self._refuse(fault.refusal)
+            refused = fault.refusal
+            _log.warning("request_refused", peer=self._link.address, code=refused.code, reason=refused.message)
+            self._refuse(refused)
         self._mark(answered > 0)
 
     @property
