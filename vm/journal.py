@@ -563,7 +563,8 @@ class Journal:
         previous = self.storage(address, slot)
         if previous == value:
             return
-        self._tables.original.setdefault(address, {}).setdefault(slot, previous)
+        if address not in self._created:  # whose creation may be reverted: the state below is the original then
+            self._tables.original.setdefault(address, {}).setdefault(slot, previous)
         slots = self._tables.storage[address]
         self._undo.append(StorageChanged(address, slot, previous))
         slots[slot] = value

@@ -84,6 +84,11 @@ class Model:
     created: set[Address] = field(default_factory=set)
     scheduled: set[Address] = field(default_factory=set)
     touched: set[Address] = field(default_factory=set)
+    wiped: set[Address] = field(default_factory=set)
+    """Whose storage of the state below is gone."""
+
+    def has_storage(self, address: Address) -> bool:
+        return self.state.has_storage(address) or (address not in self.wiped and base().has_storage(address))
 
     def set_account(self, address: Address, **changes: Any) -> None:
         self.state.accounts[address] = self.state.accounts.get(address, EMPTY_ACCOUNT)._replace(**changes)
@@ -93,10 +98,12 @@ class Model:
         dead = set(self.scheduled)
         if self.fork >= Fork.SPURIOUS_DRAGON:
             existing = self.touched & self.state.accounts.keys()
-            dead |= {a for a in existing if self.state.accounts[a].is_empty}
+            empty = {a for a in existing if self.state.accounts[a].is_empty}
+            dead |= {a for a in empty if self.fork < Fork.PARIS or not self.has_storage(a)}  # EIP-7523
         for address in dead:
             self.state.accounts.pop(address, None)
             self.state.slots.pop(address, None)
+        self.wiped |= dead
         self.begin()
 
     def begin(self) -> None:
@@ -156,6 +163,7 @@ def act(model: Model, name: str, arguments: tuple[Any, ...]) -> None:
         case "create_account", (a,):
             model.set_account(a)
             model.created.add(a)
+            model.wiped.add(a)
             model.state.slots.pop(a, None)
         case "self_destruct", (a,):
             model.scheduled.add(a)
