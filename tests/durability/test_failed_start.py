@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from node.daemon.doors import ENDPOINTS_FILE
 from storage.errors import DataDirectoryUnusable
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
+from zvmd.endpoint import ENDPOINTS_FILE
 
 
 def test_a_start_that_fails_behind_its_doors_ends_the_process(tmp_path: Path) -> None:
