@@ -1,23 +1,20 @@
-"""How a process and the compiling process talk: one request, one answer, each a length and its bytes.
+"""What a process and the compiling process say to each other, in messages of `node.ops.worker`.
 
-    request   u32 length | u8 0 | u16 fork | u8 level | u32 code length | code | u16 pc ...    parts of a contract,
-                                                                                               all without a pc
-              u32 length | u8 1 | IR text                                                      a library
-              u32 length | u8 2                                        what decides machine code besides the text
-    answer    u32 length | u8 1 | image, or lines for a request 2      or    u32 length | u8 0 | reason, UTF-8
+request   u8 0 | u16 fork | u8 level | u32 code length | code | u16 pc ...    parts of a contract, all without a pc
+          u8 1 | IR text                                                      a library
+          u8 2                                          what decides machine code besides the text
+answer    u8 1 | image, or lines for a request 2        or    u8 0 | reason, UTF-8
 """
 
 from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import IO, Final
+from typing import Final
 
 from chain.forks import Fork
 from vm.evm.jit.ports import CompileRequest
 
-MESSAGE_BYTES_MAX: Final = 64 << 20
-_LENGTH: Final = struct.Struct("<I")
 _HEAD: Final = struct.Struct("<HBI")
 
 
@@ -52,26 +49,3 @@ def decode_request(data: bytes) -> CompileRequest:
 def read_answer(answer: bytes) -> tuple[bytes | None, str]:
     """What was asked for; None with the reason if there is none."""
     return (answer[1:], "") if answer[0] == 1 else (None, answer[1:].decode(errors="replace"))
-
-
-def framed(data: bytes) -> bytes:
-    """A message with its length."""
-    return _LENGTH.pack(len(data)) + data
-
-
-def send(stream: IO[bytes], data: bytes) -> None:
-    """Write one message. Raises `OSError` if the other side has closed."""
-    stream.write(framed(data))
-    stream.flush()
-
-
-def receive(stream: IO[bytes]) -> bytes | None:
-    """Read one message; None if the other side has closed or sent a malformed message."""
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(head)
-    if length > MESSAGE_BYTES_MAX:
-        return None
-    data = stream.read(length)
-    return data if len(data) == length else None

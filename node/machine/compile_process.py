@@ -32,7 +32,8 @@ def _limit(*, in_background: bool) -> None:
 def serve() -> None:
     """Answer requests until the input ends."""
     # Imported here, so that the limits cover loading LLVM too.
-    from node.machine.compile_messages import CompileKind, decode_request, receive, send
+    from node.machine.compile_messages import CompileKind, decode_request
+    from node.ops.worker import receive, send
     from vm.ir import compiler
 
     def contract(content: bytes) -> bytes:

@@ -7,13 +7,12 @@ for lack of file descriptors, memory or processes is submitted again later.
 from __future__ import annotations
 
 import queue
-import subprocess
 import threading
 from typing import Final
 
-from node.machine.compile_messages import CompileKind, asking, encode_request, read_answer, receive, send
+from node.machine.compile_messages import CompileKind, asking, encode_request, read_answer
 from node.machine.compile_process import BACKGROUND
-from node.ops import worker
+from node.ops.worker import Worker, WorkerLost, WorkerNotStarted
 from vm.evm.jit.ports import WORKER_LOST, CompileRequest, CompilerStatus, Done, Prepare
 
 QUEUE_MAX: Final = 64
@@ -37,7 +36,7 @@ class CompileWorker:
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = Worker("node.machine.compile_process", BACKGROUND)
         self._closed = False
         self._ending = threading.Event()
         self.killed = 0
@@ -78,14 +77,7 @@ class CompileWorker:
 
     def status(self) -> CompilerStatus:
         """Counters, and the compile process if there is one. Any thread."""
-        process = self._process
-        return CompilerStatus(
-            self._waiting.qsize(),
-            self.killed,
-            self.faults,
-            self.last_fault,
-            process.pid if process is not None else None,
-        )
+        return CompilerStatus(self._waiting.qsize(), self.killed, self.faults, self.last_fault, self._process.pid)
 
     def close(self) -> None:
         """Stop compiling at once; the queue is dropped."""
@@ -93,9 +85,7 @@ class CompileWorker:
             self._closed = True
             self._ending.set()
             thread = self._thread
-        process = self._process
-        if process is not None:
-            process.kill()
+        self._process.kill()
         if thread is not None:
             try:
                 self._waiting.put_nowait(None)
@@ -113,7 +103,7 @@ class CompileWorker:
                 with self._lock:
                     if self._closed or self._waiting.empty():
                         self._thread = None
-                        self._stop()
+                        self._process.stop()
                         return
                 continue
             try:
@@ -130,52 +120,21 @@ class CompileWorker:
             code, reason = self._compile(request)
         except Exception as error:
             self._note(f"{type(error).__name__}: {error}")
-            self._stop()
+            self._process.stop()
             code, reason = None, WORKER_LOST
             self._ending.wait(PAUSE_SECONDS)
         if not self._closed:
             done(request, code, reason)
 
     def _compile(self, request: CompileRequest) -> tuple[bytes | None, str]:
-        if self._process is not None and self._process.poll() is not None:
+        if self._process.is_lost:
             self.killed += 1  # it died while it waited: no contract is to blame
-            self._stop()
-        process = self._process
-        if process is None:
-            process = self._process = subprocess.Popen(
-                worker.command("node.machine.compile_process", BACKGROUND),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=worker.environment(),
-                start_new_session=True,  # Ctrl-C is the daemon's
-            )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        alarm = threading.Timer(self._seconds_max, process.kill)
-        alarm.start()
+            self._process.stop()
         try:
-            send(process.stdin, asking(CompileKind.CONTRACT, encode_request(request)))
-            answer = receive(process.stdout)
-        except OSError:
-            answer = None
-        finally:
-            alarm.cancel()
-        if not answer:
+            answer = self._process.ask(asking(CompileKind.CONTRACT, encode_request(request)), self._seconds_max)
+        except WorkerNotStarted:
+            raise
+        except WorkerLost:
             self.killed += 1
-            self._stop()
             return None, WORKER_LOST
         return read_answer(answer)
-
-    def _stop(self) -> None:
-        """End the process."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    try:
-                        stream.close()
-                    except OSError:
-                        pass
-            process.wait()

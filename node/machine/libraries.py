@@ -6,17 +6,15 @@ be executed without its interpreter.
 
 from __future__ import annotations
 
-import io
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from node.machine.compile_messages import CompileKind, asking, framed, read_answer, receive
-from node.ops import worker
+from node.machine.compile_messages import CompileKind, asking, read_answer
+from node.ops.worker import Worker, WorkerLost
 from vm.ir.loader import LibraryCompiler
 
 log = structlog.get_logger(__name__)
@@ -30,22 +28,14 @@ _PROCESSOR: Final = Path("/sys/devices/system/cpu/modalias")
 
 def _asked(asked: CompileKind, content: bytes = b"") -> bytes | None:
     """The answer of a new compiling process; None, and a warning in the log, if there is none."""
+    compiling = Worker(MODULE)
     try:
-        done = subprocess.run(
-            worker.command(MODULE),
-            input=framed(asking(asked, content)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=worker.environment(),
-            timeout=SECONDS_MAX,
-            start_new_session=True,  # Ctrl-C is the caller's
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        answer = compiling.ask(asking(asked, content), SECONDS_MAX)
+        found, reason = read_answer(answer) if answer else (None, "it answered nothing")
+    except WorkerLost as error:
         found, reason = None, str(error)
-    else:
-        answer = receive(io.BytesIO(done.stdout))
-        found, reason = read_answer(answer) if answer else (None, f"it ended with status {done.returncode}")
+    finally:
+        compiling.stop()
     if found is None:
         log.warning("the compiling process did not answer: this process loads LLVM", reason=reason)
     return found

@@ -46,6 +46,12 @@ class Worker:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the process exited since the last answer."""
+        process = self._process
+        return process is not None and process.poll() is not None
+
     def ask(self, message: bytes, seconds: float) -> bytes:
         """Send a message and return the answer. Raises `WorkerLost`, after which the process is gone."""
         process = self._process = self._process or self._started()

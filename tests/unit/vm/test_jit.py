@@ -213,7 +213,7 @@ def test_a_fault_of_the_worker_costs_one_contract_only(monkeypatch: pytest.Monke
 
     assert it.ask(fail)
     with monkeypatch.context() as patch:
-        patch.setattr("node.machine.compile_worker.subprocess.Popen", lambda *_, **__: fail())
+        patch.setattr("node.ops.worker.subprocess.Popen", lambda *_, **__: fail())
         assert it.ask()
         assert it.answer() == (None, WORKER_LOST)
     assert it.ask()
@@ -228,9 +228,9 @@ def test_a_compiling_process_that_was_killed_is_replaced(monkeypatch: pytest.Mon
     assert it.ask()
     assert it.answer()[0]
     process = it.worker._process
-    assert process is not None
     process.kill()
-    process.wait()
+    while not process.is_lost:
+        time.sleep(0.01)
     assert it.ask()
     assert it.answer()[0], "no contract is to blame for what died while it waited"
     assert it.worker.killed == 1
