@@ -109,8 +109,7 @@ def simulate_call(
     """Run an unsigned transaction as if its sender had signed it: geth's rules for eth_call.
 
     No check of nonce, signature or sender's code; funds for gas only if a fee is given, for the value always.
-    The effects stay in the journal, so give it one to throw away; only for a tracer its transaction is ended, with
-    destroyed accounts gone. Raises an `InvalidTransaction` subclass.
+    The effects stay in the journal, so give it one to throw away. Raises an `InvalidTransaction` subclass.
     """
     check_type(tx, environment.fork)
     check_initcode(tx, environment.fork, machine.code_bytes_max)
@@ -121,8 +120,7 @@ def simulate_call(
         _check_fees(environment, tx, environment.blob_schedule.max * blob_gas_of(tx))
     check_gas_covers(tx, environment.fork)
     check_funds(tx, sender, journal.balance(sender))
-    is_looked_at = tracer is not None
-    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console, ends=is_looked_at)
+    return _run(machine, environment, block_hash, journal, tx, sender, tracer, console)
 
 
 def _check_sender(journal: Journal, tx: Transaction, sender: Address, fork: Fork) -> None:
@@ -154,10 +152,8 @@ def _run(
     sender: Address,
     tracer: Tracer | None,
     console: ConsoleCalls | None,
-    *,
-    ends: bool = True,
 ) -> TransactionResult:
-    """Buy gas, execute, settle, and end the transaction. Whatever is raised, the journal is as it was."""
+    """Buy gas, execute, settle. Whatever is raised, the journal is as it was."""
     journal.begin_transaction()
     try:
         message, context = _prepare(environment, block_hash, journal, tx, sender)
@@ -165,10 +161,7 @@ def _run(
         if console is not None and message.to == CONSOLE:
             console.add(message.data)
         outcome = machine.execute(message, context, tracer)
-        result = _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
-        if ends:
-            journal.end_transaction()
-        return result
+        return _settle(journal, tx, context, outcome, message.to if tx.to is None else None)
     except BaseException:
         journal.abandon_transaction()
         raise
@@ -288,7 +281,7 @@ def _settle(
     outcome: Outcome,
     contract_address: Address | None,
 ) -> TransactionResult:
-    """Refund, floor, payment of the coinbase; the transaction is still to be ended."""
+    """Refund, floor, payment of the coinbase, end of the transaction."""
     environment, price = context.environment, context.gas_price
     gas_used, refund = gas_of(environment.fork, tx, outcome.gas_left, journal.refund)
     unused = tx.gas_limit - gas_used
@@ -296,6 +289,7 @@ def _settle(
         journal.add_balance(context.origin, unused * price)
     journal.add_balance(environment.coinbase, gas_used * (price - environment.base_fee))
     logs = journal.recorded_logs()
+    journal.end_transaction()
     return TransactionResult(
         outcome, gas_used, price, logs, contract_address, blob_gas_of(tx), gas_refunded=refund
     )
