@@ -162,7 +162,15 @@ class BackgroundTier:
             wanted = self._wanted(code, profile, table, hot)
         finally:
             profile.set_waiting(wanted is not None)
+        if hot == ():
+            self._look_again(code, profile, table)
         return wanted
+
+    def _look_again(self, code: Code, profile: Profile, table: EntryTable) -> None:
+        """The first look into the cache may have waited behind others while the contract ran hot, and ended."""
+        with self._lock:
+            if profile.table is table and not profile.is_waiting and not profile.is_finished:
+                self._consider(code, profile, table)
 
     def _wanted(self, code: Code, profile: Profile, table: EntryTable, hot: Hot) -> CompileRequest | None:
         code_hash = profile.code_hash_of(code)
