@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Final
 
 from chain.types import Hash32
@@ -72,7 +72,8 @@ class BackgroundTier:
         """By the identity of the code."""
         self._loaded: OrderedDict[int, tuple[Profile, EntryTable, int]] = OrderedDict()
         """By the identity of the table: whose they are, and the calls when eviction last passed by."""
-        self._counted: deque[tuple[Profile, EntryTable]] = deque()
+        self._counted: OrderedDict[int, tuple[Profile, EntryTable]] = OrderedDict()
+        """Tables without compiled functions, by identity, the oldest first."""
         self._counted_bytes = 0
 
     def entry_table_of(self, code: Code) -> EntryTable | None:
@@ -117,12 +118,12 @@ class BackgroundTier:
 
     def _remember(self, profile: Profile, table: EntryTable) -> None:
         """Bound what counting takes."""
-        self._counted.append((profile, table))
+        self._counted[id(table)] = profile, table
         self._counted_bytes += table.size
         while self._counted_bytes > COUNTED_BYTES_MAX and len(self._counted) > 1:
-            old, old_table = self._counted.popleft()
+            _, (old, old_table) = self._counted.popitem(last=False)
             self._counted_bytes -= old_table.size
-            if old.table is old_table and not old_table.is_compiled and not old.is_waiting:
+            if old.table is old_table and not old.is_waiting:
                 old.cool()
 
     def _consider(self, code: Code, profile: Profile, table: EntryTable) -> None:
@@ -235,6 +236,8 @@ class BackgroundTier:
         table.install(loaded.functions, loaded.library, len(found))
         with self._lock:
             self._metrics.count_installed(len(loaded.functions), len(found))
+            if self._counted.pop(id(table), None):
+                self._counted_bytes -= table.size
             self._loaded[id(table)] = profile, table, profile.calls
             self._make_room()
 
