@@ -366,6 +366,20 @@ def test_a_profile_goes_with_its_code() -> None:
     machine.close()
 
 
+def test_an_idle_machine_forgets_code_that_is_neither_counted_nor_compiled() -> None:
+    machine = build_machine(Objects(), "auto")
+    until(lambda: machine.metrics.machine_code_bytes, machine, LOOP)
+    call(machine, RETURNING)
+    codes = machine.runtime(Fork.CANCUN).codes
+    assert codes.get(keccak256(RETURNING)) is not None
+    compiled = codes.get(keccak256(LOOP))
+    machine.tidy()
+    assert codes.get(keccak256(RETURNING)) is None
+    assert codes.get(keccak256(LOOP)) is compiled is not None
+    assert call(machine, RETURNING) == call(build_machine(), RETURNING)
+    machine.close()
+
+
 def test_requests_keep_their_parts() -> None:
     request = CompileRequest(Fork.OSAKA, 1, bytes(range(256)), (0, 7, 24_575))
     assert decode_request(encode_request(request)) == request
