@@ -58,7 +58,7 @@ class EagerTier:
     def foresee(self, code_hash: Hash32, code: bytes) -> None:
         """Nothing to do: the first call compiles it."""
 
-    def is_cold(self, code: Code) -> bool:
+    def is_cold(self, _: Code, /) -> bool:
         """True: the tables do not hang on it."""
         return True
 

@@ -93,7 +93,7 @@ class BackgroundTier:
         """A contract with this code was created."""
         self._foresight.add(code_hash, code)
 
-    def is_cold(self, code: Code) -> bool:
+    def is_cold(self, code: Code, /) -> bool:
         """Whether it is neither counted nor compiled: never called twice, or given up for others."""
         profile = self._profiles.get(id(code))
         return profile is None or profile.table is None
