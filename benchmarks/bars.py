@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from benchmarks import floors, transfers, vm, vm_http
 from benchmarks.compute_cases import cases
-from benchmarks.memory import private_mib
+from benchmarks.memory import MIB, held
 from benchmarks.rates import HOLDERS, READERS, WRITERS, Calls, Transfers
 from benchmarks.targets import Target, anvil, find_anvil, zvmd
 from vm.evm.jit import objects
@@ -99,7 +99,7 @@ def of_a_node(target: Target, sizes: Sizes, wanted: Callable[[str], bool]) -> Fi
     found: Figures = {}
     daemon = target.daemon
     if daemon is not None:
-        found["memory at READY"] = sum(map(private_mib, map(str, processes_of(target.pid))))
+        found["memory at READY"] = sum(held(target.pid).values()) / MIB
     token = transfers.deploy_token(target.rpc(), HOLDERS)
     sending, calling = Transfers(target, token), Calls(target, token)
     loads: dict[str, Callable[[], float]] = {  # what reads comes first: transfers change the answers
@@ -122,14 +122,6 @@ def of_a_node(target: Target, sizes: Sizes, wanted: Callable[[str], bool]) -> Fi
             except (AssertionError, OSError) as error:
                 print(f"{target.name}: {key}: did not finish ({error!r:.200})", file=sys.stderr)
     return found
-
-
-def processes_of(pid: int) -> Iterator[int]:
-    """A process and all below it."""
-    yield pid
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            yield from processes_of(int(child))
 
 
 @contextlib.contextmanager

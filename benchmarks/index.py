@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.memory import private_mib
+from benchmarks.memory import MIB, private_bytes
 from benchmarks.recovery import cpu_seconds, grow
 from chain.types import Hash32
 from node import resources
@@ -108,7 +108,7 @@ def main() -> None:
                 times[name][0].append(here)
                 times[name][1].append(there)
                 if pid := writer.status().get("pid"):
-                    memory = private_mib(str(pid))
+                    memory = private_bytes(pid) / MIB
                 if number + 1 < options.rounds:
                     index.close()
         assert rows(paths[-1]) == rows(paths[-2])

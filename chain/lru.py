@@ -55,11 +55,12 @@ class Lru(Generic[K, V]):
                 gone.append(oldest)
             return gone
 
-    def drop(self, wanted: Callable[[K], bool]) -> None:
-        """Forget every value whose key ``wanted`` accepts."""
+    def drop(self, wanted: Callable[[K, V], bool]) -> None:
+        """Forget every value that ``wanted`` accepts, by key and value."""
         with self._lock:
-            for key in [key for key in self._items if wanted(key)]:
-                self._drop(key)
+            for key, value in list(self._items.items()):  # a copy: `get` reorders in other threads
+                if wanted(key, value):
+                    self._drop(key)
 
     def pop(self, key: K) -> V | None:
         """Forget a value and return it; None if it is not here."""

@@ -76,6 +76,10 @@ class CodeCache:
             self._entries.put(code_hash, analysed)
         return analysed
 
+    def forget(self, is_cold: Callable[[Code], bool]) -> None:
+        """Drop what ``is_cold`` accepts; it is analysed again when it is called next."""
+        self._entries.drop(lambda _, code: is_cold(code))
+
     def analyse(self, code: bytes) -> Code:
         """Analyse code that runs once, such as init code."""
         return Code(code, self._map_jumps)

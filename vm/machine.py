@@ -163,6 +163,11 @@ class Machine:
             for code_hash, code in codes.items():
                 tier.foresee(code_hash, code)
 
+    def tidy(self) -> None:
+        """Forget analysed code of which no tier knows more than that: for quiet moments. Any thread."""
+        if self._codes is not None:
+            self._codes.forget(lambda code: all(tier.is_cold(code) for tier in tuple(self._tiers)))
+
     def close(self) -> None:
         """Stop compiling in the background. What is loaded keeps working."""
         if self._parts.compiler is not None:

@@ -119,6 +119,16 @@ class OpenedChain:
             read=read,
         )
 
+    def load_machine(self) -> None:
+        """Load what runs the head's rules and the next block's, so that no call waits for it within its time limit.
+
+        Milliseconds; a second and more of another process where the object cache does not have it, as on a first start.
+        Raises `NativeCodeUnavailable`.
+        """
+        head = self.store.head
+        for number, timestamp in ((head.number, head.timestamp), (head.number + 1, head.timestamp + 1)):
+            self.machine.runtime(self.config.fork_at(number, timestamp))
+
     def retain(self) -> str:
         """Apply the retention policies: states expire with checkpoints, unused compiled code here."""
         removed = self.cache.prune(CACHE_BYTES_MAX)

@@ -74,7 +74,9 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    collector = QuietCollector(lambda: (committer.work_seconds, servers.service.readers.begun))
+    collector = QuietCollector(
+        lambda: (committer.work_seconds, servers.service.readers.begun), tidy=opened.machine.tidy
+    )
     jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
         pack = guarded(lambda: store.wal.pack_one(Slices()) or "nothing to do")

@@ -56,6 +56,7 @@ async def run_daemon(
     opened = await asyncio.to_thread(
         open_chain, settings, origins, time.time, accept_data_loss, progress.replayed, index_writer=index_writer
     )
+    loading = asyncio.create_task(asyncio.to_thread(opened.load_machine))  # beside what follows: mostly another process
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
@@ -78,6 +79,8 @@ async def run_daemon(
         announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
+        progress.at("loading the interpreter")
+        await loading
         progress.end()
         _announce(settings, opened, servers, recovery_ms, voice.say)
         parts.transcript.start(parts.node)

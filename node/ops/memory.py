@@ -47,11 +47,16 @@ class QuietCollector:
         activity: Callable[[], object],
         now: Callable[[], float] = time.monotonic,
         held: Callable[[], int] = lambda: resident_bytes()["own"],
+        tidy: Callable[[], None] = lambda: None,
     ) -> None:
-        """``activity`` returns another value after any work; ``held`` returns the memory of the process in bytes."""
+        """``activity`` returns another value after any work; ``held`` returns the memory of the process in bytes.
+
+        ``tidy`` drops what an idle node can do without; it is called before a collection in a quiet moment.
+        """
         self._activity = activity
         self._now = now
         self._held = held
+        self._tidy = tidy
         self._seen = self._collected_at = activity()
         self._last = now()
         self._floor = held()
@@ -67,6 +72,8 @@ class QuietCollector:
         has_grown = held > self._floor + GROWTH_BYTES
         if has_grown or (quiet and activity != self._collected_at) or now - self._last >= PATIENCE_SECONDS:
             self._collected_at, self._last = activity, now
+            if quiet:
+                self._tidy()
             found = gc.collect()
             trim = _malloc("malloc_trim")
             if trim is not None:

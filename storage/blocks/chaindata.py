@@ -65,7 +65,7 @@ class _Recent(Generic[T]):
         """Forget everything above a block number."""
         with self._lock:
             self._rewinds += 1
-            self._items.drop(lambda later: later > number)
+            self._items.drop(lambda later, _: later > number)
 
 
 class ChainData:

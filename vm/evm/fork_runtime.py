@@ -21,6 +21,9 @@ class Tier(Protocol):
     def foresee(self, code_hash: Hash32, code: bytes) -> None:
         """A contract with this code was created: it may be called often. Any thread, and it does not wait."""
 
+    def is_cold(self, code: Code, /) -> bool:
+        """Whether nothing is lost with the code: no counts, no compiled functions. Any thread."""
+
     def deoptimised(self) -> int:
         """Times compiled code left something to the interpreter."""
 

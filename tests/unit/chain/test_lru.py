@@ -36,5 +36,13 @@ def test_as_a_list_in_the_order_of_use(steps: list, weight_max: int, entries_max
             assert kept.put(*step) == gone
         assert kept.values() == [value for _, value in model]
         assert kept.weight == sum(len(value) for _, value in model)
-    kept.drop(lambda key: key > 2)
+    kept.drop(lambda key, _: key > 2)
     assert kept.values() == [value for key, value in model if key <= 2]
+
+
+def test_values_are_dropped_while_another_thread_uses_them() -> None:
+    kept: Lru[int, str] = Lru(9)
+    for key in range(5):
+        kept.put(key, "value")
+    kept.drop(lambda key, _: kept.get(key) is None or key % 2 == 0)  # a `get` reorders
+    assert len(kept) == 2

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +69,10 @@ def test_nothing_unwanted_is_loaded(loaded: list[str]) -> None:
     packages = {name.partition(".")[0] for name in loaded[1:]}
     assert {"node", "vm", "qh3"} <= packages
     assert not packages & set(UNWANTED)
+
+
+def test_the_interpreter_is_compiled_before_any_call(tmp_path: Path) -> None:
+    """It was compiled within the first call, whose time limit that passed on a slow computer."""
+    with Daemon(tmp_path / "data", "--hardfork", "cancun") as daemon:
+        kept = [path.name for path in (daemon.data_dir / "cache").iterdir()]
+    assert [name for name in kept if name.startswith("interpreter-cancun-")], kept

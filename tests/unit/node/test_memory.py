@@ -51,6 +51,18 @@ def test_it_does_not_wait_while_the_process_grows(monkeypatch: pytest.MonkeyPatc
     assert look(110 * 2**20) == 2, "it had shrunk before"
 
 
+def test_what_an_idle_node_can_do_without_is_dropped_when_it_is_idle_only() -> None:
+    activity, held, tidied = [0], [100 * 2**20], []
+    collector = QuietCollector(lambda: activity[0], lambda: 0.0, lambda: held[0], lambda: tidied.append(activity[0]))
+    activity[0], held[0] = 1, 200 * 2**20
+    collector.run()
+    assert tidied == [], "it has grown, under load"
+    activity[0], held[0] = 2, 150 * 2**20
+    collector.run()
+    collector.run()
+    assert tidied == [2]
+
+
 def test_a_collection_frees_cycles() -> None:
     activity = [0.0]
     collector = QuietCollector(lambda: activity[0])

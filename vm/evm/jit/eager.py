@@ -58,6 +58,10 @@ class EagerTier:
     def foresee(self, code_hash: Hash32, code: bytes) -> None:
         """Nothing to do: the first call compiles it."""
 
+    def is_cold(self, _: Code, /) -> bool:
+        """True: the tables do not hang on it."""
+        return True
+
     def _given_up(self, table: EntryTable) -> None:
         self._deoptimised += table.deoptimised
         self._interpreted += sum(table.counts().values())

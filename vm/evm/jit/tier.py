@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Final
 
 from chain.types import Hash32
@@ -72,7 +72,8 @@ class BackgroundTier:
         """By the identity of the code."""
         self._loaded: OrderedDict[int, tuple[Profile, EntryTable, int]] = OrderedDict()
         """By the identity of the table: whose they are, and the calls when eviction last passed by."""
-        self._counted: deque[tuple[Profile, EntryTable]] = deque()
+        self._counted: OrderedDict[int, tuple[Profile, EntryTable]] = OrderedDict()
+        """Tables without compiled functions, by identity, the oldest first."""
         self._counted_bytes = 0
 
     def entry_table_of(self, code: Code) -> EntryTable | None:
@@ -91,6 +92,11 @@ class BackgroundTier:
     def foresee(self, code_hash: Hash32, code: bytes) -> None:
         """A contract with this code was created."""
         self._foresight.add(code_hash, code)
+
+    def is_cold(self, code: Code, /) -> bool:
+        """Whether it is neither counted nor compiled: never called twice, or given up for others."""
+        profile = self._profiles.get(id(code))
+        return profile is None or profile.table is None
 
     def _begin_profile(self, code: Code) -> Profile:
         """Have a profile of the code for as long as the code is there."""
@@ -117,12 +123,12 @@ class BackgroundTier:
 
     def _remember(self, profile: Profile, table: EntryTable) -> None:
         """Bound what counting takes."""
-        self._counted.append((profile, table))
+        self._counted[id(table)] = profile, table
         self._counted_bytes += table.size
         while self._counted_bytes > COUNTED_BYTES_MAX and len(self._counted) > 1:
-            old, old_table = self._counted.popleft()
+            _, (old, old_table) = self._counted.popitem(last=False)
             self._counted_bytes -= old_table.size
-            if old.table is old_table and not old_table.is_compiled and not old.is_waiting:
+            if old.table is old_table and not old.is_waiting:
                 old.cool()
 
     def _consider(self, code: Code, profile: Profile, table: EntryTable) -> None:
@@ -162,7 +168,15 @@ class BackgroundTier:
             wanted = self._wanted(code, profile, table, hot)
         finally:
             profile.set_waiting(wanted is not None)
+        if hot == ():
+            self._look_again(code, profile, table)
         return wanted
+
+    def _look_again(self, code: Code, profile: Profile, table: EntryTable) -> None:
+        """The first look into the cache may have waited behind others while the contract ran hot, and ended."""
+        with self._lock:
+            if profile.table is table and not profile.is_waiting and not profile.is_finished:
+                self._consider(code, profile, table)
 
     def _wanted(self, code: Code, profile: Profile, table: EntryTable, hot: Hot) -> CompileRequest | None:
         code_hash = profile.code_hash_of(code)
@@ -227,6 +241,8 @@ class BackgroundTier:
         table.install(loaded.functions, loaded.library, len(found))
         with self._lock:
             self._metrics.count_installed(len(loaded.functions), len(found))
+            if self._counted.pop(id(table), None):
+                self._counted_bytes -= table.size
             self._loaded[id(table)] = profile, table, profile.calls
             self._make_room()
 
