@@ -74,8 +74,9 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
+    machine, readers = opened.machine, servers.service.readers
     collector = QuietCollector(
-        lambda: (committer.work_seconds, servers.service.readers.begun), tidy=opened.machine.tidy
+        lambda: (store.last_lsn, readers.begun, machine.metrics.compiled), tidy=machine.tidy
     )
     jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:

@@ -28,11 +28,14 @@ def limit_arenas() -> None:
 def resident_bytes(pid: int | None = None) -> dict[str, int]:
     """Resident set size of this process or of another one, zeros if that is gone; bytes.
 
-    It includes pages of files, which the system reclaims when it needs memory.
+    It includes pages of files, which the system reclaims when it needs memory. Raises `OSError` where there is no
+    ``/proc``.
     """
     try:
         lines = Path(f"/proc/{'self' if pid is None else pid}/status").read_text().splitlines()
     except OSError:
+        if pid is None:
+            raise
         lines = []
     status = dict(line.split(":", 1) for line in lines)
     fields = {"own": "RssAnon", "files": "RssFile"}
@@ -58,6 +61,7 @@ class QuietCollector:
         self._held = held
         self._tidy = tidy
         self._seen = self._collected_at = activity()
+        """At the last look; and at the last collection, None if that was in the middle of work."""
         self._last = now()
         self._floor = held()
         """Memory of the process after the last collection, or less if it has shrunk since; bytes."""
@@ -71,7 +75,7 @@ class QuietCollector:
         self._floor = min(self._floor, held)
         has_grown = held > self._floor + GROWTH_BYTES
         if has_grown or (quiet and activity != self._collected_at) or now - self._last >= PATIENCE_SECONDS:
-            self._collected_at, self._last = activity, now
+            self._collected_at, self._last = activity if quiet else None, now
             if quiet:
                 self._tidy()
             found = gc.collect()
