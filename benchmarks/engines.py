@@ -26,7 +26,7 @@ from pathlib import Path
 
 import structlog
 
-from node.ops.memory import tune_malloc, resident_bytes
+from node.ops.memory import resident_bytes, tune_malloc
 from storage.io.kv import LAST_KEY
 from storage.io.kv.engines import PACKAGES, open_store_at
 from storage.io.kv.store import DiskStore

@@ -27,7 +27,7 @@ ALLOW = f"allow: {ALL}\r\n".encode()
 NO_PATH = HttpRefusal(404, "http.path", "nothing is served at this path", "POST to /, or open a WebSocket at /ws")
 NO_WEBSOCKET = HttpRefusal(426, "http.websocket", "a WebSocket is served here", "send the handshake of RFC 6455")
 WEBSOCKET_OFFER = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
-CODED = HttpRefusal(415, "http.content_encoding", "the body has a Content-Encoding", "send it uncompressed")
+CODED = HttpRefusal(415, "http.content_type", "the body has a Content-Encoding", "send it uncompressed")
 NO_JSON = HttpRefusal(
     415, "http.content_type", "the body is not declared as JSON", "send Content-Type: application/json"
 )
