@@ -26,7 +26,7 @@ from pathlib import Path
 
 import structlog
 
-from node.ops.memory import limit_arenas, resident_bytes
+from node.ops.memory import resident_bytes, tune_malloc
 from storage.io.kv import LAST_KEY
 from storage.io.kv.engines import PACKAGES, open_store_at
 from storage.io.kv.store import DiskStore
@@ -89,7 +89,7 @@ def _content(batches: int) -> tuple[list[dict[bytes, bytes]], dict[bytes, bytes]
 
 def store(engine: str, wanted: argparse.Namespace) -> dict[str, float]:
     """Write and read."""
-    limit_arenas()
+    tune_malloc()
     batches, known = _content(wanted.batches)
     before = resident_bytes()["own"]
     kv = open_store_at(wanted.directory / "kv", engine)

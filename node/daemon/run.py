@@ -23,7 +23,7 @@ from node.daemon.watch import presence_of
 from node.engine.committer import Committer
 from node.indexing.remote import RemoteWriter
 from node.ops.jobs import Jobs
-from node.ops.memory import limit_arenas
+from node.ops.memory import tune_malloc
 from node.ops.notify import Notifier
 from node.settings import Settings, is_public_mnemonic
 from storage.presence import Presence
@@ -42,7 +42,7 @@ async def run_daemon(
 ) -> None:
     """Run a node until SIGTERM or SIGINT. One of the lines that it prints begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
-    limit_arenas()
+    tune_malloc()
     gc.freeze()  # objects of imports stay alive; collections that scan them would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()

@@ -27,6 +27,7 @@ ALLOW = f"allow: {ALL}\r\n".encode()
 NO_PATH = HttpRefusal(404, "http.path", "nothing is served at this path", "POST to /, or open a WebSocket at /ws")
 NO_WEBSOCKET = HttpRefusal(426, "http.websocket", "a WebSocket is served here", "send the handshake of RFC 6455")
 WEBSOCKET_OFFER = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+CODED = HttpRefusal(415, "http.content_type", "the body has a Content-Encoding", "send it uncompressed")
 NO_JSON = HttpRefusal(
     415, "http.content_type", "the body is not declared as JSON", "send Content-Type: application/json"
 )
@@ -91,7 +92,11 @@ class Routes:
             return Plan(PlanKind.WEBSOCKET, head)
         if head.method != "POST":
             return _not_served(head, "POST", "POST a JSON-RPC request")
-        return Plan(PlanKind.CALL, head) if is_json(head.text(b"content-type")) else _refused(head, NO_JSON)
+        if len(head.values(b"content-type")) > 1 or not is_json(head.text(b"content-type")):
+            return _refused(head, NO_JSON)
+        if not set(head.tokens(b"content-encoding")) <= {b"identity", b""}:
+            return _refused(head, CODED, b"accept-encoding: identity\r\n")
+        return Plan(PlanKind.CALL, head)
 
     @staticmethod
     def _websocket(head: RequestHead) -> Plan:

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +34,8 @@ Begun = bytes | Coroutine[Any, Any, bytes | None]
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
 NO_END = 2**64
 """Above every block's number."""
+_sent: ContextVar[asyncio.Event] = ContextVar("_sent")
+"""Set once the answer to the message that a coroutine answers was sent: nothing of its subscriptions comes before."""
 
 
 class Channel(Protocol):
@@ -63,6 +66,13 @@ class WebSocketSession:
         """Bytes of answers that wait to be sent."""
         self._unanswered_bytes = 0
         self._client = ConnectedClient()
+        self.methods: ConnectionMethods = {
+            "eth_subscribe": self._subscribe,
+            "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
+            WATCH: self._watch,
+            UNWATCH: partial(self._unsubscribe, UNWATCH),
+        }
+        """Those of this connection."""
 
     @property
     def unanswered(self) -> int:
@@ -76,42 +86,40 @@ class WebSocketSession:
 
     def receive(self, body: bytes) -> None:
         """Answer a message, at once or when its answer is made."""
-        sent, holding = asyncio.Event(), self._service.held.holding()
+        holding = self._service.held.holding()
         try:
             holding.hold(len(body))
-            begun = self._service.begin(body, self._client, rights=self._rights, methods=self.methods(sent))
+            begun = self._service.begin(body, self._client, rights=self._rights, methods=self.methods)
         except NodeBusy as busy:
             begun = self._service.dispatcher.encode_error(None, busy)
-        if not isinstance(begun, Coroutine):
+        if begun is None or isinstance(begun, bytes):
             holding.release()
             if begun is None or self._channel.send_at_once(begun):
-                sent.set()
                 return
         task = asyncio.get_running_loop().create_task(self._answer(begun, holding))
         self._tasks.add(task)
         self._unanswered_bytes += len(body)
-        task.add_done_callback(partial(self._answered, begun, holding, sent, len(body)))
+        task.add_done_callback(partial(self._answered, begun, holding, len(body)))
 
     def close(self) -> None:
         """The peer is gone: end what is done for it."""
         self._client.leave()
+        self.methods = {}  # they have the session, and a cycle would wait for the garbage collector
         for task in [*self._tasks, *self._subscriptions.values()]:
             task.cancel()
 
-    def _answered(
-        self, begun: Begun, holding: Holding, sent: asyncio.Event, size: int, task: asyncio.Task[None]
-    ) -> None:
+    def _answered(self, begun: Begun, holding: Holding, size: int, task: asyncio.Task[None]) -> None:
         """A message is answered, or nobody waits for that: a task may end before its first step."""
         if isinstance(begun, Coroutine):
             begun.close()
-        sent.set()
         holding.release()
         self._tasks.discard(task)
         self._unanswered_bytes -= size
         self._on_room()
 
     async def _answer(self, begun: Begun, holding: Holding) -> None:
-        size = 0
+        size, sent = 0, asyncio.Event()
+        _sent.set(sent)
         try:
             answer = await begun if isinstance(begun, Coroutine) else begun
             if answer is None:
@@ -127,24 +135,16 @@ class WebSocketSession:
             await self._channel.send(self._service.dispatcher.encode_error(None, busy))
         finally:
             self._unsent -= size
+            sent.set()
 
-    def methods(self, sent: asyncio.Event) -> ConnectionMethods:
-        """Methods of this connection. The answer that names a subscription is sent before its first item."""
-        return {
-            "eth_subscribe": partial(self._subscribe, sent),
-            "eth_unsubscribe": partial(self._unsubscribe, "eth_unsubscribe"),
-            WATCH: partial(self._watch, sent),
-            UNWATCH: partial(self._unsubscribe, UNWATCH),
-        }
-
-    def _subscribe(self, sent: asyncio.Event, params: Any) -> str:
+    def _subscribe(self, params: Any) -> str:
         kind, *options = _named("eth_subscribe", params)
-        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription", sent)
+        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription")
 
-    def _watch(self, sent: asyncio.Event, params: Any) -> str:
+    def _watch(self, params: Any) -> str:
         ref, cursor = watch_params(params)
         sessions = self._service.context.need_sessions()
-        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event", sent)
+        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event")
 
     def _unsubscribe(self, method: str, params: Any) -> bool:
         task = self._subscriptions.pop(_named(method, params)[0], None)
@@ -152,13 +152,13 @@ class WebSocketSession:
             task.cancel()
         return task is not None
 
-    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> str:
+    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str) -> str:
         """Start a subscription whose items are sent as notifications of ``method``; returns its id."""
         limit = self._service.context.limits.subscriptions_max
         if len(self._subscriptions) >= limit:
             raise LimitExceeded(f"the limit is {limit} subscriptions a connection")
         name = f"0x{secrets.randbits(128):032x}"
-        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, sent))
+        self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, _sent.get()))
         return name
 
     def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:

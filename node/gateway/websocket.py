@@ -256,7 +256,8 @@ class WebSocketLine:
         elif is_partial != self._is_partial or not is_partial:
             self._link.allow(self._limits.request_s if is_partial else self._limits.ping_every_s)
         self._is_partial = is_partial
-        self._link.read(not self._is_blocked or len(self._received) < SMALL_BYTES)
+        is_blocked = is_waiting or self._turn is not None
+        self._link.read(not is_blocked or len(self._received) < SMALL_BYTES)
 
     def _close(self, code: CloseCode, reason: str) -> None:
         """Say why, and close."""

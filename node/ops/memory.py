@@ -15,14 +15,21 @@ GROWTH_BYTES: Final = 16 * 2**20
 """Growth since the last collection that makes the next one due without an idle moment."""
 ARENAS_MAX: Final = 2
 """By default malloc makes up to eight arenas a core, and memory freed in one cannot be used by threads of another."""
-_M_ARENA_MAX = -8
+MAPPED_BYTES: Final = 256 * 1024
+"""What is as large gets pages of its own, which go back to the system when it is freed.
+
+By default malloc raises this up to 32 MiB, to the largest that was freed. Then bodies and answers of megabytes lie
+between small things in arenas, whose pages stay.
+"""
+_M_ARENA_MAX, _M_MMAP_THRESHOLD = -8, -3  # malloc.h
 
 
-def limit_arenas() -> None:
-    """Limit glibc's malloc to a few arenas for all threads. Call it before any thread is started."""
+def tune_malloc() -> None:
+    """Have glibc's malloc give memory back. Call it before any thread is started."""
     mallopt = _malloc("mallopt")
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, ARENAS_MAX)
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def resident_bytes(pid: int | None = None) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from typing import NamedTuple
 
 import pytest
@@ -62,6 +63,12 @@ SERVED = {
     "no length": Case(post(length=False, body=b""), (200,)),
     "obsolete text in a header": Case(post(b"X: \xe4\xff"), (200,)),
     "Content-Length with spaces": Case(post(b"Content-Length:  %d \t" % len(CALL), length=False), (200,)),
+    "Content-Length with zeros before": Case(post(b"Content-Length: 000%d" % len(CALL), length=False), (200,)),
+    "a last chunk of many zeros": Case(in_chunks(b"%x\r\n%s\r\n00000000\r\n\r\n" % (len(CALL), CALL)), (200,)),
+    "trailers that frame": Case(
+        in_chunks(b"%x\r\n%s\r\n0\r\nContent-Length: 5\r\n%s\r\n\r\n" % (len(CALL), CALL, CHUNKED)) + OTHER, (200, 200)
+    ),
+    "no coding": Case(post(b"Content-Encoding: identity"), (200,)),
     "Expect": Case(post(b"Expect: 100-Continue"), (200,)),
     "a header named like one": Case(post(b"Transfer_Encoding: chunked", b"Content_Length: 3"), (200,)),
 }  # fmt: skip
@@ -69,6 +76,12 @@ REFUSED = {
     # Refused as a request: the connection stays if the body is short, and known to be.
     "another path": Case(post(line=b"POST /a HTTP/1.1") + OTHER, (404, 200)),
     "no JSON": Case(get(line=b"POST / HTTP/1.1") + OTHER, (415, 200)),
+    "two content types": Case(post(b"Content-Type: text/plain") + OTHER, (415, 200)),
+    "a compressed body": Case(post(b"Content-Encoding: gzip", body=gzip.compress(CALL)) + OTHER, (415, 200)),
+    "a Host with a user": Case(get(host=b"Host: a@localhost") + OTHER, (403, 200)),
+    "a target with a user": Case(get(line=b"GET http://a.example@localhost/healthz HTTP/1.1") + OTHER, (403, 200)),
+    "a target with a fragment": Case(get(line=b"GET /healthz#a HTTP/1.1") + OTHER, (404, 200)),
+    "two slashes": Case(get(line=b"GET //localhost/healthz HTTP/1.1") + OTHER, (404, 200)),
     "another method": Case(post(line=b"PUT / HTTP/1.1") + OTHER, (405, 200)),
     "a method of no RFC": Case(post(line=b"PROPFIND / HTTP/1.1") + OTHER, (405,), True),
     "an invented method": Case(post(line=b"HELLO / HTTP/1.1") + OTHER, (405,), True),
@@ -150,6 +163,15 @@ REFUSED = {
     "gzip, chunked": Case(post(b"Transfer-Encoding: gzip, chunked", body=chunked(CALL), length=False), (501,), True),
     "chunked behind a vertical tab": Case(post(b"Transfer-Encoding:\x0bchunked", length=False), (400,), True),
     "an empty coding": Case(post(b"Transfer-Encoding:", length=False), (400,), True),
+    "a request line without version and carriage return": Case(
+        b"GET /healthz\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", (400,), True
+    ),
+    "an empty header behind which a length hides": Case(get(b"A:\rBContent-Length: 10"), (400,), True),
+    "a length behind a hard space": Case(post(b"Content-Length: \xa0%d" % len(CALL), length=False), (400,), True),
+    "chunked and a next line": Case(post(CHUNKED + b"\x85", body=chunked(CALL), length=False), (400,), True),
+    "chunked with a parameter": Case(post(CHUNKED + b";q=1", body=chunked(CALL), length=False), (400,), True),
+    "two bytes in place of a chunk's end": Case(in_chunks(b"3\r\n[] xx0\r\n\r\n"), (400,), True),
+    "a carriage return in a chunk extension": Case(in_chunks(b"3;a\rb\r\n[] \r\n0\r\n\r\n"), (400,), True),
     "no chunk size": Case(in_chunks(b"\r\n0\r\n\r\n"), (400,), True),
     "a chunk size of letters": Case(in_chunks(b"xyz\r\n"), (400,), True),
     "a chunk size with a sign": Case(in_chunks(b"+3\r\n[] \r\n0\r\n\r\n"), (400,), True),

@@ -128,6 +128,10 @@ ENDS: dict[str, tuple[bytes, int]] = {
     "a message that does not end": (frame(TEXT, b"[", fin=False), 1008),
     "a frame that does not end": (frame(TEXT, CALL)[:-3], 1008),
     "a frame of a byte": (b"\x81", 1008),
+    "a close of a byte": (b"\x88\x81" + bytes(4) + b"\x03", 1002),
+    "a close that no peer may send": (frame(Opcode.CLOSE, (1005).to_bytes(2, "big")), 1002),
+    "a close whose reason is no text": (frame(Opcode.CLOSE, b"\x03\xe8\xff"), 1007),
+    "a close, then a call": (frame(Opcode.CLOSE, b"\x03\xe8") + frame(TEXT, CALL), 1000),
     "a close with a bad code": (frame(Opcode.CLOSE, b"\x00\x01"), 1002),
     "a close": (frame(Opcode.CLOSE, (1000).to_bytes(2, "big")), 1000),
 }  # fmt: skip
@@ -143,6 +147,24 @@ def test_what_ends_a_websocket(name: str) -> None:
         assert await peer.close_code() == code
         await until(lambda: not len(gateway.connections))
         assert service.held.bound()[0] == 0
+
+    tried(work, QUICK)
+
+
+COMPRESSED = bytes.fromhex("ffffffff")
+BROKEN = {
+    "nothing that can be unpacked": frame(TEXT, COMPRESSED, rsv1=True),
+    "a compressed ping": frame(PING, COMPRESSED, rsv1=True),
+    "compression told again in a continuation": frame(TEXT, b"", fin=False) + frame(CONT, COMPRESSED, rsv1=True),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_compression_ends_a_websocket(name: str) -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peer = await Peer.of(gateway, b"Sec-WebSocket-Extensions: permessage-deflate")
+        peer.send(BROKEN[name])
+        assert await peer.close_code() == 1002
 
     tried(work, QUICK)
 

@@ -50,7 +50,7 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = session_of(None, STANDARD).methods(asyncio.Event())
+    of_connections = WebSocketSession(None, Heard(), STANDARD, 0, lambda: None).methods  # type: ignore[arg-type]
     return sorted({*method_names(), *of_connections})
 
 
@@ -59,28 +59,31 @@ def body(*calls: tuple[str, list[Any]]) -> bytes:
     return json.dumps(requests if len(requests) != 1 else requests[0]).encode()
 
 
-class Deaf:
-    """A channel whose peer reads nothing."""
+class Heard:
+    """A channel whose peer has read everything so far."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[bytes] = asyncio.Queue()
 
     def send_at_once(self, message: bytes) -> bool:
-        return False
+        self.messages.put_nowait(message)
+        return True
 
     async def send(self, message: bytes) -> None:
-        await asyncio.Event().wait()
-
-
-def session_of(service: Any, rights: Rights) -> WebSocketSession:
-    return WebSocketSession(service, Deaf(), rights, 0, lambda: None)
+        self.messages.put_nowait(message)
 
 
 def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
-        service = rpc_service(MemoryBackend())
+        service, channel = rpc_service(MemoryBackend()), Heard()
+        session = WebSocketSession(service, channel, rights, 10**9, lambda: None)
         try:
-            session = session_of(service, rights)
-            methods = session.methods(asyncio.Event()) if websocket else None
-            return json.loads(await service.answer(body(*calls), rights=rights, methods=methods) or b"null")
+            if websocket:
+                session.receive(body(*calls))
+                return json.loads(await channel.messages.get())
+            return json.loads(await service.answer(body(*calls), rights=rights) or b"null")
         finally:
+            session.close()
             service.close()
 
     return asyncio.run(run())
