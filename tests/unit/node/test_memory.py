@@ -107,6 +107,8 @@ def test_a_node_that_nobody_uses_is_idle(tmp_path: Path) -> None:
 
 def memory_job(rpc: Rpc) -> dict[str, Any]:
     return next(job for job in rpc.call("zvmd_status")["jobs"] if job["name"] == "memory")
+
+
 LARGE_AND_SMALL = """
 from node.ops.memory import resident_bytes, tune_malloc
 tune_malloc()
