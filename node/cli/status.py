@@ -75,7 +75,7 @@ def _chain(answer: dict[str, Any]) -> Iterator[Row]:
 def _index(index: dict[str, Any]) -> str:
     process, behind = index["process"], ""
     if index["indexing"]:
-        behind = f", {index['behind']} blocks behind, {index['inMemory']} transactions in memory"
+        behind = f", {index['behind']} behind ({index['inMemory']} transactions)"
     pid, losses = process.get("pid"), process.get("losses")
     writer = f"process {pid}, {process['memoryBytes'] / MIB:.0f} MiB" if pid else "no process"
     lost = f"; lost {losses} times, last: {process['lastLoss']}" if losses else ""

@@ -84,7 +84,8 @@ FEW = {
 
 def started(zygote: Zygote, place: Path, edge: Edge) -> None:
     place.mkdir()
-    status = started_with(zygote, place / "data", {variable(edge.name): edge.text})
+    room = {"ZVMD_STORAGE__SEGMENT_SIZE_BYTES": str(2**20)}  # for the genesis of the most accounts
+    status = started_with(zygote, place / "data", room | {variable(edge.name): edge.text})
     allowed = (0, REFUSED, 69) if edge.name.endswith(".host") else (0,) if edge.limit else (0, REFUSED)
     assert status in allowed, (edge, status)
 
