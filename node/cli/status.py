@@ -79,7 +79,8 @@ def _index(index: dict[str, Any]) -> str:
     pid, losses = process.get("pid"), process.get("losses")
     writer = f"process {pid}, {process['memoryBytes'] / MIB:.0f} MiB" if pid else "no process"
     lost = f"; lost {losses} times, last: {process['lastLoss']}" if losses else ""
-    return f"block {index['block']}{behind}; {writer}{lost}"
+    upto = f"block {index['block']}" if index["block"] >= 0 else "no block yet"
+    return f"{upto}{behind}; {writer}{lost}"
 
 
 def _machine(answer: dict[str, Any]) -> Iterator[Row]:
