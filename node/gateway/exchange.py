@@ -184,7 +184,7 @@ class HttpExchange:
             self._end_input()
 
     def _end_input(self) -> None:
-        """There are no more requests than what was received."""
+        """Close, unless a request is still arriving; one that the peer cannot complete any more is refused."""
         if self._phase is not Phase.RECEIVING:
             self._link.finish()
         elif self._has_ended:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aioquic.buffer import Buffer
@@ -31,11 +32,14 @@ from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
-from node.auth.certificate import TlsFiles
 from node.wire.initial import VERSION_1
-from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
-from node.wire.limits import WireLimits
-from zvmd.frames import ALPN
+from node.wire.library import (
+    HANDSHAKE_MAX_BYTES,
+    QuicLibrary,
+    StreamGone,
+    configured,
+    events_of,
+)
 
 DATAGRAM_MAX_BYTES = 2048
 """Longer datagrams are dropped, as on a path of that MTU: clients probe for it (RFC 9000, 14.3)."""
@@ -145,20 +149,6 @@ def _exceeded(frame_type: int, what: str) -> QuicConnectionError:
     return QuicConnectionError(error_code=code, frame_type=frame_type, reason_phrase=what)
 
 
-def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
-    configuration = QuicConfiguration(
-        is_client=False,
-        alpn_protocols=[ALPN],
-        connection_id_length=CONNECTION_ID_BYTES,
-        idle_timeout=limits.idle_timeout_s,
-        max_data=limits.receive_window_bytes,
-        max_stream_data=limits.receive_window_bytes,
-        supported_versions=[VERSION_1],
-    )
-    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
-    return configuration
-
-
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
     logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
     bound.setblocking(False)
@@ -173,16 +163,8 @@ def _send(transport: asyncio.DatagramTransport, datagrams: list[tuple[bytes, Any
 
 LIBRARY = QuicLibrary(
     connection=AioquicConnection,
-    configuration=_configuration,
-    events=Events(
-        stream_data=events.StreamDataReceived,
-        stream_reset=events.StreamReset,
-        stop_sending=events.StopSendingReceived,
-        handshake_completed=events.HandshakeCompleted,
-        terminated=events.ConnectionTerminated,
-        id_issued=events.ConnectionIdIssued,
-        id_retired=events.ConnectionIdRetired,
-    ),
+    configuration=partial(configured, QuicConfiguration, supported_versions=[VERSION_1]),
+    events=events_of(events),
     faults=(QuicConnectionError,),
     encode_retry=encode_quic_retry,
     encode_versions=encode_quic_version_negotiation,

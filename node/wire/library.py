@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from node.auth.certificate import TlsFiles
 from node.ops.errors import LibraryMissing
 from node.wire.limits import WireLimits
+from zvmd.frames import ALPN
 
 CONNECTION_ID_BYTES = 8
 """Length of the connection IDs of this node; the library issues no others."""
@@ -110,6 +111,34 @@ class QuicLibrary(NamedTuple):
     """Connects a protocol to a bound socket. A burst of one sender may arrive as ``datagrams_received``."""
     send: Callable[[asyncio.DatagramTransport, list[tuple[bytes, Any]]], None]
     """Sends datagrams."""
+
+
+def configured(make: Callable[..., Any], limits: WireLimits, tls: TlsFiles, **own: Any) -> Any:
+    """A library's ``QuicConfiguration``, made by ``make``; ``own`` are options that only this library has."""
+    configuration = make(
+        is_client=False,
+        alpn_protocols=[ALPN],
+        connection_id_length=CONNECTION_ID_BYTES,
+        idle_timeout=limits.idle_timeout_s,
+        max_data=limits.receive_window_bytes,
+        max_stream_data=limits.receive_window_bytes,
+        **own,
+    )
+    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
+    return configuration
+
+
+def events_of(module: Any) -> Events:
+    """The event classes of a library's module ``quic.events``: aioquic's names, which its forks keep."""
+    return Events(
+        stream_data=module.StreamDataReceived,
+        stream_reset=module.StreamReset,
+        stop_sending=module.StopSendingReceived,
+        handshake_completed=module.HandshakeCompleted,
+        terminated=module.ConnectionTerminated,
+        id_issued=module.ConnectionIdIssued,
+        id_retired=module.ConnectionIdRetired,
+    )
 
 
 class _Package(NamedTuple):

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -24,10 +25,13 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
-from node.auth.certificate import TlsFiles
-from node.wire.library import CONNECTION_ID_BYTES, HANDSHAKE_MAX_BYTES, Events, QuicLibrary, StreamGone
-from node.wire.limits import WireLimits
-from zvmd.frames import ALPN
+from node.wire.library import (
+    HANDSHAKE_MAX_BYTES,
+    QuicLibrary,
+    StreamGone,
+    configured,
+    events_of,
+)
 
 
 class Qh3Connection(QuicConnection):
@@ -121,19 +125,6 @@ def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
         return 0
 
 
-def _configuration(limits: WireLimits, tls: TlsFiles) -> QuicConfiguration:
-    configuration = QuicConfiguration(
-        is_client=False,
-        alpn_protocols=[ALPN],
-        connection_id_length=CONNECTION_ID_BYTES,
-        idle_timeout=limits.idle_timeout_s,
-        max_data=limits.receive_window_bytes,
-        max_stream_data=limits.receive_window_bytes,
-    )
-    configuration.load_cert_chain(str(tls.certificate), str(tls.key))
-    return configuration
-
-
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
     logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
     transport, _ = await create_optimized_datagram_transport(asyncio.get_running_loop(), make, bound)
@@ -148,16 +139,8 @@ def _send(transport: Any, datagrams: list[tuple[bytes, Any]]) -> None:
 
 LIBRARY = QuicLibrary(
     connection=Qh3Connection,
-    configuration=_configuration,
-    events=Events(
-        stream_data=events.StreamDataReceived,
-        stream_reset=events.StreamReset,
-        stop_sending=events.StopSendingReceived,
-        handshake_completed=events.HandshakeCompleted,
-        terminated=events.ConnectionTerminated,
-        id_issued=events.ConnectionIdIssued,
-        id_retired=events.ConnectionIdRetired,
-    ),
+    configuration=partial(configured, QuicConfiguration),
+    events=events_of(events),
     faults=(QuicConnectionError,),
     encode_retry=encode_quic_retry,
     encode_versions=encode_quic_version_negotiation,

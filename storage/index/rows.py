@@ -71,7 +71,7 @@ class RowWriter(Protocol):
         """Replace all rows from the first of these consecutive blocks on by theirs, in one transaction."""
 
     def write_sessions(self, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool) -> None:
-        """Replace the rows of these sessions, delete those gone; ``all_``: there are no others than these."""
+        """Replace the rows of these sessions, delete those gone; ``all_``: also those not among them."""
 
     def close(self) -> None:
         """Close the database; the next call opens it again."""

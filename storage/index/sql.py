@@ -60,7 +60,7 @@ class SqlWriter:
             self._engine = None
 
     def abandon(self) -> None:
-        """Does nothing: there is no other process to wait for."""
+        """Does nothing: the index is written in this process."""
 
     def status(self) -> dict[str, Any]:
         """Empty: the writer is part of this process."""

@@ -99,7 +99,7 @@ def _contract_rows(block: BlockRows) -> list[dict[str, Any]]:
 def write_sessions(
     connection: Connection, rows: Sequence[SessionRow], gone: Sequence[int], lsn: int, *, all_: bool
 ) -> None:
-    """Replace the rows of sessions and delete those gone; ``all_``: there are no others than these."""
+    """Replace the rows of sessions and delete those gone; ``all_``: also those not among them."""
     if all_:
         connection.execute(delete(session_tags))
         connection.execute(delete(sessions))
