@@ -25,6 +25,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import httptools
 import uvloop
@@ -199,8 +200,8 @@ def main() -> None:
     cores = os.sched_getaffinity(0)
     for title, allowed in (("one core", {min(cores)}), (f"{len(cores)} cores", cores)):
         for process_id in processes:
-            for thread in os.listdir(f"/proc/{process_id or 'self'}/task"):
-                os.sched_setaffinity(int(thread), allowed)
+            for thread in Path(f"/proc/{process_id or 'self'}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), allowed)
         print(f"\n{title}")
         report(measure(rows, pipe, wanted.rounds, wanted.requests))
     for _, ours, _ in servers.values():

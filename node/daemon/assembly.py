@@ -27,6 +27,7 @@ from node.ops.logging import log_status
 from node.ops.memory import resident_bytes
 from node.ops.notify import Notifier
 from node.ops.restarts import Restarts
+from node.rpc.brief import BriefReads
 from node.rpc.context import Context
 from node.rpc.held import Held
 from node.rpc.readers import Readers
@@ -67,6 +68,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     committer = Committer(opened.writer(transcript.listener), opened.store, SystemClock(), listeners)
     limits = rpc_limits(settings)
     readers, held = Readers(limits), Held(limits.held_max_bytes)
+    brief = BriefReads(limits, readers)
     node = opened.node(
         committer,
         publications,
@@ -103,6 +105,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "sessions": sessions.status,
             "memory": resident_bytes,
             "readers": readers.status,
+            "briefReads": brief.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
@@ -111,7 +114,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )
-    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
+    return DaemonParts(committer, node, sessions, RpcService(context, readers, brief, held), transcript, jobs, restarts)
 
 
 def _grown_in_serving(

@@ -74,9 +74,9 @@ def register_jobs(
     if wanted.export_seconds:
         jobs.register("export", guarded(partial(opened.export, wanted.exports_kept)), wanted.export_seconds)
     jobs.register("retention", opened.retain, RETENTION_SECONDS)
-    machine, readers = opened.machine, servers.service.readers
+    machine, service = opened.machine, servers.service
     collector = QuietCollector(
-        lambda: (store.last_lsn, readers.begun, machine.metrics.compiled), tidy=machine.tidy
+        lambda: (store.last_lsn, service.reads_begun, machine.metrics.compiled), tidy=machine.tidy
     )
     jobs.register("memory", collector.run, GARBAGE_SECONDS)
     if wanted.compress_segments:
