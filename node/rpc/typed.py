@@ -20,7 +20,7 @@ from node.rpc.registry import Method, find_method
 
 _ID: Final = re.compile(rb'0|[1-9][0-9]{0,14}|"[A-Za-z0-9_.:-]{0,64}"')
 _ENVELOPE_QUOTES: Final = 2 * (4 + 2)
-"""Of four keys, ``"2.0"`` and the method."""
+"""Four keys, ``"2.0"`` and the method have so many."""
 
 
 class TypedRequest(NamedTuple):

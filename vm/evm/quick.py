@@ -41,7 +41,7 @@ class QuickOutcome(NamedTuple):
     output: bytes
     gas_left: int
     refund: int
-    """Of the refund counter."""
+    """The refund counter."""
 
 
 class QuickRun:
