@@ -175,8 +175,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     pool_transactions: Count = 10_000
     answer_cache_bytes: Bytes = 4 * 2**20
     """Answers of ``eth_call`` kept for the same call on the same state; 0 keeps none."""
-    brief_reads: bool = True
-    """Whether short reads run on the event loop; else all run on reader threads."""
+    short_road: bool = True
+    """Whether frequent requests and short calls take the roads made for them; else all are handled alike."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         settings.node.client_version,
         transcript,
         answer_cache_bytes=settings.limits.answer_cache_bytes,
+        short_road=settings.limits.short_road,
         read=readers.run,
     )
     sessions = SessionService(

@@ -172,6 +172,6 @@ def rpc_limits(settings: Settings) -> RpcLimits:
         call_max_s=limits.call_seconds,
         call_size_max_bytes=limits.call_memory_bytes,
         held_max_bytes=limits.held_bytes,
-        brief_reads=limits.brief_reads,
+        short_road=limits.short_road,
         subscriptions_max=limits.subscriptions_per_connection,
     )

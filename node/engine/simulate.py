@@ -41,6 +41,8 @@ class Situation:
     """Gas of a call that names none, and the most that a call gets."""
     logs_before: int = 0
     """Number of logs of the earlier transactions in the same block."""
+    is_quick: bool = False
+    """Whether plain calls take `vm.transaction.simulate_quickly`."""
     free_environment: BlockEnvironment = field(init=False)
     """The environment with a base fee of 0, for calls without a fee; one object, because machines cache by identity."""
 
@@ -55,7 +57,7 @@ def run_call(
 
     Raises `InvalidTransaction` subclasses where geth refuses.
     """
-    if overrides is None and fields.to is not None and _is_plain(fields):
+    if situation.is_quick and overrides is None and fields.to is not None and _is_plain(fields):
         gas = min(fields.gas or situation.gas_max, situation.gas_max)
         done = simulate_quickly(
             situation.machine, situation.free_environment, situation.state, fields.sender or ZERO_ADDRESS,

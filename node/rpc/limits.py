@@ -33,9 +33,9 @@ class RpcLimits:
     """Per connection."""
     reads_queued_max: int = 65_536
     reader_threads: int = 6
-    typed_requests: bool = True
-    """Whether usual forms of frequent requests are decoded in one pass (`node.rpc.typed`)."""
-    brief_reads: bool = True
-    """Whether short reads run on the event loop (`node.rpc.brief`)."""
+    short_road: bool = True
+    """Whether usual requests are decoded in one pass (`node.rpc.typed`), and short reads run on the event loop
+    (`node.rpc.brief`).
+    """
     mine_blocks_max: int = 1_000_000
     wait_mined_max_s: float = 30.0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.ops.futures import settle
-from node.rpc.brief import LONG, BriefReads
+from node.rpc.brief import LONG, BriefReads, kind_of
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Call, Dispatcher, Request
@@ -85,7 +85,7 @@ class RpcService:
         client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
             return self._answer_large(body, client, caller, methods)
-        if self.context.limits.typed_requests:
+        if self.context.limits.short_road:
             typed = decode_typed(body)
             if typed is not None and caller.rights.allow(typed.method.name):
                 return self._answer_typed(typed, client, caller)
@@ -93,11 +93,13 @@ class RpcService:
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None:
-            request = decoded.requests[0]
+            request, name = decoded.requests[0], method.name
             if method.inline:
                 return self._encoded(request)()
-            if method.brief and (answer := self.brief.attempt(self._encoded(request), kind_of(request))) is not LONG:
-                return answer
+            if method.brief:
+                answer = self.brief.attempt(self._encoded(request), kind_of(name, request.params))
+                if answer is not LONG:
+                    return answer
         return self._answer_small(decoded, client, methods)
 
     def _answer_typed(
@@ -240,11 +242,6 @@ class RpcService:
         self.readers.close()
 
 
-def kind_of(request: Request) -> Hashable:
-    """The name under which `BriefReads` keeps how long such a request takes: the method, and whom it calls."""
-    called = request.params[0] if isinstance(request.params, list) and request.params else None
-    to = called.get("to") if isinstance(called, dict) else None
-    return request.method, to if isinstance(to, str) else None
 
 
 def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:

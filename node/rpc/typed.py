@@ -118,7 +118,7 @@ def _block(name: str | None) -> BlockRef:
 
 
 _ACCOUNT: Final = (msgspec.json.Decoder(_AccountParams), _read_account)
-_FORMS: Final[dict[str, tuple[Any, Callable[[Any], _Read]]]] = {
+FORMS: Final[dict[str, tuple[Any, Callable[[Any], _Read]]]] = {
     "eth_call": (msgspec.json.Decoder(_CallParams), _read_call),
     "eth_getBalance": _ACCOUNT,
     "eth_getTransactionCount": _ACCOUNT,
@@ -126,6 +126,7 @@ _FORMS: Final[dict[str, tuple[Any, Callable[[Any], _Read]]]] = {
     "eth_getStorageAt": (msgspec.json.Decoder(_SlotParams), _read_slot),
     "eth_getTransactionReceipt": (msgspec.json.Decoder(_HashParams), _read_hash),
 }
+"""By method: how its parameters are decoded and read."""
 _envelope: Final = msgspec.json.Decoder(_Envelope)
 
 
@@ -137,7 +138,7 @@ def decode(body: bytes) -> TypedRequest | None:
     """
     try:
         envelope = _envelope.decode(body)
-        form = _FORMS.get(envelope.method)
+        form = FORMS.get(envelope.method)
         if form is None:
             return None
         decoder, reader = form

@@ -146,4 +146,4 @@ def test_it_can_be_switched_off() -> None:
     async def test(brief: BriefReads, readers: Readers) -> None:
         assert brief.attempt(lambda: 7, "a") is LONG
 
-    on_loop(test, replace(LIMITS, brief_reads=False))
+    on_loop(test, replace(LIMITS, short_road=False))
