@@ -2,10 +2,10 @@
 
     python -m benchmarks.instructions [--match REGEX] [--level 1]
 
-One warm execution of each case in process is counted by valgrind's callgrind, which other work on the computer does not
-disturb. Valgrind knows no AVX-512, so interpreter and objects are compiled for an older processor, beforehand, into a
-cache of their own. A count is put down to what the instruction belongs to: an opcode or a compiled block, a routine that
-both engines call, or Python and C libraries. Instructions are not time: a division takes longer than an addition.
+One warm execution of each case in process is counted by valgrind's callgrind, which other work on the computer does
+not disturb. Valgrind knows no AVX-512, so interpreter and objects are compiled for an older processor, beforehand, into
+a cache of their own. A count is put down to what the instruction belongs to: an opcode or a compiled block, a routine
+that both engines call, or Python and C libraries. Instructions are not time: a division takes longer than an addition.
 
 ``most`` is how many times fewer instructions the JIT could take at best: if compiled blocks took none at all.
 """
