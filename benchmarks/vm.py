@@ -38,6 +38,8 @@ from vm.machine import ENGINES, Machine
 from vm.message import CallKind, Message
 
 TARGET = Address(b"\xcc" * 20)
+ENVIRONMENT = BlockEnvironment(fork=Fork.CANCUN, chain_id=1, number=1, timestamp=1, gas_limit=10**9)
+"""One for all runs, as revm's: the calls of a block have it in common."""
 
 
 class Ran(NamedTuple):
@@ -53,8 +55,7 @@ def prepared(machine: Machine, case: Case) -> tuple[Message, ExecutionContext]:
     """The call of a case on a new journal, as revm's on a reverted one."""
     journal = Journal(MemoryState(), Fork.CANCUN)
     journal.begin_transaction()
-    environment = BlockEnvironment(fork=Fork.CANCUN, chain_id=1, number=1, timestamp=1, gas_limit=10**9)
-    context = ExecutionContext(environment, lambda _: ZERO_HASH, journal, CALLER, 0)
+    context = ExecutionContext(ENVIRONMENT, lambda _: ZERO_HASH, journal, CALLER, 0)
     if case.creation is not None:
         creation = Message(CallKind.CREATE, CALLER, TARGET, TARGET, 0, case.creation, GAS)
         assert machine.execute(creation, context).success
