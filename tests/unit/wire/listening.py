@@ -19,6 +19,7 @@ from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent,
 import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.rpc.service import RpcService
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
@@ -30,17 +31,44 @@ LIBRARIES = ("qh3", "aioquic")
 NOW = datetime.datetime.now(datetime.UTC)
 
 
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock tests move on: what waits for a deadline depends on no speed of the machine."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead_s
+
+
+def skip(seconds: float) -> None:
+    """Let so much time pass, for the listener and its clients alike."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, JumpingLoop)
+    loop.ahead_s += seconds
+
+
+async def until(condition: Callable[[], object], step_s: float = 0.0) -> None:
+    """Wait for something; with ``step_s``, so much time passes between two looks."""
+    while not condition():
+        await asyncio.sleep(0.002)
+        skip(step_s)
+
+
 class Server:
     """A listener over a memory backend."""
 
-    def __init__(self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend) -> None:
+    def __init__(
+        self, listener: WireListener, port: int, data_dir: Path, backend: MemoryBackend, service: RpcService
+    ) -> None:
         self.listener = listener
+        self.service = service
         self.port = port
         self.data_dir = data_dir
         self.backend = backend
 
-    async def client(self, token: str | None = None) -> Client:
-        return await zvmd.connect(f"quic://127.0.0.1:{self.port}", token=token, data_dir=self.data_dir, timeout=1.5)
+    async def client(self, token: str | None = None, timeout: float = 60.0) -> Client:
+        url = f"quic://127.0.0.1:{self.port}"
+        return await zvmd.connect(url, token=token, data_dir=self.data_dir, timeout=timeout)
 
 
 @asynccontextmanager
@@ -52,7 +80,7 @@ async def serving(data_dir: Path, limits: WireLimits, library: str) -> AsyncIter
     bound = open_socket("127.0.0.1", 0)
     listener = await serve_wire(service, bound, tls, is_token, load_library(library), limits)
     try:
-        yield Server(listener, bound.getsockname()[1], data_dir, backend)
+        yield Server(listener, bound.getsockname()[1], data_dir, backend, service)
     finally:
         listener.close()
         service.close()
@@ -63,9 +91,10 @@ def run(
 ) -> None:
     async def served() -> None:
         async with serving(data_dir, limits or WireLimits(), library) as server:
-            await asyncio.wait_for(work(server), 30)
+            await work(server)
 
-    asyncio.run(served())
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(served())
 
 
 class Puppet(QuicConnectionProtocol):
@@ -116,7 +145,7 @@ async def puppet(server: Server, alpn: str = ALPN, shaken: bool = True) -> Puppe
     _, client = await loop.create_datagram_endpoint(lambda: Puppet(connection), remote_addr=address)
     client.connect(address)
     if shaken:
-        await asyncio.wait_for(client.shaken.wait(), 5)
+        await client.shaken.wait()
     return client
 
 
