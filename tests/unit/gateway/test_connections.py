@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from node.api.types import CallResult
 from node.gateway.connections import ConnectionTable, Place
+from node.gateway.exchange import Phase
 from node.gateway.guard import GuardRules
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
-from tests.unit.gateway.wire import CALL, PROBE, Client, post, serving
+from tests.unit.gateway.wire import CALL, LATER, PROBE, Client, pass_time, post, serving
 from tests.unit.rpc.memory_backend import MemoryBackend
 from vm.interruption import checkpoint
 
@@ -91,6 +92,11 @@ async def busy(gateway: Gateway, backend: Held) -> Client:
     client.send(post(body=SLOW))
     await until(lambda: backend.begun > before)
     return client
+
+
+def phases(gateway: Gateway) -> list[Phase]:
+    """What the connections wait for."""
+    return [member._speaker._phase for member in gateway.connections._members]
 
 
 def test_the_idlest_makes_room() -> None:
@@ -248,9 +254,12 @@ def test_one_byte_at_a_time_does_not_extend_the_time(first: bytes, more: bytes) 
 def test_idle_connections_end() -> None:
     async def work(gateway: Gateway, service: RpcService) -> None:
         client = await used(gateway)
-        assert await asyncio.wait_for(client.reader.read(), 20) == b""
+        pass_time(gateway, 74.0)
+        assert not await client.is_closed()
+        pass_time(gateway, 76.0)
+        assert await client.reader.read() == b""
 
-    tried(work, HttpLimits(keep_alive_s=0.2, look_every_s=0.05))
+    tried(work, LATER)
 
 
 def test_who_sends_no_more_still_gets_its_answers() -> None:
@@ -292,14 +301,12 @@ def test_requests_sent_ahead_are_answered_in_order_and_bounded() -> None:
         sent = 0
         try:
             while sent < 64 * 2**20:
-                async with asyncio.timeout(1.0):
-                    await loop.sock_sendall(deaf, requests)
+                await loop.sock_sendall(deaf, requests)
                 sent += len(requests)
-        except TimeoutError:
-            pass
+        except ConnectionError:
+            pass  # cut off, as it took nothing for so long
         assert sent < 16 * 2**20  # what the kernel keeps of both directions, and little more
         assert not await (await used(gateway)).is_closed()
-        await until(lambda: len(gateway.connections) < 2)
         deaf.close()
         client = await Client.of(gateway)
         bodies = [CALL.replace(b'"id": 1', b'"id": %d' % number) for number in range(2_000)]
@@ -328,11 +335,11 @@ def test_a_request_that_waits_for_the_reader_of_the_answer_before_it_is_not_late
         client = await Client.of(gateway)
         client.send(post(body=SLOW) + post())
         await until(lambda: service.held.bound()[0] > 0)
-        await asyncio.sleep(0.8)
+        pass_time(gateway, 29.0)
         assert [(await client.answer()).status for _ in range(2)] == [200, 200]
         assert not await client.is_closed()
 
-    tried(work, HttpLimits(request_s=0.2, look_every_s=0.05), Generous(), rpc=RpcLimits())
+    tried(work, LATER, Generous(), rpc=RpcLimits())
 
 
 def test_a_client_that_goes_on_sending_still_reads_why_it_was_refused() -> None:
@@ -361,7 +368,7 @@ def test_a_stop_answers_what_was_asked(pipelined: int) -> None:
             half = await used(gateway)
             request = post()
             half.send(request[:50])
-            await asyncio.sleep(0.05)
+            await until(lambda: Phase.RECEIVING in phases(gateway))
             stopping = asyncio.create_task(gateway.close())
             assert await idle.reader.read() == await fresh.reader.read() == b""
             half.send(request[50:])
