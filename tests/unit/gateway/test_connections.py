@@ -25,6 +25,7 @@ from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
+from tests.jumping_loop import JumpingLoop, skip
 from tests.unit.gateway.wire import CALL, LATER, PROBE, Client, pass_time, post, serving
 from tests.unit.rpc.memory_backend import MemoryBackend
 from vm.interruption import checkpoint
@@ -162,17 +163,56 @@ def test_connections_with_work_keep_their_places_and_others_are_told() -> None:
     tried(work, limits, backend, GuardRules(origins=("null",)))
 
 
+def test_a_burst_takes_no_place_from_a_connection_in_use() -> None:
+    """256 connections with a request each, within 50 ms, closed one that asks every 50 ms."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        client = await used(gateway)
+        skip(2.0)
+        assert not await client.is_closed()
+        burst = [await used(gateway) for _ in range(8)]
+        assert not await client.is_closed()
+        skip(20.0)
+        burst += [await used(gateway) for _ in range(8)]
+        assert await client.is_closed(), "it has not been in use"
+        for other in burst:
+            other.close()
+
+    async def run() -> None:
+        async with serving(HttpLimits(connections_max=4)) as (gateway, service):
+            await work(gateway, service)
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(run())
+
+
+REFUSED = (PROBE.replace(b"healthz", b"nothing"), post(b"Host: attacker.example"), post(b"Content-Encoding: gzip"))
+
+
+@pytest.mark.parametrize("request_", REFUSED)
+def test_refusals_earn_no_place(request_: bytes) -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        client = await used(gateway)
+        for _ in range(4):
+            refused = await Client.of(gateway)
+            refused.send(request_)
+            assert (await refused.answer()).status >= 400
+        assert not await client.is_closed()
+
+    tried(work, HttpLimits(connections_max=2))
+
+
 class Seat:
     """A connection that the table sees, without a socket."""
 
-    def __init__(self, address: str, idle_since: float) -> None:
-        self.address, self.idle_since = address, idle_since
+    def __init__(self, address: str, standing: float) -> None:
+        self.address, self.standing = address, standing
         self.left = False
 
     def look(self, now: float) -> None: ...
 
     def make_room(self) -> None:
-        assert not math.isinf(self.idle_since), "one with work lost its place"
+        assert not math.isinf(self.standing), "one with work lost its place"
         self.left = True
 
     stop = end = abort = make_room
@@ -189,16 +229,16 @@ def test_places_are_bounded_whatever_comes(steps: list[tuple[str, float, bool]])
     async def run() -> None:
         table = ConnectionTable(HttpLimits(connections_max=6, connections_per_address_max=2, surplus_max=3))
         seats: dict[Seat, Place] = {}
-        for address, idle_since, leaves in steps:
-            seat = Seat(address, idle_since)
+        for address, standing, leaves in steps:
+            seat = Seat(address, standing)
             served = [one for one, place in seats.items() if place is Place.SERVED]
             place = table.enter(seat)
             made_room = [one for one in served if one.left]
             neighbours = [one for one in served if one.address == address]
             crowded = address not in NEAR and len(neighbours) == 2
             rivals = neighbours if crowded else served if len(served) == 6 else []
-            idle = [one.idle_since for one in rivals if not math.isinf(one.idle_since)]
-            assert [one.idle_since for one in made_room] == ([min(idle)] if idle else [])
+            idle = [one.standing for one in rivals if not math.isinf(one.standing)]
+            assert [one.standing for one in made_room] == ([min(idle)] if idle else [])
             assert (place is Place.SERVED) == (bool(idle) or not rivals)
             surplus = [one for one, place in seats.items() if place is Place.SURPLUS]
             assert place is not Place.NONE or len(surplus) == 3

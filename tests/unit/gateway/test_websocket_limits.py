@@ -26,6 +26,7 @@ from node.gateway.websocket import FrameAllowance, WebSocketLine
 from node.rpc.limits import RpcLimits
 from node.rpc.rights import EVERYTHING
 from node.rpc.service import RpcService
+from tests.jumping_loop import JumpingLoop, skip
 from tests.unit.gateway.test_connections import SLOW, Generous, Held, until, used
 from tests.unit.gateway.wire import CALL, LATER, pass_time, serving
 from tests.unit.rpc.memory_backend import MemoryBackend
@@ -386,6 +387,54 @@ def test_who_is_idle_for_the_longest_makes_room_and_is_told() -> None:
         assert await peer.close_code() == 1013
 
     tried(work, HttpLimits(connections_max=2))
+
+
+SUBSCRIBE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_subscribe", "params": ["newHeads"]}).encode()
+
+
+async def subscriber(gateway: Gateway) -> Peer:
+    peer = await Peer.of(gateway)
+    peer.send(frame(TEXT, SUBSCRIBE))
+    assert "result" in json.loads((await peer.frame()).data)
+    return peer
+
+
+def test_a_handshake_alone_takes_no_place_from_a_connection_that_was_of_use() -> None:
+    """300 WebSockets that never asked anything closed a connection that asks every 50 ms."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        asked, subscribed = await used(gateway), await subscriber(gateway)
+        silent = [await Peer.of(gateway) for _ in range(6)]
+        for peer in silent[:-1]:
+            assert await peer.close_code() == 1013
+        assert not await asked.is_closed()
+        subscribed.send(frame(TEXT, CALL))
+        assert json.loads((await subscribed.frame()).data)["result"] == "0x7a69"
+
+    tried(work, HttpLimits(connections_max=3))
+
+
+def test_a_subscriber_that_answers_pings_is_in_use() -> None:
+    """On a quiet chain it hears nothing else for hours."""
+
+    async def run() -> None:
+        async with serving(HttpLimits(connections_max=3)) as (gateway, _):
+            subscribed = await subscriber(gateway)
+            (link,) = gateway.connections._members
+            skip(21.0)
+            ping = await subscribed.frame()
+            assert ping.opcode is PING
+            before = link.standing
+            subscribed.send(frame(PONG, bytes(ping.data)))
+            await until(lambda: link.standing > before + 21.0)
+            burst = [await used(gateway) for _ in range(6)]
+            assert link in gateway.connections._members
+            for client in burst:
+                client.close()
+            subscribed.writer.close()
+
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(run())
 
 
 def test_a_stop_is_told_and_ends_the_work() -> None:

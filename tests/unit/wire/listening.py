@@ -23,35 +23,13 @@ from node.rpc.service import RpcService
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
+from tests.jumping_loop import JumpingLoop
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 from zvmd.client import Client
 from zvmd.frames import ALPN
 
 LIBRARIES = ("qh3", "aioquic")
 NOW = datetime.datetime.now(datetime.UTC)
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock tests move on: what waits for a deadline depends on no speed of the machine."""
-
-    ahead_s = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.ahead_s
-
-
-def skip(seconds: float) -> None:
-    """Let so much time pass, for the listener and its clients alike."""
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, JumpingLoop)
-    loop.ahead_s += seconds
-
-
-async def until(condition: Callable[[], object], step_s: float = 0.0) -> None:
-    """Wait for something; with ``step_s``, so much time passes between two looks."""
-    while not condition():
-        await asyncio.sleep(0.002)
-        skip(step_s)
 
 
 class Server:

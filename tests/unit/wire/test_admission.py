@@ -18,7 +18,8 @@ from node.wire.admission import SOURCES_MAX, Places, Rate, network_of
 from node.wire.initial import RETRY_TOKEN_SECONDS, Initial, RetryTokens, read_initial
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
-from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run, until
+from tests.jumping_loop import until
+from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run
 
 HERE = ("127.0.0.1", 5000)
 

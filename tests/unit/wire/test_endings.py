@@ -12,7 +12,8 @@ import pytest
 
 from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.limits import WireLimits
-from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run, until
+from tests.jumping_loop import until
+from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
 
 LIMITS = WireLimits(unconfirmed_max_bytes=65_536)
 STEP_S = 0.5

@@ -19,7 +19,8 @@ from node.auth.tls import load_or_create_certificate, rotate_certificate
 from node.auth.tokens import load_or_create_token
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket
-from tests.unit.wire.listening import NOW, Server, run, skip, until
+from tests.jumping_loop import skip, until
+from tests.unit.wire.listening import NOW, Server, run
 from zvmd.frames import ALPN
 
 
