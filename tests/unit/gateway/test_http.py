@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from typing import Any
 
@@ -203,6 +204,8 @@ def test_a_request_that_outlasts_the_stop_is_told_so(left_out: int, caplog: pyte
         writer.close()
         return received
 
+    gc.collect()
+    caplog.clear()  # of what other tests left behind
     head, _, body = asyncio.run(run()).partition(b"\r\n\r\n")
     assert b" 503 " in head
     assert json.loads(body)["error"]["data"]["code"] == "node.stopping"
