@@ -6,6 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,29 @@ def test_a_thread_that_died_is_replaced(pipe: tuple[int, int], monkeypatch: pyte
     lines.put("written\n")
     assert everything(pipe[0], 8) == b"written\n"
     assert lines.flush(60)
+
+
+def test_without_a_thread_the_end_writes_what_the_reader_takes(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the system refused threads, a start that failed for it printed nothing."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    lines = Lines(pipe[1])
+    lines.put("error\n")
+    lines.put("hint\n")
+    assert lines.flush(60)
+    assert os.read(pipe[0], 100) == b"error\nhint\n"
+    lines.put("x" * 900_000 + "\n")
+    os.set_blocking(pipe[1], False)
+    with suppress(BlockingIOError):
+        while os.write(pipe[1], bytes(4_096)):
+            pass
+    os.set_blocking(pipe[1], True)
+    assert not lines.flush(0.05), "nobody reads"
 
 
 def test_text_is_written_in_whole_lines(tmp_path: Path) -> None:
