@@ -97,7 +97,8 @@ async def busy(gateway: Gateway, backend: Held) -> Client:
 
 def phases(gateway: Gateway) -> list[Phase]:
     """What the connections wait for."""
-    return [member._speaker._phase for member in gateway.connections._members]
+    members: Any = gateway.connections._members
+    return [member._speaker._phase for member in members]
 
 
 def test_the_idlest_makes_room() -> None:
