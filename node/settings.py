@@ -193,8 +193,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def data_dir(self) -> Path:
-        """The data directory with ``~`` expanded, absolute."""
-        return Path(self.node.data_dir).expanduser().absolute()
+        """The data directory with ``~`` expanded, absolute. Raises `InvalidSetting` for the default without a home."""
+        path = self.node.data_dir
+        try:
+            return Path(path).expanduser().absolute()
+        except (RuntimeError, OSError) as error:
+            raise InvalidSetting(f"node.data_dir = {path}: {error} Set HOME, or give --data-dir.") from None
 
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {field.name: field.type for field in msgspec.structs.fields(Settings)}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
 from chain.backoff import Attempts
+from chain.brief import before_long_work
 from chain.crypto import create_address
 from chain.environment import BlockEnvironment
 from chain.forks import Fork
@@ -169,6 +170,7 @@ class Machine:
         """What runs a fork, built when first asked for. Raises `NativeCodeUnavailable`."""
         runtime = self._runtimes.get(fork)
         if runtime is None:
+            before_long_work()
             with self._lock:
                 interpreter = load_interpreter(fork, self._parts.cache, self._parts.libraries)
                 if self._codes is None:

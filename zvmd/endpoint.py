@@ -43,7 +43,10 @@ def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.env
     """The data directory: argument, ``ZVMD_DATA_DIR``, ``ZVMD_NODE__DATA_DIR``, ``.zvmd`` here, or the user's."""
     here = PROJECT_DATA_DIR if Path(PROJECT_DATA_DIR, TOKEN_FILE).exists() else None
     chosen = given or environ.get("ZVMD_DATA_DIR") or environ.get("ZVMD_NODE__DATA_DIR") or here or DEFAULT_DATA_DIR
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError:  # no home: nothing is found there, and the error names the path
+        return Path(chosen)
 
 
 def announced(directory: Path, name: str, default: str) -> str:

@@ -8,12 +8,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import structlog
 
-from node.daemon.assembly import DaemonParts, assemble
+from node.daemon.assembly import assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
 from node.daemon.periodic import register_jobs, seal_at_intervals
@@ -47,6 +48,7 @@ async def run_daemon(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     check_listeners(settings)
+    end = _reserve_thread()
     stopped = _stop_on_signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
@@ -60,14 +62,18 @@ async def run_daemon(
     await seeding
     progress.at("opening the ports")
     recovery_ms = (time.perf_counter() - begun) * 1000
-    parts = await _assembled(settings, opened, voice, notifier)
-    committer, jobs = parts.committer, parts.jobs
-    committer.start()
     try:
+        parts = assemble(settings, opened, voice, notifier)
+    except BaseException:
+        await end(opened.close)
+        raise
+    committer, jobs = parts.committer, parts.jobs
+    try:
+        committer.start()
         servers = await start_servers(settings, parts.service, opened.public)
     except BaseException:
         parts.service.close()
-        await asyncio.to_thread(_shut_down, jobs, committer, opened)
+        await end(_shut_down, jobs, committer, opened)
         raise
     sealing = partial(seal_at_intervals, lambda: opened.store.applied.settings.interval_milliseconds, committer)
     interval = asyncio.create_task(parts.restarts.keep("interval sealing", sealing))
@@ -93,23 +99,24 @@ async def run_daemon(
         interval.cancel()
         await servers.stop()
         await parts.sessions.stop()
-        await asyncio.to_thread(parts.transcript.stop)
-        await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
+        await end(parts.transcript.stop)
+        await end(_shut_down, jobs, committer, opened, presence)
 
 
-async def _assembled(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
-    try:
-        return assemble(settings, opened, voice, notifier)
-    except BaseException:
-        await asyncio.to_thread(opened.close)
-        raise
+def _reserve_thread() -> Callable[..., Awaitable[None]]:
+    """What runs a function on a thread that exists from now on: at the end the system may refuse a new one."""
+    thread = ThreadPoolExecutor(1, "ending")
+    thread.submit(int)
+    return partial(asyncio.get_running_loop().run_in_executor, thread)
 
 
 def _shut_down(jobs: Jobs, committer: Committer, opened: OpenedChain, presence: Presence | None = None) -> None:
     """Stop in order. Raises `FileGone` if a file with acknowledged data is no longer on the disk."""
     opened.store.follower.abandon()  # the next start indexes what is left
-    jobs.stop()
-    committer.stop()
+    try:
+        jobs.stop()
+    finally:
+        committer.stop()
     try:
         # The log has everything: a full disk does not keep a node from stopping.
         store = opened.store

@@ -282,6 +282,8 @@ class HttpExchange:
         stays = stays and not (self._is_last and not self._parser.has_begun)
         word = (NO_WORD if plan is None or plan.head.minor else KEEP_ALIVE) if stays else CLOSE
         is_bodiless = plan is not None and plan.head.method == "HEAD"
+        if answer.status < 400:
+            self._link.used()
         self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
         if not stays:
             self._link.finish(more_comes=plan is None or not self._parser.is_complete)

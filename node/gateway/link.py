@@ -17,6 +17,11 @@ T = TypeVar("T")
 
 UNPROVED_S = 86_400.0
 """A connection that has been of no use yet counts as idle for so much longer: it makes room first."""
+CREDIT_SHARE = 10.0
+"""A connection counts as used later than it was, by so many times the time from its first use to its last: a burst of
+connections that are used once each takes no place from one in use that happens to pause."""
+CREDIT_MAX_S = 10.0
+"""The most of that: who pauses for longer makes room for new ones."""
 
 
 class Speaker(Protocol):
@@ -69,8 +74,9 @@ class ClientLink(asyncio.Protocol):
         self._securing: asyncio.Task[None] | None = None
         self._early = b""
         """What arrived with the end of the TLS handshake, before the transport for it was known."""
-        self.idle_since = 0.0
-        """When it last did something that counts, on the loop's clock; infinity while it has work under way."""
+        self._first_use = math.inf
+        self.standing = 0.0
+        """When it was last used, on the loop's clock, and its credit; infinity while work is under way."""
         self.is_open = False
         """Whether something may be written."""
         self.is_behind = False
@@ -96,9 +102,16 @@ class ClientLink(asyncio.Protocol):
         """Call `Speaker.expired` if so much time passes, give or take `HttpLimits.look_every_s`."""
         self._deadline = self._loop.time() + seconds
 
+    def used(self) -> None:
+        """It has had an answer that was no refusal."""
+        self._first_use = min(self._first_use, self._loop.time())
+
     def set_busy(self, busy: bool) -> None:
         """Whether there is work under way, during which the connection keeps its place."""
-        self.idle_since = math.inf if busy else self._loop.time()
+        now = self._loop.time()
+        is_proved = now >= self._first_use
+        credit_s = min(CREDIT_SHARE * (now - self._first_use), CREDIT_MAX_S) if is_proved else -UNPROVED_S
+        self.standing = math.inf if busy else now + credit_s
 
     def read(self, wanted: bool) -> None:
         """Go on or pause with receiving."""
@@ -180,7 +193,7 @@ class ClientLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else None
-        self.idle_since = self._loop.time() - UNPROVED_S
+        self.set_busy(False)
         self._speaker = self._make_speaker(self)
         place = self._table.enter(self)
         if place is Place.NONE:

@@ -94,13 +94,14 @@ class WebSocketLine:
         self._taken = asyncio.Event()
         self._taken.set()
         link.allow(limits.ping_every_s)
-        link.set_busy(False)
 
     # -- for the link -------------------------------------------------------------------------------
 
     def received(self, data: bytes) -> None:
         """Bytes of the peer."""
-        self._is_ponging = False
+        if self._is_ponging:
+            self._is_ponging = False
+            self._touch()
         self._received += data
         self._advance()
 
@@ -167,6 +168,7 @@ class WebSocketLine:
         if self._link.is_open and self._protocol.state is State.OPEN:
             self._protocol.send_text(message)
             self._flush()
+            self._link.used()
             self._touch()
 
     def _answered(self) -> None:

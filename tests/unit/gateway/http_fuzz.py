@@ -125,7 +125,7 @@ class Stack:
                 before = len(transport.written)
                 for _ in range(3):
                     await asyncio.sleep(0)
-                while math.isinf(link.idle_since):
+                while math.isinf(link.standing):
                     await asyncio.sleep(0.0002)
 
 
