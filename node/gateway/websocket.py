@@ -151,11 +151,11 @@ class WebSocketLine:
     # -- for the session ----------------------------------------------------------------------------
 
     def send_at_once(self, message: bytes) -> bool:
-        """Send if the peer has taken everything before it; whether it did."""
+        """Send if the peer has taken everything before it; whether it was sent."""
         if self._sending.locked() or self._link.is_behind:
             return False
         self._send(message)
-        return not self._link.is_behind
+        return True
 
     async def send(self, message: bytes) -> None:
         """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
