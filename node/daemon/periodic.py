@@ -49,6 +49,9 @@ INDEX_MAINTENANCE_SECONDS = 3600.0
 INDEX_MAINTENANCE_FIRST_SECONDS = 60.0
 CERTIFICATE_CHECK_SECONDS = 60.0
 """Short, because a clock that is set back after the start leaves a certificate that is not valid yet."""
+TLS_FILES_SECONDS = 10.0
+"""The same with TLS for HTTP, whose files others may change."""
+CERTIFICATES = "certificate-rotation"
 GARBAGE_SECONDS = 10.0
 _URGENCY = {Room.ENOUGH: logging.INFO, Room.LOW: logging.WARNING, Room.NONE: logging.ERROR}
 
@@ -96,7 +99,8 @@ def register_jobs(
         presence.learn()
         return said
 
-    jobs.register("certificate-rotation", renew, CERTIFICATE_CHECK_SECONDS)
+    seconds = TLS_FILES_SECONDS if servers.https.is_on else CERTIFICATE_CHECK_SECONDS
+    jobs.register(CERTIFICATES, renew, seconds)
     jobs.register("sessions", _session_expiry(settings.sessions, sessions), settings.sessions.expiry_seconds)
 
 

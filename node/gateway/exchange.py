@@ -266,7 +266,7 @@ class HttpExchange:
         is_bodiless = plan is not None and plan.head.method == "HEAD"
         self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
         if not stays:
-            self._link.finish(more_comes=plan is None or not self._parser.is_complete)
+            self._link.finish()
         if not self._link.is_behind:
             self._holding.release()
 
