@@ -39,7 +39,7 @@ def context_of(
 
 
 def pinned_context(certificate: Path, client_certificate: str | Path | None = None) -> ssl.SSLContext:
-    """TLS with a node of this machine: only the one certificate of a file is trusted, whatever its names.
+    """TLS with a node of this machine: only the certificates of a file are trusted themselves, whatever their names.
 
     Raises `ConnectionFailed`.
     """

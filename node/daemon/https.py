@@ -31,7 +31,7 @@ WARN_BEFORE = datetime.timedelta(days=14)
 WARN_EVERY = datetime.timedelta(days=1)
 AUTO = "auto"
 SERVED_FILE = "http.pem"
-"""A copy of the certificate that is served from given files, for clients on this machine."""
+"""The certificate that is served from given files, and the one before it, for clients on this machine."""
 INTERNAL = "*.internal"
 CONTAINER_HOSTS = ("host.docker.internal", "host.containers.internal")
 """Names by which containers reach the machine they run on, with Docker and with Podman."""
@@ -57,7 +57,8 @@ class HttpTls:
         self._security: Security | None = None
         self._problem = ""
         """Why newer files are not used."""
-        self._reloads = 0
+        self.reloads = 0
+        """How often changed files were taken into use."""
         self._warned: datetime.datetime | None = None
         _check(settings)
 
@@ -110,13 +111,13 @@ class HttpTls:
             paths = self._paths(own)
             if digest_of(paths) != served.digest:
                 self._use(served_tls(paths, now))
-                self._reloads += 1
+                self.reloads += 1
                 log.info("new TLS files are used", path=str(paths.certificate), valid_until=f"{self.not_after:%F}")
             self._tell("")
         except UnusableTlsFile as error:
             self._tell(str(error))
         self._warn(now)
-        return self._problem or f"HTTP's valid until {self.not_after:%F}"
+        return self._problem or f"valid until {self.not_after:%F}"
 
     @property
     def not_after(self) -> datetime.datetime:
@@ -137,7 +138,7 @@ class HttpTls:
             "handshakes": security.completed,
             "failed": security.failed,
             "plain": security.plain,
-            "reloads": self._reloads,
+            "reloads": self.reloads,
             "problem": self._problem or None,
         }
 
@@ -153,7 +154,8 @@ class HttpTls:
 
     def _use(self, served: ServedTls) -> None:
         if self.mode == "files":
-            write_private(self._directory / SERVED_FILE, served.certificate.encode())
+            before = self._served.certificate if self._served is not None else ""
+            write_private(self._directory / SERVED_FILE, (served.certificate + before).encode())
             if key_is_exposed(Path(self._settings.tls_key).expanduser()):
                 log.warning("every user of this machine can read the key of HTTP's TLS", path=self._settings.tls_key)
         self._served = served

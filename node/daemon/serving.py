@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from node.auth.certificate import Wanted, usable_certificate
+from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
 from node.daemon.https import HttpTls
@@ -48,6 +48,8 @@ class Servers:
     wire: WireListener
     https: HttpTls
     tls_directory: Path
+    tls: TlsFiles
+    """The node's own certificate."""
     wanted: Wanted
     """What the node's certificates are made for."""
     http_address: str
@@ -66,10 +68,15 @@ class Servers:
         """
         with self._renewing:
             now = datetime.datetime.now(datetime.UTC)
-            tls = usable_certificate(self.tls_directory, now, self.wanted)
+            self.tls = tls = usable_certificate(self.tls_directory, now, self.wanted)
             self.wire.use_certificate(tls)
-            said = self.https.look(tls, now)
-        return f"valid until {tls.not_after:%Y-%m-%d}; {said}"
+            self.https.look(tls, now)
+        return f"valid until {tls.not_after:%Y-%m-%d}"
+
+    def look_at_tls_files(self) -> str:
+        """Read changed files of HTTP's TLS. Safe to call at any time and on any thread."""
+        with self._renewing:
+            return self.https.look(self.tls, datetime.datetime.now(datetime.UTC))
 
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
@@ -106,7 +113,7 @@ async def start_servers(settings: Settings, service: RpcService, https: HttpTls,
     http_address = address_text(*gateway.address)
     if public and not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
-    return Servers(service, gateway, wire, https, data_dir / layout.TLS, wanted, http_address, quic_address)
+    return Servers(service, gateway, wire, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address)
 
 
 def check_listeners(settings: Settings) -> None:

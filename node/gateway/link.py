@@ -104,6 +104,8 @@ class ClientLink(asyncio.Protocol):
         """What waits to be encrypted until the peer has taken what was sent before."""
         self._is_shaking = security is not None
         """Whether the TLS handshake is under way."""
+        self._has_parted = False
+        """Whether nothing more can be sent."""
         self._farewell: Callable[[], None] | None = None
         """What is done when everything is sent, if that is not yet."""
         self.idle_since = 0.0
@@ -298,8 +300,9 @@ class ClientLink(asyncio.Protocol):
         self._farewell = farewell if self._unsealed else None
         if self._farewell is not None or self._is_gone or self._transport.is_closing():
             return
-        if self._tls is not None:
+        if self._tls is not None and not self._has_parted:
             self._transport.write(self._tls.end())
+        self._has_parted = True
         farewell()
 
     # -- TLS ----------------------------------------------------------------------------------------
@@ -370,6 +373,7 @@ class ClientLink(asyncio.Protocol):
     def _part(self) -> None:
         """Send nothing more, and let the peer hang up."""
         self._is_shaking = False
+        self._has_parted = True
         self.set_busy(False)
         self.allow(self._limits.linger_s)
         self._transport.write_eof()
