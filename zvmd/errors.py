@@ -67,7 +67,9 @@ __all__ = [
     "HttpRefused",
     "HttpRequestTooLate",
     "HttpRequestTooLong",
+    "HttpTlsRequired",
     "HttpTokenRefused",
+    "HttpTokenRequired",
     "HttpWebSocketRefused",
     "IndexBehind",
     "IndexDamaged",
@@ -100,11 +102,13 @@ __all__ = [
     "InvalidTemplate",
     "InvalidTransaction",
     "InvalidUncles",
+    "IpcUserRefused",
     "LimitExceeded",
     "MalformedFrame",
     "MalformedTransaction",
     "MethodNotFound",
     "MigrationRefused",
+    "MissingScope",
     "NativeCodeUnavailable",
     "NoAccount",
     "NoPush",
@@ -642,6 +646,12 @@ class NotPermitted(ZvmdError):
     code = "rpc.not_permitted"
 
 
+class MissingScope(NotPermitted):
+    """The token is valid, but has not the scope that the method needs."""
+
+    code = "rpc.scope"
+
+
 class InternalError(ZvmdError):
     """A bug in zvmd; the node's log has the traceback."""
 
@@ -766,15 +776,33 @@ class HttpRequestTooLong(HttpRefused):
 
 
 class HttpTokenRefused(HttpRefused):
-    """The token in the Authorization header is not the node's."""
+    """The token of a request is not one of the node's."""
 
     code = "http.token"
+
+
+class HttpTokenRequired(HttpRefused):
+    """The node answers nobody without a token, and none was sent."""
+
+    code = "http.token_required"
+
+
+class HttpTlsRequired(HttpRefused):
+    """The port speaks TLS, and the request came without it."""
+
+    code = "http.tls"
 
 
 class HttpWebSocketRefused(HttpRefused):
     """A WebSocket is served here, and the request was no handshake for one."""
 
     code = "http.websocket"
+
+
+class IpcUserRefused(ZvmdError):
+    """A unix socket is for the user that the node runs as, and for root."""
+
+    code = "ipc.user"
 
 
 # The QUIC protocol

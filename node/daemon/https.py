@@ -19,7 +19,7 @@ from node.auth.certificate import NOTHING_MORE, TlsFiles, Wanted
 from node.auth.errors import UnusableTlsFile
 from node.auth.private import write_private
 from node.auth.serving import Paths, ServedTls, digest_of, key_is_exposed, served_tls
-from node.gateway.guard import GuardRules, parse_host
+from node.doors.rule import GuardRules, parse_host
 from node.gateway.link import Security
 from node.ops.errors import InvalidSetting
 from node.settings import HttpSettings
@@ -189,7 +189,7 @@ def _check(settings: HttpSettings) -> None:
 
 def _names(settings: HttpSettings) -> Iterator[str]:
     """DNS names by which clients may call the node."""
-    rules = GuardRules.of(settings, False, lambda _: False)
+    rules = GuardRules.of(settings, False)
     for name in (socket.gethostname().lower(), *rules.hosts, *(CONTAINER_HOSTS if INTERNAL in rules.hosts else ())):
         host = parse_host(name.removeprefix("*."))
         if host is not None and not host.is_address:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.client
 import json
 import os
 import pty
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -22,7 +24,7 @@ from node.auth.tls import issue_client_certificate, load_or_create_certificate
 from node.daemon.https import addresses_of_machine
 from tests.commands import run_command
 from tests.crash.forked_daemon import ForkedDaemon, Zygote
-from tests.daemon import DaemonFailed, clean_environment
+from tests.daemon import CHAIN_ID, DaemonFailed, clean_environment
 from tests.durability.started import REFUSED, refusal
 from tests.paths import REPO
 from zvmd.errors import ConnectionFailed, ZvmdError
@@ -236,6 +238,35 @@ def test_without_tls_only_a_public_chain_listens_elsewhere(zygote: Zygote, tmp_p
     said = refused(zygote, tmp_path, {"ZVMD_NODE__MNEMONIC": SECRET}, "--http-host", "0.0.0.0")
     assert "error[auth.bind]" in said
     assert "--http-tls" in said
+
+
+def test_elsewhere_on_a_chain_of_its_own_everybody_needs_a_token(zygote: Zygote, tmp_path: Path) -> None:
+    """Also who seems to be on this machine: a port that is forwarded makes everybody look so."""
+    own = {"ZVMD_NODE__MNEMONIC": SECRET, "ZVMD_HTTP__ORIGINS": "https://app.example"}
+    with running(zygote, tmp_path, own, "--http-host", "0.0.0.0", "--http-tls", "auto") as it:
+        authority, url = it.data_dir / "tls" / "authority.pem", f"https://localhost:{it.http_port}"
+        token = (it.data_dir / "token").read_text().strip()
+        with pytest.raises(ZvmdError) as refused_call:
+            HttpClient(url, certificate=authority).rpc("eth_chainId")
+        assert refused_call.value.code == "http.token_required"
+        with pytest.raises(ZvmdError) as wrong:
+            HttpClient(url, "00" * 32, certificate=authority).rpc("eth_chainId")
+        assert wrong.value.code == "http.token"
+        assert HttpClient(url, token, certificate=authority).rpc("zvmd_status")["chainId"] == CHAIN_ID
+        assert local(it).rpc("eth_chainId") == "0x7a69", "who reads the data directory has the token"
+        context = ssl.create_default_context(cafile=authority)
+        connection = http.client.HTTPSConnection("localhost", it.http_port, context=context, timeout=60)
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        for origin, status in (("https://app.example", 204), ("https://other.example", 403)):
+            connection.request("OPTIONS", "/", headers={"Origin": origin} | asked)
+            answer = connection.getresponse()
+            assert answer.status == status
+            answer.read()
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("www-authenticate")) == (401, "Bearer")
+        connection.close()
+        assert "is open to every machine" not in it.log()
 
 
 def test_certificates_of_clients(zygote: Zygote, tmp_path: Path) -> None:
