@@ -829,7 +829,7 @@ class WireError(ZvmdError):
     code = "wire.error"
 
 
-class TooManyConnections(WireError):
+class TooManyConnections(WireError, ConnectionFailed):
     """The token has as many open connections as it may have."""
 
     code = "limit.connections"

@@ -42,7 +42,7 @@ def token() -> None:
     "--scope", "scopes", multiple=True, required=True, type=click.Choice([scope.value for scope in Scope]),
     help="What it permits; may be repeated. None includes another.",
 )  # fmt: skip
-@click.option("--expires", type=Duration(), help="How long it is valid, like 12h or 30d.  [for ever]")
+@click.option("--expires", type=Duration(), help="How long it is valid, like 12h or 30d.  [until revoked]")
 @click.option("--requests-per-second", type=int, help="Most requests a second.  [no limit]")
 @click.option("--connections", type=int, help="Most connections at the same time.  [no limit]")
 @click.option(

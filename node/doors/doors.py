@@ -9,7 +9,7 @@ from pathlib import Path
 
 from node.doors.failures import Failures
 from node.doors.limits import DoorLimits
-from node.doors.rule import TOO_MANY_CONNECTIONS, WRONG_TOKEN, GuardRules, Known, judge
+from node.doors.rule import TOO_MANY_CONNECTIONS, WRONG_TOKEN, GuardRules, Identification, judge
 from node.doors.token_book import TokenBook, TokenEntry, is_mistyped
 from node.doors.visitor import Rejection, Verdict, Visitor, Way
 from node.ops.audit import AuditLog
@@ -60,7 +60,7 @@ class Stay:
 
 
 class Doors:
-    """The rule, the tokens, and what is counted of those who come in, of one node. Event loop only."""
+    """The rule, the tokens, and the counts of wrong tokens, connections and requests. Event loop only."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Doors:
 
     def judge(self, visitor: Visitor) -> Verdict:
         """Who a visitor is, or why it is not let in. Counts wrong tokens, so ask once for each that was given."""
-        known = Known(
+        known = Identification(
             self._identify_with_shares if visitor.way in _WITH_SHARES else self._identify, self._of_certificate
         )
         verdict = judge(self._rules, visitor, known)

@@ -16,7 +16,7 @@ Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (COR
 6761 section 6.3 (localhost), RFC 6750 section 2.1 (bearer tokens), unix(7) (SO_PEERCRED).
 
 >>> rules = GuardRules()
->>> nobody = Known(lambda token: None)
+>>> nobody = Identification(lambda token: None)
 >>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), nobody).rights.everything
 True
 >>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), nobody).refusal.status
@@ -197,21 +197,21 @@ def _origin_pattern(entry: str) -> str:
     return entry
 
 
-class Known(NamedTuple):
+class Identification(NamedTuple):
     """Who has which token or certificate; None if it is not one of this node's."""
 
     of_token: Callable[[str], Caller | None]
     of_certificate: Callable[[bytes], Caller | None] = lambda _: None
 
 
-def judge(rules: GuardRules, visitor: Visitor, known: Known) -> Verdict:
+def judge(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """Who a visitor is, or why it is not let in."""
     verdict = _RULES[visitor.way](rules, visitor, known)
     caller = verdict.caller._replace(way=visitor.way.value, address=visitor.address)
     return verdict._replace(caller=caller)
 
 
-def _from_the_web(rules: GuardRules, visitor: Visitor, known: Known) -> Verdict:
+def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A request of HTTP, of any version, or the handshake of a WebSocket."""
     if len(visitor.hosts) != 1 or len(visitor.origins) > 1 or len(visitor.authorizations) > 1:
         message = "a request has one Host, and at most one Origin and one Authorization"
@@ -243,13 +243,13 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, known: Known) -> Verdict:
     return Verdict(origin=origin, refusal=TOKEN_NEEDED) if rules.require_token else Verdict(GUEST, origin)
 
 
-def _by_token(_rules: GuardRules, visitor: Visitor, known: Known) -> Verdict:
+def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A connection of zvmd/1 over QUIC, which needs a token from every address."""
     caller = known.of_token(visitor.tokens[0]) if visitor.tokens else None
     return Verdict(refusal=WRONG_TOKEN) if caller is None else Verdict(caller)
 
 
-def _by_user(rules: GuardRules, visitor: Visitor, _known: Known) -> Verdict:
+def _by_user(rules: GuardRules, visitor: Visitor, _known: Identification) -> Verdict:
     """A connection to a unix socket, which is for the user that the node runs as, and for root."""
     if visitor.uid is not None and visitor.uid in (0, rules.uid):
         return Verdict(LOCAL)
@@ -257,7 +257,7 @@ def _by_user(rules: GuardRules, visitor: Visitor, _known: Known) -> Verdict:
     return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
 
 
-_RULES: dict[Way, Callable[[GuardRules, Visitor, Known], Verdict]] = {
+_RULES: dict[Way, Callable[[GuardRules, Visitor, Identification], Verdict]] = {
     Way.HTTP: _from_the_web,
     Way.WEBSOCKET: _from_the_web,
     Way.HTTP3: _from_the_web,

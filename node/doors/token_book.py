@@ -1,8 +1,8 @@
 """The tokens that the owner has made, in ``tokens.json``: names, scopes and limits, and of each secret only its hash.
 
 A token is ``zvmd_``, 52 characters of base32 that are 256 random bits, and 6 that are a checksum of them. So a search
-for leaked secrets finds it (``zvmd_[a-z2-7]{58}``), and one that was mistyped or cut is told from a wrong one. It is
-looked up by its SHA-256: how long that takes tells nothing of a secret that has 256 random bits.
+for leaked secrets finds it (``zvmd_[a-z2-7]{58}``), and one that was mistyped or cut is distinguished from a wrong
+one. It is looked up by its SHA-256: the time that takes says nothing of a secret of 256 random bits.
 
 The file is read once. Whoever changes it has the data directory's lock: the running node, or a command while no node
 runs. A change is durable before it counts.
@@ -22,8 +22,9 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from node.auth.errors import UnusableTokens
 from node.auth.private import read_private, write_private
-from node.doors.errors import TokenRefused, UnknownToken, UnusableTokens
+from node.doors.errors import TokenRefused, UnknownToken
 from node.rpc.registry import Scope
 
 TOKENS_FILE: Final = "tokens.json"
@@ -51,7 +52,7 @@ class TokenEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forb
     created: Seconds
     """Unix time."""
     sha256: Digest | None = None
-    """Of the whole token; None for an entry that is only for a certificate."""
+    """The hash of the whole token; None for an entry that is only for a certificate."""
     certificate_sha256: Digest | None = None
     """Fingerprint of a client certificate, in DER, whose holder is let in as with the token."""
     expires: Seconds | None = None
@@ -234,7 +235,7 @@ def scopes_of(names: Iterable[object]) -> list[Scope]:
 
 
 def shown(entry: TokenEntry) -> dict[str, object]:
-    """What is told of a token: all but its hash."""
+    """All of an entry but its hash, for answers."""
     return {
         "id": entry.id,
         "name": entry.name,

@@ -109,8 +109,10 @@ class HttpExchange:
         self._link.close()
 
     def stop(self) -> None:
-        """Close when what is under way is answered."""
+        """Close when what is under way is answered, but not after a refusal that only waits."""
         self._is_last = True
+        if self._task is not None and self._plan is not None and self._plan.delay_s:
+            self._task.cancel()
         self._mark(answered=False)
 
     def end(self) -> None:

@@ -175,9 +175,10 @@ def visitor_of(head: RequestHead, address: str | None) -> Visitor:
 def _tokens_of(query: str) -> tuple[str, ...]:
     """The tokens in the query of a WebSocket's address: a browser cannot send a header with the handshake."""
     try:
-        return tuple(value for key, value in parse_qsl(query, max_num_fields=QUERY_FIELDS_MAX) if key == "token")
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
     except ValueError:
         return ()
+    return tuple(value for key, value in fields if key == "token")
 
 
 def _texts(values: list[bytes]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The audit log: who did or tried what needs a right, in ``audit.log``, one JSON object a line.
 
-Records are written by a thread, in order, and synced; whoever must not answer before waits for the future. The file
-is replaced at 16 MiB, and one older is kept. A disk that is full, or anything else that keeps a record from being
+Records are written by a thread, in order, and synced; a caller that must not answer before waits for the future. The
+file is replaced at 16 MiB, and one older is kept. A disk that is full, or anything else that keeps a record from being
 written, does not stop the node: it is logged and counted.
 """
 
@@ -57,7 +57,7 @@ class AuditLog:
         self._thread: threading.Thread | None = None
         self._lost = 0
         self._untold = 0
-        """Of those lost, how many no record tells of yet."""
+        """Lost records that no written record mentions yet."""
         self._written = 0
         self._error = ""
 
@@ -136,7 +136,7 @@ class AuditLog:
 
 
 def older(path: Path) -> Path:
-    """The file that the audit log was before it was last begun anew."""
+    """The previous file of the audit log."""
     return path.with_name(path.name + ".1")
 
 

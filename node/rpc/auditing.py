@@ -17,7 +17,7 @@ from node.rpc.registry import Method, Scope
 T = TypeVar("T")
 
 ITEMS_MAX: Final = 16
-"""Of a list or object that a parameter is; the rest is left out."""
+"""Items shown of a list or object; the rest is left out."""
 DEPTH_MAX: Final = 4
 TEXT_MAX: Final = 128
 SECRET_PREFIXES: Final = ("personal_",)

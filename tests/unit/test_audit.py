@@ -110,7 +110,7 @@ def test_long_text_is_cut() -> None:
 class Chain(MemoryBackend):
     """Makes development calls."""
 
-    async def cheat(self, name: str, *arguments: Any) -> Any:
+    async def cheat(self, name: str, *arguments: Any, key: str = "") -> int | str | bool | None:
         return True
 
 

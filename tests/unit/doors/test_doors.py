@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_a_revoked_token_ends_its_connections_and_no_others(tmp_path: Path) -> N
         place, ended = Place(tmp_path), []
         first, second = place.came(place.token("first")).caller, place.came(place.token("second")).caller
         for name, caller in (("a", first), ("b", first), ("c", second)):
-            stay = place.doors.stay(lambda name=name: ended.append(name))
+            stay = place.doors.stay(partial(ended.append, name))
             assert stay.use(caller) is None
         await TokenDesk(place.doors, place.wall).revoke("first")
         assert sorted(ended) == ["a", "b"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.doors.rule import TOKEN_NEEDED, GuardRules, Known, judge, parse_host
+from node.doors.rule import TOKEN_NEEDED, GuardRules, Identification, judge, parse_host
 from node.doors.visitor import Visitor, Way
 from node.ops.errors import InvalidSetting
 from node.rpc.caller import OWNER, Caller
@@ -24,7 +24,7 @@ def identify(token: str) -> Caller | None:
 
 def outcome(rules: GuardRules, **changes: object) -> str:
     """``everything``, ``standard`` or the status of the refusal."""
-    verdict = judge(rules, LOCAL._replace(**changes), Known(identify))
+    verdict = judge(rules, LOCAL._replace(**changes), Identification(identify))
     if verdict.refusal is not None:
         return str(verdict.refusal.status)
     return "everything" if verdict.rights.everything else "standard"
@@ -217,7 +217,7 @@ def test_where_tokens_are_required_only_the_node_s_machine_needs_none() -> None:
 def test_a_certificate_counts_for_programs_and_the_own_page_only() -> None:
     """A browser shows its certificate for every page that asks it to."""
     caller = Caller("machine", Rights(Scope.READ), "id")
-    known = Known(identify, {b"ours": caller}.get)
+    known = Identification(identify, {b"ours": caller}.get)
     far = LOCAL._replace(address="8.8.8.8", hosts=("10.0.0.1",), secure=True, certificate=b"ours")
     assert judge(PUBLIC, far, known).caller.name == "machine"
     assert judge(PUBLIC, far._replace(origins=("https://10.0.0.1",)), known).caller.name == "machine"
@@ -232,7 +232,8 @@ def test_a_certificate_counts_for_programs_and_the_own_page_only() -> None:
 def test_unix_sockets_are_for_the_node_s_user_and_root() -> None:
     rules = GuardRules.of(HttpSettings(), False, uid=1000)
     for way in (Way.IPC, Way.SOCKET):
-        allowed = {uid: judge(rules, Visitor(way=way, uid=uid), Known(identify)) for uid in (0, 1000, 1001, None)}
+        known, users = Identification(identify), (0, 1000, 1001, None)
+        allowed = {uid: judge(rules, Visitor(way=way, uid=uid), known) for uid in users}
         assert {uid: verdict.rights.everything for uid, verdict in allowed.items()} == {
             0: True, 1000: True, 1001: False, None: False,
         }  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from node.auth.errors import UnusableTokens
 from node.auth.private import FILE_BYTES_MAX
-from node.doors.errors import TokenRefused, UnknownToken, UnusableTokens
+from node.doors.errors import TokenRefused, UnknownToken
 from node.doors.token_book import (
     TOKENS_FILE,
     TOKENS_MAX,
