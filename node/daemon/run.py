@@ -70,7 +70,7 @@ async def run_daemon(
     committer, jobs = parts.committer, parts.jobs
     try:
         committer.start()
-        servers = await start_servers(settings, parts.service, parts.https, opened.public)
+        servers = await start_servers(settings, parts.service, parts.doors, parts.https, opened.public)
     except BaseException:
         parts.service.close()
         await end(_shut_down, jobs, committer, opened)
@@ -102,6 +102,7 @@ async def run_daemon(
         await servers.stop()
         await parts.sessions.stop()
         await end(parts.transcript.stop)
+        await end(parts.audit.close)
         await end(_shut_down, jobs, committer, opened, presence)
 
 

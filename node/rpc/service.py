@@ -14,6 +14,7 @@ from node.rpc.brief import LONG, BriefReads, kind_of
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Call, Dispatcher, Request
+from node.rpc.errors import RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
@@ -85,11 +86,12 @@ class RpcService:
         client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
             return self._answer_large(body, client, caller, methods)
-        if self.context.limits.short_road:
+        if self.context.limits.short_road and caller.rate is None:
             typed = decode_typed(body)
             if typed is not None and caller.rights.allow(typed.method.name):
                 return self._answer_typed(typed, client, caller)
         decoded = self._decoded(body, caller)
+        self._charge(decoded, caller)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None:
@@ -133,8 +135,9 @@ class RpcService:
         self, body: bytes, client: ConnectedClient, caller: Caller, methods: ConnectionMethods | None
     ) -> bytes | None:
         with client.working(self.context.limits, methods=methods) as work:
-            decoding = self.readers.run(lambda: self._decoded(body, caller), work)
-            return await self._answer_decoded(await decoding, work)
+            decoded = await self.readers.run(lambda: self._decoded(body, caller), work)
+            self._charge(decoded, caller)
+            return await self._answer_decoded(decoded, work)
 
     async def _answer_small(
         self, decoded: Body, client: ConnectedClient, methods: ConnectionMethods | None
@@ -148,6 +151,19 @@ class RpcService:
             return self.dispatcher.decode(body, caller)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
+
+    def _charge(self, decoded: Body | bytes, caller: Caller) -> None:
+        """Count the requests of a body against the caller's rate. Raises `RateExceeded`."""
+        if caller.rate is None:
+            return
+        requests = decoded.requests if isinstance(decoded, Body) else []
+        wait_s = caller.rate.take(max(1, len(requests)))
+        if wait_s:
+            refusal = RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
+            answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
+            joined = self.dispatcher.join(decoded, answers) if isinstance(decoded, Body) else None
+            refusal.answer = joined or self.dispatcher.encode_error(None, refusal)
+            raise refusal
 
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):
