@@ -179,6 +179,7 @@ __all__ = [
     "UnknownVersion",
     "UnsupportedTransactionType",
     "Untraceable",
+    "UserRefused",
     "WalClosed",
     "WalCorrupt",
     "WalForeign",
@@ -640,6 +641,12 @@ class NotPermitted(ZvmdError):
     """
 
     code = "rpc.not_permitted"
+
+
+class UserRefused(ConnectionFailed):
+    """Another user of the machine has connected to a unix socket of the node."""
+
+    code = "rpc.user"
 
 
 class InternalError(ZvmdError):

@@ -14,7 +14,7 @@ from node.cli.logs import event_topic
 from node.cli.output import say
 from zvmd.abi import bad_input
 from zvmd.client import hex_of
-from zvmd.connection import Event
+from zvmd.exchange import Event
 from zvmd.frames import HeadEvent, TransactionBody
 
 

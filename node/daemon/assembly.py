@@ -14,6 +14,7 @@ from node.auth.signing import signer
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
+from node.daemon.sockets import socket_paths, sockets_there
 from node.daemon.voice import Voice, transcript_of
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
@@ -106,6 +107,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
+            "sockets": partial(sockets_there, socket_paths(settings)),
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),

@@ -1,7 +1,8 @@
-"""Starts and stops the listeners: JSON-RPC over HTTP and the framed protocol over QUIC, on one dispatcher."""
+"""Starts and stops the listeners on one dispatcher: JSON-RPC over HTTP, frames over QUIC, both on unix sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import structlog
 from node.auth.certificate import usable_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
+from node.daemon.sockets import Sockets, check_sockets, start_sockets
 from node.gateway.guard import GuardRules, loopback
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
@@ -43,6 +45,7 @@ class Servers:
     service: RpcService
     gateway: Gateway
     wire: WireListener
+    sockets: Sockets
     tls_directory: Path
     http_address: str
     quic_address: str
@@ -60,14 +63,16 @@ class Servers:
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""
         self.wire.close()
-        await self.gateway.close()
+        self.sockets.close()
+        await asyncio.gather(self.gateway.close(), self.sockets.finish())
         self.service.close()
 
 
 async def start_servers(settings: Settings, service: RpcService, public: bool = False) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
-    Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`,
+    `SocketPathTooLong`, `SocketUnavailable`.
     """
     check_listeners(settings)
     data_dir = settings.data_dir
@@ -78,17 +83,23 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
-    wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, rules, limits=http_limits(settings))
+    gateway_limits, quic_limits = http_limits(settings), wire_limits(settings)
+    wire = await serve_wire(service, udp, tls, is_token, library, quic_limits)
+    gateway = await serve_http(service, tcp, rules, limits=gateway_limits)
+    sockets = await start_sockets(settings, service, gateway_limits, quic_limits, is_token)
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)
-    return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
+    return Servers(service, gateway, wire, sockets, data_dir / layout.TLS, http_address, quic_address)
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library: `InvalidSetting`, `LibraryMissing`."""
+    """Refuse addresses that can never be listened on, and an absent library.
+
+    Raises `InvalidSetting`, `LibraryMissing`, `SocketPathTooLong`.
+    """
     load_library(settings.quic.library)
+    check_sockets(settings)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -79,6 +80,12 @@ class ClientLink(asyncio.Protocol):
         """Whether it is one more than are served."""
         self.address: str | None = None
         """The peer's IP address."""
+
+    @property
+    def peer_socket(self) -> socket.socket:
+        """The socket of the connection, as far as its loop shows it."""
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
 
     # -- for the speaker ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ ZvmdError
 │   └── RequestTooLarge    rpc.too_large          -32600
 ├── MethodNotFound         rpc.method             -32601
 ├── NotPermitted           rpc.not_permitted      -32601
+├── UserRefused            rpc.user               -32001
 ├── InternalError          rpc.internal           -32603
 ├── Untraceable            rpc.untraceable        -32000
 ├── UnknownTransaction     rpc.unknown_tx         -32000
@@ -71,6 +72,14 @@ class NotPermitted(ZvmdError):
         "send the header Authorization: Bearer TOKEN with the content of the file token in the node's data directory, "
         "or call from the node's machine at http://127.0.0.1, not from a page of another origin"
     )
+
+
+class UserRefused(ZvmdError):
+    """Another user of the machine has connected to a unix socket of the node."""
+
+    code = "rpc.user"
+    rpc_code = -32001
+    hint = "connect as the node's user or as root, or over QUIC or HTTP with a token"
 
 
 class InternalError(ZvmdError):

@@ -11,16 +11,16 @@ from typing import Any, cast
 
 import structlog
 
-from chain.errors import ZvmdError
 from node.auth.certificate import TlsFiles
 from node.rpc.service import RpcService
 from node.wire.admission import Places, Rate, network_of
-from node.wire.answers import Answerer
+from node.wire.answers import Answerer, welcome_of
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
-from zvmd.frames import PROTOCOL_VERSION, Welcome
+from node.wire.share_tokens import is_share_token
+from zvmd.frames import Welcome
 
 _log = structlog.get_logger("wire")
 
@@ -78,23 +78,11 @@ class WireListener(asyncio.DatagramProtocol):
 
     def welcome(self) -> Welcome:
         """The answer to a valid Hello."""
-        backend = self._service.backend
-        limits = self.limits
-        return Welcome(
-            PROTOCOL_VERSION,
-            backend.config.chain_id,
-            backend.client_version,
-            limits.request_frame_max_bytes,
-            limits.in_flight_max,
-        )
+        return welcome_of(self._service, self.limits)
 
     def is_share_token(self, token: bytes) -> bool:
         """Whether it is a valid share token of a session."""
-        sessions = self._service.context.sessions
-        try:
-            return sessions is not None and sessions.sharings.enter(token.decode("ascii")).share > 0
-        except (ZvmdError, UnicodeDecodeError):
-            return False
+        return is_share_token(self._service, token)
 
     def hello_failed(self, address: str) -> float:
         """Count a wrong token; seconds to wait before it is answered.

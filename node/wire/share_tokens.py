@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from chain.errors import ZvmdError
+from node.rpc.service import RpcService
 from node.sessions.commands import BY_METHOD, ArgumentKind, Command
 from node.sessions.rights import Right
 from node.wire.errors import GuestRefused
@@ -22,6 +24,15 @@ def check_share_token(request: Request, token: str) -> None:
         if command is not None and command.right is not Right.OWN and _names_only(command, request.params, token):
             return
     raise GuestRefused("a share token opens one session only, named by the token itself")
+
+
+def is_share_token(service: RpcService, token: bytes) -> bool:
+    """Whether it is a valid share token of a session."""
+    sessions = service.context.sessions
+    try:
+        return sessions is not None and sessions.sharings.enter(token.decode("ascii")).share > 0
+    except (ZvmdError, UnicodeDecodeError):
+        return False
 
 
 def _names_only(command: Command, params: list[object], token: str) -> bool:

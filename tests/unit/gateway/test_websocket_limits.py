@@ -20,7 +20,7 @@ from node.gateway.exchange import HttpExchange
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway
-from node.gateway.subscriptions import WebSocketSession
+from node.gateway.subscriptions import RpcConnection
 from node.gateway.websocket import FrameAllowance, WebSocketLine
 from node.rpc.limits import RpcLimits
 from node.rpc.rights import EVERYTHING
@@ -290,7 +290,7 @@ def test_nothing_is_held_for_a_message_whose_peer_goes_before_it_is_looked_at() 
     """A task that is cancelled before its first step does not run its ``finally``."""
 
     async def work(gateway: Gateway, service: RpcService) -> None:
-        session = WebSocketSession(service, Nobody(), EVERYTHING, 10**9, lambda: None)
+        session = RpcConnection(service, Nobody(), EVERYTHING, 10**9, lambda: None)
         session.receive(CALL.ljust(90_000))
         assert service.held.bound()[0] == 90_000
         session.close()
@@ -320,7 +320,7 @@ def test_a_connection_leaves_nothing_that_only_the_garbage_collector_finds(over:
                 peer.writer.transport.abort()
             await until(lambda: not len(gateway.connections))
             await asyncio.sleep(0.05)
-            kinds = (ClientLink, HttpExchange, WebSocketLine, WebSocketSession)
+            kinds = (ClientLink, HttpExchange, WebSocketLine, RpcConnection)
             assert not [one for one in gc.get_objects() if isinstance(one, kinds)]
         finally:
             gc.enable()

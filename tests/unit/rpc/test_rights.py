@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from node.gateway.guard import GuardRules, Visitor, judge
-from node.gateway.subscriptions import WebSocketSession
+from node.gateway.subscriptions import RpcConnection
 from node.rpc import registry
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
@@ -50,7 +50,7 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = WebSocketSession(None, Heard(), STANDARD, 0, lambda: None).methods  # type: ignore[arg-type]
+    of_connections = RpcConnection(None, Heard(), STANDARD, 0, lambda: None).methods  # type: ignore[arg-type]
     return sorted({*method_names(), *of_connections})
 
 
@@ -76,7 +76,7 @@ class Heard:
 def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
         service, channel = rpc_service(MemoryBackend()), Heard()
-        session = WebSocketSession(service, channel, rights, 10**9, lambda: None)
+        session = RpcConnection(service, channel, rights, 10**9, lambda: None)
         try:
             if websocket:
                 session.receive(body(*calls))
