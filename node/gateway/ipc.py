@@ -41,6 +41,8 @@ class IpcLine:
         self._holding = service.held.holding()
         """The bytes of a request that has not arrived completely."""
         self._is_partial = False
+        self._is_last = False
+        """Whether the connection ends with the answers to what has been received."""
         self._has_ended = False
         """Whether the peer sends no more."""
         self._turn: asyncio.Handle | None = None
@@ -67,7 +69,7 @@ class IpcLine:
 
     def ended(self) -> None:
         """The peer sends no more: it waits for its answers, or has gone."""
-        self._has_ended = True
+        self._is_last = self._has_ended = True
         if is_gone(self._link.peer_socket):
             self._link.close()
         else:
@@ -88,7 +90,7 @@ class IpcLine:
 
     def stop(self) -> None:
         """The node stops: close when what is under way is answered."""
-        self._has_ended = True
+        self._is_last = True
         self._advance()
 
     def end(self) -> None:
@@ -175,12 +177,11 @@ class IpcLine:
         if not self._link.is_open:
             return
         is_waiting = self._is_waiting
-        if self._has_ended and self._turn is None and not is_waiting:
-            if self._stream.is_partial:
-                raise ParseError("the stream ended inside a request")
-            if not self._requests.unanswered:
-                self._link.finish()
-                return
+        if self._has_ended and self._turn is None and not is_waiting and self._stream.is_partial:
+            raise ParseError("the stream ended inside a request")
+        if self._is_last and self._turn is None and not is_waiting and not self._requests.unanswered:
+            self._link.close() if self._has_ended else self._link.finish()
+            return
         self._holding.hold(len(self._stream))
         is_partial = not is_waiting and self._stream.is_partial
         if is_waiting:

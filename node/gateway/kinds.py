@@ -155,7 +155,9 @@ def _bound(value: Any, default: int) -> int:
     return default if number is None else number
 
 
-async def _only(pages: AsyncIterator[list[FoundLog]], fits: Callable[[FoundLog], bool]) -> AsyncIterator[list[FoundLog]]:
+async def _only(
+    pages: AsyncIterator[list[FoundLog]], fits: Callable[[FoundLog], bool]
+) -> AsyncIterator[list[FoundLog]]:
     async for page in pages:
         yield [entry for entry in page if fits(entry)]
 
