@@ -25,7 +25,6 @@ PATH_BYTES_MAX = 107
 BACKLOG = 1024
 """Connections that the kernel completes before the node accepts them."""
 MODE = 0o600
-ROOT = 0
 _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user and group."""
 
@@ -81,11 +80,6 @@ def user_of(connected: socket.socket) -> int:
     credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     user: int = _CREDENTIALS.unpack(credentials)[1]
     return user
-
-
-def may_enter(user: int) -> bool:
-    """Whether this user may do everything: the node's own, who can read its token anyway, and root."""
-    return user in (os.geteuid(), ROOT)
 
 
 def is_gone(connected: socket.socket) -> bool:

@@ -6,7 +6,7 @@ They lie in the data directory, where only its owner comes; its lock decides tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ import structlog
 
 from node.auth.errors import SocketPathTooLong, SocketUnavailable
 from node.auth.unix_sockets import SocketFile, check_path, open_socket
+from node.doors.doors import Doors
 from node.gateway.ipc import IpcListener, serve_ipc
 from node.gateway.limits import HttpLimits
 from node.ops.errors import InvalidSetting
@@ -95,7 +96,7 @@ def check_sockets(settings: Settings) -> None:
 
 
 async def start_sockets(
-    settings: Settings, service: RpcService, http: HttpLimits, wire: WireLimits, is_token: Callable[[bytes], bool]
+    settings: Settings, service: RpcService, doors: Doors, http: HttpLimits, wire: WireLimits
 ) -> Sockets:
     """Bind both, then listen. In the data directory, what keeps them from it is only warned of.
 
@@ -115,9 +116,9 @@ async def start_sockets(
             log.warning("no unix sockets", reason=str(error), hint=error.hint)
             return Sockets()
         most = settings.limits.ipc_connections
-        ipc = await serve_ipc(service, files[0], replace(http, connections_max=most))
+        ipc = await serve_ipc(service, files[0], doors, replace(http, connections_max=most))
         limits = replace(wire, connections_max=most, connections_per_address_max=most)
-        frames = await serve_socket(service, files[1], limits, is_token)
+        frames = await serve_socket(service, files[1], limits, doors)
         opened.pop_all()
     return Sockets(ipc, frames)
 

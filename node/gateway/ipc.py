@@ -12,15 +12,16 @@ import socket
 from collections.abc import Callable
 
 from chain.errors import ZvmdError
-from node.auth.unix_sockets import SocketFile, is_gone, may_enter, user_of
+from node.auth.unix_sockets import SocketFile, is_gone, user_of
+from node.doors.doors import Doors
+from node.doors.visitor import Verdict, Visitor, Way
 from node.gateway.connections import ConnectionTable
 from node.gateway.json_stream import JsonStream
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.subscriptions import RpcConnection
-from node.rpc.errors import NodeBusy, ParseError, UserRefused
+from node.rpc.errors import IpcUserRefused, NodeBusy, ParseError
 from node.rpc.held import SMALL_BYTES
-from node.rpc.rights import EVERYTHING
 from node.rpc.service import RpcService
 
 LATE = "the request did not arrive completely in time"
@@ -29,15 +30,15 @@ LATE = "the request did not arrive completely in time"
 class IpcLine:
     """The `Speaker` of a connection, and the `Channel` of its requests."""
 
-    def __init__(self, link: ClientLink, service: RpcService, limits: HttpLimits, user: int) -> None:
+    def __init__(self, link: ClientLink, service: RpcService, limits: HttpLimits, verdict: Verdict) -> None:
         self._link = link
         self._service = service
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._refusal = None if may_enter(user) else UserRefused(f"user {user} is neither the node's nor root")
+        self._refusal = None if verdict.refusal is None else IpcUserRefused(verdict.refusal.message)
         self._stream = JsonStream(service.context.limits.body_size_max_bytes)
         unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._requests = RpcConnection(service, self, EVERYTHING, unsent_max, self._answered)
+        self._requests = RpcConnection(service, self, verdict.caller, unsent_max, self._answered)
         self._holding = service.held.holding()
         """The bytes of a request that has not arrived completely."""
         self._is_partial = False
@@ -216,6 +217,7 @@ class IpcListener:
 async def serve_ipc(
     service: RpcService,
     file: SocketFile,
+    doors: Doors,
     limits: HttpLimits,
     user_of_peer: Callable[[socket.socket], int] = user_of,
 ) -> IpcListener:
@@ -223,7 +225,8 @@ async def serve_ipc(
     table = ConnectionTable(limits)
 
     def speaker(link: ClientLink) -> IpcLine:
-        return IpcLine(link, service, limits, user_of_peer(link.peer_socket))
+        verdict = doors.judge(Visitor(way=Way.IPC, uid=user_of_peer(link.peer_socket)))
+        return IpcLine(link, service, limits, verdict)
 
     server = await asyncio.get_running_loop().create_unix_server(
         lambda: ClientLink(table, limits, speaker), sock=file.bound

@@ -15,10 +15,10 @@ import msgspec
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
 from node.gateway.kinds import Pages, pages_of, plain
+from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy, error_object
 from node.rpc.held import Holding
 from node.rpc.methods.sessions import watch_params
-from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient, ConnectionMethods
 
@@ -44,12 +44,12 @@ class RpcConnection:
     """The requests and subscriptions of one connection."""
 
     def __init__(
-        self, service: RpcService, channel: Channel, rights: Rights, unsent_bytes_max: int, on_room: Callable[[], None]
+        self, service: RpcService, channel: Channel, caller: Caller, unsent_bytes_max: int, on_room: Callable[[], None]
     ) -> None:
         """``on_room`` is called whenever there is one unanswered message less."""
         self._service = service
         self._channel = channel
-        self._rights = rights
+        self._caller = caller
         self._unsent_bytes_max = unsent_bytes_max
         self._on_room = on_room
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
@@ -81,7 +81,7 @@ class RpcConnection:
         holding = self._service.held.holding()
         try:
             holding.hold(len(body))
-            begun = self._service.begin(body, self._client, rights=self._rights, methods=self.methods)
+            begun = self._service.begin(body, self._client, caller=self._caller, methods=self.methods)
         except NodeBusy as busy:
             begun = self._service.dispatcher.encode_error(None, busy)
         if begun is None or isinstance(begun, bytes):

@@ -6,7 +6,8 @@ ZvmdError
 │   └── RequestTooLarge    rpc.too_large          -32600
 ├── MethodNotFound         rpc.method             -32601
 ├── NotPermitted           rpc.not_permitted      -32601
-├── UserRefused            rpc.user               -32001
+│   └── MissingScope       rpc.scope              -32601
+├── IpcUserRefused         ipc.user               -32001
 ├── InternalError          rpc.internal           -32603
 ├── Untraceable            rpc.untraceable        -32000
 ├── UnknownTransaction     rpc.unknown_tx         -32000
@@ -74,12 +75,19 @@ class NotPermitted(ZvmdError):
     )
 
 
-class UserRefused(ZvmdError):
-    """Another user of the machine has connected to a unix socket of the node."""
+class MissingScope(NotPermitted):
+    """The caller's token is valid, but has not the scope that the method needs."""
 
-    code = "rpc.user"
+    code = "rpc.scope"
+    hint = "use a token that has this scope"
+
+
+class IpcUserRefused(ZvmdError):
+    """A unix socket is for the user that the node runs as, and for root."""
+
+    code = "ipc.user"
     rpc_code = -32001
-    hint = "connect as the node's user or as root, or over QUIC or HTTP with a token"
+    hint = "connect as that user, or over HTTP or QUIC with a token"
 
 
 class InternalError(ZvmdError):

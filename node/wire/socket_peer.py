@@ -10,15 +10,18 @@ from typing import Any, cast
 import structlog
 
 from chain.errors import ZvmdError
-from node.auth.unix_sockets import SocketFile, is_gone, may_enter, user_of
-from node.rpc.errors import UserRefused
+from node.auth.unix_sockets import SocketFile, is_gone, user_of
+from node.doors.doors import Doors
+from node.doors.visitor import Verdict, Visitor, Way
+from node.rpc.caller import Caller
+from node.rpc.errors import IpcUserRefused
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
 from node.wire.connection import ServerConnection
-from node.wire.errors import PeerFault, PlaceNeeded, SlowReader, WireError
+from node.wire.errors import PeerFault, PlaceNeeded, SlowReader
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
@@ -29,7 +32,7 @@ from node.wire.events import (
     WireEvent,
 )
 from node.wire.limits import WireLimits
-from node.wire.share_tokens import check_share_token, is_share_token
+from node.wire.rights import check_rights
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -51,9 +54,8 @@ class SocketPeer(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
-        self._state = ServerConnection(
-            listener.limits, listener.is_token, self._loop.time(), listener.is_share_token
-        )
+        self._user = -1
+        self._state = ServerConnection(listener.limits, self._enter, self._loop.time())
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
         self._refusal: ZvmdError | None = None
         """Why it is not served. Answered once the peer has sent something: one that writes later may not read it."""
@@ -68,6 +70,11 @@ class SocketPeer(asyncio.Protocol):
         self._is_reading = True
         self._drained = asyncio.Event()
         self._drained.set()
+
+    @property
+    def caller(self) -> Caller:
+        """Who it is."""
+        return self._state.caller
 
     # -- for the answerer ---------------------------------------------------------------------------
 
@@ -109,10 +116,10 @@ class SocketPeer(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._limits.unconfirmed_pause_bytes)
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._is_open = True
-        user = self._listener.user_of_peer(self._socket)
-        self.address = f"user {user}"
-        if not may_enter(user):
-            self._refusal = UserRefused(f"user {user} is neither the node's nor root")
+        self._user = self._listener.user_of_peer(self._socket)
+        self.address = f"user {self._user}"
+        if (refusal := self._enter(b"").refusal) is not None:
+            self._refusal = IpcUserRefused(refusal.message)
         elif not self._listener.take(self):
             self._refusal = PlaceNeeded("all connections are in use; [limits] ipc_connections is their number")
 
@@ -240,15 +247,16 @@ class SocketPeer(asyncio.Protocol):
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        if self._state.share_token is None:
-            return True
         try:
-            check_share_token(event.request, self._state.share_token)
-        except WireError as error:
+            check_rights(event.request, self._state.caller)
+        except ZvmdError as error:
             self.write(STREAM, encode_frame(codec.failure_of(getattr(event.request, "id", 0), error)))
             self.answered(STREAM, event.size_bytes)
             return False
         return True
+
+    def _enter(self, token: bytes) -> Verdict:
+        return self._listener.enter(self._user, token)
 
     def _refuse(self, error: ZvmdError) -> None:
         """Say why, and close."""
@@ -270,7 +278,7 @@ class SocketListener:
         service: RpcService,
         limits: WireLimits,
         file: SocketFile,
-        is_token: Callable[[bytes], bool],
+        doors: Doors,
         user_of_peer: Callable[[socket.socket], int],
     ) -> None:
         self.limits = limits
@@ -278,7 +286,7 @@ class SocketListener:
         self.user_of_peer = user_of_peer
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
         self._service = service
-        self._is_token = is_token
+        self._doors = doors
         self._places: Places[SocketPeer] = Places(limits)
         self._server: asyncio.Server | None = None
 
@@ -287,13 +295,10 @@ class SocketListener:
         """Open connections, greeted or not."""
         return len(self._places)
 
-    def is_token(self, token: bytes) -> bool:
-        """Whether this opens everything: none does too, since only the node's user and root come so far."""
-        return not token or self._is_token(token)
-
-    def is_share_token(self, token: bytes) -> bool:
-        """Whether it is a valid share token of a session."""
-        return is_share_token(self._service, token)
+    def enter(self, user: int, token: bytes) -> Verdict:
+        """Who comes in as a user, and with the token of its Hello if there is one."""
+        tokens = (token.decode("latin-1"),) if token else ()
+        return self._doors.judge(Visitor(way=Way.SOCKET, uid=user, tokens=tokens))
 
     def welcome(self) -> Welcome:
         """The answer to a valid Hello."""
@@ -336,10 +341,10 @@ async def serve_socket(
     service: RpcService,
     file: SocketFile,
     limits: WireLimits,
-    is_token: Callable[[bytes], bool],
+    doors: Doors,
     user_of_peer: Callable[[socket.socket], int] = user_of,
 ) -> SocketListener:
     """Listen on a bound unix socket; ``user_of_peer`` is whose process has connected."""
-    listener = SocketListener(service, limits, file, is_token, user_of_peer)
+    listener = SocketListener(service, limits, file, doors, user_of_peer)
     await listener.listen()
     return listener

@@ -15,6 +15,8 @@ import pytest
 import uvloop
 
 from node.auth.unix_sockets import open_socket, user_of
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules
 from node.gateway.ipc import IpcListener, serve_ipc
 from node.gateway.limits import HttpLimits
 from node.rpc.limits import RpcLimits
@@ -76,8 +78,10 @@ async def serving(
     folder: Path, limits: HttpLimits | None, backend: MemoryBackend | None, rpc: RpcLimits | None, user: int | None
 ) -> AsyncIterator[tuple[Peers, IpcListener, RpcService]]:
     service = rpc_service(backend or MemoryBackend(), rpc or RpcLimits(body_size_max_bytes=BODY_MAX))
+    doors = Doors(GuardRules(uid=os.geteuid()))
     file = open_socket(folder / "zvmd.ipc", owned=True)
-    listener = await serve_ipc(service, file, limits or HttpLimits(), user_of if user is None else lambda _: user)
+    whose = user_of if user is None else lambda _: user
+    listener = await serve_ipc(service, file, doors, limits or HttpLimits(), whose)
     try:
         yield Peers(file.path), listener, service
     finally:
@@ -357,7 +361,7 @@ def test_another_user_is_refused_and_told_so(tmp_path: Path) -> None:
     async def work(peers: Peers, listener: IpcListener, service: RpcService) -> None:
         peer = await peers.one()
         peer.send(CALL)
-        assert await peer.refusal() == ("rpc.user", -32001)
+        assert await peer.refusal() == ("ipc.user", -32001)
         silent = await peers.one()
         assert await silent.reader.read() == b""
 
