@@ -327,7 +327,8 @@ class WirePeer:
             self._end()
 
     def _hello_expired(self) -> None:
-        for event in self._state.expire(self._loop.time()):
+        now = max(self._loop.time(), self._state.hello_deadline)  # uvloop's timers may be a millisecond early
+        for event in self._state.expire(now):
             self._handle(event)
 
     def _stop(self, stream_id: int, error: WireError) -> None:

@@ -240,6 +240,9 @@ class SocketPeer(asyncio.Protocol):
             self.write(STREAM, encode_frame(self._listener.welcome()))
         elif isinstance(event, RequestRefused):
             self.write(STREAM, encode_frame(codec.failure_of(event.request_id, event.error)))
+        elif isinstance(event, ConnectionRefused) and event.delay_s:
+            self._hello_timer.cancel()
+            self._hello_timer = self._loop.call_later(event.delay_s, self._refuse, event.error)
         elif isinstance(event, StreamRefused | ConnectionRefused):
             self._refuse(event.error)
         else:
@@ -266,7 +269,8 @@ class SocketPeer(asyncio.Protocol):
             self.leave()
 
     def _hello_expired(self) -> None:
-        for event in self._state.expire(self._loop.time()):
+        now = max(self._loop.time(), self._state.hello_deadline)  # uvloop's timers may be a millisecond early
+        for event in self._state.expire(now):
             self._handle(event)
 
 
