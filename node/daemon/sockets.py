@@ -6,6 +6,8 @@ They lie in the data directory, where only its owner comes; its lock decides tha
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -91,8 +93,14 @@ def sockets_there(paths: SocketPaths | None) -> dict[str, str]:
 def check_sockets(settings: Settings) -> None:
     """Refuse paths at which there can be no socket, before anything is made: `InvalidSetting`, `SocketPathTooLong`."""
     paths = socket_paths(settings)
-    if paths is not None and settings.ipc.path and not _is_directory(paths.ipc.parent):
-        raise InvalidSetting(f"ipc.path: {paths.ipc.parent} is not a directory")
+    if paths is None or not settings.ipc.path:
+        return
+    folder = paths.ipc.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidSetting(f"ipc.path: {folder} is not a directory in which sockets can be made")
+    for path in paths:
+        if os.path.lexists(path) and not stat.S_ISSOCK(path.lstat().st_mode):
+            raise InvalidSetting(f"ipc.path: {path} is there and is not a socket")
 
 
 async def start_sockets(
@@ -128,10 +136,3 @@ def _opened(path: Path, data_dir: Path, opened: ExitStack) -> SocketFile:
     opened.callback(file.remove)
     opened.callback(file.bound.close)
     return file
-
-
-def _is_directory(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
