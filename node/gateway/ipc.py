@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 
 from chain.errors import ZvmdError
-from node.auth.unix_sockets import SocketFile, is_gone, user_of
+from node.auth.unix_sockets import BACKLOG, SocketFile, is_gone, user_of
 from node.doors.doors import Doors
 from node.doors.visitor import Verdict, Visitor, Way
 from node.gateway.connections import ConnectionTable
@@ -229,6 +229,6 @@ async def serve_ipc(
         return IpcLine(link, service, limits, verdict)
 
     server = await asyncio.get_running_loop().create_unix_server(
-        lambda: ClientLink(table, limits, speaker), sock=file.bound
+        lambda: ClientLink(table, limits, speaker), sock=file.bound, backlog=BACKLOG
     )
     return IpcListener(server, table, file)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import structlog
 
 from chain.errors import ZvmdError
-from node.auth.unix_sockets import SocketFile, is_gone, user_of
+from node.auth.unix_sockets import BACKLOG, SocketFile, is_gone, user_of
 from node.doors.doors import Doors
 from node.doors.visitor import Verdict, Visitor, Way
 from node.rpc.caller import Caller
@@ -330,7 +330,7 @@ class SocketListener:
     async def listen(self) -> None:
         """Accept connections."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: SocketPeer(self), sock=self.file.bound)
+        self._server = await loop.create_unix_server(lambda: SocketPeer(self), sock=self.file.bound, backlog=BACKLOG)
 
     def close(self) -> None:
         """Accept no more, close every connection, and remove the socket's file."""
