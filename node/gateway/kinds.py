@@ -34,7 +34,7 @@ RECEIPT_HASHES_MAX = 200
 """Transactions of one subscription to their receipts; in geth as many."""
 
 
-class Note(NamedTuple):
+class Notification(NamedTuple):
     """One notification."""
 
     result: Any
@@ -42,7 +42,7 @@ class Note(NamedTuple):
     """Block and log index to resume behind, if the subscriber asked for cursors."""
 
 
-Pages = AsyncIterator[list[Note]]
+Pages = AsyncIterator[list[Notification]]
 
 
 def pages_of(service: RpcService, kind: str, options: Any) -> Pages:
@@ -94,7 +94,7 @@ async def _receipt_pages(
     async for headers in head_stream(service.backend, service.readers, begin):
         for header in headers:
             if found := await service.readers.run(lambda number=header.number: read(number)):  # type: ignore[misc]
-                yield [Note(found, (header.number, LAST_IN_BLOCK) if wants else None)]
+                yield [Notification(found, (header.number, LAST_IN_BLOCK) if wants else None)]
 
 
 def _transactions(service: RpcService, options: Any) -> Pages:
@@ -122,7 +122,7 @@ async def plain(pages: AsyncIterator[list[Any]]) -> Pages:
     """Pages whose items are sent as they are."""
     async with aclosing(pages):  # type: ignore[type-var]
         async for page in pages:
-            yield [Note(item) for item in page]
+            yield [Notification(item) for item in page]
 
 
 async def _nothing() -> Pages:
@@ -168,4 +168,4 @@ async def _noted(
     cursor: Callable[[Item], tuple[int, int] | None] = lambda _: None,
 ) -> Pages:
     async for page in pages:
-        yield [Note(form(item), cursor(item)) for item in page]
+        yield [Notification(form(item), cursor(item)) for item in page]
