@@ -100,7 +100,7 @@ def find_endpoint(
         return _quic_endpoint(target or announced(directory, "quic", DEFAULT_QUIC), secret, certified, directory)
 
     found = announced(directory, "socket", "") if target is None and certified is None else ""
-    if found.startswith(UNIX_SCHEME) and Path(path := _socket_path(found)).is_socket():
+    if found.startswith(UNIX_SCHEME) and _is_socket(path := _socket_path(found)):
         return SocketEndpoint(path, secret or "", over_quic)
     return over_quic()
 
@@ -112,6 +112,14 @@ def _socket_path(url: str) -> str:
     if not path or path.startswith("//") or "\0" in path:
         raise ConnectionFailed(f"{url!r} names no socket", code="client.url", hint="like unix:///run/zvmd/zvmd.sock")
     return path
+
+
+def _is_socket(path: str) -> bool:
+    """Whether there is one, as far as this user can tell."""
+    try:
+        return Path(path).is_socket()
+    except (OSError, ValueError):
+        return False
 
 
 def _quic_endpoint(target: str, secret: str | None, certified: str | Path | None, directory: Path) -> QuicEndpoint:

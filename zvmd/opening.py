@@ -71,7 +71,7 @@ async def _over_socket(endpoint: SocketEndpoint, client: str, timeout_s: float) 
     except TimeoutError:
         message, hint = f"{endpoint.path}: no answer within {timeout_s:g} s", "is the node running?"
         raise ConnectionFailed(message, code="client.connect", hint=hint) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError) as error:  # the last where there are no unix sockets
         hint = "is the node running? its socket is for its own user and root"
         reason = getattr(error, "strerror", None) or error
         raise ConnectionFailed(f"{endpoint.path}: {reason}", code="client.socket", hint=hint) from None
