@@ -28,7 +28,10 @@ DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
 SECRETS = frozenset({"node.mnemonic"})
 """Settings whose value is never printed, not even in an error."""
-PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump", "ipc.path"})
+PATHS = frozenset({
+    "node.data_dir", "node.genesis", "vm.jit_dump", "ipc.path", "http.tls_certificate", "http.tls_key",
+    "http.client_authority",
+})  # fmt: skip
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Clients use the same default (`zvmd.endpoint`)."""
 
@@ -85,6 +88,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names in a request's ``Host`` that are accepted besides IP addresses, ``localhost`` and ``*.localhost``."""
     origins: tuple[str, ...] = ("auto",)
     """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
+    tls: Literal["off", "auto", "files"] = "off"
+    """``auto``: with a certificate of the node's own authority; ``files``: with the two that follow."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    client_authority: str = ""
+    """Authorities whose certificates are required of clients; ``auto``: the node's own; empty: none is required."""
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,6 +231,7 @@ FLAGS: dict[str, str] = {
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",
+    "http_tls": "http.tls",
     "allow_origin": "http.origins",
     "quic_host": "quic.host",
     "quic_port": "quic.port",

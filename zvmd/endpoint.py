@@ -26,6 +26,11 @@ ENDPOINTS_FILE = "endpoints.json"
 TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
 CERTIFICATE_FILE = "tls/authority.pem"
+CERTIFICATE_VARIABLE = "ZVMD_CERTIFICATE"
+CLIENT_VARIABLE = "ZVMD_CLIENT_CERTIFICATE"
+HTTP_CERTIFICATE, HTTP_CLIENT = "http_certificate", "http_client"
+"""Names in ``endpoints.json`` of files in the data directory: the certificate that HTTP is served with if it is not of
+the node's own authority, and one that clients of this machine show if one is required."""
 FILE_BYTES_MAX = 64 * 1024
 """Largest size of the files above; a node writes no longer ones."""
 
@@ -92,7 +97,7 @@ def find_endpoint(
     directory = data_directory(data_dir, environ)
     target = url or environ.get("ZVMD_URL")
     secret = token or environ.get(TOKEN_VARIABLE)
-    certified = certificate or environ.get("ZVMD_CERTIFICATE")
+    certified = certificate or environ.get(CERTIFICATE_VARIABLE)
     if target is not None and target.startswith(UNIX_SCHEME):
         return SocketEndpoint(_socket_path(target), secret or "")
 

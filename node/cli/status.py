@@ -101,6 +101,10 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         yield "quic", f"{quic['library']} {quic['version']}"
     if sockets := answer.get("sockets"):
         yield "sockets", _sockets(sockets)
+    if tls := answer.get("tls"):
+        until = time.strftime("%Y-%m-%d", time.gmtime(tls["notAfter"]))
+        shown = f"; {tls['problem']}" if tls["problem"] else ", ends soon" if tls["expiresSoon"] else ""
+        yield "tls", f"{tls['mode']}, until {until}{shown}; {tls['handshakes']} handshakes, {tls['failed']} failed"
     if logged := answer.get("logging"):
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):

@@ -10,6 +10,9 @@ if all of this holds: it comes from a loopback address, its Host is a loopback a
 the node's own origin, and no proxy says that it forwarded the request. The Host counts because a container or a proxy
 on this machine also connects from 127.0.0.1.
 
+A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
+belongs to one: whoever forwards its port can make any request look like one of this machine.
+
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
 Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (CORS), RFC 9112 section 3.2 (Host), RFC
@@ -49,6 +52,12 @@ WRONG_TOKEN = Rejection(
     401, "http.token",
     "the token is not one of this node's",
     "send the content of the file token in the node's data directory, or no token",
+)  # fmt: skip
+
+TOKEN_REQUIRED = Rejection(
+    401, "http.token_required",
+    "this node answers nobody without a token",
+    "send Authorization: Bearer TOKEN, or show a certificate that belongs to a token",
 )  # fmt: skip
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -121,6 +130,8 @@ class GuardRules:
     origins: tuple[str, ...] = ()
     uid: int | None = None
     """The user that the node runs as."""
+    needs_token: bool = False
+    """Whether the web is for those only who have a token, or a certificate that belongs to one."""
 
     @classmethod
     def of(cls, settings: HttpSettings, public: bool, uid: int | None = None) -> GuardRules:
@@ -129,7 +140,8 @@ class GuardRules:
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), uid)
+        needs_token = not public and not loopback(ip_address(settings.host))
+        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), uid, needs_token)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -217,6 +229,8 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Ve
     if not welcome:
         hint = "allow it with [http] origins or --allow-origin"
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
+    if rules.needs_token:
+        return Verdict(origin=origin, refusal=TOKEN_REQUIRED)
     near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
     return Verdict(LOCAL if own and near else GUEST, origin)
 

@@ -54,7 +54,11 @@ class HttpExchange:
         self._limits = limits
         self._date = date
         self._body_bytes_max = service.context.limits.body_size_max_bytes
-        self._parser = RequestParser(limits, self._body_bytes_max, lambda head: routes.plan(head, link.address))
+        self._parser = RequestParser(
+            limits,
+            self._body_bytes_max,
+            lambda head: routes.plan(head, link.address, link.is_secure, link.certificate),
+        )
         self._client = ConnectedClient()
         self._holding = service.held.holding()
         self._phase = Phase.FRESH
@@ -284,7 +288,7 @@ class HttpExchange:
         is_bodiless = plan is not None and plan.head.method == "HEAD"
         self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
         if not stays:
-            self._link.finish(more_comes=plan is None or not self._parser.is_complete)
+            self._link.finish()
         if not self._link.is_behind:
             self._holding.release()
 

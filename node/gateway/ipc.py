@@ -196,7 +196,7 @@ class IpcLine:
         """Say why, and close."""
         if self._link.is_open:
             self._link.write(self._service.dispatcher.encode_error(None, error), b"\n")
-        self._link.finish(more_comes=True)
+        self._link.finish()
 
 
 class IpcListener:

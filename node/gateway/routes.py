@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from node.doors.doors import UNAUTHORIZED, Doors
-from node.doors.rule import FORWARDED
+from node.doors.rule import FORWARDED, TOKEN_REQUIRED
 from node.doors.visitor import Rejection, Visitor, Way
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.http1 import RequestHead
@@ -75,10 +75,15 @@ class Routes:
             "*": _server,
         }
 
-    def plan(self, head: RequestHead, address: str | None) -> Plan:
-        """What to do with a request of the peer at ``address``."""
-        caller, origin, refused, delay_s = self._doors.judge(visitor_of(head, address))
+    def plan(
+        self, head: RequestHead, address: str | None, secure: bool = False, certificate: bytes | None = None
+    ) -> Plan:
+        """What to do with a request of the peer at ``address``, who has shown ``certificate`` over TLS."""
+        visitor = visitor_of(head, address)._replace(secure=secure, certificate=certificate)
+        caller, origin, refused, delay_s = self._doors.judge(visitor)
         headers = readable_by(origin) if origin is not None else b""
+        if refused == TOKEN_REQUIRED and head.method == "OPTIONS" and origin is not None:
+            refused = None  # browsers ask without a token whether they may send one
         if refused is not None:
             found = _turned_away(head, refused)
         elif head.method == "OPTIONS" and origin is not None:
