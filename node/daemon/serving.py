@@ -85,7 +85,8 @@ class Servers:
 
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
-        return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
+        quic_is_full = self.wire.connections >= self.wire.limits.connections_max
+        return self.gateway.is_full or quic_is_full or self.sockets.is_full
 
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""

@@ -53,6 +53,12 @@ class Sockets:
         ipc = {} if self._ipc is None else {"ipc": str(self._ipc.file.path)}
         return ipc if self._frames is None else ipc | {"socket": f"unix://{self._frames.file.path}"}
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the socket for frames has as many connections as it accepts."""
+        frames = self._frames
+        return frames is not None and frames.connections >= frames.limits.connections_max
+
     def close(self) -> None:
         """Take no more frames."""
         if self._frames is not None:
