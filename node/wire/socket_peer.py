@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -54,9 +55,6 @@ class SocketPeer(asyncio.Protocol):
         self._listener = listener
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
-        self._user = -1
-        self._state = ServerConnection(listener.limits, self._enter, self._loop.time())
-        self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
         self._refusal: ZvmdError | None = None
         """Why it is not served. Answered once the peer has sent something: one that writes later may not read it."""
         self._received = bytearray()
@@ -116,9 +114,11 @@ class SocketPeer(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=self._limits.unconfirmed_pause_bytes)
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._is_open = True
-        self._user = self._listener.user_of_peer(self._socket)
-        self.address = f"user {self._user}"
-        if (refusal := self._enter(b"").refusal) is not None:
+        enter = partial(self._listener.enter, self._listener.user_of_peer(self._socket))
+        self.address = f"user {enter.args[0]}"
+        self._state = ServerConnection(self._limits, enter, self._loop.time())
+        self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._hello_expired)
+        if (refusal := enter(b"").refusal) is not None:
             self._refusal = IpcUserRefused(refusal.message)
         elif not self._listener.take(self):
             self._refusal = PlaceNeeded("all connections are in use; [limits] ipc_connections is their number")
@@ -257,9 +257,6 @@ class SocketPeer(asyncio.Protocol):
             self.answered(STREAM, event.size_bytes)
             return False
         return True
-
-    def _enter(self, token: bytes) -> Verdict:
-        return self._listener.enter(self._user, token)
 
     def _refuse(self, error: ZvmdError) -> None:
         """Say why, and close."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -17,8 +18,10 @@ import uvloop
 from node.auth.unix_sockets import open_socket, user_of
 from node.doors.doors import Doors
 from node.doors.rule import GuardRules
-from node.gateway.ipc import IpcListener, serve_ipc
+from node.gateway.ipc import IpcLine, IpcListener, serve_ipc
 from node.gateway.limits import HttpLimits
+from node.gateway.link import ClientLink
+from node.gateway.subscriptions import RpcConnection
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
 from tests.unit.gateway.test_connections import SLOW, Generous, Held, until
@@ -376,6 +379,25 @@ def test_root_may_do_everything(tmp_path: Path) -> None:
         peer.writer.close()
 
     tried(tmp_path, work, user=0)
+
+
+def test_a_connection_leaves_nothing_that_only_the_garbage_collector_finds(tmp_path: Path) -> None:
+    async def work(peers: Peers, listener: IpcListener, service: RpcService) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            for end in (b"", b"oops"):
+                peer = await peers.one()
+                peer.send(call("eth_subscribe", "newHeads"), CALL, SLOW)
+                assert len([await peer.answer() for _ in range(3)]) == 3
+                peer.send(end)
+                peer.writer.close()
+            kinds = (ClientLink, IpcLine, RpcConnection)
+            await until(lambda: not [one for one in gc.get_objects() if isinstance(one, kinds)])
+        finally:
+            gc.enable()
+
+    tried(tmp_path, work, QUICK, Generous(), RpcLimits())
 
 
 def test_a_stop_lets_what_is_under_way_be_answered(tmp_path: Path) -> None:
