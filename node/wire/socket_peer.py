@@ -12,7 +12,7 @@ import structlog
 
 from chain.errors import ZvmdError
 from node.auth.unix_sockets import BACKLOG, SocketFile, is_gone, user_of
-from node.doors.doors import Doors
+from node.doors.doors import Doors, Stay
 from node.doors.visitor import Verdict, Visitor, Way
 from node.rpc.caller import Caller
 from node.rpc.errors import IpcUserRefused
@@ -22,7 +22,7 @@ from node.wire import codec
 from node.wire.admission import Places
 from node.wire.answers import Answerer, welcome_of
 from node.wire.connection import ServerConnection
-from node.wire.errors import PeerFault, PlaceNeeded, SlowReader
+from node.wire.errors import PeerFault, PlaceNeeded, SlowReader, TooManyConnections, WrongToken
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
@@ -33,7 +33,7 @@ from node.wire.events import (
     WireEvent,
 )
 from node.wire.limits import WireLimits
-from node.wire.rights import check_rights
+from node.wire.rights import admit
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -61,6 +61,7 @@ class SocketPeer(asyncio.Protocol):
         """What has not been looked at."""
         self._turn: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stay = listener.stay(self._ended_by_owner)
         self._in_flight_bytes = 0
         self._has_ended = False
         """Whether the peer sends no more."""
@@ -155,6 +156,7 @@ class SocketPeer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """It is over."""
         self._is_open = False
+        self._stay.over()
         self._listener.gone(self)
         self.client.leave()
         self._state.ended()
@@ -168,6 +170,9 @@ class SocketPeer(asyncio.Protocol):
     def give_way(self) -> None:
         """Close, to give the place to a newcomer."""
         self._refuse(PlaceNeeded("no Hello before another peer needed the place"))
+
+    def _ended_by_owner(self) -> None:
+        self._refuse(WrongToken("the token was revoked or has expired"))
 
     def drop(self) -> None:
         """Close at once, and discard what waits to be sent."""
@@ -236,6 +241,10 @@ class SocketPeer(asyncio.Protocol):
                 self._listener.answerer.start(self, STREAM, event.request, event.size_bytes)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
+            if self._stay.use(self.caller) is not None:
+                self._state.ended()
+                self._refuse(TooManyConnections("this token has as many connections as it may have"))
+                return
             self._listener.greeted(self)
             self.write(STREAM, encode_frame(self._listener.welcome()))
         elif isinstance(event, RequestRefused):
@@ -251,7 +260,7 @@ class SocketPeer(asyncio.Protocol):
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
         try:
-            check_rights(event.request, self._state.caller)
+            admit(event.request, self._state.caller)
         except ZvmdError as error:
             self.write(STREAM, encode_frame(codec.failure_of(getattr(event.request, "id", 0), error)))
             self.answered(STREAM, event.size_bytes)
@@ -300,6 +309,10 @@ class SocketListener:
         """Who comes in as a user, and with the token of its Hello if there is one."""
         tokens = (token.decode("latin-1"),) if token else ()
         return self._doors.judge(Visitor(way=Way.SOCKET, uid=user, tokens=tokens))
+
+    def stay(self, end: Callable[[], None]) -> Stay:
+        """A connection has come; ``end`` closes it."""
+        return self._doors.stay(end)
 
     def welcome(self) -> Welcome:
         """The answer to a valid Hello."""

@@ -248,7 +248,7 @@ def test_elsewhere_on_a_chain_of_its_own_everybody_needs_a_token(zygote: Zygote,
         token = (it.data_dir / "token").read_text().strip()
         with pytest.raises(ZvmdError) as refused_call:
             HttpClient(url, certificate=authority).rpc("eth_chainId")
-        assert refused_call.value.code == "http.token_required"
+        assert refused_call.value.code == "http.token_needed"
         with pytest.raises(ZvmdError) as wrong:
             HttpClient(url, "00" * 32, certificate=authority).rpc("eth_chainId")
         assert wrong.value.code == "http.token"
