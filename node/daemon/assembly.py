@@ -98,7 +98,6 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
-    quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
     audit = AuditLog(opened.data_dir)
@@ -127,7 +126,7 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "readers": readers.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
-            "quic": lambda: quic,
+            "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
             "sockets": partial(sockets_there, socket_paths(settings)),
             "tls": https.status,
             "doors": doors.status,

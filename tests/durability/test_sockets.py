@@ -196,3 +196,19 @@ def test_no_sockets_at_all(zygote: Zygote, tmp_path: Path) -> None:
         assert daemon.stop() == 0, daemon.log()
     finally:
         daemon.close()
+
+
+def test_a_token_that_is_given_although_none_is_needed_decides_and_can_be_taken_back(daemon: ForkedDaemon) -> None:
+    async def work(secret: str) -> None:
+        async with zvmd.connect(f"unix://{daemon.data_dir / NAMES[1]}", token=secret, timeout=60.0) as client:
+            assert await client.rpc("eth_chainId") == "0x7a69"
+            with pytest.raises(zvmd.errors.MissingScope):
+                await client.rpc("evm_mine")
+            await asyncio.to_thread(daemon.rpc().call, "zvmd_tokenRevoke", "reader")
+            with pytest.raises(zvmd.ConnectionFailed):
+                await asyncio.gather(*(client.receipt(bytes(32), wait=60.0) for _ in range(2)))
+
+    daemon.start()
+    made = daemon.rpc().call("zvmd_tokenCreate", "reader", ["read"], {})
+    asyncio.run(work(made["token"]))
+    assert daemon.stop() == 0, daemon.log()
