@@ -29,7 +29,8 @@ ENVIRONMENT_PREFIX = "ZVMD_"
 SECRETS = frozenset({"node.mnemonic"})
 """Settings whose value is never printed, not even in an error."""
 PATHS = frozenset({
-    "node.data_dir", "node.genesis", "vm.jit_dump", "http.tls_certificate", "http.tls_key", "http.client_authority",
+    "node.data_dir", "node.genesis", "vm.jit_dump", "ipc.path", "http.tls_certificate", "http.tls_key",
+    "http.client_authority",
 })  # fmt: skip
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Clients use the same default (`zvmd.endpoint`)."""
@@ -106,6 +107,14 @@ class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the listener speaks QUIC with; clients need not know. aioquic comes with ``zvmd[aioquic]``."""
 
 
+class IpcSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The unix sockets: JSON-RPC as geth frames it, and the frames of QUIC."""
+
+    enabled: bool = True
+    path: str = ""
+    """Where the socket for JSON-RPC lies, and beside it, as ``.sock``, the other one. Empty: in the data directory."""
+
+
 class StorageSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The log, the checkpoints and how much history stays."""
 
@@ -171,6 +180,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     json_depth: Annotated[int, Meta(ge=8, le=512)] = 64
     http_connections: Annotated[int, Meta(ge=1, le=65_535)] = 256
     quic_connections: Annotated[int, Meta(ge=1, le=65_535)] = 128
+    ipc_connections: Annotated[int, Meta(ge=1, le=65_535)] = 512
+    """Each of the two unix sockets has as many."""
     connections_per_peer: Annotated[int, Meta(ge=1, le=65_535)] = 128
     streams_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 32
     subscriptions_per_connection: Annotated[int, Meta(ge=1, le=65_535)] = 64
@@ -195,6 +206,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeSettings = NodeSettings()
     http: HttpSettings = HttpSettings()
     quic: QuicSettings = QuicSettings()
+    ipc: IpcSettings = IpcSettings()
     storage: StorageSettings = StorageSettings()
     sessions: SessionSettings = SessionSettings()
     vm: VmSettings = VmSettings()
@@ -231,6 +243,7 @@ FLAGS: dict[str, str] = {
     "allow_origin": "http.origins",
     "quic_host": "quic.host",
     "quic_port": "quic.port",
+    "ipc_path": "ipc.path",
     "engine": "vm.engine",
     "jit_dump": "vm.jit_dump",
     "log_level": "log.level",

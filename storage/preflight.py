@@ -23,6 +23,8 @@ FILES = (
     layout.FORMAT, layout.GENESIS, layout.LOCK, layout.SUSPECT, layout.PANIC, layout.BALLAST,
     *(layout.INDEX + suffix for suffix in ("", "-wal", "-shm", "-journal")),
 )  # fmt: skip
+SOCKETS = (layout.IPC, layout.SOCKET)
+"""What a killed node left of them is replaced by the next one's."""
 DEPTH = 2
 """Folders in folders of the data directory: ``sessions/7``. Nobody opens what is deeper."""
 SMALL_BYTES = 2**20
@@ -32,7 +34,7 @@ MOST_BYTES = {
     **dict.fromkeys((f"{layout.WAL}/{name}" for name in (BEGINNING_NAME, WATERMARK_NAME)), SMALL_BYTES),
 }  # fmt: skip
 """Largest sizes of files that are read whole: a larger one would only fill the memory."""
-WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file")
+WANTED = dict.fromkeys(DIRECTORIES, "directory") | dict.fromkeys(FILES, "file") | dict.fromkeys(SOCKETS, "socket")
 
 
 def looked_over(data_dir: Path, *, unused: bool = False) -> RealFs:
@@ -102,6 +104,9 @@ def _kind(entry: os.DirEntry[str]) -> str:
             return "directory"
         if entry.is_file():
             return "link to a file" if entry.is_symlink() else "file"
-        return "FIFO" if stat.S_ISFIFO(entry.stat().st_mode) else "device or socket"
+        if entry.is_symlink():
+            return "link to a FIFO, device or socket"
+        mode = entry.stat().st_mode
+        return "FIFO" if stat.S_ISFIFO(mode) else "socket" if stat.S_ISSOCK(mode) else "device"
     except OSError:
         return "link to nowhere" if entry.is_symlink() else "file"  # which a running node has just removed

@@ -1,4 +1,4 @@
-"""`Client`: deploy, call, send, receipts, logs and event streams over QUIC.
+"""`Client`: deploy, call, send, receipts, logs and event streams, over a unix socket or QUIC.
 
 A client is a connection; `connect` makes one from what a node on this machine writes down about itself, or from
 ``url``, ``token`` and ``certificate``::
@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Any
 
 from zvmd.abi import AddressLike, address_bytes, encode_values, parse_signature
-from zvmd.connection import Event, EventQueue, WireConnection, open_connection, shut
 from zvmd.endpoint import Endpoint, find_endpoint
 from zvmd.errors import NoAccount, NotFound, Reverted, UnknownBlock
+from zvmd.exchange import Event, EventQueue, Exchange, shut
 from zvmd.frames import (
     BlockName,
     CallContract,
@@ -49,6 +49,7 @@ from zvmd.frames import (
     TransactionBody,
     TransactionEvent,
 )
+from zvmd.opening import open_endpoint
 from zvmd.results import Block, Fate, SessionChange, Status, result_of
 from zvmd.signing import complete_and_sign
 
@@ -72,7 +73,7 @@ class Deployed:
 class Client:
     """A connection to a node. Use `connect`; not thread safe."""
 
-    def __init__(self, connection: WireConnection) -> None:
+    def __init__(self, connection: Exchange) -> None:
         self._connection = connection
 
     @property
@@ -349,7 +350,7 @@ class Connecting:
         self._client: Client | None = None
 
     async def _open(self) -> Client:
-        self._client = Client(await open_connection(self._endpoint, "zvmd-python", self._timeout_s))
+        self._client = Client(await open_endpoint(self._endpoint, "zvmd-python", self._timeout_s))
         return self._client
 
     def __await__(self) -> Generator[Any, None, Client]:

@@ -1,15 +1,15 @@
 """Where the node is and how to prove who we are: URL, token and certificate.
 
 A node on the same machine writes ``token``, ``tls/authority.pem`` and ``endpoints.json`` into its data
-directory; so ``zvmd.connect()`` needs nothing. For another machine give ``url``, ``token`` and a copy of that
-file.
+directory, and has its unix sockets there; so ``zvmd.connect()`` needs nothing. For another machine give ``url``,
+``token`` and a copy of ``authority.pem``.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ PROJECT_DATA_DIR = ".zvmd"
 DEFAULT_DATA_DIR = "~/.local/share/zvmd"
 DEFAULT_QUIC = "quic://127.0.0.1:4433"
 DEFAULT_HTTP = "http://127.0.0.1:8545"
+UNIX_SCHEME = "unix:"
 ENDPOINTS_FILE = "endpoints.json"
 TOKEN_VARIABLE = "ZVMD_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE = "token"  # noqa: S105 - a file name
@@ -35,13 +36,27 @@ FILE_BYTES_MAX = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class QuicEndpoint:
     """All that is needed to connect over QUIC."""
 
     host: str
     port: int
     token: str
     certificate: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SocketEndpoint:
+    """A unix socket of this machine, whose node asks the kernel who connects."""
+
+    path: str
+    token: str = ""
+    """Not needed; a share token asks for the rights of that token only."""
+    otherwise: Callable[[], QuicEndpoint] | None = None
+    """What to try if nobody listens there, for a socket that was found and not asked for. Raises `ConnectionFailed`."""
+
+
+Endpoint = QuicEndpoint | SocketEndpoint
 
 
 def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.environ) -> Path:
@@ -55,7 +70,7 @@ def data_directory(given: str | Path | None, environ: Mapping[str, str] = os.env
 
 
 def announced(directory: Path, name: str, default: str) -> str:
-    """The URL the node wrote down for ``quic`` or ``http``."""
+    """The URL the node wrote down for ``quic``, ``http`` or ``socket``."""
     try:
         urls = json.loads(_read(directory / ENDPOINTS_FILE))
     except (OSError, ValueError, RecursionError):
@@ -78,19 +93,54 @@ def find_endpoint(
     data_dir: str | Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Endpoint:
-    """Complete what is given from the environment and the data directory. Raises `ConnectionFailed`."""
+    """Complete what is given from the environment and the data directory.
+
+    A node of this machine is reached over its unix socket, or over QUIC if it has none. Raises `ConnectionFailed`.
+    """
     directory = data_directory(data_dir, environ)
-    target = url or environ.get("ZVMD_URL") or announced(directory, "quic", DEFAULT_QUIC)
+    target = url or environ.get("ZVMD_URL")
+    secret = token or environ.get(TOKEN_VARIABLE)
+    certified = certificate or environ.get(CERTIFICATE_VARIABLE)
+    if target is not None and target.startswith(UNIX_SCHEME):
+        return SocketEndpoint(_socket_path(target), secret or "")
+
+    def over_quic() -> QuicEndpoint:
+        return _quic_endpoint(target or announced(directory, "quic", DEFAULT_QUIC), secret, certified, directory)
+
+    found = announced(directory, "socket", "") if target is None and certified is None else ""
+    if found.startswith(UNIX_SCHEME) and _is_socket(path := _socket_path(found)):
+        return SocketEndpoint(path, secret or "", over_quic)
+    return over_quic()
+
+
+def _socket_path(url: str) -> str:
+    """The path in ``unix:PATH`` or ``unix:///PATH``, as it is. Raises `ConnectionFailed`."""
+    path = url.removeprefix(UNIX_SCHEME)
+    path = path.removeprefix("//") if path.startswith("///") else path
+    if not path or path.startswith("//") or "\0" in path:
+        raise ConnectionFailed(f"{url!r} names no socket", code="client.url", hint="like unix:///run/zvmd/zvmd.sock")
+    return path
+
+
+def _is_socket(path: str) -> bool:
+    """Whether there is one, as far as this user can tell."""
+    try:
+        return Path(path).is_socket()
+    except (OSError, ValueError):
+        return False
+
+
+def _quic_endpoint(target: str, secret: str | None, certified: str | Path | None, directory: Path) -> QuicEndpoint:
+    """Raises `ConnectionFailed`."""
     try:
         parts = urlsplit(target)
         port = parts.port or 4433
     except ValueError:
         port = 0
     if not port or parts.scheme != "quic" or not parts.hostname:
-        raise ConnectionFailed(
-            f"{target!r} is not a QUIC address", code="client.url", hint="like quic://127.0.0.1:4433"
-        )
-    secret = token or environ.get(TOKEN_VARIABLE)
+        message = f"{target!r} is neither a QUIC address nor a unix socket"
+        hint = "like quic://127.0.0.1:4433 or unix:///run/zvmd/zvmd.sock"
+        raise ConnectionFailed(message, code="client.url", hint=hint)
     if secret is None:
         try:
             secret = _read(directory / TOKEN_FILE).strip()
@@ -101,8 +151,8 @@ def find_endpoint(
                 hint="name the node's directory (--data-dir, ZVMD_DATA_DIR), or ask over HTTP "
                 "(--url http://HOST:PORT); zvmd start --dev starts a node",
             ) from None
-    path = Path(certificate or environ.get(CERTIFICATE_VARIABLE) or directory / CERTIFICATE_FILE)
+    path = Path(certified or directory / CERTIFICATE_FILE)
     if not path.is_file():
         hint = "is the node running with this --data-dir? else set ZVMD_CERTIFICATE"
         raise ConnectionFailed(f"no certificate at {path}", code="client.certificate", hint=hint)
-    return Endpoint(parts.hostname, port, secret, path)
+    return QuicEndpoint(parts.hostname, port, secret, path)

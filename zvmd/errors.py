@@ -809,7 +809,7 @@ class HttpWebSocketRefused(HttpRefused):
     code = "http.websocket"
 
 
-class IpcUserRefused(ZvmdError):
+class IpcUserRefused(ConnectionFailed):
     """A unix socket is for the user that the node runs as, and for root."""
 
     code = "ipc.user"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from zvmd.client import Client, Connecting, connect
-from zvmd.connection import Event
+from zvmd.exchange import Event
 from zvmd.frames import TransactionBody
 from zvmd.results import SessionChange
 

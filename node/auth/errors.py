@@ -1,4 +1,4 @@
-"""Errors of certificates and tokens.
+"""Errors of certificates, tokens and sockets.
 
 ZvmdError
 ├── UnusableToken              auth.token_file
@@ -8,12 +8,14 @@ ZvmdError
 │   └── EncryptedKey           auth.encrypted_key
 ├── NoAuthority                auth.no_authority
 ├── CertificateExists          auth.certificate_exists
-└── UnsafeBind                 auth.bind
+├── UnsafeBind                 auth.bind
+├── SocketPathTooLong          auth.socket_path
+└── SocketUnavailable          auth.socket
 """
 
 from __future__ import annotations
 
-from chain.errors import EXIT_CONFIG, ZvmdError
+from chain.errors import EXIT_CONFIG, EXIT_UNAVAILABLE, ZvmdError
 
 
 class UnusableToken(ZvmdError):
@@ -81,3 +83,19 @@ class UnsafeBind(ZvmdError):
         "without TLS only a chain begun and run with --dev and the public test mnemonic takes another [http] host"
     )
     exit_code = EXIT_CONFIG
+
+
+class SocketPathTooLong(ZvmdError):
+    """The path of a unix socket has more bytes than the system allows."""
+
+    code = "auth.socket_path"
+    hint = "set ipc.path to a shorter one (/run/zvmd/zvmd.ipc), or ipc.enabled to false"
+    exit_code = EXIT_CONFIG
+
+
+class SocketUnavailable(ZvmdError):
+    """A unix socket cannot be made at its path, or another process listens there."""
+
+    code = "auth.socket"
+    hint = "remove what lies at the path, stop what listens there, set another ipc.path, or ipc.enabled to false"
+    exit_code = EXIT_UNAVAILABLE

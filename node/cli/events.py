@@ -14,7 +14,7 @@ from node.cli.logs import event_topic
 from node.cli.output import say
 from zvmd.abi import bad_input
 from zvmd.client import hex_of
-from zvmd.connection import Event
+from zvmd.exchange import Event
 from zvmd.frames import HeadEvent, TransactionBody
 
 
@@ -40,7 +40,8 @@ def events(
     Transactions are those that enter the pool, before they are in a block; they have no cursor.
     """
     if is_http(http, url):
-        raise bad_input("event streams need QUIC", "leave --http and an http URL out, or use eth_subscribe on /ws")
+        hint = "leave --http and an http URL out, or use eth_subscribe on /ws"
+        raise bad_input("event streams need QUIC or the unix socket", hint)
     if kind == "transactions" and (addresses or event is not None or resume is not None):
         raise bad_input("transactions have no filter and no cursor", "leave --address, --event and --resume out")
     cursor = None

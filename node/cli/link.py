@@ -1,4 +1,4 @@
-"""How client commands connect to the node: QUIC by default, ``--http`` for JSON-RPC; the options they share."""
+"""How client commands connect to the node: its unix socket or QUIC, ``--http`` for JSON-RPC; their common options."""
 
 from __future__ import annotations
 
@@ -123,9 +123,11 @@ def _variable(name: str, variable: str, text: str) -> Callable[[CommandT], Comma
 def link_options(command: CommandT) -> CommandT:
     """The options of every command that talks to a node."""
     options = (
-        click.option("--http", is_flag=True, help="Use JSON-RPC over HTTP instead of QUIC."),
+        click.option("--http", is_flag=True, help="Use JSON-RPC over HTTP."),
         click.option(
-            "--url", envvar="ZVMD_URL", help="quic://HOST:PORT, or http(s)://HOST:PORT (implies --http)."
+            "--url",
+            envvar="ZVMD_URL",
+            help="unix:///PATH/zvmd.sock, quic://HOST:PORT, or http(s)://HOST:PORT (implies --http).",
         ),
         click.option(
             "--data-dir", envvar="ZVMD_DATA_DIR", help="The node's data directory: token and certificate."

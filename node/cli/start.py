@@ -43,6 +43,7 @@ from zvmd.printable import printable
 )
 @click.option("--quic-host", help="Loopback address for QUIC.  [127.0.0.1]")
 @click.option("--quic-port", type=int, help="UDP port for QUIC, 0 for any.  [4433]")
+@click.option("--ipc-path", metavar="PATH", help="Unix socket for JSON-RPC.  [zvmd.ipc in the data directory]")
 @click.option("--engine", type=click.Choice(["interpreter", "jit", "auto"]), help="How contracts are run.  [auto]")
 @click.option("--jit-dump", metavar="DIRECTORY", help="Write the JIT's output into this folder.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from node.cli.output import print_json, say_row
 Row = tuple[str, str]
 """A name and the text for it."""
 BAD = "red"
+SOCKET_CHARACTERS_MAX = 66
 MIB = 2**20
 
 
@@ -97,6 +99,8 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):
         yield "quic", f"{quic['library']} {quic['version']}"
+    if sockets := answer.get("sockets"):
+        yield "sockets", _sockets(sockets)
     if tls := answer.get("tls"):
         until = time.strftime("%Y-%m-%d", time.gmtime(tls["notAfter"]))
         shown = f"; {tls['problem']}" if tls["problem"] else ", ends soon" if tls["expiresSoon"] else ""
@@ -109,6 +113,13 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):
         yield "restarts", ", ".join(f"{name}: {count}" for name, count in restarts.items())
+
+
+def _sockets(paths: dict[str, str]) -> str:
+    """Both paths if they fit a line of a terminal, else the folder's end."""
+    first, *others = paths.values()
+    text = "  ".join((first, *(PurePath(path).name for path in others)))
+    return text if len(text) <= SOCKET_CHARACTERS_MAX else f"...{text[3 - SOCKET_CHARACTERS_MAX:]}"
 
 
 def _limits(answer: dict[str, Any]) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from node.daemon.https import HttpTls
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
+from node.daemon.sockets import socket_paths, sockets_there
 from node.daemon.voice import Voice, transcript_of
 from node.doors.doors import Doors
 from node.doors.rule import GuardRules, is_loopback
@@ -100,7 +101,6 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         _session_repository(settings, opened, node, end),
         Gallery(opened.store.templates, node.keep_template),
     )
-    quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
     audit = AuditLog(opened.data_dir)
@@ -130,7 +130,8 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "briefReads": brief.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
-            "quic": lambda: quic,
+            "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
+            "sockets": partial(sockets_there, socket_paths(settings)),
             "tls": https.status,
             "doors": doors.status,
             "audit": audit.status,

@@ -15,10 +15,11 @@ from qh3._hazmat import X25519KeyExchange
 from node.auth.errors import UnusableCertificate, UnusableToken
 from node.auth.private import write_private
 from node.daemon.errors import Unreachable
-from zvmd.connection import open_connection, shut
-from zvmd.endpoint import DEFAULT_HTTP, ENDPOINTS_FILE, announced, find_endpoint
+from zvmd.endpoint import DEFAULT_HTTP, DEFAULT_QUIC, ENDPOINTS_FILE, announced, find_endpoint
 from zvmd.errors import ZvmdError
+from zvmd.exchange import shut
 from zvmd.frames import CallMethod, Result
+from zvmd.opening import open_endpoint
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,10 @@ def seed() -> None:
 
 
 def announce(data_dir: Path, quic_address: str, http_url: str, more: Mapping[str, str]) -> None:
-    """Write `endpoints.json` for clients on this machine; ``more`` is about HTTPS. Raises as `write_private`."""
+    """Write `endpoints.json` for clients on this machine; ``more`` is about HTTPS and unix sockets.
+
+    Raises as `write_private`.
+    """
     known = {"quic": f"quic://{quic_address}", "http": http_url} | dict(more)
     write_private(data_dir / ENDPOINTS_FILE, (json.dumps(known) + "\n").encode())
 
@@ -59,10 +63,14 @@ async def _try(data_dir: Path, chain_id: int) -> None:
     expected = hex(chain_id)
     try:
         async with asyncio.timeout(DOOR_SECONDS):
-            answers = await asyncio.gather(_over_http(data_dir), _over_quic(data_dir))
+            answers = await asyncio.gather(
+                _over_http(data_dir),
+                _over_frames(announced(data_dir, "quic", DEFAULT_QUIC), data_dir),
+                *(_over_frames(url, data_dir) for url in [announced(data_dir, "socket", "")] if url),
+            )
     except TimeoutError:
         raise Unreachable(f"the node did not answer itself within {DOOR_SECONDS:g} s") from None
-    for door, answer in zip(("HTTP", "QUIC"), answers, strict=True):
+    for door, answer in zip(("HTTP", "QUIC", "the unix socket"), answers, strict=False):
         if answer != expected:
             raise Unreachable(f"over {door}, {METHOD} is {answer!r} instead of {expected}: does another node listen?")
 
@@ -98,9 +106,9 @@ async def _over_http(data_dir: Path) -> object:
         raise Unreachable(f"{url} does not answer {METHOD}: {answer[:200]!r}") from None
 
 
-async def _over_quic(data_dir: Path) -> object:
+async def _over_frames(url: str, data_dir: Path) -> object:
     try:
-        connection = await open_connection(find_endpoint(data_dir=data_dir, environ={}), "zvmd", DOOR_SECONDS)
+        connection = await open_endpoint(find_endpoint(url, data_dir=data_dir, environ={}), "zvmd", DOOR_SECONDS)
         try:
             request_id = connection.next_id()
             return (await connection.request(CallMethod(request_id, METHOD, []), request_id, Result)).value
@@ -108,9 +116,9 @@ async def _over_quic(data_dir: Path) -> object:
             await shut(connection)
     except ZvmdError as error:
         kind = next((kind for word, kind in _KINDS.items() if word in f"{error.code} {error.message}"), Unreachable)
-        raise kind(f"the node cannot connect to itself over QUIC: {error.message}") from None
+        raise kind(f"the node cannot connect to itself at {url}: {error.message}") from None
     except OSError as error:
-        raise Unreachable(f"the node cannot connect to itself over QUIC: {error}") from None
+        raise Unreachable(f"the node cannot connect to itself at {url}: {error}") from None
 
 
 _KINDS: dict[str, type[Unreachable | UnusableCertificate | UnusableToken]] = {

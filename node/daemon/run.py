@@ -23,6 +23,7 @@ from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
 from node.indexing.remote import RemoteWriter
+from node.ops.descriptors import raise_file_limit
 from node.ops.jobs import Jobs
 from node.ops.memory import tune_malloc
 from node.ops.notify import Notifier
@@ -44,6 +45,7 @@ async def run_daemon(
     """Run a node until SIGTERM or SIGINT. One of the lines that it prints begins with READY."""
     sys.setswitchinterval(GIL_SWITCH_SECONDS)
     tune_malloc()
+    raise_file_limit()
     gc.freeze()  # objects of imports stay alive; collections that scan them would only stop every thread
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
@@ -83,7 +85,8 @@ async def run_daemon(
         register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
         jobs.start()
         local = f"{parts.https.scheme}://{local_address(servers.http_address)}"
-        announce(opened.data_dir, local_address(servers.quic_address), local, parts.https.announced)
+        more = {**parts.https.announced, **servers.sockets.urls()}
+        announce(opened.data_dir, local_address(servers.quic_address), local, more)
         signals.reload_with(partial(jobs.run_now, CERTIFICATES))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
@@ -135,6 +138,8 @@ def _announce(
 ) -> None:
     if not settings.log.quiet:
         _introduce(settings, opened, say)
+        if urls := servers.sockets.urls():
+            say(f"unix sockets {urls['ipc']} (JSON-RPC) and {urls['socket'].removeprefix('unix://')} (zvmd/1)")
     say(
         f"READY {servers.http_url} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"

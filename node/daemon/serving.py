@@ -1,7 +1,8 @@
-"""Starts and stops the listeners: JSON-RPC over HTTP and the framed protocol over QUIC, on one dispatcher."""
+"""Starts and stops the listeners on one dispatcher: JSON-RPC over HTTP, frames over QUIC, both on unix sockets."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 import threading
@@ -16,6 +17,7 @@ import structlog
 from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.daemon.errors import PortUnavailable
 from node.daemon.https import HttpTls
+from node.daemon.sockets import Sockets, check_sockets, start_sockets
 from node.doors.doors import Doors
 from node.doors.rule import loopback
 from node.gateway.limits import HttpLimits
@@ -47,6 +49,7 @@ class Servers:
     doors: Doors
     gateway: Gateway
     wire: WireListener
+    sockets: Sockets
     https: HttpTls
     tls_directory: Path
     tls: TlsFiles
@@ -81,12 +84,14 @@ class Servers:
 
     def is_full(self) -> bool:
         """Whether one of the listeners has as many connections as it accepts."""
-        return self.gateway.is_full or self.wire.connections >= self.wire.limits.connections_max
+        quic_is_full = self.wire.connections >= self.wire.limits.connections_max
+        return self.gateway.is_full or quic_is_full or self.sockets.is_full
 
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""
         self.wire.close()
-        await self.gateway.close()
+        self.sockets.close()
+        await asyncio.gather(self.gateway.close(), self.sockets.finish())
         self.doors.close()
         self.service.close()
 
@@ -97,7 +102,7 @@ async def start_servers(
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
     Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`,
-    `UnusableTlsFile`.
+    `UnusableTlsFile`, `SocketPathTooLong`, `SocketUnavailable`.
     """
     check_listeners(settings)
     data_dir, now = settings.data_dir, datetime.datetime.now(datetime.UTC)
@@ -109,20 +114,26 @@ async def start_servers(
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
-    wire = await serve_wire(service, udp, tls, doors, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, doors, limits=http_limits(settings), context=context)
+    gateway_limits, quic_limits = http_limits(settings), wire_limits(settings)
+    wire = await serve_wire(service, udp, tls, doors, library, quic_limits)
+    gateway = await serve_http(service, tcp, doors, limits=gateway_limits, context=context)
+    sockets = await start_sockets(settings, service, doors, gateway_limits, quic_limits)
     https.serve(gateway.security)
     http_address = address_text(*gateway.address)
     if public and not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
     return Servers(
-        service, doors, gateway, wire, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address
+        service, doors, gateway, wire, sockets, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address
     )
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library: `InvalidSetting`, `LibraryMissing`."""
+    """Refuse addresses that can never be listened on, and an absent library.
+
+    Raises `InvalidSetting`, `LibraryMissing`, `SocketPathTooLong`.
+    """
     load_library(settings.quic.library)
+    check_sockets(settings)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:

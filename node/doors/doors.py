@@ -209,5 +209,5 @@ class Doors:
             self.end(entry.id)
 
 
-_WITH_SHARES = (Way.QUIC,)
+_WITH_SHARES = (Way.QUIC, Way.SOCKET)
 """Where a share token is a way in. Over HTTP it is a parameter."""

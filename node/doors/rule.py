@@ -252,12 +252,15 @@ def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Ve
     return Verdict(refusal=WRONG_TOKEN) if caller is None else Verdict(caller)
 
 
-def _by_user(rules: GuardRules, visitor: Visitor, _known: Identification) -> Verdict:
-    """A connection to a unix socket, which is for the user that the node runs as, and for root."""
-    if visitor.uid is not None and visitor.uid in (0, rules.uid):
-        return Verdict(LOCAL)
-    message = "this socket is for the user that the node runs as"
-    return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
+def _by_user(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
+    """A connection to a unix socket, which is for the user that the node runs as, and for root.
+
+    They need no token. One that is given all the same counts: a program that has less may be tried with it.
+    """
+    if visitor.uid is None or visitor.uid not in (0, rules.uid):
+        message = "this socket is for the user that the node runs as"
+        return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
+    return _by_token(rules, visitor, known) if visitor.tokens else Verdict(LOCAL)
 
 
 _RULES: dict[Way, Callable[[GuardRules, Visitor, Identification], Verdict]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
@@ -131,6 +132,12 @@ class ClientLink(asyncio.Protocol):
     def is_secure(self) -> bool:
         """Whether the connection is encrypted."""
         return self._security is not None
+
+    @property
+    def peer_socket(self) -> socket.socket:
+        """The socket of the connection, as far as its loop shows it."""
+        found: socket.socket = self._transport.get_extra_info("socket")
+        return found
 
     # -- for the speaker ----------------------------------------------------------------------------
 

@@ -1,39 +1,31 @@
-"""JSON-RPC over a WebSocket with ``eth_subscribe``: new heads, logs, pending transactions, ``syncing``."""
+"""JSON-RPC over a connection that stays, with ``eth_subscribe``: new heads, logs, receipts, pending transactions."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import msgspec
 
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
-from node.rpc.call_fields import addresses_of, topics_of
+from node.gateway.kinds import Pages, pages_of, plain
 from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy, RateExceeded, error_object
-from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import SMALL_BYTES, Holding
-from node.rpc.methods.eth_logs import sealed_ref
 from node.rpc.methods.sessions import watch_params
-from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.service import RpcService
-from node.rpc.streams import head_stream, log_stream
 from node.rpc.work import ConnectedClient, ConnectionMethods
-from storage.blocks.logs import FoundLog
 
-Item = TypeVar("Item")
 Begun = bytes | Coroutine[Any, Any, bytes | None]
 """An answer, or what makes it."""
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
-NO_END = 2**64
-"""Above every block's number."""
 _sent: ContextVar[asyncio.Event] = ContextVar("_sent")
 """Set once the answer to the message that a coroutine answers was sent: nothing of its subscriptions comes before."""
 
@@ -48,7 +40,7 @@ class Channel(Protocol):
         """Send when the peer has taken everything before it, and return when it has taken this, or is gone."""
 
 
-class WebSocketSession:
+class RpcConnection:
     """The requests and subscriptions of one connection."""
 
     def __init__(
@@ -142,12 +134,13 @@ class WebSocketSession:
 
     def _subscribe(self, params: Any) -> str:
         kind, *options = _named("eth_subscribe", params)
-        return self._subscribed(self._pages(kind, options[0] if options else None), "eth_subscription")
+        pages = pages_of(self._service, kind, options[0] if options else None)
+        return self._subscribed(pages, "eth_subscription")
 
     def _watch(self, params: Any) -> str:
         ref, cursor = watch_params(params)
         sessions = self._service.context.need_sessions()
-        return self._subscribed(sessions.watch(ref, cursor), "zvmd_session_event")
+        return self._subscribed(plain(sessions.watch(ref, cursor)), "zvmd_session_event")
 
     def _unsubscribe(self, method: str, params: Any) -> bool:
         task = self._subscriptions.pop(_named(method, params)[0], None)
@@ -155,7 +148,7 @@ class WebSocketSession:
             task.cancel()
         return task is not None
 
-    def _subscribed(self, pages: AsyncIterator[list[Any]], method: str) -> str:
+    def _subscribed(self, pages: Pages, method: str) -> str:
         """Start a subscription whose items are sent as notifications of ``method``; returns its id."""
         limit = self._service.context.limits.subscriptions_max
         if len(self._subscriptions) >= limit:
@@ -164,39 +157,14 @@ class WebSocketSession:
         self._subscriptions[name] = asyncio.create_task(self._stream(name, pages, method, _sent.get()))
         return name
 
-    def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
-        backend, readers = self._service.backend, self._service.readers
-        if kind == "newHeads":
-            return _map(head_stream(backend, readers, None), header_object)
-        if kind == "newPendingTransactions":
-            return self._transactions(options)
-        if kind == "syncing":
-            return _nothing()
-        if kind != "logs":
-            there = "newHeads, logs, newPendingTransactions, syncing"
-            raise InvalidParams(f"no subscription {shown(kind)}; there are {there}")
-        given = json_object({} if options is None else options)
-        addresses, topics = addresses_of(given.get("address")), topics_of(given.get("topics") or [])
-        first, last = _bound(given.get("fromBlock"), 0), _bound(given.get("toBlock"), NO_END)
-        if first > last:
-            raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
-        logs = log_stream(backend, readers, addresses, topics, None)
-        return _map(_between(logs, first, last), log_object)
-
-    def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
-        """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
-        arrivals = self._service.backend.arrivals()
-        if options is not None and boolean(options):
-            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
-        return _map(arrivals, lambda item: data(item.transaction.hash))
-
-    async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
+    async def _stream(self, name: str, pages: Pages, method: str, sent: asyncio.Event) -> None:
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
                     await sent.wait()
-                    for item in page:
-                        await self._notify(method, {"subscription": name, "result": item})
+                    for note in page:
+                        params = {"subscription": name, "result": note.result}
+                        await self._notify(method, params if note.cursor is None else params | {"cursor": note.cursor})
         except ZvmdError as error:
             await sent.wait()
             await self._notify(method, {"subscription": name, "error": error_object(error)})
@@ -212,25 +180,3 @@ def _named(method: str, params: Any) -> list[Any]:
     if not isinstance(params, list) or not 1 <= len(params) <= 2 or not isinstance(params[0], str):
         raise InvalidParams(f"{method} takes a list beginning with a string")
     return params
-
-
-async def _nothing() -> AsyncIterator[list[Any]]:
-    """The subscription to ``syncing``: a chain of one node is never behind, so it never reports anything."""
-    await asyncio.Event().wait()
-    yield []
-
-
-def _bound(value: Any, default: int) -> int:
-    """One end of a subscription's range of blocks. As in geth, only new logs are sent, and only of these blocks."""
-    number = None if value is None else sealed_ref(block_ref(value)).number
-    return default if number is None else number
-
-
-async def _between(pages: AsyncIterator[list[FoundLog]], first: int, last: int) -> AsyncIterator[list[FoundLog]]:
-    async for page in pages:
-        yield [entry for entry in page if first <= entry.block_number <= last]
-
-
-async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:
-    async for page in pages:
-        yield [form(item) for item in page]

@@ -20,7 +20,7 @@ from node.gateway.answers import HttpRefusal
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.routes import Plan
-from node.gateway.subscriptions import WebSocketSession
+from node.gateway.subscriptions import RpcConnection
 from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
@@ -90,7 +90,7 @@ class WebSocketLine:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._session = WebSocketSession(service, self, caller, unsent_max, self._answered)
+        self._session = RpcConnection(service, self, caller, unsent_max, self._answered)
         self._holding = service.held.holding()
         """The bytes of a message that has not arrived completely."""
         self._received = bytearray()

@@ -6,7 +6,7 @@ _FORKING = "a node cannot fork another chain; begin one with its genesis: zvmd s
 _MINING = "blocks are not mined; evm_mine seals one"
 _PEERS = "there are no peers; zvmd_status shows the state of the node"
 _STATE_FILES = "the chain is on disk at all times: zvmd backup DIR copies it; evm_snapshot keeps a state to return to"
-_SUBSCRIBING = "subscriptions need a connection that stays: WebSocket on /ws, or zvmd events over QUIC"
+_SUBSCRIBING = "subscriptions need a connection that stays: WebSocket on /ws, the unix socket zvmd.ipc, or zvmd events"
 _UNLOCKING = "dev accounts need no unlocking; others send with eth_sendRawTransaction"
 
 INSTEAD: dict[str, str] = {

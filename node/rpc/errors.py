@@ -7,6 +7,7 @@ ZvmdError
 ├── MethodNotFound         rpc.method             -32601
 ├── NotPermitted           rpc.not_permitted      -32601
 │   └── MissingScope       rpc.scope              -32601
+├── IpcUserRefused         ipc.user               -32001
 ├── InternalError          rpc.internal           -32603
 ├── Untraceable            rpc.untraceable        -32000
 ├── UnknownTransaction     rpc.unknown_tx         -32000
@@ -80,6 +81,14 @@ class MissingScope(NotPermitted):
 
     code = "rpc.scope"
     hint = "use a token that has this scope"
+
+
+class IpcUserRefused(ZvmdError):
+    """A unix socket is for the user that the node runs as, and for root."""
+
+    code = "ipc.user"
+    rpc_code = -32001
+    hint = "connect as that user, or over HTTP or QUIC with a token"
 
 
 class InternalError(ZvmdError):

@@ -25,9 +25,11 @@ from node.rpc.streams import head_stream, log_stream
 from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
+from node.wire.limits import WireLimits
 from storage.blocks.logs import FoundLog, LogQuery
 from vm.interruption import checkpoint
 from zvmd.frames import (
+    PROTOCOL_VERSION,
     CallContract,
     CallMethod,
     CallOutcome,
@@ -49,11 +51,24 @@ from zvmd.frames import (
     SubscriptionEnded,
     TransactionEvent,
     Unsubscribe,
+    Welcome,
     encode_frame,
 )
 
 PAGE_LOGS_MAX = 10_000
 """Most logs in one page."""
+
+
+def welcome_of(service: RpcService, limits: WireLimits) -> Welcome:
+    """The answer to a valid Hello."""
+    backend = service.backend
+    return Welcome(
+        PROTOCOL_VERSION,
+        backend.config.chain_id,
+        backend.client_version,
+        limits.request_frame_max_bytes,
+        limits.in_flight_max,
+    )
 
 
 class Peer(Protocol):

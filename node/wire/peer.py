@@ -14,7 +14,6 @@ from chain.errors import ZvmdError
 from node.doors.doors import Stay
 from node.doors.visitor import Verdict
 from node.rpc.caller import Caller
-from node.rpc.errors import RateExceeded
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
@@ -23,7 +22,7 @@ from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, T
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
-from node.wire.rights import check_rights
+from node.wire.rights import admit
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -315,11 +314,8 @@ class WirePeer:
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        caller = self._state.caller
         try:
-            check_rights(event.request, caller)
-            if caller.rate is not None and (wait_s := caller.rate.take(1)):
-                raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
+            admit(event.request, self._state.caller)
         except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
@@ -343,7 +339,8 @@ class WirePeer:
             self._end()
 
     def _hello_expired(self) -> None:
-        for event in self._state.expire(self._loop.time()):
+        now = max(self._loop.time(), self._state.hello_deadline)  # uvloop's timers may be a millisecond early
+        for event in self._state.expire(now):
             self._handle(event)
 
     def _stop(self, stream_id: int, error: WireError) -> None:

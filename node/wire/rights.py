@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from node.rpc.caller import Caller
+from node.rpc.errors import RateExceeded
 from node.rpc.registry import Scope, find_method
 from node.sessions.commands import BY_METHOD, ArgumentKind, Command
 from node.sessions.rights import Right
@@ -32,6 +33,13 @@ SCOPES: Final[dict[type[Request], Scope]] = {
     DeployContract: Scope.SEND,
 }
 """By kind of request. Subscribing to a session needs `Scope.DEBUG`, every other subscription `Scope.READ`."""
+
+
+def admit(request: Request, caller: Caller) -> None:
+    """Count the request against the caller's rate. Raises `RateExceeded` and what `check_rights` raises."""
+    check_rights(request, caller)
+    if caller.rate is not None and (wait_s := caller.rate.take(1)):
+        raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
 
 
 def check_rights(request: Request, caller: Caller) -> None:

@@ -17,12 +17,12 @@ from node.doors.rates import Rate, network_of
 from node.doors.visitor import Verdict, Visitor, Way
 from node.rpc.service import RpcService
 from node.wire.admission import Places
-from node.wire.answers import Answerer
+from node.wire.answers import Answerer, welcome_of
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
-from zvmd.frames import PROTOCOL_VERSION, Welcome
+from zvmd.frames import Welcome
 
 _log = structlog.get_logger("wire")
 
@@ -79,15 +79,7 @@ class WireListener(asyncio.DatagramProtocol):
 
     def welcome(self) -> Welcome:
         """The answer to a valid Hello."""
-        backend = self._service.backend
-        limits = self.limits
-        return Welcome(
-            PROTOCOL_VERSION,
-            backend.config.chain_id,
-            backend.client_version,
-            limits.request_frame_max_bytes,
-            limits.in_flight_max,
-        )
+        return welcome_of(self._service, self.limits)
 
     def enter(self, address: str, token: bytes) -> Verdict:
         """Who comes in with a token; one that is not ASCII is wrong."""

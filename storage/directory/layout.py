@@ -14,6 +14,8 @@
   suspect       there if the state store was seen damaged: the next start does not trust it
   panic         there if a sync or write failed: the next start does not trust what the system has cached
   ballast       space kept back, so that a full disk still lets a checkpoint finish
+  zvmd.ipc      the node's unix sockets while it runs: JSON-RPC,
+  zvmd.sock     and zvmd/1
   tls/          the certificate of the QUIC listener; the node's, not a store's
   verifying/    a state store made of an export to prove it; removed by who made it, or by the next
   migrating-*/  a state store of another engine, being made; replaced/ the one whose place it took (swap.py)
@@ -39,6 +41,8 @@ QUARANTINE = "quarantine"
 BALLAST = diskspace.BALLAST
 VERIFYING = "verifying"
 TLS = "tls"
+IPC = "zvmd.ipc"
+SOCKET = "zvmd.sock"
 REPLACED = "replaced"
 
 DATA = (WAL, STATE, INDEX, SESSIONS)

@@ -1,4 +1,4 @@
-// Unmodified ethers: deploys an ERC-20, uses it, prints what it saw as JSON. node erc20.mjs ETHERS URL SECRET < contract
+// Unmodified ethers: deploys an ERC-20, uses it, prints what it saw as JSON. node erc20.mjs ETHERS URL-OR-SOCKET SECRET < contract
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -7,7 +7,10 @@ const ethers = createRequire(`${ethersFolder}/`)("ethers");
 const { abi, bytecode } = JSON.parse(readFileSync(0, "utf8"));
 
 // without its cache: it would repeat a nonce it read less than 250 ms ago, and blocks here come faster
-const provider = new ethers.JsonRpcProvider(url, undefined, { pollingInterval: 50, cacheTimeout: -1 });
+const options = { pollingInterval: 50, cacheTimeout: -1 };
+const provider = url.startsWith("/")
+  ? new ethers.IpcSocketProvider(url, undefined, options)
+  : new ethers.JsonRpcProvider(url, undefined, options);
 const wallet = new ethers.Wallet(secret, provider);
 const friend = "0x" + "e7".repeat(20);
 

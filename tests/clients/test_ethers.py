@@ -13,10 +13,15 @@ SCRIPT = Path(__file__).with_name("erc20.mjs")
 
 
 def test_ethers_deploys_and_uses_an_erc20(node: Node, node_modules: Path) -> None:
+    used_by_ethers(node.http_url, node_modules)
+
+
+def used_by_ethers(url: str, node_modules: Path) -> None:
+    """Deploy and use the token, over HTTP or on a unix socket."""
     contract = published("ERC20PresetFixedSupply")
     secret = "0x" + dev_account(3).key.hex().removeprefix("0x")
     result = subprocess.run(
-        ["node", str(SCRIPT), str(node_modules), node.http_url, secret],
+        ["node", str(SCRIPT), str(node_modules), url, secret],
         input=json.dumps({"abi": contract.abi, "bytecode": contract.bytecode}),
         capture_output=True,
         text=True,

@@ -33,8 +33,11 @@ SETTING = re.compile(r"\b(" + "|".join(SECTIONS) + r")\.([a-z_0-9]+)\b")
 SLUG = re.compile(r'^    code = "([a-z_0-9.]+)"', re.MULTILINE)
 SLUGS = {slug for path in REPO.glob("*/**/*.py") for slug in SLUG.findall(path.read_text())}
 """Names of errors look like those of settings."""
-NO_METHODS = {"zvmd_session_event", "anvil_setMinGasPrice", "debug_ir", "eth_simulateV1", "eth_baseFee"}
-"""A notification's name; what the pages say does not exist; what a worked example adds."""
+NO_METHODS = {
+    "zvmd_session_event", "eth_subscription", "eth_subscribe", "anvil_setMinGasPrice", "debug_ir", "eth_simulateV1",
+    "eth_baseFee",
+}  # fmt: skip
+"""Notifications' names and a method of connections; what the pages say does not exist; what a worked example adds."""
 
 
 @cache

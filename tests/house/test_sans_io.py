@@ -21,6 +21,7 @@ PURE = (
     "node/gateway/answers.py",
     "node/doors/rule.py",
     "node/gateway/http1.py",
+    "node/gateway/json_stream.py",
     "node/gateway/routes.py",
     "zvmd/frames.py",
 )

@@ -22,7 +22,7 @@ from node.gateway.exchange import HttpExchange
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.listener import Gateway
-from node.gateway.subscriptions import WebSocketSession
+from node.gateway.subscriptions import RpcConnection
 from node.gateway.websocket import FrameAllowance, WebSocketLine
 from node.rpc.limits import RpcLimits
 from node.rpc.rights import EVERYTHING
@@ -299,7 +299,7 @@ def test_nothing_is_held_for_a_message_whose_peer_goes_before_it_is_looked_at() 
     """A task that is cancelled before its first step does not run its ``finally``."""
 
     async def work(gateway: Gateway, service: RpcService) -> None:
-        session = WebSocketSession(service, Nobody(), EVERYTHING, 10**9, lambda: None)
+        session = RpcConnection(service, Nobody(), EVERYTHING, 10**9, lambda: None)
         session.receive(CALL.ljust(90_000))
         assert service.held.bound()[0] == 90_000
         session.close()
@@ -331,7 +331,7 @@ def test_a_connection_leaves_nothing_that_only_the_garbage_collector_finds(over:
                 assert len((await peer.frame()).data) > 6_000_000
                 peer.writer.transport.abort()
             await until(lambda: not len(gateway.connections))
-            kinds = (ClientLink, HttpExchange, WebSocketLine, WebSocketSession)
+            kinds = (ClientLink, HttpExchange, WebSocketLine, RpcConnection)
             await until(lambda: not [one for one in gc.get_objects() if isinstance(one, kinds)])
         finally:
             gc.enable()

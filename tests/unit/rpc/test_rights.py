@@ -11,7 +11,7 @@ import pytest
 
 from node.doors.rule import GuardRules, Identification, judge
 from node.doors.visitor import Visitor
-from node.gateway.subscriptions import WebSocketSession
+from node.gateway.subscriptions import RpcConnection
 from node.rpc import registry
 from node.rpc.caller import GUEST, NODE, OWNER, Caller
 from node.rpc.errors import NotPermitted
@@ -53,7 +53,7 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = WebSocketSession(None, Heard(), GUEST, 0, lambda: None).methods  # type: ignore[arg-type]
+    of_connections = RpcConnection(None, Heard(), GUEST, 0, lambda: None).methods  # type: ignore[arg-type]
     return sorted({*method_names(), *of_connections})
 
 
@@ -79,7 +79,7 @@ class Heard:
 def answers(caller: Caller, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
         service, channel = rpc_service(MemoryBackend()), Heard()
-        session = WebSocketSession(service, channel, caller, 10**9, lambda: None)
+        session = RpcConnection(service, channel, caller, 10**9, lambda: None)
         try:
             if websocket:
                 session.receive(body(*calls))
