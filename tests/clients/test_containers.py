@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node.auth.tls import load_or_create_certificate
 from tests.daemon import Daemon, clean_environment
 from tests.paths import REPO
 from zvmd.errors import ZvmdError
@@ -20,14 +23,22 @@ from zvmd.http import HttpClient
 HOST_ADDRESS, CONTAINER_ADDRESS = "198.18.77.1", "198.18.77.2"
 """Of the range for tests of networks (RFC 2544)."""
 CLIENT = """
-import http.client, json, sys
+import http.client, json, ssl, sys
 answers = []
+context = ssl.create_default_context(cafile=sys.argv[3]) if sys.argv[3:] else None
 for host, headers, method in json.load(sys.stdin):
-    connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=30)
+    if context is None:
+        connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=30)
+    else:
+        connection = http.client.HTTPSConnection(sys.argv[1], int(sys.argv[2]), timeout=30, context=context)
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": []})
     sent = {"Host": f"{host}:{sys.argv[2]}", "Content-Type": "application/json"} | headers
-    connection.request("POST", "/", body, sent)
-    answer = connection.getresponse()
+    try:
+        connection.request("POST", "/", body, sent)
+        answer = connection.getresponse()
+    except ssl.SSLError as error:
+        answers.append((0, str(error)))
+        continue
     answers.append((answer.status, json.loads(answer.read())))
 print(json.dumps(answers))
 """
@@ -70,9 +81,12 @@ def open_node(container: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         daemon.close()
 
 
-def calls(container: str, daemon: Daemon, *wanted: tuple[str, dict[str, str], str]) -> list[tuple[int, Any]]:
-    """Status and answer of calls from the container, each (Host, headers, method)."""
+def calls(
+    container: str, daemon: Daemon, *wanted: tuple[str, dict[str, str], str], authority: Path | None = None
+) -> list[tuple[int, Any]]:
+    """Status and answer of calls from the container, each (Host, headers, method); over TLS with an ``authority``."""
     command = ["ip", "netns", "exec", container, sys.executable, "-c", CLIENT, HOST_ADDRESS, str(daemon.http_port)]
+    command += [str(authority)] if authority is not None else []
     done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [(status, answer) for status, answer in json.loads(done.stdout)]
@@ -142,3 +156,63 @@ def test_the_command_line_from_another_address(open_node: Daemon, container: str
         next(HttpClient(url).watch(1))
     with pytest.raises(ZvmdError, match="session"):
         next(HttpClient(url, token).watch(1))
+
+
+SECRET = "legal winner thank year wave sausage worth useful legal winner thank yellow"
+
+
+@pytest.fixture(scope="module")
+def closed_node(container: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """The recipe of docs/containers.md: every address, TLS, a chain whose keys nobody knows."""
+    settings = {"ZVMD_NODE__MNEMONIC": SECRET, "ZVMD_HTTP__TLS": "auto", "ZVMD_HTTP__HOSTS": "node,<local>"}
+    place = tmp_path_factory.mktemp("closed")
+    daemon = Daemon(place / "data", "--http-host", "0.0.0.0", environment=settings)
+    daemon.start()
+    try:
+        yield daemon
+        assert daemon.stop() == 0, daemon.log()
+    finally:
+        daemon.close()
+
+
+def test_another_machine_calls_over_tls_with_a_token(container: str, closed_node: Daemon, tmp_path: Path) -> None:
+    """The client has a copy of the authority's certificate, and checks the address it called against the node's."""
+    authority = Path(shutil.copy(closed_node.data_dir / "tls" / "authority.pem", tmp_path))
+    right = {"Authorization": f"Bearer {(closed_node.data_dir / 'token').read_text().strip()}"}
+    wrong = {"Authorization": "Bearer " + "00" * 32}
+    names = (HOST_ADDRESS, "node", "localhost")
+    wanted = [(name, headers, "zvmd_status") for name in names for headers in (right, {}, wrong)]
+    answers = calls(container, closed_node, *wanted, authority=authority)
+    assert [status for status, _ in answers] == [200, 401, 401] * len(names)
+    assert answers[0][1]["result"]["chainId"] == 31_337
+    assert [answer["error"]["data"]["code"] for _, answer in answers[1:3]] == ["http.token_required", "http.token"]
+    ((status, plain),) = calls(container, closed_node, ("node", right, "eth_chainId"))
+    assert (status, plain["error"]["data"]["code"]) == (400, "http.tls")
+
+
+def test_another_machine_does_not_trust_another_authority(
+    container: str, closed_node: Daemon, tmp_path: Path
+) -> None:
+    other = load_or_create_certificate(tmp_path / "other", datetime.datetime.now(datetime.UTC)).authority
+    ((status, told),) = calls(container, closed_node, ("node", {}, "eth_chainId"), authority=other)
+    assert status == 0
+    assert "CERTIFICATE_VERIFY_FAILED" in told
+
+
+def test_the_command_line_on_another_machine(container: str, closed_node: Daemon, tmp_path: Path) -> None:
+    authority = Path(shutil.copy(closed_node.data_dir / "tls" / "authority.pem", tmp_path))
+    token = (closed_node.data_dir / "token").read_text().strip()
+    url = f"https://{HOST_ADDRESS}:{closed_node.http_port}"
+
+    def zvmd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["ip", "netns", "exec", container, sys.executable, "-m", "node.cli.main", *arguments, "--url", url]
+        settings = clean_environment() | {"PYTHONPATH": str(REPO), "HOME": str(tmp_path)} | environment
+        return subprocess.run(
+            command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    trusting = ("--certificate", str(authority))
+    assert "error[client.certificate]" in zvmd("rpc", "eth_chainId", ZVMD_TOKEN=token).stderr
+    assert "error[http.token_required]" in zvmd("rpc", "eth_chainId", *trusting).stderr
+    assert zvmd("rpc", "eth_chainId", *trusting, ZVMD_TOKEN=token).stdout == "0x7a69\n"
+    assert zvmd("status", ZVMD_CERTIFICATE=str(authority), ZVMD_TOKEN=token).returncode == 0
