@@ -17,7 +17,7 @@ import structlog
 from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
-from node.daemon.https import HttpTls
+from node.daemon.https import HttpTls, check_https
 from node.doors.doors import Doors
 from node.doors.rule import GuardRules, loopback
 from node.gateway.limits import HttpLimits
@@ -125,8 +125,12 @@ def doors_of(settings: Settings, service: RpcService, public: bool) -> Doors:
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library: `InvalidSetting`, `LibraryMissing`."""
+    """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
+
+    Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`.
+    """
     load_library(settings.quic.library)
+    check_https(settings.http)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:

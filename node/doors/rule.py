@@ -11,7 +11,7 @@ the node's own origin, and no proxy says that it forwarded the request. The Host
 on this machine also connects from 127.0.0.1.
 
 A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
-belongs to one: whoever forwards its port can make any request look like one of this machine.
+belongs to one: a proxy that forwards its port can make any request look like one of this machine.
 
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 

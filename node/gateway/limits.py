@@ -19,7 +19,7 @@ class HttpLimits:
     """How often connections are compared with their deadlines."""
     tls_handshake_s: float = 10.0
     tls_handshake_bytes_max: int = 64 * 1024
-    """Sent by the peer; its certificates are the most of it."""
+    """Sent by the peer, its certificates included."""
     tls_handshakes_per_turn: int = 4
     """Steps of handshakes in one turn of the event loop."""
     tls_records_per_turn: int = 32

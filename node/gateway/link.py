@@ -54,7 +54,7 @@ class Security:
 
     def __init__(self, context: ssl.SSLContext, turns: HandshakeTurns, date: DateLine) -> None:
         self.context = context
-        """Of handshakes that begin from now on."""
+        """What handshakes use that begin from now on."""
         self.turns = turns
         self.date = date
         self.completed = 0
@@ -372,7 +372,7 @@ class ClientLink(asyncio.Protocol):
         self._part()
 
     def _refuse_plain(self, data: bytes) -> None:
-        """Tell a client that spoke HTTP without TLS; others, which would not understand it, are told nothing."""
+        """Answer a client that spoke HTTP without TLS. Others would not understand it."""
         assert self._security is not None
         if not data[:1].isupper():  # no HTTP method
             self._security.count(failed=1)

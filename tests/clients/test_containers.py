@@ -6,9 +6,12 @@ import datetime
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +85,15 @@ def open_node(container: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def calls(
-    container: str, daemon: Daemon, *wanted: tuple[str, dict[str, str], str], authority: Path | None = None
+    container: str,
+    daemon: Daemon,
+    *wanted: tuple[str, dict[str, str], str],
+    authority: Path | None = None,
+    port: int = 0,
 ) -> list[tuple[int, Any]]:
     """Status and answer of calls from the container, each (Host, headers, method); over TLS with an ``authority``."""
-    command = ["ip", "netns", "exec", container, sys.executable, "-c", CLIENT, HOST_ADDRESS, str(daemon.http_port)]
+    place = (HOST_ADDRESS, str(port or daemon.http_port))
+    command = ["ip", "netns", "exec", container, sys.executable, "-c", CLIENT, *place]
     command += [str(authority)] if authority is not None else []
     done = subprocess.run(command, input=json.dumps(wanted), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -188,6 +196,46 @@ def test_another_machine_calls_over_tls_with_a_token(container: str, closed_node
     assert [answer["error"]["data"]["code"] for _, answer in answers[1:3]] == ["http.token_required", "http.token"]
     ((status, plain),) = calls(container, closed_node, ("node", right, "eth_chainId"))
     assert (status, plain["error"]["data"]["code"]) == (400, "http.tls")
+
+
+def test_a_published_port_does_not_make_a_caller_local(container: str, closed_node: Daemon, tmp_path: Path) -> None:
+    """What forwards it connects from 127.0.0.1, as Docker's proxy, rootless containers and SSH do."""
+    authority = Path(shutil.copy(closed_node.data_dir / "tls" / "authority.pem", tmp_path))
+    right = {"Authorization": f"Bearer {(closed_node.data_dir / 'token').read_text().strip()}"}
+    with forwarding(closed_node.http_port) as port:
+        wanted = [(name, headers, "zvmd_status") for name in ("localhost", "127.0.0.1") for headers in ({}, right)]
+        answers = calls(container, closed_node, *wanted, authority=authority, port=port)
+    assert [status for status, _ in answers] == [401, 200, 401, 200]
+    assert answers[0][1]["error"]["data"]["code"] == "http.token_required"
+
+
+@contextmanager
+def forwarding(port: int) -> Iterator[int]:
+    """A port of this machine whose connections are passed on to one of 127.0.0.1, each both ways."""
+
+    def passed(connection: socket.socket) -> None:
+        with connection, socket.create_connection(("127.0.0.1", port)) as onward:
+            back = threading.Thread(target=copied, args=(onward, connection))
+            back.start()
+            copied(connection, onward)
+            back.join()
+
+    def copied(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def accepted() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=passed, args=(listener.accept()[0],), daemon=True).start()
+
+    with socket.create_server((HOST_ADDRESS, 0)) as listener:
+        threading.Thread(target=accepted, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_another_machine_does_not_trust_another_authority(
