@@ -11,13 +11,15 @@ from typing import Any, Protocol
 import structlog
 
 from chain.errors import ZvmdError
+from node.doors.doors import Stay
 from node.doors.visitor import Verdict
 from node.rpc.caller import Caller
+from node.rpc.errors import RateExceeded
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ConnectionState, ServerConnection
-from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError
+from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, TooManyConnections, WireError, WrongToken
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
@@ -40,6 +42,9 @@ class Listener(Protocol):
 
     def enter(self, address: str, token: bytes) -> Verdict:
         """Who comes in with a token."""
+
+    def stay(self, end: Callable[[], None]) -> Stay:
+        """A connection has come; ``end`` closes it at once."""
 
     def welcome(self) -> Welcome: ...
 
@@ -83,6 +88,7 @@ class WirePeer:
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
         self._state = ServerConnection(listener.limits, partial(listener.enter, address), self._loop.time())
+        self._stay = listener.stay(self._ended_by_owner)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
         self._handlers = _handlers(listener.library.events)
@@ -252,6 +258,9 @@ class WirePeer:
         """Close, to give the place to a newcomer."""
         self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
 
+    def _ended_by_owner(self) -> None:
+        self._guarded(self._refuse, 1, WrongToken("the token was revoked or has expired"))
+
     def _stream_data(self, event: Any) -> None:
         for happened in self._state.receive(event.stream_id, event.data, event.end_stream, self._loop.time()):
             self._handle(happened)
@@ -278,6 +287,10 @@ class WirePeer:
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
+            if self._stay.use(self.caller) is not None:
+                self._state.ended()
+                self._refuse(event.stream_id, TooManyConnections("this token has as many connections as it may have"))
+                return
             self._listener.greeted(self)
             self.write(event.stream_id, encode_frame(self._listener.welcome()))
         elif isinstance(event, StreamEnded):
@@ -302,8 +315,11 @@ class WirePeer:
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
+        caller = self._state.caller
         try:
-            check_rights(event.request, self._state.caller)
+            check_rights(event.request, caller)
+            if caller.rate is not None and (wait_s := caller.rate.take(1)):
+                raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
         except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
@@ -342,6 +358,7 @@ class WirePeer:
             return
         self._gone = True
         self.client.leave()
+        self._stay.over()
         self._state.ended()
         self._hello_timer.cancel()
         self._out.clear()

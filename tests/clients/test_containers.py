@@ -193,7 +193,7 @@ def test_another_machine_calls_over_tls_with_a_token(container: str, closed_node
     answers = calls(container, closed_node, *wanted, authority=authority)
     assert [status for status, _ in answers] == [200, 401, 401] * len(names)
     assert answers[0][1]["result"]["chainId"] == 31_337
-    assert [answer["error"]["data"]["code"] for _, answer in answers[1:3]] == ["http.token_required", "http.token"]
+    assert [answer["error"]["data"]["code"] for _, answer in answers[1:3]] == ["http.token_needed", "http.token"]
     ((status, plain),) = calls(container, closed_node, ("node", right, "eth_chainId"))
     assert (status, plain["error"]["data"]["code"]) == (400, "http.tls")
 
@@ -206,7 +206,7 @@ def test_a_published_port_does_not_make_a_caller_local(container: str, closed_no
         wanted = [(name, headers, "zvmd_status") for name in ("localhost", "127.0.0.1") for headers in ({}, right)]
         answers = calls(container, closed_node, *wanted, authority=authority, port=port)
     assert [status for status, _ in answers] == [401, 200, 401, 200]
-    assert answers[0][1]["error"]["data"]["code"] == "http.token_required"
+    assert answers[0][1]["error"]["data"]["code"] == "http.token_needed"
 
 
 @contextmanager
@@ -259,8 +259,8 @@ def test_the_command_line_on_another_machine(container: str, closed_node: Daemon
             command, env=settings, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
         )
 
-    trusting = ("--certificate", str(authority))
+    trusting = ("--authority", str(authority))
     assert "error[client.certificate]" in zvmd("rpc", "eth_chainId", ZVMD_TOKEN=token).stderr
-    assert "error[http.token_required]" in zvmd("rpc", "eth_chainId", *trusting).stderr
+    assert "error[http.token_needed]" in zvmd("rpc", "eth_chainId", *trusting).stderr
     assert zvmd("rpc", "eth_chainId", *trusting, ZVMD_TOKEN=token).stdout == "0x7a69\n"
     assert zvmd("status", ZVMD_CERTIFICATE=str(authority), ZVMD_TOKEN=token).returncode == 0
