@@ -8,8 +8,8 @@ import fcntl
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ INTERNAL = "*.internal"
 CONTAINER_HOSTS = ("host.docker.internal", "host.containers.internal")
 """Names by which containers reach the machine they run on, with Docker and with Podman."""
 INTERFACES_MAX = 64
+_INTERFACES_6, _OF_LINK = Path("/proc/net/if_inet6"), "20"
+"""A line an address: in hex, its interface, prefix length, scope; and the scope of addresses of one link."""
 _GET_INTERFACES = 0x8912
 """SIOCGIFCONF (netdevice(7)): the IPv4 addresses of all interfaces. A list over netlink is not open to services."""
 _INTERFACE = struct.Struct("16s4x4s16x")
@@ -219,13 +221,26 @@ def _addresses(settings: HttpSettings) -> Iterator[str]:
             yield host.name
 
 
-def addresses_of_machine(control: Callable[..., Any] = fcntl.ioctl) -> list[str]:
-    """The IPv4 addresses of this machine's interfaces, as far as the system tells."""
+def addresses_of_machine() -> list[str]:
+    """The addresses of this machine's interfaces, as far as the system tells, without those of a link only."""
+    return [*_addresses_4(), *_addresses_6()]
+
+
+def _addresses_6() -> list[str]:
+    try:
+        lines = _INTERFACES_6.read_text("ascii").splitlines()
+    except (OSError, ValueError):
+        return []
+    rows = [line.split() for line in lines[:INTERFACES_MAX]]
+    return [str(IPv6Address(bytes.fromhex(row[0]))) for row in rows if row[3] != _OF_LINK]
+
+
+def _addresses_4() -> list[str]:
     buffer = array.array("B", bytes(_INTERFACE.size * INTERFACES_MAX))
     place, length = buffer.buffer_info()
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            answer = control(any_socket, _GET_INTERFACES, struct.pack("iP", length, place))
+            answer = fcntl.ioctl(any_socket, _GET_INTERFACES, struct.pack("iP", length, place))
     except OSError:
         return []
     filled = memoryview(buffer)[: struct.unpack("iP", answer)[0]]
