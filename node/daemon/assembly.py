@@ -119,19 +119,12 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         audit=audit,
         audits_development=not opened.public,
         status_parts={
-            "vm": opened.machine.status,
-            "disk": opened.space.status,
-            "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
-            "devContracts": lambda: contract_names(opened.genesis.alloc),
-            "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
+            **_status_of(settings, opened),
             "sessions": sessions.status,
-            "memory": resident_bytes,
             "readers": readers.status,
             "briefReads": brief.status,
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
-            "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
-            "sockets": partial(sockets_there, socket_paths(settings)),
             "tls": https.status,
             "doors": doors.status,
             "audit": audit.status,
@@ -142,6 +135,20 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     )
     service = RpcService(context, readers, brief, held)
     return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts, https)
+
+
+def _status_of(settings: Settings, opened: OpenedChain) -> dict[str, Callable[[], Any]]:
+    """Parts of ``zvmd_status`` about what was there before serving began."""
+    return {
+        "vm": opened.machine.status,
+        "disk": opened.space.status,
+        "stateStore": lambda: {"engine": opened.store.kv.engine_name, "setting": settings.storage.engine},
+        "devContracts": lambda: contract_names(opened.genesis.alloc),
+        "devGenesis": lambda: version_status(opened.genesis) if is_of_dev(settings) else None,
+        "memory": resident_bytes,
+        "quic": partial(dict, library=settings.quic.library, version=library_version(settings.quic.library)),
+        "sockets": partial(sockets_there, socket_paths(settings)),
+    }
 
 
 def _doors(settings: Settings, opened: OpenedChain, sessions: SessionService, audit: AuditLog) -> Doors:
