@@ -16,7 +16,7 @@ import structlog
 
 from node.auth.certificate import TlsFiles, Wanted, usable_certificate
 from node.daemon.errors import PortUnavailable
-from node.daemon.https import HttpTls
+from node.daemon.https import HttpTls, check_https
 from node.daemon.sockets import Sockets, check_sockets, start_sockets
 from node.doors.doors import Doors
 from node.doors.rule import loopback
@@ -128,11 +128,12 @@ async def start_servers(
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library.
+    """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
 
-    Raises `InvalidSetting`, `LibraryMissing`, `SocketPathTooLong`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`, `SocketPathTooLong`.
     """
     load_library(settings.quic.library)
+    check_https(settings.http)
     check_sockets(settings)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")

@@ -11,7 +11,7 @@ the node's own origin, and no proxy says that it forwarded the request. The Host
 on this machine also connects from 127.0.0.1.
 
 A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
-belongs to one: whoever forwards its port can make any request look like one of this machine.
+belongs to one: a proxy that forwards its port can make any request look like one of this machine.
 
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
@@ -57,8 +57,8 @@ WRONG_TOKEN = Rejection(
 )  # fmt: skip
 TOKEN_NEEDED = Rejection(
     401, "http.token_needed",
-    "this node answers other machines only with a token",
-    "send Authorization: Bearer TOKEN; zvmd token create makes one",
+    "this node answers here only with a token",
+    "send Authorization: Bearer TOKEN; zvmd token create makes one, or gives a certificate its rights",
 )  # fmt: skip
 TOO_MANY_CONNECTIONS = Rejection(
     429, "limit.connections",
@@ -138,17 +138,24 @@ class GuardRules:
     """Whether everybody but the node's machine needs a token or a known certificate."""
     uid: int | None = None
     """The user that the node runs as."""
+    trusts_machine: bool = True
+    """Whether callers that seem to be on this machine may do everything."""
 
     @classmethod
     def of(
-        cls, settings: HttpSettings, public: bool, require_token: bool = False, uid: int | None = None
+        cls,
+        settings: HttpSettings,
+        public: bool,
+        require_token: bool = False,
+        uid: int | None = None,
+        trusts_machine: bool = True,
     ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), require_token, uid)
+        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), require_token, uid, trusts_machine)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -241,7 +248,8 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) ->
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
     if own and visitor.certificate is not None and (caller := known.of_certificate(visitor.certificate)) is not None:
         return Verdict(caller, origin)
-    if own and not visitor.forwarded and host.is_loopback and is_loopback(visitor.address):
+    is_near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
+    if own and is_near and rules.trusts_machine:
         return Verdict(LOCAL, origin)
     return Verdict(origin=origin, refusal=TOKEN_NEEDED) if rules.require_token else Verdict(GUEST, origin)
 
