@@ -130,11 +130,11 @@ async def start_servers(
 def check_listeners(settings: Settings) -> None:
     """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
 
-    Raises `InvalidSetting`, `LibraryMissing`, `SocketPathTooLong`, `UnusableTlsFile`.
+    Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`, `SocketPathTooLong`.
     """
     load_library(settings.quic.library)
-    check_sockets(settings)
     check_https(settings.http)
+    check_sockets(settings)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:
