@@ -242,7 +242,7 @@ class HttpExchange:
             answer = _stopping()
         except Exception as error:
             _log.error("request_failed", exc_info=error)
-            answer = refusing(_refusal_of(500, InternalError(type(error).__name__)))
+            answer = refusing(refusal_of(500, InternalError(type(error).__name__)))
         self._task = None
         self._give(answer)
         self._advance(answered=1)
@@ -288,12 +288,13 @@ class HttpExchange:
 
 
 def _stopping() -> HttpAnswer:
-    return refusing(_refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
+    return refusing(refusal_of(503, NodeStopping("the node stopped before this was answered")), closes=True)
 
 
 def _busy(busy: NodeBusy) -> HttpRefusal:
-    return _refusal_of(503, busy)
+    return refusal_of(503, busy)
 
 
-def _refusal_of(status: int, error: ZvmdError) -> HttpRefusal:
+def refusal_of(status: int, error: ZvmdError) -> HttpRefusal:
+    """The refusal of a request for which there was this error."""
     return HttpRefusal(status, error.code, str(error), error.hint)

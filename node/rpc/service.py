@@ -70,29 +70,29 @@ class RpcService:
         *,
         rights: Rights = EVERYTHING,
         methods: ConnectionMethods | None = None,
+        stream_id: int | None = None,
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
-        """`answer` if nothing has to be waited for, else the coroutine that has it."""
+        """`answer` if nothing has to be waited for, else the coroutine that has it.
+
+        ``stream_id`` is for clients that may leave a single request (`ConnectedClient.leave`).
+        """
         client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
-            return self._answer_large(body, client, rights, methods)
+            return self._answer_large(body, client.working(self.context.limits, stream_id, methods), rights)
         decoded = self._decoded(body, rights)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
             return self._encoded(decoded.requests[0])()
-        return self._answer_small(decoded, client, methods)
+        return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods))
 
-    async def _answer_large(
-        self, body: bytes, client: ConnectedClient, rights: Rights, methods: ConnectionMethods | None
-    ) -> bytes | None:
-        with client.working(self.context.limits, methods=methods) as work:
+    async def _answer_large(self, body: bytes, work: Work, rights: Rights) -> bytes | None:
+        with work:
             decoding = self.readers.run(lambda: self._decoded(body, rights), work)
             return await self._answer_decoded(await decoding, work)
 
-    async def _answer_small(
-        self, decoded: Body, client: ConnectedClient, methods: ConnectionMethods | None
-    ) -> bytes | None:
-        with client.working(self.context.limits, methods=methods) as work:
+    async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
+        with work:
             return await self._answer_decoded(decoded, work)
 
     def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:

@@ -25,6 +25,7 @@ from qh3.quic.configuration import QuicConfiguration
 from qh3.quic.connection import QuicConnection, QuicConnectionError
 from qh3.quic.packet import QuicErrorCode, QuicFrameType, encode_quic_retry, encode_quic_version_negotiation
 
+from node.wire.http3 import Http3Library
 from node.wire.library import (
     HANDSHAKE_MAX_BYTES,
     QuicLibrary,
@@ -78,6 +79,13 @@ class Qh3Connection(QuicConnection):
         except (QuicConnectionError, ValueError, AssertionError) as error:
             raise StreamGone(str(error)) from None
 
+    def reset_stream(self, stream_id: int, error_code: int) -> None:
+        """Send no more. Raises `StreamGone`."""
+        try:
+            super().reset_stream(stream_id, error_code)
+        except (QuicConnectionError, ValueError, AssertionError) as error:
+            raise StreamGone(str(error)) from None
+
     @property
     def has_authenticated(self) -> bool:
         """Whether a packet has been decrypted."""
@@ -125,6 +133,13 @@ def _packet_end(data: bytes, begin: int, connection_id_bytes: int) -> int:
         return 0
 
 
+def http3() -> Http3Library:
+    """Its HTTP/3, which is imported only where it is spoken."""
+    from node.wire.qh3_http3 import HTTP3
+
+    return HTTP3
+
+
 async def _listen(make: Callable[[], asyncio.DatagramProtocol], bound: socket.socket) -> asyncio.DatagramTransport:
     logging.getLogger("quic").setLevel(logging.ERROR)  # it warns of every connection that ends
     transport, _ = await create_optimized_datagram_transport(asyncio.get_running_loop(), make, bound)
@@ -146,4 +161,5 @@ LIBRARY = QuicLibrary(
     encode_versions=encode_quic_version_negotiation,
     listen=_listen,
     send=_send,
+    http3=http3,
 )

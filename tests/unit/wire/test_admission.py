@@ -19,6 +19,7 @@ from node.wire.initial import RETRY_TOKEN_SECONDS, Initial, RetryTokens, read_in
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from tests.unit.wire.listening import NOW, Server, frame, hello, initial, puppet, run
+from zvmd.frames import ALPN
 
 HERE = ("127.0.0.1", 5000)
 
@@ -135,7 +136,7 @@ def test_the_first_flight_to_aioquic_is_whole(options: dict[str, int], library: 
     (first,) = [datagram for datagram, _ in client.datagrams_to_send(now=0.0)]
     loaded = load_library(library)
     server = loaded.connection(
-        configuration=loaded.configuration(WireLimits(), tls),
+        configuration=loaded.configuration(WireLimits(), tls, [ALPN]),
         original_destination_connection_id=first[6 : 6 + first[5]],
     )
     server.receive_many_datagrams([first], HERE, now=0.0)
