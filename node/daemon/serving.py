@@ -1,7 +1,8 @@
-"""Starts and stops the listeners: JSON-RPC over HTTP and the framed protocol over QUIC, on one dispatcher."""
+"""Starts and stops the listeners: JSON-RPC over HTTP, the framed protocol and HTTP/3 over QUIC, on one dispatcher."""
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import socket
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from node.gateway.guard import GuardRules, loopback
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
 from node.gateway.listener import open_socket as open_tcp_socket
+from node.gateway.routes import Routes
+from node.http3.speaker import http3_speaker
 from node.ops.errors import InvalidSetting
 from node.rpc.limits import RpcLimits
 from node.rpc.service import RpcService
@@ -29,6 +32,8 @@ from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
 from storage.directory import layout
 
+HTTP3 = "h3"
+"""Its name in ALPN (RFC 9114, 3.1)."""
 log = structlog.get_logger(__name__)
 
 EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - not bound here
@@ -59,8 +64,7 @@ class Servers:
 
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""
-        self.wire.close()
-        await self.gateway.close()
+        await asyncio.gather(self.wire.stop(), self.gateway.close())
         self.service.close()
 
 
@@ -78,8 +82,14 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
-    wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, rules, limits=http_limits(settings))
+    protocols = {}
+    if settings.http.http3:
+        routes = Routes(service, rules, lambda: True)
+        protocols[HTTP3] = http3_speaker(library.http3(), service, routes, http_limits(settings))
+    wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings), protocols)
+    is_beside = settings.http.http3 and settings.http.host == settings.quic.host
+    http3_port = udp.getsockname()[1] if is_beside else None
+    gateway = await serve_http(service, tcp, rules, limits=http_limits(settings), http3_port=http3_port)
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)

@@ -47,12 +47,20 @@ class HttpExchange:
     """The `Speaker` of a connection until it becomes a WebSocket."""
 
     def __init__(
-        self, link: ClientLink, service: RpcService, routes: Routes, limits: HttpLimits, date: DateLine
+        self,
+        link: ClientLink,
+        service: RpcService,
+        routes: Routes,
+        limits: HttpLimits,
+        date: DateLine,
+        elsewhere: bytes = b"",
     ) -> None:
+        """``elsewhere`` is a line of all answers that says where else the node is (`alternative`), or nothing."""
         self._link = link
         self._service = service
         self._limits = limits
         self._date = date
+        self._elsewhere = elsewhere
         self._body_bytes_max = service.context.limits.body_size_max_bytes
         self._parser = RequestParser(limits, self._body_bytes_max, lambda head: routes.plan(head, link.address))
         self._client = ConnectedClient()
@@ -264,7 +272,8 @@ class HttpExchange:
         stays = stays and not (self._is_last and not self._parser.has_begun)
         word = (NO_WORD if plan is None or plan.head.minor else KEEP_ALIVE) if stays else CLOSE
         is_bodiless = plan is not None and plan.head.method == "HEAD"
-        self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
+        head = head_of(answer, self._date.line() + self._elsewhere, word)
+        self._link.write(head, b"" if is_bodiless else answer.body)
         if not stays:
             self._link.finish(more_comes=plan is None or not self._parser.is_complete)
         if not self._link.is_behind:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable
 
 from node.auth.errors import UnsafeBind
+from node.gateway.answers import alternative
 from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
@@ -63,14 +64,19 @@ async def serve_http(
     is_ready: Callable[[], bool] = lambda: True,
     limits: HttpLimits | None = None,
     context: ssl.SSLContext | None = None,
+    http3_port: int | None = None,
 ) -> Gateway:
-    """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS."""
+    """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS.
+
+    ``http3_port`` is where the same is served over HTTP/3. Answers over TLS say so: browsers ask for that.
+    """
     limits = limits or HttpLimits()
     routes = Routes(service, rules or GuardRules(), is_ready)
     table, date = ConnectionTable(limits), DateLine()
+    elsewhere = b"" if context is None or http3_port is None else alternative(http3_port)
 
     def speaker(link: ClientLink) -> HttpExchange:
-        return HttpExchange(link, service, routes, limits, date)
+        return HttpExchange(link, service, routes, limits, date, elsewhere)
 
     def connect() -> ClientLink:
         return ClientLink(table, limits, speaker, context)
