@@ -43,6 +43,8 @@ _log = structlog.get_logger("http3")
 
 REQUEST_STREAMS = 4
 """Every fourth stream is one of requests (RFC 9000, 2.1)."""
+ERRORS = 400
+"""Where the statuses of errors begin (RFC 9110, 15)."""
 CODES: dict[type[WireError], int] = {PeerFault: INTERNAL_ERROR, PlaceNeeded: NO_ERROR, HelloTooLate: NO_ERROR}
 """Error codes that mean these; of all others, that the peer asks for too much."""
 
@@ -220,12 +222,28 @@ class Http3Speaker:
             if plan.kind is PlanKind.CALL:
                 self._await_body(request, plan)
             else:
-                assert plan.respond is not None, "no WebSocket is opened over HTTP/3"
-                answer = plan.respond()
-                self._greet(answer.status < 400)
-                self._give(request, answer)
+                self._respond(request, plan)
         except HttpFault as fault:
             self._refuse(request, fault.refusal)
+
+    def _respond(self, request: Request, plan: Plan) -> None:
+        """Give the answer that a plan already has, later if it says so."""
+        assert plan.respond is not None, "no WebSocket is opened over HTTP/3"
+        answer = plan.respond()
+        self._greet(answer.status < ERRORS)
+        if plan.delay_s:
+            self._allow(request, plan.delay_s + self._limits.request_s)
+            request.task = self._peer.spawn(self._give_later(request, answer, plan.delay_s))
+        else:
+            self._give(request, answer)
+
+    async def _give_later(self, request: Request, answer: HttpAnswer, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            answer = _stopping()
+        request.task = None
+        self._peer.guarded(self._give, request, answer)
 
     def _await_body(self, request: Request, plan: Plan) -> None:
         """Let the body come. Raises `HttpFault`."""
@@ -243,7 +261,8 @@ class Http3Speaker:
             known = self._routes.plan(read_fields(fields, self._limits), self._peer.address)
             if len(self._plans) >= self._limits.heads_remembered_max:
                 self._plans.clear()
-            self._plans[key] = known
+            if known.kind is PlanKind.CALL:  # each wrong token is counted
+                self._plans[key] = known
         return known
 
     def _greet(self, is_accepted: bool) -> None:
@@ -257,6 +276,8 @@ class Http3Speaker:
         if request is None or request.is_answered or not data:
             return
         assert request.plan is not None, "the library lets no body come before its head"
+        if request.plan.kind is not PlanKind.CALL:
+            return
         length = request.plan.head.length
         try:
             if request.received_bytes + len(data) > self._body_bytes_max:
@@ -279,6 +300,8 @@ class Http3Speaker:
             return
         if request.plan is None:
             self._drop(request)  # the library has refused it: there was no head
+        elif request.plan.kind is not PlanKind.CALL:
+            return  # its answer comes later
         elif request.plan.head.length not in (None, request.received_bytes):
             self._refuse(request, malformed("the body is shorter than its content-length").refusal)
         else:
@@ -306,7 +329,7 @@ class Http3Speaker:
         self._allow(request, self._limits.answer_s)
         stream_id = request.stream_id
         try:
-            begun = self._service.begin(request.body(), self._peer.client, rights=plan.rights, stream_id=stream_id)
+            begun = self._service.begin(request.body(), self._peer.client, caller=plan.caller, stream_id=stream_id)
             if isinstance(begun, Coroutine):
                 request.task = self._peer.spawn(self._wait(request, begun))
             else:

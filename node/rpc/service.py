@@ -10,13 +10,13 @@ from typing import Any
 from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.ops.futures import settle
+from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
-from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, ConnectionMethods, Work
 from vm.interruption import checkpoint
@@ -53,14 +53,14 @@ class RpcService:
         body: bytes,
         client: ConnectedClient | None = None,
         *,
-        rights: Rights = EVERYTHING,
+        caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
     ) -> bytes | None:
-        """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications.
+        """The answer to a JSON-RPC body of a caller; None if it held only notifications.
 
         ``client`` is the connection's; ``methods`` are those that only this connection has. Raises `NodeBusy`.
         """
-        answer = self.begin(body, client, rights=rights, methods=methods)
+        answer = self.begin(body, client, caller=caller, methods=methods)
         return await answer if isinstance(answer, Coroutine) else answer
 
     def begin(
@@ -68,7 +68,7 @@ class RpcService:
         body: bytes,
         client: ConnectedClient | None = None,
         *,
-        rights: Rights = EVERYTHING,
+        caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
         stream_id: int | None = None,
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
@@ -78,27 +78,27 @@ class RpcService:
         """
         client = client or ConnectedClient()
         if len(body) > LARGE_BYTES:
-            return self._answer_large(body, client.working(self.context.limits, stream_id, methods), rights)
-        decoded = self._decoded(body, rights)
+            return self._answer_large(body, client.working(self.context.limits, stream_id, methods), caller)
+        decoded = self._decoded(body, caller)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
             return self._encoded(decoded.requests[0])()
         return self._answer_small(decoded, client.working(self.context.limits, stream_id, methods))
 
-    async def _answer_large(self, body: bytes, work: Work, rights: Rights) -> bytes | None:
+    async def _answer_large(self, body: bytes, work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoding = self.readers.run(lambda: self._decoded(body, rights), work)
+            decoding = self.readers.run(lambda: self._decoded(body, caller), work)
             return await self._answer_decoded(await decoding, work)
 
     async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
         with work:
             return await self._answer_decoded(decoded, work)
 
-    def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:
+    def _decoded(self, body: bytes, caller: Caller) -> Body | bytes:
         """The requests of a body, or the answer to one that cannot be used."""
         try:
-            return self.dispatcher.decode(body, rights)
+            return self.dispatcher.decode(body, caller)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
 
@@ -157,13 +157,13 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            prepared = None if request.is_large else dispatcher.prepare(request.method, request.params, request.rights)
+            prepared = None if request.is_large else dispatcher.prepare(request.method, request.params, request.caller)
         except ZvmdError as error:
             return partial(self._refused, request, error)
 
         def job() -> bytes | None:
             try:
-                call = prepared or dispatcher.prepare(request.method, request.params, request.rights)
+                call = prepared or dispatcher.prepare(request.method, request.params, request.caller)
                 checkpoint()
                 result = call.run()
             except ZvmdError as error:
@@ -179,7 +179,7 @@ class RpcService:
             if (of_connection := work.methods.get(request.method)) is not None:
                 result = of_connection(request.params)
             elif find_method(request.method).is_coroutine:
-                result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
+                result = await self.dispatcher.prepare(request.method, request.params, request.caller).start()
             else:
                 return await self.readers.run(self._encoded(request), work)
         except ZvmdError as error:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
-from node.rpc.dispatch import internal_error
+from node.rpc.caller import Caller
+from node.rpc.dispatch import Call, internal_error
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.service import RpcService
@@ -68,6 +69,10 @@ class Peer(Protocol):
         """Return when the peer has received most of what it was sent."""
 
     @property
+    def caller(self) -> Caller:
+        """Who it is."""
+
+    @property
     def client(self) -> ConnectedClient:
         """The client whose requests these are; it is ended with the connection."""
 
@@ -93,7 +98,6 @@ class Answerer:
             SendTransaction: self._send_transaction,
             DeployContract: self._deploy_contract,
             GetReceipt: self._get_receipt,
-            CallMethod: self._call_method_waiting,
         }
 
     def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
@@ -115,7 +119,8 @@ class Answerer:
             peer.write(stream_id, encode_frame(Result(request.id, task is not None)))
             peer.answered(stream_id, size_bytes)
         else:
-            peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+            waiting = self._tasks[kind]
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: waiting(request)))
 
     # -- the ways to run ---------------------------------------------------------------------------
 
@@ -146,11 +151,13 @@ class Answerer:
         except ZvmdError as error:
             done(encode_frame(codec.failure_of(request_id, error)))
 
-    async def _run_task(self, peer: Peer, stream_id: int, request: Any, size_bytes: int) -> None:
+    async def _run_task(
+        self, peer: Peer, stream_id: int, request: Any, size_bytes: int, begin: Callable[[], Coroutine[Any, Any, Frame]]
+    ) -> None:
         answer: Frame
         try:
             with peer.client.working(self._context.limits, stream_id):
-                answer = await self._tasks[type(request)](request)
+                answer = await begin()
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
         except Exception as error:
@@ -165,9 +172,9 @@ class Answerer:
         try:
             if not isinstance(request.params, (list, dict)):
                 raise InvalidParams("params is an array or a map")
-            call = self._service.dispatcher.prepare(request.method, request.params)
+            call = self._service.dispatcher.prepare(request.method, request.params, peer.caller)
             if call.method.is_coroutine:
-                peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+                peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: _result(request.id, call)))
                 return
             if not call.method.inline:
                 self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()))
@@ -177,9 +184,6 @@ class Answerer:
             answer = codec.failure_of(request.id, error)
         peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
-
-    async def _call_method_waiting(self, request: CallMethod) -> Frame:
-        return Result(request.id, await self._service.dispatcher.prepare(request.method, request.params).start())
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
@@ -329,3 +333,7 @@ class Answerer:
         finally:
             peer.subscriptions.pop(number, None)
             peer.answered(stream_id, size_bytes)
+
+
+async def _result(request_id: int, call: Call) -> Frame:
+    return Result(request_id, await call.start())

@@ -49,6 +49,8 @@ class ConnectionRefused(NamedTuple):
 
     stream_id: int
     error: WireError
+    delay_s: float = 0.0
+    """Seconds after which it is answered."""
 
 
 WireEvent = Greeted | RequestReceived | StreamEnded | RequestRefused | StreamRefused | ConnectionRefused

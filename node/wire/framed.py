@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Protocol
 
+from chain.errors import ZvmdError
+from node.doors.visitor import Verdict
+from node.rpc.caller import Caller
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection
-from node.wire.errors import SlowReader, WireError, WrongToken
+from node.wire.errors import SlowReader, WireError
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.library import StreamGone
 from node.wire.limits import WireLimits
 from node.wire.peer import WirePeer
-from node.wire.share_tokens import check_share_token
+from node.wire.rights import check_rights
 from zvmd.frames import Welcome, encode_frame
 
 DRAIN_POLL_S = 0.005
@@ -28,14 +32,10 @@ class Greeter(Protocol):
     limits: WireLimits
     answerer: Answerer
 
-    def is_token(self, token: bytes, /) -> bool: ...
-
-    def is_share_token(self, token: bytes, /) -> bool: ...
+    def enter(self, address: str, token: bytes) -> Verdict:
+        """Who comes in with a token."""
 
     def welcome(self) -> Welcome: ...
-
-    def hello_failed(self, address: str) -> float:
-        """Count a wrong token; seconds to wait before it is answered."""
 
 
 class FramedSpeaker:
@@ -47,7 +47,7 @@ class FramedSpeaker:
         self._listener = listener
         self._limits = limits = listener.limits
         self._loop = asyncio.get_running_loop()
-        self._state = ServerConnection(limits, listener.is_token, peer.begun_at, listener.is_share_token)
+        self._state = ServerConnection(limits, partial(listener.enter, peer.address), peer.begun_at)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, peer.guarded, self._hello_expired)
         self._out: dict[int, list[bytes]] = {}
         self._out_scheduled = False
@@ -105,6 +105,11 @@ class FramedSpeaker:
         """The client whose requests these are."""
         return self._peer.client
 
+    @property
+    def caller(self) -> Caller:
+        """Who it is."""
+        return self._state.caller
+
     def write(self, stream_id: int, frames: bytes) -> None:
         """Queue frames; those of one loop turn are sent together."""
         if self._peer.is_gone:
@@ -155,22 +160,19 @@ class FramedSpeaker:
             self._end_stream(event.stream_id)
             self._peer.stop_stream(event.stream_id, event.error.quic_code)
         elif isinstance(event, ConnectionRefused):
-            delay = self._listener.hello_failed(self._peer.address) if isinstance(event.error, WrongToken) else 0.0
-            if delay:
+            if event.delay_s:
                 self._hello_timer.cancel()
                 self._hello_timer = self._loop.call_later(
-                    delay, self._peer.guarded, self._refuse, event.stream_id, event.error
+                    event.delay_s, self._peer.guarded, self._refuse, event.stream_id, event.error
                 )
             else:
                 self._refuse(event.stream_id, event.error)
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        if self._state.share_token is None:
-            return True
         try:
-            check_share_token(event.request, self._state.share_token)
-        except WireError as error:
+            check_rights(event.request, self._state.caller)
+        except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
             self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))

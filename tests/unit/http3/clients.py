@@ -23,7 +23,10 @@ from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEv
 import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
-from node.gateway.guard import GuardRules
+from node.doors.doors import Doors
+from node.doors.limits import DoorLimits
+from node.doors.rule import GuardRules
+from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import Routes
 from node.http3.limits import Http3Limits
@@ -48,6 +51,7 @@ class Limits(NamedTuple):
     http: HttpLimits = HttpLimits()
     http3: Http3Limits = Http3Limits()
     rpc: RpcLimits = RpcLimits()
+    doors: DoorLimits = DoorLimits()
 
 
 class Server:
@@ -75,14 +79,14 @@ def run(
 
     async def served() -> None:
         tls = load_or_create_certificate(folder / "tls", NOW)
-        is_token = TokenChecker(load_or_create_token(folder))
         service = rpc_service(backend or MemoryBackend(), limits.rpc)
         bound = open_socket("127.0.0.1", 0)
         quic = load_library(library)
-        routes = Routes(service, rules or GuardRules(), lambda: True)
+        doors = Doors(rules, TokenChecker(load_or_create_token(folder)), limits=limits.doors)
+        routes = Routes(service, doors, lambda: True, Way.HTTP3, secure=True)
         speaker = http3_speaker(quic.http3(), service, routes, limits.http, limits.http3)
         protocols = {"h3": speaker} if http3 else None
-        listener = await serve_wire(service, bound, tls, is_token, quic, limits.wire, protocols)
+        listener = await serve_wire(service, bound, tls, doors, quic, limits.wire, protocols)
         try:
             async with asyncio.timeout(60):
                 await work(Server(listener, service, bound.getsockname()[1], folder))

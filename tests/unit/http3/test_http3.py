@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from node.auth.tokens import load_or_create_token
-from node.gateway.guard import GuardRules
+from node.doors.limits import DoorLimits
+from node.doors.rule import GuardRules
 from node.gateway.limits import HttpLimits
 from node.rpc.limits import RpcLimits
 from tests.unit.http3.clients import CALL, Fields, Limits, Server, connected, head, run
@@ -116,7 +117,7 @@ def test_who_may_call_what_is_as_over_http_1_1(library: str, tmp_path: Path) -> 
     page = (b"origin", b"https://app.example")
     token = (b"authorization", b"Bearer " + load_or_create_token(tmp_path).encode())
     status = CALL.replace(b"eth_chainId", b"zvmd_status")
-    rules = GuardRules(origins=("https://app.example",), is_token=lambda given: given == token[1][7:].decode())
+    rules = GuardRules(origins=("https://app.example",))
 
     async def work(server: Server) -> None:
         async with connected(server) as client:
@@ -141,6 +142,28 @@ def test_who_may_call_what_is_as_over_http_1_1(library: str, tmp_path: Path) -> 
             assert got.headers["access-control-allow-headers"] == "content-type"
 
     run(tmp_path, library, work, rules=rules)
+
+
+def test_a_page_of_the_node_itself_may_call_everything(library: str, tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        async with connected(server) as client:
+            status = CALL.replace(b"eth_chainId", b"zvmd_status")
+            for scheme, code in ((b"https", 200), (b"http", 403)):
+                got = await client.ask(head(b"POST", b"/", (b"origin", scheme + b"://localhost:8545")), status)
+                assert got.status == code
+                assert b"rpc.not_permitted" not in got.body
+
+    run(tmp_path, library, work)
+
+
+def test_guessing_tokens_is_slowed_down(library: str, tmp_path: Path) -> None:
+    async def work(server: Server) -> None:
+        async with connected(server) as client:
+            guess = client.begin(head(b"POST", b"/", (b"authorization", b"Bearer guess")), CALL)
+            assert (await client.ask(head(), CALL)).status == 200
+            assert not client.on(guess).fields
+
+    run(tmp_path, library, work, Limits(doors=DoorLimits(failures_per_s=0, failure_delay_s=60.0)))
 
 
 def test_a_large_body_and_a_large_answer(library: str, tmp_path: Path) -> None:
