@@ -70,6 +70,13 @@ def read_fields(fields: Fields, limits: HttpLimits) -> RequestHead:
     return Http3Head(b"", method.decode(), pseudo.get(b":path", b""), 1, headers)
 
 
+def check_trailers(fields: Fields) -> None:
+    """Trailers mean nothing here, but they are fields. Raises `HttpFault`."""
+    pseudo, _ = _separated(fields)
+    if pseudo:
+        raise malformed("trailers have no pseudo-header fields")
+
+
 def _separated(fields: Fields) -> tuple[dict[bytes, bytes], Fields]:
     """The pseudo-header fields, and the others. Raises `HttpFault` for what neither may be."""
     pseudo: dict[bytes, bytes] = {}

@@ -19,7 +19,7 @@ from node.gateway.http1 import HttpFault, too_large
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.http3.answers import CONTINUE, fields_of
-from node.http3.head import malformed, read_fields
+from node.http3.head import check_trailers, malformed, read_fields
 from node.http3.limits import Http3Limits
 from node.http3.request import Request, Shares
 from node.rpc.errors import InternalError, NodeBusy
@@ -127,7 +127,7 @@ class Http3Speaker:
         for found in self._taken(event):
             kind = type(found)
             if kind is self._library.headers_received:
-                self._head(found.stream_id, found.headers)
+                self._head(found.stream_id, found.headers.fields)
             elif kind is self._library.data_received:
                 self._body(found.stream_id, found.data)
         if is_end and is_request and not self._peer.is_gone:
@@ -215,9 +215,12 @@ class Http3Speaker:
     def _head(self, stream_id: int, fields: Fields) -> None:
         """A head has arrived, or trailers, which mean nothing here."""
         request = self._requests.get(stream_id)
-        if request is None or request.plan is not None or request.is_answered:
+        if request is None or request.is_answered:
             return
         try:
+            if request.plan is not None:
+                check_trailers(fields)
+                return
             plan = request.plan = self._plan(fields)
             if plan.kind is PlanKind.CALL:
                 self._await_body(request, plan)

@@ -55,6 +55,6 @@ class Http3Library(NamedTuple):
     connection: Callable[[Any, int], LibraryHttp3]
     """Makes the HTTP/3 of a connection, which announces that a field section has at most so many bytes."""
     headers_received: type
-    """``stream_id``, ``headers``, ``stream_ended``"""
+    """``stream_id``, and ``headers``, an object with ``fields``: as they were sent, good or not"""
     data_received: type
-    """``stream_id``, ``data``, ``stream_ended``"""
+    """``stream_id``, ``data``"""

@@ -1,7 +1,8 @@
 """The bounds that the `H3Connection` of both libraries lack.
 
 The compression state of both directions is empty, so no stream waits for another and no client makes the node keep a
-table. What was received and cannot be understood yet is limited, and so is the number of frames that say nothing.
+table. What was received and cannot be understood yet is limited, and so is the number of frames that say nothing. What
+a request says is not looked at here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from node.wire.library import StreamGone
 HTTP2_FRAMES = frozenset((0x02, 0x06, 0x08, 0x09))
 """Frame types of HTTP/2 that are errors in HTTP/3 (RFC 9114, 7.2.8)."""
 CANCEL_PUSH, GOAWAY = 0x03, 0x07
+GOOD_FIELDS = ((b":method", b"GET"), (b":authority", b"-"))
 FRAMES_SPARE = 1_000
 """Frames beyond those that requests need, of a connection at one time."""
 FRAMES_OF_A_REQUEST = 10
@@ -32,6 +34,17 @@ class StaticEncoder:
     def apply_settings(self, **_: int) -> bytes:
         """Keep no dynamic table."""
         return b""
+
+
+class Unjudged(list[tuple[bytes, bytes]]):
+    """Fields that the library takes for good ones: it ends the connection for what ends a request (RFC 9114, 4.1.2).
+
+    It iterates over them; ``fields`` are those that were sent.
+    """
+
+    def __init__(self, fields: Fields, is_head: bool) -> None:
+        super().__init__(GOOD_FIELDS if is_head else ())
+        self.fields = fields
 
 
 class BoundedHttp3:

@@ -26,7 +26,7 @@ from qh3.h3.connection import (
 from qh3.h3.events import DataReceived, H3Event, HeadersReceived
 
 from node.wire.http3 import REQUEST_INCOMPLETE, Http3Library
-from node.wire.http3_bounds import CANCEL_PUSH, HTTP2_FRAMES, BoundedHttp3, StaticEncoder
+from node.wire.http3_bounds import CANCEL_PUSH, HTTP2_FRAMES, BoundedHttp3, StaticEncoder, Unjudged
 
 
 class IdError(ProtocolError):
@@ -50,6 +50,12 @@ class Qh3Http3(BoundedHttp3, H3Connection):
         encoder: Any = StaticEncoder(QpackEncoder())
         self._encoder = encoder
         super()._init_connection()
+
+    def _decode_headers(
+        self, stream_id: int, frame_data: bytes | None, *, offset: int = 0, length: int | None = None
+    ) -> Unjudged:
+        is_head = self._stream[stream_id].headers_recv_state is HeadersState.INITIAL
+        return Unjudged(super()._decode_headers(stream_id, frame_data, offset=offset, length=length), is_head)
 
     def _handle_control_frame(self, frame_type: int, frame_data: bytes) -> list[H3Event]:
         self._spend(False, len(frame_data))
