@@ -18,7 +18,14 @@ from aioquic.h3.connection import H3Connection
 from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent, StreamDataReceived, StreamReset
+from aioquic.quic.events import (
+    ConnectionTerminated,
+    HandshakeCompleted,
+    PingAcknowledged,
+    QuicEvent,
+    StreamDataReceived,
+    StreamReset,
+)
 
 import zvmd
 from node.auth.tls import load_or_create_certificate
@@ -131,6 +138,7 @@ class Http3Client(QuicConnectionProtocol):
         self.ended: asyncio.Future[ConnectionTerminated] = asyncio.get_running_loop().create_future()
         self.heard: dict[int, Heard] = {}
         self.raw: dict[int, bytes] = {}
+        self.pongs = 0
         self.h3: Any = None if plain else H3Connection(connection)
 
     def quic_event_received(self, event: QuicEvent) -> None:
@@ -140,6 +148,8 @@ class Http3Client(QuicConnectionProtocol):
             self.ended.set_result(event)
             for heard in self.heard.values():
                 heard.changed.set()
+        elif isinstance(event, PingAcknowledged):
+            self.pongs += 1
         elif isinstance(event, StreamReset):
             heard = self.on(event.stream_id)
             heard.reset = event.error_code
@@ -185,6 +195,14 @@ class Http3Client(QuicConnectionProtocol):
         self._transport.close()
         if self._timer is not None:
             self._timer.cancel()
+
+    async def heard_out(self) -> None:
+        """Return when the node has taken what was sent, or closed the connection."""
+        pongs = self.pongs
+        self.quic.send_ping(pongs)
+        self.transmit()
+        while self.pongs == pongs and not self.ended.done():
+            await asyncio.sleep(0.001)
 
     async def answer(self, stream_id: int) -> Got:
         """The answer on a stream."""
