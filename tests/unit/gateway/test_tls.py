@@ -87,3 +87,24 @@ def test_a_handshake_that_does_not_come_ends_its_connection(loop: str, sent: byt
             service.close()
 
     RUNNERS[loop](run())
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_only_answers_over_tls_say_where_http3_is_spoken(secure: bool, tls: TlsFiles) -> None:
+    async def run() -> None:
+        ours, theirs = contexts(tls)
+        service = rpc_service(Generous(), RpcLimits())
+        context = ours if secure else None
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), context=context, http3_port=4433)
+        try:
+            base_url = f"http{'s' if secure else ''}://127.0.0.1:{gateway.address[1]}"
+            async with httpx.AsyncClient(base_url=base_url, verify=theirs) as client:
+                for path, status in (("/healthz", 200), ("/nothing", 404)):
+                    answer = await client.get(path)
+                    assert answer.status_code == status
+                    assert answer.headers.get("alt-svc") == ('h3=":4433"; ma=3600' if secure else None)
+        finally:
+            await gateway.close()
+            service.close()
+
+    asyncio.run(run())
