@@ -55,7 +55,7 @@ def serve(pipe: Connection, folder: Path, library: str) -> None:
         doors = Doors(is_owner=TokenChecker(load_or_create_token(folder)))
         quic, tcp, udp = load_library(library), open_socket("127.0.0.1", 0), open_udp_socket("127.0.0.1", 0)
         await serve_http(service, tcp, doors)
-        routes = Routes(service, doors, lambda: True, Way.HTTP3, secure=True)
+        routes = Routes(service, doors, lambda: True, Way.HTTP3)
         speaker = http3_speaker(quic.http3(), service, routes, HttpLimits())
         tls = load_or_create_certificate(folder / "tls", NOW)
         await serve_wire(service, udp, tls, doors, quic, WireLimits(), {"h3": speaker})

@@ -28,7 +28,9 @@ DEV_MNEMONIC = "test test test test test test test test test test test junk"
 ENVIRONMENT_PREFIX = "ZVMD_"
 SECRETS = frozenset({"node.mnemonic"})
 """Settings whose value is never printed, not even in an error."""
-PATHS = frozenset({"node.data_dir", "node.genesis", "vm.jit_dump"})
+PATHS = frozenset({
+    "node.data_dir", "node.genesis", "vm.jit_dump", "http.tls_certificate", "http.tls_key", "http.client_authority",
+})  # fmt: skip
 DATA_DIR_VARIABLE = "ZVMD_DATA_DIR"
 """Clients use the same default (`zvmd.endpoint`)."""
 
@@ -87,6 +89,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
     http3: bool = True
     """JSON-RPC over HTTP/3 on the port of ``quic``."""
+    tls: Literal["off", "auto", "files"] = "off"
+    """``auto``: with a certificate of the node's own authority; ``files``: with the two that follow."""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    client_authority: str = ""
+    """Authorities whose certificates are required of clients; ``auto``: the node's own; empty: none is required."""
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,6 +221,7 @@ FLAGS: dict[str, str] = {
     "block_time": "node.block_time_seconds",
     "http_host": "http.host",
     "http_port": "http.port",
+    "http_tls": "http.tls",
     "allow_origin": "http.origins",
     "quic_host": "quic.host",
     "quic_port": "quic.port",

@@ -67,7 +67,9 @@ __all__ = [
     "HttpRefused",
     "HttpRequestTooLate",
     "HttpRequestTooLong",
+    "HttpTlsRequired",
     "HttpTokenRefused",
+    "HttpTokenRequired",
     "HttpWebSocketRefused",
     "IndexBehind",
     "IndexDamaged",
@@ -777,6 +779,18 @@ class HttpTokenRefused(HttpRefused):
     """The token of a request is not one of the node's."""
 
     code = "http.token"
+
+
+class HttpTokenRequired(HttpRefused):
+    """The node answers nobody without a token, and none was sent."""
+
+    code = "http.token_required"
+
+
+class HttpTlsRequired(HttpRefused):
+    """The port speaks TLS, and the request came without it."""
+
+    code = "http.tls"
 
 
 class HttpWebSocketRefused(HttpRefused):

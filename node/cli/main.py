@@ -48,6 +48,7 @@ COMMANDS: dict[str, CommandRow] = {
     "blocktest": CommandRow("node.cli.blocktest", "blocktest", "Run official block test vectors."),
     "backup": CommandRow("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
     "restore": CommandRow("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
+    "certificate": CommandRow("node.cli.certificate", "certificate", "Issue certificates for clients of HTTPS."),
     "config": CommandRow("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),
     "systemd": CommandRow("node.cli.systemd", "systemd", "Print or install the systemd units."),
 }

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from node.auth.signing import signer
+from node.daemon.https import HttpTls
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
@@ -38,6 +39,7 @@ from node.sessions.service import SessionService
 from node.settings import Settings
 from node.transcript.transcript import Transcript
 from node.wire.library import library_version
+from storage.directory import layout
 from storage.io.failures import starting
 from storage.sessions.files import SessionFiles
 
@@ -53,10 +55,15 @@ class DaemonParts:
     transcript: Transcript
     jobs: Jobs
     restarts: Restarts
+    https: HttpTls
 
 
 def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: Notifier) -> DaemonParts:
-    """Make all parts, on the daemon's event loop. Raises `UnusableToken`, `StorageUnreadable`, `StoragePanic`."""
+    """Make all parts, on the daemon's event loop.
+
+    Raises `InvalidSetting`, `UnusableToken`, `StorageUnreadable`, `StoragePanic`.
+    """
+    https = HttpTls(settings.http, opened.data_dir / layout.TLS)
     sign = signer(opened.data_dir)
     end = partial(panic, opened.fs)
     transcript, artifacts = transcript_of(voice, settings, opened)
@@ -106,12 +113,13 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
+            "tls": https.status,
             "logging": log_status,
             "restarts": restarts.status,
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )
-    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
+    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts, https)
 
 
 def _grown_in_serving(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +15,9 @@ import structlog
 from node.daemon.assembly import DaemonParts, assemble
 from node.daemon.doors import announce, seed, try_doors
 from node.daemon.opening import OpenedChain, open_chain
-from node.daemon.periodic import register_jobs, seal_at_intervals
+from node.daemon.periodic import CERTIFICATES, register_jobs, seal_at_intervals
 from node.daemon.serving import Servers, check_listeners, local_address, start_servers
+from node.daemon.signals import Signals
 from node.daemon.voice import Voice, lacking
 from node.daemon.watch import presence_of
 from node.engine.committer import Committer
@@ -47,7 +47,7 @@ async def run_daemon(
     gc.set_threshold(*GC_THRESHOLDS)
     gc.enable()
     check_listeners(settings)
-    stopped = _stop_on_signals()
+    signals = Signals()
     notifier = Notifier.from_environment(os.environ)
     begun = time.perf_counter()
     seeding = asyncio.create_task(asyncio.to_thread(seed))
@@ -64,7 +64,7 @@ async def run_daemon(
     committer, jobs = parts.committer, parts.jobs
     committer.start()
     try:
-        servers = await start_servers(settings, parts.service, opened.public)
+        servers = await start_servers(settings, parts.service, parts.https, opened.public)
     except BaseException:
         parts.service.close()
         await asyncio.to_thread(_shut_down, jobs, committer, opened)
@@ -76,7 +76,9 @@ async def run_daemon(
         presence = presence_of(opened)
         register_jobs(jobs, settings, opened, committer, servers, parts.sessions, presence)
         jobs.start()
-        announce(opened.data_dir, local_address(servers.quic_address), local_address(servers.http_address))
+        local = f"{parts.https.scheme}://{local_address(servers.http_address)}"
+        announce(opened.data_dir, local_address(servers.quic_address), local, parts.https.announced)
+        signals.reload_with(partial(jobs.run_now, CERTIFICATES))
         presence.learn()
         await try_doors(opened.data_dir, opened.config.chain_id, servers.is_full)
         progress.at("loading the interpreter")
@@ -86,7 +88,7 @@ async def run_daemon(
         parts.transcript.start(parts.node)
         notifier.ready(f"block {opened.store.head.number}, chain {opened.config.chain_id}")
         gc.freeze()
-        await stopped.wait()
+        await signals.stopped.wait()
         log.info("stopping")
         notifier.stopping()
     finally:
@@ -126,7 +128,7 @@ def _announce(
     if not settings.log.quiet:
         _introduce(settings, opened, say)
     say(
-        f"READY http://{servers.http_address} quic://{servers.quic_address} chain {opened.config.chain_id} "
+        f"READY {servers.http_url} quic://{servers.quic_address} chain {opened.config.chain_id} "
         f"block {opened.store.head.number} recovered in {recovery_ms:.0f} ms"
     )
 
@@ -144,12 +146,3 @@ def _introduce(settings: Settings, opened: OpenedChain, say: Callable[[str], Non
     report = opened.recovery
     say(f"data {opened.data_dir}  log replayed: {report.blocks} blocks, {report.transactions} transactions")
 
-
-def _stop_on_signals() -> asyncio.Event:
-    """An event that SIGTERM, SIGINT or a closing terminal sets. A signal during recovery takes effect afterwards."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
-            loop.add_signal_handler(number, stopped.set)
-    return stopped

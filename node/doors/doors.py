@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from node.doors.failures import Failures
 from node.doors.limits import DoorLimits
-from node.doors.rule import GuardRules, judge
+from node.doors.rule import WRONG_TOKEN, GuardRules, judge
 from node.doors.visitor import Verdict, Visitor, Way
 from node.rpc.caller import OWNER, SHARED, Caller
 
@@ -40,7 +40,7 @@ class Doors:
         """Who a visitor is, or why it is not let in. Counts wrong tokens, so ask once for each that was given."""
         identify = self._identify_with_shares if visitor.way in _WITH_SHARES else self._identify
         verdict = judge(self._rules, visitor, identify)
-        if verdict.refusal is not None and verdict.refusal.status == UNAUTHORIZED:
+        if verdict.refusal == WRONG_TOKEN:
             return verdict._replace(delay_s=self._failures.failed(visitor.address, self._clock()))
         return verdict
 

@@ -10,6 +10,9 @@ if all of this holds: it comes from a loopback address, its Host is a loopback a
 the node's own origin, and no proxy says that it forwarded the request. The Host counts because a container or a proxy
 on this machine also connects from 127.0.0.1.
 
+A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
+belongs to one: whoever forwards its port can make any request look like one of this machine.
+
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
 Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (CORS), RFC 9112 section 3.2 (Host), RFC
@@ -49,6 +52,12 @@ WRONG_TOKEN = Rejection(
     401, "http.token",
     "the token is not one of this node's",
     "send the content of the file token in the node's data directory, or no token",
+)  # fmt: skip
+
+TOKEN_REQUIRED = Rejection(
+    401, "http.token_required",
+    "this node answers nobody without a token",
+    "send Authorization: Bearer TOKEN, or show a certificate that belongs to a token",
 )  # fmt: skip
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -121,15 +130,26 @@ class GuardRules:
     origins: tuple[str, ...] = ()
     uid: int | None = None
     """The user that the node runs as."""
+    needs_token: bool = False
+    """Whether the web is for those only who have a token, or a certificate that belongs to one."""
+    http3_needs_token: bool = False
+    """The same for HTTP/3, which is spoken on QUIC's address, and where no client shows a certificate."""
 
     @classmethod
-    def of(cls, settings: HttpSettings, public: bool, uid: int | None = None) -> GuardRules:
+    def of(
+        cls, settings: HttpSettings, public: bool, uid: int | None = None, quic_host: str = "127.0.0.1"
+    ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), uid)
+        is_open, is_quic_open = (not loopback(ip_address(host)) for host in (settings.host, quic_host))
+        needs_token = not public and is_open
+        opened_for_zvmd_1 = is_quic_open and not (public and is_open)
+        http3_needs_token = needs_token or opened_for_zvmd_1 or bool(settings.client_authority)
+        entries = tuple(entry for entry in origins if entry != AUTO)
+        return cls(hosts, entries, uid, needs_token, http3_needs_token)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -217,6 +237,8 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Ve
     if not welcome:
         hint = "allow it with [http] origins or --allow-origin"
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
+    if rules.needs_token or (rules.http3_needs_token and visitor.way is Way.HTTP3):
+        return Verdict(origin=origin, refusal=TOKEN_REQUIRED)
     near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
     return Verdict(LOCAL if own and near else GUEST, origin)
 

@@ -62,7 +62,11 @@ class HttpExchange:
         self._date = date
         self._elsewhere = elsewhere
         self._body_bytes_max = service.context.limits.body_size_max_bytes
-        self._parser = RequestParser(limits, self._body_bytes_max, lambda head: routes.plan(head, link.address))
+        self._parser = RequestParser(
+            limits,
+            self._body_bytes_max,
+            lambda head: routes.plan(head, link.address, link.is_secure, link.certificate),
+        )
         self._client = ConnectedClient()
         self._holding = service.held.holding()
         self._phase = Phase.FRESH
@@ -293,7 +297,7 @@ class HttpExchange:
         head = head_of(answer, self._date.line() + self._elsewhere, word)
         self._link.write(head, b"" if is_bodiless else answer.body)
         if not stays:
-            self._link.finish(more_comes=plan is None or not self._parser.is_complete)
+            self._link.finish()
         if not self._link.is_behind:
             self._holding.release()
 

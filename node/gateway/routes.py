@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 
 from node.doors.doors import UNAUTHORIZED, Doors
-from node.doors.rule import FORWARDED
+from node.doors.rule import FORWARDED, TOKEN_REQUIRED
 from node.doors.visitor import Rejection, Visitor, Way
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.http1 import RequestHead
@@ -69,11 +69,9 @@ class Routes:
         doors: Doors,
         is_ready: Callable[[], bool],
         way: Way = Way.HTTP,
-        secure: bool = False,
     ) -> None:
-        """``way`` is that of requests which do not ask for a WebSocket; ``secure``: over TLS."""
+        """``way`` is that of requests which do not ask for a WebSocket."""
         self._way = way
-        self._secure = secure
         self._service = service
         self._doors = doors
         self._is_ready = is_ready
@@ -85,10 +83,15 @@ class Routes:
             "*": _server,
         }
 
-    def plan(self, head: RequestHead, address: str | None) -> Plan:
-        """What to do with a request of the peer at ``address``."""
-        caller, origin, refused, delay_s = self._doors.judge(visitor_of(head, address, self._way, self._secure))
+    def plan(
+        self, head: RequestHead, address: str | None, secure: bool = False, certificate: bytes | None = None
+    ) -> Plan:
+        """What to do with a request of the peer at ``address``, who has shown ``certificate`` over TLS."""
+        visitor = visitor_of(head, address, self._way)._replace(secure=secure, certificate=certificate)
+        caller, origin, refused, delay_s = self._doors.judge(visitor)
         headers = readable_by(origin) if origin is not None else b""
+        if refused == TOKEN_REQUIRED and head.method == "OPTIONS" and origin is not None:
+            refused = None  # browsers ask without a token whether they may send one
         if refused is not None:
             found = _turned_away(head, refused)
         elif head.method == "OPTIONS" and origin is not None:
@@ -169,12 +172,12 @@ def _is_websocket(head: RequestHead) -> bool:
     return head.method == "GET" and head.offer == b"websocket" and head.length == 0
 
 
-def visitor_of(head: RequestHead, address: str | None, way: Way, secure: bool) -> Visitor:
+def visitor_of(head: RequestHead, address: str | None, way: Way) -> Visitor:
     """What a request shows of its sender."""
     origins, authorizations = head.values(b"origin"), head.values(b"authorization")
     forwarded = any(name in FORWARDED for name, _ in head.headers)
     way = Way.WEBSOCKET if _is_websocket(head) else way
-    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way, secure)
+    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way)
 
 
 def _texts(values: list[bytes]) -> tuple[str, ...]:

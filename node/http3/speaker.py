@@ -261,7 +261,7 @@ class Http3Speaker:
         key = tuple(fields)
         known = self._plans.get(key)
         if known is None:
-            known = self._routes.plan(read_fields(fields, self._limits), self._peer.address)
+            known = self._routes.plan(read_fields(fields, self._limits), self._peer.address, secure=True)
             if len(self._plans) >= self._limits.heads_remembered_max:
                 self._plans.clear()
             if known.kind is PlanKind.CALL:  # each wrong token is counted

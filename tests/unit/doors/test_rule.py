@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from node.doors.rule import GuardRules, judge, parse_host
-from node.doors.visitor import Visitor
+from node.doors.visitor import Visitor, Way
 from node.ops.errors import InvalidSetting
 from node.rpc.caller import OWNER, Caller
 from node.settings import HttpSettings
@@ -190,3 +190,26 @@ def test_the_token() -> None:
 def test_the_port_is_left_out() -> None:
     assert parse_host("[2001:DB8:0::1]:80") == parse_host("[2001:db8::1]")
     assert parse_host("Node.LocalHost.:80") == parse_host("node.localhost")
+
+
+@pytest.mark.parametrize(
+    ("http", "quic", "public", "authority", "expected"),
+    [
+        ("127.0.0.1", "127.0.0.1", False, "", "everything"),
+        ("127.0.0.1", "::1", True, "", "everything"),
+        ("0.0.0.0", "0.0.0.0", True, "", "everything"),
+        ("0.0.0.0", "0.0.0.0", False, "", "401"),
+        ("127.0.0.1", "0.0.0.0", False, "", "401"),
+        ("127.0.0.1", "0.0.0.0", True, "", "401"),
+        ("127.0.0.1", "127.0.0.1", True, "auto", "401"),
+        ("0.0.0.0", "127.0.0.1", False, "", "401"),
+    ],
+)
+def test_http3_opens_nothing_that_quic_and_http_did_not(
+    http: str, quic: str, public: bool, authority: str, expected: str
+) -> None:
+    """QUIC listens elsewhere for owners of tokens; an authority of clients is for all that come over the web."""
+    rules = GuardRules.of(HttpSettings(host=http, client_authority=authority), public, None, quic)
+    assert outcome(rules, way=Way.HTTP3) == expected
+    assert outcome(rules, way=Way.HTTP3, authorizations=(f"Bearer {TOKEN}",)) == "everything"
+    assert outcome(rules) == ("401" if http == "0.0.0.0" and not public else "everything")

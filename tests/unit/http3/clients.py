@@ -90,7 +90,7 @@ def run(
         bound = open_socket("127.0.0.1", 0)
         quic = load_library(library)
         doors = Doors(rules, TokenChecker(load_or_create_token(folder)), limits=limits.doors)
-        routes = Routes(service, doors, lambda: True, Way.HTTP3, secure=True)
+        routes = Routes(service, doors, lambda: True, Way.HTTP3)
         speaker = http3_speaker(quic.http3(), service, routes, limits.http, limits.http3)
         protocols = {"h3": speaker} if http3 else None
         listener = await serve_wire(service, bound, tls, doors, quic, limits.wire, protocols)
