@@ -37,6 +37,8 @@ from node.wire.server import WireListener, serve_wire
 from node.wire.server import open_socket as open_udp_socket
 from storage.directory import layout
 
+HTTPS_AUTO = "auto"
+"""With this ``http.tls`` both listeners show the same certificate, so that browsers may go from one to the other."""
 HTTP3 = "h3"
 """Its name in ALPN (RFC 9114, 3.1)."""
 log = structlog.get_logger(__name__)
@@ -118,8 +120,8 @@ async def start_servers(settings: Settings, service: RpcService, https: HttpTls,
         routes = Routes(service, doors, lambda: True, Way.HTTP3)
         protocols[HTTP3] = http3_speaker(library.http3(), service, routes, http_limits(settings))
     wire = await serve_wire(service, udp, tls, doors, library, wire_limits(settings), protocols)
-    is_beside = settings.http.http3 and settings.http.host == settings.quic.host
-    http3_port = udp.getsockname()[1] if is_beside else None
+    is_found = settings.http.http3 and settings.http.host == settings.quic.host and https.mode == HTTPS_AUTO
+    http3_port = udp.getsockname()[1] if is_found else None
     limits = http_limits(settings)
     gateway = await serve_http(service, tcp, doors, limits=limits, context=context, http3_port=http3_port)
     https.serve(gateway.security)

@@ -210,6 +210,7 @@ MALFORMED: dict[str, Fields] = {
     "te": head(b"POST", b"/", (b"te", b"gzip")),
     "a length that is none": head(b"POST", b"/", (b"content-length", b"+5")),
     "a negative length": head(b"POST", b"/", (b"content-length", b"-5")),
+    "an empty length": head(b"POST", b"/", (b"content-length", b"")),
     "two lengths": head(b"POST", b"/", *[(b"content-length", b"%d" % size) for size in (len(CALL), 5)]),
     "a shorter length": head(b"POST", b"/", (b"content-length", b"5")),
     "a longer length": head(b"POST", b"/", (b"content-length", b"%d" % (len(CALL) + 1))),
