@@ -16,4 +16,4 @@ class Http3Limits:
     unsent_bytes_max: int = 256 * 1024
     """Bytes of answers given to the QUIC library before the peer takes them; the rest waits, counted as held."""
     part_bytes: int = 64 * 1024
-    """Of an answer sent before another answer has its turn."""
+    """A part of an answer, after which another answer has its turn."""

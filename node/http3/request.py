@@ -19,7 +19,7 @@ class Shares:
         self.used = 0
 
 
-class Request:
+class Http3Request:
     """A request and its answer."""
 
     __slots__ = (
@@ -48,6 +48,22 @@ class Request:
         self._shares = shares
         self._holding = shares.held.holding()
         self._size = 0
+
+    def allow(self, deadline: float) -> None:
+        """Let it take until then."""
+        self.deadline = deadline
+
+    def wait_for(self, task: asyncio.Task[None] | None) -> None:
+        """Its answer is made by a task, or not any more."""
+        self.task = task
+
+    def take_plan(self, plan: Plan) -> None:
+        """Its head has arrived."""
+        self.plan = plan
+
+    def end(self) -> None:
+        """The peer sends no more of it."""
+        self.is_complete = True
 
     def add(self, data: bytes) -> None:
         """A part of its body. Raises `NodeBusy`."""

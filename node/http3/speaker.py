@@ -21,7 +21,7 @@ from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.http3.answers import CONTINUE, fields_of
 from node.http3.head import check_trailers, malformed, read_fields
 from node.http3.limits import Http3Limits
-from node.http3.request import Request, Shares
+from node.http3.request import Http3Request, Shares
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
@@ -50,7 +50,7 @@ CODES: dict[type[WireError], int] = {PeerFault: INTERNAL_ERROR, PlaceNeeded: NO_
 
 
 class Http3Speaker:
-    """The `node.wire.peer.Speaker` of HTTP/3.
+    """The `node.wire.peer.WireSpeaker` of HTTP/3.
 
     A connection is greeted with its first request that is not refused. It is idle between requests, and may then lose
     its place to another.
@@ -79,13 +79,13 @@ class Http3Speaker:
         self._loop = asyncio.get_running_loop()
         self._plans: dict[tuple[tuple[bytes, bytes], ...], Plan] = {}
         """Heads of this connection, which are not read again when they come again."""
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, Http3Request] = {}
         """What is under way, by stream."""
         self._left: set[int] = set()
         """Streams that are answered or refused, but which the peer has not ended. QUIC limits their number."""
-        self._ready: deque[Request] = deque()
+        self._ready: deque[Http3Request] = deque()
         """Complete requests that wait for their turn."""
-        self._sending: dict[int, Request] = {}
+        self._sending: dict[int, Http3Request] = {}
         """Those whose answer is being sent; each sends a part in its turn."""
         self._turn: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -123,7 +123,7 @@ class Http3Speaker:
         if is_request and stream_id not in self._requests and not self._arrive(stream_id, is_end):
             return
         if is_end and is_request:
-            self._requests[stream_id].is_complete = True
+            self._requests[stream_id].end()
         for found in self._taken(event):
             kind = type(found)
             if kind is self._library.headers_received:
@@ -149,7 +149,8 @@ class Http3Speaker:
                 self._http3.abandon(stream_id, REQUEST_CANCELLED)
             return
         self._peer.client.leave(stream_id)
-        request.is_complete = request.is_complete or not stops
+        if not stops:
+            request.end()
         self._abandon(request, REQUEST_CANCELLED)
 
     def advanced(self) -> None:
@@ -208,7 +209,7 @@ class Http3Speaker:
         if not self._requests and self._is_greeted:
             self._peer.set_busy(True)
         due = self._loop.time() + self._limits.request_s
-        self._requests[stream_id] = Request(stream_id, self._shares, due)
+        self._requests[stream_id] = Http3Request(stream_id, self._shares, due)
         self._watch(due)
         return True
 
@@ -221,7 +222,8 @@ class Http3Speaker:
             if request.plan is not None:
                 check_trailers(fields)
                 return
-            plan = request.plan = self._plan(fields)
+            plan = self._plan(fields)
+            request.take_plan(plan)
             if plan.kind is PlanKind.CALL:
                 self._await_body(request, plan)
             else:
@@ -229,26 +231,26 @@ class Http3Speaker:
         except HttpFault as fault:
             self._refuse(request, fault.refusal)
 
-    def _respond(self, request: Request, plan: Plan) -> None:
+    def _respond(self, request: Http3Request, plan: Plan) -> None:
         """Give the answer that a plan already has, later if it says so."""
         assert plan.respond is not None, "no WebSocket is opened over HTTP/3"
         answer = plan.respond()
         self._greet(answer.status < ERRORS)
         if plan.delay_s:
             self._allow(request, plan.delay_s + self._limits.request_s)
-            request.task = self._peer.spawn(self._give_later(request, answer, plan.delay_s))
+            request.wait_for(self._peer.spawn(self._give_later(request, answer, plan.delay_s)))
         else:
             self._give(request, answer)
 
-    async def _give_later(self, request: Request, answer: HttpAnswer, seconds: float) -> None:
+    async def _give_later(self, request: Http3Request, answer: HttpAnswer, seconds: float) -> None:
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             answer = _stopping()
-        request.task = None
+        request.wait_for(None)
         self._peer.guarded(self._give, request, answer)
 
-    def _await_body(self, request: Request, plan: Plan) -> None:
+    def _await_body(self, request: Http3Request, plan: Plan) -> None:
         """Let the body come. Raises `HttpFault`."""
         if plan.head.length is not None and plan.head.length > self._body_bytes_max:
             raise too_large(f"the body exceeds {self._body_bytes_max} bytes")
@@ -325,7 +327,7 @@ class Http3Speaker:
         if self._ready:
             self._answer_soon()
 
-    def _answer(self, request: Request) -> None:
+    def _answer(self, request: Http3Request) -> None:
         """Answer a request that is complete, at once or when its answer is made."""
         plan = request.plan
         assert plan is not None, "it has a head"
@@ -334,13 +336,13 @@ class Http3Speaker:
         try:
             begun = self._service.begin(request.body(), self._peer.client, caller=plan.caller, stream_id=stream_id)
             if isinstance(begun, Coroutine):
-                request.task = self._peer.spawn(self._wait(request, begun))
+                request.wait_for(self._peer.spawn(self._wait(request, begun)))
             else:
                 self._give(request, self._answer_of(request, begun))
         except NodeBusy as busy:
             self._give(request, refusing(refusal_of(503, busy)))
 
-    async def _wait(self, request: Request, begun: Coroutine[Any, Any, bytes | None]) -> None:
+    async def _wait(self, request: Http3Request, begun: Coroutine[Any, Any, bytes | None]) -> None:
         try:
             answer = self._answer_of(request, await begun)
         except NodeBusy as busy:
@@ -350,10 +352,10 @@ class Http3Speaker:
         except Exception as error:
             _log.error("request_failed", exc_info=error)
             answer = refusing(refusal_of(500, InternalError(type(error).__name__)))
-        request.task = None
+        request.wait_for(None)
         self._peer.guarded(self._give, request, answer)
 
-    def _answer_of(self, request: Request, answer: bytes | None) -> HttpAnswer:
+    def _answer_of(self, request: Http3Request, answer: bytes | None) -> HttpAnswer:
         """The answer of a call. Raises `NodeBusy`."""
         if answer is None:
             return NO_CONTENT
@@ -363,13 +365,13 @@ class Http3Speaker:
 
     # -- answers -----------------------------------------------------------------------------------
 
-    def _refuse(self, request: Request, refusal: HttpRefusal) -> None:
+    def _refuse(self, request: Http3Request, refusal: HttpRefusal) -> None:
         """Refuse a request, which the peer need not complete."""
         _log.warning("request_refused", peer=self._peer.address, code=refusal.code, reason=refusal.message)
         request.release()
         self._give(request, refusing(refusal, ALLOW if refusal.status == 405 else b""))
 
-    def _give(self, request: Request, answer: HttpAnswer) -> None:
+    def _give(self, request: Http3Request, answer: HttpAnswer) -> None:
         """Send an answer."""
         if request.is_dropped or self._peer.is_gone:
             return
@@ -409,13 +411,13 @@ class Http3Speaker:
             else:
                 self._drop(request)
 
-    def _abandon(self, request: Request, code: int) -> None:
+    def _abandon(self, request: Http3Request, code: int) -> None:
         """End a request without an answer, or in the middle of one."""
         self._http3.abandon(request.stream_id, code)
         self._drop(request, code)
         self._peer.transmit_soon()
 
-    def _drop(self, request: Request, code: int = NO_ERROR) -> None:
+    def _drop(self, request: Http3Request, code: int = NO_ERROR) -> None:
         """A request is over. What the peer still sends of it is not read (RFC 9114, 4.1)."""
         stream_id = request.stream_id
         request.drop()
@@ -433,9 +435,9 @@ class Http3Speaker:
 
     # -- time --------------------------------------------------------------------------------------
 
-    def _allow(self, request: Request, seconds: float) -> None:
+    def _allow(self, request: Http3Request, seconds: float) -> None:
         """Let a request take so long from now on."""
-        request.deadline = self._loop.time() + seconds
+        request.allow(self._loop.time() + seconds)
         self._watch(request.deadline)
 
     def _watch(self, due: float) -> None:
@@ -462,7 +464,7 @@ class Http3Speaker:
         if earliest < math.inf:
             self._watch(earliest)
 
-    def _expired(self, request: Request) -> None:
+    def _expired(self, request: Http3Request) -> None:
         if not request.is_complete and not request.is_answered:
             self._refuse(request, HttpRefusal(408, "http.timeout", SILENCE, "send it at once"))
         elif request.is_answered:

@@ -39,7 +39,7 @@ class Greeter(Protocol):
 
 
 class FramedSpeaker:
-    """The `node.wire.peer.Speaker` of `zvmd/1`. The frames of one turn of the loop are sent together."""
+    """The `node.wire.peer.WireSpeaker` of `zvmd/1`. The frames of one turn of the loop are sent together."""
 
     def __init__(self, peer: WirePeer, listener: Greeter) -> None:
         self.subscriptions: dict[int, asyncio.Task[None]] = {}

@@ -64,7 +64,7 @@ class BoundedHttp3:
     def _bound(self, field_section_max_bytes: int) -> None:
         self.field_section_max_bytes = field_section_max_bytes
         self.buffered_max_bytes = field_section_max_bytes + 16 * 1024
-        """Of a stream: a frame that is understood only as a whole."""
+        """Kept of a stream: a frame that is understood only as a whole."""
         self._frames_left = float(FRAMES_SPARE)
 
     def _get_local_settings(self) -> dict[int, int]:

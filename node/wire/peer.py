@@ -1,6 +1,6 @@
 """One QUIC connection of the listener: moves bytes between library and speaker, and ends in one place.
 
-What is spoken on it is a `Speaker`'s, which the handshake chooses (ALPN, RFC 7301).
+What is spoken on it is a `WireSpeaker`'s, which the handshake chooses (ALPN, RFC 7301).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSING_S = 3.0
 """How long at most an ended connection answers with its close (RFC 9000, 10.2) before its state is freed."""
 
 
-class Speaker(Protocol):
+class WireSpeaker(Protocol):
     """What is spoken on a connection. The peer calls, on the event loop; an exception ends the connection."""
 
     @property
@@ -62,7 +62,7 @@ class Listener(Protocol):
     limits: WireLimits
     library: QuicLibrary
 
-    def speaker(self, peer: WirePeer, alpn: str | None) -> Speaker:
+    def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken, by the name in ALPN; None: of a client that offers no protocol."""
 
     def proved(self, peer: WirePeer) -> None:
@@ -109,7 +109,7 @@ class WirePeer:
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
         self.begun_at = self._loop.time()
-        self._speaker: Speaker | None = None
+        self._speaker: WireSpeaker | None = None
         """Not known before the handshake is finished."""
         self._handshake_timer = self._loop.call_later(
             self._limits.hello_within_s, self.guarded, self.refuse, HelloTooLate("the handshake took too long")

@@ -4,8 +4,8 @@
   left a third of the anti-amplification limit of RFC 9000, 8.1, and the first flight did not fit.
 - A flight that does not fit raised, and the datagrams already built for it were lost.
 - A client with a connection ID of length zero (RFC 9000, 5.1: Chrome, quic-go) failed the check of RFC 9000, 7.3, and
-  was sent packets with the ID that it had chosen for the server. So the core is told the empty ID, its Initial keys
-  are made here, and the server goes on with the ID that the client chose, as the core accepts no third one.
+  was sent packets with the ID that it had chosen for the server. So the core gets the empty ID, its Initial keys are
+  made here, and the server goes on with the ID that the client chose, as the core accepts no third one.
 - A handshake message that announces 16 MiB was kept, and copied whole for each packet (RFC 9000, 7.5: limit it).
 """
 
@@ -41,7 +41,7 @@ from node.wire.library import (
 INITIAL_SALT = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 INITIAL_KEYS = ((b"quic key", 16), (b"quic iv", 12), (b"quic hp", 16))
 INITIAL_ALGORITHMS = ("aes-128-gcm", "aes-128-ecb")
-"""Of the keys of Initial packets (RFC 9001, 5.1 and 5.2)."""
+"""How the keys of Initial packets are made (RFC 9001, 5.1 and 5.2)."""
 
 
 class Qh3Connection(QuicConnection):

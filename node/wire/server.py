@@ -22,7 +22,7 @@ from node.wire.framed import FramedSpeaker
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
 from node.wire.limits import WireLimits
-from node.wire.peer import Speaker, WirePeer
+from node.wire.peer import WirePeer, WireSpeaker
 from zvmd.frames import ALPN, PROTOCOL_VERSION, Welcome
 
 _log = structlog.get_logger("wire")
@@ -46,7 +46,7 @@ class WireListener(asyncio.DatagramProtocol):
         tls: TlsFiles,
         library: QuicLibrary,
         retry: bool,
-        protocols: Mapping[str, Callable[[WirePeer], Speaker]],
+        protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]],
     ) -> None:
         """``protocols`` are spoken besides `zvmd/1`: by the name in ALPN, what makes the speaker of a connection."""
         self.limits = limits
@@ -100,7 +100,7 @@ class WireListener(asyncio.DatagramProtocol):
         """Who comes in with a token; one that is not ASCII is wrong."""
         return self._doors.judge(Visitor(address=address, way=Way.QUIC, tokens=(token.decode("latin-1"),)))
 
-    def speaker(self, peer: WirePeer, alpn: str | None) -> Speaker:
+    def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken on a connection, by the name in ALPN; a client without one speaks `zvmd/1`."""
         make = self._protocols.get(alpn or ALPN)
         return FramedSpeaker(peer, self) if make is None else make(peer)
@@ -298,7 +298,7 @@ async def serve_wire(
     doors: Doors,
     library: QuicLibrary,
     limits: WireLimits,
-    protocols: Mapping[str, Callable[[WirePeer], Speaker]] | None = None,
+    protocols: Mapping[str, Callable[[WirePeer], WireSpeaker]] | None = None,
 ) -> WireListener:
     """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager).
 
