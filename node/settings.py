@@ -95,6 +95,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str = ""
     client_authority: str = ""
     """Authorities whose certificates are required of clients; ``auto``: the node's own; empty: none is required."""
+    require_token: bool = False
+    """Whether all but the node's machine need a token, also on a chain of the public test mnemonic."""
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,6 +40,9 @@ TEXTS: dict[str, tuple[str, ...]] = {
         "127.0.0.1", "::1", "127.9.9.9", "localhost", "", "0.0.0.0", "::", "203.0.113.1", "[::1]", "::ffff:127.0.0.1",
         "224.0.0.1", "255.255.255.255", "fe80::1", "::1%lo", "ff02::1",
     ),
+    "http.tls_certificate": ("/nowhere.pem", "/dev/null", "/dev/zero", "/", "~nobody-of-this-name/x"),
+    "http.tls_key": ("/nowhere.pem", "~nobody-of-this-name/x"),
+    "http.client_authority": ("auto", "/nowhere.pem", "/dev/zero", "~nobody-of-this-name/x"),
     "vm.jit_dump": ("", "/dev/null", "/proc/nothing", "/dev/null/below", "~nobody-of-this-name/x"),
 }  # fmt: skip
 """Of settings that are any text, what else they may say."""

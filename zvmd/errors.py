@@ -68,8 +68,8 @@ __all__ = [
     "HttpRequestTooLate",
     "HttpRequestTooLong",
     "HttpTlsRequired",
+    "HttpTokenNeeded",
     "HttpTokenRefused",
-    "HttpTokenRequired",
     "HttpWebSocketRefused",
     "IndexBehind",
     "IndexDamaged",
@@ -132,6 +132,7 @@ __all__ = [
     "PrecompileUnavailable",
     "PriorityFeeAboveMaxFee",
     "PruneRefused",
+    "RateExceeded",
     "ReadOnly",
     "RecordTooLarge",
     "RequestTooLarge",
@@ -167,7 +168,9 @@ __all__ = [
     "StoreTooNew",
     "SystemCallFailed",
     "SystemContractMissing",
+    "TokenRefused",
     "TooManyBytes",
+    "TooManyConnections",
     "TooManyMalformed",
     "TooManyRequests",
     "TooManyStreams",
@@ -179,6 +182,7 @@ __all__ = [
     "UnknownAccount",
     "UnknownBlock",
     "UnknownFilter",
+    "UnknownToken",
     "UnknownTransaction",
     "UnknownVersion",
     "UnsupportedTransactionType",
@@ -688,6 +692,12 @@ class NodeBusy(ZvmdError):
     code = "rpc.busy"
 
 
+class RateExceeded(NodeBusy):
+    """More requests a second than the token allows."""
+
+    code = "limit.rate"
+
+
 class CallTimeout(ZvmdError):
     """The work for one request, or for all calls of a batch, took longer than allowed (geth: ``--rpc.evmtimeout``)."""
 
@@ -781,10 +791,10 @@ class HttpTokenRefused(HttpRefused):
     code = "http.token"
 
 
-class HttpTokenRequired(HttpRefused):
-    """The node answers nobody without a token, and none was sent."""
+class HttpTokenNeeded(HttpTokenRefused):
+    """This node answers only with a token."""
 
-    code = "http.token_required"
+    code = "http.token_needed"
 
 
 class HttpTlsRequired(HttpRefused):
@@ -805,6 +815,18 @@ class IpcUserRefused(ZvmdError):
     code = "ipc.user"
 
 
+class TokenRefused(ZvmdError):
+    """A token that cannot be made as asked for."""
+
+    code = "auth.token_refused"
+
+
+class UnknownToken(ZvmdError):
+    """No token has this name or id."""
+
+    code = "auth.unknown_token"
+
+
 # The QUIC protocol
 
 
@@ -812,6 +834,12 @@ class WireError(ZvmdError):
     """The client broke a rule of the QUIC protocol. Those that are also `ConnectionFailed` end the connection."""
 
     code = "wire.error"
+
+
+class TooManyConnections(WireError, ConnectionFailed):
+    """The token has as many open connections as it may have."""
+
+    code = "limit.connections"
 
 
 class MalformedFrame(WireError):

@@ -101,6 +101,10 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
         until = time.strftime("%Y-%m-%d", time.gmtime(tls["notAfter"]))
         shown = f"; {tls['problem']}" if tls["problem"] else ", ends soon" if tls["expiresSoon"] else ""
         yield "tls", f"{tls['mode']}, until {until}{shown}; {tls['handshakes']} handshakes, {tls['failed']} failed"
+    if known := answer.get("doors"):
+        lost = f"; {count} records of the audit log lost" if (count := answer["audit"]["lost"]) else ""
+        used = f"{known['tokens']}, used by {known['connections']} connections"
+        yield "tokens", f"{used}; {known['refused']} wrong ones refused{lost}"
     if logged := answer.get("logging"):
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):

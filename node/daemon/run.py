@@ -64,7 +64,7 @@ async def run_daemon(
     committer, jobs = parts.committer, parts.jobs
     committer.start()
     try:
-        servers = await start_servers(settings, parts.service, parts.https, opened.public)
+        servers = await start_servers(settings, parts.service, parts.doors, parts.https, opened.public)
     except BaseException:
         parts.service.close()
         await asyncio.to_thread(_shut_down, jobs, committer, opened)
@@ -96,6 +96,7 @@ async def run_daemon(
         await servers.stop()
         await parts.sessions.stop()
         await asyncio.to_thread(parts.transcript.stop)
+        await asyncio.to_thread(parts.audit.close)
         await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 

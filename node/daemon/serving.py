@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -16,11 +15,10 @@ from pathlib import Path
 import structlog
 
 from node.auth.certificate import TlsFiles, Wanted, usable_certificate
-from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
-from node.daemon.https import HttpTls
+from node.daemon.https import HttpTls, check_https
 from node.doors.doors import Doors
-from node.doors.rule import GuardRules, loopback
+from node.doors.rule import loopback
 from node.doors.visitor import Way
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
@@ -54,6 +52,7 @@ class Servers:
     """The running listeners."""
 
     service: RpcService
+    doors: Doors
     gateway: Gateway
     wire: WireListener
     https: HttpTls
@@ -95,10 +94,13 @@ class Servers:
     async def stop(self) -> None:
         """Accept no more requests, and finish the current ones."""
         await asyncio.gather(self.wire.stop(), self.gateway.close())
+        self.doors.close()
         self.service.close()
 
 
-async def start_servers(settings: Settings, service: RpcService, https: HttpTls, public: bool = False) -> Servers:
+async def start_servers(
+    settings: Settings, service: RpcService, doors: Doors, https: HttpTls, public: bool = False
+) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
     Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`,
@@ -109,7 +111,6 @@ async def start_servers(settings: Settings, service: RpcService, https: HttpTls,
     wanted = https.wanted
     tls = usable_certificate(data_dir / layout.TLS, now, wanted)
     context = https.load(tls, now)
-    doors = doors_of(settings, service, public)
     open_http = partial(open_tcp_socket, open_to_others=public or https.is_on)
     tcp = _bind(open_http, "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
@@ -128,19 +129,16 @@ async def start_servers(settings: Settings, service: RpcService, https: HttpTls,
     http_address = address_text(*gateway.address)
     if public and not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_TO_ALL if https.is_on else OPEN_WARNING, address=http_address)
-    return Servers(service, gateway, wire, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address)
-
-
-def doors_of(settings: Settings, service: RpcService, public: bool) -> Doors:
-    """Who may come in. Raises `InvalidSetting`, `UnusableToken` and what writing the node's token raises."""
-    is_owner = TokenChecker(load_or_create_token(settings.data_dir))
-    is_share = service.context.need_sessions().sharings.is_valid
-    return Doors(GuardRules.of(settings.http, public, os.getuid(), settings.quic.host), is_owner, is_share)
+    return Servers(service, doors, gateway, wire, https, data_dir / layout.TLS, tls, wanted, http_address, quic_address)
 
 
 def check_listeners(settings: Settings) -> None:
-    """Refuse addresses that can never be listened on, and an absent library: `InvalidSetting`, `LibraryMissing`."""
+    """Refuse addresses that can never be listened on, an absent library, and files of TLS that cannot be used.
+
+    Raises `InvalidSetting`, `LibraryMissing`, `UnusableTlsFile`.
+    """
     load_library(settings.quic.library)
+    check_https(settings.http)
     if _parsed("quic", settings.quic.host).is_multicast:
         raise InvalidSetting(f"quic.host = {settings.quic.host!r} is a multicast address, which answers nobody")
     if _parsed("http", settings.http.host).is_multicast:

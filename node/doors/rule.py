@@ -11,7 +11,7 @@ the node's own origin, and no proxy says that it forwarded the request. The Host
 on this machine also connects from 127.0.0.1.
 
 A node that other machines reach, and whose keys are its own, answers nobody without a token or a certificate that
-belongs to one: whoever forwards its port can make any request look like one of this machine.
+belongs to one: a proxy that forwards its port can make any request look like one of this machine.
 
 zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
 
@@ -19,9 +19,10 @@ Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (COR
 6761 section 6.3 (localhost), RFC 6750 section 2.1 (bearer tokens), unix(7) (SO_PEERCRED).
 
 >>> rules = GuardRules()
->>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), lambda token: None).rights.everything
+>>> nobody = Identification(lambda token: None)
+>>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), nobody).rights.everything
 True
->>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), lambda token: None).refusal.status
+>>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), nobody).refusal.status
 403
 """
 
@@ -32,6 +33,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from node.doors.visitor import Rejection, Verdict, Visitor, Way
 from node.ops.errors import InvalidSetting
@@ -51,13 +53,17 @@ FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 WRONG_TOKEN = Rejection(
     401, "http.token",
     "the token is not one of this node's",
-    "send the content of the file token in the node's data directory, or no token",
+    "send the content of the file token in the data directory, a token of zvmd token create, or none",
 )  # fmt: skip
-
-TOKEN_REQUIRED = Rejection(
-    401, "http.token_required",
-    "this node answers nobody without a token",
-    "send Authorization: Bearer TOKEN, or show a certificate that belongs to a token",
+TOKEN_NEEDED = Rejection(
+    401, "http.token_needed",
+    "this node answers here only with a token",
+    "send Authorization: Bearer TOKEN; zvmd token create makes one, or gives a certificate its rights",
+)  # fmt: skip
+TOO_MANY_CONNECTIONS = Rejection(
+    429, "limit.connections",
+    "this token has as many connections as it may have",
+    "close one; the limit was given with the token",
 )  # fmt: skip
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -128,28 +134,35 @@ class GuardRules:
 
     hosts: tuple[str, ...] = HttpSettings().hosts
     origins: tuple[str, ...] = ()
+    require_token: bool = False
+    """Whether everybody but the node's machine needs a token or a known certificate."""
     uid: int | None = None
     """The user that the node runs as."""
-    needs_token: bool = False
-    """Whether the web is for those only who have a token, or a certificate that belongs to one."""
+    trusts_machine: bool = True
+    """Whether callers that seem to be on this machine may do everything."""
     http3_needs_token: bool = False
-    """The same for HTTP/3, which is spoken on QUIC's address, and where no client shows a certificate."""
+    """Whether everybody, this machine too, needs a token over HTTP/3: it is spoken on QUIC's address, where the owner
+    may have opened nothing but zvmd/1, and no client shows a certificate there."""
 
     @classmethod
     def of(
-        cls, settings: HttpSettings, public: bool, uid: int | None = None, quic_host: str = "127.0.0.1"
+        cls,
+        settings: HttpSettings,
+        public: bool,
+        require_token: bool = False,
+        uid: int | None = None,
+        trusts_machine: bool = True,
+        quic_host: str = "127.0.0.1",
     ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        is_open, is_quic_open = (not loopback(ip_address(host)) for host in (settings.host, quic_host))
-        needs_token = not public and is_open
-        opened_for_zvmd_1 = is_quic_open and not (public and is_open)
-        http3_needs_token = needs_token or opened_for_zvmd_1 or bool(settings.client_authority)
         entries = tuple(entry for entry in origins if entry != AUTO)
-        return cls(hosts, entries, uid, needs_token, http3_needs_token)
+        is_open, is_quic_open = (not loopback(ip_address(host)) for host in (settings.host, quic_host))
+        http3_needs_token = bool(settings.client_authority) or (is_quic_open and not (public and is_open))
+        return cls(hosts, entries, require_token, uid, trusts_machine, http3_needs_token)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -201,23 +214,26 @@ def _origin_pattern(entry: str) -> str:
     return entry
 
 
-Identify = Callable[[str], Caller | None]
-"""Whose token it is; None if it is not one of this node's."""
+class Identification(NamedTuple):
+    """Who has which token or certificate; None if it is not one of this node's."""
+
+    of_token: Callable[[str], Caller | None]
+    of_certificate: Callable[[bytes], Caller | None] = lambda _: None
 
 
-def judge(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def judge(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """Who a visitor is, or why it is not let in."""
-    verdict = _RULES[visitor.way](rules, visitor, identify)
+    verdict = _RULES[visitor.way](rules, visitor, known)
     caller = verdict.caller._replace(way=visitor.way.value, address=visitor.address)
     return verdict._replace(caller=caller)
 
 
-def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A request of HTTP, of any version, or the handshake of a WebSocket."""
     if len(visitor.hosts) != 1 or len(visitor.origins) > 1 or len(visitor.authorizations) > 1:
         message = "a request has one Host, and at most one Origin and one Authorization"
         return _refused(400, "http.headers", message, "send each header once; Host is required")
-    tokens = (*_bearer(visitor.authorizations), *visitor.tokens)
+    tokens = visitor.given_tokens()
     if len(tokens) > 1:
         return _refused(400, "http.headers", "a request has at most one token", "send it in one place")
     given = visitor.hosts[0]
@@ -230,26 +246,31 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Ve
     own = origin is None or (host.cannot_be_rebound and origin.lower() == f"{scheme}://{given.lower()}")
     welcome = origin is None or own or rules.accept_origin(origin)
     if tokens:
-        caller = identify(tokens[0])
+        caller = known.of_token(tokens[0])
         if caller is None:
             return Verdict(origin=origin if welcome else None, refusal=WRONG_TOKEN)
         return Verdict(caller, origin)
     if not welcome:
         hint = "allow it with [http] origins or --allow-origin"
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
-    if rules.needs_token or (rules.http3_needs_token and visitor.way is Way.HTTP3):
-        return Verdict(origin=origin, refusal=TOKEN_REQUIRED)
-    near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
-    return Verdict(LOCAL if own and near else GUEST, origin)
+    if own and visitor.certificate is not None and (caller := known.of_certificate(visitor.certificate)) is not None:
+        return Verdict(caller, origin)
+    is_near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
+    needs_token = visitor.way is Way.HTTP3 and rules.http3_needs_token
+    if own and is_near and rules.trusts_machine and not needs_token:
+        return Verdict(LOCAL, origin)
+    if rules.require_token or needs_token:
+        return Verdict(origin=origin, refusal=TOKEN_NEEDED)
+    return Verdict(GUEST, origin)
 
 
-def _by_token(_rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A connection of zvmd/1 over QUIC, which needs a token from every address."""
-    caller = identify(visitor.tokens[0]) if visitor.tokens else None
+    caller = known.of_token(visitor.tokens[0]) if visitor.tokens else None
     return Verdict(refusal=WRONG_TOKEN) if caller is None else Verdict(caller)
 
 
-def _by_user(rules: GuardRules, visitor: Visitor, _identify: Identify) -> Verdict:
+def _by_user(rules: GuardRules, visitor: Visitor, _known: Identification) -> Verdict:
     """A connection to a unix socket, which is for the user that the node runs as, and for root."""
     if visitor.uid is not None and visitor.uid in (0, rules.uid):
         return Verdict(LOCAL)
@@ -257,7 +278,7 @@ def _by_user(rules: GuardRules, visitor: Visitor, _identify: Identify) -> Verdic
     return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
 
 
-_RULES: dict[Way, Callable[[GuardRules, Visitor, Identify], Verdict]] = {
+_RULES: dict[Way, Callable[[GuardRules, Visitor, Identification], Verdict]] = {
     Way.HTTP: _from_the_web,
     Way.WEBSOCKET: _from_the_web,
     Way.HTTP3: _from_the_web,
@@ -269,12 +290,6 @@ _RULES: dict[Way, Callable[[GuardRules, Visitor, Identify], Verdict]] = {
 
 def _refused(status: int, code: str, message: str, hint: str) -> Verdict:
     return Verdict(refusal=Rejection(status, code, message, hint))
-
-
-def _bearer(authorizations: tuple[str, ...]) -> tuple[str, ...]:
-    """The token of ``Authorization: Bearer TOKEN``; other schemes are ignored."""
-    scheme, _, token = (authorizations[0] if authorizations else "").strip().partition(" ")
-    return (token.strip(),) if scheme.lower() == "bearer" else ()
 
 
 @lru_cache(CACHED_HOSTS)

@@ -14,7 +14,7 @@ import structlog
 from node.api.errors import NodeStopping
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.clock import DateLine
-from node.gateway.exchange import NO_CONTENT, SILENCE, refusal_of
+from node.gateway.exchange import NO_CONTENT, SILENCE, busy_answer, refusal_of
 from node.gateway.http1 import HttpFault, too_large
 from node.gateway.limits import HttpLimits
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
@@ -25,7 +25,7 @@ from node.http3.request import Http3Request, Shares
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
-from node.wire.errors import HelloTooLate, PeerFault, PlaceNeeded, SlowReader, WireError
+from node.wire.errors import HelloTooLate, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
 from node.wire.http3 import (
     EXCESSIVE_LOAD,
     INTERNAL_ERROR,
@@ -45,7 +45,12 @@ REQUEST_STREAMS = 4
 """Every fourth stream is one of requests (RFC 9000, 2.1)."""
 ERRORS = 400
 """Where the statuses of errors begin (RFC 9110, 15)."""
-CODES: dict[type[WireError], int] = {PeerFault: INTERNAL_ERROR, PlaceNeeded: NO_ERROR, HelloTooLate: NO_ERROR}
+CODES: dict[type[WireError], int] = {
+    PeerFault: INTERNAL_ERROR,
+    PlaceNeeded: NO_ERROR,
+    HelloTooLate: NO_ERROR,
+    WrongToken: NO_ERROR,
+}
 """Error codes that mean these; of all others, that the peer asks for too much."""
 
 
@@ -333,6 +338,9 @@ class Http3Speaker:
         assert plan is not None, "it has a head"
         self._allow(request, self._limits.answer_s)
         stream_id = request.stream_id
+        if (refused := self._peer.stay.use(plan.caller)) is not None:
+            self._give(request, refusing(HttpRefusal(*refused)))
+            return
         try:
             begun = self._service.begin(request.body(), self._peer.client, caller=plan.caller, stream_id=stream_id)
             if isinstance(begun, Coroutine):
@@ -340,13 +348,13 @@ class Http3Speaker:
             else:
                 self._give(request, self._answer_of(request, begun))
         except NodeBusy as busy:
-            self._give(request, refusing(refusal_of(503, busy)))
+            self._give(request, busy_answer(busy))
 
     async def _wait(self, request: Http3Request, begun: Coroutine[Any, Any, bytes | None]) -> None:
         try:
             answer = self._answer_of(request, await begun)
         except NodeBusy as busy:
-            answer = refusing(refusal_of(503, busy))
+            answer = busy_answer(busy)
         except asyncio.CancelledError:
             answer = _stopping()
         except Exception as error:

@@ -13,6 +13,7 @@ from node.ops.futures import settle
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
+from node.rpc.errors import RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
@@ -80,6 +81,7 @@ class RpcService:
         if len(body) > LARGE_BYTES:
             return self._answer_large(body, client.working(self.context.limits, stream_id, methods), caller)
         decoded = self._decoded(body, caller)
+        self._charge(decoded, caller)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
@@ -88,8 +90,9 @@ class RpcService:
 
     async def _answer_large(self, body: bytes, work: Work, caller: Caller) -> bytes | None:
         with work:
-            decoding = self.readers.run(lambda: self._decoded(body, caller), work)
-            return await self._answer_decoded(await decoding, work)
+            decoded = await self.readers.run(lambda: self._decoded(body, caller), work)
+            self._charge(decoded, caller)
+            return await self._answer_decoded(decoded, work)
 
     async def _answer_small(self, decoded: Body, work: Work) -> bytes | None:
         with work:
@@ -101,6 +104,19 @@ class RpcService:
             return self.dispatcher.decode(body, caller)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
+
+    def _charge(self, decoded: Body | bytes, caller: Caller) -> None:
+        """Count the requests of a body against the caller's rate. Raises `RateExceeded`."""
+        if caller.rate is None:
+            return
+        requests = decoded.requests if isinstance(decoded, Body) else []
+        wait_s = caller.rate.take(max(1, len(requests)))
+        if wait_s:
+            refusal = RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
+            answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
+            joined = self.dispatcher.join(decoded, answers) if isinstance(decoded, Body) else None
+            refusal.answer = joined or self.dispatcher.encode_error(None, refusal)
+            raise refusal
 
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):

@@ -11,11 +11,12 @@ from typing import Any, Protocol
 from chain.errors import ZvmdError
 from node.doors.visitor import Verdict
 from node.rpc.caller import Caller
+from node.rpc.errors import RateExceeded
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ServerConnection
-from node.wire.errors import SlowReader, WireError
+from node.wire.errors import SlowReader, TooManyConnections, WireError
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
 from node.wire.library import StreamGone
 from node.wire.limits import WireLimits
@@ -146,6 +147,10 @@ class FramedSpeaker:
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
+            if self._peer.stay.use(self.caller) is not None:
+                self._state.ended()
+                self._refuse(event.stream_id, TooManyConnections("this token has as many connections as it may have"))
+                return
             self._peer.greeted()
             self.write(event.stream_id, encode_frame(self._listener.welcome()))
         elif isinstance(event, StreamEnded):
@@ -170,8 +175,11 @@ class FramedSpeaker:
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
+        caller = self._state.caller
         try:
-            check_rights(event.request, self._state.caller)
+            check_rights(event.request, caller)
+            if caller.rate is not None and (wait_s := caller.rate.take(1)):
+                raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
         except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import structlog
 
+from node.doors.doors import Stay
 from node.rpc.work import ConnectedClient
-from node.wire.errors import HelloTooLate, HelloTooLong, PeerFault, PlaceNeeded, WireError
+from node.wire.errors import HelloTooLate, HelloTooLong, PeerFault, PlaceNeeded, WireError, WrongToken
 from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 
@@ -65,6 +66,9 @@ class Listener(Protocol):
     def speaker(self, peer: WirePeer, alpn: str | None) -> WireSpeaker:
         """What is spoken, by the name in ALPN; None: of a client that offers no protocol."""
 
+    def stay(self, end: Callable[[], None]) -> Stay:
+        """A connection has come; ``end`` closes it at once."""
+
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
 
@@ -115,6 +119,8 @@ class WirePeer:
             self._limits.hello_within_s, self.guarded, self.refuse, HelloTooLate("the handshake took too long")
         )
         self._is_greeted = False
+        self.stay = listener.stay(self._ended_by_owner)
+        """Whose tokens its requests came with."""
         self._datagrams_before_hello = 0
         self._handlers = _handlers(listener.library.events)
         self._timer: asyncio.TimerHandle | None = None
@@ -252,6 +258,9 @@ class WirePeer:
         """Close, to give the place to a newcomer."""
         self.guarded(self.refuse, PlaceNeeded("another peer needed the place of one without work"))
 
+    def _ended_by_owner(self) -> None:
+        self.guarded(self.refuse, WrongToken("the token was revoked or has expired"))
+
     def forgotten(self) -> None:
         """The listener no longer hands it datagrams: it sends none either. Idempotent."""
         if self._forgotten:
@@ -348,6 +357,7 @@ class WirePeer:
             return
         self.is_gone = True
         self.client.leave()
+        self.stay.over()
         self._handshake_timer.cancel()
         for task in self._tasks:
             task.cancel()
