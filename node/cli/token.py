@@ -23,6 +23,7 @@ from node.doors.errors import TokenRefused
 from node.doors.token_book import TokenBook, scopes_of, shown, wish_of
 from node.ops.audit import AuditLog
 from node.rpc.registry import Scope
+from storage.directory import layout
 from storage.directory.exclusion import DirectoryLock
 from storage.errors import DataDirectoryLocked
 from storage.io.files import RealFs
@@ -111,7 +112,7 @@ def _done(
 ) -> Any:
     """Have the node do it, or do it here if no node uses the data directory. Raises `ZvmdError`."""
     directory = data_directory(link["data_dir"])
-    if link["url"] is None and not link["http"] and directory.is_dir():
+    if link["url"] is None and not link["http"] and (directory / layout.FORMAT).exists():
         try:
             with for_owner_only(), closing(_Alone(directory)):
                 result = here(TokenBook.read(directory))

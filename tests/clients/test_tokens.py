@@ -131,3 +131,7 @@ def test_no_data_directory(tmp_path: Path) -> None:
         assert result.returncode != 0
         assert "Traceback" not in result.stderr
     assert not (tmp_path / "none").exists()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run_command("token", "create", "a", "--scope", "read", "--data-dir", str(empty)).returncode != 0
+    assert not list(empty.iterdir()), "a directory of something else is left as it is"
