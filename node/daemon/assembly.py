@@ -157,7 +157,7 @@ def _doors(settings: Settings, opened: OpenedChain, sessions: SessionService, au
     is_owner = TokenChecker(load_or_create_token(opened.data_dir))
     is_open = opened.public or is_loopback(settings.http.host)
     require_token = settings.http.require_token or not is_open
-    rules = GuardRules.of(settings.http, opened.public, require_token, os.getuid(), is_open)
+    rules = GuardRules.of(settings.http, opened.public, require_token, os.getuid(), is_open, settings.quic.host)
     return Doors(rules, is_owner, sessions.sharings.is_valid, tokens=tokens, audit=audit)
 
 

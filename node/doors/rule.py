@@ -140,6 +140,9 @@ class GuardRules:
     """The user that the node runs as."""
     trusts_machine: bool = True
     """Whether callers that seem to be on this machine may do everything."""
+    http3_needs_token: bool = False
+    """Whether everybody, this machine too, needs a token over HTTP/3: it is spoken on QUIC's address, where the owner
+    may have opened nothing but zvmd/1, and no client shows a certificate there."""
 
     @classmethod
     def of(
@@ -149,13 +152,17 @@ class GuardRules:
         require_token: bool = False,
         uid: int | None = None,
         trusts_machine: bool = True,
+        quic_host: str = "127.0.0.1",
     ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), require_token, uid, trusts_machine)
+        entries = tuple(entry for entry in origins if entry != AUTO)
+        is_open, is_quic_open = (not loopback(ip_address(host)) for host in (settings.host, quic_host))
+        http3_needs_token = bool(settings.client_authority) or (is_quic_open and not (public and is_open))
+        return cls(hosts, entries, require_token, uid, trusts_machine, http3_needs_token)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -249,9 +256,12 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) ->
     if own and visitor.certificate is not None and (caller := known.of_certificate(visitor.certificate)) is not None:
         return Verdict(caller, origin)
     is_near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
-    if own and is_near and rules.trusts_machine:
+    needs_token = visitor.way is Way.HTTP3 and rules.http3_needs_token
+    if own and is_near and rules.trusts_machine and not needs_token:
         return Verdict(LOCAL, origin)
-    return Verdict(origin=origin, refusal=TOKEN_NEEDED) if rules.require_token else Verdict(GUEST, origin)
+    if rules.require_token or needs_token:
+        return Verdict(origin=origin, refusal=TOKEN_NEEDED)
+    return Verdict(GUEST, origin)
 
 
 def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:

@@ -553,3 +553,24 @@ def test_only_modern_ciphers_and_http_1_1(tls: TlsFiles) -> None:
         writer.close()
 
     tried(work, tls)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_only_answers_over_tls_say_where_http3_is_spoken(secure: bool, tls: TlsFiles) -> None:
+    async def run() -> None:
+        service = rpc_service(Generous(), RpcLimits())
+        context = served_tls(Paths(tls.certificate, tls.key, ()), NOW).context if secure else None
+        theirs = ssl.create_default_context(cafile=tls.authority)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), context=context, http3_port=4433)
+        try:
+            base_url = f"http{'s' if secure else ''}://127.0.0.1:{gateway.address[1]}"
+            async with httpx.AsyncClient(base_url=base_url, verify=theirs) as client:
+                for path, status in (("/healthz", 200), ("/nothing", 404)):
+                    answer = await client.get(path)
+                    assert answer.status_code == status
+                    assert answer.headers.get("alt-svc") == ('h3=":4433"; ma=3600' if secure else None)
+        finally:
+            await gateway.close()
+            service.close()
+
+    uvloop.run(run())
