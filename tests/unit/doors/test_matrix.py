@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import product
@@ -18,11 +21,13 @@ import websockets
 import zvmd
 from node.auth.certificate import TlsFiles
 from node.auth.tls import load_or_create_certificate
+from node.auth.unix_sockets import open_socket as open_unix_socket
 from node.doors.doors import Doors
 from node.doors.limits import DoorLimits
 from node.doors.rule import GuardRules
 from node.doors.token_book import TokenBook, TokenWish, scopes_of
 from node.doors.visitor import Way
+from node.gateway.ipc import serve_ipc
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, open_socket, serve_http
 from node.gateway.routes import Routes
@@ -34,16 +39,17 @@ from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket as open_udp_socket
 from node.wire.server import serve_wire
+from node.wire.socket_peer import serve_socket
 from tests.unit.gateway.wire import Client
 from tests.unit.http3.clients import Http3Client, Server, connected, head
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 OWNER = "ab" * 32
 CHAINS = {
-    "public": GuardRules.of(HttpSettings(), public=True),
-    "public, tokens required": GuardRules.of(HttpSettings(), public=True, require_token=True),
-    "other": GuardRules.of(HttpSettings(), public=False),
-    "other, tokens required": GuardRules.of(HttpSettings(), public=False, require_token=True),
+    "public": GuardRules.of(HttpSettings(), public=True, uid=os.getuid()),
+    "public, tokens required": GuardRules.of(HttpSettings(), public=True, require_token=True, uid=os.getuid()),
+    "other": GuardRules.of(HttpSettings(), public=False, uid=os.getuid()),
+    "other, tokens required": GuardRules.of(HttpSettings(), public=False, require_token=True, uid=os.getuid()),
 }
 GIVEN = {"nothing": (), "read": ("read",), "send": ("send",), "debug": ("debug",), "develop": ("develop",),
          "admin": ("admin",), "read and send": ("read", "send"), "all": ("read", "send", "debug", "develop", "admin"),
@@ -53,7 +59,7 @@ WITHOUT_TOKEN = "nothing"
 WRONG = "a wrong token"
 HOSTS = {"localhost": True, "10.0.0.1": False, "anvil": False, "attacker.example": None}
 """What is in Host; whether it means this machine, None: not a name of the node."""
-ORIGINS = {"no page": None, "own page": "{scheme}://{host}", "other page": "http://localhost:3000", "sandboxed": "null",
+ORIGINS = {"no page": None, "own page": "http://{host}", "other page": "http://localhost:3000", "sandboxed": "null",
            "extension": "chrome-extension://nkbihfbeogaeaoehlefnkodbefgpgknn"}  # fmt: skip
 METHODS = {
     "eth_getBalance": ("read", True), "eth_sendRawTransaction": ("send", True), "eth_signTypedData_v4": ("send", True),
@@ -88,8 +94,8 @@ class Cell(NamedTuple):
     @property
     def page(self) -> str | None:
         form = ORIGINS[self.origin]
-        scheme = "https" if self.way == "http/3" else "http"
-        return None if form is None else form.format(host=self.address, scheme=scheme)
+        form = form and (form.replace("http://{", "https://{") if self.way == "http3" else form)
+        return None if form is None else form.format(host=self.address)
 
 
 class Listening(NamedTuple):
@@ -100,13 +106,16 @@ class Listening(NamedTuple):
     data_dir: Path
     tokens: dict[str, str]
     http3: Http3Client
-    """Connected."""
+    ipc: Path
+    frames: Path
 
 
 def expected(cell: Cell) -> Outcome:
     scopes = set(GIVEN[cell.given])
     with_token = frozenset(name for name, (scope, _) in METHODS.items() if scope in scopes)
-    if cell.way == "quic":
+    if cell.way == "ipc" or (cell.way == "socket" and cell.given == WITHOUT_TOKEN):
+        return frozenset(METHODS)
+    if cell.way in ("quic", "socket"):
         return 401 if cell.given in (WRONG, WITHOUT_TOKEN) else with_token
     if HOSTS[cell.host] is None:
         return 403
@@ -154,11 +163,10 @@ async def over_http(node: Listening, cell: Cell) -> Outcome:
 
 
 async def over_http3(node: Listening, cell: Cell) -> Outcome:
-    """All on one connection: who comes in is asked for each request."""
-    fields = [(b"origin", cell.page.encode())] if cell.page is not None else []
+    more = [(b"origin", cell.page.encode())] if cell.page is not None else []
     if cell.given != WITHOUT_TOKEN:
-        fields.append((b"authorization", f"Bearer {node.tokens[cell.given]}".encode()))
-    got = await node.http3.ask(head(b"POST", b"/", *fields, authority=cell.address.encode()), body())
+        more.append((b"authorization", f"Bearer {node.tokens[cell.given]}".encode()))
+    got = await node.http3.ask(head(b"POST", b"/", *more, authority=cell.address.encode()), body())
     return allowed(json.loads(got.body)) if got.status == 200 else got.status
 
 
@@ -188,8 +196,25 @@ async def _over_websocket(node: Listening, cell: Cell, by_query: bool) -> Outcom
 
 async def over_quic(node: Listening, cell: Cell) -> Outcome:
     token = node.tokens[cell.given] if cell.given != WITHOUT_TOKEN else "none"
+    return await _over_frames(node, node.quic, token)
+
+
+async def over_socket(node: Listening, cell: Cell) -> Outcome:
+    token = node.tokens[cell.given] if cell.given != WITHOUT_TOKEN else None
+    return await _over_frames(node, f"unix://{node.frames}", token)
+
+
+async def over_ipc(node: Listening, _: Cell) -> Outcome:
+    reader, writer = await asyncio.open_unix_connection(str(node.ipc), limit=2**20)
+    writer.write(body())
+    answers = json.loads(await reader.readline())
+    writer.close()
+    return allowed(answers)
+
+
+async def _over_frames(node: Listening, url: str, token: str | None) -> Outcome:
     try:
-        client = await zvmd.connect(node.quic, token=token, data_dir=node.data_dir, timeout=20)
+        client = await zvmd.connect(url, token=token, data_dir=node.data_dir, timeout=20)
     except zvmd.WrongToken:
         return 401
     try:
@@ -205,10 +230,12 @@ async def over_quic(node: Listening, cell: Cell) -> Outcome:
 
 WAYS: dict[str, tuple[Callable[[Listening, Cell], Awaitable[Outcome]], bool]] = {
     "http": (over_http, True),
+    "http3": (over_http3, True),
     "websocket": (over_websocket, True),
     "websocket, token in the query": (over_websocket_with_query, True),
-    "http/3": (over_http3, True),
     "quic": (over_quic, False),
+    "socket": (over_socket, False),
+    "ipc": (over_ipc, False),
 }
 """How to ask by each way, and whether Host and Origin count there."""
 
@@ -223,14 +250,21 @@ async def listening(chain: str, directory: Path, tls: TlsFiles) -> AsyncIterator
     doors = Doors(CHAINS[chain], OWNER.__eq__, limits=limits, tokens=book)
     service, udp = rpc_service(MemoryBackend()), open_udp_socket("127.0.0.1", 0)
     gateway = await serve_http(service, open_socket("127.0.0.1", 0), doors, limits=HttpLimits())
-    quic, port = load_library("qh3"), udp.getsockname()[1]
+    quic, port, folder = load_library("qh3"), udp.getsockname()[1], directory.parent
     routes = Routes(service, doors, lambda: True, Way.HTTP3)
-    speaker = http3_speaker(quic.http3(), service, routes, HttpLimits())
-    wire = await serve_wire(service, udp, tls, doors, quic, WireLimits(), {"h3": speaker})
+    protocols = {"h3": http3_speaker(quic.http3(), service, routes, HttpLimits())}
+    wire = await serve_wire(service, udp, tls, doors, quic, WireLimits(), protocols)
+    short = Path(tempfile.mkdtemp(prefix="zvmd"))
+    ipc = await serve_ipc(service, open_unix_socket(short / "zvmd.ipc", owned=True), doors, HttpLimits())
+    frames = await serve_socket(service, open_unix_socket(short / "zvmd.sock", owned=True), WireLimits(), doors)
     try:
-        async with connected(Server(wire, service, port, directory.parent)) as http3:
-            yield Listening(gateway, f"quic://127.0.0.1:{port}", directory.parent, tokens, http3)
+        async with connected(Server(wire, service, port, folder)) as client:
+            quic_url = f"quic://127.0.0.1:{port}"
+            yield Listening(gateway, quic_url, folder, tokens, client, short / "zvmd.ipc", short / "zvmd.sock")
     finally:
+        frames.close()
+        await ipc.close()
+        shutil.rmtree(short)
         wire.close()
         await gateway.close()
         doors.close()
