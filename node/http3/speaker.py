@@ -150,7 +150,7 @@ class Http3Speaker:
             return
         request = self._requests.get(stream_id)
         if request is None:
-            if not stops:
+            if not stops and stream_id >= self._next_stream:  # an answered one may still be on its way to the peer
                 self._http3.abandon(stream_id, REQUEST_CANCELLED)
             return
         self._peer.client.leave(stream_id)
