@@ -35,7 +35,7 @@ def product(b: Builder, x: str, y: str) -> str:
 
 def function(signature: str, b: Builder, attributes: str) -> str:
     """A function of the module's own."""
-    return b.function(f"define internal {signature} {attributes} nounwind")
+    return b.function(f"define internal {signature} {attributes} nounwind noimplicitfloat")
 
 
 def _reciprocal() -> str:
@@ -198,7 +198,7 @@ declare i256 @llvm.ctpop.i256(i256)
 declare i256 @llvm.cttz.i256(i256, i1)
 
 ; Quotient and remainder for a divisor above 2**64 and n >= d.
-define internal {i256, i256} @divide_wide(i256 %n, i256 %d) noinline nounwind {
+define internal {i256, i256} @divide_wide(i256 %n, i256 %d) noinline nounwind noimplicitfloat {
 entry:
   %s = call i256 @llvm.ctlz.i256(i256 %d, i1 true)
   %dn = shl i256 %d, %s
@@ -237,7 +237,7 @@ done:
   ret {i256, i256} %both
 }
 
-define internal {i256, i256} @divide_both(i256 %n, i256 %d) noinline nounwind {
+define internal {i256, i256} @divide_both(i256 %n, i256 %d) noinline nounwind noimplicitfloat {
 entry:
   %zero = icmp eq i256 %d, 0
   br i1 %zero, label %by.zero, label %nonzero
@@ -288,13 +288,13 @@ wide:
   ret {i256, i256} %wide.both
 }
 
-define internal i256 @divide(i256 %n, i256 %d) alwaysinline nounwind {
+define internal i256 @divide(i256 %n, i256 %d) alwaysinline nounwind noimplicitfloat {
   %both = call {i256, i256} @divide_both(i256 %n, i256 %d)
   %q = extractvalue {i256, i256} %both, 0
   ret i256 %q
 }
 
-define internal i256 @modulo(i256 %n, i256 %d) alwaysinline nounwind {
+define internal i256 @modulo(i256 %n, i256 %d) alwaysinline nounwind noimplicitfloat {
   %both = call {i256, i256} @divide_both(i256 %n, i256 %d)
   %r = extractvalue {i256, i256} %both, 1
   ret i256 %r
