@@ -53,7 +53,7 @@ def _reciprocal_of() -> str:
 _COMPUTE = f"""
 ; (2**512 - 1) / m, for m of four limbs: both shifted until bit 255 of m is set, the dividend has nine limbs. Its four
 ; highest, 2**(192 + s) - 1, are below m, and five steps remain.
-define internal void @compute_reciprocal(ptr %to, i256 %m) noinline nounwind {{
+define internal void @compute_reciprocal(ptr %to, i256 %m) noinline nounwind noimplicitfloat {{
 entry:
   %s = call i256 @llvm.ctlz.i256(i256 %m, i1 true)
   %d = shl i256 %m, %s
