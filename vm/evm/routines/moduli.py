@@ -16,7 +16,7 @@ from vm.ir.builder import Builder
 
 _ODD: Final = 0x9E3779B97F4A7C15
 _LIMBS: Final = 4
-"""Of the modulus; the reciprocal has one more."""
+"""Limbs of a modulus; its reciprocal has one more."""
 
 
 def _reciprocal_of() -> str:
