@@ -23,6 +23,12 @@ MEMORY_BYTES = 1 << 30
 MEMORY_START_BYTES = 4096
 """Memory a fresh frame has room for before its buffer grows."""
 
+MEMORY_GROWTH = 16
+"""How many times as large the next buffer is: each is copied to the next, and large ones take only what is used."""
+
+MEMORY_DOUBLED_BYTES = 16 << 20
+"""From this size on buffers are only doubled."""
+
 MEMORY_KEPT_BYTES = 1 << 20
 """A pooled frame gives back a buffer larger than this."""
 

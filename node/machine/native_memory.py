@@ -5,6 +5,7 @@ With guard pages an overrun of one byte ends the process: a segmentation fault.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -17,6 +18,8 @@ GUARD_PAGES: Final = "ZVMD_GUARD_PAGES"
 """Environment variable: 1 for guard pages."""
 _LARGE: Final = 1 << 20
 """From this size on, memory is mapped from the system, which uses physical memory only for pages written to."""
+_HUGE: Final = 16 << 20
+"""From this size on, in pages of megabytes where the system has them: else a fault for every 4 KiB."""
 _PAGE: Final = mmap.PAGESIZE
 _PROT_NONE: Final = 0
 
@@ -29,7 +32,11 @@ def allocator() -> Allocate:
 def allocate(size: int, alignment: int = 16, /) -> Any:
     """Implements `vm.evm.memory_port.Allocate`."""
     if size >= _LARGE:
-        return (ctypes.c_char * size).from_buffer(mmap.mmap(-1, size))
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if size >= _HUGE:
+            with contextlib.suppress(OSError):  # a kernel without them
+                pages.madvise(mmap.MADV_HUGEPAGE)
+        return (ctypes.c_char * size).from_buffer(pages)
     whole = ctypes.create_string_buffer(size + alignment)
     return (ctypes.c_char * size).from_buffer(whole, -ctypes.addressof(whole) % alignment)
 

@@ -21,7 +21,15 @@ from vm.evm.layout import (
     Field,
 )
 from vm.evm.memory_port import Allocate
-from vm.limits import GAS_MAX, MEMORY_BYTES, MEMORY_KEPT_BYTES, MEMORY_START_BYTES, STACK_ITEMS
+from vm.limits import (
+    GAS_MAX,
+    MEMORY_BYTES,
+    MEMORY_DOUBLED_BYTES,
+    MEMORY_GROWTH,
+    MEMORY_KEPT_BYTES,
+    MEMORY_START_BYTES,
+    STACK_ITEMS,
+)
 from vm.message import Message
 
 _GAS: Final = int(Field.GAS)
@@ -215,6 +223,12 @@ class Frame:
         """Offset and size of what the output of the last call fills in memory."""
         return self.words[Field.OUTPUT_OFFSET], self.words[Field.OUTPUT_LENGTH]
 
+    @property
+    def held_bytes(self) -> int:
+        """What the memory takes; an estimate. Any thread."""
+        capacity = len(self.memory)
+        return capacity if capacity < MEMORY_KEPT_BYTES else self.words[_MEMORY_SIZE]  # mapped as it is used
+
     def memory_bytes(self) -> bytes:
         """All memory in use."""
         return bytes(self.memory[: self.words[_MEMORY_SIZE]])
@@ -237,13 +251,13 @@ class Frame:
         wanted = self.words[Field.RESULT_OFFSET]
         if wanted > MEMORY_BYTES:
             return False
-        used = self.memory_bytes()
-        capacity = len(self.memory)
+        before, used = self.memory, self.words[_MEMORY_SIZE]
+        capacity = len(before)
         while capacity < wanted:
-            capacity *= 2
+            capacity *= MEMORY_GROWTH if capacity < MEMORY_DOUBLED_BYTES else 2
         self._allocate_memory(capacity)
-        self.memory[: len(used)] = used
-        self.words[Field.MEMORY_SIZE] = len(used)
+        self.memory[:used] = before[:used]
+        self.words[_MEMORY_SIZE] = used
         return True
 
     def snapshot(self) -> bytes:

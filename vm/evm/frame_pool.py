@@ -43,8 +43,8 @@ class FramePool:
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of all frames. Any thread."""
-        return sum(len(frame.memory) for frame in tuple(self.frames))
+        """Memory of all frames; an estimate. Any thread."""
+        return sum(frame.held_bytes for frame in tuple(self.frames))
 
     def frame_at(self, depth: int) -> Frame:
         """The frame to use at a depth; those of smaller depths exist."""

@@ -88,6 +88,14 @@ def test_operation_agrees_with_python(name: str, data: st.DataObject) -> None:
     assert got == int(meaning(*operands)) % M
 
 
+@pytest.mark.parametrize("name", ["DIV", "MOD", "SDIV", "SMOD"])
+@settings(max_examples=tries(60, 10_000), deadline=None)
+@given(divisor=words, quotient=words, more=st.integers(-1, 1))
+def test_division_about_multiples(name: str, divisor: int, quotient: int, more: int) -> None:
+    dividend = (quotient % (M // max(1, divisor)) * divisor + more) % M
+    assert World().top(divisor, dividend, name) == OPERATIONS[name](dividend, divisor) % M
+
+
 @pytest.mark.parametrize(("exponent", "bytes_of_it"), [(0, 0), (1, 1), (255, 1), (256, 2), (M - 1, 32)])
 def test_exp_costs_by_significant_bytes(exponent: int, bytes_of_it: int) -> None:
     outcome = World().call(code(exponent, 3, "EXP"))

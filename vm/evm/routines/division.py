@@ -1,8 +1,9 @@
 """Division of 256-bit words as IR. LLVM is never given a wide ``udiv``, which it expands to a loop over bits.
 
-Divisors of one limb use Möller and Granlund's reciprocal (2 by 1); wider ones their 3-by-2 quotient guess
-inside Knuth's algorithm D, with the divisor shifted so that its top bit is bit 255: then every quotient limb
-is the same step.
+Divisors of one limb use Möller and Granlund's reciprocal (2 by 1), those of two limbs their division of 3 by 2; wider
+ones its quotient guess inside Knuth's algorithm D, with the divisor shifted so that its top bit is bit 255: then every
+quotient limb is the same step. No function uses vectors: words that were stored in 64-bit parts would be loaded whole,
+which waits until the stores are done.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def product(b: Builder, x: str, y: str) -> str:
 
 def function(signature: str, b: Builder, attributes: str) -> str:
     """A function of the module's own."""
-    return b.function(f"define internal {signature} {attributes} nounwind")
+    return b.function(f"define internal {signature} {attributes} nounwind noimplicitfloat")
 
 
 def _reciprocal() -> str:
@@ -192,52 +193,122 @@ def _divide_short() -> str:
     return function("{i256, i256} @divide_short(i256 %n, i64 %d)", b, "noinline")
 
 
+def _three_by_two() -> str:
+    """Quotient limb and remainder of three limbs by two normalised ones, whose top ones are less (algorithm 4)."""
+    b = Builder()
+    b.place("entry")
+    d1, d0 = limb(b, "%d", 1, 128), limb(b, "%d", 0, 128)
+    q = b.let(f"add i128 {product(b, '%v', '%u2')}, {join(b, ('%u1', '%u2'))}")
+    q_low, q_high = limb(b, q, 0, 128), limb(b, q, 1, 128)
+    r1 = b.let(f"sub i64 %u1, {b.let(f'mul i64 {q_high}, {d1}')}")
+    r = b.let(f"sub i128 {join(b, ('%u0', r1))}, {product(b, d0, q_high)}")
+    r = b.let(f"sub i128 {r}, %d")
+    q_high = b.let(f"add i64 {q_high}, 1")
+    large = b.let(f"icmp uge i64 {limb(b, r, 1, 128)}, {q_low}")
+    q_high = b.let(f"sub i64 {q_high}, {b.let(f'zext i1 {large} to i64')}")
+    r = b.let(f"add i128 {r}, {b.let(f'select i1 {large}, i128 %d, i128 0')}")
+    still = b.let(f"icmp uge i128 {r}, %d")
+    q_high = b.let(f"add i64 {q_high}, {b.let(f'zext i1 {still} to i64')}")
+    r = b.let(f"sub i128 {r}, {b.let(f'select i1 {still}, i128 %d, i128 0')}")
+    pair = b.let(f"insertvalue {{i64, i128}} undef, i64 {q_high}, 0")
+    b.do(f"ret {{i64, i128}} {b.let(f'insertvalue {{i64, i128}} {pair}, i128 {r}, 1')}")
+    return function("{i64, i128} @three_by_two(i64 %u2, i64 %u1, i64 %u0, i128 %d, i64 %v)", b, "alwaysinline")
+
+
+def shifted_up(b: Builder, limbs: Sequence[str], bits: str) -> list[str]:
+    """Limbs shifted by less than 64: a shift of a whole word by an unknown amount goes through memory."""
+    pairs = zip(limbs, ["0", *limbs], strict=False)
+    return [b.let(f"call i64 @llvm.fshl.i64(i64 {upper}, i64 {lower}, i64 {bits})") for upper, lower in pairs]
+
+
+def shifted_down(b: Builder, limbs: Sequence[str], bits: str) -> list[str]:
+    """The reverse."""
+    pairs = zip([*limbs[1:], "0"], limbs, strict=True)
+    return [b.let(f"call i64 @llvm.fshr.i64(i64 {upper}, i64 {lower}, i64 {bits})") for upper, lower in pairs]
+
+
+def _both(b: Builder, quotient: str, rest: str) -> None:
+    pair = b.let(f"insertvalue {{i256, i256}} undef, i256 {quotient}, 0")
+    b.do(f"ret {{i256, i256}} {b.let(f'insertvalue {{i256, i256}} {pair}, i256 {rest}, 1')}")
+
+
+def _divide_by_two() -> str:
+    """Division by two limbs, n >= d: a step for each limb of n above the first."""
+    b = Builder()
+    b.place("entry")
+    n, d = [limb(b, "%n", i) for i in range(4)], [limb(b, "%d", i) for i in range(2)]
+    s = b.let(f"call i64 @llvm.ctlz.i64(i64 {d[1]}, i1 true)")
+    d0, d1 = shifted_up(b, d, s)
+    u = shifted_up(b, [*n, "0"], s)
+    divisor, v = join(b, (d0, d1)), b.let(f"call i64 @reciprocal_wide(i64 {d1}, i64 {d0})")
+    tops = {i: join(b, (u[i + 1], u[i + 2])) for i in range(3)}
+    b.branch(b.let(f"icmp ult i256 %n, {1 << 128}"), "last", "long")
+    b.place("long")
+    b.branch(b.let(f"icmp ult i256 %n, {1 << 192}"), "middle", "first")
+    blocks = ("last", "middle", "first")
+    rests: dict[int, str] = {}
+    quotients: dict[int, str] = {}
+    for i in (2, 1, 0):
+        b.place(blocks[i])
+        rest = tops[i]
+        if i < 2:
+            rest = b.choose("i128", ((tops[i], "entry" if i == 0 else "long"), (rests[i + 1], blocks[i + 1])))
+        for j in range(i + 1, 3):
+            before = [("0", "entry" if i == 0 else "long"), (quotients[j], blocks[i + 1])]
+            quotients[j] = b.choose("i64", before)
+        high, low = limb(b, rest, 1, 128), limb(b, rest, 0, 128)
+        step = f"call {{i64, i128}} @three_by_two(i64 {high}, i64 {low}, i64 {u[i]}, i128 {divisor}, i64 {v})"
+        pair = b.let(step)
+        quotients[i] = b.let(f"extractvalue {{i64, i128}} {pair}, 0")
+        rests[i] = b.let(f"extractvalue {{i64, i128}} {pair}, 1")
+        if i:
+            b.go(blocks[i - 1])
+    r = shifted_down(b, [limb(b, rests[0], i, 128) for i in range(2)], s)
+    _both(b, join(b, [quotients[0], quotients[1], quotients[2], "0"]), join(b, [*r, "0", "0"]))
+    return function("{i256, i256} @divide_by_two(i256 %n, i256 %d)", b, "noinline")
+
+
+def _divide_wide() -> str:
+    """Division by three or four limbs, n >= d: one step, and another where the divisor was moved up by a limb."""
+    b = Builder()
+    b.place("entry")
+    n, d = [limb(b, "%n", i) for i in range(4)], [limb(b, "%d", i) for i in range(4)]
+    is_short = b.let(f"icmp eq i64 {d[3]}, 0")
+    top = b.let(f"select i1 {is_short}, i64 {d[2]}, i64 {d[3]}")
+    s = b.let(f"call i64 @llvm.ctlz.i64(i64 {top}, i1 true)")
+    whole = shifted_up(b, d, s)
+    pairs = zip(["0", *whole], whole, strict=False)
+    moved = [b.let(f"select i1 {is_short}, i64 {lower}, i64 {same}") for lower, same in pairs]
+    divisor, v = join(b, moved), b.let(f"call i64 @reciprocal_wide(i64 {moved[3]}, i64 {moved[2]})")
+    u = shifted_up(b, [*n, "0"], s)
+
+    def step(rest: str, below: str) -> tuple[str, str]:
+        pair = b.let(f"call {{i64, i256}} @wide_step(i256 {rest}, i64 {below}, i256 {divisor}, i64 {v})")
+        return b.let(f"extractvalue {{i64, i256}} {pair}, 0"), b.let(f"extractvalue {{i64, i256}} {pair}, 1")
+
+    q_first, r_first = step(join(b, u[1:]), u[0])
+    b.go("once")
+    b.place("once")
+    b.branch(is_short, "again", "done")
+    b.place("again")
+    q_second, r_second = step(r_first, "0")
+    b.go("twice")
+    b.place("twice")
+    r = shifted_down(b, [limb(b, r_second, i) for i in range(1, 4)], s)
+    _both(b, join(b, [q_second, q_first, "0", "0"]), join(b, [*r, "0"]))
+    b.place("done")
+    r = shifted_down(b, [limb(b, r_first, i) for i in range(4)], s)
+    _both(b, join(b, [q_first, "0", "0", "0"]), join(b, r))
+    return function("{i256, i256} @divide_wide(i256 %n, i256 %d)", b, "noinline")
+
+
 _REST = """
+declare i64 @llvm.fshr.i64(i64, i64, i64)
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare i256 @llvm.ctpop.i256(i256)
 declare i256 @llvm.cttz.i256(i256, i1)
 
-; Quotient and remainder for a divisor above 2**64 and n >= d.
-define internal {i256, i256} @divide_wide(i256 %n, i256 %d) noinline nounwind {
-entry:
-  %s = call i256 @llvm.ctlz.i256(i256 %d, i1 true)
-  %dn = shl i256 %d, %s
-  %d1.wide = lshr i256 %dn, 192
-  %d1 = trunc i256 %d1.wide to i64
-  %d0.wide = lshr i256 %dn, 128
-  %d0 = trunc i256 %d0.wide to i64
-  %v = call i64 @reciprocal_wide(i64 %d1, i64 %d0)
-  %s.word = trunc i256 %s to i64
-  %bits = and i64 %s.word, 63
-  %down = sub i64 64, %bits
-  %down.wide = zext i64 %down to i256
-  %r.first = lshr i256 %n, %down.wide
-  %n0 = trunc i256 %n to i64
-  %limb.first = shl i64 %n0, %bits
-  %turns = lshr i64 %s.word, 6
-  br label %loop
-loop:
-  %r = phi i256 [ %r.first, %entry ], [ %r.next, %loop ]
-  %q = phi i256 [ 0, %entry ], [ %q.next, %loop ]
-  %limb = phi i64 [ %limb.first, %entry ], [ 0, %loop ]
-  %left = phi i64 [ %turns, %entry ], [ %left.next, %loop ]
-  %step = call {i64, i256} @wide_step(i256 %r, i64 %limb, i256 %dn, i64 %v)
-  %q.limb = extractvalue {i64, i256} %step, 0
-  %r.next = extractvalue {i64, i256} %step, 1
-  %q.up = shl i256 %q, 64
-  %q.low = zext i64 %q.limb to i256
-  %q.next = or i256 %q.up, %q.low
-  %left.next = sub i64 %left, 1
-  %more = icmp ne i64 %left, 0
-  br i1 %more, label %loop, label %done
-done:
-  %rest = lshr i256 %r.next, %s
-  %half = insertvalue {i256, i256} undef, i256 %q.next, 0
-  %both = insertvalue {i256, i256} %half, i256 %rest, 1
-  ret {i256, i256} %both
-}
-
-define internal {i256, i256} @divide_both(i256 %n, i256 %d) noinline nounwind {
+define internal {i256, i256} @divide_both(i256 %n, i256 %d) noinline nounwind noimplicitfloat {
 entry:
   %zero = icmp eq i256 %d, 0
   br i1 %zero, label %by.zero, label %nonzero
@@ -284,17 +355,23 @@ short:
   %short.both = tail call {i256, i256} @divide_short(i256 %n, i64 %d.short)
   ret {i256, i256} %short.both
 wide:
+  %is.two = icmp ult i256 %d, 340282366920938463463374607431768211456
+  br i1 %is.two, label %two, label %more
+two:
+  %two.both = tail call {i256, i256} @divide_by_two(i256 %n, i256 %d)
+  ret {i256, i256} %two.both
+more:
   %wide.both = tail call {i256, i256} @divide_wide(i256 %n, i256 %d)
   ret {i256, i256} %wide.both
 }
 
-define internal i256 @divide(i256 %n, i256 %d) alwaysinline nounwind {
+define internal i256 @divide(i256 %n, i256 %d) alwaysinline nounwind noimplicitfloat {
   %both = call {i256, i256} @divide_both(i256 %n, i256 %d)
   %q = extractvalue {i256, i256} %both, 0
   ret i256 %q
 }
 
-define internal i256 @modulo(i256 %n, i256 %d) alwaysinline nounwind {
+define internal i256 @modulo(i256 %n, i256 %d) alwaysinline nounwind noimplicitfloat {
   %both = call {i256, i256} @divide_both(i256 %n, i256 %d)
   %r = extractvalue {i256, i256} %both, 1
   ret i256 %r
@@ -310,7 +387,10 @@ def ir() -> str:
         _reciprocal_wide(),
         _short_step(),
         _wide_step(),
+        _three_by_two(),
         _divide_short(),
+        _divide_by_two(),
+        _divide_wide(),
         _REST,
     )
     return "\n".join(parts)

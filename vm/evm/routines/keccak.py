@@ -118,16 +118,7 @@ def _one_word() -> str:
     return b.function("define internal i256 @keccak_of_word(ptr %data) noinline nounwind")
 
 
-def ir() -> str:
-    """`@keccak256(ptr, length)` giving the digest as a number, and what it needs."""
-    constants = ", ".join(f"i64 {c}" for c in round_constants())
-    lanes = RATE // 8
-    return f"""
-declare i64 @llvm.fshl.i64(i64, i64, i64)
-@keccak_constants = internal constant [{_ROUNDS} x i64] [{constants}]
-{_permutation()}
-{_one_word()}
-
+_SPONGE: Final = f"""
 define internal void @keccak_absorb(ptr %state, ptr %block) noinline nounwind {{
 entry:
   br label %loop
@@ -140,7 +131,7 @@ loop:
   %mixed = xor i64 %lane, %data
   store i64 %mixed, ptr %cell
   %next = add i64 %i, 1
-  %more = icmp ult i64 %next, {lanes}
+  %more = icmp ult i64 %next, {RATE // 8}
   br i1 %more, label %loop, label %done
 done:
   call void @keccak_permute(ptr %state)
@@ -198,3 +189,13 @@ define internal void @keccak_pad(ptr %block, i64 %length) alwaysinline nounwind 
   ret void
 }}
 """
+
+
+def ir() -> str:
+    """`@keccak256(ptr, length)` giving the digest as a number, and what it needs."""
+    constants = ", ".join(f"i64 {c}" for c in round_constants())
+    head = f"""
+declare i64 @llvm.fshl.i64(i64, i64, i64)
+@keccak_constants = internal constant [{_ROUNDS} x i64] [{constants}]
+"""
+    return head + _permutation() + _one_word() + _SPONGE

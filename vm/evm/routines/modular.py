@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from vm.evm.routines.division import function, join, limb, product
+from vm.evm.routines.division import function, join, limb, product, shifted_down, shifted_up
 from vm.ir.builder import Builder
 
 _IR = """
-declare i64 @llvm.fshr.i64(i64, i64, i64)
 declare {i256, i1} @llvm.uadd.with.overflow.i256(i256, i256)
 
-define internal i256 @add_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind {
+define internal i256 @add_modulo(i256 %a, i256 %b, i256 %m) noinline nounwind noimplicitfloat {
   %a.less = icmp ult i256 %a, %m
   %b.less = icmp ult i256 %b, %m
   %reduced = and i1 %a.less, %b.less
@@ -31,7 +30,7 @@ join:
   ret i256 %result
 }
 
-define internal i256 @multiply_modulo(ptr %frame, i256 %a, i256 %b, i256 %m) noinline nounwind {
+define internal i256 @multiply_modulo(ptr %frame, i256 %a, i256 %b, i256 %m) noinline nounwind noimplicitfloat {
 entry:
   %product = call {i256, i256} @multiply_wide(i256 %a, i256 %b)
   %low = extractvalue {i256, i256} %product, 0
@@ -100,7 +99,7 @@ done:
   ret i256 %result
 }
 
-define internal i256 @power(i256 %base, i256 %exponent) noinline nounwind {
+define internal i256 @power(i256 %base, i256 %exponent) noinline nounwind noimplicitfloat {
 entry:
   %two = icmp eq i256 %base, 2
   br i1 %two, label %shift, label %loop
@@ -153,20 +152,14 @@ def _multiply_wide() -> str:
 
 
 def _reduce_wide() -> str:
-    """(high * 2**256 + low) modulo m, for m of four limbs: shifted limb by limb, since a shift of a whole word by an
-    unknown amount goes through memory, and without a loop.
-    """
+    """(high * 2**256 + low) modulo m, for m of four limbs, without a loop."""
     b = Builder()
     b.place("entry")
     m = [limb(b, "%m", i) for i in range(4)]
     n = [limb(b, word, i) for word in ("%low", "%high") for i in range(4)]
     s = b.let(f"call i64 @llvm.ctlz.i64(i64 {m[3]}, i1 true)")
 
-    def shifted(limbs: list[str]) -> list[str]:
-        pairs = zip(limbs, ["0", *limbs], strict=False)
-        return [b.let(f"call i64 @llvm.fshl.i64(i64 {upper}, i64 {lower}, i64 {s})") for upper, lower in pairs]
-
-    d, u = shifted(m), shifted([*n, "0"])
+    d, u = shifted_up(b, m, s), shifted_up(b, [*n, "0"], s)
     divisor = join(b, d)
     v = b.let(f"call i64 @reciprocal_wide(i64 {d[3]}, i64 {d[2]})")
 
@@ -184,9 +177,7 @@ def _reduce_wide() -> str:
     for below in reversed(u[:4]):
         rest = step(rest, below)
     r = [limb(b, rest, i) for i in range(4)]
-    pairs = zip([*r[1:], "0"], r, strict=True)
-    lowered = [b.let(f"call i64 @llvm.fshr.i64(i64 {upper}, i64 {lower}, i64 {s})") for upper, lower in pairs]
-    b.do(f"ret i256 {join(b, lowered)}")
+    b.do(f"ret i256 {join(b, shifted_down(b, r, s))}")
     return function("i256 @reduce_wide(i256 %high, i256 %low, i256 %m)", b, "alwaysinline")
 
 

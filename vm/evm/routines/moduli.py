@@ -16,7 +16,7 @@ from vm.ir.builder import Builder
 
 _ODD: Final = 0x9E3779B97F4A7C15
 _LIMBS: Final = 4
-"""Of the modulus; the reciprocal has one more."""
+"""Limbs of a modulus; its reciprocal has one more."""
 
 
 def _reciprocal_of() -> str:
@@ -53,7 +53,7 @@ def _reciprocal_of() -> str:
 _COMPUTE = f"""
 ; (2**512 - 1) / m, for m of four limbs: both shifted until bit 255 of m is set, the dividend has nine limbs. Its four
 ; highest, 2**(192 + s) - 1, are below m, and five steps remain.
-define internal void @compute_reciprocal(ptr %to, i256 %m) noinline nounwind {{
+define internal void @compute_reciprocal(ptr %to, i256 %m) noinline nounwind noimplicitfloat {{
 entry:
   %s = call i256 @llvm.ctlz.i256(i256 %m, i1 true)
   %d = shl i256 %m, %s
