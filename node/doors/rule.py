@@ -48,8 +48,11 @@ AUTO = "auto"
 HOST_CHARACTERS_MAX = 260
 ORIGIN_CHARACTERS_MAX = 1_000
 CACHED_HOSTS = 256
-FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
-"""Headers that a proxy adds to a request it forwards."""
+FORWARDED = (
+    b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-client-ip",
+    b"true-client-ip", b"cf-connecting-ip",
+)  # fmt: skip
+"""Headers that a proxy adds to a request it forwards (RFC 7239; RFC 9110, 7.6.3; Envoy, Akamai, Cloudflare)."""
 WRONG_TOKEN = Rejection(
     401, "http.token",
     "the token is not one of this node's",

@@ -123,7 +123,7 @@ class HttpExchange:
     def stop(self) -> None:
         """Close when what is under way is answered, but not after a refusal that only waits."""
         self._is_last = True
-        if self._task is not None and self._plan is not None and self._plan.delay_s:
+        if self._task is not None and self._waits_to_refuse:
             self._task.cancel()
         self._mark(answered=False)
 
@@ -193,13 +193,18 @@ class HttpExchange:
         else:
             seconds = limits.request_s
         if answered:
-            link.set_busy(self._task is not None)
+            link.set_busy(self._task is not None and not self._waits_to_refuse)
         if answered or before not in (self._phase, Phase.FRESH):
             link.allow(seconds)
         is_blocked = self._is_blocked
         link.read(not is_blocked or self._parser.buffered < limits.pipelined_bytes_max)
         if self._is_last and not is_blocked:
             self._end_input()
+
+    @property
+    def _waits_to_refuse(self) -> bool:
+        """Whether all that is under way is a refusal that is sent later: nothing that keeps a place from others."""
+        return self._plan is not None and self._plan.delay_s > 0
 
     def _end_input(self) -> None:
         """Close, unless a request is still arriving; one that the peer cannot complete any more is refused."""

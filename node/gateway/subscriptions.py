@@ -91,7 +91,8 @@ class RpcConnection:
         task = asyncio.get_running_loop().create_task(self._answer(begun, holding))
         self._tasks.add(task)
         self._unanswered_bytes += len(body)
-        task.add_done_callback(partial(self._answered, begun, holding, len(body)))
+        coroutine = None if isinstance(begun, bytes) else begun  # an answer is not kept longer than by the task
+        task.add_done_callback(partial(self._answered, coroutine, holding, len(body)))
 
     def close(self) -> None:
         """The peer is gone: end what is done for it."""
@@ -100,9 +101,11 @@ class RpcConnection:
         for task in [*self._tasks, *self._subscriptions.values()]:
             task.cancel()
 
-    def _answered(self, begun: Begun, holding: Holding, size: int, task: asyncio.Task[None]) -> None:
+    def _answered(
+        self, begun: Coroutine[Any, Any, bytes | None] | None, holding: Holding, size: int, task: asyncio.Task[None]
+    ) -> None:
         """A message is answered, or nobody waits for that: a task may end before its first step."""
-        if isinstance(begun, Coroutine):
+        if begun is not None:
             begun.close()
         holding.release()
         self._tasks.discard(task)
@@ -124,7 +127,8 @@ class RpcConnection:
             await self._channel.send(answer)
         except NodeBusy as busy:
             holding.release()
-            await self._channel.send(self._busy(busy))
+            answer = begun = self._busy(busy)  # in place of the answer, which would wait with it, counted by nobody
+            await self._channel.send(answer)
         finally:
             self._unsent -= size
             sent.set()

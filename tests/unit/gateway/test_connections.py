@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from chain.brief import before_long_work
 from node.api.types import CallResult
-from node.doors.rule import GuardRules
+from node.doors.limits import DoorLimits
+from node.doors.rule import FORWARDED, GuardRules
 from node.gateway.connections import ConnectionTable, Place
 from node.gateway.exchange import Phase
 from node.gateway.limits import HttpLimits
@@ -203,6 +204,39 @@ def test_refusals_earn_no_place(request_: bytes) -> None:
         assert not await client.is_closed()
 
     tried(work, HttpLimits(connections_max=2))
+
+
+def test_refusals_that_wait_keep_no_place() -> None:
+    """256 wrong tokens at once, each answered a second later, kept every new client out."""
+    guess = post(b"Authorization: Bearer guess")
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        for _ in range(DoorLimits().failures_per_s):
+            guesser = await Client.of(gateway)
+            guesser.send(guess)
+            assert (await guesser.answer()).status == 401
+        guessers = [await Client.of(gateway) for _ in range(4)]
+        for guesser in guessers:
+            guesser.send(guess)
+        await until(lambda: phases(gateway).count(Phase.ANSWERING) == 4)
+        assert not await (await used(gateway)).is_closed()
+        for guesser in guessers:
+            guesser.close()
+
+    tried(work, HttpLimits(connections_max=4, surplus_max=0))
+
+
+@pytest.mark.parametrize("name", FORWARDED)
+def test_what_a_proxy_forwards_is_not_the_owners(name: bytes) -> None:
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        client = await Client.of(gateway)
+        body = CALL.replace(b"eth_chainId", b"zvmd_status")
+        for headers, known in (((), True), ((name + b": 203.0.113.7",), False)):
+            client.send(post(*headers, body=body))
+            error = json.loads((await client.answer()).body).get("error")
+            assert (error is None or error["data"]["code"] != "rpc.not_permitted") == known
+
+    tried(work)
 
 
 class Seat:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import socket
+import tracemalloc
 import warnings
 import zlib
 from collections.abc import Awaitable, Callable
@@ -247,6 +248,27 @@ def test_unread_answers_of_one_connection_leave_room_for_others() -> None:
         await until(lambda: service.held.bound()[0] == 0)
 
     tried(work, backend=Generous(), rpc=RpcLimits(held_max_bytes=40_000_000))
+
+
+def test_an_answer_for_which_there_is_no_room_is_not_kept() -> None:
+    """The refusal waited behind what the peer did not read, and the answer with it: 1.5 GB beside 256 MB of limit."""
+
+    async def work(gateway: Gateway, service: RpcService) -> None:
+        peers = [await Peer.of(gateway, receive_buffer=4_096) for _ in range(3)]
+        for peer in peers:
+            peer.send(frame(TEXT, SLOW) * 10)
+        lines: list[Any] = [link._speaker for link in list[Any](gateway.connections._members)]
+        await until(lambda: sum(line._session.unanswered for line in lines) == 30)
+        await until(lambda: service.readers.bound()[0] == 0 and service.held.used > 15_000_000)
+        await until(lambda: tracemalloc.get_traced_memory()[0] < 100_000_000)  # of 180 million
+        for peer in peers:
+            peer.writer.transport.abort()
+
+    tracemalloc.start()
+    try:
+        tried(work, backend=Generous(), rpc=RpcLimits(held_max_bytes=20_000_000))
+    finally:
+        tracemalloc.stop()
 
 
 def test_no_more_is_read_than_can_be_answered() -> None:
