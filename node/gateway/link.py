@@ -6,6 +6,7 @@ import asyncio
 import math
 import ssl
 import types
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar, cast
 
@@ -14,6 +15,9 @@ from node.gateway.limits import HttpLimits
 from node.rpc.held import SMALL_BYTES
 
 T = TypeVar("T")
+
+WRITTEN_BYTES_MAX = 128 * 1024
+"""Of a large answer, so much is written in one turn of the event loop."""
 
 UNPROVED_S = 86_400.0
 """A connection that has been of no use yet counts as idle for so much longer: it makes room first."""
@@ -63,6 +67,14 @@ class ClientLink(asyncio.Protocol):
         self._context = context
         self._loop = asyncio.get_running_loop()
         self._behind_since = math.inf
+        self._unwritten: deque[memoryview] = deque()
+        """What the transport does not have yet of a large answer, and what comes behind it."""
+        self._writing: asyncio.Handle | None = None
+        """The next turn in which some of it is written."""
+        self._is_paused = False
+        """Whether the transport has as much as it takes."""
+        self._at_end: Callable[[], None] | None = None
+        """Ends the connection once everything is written."""
         self._deadline = math.inf
         self._is_reading = True
         self._discarded = 0
@@ -86,11 +98,14 @@ class ClientLink(asyncio.Protocol):
         """Send. What is not open any more loses nothing by it."""
         if not self.is_open:
             return
-        if len(body) <= SMALL_BYTES:
+        if self._unwritten:
+            self._unwritten += (memoryview(head), memoryview(body))
+        elif len(body) <= SMALL_BYTES:
             self._transport.write(head + body)
         else:
             self._transport.write(head)
-            self._transport.write(body)
+            self._unwritten.append(memoryview(body))
+            self._write_on()
 
     def allow(self, seconds: float) -> None:
         """Call `Speaker.expired` if so much time passes, give or take `HttpLimits.look_every_s`."""
@@ -125,19 +140,20 @@ class ClientLink(asyncio.Protocol):
         self.set_busy(False)
         self.allow(self._limits.take_answer_s if self.is_behind else self._limits.linger_s)
         if self._transport.can_write_eof():
-            self._transport.write_eof()
+            self._when_written(self._transport.write_eof)
         elif not more_comes:
-            self._transport.close()
+            self._when_written(self._transport.close)
 
     def close(self) -> None:
         """Close behind what was written."""
         self.is_open = False
         self.allow(self._limits.linger_s)
-        self._transport.close()
+        self._when_written(self._transport.close)
 
     def abort(self) -> None:
         """Close at once, and discard what waits to be sent."""
         self.is_open = False
+        self._unwritten.clear()
         self._transport.abort()
 
     # -- for the table ------------------------------------------------------------------------------
@@ -196,6 +212,7 @@ class ClientLink(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """It is over."""
         self.is_open = self.is_behind = False
+        self._unwritten.clear()
         self._table.leave(self)
         self._speaker.lost()
         del self._speaker  # it has the link, and a cycle would wait for the garbage collector
@@ -220,11 +237,48 @@ class ClientLink(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The peer does not take what was written as fast as it is made."""
-        self.is_behind = True
-        self._behind_since = self._loop.time()
+        self._is_paused = True
+        self._fall_behind()
 
     def resume_writing(self) -> None:
-        """It has taken everything."""
+        """It has taken everything that the transport had."""
+        self._is_paused = False
+        if self._unwritten:
+            self._write_on()
+        else:
+            self._catch_up()
+
+    def _write_on(self) -> None:
+        """Give the transport the next piece: the system copies it, and holds the event loop meanwhile."""
+        self._writing = None
+        if not self._unwritten:
+            return
+        piece = self._unwritten.popleft()
+        if len(piece) > WRITTEN_BYTES_MAX:
+            self._unwritten.appendleft(piece[WRITTEN_BYTES_MAX:])
+        self._transport.write(piece[:WRITTEN_BYTES_MAX])
+        if self._unwritten:
+            self._fall_behind()
+            if not self._is_paused and self._writing is None:
+                self._writing = self._loop.call_soon(self._write_on)
+            return
+        if self._at_end is not None:
+            self._at_end()
+        if not self._is_paused and self.is_behind:
+            self._catch_up()
+
+    def _when_written(self, end: Callable[[], None]) -> None:
+        if self._unwritten:
+            self._at_end = end
+        else:
+            end()
+
+    def _fall_behind(self) -> None:
+        if not self.is_behind:
+            self.is_behind = True
+            self._behind_since = self._loop.time()
+
+    def _catch_up(self) -> None:
         self.is_behind = False
         self._behind_since = math.inf
         if self.is_open:

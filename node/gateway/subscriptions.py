@@ -14,6 +14,7 @@ import msgspec
 
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
+from node.ops.slices import LoopSlice
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.errors import NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
@@ -21,6 +22,7 @@ from node.rpc.held import Holding
 from node.rpc.methods.eth_logs import sealed_ref
 from node.rpc.methods.sessions import watch_params
 from node.rpc.params import block_ref, boolean, json_object, shown
+from node.rpc.readers import Readers
 from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
@@ -32,6 +34,8 @@ Begun = bytes | Coroutine[Any, Any, bytes | None]
 """An answer, or what makes it."""
 
 WATCH, UNWATCH = "zvmd_session_watch", "zvmd_session_unwatch"
+FORMED_AT_ONCE = 16
+"""Items of a page that are made into JSON on the event loop; longer pages are on a thread."""
 NO_END = 2**64
 """Above every block's number."""
 _sent: ContextVar[asyncio.Event] = ContextVar("_sent")
@@ -164,7 +168,7 @@ class WebSocketSession:
     def _pages(self, kind: str, options: Any) -> AsyncIterator[list[Any]]:
         backend, readers = self._service.backend, self._service.readers
         if kind == "newHeads":
-            return _map(head_stream(backend, readers, None), header_object)
+            return _map(head_stream(backend, readers, None), header_object, readers)
         if kind == "newPendingTransactions":
             return self._transactions(options)
         if kind == "syncing":
@@ -178,22 +182,24 @@ class WebSocketSession:
         if first > last:
             raise InvalidParams(f"fromBlock {first} is above toBlock {last}")
         logs = log_stream(backend, readers, addresses, topics, None)
-        return _map(_between(logs, first, last), log_object)
+        return _map(_between(logs, first, last), log_object, readers)
 
     def _transactions(self, options: Any) -> AsyncIterator[list[Any]]:
         """Transactions that enter the pool: their hashes, or with ``true`` the whole transactions."""
-        arrivals = self._service.backend.arrivals()
+        arrivals, readers = self._service.backend.arrivals(), self._service.readers
         if options is not None and boolean(options):
-            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender))
-        return _map(arrivals, lambda item: data(item.transaction.hash))
+            return _map(arrivals, lambda item: transaction_object(item.transaction, item.sender), readers)
+        return _map(arrivals, lambda item: data(item.transaction.hash), readers)
 
     async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:
                     await sent.wait()
+                    turn = LoopSlice()
                     for item in page:
                         await self._notify(method, {"subscription": name, "result": item})
+                        await turn.rest()
         except ZvmdError as error:
             await sent.wait()
             await self._notify(method, {"subscription": name, "error": error_object(error)})
@@ -228,6 +234,12 @@ async def _between(pages: AsyncIterator[list[FoundLog]], first: int, last: int) 
         yield [entry for entry in page if first <= entry.block_number <= last]
 
 
-async def _map(pages: AsyncIterator[list[Item]], form: Callable[[Item], Any]) -> AsyncIterator[list[Any]]:
+async def _map(
+    pages: AsyncIterator[list[Item]], form: Callable[[Item], Any], readers: Readers
+) -> AsyncIterator[list[Any]]:
+    """The items formed, those of a long page on a reader thread."""
     async for page in pages:
-        yield [form(item) for item in page]
+        if len(page) <= FORMED_AT_ONCE:
+            yield [form(item) for item in page]
+        else:
+            yield await readers.run(lambda page=page: [form(item) for item in page])  # type: ignore[misc]

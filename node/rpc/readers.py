@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 import structlog
 
 from node.ops.futures import settle
+from node.ops.slices import LoopSlice
 from node.rpc.errors import InternalError, NodeBusy
 from node.rpc.limits import RpcLimits
 from node.rpc.work import Work, current_work
@@ -258,10 +259,14 @@ class Readers:
             interruption.stop(PutBack())  # where it has ended meanwhile, or is to end anyway, that does nothing
 
     def _deliver(self) -> None:
-        for _ in range(len(self._results)):
+        turn = LoopSlice()
+        while self._results:
             done, value = self._results.popleft()
             self._unanswered -= 1
             done(value)
+            if turn.is_over:
+                self._loop.call_soon(self._deliver)
+                return
 
     # On a thread
 

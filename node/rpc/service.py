@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from chain.errors import ZvmdError
 from node.api.backend import Backend
-from node.ops.futures import settle
+from node.ops.slices import LoopSlice
+from node.rpc.batches import BatchAnswers
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request
 from node.rpc.held import Held
@@ -20,6 +20,9 @@ from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, ConnectionMethods, Work
 from vm.interruption import checkpoint
+
+JOINED_BYTES = 128 * 1024
+"""Answers of a batch that are together larger are joined on a reader thread."""
 
 
 class RpcService:
@@ -114,25 +117,28 @@ class RpcService:
 
         The answers are counted as they arrive: above the limit what still runs is stopped, and one error is the answer.
         """
-        answers: list[asyncio.Future[bytes | None]] = []
-        group: list[asyncio.Future[bytes | None]] = []
-        group_kind: object = None
-        for request in body.requests:
-            kind = "alone" if request.method in work.methods else self._kind(request)
-            if group and (kind != group_kind or kind == "alone"):
-                await asyncio.wait(group)
-                group = []
-            group_kind = kind
-            if kind == "read":
-                group.append(self._start_read(request, work))
-            else:
-                group.append(asyncio.ensure_future(self._answer_one(request, work)))
-                group[-1].add_done_callback(partial(_count, work))
-            answers.append(group[-1])
-        found = await asyncio.gather(*answers)
+        batch = BatchAnswers(len(body.requests), work)
+        kind_before, turn = "", LoopSlice()
+        try:
+            for number, request in enumerate(body.requests):
+                kind = "alone" if request.method in work.methods else self._kind(request)
+                if kind != kind_before or kind == "alone":
+                    await batch.settled()
+                kind_before = kind
+                if work.answer_bytes_left < 0:
+                    break
+                if kind == "read":
+                    self._start_read(request, work, batch, number)
+                else:
+                    batch.run(number, self._answer_one(request, work))
+                await turn.rest()
+            answers = await batch.settled()
+        finally:
+            batch.cancel()
         if work.answer_bytes_left < 0 and work.reason is not None:
             return self.dispatcher.encode_error(None, work.reason)
-        return self.dispatcher.join(body, [answer for answer in found if answer is not None])
+        join = partial(self.dispatcher.join, body, answers)
+        return join() if sum(map(len, answers)) <= JOINED_BYTES else await self.readers.run(join, work)
 
     @staticmethod
     def _kind(request: Request) -> str:
@@ -142,14 +148,14 @@ class RpcService:
             return "read"
         return "submit" if method.overlaps else "alone"
 
-    def _start_read(self, request: Request, work: Work) -> asyncio.Future[bytes | None]:
-        """A future of the encoded answer of a read or a refusal."""
-        future: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    def _start_read(self, request: Request, work: Work, batch: BatchAnswers, number: int) -> None:
+        """Have a reader make the answer of a read or a refusal."""
+        done = partial(batch.put, number)
+        batch.expect()
         try:
-            self.readers.submit(self._encoded(request), partial(_answered, future, work), work)
+            self.readers.submit(self._encoded(request), done, work)
         except ZvmdError as error:
-            future.set_result(self._refused(request, error))
-        return future
+            done(self._refused(request, error))
 
     def _encoded(self, request: Request) -> Callable[[], bytes | None]:
         """A read, from its parameters to its encoded answer; what is not large is prepared now."""
@@ -192,16 +198,3 @@ class RpcService:
     def close(self) -> None:
         """Stop the reader threads."""
         self.readers.close()
-
-
-def _count(work: Work, future: asyncio.Future[bytes | None]) -> None:
-    """An answer of a batch is there."""
-    if not future.cancelled() and future.exception() is None:
-        work.spend_answer(len(future.result() or b""))
-
-
-def _answered(future: asyncio.Future[bytes | None], work: Work, answer: Any) -> None:
-    """A read of a batch is answered, perhaps with an exception."""
-    if not future.done() and not isinstance(answer, BaseException):
-        work.spend_answer(len(answer or b""))
-    settle(future, answer)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from chain.blocks import Header
 from chain.errors import ZvmdError
@@ -16,8 +17,10 @@ from node.api.errors import InvalidParams, LimitExceeded
 from node.rpc.dispatch import internal_error
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
+from node.rpc.registry import find_method
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
+from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, Work
 from node.wire import codec
 from node.wire.errors import TooManySubscriptions
@@ -45,11 +48,15 @@ from zvmd.frames import (
     SubscriptionEnded,
     TransactionEvent,
     Unsubscribe,
+    decode_request,
     encode_frame,
 )
 
 PAGE_LOGS_MAX = 10_000
 """Most logs in one page."""
+FRAMES_AT_ONCE = 16
+"""Events of a page that are encoded on the event loop."""
+Item = TypeVar("Item")
 
 
 class Peer(Protocol):
@@ -89,7 +96,7 @@ class Answerer:
             CallContract: self._call_contract,
             GetLogs: self._get_logs,
         }
-        self._tasks: dict[type[Frame], Callable[[Any], Coroutine[Any, Any, Frame]]] = {
+        self._tasks: dict[type[Frame], Callable[[Any, int], Coroutine[Any, Any, Frame]]] = {
             SendTransaction: self._send_transaction,
             DeployContract: self._deploy_contract,
             GetReceipt: self._get_receipt,
@@ -116,6 +123,15 @@ class Answerer:
             peer.answered(stream_id, size_bytes)
         else:
             peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+
+    def decode(self, peer: Peer, stream_id: int, body: bytes, done: Callable[[Any], None]) -> None:
+        """Decode a large frame on a reader thread; ``done`` gets the request, or an exception."""
+        try:
+            self._service.readers.submit(
+                partial(decode_request, body), done, Work(self._context.limits, peer.client, stream_id)
+            )
+        except ZvmdError as error:
+            done(error)
 
     # -- the ways to run ---------------------------------------------------------------------------
 
@@ -150,7 +166,7 @@ class Answerer:
         answer: Frame
         try:
             with peer.client.working(self._context.limits, stream_id):
-                answer = await self._tasks[type(request)](request)
+                answer = await self._tasks[type(request)](request, size_bytes)
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
         except Exception as error:
@@ -165,11 +181,16 @@ class Answerer:
         try:
             if not isinstance(request.params, (list, dict)):
                 raise InvalidParams("params is an array or a map")
-            call = self._service.dispatcher.prepare(request.method, request.params)
-            if call.method.is_coroutine:
+            method, prepare = find_method(request.method), self._service.dispatcher.prepare
+            if method.is_coroutine:
                 peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
                 return
-            if not call.method.inline:
+            if size_bytes > LARGE_BYTES:
+                make = partial(prepare, request.method, request.params)
+                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, make().run()))
+                return
+            call = prepare(request.method, request.params)
+            if not method.inline:
                 self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()))
                 return
             answer: Frame = Result(request.id, call.run())
@@ -178,8 +199,10 @@ class Answerer:
         peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
 
-    async def _call_method_waiting(self, request: CallMethod) -> Frame:
-        return Result(request.id, await self._service.dispatcher.prepare(request.method, request.params).start())
+    async def _call_method_waiting(self, request: CallMethod, size_bytes: int) -> Frame:
+        prepare = partial(self._service.dispatcher.prepare, request.method, request.params)
+        call = prepare() if size_bytes <= LARGE_BYTES else await self._service.readers.run(prepare)
+        return Result(request.id, await call.start())
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
@@ -187,18 +210,18 @@ class Answerer:
         result = call_checked(context, codec.call_of(request), at)
         return CallOutcome(request.id, result.output, result.gas_used)
 
-    async def _send_transaction(self, request: SendTransaction) -> Frame:
+    async def _send_transaction(self, request: SendTransaction, _size_bytes: int) -> Frame:
         sent = await self._context.backend.submit(request.raw, "mined" if request.mined else "durable")
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number)
 
-    async def _deploy_contract(self, request: DeployContract) -> Frame:
+    async def _deploy_contract(self, request: DeployContract, _size_bytes: int) -> Frame:
         backend = self._context.backend
         sent = await backend.send_from(codec.creation_of(request), "mined")
         found = await self._service.readers.run(lambda: self._receipt(request.id, sent.hash))
         contract = found.receipt.contract if found.receipt is not None and found.receipt.status else None
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number, contract)
 
-    async def _get_receipt(self, request: GetReceipt) -> Frame:
+    async def _get_receipt(self, request: GetReceipt, _size_bytes: int) -> Frame:
         wanted = codec.hash_of(request.hash)
         backend = self._context.backend
         try:
@@ -299,19 +322,27 @@ class Answerer:
             return encode_frame(HeadEvent(number, (header.number, 2**62), body))
 
         async for page in headers:
-            yield b"".join([frame(header) for header in page])
+            yield await self._joined(page, frame)
 
     async def _transaction_pages(self, number: int) -> AsyncIterator[bytes]:
         async with aclosing(self._context.backend.arrivals()) as arrivals:  # type: ignore[type-var]
             async for page in arrivals:
-                yield b"".join(encode_frame(TransactionEvent(number, codec.transaction_body(item))) for item in page)
+                yield await self._joined(
+                    page, lambda item: encode_frame(TransactionEvent(number, codec.transaction_body(item)))
+                )
 
     async def _log_pages(self, number: int, logs: AsyncIterator[list[FoundLog]]) -> AsyncIterator[bytes]:
+        def frame(entry: FoundLog) -> bytes:
+            return encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))
+
         async for page in logs:
-            yield b"".join(
-                encode_frame(LogEvent(number, (entry.block_number, entry.log_index), codec.log_body(entry)))
-                for entry in page
-            )
+            yield await self._joined(page, frame)
+
+    async def _joined(self, page: list[Item], frame: Callable[[Item], bytes]) -> bytes:
+        """The frames of a page's items, those of a long page made on a reader thread."""
+        if len(page) <= FRAMES_AT_ONCE:
+            return b"".join([frame(item) for item in page])
+        return await self._service.readers.run(lambda: b"".join([frame(item) for item in page]))
 
     async def _stream(
         self, peer: Peer, stream_id: int, size_bytes: int, number: int, pages: AsyncIterator[bytes]

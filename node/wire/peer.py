@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import structlog
 
+from node.ops.slices import LoopSlice
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
-from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
-from node.wire.library import Events, LibraryConnection, QuicLibrary, StreamGone
+from node.wire.events import (
+    ConnectionRefused,
+    Greeted,
+    LargeFrameReceived,
+    RequestReceived,
+    RequestRefused,
+    StreamEnded,
+    StreamRefused,
+)
+from node.wire.library import DATAGRAMS_SENT_MAX, Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
 from node.wire.share_tokens import check_share_token
 from zvmd.frames import Welcome, encode_frame
@@ -24,6 +33,10 @@ from zvmd.frames import Welcome, encode_frame
 _log = structlog.get_logger("wire")
 
 DRAIN_POLL_S = 0.005
+DATAGRAMS_AT_ONCE = 8
+"""Given to the library together."""
+PIECE_BYTES = 1024
+"""Bytes of a stream that are looked at together: about twenty small requests."""
 CLOSING_S = 3.0
 """How long at most an ended connection answers with its close (RFC 9000, 10.2) before its state is freed."""
 
@@ -89,6 +102,12 @@ class WirePeer:
         self._handlers = _handlers(listener.library.events)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._arrived: deque[tuple[bytes, Any]] = deque()
+        """Datagrams that wait for their turn, with their senders."""
+        self._pieces: deque[tuple[int, bytes, bool]] = deque()
+        """Bytes of streams that wait for theirs; with the last of a stream, that it ends."""
+        self._working: asyncio.Handle | None = None
+        """The next turn, if there is more to do than one allows."""
         self._transmission: asyncio.Handle | None = None
         self._out: dict[int, list[bytes]] = {}
         self._out_scheduled = False
@@ -119,6 +138,9 @@ class WirePeer:
     def answered(self, stream_id: int, size_bytes: int) -> None:
         """See `ServerConnection.answered`; a stream the peer has ended is ended after its last answer."""
         self._state.answered(size_bytes)
+        self._one_less(stream_id)
+
+    def _one_less(self, stream_id: int) -> None:
         self._unanswered[stream_id] -= 1
         if not self._unanswered[stream_id]:
             del self._unanswered[stream_id]
@@ -140,21 +162,59 @@ class WirePeer:
 
     # -- the library -------------------------------------------------------------------------------
 
-    def datagrams_received(self, data: list[bytes], addr: Any) -> None:
-        """Take datagrams of one sender."""
-        self._guarded(self._take, data, addr)
+    def datagrams_received(self, data: list[bytes], addr: Any, turn: LoopSlice | None = None) -> None:
+        """Take datagrams of one sender, at once while the ``turn`` of the loop is not over, else in the next one.
 
-    def _take(self, data: list[bytes], addr: Any) -> None:
+        Datagrams that arrive faster than they can be handled are lost, as on a network.
+        """
         if self._forgotten:
             return
+        room = self._limits.datagrams_waiting_max - len(self._arrived)
+        self._arrived += [(item, addr) for item in data[:room]]
+        if self._working is not None:
+            return
+        if turn is not None and turn.is_over:
+            self._working = self._loop.call_soon(self._guarded, self._work)
+        else:
+            self._guarded(self._work, turn)
+
+    def _work(self, turn: LoopSlice | None = None) -> None:
+        """Handle what has arrived, as far as this turn allows: bytes of streams, then events, then datagrams."""
+        if self._working is not None:
+            self._working.cancel()
+            self._working = None
+        turn = turn or LoopSlice()
+        while not self._forgotten:
+            if self._pieces:
+                self._stream_piece(*self._pieces.popleft())
+            elif (event := self._quic.next_event()) is not None:
+                handle = self._handlers.get(type(event))
+                if handle is not None:
+                    handle(self, event)
+            elif self._arrived:
+                self._take(*self._next_datagrams())
+                self._transmit_soon()
+            else:
+                return
+            if turn.is_over and not self._forgotten:
+                self._working = self._loop.call_soon(self._guarded, self._work)
+                return
+
+    def _next_datagrams(self) -> tuple[list[bytes], Any]:
+        """Some datagrams of one sender."""
+        data, addr = self._arrived.popleft()
+        taken = [data]
+        while self._arrived and len(taken) < DATAGRAMS_AT_ONCE and self._arrived[0][1] == addr:
+            taken.append(self._arrived.popleft()[0])
+        return taken, addr
+
+    def _take(self, data: list[bytes], addr: Any) -> None:
         if self._state.state is not ConnectionState.OPEN and not self._gone:
             self._datagrams_before_hello += len(data)
             if self._datagrams_before_hello > self._limits.hello_datagrams_max:
                 self._refuse(1, HelloTooLong(f"{self._datagrams_before_hello} datagrams"))
                 return
         self._quic.receive_many_datagrams(data, addr, now=self._loop.time())
-        self._process_events()
-        self._transmit_soon()
 
     def _transmit_soon(self) -> None:
         if self._transmission is None and not self._forgotten:
@@ -169,7 +229,9 @@ class WirePeer:
             return
         if datagrams := self._quic.datagrams_to_send(now=self._loop.time()):
             self._listener.library.send(self._transport, datagrams)
-            self._process_events()
+            self._work()
+        if len(datagrams) >= DATAGRAMS_SENT_MAX:
+            self._transmit_soon()
         if not self._forgotten:
             self._set_timer(self._quic.get_timer())
 
@@ -186,14 +248,8 @@ class WirePeer:
         now = max(self._timer_at, self._loop.time())
         self._timer = self._timer_at = None
         self._quic.handle_timer(now=now)
-        self._process_events()
+        self._work()
         self._transmit()
-
-    def _process_events(self) -> None:
-        while not self._forgotten and (event := self._quic.next_event()) is not None:
-            handle = self._handlers.get(type(event))
-            if handle is not None:
-                handle(self, event)
 
     def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
         """Run ``work`` for this connection; an exception ends the connection, not the listener."""
@@ -238,10 +294,12 @@ class WirePeer:
         if self._forgotten:
             return
         self._forgotten = True
-        for handle in (self._timer, self._transmission, self._closing_timer):
+        for handle in (self._timer, self._transmission, self._closing_timer, self._working):
             if handle is not None:
                 handle.cancel()
-        self._timer = self._transmission = self._closing_timer = None
+        self._timer = self._transmission = self._closing_timer = self._working = None
+        self._arrived.clear()
+        self._pieces.clear()
         self._quic.release()
 
     def give_way(self) -> None:
@@ -249,7 +307,14 @@ class WirePeer:
         self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
 
     def _stream_data(self, event: Any) -> None:
-        for happened in self._state.receive(event.stream_id, event.data, event.end_stream, self._loop.time()):
+        data: bytes = event.data
+        last = max(0, len(data) - 1) // PIECE_BYTES * PIECE_BYTES
+        for begin in range(0, last, PIECE_BYTES):
+            self._pieces.append((event.stream_id, data[begin : begin + PIECE_BYTES], False))
+        self._pieces.append((event.stream_id, data[last:], event.end_stream))
+
+    def _stream_piece(self, stream_id: int, data: bytes, end: bool) -> None:
+        for happened in self._state.receive(stream_id, data, end, self._loop.time()):
             self._handle(happened)
 
     def _stream_given_up(self, event: Any) -> None:
@@ -272,6 +337,10 @@ class WirePeer:
         if isinstance(event, RequestReceived) and self._admits(event):
             self._unanswered[event.stream_id] += 1
             self._listener.answerer.start(self, event.stream_id, event.request, event.size_bytes)
+        elif isinstance(event, LargeFrameReceived):
+            self._unanswered[event.stream_id] += 1
+            done = partial(self._guarded, self._decoded, event.stream_id, len(event.body))
+            self._listener.answerer.decode(self, event.stream_id, event.body, done)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
             self._listener.greeted(self)
@@ -296,6 +365,13 @@ class WirePeer:
                 )
             else:
                 self._refuse(event.stream_id, event.error)
+
+    def _decoded(self, stream_id: int, size_bytes: int, request: object) -> None:
+        """A large frame is decoded, or cannot be."""
+        event = self._state.decoded(stream_id, size_bytes, request)
+        if event is not None:
+            self._handle(event)
+        self._one_less(stream_id)
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
@@ -364,8 +440,10 @@ class WirePeer:
             return
         out, self._out = self._out, {}
         for stream_id, frames in out.items():
+            data = b"".join(frames)
+            end = stream_id in self._ending
             try:
-                self._quic.send_stream_data(stream_id, b"".join(frames), end_stream=stream_id in self._ending)
+                self._quic.send_stream_data(stream_id, data, end_stream=end)
             except StreamGone:
                 self._state.stream_reset(stream_id)  # the peer has reset it; nobody reads the answer
         self._ending.clear()
