@@ -224,8 +224,7 @@ class HttpExchange:
         if plan.respond is not None:
             self._give(plan.respond())
             return
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._size = [], 0
+        body, self._parts, self._size = self._parts, [], 0
         try:
             begun = self._service.begin(body, self._client, rights=plan.rights)
             if isinstance(begun, Coroutine):

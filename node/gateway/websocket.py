@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
@@ -96,6 +97,8 @@ class WebSocketLine:
         """The bytes of a message that has not arrived completely."""
         self._received = bytearray()
         """What has not been looked at."""
+        self._frames: deque[Frame] = deque()
+        """Frames found in it that wait for their turn."""
         self._parts: list[bytes] = []
         self._size = 0
         """Bytes of the unfinished message."""
@@ -202,24 +205,31 @@ class WebSocketLine:
         """Look at what was received, as far as this turn and the limits allow."""
         frames = size = 0
         limits, turn = self._limits, LoopSlice()
-        while self._received and self._link.is_open and not self._is_blocked:
+        while (self._received or self._frames) and self._link.is_open and not self._is_blocked:
             is_full = frames >= limits.frames_per_turn_max or size >= limits.inflated_bytes_per_turn_max
             if is_full or turn.is_over:
                 self._turn = self._loop.call_soon(self._next_turn)
                 break
-            part = bytes(self._received[: limits.slice_bytes])
-            del self._received[: limits.slice_bytes]
-            self._protocol.receive_data(part)
-            events = self._protocol.events_received()
-            self._flush()
-            for frame in events:
-                assert isinstance(frame, Frame)
+            if self._frames:
+                frame = self._frames.popleft()
                 frames += 1
                 size += len(frame.data)
                 self._take(frame)
-            if self._protocol.state is not State.OPEN:
+            else:
+                self._read_frames()
+            if self._protocol.state is not State.OPEN and not self._frames:
                 self._link.finish()
         self._mark()
+
+    def _read_frames(self) -> None:
+        """Find the frames in the next slice of what was received."""
+        part = bytes(self._received[: self._limits.slice_bytes])
+        del self._received[: self._limits.slice_bytes]
+        self._protocol.receive_data(part)
+        for event in self._protocol.events_received():
+            assert isinstance(event, Frame)
+            self._frames.append(event)
+        self._flush()
 
     @property
     def _is_blocked(self) -> bool:

@@ -8,6 +8,7 @@ or the interpreter lock while another thread was in a long call of C.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -80,6 +81,8 @@ class TurnMeter:
         """Processor time and waiting for a processor when the turn began, nanoseconds."""
         self._statistics: int | None = None
         self._thread = 0
+        self._collecting = 0
+        """Processor time when a garbage collection began on this thread, nanoseconds."""
 
     def run(self, loop: MeteredLoop, callback: Callable[..., Any], *args: Any) -> Any:
         """Run a callback of the loop. What it calls is a part of it."""
@@ -95,6 +98,16 @@ class TurnMeter:
         finally:
             self._depth = 0
             self._count(callback, args, (time.perf_counter_ns() - begun) / 1e6, (time.thread_time_ns() - cpu) / 1e6)
+
+    def collected(self, phase: str, details: dict[str, int]) -> None:
+        """For `gc.callbacks`: tell a collection that a callback of the loop has to pay for from its own work."""
+        if not self._depth or threading.get_ident() != self._thread:
+            return
+        now = time.thread_time_ns()
+        if phase == "start":
+            self._collecting = now
+        elif (cpu := (now - self._collecting) / 1e6) > self.limit_ms:
+            self._note(f"garbage collection, generation {details['generation']}", cpu, 0.0)
 
     def status(self) -> MeterStatus:
         """What was measured so far. Any thread."""
@@ -152,6 +165,7 @@ class MeteredLoop(uvloop.Loop):
     def __init__(self, meter: TurnMeter) -> None:
         super().__init__()
         self.meter = meter
+        gc.callbacks.append(meter.collected)
 
     def end_turn_soon(self, end: Callable[[], None]) -> None:
         """Call ``end`` in the next turn, before what that one begins with, and not metered."""

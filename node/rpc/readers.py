@@ -49,6 +49,8 @@ HELP_AFTER_S = 0.002
 """When all working threads have been on their calls for this long, another is woken."""
 LOOK_EVERY_S = 0.01
 """What runs is looked at this often."""
+LOOK_AGAIN_S = 0.001
+"""After a look that found the lock taken: the event loop waits for no thread."""
 LIGHT, SHORT, MEDIUM, LONG = range(4)
 LANES_S = (0.02, 0.02, 0.5, math.inf)
 """Processor time, seconds, of a job in each lane; waiting for the interpreter lock does not count."""
@@ -177,10 +179,13 @@ class Readers:
     # On the loop
 
     def _hand_over(self) -> None:
+        if not self._lock.acquire(blocking=False):  # a thread has it that may have to wait for the interpreter lock
+            self._loop.call_soon(self._hand_over)
+            return
         self._is_hand_over_planned = False
         arrived, self._arrived = self._arrived, []
         now = time.monotonic()
-        with self._lock:
+        try:
             for job in arrived:
                 queue = job.work.client.share.queue
                 queue.append(job)
@@ -188,6 +193,8 @@ class Readers:
                     self._line_up(job, now)
             self._waiting += len(arrived)
             waiting = self._wake_another(now)
+        finally:
+            self._lock.release()
         if self._timer is None and (waiting or len(self._asleep) < self._size):
             self._timer = self._loop.call_later(HELP_AFTER_S, self._look)
 
@@ -232,8 +239,11 @@ class Readers:
         """End what is above its limits, put back what finds no room in its lane, wake another if all are stuck."""
         self._timer = None
         self._deliver()  # of threads that are on a long job now
+        if not self._lock.acquire(blocking=False):
+            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._look)
+            return
         now = time.monotonic()
-        with self._lock:
+        try:
             running = sorted(self._running.values(), key=lambda job: job.begun)
             for job in running:
                 if not job.clock:
@@ -243,6 +253,8 @@ class Readers:
                 elif job.interruption is not None and now - job.begun > LANES_S[job.lane]:
                     self._promote(job, job.interruption)
             waiting = self._wake_another(now)
+        finally:
+            self._lock.release()
         for job in running:
             job.work.look(now)
         if waiting or running or len(self._asleep) < self._size:

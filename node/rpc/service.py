@@ -53,13 +53,13 @@ class RpcService:
 
     async def answer(
         self,
-        body: bytes,
+        body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
         rights: Rights = EVERYTHING,
         methods: ConnectionMethods | None = None,
     ) -> bytes | None:
-        """The answer to a JSON-RPC body of a caller with these rights; None if it held only notifications.
+        """The answer to a JSON-RPC body, or its parts, of a caller with these rights; None for notifications only.
 
         ``client`` is the connection's; ``methods`` are those that only this connection has. Raises `NodeBusy`.
         """
@@ -68,7 +68,7 @@ class RpcService:
 
     def begin(
         self,
-        body: bytes,
+        body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
         rights: Rights = EVERYTHING,
@@ -76,8 +76,12 @@ class RpcService:
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """`answer` if nothing has to be waited for, else the coroutine that has it."""
         client = client or ConnectedClient()
-        if len(body) > LARGE_BYTES:
-            return self._answer_large(body, client, rights, methods)
+        if isinstance(body, list):
+            if sum(map(len, body)) > LARGE_BYTES:
+                return self._answer_large(body, client, rights, methods)
+            body = b"".join(body)
+        elif len(body) > LARGE_BYTES:
+            return self._answer_large([body], client, rights, methods)
         decoded = self._decoded(body, rights)
         if isinstance(decoded, bytes):
             return decoded
@@ -86,10 +90,10 @@ class RpcService:
         return self._answer_small(decoded, client, methods)
 
     async def _answer_large(
-        self, body: bytes, client: ConnectedClient, rights: Rights, methods: ConnectionMethods | None
+        self, body: list[bytes], client: ConnectedClient, rights: Rights, methods: ConnectionMethods | None
     ) -> bytes | None:
         with client.working(self.context.limits, methods=methods) as work:
-            decoding = self.readers.run(lambda: self._decoded(body, rights), work)
+            decoding = self.readers.run(lambda: self._decoded(b"".join(body), rights), work)
             return await self._answer_decoded(await decoding, work)
 
     async def _answer_small(

@@ -24,7 +24,7 @@ CONNECTION_ID_BYTES = 8
 HANDSHAKE_MAX_BYTES = 16 * 1024
 """Handshake bytes of a client in each epoch; a ClientHello with a post-quantum key has about 2,000."""
 
-DATAGRAMS_SENT_MAX = 64
+DATAGRAMS_SENT_MAX = 32
 """Most datagrams that a connection sends in one turn of the event loop, where its library can be stopped there."""
 
 
