@@ -231,7 +231,7 @@ class Load:
             "batches": (self.batches, 2, 0.02),
             "batches of calls": (self.batches_of_calls, 2, 0.05),
             "large bodies": (self.large_bodies, 2, 0.1),
-            "large answers": (self.large_answers, 1, 0.2),
+            "large answers": (self.large_answers, 1, 0.3),
             "logs": (self.logs, 2, 0.1),
             "traces": (self.traces, 2, 0.1),
             "sends": (self.sends, 3, 0.01),
@@ -284,7 +284,7 @@ async def measure(target: Target, callbacks: int, wanted: list[str]) -> tuple[di
         print(f"{found['callbacks']:,} callbacks, {found['turns']:,} turns, {holds} holds", file=sys.stderr)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=LOOK_SECONDS)
     return found, load
 
 
