@@ -100,11 +100,13 @@ __all__ = [
     "InvalidTemplate",
     "InvalidTransaction",
     "InvalidUncles",
+    "IpcUserRefused",
     "LimitExceeded",
     "MalformedFrame",
     "MalformedTransaction",
     "MethodNotFound",
     "MigrationRefused",
+    "MissingScope",
     "NativeCodeUnavailable",
     "NoAccount",
     "NoPush",
@@ -642,6 +644,12 @@ class NotPermitted(ZvmdError):
     code = "rpc.not_permitted"
 
 
+class MissingScope(NotPermitted):
+    """The token is valid, but has not the scope that the method needs."""
+
+    code = "rpc.scope"
+
+
 class InternalError(ZvmdError):
     """A bug in zvmd; the node's log has the traceback."""
 
@@ -766,7 +774,7 @@ class HttpRequestTooLong(HttpRefused):
 
 
 class HttpTokenRefused(HttpRefused):
-    """The token in the Authorization header is not the node's."""
+    """The token of a request is not one of the node's."""
 
     code = "http.token"
 
@@ -775,6 +783,12 @@ class HttpWebSocketRefused(HttpRefused):
     """A WebSocket is served here, and the request was no handshake for one."""
 
     code = "http.websocket"
+
+
+class IpcUserRefused(ZvmdError):
+    """A unix socket is for the user that the node runs as, and for root."""
+
+    code = "ipc.user"
 
 
 # The QUIC protocol

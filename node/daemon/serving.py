@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ import structlog
 from node.auth.certificate import usable_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
-from node.gateway.guard import GuardRules, loopback
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules, loopback
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
 from node.gateway.listener import open_socket as open_tcp_socket
@@ -72,18 +74,24 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     check_listeners(settings)
     data_dir = settings.data_dir
     tls = usable_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
-    is_token = TokenChecker(load_or_create_token(data_dir))
-    rules = GuardRules.of(settings.http, public, is_token)
+    doors = doors_of(settings, service, public)
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
     library = load_library(settings.quic.library)
-    wire = await serve_wire(service, udp, tls, is_token, library, wire_limits(settings))
-    gateway = await serve_http(service, tcp, rules, limits=http_limits(settings))
+    wire = await serve_wire(service, udp, tls, doors, library, wire_limits(settings))
+    gateway = await serve_http(service, tcp, doors, limits=http_limits(settings))
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)
     return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
+
+
+def doors_of(settings: Settings, service: RpcService, public: bool) -> Doors:
+    """Who may come in. Raises `InvalidSetting`, `UnusableToken` and what writing the node's token raises."""
+    is_owner = TokenChecker(load_or_create_token(settings.data_dir))
+    is_share = service.context.need_sessions().sharings.is_valid
+    return Doors(GuardRules.of(settings.http, public, os.getuid()), is_owner, is_share)
 
 
 def check_listeners(settings: Settings) -> None:

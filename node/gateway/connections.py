@@ -10,7 +10,7 @@ from enum import Enum, auto
 from ipaddress import ip_address
 from typing import Protocol
 
-from node.gateway.guard import loopback
+from node.doors.rule import loopback
 from node.gateway.limits import HttpLimits
 
 

@@ -203,8 +203,7 @@ class HttpExchange:
             if head.expectation:
                 self._link.write(CONTINUE)
         elif head.expectation or head.length is None or head.length > self._limits.discarded_body_bytes_max:
-            assert plan.respond is not None
-            self._give(plan.respond()._replace(closes=True))
+            self._respond(plan, closes=True)
 
     def _receive_body(self, plan: Plan) -> bool:
         """Take what there is of the body; whether it is whole. Raises `HttpFault`."""
@@ -222,17 +221,36 @@ class HttpExchange:
     def _answer(self, plan: Plan) -> None:
         """Answer a request that is complete, at once or when its answer is made."""
         if plan.respond is not None:
-            self._give(plan.respond())
+            self._respond(plan)
             return
         body, self._parts, self._size = self._parts, [], 0
         try:
-            begun = self._service.begin(body, self._client, rights=plan.rights)
+            begun = self._service.begin(body, self._client, caller=plan.caller)
             if isinstance(begun, Coroutine):
                 self._task = asyncio.get_running_loop().create_task(self._wait(begun))
             else:
                 self._give(self._answer_of(begun))
         except NodeBusy as busy:
             self._give(refusing(_busy(busy)))
+
+    def _respond(self, plan: Plan, closes: bool = False) -> None:
+        """Give the answer that a plan already has, later if it says so."""
+        assert plan.respond is not None
+        answer = plan.respond()
+        answer = answer._replace(closes=closes or answer.closes)
+        if plan.delay_s:
+            self._task = asyncio.get_running_loop().create_task(self._give_later(answer, plan.delay_s))
+        else:
+            self._give(answer)
+
+    async def _give_later(self, answer: HttpAnswer, seconds: float) -> None:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            answer = _stopping()
+        self._task = None
+        self._give(answer)
+        self._advance(answered=1)
 
     async def _wait(self, begun: Coroutine[Any, Any, bytes | None]) -> None:
         try:
@@ -278,7 +296,7 @@ class HttpExchange:
 
     def _upgrade(self, plan: Plan) -> None:
         """Become a WebSocket, or say why not."""
-        opened = open_websocket(self._link, self._service, plan.head.raw, plan.rights, self._limits)
+        opened = open_websocket(self._link, self._service, plan.head.raw, plan.caller, self._limits)
         if isinstance(opened, HttpRefusal):
             self._give(refusing(opened, closes=True))
             return

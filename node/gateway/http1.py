@@ -99,7 +99,7 @@ class RequestHead:
     def _path(self, target: bytes) -> str:
         authority = _ABSOLUTE.match(target)
         if authority is not None:
-            self.hosts = [authority[1]] * max(1, len(self.hosts))  # the guard refuses two of them
+            self.hosts = [authority[1]] * max(1, len(self.hosts))  # two of them are refused (`node.doors.rule`)
             rest = target[authority.end() :]
             target = rest if rest.startswith(b"/") else b"/" + rest
         elif not target.startswith(b"/") and (self.method, target) != ("OPTIONS", b"*") and self.method != "CONNECT":

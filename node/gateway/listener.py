@@ -9,10 +9,11 @@ import ssl
 from collections.abc import Callable
 
 from node.auth.errors import UnsafeBind
+from node.doors.doors import Doors
+from node.doors.rule import loopback
 from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
-from node.gateway.guard import GuardRules, loopback
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.routes import Routes
@@ -59,14 +60,14 @@ def open_socket(host: str, port: int, open_to_others: bool = False) -> socket.so
 async def serve_http(
     service: RpcService,
     bound: socket.socket,
-    rules: GuardRules | None = None,
+    doors: Doors | None = None,
     is_ready: Callable[[], bool] = lambda: True,
     limits: HttpLimits | None = None,
     context: ssl.SSLContext | None = None,
 ) -> Gateway:
     """Listen on a bound TCP socket (`open_socket`, or the service manager's); with ``context``, over TLS."""
     limits = limits or HttpLimits()
-    routes = Routes(service, rules or GuardRules(), is_ready)
+    routes = Routes(service, doors or Doors(), is_ready)
     table, date = ConnectionTable(limits), DateLine()
 
     def speaker(link: ClientLink) -> HttpExchange:

@@ -1,4 +1,4 @@
-"""What is done with a request, from its head alone: whom the guard lets in, and what is served at which path."""
+"""What is done with a request, from its head alone: who is let in, and what is served at which path."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from functools import partial
 
 import msgspec
 
+from node.doors.doors import UNAUTHORIZED, Doors
+from node.doors.rule import FORWARDED
+from node.doors.visitor import Rejection, Visitor, Way
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
-from node.gateway.guard import FORWARDED, GuardRules, Visitor, is_json, judge
 from node.gateway.http1 import RequestHead
-from node.rpc.rights import STANDARD, Rights
+from node.rpc.caller import GUEST, Caller
 from node.rpc.service import RpcService
 
 PREFLIGHT_MAX_AGE_S = 600
@@ -51,7 +53,9 @@ class Plan:
     head: RequestHead
     respond: Callable[[], HttpAnswer] | None = None
     """Makes the answer of `PlanKind.ANSWER`."""
-    rights: Rights = STANDARD
+    caller: Caller = GUEST
+    delay_s: float = 0.0
+    """Seconds after which the answer is sent."""
     headers: bytes = b""
     """Lines that every answer carries, so that the page which asked may read it."""
 
@@ -59,9 +63,9 @@ class Plan:
 class Routes:
     """The paths of the node."""
 
-    def __init__(self, service: RpcService, rules: GuardRules, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, service: RpcService, doors: Doors, is_ready: Callable[[], bool]) -> None:
         self._service = service
-        self._rules = rules
+        self._doors = doors
         self._is_ready = is_ready
         self._paths: dict[str, Callable[[RequestHead], Plan]] = {
             "/": self._calls,
@@ -73,11 +77,10 @@ class Routes:
 
     def plan(self, head: RequestHead, address: str | None) -> Plan:
         """What to do with a request of the peer at ``address``."""
-        rights, origin, refusal = judge(self._rules, visitor_of(head, address))
+        caller, origin, refused, delay_s = self._doors.judge(visitor_of(head, address))
         headers = readable_by(origin) if origin is not None else b""
-        if refusal is not None:
-            scheme = b"www-authenticate: Bearer\r\n" if refusal.status == 401 else b""
-            found = _refused(head, refusal, scheme)
+        if refused is not None:
+            found = _turned_away(head, refused)
         elif head.method == "OPTIONS" and origin is not None:
             found = _fixed(head, HttpAnswer(204, b"", preflight(head)))
         elif head.expectation not in (b"", b"100-continue"):
@@ -85,7 +88,7 @@ class Routes:
             found = _refused(head, refusal)
         else:
             found = self._paths.get(head.path, _nothing)(head)
-        return Plan(found.kind, head, found.respond, rights, headers)
+        return Plan(found.kind, head, found.respond, caller, delay_s, headers)
 
     def _calls(self, head: RequestHead) -> Plan:
         if _is_websocket(head):
@@ -124,6 +127,13 @@ def _refused(head: RequestHead, refusal: HttpRefusal, headers: bytes = b"") -> P
     return _fixed(head, refusing(refusal, headers))
 
 
+def _turned_away(head: RequestHead, refusal: Rejection) -> Plan:
+    """The connection ends with the refusal of a token: what is remembered of a head must not answer another guess."""
+    is_token = refusal.status == UNAUTHORIZED
+    scheme = b"www-authenticate: Bearer\r\n" if is_token else b""
+    return _fixed(head, refusing(HttpRefusal(*refusal), scheme, closes=is_token))
+
+
 def _nothing(head: RequestHead) -> Plan:
     return _not_served(head, ALL, "POST a JSON-RPC request") if head.method == "CONNECT" else _refused(head, NO_PATH)
 
@@ -150,10 +160,11 @@ def _is_websocket(head: RequestHead) -> bool:
 
 
 def visitor_of(head: RequestHead, address: str | None) -> Visitor:
-    """What the guard looks at in a request."""
+    """What a request shows of its sender."""
     origins, authorizations = head.values(b"origin"), head.values(b"authorization")
     forwarded = any(name in FORWARDED for name, _ in head.headers)
-    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded)
+    way = Way.WEBSOCKET if _is_websocket(head) else Way.HTTP
+    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way)
 
 
 def _texts(values: list[bytes]) -> tuple[str, ...]:
@@ -180,3 +191,13 @@ def preflight(head: RequestHead) -> bytes:
     if head.text(b"access-control-request-private-network") == "true":
         answer += "access-control-allow-private-network: true\r\n"
     return answer.encode()
+
+
+def is_json(content_type: str | None) -> bool:
+    """Whether a content type is JSON. Any page can send text/plain and form bodies, because they need no preflight.
+
+    >>> is_json("application/json; charset=utf-8"), is_json("text/plain"), is_json(None)
+    (True, False, False)
+    """
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in ("application/json", "application/json-rpc", "application/jsonrequest")

@@ -16,6 +16,7 @@ from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
 from node.ops.slices import LoopSlice
 from node.rpc.call_fields import addresses_of, topics_of
+from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import Holding
@@ -23,7 +24,6 @@ from node.rpc.methods.eth_logs import sealed_ref
 from node.rpc.methods.sessions import watch_params
 from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.readers import Readers
-from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
 from node.rpc.work import ConnectedClient, ConnectionMethods
@@ -56,12 +56,12 @@ class WebSocketSession:
     """The requests and subscriptions of one connection."""
 
     def __init__(
-        self, service: RpcService, channel: Channel, rights: Rights, unsent_bytes_max: int, on_room: Callable[[], None]
+        self, service: RpcService, channel: Channel, caller: Caller, unsent_bytes_max: int, on_room: Callable[[], None]
     ) -> None:
         """``on_room`` is called whenever there is one unanswered message less."""
         self._service = service
         self._channel = channel
-        self._rights = rights
+        self._caller = caller
         self._unsent_bytes_max = unsent_bytes_max
         self._on_room = on_room
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +93,7 @@ class WebSocketSession:
         holding = self._service.held.holding()
         try:
             holding.hold(len(body))
-            begun = self._service.begin(body, self._client, rights=self._rights, methods=self.methods)
+            begun = self._service.begin(body, self._client, caller=self._caller, methods=self.methods)
         except NodeBusy as busy:
             begun = self._service.dispatcher.encode_error(None, busy)
         if begun is None or isinstance(begun, bytes):

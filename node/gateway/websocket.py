@@ -21,9 +21,9 @@ from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.subscriptions import WebSocketSession
 from node.ops.slices import LoopSlice
+from node.rpc.caller import Caller
 from node.rpc.errors import NodeBusy
 from node.rpc.held import SMALL_BYTES
-from node.rpc.rights import Rights
 from node.rpc.service import RpcService
 
 HANDSHAKE_HINT = "send the handshake of RFC 6455: a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"
@@ -49,7 +49,7 @@ def text_frame_head(size: int) -> bytes:
 
 
 def open_websocket(
-    link: ClientLink, service: RpcService, raw_head: bytes, rights: Rights, limits: HttpLimits
+    link: ClientLink, service: RpcService, raw_head: bytes, caller: Caller, limits: HttpLimits
 ) -> WebSocketLine | HttpRefusal:
     """Answer the handshake whose head this is; why not, if it is none."""
     size_max = service.context.limits.body_size_max_bytes
@@ -62,7 +62,7 @@ def open_websocket(
         return HttpRefusal(400, "http.websocket", f"no WebSocket: {message:.200}", HANDSHAKE_HINT)
     protocol.send_response(response)
     link.write(b"".join(protocol.data_to_send()))
-    return WebSocketLine(link, service, protocol, rights, limits)
+    return WebSocketLine(link, service, protocol, caller, limits)
 
 
 class FrameAllowance:
@@ -85,14 +85,14 @@ class WebSocketLine:
     """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
 
     def __init__(
-        self, link: ClientLink, service: RpcService, protocol: ServerProtocol, rights: Rights, limits: HttpLimits
+        self, link: ClientLink, service: RpcService, protocol: ServerProtocol, caller: Caller, limits: HttpLimits
     ) -> None:
         self._link = link
         self._limits = limits
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
         unsent_max = int(service.context.limits.held_max_bytes * limits.unsent_share)
-        self._session = WebSocketSession(service, self, rights, unsent_max, self._answered)
+        self._session = WebSocketSession(service, self, caller, unsent_max, self._answered)
         self._holding = service.held.holding()
         """The bytes of a message that has not arrived completely."""
         self._received = bytearray()

@@ -12,11 +12,12 @@ from typing import Any
 from node.api.backend import Backend
 from node.api.errors import UnknownBlock
 from node.api.pending_block import BlockAt
+from node.rpc.caller import NODE, Caller
 from node.rpc.errors import MethodNotFound
 from node.rpc.filters import FilterStore
 from node.rpc.limits import RpcLimits
 from node.rpc.params import BlockRef, block_ref
-from node.rpc.rights import EVERYTHING, Rights
+from node.rpc.rights import Rights
 from node.sessions.service import SessionService
 from node.transcript.artifacts import Artifacts
 from node.transcript.transcript import Transcript
@@ -25,7 +26,7 @@ from storage.errors import StateStoreCorrupt
 
 @dataclass(slots=True)
 class Context:
-    """Shared by all requests of a node; only ``rights`` differ between callers."""
+    """Shared by all requests of a node; only ``caller`` differs."""
 
     backend: Backend
     limits: RpcLimits = field(default_factory=RpcLimits)
@@ -43,8 +44,8 @@ class Context:
     """ABIs on disk."""
     status_parts: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     """What ``zvmd_status`` shows beside the node's own status, by name."""
-    rights: Rights = EVERYTHING
-    """Rights of the caller."""
+    caller: Caller = NODE
+    """Whose request it is."""
     impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while an account is impersonated for one transaction only."""
     filters: FilterStore = field(init=False)
@@ -52,12 +53,17 @@ class Context:
     def __post_init__(self) -> None:
         self.filters = FilterStore(self.limits.filters_max, self.limits.filter_idle_max_s)
 
-    def with_rights(self, rights: Rights) -> Context:
-        """The same context for a caller with these rights."""
-        if rights is self.rights:
+    @property
+    def rights(self) -> Rights:
+        """What the caller may call."""
+        return self.caller.rights
+
+    def of(self, caller: Caller) -> Context:
+        """The same context for a caller."""
+        if caller is self.caller:
             return self
         seen = copy.copy(self)
-        seen.rights = rights
+        seen.caller = caller
         return seen
 
     def need_sessions(self) -> SessionService:

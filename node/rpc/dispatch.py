@@ -17,14 +17,19 @@ import structlog
 from chain.errors import ZvmdError
 from node.api.errors import LimitExceeded
 from node.rpc import deep_json, strict_json
+from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, RequestTooLarge, error_object
 from node.rpc.registry import Method, find_method, known_method
-from node.rpc.rights import EVERYTHING, Rights
+from node.rpc.rights import Rights
 from storage.errors import StateStoreCorrupt
 
 _log = structlog.get_logger("rpc")
 _encode = msgspec.json.Encoder().encode
+
+SMALL_VALUES = 128
+SMALL_TEXT = 64
+"""Characters that count as one more value."""
 
 RequestId = str | int | float | None
 
@@ -46,7 +51,7 @@ class Request:
     refusal: ZvmdError | None = None
     is_large: bool = False
     """Whether its body is too large to be handled on the event loop."""
-    rights: Rights = EVERYTHING
+    caller: Caller = NODE
 
     @property
     def is_notification(self) -> bool:
@@ -109,7 +114,7 @@ class Dispatcher:
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def decode(self, body: bytes, rights: Rights) -> Body:
+    def decode(self, body: bytes, caller: Caller) -> Body:
         """The requests of a body; one that the caller has no right to make carries its refusal.
 
         Raises `ParseError` or `InvalidRequest` when the whole body is unusable.
@@ -117,14 +122,14 @@ class Dispatcher:
         value = strict_json.decode(body, self.context.limits)
         is_large = len(body) > strict_json.LARGE_BYTES
         if not isinstance(value, list):
-            return Body([_request(value, is_large, rights)], is_batch=False)
+            return Body([_request(value, is_large, caller)], is_batch=False)
         if not value:
             raise InvalidRequest("an empty batch")
         if len(value) > self.context.limits.batch_size_max:
             raise RequestTooLarge(f"a batch of {len(value)}; the limit is {self.context.limits.batch_size_max}")
-        return Body([_request(item, is_large, rights) for item in value], is_batch=True)
+        return Body([_request(item, is_large, caller) for item in value], is_batch=True)
 
-    def prepare(self, name: str, params: list[Any] | dict[str, Any], rights: Rights = EVERYTHING) -> Call:
+    def prepare(self, name: str, params: list[Any] | dict[str, Any], caller: Caller = NODE) -> Call:
         """The call meant, for a caller whose right to the method was checked.
 
         Rights to sessions are checked here, for all methods and transports. Raises `MethodNotFound`, `InvalidParams`,
@@ -135,7 +140,7 @@ class Dispatcher:
         for position, right in method.session_rights:
             if arguments[position] is not None:
                 self.context.need_sessions().sharings.check(arguments[position], right)
-        return Call(method, self.context.with_rights(rights), arguments)
+        return Call(method, self.context.of(caller), arguments)
 
     def encode_result(self, request_id: RequestId | _NoId, result: Any, name: str = "") -> bytes:
         """One answer object of the method of that name; replaced by an error if it is too large."""
@@ -166,7 +171,28 @@ class Dispatcher:
         return b"[" + b",".join(answers) + b"]"
 
 
-def _request(value: Any, is_large: bool, rights: Rights) -> Request:
+def is_small(result: Any) -> bool:
+    """Whether a result is encoded in no time: some values of JSON and a few kilobytes of text in all.
+
+    >>> is_small({"hash": "0x12", "logs": [1, None]}), is_small(["0x12"] * 1000), is_small("0x" + "00" * 10_000)
+    (True, False, False)
+    """
+    left, room = [result], SMALL_VALUES
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            room -= len(value) // SMALL_TEXT
+        elif isinstance(value, (dict, list, tuple)) and len(value) <= room:
+            left.extend(value.values() if isinstance(value, dict) else value)
+        elif not isinstance(value, (int, float, type(None))):
+            return False
+        room -= 1
+        if room < 0:
+            return False
+    return True
+
+
+def _request(value: Any, is_large: bool, caller: Caller) -> Request:
     """Check a request object's shape and its caller's rights; an invalid one becomes a `Request` with a refusal."""
     if not isinstance(value, dict):
         return Request(None, "", [], InvalidRequest("a request is an object"))
@@ -181,7 +207,7 @@ def _request(value: Any, is_large: bool, rights: Rights) -> Request:
     if params is not None and not isinstance(params, (list, dict)):
         return Request(_known(request_id), name, [], InvalidRequest('"params" must be an array or an object'))
     arguments = params if params is not None else []
-    return Request(request_id, name, arguments, _not_permitted(name, rights), is_large, rights)
+    return Request(request_id, name, arguments, _not_permitted(name, caller.rights), is_large, caller)
 
 
 def _not_permitted(name: str, rights: Rights) -> ZvmdError | None:

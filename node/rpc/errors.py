@@ -6,6 +6,7 @@ ZvmdError
 │   └── RequestTooLarge    rpc.too_large          -32600
 ├── MethodNotFound         rpc.method             -32601
 ├── NotPermitted           rpc.not_permitted      -32601
+│   └── MissingScope       rpc.scope              -32601
 ├── InternalError          rpc.internal           -32603
 ├── Untraceable            rpc.untraceable        -32000
 ├── UnknownTransaction     rpc.unknown_tx         -32000
@@ -71,6 +72,13 @@ class NotPermitted(ZvmdError):
         "send the header Authorization: Bearer TOKEN with the content of the file token in the node's data directory, "
         "or call from the node's machine at http://127.0.0.1, not from a page of another origin"
     )
+
+
+class MissingScope(NotPermitted):
+    """The caller's token is valid, but has not the scope that the method needs."""
+
+    code = "rpc.scope"
+    hint = "use a token that has this scope"
 
 
 class InternalError(ZvmdError):

@@ -5,8 +5,8 @@
 - A plain function is a read and runs on a reader thread; a coroutine function runs on the event loop.
 - ``inline=True``: a read that is no more than an attribute access; it runs where the request arrived.
 - ``overlaps=True``: a coroutine that may run beside others of the same batch.
-- ``access`` says who may call it, ``development`` that it changes the chain as no transaction could. Both follow from
-  the namespace unless they are given.
+- ``scope`` says which callers with a token may call it, ``access`` whether everybody else may, and ``development`` that
+  it changes the chain as no transaction could. All follow from the namespace unless they are given.
 """
 
 from __future__ import annotations
@@ -32,15 +32,41 @@ Parser = Callable[[Any], Any]
 
 
 class Access(Enum):
-    """Who may call a method. Which callers are which is decided by `node.gateway.guard`."""
+    """Whether a method may be called from elsewhere without a token. Which callers are which, `node.doors` decides."""
 
     STANDARD = "everybody the node answers"
-    OWNER = "this machine, or who has the token"
+    OWNER = "this machine, or who has a token with the method's scope"
+
+
+class Scope(Enum):
+    """What a token permits. None includes another."""
+
+    READ = "read"
+    """Reading the chain, its state and its logs, calls that are only simulated, and the state of the node."""
+    SEND = "send"
+    """Sending transactions, and signing with the accounts whose keys the node holds."""
+    DEBUG = "debug"
+    """Tracing, and debug sessions."""
+    DEVELOP = "develop"
+    """Changing the chain as no transaction could, where the chain permits that at all."""
+    ADMIN = "admin"
+    """What is for the node's owner: tokens, and every method that no other scope has."""
 
 
 STANDARD_NAMESPACES: Final = frozenset(("eth", "net", "web3", "anvil", "hardhat", "evm", "txpool", "trace"))
 """What other development nodes answer to every web page. Methods of any other namespace are the owner's."""
 DEVELOPMENT_NAMESPACES: Final = frozenset(("anvil", "hardhat", "evm", "tenderly"))
+SCOPES: Final = {
+    "eth": Scope.READ,
+    "net": Scope.READ,
+    "web3": Scope.READ,
+    "rpc": Scope.READ,
+    "txpool": Scope.READ,
+    "debug": Scope.DEBUG,
+    "trace": Scope.DEBUG,
+    "zvmd_session": Scope.DEBUG,
+} | dict.fromkeys(DEVELOPMENT_NAMESPACES, Scope.DEVELOP)
+"""By namespace. Methods of any other, also of ``zvmd``, are `Scope.ADMIN` unless their decorators say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +99,7 @@ class Method:
     session_rights: tuple[tuple[int, Right], ...]
     """Positions of the parameters that name a session, and what the caller must be permitted there."""
     access: Access
+    scope: Scope
     development: bool
     """It changes the chain, or what it is sealed with, as no transaction could."""
     summary: str
@@ -117,6 +144,7 @@ def method(
     inline: bool = False,
     overlaps: bool = False,
     access: Access | None = None,
+    scope: Scope | None = None,
     development: bool | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
     """Register the decorated handler under each of the names (spellings of other nodes included)."""
@@ -142,6 +170,7 @@ def method(
                     takes_transaction,
                     session_rights=(),
                     access=access or _usual_access(name),
+                    scope=scope or (Scope.DEVELOP if is_development else _usual_scope(name)),
                     development=is_development,
                     summary=(inspect.getdoc(handler) or "").partition("\n")[0],
                 )
@@ -162,6 +191,19 @@ def add(added: Method) -> None:
 def _usual_access(name: str) -> Access:
     namespace, underscore, _ = name.partition("_")
     return Access.STANDARD if underscore and namespace in STANDARD_NAMESPACES else Access.OWNER
+
+
+def _usual_scope(name: str) -> Scope:
+    namespace, _, rest = name.partition("_")
+    if namespace == "zvmd" and rest.startswith("session_"):
+        namespace = "zvmd_session"
+    return SCOPES.get(namespace, Scope.ADMIN)
+
+
+def scope_of(name: str) -> Scope:
+    """The scope that a token needs for a method. Of one that is not registered the namespace decides."""
+    found = _METHODS.get(name)
+    return _usual_scope(name) if found is None else found.scope
 
 
 def access_of(name: str) -> Access:

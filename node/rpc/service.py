@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -10,13 +11,14 @@ from chain.errors import ZvmdError
 from node.api.backend import Backend
 from node.ops.slices import LoopSlice
 from node.rpc.batches import BatchAnswers
+from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
-from node.rpc.dispatch import Body, Dispatcher, Request
+from node.rpc.dispatch import Body, Dispatcher, Request, is_small
+from node.rpc.errors import NodeBusy
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
-from node.rpc.rights import EVERYTHING, Rights
 from node.rpc.strict_json import LARGE_BYTES
 from node.rpc.work import ConnectedClient, ConnectionMethods, Work
 from vm.interruption import checkpoint
@@ -56,14 +58,14 @@ class RpcService:
         body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
-        rights: Rights = EVERYTHING,
+        caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
     ) -> bytes | None:
-        """The answer to a JSON-RPC body, or its parts, of a caller with these rights; None for notifications only.
+        """The answer to a JSON-RPC body, or its parts, of a caller; None if it held only notifications.
 
         ``client`` is the connection's; ``methods`` are those that only this connection has. Raises `NodeBusy`.
         """
-        answer = self.begin(body, client, rights=rights, methods=methods)
+        answer = self.begin(body, client, caller=caller, methods=methods)
         return await answer if isinstance(answer, Coroutine) else answer
 
     def begin(
@@ -71,18 +73,18 @@ class RpcService:
         body: bytes | list[bytes],
         client: ConnectedClient | None = None,
         *,
-        rights: Rights = EVERYTHING,
+        caller: Caller = NODE,
         methods: ConnectionMethods | None = None,
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """`answer` if nothing has to be waited for, else the coroutine that has it."""
         client = client or ConnectedClient()
         if isinstance(body, list):
             if sum(map(len, body)) > LARGE_BYTES:
-                return self._answer_large(body, client, rights, methods)
+                return self._answer_large(body, client, caller, methods)
             body = b"".join(body)
         elif len(body) > LARGE_BYTES:
-            return self._answer_large([body], client, rights, methods)
-        decoded = self._decoded(body, rights)
+            return self._answer_large([body], client, caller, methods)
+        decoded = self._decoded(body, caller)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
@@ -90,10 +92,10 @@ class RpcService:
         return self._answer_small(decoded, client, methods)
 
     async def _answer_large(
-        self, body: list[bytes], client: ConnectedClient, rights: Rights, methods: ConnectionMethods | None
+        self, body: list[bytes], client: ConnectedClient, caller: Caller, methods: ConnectionMethods | None
     ) -> bytes | None:
         with client.working(self.context.limits, methods=methods) as work:
-            decoding = self.readers.run(lambda: self._decoded(b"".join(body), rights), work)
+            decoding = self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
             return await self._answer_decoded(await decoding, work)
 
     async def _answer_small(
@@ -102,10 +104,10 @@ class RpcService:
         with client.working(self.context.limits, methods=methods) as work:
             return await self._answer_decoded(decoded, work)
 
-    def _decoded(self, body: bytes, rights: Rights) -> Body | bytes:
+    def _decoded(self, body: bytes, caller: Caller) -> Body | bytes:
         """The requests of a body, or the answer to one that cannot be used."""
         try:
-            return self.dispatcher.decode(body, rights)
+            return self.dispatcher.decode(body, caller)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
 
@@ -167,13 +169,13 @@ class RpcService:
         try:
             if request.refusal is not None:
                 raise request.refusal
-            prepared = None if request.is_large else dispatcher.prepare(request.method, request.params, request.rights)
+            prepared = None if request.is_large else dispatcher.prepare(request.method, request.params, request.caller)
         except ZvmdError as error:
             return partial(self._refused, request, error)
 
         def job() -> bytes | None:
             try:
-                call = prepared or dispatcher.prepare(request.method, request.params, request.rights)
+                call = prepared or dispatcher.prepare(request.method, request.params, request.caller)
                 checkpoint()
                 result = call.run()
             except ZvmdError as error:
@@ -189,12 +191,22 @@ class RpcService:
             if (of_connection := work.methods.get(request.method)) is not None:
                 result = of_connection(request.params)
             elif find_method(request.method).is_coroutine:
-                result = await self.dispatcher.prepare(request.method, request.params, request.rights).start()
+                prepare = partial(self.dispatcher.prepare, request.method, request.params, request.caller)
+                call = await self.readers.run(prepare, work) if request.is_large else prepare()
+                result = await call.start()
             else:
                 return await self.readers.run(self._encoded(request), work)
         except ZvmdError as error:
             return self._refused(request, error)
-        return None if request.is_notification else self.dispatcher.encode_result(request.id, result, request.method)
+        return None if request.is_notification else await self._encoded_result(request, result, work)
+
+    async def _encoded_result(self, request: Request, result: Any, work: Work) -> bytes:
+        """A result that is not small is encoded on a reader thread."""
+        encode = partial(self.dispatcher.encode_result, request.id, result, request.method)
+        if not is_small(result):
+            with suppress(NodeBusy):  # what it tells may have been done already, so it is told
+                return await self.readers.run(encode, Work(self.context.limits, work.client))
+        return encode()
 
     def _refused(self, request: Request, error: ZvmdError) -> bytes | None:
         return None if request.is_notification else self.dispatcher.encode_error(request.id, error, request.method)

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from chain.errors import ZvmdError
 from debugger.errors import InvalidProgram, SessionFileMalformed, SessionLimitReached, SessionNotFound
 from debugger.limits import NAME_CHARACTERS
 from node.sessions.errors import InvalidShare, NotDriving, OwnersOnly, ShareExpired, WatchOnly
@@ -205,6 +206,13 @@ class Sharings:
             return SessionAccess(ref, OWNER, True)
         session, share, secret = parse_token(ref)
         return entered(self.of(session), session, share, secret, self.now())
+
+    def is_valid(self, token: str) -> bool:
+        """Whether it is a share token, of any session, that has not expired and was not revoked."""
+        try:
+            return self.enter(token).share != OWNER
+        except ZvmdError:
+            return False
 
     def driver(self, ref: SessionRef) -> SessionAccess:
         """`enter` for a caller who wants to move or change the session. Raises also `WatchOnly`."""

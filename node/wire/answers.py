@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 from chain.blocks import Header
 from chain.errors import ZvmdError
 from node.api.errors import InvalidParams, LimitExceeded
-from node.rpc.dispatch import internal_error
+from node.rpc.caller import Caller
+from node.rpc.dispatch import Call, internal_error
 from node.rpc.methods.eth_logs import check_span, sealed_ref
 from node.rpc.methods.eth_state import call_checked
 from node.rpc.registry import find_method
@@ -75,6 +76,10 @@ class Peer(Protocol):
         """Return when the peer has received most of what it was sent."""
 
     @property
+    def caller(self) -> Caller:
+        """Who it is."""
+
+    @property
     def client(self) -> ConnectedClient:
         """The client whose requests these are; it is ended with the connection."""
 
@@ -96,11 +101,10 @@ class Answerer:
             CallContract: self._call_contract,
             GetLogs: self._get_logs,
         }
-        self._tasks: dict[type[Frame], Callable[[Any, int], Coroutine[Any, Any, Frame]]] = {
+        self._tasks: dict[type[Frame], Callable[[Any], Coroutine[Any, Any, Frame]]] = {
             SendTransaction: self._send_transaction,
             DeployContract: self._deploy_contract,
             GetReceipt: self._get_receipt,
-            CallMethod: self._call_method_waiting,
         }
 
     def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
@@ -122,7 +126,8 @@ class Answerer:
             peer.write(stream_id, encode_frame(Result(request.id, task is not None)))
             peer.answered(stream_id, size_bytes)
         else:
-            peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
+            waiting = self._tasks[kind]
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: waiting(request)))
 
     def decode(self, peer: Peer, stream_id: int, body: bytes, done: Callable[[Any], None]) -> None:
         """Decode a large frame on a reader thread; ``done`` gets the request, or an exception."""
@@ -162,11 +167,13 @@ class Answerer:
         except ZvmdError as error:
             done(encode_frame(codec.failure_of(request_id, error)))
 
-    async def _run_task(self, peer: Peer, stream_id: int, request: Any, size_bytes: int) -> None:
+    async def _run_task(
+        self, peer: Peer, stream_id: int, request: Any, size_bytes: int, begin: Callable[[], Coroutine[Any, Any, Frame]]
+    ) -> None:
         answer: Frame
         try:
             with peer.client.working(self._context.limits, stream_id):
-                answer = await self._tasks[type(request)](request, size_bytes)
+                answer = await begin()
         except ZvmdError as error:
             answer = codec.failure_of(request.id, error)
         except Exception as error:
@@ -181,16 +188,15 @@ class Answerer:
         try:
             if not isinstance(request.params, (list, dict)):
                 raise InvalidParams("params is an array or a map")
-            method, prepare = find_method(request.method), self._service.dispatcher.prepare
-            if method.is_coroutine:
-                peer.spawn(self._run_task(peer, stream_id, request, size_bytes))
-                return
+            prepare = partial(self._service.dispatcher.prepare, request.method, request.params, peer.caller)
             if size_bytes > LARGE_BYTES:
-                make = partial(prepare, request.method, request.params)
-                self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, make().run()))
+                self._call_large(peer, stream_id, request, size_bytes, prepare)
                 return
-            call = prepare(request.method, request.params)
-            if not method.inline:
+            call = prepare()
+            if call.method.is_coroutine:
+                peer.spawn(self._run_task(peer, stream_id, request, size_bytes, lambda: _result(request.id, call)))
+                return
+            if not call.method.inline:
                 self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, call.run()))
                 return
             answer: Frame = Result(request.id, call.run())
@@ -199,10 +205,19 @@ class Answerer:
         peer.answered(stream_id, size_bytes)
         peer.write(stream_id, encode_frame(answer))
 
-    async def _call_method_waiting(self, request: CallMethod, size_bytes: int) -> Frame:
-        prepare = partial(self._service.dispatcher.prepare, request.method, request.params)
-        call = prepare() if size_bytes <= LARGE_BYTES else await self._service.readers.run(prepare)
-        return Result(request.id, await call.start())
+    def _call_large(
+        self, peer: Peer, stream_id: int, request: CallMethod, size_bytes: int, prepare: Callable[[], Call]
+    ) -> None:
+        """Parse large parameters on a reader thread."""
+
+        async def begin() -> Frame:
+            call = await self._service.readers.run(prepare)
+            return await _result(request.id, call)
+
+        if find_method(request.method).is_coroutine:
+            peer.spawn(self._run_task(peer, stream_id, request, size_bytes, begin))
+        else:
+            self._submit(peer, stream_id, request, size_bytes, lambda: Result(request.id, prepare().run()))
 
     def _call_contract(self, request: CallContract) -> Frame:
         context = self._context
@@ -210,18 +225,18 @@ class Answerer:
         result = call_checked(context, codec.call_of(request), at)
         return CallOutcome(request.id, result.output, result.gas_used)
 
-    async def _send_transaction(self, request: SendTransaction, _size_bytes: int) -> Frame:
+    async def _send_transaction(self, request: SendTransaction) -> Frame:
         sent = await self._context.backend.submit(request.raw, "mined" if request.mined else "durable")
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number)
 
-    async def _deploy_contract(self, request: DeployContract, _size_bytes: int) -> Frame:
+    async def _deploy_contract(self, request: DeployContract) -> Frame:
         backend = self._context.backend
         sent = await backend.send_from(codec.creation_of(request), "mined")
         found = await self._service.readers.run(lambda: self._receipt(request.id, sent.hash))
         contract = found.receipt.contract if found.receipt is not None and found.receipt.status else None
         return Sent(request.id, sent.hash, sent.lsn, sent.block_number, contract)
 
-    async def _get_receipt(self, request: GetReceipt, _size_bytes: int) -> Frame:
+    async def _get_receipt(self, request: GetReceipt) -> Frame:
         wanted = codec.hash_of(request.hash)
         backend = self._context.backend
         try:
@@ -360,3 +375,7 @@ class Answerer:
         finally:
             peer.subscriptions.pop(number, None)
             peer.answered(stream_id, size_bytes)
+
+
+async def _result(request_id: int, call: Call) -> Frame:
+    return Result(request_id, await call.start())

@@ -13,6 +13,8 @@ from typing import cast
 import msgspec
 
 from chain.errors import ZvmdError
+from node.doors.visitor import Verdict
+from node.rpc.caller import GUEST, Caller
 from node.wire.errors import (
     FrameTooLarge,
     HelloAgain,
@@ -63,20 +65,18 @@ class ServerConnection:
     def __init__(
         self,
         limits: WireLimits,
-        is_token: Callable[[bytes], bool],
+        enter: Callable[[bytes], Verdict],
         now: float,
-        is_share_token: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
-        """``is_share_token`` returns whether a token is a valid share token of a session."""
+        """``enter`` returns who comes in with a token; it is asked once."""
         self.state = ConnectionState.GREETING
-        self.share_token: str | None = None
-        """The share token in the peer's Hello; None if it has the node's token."""
+        self.caller: Caller = GUEST
+        """Who the peer is, once it has said Hello."""
         self.in_flight = 0
         """Number of requests not answered yet."""
         self.hello_deadline = now + limits.hello_within_s
         self._limits = limits
-        self._is_token = is_token
-        self._is_share_token = is_share_token
+        self._enter = enter
         self._streams: dict[int, FrameBuffer] = {}
         self._ended: set[int] = set()
         """Streams refused earlier: bytes that still arrive on them are dropped."""
@@ -191,11 +191,11 @@ class ServerConnection:
             return self._close(
                 stream_id, UnknownVersion(f"version {request.version}; this node speaks {PROTOCOL_VERSION}")
             )
-        if not self._is_token(request.token):
-            if not self._is_share_token(request.token):
-                message = "the token is neither the node's nor a valid share token"
-                return self._close(stream_id, WrongToken(message))
-            self.share_token = request.token.decode()
+        verdict = self._enter(request.token)
+        if verdict.refusal is not None:
+            error = WrongToken("the token is neither one of this node's nor a valid share token")
+            return self._close(stream_id, error, verdict.delay_s)
+        self.caller = verdict.caller
         self.state = ConnectionState.OPEN
         return Greeted(stream_id, request.client[:200])
 
@@ -220,6 +220,6 @@ class ServerConnection:
             return self._close(stream_id, TooManyMalformed(str(error)))
         return StreamRefused(stream_id, error)
 
-    def _close(self, stream_id: int, error: WireError) -> WireEvent:
+    def _close(self, stream_id: int, error: WireError, delay_s: float = 0.0) -> WireEvent:
         self.ended()
-        return ConnectionRefused(stream_id, error)
+        return ConnectionRefused(stream_id, error, delay_s)

@@ -57,6 +57,8 @@ class ConnectionRefused(NamedTuple):
 
     stream_id: int
     error: WireError
+    delay_s: float = 0.0
+    """Seconds after which it is answered."""
 
 
 WireEvent = (

@@ -49,9 +49,6 @@ class WireLimits:
     """Datagrams of a connection that wait to be handled; the rest is dropped."""
     hello_datagrams_max: int = 64
     """Most datagrams from a peer that has not said Hello."""
-    hello_failures_per_s: int = 5
-    """Wrong tokens of one address within a second, above which each is answered `wrong_token_delay_s` later."""
-    wrong_token_delay_s: float = 1.0
     unconfirmed_pause_bytes: int = 1024 * 1024
     """Event streams pause when so many bytes are on their way to the peer."""
     unconfirmed_max_bytes: int = 64 * 1024 * 1024

@@ -10,12 +10,15 @@ from typing import Any, Protocol
 
 import structlog
 
+from chain.errors import ZvmdError
+from node.doors.visitor import Verdict
 from node.ops.slices import LoopSlice
+from node.rpc.caller import Caller
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ConnectionState, ServerConnection
-from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError, WrongToken
+from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
@@ -27,7 +30,7 @@ from node.wire.events import (
 )
 from node.wire.library import DATAGRAMS_SENT_MAX, Events, LibraryConnection, QuicLibrary, StreamGone
 from node.wire.limits import WireLimits
-from node.wire.share_tokens import check_share_token
+from node.wire.rights import check_rights
 from zvmd.frames import Welcome, encode_frame
 
 _log = structlog.get_logger("wire")
@@ -48,9 +51,8 @@ class Listener(Protocol):
     answerer: Answerer
     library: QuicLibrary
 
-    def is_token(self, token: bytes, /) -> bool: ...
-
-    def is_share_token(self, token: bytes, /) -> bool: ...
+    def enter(self, address: str, token: bytes) -> Verdict:
+        """Who comes in with a token."""
 
     def welcome(self) -> Welcome: ...
 
@@ -59,9 +61,6 @@ class Listener(Protocol):
 
     def greeted(self, peer: WirePeer) -> None:
         """A valid Hello arrived."""
-
-    def hello_failed(self, address: str) -> float:
-        """Count a wrong token; seconds to wait before it is answered."""
 
     def peer_gone(self, peer: WirePeer) -> None:
         """The connection has ended; its place is free."""
@@ -96,7 +95,7 @@ class WirePeer:
         self._listener = listener
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
-        self._state = ServerConnection(listener.limits, listener.is_token, self._loop.time(), listener.is_share_token)
+        self._state = ServerConnection(listener.limits, partial(listener.enter, address), self._loop.time())
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
         self._handlers = _handlers(listener.library.events)
@@ -123,6 +122,11 @@ class WirePeer:
     def has_authenticated(self) -> bool:
         """Whether any of its packets could be decrypted."""
         return not self._forgotten and self._quic.has_authenticated
+
+    @property
+    def caller(self) -> Caller:
+        """Who it is."""
+        return self._state.caller
 
     # -- for the answerer --------------------------------------------------------------------------
 
@@ -357,11 +361,10 @@ class WirePeer:
             self._end_stream(event.stream_id)
             self._stop(event.stream_id, event.error)
         elif isinstance(event, ConnectionRefused):
-            delay = self._listener.hello_failed(self.address) if isinstance(event.error, WrongToken) else 0.0
-            if delay:
+            if event.delay_s:
                 self._hello_timer.cancel()
                 self._hello_timer = self._loop.call_later(
-                    delay, self._guarded, self._refuse, event.stream_id, event.error
+                    event.delay_s, self._guarded, self._refuse, event.stream_id, event.error
                 )
             else:
                 self._refuse(event.stream_id, event.error)
@@ -375,11 +378,9 @@ class WirePeer:
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
-        if self._state.share_token is None:
-            return True
         try:
-            check_share_token(event.request, self._state.share_token)
-        except WireError as error:
+            check_rights(event.request, self._state.caller)
+        except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
             self.write(event.stream_id, encode_frame(codec.failure_of(request_id, error)))

@@ -7,16 +7,17 @@ import ipaddress
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
 
-from chain.errors import ZvmdError
 from node.auth.certificate import TlsFiles
+from node.doors.doors import Doors
+from node.doors.rates import Rate, network_of
+from node.doors.visitor import Verdict, Visitor, Way
 from node.ops.slices import LoopSlice
 from node.rpc.service import RpcService
-from node.wire.admission import Places, Rate, network_of
+from node.wire.admission import Places
 from node.wire.answers import Answerer
 from node.wire.initial import VERSION_1, Initial, RetryTokens, Validated, read_initial
 from node.wire.library import CONNECTION_ID_BYTES, QuicLibrary
@@ -41,14 +42,14 @@ class WireListener(asyncio.DatagramProtocol):
         self,
         service: RpcService,
         limits: WireLimits,
-        is_token: Callable[[bytes], bool],
+        doors: Doors,
         tls: TlsFiles,
         library: QuicLibrary,
         retry: bool,
     ) -> None:
         self.limits = limits
         self.library = library
-        self.is_token = is_token
+        self._doors = doors
         self.answerer = Answerer(service, limits.subscriptions_max, limits.receipt_wait_max_s)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
@@ -62,7 +63,6 @@ class WireListener(asyncio.DatagramProtocol):
         self._retries = Rate(limits.retries_per_source_per_s, limits.retries_per_s, limits.strangers_per_turn_max)
         self._unproved = Rate(limits.unproved_per_source_per_s, limits.unproved_per_s, limits.unproved_per_s)
         self._proved = Rate(limits.proved_per_network_per_s, limits.proved_per_s, limits.proved_per_s)
-        self._wrong_tokens = Rate(limits.hello_failures_per_s, 1_000_000, 1_000_000)
         self._turn: LoopSlice | None = None
         self._examined = 0
         """Datagrams of unknown connections examined in this turn of the loop."""
@@ -93,21 +93,9 @@ class WireListener(asyncio.DatagramProtocol):
             limits.in_flight_max,
         )
 
-    def is_share_token(self, token: bytes) -> bool:
-        """Whether it is a valid share token of a session."""
-        sessions = self._service.context.sessions
-        try:
-            return sessions is not None and sessions.sharings.enter(token.decode("ascii")).share > 0
-        except (ZvmdError, UnicodeDecodeError):
-            return False
-
-    def hello_failed(self, address: str) -> float:
-        """Count a wrong token; seconds to wait before it is answered.
-
-        Only the answer to a wrong token waits: a client with the right one is not kept out by others at its address.
-        """
-        admitted = self._wrong_tokens.admits(address, self._loop.time())
-        return 0.0 if admitted else self.limits.wrong_token_delay_s
+    def enter(self, address: str, token: bytes) -> Verdict:
+        """Who comes in with a token; one that is not ASCII is wrong."""
+        return self._doors.judge(Visitor(address=address, way=Way.QUIC, tokens=(token.decode("latin-1"),)))
 
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""
@@ -302,12 +290,12 @@ async def serve_wire(
     service: RpcService,
     bound: socket.socket,
     tls: TlsFiles,
-    is_token: Callable[[bytes], bool],
+    doors: Doors,
     library: QuicLibrary,
     limits: WireLimits,
 ) -> WireListener:
     """Listen on a bound UDP socket (`open_socket`, or one passed in by the service manager)."""
     retry = not ipaddress.ip_address(bound.getsockname()[0]).is_loopback
-    listener = WireListener(service, limits, is_token, tls, library, retry)
+    listener = WireListener(service, limits, doors, tls, library, retry)
     await library.listen(lambda: listener, bound)
     return listener

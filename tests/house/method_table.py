@@ -12,12 +12,12 @@ from node.rpc.registry import Access, Method, find_method, method_names
 HEAD = """# JSON-RPC methods
 
 Made from the code by `python -m tests.house.method_table > docs/methods.md`. Optional parameters have a `?`; they can
-also be given by name. Methods marked *owner* are for callers on this machine and for callers who send the token
+also be given by name. Methods marked *owner* are for callers on this machine and for callers who send a token
 ([who may connect](design/0017-who-may-connect.md)). Those marked *dev* change the chain as no transaction could
-([development calls](development-calls.md)).
+([development calls](development-calls.md)). The scope is what a token needs for the method.
 
-| method | parameters | | answer |
-|---|---|---|---|
+| method | parameters | | scope | answer |
+|---|---|---|---|---|
 """
 
 
@@ -26,7 +26,7 @@ def rows() -> list[str]:
     load_methods()
     spellings: dict[tuple[Any, ...], list[Method]] = {}
     for method in map(find_method, method_names()):
-        spellings.setdefault((_origin(method), method.access, method.development), []).append(method)
+        spellings.setdefault((_origin(method), method.access, method.scope, method.development), []).append(method)
     return sorted(map(_row, spellings.values()), key=str.lower)
 
 
@@ -42,7 +42,7 @@ def _row(spellings: list[Method]) -> str:
     marks = ["dev"] * method.development + ["owner"] * (method.access is Access.OWNER)
     shown = parameters and f"`{parameters}`"
     summary = method.summary.replace("``", "`").replace("|", "\\|")
-    return f"| {names} | {shown} | {', '.join(marks)} | {summary} |"
+    return f"| {names} | {shown} | {', '.join(marks)} | {method.scope.value} | {summary} |"
 
 
 def page() -> str:

@@ -24,6 +24,6 @@ def test_the_method_is_answered_listed_and_open_to_pages(tmp_path: Path) -> None
         request = urllib.request.Request(daemon.http_url, body, page)
         with urllib.request.urlopen(request, timeout=60) as response:
             assert json.load(response)["result"] == fee
-    assert f"| `{METHOD}` |  |  | Base fee of the next block, wei per gas. |" in run_python(
+    assert f"| `{METHOD}` |  |  | read | Base fee of the next block, wei per gas. |" in run_python(
         root, "-m", "tests.house.method_table"
     )

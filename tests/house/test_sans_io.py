@@ -19,7 +19,7 @@ PURE = (
     "node/rpc/params.py",
     "node/rpc/strict_json.py",
     "node/gateway/answers.py",
-    "node/gateway/guard.py",
+    "node/doors/rule.py",
     "node/gateway/http1.py",
     "node/gateway/routes.py",
     "zvmd/frames.py",

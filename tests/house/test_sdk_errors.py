@@ -38,8 +38,8 @@ ERRORS = list(errors_of_the_node())
 
 
 def refusals_of_http() -> set[str]:
-    """Slugs of what the gateway refuses before there is a request: rows and calls, not classes."""
-    sources = [path.read_text() for path in (REPO / "node/gateway").glob("*.py")]
+    """Slugs of what is refused before there is a request: rows and calls, not classes."""
+    sources = [path.read_text() for place in ("gateway", "doors") for path in (REPO / "node" / place).glob("*.py")]
     return {slug for text in sources for slug in re.findall(r'\d{3}, "([a-z]+\.[a-z_]+)"', text)} - {"rpc.too_large"}
 
 

@@ -23,7 +23,7 @@ from chain import rlp
 from chain.errors import ZvmdError
 from chain.transactions import decode_transaction
 from debugger.expressions import Expression
-from node.gateway.guard import parse_host
+from node.doors.rule import parse_host
 from node.rpc import params
 from node.rpc.call_fields import account_overrides, addresses_of, call_fields, topics_of
 from node.rpc.limits import RpcLimits

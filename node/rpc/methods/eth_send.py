@@ -15,17 +15,17 @@ from node.rpc.errors import NotWaiting
 from node.rpc.format import Json, data, transaction_object
 from node.rpc.methods.eth_blocks import receipt_of
 from node.rpc.params import LooseInt, json_object
-from node.rpc.registry import method
+from node.rpc.registry import Scope, method
 from node.rpc.work import current_work
 
 
-@method("eth_sendRawTransaction", overlaps=True)
+@method("eth_sendRawTransaction", overlaps=True, scope=Scope.SEND)
 async def send_raw_transaction(context: Context, transaction: bytes) -> str:
     """Send a signed transaction; returns its hash once it is durable."""
     return data((await context.backend.submit(transaction, batch=current_work.get())).hash)
 
 
-@method("eth_sendRawTransactionSync", overlaps=True)
+@method("eth_sendRawTransactionSync", overlaps=True, scope=Scope.SEND)
 async def send_raw_transaction_sync(context: Context, transaction: bytes, timeout: LooseInt | None = None) -> Json:
     """Send a signed transaction; returns its receipt (EIP-7966). ``timeout`` is in milliseconds."""
     submitted = await context.backend.submit(transaction, batch=current_work.get())
@@ -47,13 +47,13 @@ async def send_unsigned_transaction(context: Context, transaction: CallFields) -
             await backend.cheat("impersonate", sender, False)
 
 
-@method("eth_sendTransaction")
+@method("eth_sendTransaction", scope=Scope.SEND)
 async def send_transaction(context: Context, transaction: CallFields) -> str:
     """Sign with a dev account's key and send; returns the transaction hash."""
     return data((await context.backend.send_from(_with_sender(transaction))).hash)
 
 
-@method("eth_sendTransactionSync", overlaps=True)
+@method("eth_sendTransactionSync", overlaps=True, scope=Scope.SEND)
 async def send_transaction_sync(context: Context, transaction: CallFields, timeout: LooseInt | None = None) -> Json:
     """Sign with a dev account's key and send; returns the receipt."""
     submitted = await context.backend.send_from(_with_sender(transaction), batch=current_work.get())
@@ -69,25 +69,25 @@ def fill_transaction(context: Context, transaction: CallFields) -> Json:
     return {"raw": data(encode_transaction(filled)), "tx": shown}
 
 
-@method("eth_signTransaction")
+@method("eth_signTransaction", scope=Scope.SEND)
 def sign_transaction(context: Context, transaction: CallFields) -> str:
     """Fill in and sign a transaction with a dev account's key; returns its encoding. It is not sent."""
     return data(encode_transaction(context.backend.sign_filled(_with_sender(transaction))))
 
 
-@method("eth_sign")
+@method("eth_sign", scope=Scope.SEND)
 def sign(context: Context, address: Address, message: bytes) -> str:
     """EIP-191 signature of a message with a dev account's key."""
     return _sign_message(context, address, message)
 
 
-@method("personal_sign")
+@method("personal_sign", scope=Scope.SEND)
 def personal_sign(context: Context, message: bytes, address: Address, password: object = None) -> str:  # noqa: ARG001
     """`eth_sign` with its parameters swapped, as wallets call it. The password is ignored."""
     return _sign_message(context, address, message)
 
 
-@method("eth_signTypedData_v4", "eth_signTypedData")
+@method("eth_signTypedData_v4", "eth_signTypedData", scope=Scope.SEND)
 def sign_typed_data(context: Context, address: Address, typed_data: object) -> str:
     """EIP-712 signature with a dev account's key; the data as an object or as its JSON text."""
     from eth_abi.exceptions import EncodingError  # slow to load, seldom used

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from node.rpc import params
-from node.rpc.registry import Access, Method, Parameter, Parser, add, find_method
+from node.rpc.registry import Access, Method, Parameter, Parser, Scope, add, find_method
 from node.sessions.commands import BY_METHOD, PREFIX, REQUIRED, Argument, ArgumentKind, Command
 from node.sessions.rights import Right, SessionRef
 
@@ -50,6 +50,7 @@ def _method(name: str, command: Command) -> Method:
         takes_transaction=False,
         session_rights=rights,
         access=Access.OWNER,
+        scope=Scope.DEBUG,
         development=False,
         summary=command.help,
     )

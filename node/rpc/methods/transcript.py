@@ -8,7 +8,7 @@ from node.api.errors import CheatsDisabled, InvalidParams
 from node.rpc.context import Context
 from node.rpc.errors import UnknownTransaction
 from node.rpc.params import JsonList
-from node.rpc.registry import method
+from node.rpc.registry import Scope, method
 from node.tracers.console import ConsoleTracer
 
 NAME_CHARACTERS_MAX = 200
@@ -30,7 +30,7 @@ def hardhat_set_logging_enabled(context: Context, enabled: bool) -> bool:
     return True
 
 
-@method("zvmd_consoleLog")
+@method("zvmd_consoleLog", scope=Scope.DEBUG)
 def console_log(context: Context, transaction_hash: Hash32) -> list[str]:
     """The lines that a mined transaction printed with console.log; the transaction is executed again."""
     place = context.backend.transaction_location(transaction_hash)
@@ -41,7 +41,7 @@ def console_log(context: Context, transaction_hash: Hash32) -> list[str]:
     return lines
 
 
-@method("zvmd_rememberAbi")
+@method("zvmd_rememberAbi", scope=Scope.SEND)
 def remember_abi(context: Context, address: Address, name: str, abi: JsonList) -> bool:
     """Register the ABI of the contract at an address, and of those with the same code, to print its names.
 
@@ -58,7 +58,7 @@ def remember_abi(context: Context, address: Address, name: str, abi: JsonList) -
     return True
 
 
-@method("zvmd_explainRevert")
+@method("zvmd_explainRevert", scope=Scope.READ)
 def explain_revert(context: Context, data: bytes, address: Address | None = None) -> str:
     """Revert data as text, by the ABI of the contract at an address, or else any ABI with the error."""
     transcript = context.need_transcript()

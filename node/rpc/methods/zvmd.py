@@ -12,7 +12,7 @@ from node.rpc.context import Context
 from node.rpc.errors import NotThereYet
 from node.rpc.format import data, quantity
 from node.rpc.params import JsonObject, LooseInt
-from node.rpc.registry import find_method
+from node.rpc.registry import Scope, find_method
 from node.rpc.registry import method as rpc_method
 from node.rpc.work import current_work
 from storage.idempotency import KEY_CHARACTERS_MAX
@@ -21,13 +21,13 @@ LEVELS: tuple[Wait, ...] = get_args(Wait)
 MIN_LSN_WAIT_SECONDS = 2.0
 
 
-@rpc_method("zvmd_status")
+@rpc_method("zvmd_status", scope=Scope.READ)
 def status(context: Context) -> dict[str, Any]:
     """Positions of the log, checkpoint and index, counters and jobs."""
     return context.backend.status() | {name: part() for name, part in context.status_parts.items()}
 
 
-@rpc_method("zvmd_sendRawTransaction", overlaps=True)
+@rpc_method("zvmd_sendRawTransaction", overlaps=True, scope=Scope.SEND)
 async def send_raw_transaction(context: Context, transaction: bytes, level: str = "mined") -> JsonObject:
     """Send a transaction; the answer comes at a level: accepted, durable, mined or indexed. Idempotent."""
     wanted = next((known for known in LEVELS if known == level), None)
@@ -37,7 +37,7 @@ async def send_raw_transaction(context: Context, transaction: bytes, level: str 
     return JsonObject({"hash": data(sent.hash), "lsn": sent.lsn, "blockNumber": sent.block_number, "level": level})
 
 
-@rpc_method("zvmd_transactionFate")
+@rpc_method("zvmd_transactionFate", scope=Scope.READ)
 def transaction_fate(context: Context, transaction_hash: Hash32) -> JsonObject:
     """The fate of a transaction: mined, waiting, replaced, dropped, reverted or unknown, and why."""
     fate = context.backend.fate(transaction_hash)
@@ -74,7 +74,7 @@ async def set_interval_mining(context: Context, milliseconds: LooseInt, key: str
     return JsonObject({"lsn": context.backend.published_lsn()})
 
 
-@rpc_method("zvmd_read", overlaps=True)
+@rpc_method("zvmd_read", overlaps=True, scope=Scope.READ)
 async def read(context: Context, min_lsn: LooseInt, method: str, params: object = None) -> JsonObject:
     """Answer of a read method that sees at least everything up to an LSN: read your writes, on any connection."""
     context.rights.check(method)

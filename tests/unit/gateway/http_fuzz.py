@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules
 from node.gateway.clock import DateLine
 from node.gateway.connections import ConnectionTable
 from node.gateway.exchange import HttpExchange
-from node.gateway.guard import GuardRules
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
 from node.gateway.routes import Routes
@@ -94,7 +95,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.service: RpcService = rpc_service(MemoryBackend(), RpcLimits(body_size_max_bytes=BODY_MAX))
-        self._routes = Routes(self.service, GuardRules(origins=("null",)), lambda: True)
+        self._routes = Routes(self.service, Doors(GuardRules(origins=("null",))), lambda: True)
         self._date = DateLine(lambda: 0.0)
 
     async def feed(self, segments: list[bytes]) -> Outcome:

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.api.types import CallResult
+from node.doors.rule import GuardRules
 from node.gateway.connections import ConnectionTable, Place
-from node.gateway.guard import GuardRules
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway
 from node.rpc.limits import RpcLimits

@@ -11,7 +11,8 @@ import pytest
 import websockets
 
 from node.auth.errors import UnsafeBind
-from node.gateway.guard import GuardRules
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import open_socket, serve_http
 from node.rpc.limits import RpcLimits
@@ -25,7 +26,7 @@ EVERY_PAGE = GuardRules(origins=("*",))
 def ask(method: str, path: str = "/", rules: GuardRules | None = None, **options: Any) -> httpx.Response:
     async def run() -> httpx.Response:
         service = rpc_service(MemoryBackend(), RpcLimits(body_size_max_bytes=1000))
-        gateway = await serve_http(service, open_socket("127.0.0.1", 0), rules, lambda: False)
+        gateway = await serve_http(service, open_socket("127.0.0.1", 0), Doors(rules), lambda: False)
         try:
             async with httpx.AsyncClient(base_url="http://{}:{}".format(*gateway.address)) as client:
                 return await client.request(method, path, **options)

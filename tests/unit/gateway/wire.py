@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-from node.gateway.guard import GuardRules
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, open_socket, serve_http
 from node.rpc.limits import RpcLimits
@@ -79,7 +80,7 @@ async def serving(
 ) -> AsyncIterator[tuple[Gateway, RpcService]]:
     """A listener over a chain in memory."""
     service = rpc_service(backend or MemoryBackend(), rpc or RpcLimits(body_size_max_bytes=BODY_MAX))
-    gateway = await serve_http(service, open_socket("127.0.0.1", 0), rules, limits=limits)
+    gateway = await serve_http(service, open_socket("127.0.0.1", 0), Doors(rules), limits=limits)
     try:
         yield gateway, service
     finally:

@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
-from node.gateway.guard import GuardRules, Visitor, judge
+from node.doors.rule import GuardRules, judge
+from node.doors.visitor import Visitor
 from node.gateway.subscriptions import WebSocketSession
 from node.rpc import registry
+from node.rpc.caller import GUEST, NODE, OWNER, Caller
+from node.rpc.errors import NotPermitted
 from node.rpc.methods import load_methods
 from node.rpc.registry import method_names
-from node.rpc.rights import EVERYTHING, STANDARD, Rights
+from node.rpc.rights import STANDARD
 from node.settings import HttpSettings
 from tests.unit.rpc.memory_backend import MemoryBackend, rpc_service
 
 TOKEN = "ab" * 32
-RULES = GuardRules.of(HttpSettings(), public=True, is_token=TOKEN.__eq__)
+RULES = GuardRules.of(HttpSettings(), public=True)
 CALLERS = {
     "own origin": Visitor(("localhost:1",), "127.0.0.1", ("http://localhost:1",)),
     "no origin": Visitor(("localhost:1",), "::1"),
@@ -50,7 +53,7 @@ def expected(name: str) -> bool:
 
 def names() -> list[str]:
     load_methods()
-    of_connections = WebSocketSession(None, Heard(), STANDARD, 0, lambda: None).methods  # type: ignore[arg-type]
+    of_connections = WebSocketSession(None, Heard(), GUEST, 0, lambda: None).methods  # type: ignore[arg-type]
     return sorted({*method_names(), *of_connections})
 
 
@@ -73,15 +76,15 @@ class Heard:
         self.messages.put_nowait(message)
 
 
-def answers(rights: Rights, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
+def answers(caller: Caller, *calls: tuple[str, list[Any]], websocket: bool = False) -> Any:
     async def run() -> Any:
         service, channel = rpc_service(MemoryBackend()), Heard()
-        session = WebSocketSession(service, channel, rights, 10**9, lambda: None)
+        session = WebSocketSession(service, channel, caller, 10**9, lambda: None)
         try:
             if websocket:
                 session.receive(body(*calls))
                 return json.loads(await channel.messages.get())
-            return json.loads(await service.answer(body(*calls), rights=rights) or b"null")
+            return json.loads(await service.answer(body(*calls), caller=caller) or b"null")
         finally:
             session.close()
             service.close()
@@ -96,7 +99,7 @@ def slug(answer: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_method_and_every_caller(caller: str) -> None:
-    verdict = judge(RULES, CALLERS[caller])
+    verdict = judge(RULES, CALLERS[caller], {TOKEN: OWNER}.get)
     assert verdict.refusal is None
     everything = caller in WITH_EVERYTHING
     wanted = {name: everything or expected(name) for name in names()}
@@ -115,13 +118,13 @@ def test_what_is_not_permitted_is_refused_alone_and_in_a_batch(websocket: bool) 
     registered = set(method_names()) if names() else set()
     refused = [name for name in names() if not expected(name)]
     wanted = {name: "rpc.not_permitted" if name in registered else "rpc.method" for name in refused}
-    batch = answers(STANDARD, *((name, [[[]]] * 20) for name in refused), websocket=websocket)
+    batch = answers(GUEST, *((name, [[[]]] * 20) for name in refused), websocket=websocket)
     assert {refused[answer["id"]]: slug(answer) for answer in batch} == wanted
     for name in refused[::20]:
-        answer = answers(STANDARD, (name, []), websocket=websocket)
+        answer = answers(GUEST, (name, []), websocket=websocket)
         assert (answer["error"]["code"], slug(answer)) == (-32601, wanted[name])
     allowed = [name for name in names() if expected(name)]
-    batch = answers(STANDARD, *((name, [[[]]] * 20) for name in allowed), websocket=websocket)
+    batch = answers(GUEST, *((name, [[[]]] * 20) for name in allowed), websocket=websocket)
     assert "rpc.not_permitted" not in {slug(answer) for answer in batch}
 
 
@@ -132,28 +135,27 @@ def test_a_new_method_is_for_the_owner_only(monkeypatch: pytest.MonkeyPatch) -> 
     chain_id = registry.find_method("eth_chainId").handler
     for name in ("wallet_export", "debug_setHead", "admin_peers", "sources_add", "zvmdx_a", "Eth_call", "eth"):
         registry.method(name, inline=True)(chain_id)
-        assert slug(answers(STANDARD, (name, []))) == "rpc.not_permitted"
-        assert answers(EVERYTHING, (name, []))["result"] == "0x7a69"
+        assert slug(answers(GUEST, (name, []))) == "rpc.not_permitted"
+        assert answers(NODE, (name, []))["result"] == "0x7a69"
 
 
 def test_a_read_of_another_method_needs_the_right_to_that_one() -> None:
-    assert slug(answers(STANDARD, ("zvmd_read", ["0x0", "eth_chainId"]))) == "rpc.not_permitted"
-    service_rights = Rights(everything=False)
-    with pytest.raises(Exception, match="zvmd_status may not be called"):
-        service_rights.check("zvmd_status")
+    assert slug(answers(GUEST, ("zvmd_read", ["0x0", "eth_chainId"]))) == "rpc.not_permitted"
+    with pytest.raises(NotPermitted, match="zvmd_status may not be called"):
+        STANDARD.check("zvmd_status")
 
 
 @pytest.mark.parametrize("websocket", [False, True])
 def test_the_lists_name_what_the_caller_may_call(websocket: bool) -> None:
-    for rights in (STANDARD, EVERYTHING):
+    for caller in (GUEST, NODE):
         calls = ("rpc_methods", []), ("rpc_modules", []), ("eth_chainId", [])
         for methods, modules in (
-            [answer["result"] for answer in answers(rights, *calls, websocket=websocket)[:2]],
-            [answers(rights, call, websocket=websocket)["result"] for call in calls[:2]],
+            [answer["result"] for answer in answers(caller, *calls, websocket=websocket)[:2]],
+            [answers(caller, call, websocket=websocket)["result"] for call in calls[:2]],
         ):
-            assert methods["methods"] == [name for name in method_names() if rights.allow(name)]
+            assert methods["methods"] == [name for name in method_names() if caller.rights.allow(name)]
             assert set(modules) == {name.split("_")[0] for name in methods["methods"]}
-    assert "zvmd" not in answers(STANDARD, ("rpc_modules", []))["result"]
+    assert "zvmd" not in answers(GUEST, ("rpc_modules", []))["result"]
 
 
 def test_a_notification_that_is_not_permitted_does_nothing() -> None:
@@ -163,7 +165,7 @@ def test_a_notification_that_is_not_permitted_does_nothing() -> None:
         service = rpc_service(MemoryBackend())
         try:
             before = service.backend.head().number
-            answer = await service.answer(note, rights=STANDARD)
+            answer = await service.answer(note, caller=GUEST)
             return answer, service.backend.head().number - before
         finally:
             service.close()

@@ -19,6 +19,8 @@ from qh3.quic.events import ConnectionTerminated, HandshakeCompleted, QuicEvent,
 import zvmd
 from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
+from node.doors.doors import Doors
+from node.doors.limits import DoorLimits
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
@@ -44,13 +46,16 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(data_dir: Path, limits: WireLimits, library: str) -> AsyncIterator[Server]:
+async def serving(
+    data_dir: Path, limits: WireLimits, library: str, door_limits: DoorLimits | None = None
+) -> AsyncIterator[Server]:
     tls = load_or_create_certificate(data_dir / "tls", NOW)
-    is_token = TokenChecker(load_or_create_token(data_dir))
     backend = MemoryBackend()
     service = rpc_service(backend)
+    is_owner = TokenChecker(load_or_create_token(data_dir))
+    doors = Doors(is_owner=is_owner, limits=door_limits)
     bound = open_socket("127.0.0.1", 0)
-    listener = await serve_wire(service, bound, tls, is_token, load_library(library), limits)
+    listener = await serve_wire(service, bound, tls, doors, load_library(library), limits)
     try:
         yield Server(listener, bound.getsockname()[1], data_dir, backend)
     finally:
@@ -59,10 +64,14 @@ async def serving(data_dir: Path, limits: WireLimits, library: str) -> AsyncIter
 
 
 def run(
-    data_dir: Path, library: str, work: Callable[[Server], Awaitable[None]], limits: WireLimits | None = None
+    data_dir: Path,
+    library: str,
+    work: Callable[[Server], Awaitable[None]],
+    limits: WireLimits | None = None,
+    door_limits: DoorLimits | None = None,
 ) -> None:
     async def served() -> None:
-        async with serving(data_dir, limits or WireLimits(), library) as server:
+        async with serving(data_dir, limits or WireLimits(), library, door_limits) as server:
             await asyncio.wait_for(work(server), 30)
 
     asyncio.run(served())

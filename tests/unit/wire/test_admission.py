@@ -14,7 +14,9 @@ from aioquic.quic.connection import QuicConnection
 
 import zvmd
 from node.auth.tls import load_or_create_certificate
-from node.wire.admission import SOURCES_MAX, Places, Rate, network_of
+from node.doors.limits import DoorLimits
+from node.doors.rates import SOURCES_MAX, Rate, network_of
+from node.wire.admission import Places
 from node.wire.initial import RETRY_TOKEN_SECONDS, Initial, RetryTokens, read_initial
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
@@ -212,7 +214,7 @@ def test_wrong_tokens_keep_no_good_client_out(library: str, tmp_path: Path) -> N
         assert await client.rpc("eth_chainId") == "0x7a69"
         assert not any(guesser.ended.done() for guesser in guessers), "the answer waits"
 
-    run(tmp_path, library, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
+    run(tmp_path, library, work, door_limits=DoorLimits(failures_per_s=0, failure_delay_s=60.0))
 
 
 def test_another_version_is_told_ours(library: str, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.doors.rule import WRONG_TOKEN
+from node.doors.visitor import Verdict
+from node.rpc.caller import OWNER
 from node.wire.connection import ConnectionState, ServerConnection
 from node.wire.errors import WireError
 from node.wire.events import ConnectionRefused, Greeted, RequestReceived, RequestRefused, StreamEnded, StreamRefused
@@ -16,12 +19,12 @@ LIMITS = WireLimits(request_frame_max_bytes=1000, in_flight_max=3, streams_max=4
 HELLO = encode_frame(Hello(1, b"token", "test"))
 
 
-def is_token(token: bytes) -> bool:
-    return token == b"token"
+def enter(token: bytes) -> Verdict:
+    return Verdict(OWNER) if token == b"token" else Verdict(refusal=WRONG_TOKEN)
 
 
 def greeting() -> ServerConnection:
-    return ServerConnection(LIMITS, is_token, now=0.0)
+    return ServerConnection(LIMITS, enter, now=0.0)
 
 
 def opened() -> ServerConnection:
@@ -117,7 +120,7 @@ def test_streams_are_counted_and_freed_by_their_end() -> None:
 
 def test_bytes_held_are_bounded() -> None:
     limits = WireLimits(request_frame_max_bytes=1000, connection_buffer_max_bytes=1500)
-    connection = ServerConnection(limits, is_token, 0.0)
+    connection = ServerConnection(limits, enter, 0.0)
     connection.receive(0, HELLO, False, 0)
     assert connection.receive(4, b"\0\0\x03\xe8" + bytes(900), False, 1) == []
     assert closed_with(connection, connection.receive(8, b"\0\0\x03\xe8" + bytes(900), False, 1)) == "wire.bytes"

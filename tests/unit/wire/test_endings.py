@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import node.wire.peer
+from node.doors.limits import DoorLimits
 from node.wire.connection import ServerConnection
 from node.wire.limits import WireLimits
 from tests.unit.wire.listening import Puppet, Server, frame, hello, initial, puppet, run
 
-LIMITS = WireLimits(
-    hello_within_s=0.3, idle_timeout_s=0.5, wrong_token_delay_s=0.1, unconfirmed_max_bytes=65_536
-)
+LIMITS = WireLimits(hello_within_s=0.3, idle_timeout_s=0.5, unconfirmed_max_bytes=65_536)
+DOOR_LIMITS = DoorLimits(failure_delay_s=0.1)
 CHAIN_ID = frame(1, 7, "eth_chainId", [])
 
 
@@ -99,12 +99,12 @@ async def has_a_wrong_token(server: Server) -> None:
 
 
 async def has_wrong_tokens_and_waits(server: Server) -> None:
-    for _ in range(LIMITS.hello_failures_per_s + 1):
+    for _ in range(DOOR_LIMITS.failures_per_s + 1):
         await has_a_wrong_token(server)
 
 
 async def has_wrong_tokens_and_vanishes(server: Server) -> None:
-    for _ in range(LIMITS.hello_failures_per_s):
+    for _ in range(DOOR_LIMITS.failures_per_s):
         await has_a_wrong_token(server)
     client = await puppet(server)
     client.say(0, frame(0, 1, b"wrong", ""))
@@ -266,4 +266,4 @@ def test_a_connection_that_ends_leaves_nothing(
         assert not server.listener._places.half_open
         assert not server.listener._places._of_address
 
-    run(tmp_path, library, work, LIMITS)
+    run(tmp_path, library, work, LIMITS, DOOR_LIMITS)

@@ -16,6 +16,7 @@ from qh3.quic.events import QuicEvent, StreamDataReceived
 import zvmd
 from node.auth.tls import load_or_create_certificate, rotate_certificate
 from node.auth.tokens import load_or_create_token
+from node.doors.limits import DoorLimits
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket
 from tests.unit.wire.listening import NOW, Server, run
@@ -42,7 +43,7 @@ def test_guessing_tokens_is_slowed_down(library: str, tmp_path: Path) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(server.client("guess"), 0.5)
 
-    run(tmp_path, library, work, WireLimits(hello_failures_per_s=0, wrong_token_delay_s=60.0))
+    run(tmp_path, library, work, door_limits=DoorLimits(failures_per_s=0, failure_delay_s=60.0))
 
 
 def test_a_wrong_token_is_told_so(library: str, tmp_path: Path) -> None:

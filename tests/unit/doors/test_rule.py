@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from node.gateway.guard import GuardRules, Visitor, judge, parse_host
+from node.doors.rule import GuardRules, judge, parse_host
+from node.doors.visitor import Visitor
 from node.ops.errors import InvalidSetting
+from node.rpc.caller import OWNER, Caller
 from node.settings import HttpSettings
 
 TOKEN = "ab" * 32
-PUBLIC = GuardRules.of(HttpSettings(), public=True, is_token=TOKEN.__eq__)
-OTHER = GuardRules.of(HttpSettings(), public=False, is_token=TOKEN.__eq__)
+PUBLIC = GuardRules.of(HttpSettings(), public=True)
+OTHER = GuardRules.of(HttpSettings(), public=False)
 LOCAL = Visitor(hosts=("127.0.0.1:8545",), address="127.0.0.1")
+
+
+def identify(token: str) -> Caller | None:
+    return OWNER if token == TOKEN else None
 
 
 def outcome(rules: GuardRules, **changes: object) -> str:
     """``everything``, ``standard`` or the status of the refusal."""
-    verdict = judge(rules, LOCAL._replace(**changes))
+    verdict = judge(rules, LOCAL._replace(**changes), identify)
     if verdict.refusal is not None:
         return str(verdict.refusal.status)
     return "everything" if verdict.rights.everything else "standard"
@@ -69,14 +75,14 @@ def test_a_request_has_one_host() -> None:
 
 
 def test_hosts_that_the_settings_name() -> None:
-    rules = GuardRules.of(HttpSettings(hosts=("Node.Example.com", "*.corp.example")), False, TOKEN.__eq__)
+    rules = GuardRules.of(HttpSettings(hosts=("Node.Example.com", "*.corp.example")), False)
     wanted = {
         "node.example.com:1": "standard", "NODE.example.com.": "standard", "other.example.com": "403",
         "a.corp.example": "standard", "a.b.corp.example": "standard", "corp.example": "403", "xcorp.example": "403",
         "anvil": "403", "host.docker.internal": "403", "localhost": "everything", "10.0.0.1": "standard",
     }  # fmt: skip
     assert {host: outcome(rules, hosts=(host,)) for host in wanted} == wanted
-    everybody = GuardRules.of(HttpSettings(hosts=("*",)), False, TOKEN.__eq__)
+    everybody = GuardRules.of(HttpSettings(hosts=("*",)), False)
     assert outcome(everybody, hosts=("attacker.example",)) == "standard"
     assert outcome(everybody, hosts=("attacker.example", "b")) == "400"
     assert outcome(everybody, hosts=("attacker example",)) == "403"
@@ -118,7 +124,7 @@ def test_a_name_that_can_be_rebound_makes_no_page_our_own() -> None:
 
 def test_origins_that_the_settings_name() -> None:
     entries = ("http://localhost:*", "https://*.Example.com", "Titanoboa", "null", "chrome-extension://*")
-    rules = GuardRules.of(HttpSettings(origins=entries), False, TOKEN.__eq__)
+    rules = GuardRules.of(HttpSettings(origins=entries), False)
     wanted = {
         "http://localhost:3000": "standard", "http://LOCALHOST:1": "standard", "http://localhost": "403",
         "https://localhost:3000": "403", "https://app.example.com": "standard", "https://a.b.example.com": "standard",
@@ -127,8 +133,8 @@ def test_origins_that_the_settings_name() -> None:
         "moz-extension://abc": "403", "http://localhost:/": "403", "http://localhost:": "standard",
     }  # fmt: skip
     assert {page: outcome(rules, origins=(page,)) for page in wanted} == wanted
-    assert outcome(GuardRules.of(HttpSettings(origins=("*",)), False, TOKEN.__eq__), origins=("x",)) == "standard"
-    nobody = GuardRules.of(HttpSettings(origins=()), True, TOKEN.__eq__)
+    assert outcome(GuardRules.of(HttpSettings(origins=("*",)), False), origins=("x",)) == "standard"
+    nobody = GuardRules.of(HttpSettings(origins=()), True)
     assert outcome(nobody, origins=("http://localhost:3000",)) == "403"
     assert outcome(nobody, origins=("http://127.0.0.1:8545",)) == "everything"
 
@@ -148,7 +154,7 @@ def test_origins_that_the_settings_name() -> None:
 )  # fmt: skip
 def test_settings_that_would_never_match_are_refused(setting: str, entry: str) -> None:
     with pytest.raises(InvalidSetting, match=rf"http\.{setting}"):
-        GuardRules.of(HttpSettings(**{setting: (entry,)}), True, TOKEN.__eq__)
+        GuardRules.of(HttpSettings(**{setting: (entry,)}), True)
 
 
 ADDRESSES = {

@@ -1,21 +1,24 @@
-"""Decides from Host, Origin, address and token whether an HTTP request is accepted and which methods it may call.
+"""The rule of who may come in, without state: what a visitor shows, in; a `Verdict`, out.
 
 A page on the Internet can make a browser send requests to 127.0.0.1. A name that was rebound to our address shows in
 ``Host``, a page of another site in ``Origin``. IP addresses and the names of ``localhost`` cannot be rebound, so they
 are always accepted as ``Host``; other names must be in ``[http] hosts``. A page of another origin must be in
 ``[http] origins``, and may then call the standard namespaces (`node.rpc.rights`).
 
-A request may call every method if it carries the node's token, or if all of this holds: it comes from a loopback
-address, its Host is a loopback address or name, its page, if any, is of the node's own origin, and no proxy says that
-it forwarded the request. The Host counts because a container or a proxy on this machine also connects from 127.0.0.1.
+A request may call the methods in the scopes of its token. It may call every method if it has the node's own token, or
+if all of this holds: it comes from a loopback address, its Host is a loopback address or name, its page, if any, is of
+the node's own origin, and no proxy says that it forwarded the request. The Host counts because a container or a proxy
+on this machine also connects from 127.0.0.1.
 
-Pure: strings in, a `Verdict` out. Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (CORS),
-RFC 9112 section 3.2 (Host), RFC 6761 section 6.3 (localhost).
+zvmd/1 over QUIC needs a token from everybody. A unix socket is for the user that the node runs as, and for root.
+
+Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (CORS), RFC 9112 section 3.2 (Host), RFC
+6761 section 6.3 (localhost), RFC 6750 section 2.1 (bearer tokens), unix(7) (SO_PEERCRED).
 
 >>> rules = GuardRules()
->>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1")).rights.everything
+>>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), lambda token: None).rights.everything
 True
->>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1")).refusal.status
+>>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), lambda token: None).refusal.status
 403
 """
 
@@ -26,15 +29,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
 
-from node.gateway.answers import HttpRefusal
+from node.doors.visitor import Rejection, Verdict, Visitor, Way
 from node.ops.errors import InvalidSetting
-from node.rpc.rights import EVERYTHING, STANDARD, Rights
+from node.rpc.caller import GUEST, LOCAL, Caller
 from node.settings import HttpSettings
 
 ANY = "*"
-LOCAL = "<local>"
+DOTLESS = "<local>"
 """In ``[http] hosts``: all names without a dot, as containers have; Windows' proxy exceptions use the same word."""
 AUTO = "auto"
 """In ``[http] origins``: every page on a chain of the public test mnemonic, none on others."""
@@ -43,6 +45,11 @@ ORIGIN_CHARACTERS_MAX = 1_000
 CACHED_HOSTS = 256
 FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 """Headers that a proxy adds to a request it forwards."""
+WRONG_TOKEN = Rejection(
+    401, "http.token",
+    "the token is not one of this node's",
+    "send the content of the file token in the node's data directory, or no token",
+)  # fmt: skip
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 """Underscores are allowed: Compose makes names with them."""
@@ -112,16 +119,17 @@ class GuardRules:
 
     hosts: tuple[str, ...] = HttpSettings().hosts
     origins: tuple[str, ...] = ()
-    is_token: Callable[[str], bool] = lambda _: False
+    uid: int | None = None
+    """The user that the node runs as."""
 
     @classmethod
-    def of(cls, settings: HttpSettings, public: bool, is_token: Callable[[str], bool]) -> GuardRules:
+    def of(cls, settings: HttpSettings, public: bool, uid: int | None = None) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), is_token)
+        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), uid)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -134,7 +142,7 @@ class GuardRules:
 
 
 def _host_matches(entry: str, name: str) -> bool:
-    if entry == LOCAL:
+    if entry == DOTLESS:
         return "." not in name
     return entry in (ANY, name) or (entry.startswith("*.") and name.endswith(entry[1:]))
 
@@ -153,7 +161,7 @@ def _origin_matches(entry: str, origin: str) -> bool:
 def _host_pattern(entry: str) -> str:
     entry = entry.lower()
     host = parse_host(entry)
-    if entry in (ANY, LOCAL) or _PATTERN.fullmatch(entry) or (host is not None and host.is_address):
+    if entry in (ANY, DOTLESS) or _PATTERN.fullmatch(entry) or (host is not None and host.is_address):
         return entry
     raise InvalidSetting(
         f"http.hosts: {entry[:100]!r} is not a name without port, such as rpc.example.com, *.example.com, <local> or *"
@@ -173,72 +181,81 @@ def _origin_pattern(entry: str) -> str:
     return entry
 
 
-class Visitor(NamedTuple):
-    """What a request shows of its sender. Headers that may appear once are given as often as they were sent."""
-
-    hosts: tuple[str, ...]
-    address: str | None
-    """Address of the peer, from the socket."""
-    origins: tuple[str, ...] = ()
-    authorizations: tuple[str, ...] = ()
-    forwarded: bool = False
-    """It has a header of `FORWARDED`."""
+Identify = Callable[[str], Caller | None]
+"""Whose token it is; None if it is not one of this node's."""
 
 
-class Verdict(NamedTuple):
-    """The decision on a visitor."""
-
-    rights: Rights = STANDARD
-    origin: str | None = None
-    """The page's origin, if its scripts may read the answer."""
-    refusal: HttpRefusal | None = None
+def judge(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+    """Who a visitor is, or why it is not let in."""
+    verdict = _RULES[visitor.way](rules, visitor, identify)
+    caller = verdict.caller._replace(way=visitor.way.value, address=visitor.address)
+    return verdict._replace(caller=caller)
 
 
-def judge(rules: GuardRules, visitor: Visitor) -> Verdict:
-    """Whether a request is taken, and with which rights."""
+def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+    """A request of HTTP, of any version, or the handshake of a WebSocket."""
     if len(visitor.hosts) != 1 or len(visitor.origins) > 1 or len(visitor.authorizations) > 1:
         message = "a request has one Host, and at most one Origin and one Authorization"
         return _refused(400, "http.headers", message, "send each header once; Host is required")
+    tokens = (*_bearer(visitor.authorizations), *visitor.tokens)
+    if len(tokens) > 1:
+        return _refused(400, "http.headers", "a request has at most one token", "send it in one place")
     given = visitor.hosts[0]
     host = parse_host(given) if len(given) <= HOST_CHARACTERS_MAX else None
     if host is None or not rules.accept_host(host):
         shown = given[:100] or "(empty)"
         return _refused(403, "http.refused", f"Host {shown} is not allowed", "allow the name with [http] hosts")
     origin = visitor.origins[0] if visitor.origins else None
-    own = origin is None or (host.cannot_be_rebound and origin.lower() == f"http://{given.lower()}")
+    scheme = "https" if visitor.secure else "http"
+    own = origin is None or (host.cannot_be_rebound and origin.lower() == f"{scheme}://{given.lower()}")
     welcome = origin is None or own or rules.accept_origin(origin)
-    token = _bearer(visitor.authorizations)
-    if token is not None and not rules.is_token(token):
-        hint = "send the content of the file token in the node's data directory, or no token"
-        refusal = HttpRefusal(401, "http.token", "the token is not that of this node", hint)
-        return Verdict(origin=origin if welcome else None, refusal=refusal)
-    if token is None and not welcome:
+    if tokens:
+        caller = identify(tokens[0])
+        if caller is None:
+            return Verdict(origin=origin if welcome else None, refusal=WRONG_TOKEN)
+        return Verdict(caller, origin)
+    if not welcome:
         hint = "allow it with [http] origins or --allow-origin"
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
-    near = not visitor.forwarded and host.is_loopback and _is_loopback(visitor.address)
-    return Verdict(EVERYTHING if token is not None or (own and near) else STANDARD, origin)
+    near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
+    return Verdict(LOCAL if own and near else GUEST, origin)
+
+
+def _by_token(_rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+    """A connection of zvmd/1 over QUIC, which needs a token from every address."""
+    caller = identify(visitor.tokens[0]) if visitor.tokens else None
+    return Verdict(refusal=WRONG_TOKEN) if caller is None else Verdict(caller)
+
+
+def _by_user(rules: GuardRules, visitor: Visitor, _identify: Identify) -> Verdict:
+    """A connection to a unix socket, which is for the user that the node runs as, and for root."""
+    if visitor.uid is not None and visitor.uid in (0, rules.uid):
+        return Verdict(LOCAL)
+    message = "this socket is for the user that the node runs as"
+    return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
+
+
+_RULES: dict[Way, Callable[[GuardRules, Visitor, Identify], Verdict]] = {
+    Way.HTTP: _from_the_web,
+    Way.WEBSOCKET: _from_the_web,
+    Way.HTTP3: _from_the_web,
+    Way.QUIC: _by_token,
+    Way.IPC: _by_user,
+    Way.SOCKET: _by_user,
+}
 
 
 def _refused(status: int, code: str, message: str, hint: str) -> Verdict:
-    return Verdict(refusal=HttpRefusal(status, code, message, hint))
+    return Verdict(refusal=Rejection(status, code, message, hint))
 
 
-def _bearer(authorizations: tuple[str, ...]) -> str | None:
+def _bearer(authorizations: tuple[str, ...]) -> tuple[str, ...]:
     """The token of ``Authorization: Bearer TOKEN``; other schemes are ignored."""
     scheme, _, token = (authorizations[0] if authorizations else "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    return (token.strip(),) if scheme.lower() == "bearer" else ()
 
 
 @lru_cache(CACHED_HOSTS)
-def _is_loopback(address: str | None) -> bool:
+def is_loopback(address: str | None) -> bool:
+    """Whether a peer's address is one of this machine only; a unix socket's peer has none, and is not asked here."""
     return address is not None and loopback(ip_address(address))
-
-
-def is_json(content_type: str | None) -> bool:
-    """Whether a content type is JSON. Any page can send text/plain and form bodies, because they need no preflight.
-
-    >>> is_json("application/json; charset=utf-8"), is_json("text/plain"), is_json(None)
-    (True, False, False)
-    """
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind in ("application/json", "application/json-rpc", "application/jsonrequest")
