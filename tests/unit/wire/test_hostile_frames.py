@@ -242,7 +242,9 @@ FORBIDDEN: dict[str, tuple[tuple[bytes, ...], set[int]]] = {
     "the reset of a stream beyond the limit": ((b"\x04" + number(FAR) + number(0) + number(0),), {STREAM_LIMIT}),
     "a stop of a stream that nobody opened": ((b"\x05" + number(1) + number(0),), {STREAM_STATE}),
     "a window for a stream that nobody opened": ((b"\x11" + number(1) + number(2**40),), {STREAM_STATE}),
-    "a reset below what was sent": ((stream(100, bytes(100)), b"\x04" + number(0) + number(0) + number(9)), {FINAL_SIZE}),
+    "a reset below what was sent": (
+        (stream(100, bytes(100)), b"\x04" + number(0) + number(0) + number(9)), {FINAL_SIZE},
+    ),
     "that the handshake is done": ((b"\x1e",), {VIOLATION}),
     "a token for a later connection": ((b"\x07\x04abcd",), {VIOLATION}),
     "a frame of no type": ((b"\x40\x52",), {FRAME_ENCODING}),
