@@ -218,7 +218,6 @@ async def slow_reader(target: Target) -> str:
         protocol.transmit()
         protocol.datagram_received = lambda *_: None
         await asyncio.sleep(SECONDS)
-        protocol._transport.close()
     return "100 requests of 100 bytes for 2 MB each, no acknowledgement"
 
 

@@ -26,7 +26,7 @@ from node.rpc.params import block_ref, boolean, json_object, shown
 from node.rpc.readers import Readers
 from node.rpc.service import RpcService
 from node.rpc.streams import head_stream, log_stream
-from node.rpc.work import ConnectedClient, ConnectionMethods
+from node.rpc.work import ConnectedClient, ConnectionMethods, current_work
 from storage.blocks.logs import FoundLog
 
 Item = TypeVar("Item")
@@ -192,6 +192,7 @@ class WebSocketSession:
         return _map(arrivals, lambda item: data(item.transaction.hash), readers)
 
     async def _stream(self, name: str, pages: AsyncIterator[list[Any]], method: str, sent: asyncio.Event) -> None:
+        current_work.set(None)  # the request that began it has a time limit, and is answered
         try:
             async with aclosing(pages):  # type: ignore[type-var]
                 async for page in pages:

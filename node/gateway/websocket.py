@@ -1,7 +1,8 @@
 """WebSocket on one connection (RFC 6455): the handshake, frames in, messages out. The framing is `websockets`'.
 
-Everything a peer may send is counted: whole messages by how many are unanswered, control frames and small fragments
-by an allowance, bytes of an unfinished message by the budget of large bodies.
+Compression is not offered: it takes longer than a message's way over a local network, on the event loop, and lets a
+few bytes become megabytes. Everything a peer may send is counted: whole messages by how many are unanswered, control
+frames and small fragments by an allowance, bytes of an unfinished message by the budget of large bodies.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import asyncio
 import logging
 from collections import deque
 
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -28,17 +28,13 @@ from node.rpc.service import RpcService
 
 HANDSHAKE_HINT = "send the handshake of RFC 6455: a GET with Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"
 DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
-DEFLATE = ServerPerMessageDeflateFactory(
-    server_max_window_bits=12, client_max_window_bits=12, compress_settings={"memLevel": 5}
-)
-"""Compression where the client offers it, with 20 KiB of state for a connection instead of 300."""
-COMPRESSED_BYTES_MAX = 8 * 1024
-"""Larger messages are sent as they are: compressing holds the event loop for a millisecond for each 20 KiB."""
+COPIED_BYTES_MAX = 8 * 1024
+"""Larger messages are not copied behind the head of their frame."""
 _log = logging.getLogger("websockets.server")
 
 
 def text_frame_head(size: int) -> bytes:
-    """The head of an uncompressed text frame that is a whole message of so many bytes (RFC 6455, 5.2).
+    """The head of a text frame that is a whole message of so many bytes (RFC 6455, 5.2).
 
     >>> text_frame_head(200).hex(), text_frame_head(70_000).hex()
     ('817e00c8', '817f0000000000011170')
@@ -53,7 +49,7 @@ def open_websocket(
 ) -> WebSocketLine | HttpRefusal:
     """Answer the handshake whose head this is; why not, if it is none."""
     size_max = service.context.limits.body_size_max_bytes
-    protocol = ServerProtocol(extensions=[DEFLATE], max_size=size_max, logger=_log)
+    protocol = ServerProtocol(max_size=size_max, logger=_log)
     protocol.receive_data(raw_head)
     request = next(iter(protocol.events_received()), None)
     response = protocol.accept(request) if isinstance(request, Request) else None
@@ -182,7 +178,7 @@ class WebSocketLine:
 
     def _send(self, message: bytes) -> None:
         if self._link.is_open and self._protocol.state is State.OPEN:
-            if len(message) <= COMPRESSED_BYTES_MAX:
+            if len(message) <= COPIED_BYTES_MAX:
                 self._protocol.send_text(message)
                 self._flush()
             else:
@@ -206,7 +202,7 @@ class WebSocketLine:
         frames = size = 0
         limits, turn = self._limits, LoopSlice()
         while (self._received or self._frames) and self._link.is_open and not self._is_blocked:
-            is_full = frames >= limits.frames_per_turn_max or size >= limits.inflated_bytes_per_turn_max
+            is_full = frames >= limits.frames_per_turn_max or size >= limits.message_bytes_per_turn_max
             if is_full or turn.is_over:
                 self._turn = self._loop.call_soon(self._next_turn)
                 break

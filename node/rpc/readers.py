@@ -10,6 +10,8 @@ Nobody waits behind a stranger's heavy calls:
 - Jobs have lanes by the processor time they have taken: short, medium and long. Of six threads two may be on long jobs
   and one on a medium one. A job that outgrows its lane while the next is full is *put back*: stopped, and begun again
   when there is room. Reads change nothing, so that is allowed. The last thread is for clients whose last job was short.
+- Who has used much of the medium and long lanes lately comes later in them, so many long jobs of one client let one of
+  another pass.
 - What runs is looked at by the clock and ended when its `Work` is above its time or its memory.
 """
 
@@ -187,7 +189,7 @@ class Readers:
         now = time.monotonic()
         try:
             for job in arrived:
-                queue = job.work.client.share.queue
+                queue = job.work.share.queue
                 queue.append(job)
                 if len(queue) == 1:
                     self._line_up(job, now)
@@ -200,9 +202,11 @@ class Readers:
 
     def _line_up(self, job: _Queued, now: float) -> None:
         """The job waits in its lane, by what it is taken to cost. Holds the lock."""
-        cost = job.work.client.share.cost
+        cost = job.work.share.cost
         if job.lane < MEDIUM:
             job.lane = LIGHT if cost < LANES_S[LIGHT] else SHORT
+        else:
+            cost += job.work.share.used(now)
         job.turn = now + WEIGHT * cost
         heappush(self._lanes[job.lane], job)
 
@@ -319,7 +323,7 @@ class Readers:
         self._begun = job.begun = time.monotonic()
         if lane < MEDIUM:
             self._waiting -= 1
-            queue = job.work.client.share.queue
+            queue = job.work.share.queue
             queue.popleft()
             if queue:
                 self._line_up(queue[0], job.begun)
@@ -337,7 +341,7 @@ class Readers:
         while job is not None:
             if not has_results:
                 first = job.begun
-            elif job.begun - first > DELIVER_AFTER_S or job.work.client.share.cost > DELIVER_AFTER_S:
+            elif job.begun - first > DELIVER_AFTER_S or job.work.share.cost > DELIVER_AFTER_S:
                 self._bring_back()
                 first = job.begun
             job.clock_begun, job.clock = 0.0, clock
@@ -368,11 +372,13 @@ class Readers:
     def _account(self, job: _Queued, is_put_back: bool) -> None:
         """What the job took; one that was put back waits for room. Holds the lock."""
         job.interruption = None
-        share, cost = job.work.client.share, time.monotonic() - job.begun
+        share, cost = job.work.share, time.monotonic() - job.begun
         if job.clock_begun:  # it took so long that waiting for the interpreter lock may be most of it
             cost = time.clock_gettime(job.clock) - job.clock_begun
         job.clock = 0
         share.cost = max(cost, share.cost / 2)
+        if cost > LANES_S[SHORT]:
+            share.use(cost, job.begun)
         if is_put_back:
             self._put_back += 1
             job.lane = MEDIUM if job.lane < MEDIUM else LONG

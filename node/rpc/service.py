@@ -20,7 +20,7 @@ from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
 from node.rpc.registry import find_method, known_method
 from node.rpc.strict_json import LARGE_BYTES
-from node.rpc.work import ConnectedClient, ConnectionMethods, Work
+from node.rpc.work import ConnectedClient, ConnectionMethods, Shares, Work
 from vm.interruption import checkpoint
 
 JOINED_BYTES = 128 * 1024
@@ -36,6 +36,8 @@ class RpcService:
         self.context = context
         self.dispatcher = Dispatcher(context)
         self.readers = readers
+        self.shares = Shares()
+        """Of the readers' threads, by caller."""
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
 
@@ -78,6 +80,7 @@ class RpcService:
     ) -> bytes | Coroutine[Any, Any, bytes | None] | None:
         """`answer` if nothing has to be waited for, else the coroutine that has it."""
         client = client or ConnectedClient()
+        client.is_of(caller, self.shares)
         if isinstance(body, list):
             if sum(map(len, body)) > LARGE_BYTES:
                 return self._answer_large(body, client, caller, methods)

@@ -109,6 +109,7 @@ class Answerer:
 
     def start(self, peer: Peer, stream_id: int, request: Request, size_bytes: int) -> None:
         """Start answering a request."""
+        peer.client.is_of(peer.caller, self._service.shares)
         kind = type(request)
         read = self._reads.get(kind)
         if read is not None:

@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from qh3.asyncio import QuicConnectionProtocol, serve
 from qh3.quic.configuration import QuicConfiguration
@@ -19,8 +21,8 @@ from node.auth.tokens import load_or_create_token
 from node.doors.limits import DoorLimits
 from node.wire.limits import WireLimits
 from node.wire.server import open_socket
-from tests.unit.wire.listening import NOW, Server, run
-from zvmd.frames import ALPN
+from tests.unit.wire.listening import NOW, Puppet, Server, frame, hello, puppet, run
+from zvmd.frames import ALPN, FrameBuffer
 
 
 def test_connections_are_capped_and_room_returns(library: str, tmp_path: Path) -> None:
@@ -108,6 +110,34 @@ def test_answers_larger_than_a_window_arrive_whole(library: str, tmp_path: Path)
         data = os.urandom(1_500_000)
         outputs = await asyncio.gather(*(client.call_raw(b"\x01" * 20, data) for _ in range(4)))
         assert outputs == [data] * 4
+
+    run(tmp_path, library, work)
+
+
+async def heard_frames(client: Puppet, count: int) -> list[list[Any]]:
+    """So many frames, whole and decoded."""
+    while len(bodies := FrameBuffer(10_000).feed(bytes(client.heard))) < count:
+        await asyncio.sleep(0.002)
+    return [msgspec.msgpack.decode(body) for body in bodies]
+
+
+def test_large_requests_are_answered_also_behind_the_end_of_their_stream(library: str, tmp_path: Path) -> None:
+    large, params = 400_000, ["0x" + "00" * 200_000]
+
+    async def work(server: Server) -> None:
+        client = await puppet(server)
+        client.say(0, hello(server))
+        await client.hear()
+        client.heard.clear()
+        client.say(4, frame(1, 7, "web3_sha3", params) + frame(1, 8, "eth_chainId"), end=True)
+        answers = await heard_frames(client, 2)
+        assert {answer[1]: answer[2] for answer in answers}[8] == "0x7a69"
+        assert sorted(answer[1] for answer in answers) == [7, 8]
+        client.heard.clear()
+        client.say(8, (large).to_bytes(4, "big") + b"\xc1" * large)
+        (refused,) = await heard_frames(client, 1)
+        assert "wire.malformed" in refused
+        client.vanish()
 
     run(tmp_path, library, work)
 
