@@ -85,6 +85,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Names in a request's ``Host`` that are accepted besides IP addresses, ``localhost`` and ``*.localhost``."""
     origins: tuple[str, ...] = ("auto",)
     """Pages that may call the standard namespaces; ``auto``: all on a chain of the public test mnemonic, else none."""
+    require_token: bool = False
+    """Whether all but the node's machine need a token, also on a chain of the public test mnemonic."""
 
 
 class QuicSettings(msgspec.Struct, frozen=True, kw_only=True):

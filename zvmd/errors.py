@@ -67,6 +67,7 @@ __all__ = [
     "HttpRefused",
     "HttpRequestTooLate",
     "HttpRequestTooLong",
+    "HttpTokenNeeded",
     "HttpTokenRefused",
     "HttpWebSocketRefused",
     "IndexBehind",
@@ -130,6 +131,7 @@ __all__ = [
     "PrecompileUnavailable",
     "PriorityFeeAboveMaxFee",
     "PruneRefused",
+    "RateExceeded",
     "ReadOnly",
     "RecordTooLarge",
     "RequestTooLarge",
@@ -165,7 +167,9 @@ __all__ = [
     "StoreTooNew",
     "SystemCallFailed",
     "SystemContractMissing",
+    "TokenRefused",
     "TooManyBytes",
+    "TooManyConnections",
     "TooManyMalformed",
     "TooManyRequests",
     "TooManyStreams",
@@ -177,6 +181,7 @@ __all__ = [
     "UnknownAccount",
     "UnknownBlock",
     "UnknownFilter",
+    "UnknownToken",
     "UnknownTransaction",
     "UnknownVersion",
     "UnsupportedTransactionType",
@@ -686,6 +691,12 @@ class NodeBusy(ZvmdError):
     code = "rpc.busy"
 
 
+class RateExceeded(NodeBusy):
+    """More requests a second than the token allows."""
+
+    code = "limit.rate"
+
+
 class CallTimeout(ZvmdError):
     """The work for one request, or for all calls of a batch, took longer than allowed (geth: ``--rpc.evmtimeout``)."""
 
@@ -779,6 +790,12 @@ class HttpTokenRefused(HttpRefused):
     code = "http.token"
 
 
+class HttpTokenNeeded(HttpTokenRefused):
+    """This node answers other machines only with a token."""
+
+    code = "http.token_needed"
+
+
 class HttpWebSocketRefused(HttpRefused):
     """A WebSocket is served here, and the request was no handshake for one."""
 
@@ -791,6 +808,18 @@ class IpcUserRefused(ZvmdError):
     code = "ipc.user"
 
 
+class TokenRefused(ZvmdError):
+    """A token that cannot be made as asked for."""
+
+    code = "auth.token_refused"
+
+
+class UnknownToken(ZvmdError):
+    """No token has this name or id."""
+
+    code = "auth.unknown_token"
+
+
 # The QUIC protocol
 
 
@@ -798,6 +827,12 @@ class WireError(ZvmdError):
     """The client broke a rule of the QUIC protocol. Those that are also `ConnectionFailed` end the connection."""
 
     code = "wire.error"
+
+
+class TooManyConnections(WireError, ConnectionFailed):
+    """The token has as many open connections as it may have."""
+
+    code = "limit.connections"
 
 
 class MalformedFrame(WireError):

@@ -2,6 +2,7 @@
 
 ZvmdError
 ├── UnusableToken              auth.token_file
+├── UnusableTokens             auth.tokens_file
 ├── UnusableCertificate        auth.certificate
 └── UnsafeBind                 auth.bind
 """
@@ -16,6 +17,14 @@ class UnusableToken(ZvmdError):
 
     code = "auth.token_file"
     hint = "delete the file to have a new token made, or restrict it with chmod 600"
+    exit_code = EXIT_CONFIG
+
+
+class UnusableTokens(ZvmdError):
+    """``tokens.json`` cannot be read, is damaged or can be read by others: nobody knows who may come in."""
+
+    code = "auth.tokens_file"
+    hint = "restrict it with chmod 600, or restore it; without the file there are no tokens but the node's own"
     exit_code = EXIT_CONFIG
 
 

@@ -46,6 +46,8 @@ COMMANDS: dict[str, CommandRow] = {
     "statetest": CommandRow("node.cli.statetest", "statetest", "Run official state test vectors."),
     "trace": CommandRow("node.cli.trace", "trace", "Run code or state tests and write EIP-3155 traces."),
     "blocktest": CommandRow("node.cli.blocktest", "blocktest", "Run official block test vectors."),
+    "token": CommandRow("node.cli.token", "token", "Make, list and revoke tokens for other programs and machines."),
+    "audit": CommandRow("node.cli.audit", "audit", "Show who did what needs a right."),
     "backup": CommandRow("node.cli.backup", "backup", "Copy the chain, also while a node runs."),
     "restore": CommandRow("node.cli.backup", "restore", "Make a data directory from a backup, up to any log record."),
     "config": CommandRow("node.cli.config", "config", "Show the settings and their origins; write a zvmd.toml."),

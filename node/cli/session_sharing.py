@@ -8,33 +8,17 @@ from typing import Any
 
 import click
 
+from node.cli.duration import Duration
 from node.cli.link import link_options, open_link
 from node.cli.output import print_json, print_json_line, say
 from node.cli.session_command import SESSION, ask, json_option, session_argument
 from node.cli.session_view import show_event
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """
-        >>> _Duration().convert("90m", None, None)
-        5400
-        """
-        text = str(value)
-        number, unit = (text[:-1], UNITS[text[-1]]) if text[-1:] in UNITS else (text, 1)
-        if not number.isdecimal():
-            self.fail(f"{text!r} is not a duration like 45s, 90m, 12h or 7d", param, ctx)
-        return int(number) * unit
-
 
 @click.command()
 @session_argument
 @click.option("--role", type=click.Choice(["watch", "drive"]), default="watch", show_default=True)
-@click.option("--ttl", type=_Duration(), default="1h", show_default=True, help="How long the token is valid.")
+@click.option("--ttl", type=Duration(), default="1h", show_default=True, help="How long the token is valid.")
 @click.option("--name", default="", help="A name for the recipient.")
 @json_option
 def share(session_id: int | str, role: str, ttl: int, name: str, as_json: bool, **link: Any) -> None:

@@ -97,6 +97,10 @@ def _machine(answer: dict[str, Any]) -> Iterator[Row]:
     yield "memory", f"{own:.0f} MiB, and {files:.0f} MiB of mapped files"
     if quic := answer.get("quic"):
         yield "quic", f"{quic['library']} {quic['version']}"
+    if known := answer.get("doors"):
+        lost = f"; {count} records of the audit log lost" if (count := answer["audit"]["lost"]) else ""
+        used = f"{known['tokens']}, used by {known['connections']} connections"
+        yield "tokens", f"{used}; {known['refused']} wrong ones refused{lost}"
     if logged := answer.get("logging"):
         yield "logging", f"{logged['lines']} lines, {logged['suppressed']} too many of a kind, {logged['dropped']} lost"
     if restarts := answer.get("restarts"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,16 +13,22 @@ from typing import Any
 import msgspec
 
 from node.auth.signing import signer
+from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.opening import OpenedChain, is_of_dev
 from node.daemon.panic import distrust, panic
 from node.daemon.serving import rpc_limits
 from node.daemon.voice import Voice, transcript_of
+from node.doors.doors import Doors
+from node.doors.rule import GuardRules, is_loopback
+from node.doors.token_book import TokenBook
+from node.doors.token_desk import TokenDesk
 from node.engine.clock import SystemClock
 from node.engine.committer import Committer, Listeners
 from node.engine.dev_contracts import contract_names, version_status
 from node.engine.limit_usage import limit_usage
 from node.engine.node import Node
 from node.engine.publications import Publications
+from node.ops.audit import AuditLog
 from node.ops.jobs import Jobs
 from node.ops.lines import restarts_of_standard_streams
 from node.ops.logging import log_status
@@ -52,6 +59,8 @@ class DaemonParts:
     node: Node
     sessions: SessionService
     service: RpcService
+    doors: Doors
+    audit: AuditLog
     transcript: Transcript
     jobs: Jobs
     restarts: Restarts
@@ -86,6 +95,8 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
     quic = {"library": settings.quic.library, "version": library_version(settings.quic.library)}
     jobs = Jobs()
     restarts = _restarts(jobs, opened)
+    audit = AuditLog(opened.data_dir)
+    doors = _doors(settings, opened, sessions, audit)
     grown = partial(_grown_in_serving, node, held, readers, sessions)
     context = Context(
         node,
@@ -96,6 +107,9 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
         sign=sign,
         transcript=transcript,
         artifacts=artifacts,
+        tokens=TokenDesk(doors),
+        audit=audit,
+        audits_development=not opened.public,
         status_parts={
             "vm": opened.machine.status,
             "disk": opened.space.status,
@@ -108,13 +122,26 @@ def assemble(settings: Settings, opened: OpenedChain, voice: Voice, notifier: No
             "answerCache": node.answers.status,
             "limits": partial(limit_usage, opened.store, opened.pool, committer, grown),
             "quic": lambda: quic,
+            "doors": doors.status,
+            "audit": audit.status,
             "logging": log_status,
             "restarts": restarts.status,
             "loop": partial(loop_status, asyncio.get_running_loop()),
             "jobs": lambda: msgspec.to_builtins(jobs.status()),
         },
     )
-    return DaemonParts(committer, node, sessions, RpcService(context, readers, held), transcript, jobs, restarts)
+    service = RpcService(context, readers, held)
+    return DaemonParts(committer, node, sessions, service, doors, audit, transcript, jobs, restarts)
+
+
+def _doors(settings: Settings, opened: OpenedChain, sessions: SessionService, audit: AuditLog) -> Doors:
+    """Who may come in. Raises `InvalidSetting`, `UnusableToken`, `UnusableTokens`, and what writing a token raises."""
+    tokens = TokenBook.read(opened.data_dir)
+    is_owner = TokenChecker(load_or_create_token(opened.data_dir))
+    is_open = opened.public or is_loopback(settings.http.host)
+    require_token = settings.http.require_token or not is_open
+    rules = GuardRules.of(settings.http, opened.public, require_token, os.getuid())
+    return Doors(rules, is_owner, sessions.sharings.is_valid, tokens=tokens, audit=audit)
 
 
 def _grown_in_serving(

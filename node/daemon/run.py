@@ -65,7 +65,7 @@ async def run_daemon(
     committer, jobs = parts.committer, parts.jobs
     committer.start()
     try:
-        servers = await start_servers(settings, parts.service, opened.public)
+        servers = await start_servers(settings, parts.service, parts.doors, opened.public)
     except BaseException:
         parts.service.close()
         await asyncio.to_thread(_shut_down, jobs, committer, opened)
@@ -95,6 +95,7 @@ async def run_daemon(
         await servers.stop()
         await parts.sessions.stop()
         await asyncio.to_thread(parts.transcript.stop)
+        await asyncio.to_thread(parts.audit.close)
         await asyncio.to_thread(_shut_down, jobs, committer, opened, presence)
 
 

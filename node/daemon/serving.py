@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +13,9 @@ from pathlib import Path
 import structlog
 
 from node.auth.certificate import usable_certificate
-from node.auth.tokens import TokenChecker, load_or_create_token
 from node.daemon.errors import PortUnavailable
 from node.doors.doors import Doors
-from node.doors.rule import GuardRules, loopback
+from node.doors.rule import loopback
 from node.gateway.limits import HttpLimits
 from node.gateway.listener import Gateway, serve_http
 from node.gateway.listener import open_socket as open_tcp_socket
@@ -43,6 +41,7 @@ class Servers:
     """The running listeners."""
 
     service: RpcService
+    doors: Doors
     gateway: Gateway
     wire: WireListener
     tls_directory: Path
@@ -63,10 +62,11 @@ class Servers:
         """Accept no more requests, and finish the current ones."""
         self.wire.close()
         await self.gateway.close()
+        self.doors.close()
         self.service.close()
 
 
-async def start_servers(settings: Settings, service: RpcService, public: bool = False) -> Servers:
+async def start_servers(settings: Settings, service: RpcService, doors: Doors, public: bool = False) -> Servers:
     """Bind both ports, then listen. ``public``: a chain of the public test mnemonic, whose HTTP may be open to others.
 
     Raises `InvalidSetting`, `LibraryMissing`, `UnsafeBind`, `PortUnavailable`, `UnusableCertificate`, `UnusableToken`.
@@ -74,7 +74,6 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     check_listeners(settings)
     data_dir = settings.data_dir
     tls = usable_certificate(data_dir / layout.TLS, datetime.datetime.now(datetime.UTC))
-    doors = doors_of(settings, service, public)
     tcp = _bind(partial(open_tcp_socket, open_to_others=public), "http", settings.http.host, settings.http.port)
     udp = _bind(open_udp_socket, "quic", settings.quic.host, settings.quic.port)
     quic_address = address_text(*udp.getsockname()[:2])
@@ -84,14 +83,7 @@ async def start_servers(settings: Settings, service: RpcService, public: bool = 
     http_address = address_text(*gateway.address)
     if not loopback(ip_address(gateway.address[0])):
         log.warning(OPEN_WARNING, address=http_address)
-    return Servers(service, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
-
-
-def doors_of(settings: Settings, service: RpcService, public: bool) -> Doors:
-    """Who may come in. Raises `InvalidSetting`, `UnusableToken` and what writing the node's token raises."""
-    is_owner = TokenChecker(load_or_create_token(settings.data_dir))
-    is_share = service.context.need_sessions().sharings.is_valid
-    return Doors(GuardRules.of(settings.http, public, os.getuid()), is_owner, is_share)
+    return Servers(service, doors, gateway, wire, data_dir / layout.TLS, http_address, quic_address)
 
 
 def check_listeners(settings: Settings) -> None:

@@ -13,5 +13,7 @@ class DoorLimits:
     """Wrong tokens of one network within a second that are refused at once. A network is a /24 or a /64."""
     failure_delay_s: float = 1.0
     """Each of the others is refused so much later."""
+    failures_told_per_s: int = 5
+    """Wrong tokens that the audit log tells of; the next record has the number of the others."""
     delayed_max: int = 256
     """Refusals that wait at the same time. Above this they are sent at once: what waits takes memory."""

@@ -16,9 +16,10 @@ Sources: go-ethereum's node/rpcstack.go (virtual hosts), the Fetch standard (COR
 6761 section 6.3 (localhost), RFC 6750 section 2.1 (bearer tokens), unix(7) (SO_PEERCRED).
 
 >>> rules = GuardRules()
->>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), lambda token: None).rights.everything
+>>> nobody = Identification(lambda token: None)
+>>> judge(rules, Visitor(hosts=("localhost:8545",), address="127.0.0.1"), nobody).rights.everything
 True
->>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), lambda token: None).refusal.status
+>>> judge(rules, Visitor(hosts=("attacker.example:8545",), address="127.0.0.1"), nobody).refusal.status
 403
 """
 
@@ -29,6 +30,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from node.doors.visitor import Rejection, Verdict, Visitor, Way
 from node.ops.errors import InvalidSetting
@@ -48,7 +50,17 @@ FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 WRONG_TOKEN = Rejection(
     401, "http.token",
     "the token is not one of this node's",
-    "send the content of the file token in the node's data directory, or no token",
+    "send the content of the file token in the data directory, a token of zvmd token create, or none",
+)  # fmt: skip
+TOKEN_NEEDED = Rejection(
+    401, "http.token_needed",
+    "this node answers other machines only with a token",
+    "send Authorization: Bearer TOKEN; zvmd token create makes one",
+)  # fmt: skip
+TOO_MANY_CONNECTIONS = Rejection(
+    429, "limit.connections",
+    "this token has as many connections as it may have",
+    "close one; the limit was given with the token",
 )  # fmt: skip
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -119,17 +131,21 @@ class GuardRules:
 
     hosts: tuple[str, ...] = HttpSettings().hosts
     origins: tuple[str, ...] = ()
+    require_token: bool = False
+    """Whether everybody but the node's machine needs a token or a known certificate."""
     uid: int | None = None
     """The user that the node runs as."""
 
     @classmethod
-    def of(cls, settings: HttpSettings, public: bool, uid: int | None = None) -> GuardRules:
+    def of(
+        cls, settings: HttpSettings, public: bool, require_token: bool = False, uid: int | None = None
+    ) -> GuardRules:
         """The rules of a node; ``public``: on a chain of the public test mnemonic. Raises `InvalidSetting`."""
         hosts = tuple(_host_pattern(entry) for entry in settings.hosts)
         origins = [_origin_pattern(entry) for entry in settings.origins]
         if AUTO in origins and public:
             origins.append(ANY)
-        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), uid)
+        return cls(hosts, tuple(entry for entry in origins if entry != AUTO), require_token, uid)
 
     def accept_host(self, host: Host) -> bool:
         """Whether this is one of the node's names."""
@@ -181,23 +197,26 @@ def _origin_pattern(entry: str) -> str:
     return entry
 
 
-Identify = Callable[[str], Caller | None]
-"""Whose token it is; None if it is not one of this node's."""
+class Identification(NamedTuple):
+    """Who has which token or certificate; None if it is not one of this node's."""
+
+    of_token: Callable[[str], Caller | None]
+    of_certificate: Callable[[bytes], Caller | None] = lambda _: None
 
 
-def judge(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def judge(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """Who a visitor is, or why it is not let in."""
-    verdict = _RULES[visitor.way](rules, visitor, identify)
+    verdict = _RULES[visitor.way](rules, visitor, known)
     caller = verdict.caller._replace(way=visitor.way.value, address=visitor.address)
     return verdict._replace(caller=caller)
 
 
-def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def _from_the_web(rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A request of HTTP, of any version, or the handshake of a WebSocket."""
     if len(visitor.hosts) != 1 or len(visitor.origins) > 1 or len(visitor.authorizations) > 1:
         message = "a request has one Host, and at most one Origin and one Authorization"
         return _refused(400, "http.headers", message, "send each header once; Host is required")
-    tokens = (*_bearer(visitor.authorizations), *visitor.tokens)
+    tokens = visitor.given_tokens()
     if len(tokens) > 1:
         return _refused(400, "http.headers", "a request has at most one token", "send it in one place")
     given = visitor.hosts[0]
@@ -210,24 +229,27 @@ def _from_the_web(rules: GuardRules, visitor: Visitor, identify: Identify) -> Ve
     own = origin is None or (host.cannot_be_rebound and origin.lower() == f"{scheme}://{given.lower()}")
     welcome = origin is None or own or rules.accept_origin(origin)
     if tokens:
-        caller = identify(tokens[0])
+        caller = known.of_token(tokens[0])
         if caller is None:
             return Verdict(origin=origin if welcome else None, refusal=WRONG_TOKEN)
         return Verdict(caller, origin)
     if not welcome:
         hint = "allow it with [http] origins or --allow-origin"
         return _refused(403, "http.refused", f"Origin {origin:.100} is not allowed", hint)
-    near = not visitor.forwarded and host.is_loopback and is_loopback(visitor.address)
-    return Verdict(LOCAL if own and near else GUEST, origin)
+    if own and visitor.certificate is not None and (caller := known.of_certificate(visitor.certificate)) is not None:
+        return Verdict(caller, origin)
+    if own and not visitor.forwarded and host.is_loopback and is_loopback(visitor.address):
+        return Verdict(LOCAL, origin)
+    return Verdict(origin=origin, refusal=TOKEN_NEEDED) if rules.require_token else Verdict(GUEST, origin)
 
 
-def _by_token(_rules: GuardRules, visitor: Visitor, identify: Identify) -> Verdict:
+def _by_token(_rules: GuardRules, visitor: Visitor, known: Identification) -> Verdict:
     """A connection of zvmd/1 over QUIC, which needs a token from every address."""
-    caller = identify(visitor.tokens[0]) if visitor.tokens else None
+    caller = known.of_token(visitor.tokens[0]) if visitor.tokens else None
     return Verdict(refusal=WRONG_TOKEN) if caller is None else Verdict(caller)
 
 
-def _by_user(rules: GuardRules, visitor: Visitor, _identify: Identify) -> Verdict:
+def _by_user(rules: GuardRules, visitor: Visitor, _known: Identification) -> Verdict:
     """A connection to a unix socket, which is for the user that the node runs as, and for root."""
     if visitor.uid is not None and visitor.uid in (0, rules.uid):
         return Verdict(LOCAL)
@@ -235,7 +257,7 @@ def _by_user(rules: GuardRules, visitor: Visitor, _identify: Identify) -> Verdic
     return _refused(403, "ipc.user", message, "connect as that user, or over HTTP or QUIC with a token")
 
 
-_RULES: dict[Way, Callable[[GuardRules, Visitor, Identify], Verdict]] = {
+_RULES: dict[Way, Callable[[GuardRules, Visitor, Identification], Verdict]] = {
     Way.HTTP: _from_the_web,
     Way.WEBSOCKET: _from_the_web,
     Way.HTTP3: _from_the_web,
@@ -247,12 +269,6 @@ _RULES: dict[Way, Callable[[GuardRules, Visitor, Identify], Verdict]] = {
 
 def _refused(status: int, code: str, message: str, hint: str) -> Verdict:
     return Verdict(refusal=Rejection(status, code, message, hint))
-
-
-def _bearer(authorizations: tuple[str, ...]) -> tuple[str, ...]:
-    """The token of ``Authorization: Bearer TOKEN``; other schemes are ignored."""
-    scheme, _, token = (authorizations[0] if authorizations else "").strip().partition(" ")
-    return (token.strip(),) if scheme.lower() == "bearer" else ()
 
 
 @lru_cache(CACHED_HOSTS)

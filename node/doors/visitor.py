@@ -44,6 +44,12 @@ class Visitor(NamedTuple):
     """User of the process behind a unix socket, from the kernel."""
 
 
+    def given_tokens(self) -> tuple[str, ...]:
+        """The tokens of the request, of ``Authorization: Bearer TOKEN`` too; other schemes are ignored."""
+        scheme, _, token = (self.authorizations[0] if self.authorizations else "").strip().partition(" ")
+        return (token.strip(), *self.tokens) if scheme.lower() == "bearer" else self.tokens
+
+
 class Rejection(NamedTuple):
     """Why a visitor is not let in."""
 

@@ -17,7 +17,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 CLOSE, KEEP_ALIVE, NO_WORD = b"connection: close\r\n", b"connection: keep-alive\r\n", b""
 """What an answer says of its connection. Nothing means in HTTP/1.1 that it stays."""
 BODILESS = frozenset((HTTPStatus.NO_CONTENT,))
-INVALID_REQUEST = -32600
+INVALID_REQUEST, LIMIT_EXCEEDED = -32600, -32005
 STATUS_LINES = {int(status): f"HTTP/1.1 {int(status)} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -44,7 +44,8 @@ class HttpAnswer(NamedTuple):
 def refusing(refusal: HttpRefusal, headers: bytes = b"", closes: bool = False) -> HttpAnswer:
     """A refusal in the shape of a JSON-RPC error, for people who read answers with curl."""
     data = {"code": refusal.code, "hint": refusal.hint}
-    error = {"code": INVALID_REQUEST, "message": refusal.message, "data": data}
+    code = LIMIT_EXCEEDED if refusal.status == HTTPStatus.TOO_MANY_REQUESTS else INVALID_REQUEST
+    error = {"code": code, "message": refusal.message, "data": data}
     body = msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
     return HttpAnswer(refusal.status, body, JSON + headers, closes)
 

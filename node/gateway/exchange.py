@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from enum import Enum, auto
 from typing import Any
@@ -11,7 +12,7 @@ import structlog
 
 from chain.errors import ZvmdError
 from node.api.errors import NodeStopping
-from node.gateway.answers import CLOSE, CONTINUE, KEEP_ALIVE, NO_WORD, HttpAnswer, HttpRefusal, head_of, refusing
+from node.gateway.answers import CLOSE, CONTINUE, JSON, KEEP_ALIVE, NO_WORD, HttpAnswer, HttpRefusal, head_of, refusing
 from node.gateway.clock import DateLine
 from node.gateway.http1 import HttpFault, RequestParser, malformed, too_large
 from node.gateway.limits import HttpLimits
@@ -19,7 +20,7 @@ from node.gateway.link import ClientLink
 from node.gateway.routes import ALLOW, Plan, PlanKind, Routes
 from node.gateway.websocket import open_websocket
 from node.ops.slices import LoopSlice
-from node.rpc.errors import InternalError, NodeBusy
+from node.rpc.errors import InternalError, NodeBusy, RateExceeded
 from node.rpc.held import SMALL_BYTES
 from node.rpc.service import RpcService
 from node.rpc.work import ConnectedClient
@@ -57,6 +58,8 @@ class HttpExchange:
         self._body_bytes_max = service.context.limits.body_size_max_bytes
         self._parser = RequestParser(limits, self._body_bytes_max, lambda head: routes.plan(head, link.address))
         self._client = ConnectedClient()
+        self._stay = routes.doors.stay(link.close)
+        self._routes = routes
         self._holding = service.held.holding()
         self._phase = Phase.FRESH
         self._plan: Plan | None = None
@@ -107,8 +110,10 @@ class HttpExchange:
         self._link.close()
 
     def stop(self) -> None:
-        """Close when what is under way is answered."""
+        """Close when what is under way is answered, but not after a refusal that only waits."""
         self._is_last = True
+        if self._task is not None and self._plan is not None and self._plan.delay_s:
+            self._task.cancel()
         self._mark(answered=False)
 
     def end(self) -> None:
@@ -121,6 +126,7 @@ class HttpExchange:
     def lost(self) -> None:
         """The connection is gone: nobody waits for what is under way."""
         self._client.leave()
+        self._stay.over()
         if self._turn is not None:
             self._turn.cancel()
         if self._task is None:
@@ -188,6 +194,7 @@ class HttpExchange:
     def _end_input(self) -> None:
         """Close, unless a request is still arriving; one that the peer cannot complete any more is refused."""
         if self._phase is not Phase.RECEIVING:
+            self._stay.over()
             self._link.finish()
         elif self._has_ended:
             self._refuse(malformed("the request ended too early").refusal)
@@ -224,6 +231,9 @@ class HttpExchange:
             self._respond(plan)
             return
         body, self._parts, self._size = self._parts, [], 0
+        if (refused := self._stay.use(plan.caller)) is not None:
+            self._give(refusing(HttpRefusal(*refused)))
+            return
         try:
             begun = self._service.begin(body, self._client, caller=plan.caller)
             if isinstance(begun, Coroutine):
@@ -231,7 +241,7 @@ class HttpExchange:
             else:
                 self._give(self._answer_of(begun))
         except NodeBusy as busy:
-            self._give(refusing(_busy(busy)))
+            self._give(_busy_answer(busy))
 
     def _respond(self, plan: Plan, closes: bool = False) -> None:
         """Give the answer that a plan already has, later if it says so."""
@@ -256,7 +266,7 @@ class HttpExchange:
         try:
             answer = self._answer_of(await begun)
         except NodeBusy as busy:
-            answer = refusing(_busy(busy))
+            answer = _busy_answer(busy)
         except asyncio.CancelledError:
             answer = _stopping()
         except Exception as error:
@@ -285,6 +295,7 @@ class HttpExchange:
         is_bodiless = plan is not None and plan.head.method == "HEAD"
         self._link.write(head_of(answer, self._date.line(), word), b"" if is_bodiless else answer.body)
         if not stays:
+            self._stay.over()
             self._link.finish(more_comes=plan is None or not self._parser.is_complete)
         if not self._link.is_behind:
             self._holding.release()
@@ -296,7 +307,8 @@ class HttpExchange:
 
     def _upgrade(self, plan: Plan) -> None:
         """Become a WebSocket, or say why not."""
-        opened = open_websocket(self._link, self._service, plan.head.raw, plan.caller, self._limits)
+        self._stay.over()
+        opened = open_websocket(self._link, self._service, self._routes.doors, plan, self._limits)
         if isinstance(opened, HttpRefusal):
             self._give(refusing(opened, closes=True))
             return
@@ -312,6 +324,12 @@ def _stopping() -> HttpAnswer:
 
 def _busy(busy: NodeBusy) -> HttpRefusal:
     return _refusal_of(503, busy)
+
+
+def _busy_answer(busy: NodeBusy) -> HttpAnswer:
+    if not isinstance(busy, RateExceeded):
+        return refusing(_busy(busy))
+    return HttpAnswer(429, busy.answer, JSON + b"retry-after: %d\r\n" % math.ceil(busy.retry_after_s))
 
 
 def _refusal_of(status: int, error: ZvmdError) -> HttpRefusal:

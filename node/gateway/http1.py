@@ -62,7 +62,9 @@ def too_large(message: str) -> HttpFault:
 class RequestHead:
     """The head of a request, as its headers were sent but for their names, which are in lower case."""
 
-    __slots__ = ("expectation", "headers", "hosts", "keeps_alive", "length", "method", "minor", "offer", "path", "raw")
+    __slots__ = (
+        "expectation", "headers", "hosts", "keeps_alive", "length", "method", "minor", "offer", "path", "query", "raw"
+    )  # fmt: skip
 
     def __init__(self, raw: bytes, method: str, target: bytes, minor: int, headers: list[Field]) -> None:
         """Raises `HttpFault`."""
@@ -72,8 +74,8 @@ class RequestHead:
         """Version: 1 for HTTP/1.1, 0 for HTTP/1.0."""
         self.headers = headers
         self.hosts = self.values(b"host")
-        self.path = self._path(target)
-        """The path of the target, without its query."""
+        self.path, self.query = self._path(target)
+        """The path of the target, and its query, which is empty for most."""
         self.length = self._length()
         """Bytes of the body; None if it is chunked."""
         options = self.tokens(b"connection")
@@ -96,7 +98,12 @@ class RequestHead:
         values = self.values(name)
         return str(values[0], "latin-1") if values else None
 
-    def _path(self, target: bytes) -> str:
+    def without_query(self) -> bytes:
+        """Its bytes without the query of the target, which may hold a token."""
+        line, end, rest = self.raw.partition(END_OF_LINE)
+        return line.replace(b"?" + self.query.encode("latin-1"), b"", 1) + end + rest
+
+    def _path(self, target: bytes) -> tuple[str, str]:
         authority = _ABSOLUTE.match(target)
         if authority is not None:
             self.hosts = [authority[1]] * max(1, len(self.hosts))  # two of them are refused (`node.doors.rule`)
@@ -104,7 +111,8 @@ class RequestHead:
             target = rest if rest.startswith(b"/") else b"/" + rest
         elif not target.startswith(b"/") and (self.method, target) != ("OPTIONS", b"*") and self.method != "CONNECT":
             raise malformed("the target of a request is a path or a whole URL")
-        return str(target.partition(b"?")[0], "latin-1")
+        path, _, query = str(target, "latin-1").partition("?")
+        return path, query
 
     def _length(self) -> int | None:
         lengths, codings = self.values(b"content-length"), self.values(b"transfer-encoding")

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
+from urllib.parse import parse_qsl
 
 import msgspec
 
 from node.doors.doors import UNAUTHORIZED, Doors
-from node.doors.rule import FORWARDED
+from node.doors.rule import FORWARDED, TOKEN_NEEDED
 from node.doors.visitor import Rejection, Visitor, Way
 from node.gateway.answers import HttpAnswer, HttpRefusal, refusing
 from node.gateway.http1 import RequestHead
@@ -23,6 +24,7 @@ PREFLIGHT_HEADERS_MAX = 1_000
 """Most characters of header names that a preflight answer allows at the browser's request."""
 DEFAULT_HEADERS = "authorization, content-type"
 HEADER_NAMES = re.compile(r"[\w!#$%&'*+.^`|~-]++(?:\s*+,\s*+[\w!#$%&'*+.^`|~-]++)*", re.ASCII)
+QUERY_FIELDS_MAX = 16
 ALL = "GET, HEAD, POST, OPTIONS"
 """Methods served at some path."""
 ALLOW = f"allow: {ALL}\r\n".encode()
@@ -65,7 +67,8 @@ class Routes:
 
     def __init__(self, service: RpcService, doors: Doors, is_ready: Callable[[], bool]) -> None:
         self._service = service
-        self._doors = doors
+        self.doors = doors
+        """Who may come in."""
         self._is_ready = is_ready
         self._paths: dict[str, Callable[[RequestHead], Plan]] = {
             "/": self._calls,
@@ -77,12 +80,13 @@ class Routes:
 
     def plan(self, head: RequestHead, address: str | None) -> Plan:
         """What to do with a request of the peer at ``address``."""
-        caller, origin, refused, delay_s = self._doors.judge(visitor_of(head, address))
+        caller, origin, refused, delay_s = self.doors.judge(visitor_of(head, address))
         headers = readable_by(origin) if origin is not None else b""
-        if refused is not None:
-            found = _turned_away(head, refused)
-        elif head.method == "OPTIONS" and origin is not None:
+        asks_for_page = head.method == "OPTIONS" and origin is not None
+        if asks_for_page and refused in (None, TOKEN_NEEDED):  # a browser sends no token before it knows that it may
             found = _fixed(head, HttpAnswer(204, b"", preflight(head)))
+        elif refused is not None:
+            found = _turned_away(head, refused)
         elif head.expectation not in (b"", b"100-continue"):
             refusal = HttpRefusal(417, "http.headers", "only 100-continue can be expected", "send no other Expect")
             found = _refused(head, refusal)
@@ -164,7 +168,17 @@ def visitor_of(head: RequestHead, address: str | None) -> Visitor:
     origins, authorizations = head.values(b"origin"), head.values(b"authorization")
     forwarded = any(name in FORWARDED for name, _ in head.headers)
     way = Way.WEBSOCKET if _is_websocket(head) else Way.HTTP
-    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way)
+    tokens = _tokens_of(head.query) if way is Way.WEBSOCKET and head.query else ()
+    return Visitor(_texts(head.hosts), address, _texts(origins), _texts(authorizations), forwarded, way, tokens=tokens)
+
+
+def _tokens_of(query: str) -> tuple[str, ...]:
+    """The tokens in the query of a WebSocket's address: a browser cannot send a header with the handshake."""
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=QUERY_FIELDS_MAX)
+    except ValueError:
+        return ()
+    return tuple(value for key, value in fields if key == "token")
 
 
 def _texts(values: list[bytes]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from node.api.errors import InvalidParams, LimitExceeded
 from node.ops.slices import LoopSlice
 from node.rpc.call_fields import addresses_of, topics_of
 from node.rpc.caller import Caller
-from node.rpc.errors import NodeBusy, error_object
+from node.rpc.errors import NodeBusy, RateExceeded, error_object
 from node.rpc.format import data, header_object, log_object, transaction_object
 from node.rpc.held import Holding
 from node.rpc.methods.eth_logs import sealed_ref
@@ -95,7 +95,7 @@ class WebSocketSession:
             holding.hold(len(body))
             begun = self._service.begin(body, self._client, caller=self._caller, methods=self.methods)
         except NodeBusy as busy:
-            begun = self._service.dispatcher.encode_error(None, busy)
+            begun = self._busy(busy)
         if begun is None or isinstance(begun, bytes):
             holding.release()
             if begun is None or self._channel.send_at_once(begun):
@@ -136,10 +136,13 @@ class WebSocketSession:
             await self._channel.send(answer)
         except NodeBusy as busy:
             holding.release()
-            await self._channel.send(self._service.dispatcher.encode_error(None, busy))
+            await self._channel.send(self._busy(busy))
         finally:
             self._unsent -= size
             sent.set()
+
+    def _busy(self, busy: NodeBusy) -> bytes:
+        return busy.answer if isinstance(busy, RateExceeded) else self._service.dispatcher.encode_error(None, busy)
 
     def _subscribe(self, params: Any) -> str:
         kind, *options = _named("eth_subscribe", params)

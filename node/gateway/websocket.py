@@ -16,9 +16,11 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from node.doors.doors import Doors
 from node.gateway.answers import HttpRefusal
 from node.gateway.limits import HttpLimits
 from node.gateway.link import ClientLink
+from node.gateway.routes import Plan
 from node.gateway.subscriptions import WebSocketSession
 from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
@@ -45,20 +47,24 @@ def text_frame_head(size: int) -> bytes:
 
 
 def open_websocket(
-    link: ClientLink, service: RpcService, raw_head: bytes, caller: Caller, limits: HttpLimits
+    link: ClientLink, service: RpcService, doors: Doors, plan: Plan, limits: HttpLimits
 ) -> WebSocketLine | HttpRefusal:
-    """Answer the handshake whose head this is; why not, if it is none."""
+    """Answer the handshake that was planned; why not, if it is none, or its token has too many connections."""
     size_max = service.context.limits.body_size_max_bytes
     protocol = ServerProtocol(max_size=size_max, logger=_log)
-    protocol.receive_data(raw_head)
+    protocol.receive_data(plan.head.without_query())
     request = next(iter(protocol.events_received()), None)
     response = protocol.accept(request) if isinstance(request, Request) else None
     if response is None or response.status_code != 101:
         message = str(protocol.handshake_exc) or "this is not a handshake"
         return HttpRefusal(400, "http.websocket", f"no WebSocket: {message:.200}", HANDSHAKE_HINT)
+    line = WebSocketLine(link, service, protocol, doors, plan.caller, limits)
+    if (refused := line.stay.use(plan.caller)) is not None:
+        line.lost()
+        return HttpRefusal(*refused)
     protocol.send_response(response)
     link.write(b"".join(protocol.data_to_send()))
-    return WebSocketLine(link, service, protocol, caller, limits)
+    return line
 
 
 class FrameAllowance:
@@ -81,8 +87,15 @@ class WebSocketLine:
     """The `Speaker` of a connection that became a WebSocket, and the `Channel` of its session."""
 
     def __init__(
-        self, link: ClientLink, service: RpcService, protocol: ServerProtocol, caller: Caller, limits: HttpLimits
+        self,
+        link: ClientLink,
+        service: RpcService,
+        protocol: ServerProtocol,
+        doors: Doors,
+        caller: Caller,
+        limits: HttpLimits,
     ) -> None:
+        self.stay = doors.stay(self._ended_by_owner)
         self._link = link
         self._limits = limits
         self._protocol = protocol
@@ -138,6 +151,11 @@ class WebSocketLine:
             self._flush()
             self._link.allow(self._limits.ping_every_s)
 
+    def _ended_by_owner(self) -> None:
+        """The token it came in with is not valid any more."""
+        self._close(CloseCode.POLICY_VIOLATION, "the token was revoked or has expired")
+        self._link.close()
+
     def make_room(self) -> None:
         """Close; the place is needed."""
         self._close(CloseCode.TRY_AGAIN_LATER, "all connections are in use")
@@ -156,6 +174,7 @@ class WebSocketLine:
             self._turn.cancel()
         self._holding.release()
         self._taken.set()
+        self.stay.over()
         self._session.close()
         self._protocol.parser.close()
         del self._session  # both are parts of cycles, which would wait for the garbage collector
@@ -214,6 +233,7 @@ class WebSocketLine:
             else:
                 self._read_frames()
             if self._protocol.state is not State.OPEN and not self._frames:
+                self.stay.over()
                 self._link.finish()
         self._mark()
 
@@ -288,6 +308,7 @@ class WebSocketLine:
         if self._link.is_open and self._protocol.state is State.OPEN:
             self._protocol.send_close(code, reason)
             self._flush()
+        self.stay.over()
         self._link.finish()
 
     def _flush(self) -> None:

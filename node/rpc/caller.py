@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from node.rpc.request_rate import RequestRate
 from node.rpc.rights import EVERYTHING, NOTHING, STANDARD, Rights
 
 
@@ -19,6 +20,8 @@ class Caller(NamedTuple):
     """How it reached the node: a value of `node.doors.visitor.Way`; empty for the node itself."""
     address: str | None = None
     """Its IP address."""
+    rate: RequestRate | None = None
+    """How many requests it may make, if that is limited."""
     share: str | None = None
     """The share token of a debug session, of a caller who has nothing else."""
 

@@ -7,11 +7,12 @@ import copy
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from node.api.backend import Backend
 from node.api.errors import UnknownBlock
 from node.api.pending_block import BlockAt
+from node.ops.audit import AuditLog
 from node.rpc.caller import NODE, Caller
 from node.rpc.errors import MethodNotFound
 from node.rpc.filters import FilterStore
@@ -22,6 +23,16 @@ from node.sessions.service import SessionService
 from node.transcript.artifacts import Artifacts
 from node.transcript.transcript import Transcript
 from storage.errors import StateStoreCorrupt
+
+
+class TokenKeeper(Protocol):
+    """Makes, lists and revokes tokens (`node.doors.token_desk`)."""
+
+    async def create(self, caller: Caller, name: str, scopes: list[Any], options: Any) -> dict[str, Any]: ...
+
+    def entries(self) -> list[dict[str, Any]]: ...
+
+    async def revoke(self, name_or_id: str) -> dict[str, Any]: ...
 
 
 @dataclass(slots=True)
@@ -44,6 +55,11 @@ class Context:
     """ABIs on disk."""
     status_parts: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     """What ``zvmd_status`` shows beside the node's own status, by name."""
+    tokens: TokenKeeper | None = None
+    """Makes and revokes tokens."""
+    audit: AuditLog | None = None
+    audits_development: bool = False
+    """Whether development calls are recorded in it: not on a chain that is there for them."""
     caller: Caller = NODE
     """Whose request it is."""
     impersonating: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -77,6 +93,12 @@ class Context:
         if self.transcript is None:
             raise MethodNotFound("this node prints no transcript")
         return self.transcript
+
+    def need_tokens(self) -> TokenKeeper:
+        """What makes and revokes tokens. Raises `MethodNotFound` where there is none."""
+        if self.tokens is None:
+            raise MethodNotFound("this node has no tokens")
+        return self.tokens
 
     def need_signer(self) -> Callable[[bytes], bytes]:
         """The node's signing. Raises `MethodNotFound` where there is none."""

@@ -17,6 +17,7 @@ import structlog
 from chain.errors import ZvmdError
 from node.api.errors import LimitExceeded
 from node.rpc import deep_json, strict_json
+from node.rpc.auditing import audit_of, note_call, recorded
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.errors import InternalError, InvalidRequest, RequestTooLarge, error_object
@@ -77,6 +78,8 @@ class Call:
 
     def run(self) -> Any:
         """Answer of a read. Raises `ZvmdError`; a bug becomes `InternalError`."""
+        if (audit := audit_of(self.context, self.method)) is not None:
+            note_call(audit, self.context.caller, self.method.name, self.arguments, "read")
         try:
             return self.method.handler(self.context, *self.arguments)
         except Exception as error:
@@ -84,8 +87,11 @@ class Call:
             raise
 
     def start(self) -> Coroutine[Any, Any, Any]:
-        """The coroutine that answers."""
-        return self._guard()
+        """The coroutine that answers, after the audit log has a record of what it must tell of."""
+        audit = audit_of(self.context, self.method)
+        if audit is None:
+            return self._guard()
+        return recorded(self._guard(), audit, self.context.caller, self.method.name, self.arguments)
 
     async def _guard(self) -> Any:
         try:

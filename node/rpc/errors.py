@@ -14,6 +14,7 @@ ZvmdError
 ├── LimitExceeded
 │   └── AccessListUnsettled rpc.access_list       -32005
 ├── NodeBusy               rpc.busy               -32005
+│   └── RateExceeded       limit.rate             -32005
 ├── CallTimeout            rpc.timeout            -32000
 ├── CallTooLarge           rpc.memory             -32005
 ├── ClientGone             rpc.gone               -32000
@@ -123,6 +124,19 @@ class NodeBusy(ZvmdError):
     code = "rpc.busy"
     rpc_code = -32005
     hint = "wait for answers before sending more"
+
+
+class RateExceeded(NodeBusy):
+    """More requests a second than the caller's token allows."""
+
+    code = "limit.rate"
+    hint = "send fewer requests a second, or many in one batch and then none for a while"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0, answer: bytes = b"") -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+        self.answer = answer
+        """The answer to the body of JSON-RPC that was refused, with the ids of its requests."""
 
 
 class CallTimeout(ZvmdError):

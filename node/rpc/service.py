@@ -14,7 +14,7 @@ from node.rpc.batches import BatchAnswers
 from node.rpc.caller import NODE, Caller
 from node.rpc.context import Context
 from node.rpc.dispatch import Body, Dispatcher, Request, is_small
-from node.rpc.errors import NodeBusy
+from node.rpc.errors import NodeBusy, RateExceeded
 from node.rpc.held import Held
 from node.rpc.methods import load_methods
 from node.rpc.readers import Readers
@@ -88,6 +88,7 @@ class RpcService:
         elif len(body) > LARGE_BYTES:
             return self._answer_large([body], client, caller, methods)
         decoded = self._decoded(body, caller)
+        self._charge(decoded, caller)
         if isinstance(decoded, bytes):
             return decoded
         if not decoded.is_batch and (method := known_method(decoded.requests[0].method)) is not None and method.inline:
@@ -98,8 +99,9 @@ class RpcService:
         self, body: list[bytes], client: ConnectedClient, caller: Caller, methods: ConnectionMethods | None
     ) -> bytes | None:
         with client.working(self.context.limits, methods=methods) as work:
-            decoding = self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
-            return await self._answer_decoded(await decoding, work)
+            decoded = await self.readers.run(lambda: self._decoded(b"".join(body), caller), work)
+            self._charge(decoded, caller)
+            return await self._answer_decoded(decoded, work)
 
     async def _answer_small(
         self, decoded: Body, client: ConnectedClient, methods: ConnectionMethods | None
@@ -113,6 +115,19 @@ class RpcService:
             return self.dispatcher.decode(body, caller)
         except ZvmdError as error:
             return self.dispatcher.encode_error(None, error)
+
+    def _charge(self, decoded: Body | bytes, caller: Caller) -> None:
+        """Count the requests of a body against the caller's rate. Raises `RateExceeded`."""
+        if caller.rate is None:
+            return
+        requests = decoded.requests if isinstance(decoded, Body) else []
+        wait_s = caller.rate.take(max(1, len(requests)))
+        if wait_s:
+            refusal = RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
+            answers = [answer for request in requests if (answer := self._refused(request, refusal)) is not None]
+            joined = self.dispatcher.join(decoded, answers) if isinstance(decoded, Body) else None
+            refusal.answer = joined or self.dispatcher.encode_error(None, refusal)
+            raise refusal
 
     async def _answer_decoded(self, decoded: Body | bytes, work: Work) -> bytes | None:
         if isinstance(decoded, bytes):

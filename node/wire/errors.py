@@ -15,6 +15,7 @@ ZvmdError
     ├── HelloAgain             wire.hello_again
     ├── UnknownVersion *       wire.version
     ├── WrongToken *           wire.token
+    ├── TooManyConnections *   limit.connections
     ├── HelloTooLong *         wire.hello_datagrams
     ├── PlaceNeeded *          wire.place
     ├── GuestRefused           wire.guest
@@ -147,6 +148,15 @@ class WrongToken(WireError):
     rpc_code = -32001
     quic_code = 14
     hint = "use the token file in the node's data directory (--data-dir, ZVMD_TOKEN)"
+
+
+class TooManyConnections(WireError):
+    """The token has as many open connections as it may have."""
+
+    code = "limit.connections"
+    rpc_code = -32005
+    quic_code = 21
+    hint = "close a connection; the limit was given with the token"
 
 
 class HelloTooLong(WireError):

@@ -11,14 +11,16 @@ from typing import Any, Protocol
 import structlog
 
 from chain.errors import ZvmdError
+from node.doors.doors import Stay
 from node.doors.visitor import Verdict
 from node.ops.slices import LoopSlice
 from node.rpc.caller import Caller
+from node.rpc.errors import RateExceeded
 from node.rpc.work import ConnectedClient
 from node.wire import codec
 from node.wire.answers import Answerer
 from node.wire.connection import ConnectionState, ServerConnection
-from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, WireError
+from node.wire.errors import HelloTooLong, PeerFault, PlaceNeeded, SlowReader, TooManyConnections, WireError, WrongToken
 from node.wire.events import (
     ConnectionRefused,
     Greeted,
@@ -53,6 +55,9 @@ class Listener(Protocol):
 
     def enter(self, address: str, token: bytes) -> Verdict:
         """Who comes in with a token."""
+
+    def stay(self, end: Callable[[], None]) -> Stay:
+        """A connection has come; ``end`` closes it at once."""
 
     def welcome(self) -> Welcome: ...
 
@@ -96,6 +101,7 @@ class WirePeer:
         self._limits = listener.limits
         self._loop = asyncio.get_running_loop()
         self._state = ServerConnection(listener.limits, partial(listener.enter, address), self._loop.time())
+        self._stay = listener.stay(self._ended_by_owner)
         self._hello_timer = self._loop.call_at(self._state.hello_deadline, self._guarded, self._hello_expired)
         self._datagrams_before_hello = 0
         self._handlers = _handlers(listener.library.events)
@@ -310,6 +316,9 @@ class WirePeer:
         """Close, to give the place to a newcomer."""
         self._guarded(self._refuse, 1, PlaceNeeded("no Hello before another peer needed the place"))
 
+    def _ended_by_owner(self) -> None:
+        self._guarded(self._refuse, 1, WrongToken("the token was revoked or has expired"))
+
     def _stream_data(self, event: Any) -> None:
         data: bytes = event.data
         last = max(0, len(data) - 1) // PIECE_BYTES * PIECE_BYTES
@@ -347,6 +356,10 @@ class WirePeer:
             self._listener.answerer.decode(self, event.stream_id, event.body, done)
         elif isinstance(event, Greeted):
             self._hello_timer.cancel()
+            if self._stay.use(self.caller) is not None:
+                self._state.ended()
+                self._refuse(event.stream_id, TooManyConnections("this token has as many connections as it may have"))
+                return
             self._listener.greeted(self)
             self.write(event.stream_id, encode_frame(self._listener.welcome()))
         elif isinstance(event, StreamEnded):
@@ -378,8 +391,11 @@ class WirePeer:
 
     def _admits(self, event: RequestReceived) -> bool:
         """Whether the peer may make this request; if not, the refusal is sent here."""
+        caller = self._state.caller
         try:
-            check_rights(event.request, self._state.caller)
+            check_rights(event.request, caller)
+            if caller.rate is not None and (wait_s := caller.rate.take(1)):
+                raise RateExceeded(f"this token may make {caller.rate.per_second} requests a second", wait_s)
         except ZvmdError as error:
             self._state.answered(event.size_bytes)
             request_id = getattr(event.request, "id", 0)
@@ -418,6 +434,7 @@ class WirePeer:
             return
         self._gone = True
         self.client.leave()
+        self._stay.over()
         self._state.ended()
         self._hello_timer.cancel()
         self._out.clear()

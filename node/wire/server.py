@@ -7,12 +7,13 @@ import ipaddress
 import os
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import structlog
 
 from node.auth.certificate import TlsFiles
-from node.doors.doors import Doors
+from node.doors.doors import Doors, Stay
 from node.doors.rates import Rate, network_of
 from node.doors.visitor import Verdict, Visitor, Way
 from node.ops.slices import LoopSlice
@@ -96,6 +97,10 @@ class WireListener(asyncio.DatagramProtocol):
     def enter(self, address: str, token: bytes) -> Verdict:
         """Who comes in with a token; one that is not ASCII is wrong."""
         return self._doors.judge(Visitor(address=address, way=Way.QUIC, tokens=(token.decode("latin-1"),)))
+
+    def stay(self, end: Callable[[], None]) -> Stay:
+        """A connection has come; ``end`` closes it at once."""
+        return self._doors.stay(end)
 
     def proved(self, peer: WirePeer) -> None:
         """The handshake is finished."""

@@ -46,7 +46,7 @@ def test_status(zvmd: Zvmd) -> None:
     assert max(map(len, short)) <= 80
     lines = dict(line.split(maxsplit=1) for line in short)
     parts = ("head", "log", "checkpoint", "states", "store", "index", "pool")
-    parts += ("genesis", "contracts", "sessions", "engine", "calls", "memory", "quic", "logging")
+    parts += ("genesis", "contracts", "sessions", "engine", "calls", "memory", "quic", "tokens", "logging")
     assert tuple(lines) == ("node", "serving", *parts, "jobs")
     assert lines["engine"].startswith("auto; ")
     long = dict(line.split(maxsplit=1) for line in zvmd("status", "-v").stdout.splitlines())

@@ -19,7 +19,7 @@ from vm.errors import PrecompileUnavailable
 from zvmd.errors import BY_CODE, error_from, typed_error
 from zvmd.frames import Failure, FrameBuffer, decode_answer, encode_frame
 
-SOURCES = ("chain", "vm", "storage", "debugger", "node.api", "node.rpc", "node.sessions", "node.wire")
+SOURCES = ("chain", "vm", "storage", "debugger", "node.api", "node.doors", "node.rpc", "node.sessions", "node.wire")
 """Whose errors reach clients. Those of other packages end a command or a start."""
 NAMES = {"ExecutionReverted": "Reverted"}
 """Classes of the node that the SDK calls otherwise."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from node.doors.rule import GuardRules, judge, parse_host
-from node.doors.visitor import Visitor
+from node.doors.rule import TOKEN_NEEDED, GuardRules, Identification, judge, parse_host
+from node.doors.visitor import Visitor, Way
 from node.ops.errors import InvalidSetting
 from node.rpc.caller import OWNER, Caller
+from node.rpc.registry import Scope
+from node.rpc.rights import Rights
 from node.settings import HttpSettings
 
 TOKEN = "ab" * 32
@@ -22,7 +24,7 @@ def identify(token: str) -> Caller | None:
 
 def outcome(rules: GuardRules, **changes: object) -> str:
     """``everything``, ``standard`` or the status of the refusal."""
-    verdict = judge(rules, LOCAL._replace(**changes), identify)
+    verdict = judge(rules, LOCAL._replace(**changes), Identification(identify))
     if verdict.refusal is not None:
         return str(verdict.refusal.status)
     return "everything" if verdict.rights.everything else "standard"
@@ -190,3 +192,49 @@ def test_the_token() -> None:
 def test_the_port_is_left_out() -> None:
     assert parse_host("[2001:DB8:0::1]:80") == parse_host("[2001:db8::1]")
     assert parse_host("Node.LocalHost.:80") == parse_host("node.localhost")
+
+
+def test_a_second_token_is_refused() -> None:
+    assert outcome(PUBLIC, tokens=(TOKEN,)) == "everything"
+    assert outcome(PUBLIC, tokens=(TOKEN, TOKEN)) == "400"
+    assert outcome(PUBLIC, tokens=(TOKEN,), authorizations=(f"Bearer {TOKEN}",)) == "400"
+    assert outcome(PUBLIC, tokens=("",)) == "401"
+
+
+def test_over_tls_the_own_origin_begins_with_https() -> None:
+    for secure, scheme, wanted in ((True, "https", "everything"), (True, "http", "403"), (False, "https", "403")):
+        assert outcome(OTHER, secure=secure, origins=(f"{scheme}://127.0.0.1:8545",)) == wanted
+
+
+def test_where_tokens_are_required_only_the_node_s_machine_needs_none() -> None:
+    rules = GuardRules.of(HttpSettings(), True, require_token=True)
+    assert outcome(rules) == "everything"
+    for changes in ({"address": "8.8.8.8"}, {"hosts": ("anvil",)}, {"forwarded": True}, {"origins": ("http://a",)}):
+        assert outcome(rules, **changes) == "401"
+        assert outcome(rules, authorizations=(f"Bearer {TOKEN}",), **changes) == "everything"
+
+
+def test_a_certificate_counts_for_programs_and_the_own_page_only() -> None:
+    """A browser shows its certificate for every page that asks it to."""
+    caller = Caller("machine", Rights(Scope.READ), "id")
+    known = Identification(identify, {b"ours": caller}.get)
+    far = LOCAL._replace(address="8.8.8.8", hosts=("10.0.0.1",), secure=True, certificate=b"ours")
+    assert judge(PUBLIC, far, known).caller.name == "machine"
+    assert judge(PUBLIC, far._replace(origins=("https://10.0.0.1",)), known).caller.name == "machine"
+    assert judge(PUBLIC, far._replace(certificate=b"other"), known).caller.name == "guest"
+    assert judge(PUBLIC, far._replace(origins=("http://a",)), known).caller.name == "guest"
+    assert judge(OTHER, far._replace(origins=("http://a",)), known).refusal is not None
+    required = GuardRules.of(HttpSettings(), False, require_token=True)
+    assert judge(required, far, known).caller.name == "machine"
+    assert judge(required, far._replace(certificate=b"other"), known).refusal == TOKEN_NEEDED
+
+
+def test_unix_sockets_are_for_the_node_s_user_and_root() -> None:
+    rules = GuardRules.of(HttpSettings(), False, uid=1000)
+    for way in (Way.IPC, Way.SOCKET):
+        known, users = Identification(identify), (0, 1000, 1001, None)
+        allowed = {uid: judge(rules, Visitor(way=way, uid=uid), known) for uid in users}
+        assert {uid: verdict.rights.everything for uid, verdict in allowed.items()} == {
+            0: True, 1000: True, 1001: False, None: False,
+        }  # fmt: skip
+        assert {uid for uid, verdict in allowed.items() if verdict.refusal is not None} == {1001, None}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node.doors.rule import GuardRules, judge
+from node.doors.rule import GuardRules, Identification, judge
 from node.doors.visitor import Visitor
 from node.gateway.subscriptions import WebSocketSession
 from node.rpc import registry
@@ -99,7 +99,7 @@ def slug(answer: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_method_and_every_caller(caller: str) -> None:
-    verdict = judge(RULES, CALLERS[caller], {TOKEN: OWNER}.get)
+    verdict = judge(RULES, CALLERS[caller], Identification({TOKEN: OWNER}.get))
     assert verdict.refusal is None
     everything = caller in WITH_EVERYTHING
     wanted = {name: everything or expected(name) for name in names()}

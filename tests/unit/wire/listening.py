@@ -21,6 +21,7 @@ from node.auth.tls import load_or_create_certificate
 from node.auth.tokens import TokenChecker, load_or_create_token
 from node.doors.doors import Doors
 from node.doors.limits import DoorLimits
+from node.doors.token_book import TokenBook
 from node.wire.library import load_library
 from node.wire.limits import WireLimits
 from node.wire.server import WireListener, open_socket, serve_wire
@@ -47,13 +48,18 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    data_dir: Path, limits: WireLimits, library: str, door_limits: DoorLimits | None = None
+    data_dir: Path,
+    limits: WireLimits,
+    library: str,
+    door_limits: DoorLimits | None = None,
+    directory_of_tokens: Path | None = None,
 ) -> AsyncIterator[Server]:
     tls = load_or_create_certificate(data_dir / "tls", NOW)
     backend = MemoryBackend()
     service = rpc_service(backend)
     is_owner = TokenChecker(load_or_create_token(data_dir))
-    doors = Doors(is_owner=is_owner, limits=door_limits)
+    tokens = None if directory_of_tokens is None else TokenBook.read(directory_of_tokens)
+    doors = Doors(is_owner=is_owner, limits=door_limits, tokens=tokens)
     bound = open_socket("127.0.0.1", 0)
     listener = await serve_wire(service, bound, tls, doors, load_library(library), limits)
     try:
@@ -69,9 +75,10 @@ def run(
     work: Callable[[Server], Awaitable[None]],
     limits: WireLimits | None = None,
     door_limits: DoorLimits | None = None,
+    directory_of_tokens: Path | None = None,
 ) -> None:
     async def served() -> None:
-        async with serving(data_dir, limits or WireLimits(), library, door_limits) as server:
+        async with serving(data_dir, limits or WireLimits(), library, door_limits, directory_of_tokens) as server:
             await asyncio.wait_for(work(server), 30)
 
     asyncio.run(served())
