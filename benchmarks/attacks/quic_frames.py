@@ -52,7 +52,7 @@ def flooding_frames(make: Callable[[], list[bytes]]) -> Callable[[Target], Await
             while time.perf_counter() - begun < SECONDS and not protocol._quic._close_event:
                 for _ in range(4):
                     sent += len(frames := make())
-                    protocol._transport.sendto(packet(protocol._quic, frames))
+                    protocol._transport.sendto(packet(protocol._quic, frames), protocol._quic._network_paths[0].addr)
                 await asyncio.sleep(PAUSE_SECONDS)
             return f"{sent:,} frames; {await good}"
 
