@@ -17,7 +17,7 @@ from node.rpc.held import SMALL_BYTES
 T = TypeVar("T")
 
 WRITTEN_BYTES_MAX = 128 * 1024
-"""Of a large answer, so much is written in one turn of the event loop."""
+"""The most that is written of a large answer in one turn of the event loop."""
 
 UNPROVED_S = 86_400.0
 """A connection that has been of no use yet counts as idle for so much longer: it makes room first."""

@@ -37,7 +37,7 @@ class RpcService:
         self.dispatcher = Dispatcher(context)
         self.readers = readers
         self.shares = Shares()
-        """Of the readers' threads, by caller."""
+        """Shares of the reader threads, by caller."""
         self.held = held
         """Bytes of large bodies and answers, of all transports."""
 
@@ -222,7 +222,7 @@ class RpcService:
         """A result that is not small is encoded on a reader thread."""
         encode = partial(self.dispatcher.encode_result, request.id, result, request.method)
         if not is_small(result):
-            with suppress(NodeBusy):  # what it tells may have been done already, so it is told
+            with suppress(NodeBusy):  # the work may be done already, so the answer must be sent
                 return await self.readers.run(encode, Work(self.context.limits, work.client))
         return encode()
 

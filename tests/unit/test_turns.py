@@ -35,7 +35,7 @@ def measured(work: Callable[[MeteredLoop], Coroutine[Any, Any, None]]) -> dict[s
 
 
 def slow(found: dict[str, Any], name: str) -> dict[str, Any]:
-    """What is told of a function, or of a task of its in the step in which it held the loop the most."""
+    """What was measured of a function, or of a task: of the step in which it held the loop longest."""
     told = [item for item in found["slow"] if item["name"].split(" > ")[0].rpartition(".<locals>.")[2] == name]
     return max(told, key=lambda item: (item["count"], item["blockedMost"]))
 
@@ -114,7 +114,7 @@ def test_who_holds_the_loop_is_named(work: Callable[[MeteredLoop], Coroutine[Any
     assert 0 < found["turns"] <= found["callbacks"]
 
 
-def test_waiting_is_told_from_working() -> None:
+def test_waiting_is_distinguished_from_working() -> None:
     async def waits(_: MeteredLoop) -> None:
         await asyncio.sleep(0)
         time.sleep(4 * LIMIT_MS / 1000)
